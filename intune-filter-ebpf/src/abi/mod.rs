@@ -1,0 +1,48 @@
+//! Layouts of the maps that kernel and userspace share.
+//!
+//! Every type is `repr(C)`, without padding, and asserted for size. A change of any of them is a
+//! change of [`LAYOUT_VERSION`], which stands in the path of the pins, so that a program never
+//! meets a pin of another layout. Integers are in the byte order of the host unless a field says
+//! otherwise; addresses are always in network byte order.
+
+mod address;
+mod event;
+mod names;
+mod policy;
+mod reason;
+mod state;
+
+pub use address::{Address, V4, V6};
+pub use event::{ANSWER_CAPACITY, AnswerEvent, DeniedEvent, EventKind, answer_flags};
+pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, NameNode, ROOT, chunks_of, lower};
+pub use policy::{
+    Client, ClientKey, INFO_CAPACITY, Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, Settings,
+    UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, ZoneKey, client_flags, port_index,
+};
+pub use reason::{REASONS, Reason};
+pub use state::{
+    Active, Counter, Flow, FlowKey, Host, Pending, PendingKey, RuleCounter, flow_flags,
+};
+
+/// Version of everything in this module; a part of the pins' path.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Rules in force at most: each has one bit in a `u64`.
+pub const RULES: usize = 64;
+
+/// Groups in force at most.
+pub const GROUPS: usize = 256;
+
+/// Asserts the size of a layout, and that it has no padding: the sizes of its fields add up.
+macro_rules! layout {
+    ($type:ty, $size:expr, $($field:ty),+ $(,)?) => {
+        const _: () = {
+            assert!(size_of::<$type>() == $size);
+            assert!(0 $(+ size_of::<$field>())+ == $size);
+        };
+        #[cfg(feature = "user")]
+        // SAFETY: repr(C), every bit pattern is valid, and the assertion above leaves no padding.
+        unsafe impl aya::Pod for $type {}
+    };
+}
+pub(crate) use layout;

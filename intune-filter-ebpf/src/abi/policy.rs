@@ -1,0 +1,114 @@
+//! Maps that userspace fills: who may do what. Each policy is a fresh set of them.
+
+use super::layout;
+
+/// Key of `ZONES`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ZoneKey {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// The VLAN id, 0 for untagged and priority-tagged frames.
+    pub vlan: u32,
+}
+layout!(ZoneKey, 8, u32, u32);
+
+/// Data of the LPM key of `CLIENTS4` and `CLIENTS6`: a source in a zone. Prefix lengths count the
+/// zone's 32 bits too.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClientKey<A> {
+    /// The zone, native byte order: it is always matched whole.
+    pub zone: u32,
+    /// The source address.
+    pub address: A,
+}
+layout!(ClientKey<super::V4>, 8, u32, super::V4);
+layout!(ClientKey<super::V6>, 20, u32, super::V6);
+
+/// [`Client::mode`]: denials are denied.
+pub const MODE_ENFORCE: u8 = 0;
+/// [`Client::mode`]: denials are counted and pass.
+pub const MODE_AUDIT: u8 = 1;
+/// [`Client::mode`]: everything passes.
+pub const MODE_EXEMPT: u8 = 2;
+
+/// Bits of [`Client::flags`].
+pub mod client_flags {
+    /// Denied packets are answered (`on_deny: reject`).
+    pub const REJECT: u8 = 1;
+    /// Packets to the client that answer nothing pass (`inbound: allow`).
+    pub const INBOUND: u8 = 2;
+}
+
+/// Value of `CLIENTS4` and `CLIENTS6`: the group that a source belongs to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The group's rules.
+    pub rules: u64,
+    /// The group's number, below [`super::GROUPS`].
+    pub group: u32,
+    /// [`MODE_ENFORCE`], [`MODE_AUDIT`] or [`MODE_EXEMPT`].
+    pub mode: u8,
+    /// See [`client_flags`].
+    pub flags: u8,
+    /// Zero.
+    pub reserved: u16,
+}
+layout!(Client, 16, u64, u32, u8, u8, u16);
+
+/// Elements of `PORTS`: 65536 for TCP, then 65536 for UDP, each a mask of rules.
+pub const PORTS: u32 = 2 << 16;
+
+/// Index in `PORTS`. `port` is in host byte order.
+#[inline(always)]
+#[must_use]
+pub const fn port_index(udp: bool, port: u16) -> u32 {
+    (udp as u32) << 16 | port as u32
+}
+
+/// [`Settings::dns_unlisted`]: a query for a name of no rule is answered REFUSED.
+pub const UNLISTED_REFUSE: u32 = 0;
+/// [`Settings::dns_unlisted`]: it is forwarded; its answer teaches nothing.
+pub const UNLISTED_FORWARD: u32 = 1;
+/// [`Settings::dns_unlisted`]: it is dropped.
+pub const UNLISTED_DROP: u32 = 2;
+
+/// Element of `SETTINGS`: a policy's switches.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// What becomes of queries for names of no rule, such as [`UNLISTED_REFUSE`].
+    pub dns_unlisted: u32,
+    /// 1 if sources in no group pass, as if exempt.
+    pub allow_unlisted_clients: u32,
+    /// 1 if packets to the gateway itself are judged like any other.
+    pub judge_gateway: u32,
+    /// 1 if echo requests to an allowed destination pass.
+    pub icmp_echo: u32,
+    /// Least time to live of a learned address, in seconds.
+    pub ttl_min: u32,
+    /// Most time to live of a learned address, in seconds.
+    pub ttl_max: u32,
+    /// Added to the time to live, in seconds.
+    pub ttl_grace: u32,
+    /// Globs that hang on the root of the names' trie, from index 0.
+    pub root_globs: u32,
+    /// Rules of every name (the pattern `*`).
+    pub root_below: u64,
+}
+layout!(Settings, 40, u32, u32, u32, u32, u32, u32, u32, u32, u64);
+
+/// Octets of [`Info::text`].
+pub const INFO_CAPACITY: usize = 96;
+
+/// Element of `RULE_INFO` and `GROUP_INFO`: the name behind a number, so that a process without
+/// the configuration can say what the kernel enforces.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// UTF-8, filled up with zeros. A rule is `SERVICE/RULE`.
+    pub text: [u8; INFO_CAPACITY],
+}
+layout!(Info, INFO_CAPACITY, [u8; INFO_CAPACITY]);

@@ -1,0 +1,152 @@
+//! Maps that the kernel fills: learned addresses, flows, pending queries, counters.
+
+use super::{V4, V6, layout};
+
+/// The only element of `ACTIVE`: which policy is in force.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Active {
+    /// Counts policies, from 1; 0 is "none yet". Its lowest bit is the index of the set of
+    /// maps in force, so that one aligned load decides everything for a packet.
+    pub generation: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Random, chosen when the map is made: keys the hash of pending questions.
+    pub seed: u64,
+}
+layout!(Active, 16, u32, u32, u64);
+
+/// Value of `HOSTS4` and `HOSTS6`: what a learned address is good for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Rules of the names that led to the address.
+    pub rules: u64,
+    /// When it is forgotten: CLOCK_BOOTTIME, nanoseconds.
+    pub expires: u64,
+}
+layout!(Host, 16, u64, u64);
+
+/// Bits of [`Flow::flags`].
+pub mod flow_flags {
+    /// Policy would have denied it; its group is in audit mode.
+    pub const AUDITED: u8 = 1;
+    /// Opened from outside (`inbound: allow`).
+    pub const INBOUND: u8 = 2;
+    /// The client has sent FIN.
+    pub const CLIENT_FIN: u8 = 4;
+    /// The remote has sent FIN.
+    pub const REMOTE_FIN: u8 = 8;
+    /// Either has sent RST.
+    pub const RESET: u8 = 16;
+    /// Allowed without a rule: the group is exempt, or unlisted clients are let through.
+    pub const UNRULED: u8 = 32;
+    /// The remote has answered.
+    pub const ANSWERED: u8 = 64;
+}
+
+/// Key of `FLOWS4`, `FLOWS6` and their `NEW_` twins, seen from the client in both directions.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowKey<A> {
+    /// The client's zone.
+    pub zone: u16,
+    /// IP protocol: 6, 17, 1 or 58.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// The client's port in network byte order; of an echo, its identifier.
+    pub client_port: u16,
+    /// The remote's port in network byte order; of an echo, 0.
+    pub remote_port: u16,
+    /// The client.
+    pub client: A,
+    /// The remote.
+    pub remote: A,
+}
+layout!(FlowKey<V4>, 16, u16, u8, u8, u16, u16, V4, V4);
+layout!(FlowKey<V6>, 40, u16, u8, u8, u16, u16, V6, V6);
+
+/// Value of the flow maps. The client's counters are written on ingress alone and the remote's on
+/// egress alone; they count the layer 3 octets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// When it was opened: CLOCK_BOOTTIME, nanoseconds.
+    pub opened: u64,
+    /// Last packet, to within a second: CLOCK_BOOTTIME, nanoseconds.
+    pub last_seen: u64,
+    /// Packets from the client.
+    pub client_packets: u64,
+    /// Octets from the client.
+    pub client_bytes: u64,
+    /// Packets to the client.
+    pub remote_packets: u64,
+    /// Octets to the client.
+    pub remote_bytes: u64,
+    /// The policy that last allowed it, [`Active::generation`].
+    pub generation: u32,
+    /// The rule that allows it, below [`super::RULES`], unless a flag says there is none.
+    pub rule: u8,
+    /// See [`flow_flags`].
+    pub flags: u8,
+    /// The client's group.
+    pub group: u16,
+}
+layout!(Flow, 56, u64, u64, u64, u64, u64, u64, u32, u8, u8, u16);
+
+/// Key of `DNS_PENDING`: a query on its way. Addresses of both families, IPv4 mapped.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PendingKey {
+    /// The client's zone.
+    pub zone: u16,
+    /// The client's port, network byte order.
+    pub port: u16,
+    /// The message's id, network byte order.
+    pub id: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// Who asked.
+    pub client: V6,
+    /// Who was asked.
+    pub resolver: V6,
+}
+layout!(PendingKey, 40, u16, u16, u16, u16, V6, V6);
+
+/// Value of `DNS_PENDING`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Keyed hash of the question, octet for octet: a resolver echoes its letters' case.
+    pub question: u64,
+    /// When it was asked: CLOCK_BOOTTIME, nanoseconds.
+    pub asked: u64,
+}
+layout!(Pending, 16, u64, u64);
+
+/// Element of `COUNTERS`, indexed by [`super::Reason`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Octets of the frames.
+    pub bytes: u64,
+}
+layout!(Counter, 16, u64, u64);
+
+/// Element of `RULE_COUNTERS`, indexed by rule.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleCounter {
+    /// Packets of its flows, both directions.
+    pub packets: u64,
+    /// Octets of its flows' frames, both directions.
+    pub bytes: u64,
+    /// Flows that it opened.
+    pub flows: u64,
+    /// Packets denied although their destination is one of the rule's.
+    pub denied: u64,
+}
+layout!(RuleCounter, 32, u64, u64, u64, u64);

@@ -1,0 +1,9 @@
+//! Userspace of intune-filter: catalogue, configuration, policy compiler, daemon and commands.
+
+pub mod catalogue;
+pub mod config;
+pub mod policy;
+
+/// The BPF object, aligned as the ELF parser needs it.
+pub static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intune-filter-bpf"));

@@ -1,0 +1,2 @@
+//! The `intune-filter` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The policy compiler: configuration and catalogue in, contents of the kernel maps out.
