@@ -7,6 +7,7 @@
 
 mod address;
 mod event;
+mod explain;
 mod names;
 mod policy;
 mod reason;
@@ -14,10 +15,12 @@ mod state;
 
 pub use address::{Address, V4, V6};
 pub use event::{ANSWER_CAPACITY, AnswerEvent, DeniedEvent, EventKind, answer_flags};
+pub use explain::{Explanation, Matched};
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, NameNode, ROOT, chunks_of, lower};
 pub use policy::{
-    Client, ClientKey, INFO_CAPACITY, Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, Settings,
-    UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, ZoneKey, client_flags, port_index,
+    Client, ClientKey, INFO_CAPACITY, Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS,
+    SERVER_DHCP, SERVER_RESOLVER, Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE,
+    ZoneKey, client_flags, port_index,
 };
 pub use reason::{REASONS, Reason};
 pub use state::{
@@ -31,7 +34,7 @@ pub const LAYOUT_VERSION: u32 = 1;
 pub const RULES: usize = 64;
 
 /// Groups in force at most.
-pub const GROUPS: usize = 256;
+pub const GROUPS: usize = 255;
 
 /// Asserts the size of a layout, and that it has no padding: the sizes of its fields add up.
 macro_rules! layout {

@@ -100,6 +100,11 @@ pub struct Settings {
 }
 layout!(Settings, 40, u32, u32, u32, u32, u32, u32, u32, u32, u64);
 
+/// Bit of a value of `SERVERS`: a trusted resolver.
+pub const SERVER_RESOLVER: u32 = 1;
+/// Bit of a value of `SERVERS`: a DHCP server that clients may address (`dhcp_servers`).
+pub const SERVER_DHCP: u32 = 2;
+
 /// Octets of [`Info::text`].
 pub const INFO_CAPACITY: usize = 96;
 
