@@ -2,7 +2,9 @@
 
 pub mod catalogue;
 pub mod config;
+pub mod pattern;
 pub mod policy;
+pub mod ports;
 
 /// The BPF object, aligned as the ELF parser needs it.
 pub static OBJECT: &[u8] =

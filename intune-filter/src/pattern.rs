@@ -1,0 +1,281 @@
+//! Patterns of host names, as the catalogue and the configuration write them.
+//!
+//! | pattern | names |
+//! |---|---|
+//! | `a.example` | that name alone |
+//! | `*.example` | every name below `example` at any depth, not `example` itself |
+//! | `pre*suf.example` | one label that begins and ends so, then `example`; `*` may stand for nothing |
+//! | `#-a.example` | `0-a.example` to `50-a.example`, without leading zeros |
+//! | `*` | every name |
+//!
+//! Letters' case and a trailing dot do not matter.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+#[cfg(test)]
+mod tests;
+
+/// Octets of a label at most (RFC 1035 section 2.3.4).
+const LABEL_MAX: usize = 63;
+
+/// Characters of a name at most, without a trailing dot (RFC 1035: 255 octets on the wire).
+const NAME_MAX: usize = 253;
+
+/// The largest number that `#` stands for.
+pub const NUMBER_MAX: u32 = 50;
+
+/// A pattern of host names, in lower case and without a trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pattern(String);
+
+/// What a pattern asks of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form<'a> {
+    /// `*`: nothing.
+    Every,
+    /// To be this name.
+    Exact(&'a str),
+    /// `*.parent`: to have at least one label more than `parent`, and to end in it.
+    Below(&'a str),
+    /// `prefix*suffix.parent`: to have one label before `parent` that begins and ends so.
+    Glob {
+        /// What the label begins with.
+        prefix: &'a str,
+        /// What it ends with, after the prefix.
+        suffix: &'a str,
+        /// What follows the label; empty if nothing does.
+        parent: &'a str,
+    },
+}
+
+impl Pattern {
+    /// The pattern's text, in lower case and without a trailing dot.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `name` is one of the pattern's names. Slow and plain: the model that the kernel's
+    /// matcher is held against. What is no legal name (an empty label, too long) matches nothing.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let Some(name) = labels_of_name(name) else { return false };
+        let pattern: Vec<&str> = self.0.split('.').collect();
+        match pattern[..] {
+            ["*"] => true,
+            ["*", ref parent @ ..] => {
+                name.len() > parent.len() && same(parent, &name[name.len() - parent.len()..])
+            }
+            ref whole => same(whole, &name),
+        }
+    }
+
+    /// What the pattern asks of a name. A `#` in it is left as it is: see [`Self::expand`].
+    #[must_use]
+    pub fn form(&self) -> Form<'_> {
+        if self.0 == "*" {
+            return Form::Every;
+        }
+        let (first, parent) = self.0.split_once('.').unwrap_or((&self.0, ""));
+        match first.split_once('*') {
+            None => Form::Exact(&self.0),
+            Some(("", "")) => Form::Below(parent),
+            Some((prefix, suffix)) => Form::Glob { prefix, suffix, parent },
+        }
+    }
+
+    /// Patterns without `#` that together match the same names: itself, or one for each number.
+    #[must_use]
+    pub fn expand(&self) -> Vec<Self> {
+        if !self.0.contains('#') {
+            return vec![self.clone()];
+        }
+        (0..=NUMBER_MAX).map(|number| Self(self.0.replace('#', &number.to_string()))).collect()
+    }
+
+    /// The names it stands for, if they can be listed: those of a pattern without `*`.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        if self.0.contains('*') {
+            return Vec::new();
+        }
+        self.expand().into_iter().map(|pattern| pattern.0).collect()
+    }
+}
+
+/// The labels of a legal name.
+fn labels_of_name(name: &str) -> Option<Vec<&str>> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let labels: Vec<&str> = name.split('.').collect();
+    let legal = |label: &&str| (1..=LABEL_MAX).contains(&label.len());
+    (name.len() <= NAME_MAX && labels.iter().all(legal)).then_some(labels)
+}
+
+/// Whether each label of a name is one that the pattern's label in the same place stands for.
+fn same(pattern: &[&str], name: &[&str]) -> bool {
+    pattern.len() == name.len()
+        && pattern.iter().zip(name).all(|(pattern, label)| {
+            let label = label.to_ascii_lowercase();
+            if let Some((prefix, suffix)) = pattern.split_once('*') {
+                label.len() >= prefix.len() + suffix.len()
+                    && label.starts_with(prefix)
+                    && label.ends_with(suffix)
+            } else if let Some((prefix, suffix)) = pattern.split_once('#') {
+                (0..=NUMBER_MAX).any(|number| label == format!("{prefix}{number}{suffix}"))
+            } else {
+                label == *pattern
+            }
+        })
+}
+
+impl FromStr for Pattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let error = |fault| PatternError { pattern: text.to_owned(), fault };
+        // An unfinished `*.something` must not become every name.
+        if text == "*." {
+            return Err(error(Fault::EmptyLabel));
+        }
+        let pattern = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        check(&pattern).map_err(error)?;
+        Ok(Self(pattern))
+    }
+}
+
+fn check(pattern: &str) -> Result<(), Fault> {
+    if pattern.is_empty() {
+        return Err(Fault::Empty);
+    }
+    if pattern.contains("://") || pattern.contains('/') {
+        return Err(Fault::Url);
+    }
+    if !pattern.is_ascii() {
+        return Err(Fault::NotAscii);
+    }
+    let labels: Vec<&str> = pattern.split('.').collect();
+    for (index, label) in labels.iter().enumerate() {
+        check_label(label)?;
+        if index > 0 && label.contains('*') {
+            return Err(if labels[0] == "*" { Fault::GlobBelowStar } else { Fault::GlobNotFirst });
+        }
+    }
+    if labels
+        .last()
+        .is_some_and(|last| last.bytes().all(|octet| octet.is_ascii_digit() || octet == b'#'))
+    {
+        return Err(Fault::Address);
+    }
+    if pattern.matches('#').count() > 1 {
+        return Err(Fault::SeveralNumbers);
+    }
+    // `*.parent` needs one octet where the `*` stands; any other `*` may stand for nothing.
+    let least = if labels[0] == "*" { pattern.len() } else { longest(pattern) };
+    if least > NAME_MAX {
+        return Err(Fault::TooLong);
+    }
+    Ok(())
+}
+
+fn check_label(label: &str) -> Result<(), Fault> {
+    if label.is_empty() {
+        return Err(Fault::EmptyLabel);
+    }
+    if let Some(other) =
+        label.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '*' | '#'))
+    {
+        return Err(Fault::Character(other));
+    }
+    if label.matches('*').count() > 1 {
+        return Err(Fault::SeveralGlobs);
+    }
+    if label.contains('*') && label.contains('#') {
+        return Err(Fault::GlobAndNumber);
+    }
+    if longest(label) > LABEL_MAX {
+        return Err(Fault::LabelTooLong);
+    }
+    Ok(())
+}
+
+/// Octets of what `text` stands for when each `*` is nothing and `#` has two digits.
+fn longest(text: &str) -> usize {
+    text.len() - text.matches('*').count() + text.matches('#').count()
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Pattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A text that is no pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatternError {
+    pattern: String,
+    fault: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Empty,
+    EmptyLabel,
+    Url,
+    NotAscii,
+    Character(char),
+    Address,
+    LabelTooLong,
+    TooLong,
+    SeveralGlobs,
+    GlobNotFirst,
+    GlobBelowStar,
+    GlobAndNumber,
+    SeveralNumbers,
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bad host name pattern {:?}: ", self.pattern)?;
+        match self.fault {
+            Fault::Empty => f.write_str("it is empty, expected a name such as a.example"),
+            Fault::EmptyLabel => f.write_str("a label is empty, expected text between the dots"),
+            Fault::Url => {
+                f.write_str("expected a host name alone, without scheme, path or prefix length")
+            }
+            Fault::NotAscii => {
+                f.write_str("expected ASCII: write an international name as its A-label (xn--...)")
+            }
+            Fault::Character(c) => {
+                write!(f, "character {c:?}, expected letters, digits, -, _, * and #")
+            }
+            Fault::Address => {
+                f.write_str("the last label is a number; an address belongs under cidrs")
+            }
+            Fault::LabelTooLong => write!(f, "a label is longer than {LABEL_MAX} octets"),
+            Fault::TooLong => write!(f, "the name is longer than {NAME_MAX} octets"),
+            Fault::SeveralGlobs => f.write_str("several * in one label, expected at most one"),
+            Fault::GlobNotFirst => f.write_str("a * is allowed in the leftmost label only"),
+            Fault::GlobBelowStar => {
+                f.write_str("a second * after a leading *., expected plain labels")
+            }
+            Fault::GlobAndNumber => f.write_str("both * and # in one label, expected one of them"),
+            Fault::SeveralNumbers => f.write_str("several #, expected at most one"),
+        }
+    }
+}
+
+impl std::error::Error for PatternError {}
