@@ -5,6 +5,7 @@ pub mod config;
 pub mod pattern;
 pub mod policy;
 pub mod ports;
+pub mod yaml;
 
 /// The BPF object, aligned as the ELF parser needs it.
 pub static OBJECT: &[u8] =
