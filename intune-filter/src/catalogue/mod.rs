@@ -1,1 +1,209 @@
-//! The built-in endpoint catalogue: services, their rules, and where each came from.
+//! The endpoint catalogue: services, their rules, and where each came from.
+//!
+//! It stands in `config/catalogue/*.yaml`, is built into the binary, and can be loaded from a
+//! directory instead. A catalogue that exists has been checked: see [`check`].
+
+mod check;
+mod error;
+mod selector;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
+
+use serde::Deserialize;
+
+use self::{check::check, error::Place};
+pub use self::{
+    error::CatalogueError,
+    selector::{Destinations, Selector},
+    service::{Date, Region, Rule, RuleId, Selected, Service, Source},
+};
+use crate::yaml::Lines;
+
+/// The set of the services that are on unless a site says otherwise.
+pub const DEFAULT_SET: &str = "default";
+
+/// The set of all services.
+pub const ALL_SET: &str = "all";
+
+/// The files of the built-in catalogue.
+const BUILTIN: &[(&str, &str)] = &[
+    ("core.yaml", include_str!("../../../config/catalogue/core.yaml")),
+    ("windows.yaml", include_str!("../../../config/catalogue/windows.yaml")),
+    ("updates.yaml", include_str!("../../../config/catalogue/updates.yaml")),
+    ("apps.yaml", include_str!("../../../config/catalogue/apps.yaml")),
+    ("support.yaml", include_str!("../../../config/catalogue/support.yaml")),
+    ("security.yaml", include_str!("../../../config/catalogue/security.yaml")),
+    ("apple.yaml", include_str!("../../../config/catalogue/apple.yaml")),
+    ("android.yaml", include_str!("../../../config/catalogue/android.yaml")),
+];
+
+/// Services that have been checked, each by itself and all together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalogue {
+    services: Vec<Service>,
+    tenants: BTreeMap<String, Region>,
+}
+
+/// One file of a catalogue.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    services: Vec<Service>,
+}
+
+/// A file with what its errors need.
+struct Document {
+    name: String,
+    lines: Lines,
+    services: Vec<Service>,
+}
+
+impl Document {
+    fn parse(name: &str, text: &str) -> Result<Self, CatalogueError> {
+        let File { services } =
+            serde_yaml::from_str(text).map_err(|error| CatalogueError::syntax(name, &error))?;
+        Ok(Self { name: name.to_owned(), lines: Lines::of(text), services })
+    }
+
+    fn place(&self, path: &str) -> Place {
+        Place { file: self.name.clone(), line: self.lines.line(path) }
+    }
+}
+
+impl Catalogue {
+    /// The catalogue that is built into the binary.
+    ///
+    /// # Panics
+    /// Never: the files are constants, and a test parses them.
+    #[must_use]
+    pub fn builtin() -> &'static Self {
+        static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+            Catalogue::parse(BUILTIN.iter().copied())
+                .unwrap_or_else(|error| panic!("built-in catalogue: {error}"))
+        });
+        &CATALOGUE
+    }
+
+    /// Reads every `*.yaml` of a directory, in the order of their names.
+    ///
+    /// # Errors
+    /// When the directory or a file cannot be read, holds no catalogue, or is refused by a check.
+    pub fn load(directory: &Path) -> Result<Self, CatalogueError> {
+        let read = |path: &Path| {
+            let path = path.to_owned();
+            move |error| CatalogueError::Read { path, error }
+        };
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(directory).map_err(read(directory))? {
+            let path = entry.map_err(read(directory))?.path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                paths.push(path);
+            }
+        }
+        if paths.is_empty() {
+            return Err(CatalogueError::NoFiles(directory.to_owned()));
+        }
+        paths.sort();
+        let mut files = Vec::new();
+        for path in paths {
+            let text = fs::read_to_string(&path).map_err(read(&path))?;
+            files.push((path.display().to_string(), text));
+        }
+        Self::parse(files.iter().map(|(name, text)| (name.as_str(), text.as_str())))
+    }
+
+    /// Reads a catalogue from the names and texts of its files.
+    ///
+    /// # Errors
+    /// When a text is no catalogue, or refused by a check; the error names file and line.
+    pub fn parse<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, CatalogueError> {
+        let documents = files
+            .into_iter()
+            .map(|(name, text)| Document::parse(name, text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let tenants = check(&documents)?;
+        let services = documents.into_iter().flat_map(|document| document.services).collect();
+        Ok(Self { services, tenants })
+    }
+
+    /// Every service, in the order of the files.
+    #[must_use]
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// The service with this id or alias.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services
+            .iter()
+            .find(|service| service.id == name || service.aliases.iter().any(|alias| alias == name))
+    }
+
+    /// The rule with this id, and its service.
+    #[must_use]
+    pub fn rule(&self, id: &RuleId) -> Option<(&Service, &Rule)> {
+        let service = self.services.iter().find(|service| service.id == id.service)?;
+        Some((service, service.rule(&id.rule)?))
+    }
+
+    /// The services of a set: `default`, `all`, or one that services name. `None` if there is no
+    /// such set.
+    #[must_use]
+    pub fn set(&self, name: &str) -> Option<Vec<&Service>> {
+        let services: Vec<_> = self.services.iter().filter(|service| service.is_in(name)).collect();
+        (!services.is_empty() || name == DEFAULT_SET || name == ALL_SET).then_some(services)
+    }
+
+    /// The names of all sets, in alphabetical order.
+    #[must_use]
+    pub fn sets(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self
+            .services
+            .iter()
+            .flat_map(|service| service.sets.iter().map(String::as_str))
+            .chain([DEFAULT_SET, ALL_SET])
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The services that a configuration means by `name`: an id, an alias or a set.
+    #[must_use]
+    pub fn resolve(&self, name: &str) -> Option<Vec<&Service>> {
+        self.service(name).map(|service| vec![service]).or_else(|| self.set(name))
+    }
+
+    /// Every tenant location and its region, in alphabetical order.
+    pub fn tenants(&self) -> impl Iterator<Item = (&str, Region)> {
+        self.tenants.iter().map(|(tenant, region)| (tenant.as_str(), *region))
+    }
+
+    /// The region of a tenant location such as `AMSUB0502`.
+    #[must_use]
+    pub fn region_of(&self, tenant: &str) -> Option<Region> {
+        self.tenants.get(tenant).copied()
+    }
+
+    /// The selector of a tenant location: its name such as `AMSUB0502`, in any case. `None` if no
+    /// service knows it.
+    #[must_use]
+    pub fn tenant(&self, tenant: &str) -> Option<Selector> {
+        let tenant = tenant.to_ascii_uppercase();
+        let region = self.region_of(&tenant)?;
+        Some(Selector::Tenant { tenant, region })
+    }
+
+    /// What a rule's destinations are where `selector` holds; none if the site must name them.
+    #[must_use]
+    pub fn destinations<'a>(&'a self, rule: &'a Rule, selector: &Selector) -> Destinations<'a> {
+        let target = rule.destinations_of.as_ref().and_then(|id| self.rule(id));
+        Destinations::of(target.map_or(rule, |(_, target)| target), selector)
+    }
+}

@@ -1,0 +1,240 @@
+//! What a catalogue must be beyond well-formed: names that mean one thing, rules that can match.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ipnet::IpNet;
+
+use super::{
+    ALL_SET, CatalogueError, DEFAULT_SET, Document, Region, Rule, Selected, Service, Source,
+    error::Place,
+};
+
+/// What a name of a configuration's `services` means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Service,
+    Set,
+}
+
+/// What has been seen of all files so far.
+#[derive(Default)]
+struct Seen {
+    names: HashMap<String, (Kind, Place)>,
+    tenants: BTreeMap<String, (Region, Place)>,
+}
+
+/// Checks the files of a catalogue, each and together.
+///
+/// - Ids, aliases and sets are lower-case letters, digits and hyphens. They share one namespace,
+///   in which `default` and `all` are sets, and an id or alias stands once.
+/// - A service has a title, a source and rules; its rules' ids stand once.
+/// - A rule has ports, and destinations in exactly one way: its own, another rule's that has its
+///   own, or the site's networks. None stands twice in one list; a network has no host bits.
+/// - A tenant location belongs to one region.
+///
+/// Returns the region of each tenant location.
+pub(super) fn check(documents: &[Document]) -> Result<BTreeMap<String, Region>, CatalogueError> {
+    let mut seen = Seen::default();
+    for document in documents {
+        for (index, service) in document.services.iter().enumerate() {
+            let at = At { document, path: format!("services[{index}]") };
+            check_names(&at, service, &mut seen)?;
+            check_service(&at, service, &mut seen)?;
+        }
+    }
+    for document in documents {
+        for (index, service) in document.services.iter().enumerate() {
+            for (number, rule) in service.rules.iter().enumerate() {
+                let path = format!("services[{index}].rules[{number}].destinations_of");
+                check_target(&At { document, path }, rule, documents)?;
+            }
+        }
+    }
+    Ok(seen.tenants.into_iter().map(|(tenant, (region, _))| (tenant, region)).collect())
+}
+
+/// A value of a document.
+struct At<'a> {
+    document: &'a Document,
+    path: String,
+}
+
+impl At<'_> {
+    fn key(&self, key: &str) -> Self {
+        Self { path: format!("{}.{key}", self.path), ..*self }
+    }
+
+    fn element(&self, key: &str, index: usize) -> Self {
+        Self { path: format!("{}.{key}[{index}]", self.path), ..*self }
+    }
+
+    fn place(&self) -> Place {
+        self.document.place(&self.path)
+    }
+
+    fn error(&self, message: impl AsRef<str>) -> CatalogueError {
+        CatalogueError::at(self.place(), format!("{}: {}", self.path, message.as_ref()))
+    }
+}
+
+fn check_names(at: &At<'_>, service: &Service, seen: &mut Seen) -> Result<(), CatalogueError> {
+    let aliases =
+        service.aliases.iter().enumerate().map(|(i, name)| (at.element("aliases", i), name));
+    for (at, name) in std::iter::once((at.key("id"), &service.id)).chain(aliases) {
+        check_id(&at, name)?;
+        if name == DEFAULT_SET || name == ALL_SET {
+            return Err(at.error(format!("{name:?} is the name of a set, expected another id")));
+        }
+        if let Some((_, first)) = seen.names.get(name) {
+            return Err(at.error(format!("duplicate id {name:?}, first used at {first}")));
+        }
+        seen.names.insert(name.clone(), (Kind::Service, at.place()));
+    }
+    for (index, name) in service.sets.iter().enumerate() {
+        let at = at.element("sets", index);
+        check_id(&at, name)?;
+        if name == DEFAULT_SET || name == ALL_SET {
+            return Err(at.error(format!("{name:?} is never listed, expected `default: true`")));
+        }
+        match seen.names.get(name) {
+            Some((Kind::Service, first)) => {
+                return Err(at.error(format!("set {name:?} is a service's id at {first}")));
+            }
+            Some((Kind::Set, _)) => {}
+            None => {
+                seen.names.insert(name.clone(), (Kind::Set, at.place()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_id(at: &At<'_>, id: &str) -> Result<(), CatalogueError> {
+    let legal = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
+    if id.is_empty() || id.starts_with('-') || id.ends_with('-') || !id.bytes().all(legal) {
+        return Err(at.error(format!(
+            "bad id {id:?}, expected lower-case letters, digits and hyphens between them"
+        )));
+    }
+    Ok(())
+}
+
+fn check_service(at: &At<'_>, service: &Service, seen: &mut Seen) -> Result<(), CatalogueError> {
+    if service.title.trim().is_empty() {
+        return Err(at.key("title").error("empty, expected a name for people"));
+    }
+    check_source(at, &service.source)?;
+    if service.rules.is_empty() {
+        return Err(at.key("rules").error("no rules, expected at least one"));
+    }
+    for (index, rule) in service.rules.iter().enumerate() {
+        let at = at.element("rules", index);
+        check_id(&at.key("id"), &rule.id)?;
+        if let Some(first) = service.rules[..index].iter().position(|other| other.id == rule.id) {
+            let message = format!("duplicate id {:?}, first used by rule {first}", rule.id);
+            return Err(at.key("id").error(message));
+        }
+        if let Some(source) = &rule.source {
+            check_source(&at, source)?;
+        }
+        check_rule(&at, rule, seen)?;
+    }
+    Ok(())
+}
+
+fn check_source(at: &At<'_>, source: &Source) -> Result<(), CatalogueError> {
+    for (key, text) in [("document", &source.document), ("section", &source.section)] {
+        if text.trim().is_empty() {
+            return Err(at.key("source").key(key).error("empty, expected where it comes from"));
+        }
+    }
+    Ok(())
+}
+
+fn check_rule(at: &At<'_>, rule: &Rule, seen: &mut Seen) -> Result<(), CatalogueError> {
+    if rule.tcp.is_empty() && rule.udp.is_empty() {
+        return Err(at.error("no ports, expected tcp or udp"));
+    }
+    check_once(at, "tcp", &rule.tcp)?;
+    check_once(at, "udp", &rule.udp)?;
+    let own = !rule.fqdns.is_empty() || !rule.cidrs.is_empty() || !rule.selected.is_empty();
+    let ways = [own, rule.destinations_of.is_some(), rule.site_networks];
+    if ways.into_iter().filter(|way| *way).count() != 1 {
+        let found =
+            if ways.contains(&true) { "destinations in several ways" } else { "no destinations" };
+        return Err(at.error(format!(
+            "{found}, expected either fqdns, cidrs or selected, or destinations_of, or site_networks"
+        )));
+    }
+    check_once(at, "fqdns", &rule.fqdns)?;
+    check_cidrs(at, &rule.cidrs)?;
+    for (index, selected) in rule.selected.iter().enumerate() {
+        check_selected(&at.element("selected", index), selected, seen)?;
+    }
+    Ok(())
+}
+
+fn check_selected(at: &At<'_>, selected: &Selected, seen: &mut Seen) -> Result<(), CatalogueError> {
+    if selected.fqdns.is_empty() && selected.cidrs.is_empty() {
+        return Err(at.error("no destinations, expected fqdns or cidrs"));
+    }
+    check_once(at, "fqdns", &selected.fqdns)?;
+    check_cidrs(at, &selected.cidrs)?;
+    check_once(at, "tenants", &selected.tenants)?;
+    for (index, tenant) in selected.tenants.iter().enumerate() {
+        let at = at.element("tenants", index);
+        let legal = |octet: u8| octet.is_ascii_uppercase() || octet.is_ascii_digit();
+        if tenant.is_empty() || !tenant.bytes().all(legal) {
+            let message = format!("bad tenant location {tenant:?}, expected one such as AMSUB0502");
+            return Err(at.error(message));
+        }
+        let (region, first) =
+            seen.tenants.entry(tenant.clone()).or_insert_with(|| (selected.region, at.place()));
+        if *region != selected.region {
+            return Err(at.error(format!(
+                "tenant location {tenant:?} is in region {}, but in {region} at {first}",
+                selected.region
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_cidrs(at: &At<'_>, cidrs: &[IpNet]) -> Result<(), CatalogueError> {
+    for (index, cidr) in cidrs.iter().enumerate() {
+        if *cidr != cidr.trunc() {
+            let message = format!("host bits in {cidr}, expected {}", cidr.trunc());
+            return Err(at.element("cidrs", index).error(message));
+        }
+    }
+    check_once(at, "cidrs", cidrs)
+}
+
+fn check_once<T: PartialEq + std::fmt::Display>(
+    at: &At<'_>,
+    key: &str,
+    list: &[T],
+) -> Result<(), CatalogueError> {
+    for (index, item) in list.iter().enumerate() {
+        if list[..index].contains(item) {
+            return Err(at.element(key, index).error(format!("{item} stands twice")));
+        }
+    }
+    Ok(())
+}
+
+fn check_target(at: &At<'_>, rule: &Rule, documents: &[Document]) -> Result<(), CatalogueError> {
+    let Some(id) = &rule.destinations_of else { return Ok(()) };
+    let target = documents
+        .iter()
+        .flat_map(|document| &document.services)
+        .find(|service| service.id == id.service)
+        .and_then(|service| service.rule(&id.rule));
+    match target {
+        None => Err(at.error(format!("no rule {id}, expected an existing SERVICE/RULE"))),
+        Some(target) if target.destinations_of.is_some() || target.site_networks => {
+            Err(at.error(format!("rule {id} has no destinations of its own")))
+        }
+        Some(_) => Ok(()),
+    }
+}

@@ -1,0 +1,260 @@
+//! Tests of [`super`]: the built-in catalogue as a whole, queries, and what is refused where.
+
+use intune_filter_ebpf::abi::{INFO_CAPACITY, RULES};
+
+use super::*;
+
+/// Rules that the built-in catalogue may have, so that a site has bits left for its own.
+const BUILTIN_RULES_MAX: usize = 48;
+
+fn rule_id(text: &str) -> RuleId {
+    text.parse().unwrap()
+}
+
+fn ids(services: Vec<&Service>) -> Vec<&str> {
+    services.into_iter().map(|service| service.id.as_str()).collect()
+}
+
+fn fqdns(rule: &str, selector: &Selector) -> Vec<String> {
+    let catalogue = Catalogue::builtin();
+    let (_, rule) = catalogue.rule(&rule_id(rule)).unwrap();
+    let destinations = catalogue.destinations(rule, selector);
+    destinations.fqdns.into_iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn builtin_holds_every_file_of_the_directory() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/catalogue");
+    let mut files: Vec<_> =
+        fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    files.sort();
+    let mut builtin: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
+    builtin.sort_unstable();
+    assert_eq!(files, builtin);
+
+    let mut loaded = Catalogue::load(&directory).unwrap();
+    let mut builtin = Catalogue::builtin().clone();
+    loaded.services.sort_by(|a, b| a.id.cmp(&b.id));
+    builtin.services.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(loaded, builtin);
+}
+
+#[test]
+fn builtin_leaves_bits_for_the_site() {
+    const { assert!(BUILTIN_RULES_MAX < RULES) };
+    let catalogue = Catalogue::builtin();
+    let rules: usize = catalogue.services().iter().map(|service| service.rules.len()).sum();
+    assert!(rules <= BUILTIN_RULES_MAX, "{rules} rules");
+    for service in catalogue.services() {
+        for rule in &service.rules {
+            let id = service.rule_id(rule);
+            assert!(id.to_string().len() <= INFO_CAPACITY, "{id}");
+            assert_eq!(rule_id(&id.to_string()), id);
+            assert_eq!(catalogue.rule(&id), Some((service, rule)));
+        }
+    }
+}
+
+#[test]
+fn builtin_has_destinations_wherever_the_tenant_is() {
+    let catalogue = Catalogue::builtin();
+    let mut selectors: Vec<Selector> = Region::ALL.into_iter().map(Selector::Region).collect();
+    selectors.extend(catalogue.tenants().map(|(tenant, _)| catalogue.tenant(tenant).unwrap()));
+    selectors.push(Selector::All);
+    for selector in &selectors {
+        for service in catalogue.services() {
+            for rule in &service.rules {
+                let empty = catalogue.destinations(rule, selector).is_empty();
+                assert_eq!(empty, rule.site_networks, "{} {selector:?}", service.rule_id(rule));
+            }
+        }
+    }
+}
+
+#[test]
+fn regions_and_tenants_select() {
+    let catalogue = Catalogue::builtin();
+    let attestation = |selector: &Selector| fqdns("health-attestation/maa", selector);
+    assert_eq!(attestation(&Selector::All).len(), 16);
+    assert_eq!(attestation(&Selector::Region(Region::AsiaPacific)).len(), 4);
+
+    let tenant = catalogue.tenant("amsub0502").unwrap();
+    assert_eq!(tenant, Selector::Tenant { tenant: "AMSUB0502".to_owned(), region: Region::Europe });
+    assert!(
+        attestation(&tenant).iter().all(|name| name.contains(".neu.") || name.contains(".weu."))
+    );
+    let storage = fqdns("scripts-and-win32-apps/tenant-storage", &tenant);
+    assert_eq!(storage.len(), 6);
+    assert!(storage.iter().all(|name| name.starts_with("euprodimedata")), "{storage:?}");
+
+    assert_eq!(catalogue.tenants().count(), 30);
+    assert_eq!(catalogue.region_of("AMSUD0101"), Some(Region::AsiaPacific));
+    assert_eq!(catalogue.tenant("AMSUZ0101"), None);
+    assert_eq!(tenant.region(), Some(Region::Europe));
+    assert_eq!(Selector::default().region(), None);
+    for region in Region::ALL {
+        assert_eq!(region.to_string().parse(), Ok(region));
+    }
+    assert!("emea".parse::<Region>().unwrap_err().contains("expected north-america"));
+}
+
+#[test]
+fn names_resolve_to_services() {
+    let catalogue = Catalogue::builtin();
+    assert_eq!(ids(catalogue.resolve("certificate-connector").unwrap()), ["intune-core"]);
+    assert_eq!(ids(catalogue.resolve("ntp").unwrap()), ["ntp"]);
+    assert_eq!(catalogue.resolve("all").unwrap().len(), catalogue.services().len());
+    assert!(catalogue.resolve("absent").is_none());
+    assert_eq!(catalogue.sets(), ["all", "android", "apple", "default", "windows"]);
+
+    let default = ids(catalogue.set(DEFAULT_SET).unwrap());
+    assert!(default.contains(&"intune-core"));
+    assert!(!default.contains(&"delivery-optimization-peers"));
+    for platform in ["windows", "apple", "android"] {
+        let services = ids(catalogue.set(platform).unwrap());
+        for needed in ["intune-core", "authentication", "microsoft-graph"] {
+            assert!(services.contains(&needed), "{platform} lacks {needed}");
+        }
+    }
+    assert!(!ids(catalogue.set("windows").unwrap()).contains(&"android-aosp"));
+}
+
+#[test]
+fn information_protection_has_the_destinations_of_the_core() {
+    let catalogue = Catalogue::builtin();
+    let destinations = |id: &str| {
+        let (_, rule) = catalogue.rule(&rule_id(id)).unwrap();
+        catalogue.destinations(rule, &Selector::All)
+    };
+    let core = destinations("intune-core/core");
+    assert_eq!((core.fqdns.len(), core.cidrs.len()), (2, 51));
+    assert_eq!(destinations("windows-information-protection/wip"), core);
+}
+
+const SERVICE: &str = "\
+services:
+  - id: a
+    title: A
+    source: {document: D, section: S, date: 2023-09-19}
+    default: true
+    rules:
+      - id: one
+        fqdns: [a.example]
+        tcp: [80]
+";
+
+/// [`SERVICE`] with one replacement, and where and how it must be refused.
+const REFUSED: &[(&str, &str, usize, &str)] = &[
+    ("services:", "service:", 1, "unknown field `service`"),
+    ("    title: A\n", "", 2, "missing field `title`"),
+    ("    default: true\n", "", 2, "missing field `default`"),
+    ("title: A", "title: ' '", 3, "services[0].title: empty"),
+    ("title: A", "titel: A", 3, "unknown field `titel`"),
+    ("title: A", "title: A\n    title: B", 2, "duplicate field `title`"),
+    ("default: true", "default: maybe", 5, "expected a boolean"),
+    ("id: a", "id: A", 2, "services[0].id: bad id \"A\""),
+    ("id: a", "id: -a", 2, "bad id"),
+    ("id: a", "id: all", 2, "\"all\" is the name of a set"),
+    (
+        "default: true",
+        "default: true\n    aliases: [b, a]",
+        6,
+        "duplicate id \"a\", first used at f.yaml:2",
+    ),
+    ("default: true", "default: true\n    sets: [default]", 6, "expected `default: true`"),
+    ("default: true", "default: true\n    sets: [a]", 6, "set \"a\" is a service's id at f.yaml:2"),
+    ("2023-09-19", "19.9.2023", 4, "bad date \"19.9.2023\""),
+    ("2023-09-19", "2023-13-19", 4, "bad date"),
+    ("document: D", "document: ''", 4, "services[0].source.document: empty"),
+    (
+        "      - id: one\n        fqdns: [a.example]\n        tcp: [80]\n",
+        "      []\n",
+        6,
+        "no rules",
+    ),
+    ("id: one", "id: o/e", 7, "bad id \"o/e\""),
+    ("        tcp: [80]\n", "", 7, "no ports, expected tcp or udp"),
+    ("tcp: [80]", "tcp: []", 7, "no ports, expected tcp or udp"),
+    ("tcp: [80]", "tcp: [80, 0]", 9, "port 0"),
+    ("tcp: [80]", "tcp: ['9-8']", 9, "inverted range"),
+    ("tcp: [80]", "tcp: [80, 80]", 9, "80 stands twice"),
+    ("fqdns: [a.example]", "fqdns: []", 7, "no destinations"),
+    ("fqdns: [a.example]", "fqdns:\n          - a..example", 9, "a label is empty"),
+    ("fqdns: [a.example]", "fqdns: [a.example, A.example.]", 8, "a.example stands twice"),
+    (
+        "fqdns: [a.example]",
+        "cidrs: [10.0.0.1/8]",
+        8,
+        "host bits in 10.0.0.1/8, expected 10.0.0.0/8",
+    ),
+    ("fqdns: [a.example]", "cidrs: [10.0.0.0/33]", 8, "cidrs"),
+    ("fqdns: [a.example]", "site_networks: true\n        fqdns: [a.example]", 7, "in several ways"),
+    ("fqdns: [a.example]", "destinations_of: b/one", 8, "no rule b/one"),
+    ("fqdns: [a.example]", "destinations_of: b", 8, "expected SERVICE/RULE"),
+    ("fqdns: [a.example]", "destinations_of: a/one", 8, "has no destinations of its own"),
+    (
+        "fqdns: [a.example]",
+        "selected: [{region: mars, fqdns: [a.example]}]",
+        8,
+        "unknown variant `mars`",
+    ),
+    ("fqdns: [a.example]", "selected: [{region: europe}]", 8, "no destinations"),
+    (
+        "fqdns: [a.example]",
+        "selected: [{region: europe, tenants: [X1, X1], fqdns: [a.example]}]",
+        8,
+        "X1 stands twice",
+    ),
+    (
+        "fqdns: [a.example]",
+        "selected: [{region: europe, tenants: [x1], fqdns: [a.example]}]",
+        8,
+        "bad tenant location",
+    ),
+    (
+        "fqdns: [a.example]",
+        "selected:\n          - {region: europe, tenants: [X1], fqdns: [a.example]}\n          - {region: asia-pacific, tenants: [X1], fqdns: [b.example]}",
+        10,
+        "\"X1\" is in region asia-pacific, but in europe at f.yaml:9",
+    ),
+];
+
+#[test]
+fn refusals_name_file_and_line() {
+    Catalogue::parse([("f.yaml", SERVICE)]).unwrap();
+    for (from, to, line, says) in REFUSED {
+        let text = SERVICE.replacen(from, to, 1);
+        assert_ne!(text, SERVICE, "{from}");
+        let Err(error) = Catalogue::parse([("f.yaml", text.as_str())]) else {
+            panic!("not refused:\n{text}");
+        };
+        let error = error.to_string();
+        assert!(error.starts_with(&format!("f.yaml:{line}: ")), "line {line}: {error}\n{text}");
+        assert!(error.contains(says), "{says}: {error}");
+        assert!(!error.contains("at line"), "{error}");
+    }
+}
+
+#[test]
+fn ids_are_unique_over_all_files() {
+    let files = [("f.yaml", SERVICE), ("g.yaml", SERVICE)];
+    let error = Catalogue::parse(files).unwrap_err().to_string();
+    assert_eq!(error, "g.yaml:2: services[0].id: duplicate id \"a\", first used at f.yaml:2");
+    let rules = SERVICE.to_owned() + "      - {id: one, fqdns: [b.example], tcp: [80]}\n";
+    let error = Catalogue::parse([("f.yaml", rules.as_str())]).unwrap_err().to_string();
+    assert!(error.starts_with("f.yaml:10: services[0].rules[1].id: duplicate id"), "{error}");
+}
+
+#[test]
+fn directories_without_a_catalogue_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = Catalogue::load(directory.path()).unwrap_err();
+    assert!(matches!(error, CatalogueError::NoFiles(_)), "{error}");
+    let error = Catalogue::load(&directory.path().join("absent")).unwrap_err();
+    assert!(matches!(error, CatalogueError::Read { .. }), "{error}");
+    fs::write(directory.path().join("a.yaml"), "services: 1").unwrap();
+    let error = Catalogue::load(directory.path()).unwrap_err().to_string();
+    assert!(error.contains("a.yaml:1: services: invalid type"), "{error}");
+    fs::write(directory.path().join("a.yaml"), SERVICE).unwrap();
+    assert_eq!(ids(Catalogue::load(directory.path()).unwrap().services().iter().collect()), ["a"]);
+}
