@@ -1,79 +1,102 @@
 //! Builds the BPF object with a compiler of its own and puts it where the library embeds it from.
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
 };
 
-/// What cargo, clippy and rustup export to build scripts and would mislead the nested build.
-const LEAKS: [&str; 10] = [
-    "RUSTC",
-    "RUSTC_WRAPPER",
-    "RUSTC_WORKSPACE_WRAPPER",
-    "RUSTFLAGS",
-    "CARGO_ENCODED_RUSTFLAGS",
-    "CLIPPY_ARGS",
-    "CLIPPY_CONF_DIR",
-    "CARGO_TARGET_DIR",
-    "CARGO_BUILD_TARGET",
-    "LLVM_PROFILE_FILE",
+#[path = "../xtask/src/toolchain.rs"]
+#[expect(dead_code, reason = "some of it serves only to install what this script runs")]
+mod toolchain;
+
+/// The sources of the object, relative to the workspace.
+const SOURCES: [&str; 6] = [
+    "intune-filter-ebpf/src",
+    "intune-filter-ebpf/Cargo.toml",
+    "Cargo.toml",
+    "Cargo.lock",
+    ".cargo/config.toml",
+    "xtask/src/toolchain.rs",
 ];
-const LEAK_PREFIXES: [&str; 4] = ["CARGO_PROFILE_", "CARGO_BUILD_", "CARGO_CFG_", "CARGO_FEATURE_"];
 
-fn main() {
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
-    let workspace = manifest.parent().expect("the crate is in a workspace");
-    let object = out.join("intune-filter-bpf");
-
-    for name in ["INTUNE_BPF_OBJECT", "INTUNE_BPF_RUSTC"] {
+fn main() -> ExitCode {
+    for name in ["INTUNE_BPF_OBJECT", "INTUNE_BPF_RUSTC", "INTUNE_BPF_LINKER"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
-    for path in [
-        "intune-filter-ebpf/src",
-        "intune-filter-ebpf/Cargo.toml",
-        "Cargo.toml",
-        "Cargo.lock",
-        ".cargo/config.toml",
-    ] {
-        println!("cargo::rerun-if-changed={}", workspace.join(path).display());
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Sentence(message)) => {
+            // Cargo fails the build after this line, and shows nothing else of the script.
+            println!("cargo::error={message}");
+            ExitCode::SUCCESS
+        }
+        // Cargo shows what the compiler said.
+        Err(Failure::Compiler) => ExitCode::FAILURE,
     }
+}
 
-    // A machine without bpf-linker embeds an object that was built elsewhere.
+enum Failure {
+    /// All that there is to know.
+    Sentence(String),
+    /// The compiler has said why on standard error.
+    Compiler,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Sentence(message)
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    let manifest = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let workspace = manifest.parent().unwrap_or(&manifest);
+    let object = out.join("intune-filter-bpf");
+
+    // A machine without the compiler embeds an object that was built elsewhere.
     if let Some(prebuilt) = env::var_os("INTUNE_BPF_OBJECT") {
-        fs::copy(&prebuilt, &object).expect("INTUNE_BPF_OBJECT names the object to embed");
-        return;
+        let prebuilt = PathBuf::from(prebuilt);
+        println!("cargo::rerun-if-changed={}", prebuilt.display());
+        return copy(&prebuilt, &object);
+    }
+    for path in SOURCES {
+        println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     // OUT_DIR is TARGET/PROFILE/build/NAME/out. The nested cargo cannot share the directory
     // that the outer one has locked, and build, test and clippy can share this one.
-    let target_dir = out.ancestors().nth(4).unwrap_or(&out).join("bpf");
-    build(workspace, &target_dir);
-    fs::copy(target_dir.join("bpfel-unknown-none/bpf/intune-filter-bpf"), &object)
-        .expect("the build above made the object");
+    let target = out.ancestors().nth(4).unwrap_or(&out).join("bpf");
+    build(workspace, &target)?;
+    copy(&target.join(toolchain::TARGET).join("bpf/intune-filter-bpf"), &object)
 }
 
-fn build(workspace: &Path, target_dir: &Path) {
-    let rustc = env::var_os("INTUNE_BPF_RUSTC").unwrap_or_else(|| "/usr/bin/rustc".into());
-    let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
-    cargo
-        .current_dir(workspace)
-        .args(["build", "--locked", "--package", "intune-filter-ebpf"])
-        .args(["--bin", "intune-filter-bpf", "--profile", "bpf"])
-        .args(["--target", "bpfel-unknown-none", "--target-dir"])
-        .arg(target_dir);
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        if LEAKS.contains(&text.as_ref()) || LEAK_PREFIXES.iter().any(|p| text.starts_with(p)) {
-            cargo.env_remove(&name);
-        }
+fn build(workspace: &Path, target: &Path) -> Result<(), Failure> {
+    let compiler = toolchain::compiler()?;
+    let linker = toolchain::linker()?;
+    for program in [&compiler.rustc, &linker] {
+        println!("cargo::rerun-if-changed={}", program.display());
     }
-    // aya-ebpf uses feature(asm_experimental_arch).
-    cargo.env("RUSTC", &rustc).env("RUSTC_BOOTSTRAP", "1");
-    let status = cargo.status().expect("cargo runs");
-    assert!(
-        status.success(),
-        "the BPF object did not build ({status}): `cargo xtask setup` installs its compiler \
-         ({}) and linker (bpf-linker)",
-        rustc.display()
-    );
+    let mut cargo = Command::new(toolchain::cargo_for(&compiler, variable("CARGO")?));
+    cargo.current_dir(workspace).args(["build", "--locked", "--package", "intune-filter-ebpf"]);
+    cargo.args(["--bin", "intune-filter-bpf", "--target-dir"]).arg(target);
+    toolchain::use_for(&mut cargo, &compiler, &linker);
+    // Whose registers a program's context holds, should the host not be the target.
+    cargo.env("AYA_BPF_TARGET_ARCH", variable("CARGO_CFG_TARGET_ARCH")?);
+    match cargo.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(Failure::Compiler),
+        Err(error) => Err(format!("cannot run {}: {error}", cargo.get_program().display()).into()),
+    }
+}
+
+fn variable(name: &str) -> Result<OsString, String> {
+    env::var_os(name).ok_or_else(|| format!("{name} is not set: this script is run by cargo"))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::copy(from, to)
+        .map(drop)
+        .map_err(|error| format!("cannot embed {}: {error}", from.display()).into())
 }

@@ -1,2 +1,66 @@
 //! Developer commands: `cargo xtask COMMAND`.
-fn main() {}
+
+mod command;
+mod demo;
+mod lint;
+mod packages;
+mod setup;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Sets a machine up, builds, tests and shows intune-filter.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing to build and to test; does nothing where nothing is missing
+    Setup,
+    /// Build the program, with the BPF object in it
+    Build {
+        /// With optimisations
+        #[arg(long)]
+        release: bool,
+    },
+    /// Show the filter at work in network namespaces of its own
+    Demo {
+        /// For the demo: `--keep`, `--json`; `--help` tells all
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check format and lints, then run every test, as root
+    Test(test::Options),
+    /// Check format and lints, on the host and for the kernel
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Task::Setup => setup::run(setup::Scope::Everything).map(|()| setup::report()),
+        Task::Build { release } => build(release),
+        Task::Demo { arguments } => demo::run(&arguments),
+        Task::Test(options) => test::run(&options),
+        Task::Lint => setup::run(setup::Scope::Everything).and_then(|()| lint::run()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build(release: bool) -> anyhow::Result<()> {
+    setup::run(setup::Scope::Build)?;
+    workspace::build(release)
+}
