@@ -1,0 +1,98 @@
+//! The list of everything that the Intune document prints.
+
+use std::collections::BTreeSet;
+
+use intune_filter::{
+    catalogue::{Date, Region, Rule, RuleId, Service},
+    ports::PortRange,
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct List {
+    pub document: String,
+    pub date: Date,
+    pub sections: Vec<Section>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    pub r#where: String,
+    #[serde(default)]
+    pub tcp: Vec<PortRange>,
+    pub rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    pub printed: String,
+    #[serde(default)]
+    pub kind: Kind,
+    pub r#as: Option<String>,
+    pub protocol: Option<String>,
+    pub tcp: Option<Vec<PortRange>>,
+    pub udp: Option<Vec<PortRange>>,
+    pub region: Option<Region>,
+    #[serde(default)]
+    pub by: Vec<RuleId>,
+    pub says: Option<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    #[default]
+    Host,
+    Prefix,
+    Url,
+    Storage,
+    Tenant,
+    Port,
+    Note,
+    Link,
+}
+
+impl Row {
+    /// The destination as the catalogue must have it.
+    pub fn destination(&self) -> &str {
+        self.r#as.as_deref().unwrap_or(self.printed.trim())
+    }
+
+    /// A row's own ports, TCP and UDP, else its section's.
+    pub fn ports(&self, section: &Section) -> (BTreeSet<PortRange>, BTreeSet<PortRange>) {
+        if self.tcp.is_none() && self.udp.is_none() {
+            return (section.tcp.iter().copied().collect(), BTreeSet::new());
+        }
+        let set = |ports: &Option<Vec<PortRange>>| ports.iter().flatten().copied().collect();
+        (set(&self.tcp), set(&self.udp))
+    }
+
+    pub fn is_destination(&self) -> bool {
+        matches!(self.kind, Kind::Host | Kind::Prefix | Kind::Url | Kind::Storage)
+    }
+}
+
+impl List {
+    pub fn read() -> Self {
+        serde_yaml::from_str(include_str!("endpoints.yaml")).unwrap()
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.sections.iter().flat_map(|section| &section.rows)
+    }
+
+    pub fn tenants(&self) -> impl Iterator<Item = (&str, Region)> {
+        self.rows()
+            .filter(|row| row.kind == Kind::Tenant)
+            .filter_map(|row| Some((row.printed.as_str(), row.region?)))
+    }
+
+    pub fn is_source_of(&self, service: &Service, rule: &Rule) -> bool {
+        let source = service.source_of(rule);
+        source.document == self.document && source.date.as_ref() == Some(&self.date)
+    }
+}
