@@ -1,1 +1,133 @@
 //! The configuration file: parsing, checking, and errors that name file, line and key.
+//!
+//! [`Config::load`] reads a file and checks it against itself. What needs the catalogue (services,
+//! the tenant's location, how many rules there are) is checked by [`crate::policy`], and what needs
+//! the machine by [`check_environment`].
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+mod check;
+mod choice;
+mod decode;
+mod duration;
+mod environment;
+mod error;
+mod model;
+mod read;
+mod support;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod zones;
+
+pub use duration::{DurationError, Seconds};
+pub use environment::{Environment, Finding, OnLink, Severity, check_environment};
+pub use error::{ConfigError, ConfigErrors};
+pub use model::{
+    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics,
+    Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, ToGateway, Ttl, UnlistedClients,
+};
+pub use zones::Zone;
+
+/// Where a configuration came from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    file: String,
+    lines: BTreeMap<String, u32>,
+}
+
+/// Configurations that say the same are equal wherever they were read.
+impl PartialEq for Source {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Every fault that can be told without the catalogue.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let file = path.display().to_string();
+        let unreadable = |message| {
+            let error = ConfigError { line: None, key: String::new(), message };
+            ConfigErrors::new(&file, vec![error])
+        };
+        let octets = fs::read(path).map_err(|error| unreadable(format!("cannot read: {error}")))?;
+        let text = String::from_utf8(octets)
+            .map_err(|error| unreadable(format!("not UTF-8 text: {error}")))?;
+        Self::parse(&file, &text)
+    }
+
+    /// Checks a file's text; `file` is for the errors.
+    ///
+    /// # Errors
+    /// Every fault that can be told without the catalogue.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigErrors> {
+        match Self::parse_part(file, text) {
+            (Some(config), errors) if errors.is_empty() => Ok(config),
+            (_, errors) => Err(ConfigErrors::new(file, errors)),
+        }
+    }
+
+    /// What can be read of a file's text, and every fault found.
+    pub(crate) fn parse_part(file: &str, text: &str) -> (Option<Self>, Vec<ConfigError>) {
+        let root = match tree::parse(text) {
+            Ok(root) => root,
+            Err(errors) => return (None, errors),
+        };
+        let mut findings = decode::Findings::default();
+        let place = decode::Place { node: &root, path: "" };
+        let Some(mut config) = decode::Read::read(place, &mut findings) else {
+            return (None, findings.errors);
+        };
+        let Self { source, .. } = &mut config;
+        *source = Source { file: file.to_owned(), lines: findings.lines };
+        let mut errors = findings.errors;
+        for check in [check::check, support::refusals] {
+            let found = check(&config);
+            // Where something was refused already, more would be said of its stand-in.
+            errors.extend(
+                found
+                    .into_iter()
+                    .filter(|new| !errors.iter().any(|old| concerns(old, new)))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        (Some(config), errors)
+    }
+
+    /// A fault of the value at `key`, such as `clients[0].services[1]`, with its line.
+    #[must_use]
+    pub fn error(&self, key: impl Into<String>, message: impl Into<String>) -> ConfigError {
+        let key = key.into();
+        ConfigError { line: self.source.line(&key), key, message: message.into() }
+    }
+
+    /// Faults as one error that names the file.
+    #[must_use]
+    pub fn errors(&self, errors: Vec<ConfigError>) -> ConfigErrors {
+        ConfigErrors::new(&self.source.file, errors)
+    }
+}
+
+/// Whether `old` is a fault of the value that `new` is a fault of, or of a part of it.
+fn concerns(old: &ConfigError, new: &ConfigError) -> bool {
+    old.key
+        .strip_prefix(&new.key)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+impl Source {
+    /// The line of `key`, or of the nearest key around it that the file has.
+    fn line(&self, key: &str) -> Option<u32> {
+        let mut key = key;
+        loop {
+            if let Some(line) = self.lines.get(key) {
+                return Some(*line);
+            }
+            key = &key[..key.rfind(['.', '['])?];
+        }
+    }
+}

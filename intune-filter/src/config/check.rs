@@ -1,0 +1,273 @@
+//! Checks the values of a configuration against each other.
+
+use std::{collections::HashMap, hash::Hash, net::IpAddr};
+
+use intune_filter_ebpf::abi::{GROUPS, INFO_CAPACITY};
+
+use super::{Config, ConfigError};
+
+/// Linux's IFNAMSIZ, less the terminating zero.
+const INTERFACE_NAME_MAX: usize = 15;
+
+/// A flow's key holds the zone in 16 bits.
+const ZONES_MAX: usize = u16::MAX as usize;
+
+/// Every contradiction within the file.
+pub(super) fn check(config: &Config) -> Vec<ConfigError> {
+    let mut check = Check { config, errors: Vec::new() };
+    check.interfaces();
+    check.groups();
+    check.client_networks();
+    check.dns();
+    check.servers();
+    check.services();
+    check.maps();
+    check.errors
+}
+
+struct Check<'a> {
+    config: &'a Config,
+    errors: Vec<ConfigError>,
+}
+
+impl Check<'_> {
+    fn report(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.errors.push(self.config.error(key, message));
+    }
+
+    /// Reports each value that is not the first of its kind.
+    fn unique<T: Hash + Eq + ToString>(&mut self, values: impl Iterator<Item = (String, T)>) {
+        let mut first: HashMap<T, String> = HashMap::new();
+        for (key, value) in values {
+            if let Some(other) = first.get(&value) {
+                let message = format!("{} stands twice, first at {other}", value.to_string());
+                self.report(key, message);
+            } else {
+                first.insert(value, key);
+            }
+        }
+    }
+
+    /// Reports a list that the file has but that holds nothing; a missing one was reported when
+    /// it was read.
+    fn not_empty<T>(&mut self, key: &str, values: &[T], what: &str) {
+        if values.is_empty() && self.given(key) {
+            self.report(key, format!("expected at least one {what}"));
+        }
+    }
+
+    /// Whether the file has this key.
+    fn given(&self, key: &str) -> bool {
+        self.config.source.lines.contains_key(key)
+    }
+
+    fn interfaces(&mut self) {
+        let config = self.config;
+        self.not_empty("interfaces", &config.interfaces, "interface");
+        for (index, interface) in config.interfaces.iter().enumerate() {
+            let key = format!("interfaces[{index}]");
+            let name = &interface.name;
+            let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+            if name.is_empty() || name.len() > INTERFACE_NAME_MAX || name.contains(bad) {
+                self.report(
+                    format!("{key}.name"),
+                    format!(
+                        "{name:?} is no interface name, expected 1 to 15 characters such as eth1"
+                    ),
+                );
+            }
+            self.not_empty(&format!("{key}.vlans"), &interface.vlans, "tag, or no such key");
+            let vlans = interface.vlans.iter().enumerate();
+            self.unique(vlans.map(|(tag, vlan)| (format!("{key}.vlans[{tag}]"), *vlan)));
+            for vlan in &interface.vlans {
+                let device = format!("{name}.{vlan}");
+                if config.interfaces.iter().any(|other| other.name == device) {
+                    self.report(
+                        format!("{key}.vlans"),
+                        format!(
+                            "VLAN {vlan} is also configured as interface {device}, expected one"
+                        ),
+                    );
+                }
+            }
+        }
+        let names = config.interfaces.iter().enumerate();
+        self.unique(names.map(|(index, i)| (format!("interfaces[{index}].name"), i.name.clone())));
+        if config.zones().len() > ZONES_MAX {
+            self.report("interfaces", format!("more than {ZONES_MAX} VLANs in all"));
+        }
+    }
+
+    fn groups(&mut self) {
+        let config = self.config;
+        self.not_empty("clients", &config.clients, "client group");
+        if config.clients.len() > GROUPS {
+            let message = format!("{} groups, expected at most {GROUPS}", config.clients.len());
+            self.report("clients", message);
+        }
+        for (index, group) in config.clients.iter().enumerate() {
+            let key = format!("clients[{index}]");
+            let named = self.given(&format!("{key}.name"));
+            if named && (group.name.trim().is_empty() || group.name.contains(char::is_control)) {
+                self.report(format!("{key}.name"), "expected a name of printable text");
+            }
+            if group.name.len() > INFO_CAPACITY {
+                let message = format!("longer than {INFO_CAPACITY} octets");
+                self.report(format!("{key}.name"), message);
+            }
+            if let Some(on) = &group.on
+                && config.zones_of(group).is_empty()
+                && !config.interfaces.is_empty()
+            {
+                let zones: Vec<String> = config.zones().iter().map(ToString::to_string).collect();
+                self.report(
+                    format!("{key}.on"),
+                    format!("{on:?} is not among interfaces, expected one of {}", zones.join(", ")),
+                );
+            }
+            self.not_empty(&format!("{key}.networks"), &group.networks, "prefix");
+            let services = group.services.iter().enumerate();
+            self.unique(services.map(|(at, name)| (format!("{key}.services[{at}]"), name.clone())));
+        }
+        let named = config.clients.iter().enumerate().filter(|(_, group)| !group.name.is_empty());
+        self.unique(named.map(|(index, g)| (format!("clients[{index}].name"), g.name.clone())));
+    }
+
+    /// A prefix may be in one group of a zone only; a longer one in another group is an exception.
+    fn client_networks(&mut self) {
+        let mut first = HashMap::new();
+        for (index, group) in self.config.clients.iter().enumerate() {
+            for (at, network) in group.networks.iter().enumerate() {
+                let key = format!("clients[{index}].networks[{at}]");
+                // One fault per prefix, however many zones it is in.
+                let taken = self.config.zones_of(group).into_iter().find_map(|zone| {
+                    let holder = (group.name.as_str(), key.clone());
+                    let (name, other) = first.insert((zone.number, *network), holder)?;
+                    Some((zone, name, other))
+                });
+                if let Some((zone, name, other)) = taken {
+                    let message = format!(
+                        "{network} is already in group {name:?} on {zone}, at {other}; expected a \
+                         prefix in one group only"
+                    );
+                    self.report(key, message);
+                }
+            }
+        }
+    }
+
+    fn dns(&mut self) {
+        let dns = &self.config.dns;
+        self.not_empty("dns.resolvers", &dns.resolvers, "address of a resolver");
+        self.addresses("dns.resolvers", &dns.resolvers);
+        let prefixes = dns.allow_private.iter().enumerate();
+        self.unique(prefixes.map(|(index, net)| (format!("dns.allow_private[{index}]"), *net)));
+        let ttl = dns.ttl;
+        if ttl.min > ttl.max {
+            let given = ["dns.ttl.min", "dns.ttl.max"].into_iter().find(|key| self.given(key));
+            self.report(
+                given.unwrap_or("dns.ttl"),
+                format!("min {} is longer than max {}, expected min <= max", ttl.min, ttl.max),
+            );
+        }
+        if ttl.max.0 == 0 {
+            self.report("dns.ttl.max", "0s would forget every address at once");
+        }
+    }
+
+    fn servers(&mut self) {
+        self.addresses("dhcp_servers", &self.config.dhcp_servers);
+        for (index, prefix) in self.config.nat64.iter().enumerate() {
+            if !matches!(prefix.prefix_len(), 32 | 40 | 48 | 56 | 64 | 96) {
+                self.report(
+                    format!("nat64[{index}]"),
+                    format!("{prefix}: expected a length of 32, 40, 48, 56, 64 or 96 (RFC 6052)"),
+                );
+            }
+        }
+        let prefixes = self.config.nat64.iter().enumerate();
+        self.unique(prefixes.map(|(index, prefix)| (format!("nat64[{index}]"), *prefix)));
+    }
+
+    fn addresses(&mut self, key: &str, addresses: &[IpAddr]) {
+        for (index, address) in addresses.iter().enumerate() {
+            let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+            if broadcast
+                || address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+            {
+                self.report(
+                    format!("{key}[{index}]"),
+                    format!("{address}: expected the address that clients send to"),
+                );
+            }
+        }
+        let each = addresses.iter().enumerate();
+        self.unique(each.map(|(index, address)| (format!("{key}[{index}]"), *address)));
+    }
+
+    fn services(&mut self) {
+        let services = &self.config.services;
+        let ids = services.iter().enumerate().filter(|(_, service)| !service.id.is_empty());
+        self.unique(ids.map(|(index, s)| (format!("services[{index}].id"), s.id.clone())));
+        for (index, service) in services.iter().enumerate() {
+            let key = format!("services[{index}]");
+            self.id(&key, &service.id);
+            for (at, rule) in service.rules.iter().enumerate() {
+                self.id(&format!("{key}.rules[{at}]"), &rule.id);
+            }
+            let rules = service.rules.iter().enumerate().filter(|(_, rule)| !rule.id.is_empty());
+            self.unique(rules.map(|(at, r)| (format!("{key}.rules[{at}].id"), r.id.clone())));
+            for (at, rule) in service.rules.iter().enumerate() {
+                let full = service.id.len() + 1 + rule.id.len();
+                if full > INFO_CAPACITY {
+                    let key = format!("{key}.rules[{at}].id");
+                    self.report(
+                        key,
+                        format!("longer than {INFO_CAPACITY} octets with its service"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn id(&mut self, key: &str, id: &str) {
+        let key = format!("{key}.id");
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.given(&key) && (id.is_empty() || id.len() > 64 || !id.chars().all(word)) {
+            self.report(
+                key,
+                format!("bad id {id:?}, expected 1 to 64 of a-z, 0-9 and -, such as print-server"),
+            );
+        }
+    }
+
+    fn maps(&mut self) {
+        let maps = self.config.maps;
+        for (name, entries) in [
+            ("hosts4", maps.hosts4),
+            ("hosts6", maps.hosts6),
+            ("flows4", maps.flows4),
+            ("flows6", maps.flows6),
+            ("new_flows", maps.new_flows),
+            ("pending", maps.pending),
+        ] {
+            if !(256..=1 << 24).contains(&entries) {
+                let message = format!("{entries} entries, expected 256 to {}", 1 << 24);
+                self.report(format!("maps.{name}"), message);
+            }
+        }
+        if !maps.events.is_power_of_two() || !(1 << 16..=1 << 28).contains(&maps.events) {
+            self.report(
+                "maps.events",
+                format!(
+                    "{} octets, expected a power of two from {} to {}",
+                    maps.events,
+                    1 << 16,
+                    1 << 28
+                ),
+            );
+        }
+    }
+}

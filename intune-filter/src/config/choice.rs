@@ -1,0 +1,47 @@
+//! Enumerations of words: one list from which reading, printing and error texts come.
+
+/// Declares an enumeration whose variants are words of the configuration.
+macro_rules! choice {
+    (
+        $(#[$outer:meta])*
+        pub enum $name:ident { $($(#[$inner:meta])* $variant:ident = $word:literal,)+ }
+    ) => {
+        $(#[$outer])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$inner])* $variant,)+ }
+
+        impl $name {
+            /// The word that the configuration uses.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl $crate::config::decode::Read for $name {
+            fn read(
+                place: $crate::config::decode::Place<'_>,
+                findings: &mut $crate::config::decode::Findings,
+            ) -> Option<Self> {
+                let word = $crate::config::decode::word(place);
+                match word {
+                    $(Some($word) => Some(Self::$variant),)+
+                    _ => findings.expected(place, &[$($word),+].join(" or ")),
+                }
+            }
+        }
+    };
+}
+pub(super) use choice;

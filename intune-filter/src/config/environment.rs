@@ -1,0 +1,108 @@
+//! What only the machine can tell about a configuration: pure, the caller gathers the facts.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Config, ConfigError};
+
+/// Facts of the machine.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// Every address of the gateway.
+    pub own_addresses: Vec<IpAddr>,
+    /// The prefixes that are on-link behind each filtered interface.
+    pub on_link: Vec<OnLink>,
+    /// Rules that rewrite destinations (DNAT, redirect, TPROXY), as text for people.
+    pub destination_rewrites: Vec<String>,
+    /// Interfaces whose forwarding is offloaded to hardware or to an nft flowtable.
+    pub offloaded: Vec<String>,
+}
+
+/// A prefix that is on-link behind an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnLink {
+    /// The interface.
+    pub interface: String,
+    /// The VLAN, 0 for untagged frames.
+    pub vlan: u16,
+    /// The prefix.
+    pub network: IpNet,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is refused on this machine.
+    Error,
+    /// It is worth knowing.
+    Warning,
+}
+
+/// What the facts mean for the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, at which key.
+    pub error: ConfigError,
+}
+
+/// Holds the configuration against the machine that it is to run on.
+#[must_use]
+pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Finding> {
+    let resolvers =
+        config.dns.resolvers.iter().enumerate().filter_map(|(index, resolver)| {
+            on_link_resolver(config, environment, index, *resolver)
+        });
+    let offloaded = config
+        .interfaces
+        .iter()
+        .enumerate()
+        .filter(|(_, interface)| environment.offloaded.contains(&interface.name));
+    let offloads = offloaded.map(|(index, interface)| Finding {
+        severity: Severity::Error,
+        error: config.error(
+            format!("interfaces[{index}]"),
+            format!(
+                "flow offload on {} bypasses the filter, expected it to be off",
+                interface.name
+            ),
+        ),
+    });
+    let rewrites = environment.destination_rewrites.iter().map(|rule| Finding {
+        severity: Severity::Warning,
+        error: config
+            .error("", format!("destinations are judged before the gateway rewrites them: {rule}")),
+    });
+    resolvers.chain(offloads).chain(rewrites).collect()
+}
+
+/// The answers of a neighbour of the clients never cross the gateway, so nothing would be learned.
+fn on_link_resolver(
+    config: &Config,
+    environment: &Environment,
+    index: usize,
+    resolver: IpAddr,
+) -> Option<Finding> {
+    if environment.own_addresses.contains(&resolver) {
+        return None;
+    }
+    let zones = config.zones();
+    let link = environment.on_link.iter().find(|link| {
+        let judged =
+            |zone: &super::Zone| zone.interface == link.interface && zone.vlan == link.vlan;
+        zones.iter().any(judged) && link.network.contains(&resolver)
+    })?;
+    Some(Finding {
+        severity: Severity::Error,
+        error: config.error(
+            format!("dns.resolvers[{index}]"),
+            format!(
+                "{resolver} is on-link ({}) behind {}: its answers never cross the gateway; expected \
+                 the gateway itself or a resolver beyond it",
+                link.network, link.interface
+            ),
+        ),
+    })
+}

@@ -1,0 +1,224 @@
+//! Reads each part of the configuration from the document's tree.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use ipnet::{IpNet, Ipv6Net};
+
+use super::{
+    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics,
+    Mode, OnDeny, Parts, Paths, Seconds, SiteRule, SiteService, Source, ToGateway, Ttl,
+    UnlistedClients,
+    decode::{Fields, Findings, Place, Read, word},
+};
+
+impl Read for Config {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let mut fields = Fields::open(place, findings)?;
+        let interfaces = fields.required("interfaces", "a list of interfaces on the LAN side");
+        let clients = fields.required("clients", "a list of client groups");
+        let dns = fields.required("dns", "a map with the resolvers that clients use");
+        let config = Self {
+            interfaces: interfaces.unwrap_or_default(),
+            clients: clients.unwrap_or_default(),
+            dns: dns.unwrap_or_default(),
+            manage_offloads: fields.or("manage_offloads", true),
+            unlisted_clients: fields.or("unlisted_clients", UnlistedClients::default()),
+            to_gateway: fields.or("to_gateway", ToGateway::default()),
+            boot: fields.or("boot", Boot::default()),
+            icmp_echo: fields.or("icmp_echo", true),
+            dhcp_servers: fields.or("dhcp_servers", Vec::new()),
+            nat64: fields.or("nat64", Vec::new()),
+            warm_up: fields.or("warm_up", Seconds(0)),
+            tenant: fields.optional("tenant"),
+            region: fields.optional("region"),
+            services: fields.or("services", Vec::new()),
+            maps: fields.or("maps", Maps::default()),
+            paths: fields.or("paths", Paths::default()),
+            metrics: fields.or("metrics", Metrics::default()),
+            source: Source::default(),
+        };
+        fields.close();
+        Some(config)
+    }
+}
+
+impl Read for Interface {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let mut fields = Fields::open(place, findings)?;
+        let name = fields.required("name", "the interface's name");
+        let mode = fields.or("mode", Mode::default());
+        let vlans: Vec<VlanId> = fields.or("vlans", Vec::new());
+        fields.close();
+        Some(Self { name: name?, mode, vlans: vlans.into_iter().map(|id| id.0).collect() })
+    }
+}
+
+/// A VLAN id, or 0 for untagged frames.
+struct VlanId(u16);
+
+impl Read for VlanId {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        match word(place).map(str::parse) {
+            Some(Ok(id @ 0..=4094)) => Some(Self(id)),
+            _ => findings.expected(place, "a VLAN id from 1 to 4094, or 0 for untagged frames"),
+        }
+    }
+}
+
+impl Read for ClientGroup {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let mut fields = Fields::open(place, findings)?;
+        let name = fields.required("name", "the group's name");
+        let networks = fields.required("networks", "a list of prefixes");
+        let group = Self {
+            // A group without a name is refused, and still checked.
+            name: name.unwrap_or_default(),
+            on: fields.optional("on"),
+            networks: networks.unwrap_or_default(),
+            services: fields.or("services", vec!["default".to_owned()]),
+            mode: fields.or("mode", GroupMode::default()),
+            on_deny: fields.or("on_deny", OnDeny::default()),
+            inbound: fields.or("inbound", Inbound::default()),
+        };
+        fields.close();
+        Some(group)
+    }
+}
+
+impl Read for Dns {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let mut fields = Fields::open(place, findings)?;
+        let resolvers = fields.required("resolvers", "a list of the resolvers' addresses");
+        let dns = Self {
+            resolvers: resolvers.unwrap_or_default(),
+            unlisted: fields.or("unlisted", DnsUnlisted::default()),
+            allow_private: fields.or("allow_private", Vec::new()),
+            ttl: fields.or("ttl", Ttl::default()),
+        };
+        fields.close();
+        Some(dns)
+    }
+}
+
+impl Read for Ttl {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let default = Self::default();
+        let mut fields = Fields::open(place, findings)?;
+        let ttl = Self {
+            min: fields.or("min", default.min),
+            max: fields.or("max", default.max),
+            grace: fields.or("grace", default.grace),
+        };
+        fields.close();
+        Some(ttl)
+    }
+}
+
+impl Read for SiteService {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let mut fields = Fields::open(place, findings)?;
+        let id = fields.required("id", "the service's id");
+        let service = Self {
+            id: id.unwrap_or_default(),
+            title: fields.optional("title"),
+            parts: parts(&mut fields),
+            rules: fields.or("rules", Vec::new()),
+        };
+        if fields.has("rules") && !service.parts.is_empty() {
+            let message = "both rules and destinations or ports of a single rule, expected one";
+            fields.findings.report(place, message);
+        }
+        fields.close();
+        Some(service)
+    }
+}
+
+impl Read for SiteRule {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let mut fields = Fields::open(place, findings)?;
+        let id = fields.required("id", "the rule's id");
+        let rule = Self { id: id.unwrap_or_default(), parts: parts(&mut fields) };
+        fields.close();
+        Some(rule)
+    }
+}
+
+fn parts(fields: &mut Fields<'_, '_>) -> Parts {
+    Parts {
+        fqdns: fields.optional("fqdns"),
+        cidrs: fields.optional("cidrs"),
+        tcp: fields.optional("tcp"),
+        udp: fields.optional("udp"),
+    }
+}
+
+impl Read for Maps {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let default = Self::default();
+        let mut fields = Fields::open(place, findings)?;
+        let maps = Self {
+            hosts4: fields.or("hosts4", default.hosts4),
+            hosts6: fields.or("hosts6", default.hosts6),
+            flows4: fields.or("flows4", default.flows4),
+            flows6: fields.or("flows6", default.flows6),
+            new_flows: fields.or("new_flows", default.new_flows),
+            pending: fields.or("pending", default.pending),
+            events: fields.or("events", default.events),
+        };
+        fields.close();
+        Some(maps)
+    }
+}
+
+impl Read for Paths {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let default = Self::default();
+        let mut fields = Fields::open(place, findings)?;
+        let paths = Self {
+            state_dir: fields.or("state_dir", default.state_dir),
+            runtime_dir: fields.or("runtime_dir", default.runtime_dir),
+            pin_dir: fields.or("pin_dir", default.pin_dir),
+            catalogue: fields.optional("catalogue"),
+        };
+        fields.close();
+        Some(paths)
+    }
+}
+
+impl Read for PathBuf {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let path = Self::from(String::read(place, findings)?);
+        if path.is_absolute() { Some(path) } else { findings.expected(place, "an absolute path") }
+    }
+}
+
+impl Read for Metrics {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let mut fields = Fields::open(place, findings)?;
+        let listen = fields.or("listen", Listen(Self::default().listen));
+        fields.close();
+        Some(Self { listen: listen.0 })
+    }
+}
+
+/// An address to listen on, or `off`.
+struct Listen(Option<SocketAddr>);
+
+impl Read for Listen {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        match word(place) {
+            Some("off") => Some(Self(None)),
+            Some(text) if text.parse::<SocketAddr>().is_ok() => Some(Self(text.parse().ok())),
+            _ => findings.expected(place, "an address and a port such as 127.0.0.1:9469, or off"),
+        }
+    }
+}
+
+impl Read for Ipv6Net {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        match IpNet::read(place, findings)? {
+            IpNet::V6(prefix) => Some(prefix),
+            IpNet::V4(_) => findings.expected(place, "an IPv6 prefix such as \"64:ff9b::/96\""),
+        }
+    }
+}

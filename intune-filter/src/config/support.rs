@@ -1,0 +1,33 @@
+//! What this version reads but does not do. Such a setting is refused, never silently accepted:
+//! when its data plane is there, its line here goes.
+
+use super::{Boot, Config, ConfigError, Mode, OnDeny};
+
+/// Every setting of `config` that has no effect in this version.
+pub(super) fn refusals(config: &Config) -> Vec<ConfigError> {
+    let mut refused = Vec::new();
+    let mut refuse = |key: String, what: &str, instead: &str| {
+        let message = format!("{what} is not supported by this version, expected {instead}");
+        refused.push(config.error(key, message));
+    };
+    for (index, interface) in config.interfaces.iter().enumerate() {
+        if interface.mode == Mode::Tc {
+            refuse(format!("interfaces[{index}].mode"), "tc", "auto, native or generic");
+        }
+    }
+    for (index, group) in config.clients.iter().enumerate() {
+        if group.on_deny == OnDeny::Reject {
+            refuse(format!("clients[{index}].on_deny"), "reject", "drop");
+        }
+    }
+    if config.boot == Boot::Closed {
+        refuse("boot".to_owned(), "closed", "open");
+    }
+    if !config.nat64.is_empty() {
+        refuse("nat64".to_owned(), "NAT64", "no such key");
+    }
+    if config.warm_up.0 != 0 {
+        refuse("warm_up".to_owned(), "warm-up", "0s or no such key");
+    }
+    refused
+}

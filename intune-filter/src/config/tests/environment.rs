@@ -1,0 +1,60 @@
+//! What the machine has to say about a configuration.
+
+use super::{
+    super::{Environment, OnLink, Severity, check_environment},
+    parse, with,
+};
+
+fn facts(interface: &str, vlan: u16, network: &str) -> Environment {
+    let network = network.parse().unwrap();
+    Environment {
+        on_link: vec![OnLink { interface: interface.to_owned(), vlan, network }],
+        ..Environment::default()
+    }
+}
+
+#[test]
+fn a_neighbour_of_the_clients_is_no_resolver() {
+    let config = parse(&with("dns", "{resolvers: [192.0.2.1, 10.0.0.53]}"));
+    let mut environment = facts("eth1", 0, "10.0.0.0/24");
+    let findings = check_environment(&config, &environment);
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(finding.severity, Severity::Error);
+    assert_eq!(finding.error.key, "dns.resolvers[1]");
+    assert_eq!(finding.error.line, Some(3));
+    assert!(finding.error.message.contains("on-link (10.0.0.0/24) behind eth1"), "{finding:?}");
+
+    environment.own_addresses.push("10.0.0.53".parse().unwrap());
+    assert_eq!(check_environment(&config, &environment), []);
+}
+
+#[test]
+fn other_links_do_not_matter() {
+    let config = parse(&with("interfaces", "[{name: eth1, vlans: [20]}]"));
+    for (interface, vlan, network, judged) in [
+        ("eth1", 20, "10.0.0.0/24", true),
+        ("eth1", 0, "10.0.0.0/24", false),
+        ("eth0", 20, "10.0.0.0/24", false),
+        ("eth1", 20, "10.0.1.0/24", false),
+    ] {
+        let findings = check_environment(&config, &facts(interface, vlan, network));
+        assert_eq!(!findings.is_empty(), judged, "{interface} {vlan} {network}");
+    }
+}
+
+#[test]
+fn offload_is_an_error_and_rewriting_a_warning() {
+    let config = parse(super::SHORTEST);
+    let environment = Environment {
+        destination_rewrites: vec!["dnat to 10.1.1.1".to_owned()],
+        offloaded: vec!["eth0".to_owned(), "eth1".to_owned()],
+        ..Environment::default()
+    };
+    let findings = check_environment(&config, &environment);
+    assert_eq!(findings.len(), 2);
+    assert_eq!(findings[0].severity, Severity::Error);
+    assert_eq!(findings[0].error.key, "interfaces[0]");
+    assert!(findings[0].error.message.contains("eth1"));
+    assert_eq!(findings[1].severity, Severity::Warning);
+    assert!(findings[1].error.message.contains("dnat to 10.1.1.1"));
+}

@@ -1,0 +1,195 @@
+//! A YAML document as a tree whose every node knows its line.
+//!
+//! Scalars stay text: what a text means depends on the key it stands under, and the reader of
+//! that key says what it expected.
+
+use std::borrow::Cow;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+
+use super::ConfigError;
+
+/// Deeper nesting is no configuration, and would cost the reader its stack.
+const DEPTH_MAX: usize = 16;
+
+/// A node of the document.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    /// The line it begins on, from 1.
+    pub line: u32,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a node is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Text; `quoted` if it is text whatever it looks like.
+    Scalar { text: String, quoted: bool },
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in the file's order.
+    Map(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub key: String,
+    pub line: u32,
+    pub value: Node,
+}
+
+impl Node {
+    /// Whether nothing stands where a value was expected.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, quoted: false }
+            if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// What it is, for "expected ..., found ...".
+    pub fn describe(&self) -> Cow<'static, str> {
+        match &self.value {
+            Value::Map(_) => "a map".into(),
+            Value::List(_) => "a list".into(),
+            Value::Scalar { .. } if self.is_null() => "nothing".into(),
+            Value::Scalar { text, quoted: true } => format!("the text {text:?}").into(),
+            Value::Scalar { text, .. } => text.clone().into(),
+        }
+    }
+}
+
+/// Parses a file of one document. Keys that stand twice in one map are all reported.
+pub(super) fn parse(text: &str) -> Result<Node, Vec<ConfigError>> {
+    let mut builder = Builder { parser: Parser::new_from_str(text), errors: Vec::new() };
+    match builder.document() {
+        Ok(node) if builder.errors.is_empty() => Ok(node),
+        Ok(_) => Err(builder.errors),
+        Err(fatal) => {
+            builder.errors.push(fatal);
+            Err(builder.errors)
+        }
+    }
+}
+
+struct Builder<'a> {
+    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    errors: Vec<ConfigError>,
+}
+
+impl<'a> Builder<'a> {
+    fn document(&mut self) -> Result<Node, ConfigError> {
+        loop {
+            match self.next()? {
+                (Event::StreamStart, _) => {}
+                (Event::DocumentStart(_), _) => break,
+                (_, _) => return Err(error(None, "the file is empty, expected a configuration")),
+            }
+        }
+        let first = self.next()?;
+        let node = self.node(first, "", 0)?;
+        loop {
+            match self.next()? {
+                (Event::DocumentEnd, _) => {}
+                (Event::StreamEnd, _) => break,
+                (_, span) => {
+                    return Err(error(line(span), "a second document, expected one only"));
+                }
+            }
+        }
+        if node.is_null() {
+            return Err(error(None, "the file is empty, expected a configuration"));
+        }
+        Ok(node)
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Span), ConfigError> {
+        match self.parser.next_event() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(fault)) => Err(syntax(&fault)),
+            None => Err(error(None, "the file ends too early")),
+        }
+    }
+
+    fn node(
+        &mut self,
+        (event, span): (Event<'a>, Span),
+        path: &str,
+        depth: usize,
+    ) -> Result<Node, ConfigError> {
+        let line = line(span);
+        let refuse =
+            |what: &str| Err(ConfigError { line, key: path.to_owned(), message: what.to_owned() });
+        if depth > DEPTH_MAX {
+            return refuse("nested too deeply");
+        }
+        let value = match event {
+            Event::Scalar(.., Some(_))
+            | Event::SequenceStart(_, Some(_))
+            | Event::MappingStart(_, Some(_)) => {
+                return refuse("a YAML tag, expected a plain value");
+            }
+            Event::Alias(_) => return refuse("a YAML alias, expected the value written out"),
+            Event::Scalar(text, style, ..) => {
+                Value::Scalar { text: text.into_owned(), quoted: style != ScalarStyle::Plain }
+            }
+            Event::SequenceStart(..) => Value::List(self.list(path, depth)?),
+            Event::MappingStart(..) => Value::Map(self.map(path, depth)?),
+            _ => return refuse("expected a value"),
+        };
+        Ok(Node { line: line.unwrap_or(1), value })
+    }
+
+    fn list(&mut self, path: &str, depth: usize) -> Result<Vec<Node>, ConfigError> {
+        let mut nodes = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(nodes),
+                event => {
+                    let path = format!("{path}[{}]", nodes.len());
+                    nodes.push(self.node(event, &path, depth + 1)?);
+                }
+            }
+        }
+    }
+
+    fn map(&mut self, path: &str, depth: usize) -> Result<Vec<Entry>, ConfigError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            let key = match event {
+                Event::MappingEnd => return Ok(entries),
+                Event::Scalar(key, ..) => key.into_owned(),
+                _ => return Err(error(line(span), "a key that is no text, expected a word")),
+            };
+            let key_line = line(span);
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let event = self.next()?;
+            let mut value = self.node(event, &path, depth + 1)?;
+            if value.is_null() {
+                // The parser places what is absent at the next token.
+                value.line = key_line.unwrap_or(value.line);
+            }
+            if let Some(first) = entries.iter().find(|entry| entry.key == key) {
+                let message = format!("given twice, first on line {}", first.line);
+                self.errors.push(ConfigError { line: key_line, key: path, message });
+            } else {
+                entries.push(Entry { key, line: key_line.unwrap_or(1), value });
+            }
+        }
+    }
+}
+
+fn line(span: Span) -> Option<u32> {
+    u32::try_from(span.start.line()).ok()
+}
+
+fn error(line: Option<u32>, message: &str) -> ConfigError {
+    ConfigError { line, key: String::new(), message: message.to_owned() }
+}
+
+fn syntax(fault: &ScanError) -> ConfigError {
+    let marker = fault.marker();
+    let message = format!("not YAML, column {}: {}", marker.col() + 1, fault.info());
+    error(u32::try_from(marker.line()).ok(), &message)
+}
