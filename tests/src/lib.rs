@@ -1,1 +1,16 @@
-//! What the integration tests and the demo share: a laboratory of network namespaces.
+//! What the integration tests and the demo share: a laboratory of network namespaces with a real
+//! resolver, listeners and clients, and the filter on its gateway.
+
+pub mod demo;
+pub mod directory;
+pub mod dns;
+pub mod filter;
+pub mod listeners;
+pub mod namespace;
+pub mod network;
+pub mod probe;
+pub mod process;
+pub mod records;
+pub mod resolver;
+pub mod responder;
+pub mod xdp;

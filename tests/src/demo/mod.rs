@@ -1,0 +1,6 @@
+//! The demo: what it probes, how it probes, and how it tells.
+
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod services;

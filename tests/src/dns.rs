@@ -1,0 +1,79 @@
+//! A stub resolver: one question, one answer, over UDP.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+pub use hickory_proto::{op::ResponseCode, rr::RecordType};
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query},
+    rr::{Name, RData},
+};
+
+/// The two kinds of question that lead to addresses.
+pub const ADDRESS_TYPES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
+
+/// What a resolver said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// NOERROR, REFUSED, ...
+    pub code: ResponseCode,
+    /// The addresses among its answers.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Asks `server`, on port 53.
+pub fn lookup(server: IpAddr, name: &str, kind: RecordType, timeout: Duration) -> Result<Answer> {
+    let query = query(name, kind)?;
+    let socket = connect(server)?;
+    socket.set_read_timeout(Some(timeout))?;
+    socket.send(&query)?;
+    let mut buffer = [0; 4096];
+    let length = socket
+        .recv(&mut buffer)
+        .with_context(|| format!("no answer from {server} for {name} {kind}"))?;
+    parse(&query, buffer.get(..length).unwrap_or_default())
+}
+
+/// A socket that talks to `server` on port 53.
+pub fn connect(server: IpAddr) -> Result<UdpSocket> {
+    let any: IpAddr = match server {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect((server, 53))?;
+    Ok(socket)
+}
+
+/// The octets of a question.
+pub fn query(name: &str, kind: RecordType) -> Result<Vec<u8>> {
+    static ID: AtomicU16 = AtomicU16::new(1);
+
+    let id = ID.fetch_add(1, Ordering::Relaxed);
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    let name = Name::from_ascii(name).with_context(|| format!("{name} is no name"))?;
+    message.add_query(Query::query(name, kind));
+    Ok(message.to_vec()?)
+}
+
+/// Reads the answer to `query`.
+pub fn parse(query: &[u8], answer: &[u8]) -> Result<Answer> {
+    let query = Message::from_vec(query)?;
+    let answer = Message::from_vec(answer)?;
+    ensure!(
+        answer.metadata.id == query.metadata.id && answer.queries == query.queries,
+        "not the answer to the question {:?}",
+        query.queries,
+    );
+    let addresses = answer.answers.iter().filter_map(|record| match &record.data {
+        RData::A(a) => Some(IpAddr::V4(a.0)),
+        RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+        _ => None,
+    });
+    Ok(Answer { code: answer.metadata.response_code, addresses: addresses.collect() })
+}

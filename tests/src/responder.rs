@@ -1,0 +1,94 @@
+//! A small DNS server whose every name has a fresh address: the number that the name begins with.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context as _, Result};
+use hickory_proto::{
+    op::{Message, MessageType, ResponseCode},
+    rr::{RData, Record, RecordType, rdata},
+};
+
+use crate::{namespace::Namespace, records};
+
+/// Where it answers, beyond the gateway.
+pub const RESPONDER: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 54)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x53, 0, 0, 0, 0, 0x54)),
+];
+
+/// How long its answers hold, in seconds.
+const TTL: u32 = 300;
+
+/// The server; stopped on drop.
+#[derive(Debug)]
+pub struct Responder {
+    threads: Vec<(UdpSocket, JoinHandle<()>)>,
+}
+
+impl Responder {
+    /// Starts it in the internet.
+    pub fn start(internet: &Namespace) -> Result<Self> {
+        internet.ip(&RESPONDER.map(|address| format!("address add {address} dev lo")))?;
+        let start = |address: IpAddr| -> Result<_> {
+            let socket = internet
+                .run(|| UdpSocket::bind((address, 53)))
+                .with_context(|| format!("cannot answer on {address}"))?;
+            let serving = socket.try_clone()?;
+            Ok((socket, thread::spawn(move || serve(&serving))))
+        };
+        Ok(Self { threads: RESPONDER.into_iter().map(start).collect::<Result<_>>()? })
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        for (socket, thread) in self.threads.drain(..) {
+            // An empty datagram ends the thread; a socket may send to its own address.
+            let sent = socket.local_addr().and_then(|address| socket.send_to(&[], address));
+            if sent.is_ok() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn serve(socket: &UdpSocket) {
+    let mut buffer = [0; 2048];
+    while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+        if length == 0 {
+            return;
+        }
+        let query = Message::from_vec(buffer.get(..length).unwrap_or_default());
+        if let Some(answer) = query.ok().and_then(|query| answer(&query)) {
+            // A client that is gone needs no answer.
+            let _ = socket.send_to(&answer, client);
+        }
+    }
+}
+
+fn answer(query: &Message) -> Option<Vec<u8>> {
+    let question = query.queries.first()?;
+    let name = question.name.to_ascii();
+    let digits = name.split(['.', '-']).next()?.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let mut message =
+        Message::new(query.metadata.id, MessageType::Response, query.metadata.op_code);
+    message.metadata.recursion_desired = query.metadata.recursion_desired;
+    message.metadata.recursion_available = true;
+    message.add_query(question.clone());
+    match digits.parse() {
+        Ok(number) => {
+            let data = match (records::addresses(number), question.query_type) {
+                ([IpAddr::V4(v4), _], RecordType::A) => Some(RData::A(rdata::A(v4))),
+                ([_, IpAddr::V6(v6)], RecordType::AAAA) => Some(RData::AAAA(rdata::AAAA(v6))),
+                _ => None,
+            };
+            let record = |data| Record::from_rdata(question.name.clone(), TTL, data);
+            message.add_answers(data.map(record));
+        }
+        Err(_) => message.metadata.response_code = ResponseCode::NXDomain,
+    }
+    message.to_vec().ok()
+}
