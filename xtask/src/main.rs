@@ -2,6 +2,7 @@
 
 mod command;
 mod demo;
+mod install;
 mod lint;
 mod packages;
 mod setup;
@@ -13,7 +14,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-/// Sets a machine up, builds, tests and shows intune-filter.
+/// Sets a machine up, builds, tests, shows and installs intune-filter.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct Arguments {
@@ -41,6 +42,8 @@ enum Task {
     Test(test::Options),
     /// Check format and lints, on the host and for the kernel
     Lint,
+    /// Build the program and put it, its unit, configuration and catalogue in place
+    Install(install::Options),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Demo { arguments } => demo::run(&arguments),
         Task::Test(options) => test::run(&options),
         Task::Lint => setup::run(setup::Scope::Everything).and_then(|()| lint::run()),
+        Task::Install(options) => install::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,19 +14,15 @@ pub struct Tool {
     pub service: Option<&'static str>,
 }
 
-/// What the tests and the demo run.
-pub const TOOLS: [Tool; 12] = [
+/// What the tests run, and what the demo tells its reader to run.
+pub const TOOLS: [Tool; 8] = [
     tool("ip", "iproute2"),
-    tool("nft", "nftables"),
     tool("dnsmasq", "dnsmasq-base"),
     Tool { program: "unbound", package: "unbound", service: Some("unbound.service") },
     tool("dig", "bind9-dnsutils"),
     tool("ping", "iputils-ping"),
     tool("curl", "curl"),
-    tool("jq", "jq"),
     tool("bpftool", "bpftool"),
-    tool("ethtool", "ethtool"),
-    tool("sysctl", "procps"),
     tool("systemd-analyze", "systemd"),
 ];
 

@@ -12,7 +12,7 @@ use crate::{
 /// Reads the archive's lists anew.
 pub fn update() -> Result<()> {
     let mut apt = command::root_command("reading the package lists", "apt-get")?;
-    apt.args(["-o", "DPkg::Lock::Timeout=120", "update"]);
+    apt.args(["--quiet", "-o", "DPkg::Lock::Timeout=120", "update"]);
     if let Err(error) = command::run(&mut apt) {
         // One unreachable source of somebody else's is no reason to stop: the rest is read.
         say(&format!("{error:#}; going on with the lists that are here"));
@@ -37,8 +37,9 @@ pub fn install(packages: &[String]) -> Result<()> {
     }
     let mut apt = command::root_command("installing packages", "env")?;
     // needrestart, on Ubuntu, asks which services to restart.
-    apt.args(["DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1", "apt-get"]);
+    apt.args(["DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1", "apt-get", "--quiet"]);
     apt.args(["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold"]);
+    apt.args(["-o", "Dpkg::Use-Pty=0"]);
     apt.args(options()).args(packages);
     command::run(&mut apt)
 }

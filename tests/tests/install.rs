@@ -1,0 +1,72 @@
+//! What `cargo xtask install` puts in place: a unit that systemd understands, and nothing that
+//! overwrites what a site has written.
+
+use std::{env, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::filter::binary;
+use tempfile::TempDir;
+
+/// A directory that stands for the root of a machine.
+struct Machine(TempDir);
+
+impl Machine {
+    fn installed() -> Result<Self> {
+        let machine = Self(tempfile::tempdir()?);
+        machine.install()?;
+        Ok(machine)
+    }
+
+    fn install(&self) -> Result<()> {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        cargo.args(["run", "--quiet", "--package", "xtask", "--", "install", "--binary"]);
+        cargo.arg(binary()?).arg("--destdir").arg(self.0.path());
+        succeed(&mut cargo).map(drop)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+}
+
+fn succeed(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    let [text, errors] = [&output.stdout, &output.stderr].map(|t| String::from_utf8_lossy(t));
+    ensure!(output.status.success(), "{command:?}: {}\n{text}{errors}", output.status);
+    Ok(format!("{text}{errors}"))
+}
+
+#[test]
+fn the_installed_unit_passes_verification_and_names_the_installed_program() -> Result<()> {
+    let machine = Machine::installed()?;
+    // The verification looks for every program of the unit below the root that it is given.
+    let kill = machine.path("bin/kill");
+    fs::create_dir_all(machine.path("bin"))?;
+    fs::write(&kill, "")?;
+    fs::set_permissions(&kill, fs::Permissions::from_mode(0o755))?;
+    let verify = || -> Result<String> {
+        let mut analyze = Command::new("systemd-analyze");
+        analyze.arg("--root").arg(machine.0.path()).args(["verify", "intune-filter.service"]);
+        succeed(&mut analyze)
+    };
+    assert_eq!(verify()?, "", "systemd has something to say about the unit");
+
+    fs::remove_file(machine.path("usr/local/bin/intune-filter"))?;
+    let error = format!("{:#}", verify().expect_err("the program is gone"));
+    assert!(error.contains("/usr/local/bin/intune-filter"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_sites_own_configuration_is_kept() -> Result<()> {
+    let machine = Machine::installed()?;
+    let config = machine.path("etc/intune-filter/config.yaml");
+    fs::write(&config, "# of the site\n")?;
+    machine.install()?;
+    assert_eq!(fs::read_to_string(&config)?, "# of the site\n");
+    // What is new in the default can still be read.
+    let default = fs::read_to_string(machine.path("usr/local/share/intune-filter/config.yaml"))?;
+    assert!(default.contains("interfaces:"), "{default}");
+    Ok(())
+}
