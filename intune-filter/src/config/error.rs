@@ -23,6 +23,25 @@ impl fmt::Display for ConfigError {
     }
 }
 
+impl ConfigError {
+    /// Adds what a further check has found. Where something was refused already, more would be
+    /// said of its stand-in, and is left out.
+    pub(crate) fn add(errors: &mut Vec<Self>, found: Vec<Self>) {
+        let known = errors.len();
+        for error in found {
+            if !errors[..known].iter().any(|old| old.concerns(&error)) {
+                errors.push(error);
+            }
+        }
+    }
+
+    /// Whether it is a fault of what `other` is a fault of, or of a part of it.
+    fn concerns(&self, other: &Self) -> bool {
+        let rest = self.key.strip_prefix(&other.key);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+}
+
 /// Every fault of one file, in the order of its lines; one a line when displayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
@@ -52,18 +71,21 @@ impl ConfigErrors {
     }
 }
 
+impl ConfigErrors {
+    /// Each fault with file and line.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let line = |error: &ConfigError| match error.line {
+            Some(line) => format!("{}:{line}: {error}", self.file),
+            None => format!("{}: {error}", self.file),
+        };
+        self.errors.iter().map(line).collect()
+    }
+}
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.errors.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            match error.line {
-                Some(line) => write!(f, "{}:{line}: {error}", self.file)?,
-                None => write!(f, "{}: {error}", self.file)?,
-            }
-        }
-        Ok(())
+        f.write_str(&self.lines().join("\n"))
     }
 }
 

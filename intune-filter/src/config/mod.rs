@@ -49,15 +49,22 @@ impl Config {
     /// # Errors
     /// Every fault that can be told without the catalogue.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let file = path.display().to_string();
-        let unreadable = |message| {
-            let error = ConfigError { line: None, key: String::new(), message };
-            ConfigErrors::new(&file, vec![error])
-        };
-        let octets = fs::read(path).map_err(|error| unreadable(format!("cannot read: {error}")))?;
-        let text = String::from_utf8(octets)
-            .map_err(|error| unreadable(format!("not UTF-8 text: {error}")))?;
-        Self::parse(&file, &text)
+        match Self::load_part(path) {
+            (Some(config), errors) if errors.is_empty() => Ok(config),
+            (_, errors) => Err(ConfigErrors::new(path.display().to_string(), errors)),
+        }
+    }
+
+    /// What can be read of a file, and every fault found.
+    pub(crate) fn load_part(path: &Path) -> (Option<Self>, Vec<ConfigError>) {
+        let text =
+            fs::read(path).map_err(|error| format!("cannot read: {error}")).and_then(|octets| {
+                String::from_utf8(octets).map_err(|error| format!("not UTF-8 text: {error}"))
+            });
+        match text {
+            Ok(text) => Self::parse_part(&path.display().to_string(), &text),
+            Err(message) => (None, vec![ConfigError { line: None, key: String::new(), message }]),
+        }
     }
 
     /// Checks a file's text; `file` is for the errors.
@@ -72,7 +79,7 @@ impl Config {
     }
 
     /// What can be read of a file's text, and every fault found.
-    pub(crate) fn parse_part(file: &str, text: &str) -> (Option<Self>, Vec<ConfigError>) {
+    fn parse_part(file: &str, text: &str) -> (Option<Self>, Vec<ConfigError>) {
         let root = match tree::parse(text) {
             Ok(root) => root,
             Err(errors) => return (None, errors),
@@ -86,14 +93,7 @@ impl Config {
         *source = Source { file: file.to_owned(), lines: findings.lines };
         let mut errors = findings.errors;
         for check in [check::check, support::refusals] {
-            let found = check(&config);
-            // Where something was refused already, more would be said of its stand-in.
-            errors.extend(
-                found
-                    .into_iter()
-                    .filter(|new| !errors.iter().any(|old| concerns(old, new)))
-                    .collect::<Vec<_>>(),
-            );
+            ConfigError::add(&mut errors, check(&config));
         }
         (Some(config), errors)
     }
@@ -110,13 +110,6 @@ impl Config {
     pub fn errors(&self, errors: Vec<ConfigError>) -> ConfigErrors {
         ConfigErrors::new(&self.source.file, errors)
     }
-}
-
-/// Whether `old` is a fault of the value that `new` is a fault of, or of a part of it.
-fn concerns(old: &ConfigError, new: &ConfigError) -> bool {
-    old.key
-        .strip_prefix(&new.key)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 impl Source {

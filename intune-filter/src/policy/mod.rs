@@ -1,1 +1,131 @@
 //! The policy compiler: configuration and catalogue in, contents of the kernel maps out.
+//!
+//! Pure: what it makes is values of the ABI, and who loads them is elsewhere.
+
+use std::collections::{BTreeMap, HashMap};
+
+use intune_filter_ebpf::abi::{
+    Client, ClientKey, EdgeKey, GROUPS, Glob, INFO_CAPACITY, Info, NameNode, RULES, Settings, V4,
+    V6,
+};
+
+mod answers;
+mod compile;
+mod groups;
+mod lookup;
+mod memory;
+mod names;
+mod networks;
+pub mod services;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+pub use compile::{Loaded, compile, load};
+pub use memory::{MapMemory, map_memory};
+pub use networks::Prefix;
+pub use services::{Origin, Rule, Service, Services};
+pub use summary::{Summary, summarize};
+
+use crate::{
+    catalogue::RuleId,
+    config::{ConfigError, GroupMode, Zone},
+};
+
+/// Which bit each rule has.
+pub type RuleBits = BTreeMap<RuleId, u8>;
+
+/// An element of `CLIENTS4` or `CLIENTS6`. Its length counts the zone's 32 bits.
+pub type ClientPrefix<A> = Prefix<ClientKey<A>, Client>;
+
+/// A compiled policy: what goes into the maps, and what it means.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The zones that `ZONES` has to lead to; the interfaces' indices are not known here.
+    pub zones: Vec<Zone>,
+    /// The rules in force by bit: those that some group uses.
+    pub rules: BTreeMap<u8, Rule>,
+    /// The client groups by number.
+    pub groups: Vec<Group>,
+    /// Every service that a group could name, in force or not.
+    pub services: Vec<Service>,
+    /// `CLIENTS4`.
+    pub clients4: Vec<ClientPrefix<V4>>,
+    /// `CLIENTS6`.
+    pub clients6: Vec<ClientPrefix<V6>>,
+    /// `NETS4`.
+    pub nets4: Vec<Prefix<V4, u64>>,
+    /// `NETS6`.
+    pub nets6: Vec<Prefix<V6, u64>>,
+    /// `ANSWERS4`.
+    pub answers4: Vec<Prefix<V4, u32>>,
+    /// `ANSWERS6`.
+    pub answers6: Vec<Prefix<V6, u32>>,
+    /// `PORTS`, [`intune_filter_ebpf::abi::PORTS`] elements.
+    pub ports: Box<[u64]>,
+    /// `EDGES`.
+    pub edges: HashMap<EdgeKey, NameNode>,
+    /// `GLOBS`; the index is the key.
+    pub globs: Vec<Glob>,
+    /// `SERVERS`.
+    pub servers: HashMap<V6, u32>,
+    /// The element of `SETTINGS`.
+    pub settings: Settings,
+    /// Bits of earlier rules that are no longer in force. Who loads the policy clears them from
+    /// learned addresses and flows, and only then forgets that the rule had the bit.
+    pub freed: u64,
+    /// Those of them that another rule has in this policy, since no other bit was left. They have
+    /// to be cleared before it is in force.
+    pub reused: u64,
+    /// What is worth knowing although it is no fault.
+    pub warnings: Vec<ConfigError>,
+}
+
+/// A client group in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its rules.
+    pub rules: u64,
+    /// What becomes of its denied packets.
+    pub mode: GroupMode,
+}
+
+impl Policy {
+    /// Which bit each rule has: what the next compilation takes as the previous bits.
+    #[must_use]
+    pub fn rule_bits(&self) -> RuleBits {
+        self.rules.iter().map(|(bit, rule)| (rule.id.clone(), *bit)).collect()
+    }
+
+    /// The elements of `RULE_INFO`; those of no rule are empty.
+    #[must_use]
+    pub fn rule_info(&self) -> Vec<Info> {
+        let text = |bit| self.rules.get(&bit).map_or_else(String::new, |rule| rule.id.to_string());
+        (0..RULES as u8).map(|bit| info(&text(bit))).collect()
+    }
+
+    /// The elements of `GROUP_INFO`; those of no group are empty.
+    #[must_use]
+    pub fn group_info(&self) -> Vec<Info> {
+        let names = self.groups.iter().map(|group| group.name.as_str());
+        names.chain(std::iter::repeat("")).take(GROUPS).map(info).collect()
+    }
+}
+
+/// A name as `RULE_INFO` and `GROUP_INFO` hold it; the configuration's check bounds its length.
+#[must_use]
+pub fn info(name: &str) -> Info {
+    let mut text = [0; INFO_CAPACITY];
+    let length = name.floor_char_boundary(INFO_CAPACITY);
+    text[..length].copy_from_slice(&name.as_bytes()[..length]);
+    Info { text }
+}
+
+/// The name that an element of `RULE_INFO` or `GROUP_INFO` holds; empty if it holds none.
+#[must_use]
+pub fn name_of(info: &Info) -> String {
+    let length = info.text.iter().position(|octet| *octet == 0).unwrap_or(INFO_CAPACITY);
+    String::from_utf8_lossy(&info.text[..length]).into_owned()
+}

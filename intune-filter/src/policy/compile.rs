@@ -1,0 +1,265 @@
+//! Compiles a configuration: one pass per map.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    path::Path,
+};
+
+use intune_filter_ebpf::abi::{
+    Client, ClientKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER,
+    Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, client_flags, port_index,
+};
+use ipnet::{IpNet, Ipv6Net};
+
+use super::{
+    ClientPrefix, Group, Policy, Prefix, Rule, RuleBits, Services,
+    answers::answers,
+    groups::{Assigned, assign},
+    names::{Builder, Trie},
+    networks::{embed, merge_ancestors, tries},
+};
+use crate::{
+    catalogue::Catalogue,
+    config::{
+        ClientGroup, Config, ConfigError, ConfigErrors, DnsUnlisted, GroupMode, Inbound, OnDeny,
+        Paths, ToGateway, UnlistedClients,
+    },
+};
+
+/// A configuration file, the catalogue that it goes with, and what both mean.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// The built-in catalogue, or the one that the configuration names.
+    pub catalogue: Cow<'static, Catalogue>,
+    /// The policy.
+    pub policy: Policy,
+}
+
+/// Reads, checks and compiles a configuration file. `adjust` may put paths in the place of the
+/// file's, as command line flags do.
+///
+/// # Errors
+/// Every fault that can be found, with file, line and key.
+pub fn load(
+    path: &Path,
+    adjust: impl FnOnce(&mut Paths),
+    previous: &RuleBits,
+) -> Result<Loaded, ConfigErrors> {
+    let (config, mut errors) = Config::load_part(path);
+    let file = path.display().to_string();
+    let Some(mut config) = config else { return Err(ConfigErrors::new(file, errors)) };
+    adjust(&mut config.paths);
+    let catalogue = match &config.paths.catalogue {
+        None => Ok(Cow::Borrowed(Catalogue::builtin())),
+        Some(directory) => Catalogue::load(directory).map(Cow::Owned),
+    };
+    let catalogue = match catalogue {
+        Ok(catalogue) => catalogue,
+        Err(error) => {
+            errors.push(config.error("paths.catalogue", error.to_string()));
+            return Err(ConfigErrors::new(file, errors));
+        }
+    };
+    let (policy, found) = compile_part(&config, &catalogue, previous);
+    ConfigError::add(&mut errors, found);
+    if errors.is_empty() {
+        Ok(Loaded { config, catalogue, policy })
+    } else {
+        Err(ConfigErrors::new(file, errors))
+    }
+}
+
+/// Compiles a configuration. A rule that `previous` has keeps its bit.
+///
+/// # Errors
+/// What is wrong with the configuration in the light of the catalogue: unknown services, tenant
+/// or region, overrides that cannot be meant, too many rules.
+pub fn compile(
+    config: &Config,
+    catalogue: &Catalogue,
+    previous: &RuleBits,
+) -> Result<Policy, ConfigErrors> {
+    let (policy, errors) = compile_part(config, catalogue, previous);
+    if errors.is_empty() { Ok(policy) } else { Err(config.errors(errors)) }
+}
+
+/// What can be compiled, and every fault found.
+fn compile_part(
+    config: &Config,
+    catalogue: &Catalogue,
+    previous: &RuleBits,
+) -> (Policy, Vec<ConfigError>) {
+    let (services, mut errors) = Services::of(config, catalogue);
+    let mut warnings = warnings(config);
+    let assigned = assign(config, &services, previous, &mut errors, &mut warnings);
+    let Assigned { rules, masks, freed, reused } = assigned;
+    let trie = trie(config, &rules, &mut errors);
+    let (clients4, clients6) = clients(config, &masks);
+    let (nets4, nets6) = tries(&networks(&rules, &config.nat64));
+    let (answers4, answers6) = tries(&answers(&config.dns.allow_private, &config.nat64));
+    let groups = config.clients.iter().zip(&masks).map(|(group, rules)| Group {
+        name: group.name.clone(),
+        rules: *rules,
+        mode: group.mode,
+    });
+    let policy = Policy {
+        zones: config.zones(),
+        groups: groups.collect(),
+        services: services.all().to_vec(),
+        clients4,
+        clients6,
+        nets4,
+        nets6,
+        answers4,
+        answers6,
+        ports: ports(&rules),
+        servers: servers(config),
+        settings: settings(config, &trie),
+        edges: trie.edges,
+        globs: trie.globs,
+        rules,
+        freed,
+        reused,
+        warnings,
+    };
+    (policy, errors)
+}
+
+/// What a configuration leaves open that its owner should know.
+fn warnings(config: &Config) -> Vec<ConfigError> {
+    let mut warnings = Vec::new();
+    if config.dns.unlisted == DnsUnlisted::Forward {
+        warnings.push(config.error("dns.unlisted", "forward leaves DNS tunnelling open"));
+    }
+    if config.unlisted_clients == UnlistedClients::Allow {
+        let message = "allow lets a device out that changes its address";
+        warnings.push(config.error("unlisted_clients", message));
+    }
+    for (index, group) in config.clients.iter().enumerate() {
+        let what = match group.mode {
+            GroupMode::Enforce => continue,
+            GroupMode::Audit => "audit denies nothing",
+            GroupMode::Exempt => "exempt judges nothing",
+        };
+        warnings.push(config.error(format!("clients[{index}].mode"), what));
+    }
+    warnings
+}
+
+fn trie(config: &Config, rules: &BTreeMap<u8, Rule>, errors: &mut Vec<ConfigError>) -> Trie {
+    let mut builder = Builder::new();
+    for (bit, rule) in rules {
+        for pattern in &rule.fqdns {
+            if let Err(full) = builder.add(pattern, 1 << bit) {
+                let own = config.services.iter().position(|site| site.id == rule.id.service);
+                let key = own.map_or("clients".to_owned(), |index| format!("services[{index}]"));
+                let message = format!(
+                    "{pattern} of {}: too many patterns with a * within the label before {:?}, \
+                     expected at most {}",
+                    rule.id,
+                    full.parent,
+                    intune_filter_ebpf::abi::Glob::PER_NODE
+                );
+                errors.push(config.error(key, message));
+            }
+        }
+    }
+    builder.finish()
+}
+
+fn clients(config: &Config, masks: &[u64]) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
+    let (mut clients4, mut clients6) = (Vec::new(), Vec::new());
+    for ((number, group), mask) in (0..).zip(&config.clients).zip(masks) {
+        let value = client(number, group, *mask);
+        for zone in config.zones_of(group) {
+            let zone = zone.number;
+            for network in &group.networks {
+                let length = u32::BITS + u32::from(network.prefix_len());
+                match network {
+                    IpNet::V4(v4) => {
+                        let key = ClientKey { zone, address: v4.addr().into() };
+                        clients4.push(Prefix { length, key, value });
+                    }
+                    IpNet::V6(v6) => {
+                        let key = ClientKey { zone, address: v6.addr().into() };
+                        clients6.push(Prefix { length, key, value });
+                    }
+                }
+            }
+        }
+    }
+    (clients4, clients6)
+}
+
+fn client(number: u32, group: &ClientGroup, rules: u64) -> Client {
+    let mode = match group.mode {
+        GroupMode::Enforce => MODE_ENFORCE,
+        GroupMode::Audit => MODE_AUDIT,
+        GroupMode::Exempt => MODE_EXEMPT,
+    };
+    let reject = if group.on_deny == OnDeny::Reject { client_flags::REJECT } else { 0 };
+    let inbound = if group.inbound == Inbound::Allow { client_flags::INBOUND } else { 0 };
+    Client { rules, group: number, mode, flags: reject | inbound, reserved: 0 }
+}
+
+fn networks(rules: &BTreeMap<u8, Rule>, nat64: &[Ipv6Net]) -> BTreeMap<IpNet, u64> {
+    let mut table: BTreeMap<IpNet, u64> = BTreeMap::new();
+    for (bit, rule) in rules {
+        for network in &rule.cidrs {
+            *table.entry(*network).or_default() |= 1 << bit;
+            if let IpNet::V4(v4) = network {
+                for embedded in nat64.iter().filter_map(|prefix| embed(*prefix, *v4)) {
+                    *table.entry(IpNet::V6(embedded)).or_default() |= 1 << bit;
+                }
+            }
+        }
+    }
+    merge_ancestors(table)
+}
+
+fn ports(rules: &BTreeMap<u8, Rule>) -> Box<[u64]> {
+    let mut ports = vec![0; PORTS as usize].into_boxed_slice();
+    for (bit, rule) in rules {
+        for (udp, ranges) in [(false, &rule.tcp), (true, &rule.udp)] {
+            for port in ranges.iter().flat_map(|range| range.ports()) {
+                ports[port_index(udp, port) as usize] |= 1 << bit;
+            }
+        }
+    }
+    ports
+}
+
+fn servers(config: &Config) -> HashMap<V6, u32> {
+    let mut servers: HashMap<V6, u32> = HashMap::new();
+    let mut add = |addresses: &[IpAddr], bit| {
+        for address in addresses {
+            *servers.entry((*address).into()).or_default() |= bit;
+        }
+    };
+    add(&config.dns.resolvers, SERVER_RESOLVER);
+    add(&config.dhcp_servers, SERVER_DHCP);
+    servers
+}
+
+fn settings(config: &Config, trie: &Trie) -> Settings {
+    let ttl = config.dns.ttl;
+    Settings {
+        dns_unlisted: match config.dns.unlisted {
+            DnsUnlisted::Refuse => UNLISTED_REFUSE,
+            DnsUnlisted::Forward => UNLISTED_FORWARD,
+            DnsUnlisted::Drop => UNLISTED_DROP,
+        },
+        allow_unlisted_clients: (config.unlisted_clients == UnlistedClients::Allow).into(),
+        judge_gateway: (config.to_gateway == ToGateway::Policy).into(),
+        icmp_echo: config.icmp_echo.into(),
+        ttl_min: ttl.min.0,
+        ttl_max: ttl.max.0,
+        ttl_grace: ttl.grace.0,
+        root_globs: trie.root_globs,
+        root_below: trie.root_below,
+    }
+}

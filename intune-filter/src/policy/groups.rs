@@ -1,0 +1,169 @@
+//! Which rules each client group may use, and which bit each rule has.
+
+use std::collections::BTreeMap;
+
+use intune_filter_ebpf::abi::RULES;
+
+use super::{Rule, RuleBits, services::Services};
+use crate::{
+    catalogue::RuleId,
+    config::{Config, ConfigError},
+};
+
+/// The rules in force.
+#[derive(Debug, Default)]
+pub(super) struct Assigned {
+    /// The rules that some group uses, by bit.
+    pub rules: BTreeMap<u8, Rule>,
+    /// Each group's rules, in the configuration's order.
+    pub masks: Vec<u64>,
+    /// Bits of earlier rules that are no longer in force.
+    pub freed: u64,
+    /// Those of them that had to be given to another rule at once.
+    pub reused: u64,
+}
+
+/// Looks each group's services up, and gives each rule that is used a bit.
+pub(super) fn assign(
+    config: &Config,
+    services: &Services<'_>,
+    previous: &RuleBits,
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigError>,
+) -> Assigned {
+    let mut used: BTreeMap<RuleId, ()> = BTreeMap::new();
+    let mut groups: Vec<Vec<RuleId>> = Vec::new();
+    let mut full = false;
+    for (index, group) in config.clients.iter().enumerate() {
+        let mut rules = Vec::new();
+        for (at, name) in group.services.iter().enumerate() {
+            let key = format!("clients[{index}].services[{at}]");
+            let Some((named, by_id)) = services.resolve(name) else {
+                errors.push(config.error(key, unknown(name, services)));
+                continue;
+            };
+            for rule in named.iter().flat_map(|service| &service.rules) {
+                if rule.has_destinations() {
+                    used.insert(rule.id.clone(), ());
+                    rules.push(rule.id.clone());
+                } else {
+                    let fatal = by_id && rule.site_networks;
+                    let kind = if fatal { &mut *errors } else { &mut *warnings };
+                    let error = config.error(&key, without_destinations(rule));
+                    // Of a service of several rules it is told once.
+                    if !kind.contains(&error) {
+                        kind.push(error);
+                    }
+                }
+            }
+            if used.len() > RULES && !full {
+                full = true;
+                errors.push(config.error(
+                    key,
+                    format!(
+                        "with {name:?} there are {} rules in force, expected at most {RULES}; a \
+                         service that no group names takes none",
+                        used.len()
+                    ),
+                ));
+            }
+        }
+        groups.push(rules);
+    }
+    if full {
+        return Assigned { masks: vec![0; groups.len()], ..Assigned::default() };
+    }
+
+    let (bits, freed, reused) = bits(services, &used, previous);
+    let mask = |rules: &Vec<RuleId>| {
+        rules.iter().filter_map(|id| bits.get(id)).fold(0, |mask, bit| mask | 1_u64 << bit)
+    };
+    let masks = groups.iter().map(mask).collect();
+    let all = services.all().iter().flat_map(|service| &service.rules);
+    let rules = all.filter_map(|rule| Some((*bits.get(&rule.id)?, rule.clone()))).collect();
+    Assigned { rules, masks, freed, reused }
+}
+
+/// A bit for each used rule: the one it had, or one that no rule had, or, if there is none left,
+/// one that has just become free.
+fn bits(
+    services: &Services<'_>,
+    used: &BTreeMap<RuleId, ()>,
+    previous: &RuleBits,
+) -> (RuleBits, u64, u64) {
+    let mask = |bits: &RuleBits| bits.values().fold(0, |mask, bit| mask | 1_u64 << bit);
+    let legal = previous.iter().filter(|(_, bit)| usize::from(**bit) < RULES);
+    let previous: RuleBits = legal.map(|(id, bit)| (id.clone(), *bit)).collect();
+    let mut bits: RuleBits = BTreeMap::new();
+    let mut taken = 0_u64;
+    for (id, bit) in &previous {
+        // Of two rules that claim one bit the second gets another.
+        if used.contains_key(id) && taken & 1 << bit == 0 {
+            bits.insert(id.clone(), *bit);
+            taken |= 1 << bit;
+        }
+    }
+    let freed = mask(&previous) & !taken;
+    let mut reused = 0;
+    for rule in services.all().iter().flat_map(|service| &service.rules) {
+        if !used.contains_key(&rule.id) || bits.contains_key(&rule.id) {
+            continue;
+        }
+        let fresh = (!(taken | freed)).trailing_zeros();
+        let bit = if fresh < u64::BITS { fresh } else { (!taken).trailing_zeros() };
+        taken |= 1 << bit;
+        reused |= freed & 1 << bit;
+        bits.insert(rule.id.clone(), bit as u8);
+    }
+    (bits, freed, reused)
+}
+
+fn unknown(name: &str, services: &Services<'_>) -> String {
+    let names = services.names();
+    let nearest = names.iter().min_by_key(|known| distance(name, known));
+    match nearest.filter(|known| distance(name, known) <= 2 + name.len() / 4) {
+        Some(known) => format!("unknown service {name:?}, expected an id or set; {known} is near"),
+        None => format!("unknown service {name:?}, expected an id or set: {}", names.join(", ")),
+    }
+}
+
+fn without_destinations(rule: &Rule) -> String {
+    if rule.site_networks {
+        format!(
+            "{} needs the site's own networks, expected its cidrs under services",
+            rule.id.service
+        )
+    } else {
+        format!("{} has no destinations for this tenant or region", rule.id)
+    }
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (a, b, expected) in
+            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("ntp", "npt", 2)]
+        {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+}

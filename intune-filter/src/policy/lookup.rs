@@ -1,0 +1,146 @@
+//! Reads a policy as the kernel reads its maps: what the commands say when nothing is loaded.
+
+use std::net::IpAddr;
+
+use intune_filter_ebpf::abi::{Client, EdgeKey, Glob, ROOT, V4, V6, port_index};
+
+use super::{Group, Policy, Prefix, Rule, names::edges_of};
+
+/// What of a trie's key is compared: bits from the left.
+trait Bits: Copy {
+    /// The key's bits, left-aligned.
+    fn bits(self) -> u128;
+}
+
+impl Bits for V4 {
+    fn bits(self) -> u128 {
+        u128::from(u32::from(std::net::Ipv4Addr::from(self))) << 96
+    }
+}
+
+impl Bits for V6 {
+    fn bits(self) -> u128 {
+        std::net::Ipv6Addr::from(self).into()
+    }
+}
+
+/// The value of the longest prefix that holds `address`.
+fn longest<K: Bits, V: Copy>(trie: &[Prefix<K, V>], address: K) -> Option<V> {
+    let holds = |prefix: &&Prefix<K, V>| same(prefix.key.bits(), address.bits(), prefix.length);
+    trie.iter().filter(holds).max_by_key(|prefix| prefix.length).map(|prefix| prefix.value)
+}
+
+fn same(a: u128, b: u128, length: u32) -> bool {
+    length == 0 || (a ^ b) >> (u128::BITS - length) == 0
+}
+
+impl Policy {
+    /// The group's element that a source in a zone has.
+    #[must_use]
+    pub fn client(&self, zone: u32, source: IpAddr) -> Option<Client> {
+        /// The elements of one zone, without the zone.
+        fn of_zone<A: Bits>(
+            trie: &[super::ClientPrefix<A>],
+            zone: u32,
+            source: A,
+        ) -> Option<Client> {
+            let in_zone = trie.iter().filter(|prefix| prefix.key.zone == zone);
+            let elements: Vec<_> = in_zone
+                .map(|prefix| Prefix {
+                    length: prefix.length - u32::BITS,
+                    key: prefix.key.address,
+                    value: prefix.value,
+                })
+                .collect();
+            longest(&elements, source)
+        }
+        match source {
+            IpAddr::V4(v4) => of_zone(&self.clients4, zone, v4.into()),
+            IpAddr::V6(v6) => of_zone(&self.clients6, zone, v6.into()),
+        }
+    }
+
+    /// Rules among whose networks an address is.
+    #[must_use]
+    pub fn rules_of_address(&self, address: IpAddr) -> u64 {
+        match address {
+            IpAddr::V4(v4) => longest(&self.nets4, v4.into()),
+            IpAddr::V6(v6) => longest(&self.nets6, v6.into()),
+        }
+        .unwrap_or(0)
+    }
+
+    /// Rules that have a port.
+    #[must_use]
+    pub fn rules_of_port(&self, udp: bool, port: u16) -> u64 {
+        self.ports[port_index(udp, port) as usize]
+    }
+
+    /// Whether a DNS answer may teach an address.
+    #[must_use]
+    pub fn accepts_answer(&self, address: IpAddr) -> bool {
+        let value = match address {
+            IpAddr::V4(v4) => longest(&self.answers4, v4.into()),
+            IpAddr::V6(v6) => longest(&self.answers6, v6.into()),
+        };
+        value != Some(0)
+    }
+
+    /// Rules among whose patterns' names a name is. What is no legal name has none.
+    #[must_use]
+    pub fn rules_of_name(&self, name: &str) -> u64 {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let labels: Vec<&str> = name.split('.').collect();
+        if name.len() > 253 || labels.iter().any(|label| label.is_empty() || label.len() > 63) {
+            return 0;
+        }
+        let mut rules = self.settings.root_below;
+        let mut node = ROOT;
+        let mut globs = &self.globs[..self.settings.root_globs as usize];
+        for (left, label) in labels.iter().enumerate().rev().map(|(left, label)| (left, *label)) {
+            if left == 0 {
+                let matching = globs.iter().filter(|glob| matches(glob, label));
+                rules |= matching.fold(0, |rules, glob| rules | glob.rules);
+            }
+            let mut reached = None;
+            for key in edges_of(label) {
+                let Some(next) = self.edges.get(&EdgeKey { parent: node, ..key }) else {
+                    return rules;
+                };
+                node = next.id;
+                reached = Some(next);
+            }
+            let Some(next) = reached else { return rules };
+            rules |= if left == 0 { next.exact } else { next.below };
+            globs = &self.globs[next.first_glob as usize..][..next.globs as usize];
+        }
+        rules
+    }
+
+    /// The rule that has a bit.
+    #[must_use]
+    pub fn rule(&self, bit: u8) -> Option<&Rule> {
+        self.rules.get(&bit)
+    }
+
+    /// The rules of a mask.
+    pub fn rules_of(&self, mask: u64) -> impl Iterator<Item = &Rule> {
+        let in_mask = move |(bit, rule)| (mask & 1_u64 << bit != 0).then_some(rule);
+        self.rules.iter().filter_map(in_mask)
+    }
+
+    /// The group with this number.
+    #[must_use]
+    pub fn group(&self, number: u32) -> Option<&Group> {
+        self.groups.get(usize::try_from(number).ok()?)
+    }
+}
+
+/// Whether a label in lower case matches, by the words that the kernel compares.
+fn matches(glob: &Glob, label: &str) -> bool {
+    let (prefix, suffix) = (glob.prefix_length as usize, glob.suffix_length as usize);
+    let octets = |words: [u64; 8]| words.into_iter().flat_map(u64::to_ne_bytes);
+    label.len() >= prefix + suffix
+        && octets(glob.prefix).take(prefix).eq(label.bytes().take(prefix))
+        && octets(glob.suffix).skip(64 - suffix).eq(label.bytes().skip(label.len() - suffix))
+}

@@ -1,0 +1,377 @@
+//! The services that a site's groups can name: the catalogue's, as the site overrides them and as
+//! far as its region has them, and the site's own.
+//!
+//! An entry of the configuration's `services` whose id is a catalogue service's overrides it:
+//!
+//! - `title`, `fqdns`, `cidrs`, `tcp` and `udp` each replace what they name and leave the rest.
+//!   `fqdns` and `cidrs` replace what is selected by region, too. A rule that has the destinations
+//!   of another one has its own as soon as either is named.
+//! - They mean the service's only rule. Of a service of several rules each is named under `rules`,
+//!   but for one case that leaves no doubt: `cidrs` alone are the destinations of every rule for
+//!   which the site has to name the networks.
+//! - An empty `tcp` or `udp` takes those ports away, so long as the rule keeps one of the other
+//!   protocol.
+//!
+//! Any other entry is a service of the site's own. It is in the set `all` and in no other.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use crate::{
+    catalogue::{ALL_SET, Catalogue, RuleId, Selector},
+    config::{Config, ConfigError, Parts, Region, SiteRule, SiteService},
+    pattern::Pattern,
+    ports::PortRange,
+};
+
+/// The only rule of a service of the site's own that lists none.
+const ONLY_RULE: &str = "site";
+
+/// A service as this site has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its id.
+    pub id: String,
+    /// What it is called.
+    pub title: String,
+    /// Whether and how the site has a part in it.
+    pub origin: Origin,
+    /// What it opens beyond its purpose.
+    pub risk: Option<String>,
+    /// What it consists of.
+    pub rules: Vec<Rule>,
+}
+
+/// Where a service comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The catalogue.
+    Catalogue,
+    /// The catalogue, and the site has changed it.
+    Overridden,
+    /// The site.
+    Site,
+}
+
+/// One set of destinations and one set of ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its full id.
+    pub id: RuleId,
+    /// Names of its destinations.
+    pub fqdns: Vec<Pattern>,
+    /// Networks of its destinations.
+    pub cidrs: Vec<IpNet>,
+    /// TCP ports.
+    pub tcp: Vec<PortRange>,
+    /// UDP ports.
+    pub udp: Vec<PortRange>,
+    /// Whether it is for the site to name its destinations.
+    pub site_networks: bool,
+    /// The rule whose destinations it has.
+    destinations_of: Option<RuleId>,
+}
+
+impl Rule {
+    /// Whether there is anything to reach.
+    #[must_use]
+    pub const fn has_destinations(&self) -> bool {
+        !self.fqdns.is_empty() || !self.cidrs.is_empty()
+    }
+}
+
+/// Every service of a site, the catalogue's first.
+#[derive(Clone, Debug)]
+pub struct Services<'a> {
+    services: Vec<Service>,
+    catalogue: &'a Catalogue,
+}
+
+impl<'a> Services<'a> {
+    /// The services of a configuration, and what is wrong with its `tenant`, `region` and
+    /// `services`.
+    #[must_use]
+    pub fn of(config: &Config, catalogue: &'a Catalogue) -> (Self, Vec<ConfigError>) {
+        let mut builder = Builder { config, catalogue, services: Vec::new(), errors: Vec::new() };
+        let selector = builder.selector();
+        builder.services = from_catalogue(catalogue, &selector);
+        for (index, site) in config.services.iter().enumerate() {
+            builder.site_service(&format!("services[{index}]"), site);
+        }
+        builder.follow();
+        (Self { services: builder.services, catalogue }, builder.errors)
+    }
+
+    /// Every service.
+    #[must_use]
+    pub fn all(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// The services that `name` means, and whether it is the name of one rather than of a set.
+    #[must_use]
+    pub fn resolve(&self, name: &str) -> Option<(Vec<&Service>, bool)> {
+        if name == ALL_SET {
+            return Some((self.services.iter().collect(), false));
+        }
+        if let Some(service) = self.services.iter().find(|service| service.id == name) {
+            return Some((vec![service], true));
+        }
+        let named = self.catalogue.resolve(name)?;
+        let ours = |id: &str| self.services.iter().find(|service| service.id == id);
+        let services = named.iter().filter_map(|service| ours(&service.id)).collect();
+        Some((services, self.catalogue.service(name).is_some()))
+    }
+
+    /// Every name that [`Self::resolve`] knows, but for aliases.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let ids = self.services.iter().map(|service| service.id.as_str());
+        self.catalogue.sets().into_iter().chain(ids).collect()
+    }
+}
+
+fn from_catalogue(catalogue: &Catalogue, selector: &Selector) -> Vec<Service> {
+    let rule = |id: RuleId, rule: &crate::catalogue::Rule| {
+        let destinations = catalogue.destinations(rule, selector);
+        Rule {
+            id,
+            fqdns: destinations.fqdns.into_iter().cloned().collect(),
+            cidrs: destinations.cidrs.into_iter().copied().collect(),
+            tcp: rule.tcp.clone(),
+            udp: rule.udp.clone(),
+            site_networks: rule.site_networks,
+            destinations_of: rule.destinations_of.clone(),
+        }
+    };
+    let service = |service: &crate::catalogue::Service| Service {
+        id: service.id.clone(),
+        title: service.title.clone(),
+        origin: Origin::Catalogue,
+        risk: service.risk.clone(),
+        rules: service.rules.iter().map(|one| rule(service.rule_id(one), one)).collect(),
+    };
+    catalogue.services().iter().map(service).collect()
+}
+
+struct Builder<'a> {
+    config: &'a Config,
+    catalogue: &'a Catalogue,
+    services: Vec<Service>,
+    errors: Vec<ConfigError>,
+}
+
+impl Builder<'_> {
+    fn report(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.errors.push(self.config.error(key, message));
+    }
+
+    fn selector(&mut self) -> Selector {
+        let region = match self.config.region {
+            None | Some(Region::All) => None,
+            Some(Region::NorthAmerica) => Some(crate::catalogue::Region::NorthAmerica),
+            Some(Region::Europe) => Some(crate::catalogue::Region::Europe),
+            Some(Region::AsiaPacific) => Some(crate::catalogue::Region::AsiaPacific),
+        };
+        let Some(tenant) = &self.config.tenant else {
+            return region.map_or(Selector::All, Selector::Region);
+        };
+        let Some(selector) = self.catalogue.tenant(tenant) else {
+            self.report(
+                "tenant",
+                format!(
+                    "unknown tenant location {tenant:?}, expected one such as AMSUB0502 (portal: \
+                     Tenant administration, Tenant status) or the key region instead"
+                ),
+            );
+            return Selector::All;
+        };
+        if self.config.region.is_some() && region != selector.region() {
+            let of_tenant = selector.region().map_or("all", crate::catalogue::Region::as_str);
+            self.report(
+                "region",
+                format!(
+                    "contradicts tenant {tenant}, which is in {of_tenant}; expected one of them"
+                ),
+            );
+        }
+        selector
+    }
+
+    fn site_service(&mut self, key: &str, site: &SiteService) {
+        if let Some(at) = self.services.iter().position(|service| service.id == site.id) {
+            self.override_service(key, site, at);
+        } else if let Some(service) = self.catalogue.service(&site.id) {
+            let message = format!("another name of {}, expected that id", service.id);
+            self.report(format!("{key}.id"), message);
+        } else if self.catalogue.set(&site.id).is_some() {
+            let message = format!("{} is a set of services, expected another id", site.id);
+            self.report(format!("{key}.id"), message);
+        } else if !site.id.is_empty() {
+            self.own_service(key, site);
+        }
+    }
+
+    fn own_service(&mut self, key: &str, site: &SiteService) {
+        let only = [SiteRule { id: ONLY_RULE.to_owned(), parts: site.parts.clone() }];
+        let rules = if site.rules.is_empty() { &only } else { &site.rules[..] };
+        let mut service = Service {
+            id: site.id.clone(),
+            title: site.title.clone().unwrap_or_else(|| site.id.clone()),
+            origin: Origin::Site,
+            risk: None,
+            rules: Vec::new(),
+        };
+        for (index, rule) in rules.iter().enumerate() {
+            let key = rule_key(key, site, index);
+            for (name, ports) in [("tcp", &rule.parts.tcp), ("udp", &rule.parts.udp)] {
+                if ports.as_ref().is_some_and(Vec::is_empty) {
+                    self.report(format!("{key}.{name}"), "an empty port list, expected ports");
+                }
+            }
+            let id = RuleId { service: site.id.clone(), rule: rule.id.clone() };
+            let mut own = Rule {
+                id,
+                fqdns: Vec::new(),
+                cidrs: Vec::new(),
+                tcp: Vec::new(),
+                udp: Vec::new(),
+                site_networks: false,
+                destinations_of: None,
+            };
+            own.replace(&rule.parts);
+            self.complete(&key, &own, &rule.parts);
+            service.rules.push(own);
+        }
+        self.services.push(service);
+    }
+
+    fn override_service(&mut self, key: &str, site: &SiteService, at: usize) {
+        if site.parts.is_empty() && site.rules.is_empty() && site.title.is_none() {
+            let message = "overrides nothing, expected title, fqdns, cidrs, tcp, udp or rules";
+            self.report(key, message);
+        }
+        // Taken out, so that faults can be reported while it changes.
+        let mut service = self.services[at].clone();
+        service.origin = Origin::Overridden;
+        if let Some(title) = &site.title {
+            service.title.clone_from(title);
+        }
+        if !site.parts.is_empty() {
+            self.override_only_rule(key, &site.parts, &mut service);
+        }
+        for (index, changed) in site.rules.iter().enumerate() {
+            let key = rule_key(key, site, index);
+            if let Some(rule) = service.rules.iter_mut().find(|rule| rule.id.rule == changed.id) {
+                rule.replace(&changed.parts);
+                self.complete(&key, rule, &changed.parts);
+            } else {
+                let message =
+                    format!("{} has no such rule, expected one of {}", site.id, rule_ids(&service));
+                self.report(format!("{key}.id"), message);
+            }
+        }
+        self.services[at] = service;
+    }
+
+    fn override_only_rule(&mut self, key: &str, parts: &Parts, service: &mut Service) {
+        if let [rule] = &mut service.rules[..] {
+            rule.replace(parts);
+            self.complete(key, rule, parts);
+            return;
+        }
+        let cidrs_alone = parts.fqdns.is_none() && parts.tcp.is_none() && parts.udp.is_none();
+        if cidrs_alone && service.rules.iter().any(|rule| rule.site_networks) {
+            for rule in service.rules.iter_mut().filter(|rule| rule.site_networks) {
+                rule.replace(parts);
+                self.complete(key, rule, parts);
+            }
+            return;
+        }
+        let message = format!(
+            "{} has several rules ({}), expected each that changes to be named under rules",
+            service.id,
+            rule_ids(service)
+        );
+        self.report(key, message);
+    }
+
+    /// Reports a rule that the site has written and that can allow nothing.
+    fn complete(&mut self, key: &str, rule: &Rule, parts: &Parts) {
+        if rule.tcp.is_empty() && rule.udp.is_empty() {
+            let at = [("tcp", &parts.tcp), ("udp", &parts.udp)];
+            let at = at.into_iter().find(|(_, ports)| ports.is_some());
+            let key = at.map_or(key.to_owned(), |(name, _)| format!("{key}.{name}"));
+            // The empty list of a service of the site's own was reported as such.
+            if !self.errors.iter().any(|error| error.key == key) {
+                self.report(key, "no port, expected at least one under tcp or udp");
+            }
+        }
+        if !rule.has_destinations() && !rule.site_networks && rule.destinations_of.is_none() {
+            self.report(key, "no destination, expected at least one under fqdns or cidrs");
+        }
+        for (name, repeated) in [
+            ("fqdns", parts.fqdns.as_deref().and_then(first_repeated)),
+            ("cidrs", parts.cidrs.as_deref().and_then(first_repeated)),
+        ] {
+            if let Some((index, text)) = repeated {
+                self.report(format!("{key}.{name}[{index}]"), format!("{text} stands twice"));
+            }
+        }
+    }
+
+    /// Gives each rule that has the destinations of another one those that the site has left it.
+    fn follow(&mut self) {
+        let own: BTreeMap<RuleId, (Vec<Pattern>, Vec<IpNet>)> = self
+            .services
+            .iter()
+            .flat_map(|service| &service.rules)
+            .map(|rule| (rule.id.clone(), (rule.fqdns.clone(), rule.cidrs.clone())))
+            .collect();
+        for rule in self.services.iter_mut().flat_map(|service| &mut service.rules) {
+            if let Some((fqdns, cidrs)) = rule.destinations_of.as_ref().and_then(|id| own.get(id)) {
+                rule.fqdns.clone_from(fqdns);
+                rule.cidrs.clone_from(cidrs);
+            }
+        }
+    }
+}
+
+impl Rule {
+    /// Takes over what the site names.
+    fn replace(&mut self, parts: &Parts) {
+        if self.destinations_of.is_some() && (parts.fqdns.is_some() || parts.cidrs.is_some()) {
+            self.destinations_of = None;
+            self.fqdns.clear();
+            self.cidrs.clear();
+        }
+        if let Some(fqdns) = &parts.fqdns {
+            self.fqdns.clone_from(fqdns);
+        }
+        if let Some(cidrs) = &parts.cidrs {
+            self.cidrs.clone_from(cidrs);
+        }
+        if let Some(tcp) = &parts.tcp {
+            self.tcp.clone_from(tcp);
+        }
+        if let Some(udp) = &parts.udp {
+            self.udp.clone_from(udp);
+        }
+    }
+}
+
+fn rule_key(key: &str, site: &SiteService, index: usize) -> String {
+    if site.rules.is_empty() { key.to_owned() } else { format!("{key}.rules[{index}]") }
+}
+
+fn rule_ids(service: &Service) -> String {
+    service.rules.iter().map(|rule| rule.id.rule.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn first_repeated<T: PartialEq + ToString>(values: &[T]) -> Option<(usize, String)> {
+    let mut each = values.iter().enumerate();
+    each.find(|(index, value)| values[..*index].contains(value))
+        .map(|(index, value)| (index, value.to_string()))
+}

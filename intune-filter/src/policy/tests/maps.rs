@@ -1,0 +1,165 @@
+//! Contents of the maps, by hand.
+
+use intune_filter_ebpf::abi::{
+    MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER, UNLISTED_DROP,
+    UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_flags,
+};
+
+use super::{config, ids, policy};
+use crate::{
+    config::{Config, OnDeny},
+    policy::{info, name_of},
+};
+
+#[test]
+fn clients_carry_their_zone_and_the_longest_prefix_decides() {
+    let text = "\
+interfaces: [{name: eth1, vlans: [20, 30]}, {name: eth2}]
+clients:
+  - {name: wide, networks: [10.0.0.0/8, 'fd00::/16'], services: [core]}
+  - {name: narrow, on: eth1.30, networks: [10.1.0.0/16], services: [], mode: audit}
+  - {name: single, on: eth1, networks: [10.1.2.3/32], mode: exempt, inbound: allow}
+dns: {resolvers: [10.0.0.1]}
+";
+    let policy = policy(&Config::parse("config.yaml", text).unwrap());
+    assert_eq!(policy.clients4.len(), 3 + 1 + 2);
+    assert_eq!(policy.clients6.len(), 3);
+    assert!(policy.clients4.iter().all(|prefix| prefix.length >= 32 + 8));
+    let group = |zone, source: &str| {
+        policy.client(zone, source.parse().unwrap()).map(|client| (client.group, client.mode))
+    };
+    assert_eq!(group(1, "10.1.9.9"), Some((0, MODE_ENFORCE)));
+    assert_eq!(group(2, "10.1.9.9"), Some((1, MODE_AUDIT)));
+    assert_eq!(group(3, "10.1.9.9"), Some((0, MODE_ENFORCE)));
+    assert_eq!(group(1, "10.1.2.3"), Some((2, MODE_EXEMPT)));
+    assert_eq!(group(2, "10.1.2.3"), Some((2, MODE_EXEMPT)));
+    assert_eq!(group(3, "10.1.2.3"), Some((0, MODE_ENFORCE)));
+    assert_eq!(group(1, "fd00::1"), Some((0, MODE_ENFORCE)));
+    assert_eq!(group(1, "11.0.0.1"), None);
+    assert_eq!(group(4, "10.1.2.3"), None);
+    let single = policy.client(1, "10.1.2.3".parse().unwrap()).unwrap();
+    assert_eq!(single.flags, client_flags::INBOUND);
+    assert_eq!(policy.client(1, "10.1.9.9".parse().unwrap()).unwrap().flags, 0);
+}
+
+#[test]
+fn reject_is_a_flag() {
+    let mut config = config("[core]", "");
+    config.clients[0].on_deny = OnDeny::Reject;
+    let client = policy(&config).client(1, "192.168.0.9".parse().unwrap()).unwrap();
+    assert_eq!(client.flags, client_flags::REJECT);
+}
+
+#[test]
+fn networks_have_what_is_around_them() {
+    let more = "services: [{id: wide, cidrs: [10.0.0.0/8], tcp: [1]}, \
+                {id: narrow, cidrs: [10.1.2.0/24], tcp: [2]}]";
+    let policy = policy(&config("[core, wide, narrow]", more));
+    let at = |address: &str| ids(&policy, policy.rules_of_address(address.parse().unwrap()));
+    assert_eq!(at("10.1.2.3"), ["core/core", "narrow/site", "wide/site"]);
+    assert_eq!(at("10.1.3.3"), ["core/core", "wide/site"]);
+    assert_eq!(at("10.2.0.1"), ["wide/site"]);
+    assert_eq!(at("11.0.0.1"), [""; 0]);
+    assert_eq!(at("::ffff:10.1.2.3"), [""; 0]);
+}
+
+#[test]
+fn networks_are_reached_under_nat64_too() {
+    let mut config = config("[core]", "");
+    config.nat64 = vec!["64:ff9b::/96".parse().unwrap()];
+    let policy = policy(&config);
+    let at = |address: &str| ids(&policy, policy.rules_of_address(address.parse().unwrap()));
+    assert_eq!(at("64:ff9b::10.1.2.3"), ["core/core"]);
+    assert_eq!(at("64:ff9b::10.2.2.3"), [""; 0]);
+    assert_eq!(at("10.1.2.3"), ["core/core"]);
+}
+
+#[test]
+fn ports_are_expanded() {
+    let policy = policy(&config("[core, regional]", ""));
+    assert_eq!(policy.ports.len(), PORTS as usize);
+    let at = |udp, port| ids(&policy, policy.rules_of_port(udp, port));
+    assert_eq!(at(false, 443), ["core/core", "regional/attest"]);
+    assert_eq!(at(false, 80), ["core/core"]);
+    assert_eq!(at(true, 443), [""; 0]);
+    assert_eq!(at(true, 123), ["regional/everywhere"]);
+    assert_eq!(at(false, 123), [""; 0]);
+    for (port, hit) in [(4999, false), (5000, true), (5005, true), (5010, true), (5011, false)] {
+        assert_eq!(!at(false, port).is_empty(), hit, "{port}");
+    }
+    assert_eq!(policy.ports.iter().filter(|rules| **rules != 0).count(), 2 + 11 + 2);
+}
+
+#[test]
+fn servers_are_mapped_addresses() {
+    let more = "dhcp_servers: [192.168.0.1, 192.168.0.2, 'fd00::2']";
+    let policy = policy(&config("[core]", more));
+    let of = |address: &str| {
+        let address: std::net::IpAddr = address.parse().unwrap();
+        policy.servers.get(&V6::from(address)).copied()
+    };
+    assert_eq!(of("192.168.0.1"), Some(SERVER_RESOLVER | SERVER_DHCP));
+    assert_eq!(of("::ffff:192.168.0.2"), Some(SERVER_DHCP));
+    assert_eq!(of("fd00::2"), Some(SERVER_DHCP));
+    assert_eq!(policy.servers.len(), 3);
+}
+
+#[test]
+fn settings() {
+    let settings = policy(&config("[core]", "")).settings;
+    assert_eq!(settings.dns_unlisted, UNLISTED_REFUSE);
+    assert_eq!((settings.ttl_min, settings.ttl_max, settings.ttl_grace), (60, 86_400, 30));
+    assert_eq!((settings.allow_unlisted_clients, settings.judge_gateway), (0, 0));
+    assert_eq!(settings.icmp_echo, 1);
+    assert_eq!((settings.root_globs, settings.root_below), (0, 0));
+
+    let text = "\
+interfaces: [{name: eth1}]
+clients: [{name: a, networks: [10.0.0.0/8], services: [core, every]}]
+dns: {resolvers: [10.0.0.1], unlisted: forward, ttl: {min: 1s, max: 2s, grace: 0s}}
+unlisted_clients: allow
+to_gateway: policy
+icmp_echo: false
+services: [{id: every, fqdns: ['*', 'printer*'], tcp: [1]}]
+";
+    let mut config = Config::parse("config.yaml", text).unwrap();
+    let compiled = policy(&config);
+    let settings = compiled.settings;
+    assert_eq!(settings.dns_unlisted, UNLISTED_FORWARD);
+    assert_eq!((settings.ttl_min, settings.ttl_max, settings.ttl_grace), (1, 2, 0));
+    assert_eq!((settings.allow_unlisted_clients, settings.judge_gateway), (1, 1));
+    assert_eq!(settings.icmp_echo, 0);
+    assert_eq!(settings.root_globs, 1);
+    assert_eq!(ids(&compiled, settings.root_below), ["every/site"]);
+    let told: Vec<&str> = compiled.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(told, ["dns.unlisted", "unlisted_clients"]);
+
+    config.dns.unlisted = crate::config::DnsUnlisted::Drop;
+    assert_eq!(policy(&config).settings.dns_unlisted, UNLISTED_DROP);
+}
+
+#[test]
+fn answers_follow_the_configuration() {
+    let mut config = config("[core]", "");
+    let accepts =
+        |config: &Config, address: &str| policy(config).accepts_answer(address.parse().unwrap());
+    assert!(!accepts(&config, "10.30.0.10"));
+    assert!(accepts(&config, "8.8.8.8"));
+    config.dns.allow_private = vec!["10.30.0.0/16".parse().unwrap()];
+    assert!(accepts(&config, "10.30.0.10"));
+    assert!(!accepts(&config, "10.31.0.10"));
+    assert!(!accepts(&config, "fd00::1"));
+}
+
+#[test]
+fn names_behind_the_numbers() {
+    let policy = policy(&config("[core]", ""));
+    let rules = policy.rule_info();
+    let groups = policy.group_info();
+    assert_eq!((rules.len(), groups.len()), (64, 255));
+    assert_eq!(name_of(&rules[0]), "core/core");
+    assert_eq!(name_of(&rules[1]), "");
+    assert_eq!(name_of(&groups[0]), "lan");
+    assert_eq!(name_of(&info(&"\u{e9}".repeat(60))), "\u{e9}".repeat(48));
+    assert_eq!(name_of(&info(&"a".repeat(96))), "a".repeat(96));
+}

@@ -1,0 +1,355 @@
+//! Random configurations: what the compiled maps allow is what a slow reading of configuration
+//! and catalogue allows.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ipnet::IpNet;
+use proptest::{collection::vec, option, prelude::*, sample::subsequence};
+
+use super::catalogue;
+use crate::{
+    catalogue::Catalogue,
+    config::{Config, Parts, Region, SiteService},
+    pattern::Pattern,
+    policy::{RuleBits, compile},
+    ports::PortRange,
+};
+
+/// A packet, and the names that its destination was learned from.
+#[derive(Debug)]
+struct Probe {
+    zone: u32,
+    source: IpAddr,
+    destination: IpAddr,
+    names: Vec<String>,
+    udp: bool,
+    port: u16,
+}
+
+/// A rule as the configuration and the catalogue say it.
+struct ModelRule {
+    id: String,
+    services: Vec<String>,
+    fqdns: Vec<Pattern>,
+    cidrs: Vec<IpNet>,
+    tcp: Vec<PortRange>,
+    udp: Vec<PortRange>,
+}
+
+fn parts_for<'a>(site: Option<&'a SiteService>, rule: &str) -> Option<&'a Parts> {
+    let site = site?;
+    match site.rules.iter().find(|changed| changed.id == rule) {
+        Some(changed) => Some(&changed.parts),
+        None => site.rules.is_empty().then_some(&site.parts),
+    }
+}
+
+fn rules(config: &Config, catalogue: &Catalogue) -> Vec<ModelRule> {
+    let mut rules = Vec::new();
+    for service in catalogue.services() {
+        let site = config.services.iter().find(|site| site.id == service.id);
+        let mut names = vec![service.id.clone(), "all".to_owned()];
+        names.extend(service.sets.iter().cloned());
+        names.extend(service.aliases.iter().cloned());
+        names.extend(service.default.then(|| "default".to_owned()));
+        for rule in &service.rules {
+            let parts = parts_for(site, &rule.id);
+            let (mut fqdns, mut cidrs) = (rule.fqdns.clone(), rule.cidrs.clone());
+            for selected in &rule.selected {
+                let region = match config.region {
+                    None | Some(Region::All) => true,
+                    Some(region) => region.as_str() == selected.region.as_str(),
+                };
+                let tenant = config.tenant.as_ref().is_none_or(|tenant| {
+                    catalogue.region_of(tenant) == Some(selected.region)
+                        && (selected.tenants.is_empty() || selected.tenants.contains(tenant))
+                });
+                if region && tenant {
+                    fqdns.extend(selected.fqdns.clone());
+                    cidrs.extend(selected.cidrs.clone());
+                }
+            }
+            let named = parts.is_some_and(|parts| parts.fqdns.is_some() || parts.cidrs.is_some());
+            if let (Some(other), false) = (&rule.destinations_of, named) {
+                // The catalogue of these tests has one such rule, and core before it.
+                assert_eq!(other.to_string(), "core/core");
+                let core: &ModelRule = &rules[0];
+                (fqdns, cidrs) = (core.fqdns.clone(), core.cidrs.clone());
+            }
+            let over = |name: fn(&Parts) -> &Option<Vec<PortRange>>, own: &Vec<PortRange>| {
+                parts.and_then(|parts| name(parts).clone()).unwrap_or_else(|| own.clone())
+            };
+            rules.push(ModelRule {
+                id: format!("{}/{}", service.id, rule.id),
+                services: names.clone(),
+                fqdns: parts.and_then(|parts| parts.fqdns.clone()).unwrap_or(fqdns),
+                cidrs: parts.and_then(|parts| parts.cidrs.clone()).unwrap_or(cidrs),
+                tcp: over(|parts| &parts.tcp, &rule.tcp),
+                udp: over(|parts| &parts.udp, &rule.udp),
+            });
+        }
+    }
+    for site in &config.services {
+        if catalogue.service(&site.id).is_none() {
+            rules.push(ModelRule {
+                id: format!("{}/site", site.id),
+                services: vec![site.id.clone(), "all".to_owned()],
+                fqdns: site.parts.fqdns.clone().unwrap_or_default(),
+                cidrs: site.parts.cidrs.clone().unwrap_or_default(),
+                tcp: site.parts.tcp.clone().unwrap_or_default(),
+                udp: site.parts.udp.clone().unwrap_or_default(),
+            });
+        }
+    }
+    rules
+}
+
+/// The rules that allow a packet, and the group of its source.
+fn allowed(
+    config: &Config,
+    rules: &[ModelRule],
+    probe: &Probe,
+) -> (Option<usize>, BTreeSet<String>) {
+    let mut best: Option<(u8, usize)> = None;
+    for (index, group) in config.clients.iter().enumerate() {
+        if !config.zones_of(group).iter().any(|zone| zone.number == probe.zone) {
+            continue;
+        }
+        for network in &group.networks {
+            if network.contains(&probe.source)
+                && best.is_none_or(|(length, _)| network.prefix_len() > length)
+            {
+                best = Some((network.prefix_len(), index));
+            }
+        }
+    }
+    let Some((_, group)) = best else { return (None, BTreeSet::new()) };
+    let services = &config.clients[group].services;
+    let allows = |rule: &&ModelRule| {
+        let ports = if probe.udp { &rule.udp } else { &rule.tcp };
+        rule.services.iter().any(|name| services.contains(name))
+            && ports.iter().any(|range| range.contains(probe.port))
+            && (rule.cidrs.iter().any(|network| network.contains(&probe.destination))
+                || rule.fqdns.iter().any(|p| probe.names.iter().any(|name| p.matches(name))))
+    };
+    (Some(group), rules.iter().filter(allows).map(|rule| rule.id.clone()).collect())
+}
+
+const NETWORKS: [&str; 12] = [
+    "0.0.0.0/0",
+    "10.0.0.0/8",
+    "10.1.0.0/16",
+    "10.1.2.0/24",
+    "10.1.2.128/25",
+    "10.1.2.3/32",
+    "10.2.0.0/15",
+    "::/0",
+    "fd00::/8",
+    "fd00:1::/32",
+    "fd00:1:2::/48",
+    "fd00:1:2::3/128",
+];
+const ADDRESSES: [&str; 12] = [
+    "10.1.2.3",
+    "10.1.2.4",
+    "10.1.2.200",
+    "10.1.9.9",
+    "10.2.5.1",
+    "10.3.0.1",
+    "11.0.0.1",
+    "fd00:1:2::3",
+    "fd00:1:2::4",
+    "fd00:1:9::1",
+    "fd00:9::1",
+    "2001:200::1",
+];
+const PATTERNS: [&str; 8] = [
+    "*",
+    "*.example",
+    "a.example",
+    "*.a.example",
+    "pre*.example",
+    "#-any.example",
+    "core.example",
+    "b*.core.example",
+];
+const NAMES: [&str; 10] = [
+    "a.example",
+    "b.a.example",
+    "core.example",
+    "b.core.example",
+    "bb.core.example",
+    "prefix.example",
+    "7-any.example",
+    "51-any.example",
+    "eu.example",
+    "other.test",
+];
+const PORTS: [&str; 7] = ["80", "443", "444", "5000-5010", "1-65535", "53", "5010-5020"];
+
+fn list(items: Vec<&'static str>) -> String {
+    let quoted: Vec<String> = items.iter().map(|item| format!("'{item}'")).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// Some of `items`, perhaps none unless it has to be there.
+fn some(
+    items: &[&'static str],
+    most: usize,
+    always: bool,
+) -> BoxedStrategy<Option<Vec<&'static str>>> {
+    let some = subsequence(items.to_vec(), 1..most);
+    if always { some.prop_map(Some).boxed() } else { option::weighted(0.4, some).boxed() }
+}
+
+/// `fqdns`, `cidrs`, `tcp` and `udp` of an entry; enough of them for a rule if it is `complete`.
+fn parts(complete: bool) -> impl Strategy<Value = String> {
+    (
+        some(&PATTERNS, 4, false),
+        some(&NETWORKS, 4, complete),
+        some(&PORTS, 3, complete),
+        some(&PORTS, 3, false),
+    )
+        .prop_map(|(fqdns, cidrs, tcp, udp)| {
+            [("fqdns", fqdns), ("cidrs", cidrs), ("tcp", tcp), ("udp", udp)]
+                .into_iter()
+                .filter_map(|(key, items)| Some(format!(", {key}: {}", list(items?))))
+                .collect()
+        })
+}
+
+fn services() -> impl Strategy<Value = String> {
+    let own = vec(parts(true), 0..4).prop_map(|all| {
+        all.iter()
+            .enumerate()
+            .map(|(index, parts)| format!("  - {{id: own{index}{parts}}}\n"))
+            .collect::<String>()
+    });
+    let core = option::of(parts(false))
+        .prop_map(|parts| parts.map(|parts| format!("  - {{id: core, title: T{parts}}}\n")));
+    let regional = option::of(parts(false)).prop_map(|parts| {
+        parts.map(|parts| format!("  - {{id: regional, rules: [{{id: attest{parts}}}]}}\n"))
+    });
+    let protection = option::of(parts(false))
+        .prop_map(|parts| parts.map(|parts| format!("  - {{id: protection, title: T{parts}}}\n")));
+    let peers = subsequence(NETWORKS.to_vec(), 1..3)
+        .prop_map(|networks| format!("  - {{id: peers, cidrs: {}}}\n", list(networks)));
+    (own, core, regional, protection, peers).prop_map(|(own, core, regional, protection, peers)| {
+        let overrides = [core, regional, protection].into_iter().flatten().collect::<String>();
+        format!("services:\n{own}{overrides}{peers}")
+    })
+}
+
+const SERVICES: [&str; 10] = [
+    "core",
+    "regional",
+    "protection",
+    "peers",
+    "asia",
+    "default",
+    "all",
+    "windows",
+    "apple",
+    "connector",
+];
+
+fn groups() -> impl Strategy<Value = String> {
+    // Each prefix goes to one group, or to none.
+    let owners = vec(0..5_usize, NETWORKS.len());
+    let details = vec(
+        (
+            prop_oneof![Just(""), Just(", on: eth1"), Just(", on: eth1.20"), Just(", on: eth2")],
+            subsequence(SERVICES.to_vec(), 0..4),
+        ),
+        4,
+    );
+    (owners, details).prop_map(|(owners, details)| {
+        let mut text = "clients:\n".to_owned();
+        for (index, (on, services)) in details.into_iter().enumerate() {
+            let ours = NETWORKS.iter().zip(&owners).filter(|(_, owner)| **owner == index);
+            let networks: Vec<&str> = ours.map(|(network, _)| *network).collect();
+            if !networks.is_empty() {
+                text += &format!(
+                    "  - {{name: g{index}, networks: {}, services: {}{on}}}\n",
+                    list(networks),
+                    list(services)
+                );
+            }
+        }
+        // So that there is a group at all.
+        text + "  - {name: last, networks: [192.0.2.0/24], services: []}\n"
+    })
+}
+
+fn configuration() -> impl Strategy<Value = String> {
+    let place = prop_oneof![
+        Just(""),
+        Just("region: europe\n"),
+        Just("region: asia-pacific\n"),
+        Just("region: all\n"),
+        Just("tenant: AMSUB0502\n"),
+        Just("tenant: AMSUC0101\n"),
+    ];
+    (groups(), services(), place).prop_map(|(groups, services, place)| {
+        format!(
+            "interfaces: [{{name: eth1, vlans: [20, 30]}}, {{name: eth2}}]\n\
+             dns: {{resolvers: [192.0.2.1]}}\n{place}{groups}{services}"
+        )
+    })
+}
+
+fn probes() -> impl Strategy<Value = Vec<Probe>> {
+    let address = || proptest::sample::select(ADDRESSES.to_vec());
+    let port =
+        proptest::sample::select(vec![1_u16, 53, 80, 443, 444, 5000, 5010, 5015, 7680, 3544]);
+    let probe =
+        (1..5_u32, address(), address(), subsequence(NAMES.to_vec(), 0..3), any::<bool>(), port);
+    let probe = probe.prop_map(|(zone, source, destination, names, udp, port)| Probe {
+        zone,
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        names: names.into_iter().map(str::to_owned).collect(),
+        udp,
+        port,
+    });
+    vec(probe, 60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn compiled_maps_allow_what_the_configuration_says(
+        text in configuration(),
+        probes in probes(),
+        bits in vec(0..64_u8, 8),
+    ) {
+        let catalogue = catalogue();
+        let config = match Config::parse("random.yaml", &text) {
+            Ok(config) => config,
+            Err(errors) => return Err(TestCaseError::fail(format!("{errors}\n{text}"))),
+        };
+        let ids = ["core/core", "regional/attest", "own0/site", "own1/site", "peers/content", "a/b",
+            "c/d", "protection/wip"];
+        let previous: RuleBits =
+            ids.iter().zip(bits).map(|(id, bit)| (id.parse().unwrap(), bit)).collect();
+        let policy = match compile(&config, &catalogue, &previous) {
+            Ok(policy) => policy,
+            Err(errors) => return Err(TestCaseError::fail(format!("{errors}\n{text}"))),
+        };
+        let rules = rules(&config, &catalogue);
+        for probe in probes {
+            let (group, expected) = allowed(&config, &rules, &probe);
+            let client = policy.client(probe.zone, probe.source);
+            prop_assert_eq!(client.map(|client| client.group as usize), group, "{}", text);
+            let learned = probe.names.iter().fold(0, |mask, name| mask | policy.rules_of_name(name));
+            let mask = client.map_or(0, |client| client.rules)
+                & (policy.rules_of_address(probe.destination) | learned)
+                & policy.rules_of_port(probe.udp, probe.port);
+            let found: BTreeSet<String> =
+                policy.rules_of(mask).map(|rule| rule.id.to_string()).collect();
+            prop_assert_eq!(mask.count_ones() as usize, found.len());
+            prop_assert_eq!(found, expected, "{} -> {} {}", probe.source, probe.destination, text);
+        }
+    }
+}
