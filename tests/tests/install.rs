@@ -18,16 +18,25 @@ impl Machine {
     }
 
     fn install(&self) -> Result<()> {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        cargo.args(["run", "--quiet", "--package", "xtask", "--", "install", "--binary"]);
-        cargo.arg(binary()?).arg("--destdir").arg(self.0.path());
-        succeed(&mut cargo).map(drop)
+        let mut xtask = xtask();
+        xtask.arg("install").arg("--binary").arg(binary()?);
+        succeed(xtask.arg("--destdir").arg(self.0.path())).map(drop)
     }
 
     fn path(&self, path: &str) -> PathBuf {
         self.0.path().join(path)
     }
+}
+
+/// The xtask that runs this test, or the one that cargo builds now.
+fn xtask() -> Command {
+    if let Some(program) = env::var_os("INTUNE_XTASK") {
+        return Command::new(program);
+    }
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    cargo.args(["run", "--quiet", "--package", "xtask", "--"]);
+    cargo
 }
 
 fn succeed(command: &mut Command) -> Result<String> {
