@@ -14,7 +14,7 @@ const ACCEPT: u32 = 1;
 
 /// IANA's IPv4 special-purpose address registry (RFC 6890 and its updates) as to "globally
 /// reachable", with multicast (RFC 5771) and the deprecated 6to4 relays (RFC 7526).
-const IPV4: [(&str, u32); 19] = [
+const IPV4: [(&str, u32); 17] = [
     ("0.0.0.0/8", REFUSE),
     ("10.0.0.0/8", REFUSE),
     ("100.64.0.0/10", REFUSE),
@@ -32,8 +32,6 @@ const IPV4: [(&str, u32); 19] = [
     ("203.0.113.0/24", REFUSE),
     ("224.0.0.0/4", REFUSE),
     ("240.0.0.0/4", REFUSE),
-    ("233.252.0.0/24", REFUSE),
-    ("255.255.255.255/32", REFUSE),
 ];
 
 /// Global unicast (RFC 4291) alone, less IANA's IPv6 special-purpose address registry.

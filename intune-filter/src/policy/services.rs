@@ -14,7 +14,10 @@
 //!
 //! Any other entry is a service of the site's own. It is in the set `all` and in no other.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::Hash,
+};
 
 use ipnet::IpNet;
 
@@ -370,8 +373,8 @@ fn rule_ids(service: &Service) -> String {
     service.rules.iter().map(|rule| rule.id.rule.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn first_repeated<T: PartialEq + ToString>(values: &[T]) -> Option<(usize, String)> {
+fn first_repeated<T: Hash + Eq + ToString>(values: &[T]) -> Option<(usize, String)> {
+    let mut seen = HashSet::new();
     let mut each = values.iter().enumerate();
-    each.find(|(index, value)| values[..*index].contains(value))
-        .map(|(index, value)| (index, value.to_string()))
+    each.find(|(_, value)| !seen.insert(*value)).map(|(index, value)| (index, value.to_string()))
 }

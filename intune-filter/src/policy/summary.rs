@@ -239,7 +239,9 @@ impl fmt::Display for Summary {
         for warning in &self.warnings {
             writeln!(f, "  {warning}")?;
         }
-        Ok(())
+        writeln!(f, "\nConfiguration with its defaults")?;
+        let configuration = serde_yaml::to_string(&self.configuration).map_err(|_| fmt::Error)?;
+        configuration.lines().try_for_each(|line| writeln!(f, "  {line}"))
     }
 }
 

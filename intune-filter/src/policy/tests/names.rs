@@ -1,54 +1,104 @@
 //! The trie against the patterns' own slow matcher.
 
-use intune_filter_ebpf::abi::Glob;
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use intune_filter_ebpf::abi::{EdgeKey, Glob, ROOT};
 use proptest::prelude::*;
 
 use super::{catalogue, config, errors};
 use crate::{
     config::Config,
     pattern::Pattern,
-    policy::{Policy, RuleBits, compile},
+    policy::{Policy, RuleBits, compile, names::Builder},
 };
 
 /// Shared with the kernel's matcher.
 const VECTORS: &str = include_str!("../../../../intune-filter-ebpf/tests/vectors/patterns.txt");
 
-/// A policy with a rule for each list of patterns.
-fn policy(rules: &[Vec<String>]) -> Option<Policy> {
-    let rules = rules.iter().enumerate().map(|(index, patterns)| {
-        let quoted: Vec<String> = patterns.iter().map(|pattern| format!("'{pattern}'")).collect();
-        format!("{{id: r{index}, fqdns: [{}], tcp: [1]}}", quoted.join(", "))
-    });
-    let rules: Vec<String> = rules.collect();
-    let config =
-        config("[own]", &format!("services: [{{id: own, rules: [{}]}}]", rules.join(", ")));
-    compile(&config, &catalogue(), &RuleBits::new()).ok()
+/// A trie with a rule for each list of patterns, and the lists.
+struct Names {
+    policy: Policy,
+    rules: Vec<Vec<Pattern>>,
 }
 
-/// What the patterns themselves say.
-fn model(policy: &Policy, name: &str) -> u64 {
-    let matching = policy
-        .rules
-        .iter()
-        .filter(|(_, rule)| rule.fqdns.iter().any(|pattern| pattern.matches(name)));
-    matching.fold(0, |mask, (bit, _)| mask | 1 << bit)
+impl Names {
+    /// `None` if more globs than a node takes come together.
+    fn new(rules: &[Vec<String>]) -> Option<Self> {
+        static EMPTY: LazyLock<Policy> = LazyLock::new(|| super::policy(&config("[]", "")));
+        let parse = |patterns: &Vec<String>| -> Vec<Pattern> {
+            patterns.iter().map(|pattern| pattern.parse().unwrap()).collect()
+        };
+        let rules: Vec<Vec<Pattern>> = rules.iter().map(parse).collect();
+        let mut builder = Builder::new();
+        for (bit, patterns) in rules.iter().enumerate() {
+            patterns.iter().try_for_each(|pattern| builder.add(pattern, 1 << bit)).ok()?;
+        }
+        let trie = builder.finish();
+        let mut policy = EMPTY.clone();
+        policy.settings.root_below = trie.root_below;
+        policy.settings.root_globs = trie.root_globs;
+        policy.edges = trie.edges;
+        policy.globs = trie.globs;
+        Some(Self { policy, rules })
+    }
+
+    /// What the trie says.
+    fn found(&self, name: &str) -> u64 {
+        self.policy.rules_of_name(name)
+    }
+
+    /// What the patterns themselves say.
+    fn expected(&self, name: &str) -> u64 {
+        let matches = |patterns: &&Vec<Pattern>| patterns.iter().any(|p| p.matches(name));
+        let matching = self.rules.iter().enumerate().filter(|(_, patterns)| matches(patterns));
+        matching.fold(0, |mask, (bit, _)| mask | 1 << bit)
+    }
+}
+
+/// Eight octets as the maps hold them.
+fn word(octets: &[u8; 8]) -> u64 {
+    u64::from_ne_bytes(*octets)
+}
+
+#[test]
+fn edges_hold_a_chunk_each_and_the_labels_length() {
+    let label = "abcdefghijklmnopqrstuvwxyz0123";
+    let names = Names::new(&[vec![format!("{label}.Net")]]).unwrap();
+    let edges = &names.policy.edges;
+    assert_eq!(edges.len(), 3);
+    let octets = [word(b"net\0\0\0\0\0"), 0, 0];
+    let net = edges[&EdgeKey { parent: ROOT, length: 3, chunk: 0, octets }];
+    assert_eq!((net.exact, net.below, net.globs), (0, 0, 0));
+    let octets = [word(b"abcdefgh"), word(b"ijklmnop"), word(b"qrstuvwx")];
+    let half = edges[&EdgeKey { parent: net.id, length: 30, chunk: 0, octets }];
+    assert_eq!((half.exact, half.below, half.globs), (0, 0, 0));
+    let octets = [word(b"yz0123\0\0"), 0, 0];
+    let whole = edges[&EdgeKey { parent: half.id, length: 30, chunk: 1, octets }];
+    assert_eq!((whole.exact, whole.below), (1, 0));
+    let ids = BTreeSet::from([ROOT, net.id, half.id, whole.id]);
+    assert_eq!(ids.len(), 4);
+}
+
+#[test]
+fn globs_hold_prefix_left_and_suffix_right() {
+    let names = Names::new(&[vec!["abcdefghij*yz.net".to_owned(), "*.net".to_owned()]]).unwrap();
+    let octets = [word(b"net\0\0\0\0\0"), 0, 0];
+    let net = names.policy.edges[&EdgeKey { parent: ROOT, length: 3, chunk: 0, octets }];
+    assert_eq!((net.exact, net.below, net.first_glob, net.globs), (0, 1, 0, 1));
+    let glob = names.policy.globs[0];
+    assert_eq!((glob.rules, glob.prefix_length, glob.suffix_length), (1, 10, 2));
+    assert_eq!(glob.prefix, [word(b"abcdefgh"), word(b"ij\0\0\0\0\0\0"), 0, 0, 0, 0, 0, 0]);
+    assert_eq!(glob.suffix, [0, 0, 0, 0, 0, 0, 0, word(b"\0\0\0\0\0\0yz")]);
 }
 
 #[test]
 fn vectors_one_pattern_at_a_time() {
     let mut seen = 0;
-    let mut policy = policy(&[vec!["x.example".to_owned()]]).unwrap();
     for line in VECTORS.lines().filter(|line| !line.is_empty() && !line.starts_with(';')) {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [pattern, name, expected] = fields[..] else { panic!("{line}") };
-        let mut builder = crate::policy::names::Builder::new();
-        builder.add(&pattern.parse().unwrap(), 1).unwrap();
-        let trie = builder.finish();
-        policy.settings.root_below = trie.root_below;
-        policy.settings.root_globs = trie.root_globs;
-        policy.edges = trie.edges;
-        policy.globs = trie.globs;
-        assert_eq!(policy.rules_of_name(name) == 1, expected == "yes", "{line}");
+        let names = Names::new(&[vec![pattern.to_owned()]]).unwrap();
+        assert_eq!(names.found(name) == 1, expected == "yes", "{line}");
         seen += 1;
     }
     assert!(seen >= 150);
@@ -63,28 +113,24 @@ fn vectors_all_patterns_at_once() {
     patterns.dedup();
     let mut rules = vec![Vec::new(); 60];
     for (index, pattern) in patterns.into_iter().enumerate() {
-        let rule: &mut Vec<String> = &mut rules[index % 60];
-        // The file spells some patterns in several ways.
-        let known: Vec<Pattern> = rule.iter().map(|text| text.parse().unwrap()).collect();
-        if !known.contains(&pattern.parse().unwrap()) {
-            rule.push(pattern);
-        }
+        rules[index % 60].push(pattern);
     }
-    let policy = policy(&rules).unwrap();
+    let names = Names::new(&rules).unwrap();
     for line in lines() {
         let name = line.split_whitespace().nth(1).unwrap();
-        assert_eq!(policy.rules_of_name(name), model(&policy, name), "{line}");
+        assert_eq!(names.found(name), names.expected(name), "{line}");
     }
 }
 
 #[test]
 fn globs_stand_in_a_row_and_the_roots_first() {
     let rule = |patterns: &[&str]| patterns.iter().map(|text| (*text).to_owned()).collect();
-    let policy = policy(&[
+    let names = Names::new(&[
         rule(&["a*.x.example", "b*.x.example", "c*.y.example"]),
         rule(&["a*.x.example", "printer*"]),
     ])
     .unwrap();
+    let policy = names.policy;
     assert_eq!(policy.settings.root_globs, 1);
     assert_eq!(policy.globs.len(), 4, "the shared glob stands once");
     let mut covered: Vec<u32> = (0..policy.settings.root_globs).collect();
@@ -153,16 +199,16 @@ proptest! {
             .collect();
         prop_assume!(!rules.is_empty());
         // A glob that expands to all numbers may need more room than a node has.
-        let Some(policy) = policy(&rules) else { return Ok(()) };
+        let Some(trie) = Names::new(&rules) else { return Ok(()) };
         for name in names {
-            prop_assert_eq!(policy.rules_of_name(&name), model(&policy, &name), "{} {:?}", name, rules);
+            prop_assert_eq!(trie.found(&name), trie.expected(&name), "{} {:?}", name, rules);
         }
         // Names made from the patterns themselves hit, where random ones seldom do.
         for pattern in rules.iter().flatten() {
             for (star, number) in [("", "0"), ("b", "50"), ("a.b", "51"), ("aa", "7")] {
                 let name = pattern.replace('*', star).replace('#', number);
                 for name in [name.clone(), format!("a.{name}"), name.to_uppercase()] {
-                    prop_assert_eq!(policy.rules_of_name(&name), model(&policy, &name), "{}", name);
+                    prop_assert_eq!(trie.found(&name), trie.expected(&name), "{}", name);
                 }
             }
         }

@@ -3,6 +3,7 @@
 use super::{config, policy};
 use crate::{
     catalogue::Catalogue,
+    config::Config,
     policy::{RuleBits, compile, load, summarize},
 };
 
@@ -30,6 +31,8 @@ fn value_and_text() {
         "  lan (enforce) on eth1: 192.168.0.0/24\n    may reach core, regional, protection, own\n",
         "  own: Own (the site's own)\n    own/site: 0 names, 1 networks, tcp 631 9100-9102\n",
         "5 of 64 rules; ",
+        "Configuration with its defaults\n  interfaces:\n  - name: eth1\n    mode: auto\n",
+        "\n  warm_up: 0s\n",
         "Warnings\n  config.yaml:2: clients[0].services[0]: peers needs",
     ] {
         assert!(text.contains(line), "{line}\n--\n{text}");
@@ -43,6 +46,28 @@ fn default_maps_are_small() {
     let policy = compile(&config, Catalogue::builtin(), &RuleBits::new()).unwrap();
     let total = summarize(&config, &policy, 16).memory.total;
     assert!((32 << 20..=64 << 20).contains(&total), "{total}");
+}
+
+/// The configuration that is installed says of each key that what it shows is the default.
+#[test]
+fn the_installed_configuration_shows_the_defaults() {
+    let text = include_str!("../../../../config/config.yaml");
+    let shown = Config::parse("config.yaml", text).unwrap();
+    let required = "\
+interfaces: [{name: eth1}]
+clients: [{name: enrolment, networks: [10.20.0.0/24, 'fd00:20::/64']}]
+dns: {resolvers: [10.20.0.1, 'fd00:20::1']}
+";
+    assert_eq!(shown, Config::parse("config.yaml", required).unwrap());
+    assert!(compile(&shown, Catalogue::builtin(), &RuleBits::new()).is_ok());
+}
+
+#[test]
+fn the_demos_configuration_compiles() {
+    let text = include_str!("../../../../config/demo.yaml");
+    let config = Config::parse("demo.yaml", text).unwrap_or_else(|errors| panic!("{errors}"));
+    let policy = compile(&config, Catalogue::builtin(), &RuleBits::new());
+    assert!(!policy.unwrap_or_else(|errors| panic!("{errors}")).rules.is_empty());
 }
 
 #[test]
