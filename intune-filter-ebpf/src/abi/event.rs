@@ -34,7 +34,7 @@ pub struct DeniedEvent {
     pub destination_port: u16,
     /// The client's zone.
     pub zone: u16,
-    /// The client's group, or `u16::MAX` if it has none.
+    /// The client's group, or 255 if it has none.
     pub group: u16,
     /// IP protocol.
     pub protocol: u8,

@@ -36,7 +36,6 @@ const NONE: u8 = u8::MAX;
 
 impl Explanation {
     /// The four octets `reason`, `rule`, `matched`, `group`, the first one lowest.
-    #[inline(always)]
     #[must_use]
     pub const fn pack(self) -> u32 {
         let rule = match self.rule {
@@ -47,7 +46,14 @@ impl Explanation {
             Some(group) => group,
             None => NONE,
         };
-        u32::from_le_bytes([self.reason as u8, rule, self.matched as u8, group])
+        Self::word(self.reason, rule, self.matched, group)
+    }
+
+    /// The same of its parts; 255 stands for no rule and no group.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(reason: Reason, rule: u8, matched: Matched, group: u8) -> u32 {
+        u32::from_le_bytes([reason as u8, rule, matched as u8, group])
     }
 
     /// The inverse of [`Self::pack`]; `None` if the word is none that it makes.

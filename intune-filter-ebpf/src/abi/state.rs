@@ -86,7 +86,7 @@ pub struct Flow {
     pub remote_bytes: u64,
     /// The policy that last allowed it, [`Active::generation`].
     pub generation: u32,
-    /// The rule that allows it, below [`super::RULES`], unless a flag says there is none.
+    /// The rule that allows it, below [`super::RULES`]; 255 if a flag says why there is none.
     pub rule: u8,
     /// See [`flow_flags`].
     pub flags: u8,
@@ -122,8 +122,10 @@ pub struct Pending {
     pub question: u64,
     /// When it was asked: CLOCK_BOOTTIME, nanoseconds.
     pub asked: u64,
+    /// 1 once an answer has consumed it: further ones pass, and teach nothing.
+    pub answered: u64,
 }
-layout!(Pending, 16, u64, u64);
+layout!(Pending, 24, u64, u64, u64);
 
 /// Element of `COUNTERS`, indexed by [`super::Reason`].
 #[repr(C)]

@@ -1,0 +1,154 @@
+//! Frames in the kernel: an XDP buffer, a socket buffer.
+
+use core::{arch::asm, ffi::c_void};
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{
+        bpf_skb_load_bytes, bpf_skb_pull_data, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+    },
+    programs::{TcContext, XdpContext},
+};
+use intune_filter_ebpf::{dns::Scratch, packet::Packet, verdict::Place};
+
+/// Headers end before this offset, or the packet does not parse. The verifier wants a bound.
+const HEADERS: u32 = 2047;
+
+/// Octets of headers that are made contiguous: Ethernet, tags, and the longest IPv4 header or an
+/// IPv6 header with a few extensions, before the longest TCP header that is read.
+const CONTIGUOUS: u32 = 256;
+/// Octets that make up the headers of nearly every packet: Ethernet, IPv6, TCP.
+const USUAL: u32 = 74;
+
+/// A frame at XDP.
+pub struct XdpFrame<'c> {
+    ctx: &'c XdpContext,
+}
+
+impl<'c> XdpFrame<'c> {
+    #[inline(always)]
+    pub const fn new(ctx: &'c XdpContext) -> Self {
+        Self { ctx }
+    }
+}
+
+impl Packet for XdpFrame<'_> {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: the context is the program's.
+        unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) as u32 }
+    }
+
+    #[inline(always)]
+    fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]> {
+        octets(self.ctx.data(), self.ctx.data_end(), offset)
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, length: u32, scratch: &Scratch) -> bool {
+        let Some(length) = message_length(length) else {
+            return false;
+        };
+        // SAFETY: the message has room for every length that `message_length` gives.
+        unsafe {
+            bpf_xdp_load_bytes(self.ctx.ctx, offset, scratch.message.as_mut_ptr().cast(), length)
+                == 0
+        }
+    }
+}
+
+/// A frame at TC.
+pub struct SkbFrame<'c> {
+    ctx: &'c TcContext,
+}
+
+impl<'c> SkbFrame<'c> {
+    /// The frame, its headers made contiguous.
+    #[inline(always)]
+    pub fn new(ctx: &'c TcContext) -> Self {
+        let linear = (ctx.data_end() - ctx.data()) as u32;
+        let length = ctx.len();
+        if linear < USUAL && linear < length {
+            // SAFETY: the context is the program's. A failure leaves the packet as it was, and
+            // what then cannot be read does not parse.
+            unsafe { bpf_skb_pull_data(ctx.skb.skb, length.min(CONTIGUOUS)) };
+        }
+        Self { ctx }
+    }
+
+    /// Where the frame is.
+    #[inline(always)]
+    pub fn place(&self) -> Place {
+        // SAFETY: the fields of the context are readable.
+        let (ifindex, ingress, present, tag) = unsafe {
+            let skb = self.ctx.skb.skb;
+            ((*skb).ifindex, (*skb).ingress_ifindex, (*skb).vlan_present, (*skb).vlan_tci)
+        };
+        Place {
+            ifindex,
+            stripped_tag: (present != 0).then_some(tag as u16),
+            from_gateway: ingress == 0,
+        }
+    }
+}
+
+impl Packet for SkbFrame<'_> {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.ctx.len()
+    }
+
+    #[inline(always)]
+    fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]> {
+        octets(self.ctx.data(), self.ctx.data_end(), offset)
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, length: u32, scratch: &Scratch) -> bool {
+        let Some(length) = message_length(length) else {
+            return false;
+        };
+        // SAFETY: the message has room for every length that `message_length` gives.
+        unsafe {
+            bpf_skb_load_bytes(
+                self.ctx.as_ptr().cast_const(),
+                offset,
+                scratch.message.as_mut_ptr().cast::<c_void>(),
+                length,
+            ) == 0
+        }
+    }
+}
+
+/// `N` octets of the linear part of a frame.
+#[inline(always)]
+fn octets<'p, const N: usize>(data: usize, end: usize, offset: u32) -> Option<&'p [u8; N]> {
+    if offset > HEADERS - N as u32 {
+        return None;
+    }
+    let mut at = u64::from(offset);
+    // SAFETY: a no-op after the test above, which the verifier cannot carry over to this register.
+    unsafe {
+        asm!("{at} &= 2047", at = inout(reg) at, options(pure, nomem, nostack));
+    }
+    let start = data + at as usize;
+    if start + N > end {
+        return None;
+    }
+    // SAFETY: the octets are inside the frame, and octets have no alignment.
+    Some(unsafe { &*(start as *const [u8; N]) })
+}
+
+/// The length of a message that is to be copied, if there is room for it.
+#[inline(always)]
+fn message_length(length: u32) -> Option<u32> {
+    if length >= 4096 {
+        return None;
+    }
+    let mut length = u64::from(length);
+    // SAFETY: a no-op after the test above, as in `octets`.
+    unsafe {
+        asm!("{length} &= 4095", length = inout(reg) length, options(pure, nomem, nostack));
+    }
+    (length > 0).then_some(length as u32)
+}

@@ -1,0 +1,89 @@
+//! The maps. Sizes are defaults that userspace overrides; names are a contract with it.
+
+use aya_ebpf::{
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use intune_filter_ebpf::{
+    abi::{
+        Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, GROUPS, Glob, Host, Info,
+        NameNode, Pending, PendingKey, RULES, RuleCounter, Settings, V4, V6, ZoneKey,
+    },
+    dns::Scratch,
+};
+
+/// Elements of a policy's inner maps: only a template, each policy brings its own.
+const INNER: usize = 1024;
+const PORT_ELEMENTS: usize = intune_filter_ebpf::abi::PORTS as usize;
+
+#[btf_map]
+pub static ACTIVE: Array<Active, 1> = Array::new();
+#[btf_map]
+pub static ZONES: HashMap<ZoneKey, u32, 1024> = HashMap::new();
+#[btf_map]
+pub static OWN_ADDRESSES: HashMap<V6, u32, 4096> = HashMap::new();
+#[btf_map]
+pub static SETTINGS: Array<Settings, 2> = Array::new();
+#[btf_map]
+pub static RULE_INFO: Array<Info, RULES> = Array::new();
+#[btf_map]
+pub static GROUP_INFO: Array<Info, GROUPS> = Array::new();
+
+#[btf_map]
+pub static CLIENTS4: ArrayOfMaps<LpmTrie<ClientKey<V4>, Client, INNER>, 2> = ArrayOfMaps::new();
+#[btf_map]
+pub static CLIENTS6: ArrayOfMaps<LpmTrie<ClientKey<V6>, Client, INNER>, 2> = ArrayOfMaps::new();
+#[btf_map]
+pub static NETS4: ArrayOfMaps<LpmTrie<V4, u64, INNER>, 2> = ArrayOfMaps::new();
+#[btf_map]
+pub static NETS6: ArrayOfMaps<LpmTrie<V6, u64, INNER>, 2> = ArrayOfMaps::new();
+#[btf_map]
+pub static ANSWERS4: ArrayOfMaps<LpmTrie<V4, u32, INNER>, 2> = ArrayOfMaps::new();
+#[btf_map]
+pub static ANSWERS6: ArrayOfMaps<LpmTrie<V6, u32, INNER>, 2> = ArrayOfMaps::new();
+#[btf_map]
+pub static PORTS: ArrayOfMaps<Array<u64, PORT_ELEMENTS>, 2> = ArrayOfMaps::new();
+#[btf_map]
+pub static EDGES: ArrayOfMaps<HashMap<EdgeKey, NameNode, INNER>, 2> = ArrayOfMaps::new();
+#[btf_map]
+pub static GLOBS: ArrayOfMaps<HashMap<u32, Glob, INNER>, 2> = ArrayOfMaps::new();
+#[btf_map]
+pub static SERVERS: ArrayOfMaps<HashMap<V6, u32, INNER>, 2> = ArrayOfMaps::new();
+
+#[btf_map]
+pub static HOSTS4: HashMap<V4, Host, 65536> = HashMap::new();
+#[btf_map]
+pub static HOSTS6: HashMap<V6, Host, 65536> = HashMap::new();
+#[btf_map]
+pub static FLOWS4: LruHashMap<FlowKey<V4>, Flow, 65536> = LruHashMap::new();
+#[btf_map]
+pub static FLOWS6: LruHashMap<FlowKey<V6>, Flow, 65536> = LruHashMap::new();
+#[btf_map]
+pub static NEW_FLOWS4: LruHashMap<FlowKey<V4>, Flow, 8192> = LruHashMap::new();
+#[btf_map]
+pub static NEW_FLOWS6: LruHashMap<FlowKey<V6>, Flow, 8192> = LruHashMap::new();
+#[btf_map]
+pub static DNS_PENDING: LruHashMap<PendingKey, Pending, 8192> = LruHashMap::new();
+
+#[btf_map]
+pub static COUNTERS: PerCpuArray<Counter, 64> = PerCpuArray::new();
+#[btf_map]
+pub static RULE_COUNTERS: PerCpuArray<RuleCounter, RULES> = PerCpuArray::new();
+#[btf_map]
+pub static EVENTS: RingBuf<u8, { 1 << 20 }> = RingBuf::new();
+
+/// Reports per second and CPU: when the second began, and how many are left of it.
+#[repr(C)]
+pub struct Allowance {
+    pub second: u64,
+    pub left: u64,
+}
+
+#[btf_map]
+pub static SCRATCH_ALLOWANCE: PerCpuArray<Allowance, 1> = PerCpuArray::new();
+#[btf_map]
+pub static SCRATCH_XDP: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+#[btf_map]
+pub static SCRATCH_TC: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+#[btf_map]
+pub static SCRATCH_EXPLAIN: PerCpuArray<Scratch, 1> = PerCpuArray::new();

@@ -1,0 +1,85 @@
+//! Entry points: each turns a verdict into what its hook returns, and nothing else.
+
+mod frame;
+mod kernel;
+mod maps;
+mod refuse;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, xdp_action},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use aya_log_ebpf::debug;
+use frame::{SkbFrame, XdpFrame};
+use intune_filter_ebpf::{
+    verdict::{self, Action, Place},
+    world::World as _,
+};
+use kernel::{EXPLAIN, Kernel, TC, XDP};
+
+/// Goes on with the next program on the hook (TCX_NEXT, and TC_ACT_UNSPEC of cls_bpf).
+const TC_NEXT: i32 = -1;
+
+/// Judges what comes in on a LAN interface.
+#[xdp(frags)]
+pub fn ingress(ctx: XdpContext) -> u32 {
+    let kernel = Kernel::<XDP>::new(&ctx);
+    let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, place(&ctx));
+    if verdict.reason.denies() {
+        debug!(&ctx, "ingress: denied, reason {}", verdict.reason as u8);
+    }
+    match verdict.action {
+        Action::Pass => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Refuse => match refuse::answer(&ctx, kernel) {
+            Some(()) => xdp_action::XDP_TX,
+            None => xdp_action::XDP_DROP,
+        },
+    }
+}
+
+/// Judges what a packet would meet, changing nothing. Never attached: run by `explain`.
+#[xdp(frags)]
+pub fn explain(ctx: XdpContext) -> u32 {
+    let kernel = Kernel::<EXPLAIN>::new(&ctx);
+    let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, place(&ctx));
+    if verdict.action == Action::Refuse
+        && let Some(scratch) = maps::SCRATCH_EXPLAIN.get_ptr(0)
+    {
+        // SAFETY: elements of a per-CPU array live as long as the program.
+        kernel.release(unsafe { &*scratch });
+    }
+    verdict.explanation()
+}
+
+#[inline(always)]
+fn place(ctx: &XdpContext) -> Place {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    Place { ifindex, stripped_tag: None, from_gateway: false }
+}
+
+/// Judges what is about to leave on a LAN interface, and learns from DNS answers.
+#[classifier]
+pub fn egress(ctx: TcContext) -> i32 {
+    let frame = SkbFrame::new(&ctx);
+    let verdict = verdict::egress(&frame, Kernel::<TC>::new(&ctx), frame.place());
+    if verdict.reason.denies() {
+        debug!(&ctx, "egress: denied, reason {}", verdict.reason as u8);
+    }
+    match verdict.action {
+        Action::Pass => TC_NEXT,
+        // There are no queries to refuse in this direction.
+        Action::Drop | Action::Refuse => TC_ACT_SHOT,
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // SAFETY: the verifier refuses a program that could get here.
+    unsafe { core::hint::unreachable_unchecked() }
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

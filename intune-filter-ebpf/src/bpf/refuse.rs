@@ -1,0 +1,204 @@
+//! Turns a DNS query's frame into the frame of its refusal, to be sent back where it came from.
+
+use core::arch::asm;
+
+use aya_ebpf::{
+    helpers::generated::{
+        bpf_csum_diff, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
+    },
+    programs::XdpContext,
+};
+use intune_filter_ebpf::{dns::Scratch, packet::UDP, world::World as _};
+
+use super::{
+    kernel::{Kernel, XDP},
+    maps,
+};
+
+const UDP_HEADER: u32 = 8;
+/// The helper sums at most 512 octets at a time on kernels before 6.13.
+const MESSAGE_MAX: u32 = 500;
+/// The shortest frame that every driver sends.
+const FRAME_MIN: u32 = 60;
+const HOP_LIMIT: u8 = 64;
+
+/// Writes the refusal that the working memory holds over its query, and gives the memory back.
+/// `None` if it cannot be. A function of its own, for the sake of its stack.
+#[inline(never)]
+pub fn answer(ctx: &XdpContext, kernel: Kernel<XDP>) -> Option<()> {
+    let scratch = maps::SCRATCH_XDP.get_ptr(0)?;
+    // SAFETY: elements of a per-CPU array live as long as the program, and the run that made the
+    // refusal has claimed this one.
+    let scratch = unsafe { &*scratch };
+    let written = write(ctx, scratch);
+    kernel.release(scratch);
+    written
+}
+
+#[inline(always)]
+fn write(ctx: &XdpContext, scratch: &Scratch) -> Option<()> {
+    let message = &scratch.message;
+    let network_offset = scratch.refusal.network_offset.get() as u32;
+    let transport_offset = scratch.refusal.transport_offset.get() as u32;
+    let length = scratch.refusal.length.get() as u32;
+    let header = transport_offset.wrapping_sub(network_offset);
+    // Options and extension headers are not copied into an answer.
+    if length > MESSAGE_MAX || (header != 40 && header != 20) {
+        return None;
+    }
+    let length = bounded(length)?;
+    for past in 0..3 {
+        message.set_octet(u64::from(length) + past, 0);
+    }
+    let padded = padded(length);
+    let payload_at = transport_offset + UDP_HEADER;
+    // SAFETY: both helpers read at most 508 octets of the message, which has 4096.
+    let sum = unsafe {
+        let octets = message.as_mut_ptr();
+        if bpf_xdp_store_bytes(ctx.ctx, payload_at, octets.cast(), length) != 0 {
+            return None;
+        }
+        bpf_csum_diff(core::ptr::null_mut(), 0, octets.cast(), padded, 0)
+    };
+    let sum = u32::try_from(sum).ok()?;
+    swap_ethernet(ctx)?;
+    let udp_length = (length + UDP_HEADER) as u16;
+    let pseudo = if header == 40 {
+        rewrite_v6(ctx, network_offset, udp_length)?
+    } else {
+        rewrite_v4(ctx, network_offset, udp_length)?
+    };
+    rewrite_udp(ctx, transport_offset, udp_length, u64::from(sum) + pseudo)?;
+    shrink(ctx, payload_at + length)
+}
+
+/// The message's length, as the verifier wants to see it.
+#[inline(always)]
+fn bounded(length: u32) -> Option<u32> {
+    let mut length = u64::from(length);
+    // SAFETY: a no-op on lengths up to 511.
+    unsafe {
+        asm!("{length} &= 511", length = inout(reg) length, options(pure, nomem, nostack));
+    }
+    (length > 0).then_some(length as u32)
+}
+
+/// The length rounded up to words.
+#[inline(always)]
+fn padded(length: u32) -> u32 {
+    let mut padded = u64::from(length) + 3;
+    // SAFETY: plain arithmetic, kept from the optimizer so that the verifier sees the bound.
+    unsafe {
+        asm!("{padded} &= 508", padded = inout(reg) padded, options(pure, nomem, nostack));
+    }
+    padded as u32
+}
+
+#[inline(always)]
+fn octets<const N: usize>(ctx: &XdpContext, offset: u32) -> Option<&mut [u8; N]> {
+    let mut at = u64::from(offset);
+    // SAFETY: plain arithmetic, kept from the optimizer so that the verifier sees the bound.
+    unsafe {
+        asm!("{at} &= 2047", at = inout(reg) at, options(pure, nomem, nostack));
+    }
+    let start = ctx.data() + at as usize;
+    if start + N > ctx.data_end() {
+        return None;
+    }
+    // SAFETY: the octets are inside the frame, which is this run's alone.
+    Some(unsafe { &mut *(start as *mut [u8; N]) })
+}
+
+#[inline(always)]
+fn swap<const N: usize, const A: usize, const B: usize, const LENGTH: usize>(octets: &mut [u8; N]) {
+    const { assert!(A + LENGTH <= N && B + LENGTH <= N) };
+    for index in 0..LENGTH {
+        octets.swap(A + index, B + index);
+    }
+}
+
+#[inline(always)]
+fn swap_ethernet(ctx: &XdpContext) -> Option<()> {
+    swap::<12, 0, 6, 6>(octets::<12>(ctx, 0)?);
+    Some(())
+}
+
+/// The sum of a header's 16-bit words, as they are in memory.
+#[inline(always)]
+fn sum<const N: usize>(octets: &[u8; N], from: usize, to: usize) -> u64 {
+    let mut total = 0;
+    let mut at = from;
+    while at < to {
+        total += u64::from(u16::from_ne_bytes([octets[at], octets[at + 1]]));
+        at += 2;
+    }
+    total
+}
+
+/// The Internet checksum (RFC 1071) of a sum.
+#[inline(always)]
+fn checksum(mut sum: u64) -> u16 {
+    for _ in 0..4 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// Turns the IPv4 header around, and returns the sum of the pseudo header (RFC 768).
+#[inline(always)]
+fn rewrite_v4(ctx: &XdpContext, offset: u32, udp_length: u16) -> Option<u64> {
+    let header = octets::<20>(ctx, offset)?;
+    let total = (20 + udp_length).to_be_bytes();
+    [header[1], header[2], header[3]] = [0, total[0], total[1]];
+    // A datagram that must not be fragmented needs no identification (RFC 6864).
+    [header[4], header[5], header[6], header[7]] = [0, 0, 0x40, 0];
+    [header[8], header[10], header[11]] = [HOP_LIMIT, 0, 0];
+    swap::<20, 12, 16, 4>(header);
+    let own = checksum(sum(header, 0, 20)).to_ne_bytes();
+    [header[10], header[11]] = own;
+    Some(sum(header, 12, 20) + pseudo(udp_length))
+}
+
+/// Turns the IPv6 header around, and returns the sum of the pseudo header (RFC 8200 section 8.1).
+#[inline(always)]
+fn rewrite_v6(ctx: &XdpContext, offset: u32, udp_length: u16) -> Option<u64> {
+    let header = octets::<40>(ctx, offset)?;
+    let length = udp_length.to_be_bytes();
+    [header[4], header[5], header[7]] = [length[0], length[1], HOP_LIMIT];
+    swap::<40, 8, 24, 16>(header);
+    Some(sum(header, 8, 40) + pseudo(udp_length))
+}
+
+#[inline(always)]
+fn pseudo(udp_length: u16) -> u64 {
+    u64::from(u16::from(UDP).to_be()) + u64::from(udp_length.to_be())
+}
+
+#[inline(always)]
+fn rewrite_udp(ctx: &XdpContext, offset: u32, udp_length: u16, rest: u64) -> Option<()> {
+    let header = octets::<8>(ctx, offset)?;
+    swap::<8, 0, 2, 2>(header);
+    let length = udp_length.to_be_bytes();
+    [header[4], header[5], header[6], header[7]] = [length[0], length[1], 0, 0];
+    // Zero stands for "none", so a sum of zero is sent as its other form (RFC 768).
+    let own = match checksum(sum(header, 0, 8) + rest) {
+        0 => u16::MAX,
+        own => own,
+    };
+    [header[6], header[7]] = own.to_ne_bytes();
+    Some(())
+}
+
+/// Cuts the frame to its new length.
+#[inline(always)]
+fn shrink(ctx: &XdpContext, length: u32) -> Option<()> {
+    // SAFETY: the context is the program's.
+    unsafe {
+        let now = bpf_xdp_get_buff_len(ctx.ctx) as u32;
+        let surplus = now.saturating_sub(length.max(FRAME_MIN));
+        if surplus > 0 && bpf_xdp_adjust_tail(ctx.ctx, -(surplus as i32)) != 0 {
+            return None;
+        }
+    }
+    Some(())
+}

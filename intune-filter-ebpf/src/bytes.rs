@@ -1,0 +1,81 @@
+//! Reads words from octets: one instruction each in the kernel, where the compiler would take an
+//! unaligned load apart into octets.
+
+/// Two octets at `I`, big-endian.
+#[inline(always)]
+#[must_use]
+pub fn be16<const I: usize, const N: usize>(octets: &[u8; N]) -> u16 {
+    u16::from_be(ne16::<I, N>(octets))
+}
+
+/// Two octets at `I` as they are in memory.
+#[inline(always)]
+#[must_use]
+pub fn ne16<const I: usize, const N: usize>(octets: &[u8; N]) -> u16 {
+    const { assert!(I + 2 <= N) };
+    // SAFETY: the assertion keeps the two octets inside the array.
+    unsafe { load16(octets.as_ptr().add(I)) }
+}
+
+/// Four octets at `I` as they are in memory.
+#[inline(always)]
+#[must_use]
+pub fn ne32<const I: usize, const N: usize>(octets: &[u8; N]) -> u32 {
+    const { assert!(I + 4 <= N) };
+    // SAFETY: the assertion keeps the four octets inside the array.
+    unsafe { load32(octets.as_ptr().add(I)) }
+}
+
+/// Sixteen octets at `I` as four words.
+#[inline(always)]
+#[must_use]
+pub fn ne128<const I: usize, const N: usize>(octets: &[u8; N]) -> [u32; 4] {
+    const { assert!(I + 16 <= N) };
+    // SAFETY: the assertion keeps the sixteen octets inside the array.
+    unsafe {
+        let start = octets.as_ptr().add(I);
+        [load32(start), load32(start.add(4)), load32(start.add(8)), load32(start.add(12))]
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+mod word {
+    use core::arch::asm;
+
+    #[inline(always)]
+    pub(super) unsafe fn load16(at: *const u8) -> u16 {
+        let value: u64;
+        // SAFETY: the caller vouches for two readable octets; the target allows any alignment.
+        unsafe {
+            asm!("{value} = *(u16 *)({at} + 0)", value = out(reg) value, at = in(reg) at,
+                options(pure, readonly, nostack));
+        }
+        value as u16
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn load32(at: *const u8) -> u32 {
+        let value: u64;
+        // SAFETY: the caller vouches for four readable octets; the target allows any alignment.
+        unsafe {
+            asm!("{value} = *(u32 *)({at} + 0)", value = out(reg) value, at = in(reg) at,
+                options(pure, readonly, nostack));
+        }
+        value as u32
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+mod word {
+    pub(super) unsafe fn load16(at: *const u8) -> u16 {
+        // SAFETY: the caller vouches for two readable octets.
+        unsafe { at.cast::<u16>().read_unaligned() }
+    }
+
+    pub(super) unsafe fn load32(at: *const u8) -> u32 {
+        // SAFETY: the caller vouches for four readable octets.
+        unsafe { at.cast::<u32>().read_unaligned() }
+    }
+}
+
+use word::{load16, load32};

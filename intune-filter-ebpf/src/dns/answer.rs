@@ -1,0 +1,215 @@
+//! The answer section: which addresses it gives to the question's name.
+//!
+//! Nothing is learned before the whole section has been read. Addresses count only under the
+//! owner that the question's name leads to along CNAMEs, in whatever order the records are.
+
+use super::{HEADER_LENGTH, Scratch, Step, name, walk};
+use crate::{
+    abi::{Settings, V4, V6},
+    world::{Insertion, Maps, World},
+};
+
+/// Records of an answer section at most.
+const RECORDS: u32 = 64;
+/// CNAMEs that are followed at most.
+const CHAIN: u32 = 16;
+
+const TYPE_A: u64 = 1;
+const TYPE_CNAME: u64 = 5;
+const TYPE_AAAA: u64 = 28;
+const CLASS_IN: u64 = 1;
+
+/// What came of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lesson {
+    /// Addresses learned.
+    pub learned: u64,
+    /// Addresses refused: private, the gateway's own, impossible.
+    pub refused: u64,
+    /// Addresses that found no room.
+    pub full: u64,
+}
+
+/// Reads the answer section from `start` on, leaving its addresses in the scratch memory. False
+/// if it does not parse to its end or has more records than are read.
+#[inline(always)]
+pub fn read_answer<W: World>(scratch: &Scratch, world: W, start: u64) -> bool {
+    let records = scratch.message.be16(6);
+    if records > u64::from(RECORDS) {
+        return false;
+    }
+    scratch.owner.set(HEADER_LENGTH);
+    scratch.owner_hash.set(0);
+    scratch.answers.set(start);
+    walk::<Pass, W>(scratch, world, CHAIN + 1);
+    scratch.complete.get() == PARSED
+}
+
+/// Value of `complete` once a pass has come to the end of the section.
+const PARSED: u64 = 2;
+
+/// Goes through the section once. Another pass is needed while a CNAME was followed that may
+/// have stood behind the one it leads to.
+struct Pass;
+
+impl<W: World> Step<W> for Pass {
+    #[inline(always)]
+    fn step(scratch: &Scratch, world: W) -> bool {
+        scratch.record.set(scratch.answers.get());
+        scratch.records_left.set(scratch.message.be16(6));
+        scratch.address_count.set(0);
+        scratch.chain_missed.set(0);
+        scratch.chain_followed.set(0);
+        walk::<Record, W>(scratch, world, RECORDS);
+        if scratch.records_left.get() != 0 {
+            scratch.complete.set(0);
+            return true;
+        }
+        scratch.complete.set(PARSED);
+        scratch.chain_missed.get() == 0 || scratch.chain_followed.get() == 0
+    }
+}
+
+/// Reads one record. `records_left` stays above 0 if it does not parse.
+struct Record;
+
+impl<W: World> Step<W> for Record {
+    #[inline(always)]
+    fn step(scratch: &Scratch, world: W) -> bool {
+        let left = scratch.records_left.get();
+        if left == 0 {
+            return true;
+        }
+        let (message, length) = (&scratch.message, scratch.length.get());
+        let owner = scratch.record.get();
+        let Some(fixed) = name::skip_name(scratch, world, owner) else {
+            return true;
+        };
+        if fixed + 10 > length {
+            return true;
+        }
+        let data = fixed + 10;
+        let data_length = message.be16(fixed + 8);
+        let next = data + data_length;
+        if next > length {
+            return true;
+        }
+        let kind = message.be16(fixed);
+        if message.be16(fixed + 2) == CLASS_IN {
+            if kind == TYPE_CNAME {
+                if is_owner(scratch, world, owner) {
+                    scratch.owner.set(name::chase(scratch, data));
+                    scratch.owner_hash.set(0);
+                    scratch.chain_followed.add(1);
+                } else {
+                    scratch.chain_missed.set(1);
+                }
+            } else if (kind == TYPE_A && data_length == 4)
+                || (kind == TYPE_AAAA && data_length == 16)
+            {
+                let count = scratch.address_count.get();
+                scratch.addresses.set(count, owner << 32 | fixed << 8 | kind);
+                scratch.address_count.set(count + 1);
+            }
+        }
+        scratch.record.set(next);
+        scratch.records_left.set(left - 1);
+        false
+    }
+}
+
+/// Whether the name at `offset` is the one that addresses must belong to.
+#[inline(always)]
+fn is_owner<W: World>(scratch: &Scratch, world: W, offset: u64) -> bool {
+    let current = scratch.owner.get();
+    let at = name::chase(scratch, offset);
+    if at == current {
+        return true;
+    }
+    if scratch.owner_hash.get() == 0 {
+        scratch.owner_hash.set(name::hash_name(scratch, world, current));
+    }
+    let hash = name::hash_name(scratch, world, at);
+    hash != 0 && hash == scratch.owner_hash.get()
+}
+
+/// Learns the addresses that [`read_answer`] has found, for these rules.
+#[inline(always)]
+pub fn learn<W: Maps<V4> + Maps<V6>>(
+    scratch: &Scratch,
+    world: W,
+    settings: &Settings,
+    rules: u64,
+) -> Lesson {
+    scratch.match_rules.set(rules);
+    scratch.ttl_min.set(u64::from(settings.ttl_min));
+    scratch.ttl_max.set(u64::from(settings.ttl_max));
+    scratch.ttl_grace.set(u64::from(settings.ttl_grace));
+    scratch.address_next.set(0);
+    scratch.learned.set(0);
+    scratch.refused.set(0);
+    scratch.full.set(0);
+    walk::<Learn, W>(scratch, world, RECORDS);
+    Lesson {
+        learned: scratch.learned.get(),
+        refused: scratch.refused.get(),
+        full: scratch.full.get(),
+    }
+}
+
+struct Learn;
+
+impl<W: Maps<V4> + Maps<V6>> Step<W> for Learn {
+    #[inline(always)]
+    fn step(scratch: &Scratch, world: W) -> bool {
+        let next = scratch.address_next.get();
+        if next >= scratch.address_count.get() {
+            return true;
+        }
+        scratch.address_next.set(next + 1);
+        let packed = scratch.addresses.get(next);
+        let (owner, fixed, kind) = (packed >> 32, packed >> 8 & 0xff_ffff, packed & 0xff);
+        if !is_owner(scratch, world, owner) {
+            return false;
+        }
+        let message = &scratch.message;
+        let ttl = u64::from(u32::from_be(message.ne32(fixed + 4)));
+        // One with its highest bit set is taken as zero (RFC 2181 section 8).
+        let ttl = if ttl >> 31 != 0 { 0 } else { ttl };
+        let ttl = ttl.max(scratch.ttl_min.get()).min(scratch.ttl_max.get());
+        let expires = scratch.now.get() + (ttl + scratch.ttl_grace.get()) * 1_000_000_000;
+        let data = fixed + 10;
+        let (set, rules) = (scratch.set.get() as u32, scratch.match_rules.get());
+        // SAFETY: the scratch memory is this run's alone.
+        let (v4, v6) = unsafe {
+            let (v4, v6) = (scratch.facts.address4.get(), scratch.facts.address6.get());
+            if kind == TYPE_A {
+                v4.write(V4(message.ne32(data)));
+                v6.write((*v4).mapped());
+            } else {
+                for word in 0..4 {
+                    (*v6).0[word] = message.ne32(data + 4 * word as u64);
+                }
+            }
+            (&*v4, &*v6)
+        };
+        let acceptable = if kind == TYPE_A {
+            Maps::<V4>::is_acceptable(world, scratch, set, v4)
+        } else {
+            Maps::<V6>::is_acceptable(world, scratch, set, v6)
+        };
+        let insertion = if !acceptable || world.is_own(v6) {
+            None
+        } else if kind == TYPE_A {
+            Some(world.learn(v4, rules, expires))
+        } else {
+            Some(world.learn(v6, rules, expires))
+        };
+        match insertion {
+            None => scratch.refused.add(1),
+            Some(Insertion::Done) => scratch.learned.add(1),
+            Some(Insertion::Full) => scratch.full.add(1),
+        }
+        false
+    }
+}

@@ -1,0 +1,22 @@
+//! DNS: which names queries ask for, and which addresses answers give them.
+//!
+//! Messages are walked where they lie, by loops whose state is in the scratch memory: the
+//! verifier then proves one iteration instead of all of them.
+
+mod answer;
+mod matcher;
+mod name;
+mod question;
+mod refusal;
+mod scratch;
+mod walk;
+
+pub use answer::{Lesson, learn, read_answer};
+pub use matcher::match_name;
+pub use question::{Question, is_answer, is_query, read_question};
+pub use refusal::refuse;
+pub use scratch::{Facts, Message, Refusal, Scratch, Word};
+pub use walk::{Step, walk};
+
+/// Octets of a header (RFC 1035 section 4.1.1).
+pub const HEADER_LENGTH: u64 = 12;

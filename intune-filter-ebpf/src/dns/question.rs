@@ -1,0 +1,97 @@
+//! The header and the question of a message.
+
+use super::{HEADER_LENGTH, Scratch, Step, name::MASKS, walk};
+use crate::world::World;
+
+/// Octets of a name on the wire at most (RFC 1035 section 2.3.4).
+const NAME_MAX: u64 = 255;
+const LABELS_MAX: u32 = 128;
+
+/// What the question is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Keyed hash of its octets: name, type and class, letters in the case they have.
+    pub hash: u64,
+    /// Where the octets behind it begin.
+    pub end: u64,
+}
+
+/// Whether the header is that of a query with one question (RFC 1035, RFC 9619).
+#[inline(always)]
+pub fn is_query(scratch: &Scratch) -> bool {
+    let message = &scratch.message;
+    // QR and the opcode are 0; answers and authorities have no place in a query.
+    message.be16(2) & 0xf800 == 0
+        && message.be16(4) == 1
+        && message.be16(6) == 0
+        && message.be16(8) == 0
+}
+
+/// Whether the header is that of a positive answer with one question.
+#[inline(always)]
+pub fn is_answer(scratch: &Scratch) -> bool {
+    let message = &scratch.message;
+    // QR is 1, opcode and response code are 0.
+    message.be16(2) & 0xf80f == 0x8000 && message.be16(4) == 1
+}
+
+/// Reads the question behind the header, leaving the offsets of its labels in the scratch
+/// memory. `None` unless it is whole, uncompressed, and its name at most 255 octets long.
+#[inline(always)]
+pub fn read_question<W: World>(scratch: &Scratch, world: W) -> Option<Question> {
+    scratch.position.set(HEADER_LENGTH);
+    scratch.label_count.set(0);
+    scratch.complete.set(0);
+    walk::<Labels, W>(scratch, world, LABELS_MAX);
+    // The name's root label, type and class.
+    let end = scratch.position.get() + 5;
+    if scratch.complete.get() == 0 || end > scratch.length.get() {
+        return None;
+    }
+    scratch.hash.set(scratch.seed.get());
+    scratch.position.set(HEADER_LENGTH);
+    scratch.pointer_limit.set(end);
+    walk::<Octets, W>(scratch, world, LABELS_MAX);
+    Some(Question { hash: scratch.hash.get(), end })
+}
+
+struct Labels;
+
+impl<W: World> Step<W> for Labels {
+    #[inline(always)]
+    fn step(scratch: &Scratch, _: W) -> bool {
+        let offset = scratch.position.get();
+        let length = scratch.message.octet(offset);
+        if length == 0 {
+            scratch.complete.set(1);
+            return true;
+        }
+        // A pointer, an unknown label type, or a name that is too long.
+        if length > 63 || offset + length + 2 > HEADER_LENGTH + NAME_MAX {
+            return true;
+        }
+        let count = scratch.label_count.get();
+        scratch.labels.set(count, offset);
+        scratch.label_count.set(count + 1);
+        scratch.position.set(offset + length + 1);
+        false
+    }
+}
+
+/// Hashes the octets from `position` to `pointer_limit`, eight at a time.
+struct Octets;
+
+impl<W: World> Step<W> for Octets {
+    #[inline(always)]
+    fn step(scratch: &Scratch, _: W) -> bool {
+        let (offset, end) = (scratch.position.get(), scratch.pointer_limit.get());
+        if offset >= end {
+            return true;
+        }
+        let left = end - offset;
+        let octets = scratch.message.ne64(offset) & MASKS.word(left.min(8), 0);
+        scratch.hash.set(super::name::mix(scratch.hash.get(), octets));
+        scratch.position.set(offset + 8);
+        false
+    }
+}

@@ -1,0 +1,406 @@
+//! Working memory of the DNS code: a message and the state of the loops over it.
+
+use core::cell::UnsafeCell;
+
+use crate::{
+    abi::{ANSWER_CAPACITY, AnswerEvent, EdgeKey, Flow, FlowKey, Pending, PendingKey, V4, V6},
+    packet::Datagram,
+};
+
+/// Octets behind the message that a load near its end may touch.
+const SLACK: usize = 64;
+/// Labels of a name at most, and address records of an answer at most, rounded up.
+const SLOTS: usize = 128;
+
+/// One word of state. Access is volatile: the verifier forgets what was stored, so every
+/// iteration of a loop looks alike to it, and the compiler cannot keep the word in a register.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Word(UnsafeCell<u64>);
+
+impl Word {
+    /// A word.
+    #[must_use]
+    pub const fn new(value: u64) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// What it holds.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        // SAFETY: the cell is this CPU's alone while its scratch is claimed.
+        unsafe { self.0.get().read_volatile() }
+    }
+
+    /// Replaces what it holds.
+    #[inline(always)]
+    pub fn set(&self, value: u64) {
+        // SAFETY: as in `get`.
+        unsafe { self.0.get().write_volatile(value) }
+    }
+
+    /// Adds to what it holds.
+    #[inline(always)]
+    pub fn add(&self, value: u64) {
+        self.set(self.get().wrapping_add(value));
+    }
+}
+
+/// A DNS message. Offsets wrap at its capacity, so that no load can leave it.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Message(UnsafeCell<[u8; ANSWER_CAPACITY + SLACK]>);
+
+/// Numbers by index, such as the offsets of labels. Indices wrap.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Slots(UnsafeCell<[u64; SLOTS]>);
+
+/// The working memory. One exists per CPU and hook.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Scratch {
+    /// 1 while a run uses the memory.
+    pub claimed: UnsafeCell<u64>,
+    /// The packet's headers and keys.
+    pub facts: Facts,
+    /// Head of the record that reports the message; stands directly before it.
+    pub event: UnsafeCell<AnswerEvent>,
+    /// The message.
+    pub message: Message,
+    /// Octets of the message.
+    pub length: Word,
+    /// Index of the policy's maps.
+    pub set: Word,
+    /// Keys the hashes of names.
+    pub seed: Word,
+    /// Offsets of the question's labels, from left to right.
+    pub labels: Slots,
+    /// How many there are.
+    pub label_count: Word,
+    /// Where the walk over the question stands; behind it, where the answers begin.
+    pub position: Word,
+    /// 1 if the walk came to a proper end.
+    pub complete: Word,
+    /// State of a hash: what was mixed so far.
+    pub hash: Word,
+    /// State of the hash of a name: before which offset a pointer must point.
+    pub pointer_limit: Word,
+    /// State of the matcher: labels left.
+    pub match_left: Word,
+    /// State of the matcher: chunk of the label.
+    pub match_chunk: Word,
+    /// State of the matcher: node.
+    pub match_node: Word,
+    /// State of the matcher: first of the node's globs.
+    pub match_glob: Word,
+    /// State of the matcher: how many of them are left.
+    pub match_globs: Word,
+    /// First of the globs that the leftmost label is compared with.
+    pub leftmost_glob: Word,
+    /// How many of them are left.
+    pub leftmost_globs: Word,
+    /// The matcher's result.
+    pub match_rules: Word,
+    /// State of the walk over options or extension headers: where they end.
+    pub headers_end: Word,
+    /// State of the walk over extension headers: the next one's protocol.
+    pub header_protocol: Word,
+    /// State of the walk over extension headers: how many were passed.
+    pub header_count: Word,
+    /// What the walk found, see [`crate::packet`].
+    pub header_result: Word,
+    /// Where the answer section begins.
+    pub answers: Word,
+    /// State of the walk over records: where the next begins.
+    pub record: Word,
+    /// State of the walk over records: records left.
+    pub records_left: Word,
+    /// State of the walk over records: offset of the owner that addresses must have.
+    pub owner: Word,
+    /// Hash of that owner, 0 if it was not needed yet.
+    pub owner_hash: Word,
+    /// Whether a CNAME of another owner was passed, and one was followed.
+    pub chain_missed: Word,
+    /// How many CNAMEs were followed in this pass.
+    pub chain_followed: Word,
+    /// Address records found, packed as [`super::answer`] does.
+    pub addresses: Slots,
+    /// How many there are.
+    pub address_count: Word,
+    /// Addresses looked at so far.
+    pub address_next: Word,
+    /// Addresses learned.
+    pub learned: Word,
+    /// Addresses refused.
+    pub refused: Word,
+    /// Addresses that found no room.
+    pub full: Word,
+    /// Time at which the answer passed.
+    pub now: Word,
+    /// A refusal that is to be sent.
+    pub refusal: Refusal,
+    /// Least and most time to live and the grace, seconds.
+    pub ttl_min: Word,
+    /// See `ttl_min`.
+    pub ttl_max: Word,
+    /// See `ttl_min`.
+    pub ttl_grace: Word,
+}
+
+/// What is known of the packet at hand. It is here and not on the stack, of which the kernel's
+/// programs have 512 octets in all.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Facts {
+    /// Headers of an IPv4 packet.
+    pub datagram4: UnsafeCell<Datagram<V4>>,
+    /// Headers of an IPv6 packet.
+    pub datagram6: UnsafeCell<Datagram<V6>>,
+    /// Its source; IPv4 mapped.
+    pub source: UnsafeCell<V6>,
+    /// Its destination; IPv4 mapped.
+    pub destination: UnsafeCell<V6>,
+    /// Key of a lookup in a trie: the prefix length, and up to five words.
+    pub trie_key: UnsafeCell<[u32; 6]>,
+    /// An address that is to be learned.
+    pub address4: UnsafeCell<V4>,
+    /// An address that is to be learned, or the mapped form of the one above.
+    pub address6: UnsafeCell<V6>,
+    /// Key of a pending query.
+    pub pending_key: UnsafeCell<PendingKey>,
+    /// A pending query.
+    pub pending: UnsafeCell<Pending>,
+    /// Key of its flow.
+    pub key4: UnsafeCell<FlowKey<V4>>,
+    /// Key of its flow.
+    pub key6: UnsafeCell<FlowKey<V6>>,
+    /// Key of an edge of the names' trie.
+    pub edge: UnsafeCell<EdgeKey>,
+    /// A flow that is to be opened.
+    pub flow: UnsafeCell<Flow>,
+    /// When it was seen.
+    pub now: Word,
+    /// The policy in force.
+    pub generation: Word,
+    /// The interface's index.
+    pub ifindex: Word,
+    /// The client's zone.
+    pub zone: Word,
+    /// Whether the gateway itself sent the packet.
+    pub from_gateway: Word,
+    /// Where the IP header begins.
+    pub network_offset: Word,
+    /// A verdict, as [`crate::verdict::Verdict`] packs it.
+    pub verdict: Word,
+    /// The verdict's rules.
+    pub rules: Word,
+    /// A question to the routing table.
+    pub route: UnsafeCell<[u64; 8]>,
+}
+
+/// What it takes to turn a query's frame into its refusal.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Refusal {
+    /// Where the IP header begins.
+    pub network_offset: Word,
+    /// Where the UDP header begins.
+    pub transport_offset: Word,
+    /// Octets of the message.
+    pub length: Word,
+}
+
+// SAFETY: the host's tests and tools give each thread its own; the kernel's are per CPU and
+// claimed for the length of a run.
+unsafe impl Sync for Scratch {}
+
+impl Message {
+    /// The octet at `offset`.
+    #[inline(always)]
+    pub fn octet(&self, offset: u64) -> u64 {
+        access::octet(self.0.get().cast(), offset)
+    }
+
+    /// The two octets at `offset`, big-endian.
+    #[inline(always)]
+    pub fn be16(&self, offset: u64) -> u64 {
+        u64::from(u16::from_be(access::word16(self.0.get().cast(), offset)))
+    }
+
+    /// The four octets at `offset`, as they are in memory.
+    #[inline(always)]
+    pub fn ne32(&self, offset: u64) -> u32 {
+        access::word32(self.0.get().cast(), offset)
+    }
+
+    /// The eight octets at `offset`, as they are in memory.
+    #[inline(always)]
+    pub fn ne64(&self, offset: u64) -> u64 {
+        access::word64(self.0.get().cast(), offset)
+    }
+
+    /// Replaces the two octets at `offset` by a big-endian number.
+    #[inline(always)]
+    pub fn set_be16(&self, offset: u64, value: u16) {
+        access::store16(self.0.get().cast(), offset, value.to_be());
+    }
+
+    /// Replaces the octet at `offset`.
+    #[inline(always)]
+    pub fn set_octet(&self, offset: u64, value: u8) {
+        access::store8(self.0.get().cast(), offset, value);
+    }
+
+    /// Where the octets are.
+    #[inline(always)]
+    pub fn as_mut_ptr(&self) -> *mut u8 {
+        self.0.get().cast()
+    }
+
+    /// Replaces the message by `octets`; false if they are too many.
+    #[cfg(not(target_arch = "bpf"))]
+    pub fn fill(&self, octets: &[u8]) -> bool {
+        if octets.len() >= ANSWER_CAPACITY {
+            return false;
+        }
+        // SAFETY: the capacity was checked, and the scratch is the caller's alone.
+        unsafe {
+            core::ptr::copy_nonoverlapping(octets.as_ptr(), self.as_mut_ptr(), octets.len());
+        }
+        true
+    }
+}
+
+impl Slots {
+    /// The number at `index`.
+    #[inline(always)]
+    pub fn get(&self, index: u64) -> u64 {
+        access::slot(self.0.get().cast(), index)
+    }
+
+    /// Replaces the number at `index`.
+    #[inline(always)]
+    pub fn set(&self, index: u64, value: u64) {
+        access::store_slot(self.0.get().cast(), index, value);
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+impl Default for Scratch {
+    fn default() -> Self {
+        // SAFETY: every field is made of integers, for which zero is valid.
+        unsafe { core::mem::zeroed() }
+    }
+}
+
+/// Masked loads and stores. Mask, addition and access are one block of assembly each: the
+/// compiler would drop a mask that it thinks superfluous, and take unaligned words apart.
+#[cfg(target_arch = "bpf")]
+mod access {
+    use core::arch::asm;
+
+    macro_rules! load {
+        ($name:ident, $size:literal, $type:ty) => {
+            #[inline(always)]
+            pub(super) fn $name(base: *const u8, offset: u64) -> $type {
+                let mut at = offset;
+                // SAFETY: the mask keeps the access inside the message and its slack.
+                unsafe {
+                    asm!("{at} &= 4095", "{at} += {base}",
+                        concat!("{at} = *(", $size, " *)({at} + 0)"),
+                        at = inout(reg) at, base = in(reg) base, options(readonly, nostack));
+                }
+                at as $type
+            }
+        };
+    }
+    load!(octet, "u8", u64);
+    load!(word16, "u16", u16);
+    load!(word32, "u32", u32);
+    load!(word64, "u64", u64);
+
+    #[inline(always)]
+    pub(super) fn store16(base: *mut u8, offset: u64, value: u16) {
+        let value = u64::from(value);
+        // SAFETY: the mask keeps the access inside the message and its slack.
+        unsafe {
+            asm!("{at} &= 4095", "{at} += {base}", "*(u16 *)({at} + 0) = {value}",
+                at = inout(reg) offset => _, base = in(reg) base, value = in(reg) value,
+                options(nostack));
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn store8(base: *mut u8, offset: u64, value: u8) {
+        let value = u64::from(value);
+        // SAFETY: the mask keeps the access inside the message and its slack.
+        unsafe {
+            asm!("{at} &= 4095", "{at} += {base}", "*(u8 *)({at} + 0) = {value}",
+                at = inout(reg) offset => _, base = in(reg) base, value = in(reg) value,
+                options(nostack));
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn slot(base: *const u8, index: u64) -> u64 {
+        let mut at = index;
+        // SAFETY: the mask keeps the access inside the 128 words.
+        unsafe {
+            asm!("{at} &= 127", "{at} <<= 3", "{at} += {base}", "{at} = *(u64 *)({at} + 0)",
+                at = inout(reg) at, base = in(reg) base, options(readonly, nostack));
+        }
+        at
+    }
+
+    #[inline(always)]
+    pub(super) fn store_slot(base: *mut u8, index: u64, value: u64) {
+        // SAFETY: the mask keeps the access inside the 128 words.
+        unsafe {
+            asm!("{at} &= 127", "{at} <<= 3", "{at} += {base}", "*(u64 *)({at} + 0) = {value}",
+                at = inout(reg) index => _, base = in(reg) base, value = in(reg) value,
+                options(nostack));
+        }
+    }
+}
+
+/// The same accesses on the host.
+#[cfg(not(target_arch = "bpf"))]
+mod access {
+    const MASK: u64 = 4095;
+
+    macro_rules! load {
+        ($name:ident, $type:ty, $result:ty) => {
+            pub(super) fn $name(base: *const u8, offset: u64) -> $result {
+                // SAFETY: the mask keeps the access inside the message and its slack.
+                let value =
+                    unsafe { base.add((offset & MASK) as usize).cast::<$type>().read_unaligned() };
+                <$result>::from(value)
+            }
+        };
+    }
+    load!(octet, u8, u64);
+    load!(word16, u16, u16);
+    load!(word32, u32, u32);
+    load!(word64, u64, u64);
+
+    pub(super) fn store16(base: *mut u8, offset: u64, value: u16) {
+        // SAFETY: the mask keeps the access inside the message and its slack.
+        unsafe { base.add((offset & MASK) as usize).cast::<u16>().write_unaligned(value) }
+    }
+
+    pub(super) fn store8(base: *mut u8, offset: u64, value: u8) {
+        // SAFETY: the mask keeps the access inside the message and its slack.
+        unsafe { base.add((offset & MASK) as usize).write(value) }
+    }
+
+    pub(super) fn slot(base: *const u8, index: u64) -> u64 {
+        // SAFETY: the mask keeps the access inside the 128 words.
+        unsafe { base.cast::<u64>().add((index & 127) as usize).read() }
+    }
+
+    pub(super) fn store_slot(base: *mut u8, index: u64, value: u64) {
+        // SAFETY: the mask keeps the access inside the 128 words.
+        unsafe { base.cast::<u64>().add((index & 127) as usize).write(value) }
+    }
+}

@@ -1,0 +1,51 @@
+//! Loops: `bpf_loop` in the kernel, `for` on the host.
+
+use super::Scratch;
+use crate::world::World;
+
+/// One iteration of a loop over the message in the scratch memory.
+pub trait Step<W> {
+    /// Runs it; true ends the loop.
+    fn step(scratch: &Scratch, world: W) -> bool;
+}
+
+/// Runs steps until one ends the loop, `most` at most.
+#[cfg(not(target_arch = "bpf"))]
+pub fn walk<S: Step<W>, W: World>(scratch: &Scratch, world: W, most: u32) {
+    for _ in 0..most {
+        if S::step(scratch, world) {
+            return;
+        }
+    }
+}
+
+/// What a callback gets: `bpf_loop` wants a pointer to the stack.
+#[cfg(target_arch = "bpf")]
+struct Context<'s, W> {
+    scratch: &'s Scratch,
+    world: W,
+}
+
+/// Runs steps until one ends the loop, `most` at most.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub fn walk<S: Step<W>, W: World>(scratch: &Scratch, world: W, most: u32) {
+    let mut context = Context { scratch, world };
+    let callback: unsafe extern "C" fn(u64, *mut Context<'_, W>) -> i64 = run::<S, W>;
+    // SAFETY: the callback takes what the helper passes: an index and the context.
+    unsafe {
+        aya_ebpf::helpers::generated::bpf_loop(
+            most,
+            callback as *mut core::ffi::c_void,
+            (&raw mut context).cast(),
+            0,
+        );
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+unsafe extern "C" fn run<S: Step<W>, W: World>(_: u64, context: *mut Context<'_, W>) -> i64 {
+    // SAFETY: `walk` passes a context that outlives the loop.
+    let context = unsafe { &*context };
+    i64::from(S::step(context.scratch, context.world))
+}

@@ -1,0 +1,129 @@
+//! IPv6 extension headers (RFC 8200 section 4).
+
+use super::{HeaderError, Packet};
+use crate::{
+    dns::{Scratch, Step, walk},
+    world::World,
+};
+
+/// Extension headers that are passed at most; a longer chain is malformed.
+const EXTENSIONS: u64 = 8;
+const HOP_BY_HOP: u64 = 0;
+const ROUTING: u64 = 43;
+const FRAGMENT: u64 = 44;
+const AUTHENTICATION: u64 = 51;
+const DESTINATION_OPTIONS: u64 = 60;
+const MOBILITY: u64 = 135;
+const HIP: u64 = 139;
+const SHIM6: u64 = 140;
+/// Octets of a chain that are looked at: a longer one is malformed.
+const CHAIN_MAX: u32 = 1024;
+
+/// What the walk found.
+const MALFORMED: u64 = 0;
+const WHOLE: u64 = 1;
+const IN_FRAGMENT: u64 = 2;
+const SOURCE_ROUTE: u64 = 3;
+
+/// Where a chain of extension headers stands.
+#[derive(Clone, Copy)]
+pub(super) struct Chain {
+    /// The next header's protocol.
+    pub(super) protocol: u8,
+    /// Where it begins.
+    pub(super) offset: u32,
+    /// Octets of the datagram from there on.
+    pub(super) length: u32,
+    /// Whether a fragment header was passed that is not atomic (RFC 6946).
+    pub(super) fragment: bool,
+}
+
+/// Whether a protocol number is that of an extension header.
+#[inline(always)]
+pub(super) const fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol as u64,
+        HOP_BY_HOP
+            | ROUTING
+            | FRAGMENT
+            | AUTHENTICATION
+            | DESTINATION_OPTIONS
+            | MOBILITY
+            | HIP
+            | SHIM6
+    )
+}
+
+/// Follows a chain to the header behind it.
+#[inline(always)]
+pub(super) fn follow<W: World>(
+    packet: &impl Packet,
+    scratch: &Scratch,
+    world: W,
+    chain: Chain,
+) -> Result<Chain, HeaderError> {
+    scratch.header_result.set(MALFORMED);
+    let length = chain.length.min(CHAIN_MAX);
+    if packet.copy(chain.offset, length, scratch) {
+        scratch.position.set(0);
+        scratch.headers_end.set(u64::from(length));
+        scratch.header_protocol.set(u64::from(chain.protocol));
+        scratch.header_count.set(0);
+        walk::<Extension, W>(scratch, world, EXTENSIONS as u32 + 1);
+    }
+    let (result, passed) = (scratch.header_result.get(), scratch.position.get() as u32);
+    let protocol = scratch.header_protocol.get() as u8;
+    match result {
+        WHOLE | IN_FRAGMENT if passed <= chain.length => Ok(Chain {
+            protocol,
+            offset: chain.offset + passed,
+            length: chain.length - passed,
+            fragment: result == IN_FRAGMENT,
+        }),
+        SOURCE_ROUTE => Err(HeaderError::SourceRoute),
+        _ => Err(HeaderError::Malformed),
+    }
+}
+
+struct Extension;
+
+impl<W: World> Step<W> for Extension {
+    #[inline(always)]
+    fn step(scratch: &Scratch, _: W) -> bool {
+        let (at, end) = (scratch.position.get(), scratch.headers_end.get());
+        let (protocol, count) = (scratch.header_protocol.get(), scratch.header_count.get());
+        if !is_extension(protocol as u8) {
+            scratch.header_result.set(WHOLE);
+            return true;
+        }
+        if protocol == ROUTING {
+            scratch.header_result.set(SOURCE_ROUTE);
+            return true;
+        }
+        // Hop-by-hop options come first or not at all (RFC 8200 section 4.1).
+        if (protocol == HOP_BY_HOP && count > 0) || count >= EXTENSIONS || at + 8 > end {
+            return true;
+        }
+        let message = &scratch.message;
+        let length = message.octet(at + 1);
+        let own = if protocol == FRAGMENT {
+            8
+        } else if protocol == AUTHENTICATION {
+            (length + 2) * 4
+        } else {
+            (length + 1) * 8
+        };
+        if at + own > end {
+            return true;
+        }
+        scratch.header_protocol.set(message.octet(at));
+        scratch.header_count.set(count + 1);
+        scratch.position.set(at + own);
+        // The offset and "more fragments": without either it is atomic, hence whole.
+        if protocol == FRAGMENT && message.be16(at + 2) & 0xfff9 != 0 {
+            scratch.header_result.set(IN_FRAGMENT);
+            return true;
+        }
+        false
+    }
+}

@@ -1,0 +1,81 @@
+//! The datagram that an ICMP error quotes (RFC 792, RFC 4443 section 2.4).
+
+use super::{Packet, TCP, UDP};
+use crate::{
+    abi::{V4, V6},
+    bytes::{ne16, ne32, ne128},
+};
+
+/// What the quoted headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quoted<A> {
+    /// Source address of the quoted datagram.
+    pub source: A,
+    /// Its destination address.
+    pub destination: A,
+    /// Its protocol.
+    pub protocol: u8,
+    /// Its source port, or echo identifier, network byte order.
+    pub source_port: u16,
+    /// Its destination port, or echo identifier, network byte order.
+    pub destination_port: u16,
+}
+
+/// Reads the datagram quoted by the ICMP message at `offset`. `None` unless it is an error of
+/// type 3, 11 or 12 that quotes the first fragment of TCP, UDP or an echo.
+#[inline(always)]
+pub fn quoted_v4(packet: &impl Packet, kind: u8, offset: u32) -> Option<Quoted<V4>> {
+    if !matches!(kind, 3 | 11 | 12) {
+        return None;
+    }
+    let header = packet.at::<20>(offset + 8)?;
+    let header_length = u32::from(header[0] & 15) * 4;
+    let not_first = ne16::<6, 20>(header) & 0x1fff_u16.to_be() != 0;
+    if header[0] >> 4 != 4 || header_length < 20 || not_first {
+        return None;
+    }
+    let (source_port, destination_port) =
+        quoted_ports(packet, header[9], super::ICMP, offset + 8 + header_length)?;
+    Some(Quoted {
+        source: V4(ne32::<12, 20>(header)),
+        destination: V4(ne32::<16, 20>(header)),
+        protocol: header[9],
+        source_port,
+        destination_port,
+    })
+}
+
+/// Reads the datagram quoted by the ICMPv6 message at `offset`. `None` unless it is an error of
+/// type 1 to 4 that quotes TCP, UDP or an echo without extension headers.
+#[inline(always)]
+pub fn quoted_v6(packet: &impl Packet, kind: u8, offset: u32) -> Option<Quoted<V6>> {
+    if !matches!(kind, 1..=4) {
+        return None;
+    }
+    let header = packet.at::<40>(offset + 8)?;
+    if header[0] >> 4 != 6 {
+        return None;
+    }
+    let (source_port, destination_port) =
+        quoted_ports(packet, header[6], super::ICMPV6, offset + 48)?;
+    Some(Quoted {
+        source: V6(ne128::<8, 40>(header)),
+        destination: V6(ne128::<24, 40>(header)),
+        protocol: header[6],
+        source_port,
+        destination_port,
+    })
+}
+
+#[inline(always)]
+fn quoted_ports(packet: &impl Packet, protocol: u8, icmp: u8, offset: u32) -> Option<(u16, u16)> {
+    let header = packet.at::<8>(offset)?;
+    if protocol == TCP || protocol == UDP {
+        Some((ne16::<0, 8>(header), ne16::<2, 8>(header)))
+    } else if protocol == icmp {
+        let identifier = ne16::<4, 8>(header);
+        Some((identifier, identifier))
+    } else {
+        None
+    }
+}

@@ -1,0 +1,48 @@
+//! Packets: access to their octets, and what their headers say.
+
+mod extension;
+mod frame;
+mod icmp;
+mod ip;
+mod options;
+mod transport;
+
+pub use frame::{ETHERNET_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, is_link_scope_ethertype};
+pub use icmp::{Quoted, quoted_v4, quoted_v6};
+pub use ip::{Datagram, HeaderError, Network};
+pub use transport::{
+    ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMPV6, ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, IGMP,
+    TCP, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP,
+};
+
+use crate::dns::Scratch;
+
+/// A frame's octets, wherever they are.
+pub trait Packet {
+    /// Octets of the whole frame.
+    fn length(&self) -> u32;
+
+    /// `N` octets from `offset`, unless the frame ends before.
+    fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]>;
+
+    /// Copies `length` octets from `offset` to the message of `scratch`; false if the frame ends
+    /// before, or the message has no room.
+    fn copy(&self, offset: u32, length: u32, scratch: &Scratch) -> bool;
+}
+
+/// A frame in the host's memory.
+#[cfg(not(target_arch = "bpf"))]
+impl Packet for &[u8] {
+    fn length(&self) -> u32 {
+        self.len() as u32
+    }
+
+    fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]> {
+        self.get(offset as usize..)?.first_chunk()
+    }
+
+    fn copy(&self, offset: u32, length: u32, scratch: &Scratch) -> bool {
+        let (start, length) = (offset as usize, length as usize);
+        self.get(start..start + length).is_some_and(|octets| scratch.message.fill(octets))
+    }
+}

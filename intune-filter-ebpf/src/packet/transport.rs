@@ -1,0 +1,108 @@
+//! TCP, UDP and ICMP headers, as far as a verdict needs them.
+
+use super::{HeaderError, Packet};
+use crate::bytes::{be16, ne16};
+
+/// IP protocol of ICMP.
+pub const ICMP: u8 = 1;
+/// IP protocol of IGMP.
+pub const IGMP: u8 = 2;
+/// IP protocol of TCP.
+pub const TCP: u8 = 6;
+/// IP protocol of UDP.
+pub const UDP: u8 = 17;
+/// IP protocol of ICMPv6.
+pub const ICMPV6: u8 = 58;
+/// ICMP type of an echo reply (RFC 792).
+pub const ICMP_ECHO_REPLY: u8 = 0;
+/// ICMP type of an echo request (RFC 792).
+pub const ICMP_ECHO_REQUEST: u8 = 8;
+/// ICMPv6 type of an echo request (RFC 4443).
+pub const ICMPV6_ECHO_REQUEST: u8 = 128;
+/// ICMPv6 type of an echo reply (RFC 4443).
+pub const ICMPV6_ECHO_REPLY: u8 = 129;
+/// FIN among [`Transport::flags`].
+pub const TCP_FIN: u8 = 1;
+/// SYN among [`Transport::flags`].
+pub const TCP_SYN: u8 = 2;
+/// RST among [`Transport::flags`].
+pub const TCP_RST: u8 = 4;
+
+/// What the header behind the IP headers says. All zero for other protocols.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transport {
+    /// Source port, network byte order; of an ICMP echo, its identifier.
+    pub source_port: u16,
+    /// Destination port, network byte order; of an ICMP echo, its identifier.
+    pub destination_port: u16,
+    /// TCP flags, or the ICMP type.
+    pub flags: u8,
+    /// ICMP code.
+    pub code: u8,
+}
+
+impl Transport {
+    /// Reads the header at `offset`, of which the datagram holds `length` octets.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError`] if the header is not whole, or says a length that cannot be.
+    #[inline(always)]
+    pub fn parse(
+        packet: &impl Packet,
+        protocol: u8,
+        offset: u32,
+        length: u32,
+    ) -> Result<Self, HeaderError> {
+        match protocol {
+            TCP => {
+                let header = whole::<20>(packet, offset, length)?;
+                let own = u32::from(header[12] >> 4) * 4;
+                if own < 20 || own > length {
+                    return Err(HeaderError::Malformed);
+                }
+                Ok(Self { flags: header[13], ..ports(header) })
+            }
+            UDP => {
+                let header = whole::<8>(packet, offset, length)?;
+                let own = u32::from(be16::<4, 8>(header));
+                if own < 8 || own > length {
+                    return Err(HeaderError::Malformed);
+                }
+                Ok(ports(header))
+            }
+            ICMP | ICMPV6 => {
+                let header = whole::<8>(packet, offset, length)?;
+                let identifier = ne16::<4, 8>(header);
+                Ok(Self {
+                    source_port: identifier,
+                    destination_port: identifier,
+                    flags: header[0],
+                    code: header[1],
+                })
+            }
+            _ => Ok(Self::default()),
+        }
+    }
+}
+
+#[inline(always)]
+fn whole<const N: usize>(
+    packet: &impl Packet,
+    offset: u32,
+    length: u32,
+) -> Result<&[u8; N], HeaderError> {
+    if length < N as u32 {
+        return Err(HeaderError::Malformed);
+    }
+    packet.at::<N>(offset).ok_or(HeaderError::Malformed)
+}
+
+#[inline(always)]
+fn ports<const N: usize>(header: &[u8; N]) -> Transport {
+    Transport {
+        source_port: ne16::<0, N>(header),
+        destination_port: ne16::<2, N>(header),
+        ..Transport::default()
+    }
+}

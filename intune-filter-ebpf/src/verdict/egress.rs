@@ -1,0 +1,149 @@
+//! Packets to clients: names are learned from DNS answers, and what answers nothing is denied.
+
+use super::{
+    LEFT, NO_RULE, Place, Run, Verdict, denied_event,
+    flow::{self, Direction},
+    flow_verdict, left,
+    links::Links,
+    resolver::{self, DNS_PORT},
+};
+use crate::{
+    abi::{MODE_EXEMPT, Matched, Reason, V4, V6, client_flags, flow_flags},
+    packet::{Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, HeaderError, Packet, UDP},
+    world::{Maps, RuleEvent},
+};
+
+/// Judges a frame that is about to leave on a LAN interface.
+#[inline(always)]
+pub fn egress<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
+    let verdict = judge(packet, world, place);
+    let bytes = packet.length();
+    world.count(verdict.counted(), bytes);
+    if verdict.rule != NO_RULE {
+        world.count_rule(verdict.rule, RuleEvent::Packet, bytes);
+    }
+    verdict
+}
+
+#[inline(always)]
+fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
+    let Some(frame) = Frame::parse(packet, place.stripped_tag) else {
+        return Verdict::deny(Reason::Malformed);
+    };
+    let Some(zone) = world.zone(place.ifindex, frame.vlan) else {
+        return Verdict::control(Reason::Unmanaged);
+    };
+    let Some(scratch) = world.claim() else {
+        return Verdict::deny(Reason::Busy);
+    };
+    let run = Run::new(world, packet, scratch, place, zone, frame.payload);
+    let left = if frame.ethertype == ETHERTYPE_IPV4 {
+        datagram::<V4, _, _>(&run)
+    } else if frame.ethertype == ETHERTYPE_IPV6 {
+        datagram::<V6, _, _>(&run)
+    } else {
+        // A router forwards nothing else: the gateway itself speaks to its link.
+        Verdict::control(Reason::Link).leave(scratch);
+        LEFT
+    };
+    let verdict = Verdict::take(scratch);
+    world.release(scratch);
+    if left == LEFT { verdict } else { Verdict::deny(Reason::Malformed) }
+}
+
+/// Judges a datagram. A function of its own in the kernel, for the sake of its stack.
+#[inline(never)]
+fn datagram<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    judge_datagram::<A, W, P>(run).leave(run.scratch);
+    left()
+}
+
+#[inline(always)]
+fn judge_datagram<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+) -> Verdict {
+    let from_gateway = run.scratch.facts.from_gateway.get() != 0;
+    match A::parse(run.packet, run.scratch, run.world, run.network_offset()) {
+        Ok(()) => {}
+        Err(_) if from_gateway => return Verdict::control(Reason::GatewaySent),
+        Err(HeaderError::Malformed) => return Verdict::deny(Reason::Malformed),
+        Err(HeaderError::SourceRoute) => return Verdict::deny(Reason::SourceRoute),
+    }
+    let datagram = run.datagram::<A>();
+    let verdict = if run.read_policy() {
+        by_policy(run, from_gateway, datagram)
+    } else if from_gateway {
+        Verdict::control(Reason::GatewaySent)
+    } else {
+        Verdict::deny(Reason::NoPolicy)
+    };
+    if verdict.reason.denies() {
+        run.world.report_denied(run.now(), || denied_event(&verdict, run.scratch, datagram, true));
+    }
+    verdict
+}
+
+#[inline(always)]
+fn by_policy<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    from_gateway: bool,
+    datagram: &Datagram<A>,
+) -> Verdict {
+    let dns = !datagram.fragment
+        && datagram.protocol == UDP
+        && datagram.transport.source_port == DNS_PORT;
+    if dns
+        && resolver::is_resolver(run.world, run.set(), run.source())
+        && resolver::answer(run, datagram)
+    {
+        return Verdict::control(Reason::DnsAnswer);
+    }
+    if from_gateway {
+        return Verdict::control(Reason::GatewaySent);
+    }
+    if !datagram.fragment
+        && !dns
+        && let Some(known) = flow::pass(run, datagram, Direction::ToClient)
+    {
+        return flow_verdict(&known);
+    }
+    if datagram.protocol == A::ICMP
+        && !datagram.fragment
+        && let Some(key) = A::quoted_to_client(run.packet, datagram, run.zone())
+        && (Maps::<A>::flow(run.world, &key, |_| ()).is_some()
+            || Maps::<A>::new_flow(run.world, &key, |_| ()).is_some())
+    {
+        return Verdict { matched: Matched::Flow, ..Verdict::control(Reason::IcmpError) };
+    }
+    unsolicited(run, datagram)
+}
+
+/// A packet that answers nothing: the group's `inbound` choice.
+#[inline(always)]
+fn unsolicited<A: Links, W: Maps<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+) -> Verdict {
+    let (world, scratch) = (run.world, run.scratch);
+    let client = Maps::<A>::client(world, scratch, run.set(), run.zone(), &datagram.destination);
+    let Some(client) = client else {
+        let allowed = run.settings().is_some_and(|settings| settings.allow_unlisted_clients != 0);
+        return if allowed {
+            Verdict::control(Reason::UnlistedAllowed)
+        } else {
+            Verdict::deny(Reason::Unsolicited)
+        };
+    };
+    if client.mode == MODE_EXEMPT {
+        return Verdict::control(Reason::Exempt).of(&client);
+    }
+    if client.flags & client_flags::INBOUND == 0 {
+        let reason = if datagram.fragment { Reason::Fragment } else { Reason::Unsolicited };
+        return Verdict::deny_client(reason, &client, 0);
+    }
+    if !datagram.fragment {
+        let flags = flow_flags::INBOUND;
+        flow::open(run, datagram, Direction::ToClient, client.group, NO_RULE, flags);
+    }
+    Verdict::control(Reason::Inbound).of(&client)
+}

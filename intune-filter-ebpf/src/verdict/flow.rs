@@ -1,0 +1,285 @@
+//! Flows: when one is alive, whether it is still allowed, what its packets change.
+
+use super::{NO_RULE, Run};
+use crate::{
+    abi::{Flow, FlowKey, MODE_AUDIT, MODE_EXEMPT, flow_flags, port_index},
+    dns::Scratch,
+    packet::{Datagram, Network, Packet, TCP, TCP_FIN, TCP_RST, UDP},
+    world::Maps,
+};
+
+const SECOND: u64 = 1_000_000_000;
+/// TCP, answered: RFC 5382 REQ-5 asks for 2 hours and 4 minutes at least.
+const TCP_ANSWERED: u64 = 7_440 * SECOND;
+/// TCP, not answered: RFC 5382 REQ-5 asks for 4 minutes at least.
+const TCP_OPENING: u64 = 240 * SECOND;
+/// TCP after both FINs or an RST.
+const TCP_CLOSING: u64 = 30 * SECOND;
+/// UDP, answered: RFC 4787 REQ-5 recommends 5 minutes.
+const UDP_ANSWERED: u64 = 300 * SECOND;
+/// UDP, not answered: RFC 4787 REQ-5 asks for 2 minutes at least.
+const UDP_OPENING: u64 = 120 * SECOND;
+/// ICMP echo: RFC 5508 REQ-2 asks for 60 seconds at least.
+const ECHO: u64 = 60 * SECOND;
+
+/// How the packet travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// From the client.
+    FromClient,
+    /// To the client.
+    ToClient,
+}
+
+/// The key of the flow that a datagram belongs to, put into the scratch memory; `None` for
+/// protocols that have none.
+#[inline(always)]
+fn key<'s, A: Network>(
+    scratch: &'s Scratch,
+    datagram: &Datagram<A>,
+    zone: u16,
+    direction: Direction,
+) -> Option<&'s FlowKey<A>> {
+    let protocol = datagram.protocol;
+    if protocol != TCP && protocol != UDP && protocol != A::ICMP {
+        return None;
+    }
+    let transport = &datagram.transport;
+    let key = match direction {
+        Direction::FromClient => FlowKey {
+            zone,
+            protocol,
+            reserved: 0,
+            client_port: transport.source_port,
+            remote_port: transport.destination_port,
+            client: datagram.source,
+            remote: datagram.destination,
+        },
+        Direction::ToClient => FlowKey {
+            zone,
+            protocol,
+            reserved: 0,
+            client_port: transport.destination_port,
+            remote_port: transport.source_port,
+            client: datagram.destination,
+            remote: datagram.source,
+        },
+    };
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe {
+        A::key(scratch).write(key);
+        Some(&*A::key(scratch))
+    }
+}
+
+/// How long a flow lives after its last packet, in nanoseconds.
+#[inline(always)]
+fn lifetime(protocol: u8, flags: u8) -> u64 {
+    const FINS: u8 = flow_flags::CLIENT_FIN | flow_flags::REMOTE_FIN;
+    let answered = flags & flow_flags::ANSWERED != 0;
+    if protocol == TCP {
+        if flags & FINS == FINS || flags & flow_flags::RESET != 0 {
+            TCP_CLOSING
+        } else if answered {
+            TCP_ANSWERED
+        } else {
+            TCP_OPENING
+        }
+    } else if protocol == UDP {
+        if answered { UDP_ANSWERED } else { UDP_OPENING }
+    } else {
+        ECHO
+    }
+}
+
+/// What a known flow says of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The flow's rule, or [`NO_RULE`].
+    pub(super) rule: u8,
+    /// The client's group.
+    pub(super) group: u16,
+    /// 1 if the packet passes only because the group is audited.
+    pub(super) audited: u8,
+}
+
+/// Passes a packet by its flow, if there is one, it is alive, and the policy allows it still.
+#[inline(always)]
+pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+    direction: Direction,
+) -> Option<Known> {
+    let key = key(run.scratch, datagram, run.zone(), direction)?;
+    let (world, generation, now) = (run.world, run.generation(), run.now());
+    let change = |flow: &mut Flow| touch(flow, generation, now, key.protocol, datagram, direction);
+    let touched = match world.flow(key, change) {
+        Some(touched) => touched,
+        None => world.new_flow(key, |flow| {
+            let touched = change(flow);
+            let answers =
+                (direction == Direction::ToClient) != (flow.flags & flow_flags::INBOUND != 0);
+            if answers && touched.state == State::Alive {
+                flow.flags |= flow_flags::ANSWERED;
+                world.answered(key, flow);
+            }
+            touched
+        })?,
+    };
+    match touched.state {
+        State::Alive => Some(known(touched)),
+        State::Expired => None,
+        State::Older => {
+            if !is_still_allowed(run, key, touched) {
+                world.close(key);
+                return None;
+            }
+            let renew = |flow: &mut Flow| {
+                flow.generation = generation;
+                touch(flow, generation, now, key.protocol, datagram, direction);
+            };
+            if world.flow(key, renew).is_none() {
+                world.new_flow(key, renew);
+            }
+            Some(known(touched))
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Alive,
+    Expired,
+    Older,
+}
+
+/// A flow that a packet has touched, or found too old for it.
+#[derive(Clone, Copy)]
+struct Touched {
+    state: State,
+    rule: u8,
+    flags: u8,
+    group: u16,
+}
+
+#[inline(always)]
+fn touch<A: Network>(
+    flow: &mut Flow,
+    generation: u32,
+    now: u64,
+    protocol: u8,
+    datagram: &Datagram<A>,
+    direction: Direction,
+) -> Touched {
+    // Another CPU may have written a later time than this packet's.
+    let idle = now.saturating_sub(flow.last_seen);
+    let (rule, flags, group) = (flow.rule, flow.flags, flow.group);
+    if idle > lifetime(protocol, flags) {
+        return Touched { state: State::Expired, rule, flags, group };
+    }
+    if flow.generation != generation {
+        return Touched { state: State::Older, rule, flags, group };
+    }
+    // Most packets find a young time there, and leave the cache line clean but for the counters.
+    if idle > SECOND {
+        flow.last_seen = now;
+    }
+    let bytes = u64::from(datagram.length);
+    let fin = match direction {
+        Direction::FromClient => {
+            flow.client_packets += 1;
+            flow.client_bytes += bytes;
+            flow_flags::CLIENT_FIN
+        }
+        Direction::ToClient => {
+            flow.remote_packets += 1;
+            flow.remote_bytes += bytes;
+            flow_flags::REMOTE_FIN
+        }
+    };
+    if protocol == TCP {
+        let tcp = datagram.transport.flags;
+        if tcp & TCP_FIN != 0 {
+            flow.flags |= fin;
+        }
+        if tcp & TCP_RST != 0 {
+            flow.flags |= flow_flags::RESET;
+        }
+    }
+    Touched { state: State::Alive, rule, flags, group }
+}
+
+#[inline(always)]
+fn known(flow: Touched) -> Known {
+    Known { rule: flow.rule, group: flow.group, audited: flow.flags & flow_flags::AUDITED }
+}
+
+/// Whether the policy in force allows a flow that an older one has opened: its rule is looked at,
+/// not its destination, so that it outlives the address's DNS answer.
+#[inline(always)]
+fn is_still_allowed<A: Network, W: Maps<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    key: &FlowKey<A>,
+    flow: Touched,
+) -> bool {
+    let (world, set) = (run.world, run.set());
+    let Some(client) = world.client(run.scratch, set, key.zone, &key.client) else {
+        return false;
+    };
+    if flow.flags & flow_flags::UNRULED != 0 {
+        return client.mode == MODE_EXEMPT;
+    }
+    if flow.flags & flow_flags::AUDITED != 0 {
+        return client.mode == MODE_AUDIT;
+    }
+    if flow.flags & flow_flags::INBOUND != 0 {
+        return client.flags & crate::abi::client_flags::INBOUND != 0;
+    }
+    if flow.rule == NO_RULE {
+        return false;
+    }
+    let rule = 1_u64 << (flow.rule & 63);
+    if client.rules & rule == 0 {
+        return false;
+    }
+    if key.protocol == TCP || key.protocol == UDP {
+        let port = u16::from_be(key.remote_port);
+        return world.port(set, port_index(key.protocol == UDP, port)) & rule != 0;
+    }
+    world.settings(set).is_some_and(|settings| settings.icmp_echo != 0)
+}
+
+/// Opens the flow of a datagram, if its protocol has any.
+#[inline(always)]
+pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+    direction: Direction,
+    group: u32,
+    rule: u8,
+    flags: u8,
+) {
+    let Some(key) = key(run.scratch, datagram, run.zone(), direction) else {
+        return;
+    };
+    let bytes = u64::from(datagram.length);
+    let from_client = u64::from(direction == Direction::FromClient);
+    let to_client = 1 - from_client;
+    let flow = Flow {
+        opened: run.now(),
+        last_seen: run.now(),
+        client_packets: from_client,
+        client_bytes: from_client * bytes,
+        remote_packets: to_client,
+        remote_bytes: to_client * bytes,
+        generation: run.generation(),
+        rule,
+        flags,
+        group: group as u16,
+    };
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe {
+        run.scratch.facts.flow.get().write(flow);
+        run.world.open(key, &*run.scratch.facts.flow.get());
+    }
+}

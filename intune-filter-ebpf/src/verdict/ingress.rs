@@ -1,0 +1,406 @@
+//! Packets from clients.
+//!
+//! In the kernel each stage is a function of its own that leaves its verdict in the working
+//! memory: programs have 512 octets of stack in all, and what a caller holds counts as well.
+
+use super::{
+    Action, LEFT, NO_GROUP, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
+    flow::{self, Direction},
+    flow_verdict, left,
+    links::Links,
+    lowest,
+    resolver::{self, DNS_PORT},
+};
+use crate::{
+    abi::{
+        Client, MODE_EXEMPT, Matched, Reason, SERVER_DHCP, Settings, V4, V6, flow_flags, port_index,
+    },
+    packet::{
+        Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, HeaderError, Network, Packet, TCP, UDP,
+        is_link_scope_ethertype,
+    },
+    world::{Maps, RuleEvent, World},
+};
+
+/// Judges a frame that came in on a LAN interface.
+#[inline(always)]
+pub fn ingress<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
+    let verdict = judge(packet, world, place);
+    let bytes = packet.length();
+    world.count(verdict.counted(), bytes);
+    if verdict.rule != NO_RULE {
+        let event = match verdict.reason {
+            Reason::Policy => RuleEvent::Opened,
+            reason if reason.denies() => RuleEvent::Denied,
+            _ => RuleEvent::Packet,
+        };
+        world.count_rule(verdict.rule, event, bytes);
+    }
+    verdict
+}
+
+#[inline(always)]
+fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
+    let Some(frame) = Frame::parse(packet, place.stripped_tag) else {
+        return Verdict::deny(Reason::Malformed);
+    };
+    let Some(zone) = world.zone(place.ifindex, frame.vlan) else {
+        return Verdict::control(Reason::Unmanaged);
+    };
+    let Some(scratch) = world.claim() else {
+        return Verdict::deny(Reason::Busy);
+    };
+    let run = Run::new(world, packet, scratch, place, zone, frame.payload);
+    if frame.second_tag {
+        run.deny_frame(Reason::VlanTag).leave(scratch);
+    } else if frame.ethertype == ETHERTYPE_IPV4 {
+        stages::<V4, _, _>(&run);
+    } else if frame.ethertype == ETHERTYPE_IPV6 {
+        stages::<V6, _, _>(&run);
+    } else if is_link_scope_ethertype(frame.ethertype) {
+        Verdict::control(Reason::Link).leave(scratch);
+    } else {
+        run.deny_frame(Reason::EtherType).leave(scratch);
+    }
+    let verdict = Verdict::take(scratch);
+    if verdict.action != Action::Refuse {
+        world.release(scratch);
+    }
+    verdict
+}
+
+/// What a stage says of the one that follows.
+const POLICY: u64 = 1;
+const QUERY: u64 = 2;
+
+#[inline(always)]
+fn stages<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) {
+    let mut stage = first(run);
+    stage = match stage {
+        POLICY => policy(run),
+        QUERY => query(run),
+        _ => stage,
+    };
+    if stage == LEFT && Verdict::take(run.scratch).reason.denies() {
+        stage = last(run);
+    }
+    if stage != LEFT {
+        Verdict::deny(Reason::Malformed).leave(run.scratch);
+    }
+}
+
+/// Reads the headers, and passes what needs no look at the policy: link scope, known flows.
+#[inline(never)]
+fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    let verdict = match A::parse(run.packet, run.scratch, run.world, run.network_offset()) {
+        Err(HeaderError::Malformed) => run.deny_frame(Reason::Malformed),
+        Err(HeaderError::SourceRoute) => run.deny_frame(Reason::SourceRoute),
+        Ok(()) if !run.read_policy() => Verdict::deny(Reason::NoPolicy),
+        Ok(()) => match run.by_scope_or_flow(run.datagram()) {
+            Ok(verdict) => verdict,
+            Err(stage) => return stage,
+        },
+    };
+    verdict.leave(run.scratch);
+    left()
+}
+
+/// The AND of client, destination and port.
+#[inline(never)]
+fn policy<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    run.by_policy(run.datagram()).leave(run.scratch);
+    left()
+}
+
+/// A query to a trusted resolver.
+#[inline(never)]
+fn query<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    run.by_question(run.datagram()).leave(run.scratch);
+    left()
+}
+
+/// Before a denial, the routes say whether it is the gateway itself that is addressed.
+#[inline(never)]
+fn last<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    run.before_denial(run.datagram(), Verdict::take(run.scratch)).leave(run.scratch);
+    left()
+}
+
+impl<W: World, P: Packet> Run<'_, W, P> {
+    #[inline(always)]
+    fn deny_frame(&self, reason: Reason) -> Verdict {
+        let verdict = Verdict::deny(reason);
+        let now = self.world.now();
+        self.world.report_denied(now, || denied_frame_event(&verdict, self.scratch, now, false));
+        verdict
+    }
+
+    #[inline(always)]
+    fn before_denial<A: Links>(&self, datagram: &Datagram<A>, verdict: Verdict) -> Verdict
+    where
+        W: Maps<A>,
+    {
+        if matches!(verdict.reason, Reason::Malformed | Reason::SourceRoute | Reason::Source) {
+            // Reported where it was found, or from an address that means nothing.
+            return verdict;
+        }
+        let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
+        if !judged && !self.is_to_resolver(datagram) && self.is_local(datagram) {
+            return Verdict::control(Reason::Gateway);
+        }
+        let event = || denied_event(&verdict, self.scratch, datagram, false);
+        self.world.report_denied(self.now(), event);
+        verdict
+    }
+
+    /// A verdict, or the stage that finds it.
+    #[inline(always)]
+    fn by_scope_or_flow<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, u64>
+    where
+        W: Maps<A>,
+    {
+        if datagram.source.is_invalid_source() {
+            return Ok(Verdict::deny(Reason::Source));
+        }
+        if A::is_link_scope(datagram, || self.is_own() || self.is_local(datagram)) {
+            return Ok(Verdict::control(Reason::Link));
+        }
+        if self.is_to_resolver(datagram) {
+            return Err(QUERY);
+        }
+        if !datagram.fragment
+            && let Some(verdict) = self.by_flow(datagram)
+        {
+            return Ok(verdict);
+        }
+        let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
+        // The stack answers for link-local destinations; a router never forwards them.
+        if !judged && (datagram.destination.is_link_local() || self.is_own()) {
+            return Ok(Verdict::control(Reason::Gateway));
+        }
+        Err(POLICY)
+    }
+
+    /// Whether it is DNS to a trusted resolver.
+    #[inline(always)]
+    fn is_to_resolver<A: Network>(&self, datagram: &Datagram<A>) -> bool {
+        is_dns(datagram) && resolver::is_resolver(self.world, self.set(), self.destination())
+    }
+
+    #[inline(always)]
+    fn is_own(&self) -> bool {
+        self.world.is_own(self.destination())
+    }
+
+    #[inline(always)]
+    fn is_local<A: Links>(&self, datagram: &Datagram<A>) -> bool
+    where
+        W: Maps<A>,
+    {
+        let ifindex = self.scratch.facts.ifindex.get() as u32;
+        let (source, destination) = (&datagram.source, &datagram.destination);
+        Maps::<A>::is_local(self.world, self.scratch, ifindex, source, destination)
+    }
+
+    #[inline(always)]
+    fn client<A: Links>(&self, datagram: &Datagram<A>) -> Option<Client>
+    where
+        W: Maps<A>,
+    {
+        let set = self.set();
+        Maps::<A>::client(self.world, self.scratch, set, self.zone(), &datagram.source)
+    }
+
+    #[inline(always)]
+    fn by_question<A: Links>(&self, datagram: &Datagram<A>) -> Verdict
+    where
+        W: Maps<A>,
+    {
+        let Some(settings) = self.settings() else {
+            return Verdict::deny(Reason::NoPolicy);
+        };
+        let client = self.client(datagram);
+        // Link-local sources are in no group, and cannot be forwarded.
+        if client.is_none() && !datagram.source.is_link_local() {
+            return if settings.allow_unlisted_clients != 0 {
+                self.open(datagram, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
+                Verdict::control(Reason::UnlistedAllowed)
+            } else {
+                Verdict::deny(Reason::UnlistedClient)
+            };
+        }
+        if datagram.protocol == TCP {
+            return match &client {
+                Some(client) if client.mode == MODE_EXEMPT => {
+                    self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
+                    Verdict::control(Reason::Exempt).of(client)
+                }
+                Some(client) => {
+                    let verdict = Verdict::deny_client(Reason::DnsTransport, client, 0);
+                    if verdict.audited != 0 {
+                        self.open(datagram, client.group, NO_RULE, flow_flags::AUDITED);
+                    }
+                    verdict
+                }
+                None => Verdict::deny(Reason::DnsTransport),
+            };
+        }
+        resolver::query(self, settings, datagram, client.as_ref())
+    }
+
+    #[inline(always)]
+    fn by_flow<A: Links>(&self, datagram: &Datagram<A>) -> Option<Verdict>
+    where
+        W: Maps<A>,
+    {
+        // Port 53 over UDP never belongs to a flow: one socket sends several queries.
+        if datagram.protocol == UDP && datagram.transport.destination_port == DNS_PORT {
+            return None;
+        }
+        flow::pass(self, datagram, Direction::FromClient).map(|known| flow_verdict(&known))
+    }
+
+    #[inline(always)]
+    fn open<A: Links>(&self, datagram: &Datagram<A>, group: u32, rule: u8, flags: u8)
+    where
+        W: Maps<A>,
+    {
+        if !datagram.fragment {
+            flow::open(self, datagram, Direction::FromClient, group, rule, flags);
+        }
+    }
+
+    #[inline(always)]
+    fn by_policy<A: Links>(&self, datagram: &Datagram<A>) -> Verdict
+    where
+        W: Maps<A>,
+    {
+        let Some(settings) = self.settings() else {
+            return Verdict::deny(Reason::NoPolicy);
+        };
+        if datagram.source.is_link_local() || datagram.source.is_unspecified() {
+            return Verdict::deny(Reason::LinkLocal);
+        }
+        let Some(client) = self.client(datagram) else {
+            if settings.allow_unlisted_clients != 0 {
+                self.open(datagram, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
+                return Verdict::control(Reason::UnlistedAllowed);
+            }
+            return Verdict::deny(Reason::UnlistedClient);
+        };
+        if client.mode == MODE_EXEMPT {
+            self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
+            return Verdict::control(Reason::Exempt).of(&client);
+        }
+        let verdict = self.by_rules(datagram, settings, &client);
+        if verdict.reason == Reason::Policy {
+            self.open(datagram, client.group, verdict.rule, 0);
+        } else if verdict.audited != 0 {
+            self.open(datagram, client.group, NO_RULE, flow_flags::AUDITED);
+        }
+        verdict
+    }
+
+    #[inline(always)]
+    fn by_rules<A: Links>(
+        &self,
+        datagram: &Datagram<A>,
+        settings: &Settings,
+        client: &Client,
+    ) -> Verdict
+    where
+        W: Maps<A>,
+    {
+        if datagram.fragment {
+            return Verdict::deny_client(Reason::Fragment, client, 0);
+        }
+        let (protocol, udp) = (datagram.protocol, datagram.protocol == UDP);
+        if protocol == A::ICMP
+            && (datagram.transport.flags != A::ECHO_REQUEST || settings.icmp_echo == 0)
+        {
+            return self.by_quote(datagram, client);
+        }
+        if protocol != A::ICMP && protocol != TCP && !udp {
+            return Verdict::deny_client(Reason::Protocol, client, 0);
+        }
+        if self.is_to_dhcp_server(datagram) {
+            return Verdict::control(Reason::Link);
+        }
+        if is_dns(datagram) {
+            // Only trusted resolvers are asked; every other is a way out.
+            return Verdict::deny_client(Reason::Resolver, client, 0);
+        }
+        let set = self.set();
+        let networks = Maps::<A>::networks(self.world, self.scratch, set, &datagram.destination);
+        let (learned, expired) = match self.world.host(&datagram.destination) {
+            Some(host) if host.expires > self.now() => (host.rules, 0),
+            Some(host) => (0, host.rules),
+            None => (0, 0),
+        };
+        let destination = networks | learned;
+        let granted = destination & client.rules;
+        let port = if protocol == A::ICMP {
+            u64::MAX
+        } else {
+            let port = u16::from_be(datagram.transport.destination_port);
+            self.world.port(set, port_index(udp, port))
+        };
+        let allowed = granted & port;
+        if allowed != 0 {
+            let rule = lowest(allowed);
+            let by_network = networks >> (rule & 63) & 1 != 0;
+            let matched = if by_network { Matched::Cidr } else { Matched::Name };
+            return Verdict {
+                rule,
+                rules: allowed,
+                matched,
+                ..Verdict::control(Reason::Policy).of(client)
+            };
+        }
+        let (reason, nearest) = if granted != 0 {
+            (Reason::Port, granted)
+        } else if destination != 0 {
+            (Reason::Service, destination)
+        } else if expired != 0 {
+            (Reason::Expired, expired)
+        } else {
+            (Reason::Destination, 0)
+        };
+        Verdict::deny_client(reason, client, nearest)
+    }
+
+    /// An ICMP message that is no echo request passes if it is an error that quotes a flow.
+    #[inline(always)]
+    fn by_quote<A: Links>(&self, datagram: &Datagram<A>, client: &Client) -> Verdict
+    where
+        W: Maps<A>,
+    {
+        let known = A::quoted_by_client(self.packet, datagram, self.zone())
+            .is_some_and(|key| self.world.flow(&key, |_| ()).is_some());
+        if known {
+            return Verdict::control(Reason::IcmpError).of(client);
+        }
+        Verdict::deny_client(Reason::Icmp, client, 0)
+    }
+
+    /// Whether it is for a DHCP server that the configuration names (RFC 2131, RFC 8415).
+    #[inline(always)]
+    fn is_to_dhcp_server<A: Network>(&self, datagram: &Datagram<A>) -> bool {
+        const V4_SERVER: u16 = 67_u16.to_be();
+        const V4_CLIENT: u16 = 68_u16.to_be();
+        const V6_SERVER: u16 = 547_u16.to_be();
+        const V6_CLIENT: u16 = 546_u16.to_be();
+        let ports = (datagram.transport.source_port, datagram.transport.destination_port);
+        datagram.protocol == UDP
+            && (ports == (V4_CLIENT, V4_SERVER) || ports == (V6_CLIENT, V6_SERVER))
+            && self.world.server(self.set(), self.destination()) & SERVER_DHCP != 0
+    }
+}
+
+/// Whether it is DNS, by its port.
+#[inline(always)]
+fn is_dns<A: Network>(datagram: &Datagram<A>) -> bool {
+    !datagram.fragment
+        && datagram.transport.destination_port == DNS_PORT
+        && (datagram.protocol == UDP || datagram.protocol == TCP)
+}

@@ -1,0 +1,401 @@
+//! Verdicts: what becomes of a packet, and why.
+
+mod egress;
+mod flow;
+mod ingress;
+mod links;
+mod resolver;
+
+pub use egress::egress;
+pub use ingress::ingress;
+
+use crate::abi::{
+    Client, DeniedEvent, Explanation, MODE_AUDIT, Matched, Reason, Settings, V6, client_flags,
+};
+use crate::{
+    dns::Scratch,
+    packet::{Datagram, Network, Packet},
+    world::World,
+};
+
+/// Where a packet was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// The tag that the hardware took off, if any.
+    pub stripped_tag: Option<u16>,
+    /// On egress: whether the gateway itself sent the packet.
+    pub from_gateway: bool,
+}
+
+/// What is done with a packet.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It goes on its way.
+    Pass,
+    /// It is dropped.
+    Drop,
+    /// It is a DNS query that is answered REFUSED. The answer's message is in the working memory,
+    /// which whoever sends it releases; see [`crate::dns::Scratch::refusal`].
+    Refuse,
+}
+
+/// [`Verdict::rule`] if there is none.
+pub const NO_RULE: u8 = u8::MAX;
+/// [`Verdict::group`] if there is none.
+pub const NO_GROUP: u8 = u8::MAX;
+
+/// The verdict over a packet, with everything that was found out on the way.
+///
+/// Plain integers without padding: what an `Option` leaves unsaid would be an unwritten register
+/// or stack slot, and the verifier refuses to see one copied.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Rules whose destination it is.
+    pub rules: u64,
+    /// What to do.
+    pub action: Action,
+    /// Why. Of an audited packet, why it would have been denied.
+    pub reason: Reason,
+    /// What the verdict rests on.
+    pub matched: Matched,
+    /// The rule that allows it, of a denied one the lowest whose destination it is, or
+    /// [`NO_RULE`].
+    pub rule: u8,
+    /// The client's group, or [`NO_GROUP`].
+    pub group: u8,
+    /// 1 if it passes only because its group is audited.
+    pub audited: u8,
+    /// 1 if a denial should be answered (`on_deny: reject`).
+    pub reject: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+impl Verdict {
+    /// A packet that passes for a reason that has nothing to do with rules.
+    #[inline(always)]
+    #[must_use]
+    pub const fn control(reason: Reason) -> Self {
+        Self {
+            rules: 0,
+            action: Action::Pass,
+            reason,
+            matched: Matched::Control,
+            rule: NO_RULE,
+            group: NO_GROUP,
+            audited: 0,
+            reject: 0,
+            reserved: 0,
+        }
+    }
+
+    /// A packet that is denied whoever sent it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn deny(reason: Reason) -> Self {
+        Self { action: Action::Drop, matched: Matched::Nothing, ..Self::control(reason) }
+    }
+
+    /// A packet of this client that is denied, unless the client is audited.
+    #[inline(always)]
+    #[must_use]
+    pub fn deny_client(reason: Reason, client: &Client, rules: u64) -> Self {
+        let audited = client.mode == MODE_AUDIT;
+        Self {
+            action: if audited { Action::Pass } else { Action::Drop },
+            rule: lowest(rules),
+            rules,
+            group: client.group as u8,
+            audited: u8::from(audited),
+            reject: client.flags & client_flags::REJECT,
+            ..Self::deny(reason)
+        }
+    }
+
+    /// The same for this client's group.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(mut self, client: &Client) -> Self {
+        self.group = client.group as u8;
+        self
+    }
+
+    /// What `explain` says of it: [`Explanation::pack`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn explanation(&self) -> u32 {
+        Explanation::word(self.reason, self.rule, self.matched, self.group)
+    }
+
+    /// The reason that is counted: audited packets are one kind of their own.
+    #[inline(always)]
+    #[must_use]
+    pub const fn counted(&self) -> Reason {
+        if self.audited != 0 { Reason::Audit } else { self.reason }
+    }
+}
+
+impl Verdict {
+    /// Leaves the verdict in the working memory, for the function that called this one.
+    ///
+    /// A function of the kernel's returns one register, and the verifier follows each value that
+    /// it can have through the rest of the caller; what comes from memory is one case to it.
+    #[inline(always)]
+    fn leave(self, scratch: &Scratch) {
+        scratch.facts.rules.set(self.rules);
+        scratch.facts.verdict.set(u64::from_ne_bytes([
+            self.action as u8,
+            self.reason as u8,
+            self.matched as u8,
+            self.rule,
+            self.group,
+            self.audited,
+            self.reject,
+            0,
+        ]));
+    }
+
+    /// Takes the verdict that a function has left.
+    #[inline(always)]
+    fn take(scratch: &Scratch) -> Self {
+        let [action, reason, matched, rule, group, audited, reject, reserved] =
+            scratch.facts.verdict.get().to_ne_bytes();
+        // SAFETY: `leave` has put values of these types there, in this run.
+        let (action, reason, matched) = unsafe {
+            (
+                core::mem::transmute::<u8, Action>(action),
+                core::mem::transmute::<u8, Reason>(reason),
+                core::mem::transmute::<u8, Matched>(matched),
+            )
+        };
+        let rules = scratch.facts.rules.get();
+        Self { rules, action, reason, matched, rule, group, audited, reject, reserved }
+    }
+}
+
+/// What functions return whose verdict is in the working memory. Callers test it: a result that
+/// nobody reads is optimized away, and the register of a void function holds whatever was there,
+/// a pointer at times, which the verifier refuses.
+const LEFT: u64 = 0;
+
+/// [`LEFT`], unknown to the optimizer.
+#[inline(always)]
+fn left() -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let left: u64;
+        // SAFETY: a plain assignment.
+        unsafe { core::arch::asm!("{left} = 0", left = out(reg) left, options(nomem, nostack)) };
+        left
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    LEFT
+}
+
+/// The number of the lowest rule in a mask, or [`NO_RULE`].
+#[inline(always)]
+#[must_use]
+pub const fn lowest(rules: u64) -> u8 {
+    if rules == 0 { NO_RULE } else { trailing_zeros(rules) }
+}
+
+/// `u64::trailing_zeros`, which the target has no instruction for and would call a library.
+#[inline(always)]
+const fn trailing_zeros(rules: u64) -> u8 {
+    let isolated = rules & rules.wrapping_neg();
+    let mut number = 0;
+    if isolated & 0xffff_ffff_0000_0000 != 0 {
+        number |= 32;
+    }
+    if isolated & 0xffff_0000_ffff_0000 != 0 {
+        number |= 16;
+    }
+    if isolated & 0xff00_ff00_ff00_ff00 != 0 {
+        number |= 8;
+    }
+    if isolated & 0xf0f0_f0f0_f0f0_f0f0 != 0 {
+        number |= 4;
+    }
+    if isolated & 0xcccc_cccc_cccc_cccc != 0 {
+        number |= 2;
+    }
+    if isolated & 0xaaaa_aaaa_aaaa_aaaa != 0 {
+        number |= 1;
+    }
+    number
+}
+
+/// The frame at hand; what is plain about it is in the working memory.
+struct Run<'p, W, P> {
+    world: W,
+    packet: &'p P,
+    scratch: &'p Scratch,
+}
+
+impl<'p, W: World, P: Packet> Run<'p, W, P> {
+    #[inline(always)]
+    fn new(
+        world: W,
+        packet: &'p P,
+        scratch: &'p Scratch,
+        place: Place,
+        zone: u16,
+        network_offset: u32,
+    ) -> Self {
+        let facts = &scratch.facts;
+        facts.ifindex.set(u64::from(place.ifindex));
+        facts.from_gateway.set(u64::from(place.from_gateway));
+        facts.zone.set(u64::from(zone));
+        facts.network_offset.set(u64::from(network_offset));
+        Self { world, packet, scratch }
+    }
+
+    /// Notes the time and the policy in force; false if there is none yet.
+    #[inline(always)]
+    fn read_policy(&self) -> bool {
+        self.scratch.facts.now.set(self.world.now());
+        let generation = self.world.active().map_or(0, |active| active.generation);
+        self.scratch.facts.generation.set(u64::from(generation));
+        generation != 0
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        self.scratch.facts.now.get()
+    }
+
+    #[inline(always)]
+    fn generation(&self) -> u32 {
+        self.scratch.facts.generation.get() as u32
+    }
+
+    /// Index of the maps of the policy in force.
+    #[inline(always)]
+    fn set(&self) -> u32 {
+        self.generation() & 1
+    }
+
+    #[inline(always)]
+    fn settings(&self) -> Option<&'p Settings>
+    where
+        W: 'p,
+    {
+        self.world.settings(self.set())
+    }
+
+    #[inline(always)]
+    fn zone(&self) -> u16 {
+        self.scratch.facts.zone.get() as u16
+    }
+
+    #[inline(always)]
+    fn network_offset(&self) -> u32 {
+        self.scratch.facts.network_offset.get() as u32
+    }
+
+    /// The headers, once they were read.
+    #[inline(always)]
+    fn datagram<A: Network>(&self) -> &'p Datagram<A> {
+        // SAFETY: any bit pattern is a datagram but for one field, a `bool` that is zero in
+        // fresh memory and only ever written by the parser.
+        unsafe { &*A::facts(self.scratch) }
+    }
+
+    /// The source, whatever its family.
+    #[inline(always)]
+    fn source(&self) -> &'p V6 {
+        // SAFETY: any bit pattern is an address.
+        unsafe { &*self.scratch.facts.source.get() }
+    }
+
+    /// The destination, whatever its family.
+    #[inline(always)]
+    fn destination(&self) -> &'p V6 {
+        // SAFETY: any bit pattern is an address.
+        unsafe { &*self.scratch.facts.destination.get() }
+    }
+}
+
+/// The verdict over a packet of a known flow.
+#[inline(always)]
+fn flow_verdict(known: &flow::Known) -> Verdict {
+    Verdict {
+        rule: known.rule,
+        matched: Matched::Flow,
+        group: known.group as u8,
+        audited: known.audited,
+        ..Verdict::control(Reason::Flow)
+    }
+}
+
+/// The record that tells of a denied datagram.
+#[inline(always)]
+fn denied_event<A: Network>(
+    verdict: &Verdict,
+    scratch: &Scratch,
+    datagram: &Datagram<A>,
+    egress: bool,
+) -> DeniedEvent {
+    DeniedEvent {
+        kind: crate::abi::EventKind::Denied as u32,
+        ifindex: scratch.facts.ifindex.get() as u32,
+        time: scratch.facts.now.get(),
+        rules: verdict.rules,
+        source: datagram.source.wide(),
+        destination: datagram.destination.wide(),
+        source_port: datagram.transport.source_port,
+        destination_port: datagram.transport.destination_port,
+        zone: scratch.facts.zone.get() as u16,
+        group: u16::from(verdict.group),
+        protocol: datagram.protocol,
+        reason: verdict.reason as u8,
+        audited: verdict.audited,
+        egress: u8::from(egress),
+        reserved: 0,
+    }
+}
+
+/// The record that tells of a denied frame that is no datagram.
+#[inline(always)]
+fn denied_frame_event(
+    verdict: &Verdict,
+    scratch: &Scratch,
+    time: u64,
+    egress: bool,
+) -> DeniedEvent {
+    DeniedEvent {
+        kind: crate::abi::EventKind::Denied as u32,
+        ifindex: scratch.facts.ifindex.get() as u32,
+        time,
+        rules: 0,
+        source: V6::default(),
+        destination: V6::default(),
+        source_port: 0,
+        destination_port: 0,
+        zone: scratch.facts.zone.get() as u16,
+        group: u16::from(NO_GROUP),
+        protocol: 0,
+        reason: verdict.reason as u8,
+        audited: 0,
+        egress: u8::from(egress),
+        reserved: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lowest_is_the_number_of_the_lowest_bit() {
+        assert_eq!(lowest(0), NO_RULE);
+        for bit in 0..64_u8 {
+            assert_eq!(lowest(1 << bit), bit);
+            assert_eq!(lowest(u64::MAX << bit), bit);
+        }
+    }
+}

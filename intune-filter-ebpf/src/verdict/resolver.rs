@@ -1,0 +1,210 @@
+//! DNS that passes: queries are recorded, answers learned from.
+
+use super::{Action, Run, Verdict};
+use crate::{
+    abi::{
+        AnswerEvent, Client, EventKind, MODE_EXEMPT, Matched, Pending, PendingKey, Reason,
+        SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, answer_flags,
+    },
+    dns::{self, Scratch},
+    packet::{Datagram, Network, Packet, UDP},
+    world::{Maps, World},
+};
+
+/// Port 53, network byte order.
+pub(super) const DNS_PORT: u16 = 53_u16.to_be();
+/// Octets of a UDP header.
+const UDP_HEADER: u32 = 8;
+/// The smallest message with a question: a header, a root name, a type and a class.
+const MESSAGE_MIN: u32 = 17;
+/// How long an answer is waited for: the longest that stub resolvers do, with a margin.
+const PATIENCE: u64 = 30_000_000_000;
+
+/// Whether a server is a trusted resolver.
+#[inline(always)]
+pub(super) fn is_resolver<W: World>(world: W, set: u32, address: &V6) -> bool {
+    world.server(set, address) & SERVER_RESOLVER != 0
+}
+
+/// Reads a datagram's message into the scratch memory.
+#[inline(always)]
+fn load<A: Network, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagram<A>) -> bool {
+    let scratch = run.scratch;
+    if datagram.protocol != UDP || datagram.transport_length < UDP_HEADER + MESSAGE_MIN {
+        return false;
+    }
+    let length = datagram.transport_length - UDP_HEADER;
+    if !run.packet.copy(datagram.transport_offset + UDP_HEADER, length, scratch) {
+        return false;
+    }
+    scratch.length.set(u64::from(length));
+    scratch.set.set(u64::from(run.set()));
+    scratch.seed.set(run.world.active().map_or(0, |active| active.seed));
+    true
+}
+
+/// The key of a pending query.
+#[inline(always)]
+fn pending_key(scratch: &Scratch, zone: u16, port: u16, client: V6, resolver: V6) -> &PendingKey {
+    let id = (scratch.message.be16(0) as u16).to_be();
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe {
+        let key = scratch.facts.pending_key.get();
+        key.write(PendingKey { zone, port, id, reserved: 0, client, resolver });
+        &*key
+    }
+}
+
+/// Records a query.
+#[inline(always)]
+fn record<W: World>(scratch: &Scratch, world: W, key: &PendingKey, pending: Pending) {
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe {
+        scratch.facts.pending.get().write(pending);
+        world.remember(key, &*scratch.facts.pending.get());
+    }
+}
+
+/// Judges a query to a trusted resolver. `client` is `None` for a link-local source, which
+/// belongs to no group: it may ask for whatever any group may.
+#[inline(always)]
+pub(super) fn query<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    settings: &Settings,
+    datagram: &Datagram<A>,
+    client: Option<&Client>,
+) -> Verdict {
+    let (world, scratch) = (run.world, run.scratch);
+    let everyone = Client { rules: u64::MAX, ..Client::default() };
+    let who = client.unwrap_or(&everyone);
+    let deny = |reason| Verdict::deny_client(reason, who, 0);
+    let malformed = !load(run, datagram) || !dns::is_query(scratch);
+    if malformed {
+        return if who.mode == MODE_EXEMPT {
+            Verdict::control(Reason::Exempt).of(who)
+        } else {
+            deny(Reason::DnsMalformed)
+        };
+    }
+    let Some(question) = dns::read_question(scratch, world) else {
+        return deny(Reason::DnsMalformed);
+    };
+    let rules = dns::match_name(scratch, world, settings);
+    if rules & who.rules == 0 && who.mode != MODE_EXEMPT {
+        let unlisted = deny(Reason::DnsUnlisted);
+        if settings.dns_unlisted == UNLISTED_REFUSE && unlisted.action == Action::Drop {
+            scratch.refusal.network_offset.set(u64::from(run.network_offset()));
+            scratch.refusal.transport_offset.set(u64::from(datagram.transport_offset));
+            scratch.refusal.length.set(dns::refuse(scratch, question.end));
+            return Verdict { action: Action::Refuse, ..unlisted };
+        }
+        if settings.dns_unlisted != UNLISTED_FORWARD && unlisted.action == Action::Drop {
+            return unlisted;
+        }
+        remember(run, datagram, question.hash);
+        return if settings.dns_unlisted == UNLISTED_FORWARD {
+            Verdict::control(Reason::DnsQuery).of(who)
+        } else {
+            unlisted
+        };
+    }
+    remember(run, datagram, question.hash);
+    Verdict { rules, matched: Matched::Control, ..Verdict::control(Reason::DnsQuery).of(who) }
+}
+
+#[inline(always)]
+fn remember<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+    question: u64,
+) {
+    let port = datagram.transport.source_port;
+    let key = pending_key(run.scratch, run.zone(), port, *run.source(), *run.destination());
+    record(run.scratch, run.world, key, Pending { question, asked: run.now(), answered: 0 });
+}
+
+/// Learns from a datagram that a trusted resolver sent from port 53. Whether it answers a
+/// recorded query.
+#[inline(always)]
+pub(super) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+) -> bool {
+    let (world, scratch) = (run.world, run.scratch);
+    if !load(run, datagram) {
+        return false;
+    }
+    let port = datagram.transport.destination_port;
+    let key = pending_key(scratch, run.zone(), port, *run.destination(), *run.source());
+    let now = run.now();
+    let Some(pending) = world.pending(key) else {
+        return false;
+    };
+    if now.saturating_sub(pending.asked) > PATIENCE {
+        return false;
+    }
+    let Some(question) = dns::read_question(scratch, world) else {
+        return false;
+    };
+    if question.hash != pending.question {
+        return false;
+    }
+    if pending.answered != 0 {
+        return true;
+    }
+    record(scratch, world, key, Pending { answered: 1, ..pending });
+    if !dns::is_answer(scratch) {
+        return true;
+    }
+    let Some(settings) = run.settings() else {
+        return true;
+    };
+    let rules = dns::match_name(scratch, world, settings);
+    if rules == 0 {
+        return true;
+    }
+    teach(run, settings, rules, question.end);
+    true
+}
+
+/// Learns what the answer in the scratch memory says, counts it, and reports it.
+#[inline(always)]
+fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
+    run: &Run<'_, W, P>,
+    settings: &Settings,
+    rules: u64,
+    answers: u64,
+) {
+    let (world, scratch, now) = (run.world, run.scratch, run.now());
+    let length = scratch.length.get() as u32;
+    scratch.now.set(now);
+    if !dns::read_answer(scratch, world, answers) {
+        world.count(Reason::AnswerMalformed, length);
+        return;
+    }
+    let lesson = dns::learn(scratch, world, settings, rules);
+    if lesson.refused > 0 {
+        world.count(Reason::AnswerRefused, length);
+    }
+    if lesson.full > 0 {
+        world.count(Reason::HostsFull, length);
+    }
+    if lesson.learned == 0 {
+        world.count(Reason::NothingLearned, length);
+        return;
+    }
+    world.count(Reason::Learned, length);
+    let event = AnswerEvent {
+        kind: EventKind::Answer as u32,
+        length,
+        time: now,
+        rules,
+        client: *run.destination(),
+        flags: answer_flags::LEARNED,
+        zone: run.zone(),
+        reserved: 0,
+    };
+    // SAFETY: the scratch memory is this run's alone while it is claimed.
+    unsafe { scratch.event.get().write(event) };
+    world.report_answer(scratch);
+}

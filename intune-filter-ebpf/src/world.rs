@@ -1,0 +1,98 @@
+//! What the logic asks of its surroundings: maps and a clock. The kernel has one implementation,
+//! the host another, so that the logic itself is one.
+
+use crate::abi::{
+    Active, Client, DeniedEvent, EdgeKey, Flow, FlowKey, Glob, NameNode, Pending, PendingKey,
+    Reason, Settings, V6,
+};
+use crate::{dns::Scratch, packet::Network};
+
+/// What became of an address that was to be learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    /// It is in the map, with the rules and until the time given.
+    Done,
+    /// The map is full.
+    Full,
+}
+
+/// Which of a rule's counters a packet adds to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleEvent {
+    /// A packet of one of its flows.
+    Packet,
+    /// The first packet of one of its flows.
+    Opened,
+    /// A denied packet to one of its destinations.
+    Denied,
+}
+
+/// Maps and clock, as far as they do not depend on the address family.
+///
+/// `set` is the index of a policy's maps. Implementations are handles: cheap to copy.
+pub trait World: Copy {
+    /// CLOCK_BOOTTIME in nanoseconds.
+    fn now(self) -> u64;
+    /// Which policy is in force; `None` until the first is loaded.
+    fn active(self) -> Option<Active>;
+    /// The zone of an interface and VLAN id.
+    fn zone(self, ifindex: u32, vlan: u16) -> Option<u16>;
+    /// The policy's switches.
+    fn settings<'s>(self, set: u32) -> Option<&'s Settings>
+    where
+        Self: 's;
+    /// Rules of a protocol and port, see [`crate::abi::port_index`].
+    fn port(self, set: u32, index: u32) -> u64;
+    /// What kind of server an address is, see [`crate::abi::SERVER_RESOLVER`].
+    fn server(self, set: u32, address: &V6) -> u32;
+    /// Whether an address is one of the gateway's, as far as userspace has said.
+    fn is_own(self, address: &V6) -> bool;
+    /// Hands the node that the trie's edge leads to to `visit`.
+    fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R>;
+    /// Hands the glob with this number to `visit`.
+    fn glob<R>(self, set: u32, index: u32, visit: impl FnOnce(&Glob) -> R) -> Option<R>;
+    /// Records a query.
+    fn remember(self, key: &PendingKey, pending: &Pending);
+    /// The recorded query.
+    fn pending(self, key: &PendingKey) -> Option<Pending>;
+    /// Counts one packet, or one occurrence.
+    fn count(self, reason: Reason, bytes: u32);
+    /// Counts for a rule.
+    fn count_rule(self, rule: u8, event: RuleEvent, bytes: u32);
+    /// Reports a denied packet, unless there are too many.
+    fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent);
+    /// Claims the working memory; `None` while a run that this one interrupts has it.
+    fn claim<'s>(self) -> Option<&'s Scratch>
+    where
+        Self: 's;
+    /// Gives the working memory back.
+    fn release(self, scratch: &Scratch);
+    /// Reports the answer that `scratch` holds.
+    fn report_answer(self, scratch: &Scratch);
+}
+
+/// The maps of one address family.
+pub trait Maps<A: Network>: World {
+    /// The group of a source.
+    fn client(self, scratch: &Scratch, set: u32, zone: u16, address: &A) -> Option<Client>;
+    /// Rules of the longest network that holds the address.
+    fn networks(self, scratch: &Scratch, set: u32, address: &A) -> u64;
+    /// Rules and expiry of a learned address.
+    fn host(self, address: &A) -> Option<crate::abi::Host>;
+    /// Adds rules to an address and prolongs it: what it had stays.
+    fn learn(self, address: &A, rules: u64, expires: u64) -> Insertion;
+    /// Whether a DNS answer may contain the address.
+    fn is_acceptable(self, scratch: &Scratch, set: u32, address: &A) -> bool;
+    /// Whether the kernel's routes say that the gateway itself is the destination.
+    fn is_local(self, scratch: &Scratch, ifindex: u32, source: &A, destination: &A) -> bool;
+    /// Hands an answered flow to `visit`.
+    fn flow<R>(self, key: &FlowKey<A>, visit: impl FnOnce(&mut Flow) -> R) -> Option<R>;
+    /// Hands a flow that has not been answered to `visit`.
+    fn new_flow<R>(self, key: &FlowKey<A>, visit: impl FnOnce(&mut Flow) -> R) -> Option<R>;
+    /// Opens a flow, in place of what is there under its key.
+    fn open(self, key: &FlowKey<A>, flow: &Flow);
+    /// Moves a flow that [`Self::new_flow`] has handed out to the answered ones.
+    fn answered(self, key: &FlowKey<A>, flow: &Flow);
+    /// Forgets a flow.
+    fn close(self, key: &FlowKey<A>);
+}
