@@ -3,6 +3,7 @@
 //! Messages are walked where they lie, by loops whose state is in the scratch memory: the
 //! verifier then proves one iteration instead of all of them.
 
+mod access;
 mod answer;
 mod matcher;
 mod name;
