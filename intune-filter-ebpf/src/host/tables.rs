@@ -161,21 +161,21 @@ impl World for &Tables {
         self.pending.borrow().get(key).copied()
     }
 
-    fn count(self, reason: Reason, bytes: u32) {
+    fn count(self, reason: Reason, packets: u32, bytes: u32) {
         let mut counters = self.counters.borrow_mut();
         let counter = counters.entry(reason as u8).or_default();
-        counter.packets += 1;
+        counter.packets += u64::from(packets);
         counter.bytes += u64::from(bytes);
     }
 
-    fn count_rule(self, rule: u8, event: RuleEvent, bytes: u32) {
+    fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32) {
         let mut counters = self.rule_counters.borrow_mut();
         let counter = counters.entry(rule).or_default();
         if event == RuleEvent::Denied {
-            counter.denied += 1;
+            counter.denied += u64::from(packets);
             return;
         }
-        counter.packets += 1;
+        counter.packets += u64::from(packets);
         counter.bytes += u64::from(bytes);
         if event == RuleEvent::Opened {
             counter.flows += 1;
