@@ -1,7 +1,11 @@
 //! Userspace of intune-filter: catalogue, configuration, policy compiler, daemon and commands.
 
 pub mod catalogue;
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod kernel;
+pub mod names;
 pub mod pattern;
 pub mod policy;
 pub mod ports;

@@ -1,0 +1,154 @@
+//! Putting a policy into the maps, so that each packet is judged by the old one or the new one.
+
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Pod,
+    maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
+};
+use intune_filter_ebpf::abi::{Active, Client, Glob, Info, NameNode, Settings};
+
+use super::{Kernel, definition::inner_definition};
+use crate::policy::{Policy, Prefix};
+
+/// What a new inner map is filled with.
+struct Fresh<'a> {
+    kernel: &'a Kernel,
+    slot: u32,
+}
+
+impl Kernel {
+    /// Fills a fresh set of maps with a policy, less the rules of `without`, and makes it the one
+    /// in force by a single write. Returns its generation. When this returns, no program works
+    /// with the set before it any more.
+    pub fn install(&self, policy: &Policy, without: u64) -> Result<u32> {
+        let pins = self.pins();
+        let mut active_map: Array<MapData, Active> = pins.map("ACTIVE")?;
+        let mut active = active_map.get(&0, 0)?;
+        // 0 is "none yet".
+        active.generation = active.generation.wrapping_add(1).max(1);
+        let slot = active.generation & 1;
+
+        let fresh = Fresh { kernel: self, slot };
+        let keep = !without;
+        let keep_client = |client: Client| Client { rules: client.rules & keep, ..client };
+        let keep_node = |node: NameNode| NameNode {
+            exact: node.exact & keep,
+            below: node.below & keep,
+            ..node
+        };
+        fresh.trie("CLIENTS4", &policy.clients4, keep_client)?;
+        fresh.trie("CLIENTS6", &policy.clients6, keep_client)?;
+        fresh.trie("NETS4", &policy.nets4, |rules| rules & keep)?;
+        fresh.trie("NETS6", &policy.nets6, |rules| rules & keep)?;
+        fresh.trie("ANSWERS4", &policy.answers4, |answer| answer)?;
+        fresh.trie("ANSWERS6", &policy.answers6, |answer| answer)?;
+        fresh.array("PORTS", policy.ports.iter().map(|rules| rules & keep))?;
+        fresh.hash("EDGES", policy.edges.iter().map(|(key, node)| (*key, keep_node(*node))))?;
+        fresh.hash(
+            "GLOBS",
+            policy
+                .globs
+                .iter()
+                .enumerate()
+                .map(|(number, glob)| (number as u32, Glob { rules: glob.rules & keep, ..*glob })),
+        )?;
+        fresh.hash("SERVERS", policy.servers.iter().map(|(address, bits)| (*address, *bits)))?;
+        let settings =
+            Settings { root_below: policy.settings.root_below & keep, ..policy.settings };
+        pins.map::<Array<MapData, Settings>>("SETTINGS")?.set(slot, settings, 0)?;
+
+        active_map.set(0, active, 0).context("cannot put the policy into force")?;
+        fresh.wait_for_programs()?;
+        Ok(active.generation)
+    }
+
+    /// Writes elements of `RULE_INFO` or `GROUP_INFO`, those that `which` picks by their number.
+    pub fn set_infos(&self, map: &str, infos: &[Info], which: impl Fn(u32) -> bool) -> Result<()> {
+        let mut array: Array<MapData, Info> = self.pins().map(map)?;
+        for (number, info) in (0..array.len()).zip(infos).filter(|(number, _)| which(*number)) {
+            array.set(number, *info, 0).with_context(|| format!("cannot write {map}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Fresh<'_> {
+    fn trie<K: Pod, V: Pod>(
+        &self,
+        name: &str,
+        prefixes: &[Prefix<K, V>],
+        value: impl Fn(V) -> V,
+    ) -> Result<()> {
+        self.fill(name, Some(prefixes.len()), |map| {
+            let mut trie = LpmTrie::<&mut MapData, K, V>::try_from(map)?;
+            prefixes.iter().try_for_each(|prefix| {
+                trie.insert(&Key::new(prefix.length, prefix.key), value(prefix.value), 0)
+            })
+        })
+    }
+
+    fn hash<K: Pod, V: Pod>(
+        &self,
+        name: &str,
+        elements: impl ExactSizeIterator<Item = (K, V)>,
+    ) -> Result<()> {
+        self.fill(name, Some(elements.len()), |map| {
+            let mut hash = HashMap::<&mut MapData, K, V>::try_from(map)?;
+            elements.into_iter().try_for_each(|(key, value)| hash.insert(key, value, 0))
+        })
+    }
+
+    /// Elements of a new array are zero: only the others are written.
+    fn array(&self, name: &str, values: impl Iterator<Item = u64>) -> Result<()> {
+        self.fill(name, None, |map| {
+            let mut array = Array::<&mut MapData, u64>::try_from(map)?;
+            (0_u32..)
+                .zip(values)
+                .filter(|(_, value)| *value != 0)
+                .try_for_each(|(index, value)| array.set(index, value, 0))
+        })
+    }
+
+    /// Makes an inner map as the object defines it, with room for `elements` if its size is free,
+    /// fills it, and puts it into the slot that is not in force.
+    fn fill(
+        &self,
+        name: &str,
+        elements: Option<usize>,
+        fill: impl FnOnce(&mut Map) -> Result<(), MapError>,
+    ) -> Result<()> {
+        let definition = inner_definition(&self.kernel.object, name)?;
+        let room = match elements {
+            Some(elements) => u32::try_from(elements.max(1)).context("too many elements")?,
+            None => definition.room,
+        };
+        let template = aya_obj::Map::new_from_params(
+            definition.kind,
+            definition.key,
+            definition.value,
+            room,
+            definition.flags,
+        );
+        let data = MapData::create(template, name, None)
+            .with_context(|| format!("cannot make a map for {name}"))?;
+        let inner = MapData::from_fd(data.fd().as_fd().try_clone_to_owned()?)?;
+        fill(&mut Map::from_map_data(data)?).with_context(|| format!("cannot fill {name}"))?;
+        self.outer(name)?
+            .set(self.slot, &inner, 0)
+            .with_context(|| format!("cannot put a new map into {name}"))
+    }
+
+    /// Waits until no program runs that began before now: the kernel does so whenever an inner map
+    /// is replaced, here by itself.
+    fn wait_for_programs(&self) -> Result<()> {
+        let mut outer = self.outer("SERVERS")?;
+        let inner = outer.get(&self.slot, 0)?;
+        outer.set(self.slot, &inner, 0).context("cannot wait for running programs")
+    }
+
+    fn outer(&self, name: &str) -> Result<ArrayOfMaps<MapData>> {
+        self.kernel.pins().map(name)
+    }
+}

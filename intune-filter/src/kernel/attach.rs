@@ -1,0 +1,326 @@
+//! Attaching to interfaces: links pinned and adopted, so that a program is replaced between two
+//! packets and outlives this process.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    programs::{
+        SchedClassifier, TcAttachType,
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
+    },
+    util::KernelVersion,
+};
+use aya_obj::generated::{BPF_F_BEFORE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, bpf_attach_type};
+
+use super::{
+    Kernel,
+    directory::{Hook, PinDirectory},
+    syscall::{self, LinkState},
+};
+
+/// From here on, links of TC programs can be pinned.
+const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+
+/// Where the program stands on a kernel without TCX: before every filter of a usual priority.
+const CLSACT_PRIORITY: u16 = 1;
+const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 1);
+
+/// What the configuration asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantedMode {
+    /// Native if the driver can, else generic.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the network stack.
+    Generic,
+}
+
+/// Where XDP runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// In the network stack.
+    Generic,
+}
+
+impl Mode {
+    /// The word that the configuration uses.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+
+    const fn flags(self) -> u32 {
+        match self {
+            Self::Native => XDP_FLAGS_DRV_MODE,
+            Self::Generic => XDP_FLAGS_SKB_MODE,
+        }
+    }
+
+    fn satisfies(self, wanted: WantedMode) -> bool {
+        match wanted {
+            WantedMode::Auto => true,
+            WantedMode::Native => self == Self::Native,
+            WantedMode::Generic => self == Self::Generic,
+        }
+    }
+}
+
+/// A network interface as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Whether it is up.
+    pub up: bool,
+    /// The XDP program on it, and where that runs.
+    pub xdp: Option<(u32, Mode)>,
+}
+
+/// What a pin among the links stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinned {
+    /// A link.
+    Link(LinkState),
+    /// A clsact filter, which has no link: the pin is its program's.
+    Filter,
+}
+
+impl Kernel {
+    /// Attaches both programs to an interface, or puts them in place of what is attached. An error
+    /// leaves nothing attached that was not before.
+    pub fn attach(&mut self, interface: &Interface, wanted: WantedMode) -> Result<Mode> {
+        let had_egress = pinned(&self.directory.link(&interface.name, Hook::Egress))?.is_some();
+        self.attach_egress(interface)?;
+        self.attach_ingress(interface, wanted).inspect_err(|_| {
+            if !had_egress
+                && let Err(error) = detach_hook(&self.directory, &interface.name, Hook::Egress)
+            {
+                log::error!("{}: {error:#}", interface.name);
+            }
+        })
+    }
+
+    fn attach_ingress(&mut self, interface: &Interface, wanted: WantedMode) -> Result<Mode> {
+        let program = self.xdp(Hook::Ingress.program())?.fd()?.as_fd().try_clone_to_owned()?;
+        let pin = self.directory.link(&interface.name, Hook::Ingress);
+        if let Some((link, state)) = open_link(&pin)? {
+            if let Some((_, mode)) = interface.xdp
+                && mode.satisfies(wanted)
+                && replaced(&link, &state, interface, program.as_fd())?
+            {
+                return Ok(mode);
+            }
+            detach_hook(&self.directory, &interface.name, Hook::Ingress)?;
+        } else if let Some((id, _)) = interface.xdp {
+            bail!(
+                "another XDP program, id {id}, is attached to {}: two cannot share an interface \
+                 (`bpftool prog show id {id}` tells whose it is)",
+                interface.name
+            );
+        }
+        let create = |mode: Mode| {
+            syscall::create_link(
+                program.as_fd(),
+                interface.index,
+                bpf_attach_type::BPF_XDP,
+                mode.flags(),
+            )
+        };
+        let fail = |error: io::Error, mode: Mode| {
+            let name = &interface.name;
+            anyhow::Error::new(error)
+                .context(format!("cannot attach XDP to {name} in {} mode", mode.as_str()))
+        };
+        let (link, mode) = match wanted {
+            WantedMode::Generic => {
+                (create(Mode::Generic).map_err(|e| fail(e, Mode::Generic))?, Mode::Generic)
+            }
+            WantedMode::Native => {
+                (create(Mode::Native).map_err(|e| fail(e, Mode::Native))?, Mode::Native)
+            }
+            WantedMode::Auto => match create(Mode::Native) {
+                Ok(link) => (link, Mode::Native),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    return Err(fail(error, Mode::Native));
+                }
+                Err(error) => {
+                    log::warn!(
+                        "{}: the driver takes no XDP program ({error}); using generic mode, which \
+                         is slower",
+                        interface.name
+                    );
+                    (create(Mode::Generic).map_err(|e| fail(e, Mode::Generic))?, Mode::Generic)
+                }
+            },
+        };
+        pin_link(&link, &pin)?;
+        Ok(mode)
+    }
+
+    fn attach_egress(&mut self, interface: &Interface) -> Result<()> {
+        let pin = self.directory.link(&interface.name, Hook::Egress);
+        let program = self.tc(Hook::Egress.program())?;
+        let fd = program.fd()?.as_fd().try_clone_to_owned()?;
+        match pinned(&pin)? {
+            Some(Pinned::Link(state)) => {
+                if let Some((link, _)) = open_link(&pin)?
+                    && replaced(&link, &state, interface, fd.as_fd())?
+                {
+                    return Ok(());
+                }
+                detach_hook(&self.directory, &interface.name, Hook::Egress)?;
+            }
+            Some(Pinned::Filter) => {
+                if replace_filter(self.tc(Hook::Egress.program())?, &interface.name).is_ok() {
+                    fs::remove_file(&pin)
+                        .with_context(|| format!("cannot remove {}", pin.display()))?;
+                    return pin_filter(fd.as_fd(), &pin);
+                }
+                fs::remove_file(&pin)
+                    .with_context(|| format!("cannot remove {}", pin.display()))?;
+            }
+            None => {}
+        }
+        if KernelVersion::current().is_ok_and(|version| version >= TCX) {
+            let link = syscall::create_link(
+                fd.as_fd(),
+                interface.index,
+                bpf_attach_type::BPF_TCX_EGRESS,
+                BPF_F_BEFORE,
+            )
+            .with_context(|| format!("cannot attach to TC egress of {}", interface.name))?;
+            return pin_link(&link, &pin);
+        }
+        create_filter(self.tc(Hook::Egress.program())?, &interface.name)?;
+        pin_filter(fd.as_fd(), &pin)
+    }
+}
+
+/// Detaches both programs from an interface, and removes their pins. Nothing to do is no error.
+pub fn detach(directory: &PinDirectory, interface: &str) -> Result<()> {
+    // The reverse of attaching: while egress stands alone, it denies.
+    for hook in Hook::ALL.into_iter().rev() {
+        detach_hook(directory, interface, hook)?;
+    }
+    Ok(())
+}
+
+/// What is pinned at a link's path.
+pub fn pinned(path: &Path) -> Result<Option<Pinned>> {
+    let of = |pin: OwnedFd| match syscall::link_state(pin.as_fd()) {
+        Ok(state) => Pinned::Link(state),
+        Err(_) => Pinned::Filter,
+    };
+    Ok(open_pin(path)?.map(of))
+}
+
+fn detach_hook(directory: &PinDirectory, interface: &str, hook: Hook) -> Result<()> {
+    remove_attachment(&directory.link(interface, hook), interface)
+}
+
+/// Detaches what is pinned at `path`, and removes the pin. Nothing there is no error.
+pub fn remove_attachment(path: &Path, interface: &str) -> Result<()> {
+    let Some(pin) = open_pin(path)? else { return Ok(()) };
+    if syscall::link_state(pin.as_fd()).is_ok() {
+        // Whoever else holds the link; that it is gone with its interface is no error.
+        let _ = syscall::detach_link(pin.as_fd());
+    } else {
+        remove_filter(interface);
+    }
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Puts the program in place of an adopted link's; false if the link's interface is gone.
+fn replaced(
+    link: &OwnedFd,
+    state: &LinkState,
+    interface: &Interface,
+    program: BorrowedFd<'_>,
+) -> Result<bool> {
+    if state.ifindex != interface.index {
+        return Ok(false);
+    }
+    match syscall::update_link(link.as_fd(), program) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => Ok(false),
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot replace the program on {}", interface.name))
+        }
+    }
+}
+
+fn open_link(path: &Path) -> Result<Option<(OwnedFd, LinkState)>> {
+    let Some(fd) = open_pin(path)? else { return Ok(None) };
+    let state = syscall::link_state(fd.as_fd())
+        .with_context(|| format!("{} is no link", path.display()))?;
+    Ok(Some((fd, state)))
+}
+
+fn open_pin(path: &Path) -> Result<Option<OwnedFd>> {
+    match syscall::open_pin(path) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
+    }
+}
+
+fn pin_link(link: &OwnedFd, path: &Path) -> Result<()> {
+    // Unpinned, the link ends here, and with it the attachment.
+    syscall::pin(link.as_fd(), path).with_context(|| format!("cannot pin {}", path.display()))
+}
+
+fn pin_filter(program: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    syscall::pin(program, path).with_context(|| format!("cannot pin {}", path.display()))
+}
+
+fn create_filter(program: &mut SchedClassifier, interface: &str) -> Result<()> {
+    // It may be there already, ours or another's; without it the next step fails.
+    let _ = qdisc_add_clsact(interface);
+    let options = NlOptions { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, classid: None };
+    let id = program
+        .attach_with_options(interface, TcAttachType::Egress, TcAttachOptions::Netlink(options))
+        .with_context(|| {
+            format!(
+                "cannot attach to TC egress of {interface} at priority {CLSACT_PRIORITY} \
+                 (`tc filter show dev {interface} egress` tells what is there)"
+            )
+        })?;
+    // Dropped, it would detach.
+    std::mem::forget(program.take_link(id)?);
+    Ok(())
+}
+
+fn replace_filter(program: &mut SchedClassifier, interface: &str) -> Result<()> {
+    let link = existing_filter(interface)?;
+    let id = program.attach_to_link(link)?;
+    std::mem::forget(program.take_link(id)?);
+    Ok(())
+}
+
+fn remove_filter(interface: &str) {
+    // Dropped, it detaches; the interface may be gone.
+    drop(existing_filter(interface));
+}
+
+fn existing_filter(interface: &str) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(
+        interface,
+        TcAttachType::Egress,
+        CLSACT_PRIORITY,
+        CLSACT_HANDLE,
+        None,
+    )
+}

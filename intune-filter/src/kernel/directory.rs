@@ -1,0 +1,222 @@
+//! The directory of the pins: what stands where, and which layouts have pins in it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use intune_filter_ebpf::abi::LAYOUT_VERSION;
+
+/// Where a link of an interface is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// XDP on packets from the clients.
+    Ingress,
+    /// TC on packets to the clients.
+    Egress,
+}
+
+impl Hook {
+    /// Both, in the order in which they are attached: egress first, so that no query is recorded
+    /// whose answer would go by unread.
+    pub const ALL: [Self; 2] = [Self::Egress, Self::Ingress];
+
+    /// The name of its program in the object.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+/// A directory on a BPF filesystem that holds the pins of one instance.
+#[derive(Clone, Debug)]
+pub struct PinDirectory {
+    root: PathBuf,
+}
+
+impl PinDirectory {
+    /// The pins under `root`, `paths.pin_dir` of the configuration.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory that all layouts share.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The pins of this program's layout.
+    #[must_use]
+    pub fn layout(&self) -> PathBuf {
+        self.root.join(layout_name(LAYOUT_VERSION))
+    }
+
+    /// The pin of a map.
+    #[must_use]
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// The pins of the maps.
+    #[must_use]
+    pub fn maps(&self) -> PathBuf {
+        self.layout().join("maps")
+    }
+
+    /// The pin of a program.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs().join(name)
+    }
+
+    /// The pins of the programs.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        self.layout().join("programs")
+    }
+
+    /// The pins of the links.
+    #[must_use]
+    pub fn links(&self) -> PathBuf {
+        self.layout().join("links")
+    }
+
+    /// The pin of an interface's link.
+    #[must_use]
+    pub fn link(&self, interface: &str, hook: Hook) -> PathBuf {
+        self.links().join(format!("{}-{}", encode(interface), hook.program()))
+    }
+
+    /// Makes the directories of this layout.
+    pub fn create(&self) -> Result<()> {
+        for directory in [self.maps(), self.programs(), self.links()] {
+            fs::create_dir_all(&directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The interfaces that have a pinned link, each once.
+    pub fn linked_interfaces(&self) -> Result<Vec<String>> {
+        let mut interfaces: Vec<String> =
+            entries(&self.links())?.iter().filter_map(|pin| interface_of(pin)).collect();
+        interfaces.sort();
+        interfaces.dedup();
+        Ok(interfaces)
+    }
+
+    /// Whether there is any pin of this layout.
+    #[must_use]
+    pub fn has_pins(&self) -> bool {
+        entries(&self.maps()).is_ok_and(|names| !names.is_empty())
+            || entries(&self.links()).is_ok_and(|names| !names.is_empty())
+    }
+
+    /// The layouts that stand in the directory, this program's among them.
+    pub fn layouts(&self) -> Result<Vec<String>> {
+        let mut names = entries(&self.root)?;
+        names.retain(|name| {
+            name.strip_prefix('v').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+        });
+        names.sort();
+        Ok(names)
+    }
+
+    /// Fails if another layout has pins here: two versions must never enforce side by side, and
+    /// neither can read the other's maps.
+    pub fn refuse_other_layouts(&self) -> Result<()> {
+        let own = layout_name(LAYOUT_VERSION);
+        let others: Vec<_> = self.layouts()?.into_iter().filter(|name| *name != own).collect();
+        if let Some(other) = others.first() {
+            bail!(
+                "{} holds pins of layout {other}, and this version of intune-filter has layout \
+                 {own}: `intune-filter detach` removes them, and with them the enforcement until \
+                 the next `intune-filter run`",
+                self.root.join(other).display(),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn layout_name(version: u32) -> String {
+    format!("v{version}")
+}
+
+/// The names in a directory; none if there is no such directory.
+pub fn entries(directory: &Path) -> Result<Vec<String>> {
+    let read = match fs::read_dir(directory) {
+        Ok(read) => read,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", directory.display()));
+        }
+    };
+    let mut names = Vec::new();
+    for entry in read {
+        let entry = entry.with_context(|| format!("cannot read {}", directory.display()))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+/// An interface's name as a file name: a BPF filesystem takes no dots.
+fn encode(interface: &str) -> String {
+    interface.replace('%', "%25").replace('.', "%2e")
+}
+
+/// The interface that the pin of a link is for.
+pub fn interface_of(pin: &str) -> Option<String> {
+    Some(decode(pin.rsplit_once('-')?.0))
+}
+
+fn decode(file: &str) -> String {
+    file.replace("%2e", ".").replace("%25", "%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interface_names_survive_the_file_system() {
+        for name in ["eth1", "eth1.20", "a-b.c", "%2e", "br%25.1"] {
+            let file = encode(name);
+            assert!(!file.contains('.'), "{file}");
+            assert_eq!(decode(&file), name);
+        }
+    }
+
+    #[test]
+    fn linked_interfaces_are_read_back_from_the_pins() {
+        let directory = tempfile::tempdir().unwrap();
+        let pins = PinDirectory::new(directory.path());
+        assert!(pins.linked_interfaces().unwrap().is_empty());
+        pins.create().unwrap();
+        assert!(!pins.has_pins());
+        for (name, hook) in
+            [("lan-0.20", Hook::Ingress), ("lan-0.20", Hook::Egress), ("eth1", Hook::Egress)]
+        {
+            fs::write(pins.link(name, hook), "").unwrap();
+        }
+        assert_eq!(pins.linked_interfaces().unwrap(), ["eth1", "lan-0.20"]);
+        assert!(pins.has_pins());
+    }
+
+    #[test]
+    fn pins_of_another_layout_are_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let pins = PinDirectory::new(directory.path());
+        pins.create().unwrap();
+        fs::create_dir(directory.path().join("various")).unwrap();
+        pins.refuse_other_layouts().unwrap();
+        fs::create_dir(directory.path().join("v999")).unwrap();
+        let error = pins.refuse_other_layouts().unwrap_err().to_string();
+        assert!(error.contains("layout v999"), "{error}");
+    }
+}

@@ -1,0 +1,64 @@
+//! Running the pinned program that judges and changes nothing.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::{TestRun as _, TestRunOptions, programs::Xdp};
+use aya_obj::programs::XdpAttachType;
+use intune_filter_ebpf::abi::Explanation;
+
+use super::{Pins, load::EXPLAIN};
+
+/// Octets of `struct xdp_md`, and where its fields stand.
+const CONTEXT_LENGTH: usize = 24;
+const DATA_END: usize = 4;
+const INGRESS_IFINDEX: usize = 12;
+
+impl Pins {
+    /// What the loaded program makes of a frame that comes in on an interface of this network
+    /// namespace. No map is changed.
+    pub fn explain(&self, frame: &[u8], ifindex: u32) -> Result<Explanation> {
+        let path = self.directory().program(EXPLAIN);
+        let program = Xdp::from_pin(&path, XdpAttachType::Interface)
+            .with_context(|| format!("cannot open the pinned program {}", path.display()))?;
+        let mut context = [0; CONTEXT_LENGTH];
+        let length = u32::try_from(frame.len()).context("the frame is too long")?;
+        put(&mut context, DATA_END, length);
+        put(&mut context, INGRESS_IFINDEX, ifindex);
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                ctx_in: Some(&context),
+                ..TestRunOptions::default()
+            })
+            .map_err(|error| {
+                if is_unknown_interface(ifindex) {
+                    return anyhow!(
+                        "the filtered interface, index {ifindex}, is not in this network \
+                         namespace: run the command where the daemon runs"
+                    );
+                }
+                anyhow::Error::new(error).context("cannot run the loaded program")
+            })?;
+        match Explanation::unpack(result.return_value) {
+            Some(explanation) => Ok(explanation),
+            None => bail!(
+                "the loaded program answers {:#x}, which this version cannot read: restart the \
+                 daemon",
+                result.return_value
+            ),
+        }
+    }
+}
+
+fn put(context: &mut [u8], offset: usize, value: u32) {
+    context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+}
+
+fn is_unknown_interface(ifindex: u32) -> bool {
+    let Ok(interfaces) = fs::read_dir("/sys/class/net") else { return false };
+    !interfaces.flatten().any(|interface| {
+        fs::read_to_string(interface.path().join("ifindex"))
+            .is_ok_and(|text| text.trim() == ifindex.to_string())
+    })
+}

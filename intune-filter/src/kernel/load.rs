@@ -1,0 +1,139 @@
+//! Loading the object: pins adopted or made, programs verified, nothing attached.
+
+use std::{borrow::Cow, fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, MapData},
+    programs::ProgramError,
+    util::KernelVersion,
+};
+use aya_obj::Object;
+use intune_filter_ebpf::abi::Active;
+
+use super::{
+    Kernel,
+    definition::{Sizes, pinned_maps, reconcile, remove_leftovers},
+    directory::{Hook, PinDirectory, entries},
+};
+use crate::OBJECT;
+
+/// The oldest kernel with what the programs use.
+const OLDEST: KernelVersion = KernelVersion::new(6, 1, 0);
+
+/// The program that is pinned but never attached.
+pub const EXPLAIN: &str = "explain";
+
+/// Fails on a kernel that is too old, in one sentence.
+pub fn check_kernel() -> Result<()> {
+    let version = KernelVersion::current()
+        .map_err(|error| anyhow!("cannot tell the kernel's version: {error}"))?;
+    if version < OLDEST {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        bail!("kernel {} is too old: intune-filter needs Linux 6.1 or newer", release.trim());
+    }
+    Ok(())
+}
+
+/// Loads the object with its maps in `directory`. Programs that are attached stay as they are.
+///
+/// `level` is the most verbose level that the programs log at; at `Off` their log statements are
+/// dead code, which the kernel removes.
+pub fn load(directory: PinDirectory, sizes: &Sizes, level: log::LevelFilter) -> Result<Kernel> {
+    check_kernel()?;
+    let object = Object::parse(OBJECT).context("the embedded BPF object does not parse")?;
+    let fresh = !directory.has_pins();
+    directory.create()?;
+    let loaded = reconcile(&directory, &object, sizes).and_then(|()| {
+        let ebpf = load_object(&directory, &object, sizes, level)?;
+        let mut kernel = Kernel { directory: directory.clone(), object, ebpf, diagnostics: None };
+        load_programs(&mut kernel)?;
+        Ok(kernel)
+    });
+    let mut kernel = match loaded {
+        Ok(kernel) => kernel,
+        Err(error) => {
+            // What a failed first start has made would look like an instance that enforces.
+            if fresh {
+                remove_maps(&directory)?;
+            }
+            return Err(error);
+        }
+    };
+    seed(&directory)?;
+    remove_leftovers(&directory, &kernel.object)?;
+    if level != log::LevelFilter::Off {
+        kernel.diagnostics = aya_log::EbpfLogger::init(&mut kernel.ebpf).ok();
+    }
+    Ok(kernel)
+}
+
+fn load_object(
+    directory: &PinDirectory,
+    object: &Object,
+    sizes: &Sizes,
+    level: log::LevelFilter,
+) -> Result<Ebpf> {
+    let pins: Vec<(&str, PathBuf)> =
+        pinned_maps(object).into_iter().map(|name| (name, directory.map(name))).collect();
+    let mut loader = EbpfLoader::new();
+    for (name, path) in &pins {
+        loader.map_pin_path(name, Cow::from(path.as_path()));
+    }
+    for (name, room) in sizes {
+        loader.map_max_entries(name, *room);
+    }
+    let level = level as u8;
+    loader.override_global(aya_log::LEVEL, &level, false);
+    loader.load(OBJECT).context("cannot load the BPF object")
+}
+
+fn load_programs(kernel: &mut Kernel) -> Result<()> {
+    let (ingress, egress) = (Hook::Ingress.program(), Hook::Egress.program());
+    kernel.xdp(ingress)?.load().map_err(|error| refused(ingress, error))?;
+    kernel.tc(egress)?.load().map_err(|error| refused(egress, error))?;
+    kernel.xdp(EXPLAIN)?.load().map_err(|error| refused(EXPLAIN, error))
+}
+
+/// The verifier's refusal, with what it has to say.
+fn refused(program: &str, error: ProgramError) -> anyhow::Error {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => anyhow!(
+            "this kernel does not load the program {program} ({io_error}), and nothing was \
+             attached; the verifier says:\n{verifier_log}"
+        ),
+        error => anyhow::Error::new(error).context(format!("cannot load the program {program}")),
+    }
+}
+
+/// A pin of a map that was never filled has no seed yet: without one, whoever knows the program
+/// could forge the hash of a pending question.
+fn seed(directory: &PinDirectory) -> Result<()> {
+    let map = MapData::from_pin(directory.map("ACTIVE"))?;
+    let mut active = Array::<_, Active>::try_from(Map::from_map_data(map)?)?;
+    let mut value = active.get(&0, 0)?;
+    if value.seed == 0 {
+        value.seed = random()?;
+        active.set(0, value, 0)?;
+    }
+    Ok(())
+}
+
+fn random() -> Result<u64> {
+    let mut octets = [0_u8; 8];
+    // SAFETY: the buffer is as long as stated.
+    let read = unsafe { libc::getrandom(octets.as_mut_ptr().cast(), octets.len(), 0) };
+    if read != octets.len() as isize {
+        return Err(std::io::Error::last_os_error()).context("cannot get random octets");
+    }
+    Ok(u64::from_ne_bytes(octets).max(1))
+}
+
+fn remove_maps(directory: &PinDirectory) -> Result<()> {
+    for name in entries(&directory.maps())? {
+        let path = directory.map(&name);
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}

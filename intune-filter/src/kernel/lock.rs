@@ -1,0 +1,55 @@
+//! One daemon at a time: locks on the directories that it writes.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Held as long as it lives; the kernel releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Locks a directory; an error that says who is in the way if another process has locked it.
+pub fn acquire(directory: &Path) -> Result<Lock> {
+    match try_acquire(directory)? {
+        Some(lock) => Ok(lock),
+        None => bail!(
+            "another intune-filter has locked {}: two at once must not share it",
+            directory.display()
+        ),
+    }
+}
+
+/// Locks a directory, or `None` if another process has locked it.
+pub fn try_acquire(directory: &Path) -> Result<Option<Lock>> {
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .open(directory)
+        .with_context(|| format!("cannot open {}", directory.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", directory.display()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_locked_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = acquire(directory.path()).unwrap();
+        let error = acquire(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("another intune-filter"), "{error}");
+        drop(first);
+        acquire(directory.path()).unwrap();
+    }
+}

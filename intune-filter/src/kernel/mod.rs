@@ -1,0 +1,101 @@
+//! The kernel side in force: loading the object, adopting pins, attaching, and writing policies
+//! into the maps.
+
+use std::{fs, os::fd::AsFd as _};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    programs::{SchedClassifier, Xdp},
+};
+use aya_log::EbpfLogger;
+use aya_obj::Object;
+
+mod apply;
+mod attach;
+mod bpffs;
+mod definition;
+mod directory;
+mod explain;
+mod load;
+mod lock;
+mod pins;
+mod removal;
+mod retire;
+mod segments;
+mod syscall;
+
+pub use attach::{Interface, Mode, Pinned, WantedMode, detach, pinned};
+pub use bpffs::ensure as ensure_bpffs;
+pub use definition::Sizes;
+pub use directory::{Hook, PinDirectory};
+pub use load::{check_kernel, load};
+pub use lock::{Lock, acquire, try_acquire};
+pub use pins::{ClientEntry, Pins, Usage};
+pub use removal::remove_all;
+pub use segments::{Segment, Segments};
+pub use syscall::LinkState;
+
+/// The reader of the programs' diagnostics.
+pub type Diagnostics = EbpfLogger<&'static dyn log::Log>;
+
+/// The loaded object and the pins that it works with.
+pub struct Kernel {
+    directory: PinDirectory,
+    object: Object,
+    ebpf: Ebpf,
+    diagnostics: Option<Diagnostics>,
+}
+
+impl Kernel {
+    /// Where the pins are.
+    #[must_use]
+    pub const fn directory(&self) -> &PinDirectory {
+        &self.directory
+    }
+
+    /// Access to the pinned maps.
+    #[must_use]
+    pub fn pins(&self) -> Pins {
+        Pins::new(self.directory.clone())
+    }
+
+    /// Pins the programs, for `explain` and so that what is in force can be looked at.
+    pub fn pin_programs(&mut self) -> Result<()> {
+        for name in [Hook::Ingress.program(), Hook::Egress.program(), load::EXPLAIN] {
+            let program = self
+                .ebpf
+                .program(name)
+                .with_context(|| format!("the BPF object has no program {name}"))?;
+            let (pin, new) = (self.directory.program(name), format!("{name}_new"));
+            let new = self.directory.program(&new);
+            let _ = fs::remove_file(&new);
+            syscall::pin(program.fd()?.as_fd(), &new)
+                .with_context(|| format!("cannot pin {}", new.display()))?;
+            // Whoever opens the pin meets the old program or the new one.
+            fs::rename(&new, &pin).with_context(|| format!("cannot pin {}", pin.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The reader of the programs' diagnostics, once; `None` when they were loaded without.
+    pub fn take_diagnostics(&mut self) -> Option<Diagnostics> {
+        self.diagnostics.take()
+    }
+
+    fn xdp(&mut self, name: &str) -> Result<&mut Xdp> {
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .with_context(|| format!("the BPF object has no program {name}"))?;
+        program.try_into().with_context(|| format!("the program {name} is not XDP"))
+    }
+
+    fn tc(&mut self, name: &str) -> Result<&mut SchedClassifier> {
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .with_context(|| format!("the BPF object has no program {name}"))?;
+        program.try_into().with_context(|| format!("the program {name} is no TC classifier"))
+    }
+}

@@ -1,0 +1,306 @@
+//! Typed access to pinned maps, with or without a daemon.
+
+use std::{net::IpAddr, os::fd::AsFd as _, path::Path};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Pod,
+    maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapType, PerCpuArray},
+};
+use intune_filter_ebpf::abi::{
+    Active, Client, ClientKey, Counter, Host, Info, REASONS, RULES, Reason, RuleCounter, Settings,
+    V4, V6, ZoneKey,
+};
+use ipnet::IpNet;
+
+use super::{
+    attach::{Pinned, pinned},
+    directory::{Hook, PinDirectory, entries},
+    syscall,
+};
+
+/// The pins of an instance.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    directory: PinDirectory,
+}
+
+/// How full a map is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Elements in it.
+    pub entries: u64,
+    /// Elements at most.
+    pub capacity: u64,
+}
+
+/// A group's clients: sources of one zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientEntry {
+    /// The zone.
+    pub zone: u32,
+    /// The sources.
+    pub network: IpNet,
+    /// Their group.
+    pub client: Client,
+}
+
+impl Pins {
+    /// Opens the pins under `root`, or `None` if nothing is pinned there. Pins of another layout
+    /// are an error.
+    pub fn open(root: &Path) -> Result<Option<Self>> {
+        let directory = PinDirectory::new(root);
+        directory.refuse_other_layouts()?;
+        Ok(directory.has_pins().then_some(Self { directory }))
+    }
+
+    pub(super) const fn new(directory: PinDirectory) -> Self {
+        Self { directory }
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub const fn directory(&self) -> &PinDirectory {
+        &self.directory
+    }
+
+    /// A pinned map, of no type yet.
+    pub fn data(&self, name: &str) -> Result<MapData> {
+        let path = self.directory.map(name);
+        MapData::from_pin(&path)
+            .with_context(|| format!("cannot open the pinned map {}", path.display()))
+    }
+
+    /// A pinned map.
+    pub fn map<M>(&self, name: &str) -> Result<M>
+    where
+        M: TryFrom<Map>,
+        M::Error: std::error::Error + Send + Sync + 'static,
+    {
+        Map::from_map_data(self.data(name)?)?
+            .try_into()
+            .with_context(|| format!("the pinned map {name} is of another type"))
+    }
+
+    /// A policy's map out of an array of maps; `None` if that slot is empty.
+    pub fn inner<M>(&self, name: &str, slot: u32) -> Result<Option<M>>
+    where
+        M: TryFrom<Map>,
+        M::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let Some(data) = self.inner_data(name, slot)? else { return Ok(None) };
+        Map::from_map_data(data)?
+            .try_into()
+            .map(Some)
+            .with_context(|| format!("the maps in {name} are of another type"))
+    }
+
+    fn inner_data(&self, name: &str, slot: u32) -> Result<Option<MapData>> {
+        Ok(self.map::<ArrayOfMaps<MapData>>(name)?.get(&slot, 0).ok())
+    }
+
+    /// Every element of a pinned hash map.
+    pub fn elements<K: Pod, V: Pod>(&self, name: &str) -> Result<Vec<(K, V)>> {
+        // The typed handle checks the sizes of keys and values.
+        let map = self.data(name)?;
+        let typed: HashMap<MapData, K, V> = self.map(name)?;
+        drop(typed);
+        syscall::elements(map.fd().as_fd()).with_context(|| format!("cannot read the map {name}"))
+    }
+
+    /// Which policy is in force.
+    pub fn active(&self) -> Result<Active> {
+        Ok(self.map::<Array<_, Active>>("ACTIVE")?.get(&0, 0)?)
+    }
+
+    /// The switches of the policy in force.
+    pub fn settings(&self) -> Result<Settings> {
+        let slot = self.active()?.generation & 1;
+        Ok(self.map::<Array<_, Settings>>("SETTINGS")?.get(&slot, 0)?)
+    }
+
+    /// The sum over all CPUs, by reason.
+    pub fn counters(&self) -> Result<Vec<(Reason, Counter)>> {
+        let map: PerCpuArray<_, Counter> = self.map("COUNTERS")?;
+        let mut counters = Vec::with_capacity(REASONS.len());
+        for reason in REASONS {
+            let mut sum = Counter::default();
+            for one in map.get(&u32::from(*reason as u8), 0)?.iter() {
+                sum.packets = sum.packets.wrapping_add(one.packets);
+                sum.bytes = sum.bytes.wrapping_add(one.bytes);
+            }
+            counters.push((*reason, sum));
+        }
+        Ok(counters)
+    }
+
+    /// The sum over all CPUs, by rule.
+    pub fn rule_counters(&self) -> Result<Vec<RuleCounter>> {
+        let map: PerCpuArray<_, RuleCounter> = self.map("RULE_COUNTERS")?;
+        (0..RULES as u32)
+            .map(|rule| {
+                let mut sum = RuleCounter::default();
+                for one in map.get(&rule, 0)?.iter() {
+                    sum.packets = sum.packets.wrapping_add(one.packets);
+                    sum.bytes = sum.bytes.wrapping_add(one.bytes);
+                    sum.flows = sum.flows.wrapping_add(one.flows);
+                    sum.denied = sum.denied.wrapping_add(one.denied);
+                }
+                Ok(sum)
+            })
+            .collect()
+    }
+
+    /// The names of the rules, `SERVICE/RULE`, by number.
+    pub fn rules(&self) -> Result<Vec<Option<String>>> {
+        self.infos("RULE_INFO")
+    }
+
+    /// The names of the groups, by number.
+    pub fn groups(&self) -> Result<Vec<Option<String>>> {
+        self.infos("GROUP_INFO")
+    }
+
+    fn infos(&self, name: &str) -> Result<Vec<Option<String>>> {
+        let map: Array<_, Info> = self.map(name)?;
+        (0..map.len()).map(|number| Ok(text_of(&map.get(&number, 0)?))).collect()
+    }
+
+    /// Every learned address.
+    pub fn hosts(&self) -> Result<Vec<(IpAddr, Host)>> {
+        let four = self.elements::<V4, Host>("HOSTS4")?;
+        let six = self.elements::<V6, Host>("HOSTS6")?;
+        Ok(four
+            .into_iter()
+            .map(|(address, host)| (IpAddr::V4(address.into()), host))
+            .chain(six.into_iter().map(|(address, host)| (IpAddr::V6(address.into()), host)))
+            .collect())
+    }
+
+    /// What is known of one learned address.
+    pub fn host(&self, address: IpAddr) -> Result<Option<Host>> {
+        let found = match address {
+            IpAddr::V4(v4) => self.map::<HashMap<_, V4, Host>>("HOSTS4")?.get(&v4.into(), 0),
+            IpAddr::V6(v6) => self.map::<HashMap<_, V6, Host>>("HOSTS6")?.get(&v6.into(), 0),
+        };
+        found_or_none(found)
+    }
+
+    /// The zones in force.
+    pub fn zones(&self) -> Result<Vec<(ZoneKey, u32)>> {
+        self.elements("ZONES")
+    }
+
+    /// The clients of the policy in force.
+    pub fn clients(&self) -> Result<Vec<ClientEntry>> {
+        let slot = self.active()?.generation & 1;
+        let mut clients = Vec::new();
+        if let Some(map) =
+            self.inner::<LpmTrie<MapData, ClientKey<V4>, Client>>("CLIENTS4", slot)?
+        {
+            for entry in map.iter() {
+                let (key, client) = entry?;
+                let data = key.data();
+                let (zone, address) = (data.zone, IpAddr::V4(data.address.into()));
+                clients.extend(client_entry(zone, address, key.prefix_len(), client));
+            }
+        }
+        if let Some(map) =
+            self.inner::<LpmTrie<MapData, ClientKey<V6>, Client>>("CLIENTS6", slot)?
+        {
+            for entry in map.iter() {
+                let (key, client) = entry?;
+                let data = key.data();
+                let (zone, address) = (data.zone, IpAddr::V6(data.address.into()));
+                clients.extend(client_entry(zone, address, key.prefix_len(), client));
+            }
+        }
+        Ok(clients)
+    }
+
+    /// The networks of the policy in force, with their rules.
+    pub fn networks(&self) -> Result<Vec<(IpNet, u64)>> {
+        let slot = self.active()?.generation & 1;
+        let mut networks = Vec::new();
+        if let Some(map) = self.inner::<LpmTrie<MapData, V4, u64>>("NETS4", slot)? {
+            for entry in map.iter() {
+                let (key, rules) = entry?;
+                let address = IpAddr::V4(key.data().into());
+                networks.extend(network(address, key.prefix_len()).map(|net| (net, rules)));
+            }
+        }
+        if let Some(map) = self.inner::<LpmTrie<MapData, V6, u64>>("NETS6", slot)? {
+            for entry in map.iter() {
+                let (key, rules) = entry?;
+                let address = IpAddr::V6(key.data().into());
+                networks.extend(network(address, key.prefix_len()).map(|net| (net, rules)));
+            }
+        }
+        Ok(networks)
+    }
+
+    /// The rules of the policy in force that a port belongs to.
+    pub fn port(&self, index: u32) -> Result<u64> {
+        let slot = self.active()?.generation & 1;
+        let Some(ports) = self.inner::<Array<MapData, u64>>("PORTS", slot)? else { return Ok(0) };
+        Ok(ports.get(&index, 0)?)
+    }
+
+    /// How full the maps are that can fill up, by name; of an array of maps, the map in force.
+    pub fn usage(&self) -> Result<Vec<(String, Usage)>> {
+        let slot = self.active()?.generation & 1;
+        let mut names = entries(&self.directory.maps())?;
+        names.sort();
+        let mut usages = Vec::with_capacity(names.len());
+        for name in names {
+            let map = self.data(&name)?;
+            let usage = match map.info()?.map_type()? {
+                MapType::ArrayOfMaps => {
+                    self.inner_data(&name, slot)?.map(|inner| usage_of(&inner)).transpose()?
+                }
+                _ => Some(usage_of(&map)?),
+            };
+            usages.extend(usage.flatten().map(|usage| (name, usage)));
+        }
+        Ok(usages)
+    }
+
+    /// What is pinned for an interface at a hook.
+    pub fn link(&self, interface: &str, hook: Hook) -> Result<Option<Pinned>> {
+        pinned(&self.directory.link(interface, hook))
+    }
+}
+
+fn usage_of(map: &MapData) -> Result<Option<Usage>> {
+    let info = map.info()?;
+    if !matches!(info.map_type()?, MapType::Hash | MapType::LruHash | MapType::LpmTrie) {
+        return Ok(None);
+    }
+    let (key, value) = (info.key_size() as usize, info.value_size() as usize);
+    let entries = syscall::count_elements(map.fd().as_fd(), key, value)?;
+    Ok(Some(Usage { entries, capacity: u64::from(info.max_entries()) }))
+}
+
+/// An element that is there, or none; any other error is one.
+pub fn found_or_none<T>(found: Result<T, aya::maps::MapError>) -> Result<Option<T>> {
+    match found {
+        Ok(value) => Ok(Some(value)),
+        Err(aya::maps::MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn text_of(info: &Info) -> Option<String> {
+    let text: Vec<u8> = info.text.iter().copied().take_while(|octet| *octet != 0).collect();
+    (!text.is_empty()).then(|| String::from_utf8_lossy(&text).into_owned())
+}
+
+fn client_entry(zone: u32, address: IpAddr, bits: u32, client: Client) -> Option<ClientEntry> {
+    // Prefix lengths count the zone's bits too.
+    let network = network(address, bits.checked_sub(u32::BITS)?)?;
+    Some(ClientEntry { zone, network, client })
+}
+
+fn network(address: IpAddr, bits: u32) -> Option<IpNet> {
+    IpNet::new(address, u8::try_from(bits).ok()?).ok()
+}

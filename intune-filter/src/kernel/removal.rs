@@ -1,0 +1,58 @@
+//! Removing everything: links first, then programs and maps, of every layout.
+
+use std::{fs, io, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    attach, bpffs,
+    directory::{PinDirectory, entries, interface_of},
+};
+
+/// Removes all pins. Returns whether there were any. The first error is told after everything
+/// else has been tried: this is the way back for someone who is locked out.
+pub fn remove_all(directory: &PinDirectory) -> Result<bool> {
+    let mut first_error = None;
+    let mut note = |result: Result<()>| {
+        if let Err(error) = result {
+            first_error.get_or_insert(error);
+        }
+    };
+    let mut removed = false;
+    for layout in directory.layouts()? {
+        let layout = directory.root().join(layout);
+        // Links stand in the same place in every layout, as pins of one shape.
+        let links = layout.join("links");
+        for name in entries(&links)? {
+            removed = true;
+            let interface = interface_of(&name).unwrap_or_default();
+            note(attach::remove_attachment(&links.join(&name), &interface));
+        }
+        for part in ["programs", "maps"] {
+            for name in entries(&layout.join(part))? {
+                removed = true;
+                note(remove_file(&layout.join(part).join(name)));
+            }
+        }
+        for part in ["links", "programs", "maps", ""] {
+            note(remove_directory(&layout.join(part)));
+        }
+    }
+    note(bpffs::release(directory.root()));
+    note(remove_directory(directory.root()));
+    first_error.map_or(Ok(removed), Err)
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+fn remove_directory(path: &Path) -> Result<()> {
+    match fs::remove_dir(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // Something of someone else's is in it.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot remove {}", path.display())),
+    }
+}

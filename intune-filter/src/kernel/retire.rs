@@ -1,0 +1,153 @@
+//! Taking back what learned addresses and flows have of rules that are gone or were narrowed.
+//!
+//! The kernel writes into the same elements while this reads and writes them: what it adds to an
+//! element in between is lost. Whoever calls this then asserts again what the kernel has reported
+//! since: see [`Kernel::assert_host`].
+
+use std::{net::IpAddr, os::fd::AsFd as _};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Pod,
+    maps::{HashMap, MapData},
+};
+use intune_filter_ebpf::abi::{Flow, FlowKey, Host, V4, V6, flow_flags};
+
+use super::{Kernel, pins::found_or_none, syscall};
+
+/// The flow maps, by address family.
+const FLOWS4: [&str; 2] = ["FLOWS4", "NEW_FLOWS4"];
+const FLOWS6: [&str; 2] = ["FLOWS6", "NEW_FLOWS6"];
+
+/// Flows without a rule of their own.
+const UNRULED: u8 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
+
+impl Kernel {
+    /// Takes rules away from every learned address, and ends the flows that they opened.
+    pub fn clear_rules(&self, mask: u64) -> Result<()> {
+        if mask == 0 {
+            return Ok(());
+        }
+        self.change_hosts(|_, host| host.rules & !mask)?;
+        let ruled = |flow: &Flow| {
+            flow.flags & UNRULED == 0
+                && 1_u64.checked_shl(flow.rule.into()).unwrap_or(0) & mask != 0
+        };
+        self.end_flows(|_, flow| ruled(flow))
+    }
+
+    /// Takes rules of `mask` away from the learned addresses that no name vouches for any more:
+    /// `vouched` tells the rules of an address's names.
+    pub fn narrow_rules(&self, mask: u64, vouched: impl Fn(IpAddr) -> u64) -> Result<()> {
+        if mask == 0 {
+            return Ok(());
+        }
+        self.change_hosts(|address, host| match host.rules & mask {
+            0 => host.rules,
+            _ => host.rules & (!mask | vouched(address)),
+        })
+    }
+
+    /// Ends the flows of zones.
+    pub fn end_flows_of_zones(&self, zones: &[u32]) -> Result<()> {
+        if zones.is_empty() {
+            return Ok(());
+        }
+        self.end_flows(|zone, _| zones.contains(&u32::from(zone)))
+    }
+
+    /// Sees to it that an address has rules until a time, at least.
+    pub fn assert_host(&self, address: IpAddr, rules: u64, expires: u64) -> Result<()> {
+        match address {
+            IpAddr::V4(v4) => self.assert_in("HOSTS4", V4::from(v4), rules, expires),
+            IpAddr::V6(v6) => self.assert_in("HOSTS6", V6::from(v6), rules, expires),
+        }
+    }
+
+    /// Removes addresses that expired before `before`. One that the kernel refreshes meanwhile
+    /// is put back. Returns how many were removed.
+    pub fn remove_expired_hosts(&self, before: u64) -> Result<usize> {
+        Ok(self.remove_expired::<V4>("HOSTS4", before)?
+            + self.remove_expired::<V6>("HOSTS6", before)?)
+    }
+
+    fn change_hosts(&self, rules: impl Fn(IpAddr, &Host) -> u64) -> Result<()> {
+        self.change_map::<V4>("HOSTS4", |key, host| rules(IpAddr::V4(key.into()), host))?;
+        self.change_map::<V6>("HOSTS6", |key, host| rules(IpAddr::V6(key.into()), host))
+    }
+
+    fn change_map<K: Pod>(&self, name: &str, rules: impl Fn(K, &Host) -> u64) -> Result<()> {
+        let pins = self.pins();
+        let mut map: HashMap<MapData, K, Host> = pins.map(name)?;
+        for (key, host) in pins.elements::<K, Host>(name)? {
+            if rules(key, &host) == host.rules {
+                continue;
+            }
+            // Read again: it may have grown since the batch.
+            let Some(host) = found_or_none(map.get(&key, 0))? else { continue };
+            let left = rules(key, &host);
+            if left == 0 {
+                // Gone already is as good.
+                let _ = map.remove(&key);
+            } else {
+                map.insert(key, Host { rules: left, ..host }, 0)
+                    .with_context(|| format!("cannot change {name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_flows(&self, ends: impl Fn(u16, &Flow) -> bool) -> Result<()> {
+        for name in FLOWS4 {
+            self.end_flows_in::<FlowKey<V4>>(name, |key, flow| ends(key.zone, flow))?;
+        }
+        for name in FLOWS6 {
+            self.end_flows_in::<FlowKey<V6>>(name, |key, flow| ends(key.zone, flow))?;
+        }
+        Ok(())
+    }
+
+    fn end_flows_in<K: Pod>(&self, name: &str, ends: impl Fn(&K, &Flow) -> bool) -> Result<()> {
+        let pins = self.pins();
+        let mut map: HashMap<MapData, K, Flow> = pins.map(name)?;
+        for (key, flow) in pins.elements::<K, Flow>(name)? {
+            if ends(&key, &flow) {
+                // Evicted already is as good.
+                let _ = map.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    fn assert_in<K: Pod>(&self, name: &str, key: K, rules: u64, expires: u64) -> Result<()> {
+        let mut map: HashMap<MapData, K, Host> = self.pins().map(name)?;
+        let host = found_or_none(map.get(&key, 0))?.unwrap_or_default();
+        if host.rules & rules == rules && host.expires >= expires {
+            return Ok(());
+        }
+        let host = Host { rules: host.rules | rules, expires: host.expires.max(expires) };
+        map.insert(key, host, 0).with_context(|| format!("cannot change {name}"))
+    }
+
+    fn remove_expired<K: Pod>(&self, name: &str, before: u64) -> Result<usize> {
+        let pins = self.pins();
+        let data = pins.data(name)?;
+        let mut map: HashMap<MapData, K, Host> = pins.map(name)?;
+        let mut removed = 0;
+        for (key, host) in pins.elements::<K, Host>(name)? {
+            if host.expires >= before {
+                continue;
+            }
+            let Some(host) = syscall::take_element::<K, Host>(data.fd().as_fd(), &key)? else {
+                continue;
+            };
+            if host.expires >= before {
+                // Unless the kernel has put it there anew, with more to say.
+                let _ = map.insert(key, host, u64::from(aya_obj::generated::BPF_NOEXIST));
+            } else {
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
