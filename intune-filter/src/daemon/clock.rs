@@ -1,0 +1,22 @@
+//! The clock of the kernel's programs, and the one that outlives a reboot.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::names::Clocks;
+
+/// CLOCK_BOOTTIME in nanoseconds, as `bpf_ktime_get_boot_ns` tells it.
+#[must_use]
+pub fn boot_time() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is valid for the call, which cannot fail for this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
+}
+
+/// Both clocks.
+#[must_use]
+pub fn clocks() -> Clocks {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Clocks { boot: boot_time(), wall }
+}

@@ -1,0 +1,293 @@
+//! The control socket: one JSON request a line, one JSON reply a line.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::PermissionsExt as _, net::UnixStream},
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, unix::OwnedWriteHalf},
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+/// The socket's name in the runtime directory.
+pub const SOCKET_NAME: &str = "control.sock";
+
+/// Octets of a request at most.
+const REQUEST_MAX: u64 = 4096;
+
+/// Octets of a reply at most: the whole table of names fits.
+const REPLY_MAX: u64 = 256 << 20;
+
+/// How long a peer may take to say its line, or to take its reply.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a command asks of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// How it is.
+    Status,
+    /// Its table of names.
+    Names,
+    /// Detach everything, remove the pins, and end.
+    Detach,
+}
+
+/// The daemon's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// It was not done.
+    Error {
+        /// Why.
+        error: String,
+    },
+    /// What was asked for.
+    Ok(Value),
+}
+
+/// A request on its way to the daemon's loop, and the way back.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Takes the answer.
+    pub reply: oneshot::Sender<Reply>,
+    /// Ends when the answer has been written, or cannot be.
+    pub written: oneshot::Receiver<()>,
+}
+
+/// The daemon's end of the socket.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Server {
+    /// Listens in the runtime directory, for root alone. What a daemon left there that was killed
+    /// is replaced; a daemon that answers is an error.
+    pub fn bind(runtime_directory: &Path) -> Result<Self> {
+        let path = runtime_directory.join(SOCKET_NAME);
+        if UnixStream::connect(&path).is_ok() {
+            bail!("another daemon listens at {}", path.display());
+        }
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+        }
+        // Nobody can connect between the socket's creation and its new mode: the directory is
+        // root's alone.
+        let listener = UnixListener::bind(&path)
+            .with_context(|| format!("cannot listen at {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .with_context(|| format!("cannot protect {}", path.display()))?;
+        Ok(Self { path, listener })
+    }
+
+    /// Hands every request to `calls`, and its reply back. Ends when nobody takes calls.
+    pub async fn serve(self, calls: mpsc::Sender<Call>) {
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    log::warn!("control socket: {error}");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            if calls.is_closed() {
+                return;
+            }
+            let calls = calls.clone();
+            tokio::spawn(async move {
+                if let Err(error) = answer(stream, calls).await {
+                    log::debug!("control socket: {error}");
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Left behind, it would be refused and replaced.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn answer(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>) -> Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = Vec::new();
+    let mut reader = tokio::io::BufReader::new(reader.take(REQUEST_MAX));
+    timeout(PATIENCE, reader.read_until(b'\n', &mut line)).await??;
+    let request = match serde_json::from_slice::<Request>(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            let error = format!("bad request: {error}");
+            return write(&mut writer, &Reply::Error { error }).await;
+        }
+    };
+    let (reply, receiver) = oneshot::channel();
+    // Dropped when the answer has been written.
+    let (_writing, written) = oneshot::channel();
+    calls.send(Call { request, reply, written }).await?;
+    write(&mut writer, &receiver.await?).await
+}
+
+async fn write(writer: &mut OwnedWriteHalf, reply: &Reply) -> Result<()> {
+    let mut text = serde_json::to_vec(reply)?;
+    text.push(b'\n');
+    timeout(PATIENCE, writer.write_all(&text)).await??;
+    Ok(())
+}
+
+/// A command's end of the socket.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+}
+
+impl Client {
+    /// Connects to the daemon, or `None` if none runs.
+    #[must_use]
+    pub fn connect(runtime_directory: &Path) -> Option<Self> {
+        let stream = UnixStream::connect(runtime_directory.join(SOCKET_NAME)).ok()?;
+        Some(Self { stream })
+    }
+
+    /// The daemon's process id.
+    pub fn daemon(&self) -> Result<i32> {
+        let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+        let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+        // SAFETY: both pointers are valid, and the length is the buffer's.
+        let result = unsafe {
+            libc::getsockopt(
+                self.stream.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                (&raw mut peer).cast(),
+                &raw mut length,
+            )
+        };
+        if result < 0 {
+            return Err(io::Error::last_os_error()).context("cannot tell the daemon's process");
+        }
+        Ok(peer.pid)
+    }
+
+    /// Asks the daemon; an error if it does not answer within `patience`, or says no.
+    pub fn ask(mut self, request: Request, patience: Duration) -> Result<Value> {
+        self.stream.set_read_timeout(Some(patience))?;
+        self.stream.set_write_timeout(Some(patience))?;
+        let mut line = serde_json::to_vec(&request)?;
+        line.push(b'\n');
+        self.stream.write_all(&line).context("the daemon does not listen")?;
+        let mut text = String::new();
+        BufReader::new(self.stream.take(REPLY_MAX))
+            .read_line(&mut text)
+            .context("the daemon does not answer")?;
+        match serde_json::from_str(&text).context("the daemon's answer is cut off")? {
+            Reply::Ok(value) => Ok(value),
+            Reply::Error { error } => bail!("the daemon says: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_daemon<T>(reply: Reply, test: impl FnOnce(&Path) -> T + Send) -> T
+    where
+        T: Send,
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (sender, mut calls) = mpsc::channel::<Call>(1);
+        let server = {
+            let _guard = runtime.enter();
+            Server::bind(directory.path()).unwrap()
+        };
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| test(directory.path()));
+            runtime.block_on(async {
+                tokio::spawn(server.serve(sender));
+                while !client.is_finished() {
+                    tokio::select! {
+                        call = calls.recv() => {
+                            let call = call.unwrap();
+                            let _ = call.reply.send(reply.clone());
+                            assert!(call.written.await.is_err(), "nothing is ever sent");
+                        }
+                        () = tokio::time::sleep(Duration::from_millis(10)) => {}
+                    }
+                }
+            });
+            client.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn a_question_gets_its_answer() {
+        let value = serde_json::json!({"names": 3});
+        let answer = with_daemon(Reply::Ok(value.clone()), |directory| {
+            let client = Client::connect(directory).unwrap();
+            assert_eq!(client.daemon().unwrap(), std::process::id() as i32);
+            client.ask(Request::Status, PATIENCE).unwrap()
+        });
+        assert_eq!(answer, value);
+    }
+
+    #[test]
+    fn a_no_is_an_error_and_nonsense_is_answered() {
+        with_daemon(Reply::Error { error: "not now".into() }, |directory| {
+            let client = Client::connect(directory).unwrap();
+            let error = client.ask(Request::Detach, PATIENCE).unwrap_err().to_string();
+            assert!(error.contains("not now"), "{error}");
+
+            let mut stream = UnixStream::connect(directory.join(SOCKET_NAME)).unwrap();
+            stream.write_all(b"{\"command\": \"dance\"}\n").unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            assert!(text.contains("bad request"), "{text}");
+        });
+    }
+
+    #[test]
+    fn only_root_may_ask_and_a_second_daemon_is_refused() {
+        with_daemon(Reply::Ok(Value::Null), |directory| {
+            let mode = fs::metadata(directory.join(SOCKET_NAME)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _guard = runtime.enter();
+            let error = Server::bind(directory).unwrap_err().to_string();
+            assert!(error.contains("another daemon"), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_dead_daemons_socket_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(std::os::unix::net::UnixListener::bind(directory.path().join(SOCKET_NAME)).unwrap());
+        assert!(Client::connect(directory.path()).is_none());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _guard = runtime.enter();
+        drop(Server::bind(directory.path()).unwrap());
+        assert!(!directory.path().join(SOCKET_NAME).exists());
+    }
+}

@@ -1,0 +1,326 @@
+//! What to do about interfaces and addresses: events in, commands out, no I/O.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use super::netlink::Snapshot;
+use crate::kernel::{Interface, Mode, Segments, WantedMode};
+
+/// How long after a failed attachment the next one is tried.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// An interface that the policy wants enforced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// Where XDP is to run.
+    pub mode: WantedMode,
+    /// Its zones by VLAN id.
+    pub zones: Vec<(u16, u32)>,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make exactly these the gateway's own addresses.
+    SetOwnAddresses(BTreeSet<IpAddr>),
+    /// Make exactly these the zones.
+    SetZones(Segments),
+    /// Attach to an interface, or replace what is attached; [`Engine::attached`] or
+    /// [`Engine::failed`] tells how that went.
+    Attach(Interface, WantedMode),
+    /// Detach from an interface and remove its pins, whether it exists or not.
+    Detach(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// There is no such interface.
+    Missing,
+    /// Both programs are on it.
+    Attached { index: u32, mode: Mode },
+    /// They could not be attached.
+    Failed { index: u32, since: Instant, error: String },
+}
+
+/// What the commands show of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// Where XDP runs, once attached.
+    pub mode: Option<Mode>,
+    /// Why it is not attached, if it exists.
+    pub error: Option<String>,
+}
+
+/// The interfaces' state, and what the maps hold of the machine's.
+#[derive(Debug, Default)]
+pub struct Engine {
+    wanted: Vec<Wanted>,
+    states: BTreeMap<String, State>,
+    zones: Option<Segments>,
+    own_addresses: Option<BTreeSet<IpAddr>>,
+}
+
+impl Engine {
+    /// Takes a policy's interfaces over. `linked` are those with pinned links, of this process or
+    /// of one before it; what the policy no longer names is detached.
+    pub fn want(&mut self, wanted: Vec<Wanted>, linked: &[String]) -> Vec<Command> {
+        let named = |name: &str| wanted.iter().any(|interface| interface.name == name);
+        let commands = linked
+            .iter()
+            .filter(|name| !named(name))
+            .map(|name| Command::Detach(name.clone()))
+            .collect();
+        self.states.retain(|name, _| named(name));
+        for interface in &wanted {
+            let before = self.wanted.iter().find(|before| before.name == interface.name);
+            if before.is_some_and(|before| before.mode != interface.mode) {
+                self.states.remove(&interface.name);
+            }
+        }
+        self.wanted = wanted;
+        commands
+    }
+
+    /// Compares the machine with what is wanted.
+    pub fn observe(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Command> {
+        let mut commands = Vec::new();
+        let own: BTreeSet<IpAddr> = snapshot.addresses.iter().copied().collect();
+        if self.own_addresses.as_ref() != Some(&own) {
+            commands.push(Command::SetOwnAddresses(own.clone()));
+            self.own_addresses = Some(own);
+        }
+        // Zones come before attachments: a program on an interface without a zone judges nothing.
+        let zones = self.zones_of(snapshot);
+        if self.zones.as_ref() != Some(&zones) {
+            commands.push(Command::SetZones(zones.clone()));
+            self.zones = Some(zones);
+        }
+        for wanted in &self.wanted {
+            let before = self.states.get(&wanted.name);
+            let Some(interface) = snapshot.interface(&wanted.name) else {
+                if !matches!(before, Some(State::Missing)) {
+                    commands.push(Command::Detach(wanted.name.clone()));
+                    self.states.insert(wanted.name.clone(), State::Missing);
+                }
+                continue;
+            };
+            let settled = match before {
+                Some(State::Attached { index, .. }) => {
+                    *index == interface.index && interface.xdp.is_some()
+                }
+                Some(State::Failed { index, since, .. }) => {
+                    *index == interface.index && now.saturating_duration_since(*since) < RETRY
+                }
+                Some(State::Missing) | None => false,
+            };
+            if !settled {
+                commands.push(Command::Attach(interface.clone(), wanted.mode));
+            }
+        }
+        commands
+    }
+
+    /// An interface was attached.
+    pub fn attached(&mut self, interface: &Interface, mode: Mode) {
+        self.states
+            .insert(interface.name.clone(), State::Attached { index: interface.index, mode });
+    }
+
+    /// An interface could not be attached. Returns whether that is news.
+    pub fn failed(&mut self, interface: &Interface, error: String, now: Instant) -> bool {
+        let state = State::Failed { index: interface.index, since: now, error: error.clone() };
+        let before = self.states.insert(interface.name.clone(), state);
+        !matches!(before, Some(State::Failed { error: before, .. }) if before == error)
+    }
+
+    /// Whether every interface that exists is enforced, and there is one.
+    #[must_use]
+    pub fn is_enforcing(&self) -> bool {
+        let mut states = self.wanted.iter().map(|wanted| self.states.get(&wanted.name));
+        let settled = states
+            .clone()
+            .all(|state| matches!(state, Some(State::Attached { .. } | State::Missing)));
+        settled && states.any(|state| matches!(state, Some(State::Attached { .. })))
+    }
+
+    /// Every wanted interface, in the order of the configuration.
+    #[must_use]
+    pub fn status(&self) -> Vec<Status> {
+        self.wanted
+            .iter()
+            .map(|wanted| {
+                let (mode, error) = match self.states.get(&wanted.name) {
+                    Some(State::Attached { mode, .. }) => (Some(*mode), None),
+                    Some(State::Failed { error, .. }) => (None, Some(error.clone())),
+                    Some(State::Missing) | None => (None, None),
+                };
+                Status { name: wanted.name.clone(), mode, error }
+            })
+            .collect()
+    }
+
+    /// The zones of the interfaces that exist.
+    #[must_use]
+    pub fn zones_of(&self, snapshot: &Snapshot) -> Segments {
+        self.wanted
+            .iter()
+            .filter_map(|wanted| Some((wanted, snapshot.interface(&wanted.name)?.index)))
+            .flat_map(|(wanted, index)| {
+                wanted.zones.iter().map(move |(vlan, zone)| ((index, u32::from(*vlan)), *zone))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(name: &str) -> Wanted {
+        Wanted { name: name.into(), mode: WantedMode::Auto, zones: vec![(0, 1), (20, 2)] }
+    }
+
+    fn interface(name: &str, index: u32) -> Interface {
+        Interface { name: name.into(), index, up: true, xdp: None }
+    }
+
+    fn attached(mut interface: Interface) -> Interface {
+        interface.xdp = Some((7, Mode::Native));
+        interface
+    }
+
+    fn snapshot(interfaces: &[Interface]) -> Snapshot {
+        Snapshot {
+            interfaces: interfaces.to_vec(),
+            addresses: vec!["10.0.0.1".parse().unwrap()],
+            ..Snapshot::default()
+        }
+    }
+
+    fn running() -> (Engine, Instant) {
+        let (mut engine, now) = (Engine::default(), Instant::now());
+        assert_eq!(engine.want(vec![wanted("lan")], &[]), []);
+        engine.observe(&snapshot(&[interface("lan", 5)]), now);
+        engine.attached(&interface("lan", 5), Mode::Native);
+        (engine, now)
+    }
+
+    #[test]
+    fn zones_and_addresses_are_in_the_maps_before_anything_is_attached() {
+        let (mut engine, now) = (Engine::default(), Instant::now());
+        engine.want(vec![wanted("lan")], &[]);
+        let commands = engine.observe(&snapshot(&[interface("lan", 5), interface("wan", 6)]), now);
+        assert_eq!(
+            commands,
+            [
+                Command::SetOwnAddresses(["10.0.0.1".parse().unwrap()].into()),
+                Command::SetZones([((5, 0), 1), ((5, 20), 2)].into()),
+                Command::Attach(interface("lan", 5), WantedMode::Auto),
+            ]
+        );
+        assert!(!engine.is_enforcing());
+        engine.attached(&interface("lan", 5), Mode::Native);
+        assert!(engine.is_enforcing());
+    }
+
+    #[test]
+    fn what_is_settled_is_left_alone() {
+        let (mut engine, now) = running();
+        assert_eq!(engine.observe(&snapshot(&[attached(interface("lan", 5))]), now), []);
+    }
+
+    #[test]
+    fn an_interface_that_returns_is_attached_anew_under_its_new_index() {
+        let (mut engine, now) = running();
+        assert_eq!(
+            engine.observe(&snapshot(&[]), now),
+            [Command::SetZones(BTreeMap::new()), Command::Detach("lan".into())]
+        );
+        assert!(!engine.is_enforcing());
+        assert_eq!(engine.observe(&snapshot(&[]), now), []);
+        assert_eq!(
+            engine.observe(&snapshot(&[interface("lan", 9)]), now),
+            [
+                Command::SetZones([((9, 0), 1), ((9, 20), 2)].into()),
+                Command::Attach(interface("lan", 9), WantedMode::Auto),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_interface_that_was_replaced_between_two_looks_is_attached_anew() {
+        let (mut engine, now) = running();
+        let commands = engine.observe(&snapshot(&[attached(interface("lan", 9))]), now);
+        assert!(
+            commands.contains(&Command::Attach(attached(interface("lan", 9)), WantedMode::Auto))
+        );
+    }
+
+    #[test]
+    fn a_program_that_someone_took_off_is_put_back() {
+        let (mut engine, now) = running();
+        assert_eq!(
+            engine.observe(&snapshot(&[interface("lan", 5)]), now),
+            [Command::Attach(interface("lan", 5), WantedMode::Auto)]
+        );
+    }
+
+    #[test]
+    fn a_failed_attachment_is_tried_again_after_a_while_and_is_news_once() {
+        let (mut engine, now) = (Engine::default(), Instant::now());
+        engine.want(vec![wanted("lan")], &[]);
+        let seen = snapshot(&[interface("lan", 5)]);
+        engine.observe(&seen, now);
+        assert!(engine.failed(&interface("lan", 5), "busy".into(), now));
+        assert!(!engine.is_enforcing());
+        assert_eq!(engine.observe(&seen, now + RETRY / 2), []);
+        let retry = engine.observe(&seen, now + RETRY);
+        assert_eq!(retry, [Command::Attach(interface("lan", 5), WantedMode::Auto)]);
+        assert!(!engine.failed(&interface("lan", 5), "busy".into(), now + RETRY));
+        assert!(engine.failed(&interface("lan", 5), "other".into(), now + RETRY * 2));
+        assert_eq!(engine.status()[0].error.as_deref(), Some("other"));
+    }
+
+    #[test]
+    fn interfaces_that_the_policy_no_longer_names_are_detached() {
+        let (mut engine, now) = running();
+        let linked = ["lan".to_owned(), "old".to_owned()];
+        let commands = engine.want(vec![wanted("new")], &linked);
+        assert_eq!(commands, [Command::Detach("lan".into()), Command::Detach("old".into())]);
+        let commands = engine.observe(&snapshot(&[interface("lan", 5), interface("new", 6)]), now);
+        assert_eq!(
+            commands,
+            [
+                Command::SetZones([((6, 0), 1), ((6, 20), 2)].into()),
+                Command::Attach(interface("new", 6), WantedMode::Auto),
+            ]
+        );
+    }
+
+    #[test]
+    fn another_mode_is_another_attachment() {
+        let (mut engine, now) = running();
+        let generic = Wanted { mode: WantedMode::Generic, ..wanted("lan") };
+        engine.want(vec![generic], &["lan".into()]);
+        assert_eq!(
+            engine.observe(&snapshot(&[attached(interface("lan", 5))]), now),
+            [Command::Attach(attached(interface("lan", 5)), WantedMode::Generic)]
+        );
+    }
+
+    #[test]
+    fn a_missing_interface_does_not_keep_the_others_from_being_enforced() {
+        let (mut engine, now) = (Engine::default(), Instant::now());
+        engine.want(vec![wanted("lan"), wanted("spare")], &[]);
+        engine.observe(&snapshot(&[interface("lan", 5)]), now);
+        engine.attached(&interface("lan", 5), Mode::Generic);
+        assert!(engine.is_enforcing());
+    }
+}

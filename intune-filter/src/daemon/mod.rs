@@ -1,0 +1,15 @@
+//! The daemon: keeps the programs attached and the maps in step with the machine.
+//!
+//! What is attached works without it. [`engine`] and [`learner`] decide, [`mod@run`] does.
+
+pub mod clock;
+pub mod control;
+pub mod engine;
+pub mod events;
+pub mod learner;
+pub mod logging;
+pub mod netlink;
+pub mod reload;
+pub mod rings;
+pub mod run;
+pub mod setup;

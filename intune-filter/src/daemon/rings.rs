@@ -1,0 +1,43 @@
+//! Reading ring buffers of the kernel's.
+
+use std::os::fd::AsRawFd;
+
+use anyhow::{Context as _, Result};
+use aya::maps::{MapData, RingBuf};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::learner::{Learner, Lesson};
+use crate::kernel::Diagnostics;
+
+/// Takes records until the ring is empty, `most` at most; true if it is empty.
+pub fn drain(
+    ring: &mut RingBuf<MapData>,
+    learner: &mut Learner,
+    most: usize,
+    mut learned: impl FnMut(Lesson) -> Result<()>,
+) -> Result<bool> {
+    for _ in 0..most {
+        let Some(record) = ring.next() else { return Ok(true) };
+        for lesson in learner.take(&record) {
+            learned(lesson)?;
+        }
+    }
+    Ok(false)
+}
+
+/// Waits for the programs' diagnostics, and logs them.
+pub async fn flush(diagnostics: Option<&mut AsyncFd<Diagnostics>>) -> Result<()> {
+    let Some(diagnostics) = diagnostics else { return std::future::pending().await };
+    let mut guard = diagnostics.readable_mut().await.context("cannot wait for diagnostics")?;
+    guard.get_inner_mut().flush();
+    guard.clear_ready();
+    Ok(())
+}
+
+/// Makes a ring buffer something to wait for.
+pub fn async_fd<T: AsRawFd>(inner: T) -> Result<AsyncFd<T>> {
+    // SAFETY: a ring buffer owns its descriptor, and never changes it.
+    unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }
+        .map_err(|error| error.into_parts().1)
+        .context("cannot wait for a ring buffer")
+}

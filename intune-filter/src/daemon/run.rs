@@ -1,0 +1,385 @@
+//! The daemon's loop: waits for what happens, asks the engine, and does what it says.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::maps::{MapData, RingBuf};
+use sd_notify::NotifyState;
+use serde_json::Value;
+use tokio::{
+    io::unix::AsyncFd,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    clock,
+    control::{Call, Reply, Request, Server},
+    engine::{Command, Engine},
+    learner::Learner,
+    netlink::{Netlink, Snapshot},
+    reload,
+    rings::{async_fd, drain, flush},
+    setup::{prepare, sizes, wanted},
+};
+use crate::{
+    config::{Config, ConfigErrors, Maps, Paths},
+    kernel::{self, Diagnostics, Kernel, PinDirectory},
+    names::{self, Names},
+    policy::{Loaded, Policy, RuleBits},
+};
+
+/// How often the machine is looked at even if nothing was heard of it.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How often what has expired is removed, and the table of names is saved.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// How long an expired address stays in the maps: whoever asks for it meanwhile is told that it
+/// has expired.
+const EXPIRED_FOR: Duration = Duration::from_secs(3600);
+
+/// How long the last answer may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Records taken from the ring before anything else has its turn.
+const RECORDS_AT_ONCE: usize = 1024;
+
+/// Reads the configuration anew, for rules that have the bits given.
+pub type LoadPolicy<'a> = dyn Fn(&RuleBits) -> Result<Loaded, ConfigErrors> + 'a;
+
+/// The daemon failed, or its configuration did.
+#[derive(Debug)]
+pub enum RunError {
+    /// The configuration is not usable.
+    Configuration(ConfigErrors),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for RunError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<ConfigErrors> for RunError {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Configuration(errors)
+    }
+}
+
+/// Runs until a signal or a command ends it. What is attached stays attached, unless the command
+/// was to detach. The kernel's programs log up to `kernel_log`.
+pub fn run(load: &LoadPolicy<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
+    // What is wrong with the configuration is told before anything is touched.
+    let config = load(&RuleBits::new())?.config;
+    kernel::check_kernel()?;
+    let locks = prepare(&config.paths)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    runtime.block_on(async {
+        let directory = PinDirectory::new(&config.paths.pin_dir);
+        let fresh = directory.linked_interfaces()?.is_empty();
+        let mut daemon = match Daemon::start(&config, load, kernel_log).await {
+            Ok(daemon) => daemon,
+            Err(error) => {
+                // Nothing half-way: what a first start has made goes; what was in force stays.
+                if fresh && let Err(error) = kernel::remove_all(&directory) {
+                    log::error!("{error:#}");
+                }
+                return Err(error);
+            }
+        };
+        daemon.serve(load).await.map_err(RunError::Other)
+    })?;
+    drop(locks);
+    Ok(())
+}
+
+struct Daemon {
+    kernel: Kernel,
+    engine: Engine,
+    learner: Learner,
+    events: AsyncFd<RingBuf<MapData>>,
+    diagnostics: Option<AsyncFd<Diagnostics>>,
+    netlink: Netlink,
+    calls: mpsc::Receiver<Call>,
+    paths: Paths,
+    maps: Maps,
+    generation: u32,
+    ready: bool,
+}
+
+impl Daemon {
+    async fn start(
+        config: &Config,
+        load: &LoadPolicy<'_>,
+        kernel_log: log::LevelFilter,
+    ) -> Result<Self, RunError> {
+        let paths = config.paths.clone();
+        let (sender, calls) = mpsc::channel(8);
+        tokio::spawn(Server::bind(&paths.runtime_dir)?.serve(sender));
+        let directory = PinDirectory::new(&paths.pin_dir);
+        let mut kernel = kernel::load(directory, &sizes(&config.maps), kernel_log)?;
+        let Loaded { config, policy, .. } = load(&reload::previous_bits(&kernel.pins())?)?;
+        let names = names::load(&paths.state_dir, clock::clocks()).unwrap_or_else(|error| {
+            log::warn!("starting without the saved names: {error:#}");
+            Names::default()
+        });
+        let events = async_fd(kernel.pins().map("EVENTS")?)?;
+        let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
+        let mut daemon = Self {
+            kernel,
+            engine: Engine::default(),
+            learner: Learner::new(names, policy),
+            events,
+            diagnostics,
+            netlink: Netlink::new()?,
+            calls,
+            paths,
+            maps: config.maps,
+            generation: 0,
+            ready: false,
+        };
+        let snapshot = daemon.netlink.snapshot().await?;
+        daemon.learner.own_addresses = snapshot.addresses.iter().copied().collect();
+        let policy = daemon.learner.policy.clone();
+        daemon.apply(&config, policy, &snapshot)?;
+        daemon.kernel.pin_programs()?;
+        daemon.look_at(&snapshot);
+        for interface in daemon.engine.status() {
+            if let Some(error) = interface.error {
+                return Err(anyhow!("{}: {error}", interface.name).into());
+            }
+        }
+        Ok(daemon)
+    }
+
+    /// Works until told to stop.
+    async fn serve(&mut self, load: &LoadPolicy<'_>) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut look = ticks(LOOK);
+        let mut tidy = ticks(TIDY);
+        self.announce();
+        if !self.ready {
+            log::info!("waiting for an interface to enforce");
+        }
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => self.reload(load).await,
+                () = self.netlink.changed() => self.look().await,
+                _ = look.tick() => self.look().await,
+                _ = tidy.tick() => self.tidy(),
+                guard = self.events.readable_mut() => {
+                    let mut guard = guard.context("cannot wait for events")?;
+                    if drain(guard.get_inner_mut(), &mut self.learner, RECORDS_AT_ONCE, |_| Ok(()))? {
+                        guard.clear_ready();
+                    }
+                }
+                result = flush(self.diagnostics.as_mut()) => result?,
+                Some(call) = self.calls.recv() => {
+                    if self.answer(call.request, call.reply) {
+                        // Whoever asked learns of it before this process ends.
+                        let _ = timeout(FAREWELL, call.written).await;
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        self.save();
+        log::info!("stopping; what is attached stays in force");
+        Ok(())
+    }
+
+    /// Answers a command; true if the daemon is to end.
+    fn answer(&mut self, request: Request, reply: oneshot::Sender<Reply>) -> bool {
+        let result = match request {
+            Request::Status => Ok(self.status()),
+            Request::Names => names::to_json(&self.learner.names, clock::clocks()),
+            Request::Detach => kernel::remove_all(self.kernel.directory()).map(|_| Value::Null),
+        };
+        let detached = request == Request::Detach && result.is_ok();
+        if detached {
+            log::info!("detached by a command; nothing is filtered any more");
+        }
+        let _ = reply.send(match result {
+            Ok(value) => Reply::Ok(value),
+            Err(error) => Reply::Error { error: format!("{error:#}") },
+        });
+        detached
+    }
+
+    fn status(&self) -> Value {
+        let interfaces = self.engine.status();
+        let failed: Vec<Value> = interfaces
+            .iter()
+            .filter_map(|interface| {
+                let error = interface.error.as_ref()?;
+                Some(serde_json::json!({"name": interface.name, "error": error}))
+            })
+            .collect();
+        let missing: Vec<&str> = interfaces
+            .iter()
+            .filter(|interface| interface.mode.is_none() && interface.error.is_none())
+            .map(|interface| interface.name.as_str())
+            .collect();
+        serde_json::json!({
+            "ready": self.ready,
+            "names": self.learner.names.len(),
+            "missing_interfaces": missing,
+            "failed_interfaces": failed,
+        })
+    }
+
+    /// Puts a policy into force; its interfaces are looked at next.
+    fn apply(&mut self, config: &Config, policy: Policy, snapshot: &Snapshot) -> Result<()> {
+        let linked = self.kernel.directory().linked_interfaces()?;
+        let commands = self.engine.want(wanted(config, &policy)?, &linked);
+        self.learner.policy = policy.clone();
+        let zones = self.engine.zones_of(snapshot);
+        let (kernel, events) = (&self.kernel, self.events.get_mut());
+        self.generation = reload::apply(
+            kernel,
+            &policy,
+            &zones,
+            &mut self.learner,
+            &self.paths.state_dir,
+            |learner| {
+                drain(events, learner, usize::MAX, |lesson| {
+                    kernel.assert_host(lesson.address, lesson.rules, lesson.expires)
+                })?;
+                Ok(())
+            },
+        )?;
+        for command in commands {
+            self.execute(command);
+        }
+        log::info!(
+            "policy {} is in force: {} rules, {} groups",
+            self.generation,
+            policy.rules.len(),
+            policy.groups.len()
+        );
+        for warning in &policy.warnings {
+            log::warn!("{warning}");
+        }
+        Ok(())
+    }
+
+    async fn reload(&mut self, load: &LoadPolicy<'_>) {
+        let result = async {
+            let bits = reload::previous_bits(&self.kernel.pins())?;
+            let Loaded { config, policy, .. } = load(&bits).map_err(anyhow::Error::new)?;
+            if config.maps != self.maps {
+                bail!(
+                    "the sizes of maps cannot change while they are in use: detach, and run again"
+                );
+            }
+            let snapshot = self.netlink.snapshot().await?;
+            self.apply(&config, policy, &snapshot)?;
+            self.look_at(&snapshot);
+            Ok(())
+        };
+        if let Err(error) = result.await {
+            log::error!(
+                "the new configuration is not used, the old one stays in force:\n{error:#}"
+            );
+        }
+    }
+
+    async fn look(&mut self) {
+        match self.netlink.snapshot().await {
+            Ok(snapshot) => self.look_at(&snapshot),
+            Err(error) => log::error!("{error:#}"),
+        }
+        self.announce();
+    }
+
+    fn look_at(&mut self, snapshot: &Snapshot) {
+        for command in self.engine.observe(snapshot, Instant::now()) {
+            self.execute(command);
+        }
+    }
+
+    fn execute(&mut self, command: Command) {
+        let result = match command {
+            Command::SetOwnAddresses(addresses) => {
+                let result = self.kernel.set_own_addresses(&addresses);
+                self.learner.own_addresses = addresses;
+                result
+            }
+            Command::SetZones(zones) => self.kernel.set_zones(&zones),
+            Command::Attach(interface, mode) => {
+                match self.kernel.attach(&interface, mode) {
+                    Ok(mode) => {
+                        log::info!("{}: enforcing, XDP in {} mode", interface.name, mode.as_str());
+                        self.engine.attached(&interface, mode);
+                    }
+                    Err(error) => {
+                        let error = format!("{error:#}");
+                        if self.engine.failed(&interface, error.clone(), Instant::now()) {
+                            log::error!("{}: NOT enforced: {error}", interface.name);
+                        }
+                    }
+                }
+                Ok(())
+            }
+            Command::Detach(name) => {
+                log::info!("{name}: not enforced: it is missing or no longer configured");
+                kernel::detach(self.kernel.directory(), &name)
+            }
+        };
+        if let Err(error) = result {
+            log::error!("{error:#}");
+        }
+    }
+
+    /// Tells systemd, once, that what exists is enforced.
+    fn announce(&mut self) {
+        if self.ready || !self.engine.is_enforcing() {
+            return;
+        }
+        self.ready = true;
+        log::info!("ready");
+        if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+            log::warn!("cannot notify systemd: {error}");
+        }
+    }
+
+    fn tidy(&mut self) {
+        let now = clock::boot_time();
+        self.learner.names.expire(now);
+        let before = now.saturating_sub(u64::try_from(EXPIRED_FOR.as_nanos()).unwrap_or(u64::MAX));
+        match self.kernel.remove_expired_hosts(before) {
+            Ok(0) => {}
+            Ok(removed) => log::debug!("removed {removed} expired addresses"),
+            Err(error) => log::error!("{error:#}"),
+        }
+        self.save();
+    }
+
+    fn save(&mut self) {
+        if !self.learner.changed {
+            return;
+        }
+        match names::save(&self.paths.state_dir, &self.learner.names, clock::clocks()) {
+            Ok(()) => self.learner.changed = false,
+            Err(error) => log::error!("{error:#}"),
+        }
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,60 @@
+//! What the daemon needs before it can start: directories, locks, and the configuration in the
+//! terms of the kernel and the engine.
+
+use std::{fs, os::unix::fs::DirBuilderExt as _};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::engine::Wanted;
+use crate::{
+    config::{Config, Maps, Mode, Paths},
+    kernel::{self, Lock, PinDirectory, WantedMode},
+    policy::Policy,
+};
+
+/// Makes the directories, and keeps every other daemon out of them.
+pub fn prepare(paths: &Paths) -> Result<[Lock; 2]> {
+    for directory in [&paths.state_dir, &paths.runtime_dir] {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    kernel::ensure_bpffs(&paths.pin_dir)?;
+    PinDirectory::new(&paths.pin_dir).refuse_other_layouts()?;
+    Ok([kernel::acquire(&paths.pin_dir)?, kernel::acquire(&paths.state_dir)?])
+}
+
+/// The maps whose sizes the configuration has.
+pub fn sizes(maps: &Maps) -> [(&'static str, u32); 8] {
+    [
+        ("HOSTS4", maps.hosts4),
+        ("HOSTS6", maps.hosts6),
+        ("FLOWS4", maps.flows4),
+        ("FLOWS6", maps.flows6),
+        ("NEW_FLOWS4", maps.new_flows),
+        ("NEW_FLOWS6", maps.new_flows),
+        ("DNS_PENDING", maps.pending),
+        ("EVENTS", maps.events),
+    ]
+}
+
+/// The interfaces that the policy wants enforced.
+pub fn wanted(config: &Config, policy: &Policy) -> Result<Vec<Wanted>> {
+    config
+        .interfaces
+        .iter()
+        .map(|interface| {
+            let mode = match interface.mode {
+                Mode::Auto => WantedMode::Auto,
+                Mode::Native => WantedMode::Native,
+                Mode::Generic => WantedMode::Generic,
+                Mode::Tc => bail!("{}: mode tc is not supported", interface.name),
+            };
+            let zones = policy.zones.iter().filter(|zone| zone.interface == interface.name);
+            let zones = zones.map(|zone| (zone.vlan, zone.number)).collect();
+            Ok(Wanted { name: interface.name.clone(), mode, zones })
+        })
+        .collect()
+}
