@@ -1,2 +1,7 @@
 //! The `intune-filter` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    intune_filter::cli::main()
+}

@@ -12,7 +12,6 @@ use intune_filter_ebpf::abi::{
 mod answers;
 mod compile;
 mod groups;
-mod host;
 mod lookup;
 mod memory;
 mod names;

@@ -1,0 +1,133 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::explain::Destination;
+use crate::config::Paths;
+
+/// Lets a network reach what Microsoft Intune needs, and nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "intune-filter", version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What goes for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The configuration [default: /etc/intune-filter/config.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What outlives a reboot [default: /var/lib/intune-filter]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The control socket's directory [default: /run/intune-filter]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub runtime_dir: Option<PathBuf>,
+    /// The directory of the pinned BPF objects [default: /sys/fs/bpf/intune-filter]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub pin_dir: Option<PathBuf>,
+}
+
+impl Global {
+    /// The configuration's paths, where no flag says otherwise.
+    #[must_use]
+    pub fn paths(&self, configured: &Paths) -> Paths {
+        let or = |flag: &Option<PathBuf>, path: &PathBuf| flag.as_ref().unwrap_or(path).clone();
+        Paths {
+            state_dir: or(&self.state_dir, &configured.state_dir),
+            runtime_dir: or(&self.runtime_dir, &configured.runtime_dir),
+            pin_dir: or(&self.pin_dir, &configured.pin_dir),
+            catalogue: configured.catalogue.clone(),
+        }
+    }
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon: attach, enforce, and keep everything in step
+    Run,
+    /// Check a configuration and print what it comes to
+    Check {
+        /// The configuration, instead of --config
+        file: Option<PathBuf>,
+    },
+    /// Show what is enforced, where, and how full the maps are
+    Status,
+    /// Show the services in force and their traffic
+    Services,
+    /// Show the learned addresses and the names that led to them
+    Names,
+    /// Tell whether a client may reach a destination, and why
+    Explain {
+        /// The client's address
+        client: std::net::IpAddr,
+        /// An address or a name, then the port and the protocol if they are not 443 and TCP:
+        /// 192.0.2.1, [2001:db8::1]:443/tcp, login.example:80, time.example:123/udp, 192.0.2.1/icmp
+        #[arg(value_name = "DST[:PORT[/PROTO]]")]
+        destination: Destination,
+        /// The interface, or INTERFACE.VLAN, that the client is behind
+        #[arg(long, value_name = "INTERFACE")]
+        on: Option<String>,
+    },
+    /// Show the services whose patterns match a name
+    Match {
+        /// The host name
+        name: String,
+    },
+    /// Show the endpoint catalogue
+    Endpoints {
+        /// What to do with it
+        #[command(subcommand)]
+        command: Endpoints,
+    },
+    /// Remove programs, links and pins: nothing is filtered afterwards
+    Detach {
+        /// Remove them even if a daemon holds them that cannot be asked
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// What to do with the catalogue.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Endpoints {
+    /// List every service with its destinations and ports
+    List,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_win_over_the_configurations_paths() {
+        let arguments =
+            Arguments::parse_from(["intune-filter", "status", "--pin-dir", "/p", "--json"]);
+        assert!(arguments.global.json);
+        let paths = arguments.global.paths(&Paths::default());
+        assert_eq!(paths.pin_dir, PathBuf::from("/p"));
+        assert_eq!(paths.state_dir, Paths::default().state_dir);
+    }
+}

@@ -1,0 +1,56 @@
+//! `check [FILE]`: whether a configuration can be used here, and what it comes to.
+
+use std::{fmt::Write as _, path::Path};
+
+use super::{
+    args::Global,
+    context, facts,
+    failure::{Failure, Outcome},
+    output,
+};
+use crate::{
+    config::{Finding, Severity, check_environment},
+    kernel::Pins,
+    policy::{self, RuleBits, summarize},
+};
+
+/// Runs the command.
+pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Failure> {
+    let path = file.map_or_else(|| context::config_path(global), Path::to_owned);
+    let adjust = |paths: &mut crate::config::Paths| *paths = global.paths(paths);
+    // What is in force decides which bits are free.
+    let bits = previous_bits(global);
+    let loaded = policy::load(&path, adjust, &bits)?;
+    let facts = facts::gather(&loaded.config)?;
+    let findings = check_environment(&loaded.config, &facts.environment);
+    let (errors, mut warnings): (Vec<Finding>, Vec<Finding>) =
+        findings.into_iter().partition(|finding| finding.severity == Severity::Error);
+    if !errors.is_empty() {
+        let errors = errors.into_iter().map(|finding| finding.error).collect();
+        return Err(loaded.config.errors(errors).into());
+    }
+    // The policy warns of what the configuration says; the rest is the machine's.
+    let said = |finding: &Finding| loaded.policy.warnings.contains(&finding.error);
+    warnings.retain(|finding| !said(finding));
+    let mut summary = summarize(&loaded.config, &loaded.policy, facts.cpus);
+    summary.warnings.extend(warnings.iter().map(|finding| finding.error.to_string()));
+    summary.warnings.extend(facts.notes);
+    let text = if global.json {
+        output::json(&summary)?
+    } else {
+        let mut text = format!("{}: valid\n\n{summary}", path.display());
+        if !text.ends_with('\n') {
+            let _ = writeln!(text);
+        }
+        text
+    };
+    Ok((Outcome::Yes, text))
+}
+
+fn previous_bits(global: &Global) -> RuleBits {
+    let paths = context::paths(global);
+    match Pins::open(&paths.pin_dir) {
+        Ok(Some(pins)) => crate::daemon::reload::previous_bits(&pins).unwrap_or_default(),
+        _ => RuleBits::new(),
+    }
+}

@@ -1,0 +1,84 @@
+//! What commands work with: configuration, catalogue, paths, and the daemon's table of names.
+
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{args::Global, failure::Failure};
+use crate::{
+    catalogue::Catalogue,
+    config::{Config, Paths},
+    daemon::{
+        clock,
+        control::{Client, Request},
+    },
+    names::{self, Names},
+};
+
+/// Where the configuration is unless a flag says otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/intune-filter/config.yaml";
+
+/// How long a command waits for the daemon's answer.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The configuration's file.
+#[must_use]
+pub fn config_path(global: &Global) -> PathBuf {
+    global.config.clone().unwrap_or_else(|| DEFAULT_CONFIG.into())
+}
+
+/// The configuration, for commands that cannot do without.
+pub fn required_config(global: &Global) -> Result<Config, Failure> {
+    Ok(Config::load(&config_path(global))?)
+}
+
+/// The configuration, or `None` if none is named and there is none at the default place.
+pub fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
+    if global.config.is_none() && !Path::new(DEFAULT_CONFIG).exists() {
+        return Ok(None);
+    }
+    required_config(global).map(Some)
+}
+
+/// The configuration and the paths, for commands that read or remove what is in force: one that
+/// cannot be read must not keep anyone from that.
+pub fn lenient(global: &Global) -> (Option<Config>, Paths) {
+    let config = optional_config(global).unwrap_or_else(|error| {
+        log::warn!("{error}");
+        log::warn!("going on with the default paths, where no flag says otherwise");
+        None
+    });
+    let configured = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
+    (config, global.paths(&configured))
+}
+
+/// The paths alone.
+pub fn paths(global: &Global) -> Paths {
+    lenient(global).1
+}
+
+/// The catalogue that the configuration names, else the built-in one.
+pub fn catalogue(paths: &Paths) -> Result<Cow<'static, Catalogue>, Failure> {
+    Ok(match &paths.catalogue {
+        Some(directory) => Cow::Owned(Catalogue::load(directory)?),
+        None => Cow::Borrowed(Catalogue::builtin()),
+    })
+}
+
+/// The table of names: the daemon's, or what the last one has saved.
+pub fn names(paths: &Paths) -> Names {
+    let live = Client::connect(&paths.runtime_dir).and_then(|daemon| {
+        let answer = daemon
+            .ask(Request::Names, PATIENCE)
+            .and_then(|table| names::from_json(table, clock::clocks()));
+        answer.inspect_err(|error| log::warn!("{error:#}; showing the saved names")).ok()
+    });
+    live.unwrap_or_else(|| {
+        names::load(&paths.state_dir, clock::clocks()).unwrap_or_else(|error| {
+            log::warn!("{error:#}");
+            Names::default()
+        })
+    })
+}

@@ -1,0 +1,84 @@
+//! `detach`: the way back. Nothing is filtered afterwards.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use super::{
+    args::Global,
+    context,
+    failure::{Failure, Outcome},
+    output,
+};
+use crate::{
+    config::Paths,
+    daemon::control::{Client, Request},
+    kernel::{self, PinDirectory},
+};
+
+/// How long a daemon may take to detach, and a killed one to be gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the command. A daemon that runs is asked to detach and end; one that does not answer is
+/// killed. Only a daemon that cannot be found by its socket keeps the pins, unless forced.
+pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
+    let paths = context::paths(global);
+    let mut stopped = stop_daemon(&paths)?;
+    let removed = remove(&paths, force || stopped)?;
+    stopped |= removed;
+    let text = if global.json {
+        output::json(&serde_json::json!({ "detached": stopped }))?
+    } else if stopped {
+        "detached: nothing is filtered any more\n".to_owned()
+    } else {
+        format!("nothing to detach: nothing is pinned in {}\n", paths.pin_dir.display())
+    };
+    Ok((Outcome::Yes, text))
+}
+
+/// Makes the daemon detach and end, if there is one.
+fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
+    let Some(client) = Client::connect(&paths.runtime_dir) else { return Ok(false) };
+    let daemon = client.daemon()?;
+    if let Err(error) = client.ask(Request::Detach, PATIENCE) {
+        log::warn!("{error:#}; killing the daemon, process {daemon}");
+        // SAFETY: no memory is involved; the kernel has told whose process it is.
+        if unsafe { libc::kill(daemon, libc::SIGKILL) } < 0 {
+            return Err(std::io::Error::last_os_error())
+                .with_context(|| format!("cannot kill the daemon, process {daemon}"));
+        }
+    }
+    Ok(true)
+}
+
+/// Removes what is pinned, whoever pinned it, of every layout.
+fn remove(paths: &Paths, force: bool) -> anyhow::Result<bool> {
+    if !paths.pin_dir.exists() {
+        return Ok(false);
+    }
+    let until = Instant::now() + PATIENCE;
+    let lock = loop {
+        match kernel::try_acquire(&paths.pin_dir)? {
+            Some(lock) => break Some(lock),
+            None if Instant::now() < until && force => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            None if force => {
+                log::warn!(
+                    "{} is still locked; removing its pins all the same",
+                    paths.pin_dir.display()
+                );
+                break None;
+            }
+            None => bail!(
+                "a daemon holds {}, and does not listen in {}: stop it first (for example \
+                 `systemctl stop intune-filter`), give its --runtime-dir, or take --force",
+                paths.pin_dir.display(),
+                paths.runtime_dir.display()
+            ),
+        }
+    };
+    let removed = kernel::remove_all(&PinDirectory::new(&paths.pin_dir))?;
+    drop(lock);
+    Ok(removed)
+}

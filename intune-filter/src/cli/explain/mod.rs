@@ -1,0 +1,90 @@
+//! `explain CLIENT DST`: whether a client may reach a destination, and why.
+
+use std::net::IpAddr;
+
+use intune_filter_ebpf::abi::Matched;
+
+mod destination;
+mod judgement;
+mod packet;
+mod pinned;
+mod unloaded;
+
+pub use destination::{Destination, Host, Protocol};
+use judgement::{Answer, Judgement};
+use pinned::Pinned;
+use unloaded::Unloaded;
+
+use super::{
+    args::Global,
+    context,
+    failure::{Failure, Outcome},
+    listed, match_name, output,
+};
+use crate::kernel::Pins;
+
+/// Who judges.
+trait Judge {
+    /// The addresses of a host that are known, of the client's family.
+    fn addresses(&self, host: &Host) -> anyhow::Result<Vec<IpAddr>>;
+    /// What becomes of a first packet to an address.
+    fn judge(&self, address: IpAddr, port: u16, protocol: Protocol) -> anyhow::Result<Judgement>;
+    /// What would become of one to a name that was not resolved yet; `rules` are its patterns'.
+    fn predict(&self, rules: &[String], port: u16, protocol: Protocol)
+    -> anyhow::Result<Judgement>;
+}
+
+/// Runs the command.
+pub fn run(
+    global: &Global,
+    client: IpAddr,
+    destination: &Destination,
+    on: Option<&str>,
+) -> Result<(Outcome, String), Failure> {
+    let config = context::optional_config(global)?;
+    let paths = global.paths(&config.as_ref().map(|c| c.paths.clone()).unwrap_or_default());
+    let catalogue = context::catalogue(&paths)?;
+    let pins = Pins::open(&paths.pin_dir)?;
+    let names = context::names(&paths);
+    let loaded = match &pins {
+        Some(pins) if pins.active()?.generation != 0 => Some(pins),
+        _ => None,
+    };
+    let by_kernel = loaded.is_some();
+    let judge: Box<dyn Judge + '_> = match loaded {
+        Some(pins) => Box::new(Pinned::new(pins, &names, client, on)?),
+        None => Box::new(Unloaded::new(config.as_ref(), &catalogue, client, on)?),
+    };
+    let services = listed::services(config.as_ref(), &catalogue)?;
+    let matches = match &destination.host {
+        Host::Name(name) => match_name::matches(&services, name),
+        Host::Address(_) => Vec::new(),
+    };
+    let (port, protocol) = (destination.port, destination.protocol);
+    let mut judgements = Vec::new();
+    for address in judge.addresses(&destination.host)? {
+        judgements.push(judge.judge(address, port, protocol)?);
+    }
+    if judgements.is_empty() {
+        let rules: Vec<String> = matches.iter().flat_map(|one| one.rules.clone()).collect();
+        let mut predicted = judge.predict(&rules, port, protocol)?;
+        // It would rest on the pattern.
+        if predicted.matched == Matched::Name {
+            let with_rule = matches
+                .iter()
+                .find(|one| predicted.rule.as_ref().is_some_and(|rule| one.rules.contains(rule)));
+            predicted.value = with_rule.map(|one| one.pattern.to_string());
+        }
+        judgements.push(predicted);
+    }
+    let answer = Answer {
+        client,
+        destination: destination.clone(),
+        by_kernel,
+        patterns: matches.into_iter().map(|one| (one.id, one.pattern.to_string())).collect(),
+        judgements,
+    };
+    let denied = answer.overall().is_none_or(Judgement::denies);
+    let text = if global.json { output::json(&answer.to_json()?)? } else { answer.to_text() };
+    Ok((if denied { Outcome::No } else { Outcome::Yes }, text))
+}

@@ -1,0 +1,76 @@
+//! The first packet of a connection, built for a test run.
+
+use std::net::IpAddr;
+
+use anyhow::{Result, bail};
+use etherparse::{
+    IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv6Extensions, Ipv6Header, PacketBuilder,
+    VlanId,
+};
+
+use super::destination::Protocol;
+
+/// A port that no flow of a client's is likely to have.
+const SOURCE_PORT: u16 = 50_505;
+
+/// What a query to a resolver asks for: a name of the catalogue.
+const QUERY_NAME: &str = "manage.microsoft.com";
+
+const HOP_LIMIT: u8 = 64;
+const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+/// The Ethernet frame with which `client` would open a connection.
+pub fn first_packet(
+    vlan: u16,
+    client: IpAddr,
+    destination: IpAddr,
+    port: u16,
+    protocol: Protocol,
+) -> Result<Vec<u8>> {
+    let ip = match (client, destination) {
+        (IpAddr::V4(client), IpAddr::V4(destination)) => IpHeaders::Ipv4(
+            Ipv4Header::new(0, HOP_LIMIT, IpNumber::TCP, client.octets(), destination.octets())?,
+            Ipv4Extensions::default(),
+        ),
+        (IpAddr::V6(client), IpAddr::V6(destination)) => IpHeaders::Ipv6(
+            Ipv6Header {
+                hop_limit: HOP_LIMIT,
+                source: client.octets(),
+                destination: destination.octets(),
+                ..Ipv6Header::default()
+            },
+            Ipv6Extensions::default(),
+        ),
+        _ => bail!("{client} and {destination} are not of one address family"),
+    };
+    let ethernet = PacketBuilder::ethernet2(CLIENT_MAC, GATEWAY_MAC);
+    let ip = match vlan {
+        0 => ethernet.ip(ip),
+        vlan => ethernet.single_vlan(VlanId::try_new(vlan)?).ip(ip),
+    };
+    let mut frame = Vec::new();
+    match protocol {
+        Protocol::Tcp => ip.tcp(SOURCE_PORT, port, 1, 64_240).syn().write(&mut frame, &[])?,
+        Protocol::Udp => {
+            let payload = if port == 53 { query(QUERY_NAME) } else { Vec::new() };
+            ip.udp(SOURCE_PORT, port).write(&mut frame, &payload)?;
+        }
+        Protocol::Icmp if client.is_ipv4() => {
+            ip.icmpv4_echo_request(SOURCE_PORT, 1).write(&mut frame, &[])?;
+        }
+        Protocol::Icmp => ip.icmpv6_echo_request(SOURCE_PORT, 1).write(&mut frame, &[])?,
+    }
+    Ok(frame)
+}
+
+/// A query for the A records of a name, RFC 1035 section 4.1.
+fn query(name: &str) -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        message.push(u8::try_from(label.len()).unwrap_or_default());
+        message.extend_from_slice(label.as_bytes());
+    }
+    message.extend_from_slice(&[0, 0, 1, 0, 1]);
+    message
+}

@@ -1,0 +1,115 @@
+//! `match NAME`: the services whose patterns match a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{
+    args::Global,
+    context,
+    failure::{Failure, Outcome},
+    listed::{self, Service},
+    output,
+};
+use crate::{pattern::Pattern, ports::PortRange};
+
+/// A pattern of a service, with the ports of the rules that it stands in: no other rule's.
+#[derive(Debug, Serialize)]
+pub struct Match {
+    /// The service's id.
+    pub id: String,
+    /// The pattern.
+    pub pattern: Pattern,
+    tcp: BTreeSet<PortRange>,
+    udp: BTreeSet<PortRange>,
+    /// The rules' full ids.
+    pub rules: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    name: &'a str,
+    services: Vec<Match>,
+}
+
+/// Runs the command.
+pub fn run(global: &Global, name: &str) -> Result<(Outcome, String), Failure> {
+    let config = context::optional_config(global)?;
+    let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
+    let services = listed::services(config.as_ref(), &*context::catalogue(&paths)?)?;
+    let answer = Answer { name, services: matches(&services, name) };
+    let outcome = if answer.services.is_empty() { Outcome::No } else { Outcome::Yes };
+    let text = if global.json {
+        output::json(&answer)?
+    } else if answer.services.is_empty() {
+        format!("no service has a pattern that matches {name}\n")
+    } else {
+        let rows: Vec<[String; 3]> = answer
+            .services
+            .iter()
+            .map(|one| [one.id.clone(), one.pattern.to_string(), listed::ports(&one.tcp, &one.udp)])
+            .collect();
+        output::table(["SERVICE", "PATTERN", "PORTS"], &rows)
+    };
+    Ok((outcome, text))
+}
+
+/// Every pattern that matches, by service.
+#[must_use]
+pub fn matches(services: &[Service], name: &str) -> Vec<Match> {
+    let mut found = Vec::new();
+    for service in services {
+        let mut patterns: BTreeMap<&Pattern, Match> = BTreeMap::new();
+        for rule in &service.rules {
+            for pattern in rule.fqdns.iter().filter(|pattern| pattern.matches(name)) {
+                let one = patterns.entry(pattern).or_insert_with(|| Match {
+                    id: service.id.clone(),
+                    pattern: pattern.clone(),
+                    tcp: BTreeSet::new(),
+                    udp: BTreeSet::new(),
+                    rules: Vec::new(),
+                });
+                one.tcp.extend(&rule.tcp);
+                one.udp.extend(&rule.udp);
+                one.rules.push(rule.id.clone());
+            }
+        }
+        found.extend(patterns.into_values());
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Catalogue;
+
+    const CATALOGUE: &str = r#"
+services:
+  - id: apple
+    title: Apple
+    source: {document: D, section: S}
+    default: true
+    rules:
+      - {id: store, fqdns: ["*.apple.example", both.apple.example], tcp: [80]}
+      - {id: push, fqdns: [both.apple.example], tcp: [443, "5223-5224"]}
+"#;
+
+    #[test]
+    fn a_pattern_has_the_ports_of_its_own_rules_alone() {
+        let catalogue = Catalogue::parse([("c", CATALOGUE)]).unwrap();
+        let services = listed::services(None, &catalogue).unwrap();
+        let json = serde_json::to_value(matches(&services, "Both.Apple.Example")).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!([
+                {"id": "apple", "pattern": "*.apple.example", "tcp": ["80"], "udp": [],
+                 "rules": ["apple/store"]},
+                {"id": "apple", "pattern": "both.apple.example",
+                 "tcp": ["80", "443", "5223-5224"], "udp": [],
+                 "rules": ["apple/store", "apple/push"]},
+            ])
+        );
+        assert!(matches(&services, "apple.example").is_empty());
+    }
+}

@@ -1,0 +1,72 @@
+//! The commands: what they take, what they print, how they end.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+
+mod args;
+mod check;
+mod context;
+mod detach;
+mod endpoints;
+mod explain;
+mod facts;
+mod failure;
+mod listed;
+mod match_name;
+mod names;
+mod output;
+mod run;
+mod services;
+mod status;
+
+use args::{Arguments, Command, Endpoints};
+pub use failure::{Failure, Outcome};
+
+use crate::daemon::logging;
+
+/// Runs the program. The exit code: 0 ok, 1 failed, 2 usage, 3 configuration invalid, 4 "no".
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let quiet = match arguments.command {
+        Command::Run => log::LevelFilter::Info,
+        _ => log::LevelFilter::Warn,
+    };
+    logging::init(match arguments.global.verbose {
+        0 => quiet,
+        1 => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Trace,
+    });
+    match dispatch(&arguments) {
+        Ok((outcome, text)) => {
+            // A reader that has seen enough is no failure.
+            let _ = io::stdout().write_all(text.as_bytes());
+            outcome.into()
+        }
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "intune-filter: {failure}");
+            failure.code()
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<(Outcome, String), Failure> {
+    let global = &arguments.global;
+    match &arguments.command {
+        Command::Run => run::run(global),
+        Command::Check { file } => check::run(global, file.as_deref()),
+        Command::Status => status::run(global),
+        Command::Services => services::run(global),
+        Command::Names => names::run(global),
+        Command::Explain { client, destination, on } => {
+            explain::run(global, *client, destination, on.as_deref())
+        }
+        Command::Match { name } => match_name::run(global, name),
+        Command::Endpoints { command: Endpoints::List } => endpoints::list(global),
+        Command::Detach { force } => detach::run(global, *force),
+    }
+}

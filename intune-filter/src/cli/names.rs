@@ -1,0 +1,136 @@
+//! `names`: learned addresses, and the names that led to them.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use intune_filter_ebpf::abi::Host;
+use serde::Serialize;
+
+use super::{
+    args::Global,
+    context,
+    failure::{Failure, Outcome},
+    output,
+    services::service_of,
+};
+use crate::{daemon::clock, kernel::Pins, names::Names};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A learned address under one of its names.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Learned {
+    /// `None` if the daemon did not see the answer.
+    name: Option<String>,
+    address: IpAddr,
+    services: BTreeSet<String>,
+    expires_in_s: u64,
+}
+
+/// Runs the command.
+pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
+    let paths = context::paths(global);
+    let learned = match Pins::open(&paths.pin_dir)? {
+        Some(pins) => {
+            let names = context::names(&paths);
+            join(&pins.hosts()?, &names, &pins.rules()?, clock::boot_time())
+        }
+        None => Vec::new(),
+    };
+    let text = if global.json {
+        output::json(&learned)?
+    } else if learned.is_empty() {
+        "no address is learned\n".to_owned()
+    } else {
+        let rows: Vec<[String; 4]> = learned
+            .iter()
+            .map(|entry| {
+                [
+                    entry.name.clone().unwrap_or_else(|| "-".into()),
+                    entry.address.to_string(),
+                    entry.services.iter().cloned().collect::<Vec<_>>().join(", "),
+                    output::seconds(entry.expires_in_s),
+                ]
+            })
+            .collect();
+        output::table(["NAME", "ADDRESS", "SERVICES", "EXPIRES IN"], &rows)
+    };
+    Ok((Outcome::Yes, text))
+}
+
+/// The kernel's table decides what is listed, the names explain it.
+fn join(
+    hosts: &[(IpAddr, Host)],
+    names: &Names,
+    rules: &[Option<String>],
+    now: u64,
+) -> Vec<Learned> {
+    let mut learned = Vec::new();
+    for (address, host) in hosts.iter().filter(|(_, host)| host.expires > now) {
+        let before = learned.len();
+        for (name, claim) in names.of_address(*address).filter(|(_, claim)| claim.expires > now) {
+            learned.push(Learned {
+                name: Some(name.to_owned()),
+                address: *address,
+                services: claim.rules.iter().map(|rule| service_of(rule).to_owned()).collect(),
+                expires_in_s: (claim.expires.min(host.expires) - now) / SECOND,
+            });
+        }
+        if learned.len() == before {
+            learned.push(Learned {
+                name: None,
+                address: *address,
+                services: names_of_bits(host.rules, rules)
+                    .map(|rule| service_of(rule).to_owned())
+                    .collect(),
+                expires_in_s: (host.expires - now) / SECOND,
+            });
+        }
+    }
+    // Addresses without a name last.
+    learned.sort_by(|a, b| {
+        (a.name.is_none(), &a.name, a.address).cmp(&(b.name.is_none(), &b.name, b.address))
+    });
+    learned
+}
+
+/// The full ids of the rules in a mask.
+pub fn names_of_bits(mask: u64, rules: &[Option<String>]) -> impl Iterator<Item = &str> {
+    rules
+        .iter()
+        .enumerate()
+        .filter(move |(bit, _)| mask.checked_shr(*bit as u32).is_some_and(|mask| mask & 1 != 0))
+        .filter_map(|(_, rule)| rule.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_decides_what_is_listed() {
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let rules = vec![Some("core/main".to_owned()), Some("push/wns".to_owned())];
+        let host = |rules, seconds| Host { rules, expires: seconds * SECOND };
+        let mut names = Names::default();
+        names.learn("b.example", address(1), ["core/main".to_owned()], 90 * SECOND);
+        names.learn("a.example", address(1), ["push/wns".to_owned()], 200 * SECOND);
+        names.learn("gone.example", address(9), ["push/wns".to_owned()], 200 * SECOND);
+        let hosts = [
+            (address(2), host(0b11, 70)),
+            (address(1), host(0b11, 100)),
+            (address(3), host(1, 50)),
+        ];
+        let listed: Vec<_> = join(&hosts, &names, &rules, 60 * SECOND)
+            .into_iter()
+            .map(|entry| (entry.name, entry.address, entry.services.len(), entry.expires_in_s))
+            .collect();
+        assert_eq!(
+            listed,
+            [
+                (Some("a.example".into()), address(1), 1, 40),
+                (Some("b.example".into()), address(1), 1, 30),
+                (None, address(2), 2, 10),
+            ]
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! `run`: the daemon.
+
+use super::{
+    args::Global,
+    context,
+    failure::{Failure, Outcome},
+};
+use crate::{
+    config::Paths,
+    daemon::run::{RunError, run as run_daemon},
+    policy::{self, RuleBits},
+};
+
+/// Runs the daemon until it ends.
+pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
+    let path = context::config_path(global);
+    let load = |bits: &RuleBits| {
+        policy::load(&path, |paths: &mut Paths| *paths = global.paths(paths), bits)
+    };
+    // The programs' diagnostics name clients: they are for whoever looks for something.
+    let kernel_log = match global.verbose {
+        0 => log::LevelFilter::Off,
+        1 => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Trace,
+    };
+    match run_daemon(&load, kernel_log) {
+        Ok(()) => Ok((Outcome::Yes, String::new())),
+        Err(RunError::Configuration(errors)) => Err(errors.into()),
+        Err(RunError::Other(error)) => Err(error.into()),
+    }
+}

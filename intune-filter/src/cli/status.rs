@@ -1,0 +1,220 @@
+//! `status`: what is enforced, where, and how full the maps are; with and without a daemon.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    args::Global,
+    context,
+    failure::{Failure, Outcome},
+    output,
+};
+use crate::{
+    daemon::{
+        control::{Client, Request},
+        netlink::{self, Snapshot},
+    },
+    kernel::{Hook, Pinned, Pins, Usage},
+};
+
+/// What goes on without a daemon, and what does not: the fail table of the documentation.
+const WAITING: [&str; 4] = [
+    "interfaces that vanish and return are not attached again",
+    "learned addresses are enforced, but the names that led to them are not recorded",
+    "expired addresses are not removed from the maps (they are not let through either)",
+    "changes of the gateway's own addresses are told by its routes alone",
+];
+
+#[derive(Debug, Serialize)]
+struct Status {
+    daemon: Daemon,
+    enforcing: bool,
+    generation: u32,
+    interfaces: Vec<Interface>,
+    counters: BTreeMap<&'static str, u64>,
+    maps: BTreeMap<String, Room>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<&'static str>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Daemon {
+    running: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    details: Option<Value>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Interface {
+    name: String,
+    /// Where XDP runs; `None` if it does not.
+    mode: Option<&'static str>,
+    /// Whether both programs are on the interface as it is now.
+    attached: bool,
+    /// The VLAN ids that are judged, 0 for untagged frames.
+    vlans: Vec<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Room {
+    entries: u64,
+    capacity: u64,
+}
+
+impl From<Usage> for Room {
+    fn from(usage: Usage) -> Self {
+        Self { entries: usage.entries, capacity: usage.capacity }
+    }
+}
+
+/// Runs the command.
+pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
+    let (config, paths) = context::lenient(global);
+    let configured = config.map(|config| config.interfaces).unwrap_or_default();
+    let pins = Pins::open(&paths.pin_dir)?;
+    let mut status = Status {
+        daemon: daemon(&paths.runtime_dir),
+        enforcing: false,
+        generation: 0,
+        interfaces: Vec::new(),
+        counters: BTreeMap::new(),
+        maps: BTreeMap::new(),
+        waiting: Vec::new(),
+    };
+    if let Some(pins) = &pins {
+        status.generation = pins.active()?.generation;
+        status.interfaces = interfaces(pins, &netlink::snapshot()?, configured)?;
+        status.enforcing =
+            status.generation != 0 && status.interfaces.iter().any(|interface| interface.attached);
+        let counters = pins.counters()?;
+        status.counters =
+            counters.iter().map(|(r, counter)| (r.as_str(), counter.packets)).collect();
+        status.maps = pins.usage()?.into_iter().map(|(name, usage)| (name, usage.into())).collect();
+        if !status.daemon.running {
+            status.waiting = WAITING.to_vec();
+        }
+    }
+    let text = if global.json {
+        output::json(&status)?
+    } else if pins.is_none() {
+        format!(
+            "not enforcing: nothing is pinned in {}{}\n",
+            paths.pin_dir.display(),
+            if status.daemon.running { ", though a daemon runs" } else { "" }
+        )
+    } else {
+        text(&status)
+    };
+    Ok((Outcome::Yes, text))
+}
+
+fn daemon(runtime_directory: &std::path::Path) -> Daemon {
+    let Some(client) = Client::connect(runtime_directory) else { return Daemon::default() };
+    let pid = client.daemon().ok();
+    let details = client
+        .ask(Request::Status, context::PATIENCE)
+        .inspect_err(|error| log::warn!("{error:#}"))
+        .ok();
+    Daemon { running: true, pid, details }
+}
+
+/// Every interface that is configured, has a link or has a zone.
+fn interfaces(
+    pins: &Pins,
+    snapshot: &Snapshot,
+    configured: Vec<crate::config::Interface>,
+) -> anyhow::Result<Vec<Interface>> {
+    let zones = pins.zones()?;
+    let mut names = pins.directory().linked_interfaces()?;
+    // An interface whose attachment failed has zones, and no link.
+    names.extend(
+        snapshot
+            .interfaces
+            .iter()
+            .filter(|interface| zones.iter().any(|(key, _)| key.ifindex == interface.index))
+            .map(|interface| interface.name.clone()),
+    );
+    names.extend(configured.into_iter().map(|interface| interface.name));
+    names.sort();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| {
+            let now = snapshot.interface(&name);
+            let mut attached = now.is_some();
+            for hook in Hook::ALL {
+                attached &= match pins.link(&name, hook)? {
+                    Some(Pinned::Link(link)) => now.is_some_and(|now| now.index == link.ifindex),
+                    Some(Pinned::Filter) => true,
+                    None => false,
+                };
+            }
+            let mode = now.and_then(|now| now.xdp).filter(|_| attached);
+            let mut vlans: Vec<u32> = zones
+                .iter()
+                .filter(|(key, _)| now.is_some_and(|now| now.index == key.ifindex))
+                .map(|(key, _)| key.vlan)
+                .collect();
+            vlans.sort_unstable();
+            Ok(Interface { name, mode: mode.map(|(_, mode)| mode.as_str()), attached, vlans })
+        })
+        .collect()
+}
+
+fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{}, policy generation {}",
+        if status.enforcing { "enforcing" } else { "NOT enforcing" },
+        status.generation
+    );
+    let _ = match status.daemon.pid {
+        Some(pid) => writeln!(text, "daemon running, process {pid}\n"),
+        None if status.daemon.running => writeln!(text, "daemon running\n"),
+        None => writeln!(text, "daemon NOT running; what is pinned stays in force\n"),
+    };
+    let rows: Vec<[String; 4]> = status
+        .interfaces
+        .iter()
+        .map(|interface| {
+            let vlans = interface.vlans.iter().map(|vlan| match vlan {
+                0 => "untagged".to_owned(),
+                vlan => vlan.to_string(),
+            });
+            [
+                interface.name.clone(),
+                if interface.attached { "yes".into() } else { "NO".to_owned() },
+                interface.mode.unwrap_or("-").to_owned(),
+                vlans.collect::<Vec<_>>().join(", "),
+            ]
+        })
+        .collect();
+    text += &output::table(["INTERFACE", "ATTACHED", "MODE", "VLANS"], &rows);
+    let rows: Vec<[String; 2]> = status
+        .counters
+        .iter()
+        .filter(|(_, packets)| **packets > 0)
+        .map(|(reason, packets)| [(*reason).to_owned(), packets.to_string()])
+        .collect();
+    text.push('\n');
+    text += &output::table(["REASON", "PACKETS"], &rows);
+    let rows: Vec<[String; 3]> = status
+        .maps
+        .iter()
+        .map(|(name, room)| [name.clone(), room.entries.to_string(), room.capacity.to_string()])
+        .collect();
+    text.push('\n');
+    text += &output::table(["MAP", "ENTRIES", "CAPACITY"], &rows);
+    if !status.waiting.is_empty() {
+        text += "\nuntil the daemon runs again:\n";
+        for waiting in &status.waiting {
+            let _ = writeln!(text, "  - {waiting}");
+        }
+    }
+    text
+}
