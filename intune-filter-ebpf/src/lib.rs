@@ -3,9 +3,14 @@
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+#[cfg(not(target_arch = "bpf"))]
+extern crate std;
+
 pub mod abi;
 pub mod bytes;
 pub mod dns;
+#[cfg(not(target_arch = "bpf"))]
+pub mod host;
 pub mod packet;
 pub mod verdict;
 pub mod world;

@@ -55,10 +55,10 @@ pub trait World: Copy {
     fn remember(self, key: &PendingKey, pending: &Pending);
     /// The recorded query.
     fn pending(self, key: &PendingKey) -> Option<Pending>;
-    /// Counts one packet, or one occurrence.
-    fn count(self, reason: Reason, bytes: u32);
+    /// Counts packets, or occurrences.
+    fn count(self, reason: Reason, packets: u32, bytes: u32);
     /// Counts for a rule.
-    fn count_rule(self, rule: u8, event: RuleEvent, bytes: u32);
+    fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32);
     /// Reports a denied packet, unless there are too many.
     fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent);
     /// Claims the working memory; `None` while a run that this one interrupts has it.

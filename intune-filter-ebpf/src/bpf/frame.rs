@@ -40,6 +40,11 @@ impl Packet for XdpFrame<'_> {
     }
 
     #[inline(always)]
+    fn packets(&self) -> u32 {
+        1
+    }
+
+    #[inline(always)]
     fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]> {
         octets(self.ctx.data(), self.ctx.data_end(), offset)
     }
@@ -96,6 +101,12 @@ impl Packet for SkbFrame<'_> {
     #[inline(always)]
     fn length(&self) -> u32 {
         self.ctx.len()
+    }
+
+    #[inline(always)]
+    fn packets(&self) -> u32 {
+        // SAFETY: the field of the context is readable.
+        unsafe { (*self.ctx.skb.skb).gso_segs }.max(1)
     }
 
     #[inline(always)]

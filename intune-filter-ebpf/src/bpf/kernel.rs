@@ -120,21 +120,21 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
-    fn count(self, reason: Reason, bytes: u32) {
+    fn count(self, reason: Reason, packets: u32, bytes: u32) {
         if Self::READ_ONLY {
             return;
         }
         if let Some(counter) = maps::COUNTERS.get_ptr_mut(reason as u32) {
             // SAFETY: the element is this CPU's.
             unsafe {
-                (*counter).packets += 1;
+                (*counter).packets += u64::from(packets);
                 (*counter).bytes += u64::from(bytes);
             }
         }
     }
 
     #[inline(always)]
-    fn count_rule(self, rule: u8, event: RuleEvent, bytes: u32) {
+    fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32) {
         if Self::READ_ONLY {
             return;
         }
@@ -142,10 +142,10 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
             // SAFETY: the element is this CPU's.
             unsafe {
                 if event == RuleEvent::Denied {
-                    (*counter).denied += 1;
+                    (*counter).denied += u64::from(packets);
                     return;
                 }
-                (*counter).packets += 1;
+                (*counter).packets += u64::from(packets);
                 (*counter).bytes += u64::from(bytes);
                 if event == RuleEvent::Opened {
                     (*counter).flows += 1;
@@ -189,7 +189,7 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
             return;
         }
         let Some(mut entry) = maps::EVENTS.reserve_untyped::<DeniedEvent>(0) else {
-            self.count(Reason::EventLost, 0);
+            self.count(Reason::EventLost, 1, 0);
             return;
         };
         entry.write(event());
@@ -217,7 +217,7 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
             )
         };
         if failed != 0 {
-            self.count(Reason::EventLost, 0);
+            self.count(Reason::EventLost, 1, 0);
         }
     }
 }

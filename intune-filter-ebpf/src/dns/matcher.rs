@@ -14,6 +14,10 @@ const STEPS: u32 = 128;
 #[inline(always)]
 pub fn match_name<W: World>(scratch: &Scratch, world: W, settings: &Settings) -> u64 {
     let labels = scratch.label_count.get();
+    if labels == 0 {
+        // The root itself, which no pattern stands for.
+        return 0;
+    }
     scratch.match_left.set(labels);
     scratch.match_chunk.set(0);
     scratch.match_node.set(u64::from(ROOT));

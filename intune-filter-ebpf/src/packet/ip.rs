@@ -49,6 +49,10 @@ pub struct Datagram<A> {
 pub trait Network: Address {
     /// Its ICMP.
     const ICMP: u8;
+    /// Its ICMP type of an echo request.
+    const ECHO_REQUEST: u8;
+    /// Its ICMP type of an echo reply.
+    const ECHO_REPLY: u8;
 
     /// Where the headers are put.
     fn facts(scratch: &Scratch) -> *mut Datagram<Self>;
@@ -69,8 +73,17 @@ pub trait Network: Address {
     ) -> Result<(), HeaderError>;
 }
 
+/// The octets of a datagram whose header says `said`, not counting `fixed`. An aggregate that the
+/// field cannot express says 0 (Linux's BIG TCP, seen at TC).
+#[inline(always)]
+fn actual_length(said: u32, fixed: u32, room: u32) -> u32 {
+    if said == 0 && room > 0xffff { room } else { said + fixed }
+}
+
 impl Network for V4 {
     const ICMP: u8 = super::ICMP;
+    const ECHO_REQUEST: u8 = super::ICMP_ECHO_REQUEST;
+    const ECHO_REPLY: u8 = super::ICMP_ECHO_REPLY;
 
     #[inline(always)]
     fn facts(scratch: &Scratch) -> *mut Datagram<Self> {
@@ -91,8 +104,8 @@ impl Network for V4 {
     ) -> Result<(), HeaderError> {
         let header = packet.at::<20>(offset).ok_or(HeaderError::Malformed)?;
         let header_length = u32::from(header[0] & 15) * 4;
-        let length = u32::from(be16::<2, 20>(header));
         let room = packet.length().saturating_sub(offset);
+        let length = actual_length(u32::from(be16::<2, 20>(header)), 0, room);
         if header[0] >> 4 != 4 || header_length < 20 || length < header_length || length > room {
             return Err(HeaderError::Malformed);
         }
@@ -132,6 +145,8 @@ impl Network for V4 {
 
 impl Network for V6 {
     const ICMP: u8 = super::ICMPV6;
+    const ECHO_REQUEST: u8 = super::ICMPV6_ECHO_REQUEST;
+    const ECHO_REPLY: u8 = super::ICMPV6_ECHO_REPLY;
 
     #[inline(always)]
     fn facts(scratch: &Scratch) -> *mut Datagram<Self> {
@@ -151,9 +166,8 @@ impl Network for V6 {
         offset: u32,
     ) -> Result<(), HeaderError> {
         let header = packet.at::<40>(offset).ok_or(HeaderError::Malformed)?;
-        let length = u32::from(be16::<4, 40>(header)) + 40;
         let room = packet.length().saturating_sub(offset);
-        // Jumbograms (RFC 2675) say length 0 and exceed what any of these links carries.
+        let length = actual_length(u32::from(be16::<4, 40>(header)), 40, room);
         if header[0] >> 4 != 6 || length > room {
             return Err(HeaderError::Malformed);
         }

@@ -12,7 +12,7 @@ pub use icmp::{Quoted, quoted_v4, quoted_v6};
 pub use ip::{Datagram, HeaderError, Network};
 pub use transport::{
     ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMPV6, ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, IGMP,
-    TCP, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP,
+    TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP,
 };
 
 use crate::dns::Scratch;
@@ -21,6 +21,9 @@ use crate::dns::Scratch;
 pub trait Packet {
     /// Octets of the whole frame.
     fn length(&self) -> u32;
+
+    /// Packets that the frame stands for: an aggregate of several is seen once at TC.
+    fn packets(&self) -> u32;
 
     /// `N` octets from `offset`, unless the frame ends before.
     fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]>;
@@ -35,6 +38,10 @@ pub trait Packet {
 impl Packet for &[u8] {
     fn length(&self) -> u32 {
         self.len() as u32
+    }
+
+    fn packets(&self) -> u32 {
+        1
     }
 
     fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]> {

@@ -27,6 +27,8 @@ pub const TCP_FIN: u8 = 1;
 pub const TCP_SYN: u8 = 2;
 /// RST among [`Transport::flags`].
 pub const TCP_RST: u8 = 4;
+/// ACK among [`Transport::flags`].
+pub const TCP_ACK: u8 = 16;
 
 /// What the header behind the IP headers says. All zero for other protocols.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

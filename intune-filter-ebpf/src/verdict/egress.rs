@@ -17,10 +17,10 @@ use crate::{
 #[inline(always)]
 pub fn egress<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
     let verdict = judge(packet, world, place);
-    let bytes = packet.length();
-    world.count(verdict.counted(), bytes);
+    let (packets, bytes) = (packet.packets(), packet.length());
+    world.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
-        world.count_rule(verdict.rule, RuleEvent::Packet, bytes);
+        world.count_rule(verdict.rule, RuleEvent::Packet, packets, bytes);
     }
     verdict
 }
@@ -110,8 +110,7 @@ fn by_policy<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(
     if datagram.protocol == A::ICMP
         && !datagram.fragment
         && let Some(key) = A::quoted_to_client(run.packet, datagram, run.zone())
-        && (Maps::<A>::flow(run.world, &key, |_| ()).is_some()
-            || Maps::<A>::new_flow(run.world, &key, |_| ()).is_some())
+        && flow::is_known(run, &key)
     {
         return Verdict { matched: Matched::Flow, ..Verdict::control(Reason::IcmpError) };
     }

@@ -4,7 +4,7 @@ use super::{NO_RULE, Run};
 use crate::{
     abi::{Flow, FlowKey, MODE_AUDIT, MODE_EXEMPT, flow_flags, port_index},
     dns::Scratch,
-    packet::{Datagram, Network, Packet, TCP, TCP_FIN, TCP_RST, UDP},
+    packet::{Datagram, Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
     world::Maps,
 };
 
@@ -41,10 +41,13 @@ fn key<'s, A: Network>(
     direction: Direction,
 ) -> Option<&'s FlowKey<A>> {
     let protocol = datagram.protocol;
-    if protocol != TCP && protocol != UDP && protocol != A::ICMP {
+    let transport = &datagram.transport;
+    // Of ICMP, echoes alone: in other messages something else stands where their identifier is.
+    let echo = protocol == A::ICMP
+        && (transport.flags == A::ECHO_REQUEST || transport.flags == A::ECHO_REPLY);
+    if protocol != TCP && protocol != UDP && !echo {
         return None;
     }
-    let transport = &datagram.transport;
     let key = match direction {
         Direction::FromClient => FlowKey {
             zone,
@@ -69,6 +72,21 @@ fn key<'s, A: Network>(
     unsafe {
         A::key(scratch).write(key);
         Some(&*A::key(scratch))
+    }
+}
+
+/// Whether a flow with this key, opened by either side, is alive.
+#[inline(always)]
+pub(super) fn is_known<A: Network, W: Maps<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    key: &FlowKey<A>,
+) -> bool {
+    let now = run.now();
+    let alive =
+        |flow: &mut Flow| now.saturating_sub(flow.last_seen) <= lifetime(key.protocol, flow.flags);
+    match run.world.flow(key, alive) {
+        Some(alive) => alive,
+        None => run.world.new_flow(key, alive) == Some(true),
     }
 }
 
@@ -112,7 +130,8 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
 ) -> Option<Known> {
     let key = key(run.scratch, datagram, run.zone(), direction)?;
     let (world, generation, now) = (run.world, run.generation(), run.now());
-    let change = |flow: &mut Flow| touch(flow, generation, now, key.protocol, datagram, direction);
+    let packets = u64::from(run.packet.packets());
+    let change = |flow: &mut Flow| touch(flow, generation, now, packets, datagram, direction);
     let touched = match world.flow(key, change) {
         Some(touched) => touched,
         None => world.new_flow(key, |flow| {
@@ -136,7 +155,7 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
             }
             let renew = |flow: &mut Flow| {
                 flow.generation = generation;
-                touch(flow, generation, now, key.protocol, datagram, direction);
+                touch(flow, generation, now, packets, datagram, direction);
             };
             if world.flow(key, renew).is_none() {
                 world.new_flow(key, renew);
@@ -167,14 +186,19 @@ fn touch<A: Network>(
     flow: &mut Flow,
     generation: u32,
     now: u64,
-    protocol: u8,
+    packets: u64,
     datagram: &Datagram<A>,
     direction: Direction,
 ) -> Touched {
+    let protocol = datagram.protocol;
     // Another CPU may have written a later time than this packet's.
     let idle = now.saturating_sub(flow.last_seen);
     let (rule, flags, group) = (flow.rule, flow.flags, flow.group);
-    if idle > lifetime(protocol, flags) {
+    // A SYN on a flow that is closing begins another connection between the same ports.
+    let reopened = protocol == TCP
+        && datagram.transport.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
+        && lifetime(protocol, flags) == TCP_CLOSING;
+    if reopened || idle > lifetime(protocol, flags) {
         return Touched { state: State::Expired, rule, flags, group };
     }
     if flow.generation != generation {
@@ -187,12 +211,12 @@ fn touch<A: Network>(
     let bytes = u64::from(datagram.length);
     let fin = match direction {
         Direction::FromClient => {
-            flow.client_packets += 1;
+            flow.client_packets += packets;
             flow.client_bytes += bytes;
             flow_flags::CLIENT_FIN
         }
         Direction::ToClient => {
-            flow.remote_packets += 1;
+            flow.remote_packets += packets;
             flow.remote_bytes += bytes;
             flow_flags::REMOTE_FIN
         }

@@ -26,15 +26,15 @@ use crate::{
 #[inline(always)]
 pub fn ingress<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
     let verdict = judge(packet, world, place);
-    let bytes = packet.length();
-    world.count(verdict.counted(), bytes);
+    let (packets, bytes) = (packet.packets(), packet.length());
+    world.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
         let event = match verdict.reason {
             Reason::Policy => RuleEvent::Opened,
             reason if reason.denies() => RuleEvent::Denied,
             _ => RuleEvent::Packet,
         };
-        world.count_rule(verdict.rule, event, bytes);
+        world.count_rule(verdict.rule, event, packets, bytes);
     }
     verdict
 }
@@ -376,7 +376,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         W: Maps<A>,
     {
         let known = A::quoted_by_client(self.packet, datagram, self.zone())
-            .is_some_and(|key| self.world.flow(&key, |_| ()).is_some());
+            .is_some_and(|key| flow::is_known(self, &key));
         if known {
             return Verdict::control(Reason::IcmpError).of(client);
         }

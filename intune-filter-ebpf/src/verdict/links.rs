@@ -2,10 +2,7 @@
 
 use crate::{
     abi::{Address, FlowKey, V4, V6},
-    packet::{
-        Datagram, ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST, IGMP, Network, Packet, Quoted, quoted_v4,
-        quoted_v6,
-    },
+    packet::{Datagram, IGMP, Network, Packet, Quoted, quoted_v4, quoted_v6},
 };
 
 /// What a family knows of its links.
@@ -25,13 +22,9 @@ pub(super) trait Links: Network {
         datagram: &Datagram<Self>,
         zone: u16,
     ) -> Option<FlowKey<Self>>;
-    /// The ICMP type of an echo request.
-    const ECHO_REQUEST: u8;
 }
 
 impl Links for V4 {
-    const ECHO_REQUEST: u8 = ICMP_ECHO_REQUEST;
-
     #[inline(always)]
     fn is_link_scope(datagram: &Datagram<Self>, _: impl FnOnce() -> bool) -> bool {
         let destination = u32::from_be(datagram.destination.0);
@@ -64,8 +57,6 @@ impl Links for V4 {
 }
 
 impl Links for V6 {
-    const ECHO_REQUEST: u8 = ICMPV6_ECHO_REQUEST;
-
     #[inline(always)]
     fn is_link_scope(datagram: &Datagram<Self>, is_gateway: impl FnOnce() -> bool) -> bool {
         let first = u32::from_be(datagram.destination.0[0]) >> 16;

@@ -179,21 +179,21 @@ fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
     let length = scratch.length.get() as u32;
     scratch.now.set(now);
     if !dns::read_answer(scratch, world, answers) {
-        world.count(Reason::AnswerMalformed, length);
+        world.count(Reason::AnswerMalformed, 1, length);
         return;
     }
     let lesson = dns::learn(scratch, world, settings, rules);
     if lesson.refused > 0 {
-        world.count(Reason::AnswerRefused, length);
+        world.count(Reason::AnswerRefused, 1, length);
     }
     if lesson.full > 0 {
-        world.count(Reason::HostsFull, length);
+        world.count(Reason::HostsFull, 1, length);
     }
     if lesson.learned == 0 {
-        world.count(Reason::NothingLearned, length);
+        world.count(Reason::NothingLearned, 1, length);
         return;
     }
-    world.count(Reason::Learned, length);
+    world.count(Reason::Learned, 1, length);
     let event = AnswerEvent {
         kind: EventKind::Answer as u32,
         length,

@@ -12,6 +12,7 @@ use intune_filter_ebpf::abi::{
 mod answers;
 mod compile;
 mod groups;
+mod host;
 mod lookup;
 mod memory;
 mod names;

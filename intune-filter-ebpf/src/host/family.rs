@@ -1,0 +1,114 @@
+//! The maps of one address family.
+
+use core::{cell::RefCell, hash::Hash};
+use std::{collections::HashMap, vec::Vec};
+
+use super::Tables;
+use crate::{
+    abi::{Address as _, Client, Flow, FlowKey, Host, V4, V6},
+    dns::Scratch,
+    world::{Insertion, Maps},
+};
+
+macro_rules! maps_of {
+    ($address:ty, $clients:ident, $networks:ident, $answers:ident, $hosts:ident, $flows:ident,
+     $new_flows:ident) => {
+        impl Maps<$address> for &Tables {
+            fn client(
+                self,
+                _: &Scratch,
+                set: u32,
+                zone: u16,
+                address: &$address,
+            ) -> Option<Client> {
+                let mut key: Vec<u8> = u32::from(zone).to_ne_bytes().into();
+                key.extend(octets(&address.wide(), <$address>::BITS));
+                self.policy(set).$clients.get(&key)
+            }
+
+            fn networks(self, _: &Scratch, set: u32, address: &$address) -> u64 {
+                let key = octets(&address.wide(), <$address>::BITS);
+                self.policy(set).$networks.get(&key).unwrap_or_default()
+            }
+
+            fn host(self, address: &$address) -> Option<Host> {
+                self.$hosts.borrow().get(address).copied()
+            }
+
+            fn learn(self, address: &$address, rules: u64, expires: u64) -> Insertion {
+                let mut hosts = self.$hosts.borrow_mut();
+                let room = self.hosts_capacity == 0 || hosts.len() < self.hosts_capacity;
+                if !room && !hosts.contains_key(address) {
+                    return Insertion::Full;
+                }
+                let host = hosts.entry(*address).or_default();
+                host.rules |= rules;
+                host.expires = host.expires.max(expires);
+                Insertion::Done
+            }
+
+            fn is_acceptable(self, _: &Scratch, set: u32, address: &$address) -> bool {
+                let key = octets(&address.wide(), <$address>::BITS);
+                self.policy(set).$answers.get(&key).is_none_or(|accept| accept != 0)
+            }
+
+            fn is_local(self, _: &Scratch, _: u32, _: &$address, destination: &$address) -> bool {
+                self.local_routes.contains(&destination.wide())
+            }
+
+            fn flow<R>(
+                self,
+                key: &FlowKey<$address>,
+                visit: impl FnOnce(&mut Flow) -> R,
+            ) -> Option<R> {
+                visit_entry(&self.$flows, key, visit)
+            }
+
+            fn new_flow<R>(
+                self,
+                key: &FlowKey<$address>,
+                visit: impl FnOnce(&mut Flow) -> R,
+            ) -> Option<R> {
+                visit_entry(&self.$new_flows, key, visit)
+            }
+
+            fn open(self, key: &FlowKey<$address>, flow: &Flow) {
+                self.$flows.borrow_mut().remove(key);
+                self.$new_flows.borrow_mut().insert(*key, *flow);
+            }
+
+            fn answered(self, key: &FlowKey<$address>, flow: &Flow) {
+                self.$flows.borrow_mut().insert(*key, *flow);
+                self.$new_flows.borrow_mut().remove(key);
+            }
+
+            fn close(self, key: &FlowKey<$address>) {
+                self.$flows.borrow_mut().remove(key);
+                self.$new_flows.borrow_mut().remove(key);
+            }
+        }
+    };
+}
+
+maps_of!(V4, clients4, nets4, answers4, hosts4, flows4, new_flows4);
+maps_of!(V6, clients6, nets6, answers6, hosts6, flows6, new_flows6);
+
+/// Lets a visitor change an entry, without holding the map: the visitor may use it as well.
+fn visit_entry<K: Copy + Eq + Hash, R>(
+    map: &RefCell<HashMap<K, Flow>>,
+    key: &K,
+    visit: impl FnOnce(&mut Flow) -> R,
+) -> Option<R> {
+    let mut flow = *map.borrow().get(key)?;
+    let result = visit(&mut flow);
+    if let Some(entry) = map.borrow_mut().get_mut(key) {
+        *entry = flow;
+    }
+    Some(result)
+}
+
+/// The octets of an address, of which the mapped form has the last `bits`.
+fn octets(address: &V6, bits: u32) -> Vec<u8> {
+    let all: Vec<u8> = address.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    all[all.len() - bits as usize / 8..].into()
+}

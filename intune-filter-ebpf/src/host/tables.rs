@@ -1,0 +1,215 @@
+//! The tables themselves, and what does not depend on the address family.
+
+use core::cell::{Cell, RefCell};
+use std::{
+    collections::{HashMap, HashSet},
+    vec::Vec,
+};
+
+use super::Trie;
+use crate::{
+    abi::{
+        Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowKey, Glob, Host,
+        NameNode, Pending, PendingKey, Reason, RuleCounter, Settings, V4, V6, ZoneKey,
+    },
+    dns::Scratch,
+    verdict::{self, Action, Place, Verdict},
+    world::{RuleEvent, World},
+};
+
+/// One policy's maps.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// As `CLIENTS4`: the zone's four octets in native order, then the address's.
+    pub clients4: Trie<Client>,
+    /// As `CLIENTS6`.
+    pub clients6: Trie<Client>,
+    /// As `NETS4`.
+    pub nets4: Trie<u64>,
+    /// As `NETS6`.
+    pub nets6: Trie<u64>,
+    /// As `ANSWERS4`.
+    pub answers4: Trie<u32>,
+    /// As `ANSWERS6`.
+    pub answers6: Trie<u32>,
+    /// As `PORTS`.
+    pub ports: Vec<u64>,
+    /// As `EDGES`.
+    pub edges: HashMap<EdgeKey, NameNode>,
+    /// As `GLOBS`.
+    pub globs: Vec<Glob>,
+    /// As `SERVERS`.
+    pub servers: HashMap<V6, u32>,
+    /// As an element of `SETTINGS`.
+    pub settings: Settings,
+}
+
+/// Everything that the kernel holds in maps. Public fields are what userspace writes.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// CLOCK_BOOTTIME, nanoseconds.
+    pub now: Cell<u64>,
+    /// As `ACTIVE`.
+    pub active: Cell<Active>,
+    /// As `ZONES`.
+    pub zones: HashMap<ZoneKey, u32>,
+    /// As `OWN_ADDRESSES`.
+    pub own_addresses: HashSet<V6>,
+    /// Addresses that the routes, if not `own_addresses`, make the gateway's own.
+    pub local_routes: HashSet<V6>,
+    /// The maps of the policies, by the lowest bit of their generation.
+    pub policies: [Policy; 2],
+    /// As `HOSTS4`.
+    pub hosts4: RefCell<HashMap<V4, Host>>,
+    /// As `HOSTS6`.
+    pub hosts6: RefCell<HashMap<V6, Host>>,
+    /// As `FLOWS4`.
+    pub flows4: RefCell<HashMap<FlowKey<V4>, Flow>>,
+    /// As `FLOWS6`.
+    pub flows6: RefCell<HashMap<FlowKey<V6>, Flow>>,
+    /// As `NEW_FLOWS4`.
+    pub new_flows4: RefCell<HashMap<FlowKey<V4>, Flow>>,
+    /// As `NEW_FLOWS6`.
+    pub new_flows6: RefCell<HashMap<FlowKey<V6>, Flow>>,
+    /// As `DNS_PENDING`.
+    pub pending: RefCell<HashMap<PendingKey, Pending>>,
+    /// As `COUNTERS`, by number of reason.
+    pub counters: RefCell<HashMap<u8, Counter>>,
+    /// As `RULE_COUNTERS`.
+    pub rule_counters: RefCell<HashMap<u8, RuleCounter>>,
+    /// What `EVENTS` tells of denied packets.
+    pub denied: RefCell<Vec<DeniedEvent>>,
+    /// What `EVENTS` tells of answers: record and message.
+    pub answers: RefCell<Vec<(AnswerEvent, Vec<u8>)>>,
+    /// Entries that `hosts4` and `hosts6` have room for; 0 is no limit.
+    pub hosts_capacity: usize,
+    scratch: Scratch,
+}
+
+impl Tables {
+    /// Judges a frame from a client.
+    pub fn ingress(&self, frame: &[u8], place: Place) -> Verdict {
+        let verdict = verdict::ingress(&frame, self, place);
+        if verdict.action == Action::Refuse {
+            self.release(&self.scratch);
+        }
+        verdict
+    }
+
+    /// Judges a frame to a client.
+    pub fn egress(&self, frame: &[u8], place: Place) -> Verdict {
+        verdict::egress(&frame, self, place)
+    }
+
+    /// How often a reason was counted.
+    #[must_use]
+    pub fn counted(&self, reason: Reason) -> u64 {
+        self.counters.borrow().get(&(reason as u8)).map_or(0, |counter| counter.packets)
+    }
+
+    pub(super) fn policy(&self, set: u32) -> &Policy {
+        &self.policies[(set & 1) as usize]
+    }
+}
+
+impl World for &Tables {
+    fn now(self) -> u64 {
+        self.now.get()
+    }
+
+    fn active(self) -> Option<Active> {
+        Some(self.active.get()).filter(|active| active.generation != 0)
+    }
+
+    fn zone(self, ifindex: u32, vlan: u16) -> Option<u16> {
+        let key = ZoneKey { ifindex, vlan: u32::from(vlan) };
+        self.zones.get(&key).map(|zone| *zone as u16)
+    }
+
+    fn settings<'s>(self, set: u32) -> Option<&'s Settings>
+    where
+        Self: 's,
+    {
+        Some(&self.policy(set).settings)
+    }
+
+    fn port(self, set: u32, index: u32) -> u64 {
+        self.policy(set).ports.get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn server(self, set: u32, address: &V6) -> u32 {
+        self.policy(set).servers.get(address).copied().unwrap_or_default()
+    }
+
+    fn is_own(self, address: &V6) -> bool {
+        self.own_addresses.contains(address)
+    }
+
+    fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R> {
+        self.policy(set).edges.get(key).map(visit)
+    }
+
+    fn glob<R>(self, set: u32, index: u32, visit: impl FnOnce(&Glob) -> R) -> Option<R> {
+        self.policy(set).globs.get(index as usize).map(visit)
+    }
+
+    fn remember(self, key: &PendingKey, pending: &Pending) {
+        self.pending.borrow_mut().insert(*key, *pending);
+    }
+
+    fn pending(self, key: &PendingKey) -> Option<Pending> {
+        self.pending.borrow().get(key).copied()
+    }
+
+    fn count(self, reason: Reason, packets: u32, bytes: u32) {
+        let mut counters = self.counters.borrow_mut();
+        let counter = counters.entry(reason as u8).or_default();
+        counter.packets += u64::from(packets);
+        counter.bytes += u64::from(bytes);
+    }
+
+    fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32) {
+        let mut counters = self.rule_counters.borrow_mut();
+        let counter = counters.entry(rule).or_default();
+        if event == RuleEvent::Denied {
+            counter.denied += u64::from(packets);
+            return;
+        }
+        counter.packets += u64::from(packets);
+        counter.bytes += u64::from(bytes);
+        if event == RuleEvent::Opened {
+            counter.flows += 1;
+        }
+    }
+
+    fn claim<'s>(self) -> Option<&'s Scratch>
+    where
+        Self: 's,
+    {
+        // SAFETY: tables are not shared between threads, and no reference to the word is kept.
+        unsafe {
+            if *self.scratch.claimed.get() != 0 {
+                return None;
+            }
+            *self.scratch.claimed.get() = 1;
+        }
+        Some(&self.scratch)
+    }
+
+    fn release(self, scratch: &Scratch) {
+        // SAFETY: as in `claim`.
+        unsafe { *scratch.claimed.get() = 0 }
+    }
+
+    fn report_denied(self, _: u64, event: impl FnOnce() -> DeniedEvent) {
+        self.denied.borrow_mut().push(event());
+    }
+
+    fn report_answer(self, scratch: &Scratch) {
+        // SAFETY: the logic has written the record, and the scratch memory is this run's alone.
+        let event = unsafe { *scratch.event.get() };
+        let message =
+            (0..u64::from(event.length)).map(|at| scratch.message.octet(at) as u8).collect();
+        self.answers.borrow_mut().push((event, message));
+    }
+}

@@ -1,0 +1,56 @@
+//! A longest-prefix match, as slow as it is plain.
+
+use std::vec::Vec;
+
+/// Prefixes and their values.
+#[derive(Clone, Debug)]
+pub struct Trie<V> {
+    entries: Vec<(u32, Vec<u8>, V)>,
+}
+
+impl<V> Default for Trie<V> {
+    fn default() -> Self {
+        Self { entries: Vec::new() }
+    }
+}
+
+impl<V: Copy> Trie<V> {
+    /// Adds a prefix: the first `length` bits of `octets`.
+    pub fn insert(&mut self, length: u32, octets: &[u8], value: V) {
+        self.entries.push((length, octets.into(), value));
+    }
+
+    /// The value of the longest prefix of `octets`.
+    #[must_use]
+    pub fn get(&self, octets: &[u8]) -> Option<V> {
+        self.entries
+            .iter()
+            .filter(|(length, prefix, _)| begins_alike(prefix, octets, *length))
+            .max_by_key(|(length, ..)| *length)
+            .map(|(.., value)| *value)
+    }
+}
+
+fn begins_alike(a: &[u8], b: &[u8], bits: u32) -> bool {
+    (0..bits).all(|bit| {
+        let (octet, mask) = (bit as usize / 8, 0x80 >> (bit % 8));
+        matches!((a.get(octet), b.get(octet)), (Some(a), Some(b)) if (a ^ b) & mask == 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Trie;
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let mut trie = Trie::default();
+        trie.insert(8, &[10, 0, 0, 0], 1);
+        trie.insert(23, &[10, 1, 2, 0], 2);
+        trie.insert(0, &[0, 0, 0, 0], 3);
+        assert_eq!(trie.get(&[10, 9, 9, 9]), Some(1));
+        assert_eq!(trie.get(&[10, 1, 3, 9]), Some(2));
+        assert_eq!(trie.get(&[10, 1, 4, 9]), Some(1));
+        assert_eq!(trie.get(&[11, 1, 4, 9]), Some(3));
+    }
+}

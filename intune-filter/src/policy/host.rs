@@ -1,0 +1,59 @@
+//! A policy as the host build of the kernel's logic takes it.
+
+use intune_filter_ebpf::{
+    abi::{ClientKey, V4, V6},
+    host::{self, Trie},
+};
+
+use super::{Policy, Prefix};
+
+impl From<&Policy> for host::Policy {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            clients4: trie(&policy.clients4),
+            clients6: trie(&policy.clients6),
+            nets4: trie(&policy.nets4),
+            nets6: trie(&policy.nets6),
+            answers4: trie(&policy.answers4),
+            answers6: trie(&policy.answers6),
+            ports: policy.ports.to_vec(),
+            edges: policy.edges.clone(),
+            globs: policy.globs.clone(),
+            servers: policy.servers.clone(),
+            settings: policy.settings,
+        }
+    }
+}
+
+/// What a trie compares: octets in the order that they have in memory.
+trait Octets {
+    fn octets(&self) -> Vec<u8>;
+}
+
+impl Octets for V4 {
+    fn octets(&self) -> Vec<u8> {
+        self.0.to_ne_bytes().into()
+    }
+}
+
+impl Octets for V6 {
+    fn octets(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+}
+
+impl<A: Octets> Octets for ClientKey<A> {
+    fn octets(&self) -> Vec<u8> {
+        let mut octets: Vec<u8> = self.zone.to_ne_bytes().into();
+        octets.extend(self.address.octets());
+        octets
+    }
+}
+
+fn trie<K: Octets, V: Copy>(prefixes: &[Prefix<K, V>]) -> Trie<V> {
+    let mut trie = Trie::default();
+    for prefix in prefixes {
+        trie.insert(prefix.length, &prefix.key.octets(), prefix.value);
+    }
+    trie
+}
