@@ -8,6 +8,13 @@ pub fn be16<const I: usize, const N: usize>(octets: &[u8; N]) -> u16 {
     u16::from_be(ne16::<I, N>(octets))
 }
 
+/// Four octets at `I`, big-endian.
+#[inline(always)]
+#[must_use]
+pub fn be32<const I: usize, const N: usize>(octets: &[u8; N]) -> u32 {
+    u32::from_be(ne32::<I, N>(octets))
+}
+
 /// Two octets at `I` as they are in memory.
 #[inline(always)]
 #[must_use]

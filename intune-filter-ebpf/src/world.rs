@@ -61,6 +61,8 @@ pub trait World: Copy {
     fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32);
     /// Reports a denied packet, unless there are too many.
     fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent);
+    /// Whether one more answer to a denied packet may be sent now.
+    fn may_reply(self, now: u64) -> bool;
     /// Claims the working memory; `None` while a run that this one interrupts has it.
     fn claim<'s>(self) -> Option<&'s Scratch>
     where

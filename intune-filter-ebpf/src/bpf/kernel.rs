@@ -21,6 +21,8 @@ use super::maps;
 
 /// Denials that one CPU reports in a second; the rest are counted.
 const REPORTS_PER_SECOND: u64 = 1000;
+/// Answers to denied packets that one CPU sends in a second; the rest are dropped silently.
+const REPLIES_PER_SECOND: u64 = 1000;
 const SECOND: u64 = 1_000_000_000;
 
 /// The kernel's maps and clock, for the program on a hook: [`XDP`], [`TC`] or [`EXPLAIN`].
@@ -155,6 +157,11 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
+    fn may_reply(self, now: u64) -> bool {
+        Self::READ_ONLY || take(maps::REPLIES, now, REPLIES_PER_SECOND)
+    }
+
+    #[inline(always)]
     fn claim<'s>(self) -> Option<&'s Scratch>
     where
         Self: 's,
@@ -185,7 +192,7 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
 
     #[inline(always)]
     fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent) {
-        if Self::READ_ONLY || !is_report_allowed(time) {
+        if Self::READ_ONLY || !take(maps::REPORTS, time, REPORTS_PER_SECOND) {
             return;
         }
         let Some(mut entry) = maps::EVENTS.reserve_untyped::<DeniedEvent>(0) else {
@@ -222,17 +229,17 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 }
 
-/// Whether this CPU may report one more denial in this second.
+/// Takes one from this CPU's allowance for this second; false if nothing is left of it.
 #[inline(always)]
-fn is_report_allowed(now: u64) -> bool {
-    let Some(allowance) = maps::SCRATCH_ALLOWANCE.get_ptr_mut(0) else {
+fn take(allowance: u32, now: u64, per_second: u64) -> bool {
+    let Some(allowance) = maps::SCRATCH_ALLOWANCE.get_ptr_mut(allowance) else {
         return false;
     };
     // SAFETY: the element is this CPU's; a nested run can at worst report a few more.
     unsafe {
         if now.wrapping_sub((*allowance).second) > SECOND {
             (*allowance).second = now;
-            (*allowance).left = REPORTS_PER_SECOND;
+            (*allowance).left = per_second;
         }
         if (*allowance).left == 0 {
             return false;

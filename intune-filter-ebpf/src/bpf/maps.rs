@@ -72,15 +72,20 @@ pub static RULE_COUNTERS: PerCpuArray<RuleCounter, RULES> = PerCpuArray::new();
 #[btf_map]
 pub static EVENTS: RingBuf<u8, { 1 << 20 }> = RingBuf::new();
 
-/// Reports per second and CPU: when the second began, and how many are left of it.
+/// What a CPU may do so often in a second: when the second began, and how much is left of it.
 #[repr(C)]
 pub struct Allowance {
     pub second: u64,
     pub left: u64,
 }
 
+/// Index in `SCRATCH_ALLOWANCE` of the allowance for reports of denials.
+pub const REPORTS: u32 = 0;
+/// Index in `SCRATCH_ALLOWANCE` of the allowance for answers to denied packets.
+pub const REPLIES: u32 = 1;
+
 #[btf_map]
-pub static SCRATCH_ALLOWANCE: PerCpuArray<Allowance, 1> = PerCpuArray::new();
+pub static SCRATCH_ALLOWANCE: PerCpuArray<Allowance, 2> = PerCpuArray::new();
 #[btf_map]
 pub static SCRATCH_XDP: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[btf_map]

@@ -4,6 +4,8 @@ mod frame;
 mod kernel;
 mod maps;
 mod refuse;
+mod reject;
+mod rewrite;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, xdp_action},
@@ -36,6 +38,10 @@ pub fn ingress(ctx: XdpContext) -> u32 {
             Some(()) => xdp_action::XDP_TX,
             None => xdp_action::XDP_DROP,
         },
+        Action::Reject => match reject::answer(&ctx, kernel) {
+            Some(()) => xdp_action::XDP_TX,
+            None => xdp_action::XDP_DROP,
+        },
     }
 }
 
@@ -44,7 +50,7 @@ pub fn ingress(ctx: XdpContext) -> u32 {
 pub fn explain(ctx: XdpContext) -> u32 {
     let kernel = Kernel::<EXPLAIN>::new(&ctx);
     let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, place(&ctx));
-    if verdict.action == Action::Refuse
+    if verdict.action.is_answered()
         && let Some(scratch) = maps::SCRATCH_EXPLAIN.get_ptr(0)
     {
         // SAFETY: elements of a per-CPU array live as long as the program.
@@ -69,8 +75,8 @@ pub fn egress(ctx: TcContext) -> i32 {
     }
     match verdict.action {
         Action::Pass => TC_NEXT,
-        // There are no queries to refuse in this direction.
-        Action::Drop | Action::Refuse => TC_ACT_SHOT,
+        // In this direction nothing is answered.
+        Action::Drop | Action::Refuse | Action::Reject => TC_ACT_SHOT,
     }
 }
 

@@ -3,9 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::{
-    helpers::generated::{
-        bpf_csum_diff, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
-    },
+    helpers::generated::{bpf_csum_diff, bpf_xdp_store_bytes},
     programs::XdpContext,
 };
 use intune_filter_ebpf::{dns::Scratch, packet::UDP, world::World as _};
@@ -13,14 +11,12 @@ use intune_filter_ebpf::{dns::Scratch, packet::UDP, world::World as _};
 use super::{
     kernel::{Kernel, XDP},
     maps,
+    rewrite::{HOP_LIMIT, checksum, octets, shrink, sum, swap, swap_ethernet},
 };
 
 const UDP_HEADER: u32 = 8;
 /// The helper sums at most 512 octets at a time on kernels before 6.13.
 const MESSAGE_MAX: u32 = 500;
-/// The shortest frame that every driver sends.
-const FRAME_MIN: u32 = 60;
-const HOP_LIMIT: u8 = 64;
 
 /// Writes the refusal that the working memory holds over its query, and gives the memory back.
 /// `None` if it cannot be. A function of its own, for the sake of its stack.
@@ -94,56 +90,6 @@ fn padded(length: u32) -> u32 {
     padded as u32
 }
 
-#[inline(always)]
-fn octets<const N: usize>(ctx: &XdpContext, offset: u32) -> Option<&mut [u8; N]> {
-    let mut at = u64::from(offset);
-    // SAFETY: plain arithmetic, kept from the optimizer so that the verifier sees the bound.
-    unsafe {
-        asm!("{at} &= 2047", at = inout(reg) at, options(pure, nomem, nostack));
-    }
-    let start = ctx.data() + at as usize;
-    if start + N > ctx.data_end() {
-        return None;
-    }
-    // SAFETY: the octets are inside the frame, which is this run's alone.
-    Some(unsafe { &mut *(start as *mut [u8; N]) })
-}
-
-#[inline(always)]
-fn swap<const N: usize, const A: usize, const B: usize, const LENGTH: usize>(octets: &mut [u8; N]) {
-    const { assert!(A + LENGTH <= N && B + LENGTH <= N) };
-    for index in 0..LENGTH {
-        octets.swap(A + index, B + index);
-    }
-}
-
-#[inline(always)]
-fn swap_ethernet(ctx: &XdpContext) -> Option<()> {
-    swap::<12, 0, 6, 6>(octets::<12>(ctx, 0)?);
-    Some(())
-}
-
-/// The sum of a header's 16-bit words, as they are in memory.
-#[inline(always)]
-fn sum<const N: usize>(octets: &[u8; N], from: usize, to: usize) -> u64 {
-    let mut total = 0;
-    let mut at = from;
-    while at < to {
-        total += u64::from(u16::from_ne_bytes([octets[at], octets[at + 1]]));
-        at += 2;
-    }
-    total
-}
-
-/// The Internet checksum (RFC 1071) of a sum.
-#[inline(always)]
-fn checksum(mut sum: u64) -> u16 {
-    for _ in 0..4 {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
-}
-
 /// Turns the IPv4 header around, and returns the sum of the pseudo header (RFC 768).
 #[inline(always)]
 fn rewrite_v4(ctx: &XdpContext, offset: u32, udp_length: u16) -> Option<u64> {
@@ -153,7 +99,7 @@ fn rewrite_v4(ctx: &XdpContext, offset: u32, udp_length: u16) -> Option<u64> {
     // A datagram that must not be fragmented needs no identification (RFC 6864).
     [header[4], header[5], header[6], header[7]] = [0, 0, 0x40, 0];
     [header[8], header[10], header[11]] = [HOP_LIMIT, 0, 0];
-    swap::<20, 12, 16, 4>(header);
+    swap(header, 12, 16, 4);
     let own = checksum(sum(header, 0, 20)).to_ne_bytes();
     [header[10], header[11]] = own;
     Some(sum(header, 12, 20) + pseudo(udp_length))
@@ -165,7 +111,7 @@ fn rewrite_v6(ctx: &XdpContext, offset: u32, udp_length: u16) -> Option<u64> {
     let header = octets::<40>(ctx, offset)?;
     let length = udp_length.to_be_bytes();
     [header[4], header[5], header[7]] = [length[0], length[1], HOP_LIMIT];
-    swap::<40, 8, 24, 16>(header);
+    swap(header, 8, 24, 16);
     Some(sum(header, 8, 40) + pseudo(udp_length))
 }
 
@@ -177,7 +123,7 @@ fn pseudo(udp_length: u16) -> u64 {
 #[inline(always)]
 fn rewrite_udp(ctx: &XdpContext, offset: u32, udp_length: u16, rest: u64) -> Option<()> {
     let header = octets::<8>(ctx, offset)?;
-    swap::<8, 0, 2, 2>(header);
+    swap(header, 0, 2, 2);
     let length = udp_length.to_be_bytes();
     [header[4], header[5], header[6], header[7]] = [length[0], length[1], 0, 0];
     // Zero stands for "none", so a sum of zero is sent as its other form (RFC 768).
@@ -186,19 +132,5 @@ fn rewrite_udp(ctx: &XdpContext, offset: u32, udp_length: u16, rest: u64) -> Opt
         own => own,
     };
     [header[6], header[7]] = own.to_ne_bytes();
-    Some(())
-}
-
-/// Cuts the frame to its new length.
-#[inline(always)]
-fn shrink(ctx: &XdpContext, length: u32) -> Option<()> {
-    // SAFETY: the context is the program's.
-    unsafe {
-        let now = bpf_xdp_get_buff_len(ctx.ctx) as u32;
-        let surplus = now.saturating_sub(length.max(FRAME_MIN));
-        if surplus > 0 && bpf_xdp_adjust_tail(ctx.ctx, -(surplus as i32)) != 0 {
-            return None;
-        }
-    }
     Some(())
 }

@@ -16,7 +16,7 @@ pub use answer::{Lesson, learn, read_answer};
 pub use matcher::match_name;
 pub use question::{Question, is_answer, is_query, read_question};
 pub use refusal::refuse;
-pub use scratch::{Facts, Message, Refusal, Scratch, Word};
+pub use scratch::{Facts, Message, Refusal, Reply, Scratch, Word};
 pub use walk::{Step, walk};
 
 /// Octets of a header (RFC 1035 section 4.1.1).

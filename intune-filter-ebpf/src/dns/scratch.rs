@@ -139,6 +139,8 @@ pub struct Scratch {
     pub full: Word,
     /// Time at which the answer passed.
     pub now: Word,
+    /// An answer to a denied packet that is to be sent.
+    pub reply: Reply,
     /// A refusal that is to be sent.
     pub refusal: Refusal,
     /// Least and most time to live and the grace, seconds.
@@ -198,6 +200,22 @@ pub struct Facts {
     pub rules: Word,
     /// A question to the routing table.
     pub route: UnsafeCell<[u64; 8]>,
+}
+
+/// What it takes to turn a denied packet into the answer to it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Reply {
+    /// [`crate::verdict::REPLY_RESET`] or [`crate::verdict::REPLY_PROHIBITED`].
+    pub kind: Word,
+    /// 1 if it is IPv6.
+    pub v6: Word,
+    /// Sequence number of the reset.
+    pub sequence: Word,
+    /// Acknowledgment number of the reset.
+    pub acknowledgment: Word,
+    /// TCP flags of the reset.
+    pub flags: Word,
 }
 
 /// What it takes to turn a query's frame into its refusal.

@@ -13,7 +13,7 @@ use crate::{
         NameNode, Pending, PendingKey, Reason, RuleCounter, Settings, V4, V6, ZoneKey,
     },
     dns::Scratch,
-    verdict::{self, Action, Place, Verdict},
+    verdict::{self, Place, Verdict},
     world::{RuleEvent, World},
 };
 
@@ -90,7 +90,7 @@ impl Tables {
     /// Judges a frame from a client.
     pub fn ingress(&self, frame: &[u8], place: Place) -> Verdict {
         let verdict = verdict::ingress(&frame, self, place);
-        if verdict.action == Action::Refuse {
+        if verdict.action.is_answered() {
             self.release(&self.scratch);
         }
         verdict
@@ -180,6 +180,10 @@ impl World for &Tables {
         if event == RuleEvent::Opened {
             counter.flows += 1;
         }
+    }
+
+    fn may_reply(self, _: u64) -> bool {
+        true
     }
 
     fn claim<'s>(self) -> Option<&'s Scratch>

@@ -49,6 +49,8 @@ pub struct Datagram<A> {
 pub trait Network: Address {
     /// Its ICMP.
     const ICMP: u8;
+    /// Octets of its header without options or extensions.
+    const HEADER: u32;
     /// Its ICMP type of an echo request.
     const ECHO_REQUEST: u8;
     /// Its ICMP type of an echo reply.
@@ -82,6 +84,7 @@ fn actual_length(said: u32, fixed: u32, room: u32) -> u32 {
 
 impl Network for V4 {
     const ICMP: u8 = super::ICMP;
+    const HEADER: u32 = 20;
     const ECHO_REQUEST: u8 = super::ICMP_ECHO_REQUEST;
     const ECHO_REPLY: u8 = super::ICMP_ECHO_REPLY;
 
@@ -145,6 +148,7 @@ impl Network for V4 {
 
 impl Network for V6 {
     const ICMP: u8 = super::ICMPV6;
+    const HEADER: u32 = 40;
     const ECHO_REQUEST: u8 = super::ICMPV6_ECHO_REQUEST;
     const ECHO_REPLY: u8 = super::ICMPV6_ECHO_REPLY;
 

@@ -8,7 +8,7 @@ use super::{
     flow::{self, Direction},
     flow_verdict, left,
     links::Links,
-    lowest,
+    lowest, reply,
     resolver::{self, DNS_PORT},
 };
 use crate::{
@@ -63,7 +63,7 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
         run.deny_frame(Reason::EtherType).leave(scratch);
     }
     let verdict = Verdict::take(scratch);
-    if verdict.action != Action::Refuse {
+    if !verdict.action.is_answered() {
         world.release(scratch);
     }
     verdict
@@ -150,6 +150,13 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         }
         let event = || denied_event(&verdict, self.scratch, datagram, false);
         self.world.report_denied(self.now(), event);
+        if verdict.reject != 0
+            && verdict.action == Action::Drop
+            && reply::describe(self, datagram)
+            && self.world.may_reply(self.now())
+        {
+            return Verdict { action: Action::Reject, ..verdict };
+        }
         verdict
     }
 

@@ -4,10 +4,12 @@ mod egress;
 mod flow;
 mod ingress;
 mod links;
+mod reply;
 mod resolver;
 
 pub use egress::egress;
 pub use ingress::ingress;
+pub use reply::{REPLY_PROHIBITED, REPLY_RESET};
 
 use crate::abi::{
     Client, DeniedEvent, Explanation, MODE_AUDIT, Matched, Reason, Settings, V6, client_flags,
@@ -40,6 +42,18 @@ pub enum Action {
     /// It is a DNS query that is answered REFUSED. The answer's message is in the working memory,
     /// which whoever sends it releases; see [`crate::dns::Scratch::refusal`].
     Refuse,
+    /// It is dropped, and its sender is told. What to tell is in the working memory, which
+    /// whoever sends it releases; see [`crate::dns::Scratch::reply`].
+    Reject,
+}
+
+impl Action {
+    /// Whether the working memory is still claimed, for an answer that it describes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_answered(self) -> bool {
+        matches!(self, Self::Refuse | Self::Reject)
+    }
 }
 
 /// [`Verdict::rule`] if there is none.

@@ -1,0 +1,77 @@
+//! Which denied packets are answered (`on_deny: reject`), and with what.
+
+use super::Run;
+use crate::{
+    bytes::be32,
+    dns::Scratch,
+    packet::{Datagram, Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
+    world::World,
+};
+
+/// [`crate::dns::Reply::kind`]: a TCP reset.
+pub const REPLY_RESET: u64 = 1;
+/// [`crate::dns::Reply::kind`]: ICMP, administratively prohibited.
+pub const REPLY_PROHIBITED: u64 = 2;
+
+/// Describes the answer to a denied datagram in the working memory; false if it gets none.
+///
+/// There is none to an RST, to an ICMP message but an echo request, to a fragment, to what was
+/// not sent to one host by one host (RFC 1122 section 3.2.2), nor to headers with options or
+/// extensions, which an answer could not quote in full.
+#[inline(always)]
+pub(super) fn describe<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+) -> bool {
+    let transport = &datagram.transport;
+    let plain = datagram.transport_offset == run.network_offset() + A::HEADER;
+    let unicast = !datagram.destination.is_multicast()
+        && !datagram.source.is_unspecified()
+        && run.packet.at::<1>(0).is_some_and(|first| first[0] & 1 == 0);
+    if datagram.fragment || !plain || !unicast {
+        return false;
+    }
+    let reply = &run.scratch.reply;
+    reply.v6.set(u64::from(A::HEADER == 40));
+    if datagram.protocol == TCP {
+        return reset(run, run.scratch, datagram);
+    }
+    let answerable = datagram.protocol != A::ICMP || transport.flags == A::ECHO_REQUEST;
+    // What is quoted has to be there.
+    if !answerable || datagram.transport_length < 8 {
+        return false;
+    }
+    reply.kind.set(REPLY_PROHIBITED);
+    true
+}
+
+/// A reset as RFC 9293 section 3.10.7.1 wants it.
+#[inline(always)]
+fn reset<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    scratch: &Scratch,
+    datagram: &Datagram<A>,
+) -> bool {
+    let flags = datagram.transport.flags;
+    let Some(header) = run.packet.at::<20>(datagram.transport_offset) else {
+        return false;
+    };
+    if flags & TCP_RST != 0 {
+        return false;
+    }
+    let reply = &scratch.reply;
+    reply.kind.set(REPLY_RESET);
+    if flags & TCP_ACK != 0 {
+        reply.sequence.set(u64::from(be32::<8, 20>(header)));
+        reply.acknowledgment.set(0);
+        reply.flags.set(u64::from(TCP_RST));
+        return true;
+    }
+    let own = u32::from(header[12] >> 4) * 4;
+    let controls = u32::from(flags & TCP_SYN != 0) + u32::from(flags & TCP_FIN != 0);
+    let length = datagram.transport_length.wrapping_sub(own).wrapping_add(controls);
+    reply.sequence.set(0);
+    reply.acknowledgment.set(u64::from(be32::<4, 20>(header).wrapping_add(length)));
+    reply.flags.set(u64::from(TCP_RST | TCP_ACK));
+    true
+}
