@@ -120,9 +120,9 @@ choice! {
     /// How a packet is denied.
     pub enum OnDeny {
         /// Silently.
-        #[default]
         Drop = "drop",
         /// With a TCP reset or an ICMP error.
+        #[default]
         Reject = "reject",
     }
 }

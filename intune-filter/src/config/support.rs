@@ -1,7 +1,7 @@
 //! What this version reads but does not do. Such a setting is refused, never silently accepted:
 //! when its data plane is there, its line here goes.
 
-use super::{Boot, Config, ConfigError, Mode, OnDeny};
+use super::{Boot, Config, ConfigError, Mode};
 
 /// Every setting of `config` that has no effect in this version.
 pub(super) fn refusals(config: &Config) -> Vec<ConfigError> {
@@ -15,16 +15,8 @@ pub(super) fn refusals(config: &Config) -> Vec<ConfigError> {
             refuse(format!("interfaces[{index}].mode"), "tc", "auto, native or generic");
         }
     }
-    for (index, group) in config.clients.iter().enumerate() {
-        if group.on_deny == OnDeny::Reject {
-            refuse(format!("clients[{index}].on_deny"), "reject", "drop");
-        }
-    }
     if config.boot == Boot::Closed {
         refuse("boot".to_owned(), "closed", "open");
-    }
-    if !config.nat64.is_empty() {
-        refuse("nat64".to_owned(), "NAT64", "no such key");
     }
     if config.warm_up.0 != 0 {
         refuse("warm_up".to_owned(), "warm-up", "0s or no such key");

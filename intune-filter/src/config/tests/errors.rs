@@ -237,12 +237,9 @@ fn rules_and_single_rule_exclude_each_other() {
 
 #[test]
 fn what_this_version_does_not_do_is_refused() {
-    let clients = "[{name: a, networks: [10.0.0.0/8], on_deny: reject}]";
     for (key, value, at) in [
         ("interfaces", "[{name: eth1, mode: tc}]", "interfaces[0].mode"),
-        ("clients", clients, "clients[0].on_deny"),
         ("boot", "closed", "boot"),
-        ("nat64", "['64:ff9b::/96']", "nat64"),
         ("warm_up", "10m", "warm_up"),
     ] {
         let errors = errors(&with(key, value));

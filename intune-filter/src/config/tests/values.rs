@@ -31,7 +31,7 @@ fn defaults() {
     assert_eq!(config.unlisted_clients, UnlistedClients::Deny);
     assert_eq!(config.boot, Boot::Open);
     assert_eq!(config.clients[0].services, ["default"]);
-    assert_eq!(config.clients[0].on_deny, OnDeny::Drop);
+    assert_eq!(config.clients[0].on_deny, OnDeny::Reject);
     assert_eq!(config.clients[0].on, None);
     assert_eq!(config.dns.ttl, Ttl { min: Seconds(60), max: Seconds(86_400), grace: Seconds(30) });
     assert_eq!((config.tenant, config.region), (None, None));

@@ -38,16 +38,19 @@ dns: {resolvers: [10.0.0.1]}
     assert_eq!(group(1, "11.0.0.1"), None);
     assert_eq!(group(4, "10.1.2.3"), None);
     let single = policy.client(1, "10.1.2.3".parse().unwrap()).unwrap();
-    assert_eq!(single.flags, client_flags::INBOUND);
-    assert_eq!(policy.client(1, "10.1.9.9".parse().unwrap()).unwrap().flags, 0);
+    assert_eq!(single.flags, client_flags::INBOUND | client_flags::REJECT);
+    let other = policy.client(1, "10.1.9.9".parse().unwrap()).unwrap();
+    assert_eq!(other.flags, client_flags::REJECT);
 }
 
 #[test]
 fn reject_is_a_flag() {
     let mut config = config("[core]", "");
-    config.clients[0].on_deny = OnDeny::Reject;
-    let client = policy(&config).client(1, "192.168.0.9".parse().unwrap()).unwrap();
-    assert_eq!(client.flags, client_flags::REJECT);
+    for (on_deny, flags) in [(OnDeny::Reject, client_flags::REJECT), (OnDeny::Drop, 0)] {
+        config.clients[0].on_deny = on_deny;
+        let client = policy(&config).client(1, "192.168.0.9".parse().unwrap()).unwrap();
+        assert_eq!(client.flags, flags);
+    }
 }
 
 #[test]
