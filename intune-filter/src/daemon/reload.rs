@@ -72,11 +72,11 @@ pub fn apply(
     let now = patterns(policy);
     let narrowed = narrowed(policy, &load(state_directory), &now);
     catch_up(learner)?;
-    learner.names.retain_rules(|name, rule| {
+    learner.names_mut().retain_rules(|name, rule| {
         let bits = policy.rules_of_name(name);
         policy.rules_of(bits).any(|one| one.id.to_string() == rule)
     });
-    kernel.narrow_rules(narrowed, |address| vouched(policy, &learner.names, address))?;
+    kernel.narrow_rules(narrowed, |address| vouched(policy, learner.names(), address))?;
     // What the kernel has learned while its table was changed.
     catch_up(learner)?;
     kernel.set_zones(zones)?;

@@ -146,8 +146,8 @@ impl Daemon {
             ready: false,
         };
         let snapshot = daemon.netlink.snapshot().await?;
-        daemon.learner.own_addresses = snapshot.addresses.iter().copied().collect();
-        let policy = daemon.learner.policy.clone();
+        daemon.learner.set_own_addresses(snapshot.addresses.iter().copied().collect());
+        let policy = daemon.learner.policy().clone();
         daemon.apply(&config, policy, &snapshot)?;
         daemon.kernel.pin_programs()?;
         daemon.look_at(&snapshot);
@@ -204,7 +204,7 @@ impl Daemon {
     fn answer(&mut self, request: Request, reply: oneshot::Sender<Reply>) -> bool {
         let result = match request {
             Request::Status => Ok(self.status()),
-            Request::Names => names::to_json(&self.learner.names, clock::clocks()),
+            Request::Names => names::to_json(self.learner.names(), clock::clocks()),
             Request::Detach => kernel::remove_all(self.kernel.directory()).map(|_| Value::Null),
         };
         let detached = request == Request::Detach && result.is_ok();
@@ -234,7 +234,7 @@ impl Daemon {
             .collect();
         serde_json::json!({
             "ready": self.ready,
-            "names": self.learner.names.len(),
+            "names": self.learner.names().len(),
             "missing_interfaces": missing,
             "failed_interfaces": failed,
         })
@@ -244,7 +244,7 @@ impl Daemon {
     fn apply(&mut self, config: &Config, policy: Policy, snapshot: &Snapshot) -> Result<()> {
         let linked = self.kernel.directory().linked_interfaces()?;
         let commands = self.engine.want(wanted(config, &policy)?, &linked);
-        self.learner.policy = policy.clone();
+        self.learner.set_policy(policy.clone());
         let zones = self.engine.zones_of(snapshot);
         let (kernel, events) = (&self.kernel, self.events.get_mut());
         self.generation = reload::apply(
@@ -314,7 +314,7 @@ impl Daemon {
         let result = match command {
             Command::SetOwnAddresses(addresses) => {
                 let result = self.kernel.set_own_addresses(&addresses);
-                self.learner.own_addresses = addresses;
+                self.learner.set_own_addresses(addresses);
                 result
             }
             Command::SetZones(zones) => self.kernel.set_zones(&zones),
@@ -357,7 +357,7 @@ impl Daemon {
 
     fn tidy(&mut self) {
         let now = clock::boot_time();
-        self.learner.names.expire(now);
+        self.learner.names_mut().expire(now);
         let before = now.saturating_sub(u64::try_from(EXPIRED_FOR.as_nanos()).unwrap_or(u64::MAX));
         match self.kernel.remove_expired_hosts(before) {
             Ok(0) => {}
@@ -368,12 +368,12 @@ impl Daemon {
     }
 
     fn save(&mut self) {
-        if !self.learner.changed {
+        if !self.learner.take_changed() {
             return;
         }
-        match names::save(&self.paths.state_dir, &self.learner.names, clock::clocks()) {
-            Ok(()) => self.learner.changed = false,
-            Err(error) => log::error!("{error:#}"),
+        let now = clock::clocks();
+        if let Err(error) = names::save(&self.paths.state_dir, self.learner.names(), now) {
+            log::error!("{error:#}");
         }
     }
 }

@@ -1,121 +1,167 @@
-//! Which addresses a DNS answer gives to the name that it was asked for.
-//!
-//! The kernel has read the same message before, and has learned or refused what is in it. This
-//! reading only finds the name again.
+//! Which addresses a DNS answer gives to the name that it was asked for: read by the kernel's own
+//! code, built for the host, so that nothing is found here that was not found there.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use hickory_proto::{
-    op::Message,
-    rr::{Name, RData},
+use intune_filter_ebpf::{
+    abi::AnswerEvent,
+    dns::{self, HEADER_LENGTH, Scratch},
+    host::{self, Tables},
 };
+
+use crate::policy::Policy;
 
 /// What an answer says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The question's name, in lower case and without a trailing dot.
     pub name: String,
-    /// Addresses that it led to, along CNAMEs, with their time to live in seconds.
-    pub addresses: Vec<(IpAddr, u32)>,
+    /// The rules of the name.
+    pub rules: u64,
+    /// Addresses that it led to, along CNAMEs, less those that are refused; and when each is
+    /// forgotten, in nanoseconds of CLOCK_BOOTTIME.
+    pub addresses: Vec<(IpAddr, u64)>,
 }
 
-/// Reads an answer; `None` if it does not parse or asks not exactly one question.
-#[must_use]
-pub fn read(message: &[u8]) -> Option<Answer> {
-    let message = Message::from_vec(message).ok()?;
-    let [question] = &message.queries[..] else { return None };
-    let mut owners = vec![question.name().to_lowercase()];
-    // A CNAME may stand behind the one that it leads to; each pass follows one more at least.
-    loop {
-        let known = owners.len();
-        for record in &message.answers {
-            if let RData::CNAME(target) = &record.data
-                && owners.contains(&record.name.to_lowercase())
-                && !owners.contains(&target.0.to_lowercase())
-            {
-                owners.push(target.0.to_lowercase());
-            }
-        }
-        if owners.len() == known {
-            break;
-        }
+/// Reads answers by a policy.
+#[derive(Debug)]
+pub struct Reader {
+    tables: Tables,
+    scratch: Box<Scratch>,
+}
+
+impl Reader {
+    /// A reader for a policy.
+    #[must_use]
+    pub fn new(policy: &Policy) -> Self {
+        let mut tables = Tables::default();
+        tables.policies[0] = host::Policy::from(policy);
+        Self { tables, scratch: Box::default() }
     }
-    let addresses = message.answers.iter().filter_map(|record| {
-        let address = match &record.data {
-            RData::A(v4) => IpAddr::V4(v4.0),
-            RData::AAAA(v6) => IpAddr::V6(v6.0),
-            _ => return None,
-        };
-        owners.contains(&record.name.to_lowercase()).then_some((address, record.ttl))
-    });
-    Some(Answer { name: text_of(question.name()), addresses: addresses.collect() })
+
+    /// The gateway's own addresses, which no name may have.
+    pub fn set_own_addresses(&mut self, addresses: &BTreeSet<IpAddr>) {
+        self.tables.own_addresses = addresses.iter().map(|address| (*address).into()).collect();
+    }
+
+    /// Reads an answer; `None` if the kernel would have learned nothing from it.
+    pub fn read(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
+        let (scratch, tables) = (&*self.scratch, &self.tables);
+        if !scratch.message.fill(message) {
+            return None;
+        }
+        scratch.length.set(message.len() as u64);
+        scratch.set.set(0);
+        scratch.now.set(event.time);
+        if message.len() < HEADER_LENGTH as usize || !dns::is_answer(scratch) {
+            return None;
+        }
+        let question = dns::read_question(scratch, tables)?;
+        let settings = &tables.policies[0].settings;
+        let rules = dns::match_name(scratch, tables, settings);
+        if rules == 0 || !dns::read_answer(scratch, tables, question.end) {
+            return None;
+        }
+        tables.hosts4.borrow_mut().clear();
+        tables.hosts6.borrow_mut().clear();
+        dns::learn(scratch, tables, settings, rules);
+        let (four, six) = (tables.hosts4.borrow(), tables.hosts6.borrow());
+        let four = four.iter().map(|(address, host)| (IpAddr::V4((*address).into()), host));
+        let six = six.iter().map(|(address, host)| (IpAddr::V6((*address).into()), host));
+        let mut addresses: Vec<_> =
+            four.chain(six).map(|(address, host)| (address, host.expires)).collect();
+        addresses.sort_unstable();
+        Some(Answer { name: question_name(message)?, rules, addresses })
+    }
 }
 
-fn text_of(name: &Name) -> String {
-    let mut name = name.clone();
-    name.set_fqdn(false);
-    name.to_lowercase().to_ascii()
+/// The name of a question that has been read: whole, and without pointers.
+fn question_name(message: &[u8]) -> Option<String> {
+    let mut rest = message.get(HEADER_LENGTH as usize..)?;
+    let mut labels = Vec::new();
+    loop {
+        let (length, after) = rest.split_first()?;
+        if *length == 0 {
+            return Some(labels.join("."));
+        }
+        let (label, after) = after.split_at_checked(usize::from(*length))?;
+        labels.push(label.to_ascii_lowercase().escape_ascii().to_string());
+        rest = after;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use hickory_proto::{
-        op::{MessageType, OpCode, Query},
+        op::{Message, MessageType, OpCode, Query},
         rr::{
-            Record, RecordType,
+            Name, RData, Record, RecordType,
             rdata::{A, CNAME},
         },
     };
 
     use super::*;
+    use crate::{catalogue::Catalogue, config::Config, policy::compile};
 
-    fn name(text: &str) -> Name {
-        Name::from_ascii(text).unwrap()
-    }
+    const CONFIG: &str = "
+interfaces: [{name: lan}]
+clients: [{name: all, networks: [10.0.0.0/24], services: [site]}]
+dns: {resolvers: [10.0.0.1], ttl: {min: 60s, max: 600s, grace: 30s}}
+services: [{id: site, fqdns: [www.example], tcp: [443]}]
+";
+    const SECOND: u64 = 1_000_000_000;
 
-    fn message(records: Vec<Record>) -> Vec<u8> {
+    fn read(records: Vec<Record>, cut: usize) -> Option<Answer> {
+        let config = Config::parse("test", CONFIG).unwrap();
+        let policy = compile(&config, Catalogue::builtin(), &Default::default()).unwrap();
+        let mut reader = Reader::new(&policy);
+        reader.set_own_addresses(&["20.0.0.9".parse().unwrap()].into());
         let mut message = Message::new(7, MessageType::Response, OpCode::Query);
         message.add_query(Query::query(name("WWW.Example."), RecordType::A));
         message.add_answers(records);
-        message.to_vec().unwrap()
+        let octets = message.to_vec().unwrap();
+        let event = AnswerEvent { time: 1000 * SECOND, ..AnswerEvent::default() };
+        reader.read(&event, &octets[..octets.len() - cut])
+    }
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
     }
 
     fn cname(owner: &str, target: &str) -> Record {
         Record::from_rdata(name(owner), 60, RData::CNAME(CNAME(name(target))))
     }
 
-    fn a(owner: &str, last: u8) -> Record {
-        Record::from_rdata(name(owner), 300, RData::A(A::new(192, 0, 2, last)))
+    fn a(owner: &str, address: [u8; 4]) -> Record {
+        Record::from_rdata(name(owner), 300, RData::A(A(address.into())))
     }
 
     #[test]
     fn addresses_count_under_the_chain_of_the_questions_name_alone() {
-        let answer = read(&message(vec![
+        let records = vec![
             cname("b.example.", "C.example."),
-            a("c.EXAMPLE.", 1),
+            a("c.EXAMPLE.", [20, 0, 0, 1]),
             cname("www.example.", "b.example."),
-            a("other.example.", 2),
-        ]))
-        .unwrap();
+            a("other.example.", [20, 0, 0, 2]),
+        ];
+        let answer = read(records, 0).unwrap();
         assert_eq!(answer.name, "www.example");
-        assert_eq!(answer.addresses, [("192.0.2.1".parse().unwrap(), 300)]);
+        assert_eq!(answer.rules.count_ones(), 1);
+        assert_eq!(answer.addresses, [("20.0.0.1".parse().unwrap(), 1330 * SECOND)]);
     }
 
     #[test]
-    fn a_loop_of_cnames_ends() {
-        let answer = read(&message(vec![
-            cname("www.example.", "b.example."),
-            cname("b.example.", "www.example."),
-        ]))
-        .unwrap();
-        assert!(answer.addresses.is_empty());
+    fn private_addresses_and_the_gateways_own_are_not_the_names() {
+        let records = [[20, 0, 0, 9], [10, 0, 0, 7], [20, 0, 0, 1]];
+        let answer = read(records.map(|address| a("www.example.", address)).into(), 0).unwrap();
+        let addresses: Vec<_> = answer.addresses.iter().map(|(one, _)| one.to_string()).collect();
+        assert_eq!(addresses, ["20.0.0.1"]);
     }
 
     #[test]
-    fn what_is_no_message_is_none() {
-        assert_eq!(read(&[]), None);
-        assert_eq!(read(&[0; 12]), None);
-        let whole = message(vec![a("www.example.", 1)]);
-        assert_eq!(read(&whole[..whole.len() - 1]), None);
+    fn a_message_that_is_cut_off_says_nothing() {
+        assert!(read(vec![a("www.example.", [20, 0, 0, 1])], 0).is_some());
+        assert_eq!(read(vec![a("www.example.", [20, 0, 0, 1])], 1), None);
+        assert_eq!(read(Vec::new(), 20), None);
     }
 }

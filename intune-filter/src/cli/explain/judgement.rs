@@ -5,7 +5,10 @@ use std::{fmt::Write as _, net::IpAddr};
 use intune_filter_ebpf::abi::{Client, Explanation, Matched, Reason};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
-use super::destination::Destination;
+use super::{
+    destination::{Destination, Protocol},
+    packet::QUERY_NAME,
+};
 use crate::cli::services::service_of;
 
 /// A verdict over one first packet.
@@ -166,6 +169,9 @@ impl Answer {
         }
         if !self.by_kernel {
             text += "(nothing is enforced here: judged by the policy alone)\n";
+        }
+        if self.destination.port == 53 && self.destination.protocol == Protocol::Udp {
+            let _ = writeln!(text, "(taking a query for {QUERY_NAME})");
         }
         for (service, pattern) in &self.patterns {
             let _ = writeln!(text, "name matches {pattern} of {service}");

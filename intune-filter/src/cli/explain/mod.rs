@@ -41,17 +41,19 @@ pub fn run(
     destination: &Destination,
     on: Option<&str>,
 ) -> Result<(Outcome, String), Failure> {
-    let config = context::optional_config(global)?;
-    let paths = global.paths(&config.as_ref().map(|c| c.paths.clone()).unwrap_or_default());
-    let catalogue = context::catalogue(&paths)?;
-    let pins = Pins::open(&paths.pin_dir)?;
-    let names = context::names(&paths);
-    let loaded = match &pins {
+    let (config, paths) = context::lenient(global);
+    let loaded = match Pins::open(&paths.pin_dir)? {
         Some(pins) if pins.active()?.generation != 0 => Some(pins),
         _ => None,
     };
+    if loaded.is_none() {
+        // What judges then is the configuration: it has to be there, or not to be at all.
+        context::optional_config(global)?;
+    }
+    let catalogue = context::catalogue(&paths)?;
+    let names = context::names(&paths);
     let by_kernel = loaded.is_some();
-    let judge: Box<dyn Judge + '_> = match loaded {
+    let judge: Box<dyn Judge + '_> = match &loaded {
         Some(pins) => Box::new(Pinned::new(pins, &names, client, on)?),
         None => Box::new(Unloaded::new(config.as_ref(), &catalogue, client, on)?),
     };

@@ -14,7 +14,7 @@ use super::destination::Protocol;
 const SOURCE_PORT: u16 = 50_505;
 
 /// What a query to a resolver asks for: a name of the catalogue.
-const QUERY_NAME: &str = "manage.microsoft.com";
+pub const QUERY_NAME: &str = "manage.microsoft.com";
 
 const HOP_LIMIT: u8 = 64;
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];

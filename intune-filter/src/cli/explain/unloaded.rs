@@ -1,22 +1,25 @@
-//! Judging by the policy alone, where nothing is loaded.
+//! Judging by the policy alone, where nothing is loaded: the kernel's logic, built for the host.
 
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
-use intune_filter_ebpf::abi::{
-    Client, Explanation, MODE_AUDIT, MODE_EXEMPT, Matched, Reason, SERVER_RESOLVER, V6,
+use intune_filter_ebpf::{
+    abi::{Active, Client, Explanation, Matched, ZoneKey},
+    host::{self, Tables},
+    verdict::Place,
 };
 
 use super::{
     Judge,
     destination::{Host, Protocol},
     judgement::Judgement,
+    packet::first_packet,
     pinned::would_be,
 };
 use crate::{
     catalogue::Catalogue,
     cli::failure::Failure,
-    config::Config,
+    config::{Config, Zone},
     policy::{Policy, RuleBits, compile},
 };
 
@@ -27,9 +30,15 @@ clients: [{name: everyone, networks: [0.0.0.0/0, '::/0'], services: [all]}]
 dns: {resolvers: ['192.0.2.53']}
 ";
 
+/// The only interface there is.
+const IFINDEX: u32 = 1;
+
 /// A compiled policy, and where the client is in it.
 pub struct Unloaded {
     policy: Policy,
+    tables: Tables,
+    address: IpAddr,
+    vlan: u16,
     client: Option<Client>,
     rules: Vec<Option<String>>,
     groups: Vec<Option<String>>,
@@ -40,7 +49,7 @@ impl Unloaded {
     pub fn new(
         config: Option<&Config>,
         catalogue: &Catalogue,
-        client: IpAddr,
+        address: IpAddr,
         on: Option<&str>,
     ) -> Result<Self, Failure> {
         let everything;
@@ -55,63 +64,26 @@ impl Unloaded {
         let behind = |interface: &str, vlan: u16| {
             on.is_none_or(|on| on == interface || on == format!("{interface}.{vlan}"))
         };
-        let mut zones = policy.zones.iter().filter(|zone| behind(&zone.interface, zone.vlan));
-        let first = zones.clone().next();
-        if let (Some(on), None) = (on, first) {
+        let zones = || policy.zones.iter().filter(|zone| behind(&zone.interface, zone.vlan));
+        let of = |zone: &Zone| policy.client(zone.number, address);
+        let Some(zone) = zones().find(|zone| of(zone).is_some()).or(zones().next()) else {
+            let on = on.unwrap_or("any interface");
             return Err(anyhow::anyhow!("the configuration has no zone on {on}").into());
-        }
-        let client = zones.find_map(|zone| policy.client(zone.number, client));
+        };
+        let mut tables = Tables::default();
+        tables.active.set(Active { generation: 2, ..Active::default() });
+        tables.policies[0] = host::Policy::from(&policy);
+        let key = ZoneKey { ifindex: IFINDEX, vlan: zone.vlan.into() };
+        tables.zones.insert(key, zone.number);
         Ok(Self {
-            client,
+            tables,
+            address,
+            vlan: zone.vlan,
+            client: of(zone),
             rules: (0..64).map(|bit| Some(policy.rule(bit)?.id.to_string())).collect(),
             groups: policy.groups.iter().map(|group| Some(group.name.clone())).collect(),
             policy,
         })
-    }
-
-    /// The AND of client, destination and port, as the kernel's programs take it.
-    fn explain(&self, address: IpAddr, port: u16, protocol: Protocol) -> Explanation {
-        let nothing =
-            |reason| Explanation { reason, rule: None, matched: Matched::Nothing, group: None };
-        let Some(client) = self.client else {
-            return nothing(if self.policy.settings.allow_unlisted_clients != 0 {
-                Reason::UnlistedAllowed
-            } else {
-                Reason::UnlistedClient
-            });
-        };
-        let group = u8::try_from(client.group).ok();
-        if client.mode == MODE_EXEMPT {
-            return Explanation { matched: Matched::Control, group, ..nothing(Reason::Exempt) };
-        }
-        let destination = self.policy.rules_of_address(address);
-        let granted = destination & client.rules;
-        let ports = self.ports(port, protocol);
-        let allowed = granted & ports;
-        let asks_resolver = port == 53 && protocol != Protocol::Icmp;
-        let server = self.policy.servers.get(&V6::from(address)).copied().unwrap_or_default();
-        let (reason, nearest, matched) = if asks_resolver && server & SERVER_RESOLVER != 0 {
-            (Reason::DnsQuery, 0, Matched::Control)
-        } else if asks_resolver {
-            (Reason::Resolver, 0, Matched::Nothing)
-        } else if allowed != 0 {
-            (Reason::Policy, allowed, Matched::Cidr)
-        } else if protocol == Protocol::Icmp && self.policy.settings.icmp_echo == 0 {
-            (Reason::Icmp, 0, Matched::Nothing)
-        } else if granted != 0 {
-            (Reason::Port, granted, Matched::Nothing)
-        } else if destination != 0 {
-            (Reason::Service, destination, Matched::Nothing)
-        } else {
-            (Reason::Destination, 0, Matched::Nothing)
-        };
-        let audited = reason.denies() && client.mode == MODE_AUDIT;
-        Explanation {
-            reason: if audited { Reason::Audit } else { reason },
-            rule: (nearest != 0).then(|| nearest.trailing_zeros() as u8),
-            matched,
-            group,
-        }
     }
 
     fn ports(&self, port: u16, protocol: Protocol) -> u64 {
@@ -134,7 +106,10 @@ impl Judge for Unloaded {
     }
 
     fn judge(&self, address: IpAddr, port: u16, protocol: Protocol) -> Result<Judgement> {
-        let explanation = self.explain(address, port, protocol);
+        let frame = first_packet(self.vlan, self.address, address, port, protocol)?;
+        let place = Place { ifindex: IFINDEX, stripped_tag: None, from_gateway: false };
+        let word = self.tables.ingress(&frame, place).explanation();
+        let explanation = Explanation::unpack(word).context("a verdict that cannot be")?;
         let mut judgement = Judgement::new(address, explanation, &self.rules, &self.groups);
         judgement.value = match explanation.matched {
             Matched::Control => Some(explanation.reason.as_str().to_owned()),
@@ -145,7 +120,7 @@ impl Judge for Unloaded {
                     networks.unwrap_or_default().iter().find(|net| net.contains(&address));
                 holding.map(ToString::to_string)
             }
-            _ => None,
+            Matched::Nothing | Matched::Name | Matched::Flow => None,
         };
         Ok(judgement)
     }
@@ -163,6 +138,8 @@ impl Judge for Unloaded {
 
 #[cfg(test)]
 mod tests {
+    use intune_filter_ebpf::abi::Reason;
+
     use super::*;
 
     fn everyone(on: Option<&str>) -> Unloaded {
@@ -173,10 +150,10 @@ mod tests {
     #[test]
     fn without_a_configuration_the_whole_catalogue_is_allowed() {
         let unloaded = everyone(None);
-        let judge = |address: &str, port| {
-            let address = address.parse().unwrap();
-            unloaded.judge(address, port, Protocol::Tcp).unwrap()
+        let judge_by = |address: &str, port, protocol| {
+            unloaded.judge(address.parse().unwrap(), port, protocol).unwrap()
         };
+        let judge = |address, port| judge_by(address, port, Protocol::Tcp);
         // Microsoft's own ranges for Intune.
         let inside = judge("13.67.13.177", 443);
         assert_eq!(inside.reason, Reason::Policy);
@@ -184,8 +161,8 @@ mod tests {
         assert_eq!(inside.group.as_deref(), Some("everyone"));
         assert_eq!(judge("13.67.13.177", 22).reason, Reason::Port);
         assert_eq!(judge("8.8.8.8", 443).reason, Reason::Destination);
-        assert_eq!(judge("8.8.8.8", 53).reason, Reason::Resolver);
-        assert_eq!(judge("192.0.2.53", 53).reason, Reason::DnsQuery);
+        assert_eq!(judge_by("8.8.8.8", 53, Protocol::Udp).reason, Reason::Resolver);
+        assert_eq!(judge_by("192.0.2.53", 53, Protocol::Udp).reason, Reason::DnsQuery);
     }
 
     #[test]
