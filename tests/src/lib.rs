@@ -13,4 +13,5 @@ pub mod process;
 pub mod records;
 pub mod resolver;
 pub mod responder;
+pub mod testrun;
 pub mod xdp;

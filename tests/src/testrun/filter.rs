@@ -1,0 +1,231 @@
+//! The programs in a network namespace of their own, with a policy in their maps.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    TestRun as _, TestRunOptions,
+    maps::{MapData, RingBuf},
+    programs::{SchedClassifier, Xdp},
+};
+use aya_obj::programs::XdpAttachType;
+use intune_filter::{
+    config::Config,
+    kernel::{self, Hook, Kernel, PinDirectory, Pins, Segments},
+    policy::{Policy, RuleBits, compile},
+};
+use intune_filter_ebpf::abi::Explanation;
+
+use super::site;
+use crate::{directory::Directory, namespace::Namespace};
+
+/// Room in the maps that the kernel fills.
+const ROOM: u32 = 256;
+const SIZES: [(&str, u32); 8] = [
+    ("HOSTS4", ROOM),
+    ("HOSTS6", ROOM),
+    ("FLOWS4", ROOM),
+    ("FLOWS6", ROOM),
+    ("NEW_FLOWS4", ROOM),
+    ("NEW_FLOWS6", ROOM),
+    ("DNS_PENDING", ROOM),
+    ("EVENTS", 1 << 16),
+];
+
+/// Octets of the contexts, and where their fields stand: `struct xdp_md`, `struct __sk_buff`.
+const XDP_CONTEXT: usize = 24;
+const XDP_DATA_END: usize = 4;
+const XDP_INGRESS_IFINDEX: usize = 12;
+const TC_CONTEXT: usize = 192;
+const TC_INGRESS_IFINDEX: usize = 36;
+const TC_IFINDEX: usize = 40;
+
+/// Octets that a program may add to a frame.
+const HEADROOM: usize = 256;
+
+/// Where a frame is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At XDP, coming in on an interface.
+    Ingress(&'static str),
+    /// At TC, forwarded to an interface.
+    Egress(&'static str),
+    /// At TC, sent to an interface by the gateway itself.
+    EgressOfGateway(&'static str),
+}
+
+/// What a program has done with a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on its way.
+    Passed,
+    /// It is dropped.
+    Dropped,
+    /// It is sent back, in this form.
+    Answered(Vec<u8>),
+}
+
+/// The loaded programs, their maps, and the policy in force.
+pub struct Filter {
+    kernel: Kernel,
+    pins: Pins,
+    ingress: Xdp,
+    egress: SchedClassifier,
+    /// The events that were not read yet.
+    pub events: RingBuf<MapData>,
+    policy: Policy,
+}
+
+/// Runs a test inside a namespace that is wired as [`site::wire`] says, with the programs loaded
+/// and the site's configuration in force: `dns` and `more` are further keys of it.
+pub fn run(dns: &str, more: &str, test: impl FnOnce(&mut Filter) + Send) {
+    run_without_policy(dns, more, |filter| {
+        filter.install(&site::config(dns, more)).expect("the policy goes into the maps");
+        test(filter);
+    });
+}
+
+/// The same before any policy was loaded.
+pub fn run_without_policy(dns: &str, more: &str, test: impl FnOnce(&mut Filter) + Send) {
+    let directory = Directory::create().expect("a directory");
+    let gateway = Namespace::create(&format!("{}-gateway", directory.label())).expect("root");
+    site::wire(&gateway).expect("the gateway's wiring");
+    let config = site::config(dns, more);
+    gateway.run(|| {
+        let filter = Filter::load(&directory, &config);
+        test(&mut filter.unwrap_or_else(|error| panic!("{error:#}")));
+    });
+}
+
+impl Filter {
+    fn load(directory: &Directory, config: &Config) -> Result<Self> {
+        let pins = PinDirectory::new(directory.bpffs());
+        let mut kernel = kernel::load(pins.clone(), &SIZES, log::LevelFilter::Off)?;
+        kernel.pin_programs()?;
+        let policy = compile(config, &site::catalogue(), &RuleBits::new())?;
+        let ingress =
+            Xdp::from_pin(pins.program(Hook::Ingress.program()), XdpAttachType::Interface)?;
+        let egress = SchedClassifier::from_pin(pins.program(Hook::Egress.program()))?;
+        let pins = kernel.pins();
+        let events = pins.map("EVENTS")?;
+        Ok(Self { kernel, pins, ingress, egress, events, policy })
+    }
+
+    /// Puts a configuration into force, and what userspace says of the machine.
+    pub fn install(&mut self, config: &Config) -> Result<()> {
+        self.policy = compile(config, &site::catalogue(), &self.policy.rule_bits())?;
+        self.set_zones(&self.zones()?)?;
+        let own: BTreeSet<IpAddr> = site::Addresses::both().iter().map(|who| who.gateway).collect();
+        self.kernel.set_own_addresses(&own)?;
+        self.kernel.install(&self.policy, 0)?;
+        Ok(())
+    }
+
+    /// The zones of the policy.
+    pub fn zones(&self) -> Result<Segments> {
+        let zones = self.policy.zones.iter();
+        zones
+            .map(|zone| Ok(((index(&zone.interface)?, u32::from(zone.vlan)), zone.number)))
+            .collect()
+    }
+
+    /// Makes these the zones.
+    pub fn set_zones(&self, zones: &Segments) -> Result<()> {
+        self.kernel.set_zones(zones)
+    }
+
+    /// The pinned maps.
+    pub const fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// The policy in force.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The number of a rule in force, `SERVICE/RULE`.
+    pub fn rule(&self, id: &str) -> u8 {
+        let found = self.policy.rules.iter().find(|(_, rule)| rule.id.to_string() == id);
+        *found.unwrap_or_else(|| panic!("no rule {id}")).0
+    }
+
+    /// The number of a group.
+    pub fn group(&self, name: &str) -> u8 {
+        let found = self.policy.groups.iter().position(|group| group.name == name);
+        found.unwrap_or_else(|| panic!("no group {name}")) as u8
+    }
+
+    /// Runs a program over a frame. Fails where the kernel takes no such frame.
+    pub fn judge(&self, place: Place, frame: &[u8]) -> Result<Fate> {
+        match place {
+            Place::Ingress(interface) => self.judge_ingress(interface, frame),
+            Place::Egress(interface) => self.judge_egress(interface, 1, frame),
+            Place::EgressOfGateway(interface) => self.judge_egress(interface, 0, frame),
+        }
+    }
+
+    /// What `explain` says of a frame that comes in.
+    pub fn explain(&self, interface: &str, frame: &[u8]) -> Result<Explanation> {
+        self.pins.explain(frame, index(interface)?)
+    }
+
+    fn judge_ingress(&self, interface: &str, frame: &[u8]) -> Result<Fate> {
+        const DROP: u32 = 1;
+        const PASS: u32 = 2;
+        const SEND_BACK: u32 = 3;
+
+        let mut context = [0; XDP_CONTEXT];
+        put(&mut context, XDP_DATA_END, u32::try_from(frame.len())?);
+        put(&mut context, XDP_INGRESS_IFINDEX, index(interface)?);
+        let mut after = vec![0; frame.len() + HEADROOM];
+        let result = self.ingress.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut after),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        })?;
+        after.truncate(result.data_size_out as usize);
+        match result.return_value {
+            PASS => unchanged(frame, &after).map(|()| Fate::Passed),
+            DROP => Ok(Fate::Dropped),
+            SEND_BACK => Ok(Fate::Answered(after)),
+            other => anyhow::bail!("ingress returned {other}"),
+        }
+    }
+
+    fn judge_egress(&self, interface: &str, from: u32, frame: &[u8]) -> Result<Fate> {
+        const NEXT: u32 = u32::MAX;
+        const SHOT: u32 = 2;
+
+        let mut context = [0; TC_CONTEXT];
+        put(&mut context, TC_INGRESS_IFINDEX, from);
+        put(&mut context, TC_IFINDEX, index(interface)?);
+        let mut after = vec![0; frame.len() + HEADROOM];
+        let result = self.egress.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut after),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        })?;
+        after.truncate(result.data_size_out as usize);
+        match result.return_value {
+            NEXT => unchanged(frame, &after).map(|()| Fate::Passed),
+            SHOT => Ok(Fate::Dropped),
+            other => anyhow::bail!("egress returned {other}"),
+        }
+    }
+}
+
+fn unchanged(before: &[u8], after: &[u8]) -> Result<()> {
+    anyhow::ensure!(before == after, "the frame was changed into {after:02x?}");
+    Ok(())
+}
+
+fn index(interface: &str) -> Result<u32> {
+    nix::net::if_::if_nametoindex(interface).with_context(|| format!("no interface {interface}"))
+}
+
+fn put(context: &mut [u8], offset: usize, value: u32) {
+    context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+}

@@ -1,0 +1,13 @@
+//! Tables of packets and verdicts: the programs, loaded into the kernel, run over one frame at a
+//! time (`BPF_PROG_TEST_RUN`).
+
+pub mod datagram;
+pub mod filter;
+pub mod site;
+pub mod state;
+pub mod table;
+
+pub use datagram::{Datagram, Flags};
+pub use filter::{Filter, run, run_without_policy};
+pub use site::Addresses;
+pub use table::{Row, both, check, check_in_order, expect, from_client, to_client};

@@ -1,0 +1,166 @@
+//! What the maps hold that the programs write, read at once and compared.
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use anyhow::Result;
+use aya::{
+    Pod,
+    maps::{HashMap, MapData},
+};
+use intune_filter_ebpf::abi::{
+    Counter, DeniedEvent, EventKind, Flow, FlowKey, Host, Pending, PendingKey, REASONS, Reason,
+    RuleCounter, V4, V6,
+};
+
+use super::Filter;
+
+/// The maps' contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// By reason.
+    pub counters: Vec<Counter>,
+    /// By rule.
+    pub rule_counters: Vec<RuleCounter>,
+    /// Everything else: map and key, and the value.
+    pub elements: BTreeMap<String, String>,
+}
+
+/// A record of the ring buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A denied packet.
+    Denied(DeniedEvent),
+    /// A DNS answer.
+    Answer,
+}
+
+impl Filter {
+    /// Reads the maps that the programs write.
+    pub fn state(&self) -> Result<State> {
+        let pins = self.pins();
+        let mut elements = BTreeMap::new();
+        self.dump::<V4, Host>("HOSTS4", &mut elements)?;
+        self.dump::<V6, Host>("HOSTS6", &mut elements)?;
+        for name in ["FLOWS4", "NEW_FLOWS4"] {
+            self.dump::<FlowKey<V4>, Flow>(name, &mut elements)?;
+        }
+        for name in ["FLOWS6", "NEW_FLOWS6"] {
+            self.dump::<FlowKey<V6>, Flow>(name, &mut elements)?;
+        }
+        self.dump::<PendingKey, Pending>("DNS_PENDING", &mut elements)?;
+        Ok(State {
+            counters: pins.counters()?.into_iter().map(|(_, counter)| counter).collect(),
+            rule_counters: pins.rule_counters()?,
+            elements,
+        })
+    }
+
+    fn dump<K: Pod + Debug, V: Pod + Debug>(
+        &self,
+        name: &str,
+        into: &mut BTreeMap<String, String>,
+    ) -> Result<()> {
+        for (key, value) in self.pins().elements::<K, V>(name)? {
+            into.insert(format!("{name} {key:?}"), format!("{value:?}"));
+        }
+        Ok(())
+    }
+
+    /// Forgets addresses, flows, queries and events. Counters stay.
+    pub fn clear(&mut self) -> Result<()> {
+        self.empty::<V4, Host>("HOSTS4")?;
+        self.empty::<V6, Host>("HOSTS6")?;
+        for name in ["FLOWS4", "NEW_FLOWS4"] {
+            self.empty::<FlowKey<V4>, Flow>(name)?;
+        }
+        for name in ["FLOWS6", "NEW_FLOWS6"] {
+            self.empty::<FlowKey<V6>, Flow>(name)?;
+        }
+        self.empty::<PendingKey, Pending>("DNS_PENDING")?;
+        self.events();
+        Ok(())
+    }
+
+    fn empty<K: Pod, V: Pod>(&self, name: &str) -> Result<()> {
+        let mut map: HashMap<MapData, K, V> = self.pins().map(name)?;
+        for (key, _) in self.pins().elements::<K, V>(name)? {
+            map.remove(&key)?;
+        }
+        Ok(())
+    }
+
+    /// Changes every value of a map.
+    pub fn change<K: Pod, V: Pod>(&self, name: &str, change: impl Fn(&mut V)) -> Result<()> {
+        let mut map: HashMap<MapData, K, V> = self.pins().map(name)?;
+        for (key, mut value) in self.pins().elements::<K, V>(name)? {
+            change(&mut value);
+            map.insert(key, value, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the events that wait.
+    pub fn events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(record) = self.events.next() {
+            let kind = record.first_chunk().map(|kind| u32::from_ne_bytes(*kind));
+            events.push(if kind == Some(EventKind::Denied as u32) {
+                assert_eq!(record.len(), size_of::<DeniedEvent>(), "a record of another size");
+                // SAFETY: the record has the type's size, and any octets are one.
+                Event::Denied(unsafe { record.as_ptr().cast::<DeniedEvent>().read_unaligned() })
+            } else {
+                assert_eq!(kind, Some(EventKind::Answer as u32), "a record of an unknown kind");
+                Event::Answer
+            });
+        }
+        events
+    }
+}
+
+impl State {
+    /// What was counted since `before`, as "reason packets/octets" and "rule" with its numbers.
+    pub fn counted_since(&self, before: &Self, rules: impl Fn(u8) -> String) -> Vec<String> {
+        let mut counted = Vec::new();
+        for ((reason, now), then) in REASONS.iter().zip(&self.counters).zip(&before.counters) {
+            let more =
+                Counter { packets: now.packets - then.packets, bytes: now.bytes - then.bytes };
+            counted.extend(count_text(*reason, more));
+        }
+        for ((rule, now), then) in (0..).zip(&self.rule_counters).zip(&before.rule_counters) {
+            let more = RuleCounter {
+                packets: now.packets - then.packets,
+                bytes: now.bytes - then.bytes,
+                flows: now.flows - then.flows,
+                denied: now.denied - then.denied,
+            };
+            counted.extend(rule_text(&rules(rule), more));
+        }
+        counted
+    }
+
+    /// The elements that differ from `before`.
+    pub fn changed_since(&self, before: &Self) -> Vec<String> {
+        let mut changed = Vec::new();
+        for (key, value) in &self.elements {
+            if before.elements.get(key) != Some(value) {
+                changed.push(format!("{key}: {value}"));
+            }
+        }
+        let gone = before.elements.keys().filter(|key| !self.elements.contains_key(*key));
+        changed.extend(gone.map(|key| format!("{key}: gone")));
+        changed
+    }
+}
+
+/// What a change of a reason's counter looks like.
+pub fn count_text(reason: Reason, more: Counter) -> Option<String> {
+    (more != Counter::default())
+        .then(|| format!("{} {}/{}", reason.as_str(), more.packets, more.bytes))
+}
+
+/// What a change of a rule's counters looks like.
+pub fn rule_text(rule: &str, more: RuleCounter) -> Option<String> {
+    let RuleCounter { packets, bytes, flows, denied } = more;
+    (more != RuleCounter::default())
+        .then(|| format!("{rule} {packets}/{bytes}, flows {flows}, denied {denied}"))
+}

@@ -1,0 +1,284 @@
+//! Rows of a table: a packet, the verdict that it has to get, and the counters that move.
+
+use intune_filter_ebpf::abi::{Counter, Explanation, Matched, Reason, RuleCounter};
+
+use super::{
+    Addresses, Filter,
+    filter::{Fate, Place},
+    site::{LAN, OTHER},
+    state::{Event, State, count_text, rule_text},
+};
+
+/// A packet and what has to become of it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What it is.
+    pub description: String,
+    /// Where it is judged.
+    pub place: Place,
+    /// The packet.
+    pub frame: Vec<u8>,
+    /// What has to become of it.
+    pub expected: Expected,
+}
+
+/// A verdict, and what is counted.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Why.
+    pub reason: Reason,
+    rule: Option<&'static str>,
+    matched: Matched,
+    audited: bool,
+    refused: bool,
+    also: Vec<(Reason, u64)>,
+}
+
+/// The verdict for this reason.
+#[must_use]
+pub fn expect(reason: Reason) -> Expected {
+    let matched = match reason {
+        Reason::Flow => Matched::Flow,
+        Reason::Policy => Matched::Cidr,
+        reason if reason.denies() => Matched::Nothing,
+        _ => Matched::Control,
+    };
+    Expected { reason, rule: None, matched, audited: false, refused: false, also: Vec::new() }
+}
+
+impl Expected {
+    /// The rule that allows it, or whose destination it is.
+    #[must_use]
+    pub const fn rule(mut self, rule: &'static str) -> Self {
+        self.rule = Some(rule);
+        self
+    }
+
+    /// Allowed because of a learned name.
+    #[must_use]
+    pub const fn by_name(mut self) -> Self {
+        self.matched = Matched::Name;
+        self
+    }
+
+    /// It passes all the same, since its group is audited.
+    #[must_use]
+    pub const fn audited(mut self) -> Self {
+        self.audited = true;
+        self
+    }
+
+    /// It is answered REFUSED.
+    #[must_use]
+    pub const fn refused(mut self) -> Self {
+        self.refused = true;
+        self
+    }
+
+    /// Counted beside the verdict, with this many octets of message.
+    #[must_use]
+    pub fn and(mut self, reason: Reason, bytes: usize) -> Self {
+        self.also.push((reason, bytes as u64));
+        self
+    }
+
+    /// Whether it passes.
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        self.audited || !self.reason.denies()
+    }
+
+    fn fate(&self) -> &'static str {
+        if self.refused {
+            "answered"
+        } else if self.passes() {
+            "passed"
+        } else {
+            "dropped"
+        }
+    }
+
+    /// As [`State::counted_since`] tells it.
+    fn counted(&self, row: &Row) -> Vec<String> {
+        let bytes = row.frame.len() as u64;
+        let reason = if self.audited { Reason::Audit } else { self.reason };
+        let mut reasons = self.also.clone();
+        reasons.push((reason, bytes));
+        reasons.sort_by_key(|(reason, _)| *reason as u8);
+        let mut counted: Vec<String> = reasons
+            .iter()
+            .filter_map(|(reason, bytes)| {
+                count_text(*reason, Counter { packets: 1, bytes: *bytes })
+            })
+            .collect();
+        if let Some(rule) = self.rule {
+            let of_packet = RuleCounter { packets: 1, bytes, ..RuleCounter::default() };
+            let counter = match self.reason {
+                Reason::Policy => RuleCounter { flows: 1, ..of_packet },
+                reason if reason.denies() => RuleCounter { denied: 1, ..RuleCounter::default() },
+                _ => of_packet,
+            };
+            counted.extend(rule_text(rule, counter));
+        }
+        counted
+    }
+
+    /// As [`Explanation`] tells it, less the group.
+    fn explanation(&self) -> String {
+        let rule = self.rule.unwrap_or("no rule");
+        format!("{} {rule} {:?}", self.reason.as_str(), self.matched)
+    }
+
+    /// The records that it makes.
+    fn reports(&self, row: &Row) -> Vec<String> {
+        let learned = self.also.iter().any(|(reason, _)| *reason == Reason::Learned);
+        let mut reports = Vec::new();
+        if learned {
+            reports.push("answer".to_owned());
+        }
+        // Nobody can do anything with a forged source, or about half a header.
+        let silent = self.reason == Reason::Source
+            || (self.reason == Reason::Malformed && row.frame.len() < 18)
+            || (matches!(self.reason, Reason::Malformed | Reason::SourceRoute)
+                && !matches!(row.place, Place::Ingress(_)));
+        if self.reason.denies() && !silent {
+            let audited = if self.audited { ", audited" } else { "" };
+            reports.push(format!("denied {}{audited}", self.reason.as_str()));
+        }
+        reports
+    }
+}
+
+/// A packet from a client on the LAN's interface.
+#[must_use]
+pub fn from_client(description: impl Into<String>, frame: Vec<u8>, expected: Expected) -> Row {
+    Row { description: description.into(), place: Place::Ingress(LAN), frame, expected }
+}
+
+/// A packet that is forwarded to a client on the LAN's interface.
+#[must_use]
+pub fn to_client(description: impl Into<String>, frame: Vec<u8>, expected: Expected) -> Row {
+    Row { description: description.into(), place: Place::Egress(LAN), frame, expected }
+}
+
+/// The rows of both address families.
+pub fn both(rows: impl Fn(&Addresses) -> Vec<Row>) -> Vec<Row> {
+    let mut all = Vec::new();
+    for who in Addresses::both() {
+        let named =
+            |row: Row| Row { description: format!("{}: {}", who.family(), row.description), ..row };
+        all.extend(rows(&who).into_iter().map(named));
+    }
+    all
+}
+
+impl Row {
+    /// The same on the other interface.
+    #[must_use]
+    pub const fn on_other(mut self) -> Self {
+        self.place = match self.place {
+            Place::Ingress(_) => Place::Ingress(OTHER),
+            Place::Egress(_) => Place::Egress(OTHER),
+            Place::EgressOfGateway(_) => Place::EgressOfGateway(OTHER),
+        };
+        self
+    }
+
+    /// The same, sent by the gateway itself.
+    #[must_use]
+    pub const fn sent_by_gateway(mut self) -> Self {
+        if let Place::Egress(interface) = self.place {
+            self.place = Place::EgressOfGateway(interface);
+        }
+        self
+    }
+
+    /// Everything that is not as expected.
+    fn faults(&self, filter: &mut Filter) -> anyhow::Result<Vec<String>> {
+        let mut faults = Vec::new();
+        let mut compare = |what: &str, got: String, expected: String| {
+            if got != expected {
+                faults.push(format!("  {what}: got {got}, expected {expected}"));
+            }
+        };
+        let before = filter.state()?;
+        if let Place::Ingress(interface) = self.place {
+            let explanation = filter.explain(interface, &self.frame)?;
+            let got = explanation_text(filter, &explanation);
+            compare("explain", got, self.expected.explanation());
+            let after = filter.state()?;
+            let changed = after.changed_since(&before);
+            compare("explain changes", changed.join("; "), String::new());
+            let counted = counted(filter, &before, &after);
+            compare("explain counts", counted.join("; "), String::new());
+            compare("explain reports", format!("{:?}", filter.events()), "[]".to_owned());
+        }
+        let fate = match filter.judge(self.place, &self.frame)? {
+            Fate::Passed => "passed",
+            Fate::Dropped => "dropped",
+            Fate::Answered(_) => "answered",
+        };
+        compare("verdict", fate.to_owned(), self.expected.fate().to_owned());
+        let counted = counted(filter, &before, &filter.state()?);
+        let expected = self.expected.counted(self);
+        compare("counted", counted.join("; "), expected.join("; "));
+        let reports: Vec<String> = filter.events().iter().map(report_text).collect();
+        compare("reported", reports.join("; "), self.expected.reports(self).join("; "));
+        Ok(faults)
+    }
+}
+
+fn counted(filter: &Filter, before: &State, after: &State) -> Vec<String> {
+    after.counted_since(before, |rule| rule_name(filter, rule))
+}
+
+fn rule_name(filter: &Filter, number: u8) -> String {
+    let rule = filter.policy().rules.get(&number);
+    rule.map_or_else(|| format!("rule {number}"), |rule| rule.id.to_string())
+}
+
+fn explanation_text(filter: &Filter, explanation: &Explanation) -> String {
+    let rule = explanation.rule.map(|rule| rule_name(filter, rule));
+    let rule = rule.as_deref().unwrap_or("no rule");
+    format!("{} {rule} {:?}", explanation.reason.as_str(), explanation.matched)
+}
+
+fn report_text(event: &Event) -> String {
+    match event {
+        Event::Answer => "answer".to_owned(),
+        Event::Denied(denied) => {
+            let reason = Reason::from_number(denied.reason).map_or("unknown", Reason::as_str);
+            format!("denied {reason}{}", if denied.audited == 0 { "" } else { ", audited" })
+        }
+    }
+}
+
+/// Checks rows that have nothing to do with each other: each begins with empty maps.
+pub fn check(filter: &mut Filter, rows: &[Row]) {
+    check_rows(filter, rows, true);
+}
+
+/// Checks rows that follow each other, from empty maps on.
+pub fn check_in_order(filter: &mut Filter, rows: &[Row]) {
+    filter.clear().expect("the maps can be emptied");
+    check_on(filter, rows);
+}
+
+/// Checks rows that follow what has happened before.
+pub fn check_on(filter: &mut Filter, rows: &[Row]) {
+    check_rows(filter, rows, false);
+}
+
+fn check_rows(filter: &mut Filter, rows: &[Row], apart: bool) {
+    let mut report = String::new();
+    for row in rows {
+        if apart {
+            filter.clear().expect("the maps can be emptied");
+        }
+        let faults = row.faults(filter).unwrap_or_else(|error| vec![format!("  {error:#}")]);
+        if !faults.is_empty() {
+            report += &format!("{} ({:?})\n{}\n", row.description, row.place, faults.join("\n"));
+        }
+    }
+    assert!(report.is_empty(), "rows that are not as expected:\n{report}");
+}

@@ -1,0 +1,3 @@
+//! Tables of packets and verdicts, judged by the programs in the kernel.
+
+mod policy;
