@@ -10,9 +10,8 @@ use aya_ebpf::{
 };
 use intune_filter_ebpf::{
     abi::{
-        Active, Address, AnswerEvent, Client, ClientKey, DeniedEvent, EdgeKey, Flow, FlowKey,
-        FragmentKey, FragmentVerdict, Glob, Host, NameNode, Pending, PendingKey, Reason, Settings,
-        V4, V6, ZoneKey,
+        Active, Address, AnswerEvent, Client, ClientKey, DeniedEvent, EdgeKey, Flow, FlowKey, Glob,
+        Host, NameNode, Pending, PendingKey, Reason, Settings, V4, V6, ZoneKey,
     },
     dns::Scratch,
     world::{Insertion, Maps, RuleEvent, World},
@@ -120,21 +119,6 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     fn pending(self, key: &PendingKey) -> Option<Pending> {
         // SAFETY: a concurrent reuse of the element makes the hash of the question differ.
         unsafe { maps::DNS_PENDING.get(key) }.copied()
-    }
-
-    #[inline(always)]
-    fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {
-        // SAFETY: the fields are read one by one; an element that is reused meanwhile belonged to
-        // a datagram that is too old.
-        unsafe { maps::FRAGMENTS.get(key) }.copied()
-    }
-
-    #[inline(always)]
-    fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict) {
-        if !Self::READ_ONLY {
-            // An LRU map makes room for itself; without an entry later fragments are denied.
-            let _ = maps::FRAGMENTS.insert(key, verdict, u64::from(BPF_ANY));
-        }
     }
 
     #[inline(always)]
@@ -330,18 +314,33 @@ const AF_INET6: u8 = 10;
 
 const _: () = assert!(size_of::<bpf_fib_lookup>() == size_of::<[u64; 8]>());
 
-/// Whether the routes make the gateway itself the destination. The full lookup says "not
-/// forwarded" for local destinations and for those without a route alike; the main table alone
-/// has a unicast route for the former (the subnet's, or the default one), and none for the
-/// latter. So a packet that policy routing by a mark would forward is never taken for a local
-/// one.
+/// Which routes a question is for.
+#[derive(Clone, Copy)]
+enum Routes {
+    /// All, as for a packet without a mark.
+    All,
+    /// The table main.
+    Main,
+    /// The table local, which has unicast routes only where it is one with the table main.
+    Local,
+}
+
+/// Whether the routes make the gateway itself the destination.
+///
+/// The full lookup says "not forwarded" for local destinations and for those without a route
+/// alike. Where tables are apart, main has a unicast route for the former (the subnet's, or the
+/// default one) and none for the latter, so that a packet that policy routing by a mark would
+/// forward is never taken for a local one. As long as a namespace has no rules of its own, the
+/// kernel keeps IPv4's local routes in the table main, and says "not forwarded" there too. The
+/// way back to the client, looked for in the table local, tells that case from the other; then
+/// there is no policy routing either, and what is not forwarded is the gateway's to answer.
 #[inline(always)]
-fn is_local_route(ask: impl Fn(u32) -> i64) -> bool {
+fn is_local_route(ask: impl Fn(Routes) -> i64) -> bool {
     const NOT_FORWARDED: i64 = 4;
     const SUCCESS: i64 = 0;
     const NO_NEIGHBOUR: i64 = 7;
-    const DIRECT: u32 = 1;
-    ask(0) == NOT_FORWARDED && matches!(ask(DIRECT), SUCCESS | NO_NEIGHBOUR)
+    let has_route = |routes| matches!(ask(routes), SUCCESS | NO_NEIGHBOUR);
+    ask(Routes::All) == NOT_FORWARDED && (has_route(Routes::Main) || has_route(Routes::Local))
 }
 
 /// The key of a lookup of a whole address in a trie.
@@ -425,8 +424,23 @@ macro_rules! maps_of {
                 source: &$address,
                 destination: &$address,
             ) -> bool {
+                const DIRECT: u32 = 1;
+                const TABLE: u32 = 8;
+                const TABLE_LOCAL: u32 = 255;
                 let request = scratch.facts.route.get().cast::<bpf_fib_lookup>();
-                let ask = |flags| {
+                // The kernel forwards nothing from a link-local source, hence denies knowledge.
+                let anybody = <$address>::default();
+                let source = if <$address>::BITS == 128 && source.is_link_local() {
+                    &anybody
+                } else {
+                    source
+                };
+                let ask = |routes| {
+                    let (destination, flags) = match routes {
+                        Routes::All => (destination, 0),
+                        Routes::Main => (destination, DIRECT),
+                        Routes::Local => (source, DIRECT | TABLE),
+                    };
                     // SAFETY: the memory is this run's, and has the request's size; zero is valid
                     // for all of its integers. The lookup writes into it.
                     unsafe {
@@ -438,6 +452,9 @@ macro_rules! maps_of {
                         (*request).ifindex = ifindex;
                         (*request).__bindgen_anon_3.$source = source.0;
                         (*request).__bindgen_anon_4.$destination = destination.0;
+                        if flags & TABLE != 0 {
+                            (*request).__bindgen_anon_5.tbid = TABLE_LOCAL;
+                        }
                         let size = size_of::<bpf_fib_lookup>() as i32;
                         generated::bpf_fib_lookup(self.context, request, size, flags)
                     }

@@ -1,3 +1,4 @@
 //! Tables of packets and verdicts, judged by the programs in the kernel.
 
+mod gateway;
 mod policy;
