@@ -2,8 +2,8 @@
 //! the host another, so that the logic itself is one.
 
 use crate::abi::{
-    Active, Client, DeniedEvent, EdgeKey, Flow, FlowKey, Glob, NameNode, Pending, PendingKey,
-    Reason, Settings, V6,
+    Active, Client, DeniedEvent, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, Glob,
+    NameNode, Pending, PendingKey, Reason, Settings, V6,
 };
 use crate::{dns::Scratch, packet::Network};
 
@@ -55,6 +55,10 @@ pub trait World: Copy {
     fn remember(self, key: &PendingKey, pending: &Pending);
     /// The recorded query.
     fn pending(self, key: &PendingKey) -> Option<Pending>;
+    /// What is known of a fragmented datagram.
+    fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict>;
+    /// Remembers a fragmented datagram.
+    fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict);
     /// Counts packets, or occurrences.
     fn count(self, reason: Reason, packets: u32, bytes: u32);
     /// Counts for a rule.

@@ -1,7 +1,12 @@
-//! What `cargo xtask install` puts in place: a unit that systemd understands, and nothing that
-//! overwrites what a site has written.
+//! What `cargo xtask install` puts in place: a program that finds its configuration sound, a unit
+//! that systemd understands, and nothing that overwrites what a site has written.
 
-use std::{env, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::filter::binary;
@@ -44,6 +49,32 @@ fn succeed(command: &mut Command) -> Result<String> {
     let [text, errors] = [&output.stdout, &output.stderr].map(|t| String::from_utf8_lossy(t));
     ensure!(output.status.success(), "{command:?}: {}\n{text}{errors}", output.status);
     Ok(format!("{text}{errors}"))
+}
+
+fn mode(path: &Path) -> Result<u32> {
+    let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;
+    Ok(metadata.permissions().mode() & 0o7777)
+}
+
+#[test]
+fn the_installed_program_finds_the_installed_configuration_sound() -> Result<()> {
+    let machine = Machine::installed()?;
+    let program = machine.path("usr/local/bin/intune-filter");
+    assert_eq!(mode(&program)?, 0o755);
+    let config = machine.path("etc/intune-filter/config.yaml");
+    assert_eq!(mode(&config)?, 0o644);
+    succeed(Command::new(&program).arg("check").arg(&config))?;
+
+    // And with the installed catalogue in the built-in one's place.
+    let catalogue = machine.path("usr/local/share/intune-filter/catalogue");
+    let text = fs::read_to_string(&config)? + &format!("paths: {{catalogue: {catalogue:?}}}\n");
+    fs::write(&config, &text)?;
+    succeed(Command::new(&program).arg("check").arg(&config))?;
+
+    fs::write(&config, text + "no_such_key: 1\n")?;
+    let output = Command::new(&program).arg("check").arg(&config).output()?;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    Ok(())
 }
 
 #[test]

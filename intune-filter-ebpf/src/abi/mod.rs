@@ -24,7 +24,8 @@ pub use policy::{
 };
 pub use reason::{REASONS, Reason};
 pub use state::{
-    Active, Counter, Flow, FlowKey, Host, Pending, PendingKey, RuleCounter, flow_flags,
+    Active, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Host, Pending, PendingKey,
+    RuleCounter, flow_flags,
 };
 
 /// Version of everything in this module; a part of the pins' path.

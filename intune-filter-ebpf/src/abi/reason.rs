@@ -52,6 +52,8 @@ reasons! {
     DnsQuery = "dns_query", allow;
     /// answer of a trusted resolver to a recorded query
     DnsAnswer = "dns_answer", allow;
+    /// a later fragment of a datagram whose first one was allowed
+    FragmentAllowed = "fragment_allowed", allow;
     /// ICMP error that quotes a known flow
     IcmpError = "icmp_error", allow;
     /// the group is exempt
@@ -72,7 +74,8 @@ reasons! {
     VlanTag = "vlan_tag", deny;
     /// source-route option or routing header
     SourceRoute = "source_route", deny;
-    /// a fragment
+    /// a fragment whose datagram's first one was not allowed or not seen, a second first one, one
+    /// too short for its headers, or one that would overwrite them
     Fragment = "fragment", deny;
     /// a source address that no client can have
     Source = "source", deny;

@@ -127,6 +127,42 @@ pub struct Pending {
 }
 layout!(Pending, 24, u64, u64, u64);
 
+/// Key of `FRAGMENTS`: a datagram that came in fragments. IPv4 addresses mapped.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FragmentKey {
+    /// The zone that it came from or goes to.
+    pub zone: u16,
+    /// IP protocol for IPv4 (RFC 791 makes it part of the identification), 0 for IPv6.
+    pub protocol: u16,
+    /// Identification, network byte order.
+    pub id: u32,
+    /// Source.
+    pub source: V6,
+    /// Destination.
+    pub destination: V6,
+}
+layout!(FragmentKey, 40, u16, u16, u32, V6, V6);
+
+/// Value of `FRAGMENTS`: what the first fragment's verdict was.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FragmentVerdict {
+    /// When the first fragment passed: CLOCK_BOOTTIME, nanoseconds.
+    pub seen: u64,
+    /// Octets of the datagram that hold headers: no later fragment may write there.
+    pub headers: u32,
+    /// 1 if the datagram is allowed.
+    pub allowed: u8,
+    /// The rule that allows it, or 255.
+    pub rule: u8,
+    /// The client's group, or 255.
+    pub group: u8,
+    /// 1 if it passes only because its group is audited.
+    pub audited: u8,
+}
+layout!(FragmentVerdict, 16, u64, u32, u8, u8, u8, u8);
+
 /// Element of `COUNTERS`, indexed by [`super::Reason`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

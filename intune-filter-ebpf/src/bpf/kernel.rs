@@ -10,8 +10,9 @@ use aya_ebpf::{
 };
 use intune_filter_ebpf::{
     abi::{
-        Active, Address, AnswerEvent, Client, ClientKey, DeniedEvent, EdgeKey, Flow, FlowKey, Glob,
-        Host, NameNode, Pending, PendingKey, Reason, Settings, V4, V6, ZoneKey,
+        Active, Address, AnswerEvent, Client, ClientKey, DeniedEvent, EdgeKey, Flow, FlowKey,
+        FragmentKey, FragmentVerdict, Glob, Host, NameNode, Pending, PendingKey, Reason, Settings,
+        V4, V6, ZoneKey,
     },
     dns::Scratch,
     world::{Insertion, Maps, RuleEvent, World},
@@ -119,6 +120,21 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     fn pending(self, key: &PendingKey) -> Option<Pending> {
         // SAFETY: a concurrent reuse of the element makes the hash of the question differ.
         unsafe { maps::DNS_PENDING.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {
+        // SAFETY: the fields are read one by one; an element that is reused meanwhile belonged to
+        // a datagram that is too old.
+        unsafe { maps::FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict) {
+        if !Self::READ_ONLY {
+            // An LRU map makes room for itself; without an entry later fragments are denied.
+            let _ = maps::FRAGMENTS.insert(key, verdict, u64::from(BPF_ANY));
+        }
     }
 
     #[inline(always)]

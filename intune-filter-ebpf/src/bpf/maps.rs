@@ -6,8 +6,9 @@ use aya_ebpf::{
 };
 use intune_filter_ebpf::{
     abi::{
-        Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, GROUPS, Glob, Host, Info,
-        NameNode, Pending, PendingKey, RULES, RuleCounter, Settings, V4, V6, ZoneKey,
+        Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
+        GROUPS, Glob, Host, Info, NameNode, Pending, PendingKey, RULES, RuleCounter, Settings, V4,
+        V6, ZoneKey,
     },
     dns::Scratch,
 };
@@ -62,6 +63,8 @@ pub static FLOWS6: LruHashMap<FlowKey<V6>, Flow, 65536> = LruHashMap::new();
 pub static NEW_FLOWS4: LruHashMap<FlowKey<V4>, Flow, 8192> = LruHashMap::new();
 #[btf_map]
 pub static NEW_FLOWS6: LruHashMap<FlowKey<V6>, Flow, 8192> = LruHashMap::new();
+#[btf_map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentVerdict, 8192> = LruHashMap::new();
 #[btf_map]
 pub static DNS_PENDING: LruHashMap<PendingKey, Pending, 8192> = LruHashMap::new();
 

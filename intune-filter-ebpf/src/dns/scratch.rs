@@ -4,7 +4,10 @@ use core::cell::UnsafeCell;
 
 use super::access;
 use crate::{
-    abi::{ANSWER_CAPACITY, AnswerEvent, EdgeKey, Flow, FlowKey, Pending, PendingKey, V4, V6},
+    abi::{
+        ANSWER_CAPACITY, AnswerEvent, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
+        Pending, PendingKey, V4, V6,
+    },
     packet::Datagram,
 };
 
@@ -109,6 +112,12 @@ pub struct Scratch {
     pub header_protocol: Word,
     /// State of the walk over extension headers: how many were passed.
     pub header_count: Word,
+    /// Offset and "more fragments" of a fragment header.
+    pub fragment_field: Word,
+    /// Its identification.
+    pub fragment_id: Word,
+    /// Where the data behind it begins.
+    pub fragment_start: Word,
     /// What the walk found, see [`crate::packet`].
     pub header_result: Word,
     /// Where the answer section begins.
@@ -180,8 +189,14 @@ pub struct Facts {
     pub key6: UnsafeCell<FlowKey<V6>>,
     /// Key of an edge of the names' trie.
     pub edge: UnsafeCell<EdgeKey>,
+    /// Key of a fragmented datagram.
+    pub fragment_key: UnsafeCell<FragmentKey>,
+    /// What is to be remembered of it.
+    pub fragment: UnsafeCell<FragmentVerdict>,
     /// A flow that is to be opened.
     pub flow: UnsafeCell<Flow>,
+    /// 1 once its headers are here and not another packet's.
+    pub parsed: Word,
     /// When it was seen.
     pub now: Word,
     /// The policy in force.

@@ -9,8 +9,9 @@ use std::{
 use super::Trie;
 use crate::{
     abi::{
-        Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowKey, Glob, Host,
-        NameNode, Pending, PendingKey, Reason, RuleCounter, Settings, V4, V6, ZoneKey,
+        Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowKey, FragmentKey,
+        FragmentVerdict, Glob, Host, NameNode, Pending, PendingKey, Reason, RuleCounter, Settings,
+        V4, V6, ZoneKey,
     },
     dns::Scratch,
     verdict::{self, Place, Verdict},
@@ -73,6 +74,8 @@ pub struct Tables {
     pub new_flows6: RefCell<HashMap<FlowKey<V6>, Flow>>,
     /// As `DNS_PENDING`.
     pub pending: RefCell<HashMap<PendingKey, Pending>>,
+    /// As `FRAGMENTS`.
+    pub fragments: RefCell<HashMap<FragmentKey, FragmentVerdict>>,
     /// As `COUNTERS`, by number of reason.
     pub counters: RefCell<HashMap<u8, Counter>>,
     /// As `RULE_COUNTERS`.
@@ -159,6 +162,14 @@ impl World for &Tables {
 
     fn pending(self, key: &PendingKey) -> Option<Pending> {
         self.pending.borrow().get(key).copied()
+    }
+
+    fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict) {
+        self.fragments.borrow_mut().insert(*key, *verdict);
     }
 
     fn count(self, reason: Reason, packets: u32, bytes: u32) {

@@ -1,6 +1,6 @@
 //! IPv6 extension headers (RFC 8200 section 4).
 
-use super::{HeaderError, Packet};
+use super::{Fragment, HeaderError, Packet};
 use crate::{
     dns::{Scratch, Step, walk},
     world::World,
@@ -21,9 +21,8 @@ const CHAIN_MAX: u32 = 1024;
 
 /// What the walk found.
 const MALFORMED: u64 = 0;
-const WHOLE: u64 = 1;
-const IN_FRAGMENT: u64 = 2;
-const SOURCE_ROUTE: u64 = 3;
+const FOUND: u64 = 1;
+const SOURCE_ROUTE: u64 = 2;
 
 /// Where a chain of extension headers stands.
 #[derive(Clone, Copy)]
@@ -34,8 +33,14 @@ pub(super) struct Chain {
     pub(super) offset: u32,
     /// Octets of the datagram from there on.
     pub(super) length: u32,
-    /// Whether a fragment header was passed that is not atomic (RFC 6946).
-    pub(super) fragment: bool,
+    /// Whether a fragment header was passed that is not atomic (RFC 6946), and which fragment.
+    pub(super) fragment: Fragment,
+    /// Identification of the fragmented datagram, network byte order.
+    pub(super) id: u32,
+    /// Where the fragment's data belongs in the datagram, in octets behind the headers before it.
+    pub(super) fragment_offset: u32,
+    /// Where the fragment's data begins in this packet: `offset` of a later one.
+    pub(super) fragment_start: u32,
 }
 
 /// Whether a protocol number is that of an extension header.
@@ -69,16 +74,23 @@ pub(super) fn follow<W: World>(
         scratch.headers_end.set(u64::from(length));
         scratch.header_protocol.set(u64::from(chain.protocol));
         scratch.header_count.set(0);
+        scratch.fragment_field.set(0);
+        scratch.fragment_id.set(0);
+        scratch.fragment_start.set(0);
         walk::<Extension, W>(scratch, world, EXTENSIONS as u32 + 1);
     }
     let (result, passed) = (scratch.header_result.get(), scratch.position.get() as u32);
     let protocol = scratch.header_protocol.get() as u8;
+    let field = scratch.fragment_field.get() as u32;
     match result {
-        WHOLE | IN_FRAGMENT if passed <= chain.length => Ok(Chain {
+        FOUND if passed <= chain.length => Ok(Chain {
             protocol,
             offset: chain.offset + passed,
             length: chain.length - passed,
-            fragment: result == IN_FRAGMENT,
+            fragment: Fragment::of(field & 0xfff8, field & 1 != 0),
+            id: scratch.fragment_id.get() as u32,
+            fragment_offset: field & 0xfff8,
+            fragment_start: chain.offset + scratch.fragment_start.get() as u32,
         }),
         SOURCE_ROUTE => Err(HeaderError::SourceRoute),
         _ => Err(HeaderError::Malformed),
@@ -92,8 +104,10 @@ impl<W: World> Step<W> for Extension {
     fn step(scratch: &Scratch, _: W) -> bool {
         let (at, end) = (scratch.position.get(), scratch.headers_end.get());
         let (protocol, count) = (scratch.header_protocol.get(), scratch.header_count.get());
-        if !is_extension(protocol as u8) {
-            scratch.header_result.set(WHOLE);
+        let later = scratch.fragment_field.get() & 0xfff8 != 0;
+        // Behind the header of a later fragment there is data.
+        if later || !is_extension(protocol as u8) {
+            scratch.header_result.set(FOUND);
             return true;
         }
         if protocol == ROUTING {
@@ -119,10 +133,14 @@ impl<W: World> Step<W> for Extension {
         scratch.header_protocol.set(message.octet(at));
         scratch.header_count.set(count + 1);
         scratch.position.set(at + own);
-        // The offset and "more fragments": without either it is atomic, hence whole.
-        if protocol == FRAGMENT && message.be16(at + 2) & 0xfff9 != 0 {
-            scratch.header_result.set(IN_FRAGMENT);
-            return true;
+        if protocol == FRAGMENT {
+            // One fragment header at most: another would be a fragment of a fragment.
+            if scratch.fragment_start.get() != 0 {
+                return true;
+            }
+            scratch.fragment_field.set(message.be16(at + 2) & 0xfff9);
+            scratch.fragment_id.set(u64::from(message.ne32(at + 4)));
+            scratch.fragment_start.set(at + own);
         }
         false
     }

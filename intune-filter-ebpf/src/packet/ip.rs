@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     abi::{Address, FlowKey, V4, V6},
-    bytes::{be16, ne32, ne128},
+    bytes::{be16, ne16, ne32, ne128},
     dns::Scratch,
     world::World,
 };
@@ -17,8 +17,37 @@ use crate::{
 pub enum HeaderError {
     /// It is not whole, or contradicts itself.
     Malformed,
+    /// It is a first fragment that does not hold the transport header, or a fragment whose data
+    /// cannot be where it says.
+    Fragment,
     /// It carries a source route (RFC 791) or a routing header (RFC 8200 section 4.4).
     SourceRoute,
+}
+
+/// Which part of its datagram a packet is.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// All of it. So is an IPv6 atomic fragment (RFC 6946).
+    Whole = 0,
+    /// The first one, with the transport header.
+    First = 1,
+    /// One without.
+    Later = 2,
+}
+
+impl Fragment {
+    /// By the offset, and whether more fragments follow.
+    #[inline(always)]
+    pub(super) const fn of(offset: u32, more: bool) -> Self {
+        if offset != 0 {
+            Self::Later
+        } else if more {
+            Self::First
+        } else {
+            Self::Whole
+        }
+    }
 }
 
 /// What the headers of a datagram say.
@@ -38,10 +67,15 @@ pub struct Datagram<A> {
     pub protocol: u8,
     /// Time to live, or hop limit.
     pub hop_limit: u8,
-    /// Whether it is a fragment; then `transport` is empty. An IPv6 atomic fragment (RFC 6946)
-    /// is a whole datagram.
-    pub fragment: bool,
-    /// The transport header.
+    /// Which fragment it is.
+    pub fragment: Fragment,
+    /// Of a fragment: the datagram's identification, network byte order.
+    pub id: u32,
+    /// Of a fragment: where its data belongs in the datagram's fragmentable part, in octets.
+    pub fragment_offset: u32,
+    /// Of a first fragment: octets of the fragmentable part that hold headers.
+    pub fragment_headers: u32,
+    /// The transport header. Empty in a later fragment.
     pub transport: Transport,
 }
 
@@ -82,6 +116,20 @@ fn actual_length(said: u32, fixed: u32, room: u32) -> u32 {
     if said == 0 && room > 0xffff { room } else { said + fixed }
 }
 
+/// Whether a fragment's data can be where it says: all but the last are made of whole units of
+/// eight octets, and a datagram has 65535 octets at most (RFC 791, RFC 8200 section 4.5).
+#[inline(always)]
+fn check_fragment(
+    fragment: Fragment,
+    offset: u32,
+    more: bool,
+    length: u32,
+) -> Result<(), HeaderError> {
+    let impossible = fragment != Fragment::Whole
+        && (more && !length.is_multiple_of(8) || length == 0 || offset + length > 0xffff);
+    if impossible { Err(HeaderError::Fragment) } else { Ok(()) }
+}
+
 impl Network for V4 {
     const ICMP: u8 = super::ICMP;
     const HEADER: u32 = 20;
@@ -116,14 +164,16 @@ impl Network for V4 {
             options::check(packet, scratch, world, offset + 20, header_length - 20)?;
         }
         let protocol = header[9];
-        // Either of "more fragments" and an offset makes it a fragment.
-        let fragment = be16::<6, 20>(header) & 0x3fff != 0;
+        let field = u32::from(be16::<6, 20>(header));
+        let (fragment_offset, more) = ((field & 0x1fff) * 8, field & 0x2000 != 0);
+        let fragment = Fragment::of(fragment_offset, more);
         let transport_offset = offset + header_length;
         let transport_length = length - header_length;
-        let transport = if fragment || protocol == super::ICMPV6 {
+        check_fragment(fragment, fragment_offset, more, transport_length)?;
+        let transport = if fragment == Fragment::Later || protocol == super::ICMPV6 {
             Transport::default()
         } else {
-            Transport::parse(packet, protocol, transport_offset, transport_length)?
+            Transport::parse(packet, protocol, transport_offset, transport_length, fragment)?
         };
         let datagram = Datagram {
             source: Self(ne32::<12, 20>(header)),
@@ -134,11 +184,15 @@ impl Network for V4 {
             protocol,
             hop_limit: header[8],
             fragment,
+            id: u32::from(ne16::<4, 20>(header)),
+            fragment_offset,
+            fragment_headers: transport.length,
             transport,
         };
         // SAFETY: the scratch memory is this run's alone.
         unsafe {
             Self::facts(scratch).write(datagram);
+            scratch.facts.parsed.set(1);
             scratch.facts.source.get().write(datagram.source.wide());
             scratch.facts.destination.get().write(datagram.destination.wide());
         }
@@ -181,15 +235,26 @@ impl Network for V6 {
             protocol: header[6],
             offset: offset + 40,
             length: length - 40,
-            fragment: false,
+            fragment: Fragment::Whole,
+            id: 0,
+            fragment_offset: 0,
+            fragment_start: 0,
         };
         if extension::is_extension(chain.protocol) {
             chain = extension::follow(packet, scratch, world, chain)?;
         }
-        let transport = if chain.fragment || chain.protocol == super::ICMP {
+        let (fragment, fragment_offset) = (chain.fragment, chain.fragment_offset);
+        // What comes before the transport header in the first fragment is part of its data.
+        let before = chain.offset
+            - if fragment == Fragment::Whole { chain.offset } else { chain.fragment_start };
+        let more = fragment == Fragment::First || scratch.fragment_field.get() & 1 != 0;
+        if fragment != Fragment::Whole {
+            check_fragment(fragment, fragment_offset, more, chain.length + before)?;
+        }
+        let transport = if fragment == Fragment::Later || chain.protocol == super::ICMP {
             Transport::default()
         } else {
-            Transport::parse(packet, chain.protocol, chain.offset, chain.length)?
+            Transport::parse(packet, chain.protocol, chain.offset, chain.length, fragment)?
         };
         let datagram = Datagram {
             source,
@@ -199,12 +264,16 @@ impl Network for V6 {
             transport_length: chain.length,
             protocol: chain.protocol,
             hop_limit,
-            fragment: chain.fragment,
+            fragment,
+            id: chain.id,
+            fragment_offset,
+            fragment_headers: before + transport.length,
             transport,
         };
         // SAFETY: the scratch memory is this run's alone.
         unsafe {
             Self::facts(scratch).write(datagram);
+            scratch.facts.parsed.set(1);
             scratch.facts.source.get().write(datagram.source.wide());
             scratch.facts.destination.get().write(datagram.destination.wide());
         }

@@ -1,6 +1,6 @@
 //! TCP, UDP and ICMP headers, as far as a verdict needs them.
 
-use super::{HeaderError, Packet};
+use super::{Fragment, HeaderError, Packet};
 use crate::bytes::{be16, ne16};
 
 /// IP protocol of ICMP.
@@ -41,6 +41,8 @@ pub struct Transport {
     pub flags: u8,
     /// ICMP code.
     pub code: u8,
+    /// Octets of the header.
+    pub length: u32,
 }
 
 impl Transport {
@@ -55,32 +57,39 @@ impl Transport {
         protocol: u8,
         offset: u32,
         length: u32,
+        fragment: Fragment,
     ) -> Result<Self, HeaderError> {
+        let whole = fragment == Fragment::Whole;
         match protocol {
             TCP => {
-                let header = whole::<20>(packet, offset, length)?;
+                let header = header::<20>(packet, offset, length, fragment)?;
                 let own = u32::from(header[12] >> 4) * 4;
-                if own < 20 || own > length {
+                if own < 20 {
                     return Err(HeaderError::Malformed);
                 }
-                Ok(Self { flags: header[13], ..ports(header) })
+                if own > length {
+                    return Err(short(fragment));
+                }
+                Ok(Self { flags: header[13], length: own, ..ports(header) })
             }
             UDP => {
-                let header = whole::<8>(packet, offset, length)?;
+                let header = header::<8>(packet, offset, length, fragment)?;
                 let own = u32::from(be16::<4, 8>(header));
-                if own < 8 || own > length {
+                // The length of a fragmented datagram is that of all its fragments.
+                if own < 8 || (whole && own > length) {
                     return Err(HeaderError::Malformed);
                 }
-                Ok(ports(header))
+                Ok(Self { length: 8, ..ports(header) })
             }
             ICMP | ICMPV6 => {
-                let header = whole::<8>(packet, offset, length)?;
+                let header = header::<8>(packet, offset, length, fragment)?;
                 let identifier = ne16::<4, 8>(header);
                 Ok(Self {
                     source_port: identifier,
                     destination_port: identifier,
                     flags: header[0],
                     code: header[1],
+                    length: 8,
                 })
             }
             _ => Ok(Self::default()),
@@ -89,15 +98,26 @@ impl Transport {
 }
 
 #[inline(always)]
-fn whole<const N: usize>(
+fn header<const N: usize>(
     packet: &impl Packet,
     offset: u32,
     length: u32,
+    fragment: Fragment,
 ) -> Result<&[u8; N], HeaderError> {
     if length < N as u32 {
-        return Err(HeaderError::Malformed);
+        return Err(short(fragment));
     }
     packet.at::<N>(offset).ok_or(HeaderError::Malformed)
+}
+
+/// What a header is whose packet ends before it does: a first fragment that is too short hides
+/// from filters what only a later one completes (RFC 1858, RFC 7112).
+#[inline(always)]
+const fn short(fragment: Fragment) -> HeaderError {
+    match fragment {
+        Fragment::First => HeaderError::Fragment,
+        Fragment::Whole | Fragment::Later => HeaderError::Malformed,
+    }
 }
 
 #[inline(always)]

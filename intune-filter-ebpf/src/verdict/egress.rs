@@ -3,13 +3,13 @@
 use super::{
     LEFT, NO_RULE, Place, Run, Verdict, denied_event,
     flow::{self, Direction},
-    flow_verdict, left,
+    flow_verdict, fragment, left,
     links::Links,
     resolver::{self, DNS_PORT},
 };
 use crate::{
     abi::{MODE_EXEMPT, Matched, Reason, V4, V6, client_flags, flow_flags},
-    packet::{Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, HeaderError, Packet, UDP},
+    packet::{Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, UDP},
     world::{Maps, RuleEvent},
 };
 
@@ -68,6 +68,7 @@ fn judge_datagram<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(
         Err(_) if from_gateway => return Verdict::control(Reason::GatewaySent),
         Err(HeaderError::Malformed) => return Verdict::deny(Reason::Malformed),
         Err(HeaderError::SourceRoute) => return Verdict::deny(Reason::SourceRoute),
+        Err(HeaderError::Fragment) => return Verdict::deny(Reason::Fragment),
     }
     let datagram = run.datagram::<A>();
     let verdict = if run.read_policy() {
@@ -77,6 +78,7 @@ fn judge_datagram<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(
     } else {
         Verdict::deny(Reason::NoPolicy)
     };
+    fragment::remember(run, datagram, &verdict);
     if verdict.reason.denies() {
         run.world.report_denied(run.now(), || denied_event(&verdict, run.scratch, datagram, true));
     }
@@ -89,10 +91,12 @@ fn by_policy<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(
     from_gateway: bool,
     datagram: &Datagram<A>,
 ) -> Verdict {
-    let dns = !datagram.fragment
+    // A fragmented answer cannot be learned from, and one that nobody learns from has no use.
+    let dns = datagram.fragment != Fragment::Later
         && datagram.protocol == UDP
         && datagram.transport.source_port == DNS_PORT;
     if dns
+        && datagram.fragment == Fragment::Whole
         && resolver::is_resolver(run.world, run.set(), run.source())
         && resolver::answer(run, datagram)
     {
@@ -101,14 +105,21 @@ fn by_policy<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(
     if from_gateway {
         return Verdict::control(Reason::GatewaySent);
     }
-    if !datagram.fragment
+    if datagram.fragment == Fragment::Later {
+        if let Some(verdict) = fragment::later(run, datagram) {
+            return verdict;
+        }
+    } else if fragment::is_second_first(run, datagram) {
+        return Verdict::deny(Reason::Fragment);
+    }
+    if datagram.fragment != Fragment::Later
         && !dns
         && let Some(known) = flow::pass(run, datagram, Direction::ToClient)
     {
         return flow_verdict(&known);
     }
     if datagram.protocol == A::ICMP
-        && !datagram.fragment
+        && datagram.fragment != Fragment::Later
         && let Some(key) = A::quoted_to_client(run.packet, datagram, run.zone())
         && flow::is_known(run, &key)
     {
@@ -137,10 +148,11 @@ fn unsolicited<A: Links, W: Maps<A>, P: Packet>(
         return Verdict::control(Reason::Exempt).of(&client);
     }
     if client.flags & client_flags::INBOUND == 0 {
-        let reason = if datagram.fragment { Reason::Fragment } else { Reason::Unsolicited };
+        let later = datagram.fragment == Fragment::Later;
+        let reason = if later { Reason::Fragment } else { Reason::Unsolicited };
         return Verdict::deny_client(reason, &client, 0);
     }
-    if !datagram.fragment {
+    if datagram.fragment != Fragment::Later {
         let flags = flow_flags::INBOUND;
         flow::open(run, datagram, Direction::ToClient, client.group, NO_RULE, flags);
     }

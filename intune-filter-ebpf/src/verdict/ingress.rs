@@ -6,7 +6,7 @@
 use super::{
     Action, LEFT, NO_GROUP, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
     flow::{self, Direction},
-    flow_verdict, left,
+    flow_verdict, fragment, left,
     links::Links,
     lowest, reply,
     resolver::{self, DNS_PORT},
@@ -16,8 +16,8 @@ use crate::{
         Client, MODE_EXEMPT, Matched, Reason, SERVER_DHCP, Settings, V4, V6, flow_flags, port_index,
     },
     packet::{
-        Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, HeaderError, Network, Packet, TCP, UDP,
-        is_link_scope_ethertype,
+        Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Network, Packet,
+        TCP, UDP, is_link_scope_ethertype,
     },
     world::{Maps, RuleEvent, World},
 };
@@ -84,6 +84,9 @@ fn stages<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) {
     if stage == LEFT && Verdict::take(run.scratch).reason.denies() {
         stage = last(run);
     }
+    if stage == LEFT {
+        stage = after(run);
+    }
     if stage != LEFT {
         Verdict::deny(Reason::Malformed).leave(run.scratch);
     }
@@ -95,6 +98,7 @@ fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let verdict = match A::parse(run.packet, run.scratch, run.world, run.network_offset()) {
         Err(HeaderError::Malformed) => run.deny_frame(Reason::Malformed),
         Err(HeaderError::SourceRoute) => run.deny_frame(Reason::SourceRoute),
+        Err(HeaderError::Fragment) => run.deny_frame(Reason::Fragment),
         Ok(()) if !run.read_policy() => Verdict::deny(Reason::NoPolicy),
         Ok(()) => match run.by_scope_or_flow(run.datagram()) {
             Ok(verdict) => verdict,
@@ -126,6 +130,16 @@ fn last<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     left()
 }
 
+/// What the verdict over a first fragment means for those to come.
+#[inline(never)]
+fn after<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    let verdict = Verdict::take(run.scratch);
+    if run.is_parsed() {
+        fragment::remember::<A, W, P>(run, run.datagram(), &verdict);
+    }
+    left()
+}
+
 impl<W: World, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     fn deny_frame(&self, reason: Reason) -> Verdict {
@@ -140,8 +154,8 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     where
         W: Maps<A>,
     {
-        if matches!(verdict.reason, Reason::Malformed | Reason::SourceRoute | Reason::Source) {
-            // Reported where it was found, or from an address that means nothing.
+        // What did not parse was reported where it was found; a source that is none means nothing.
+        if !self.is_parsed() || verdict.reason == Reason::Source {
             return verdict;
         }
         let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
@@ -172,12 +186,15 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         if A::is_link_scope(datagram, || self.is_own() || self.is_local(datagram)) {
             return Ok(Verdict::control(Reason::Link));
         }
-        if self.is_to_resolver(datagram) {
+        if datagram.fragment == Fragment::Later {
+            if let Some(verdict) = fragment::later(self, datagram) {
+                return Ok(verdict);
+            }
+        } else if fragment::is_second_first(self, datagram) {
+            return Ok(Verdict::deny(Reason::Fragment));
+        } else if self.is_to_resolver(datagram) {
             return Err(QUERY);
-        }
-        if !datagram.fragment
-            && let Some(verdict) = self.by_flow(datagram)
-        {
+        } else if let Some(verdict) = self.by_flow(datagram) {
             return Ok(verdict);
         }
         let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
@@ -272,7 +289,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     where
         W: Maps<A>,
     {
-        if !datagram.fragment {
+        if datagram.fragment != Fragment::Later {
             flow::open(self, datagram, Direction::FromClient, group, rule, flags);
         }
     }
@@ -318,7 +335,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     where
         W: Maps<A>,
     {
-        if datagram.fragment {
+        if datagram.fragment == Fragment::Later {
             return Verdict::deny_client(Reason::Fragment, client, 0);
         }
         let (protocol, udp) = (datagram.protocol, datagram.protocol == UDP);
@@ -407,7 +424,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
 /// Whether it is DNS, by its port.
 #[inline(always)]
 fn is_dns<A: Network>(datagram: &Datagram<A>) -> bool {
-    !datagram.fragment
+    datagram.fragment != Fragment::Later
         && datagram.transport.destination_port == DNS_PORT
         && (datagram.protocol == UDP || datagram.protocol == TCP)
 }

@@ -2,6 +2,7 @@
 
 mod egress;
 mod flow;
+mod fragment;
 mod ingress;
 mod links;
 mod reply;
@@ -261,11 +262,18 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
         network_offset: u32,
     ) -> Self {
         let facts = &scratch.facts;
+        facts.parsed.set(0);
         facts.ifindex.set(u64::from(place.ifindex));
         facts.from_gateway.set(u64::from(place.from_gateway));
         facts.zone.set(u64::from(zone));
         facts.network_offset.set(u64::from(network_offset));
         Self { world, packet, scratch }
+    }
+
+    /// Whether the headers were read, so that [`Self::datagram`] is this packet's.
+    #[inline(always)]
+    fn is_parsed(&self) -> bool {
+        self.scratch.facts.parsed.get() != 0
     }
 
     /// Notes the time and the policy in force; false if there is none yet.
@@ -314,8 +322,8 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
     /// The headers, once they were read.
     #[inline(always)]
     fn datagram<A: Network>(&self) -> &'p Datagram<A> {
-        // SAFETY: any bit pattern is a datagram but for one field, a `bool` that is zero in
-        // fresh memory and only ever written by the parser.
+        // SAFETY: any bit pattern is a datagram but for one field, an enum whose first variant
+        // is the zero of fresh memory, and that only the parser writes.
         unsafe { &*A::facts(self.scratch) }
     }
 

@@ -4,7 +4,7 @@ use super::Run;
 use crate::{
     bytes::be32,
     dns::Scratch,
-    packet::{Datagram, Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
+    packet::{Datagram, Fragment, Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
     world::World,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn describe<A: Network, W: World, P: Packet>(
     let unicast = !datagram.destination.is_multicast()
         && !datagram.source.is_unspecified()
         && run.packet.at::<1>(0).is_some_and(|first| first[0] & 1 == 0);
-    if datagram.fragment || !plain || !unicast {
+    if datagram.fragment != Fragment::Whole || !plain || !unicast {
         return false;
     }
     let reply = &run.scratch.reply;

@@ -252,6 +252,7 @@ impl Check<'_> {
             ("flows6", maps.flows6),
             ("new_flows", maps.new_flows),
             ("pending", maps.pending),
+            ("fragments", maps.fragments),
         ] {
             if !(256..=1 << 24).contains(&entries) {
                 let message = format!("{entries} entries, expected 256 to {}", 1 << 24);

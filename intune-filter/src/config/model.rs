@@ -289,6 +289,8 @@ pub struct Maps {
     pub new_flows: u32,
     /// DNS queries on their way.
     pub pending: u32,
+    /// Datagrams that come in fragments.
+    pub fragments: u32,
     /// Octets of the ring buffer.
     pub events: u32,
 }
@@ -302,6 +304,7 @@ impl Default for Maps {
             flows6: 1 << 16,
             new_flows: 1 << 14,
             pending: 1 << 14,
+            fragments: 1 << 13,
             events: 1 << 20,
         }
     }

@@ -163,6 +163,7 @@ impl Read for Maps {
             flows6: fields.or("flows6", default.flows6),
             new_flows: fields.or("new_flows", default.new_flows),
             pending: fields.or("pending", default.pending),
+            fragments: fields.or("fragments", default.fragments),
             events: fields.or("events", default.events),
         };
         fields.close();

@@ -2,8 +2,8 @@
 //! layouts, on the safe side.
 
 use intune_filter_ebpf::abi::{
-    Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, GROUPS, Glob, Host, Info, NameNode, PORTS,
-    Pending, PendingKey, REASONS, RULES, RuleCounter, V4, V6,
+    Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, GROUPS, Glob,
+    Host, Info, NameNode, PORTS, Pending, PendingKey, REASONS, RULES, RuleCounter, V4, V6,
 };
 
 use super::Policy;
@@ -42,6 +42,7 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         hash("NEW_FLOWS4", maps.new_flows, k4, flow),
         hash("NEW_FLOWS6", maps.new_flows, k6, flow),
         hash("DNS_PENDING", maps.pending, size::<PendingKey>(), size::<Pending>()),
+        hash("FRAGMENTS", maps.fragments, size::<FragmentKey>(), size::<FragmentVerdict>()),
         MapMemory { name: "EVENTS", entries: maps.events.into(), bytes: maps.events.into() },
         twice(trie("CLIENTS4", policy.clients4.len(), size::<ClientKey<V4>>(), size::<Client>())),
         twice(trie("CLIENTS6", policy.clients6.len(), size::<ClientKey<V6>>(), size::<Client>())),

@@ -1,0 +1,121 @@
+//! Fragments: the first one's verdict holds for the rest.
+//!
+//! A fragment that comes before the first of its datagram is denied: a program can neither keep
+//! it nor know its ports.
+
+use super::{Action, NO_GROUP, NO_RULE, Run, Verdict};
+use crate::{
+    abi::{Address as _, FragmentKey, FragmentVerdict, Matched, Reason, V4},
+    packet::{Datagram, Fragment, Network, Packet},
+    world::World,
+};
+
+/// How long fragments are waited for: what Linux does for IPv4 (`ipfrag_time`).
+const PATIENCE: u64 = 30_000_000_000;
+
+/// The key of a fragmented datagram, put into the scratch memory.
+#[inline(always)]
+fn key<'s, A: Network, W: World, P: Packet>(
+    run: &Run<'s, W, P>,
+    datagram: &Datagram<A>,
+) -> &'s FragmentKey {
+    // The last extension header differs between the fragments of an IPv6 datagram.
+    let protocol = if A::BITS == V4::BITS { u16::from(datagram.protocol) } else { 0 };
+    let key = run.scratch.facts.fragment_key.get();
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe {
+        key.write(FragmentKey {
+            zone: run.zone(),
+            protocol,
+            id: datagram.id,
+            source: *run.source(),
+            destination: *run.destination(),
+        });
+        &*key
+    }
+}
+
+#[inline(always)]
+fn keep<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FragmentKey, verdict: FragmentVerdict) {
+    let kept = run.scratch.facts.fragment.get();
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe {
+        kept.write(verdict);
+        run.world.keep_fragment(key, &*kept);
+    }
+}
+
+/// What is known of the datagram, if its first fragment is not too long ago.
+#[inline(always)]
+fn known<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FragmentKey) -> Option<FragmentVerdict> {
+    let verdict = run.world.fragment(key)?;
+    (run.now().saturating_sub(verdict.seen) <= PATIENCE).then_some(verdict)
+}
+
+/// The verdict over a later fragment, by that over the first; `None` if none was seen.
+#[inline(always)]
+pub(super) fn later<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+) -> Option<Verdict> {
+    let key = key(run, datagram);
+    let first = known(run, key)?;
+    if first.allowed == 0 {
+        return Some(Verdict { group: first.group, ..Verdict::deny(Reason::Fragment) });
+    }
+    if datagram.fragment_offset < first.headers {
+        // It would change what was judged. Nothing of the datagram is to arrive any more.
+        keep(run, key, FragmentVerdict { allowed: 0, ..first });
+        return Some(Verdict { group: first.group, ..Verdict::deny(Reason::Fragment) });
+    }
+    Some(Verdict {
+        rule: first.rule,
+        group: first.group,
+        audited: first.audited,
+        matched: Matched::Flow,
+        ..Verdict::control(Reason::FragmentAllowed)
+    })
+}
+
+/// Whether another first fragment of the datagram was seen; then it is denied as a whole.
+#[inline(always)]
+pub(super) fn is_second_first<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+) -> bool {
+    if datagram.fragment != Fragment::First {
+        return false;
+    }
+    let key = key(run, datagram);
+    let Some(first) = known(run, key) else {
+        return false;
+    };
+    keep(run, key, FragmentVerdict { allowed: 0, ..first });
+    true
+}
+
+/// Remembers the verdict over a first fragment for those to come.
+#[inline(always)]
+pub(super) fn remember<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+    verdict: &Verdict,
+) {
+    // A verdict that says "fragment" is about this fragment, and was remembered by who found it.
+    if datagram.fragment != Fragment::First || verdict.reason == Reason::Fragment {
+        return;
+    }
+    let allowed = verdict.action == Action::Pass;
+    keep(
+        run,
+        key(run, datagram),
+        FragmentVerdict {
+            seen: run.now(),
+            headers: datagram.fragment_headers,
+            allowed: u8::from(allowed),
+            rule: if allowed { verdict.rule } else { NO_RULE },
+            group: if allowed { verdict.group } else { NO_GROUP },
+            audited: verdict.audited,
+        },
+    );
+}

@@ -1,0 +1,54 @@
+//! The systemd unit gives the daemon no more than it needs, and no less: the daemon runs with the
+//! unit's capabilities alone.
+
+use std::{fs, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result};
+use intune_filter_tests::{
+    directory::Directory, filter::Filter, network::Network, process::Process,
+};
+use nix::sys::signal::Signal;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The unit's `CapabilityBoundingSet=`, as setpriv writes it.
+fn bounding_set() -> Result<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/intune-filter.service");
+    let unit = fs::read_to_string(path).context(path)?;
+    let names = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let names = names.context("the unit bounds the daemon's capabilities")?;
+    let names = names.split_whitespace().map(|name| name.replace("CAP_", "+").to_lowercase());
+    Ok(std::iter::once("-all".to_owned()).chain(names).collect::<Vec<_>>().join(","))
+}
+
+/// `run` of this filter, with the unit's capabilities. The filter's own command is
+/// `nsenter --net=... -- intune-filter ...`: the namespace is entered before they are given up.
+fn confined(filter: &Filter<'_>) -> Result<Command> {
+    let plain = filter.command(&["run"])?;
+    let mut arguments = plain.get_args();
+    let mut command = Command::new(plain.get_program());
+    command.args(arguments.by_ref().take(2));
+    command.args(["setpriv", "--bounding-set", &bounding_set()?, "--inh-caps", "-all", "--"]);
+    command.args(arguments);
+    Ok(command)
+}
+
+#[test]
+fn the_units_capabilities_are_enough_to_enforce_adopt_and_reload() -> Result<()> {
+    let directory = Directory::create()?;
+    let network = Network::create(directory.label())?;
+    let config = include_str!("../../config/config.yaml");
+    let filter = Filter::new(&network.gateway, &directory, config)?;
+
+    let first = Process::spawn("the first daemon", &mut confined(&filter)?)?;
+    first.wait_for("ready", PATIENCE)?;
+    first.signal(Signal::SIGHUP)?;
+    first.wait_for("policy 2 is in force", PATIENCE)?;
+    drop(first); // killed
+
+    let second = Process::spawn("the second daemon", &mut confined(&filter)?)?;
+    second.wait_for("ready", PATIENCE)?;
+    let status = filter.json(&["status"])?;
+    assert_eq!(status["interfaces"][0]["attached"], true, "{status}");
+    Ok(())
+}
