@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::filter::binary;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A directory that stands for the root of a machine.
@@ -31,6 +32,14 @@ impl Machine {
     fn path(&self, path: &str) -> PathBuf {
         self.0.path().join(path)
     }
+}
+
+/// The configuration that `check` says is in force, with every default.
+fn in_force(program: &Path, config: &Path) -> Result<Value> {
+    let output = Command::new(program).args(["--json", "check"]).arg(config).output()?;
+    ensure!(output.status.success(), "{output:?}");
+    let mut summary: Value = serde_json::from_slice(&output.stdout)?;
+    Ok(summary["configuration"].take())
 }
 
 /// The xtask that runs this test, or the one that cargo builds now.
@@ -74,6 +83,30 @@ fn the_installed_program_finds_the_installed_configuration_sound() -> Result<()>
     fs::write(&config, text + "no_such_key: 1\n")?;
     let output = Command::new(&program).arg("check").arg(&config).output()?;
     assert_eq!(output.status.code(), Some(3), "{output:?}");
+    Ok(())
+}
+
+#[test]
+fn the_installed_configuration_shows_the_defaults() -> Result<()> {
+    let machine = Machine::installed()?;
+    let program = machine.path("usr/local/bin/intune-filter");
+    let shipped = in_force(&program, &machine.path("etc/intune-filter/config.yaml"))?;
+    let bare = machine.path("bare.yaml");
+    fs::write(
+        &bare,
+        "interfaces: [{name: eth1}]\n\
+         clients: [{name: enrolment, networks: [10.20.0.0/24, \"fd00:20::/64\"]}]\n\
+         dns: {resolvers: [10.20.0.1, \"fd00:20::1\"]}\n",
+    )?;
+    assert_eq!(in_force(&program, &bare)?, shipped);
+
+    // What is only in comments, too: it has to be readable once it is not one any more.
+    let text = fs::read_to_string(machine.path("etc/intune-filter/config.yaml"))?;
+    let (_, maps) = text.split_once("# maps: ").context("the sizes of the maps are shown")?;
+    let (maps, _) = maps.split_once('}').context("the sizes of the maps are one value")?;
+    let maps = maps.replace('#', "");
+    fs::write(&bare, format!("{}\nmaps: {maps}}}\n", fs::read_to_string(&bare)?))?;
+    assert_eq!(in_force(&program, &bare)?, shipped);
     Ok(())
 }
 
