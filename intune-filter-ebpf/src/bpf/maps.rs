@@ -1,7 +1,7 @@
 //! The maps. Sizes are defaults that userspace overrides; names are a contract with it.
 
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, RingBuf},
     macros::btf_map,
 };
 use intune_filter_ebpf::{
@@ -55,6 +55,11 @@ pub static SERVERS: ArrayOfMaps<HashMap<V6, u32, INNER>, 2> = ArrayOfMaps::new()
 pub static HOSTS4: HashMap<V4, Host, 65536> = HashMap::new();
 #[btf_map]
 pub static HOSTS6: HashMap<V6, Host, 65536> = HashMap::new();
+/// Learned addresses from the oldest on: where to look for an expired one when there is no room.
+#[btf_map]
+pub static HOSTS_ORDER4: Queue<V4, 65536> = Queue::new();
+#[btf_map]
+pub static HOSTS_ORDER6: Queue<V6, 65536> = Queue::new();
 #[btf_map]
 pub static FLOWS4: LruHashMap<FlowKey<V4>, Flow, 65536> = LruHashMap::new();
 #[btf_map]

@@ -1,5 +1,6 @@
 //! Entry points: each turns a verdict into what its hook returns, and nothing else.
 
+mod family;
 mod frame;
 mod kernel;
 mod maps;

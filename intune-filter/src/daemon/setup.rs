@@ -27,10 +27,12 @@ pub fn prepare(paths: &Paths) -> Result<[Lock; 2]> {
 }
 
 /// The maps whose sizes the configuration has.
-pub fn sizes(maps: &Maps) -> [(&'static str, u32); 9] {
+pub fn sizes(maps: &Maps) -> [(&'static str, u32); 11] {
     [
         ("HOSTS4", maps.hosts4),
         ("HOSTS6", maps.hosts6),
+        ("HOSTS_ORDER4", maps.hosts4),
+        ("HOSTS_ORDER6", maps.hosts6),
         ("FLOWS4", maps.flows4),
         ("FLOWS6", maps.flows6),
         ("NEW_FLOWS4", maps.new_flows),

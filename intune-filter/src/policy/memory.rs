@@ -37,6 +37,8 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
     vec![
         hash("HOSTS4", maps.hosts4, size::<V4>(), size::<Host>()),
         hash("HOSTS6", maps.hosts6, size::<V6>(), size::<Host>()),
+        array("HOSTS_ORDER4", maps.hosts4.into(), size::<V4>()),
+        array("HOSTS_ORDER6", maps.hosts6.into(), size::<V6>()),
         hash("FLOWS4", maps.flows4, k4, flow),
         hash("FLOWS6", maps.flows6, k6, flow),
         hash("NEW_FLOWS4", maps.new_flows, k4, flow),
