@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
+    cargo,
     directory::Directory,
     namespace::{Namespace, run},
     process::{Log, Process},
@@ -25,16 +26,16 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The filter of one gateway: its files, and its daemon while that runs.
 #[derive(Debug)]
-pub struct Filter<'a> {
-    gateway: &'a Namespace,
-    directory: &'a Directory,
+pub struct Filter {
+    gateway: Arc<Namespace>,
+    directory: Arc<Directory>,
     config: PathBuf,
-    daemon: Option<Process>,
+    daemon: Option<Daemon>,
 }
 
-impl<'a> Filter<'a> {
+impl Filter {
     /// A filter with this configuration; nothing runs yet.
-    pub fn new(gateway: &'a Namespace, directory: &'a Directory, config: &str) -> Result<Self> {
+    pub fn new(gateway: Arc<Namespace>, directory: Arc<Directory>, config: &str) -> Result<Self> {
         let config = directory.write("config.yaml", config)?;
         for name in ["state", "run"] {
             fs::create_dir_all(directory.path().join(name))?;
@@ -77,6 +78,11 @@ impl<'a> Filter<'a> {
         self.command(arguments)?.output().context("cannot run intune-filter")
     }
 
+    /// Runs a command that has to succeed, and returns what it prints.
+    pub fn succeed(&self, arguments: &[&str]) -> Result<String> {
+        run(&mut self.command(arguments)?)
+    }
+
     /// Runs a command with `--json` and reads what it prints. Its exit code has to be 0, or 4,
     /// which is a "no".
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
@@ -94,43 +100,53 @@ impl<'a> Filter<'a> {
 
     /// Starts the daemon and returns once it says that it enforces.
     pub fn start(&mut self) -> Result<()> {
+        self.begin()?;
+        self.wait_until_ready()
+    }
+
+    /// Starts the daemon.
+    pub fn begin(&mut self) -> Result<()> {
         ensure!(self.daemon.is_none(), "the daemon runs already");
-        let (daemon, ready) = self.spawn("run")?;
-        daemon.wait_for("READY=1", PATIENCE)?;
-        drop(ready);
-        self.daemon = Some(daemon);
+        self.daemon = Some(self.spawn("run")?);
         Ok(())
+    }
+
+    /// Returns once the daemon says that it enforces.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
+        self.daemon()?.wait_for("READY=1", PATIENCE).map(drop)
     }
 
     /// Starts another daemon, which is expected to give up; returns its exit code and output.
     pub fn fail_to_start(&self) -> Result<(Option<i32>, String)> {
-        let (mut daemon, _ready) = self.spawn("second")?;
-        let status = daemon.wait(PATIENCE)?;
-        Ok((status.code(), daemon.output()))
+        let mut daemon = self.spawn("second")?;
+        let status = daemon.process.wait(PATIENCE)?;
+        Ok((status.code(), daemon.process.output()))
     }
 
-    fn spawn(&self, name: &str) -> Result<(Process, Notifications)> {
+    fn spawn(&self, name: &str) -> Result<Daemon> {
         let log = Arc::default();
         let socket = self.directory.path().join(format!("notify-{name}"));
         let notifications = Notifications::listen(socket.clone(), Arc::clone(&log))?;
         let mut command = self.command(&["run"])?;
         command.env("NOTIFY_SOCKET", socket);
-        Ok((Process::spawn_into("intune-filter run", &mut command, log)?, notifications))
+        let process = Process::spawn_into("intune-filter run", &mut command, log)?;
+        Ok(Daemon { process, _notifications: notifications })
     }
 
     /// The running daemon.
     pub fn daemon(&mut self) -> Result<&mut Process> {
-        self.daemon.as_mut().context("the daemon does not run")
+        let daemon = self.daemon.as_mut().context("the daemon does not run")?;
+        Ok(&mut daemon.process)
     }
 
     /// Kills the daemon with SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
-        self.daemon.take().context("the daemon does not run")?.kill()
+        self.daemon.take().context("the daemon does not run")?.process.kill()
     }
 
     /// Ends the daemon as systemd does; it has to leave with success.
     pub fn stop(&mut self) -> Result<()> {
-        let mut daemon = self.daemon.take().context("the daemon does not run")?;
+        let mut daemon = self.daemon.take().context("the daemon does not run")?.process;
         daemon.signal(Signal::SIGTERM)?;
         let status = daemon.wait(PATIENCE)?;
         ensure!(status.success(), "the daemon ended with {status}:\n{}", daemon.output());
@@ -140,7 +156,7 @@ impl<'a> Filter<'a> {
     /// What the daemon has printed.
     #[must_use]
     pub fn output(&self) -> String {
-        self.daemon.as_ref().map(Process::output).unwrap_or_default()
+        self.daemon.as_ref().map(|daemon| daemon.process.output()).unwrap_or_default()
     }
 
     /// Packets by reason, as `status` tells them.
@@ -153,6 +169,13 @@ impl<'a> Filter<'a> {
         });
         Ok(Counters(counters.collect::<Result<_>>()?))
     }
+}
+
+/// A daemon that was started, and what it tells systemd.
+#[derive(Debug)]
+struct Daemon {
+    process: Process,
+    _notifications: Notifications,
 }
 
 /// Packets by reason.
@@ -191,6 +214,12 @@ impl Counters {
         Self(self.0.iter().filter_map(grown).collect())
     }
 
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether these are the same reasons as `others`, and for each at least as many packets.
     #[must_use]
     pub fn covers(&self, others: &Self) -> bool {
@@ -209,7 +238,8 @@ impl Counters {
     }
 }
 
-/// What the daemon tells systemd, as lines of its log.
+/// What a daemon tells systemd, as lines of its log.
+#[derive(Debug)]
 struct Notifications {
     path: PathBuf,
     thread: Option<JoinHandle<()>>,
@@ -264,20 +294,17 @@ fn find() -> Result<PathBuf> {
     if let Some(path) = env::var_os("INTUNE_FILTER") {
         return fs::canonicalize(&path).with_context(|| format!("INTUNE_FILTER={path:?}"));
     }
-    let program = env::current_exe()?;
-    let directory = program.parent().context("a program is in a directory")?;
-    if !directory.ends_with("deps") {
-        let path = directory.join("intune-filter");
+    let profile = cargo::profile()?;
+    let path = profile.join("intune-filter");
+    if env::current_exe()?.parent() == Some(&profile) {
         ensure!(path.exists(), "{} is not built: run `cargo xtask demo`", path.display());
         return Ok(path);
     }
-    let profile = directory.parent().context("deps is in a profile's directory")?;
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    cargo.args(["build", "--quiet", "--workspace", "--bin", "intune-filter"]);
+    let mut build = cargo::cargo();
+    build.args(["build", "--quiet", "--workspace", "--bin", "intune-filter"]);
     if profile.ends_with("release") {
-        cargo.arg("--release");
+        build.arg("--release");
     }
-    run(&mut cargo).context("cannot build intune-filter")?;
-    Ok(profile.join("intune-filter"))
+    run(&mut build).context("cannot build intune-filter")?;
+    Ok(path)
 }

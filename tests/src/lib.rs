@@ -1,17 +1,21 @@
 //! What the integration tests and the demo share: a laboratory of network namespaces with a real
 //! resolver, listeners and clients, and the filter on its gateway.
 
+pub mod cargo;
 pub mod demo;
 pub mod directory;
 pub mod dns;
 pub mod filter;
+pub mod laboratory;
 pub mod listeners;
 pub mod namespace;
 pub mod network;
+pub mod pins;
 pub mod probe;
 pub mod process;
 pub mod records;
 pub mod resolver;
 pub mod responder;
+pub mod site;
 pub mod testrun;
 pub mod xdp;

@@ -9,6 +9,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -44,20 +45,20 @@ pub const WAN: &str = "eth0";
 #[derive(Debug)]
 pub struct Network {
     /// Where probes start.
-    pub client: Namespace,
+    pub client: Arc<Namespace>,
     /// Where the filter runs.
-    pub gateway: Namespace,
+    pub gateway: Arc<Namespace>,
     /// Where everything else is.
-    pub internet: Namespace,
+    pub internet: Arc<Namespace>,
 }
 
 impl Network {
     /// Makes and connects the namespaces, whose names begin with `label`.
     pub fn create(label: &str) -> Result<Self> {
         let network = Self {
-            client: Namespace::create(&format!("{label}-client"))?,
-            gateway: Namespace::create(&format!("{label}-gateway"))?,
-            internet: Namespace::create(&format!("{label}-internet"))?,
+            client: Arc::new(Namespace::create(&format!("{label}-client"))?),
+            gateway: Arc::new(Namespace::create(&format!("{label}-gateway"))?),
+            internet: Arc::new(Namespace::create(&format!("{label}-internet"))?),
         };
         let Self { client, gateway, internet } = &network;
         for namespace in [client, gateway, internet] {
@@ -76,8 +77,9 @@ impl Network {
             format!("link add {LAN} index 11 type veth peer {WAN} index 12 netns {client_name}"),
             format!("link add {WAN} index 21 type veth peer {WAN} index 22 netns {internet_name}"),
         ])?;
-        let ready = [(client, vec![WAN]), (gateway, vec![LAN, WAN]), (internet, vec![WAN])]
-            .map(|(namespace, interfaces)| Ready::watch(namespace, interfaces));
+        let ready =
+            [(&**client, vec![WAN]), (&**gateway, vec![LAN, WAN]), (&**internet, vec![WAN])]
+                .map(|(namespace, interfaces)| Ready::watch(namespace, interfaces));
         gateway.ip(&[format!("link set {LAN} up"), format!("link set {WAN} up")])?;
         client.ip(&[format!("link set {WAN} up")])?;
         internet.ip(&[format!("link set {WAN} up")])?;

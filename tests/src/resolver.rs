@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use crate::{
@@ -99,10 +99,15 @@ impl Resolver {
         self.kind.addresses()
     }
 
-    /// What it has logged.
-    #[must_use]
-    pub fn output(&self) -> String {
-        self.processes.iter().map(Process::output).collect()
+    /// Stops it.
+    pub fn stop(&mut self) {
+        self.processes.clear();
+    }
+
+    /// Waits until it logs a line with this text.
+    pub fn wait_for(&self, text: &str) -> Result<()> {
+        let process = self.processes.last().context("the resolver does not run")?;
+        process.wait_for(text, STARTED).map(drop)
     }
 }
 

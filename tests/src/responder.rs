@@ -30,16 +30,21 @@ pub struct Responder {
 
 impl Responder {
     /// Starts it in the internet.
-    pub fn start(internet: &Namespace) -> Result<Self> {
+    pub fn in_internet(internet: &Namespace) -> Result<Self> {
         internet.ip(&RESPONDER.map(|address| format!("address add {address} dev lo")))?;
+        Self::start(internet, RESPONDER)
+    }
+
+    /// Starts it on a namespace's own addresses.
+    pub fn start(namespace: &Namespace, addresses: [IpAddr; 2]) -> Result<Self> {
         let start = |address: IpAddr| -> Result<_> {
-            let socket = internet
+            let socket = namespace
                 .run(|| UdpSocket::bind((address, 53)))
                 .with_context(|| format!("cannot answer on {address}"))?;
             let serving = socket.try_clone()?;
             Ok((socket, thread::spawn(move || serve(&serving))))
         };
-        Ok(Self { threads: RESPONDER.into_iter().map(start).collect::<Result<_>>()? })
+        Ok(Self { threads: addresses.into_iter().map(start).collect::<Result<_>>()? })
     }
 }
 

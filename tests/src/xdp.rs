@@ -13,7 +13,7 @@ use crate::namespace::Namespace;
 /// The program and its attachment; gone on drop.
 #[derive(Debug)]
 pub struct PassAll {
-    _program: OwnedFd,
+    program: OwnedFd,
     _link: OwnedFd,
 }
 
@@ -25,7 +25,15 @@ impl PassAll {
         let link = namespace
             .run(|| link(program.as_raw_fd(), ifindex))
             .with_context(|| format!("cannot attach an XDP program to {interface}"))?;
-        Ok(Self { _program: program, _link: link })
+        Ok(Self { program, _link: link })
+    }
+
+    /// The kernel's id of the program.
+    pub fn id(&self) -> Result<u32> {
+        let path = format!("/proc/self/fdinfo/{}", self.program.as_raw_fd());
+        let text = std::fs::read_to_string(path)?;
+        let id = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
+        Ok(id.context("a program has an id")?.trim().parse()?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The systemd unit gives the daemon no more than it needs, and no less: the daemon runs with the
 //! unit's capabilities alone.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, process::Command, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use intune_filter_tests::{
@@ -23,7 +23,7 @@ fn bounding_set() -> Result<String> {
 
 /// `run` of this filter, with the unit's capabilities. The filter's own command is
 /// `nsenter --net=... -- intune-filter ...`: the namespace is entered before they are given up.
-fn confined(filter: &Filter<'_>) -> Result<Command> {
+fn confined(filter: &Filter) -> Result<Command> {
     let plain = filter.command(&["run"])?;
     let mut arguments = plain.get_args();
     let mut command = Command::new(plain.get_program());
@@ -35,10 +35,10 @@ fn confined(filter: &Filter<'_>) -> Result<Command> {
 
 #[test]
 fn the_units_capabilities_are_enough_to_enforce_adopt_and_reload() -> Result<()> {
-    let directory = Directory::create()?;
+    let directory = Arc::new(Directory::create()?);
     let network = Network::create(directory.label())?;
     let config = include_str!("../../config/config.yaml");
-    let filter = Filter::new(&network.gateway, &directory, config)?;
+    let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), config)?;
 
     let first = Process::spawn("the first daemon", &mut confined(&filter)?)?;
     first.wait_for("ready", PATIENCE)?;

@@ -1,7 +1,6 @@
 //! The demo: the whole catalogue, probed through a gateway in network namespaces.
 
 use std::{
-    fs,
     path::PathBuf,
     process::{self, ExitCode},
     sync::{
@@ -13,25 +12,15 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use intune_filter_tests::{
-    demo::{
-        plan::{FOREIGN_PORT, Plan},
-        report::Report,
-        run::Runner,
-        services::services,
-    },
+    demo::{self, Demo, report::Report, run::Runner},
     directory::{self, Directory},
-    filter::Filter,
-    listeners::Listeners,
+    laboratory::Laboratory,
     namespace::{NAMES, Namespace},
-    network::{CLIENT, Network, WAN},
-    probe::Transport,
-    records::Records,
-    resolver::{Kind, Resolver},
-    responder::Responder,
-    xdp::PassAll,
+    network::CLIENT,
+    resolver::Kind,
 };
 use nix::sys::signal::{SigSet, Signal};
 
@@ -49,14 +38,14 @@ struct Options {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// The filter's configuration
-    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/demo.yaml"))]
-    config: PathBuf,
+    /// The filter's configuration [default: config/demo.yaml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match demo(&options) {
+    match run(&options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -67,40 +56,29 @@ fn main() -> ExitCode {
 }
 
 /// Whether everything came as expected.
-fn demo(options: &Options) -> Result<bool> {
+fn run(options: &Options) -> Result<bool> {
     let began = Instant::now();
     let say = |text: &str| {
         if !options.json {
             println!("{text}");
         }
     };
-    let config = fs::read_to_string(&options.config)
-        .with_context(|| format!("cannot read {}", options.config.display()))?;
-
-    let directory = Directory::create()?;
+    let config = options.config.clone().unwrap_or_else(demo::config);
+    let directory = Arc::new(Directory::create()?);
     let interrupt = Interrupt::watch(&directory)?;
+    let Demo { services, plan, setup } = Demo::new(&config, options.resolver)?;
     say("Making a client, a gateway and an internet: three network namespaces ...");
-    let network = Network::create(directory.label())?;
-    let _answering = PassAll::attach(&network.client, WAN)?;
-    let mut filter = Filter::new(&network.gateway, &directory, &config)?;
-    let services = services(&filter.json(&["endpoints", "list"])?)?;
-    let mut records = Records::default();
-    let plan = Plan::new(&services, &mut records);
-    let _resolver = Resolver::start(options.resolver, &network, &directory, &records)?;
-    let _responder = Responder::start(&network.internet)?;
-    let [tcp, udp] = [Transport::Tcp, Transport::Udp].map(|transport| plan.ports(transport));
-    let _internet = Listeners::start(&network.internet, tcp, udp)?;
-    let _gateway = Listeners::start(&network.gateway, [FOREIGN_PORT], [])?;
-    say(&format!("Starting intune-filter on the gateway with {} ...", options.config.display()));
-    filter.start()?;
+    let mut laboratory = Laboratory::create_in(directory, &setup)?;
+    say(&format!("Starting intune-filter on the gateway with {} ...", config.display()));
+    laboratory.filter.start()?;
     say(&format!(
         "Probing {} services as a client does, resolving with {} ...\n",
         services.len(),
         options.resolver,
     ));
-    let runner =
-        Runner { network: &network, filter: &filter, resolver: options.resolver.addresses()[0] };
-    let findings = runner.run(&plan)?;
+    let findings = Runner::new(&laboratory).run(&plan)?;
+    let daemon = laboratory.filter.daemon()?;
+    ensure!(daemon.is_running()?, "the daemon has ended:\n{}", daemon.output());
 
     let report = Report::new(&services, findings, options.resolver, began.elapsed());
     if options.json {
@@ -109,17 +87,18 @@ fn demo(options: &Options) -> Result<bool> {
         print!("{report}");
     }
     if options.keep {
-        say(&look_around(&network, &filter, options.resolver)?);
+        say(&look_around(&laboratory, options.resolver)?);
         interrupt.wait()?;
     }
     Ok(report.is_clean())
 }
 
 /// Commands to look around with.
-fn look_around(network: &Network, filter: &Filter<'_>, resolver: Kind) -> Result<String> {
+fn look_around(laboratory: &Laboratory, resolver: Kind) -> Result<String> {
     let on = |namespace: &Namespace, command: &str| {
         format!("nsenter --net={NAMES}/{} {command}", namespace.name())
     };
+    let Laboratory { network, filter, .. } = laboratory;
     let [client, _] = CLIENT;
     let [server, _] = resolver.addresses();
     let name = "manage.microsoft.com";

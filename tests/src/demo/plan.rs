@@ -7,14 +7,12 @@ use ipnet::IpNet;
 
 use super::services::{Rule, Service, samples};
 use crate::{
+    laboratory::FOREIGN_PORT,
     network::GATEWAY,
     probe::{Target, Transport},
     records::{Records, addresses},
     responder::RESPONDER,
 };
-
-/// A port that no service declares, and where something listens all the same.
-pub const FOREIGN_PORT: u16 = 22;
 
 /// What a probe is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

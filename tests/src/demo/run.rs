@@ -9,6 +9,7 @@ use super::plan::{Answer, Expected, Lookup, Part, Plan, Probe};
 use crate::{
     dns::{ADDRESS_TYPES, RecordType, ResponseCode, lookup},
     filter::{Counters, Filter},
+    laboratory::Laboratory,
     network::Network,
     probe::{Outcome, concurrently, probe},
 };
@@ -34,17 +35,23 @@ pub struct Finding {
     pub surprise: Option<String>,
 }
 
-/// Carries out plans in a laboratory.
+/// Carries out plans in a laboratory whose filter runs.
+#[derive(Debug)]
 pub struct Runner<'a> {
-    /// The namespaces.
-    pub network: &'a Network,
-    /// The filter, running.
-    pub filter: &'a Filter<'a>,
-    /// The resolver's address.
-    pub resolver: IpAddr,
+    network: &'a Network,
+    filter: &'a Filter,
+    resolver: IpAddr,
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
+    /// The runner of a laboratory. The client asks the resolver over IPv4.
+    #[must_use]
+    pub fn new(laboratory: &'a Laboratory) -> Self {
+        let Laboratory { network, filter, resolver, .. } = laboratory;
+        let [resolver, _] = resolver.addresses();
+        Self { network, filter, resolver }
+    }
+
     /// Does everything that is planned.
     pub fn run(&self, plan: &Plan) -> Result<Vec<Finding>> {
         let mut findings = self.denied(&plan.unresolved)?;

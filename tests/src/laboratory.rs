@@ -1,0 +1,79 @@
+//! The whole laboratory: network, resolver, remotes, and a filter that is ready to be started.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use anyhow::Result;
+
+use crate::{
+    directory::Directory,
+    filter::Filter,
+    listeners::Listeners,
+    network::{Network, WAN},
+    records::Records,
+    resolver::{Kind, Resolver},
+    responder::Responder,
+    xdp::PassAll,
+};
+
+/// A port that no service declares, and where something listens all the same.
+pub const FOREIGN_PORT: u16 = 22;
+
+/// What a laboratory is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The filter's configuration.
+    pub config: String,
+    /// Which resolver runs.
+    pub resolver: Kind,
+    /// What it knows.
+    pub records: Records,
+    /// Where remotes listen.
+    pub tcp: BTreeSet<u16>,
+    /// Where remotes echo.
+    pub udp: BTreeSet<u16>,
+}
+
+/// A laboratory; everything of it is gone when it is dropped.
+#[derive(Debug)]
+pub struct Laboratory {
+    // Dropped in this order: processes before the namespaces that they are in.
+    /// The filter on the gateway, not started yet.
+    pub filter: Filter,
+    /// The resolver.
+    pub resolver: Resolver,
+    _responder: Responder,
+    _listeners: [Listeners; 2],
+    _answering: PassAll,
+    /// The namespaces.
+    pub network: Network,
+    /// Where its files are.
+    pub directory: Arc<Directory>,
+}
+
+impl Laboratory {
+    /// Makes a laboratory in a directory of its own.
+    pub fn create(setup: &Setup) -> Result<Self> {
+        Self::create_in(Arc::new(Directory::create()?), setup)
+    }
+
+    /// Makes a laboratory in a directory that nothing else uses.
+    pub fn create_in(directory: Arc<Directory>, setup: &Setup) -> Result<Self> {
+        let network = Network::create(directory.label())?;
+        let filter =
+            Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), &setup.config)?;
+        let listeners = [
+            Listeners::start(&network.internet, setup.tcp.clone(), setup.udp.clone())?,
+            Listeners::start(&network.gateway, [FOREIGN_PORT], [])?,
+        ];
+        Ok(Self {
+            filter,
+            resolver: Resolver::start(setup.resolver, &network, &directory, &setup.records)?,
+            _responder: Responder::in_internet(&network.internet)?,
+            _listeners: listeners,
+            // Without it, what the filter answers itself does not reach the client.
+            _answering: PassAll::attach(&network.client, WAN)?,
+            network,
+            directory,
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! What is pinned in a directory, seen by bpftool: identities and contents.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::namespace::run;
+
+/// The kernel's ids of everything that is pinned below `directory` in folders called `kind`,
+/// which is `maps`, `programs` or `links`. Empty if the directory is not there.
+pub fn ids(directory: &Path, kind: &str) -> Result<BTreeMap<PathBuf, u64>> {
+    let command = match kind {
+        "maps" => "map",
+        "programs" => "prog",
+        "links" => "link",
+        _ => bail!("no pins are kept in {kind}"),
+    };
+    let pins = pins(directory, kind)?.into_iter().map(|path| {
+        let object = bpftool(&[command, "show", "pinned"], &path)?;
+        let id = object["id"].as_u64().with_context(|| format!("{} has no id", path.display()))?;
+        Ok((path, id))
+    });
+    pins.collect()
+}
+
+/// The contents of every map that is pinned below `directory`, but for ring buffers, which cannot
+/// be read without consuming.
+pub fn contents(directory: &Path) -> Result<BTreeMap<PathBuf, Value>> {
+    let mut contents = BTreeMap::new();
+    for path in pins(directory, "maps")? {
+        if bpftool(&["map", "show", "pinned"], &path)?["type"] != "ringbuf" {
+            contents.insert(path.clone(), bpftool(&["map", "dump", "pinned"], &path)?);
+        }
+    }
+    Ok(contents)
+}
+
+fn bpftool(arguments: &[&str], path: &Path) -> Result<Value> {
+    let mut command = Command::new("bpftool");
+    let text = run(command.arg("--json").args(arguments).arg(path))?;
+    serde_json::from_str(&text).with_context(|| format!("bpftool prints no JSON: {text}"))
+}
+
+fn pins(directory: &Path, kind: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if directory.exists() {
+        walk(directory, &mut found)?;
+    }
+    found.retain(|path| path.components().any(|part| part.as_os_str() == kind));
+    Ok(found)
+}
+
+fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), found)?;
+        } else {
+            found.push(entry.path());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! No first packet is lost: a client that spins on the DNS answer and connects at once finds the
+//! address allowed. `INTUNE_ROUNDS` sets the number of rounds of each test.
+
+use std::{
+    env,
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    dns::{self, ADDRESS_TYPES, ResponseCode},
+    laboratory::Laboratory,
+    network::GATEWAY,
+    records::addresses,
+    responder::{RESPONDER, Responder},
+    site,
+};
+use nix::{
+    libc,
+    sys::{
+        socket::{
+            SockFlag, SockType, SockaddrLike as _, SockaddrStorage, connect, setsockopt, socket,
+            sockopt,
+        },
+        time::{TimeVal, TimeValLike as _},
+    },
+};
+
+/// How often each test resolves a fresh name and connects.
+fn rounds() -> Result<u16> {
+    const USUAL: u16 = 500;
+    match env::var("INTUNE_ROUNDS") {
+        Ok(text) => {
+            text.parse().with_context(|| format!("INTUNE_ROUNDS={text}, expected at most 65535"))
+        }
+        Err(_) => Ok(USUAL),
+    }
+}
+
+#[test]
+fn forwarded_answers_are_learned_before_the_client_has_them() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.start()?;
+    lose_nothing(&laboratory, RESPONDER[0], "forwarded")
+}
+
+#[test]
+fn the_gateways_own_answers_are_learned_before_the_client_has_them() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    // In the place of the laboratory's resolver.
+    laboratory.resolver.stop();
+    let _responder = Responder::start(&laboratory.network.gateway, GATEWAY)?;
+    laboratory.filter.start()?;
+    lose_nothing(&laboratory, GATEWAY[0], "the gateway's own")
+}
+
+fn lose_nothing(laboratory: &Laboratory, server: IpAddr, kind: &str) -> Result<()> {
+    let rounds = rounds()?;
+    let before = laboratory.filter.counters()?;
+    let (lost, slowest) = laboratory.network.client.run(|| connect_to_fresh(server, rounds))?;
+    let denied = laboratory.filter.counters()?.since(&before).denials();
+    println!(
+        "{kind} answers: {rounds} rounds, {lost} first packets lost, slowest connection {slowest:?}",
+    );
+    ensure!(lost == 0, "{lost} of {rounds} first packets were lost; the kernel denied {denied}");
+    ensure!(denied.is_empty(), "the kernel denied {denied}");
+    Ok(())
+}
+
+/// Resolves and connects to fresh addresses; returns how many SYNs had to be sent again, and how
+/// long the slowest connection took.
+fn connect_to_fresh(server: IpAddr, rounds: u16) -> Result<(u64, Duration)> {
+    let before = retransmitted_syns()?;
+    let mut slowest = Duration::ZERO;
+    for round in 1..=rounds {
+        let family = usize::from(round % 2);
+        let kind = ADDRESS_TYPES[family];
+        let name = format!("{round}-{}.web.test", kind.to_string().to_lowercase());
+        // Known beforehand, so that nothing stands between the answer and the SYN.
+        let address = SockaddrStorage::from(SocketAddr::new(addresses(round)[family], 443));
+        let domain = address.family().context("an address has a family")?;
+        let stream = socket(domain, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        setsockopt(&stream, sockopt::SendTimeout, &TimeVal::seconds(5))?;
+        // Reset when closed, so that thousands of connections leave nothing behind.
+        setsockopt(&stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 })?;
+
+        let query = dns::query(&name, kind)?;
+        let resolver = dns::connect(server)?;
+        resolver.set_nonblocking(true)?;
+        let mut buffer = [0; 512];
+        let asked = Instant::now();
+        resolver.send(&query)?;
+        let length = loop {
+            match resolver.recv(&mut buffer) {
+                Ok(length) => break length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    ensure!(asked.elapsed() < site::ANSWER, "{name}: no answer");
+                    std::hint::spin_loop();
+                }
+                Err(error) => return Err(error).with_context(|| name),
+            }
+        };
+        let answered = Instant::now();
+        connect(stream.as_raw_fd(), &address).with_context(|| format!("{name}, {address}"))?;
+        slowest = slowest.max(answered.elapsed());
+
+        let answer = dns::parse(&query, buffer.get(..length).unwrap_or_default())?;
+        ensure!(answer.code == ResponseCode::NoError, "{name}: {answer:?}");
+        ensure!(answer.addresses == [addresses(round)[family]], "{name}: {answer:?}");
+    }
+    Ok((retransmitted_syns()? - before, slowest))
+}
+
+/// How many SYNs this namespace has sent more than once.
+fn retransmitted_syns() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat")?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    let (_, value) =
+        pairs.find(|(name, _)| *name == "TCPSynRetrans").context("no TCPSynRetrans")?;
+    Ok(value.parse()?)
+}

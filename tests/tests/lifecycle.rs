@@ -1,0 +1,152 @@
+//! Starting where it cannot, and leaving: each says what is the matter and changes nothing, or
+//! removes everything.
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    filter::PATIENCE,
+    laboratory::Laboratory,
+    namespace::run,
+    network::{LAN, Network},
+    pins,
+    site::{self, CONFIG, tcp, udp},
+    xdp::PassAll,
+};
+
+/// What `ip` says of the LAN interface; names XDP programs.
+fn link(network: &Network) -> Result<String> {
+    let mut command = std::process::Command::new("ip");
+    run(command.args(["-details", "-netns", network.gateway.name(), "link", "show", LAN]))
+}
+
+#[test]
+fn of_two_daemons_the_second_gives_up_and_the_first_goes_on() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.start()?;
+    let before = pins::ids(&laboratory.filter.pins(), "links")?;
+    let (code, output) = laboratory.filter.fail_to_start()?;
+    ensure!(code == Some(1), "expected exit code 1, got {code:?}: {output}");
+    ensure!(output.contains("another intune-filter"), "does not say why: {output}");
+    ensure!(laboratory.filter.daemon()?.is_running()?, "the first daemon has ended");
+    ensure!(before == pins::ids(&laboratory.filter.pins(), "links")?, "the links have changed");
+    laboratory.expect_verdicts()
+}
+
+#[test]
+fn a_foreign_xdp_program_is_named_and_left_alone() -> Result<()> {
+    let laboratory = Laboratory::create(&site::setup())?;
+    let foreign = PassAll::attach(&laboratory.network.gateway, LAN)?;
+    let id = foreign.id()?;
+    let (code, output) = laboratory.filter.fail_to_start()?;
+    ensure!(code == Some(1), "expected exit code 1, got {code:?}: {output}");
+    for word in [LAN, &id.to_string()] {
+        ensure!(output.contains(word), "does not name {word}: {output}");
+    }
+    ensure!(link(&laboratory.network)?.contains(&format!("id {id} ")), "it has been replaced");
+    nothing_is_left(&laboratory)?;
+    // Nothing is attached half-way: neither direction is filtered.
+    laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443))
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named_and_waited_for() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.configure(&CONFIG.replace(LAN, "lan9"))?;
+    laboratory.filter.begin()?;
+    laboratory.filter.daemon()?.wait_for("lan9", PATIENCE)?;
+    ensure!(!laboratory.filter.output().contains("READY=1"), "ready, and enforces nothing");
+    laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443))?;
+
+    laboratory.network.gateway.ip(&[format!("link set {LAN} name lan9")])?;
+    laboratory.filter.wait_until_ready()?;
+    laboratory.expect_verdicts()
+}
+
+#[test]
+fn an_invalid_configuration_starts_nothing() -> Result<()> {
+    let laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.configure(&CONFIG.replace("tcp: [631]", "tcp: []"))?;
+    let (code, output) = laboratory.filter.fail_to_start()?;
+    ensure!(code == Some(3), "expected exit code 3, got {code:?}: {output}");
+    ensure!(output.contains(": services[2].tcp: "), "does not say where: {output}");
+    nothing_is_left(&laboratory)
+}
+
+#[test]
+fn an_invalid_configuration_leaves_the_old_one_in_force() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.start()?;
+    laboratory.filter.stop()?;
+    laboratory.filter.configure(&CONFIG.replace("tcp: [631]", "tcp: []"))?;
+    let (code, output) = laboratory.filter.fail_to_start()?;
+    ensure!(code == Some(3), "expected exit code 3, got {code:?}: {output}");
+    laboratory.expect_verdicts()
+}
+
+#[test]
+fn a_new_configuration_is_in_force_after_a_restart() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.start()?;
+    laboratory.expect_verdicts()?;
+    laboratory.filter.stop()?;
+    let printer = "192.0.2.5".parse()?;
+    laboratory.filter.configure(&CONFIG.replace("web, clock, printer", "web, clock"))?;
+    laboratory.filter.start()?;
+    laboratory.expect_denied(tcp(printer, 631))?;
+    let [clock, _] = laboratory.resolve(site::CLOCK)?;
+    laboratory.expect_reached(udp(clock, 123))
+}
+
+#[test]
+fn detach_removes_everything_while_the_daemon_runs() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.start()?;
+    laboratory.expect_denied(tcp("192.0.2.80".parse()?, 443))?;
+    laboratory.filter.succeed(&["detach"])?;
+    let status = laboratory.filter.daemon()?.wait(PATIENCE)?;
+    ensure!(status.success(), "the daemon ended with {status}: {}", laboratory.filter.output());
+    nothing_is_filtered(&laboratory)
+}
+
+#[test]
+fn detach_removes_everything_after_the_daemon_was_killed() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.start()?;
+    laboratory.filter.kill()?;
+    laboratory.expect_denied(tcp("192.0.2.80".parse()?, 443))?;
+    laboratory.filter.succeed(&["detach"])?;
+    nothing_is_filtered(&laboratory)?;
+    // And it can be started again.
+    laboratory.filter.start()?;
+    laboratory.expect_verdicts()
+}
+
+#[test]
+fn detach_where_nothing_is_attached_is_no_error() -> Result<()> {
+    let laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.succeed(&["detach"]).map(drop)
+}
+
+/// Neither programs nor pins are left, and what was denied passes, in both directions.
+fn nothing_is_filtered(laboratory: &Laboratory) -> Result<()> {
+    nothing_is_left(laboratory)?;
+    let link = link(&laboratory.network)?;
+    ensure!(!link.contains("prog/xdp"), "a program is left: {link}");
+    laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443))?;
+    laboratory.expect_reached(udp("2001:db8:80::1".parse()?, 5000))
+}
+
+fn nothing_is_left(laboratory: &Laboratory) -> Result<()> {
+    for kind in ["links", "programs", "maps"] {
+        let left = pins::ids(&laboratory.filter.pins(), kind)?;
+        ensure!(left.is_empty(), "{kind} are left: {left:?}");
+    }
+    let tc = laboratory
+        .network
+        .gateway
+        .command("tc")
+        .args(["filter", "show", "dev", LAN, "egress"])
+        .output()
+        .context("cannot run tc")?;
+    ensure!(tc.stdout.is_empty(), "left at TC: {}", String::from_utf8_lossy(&tc.stdout));
+    Ok(())
+}

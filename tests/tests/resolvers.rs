@@ -1,0 +1,109 @@
+//! Real resolvers and real clients: what dnsmasq and unbound answer is learned, also when A and
+//! AAAA are asked from one socket, as glibc does.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    dns::{self, ADDRESS_TYPES},
+    laboratory::Laboratory,
+    namespace::run,
+    resolver::Kind,
+    site::{self, WEB, tcp},
+};
+
+fn verdicts_with(kind: Kind) -> Result<()> {
+    let mut laboratory = Laboratory::create(&intune_filter_tests::laboratory::Setup {
+        resolver: kind,
+        ..site::setup()
+    })?;
+    laboratory.filter.start()?;
+    laboratory.expect_verdicts()?;
+    // One of three names is an alias: learned along the chain.
+    for name in WEB {
+        for address in laboratory.resolve(name)? {
+            laboratory.expect_reached(tcp(address, 443))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_dnsmasq_on_the_gateway_answers_is_learned() -> Result<()> {
+    verdicts_with(Kind::Dnsmasq)
+}
+
+#[test]
+fn what_unbound_beyond_the_gateway_answers_is_learned() -> Result<()> {
+    verdicts_with(Kind::Unbound)
+}
+
+#[test]
+fn a_and_aaaa_asked_from_one_socket_are_both_learned() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.start()?;
+    let [server, _] = laboratory.resolver.addresses();
+    let addresses = laboratory.network.client.run(|| -> Result<Vec<IpAddr>> {
+        let socket = dns::connect(server)?;
+        socket.set_read_timeout(Some(site::ANSWER))?;
+        let mut queries = Vec::new();
+        for kind in ADDRESS_TYPES {
+            queries.push(dns::query(WEB[0], kind)?);
+        }
+        // Both are under way before either is answered.
+        for query in &queries {
+            socket.send(query)?;
+        }
+        let mut addresses = Vec::new();
+        for _ in &queries {
+            let mut buffer = [0; 512];
+            let length = socket.recv(&mut buffer)?;
+            let answer = buffer.get(..length).unwrap_or_default();
+            let query = queries.iter().find(|query| query.get(..2) == answer.get(..2));
+            addresses.extend(dns::parse(query.context("an id of ours")?, answer)?.addresses);
+        }
+        Ok(addresses)
+    })?;
+    ensure!(addresses.len() == 2, "expected an address of each family, got {addresses:?}");
+    for address in addresses {
+        laboratory.expect_reached(tcp(address, 443))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_getaddrinfo_of_glibc_returns_is_reached() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.start()?;
+    let [server, _] = laboratory.resolver.addresses();
+    let resolv = laboratory.directory.write("resolv.conf", &format!("nameserver {server}\n"))?;
+    let hosts = laboratory.directory.write("hosts", "127.0.0.1 localhost\n")?;
+    let switch = laboratory.directory.write("nsswitch.conf", "hosts: files dns\n")?;
+    let script = format!(
+        "mount --bind {} /etc/resolv.conf && mount --bind {} /etc/hosts \
+         && mount --bind {} /etc/nsswitch.conf && exec getent ahosts {}",
+        resolv.display(),
+        hosts.display(),
+        switch.display(),
+        WEB[0],
+    );
+    // In a mount namespace of its own: the files are seen by this command alone.
+    let mut command = laboratory.network.client.command("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+    let output = run(&mut command)?;
+    let mut addresses: Vec<IpAddr> = output
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(|word| word.parse().with_context(|| output.clone()))
+        .collect::<Result<_>>()?;
+    addresses.sort();
+    addresses.dedup();
+    ensure!(
+        addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6),
+        "expected both families: {output}",
+    );
+    for address in addresses {
+        laboratory.expect_reached(tcp(address, 443))?;
+    }
+    Ok(())
+}
