@@ -33,8 +33,10 @@ pub enum Command {
     /// Attach to an interface, or replace what is attached; [`Engine::attached`] or
     /// [`Engine::failed`] tells how that went.
     Attach(Interface, WantedMode),
-    /// Detach from an interface and remove its pins, whether it exists or not.
+    /// Detach from an interface, which is no longer wanted, and remove its pins.
     Detach(String),
+    /// The same for a wanted one that does not exist.
+    Await(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +108,7 @@ impl Engine {
             let before = self.states.get(&wanted.name);
             let Some(interface) = snapshot.interface(&wanted.name) else {
                 if !matches!(before, Some(State::Missing)) {
-                    commands.push(Command::Detach(wanted.name.clone()));
+                    commands.push(Command::Await(wanted.name.clone()));
                     self.states.insert(wanted.name.clone(), State::Missing);
                 }
                 continue;
@@ -241,7 +243,7 @@ mod tests {
         let (mut engine, now) = running();
         assert_eq!(
             engine.observe(&snapshot(&[]), now),
-            [Command::SetZones(BTreeMap::new()), Command::Detach("lan".into())]
+            [Command::SetZones(BTreeMap::new()), Command::Await("lan".into())]
         );
         assert!(!engine.is_enforcing());
         assert_eq!(engine.observe(&snapshot(&[]), now), []);

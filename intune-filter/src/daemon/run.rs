@@ -167,9 +167,6 @@ impl Daemon {
         let mut look = ticks(LOOK);
         let mut tidy = ticks(TIDY);
         self.announce();
-        if !self.ready {
-            log::info!("waiting for an interface to enforce");
-        }
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -334,7 +331,11 @@ impl Daemon {
                 Ok(())
             }
             Command::Detach(name) => {
-                log::info!("{name}: not enforced: it is missing or no longer configured");
+                log::info!("{name}: no longer enforced, since it is not configured");
+                kernel::detach(self.kernel.directory(), &name)
+            }
+            Command::Await(name) => {
+                log::warn!("{name}: there is no such interface; waiting for it");
                 kernel::detach(self.kernel.directory(), &name)
             }
         };

@@ -1,9 +1,9 @@
 //! The BPF filesystem that pins need: found, or mounted.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     fs, io,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
@@ -11,6 +11,9 @@ use anyhow::{Context as _, Result};
 
 /// Where distributions mount the BPF filesystem.
 const USUAL: &str = "/sys/fs/bpf";
+
+/// What stands as the source of our own mounts, to tell them from others'.
+const SOURCE: &CStr = c"intune-filter";
 
 /// Sees to it that `directory` exists and is on a BPF filesystem.
 ///
@@ -49,14 +52,12 @@ pub fn is_bpffs(path: &Path) -> Result<bool> {
     Ok(status.f_type == libc::BPF_FS_MAGIC)
 }
 
-/// Unmounts the BPF filesystem that [`ensure`] mounted on `directory` itself, if it did.
+/// Unmounts the BPF filesystem that [`ensure`] mounted on `directory` itself, if it did; never one
+/// that somebody else has mounted there.
 pub fn release(directory: &Path) -> Result<()> {
-    let (Ok(here), Some(Ok(above))) =
-        (fs::metadata(directory), directory.parent().map(fs::metadata))
-    else {
-        return Ok(());
-    };
-    if here.dev() == above.dev() || !is_bpffs(directory)? {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
+    let Ok(directory) = directory.canonicalize() else { return Ok(()) };
+    if !is_ours(&mounts, &directory) {
         return Ok(());
     }
     let name = CString::new(directory.as_os_str().as_bytes())?;
@@ -68,12 +69,41 @@ pub fn release(directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether the topmost mount on `directory` is a BPF filesystem of [`mount`]'s, by the text of
+/// proc(5) mountinfo.
+fn is_ours(mounts: &str, directory: &Path) -> bool {
+    let topmost = mounts.lines().rfind(|line| {
+        line.split(' ')
+            .nth(4)
+            .is_some_and(|point| unescape(point) == directory.as_os_str().as_bytes())
+    });
+    let Some((_, filesystem)) = topmost.and_then(|line| line.split_once(" - ")) else {
+        return false;
+    };
+    let mut words = filesystem.split(' ');
+    words.next() == Some("bpf") && words.next() == SOURCE.to_str().ok()
+}
+
+/// Octets that proc writes as three octal digits: space, tab, newline and backslash.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = after.get(..3).filter(|_| *first == b'\\');
+        let value = escaped
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        octets.push(value.unwrap_or(*first));
+        rest = if value.is_some() { &after[3..] } else { after };
+    }
+    octets
+}
+
 fn mount(target: &Path) -> io::Result<()> {
     let target = CString::new(target.as_os_str().as_bytes())?;
     // SAFETY: all strings are valid for the call.
     let result = unsafe {
         libc::mount(
-            c"bpf".as_ptr(),
+            SOURCE.as_ptr(),
             target.as_ptr(),
             c"bpf".as_ptr(),
             libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RELATIME,
@@ -87,5 +117,30 @@ fn in_private_mount_namespace() -> bool {
     match (fs::read_link("/proc/self/ns/mnt"), fs::read_link("/proc/1/ns/mnt")) {
         (Ok(own), Ok(first)) => own != first,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_mount_is_unmounted() {
+        let mounts = "\
+36 35 98:0 / /sys/fs/bpf rw,nosuid shared:9 - bpf bpf rw,mode=700
+40 35 0:50 / /tmp/a\\040b rw,nosuid - bpf intune-filter rw,mode=700
+41 35 0:51 / /tmp/theirs rw - bpf bpf rw
+42 35 0:52 / /tmp/covered rw - bpf intune-filter rw
+43 42 0:53 / /tmp/covered rw - tmpfs intune-filter rw
+";
+        for (path, ours) in [
+            ("/sys/fs/bpf", false),
+            ("/tmp/a b", true),
+            ("/tmp/theirs", false),
+            ("/tmp/covered", false),
+            ("/tmp", false),
+        ] {
+            assert_eq!(is_ours(mounts, Path::new(path)), ours, "{path}");
+        }
     }
 }

@@ -50,9 +50,12 @@ fn remove_file(path: &Path) -> Result<()> {
 fn remove_directory(path: &Path) -> Result<()> {
     match fs::remove_dir(path) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // Something of someone else's is in it.
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot remove {}", path.display())),
+        Err(error) => match error.kind() {
+            // Something of someone else's is in it, or it is someone else's mount.
+            io::ErrorKind::NotFound
+            | io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::ResourceBusy => Ok(()),
+            _ => Err(error).with_context(|| format!("cannot remove {}", path.display())),
+        },
     }
 }

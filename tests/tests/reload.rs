@@ -1,0 +1,223 @@
+//! What a new policy takes back from the maps, and what it leaves.
+
+use std::{fmt::Write as _, net::IpAddr};
+
+use anyhow::{Context as _, Result};
+use aya::maps::{HashMap, MapData};
+use intune_filter::{
+    catalogue::Catalogue,
+    config::Config,
+    daemon::{learner::Learner, reload},
+    kernel::{self, Kernel, PinDirectory, Segments},
+    names::Names,
+    policy::{Policy, RuleBits, compile},
+};
+use intune_filter_ebpf::abi::{Flow, FlowKey, V4, flow_flags};
+use intune_filter_tests::directory::Directory;
+
+const FOREVER: u64 = u64::MAX / 2;
+
+/// The daemon's part that puts policies into force, without the daemon.
+struct Site {
+    directory: Directory,
+    kernel: Kernel,
+    learner: Learner,
+}
+
+impl Site {
+    fn new(services: &str) -> Result<Self> {
+        let directory = Directory::create()?;
+        let pins = PinDirectory::new(directory.bpffs());
+        let kernel = kernel::load(pins, &[("HOSTS4", 256)], log::LevelFilter::Off)?;
+        let policy = compiled(services, &RuleBits::new())?;
+        let learner = Learner::new(Names::default(), policy);
+        let mut site = Self { directory, kernel, learner };
+        site.apply(services, &Segments::new())?;
+        Ok(site)
+    }
+
+    fn apply(&mut self, services: &str, zones: &Segments) -> Result<Policy> {
+        let policy = compiled(services, &reload::previous_bits(&self.kernel.pins())?)?;
+        self.learner.set_policy(policy.clone());
+        let state = self.directory.path();
+        reload::apply(&self.kernel, &policy, zones, &mut self.learner, state, |_| Ok(()))?;
+        Ok(policy)
+    }
+
+    /// Has a name lead to an address, in the kernel's table and in the daemon's.
+    fn learn(&mut self, name: &str, address: &str) -> Result<()> {
+        let address = address.parse()?;
+        let policy = self.learner.policy().clone();
+        let rules = policy.rules_of_name(name);
+        let ids = policy.rules_of(rules).map(|rule| rule.id.to_string());
+        self.learner.names_mut().learn(name, address, ids, FOREVER);
+        self.kernel.assert_host(address, rules, FOREVER)
+    }
+
+    /// The full ids of the rules that the kernel has for an address.
+    fn rules_of(&self, address: &str) -> Result<Vec<String>> {
+        let host = self.kernel.pins().host(address.parse()?)?;
+        let mask = host.map_or(0, |host| host.rules);
+        Ok(self.learner.policy().rules_of(mask).map(|rule| rule.id.to_string()).collect())
+    }
+
+    fn flows(&self) -> Result<HashMap<MapData, FlowKey<V4>, Flow>> {
+        self.kernel.pins().map("FLOWS4")
+    }
+
+    /// A flow by a service's only rule, in a zone; its key.
+    fn open(&self, service: &str, zone: u16, flags: u8) -> Result<FlowKey<V4>> {
+        let rules = &self.learner.policy().rules;
+        let rule = rules.iter().find(|(_, rule)| rule.id.service == service);
+        let rule = *rule.context("no such rule")?.0;
+        let key = FlowKey {
+            zone,
+            client_port: rule.into(),
+            remote_port: flags.into(),
+            ..FlowKey::default()
+        };
+        self.flows()?.insert(key, Flow { rule, flags, ..Flow::default() }, 0)?;
+        Ok(key)
+    }
+
+    fn is_open(&self, key: &FlowKey<V4>) -> Result<bool> {
+        Ok(self.flows()?.get(key, 0).is_ok())
+    }
+}
+
+fn compiled(services: &str, bits: &RuleBits) -> Result<Policy> {
+    let names: Vec<&str> =
+        services.lines().filter_map(|line| line.split(&['{', ',', ':'][..]).nth(2)).collect();
+    let config = format!(
+        "interfaces: [{{name: lan}}]\n\
+         clients: [{{name: all, networks: [10.0.0.0/24], services: [{}]}}]\n\
+         dns: {{resolvers: [10.0.0.1]}}\n\
+         services:\n{services}",
+        names.join(",")
+    );
+    let config = Config::parse("test", &config).map_err(anyhow::Error::new)?;
+    compile(&config, Catalogue::builtin(), bits).map_err(anyhow::Error::new)
+}
+
+/// A line of the configuration's `services`.
+fn service(id: &str, fqdns: &str) -> String {
+    format!("  - {{id: {id}, tcp: [443], fqdns: [{fqdns}]}}\n")
+}
+
+#[test]
+fn a_rule_that_is_gone_is_taken_from_addresses_and_flows() -> Result<()> {
+    let (web, mail) = (service("web", "\"*.web.test\""), service("mail", "\"*.mail.test\""));
+    let mut site = Site::new(&format!("{web}{mail}"))?;
+    site.learn("a.web.test", "20.0.0.1")?;
+    site.learn("a.mail.test", "20.0.0.1")?;
+    site.learn("b.mail.test", "20.0.0.2")?;
+    let kept = site.open("web", 1, 0)?;
+    let ended = site.open("mail", 1, 0)?;
+    // Its rule means nothing: the group was exempt.
+    let unruled = site.open("mail", 1, flow_flags::UNRULED)?;
+
+    site.apply(&web, &Segments::new())?;
+    assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
+    assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?.map(|host| host.rules), Some(1));
+    assert_eq!(site.kernel.pins().host("20.0.0.2".parse()?)?, None);
+    assert!(site.is_open(&kept)? && site.is_open(&unruled)? && !site.is_open(&ended)?);
+    let names: Vec<_> = site.learner.names().iter().map(|(name, ..)| name.to_owned()).collect();
+    assert_eq!(names, ["a.web.test"]);
+    let rules = site.kernel.pins().rules()?;
+    assert_eq!(rules.into_iter().flatten().collect::<Vec<_>>(), ["web/site"]);
+    Ok(())
+}
+
+#[test]
+fn an_address_keeps_a_rule_only_by_names_that_still_match() -> Result<()> {
+    let mut site = Site::new(&service("web", "a.web.test, b.web.test"))?;
+    site.learn("a.web.test", "20.0.0.1")?;
+    site.learn("b.web.test", "20.0.0.2")?;
+    site.learn("a.web.test", "20.0.0.3")?;
+    site.learn("b.web.test", "20.0.0.3")?;
+    let flow = site.open("web", 1, 0)?;
+
+    site.apply(&service("web", "b.web.test, c.web.test"), &Segments::new())?;
+    assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?, None);
+    assert_eq!(site.rules_of("20.0.0.2")?, ["web/site"]);
+    assert_eq!(site.rules_of("20.0.0.3")?, ["web/site"]);
+    assert!(site.is_open(&flow)?, "its rule is still there");
+    Ok(())
+}
+
+#[test]
+fn addresses_without_a_known_name_stay_while_no_pattern_goes() -> Result<()> {
+    let mut site = Site::new(&service("web", "a.web.test"))?;
+    site.kernel.assert_host("20.0.0.1".parse()?, 1, FOREVER)?;
+    site.apply(&service("web", "a.web.test, b.web.test"), &Segments::new())?;
+    assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
+    site.apply(&service("web", "b.web.test"), &Segments::new())?;
+    assert_eq!(site.rules_of("20.0.0.1")?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn a_bit_that_changes_hands_brings_nothing_with_it() -> Result<()> {
+    let many = |first: &str| {
+        let mut services = service(first, &format!("{first}.test"));
+        for number in 1..64 {
+            let _ =
+                write!(services, "{}", service(&format!("s{number}"), &format!("s{number}.test")));
+        }
+        services
+    };
+    let mut site = Site::new(&many("old"))?;
+    site.learn("old.test", "20.0.0.1")?;
+    site.learn("s1.test", "20.0.0.2")?;
+    let old = site.open("old", 1, 0)?;
+    let policy = site.apply(&many("new"), &Segments::new())?;
+    assert_eq!(policy.reused.count_ones(), 1, "64 rules leave no other bit");
+    assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?, None);
+    assert_eq!(site.rules_of("20.0.0.2")?, ["s1/site"]);
+    assert!(!site.is_open(&old)?);
+    let rules = site.kernel.pins().rules()?;
+    assert!(rules.contains(&Some("new/site".into())) && !rules.contains(&Some("old/site".into())));
+    // The first install was without the rule, the second one with it.
+    assert_eq!(site.kernel.pins().port(443)?, u64::MAX);
+    Ok(())
+}
+
+#[test]
+fn flows_end_when_their_zone_number_means_another_segment() -> Result<()> {
+    let web = service("web", "a.web.test");
+    let mut site = Site::new(&web)?;
+    let zones = |pairs: &[((u32, u32), u32)]| pairs.iter().copied().collect::<Segments>();
+    site.apply(&web, &zones(&[((7, 0), 1), ((8, 0), 2), ((9, 0), 3)]))?;
+    let (first, second, third) =
+        (site.open("web", 1, 0)?, site.open("web", 2, 0)?, site.open("web", 3, 0)?);
+    let swapped = zones(&[((7, 0), 2), ((8, 0), 1), ((9, 0), 3)]);
+    site.apply(&web, &swapped)?;
+    assert!(!site.is_open(&first)? && !site.is_open(&second)?);
+    assert!(site.is_open(&third)?);
+    let found: Segments = site
+        .kernel
+        .pins()
+        .zones()?
+        .into_iter()
+        .map(|(key, zone)| ((key.ifindex, key.vlan), zone))
+        .collect();
+    assert_eq!(found, swapped);
+    Ok(())
+}
+
+#[test]
+fn expired_addresses_go_and_live_ones_stay() -> Result<()> {
+    let site = Site::new(&service("web", "a.web.test"))?;
+    let address = |last: u8| IpAddr::from([20, 0, 0, last]);
+    for last in 0..100 {
+        site.kernel.assert_host(address(last), 1, u64::from(last))?;
+    }
+    assert_eq!(site.kernel.remove_expired_hosts(60)?, 60);
+    assert_eq!(site.kernel.pins().host(address(59))?, None);
+    assert_eq!(site.kernel.pins().hosts()?.len(), 40);
+    // What the kernel has since prolonged is asserted, and never cut.
+    site.kernel.assert_host(address(60), 2, 10)?;
+    let host = site.kernel.pins().host(address(60))?.context("it is there")?;
+    assert_eq!((host.rules, host.expires), (3, 60));
+    Ok(())
+}
