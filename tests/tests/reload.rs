@@ -212,12 +212,20 @@ fn expired_addresses_go_and_live_ones_stay() -> Result<()> {
     for last in 0..100 {
         site.kernel.assert_host(address(last), 1, u64::from(last))?;
     }
-    assert_eq!(site.kernel.remove_expired_hosts(60)?, 60);
+    assert_eq!(site.kernel.remove_expired_hosts(60, 80)?, 60);
     assert_eq!(site.kernel.pins().host(address(59))?, None);
     assert_eq!(site.kernel.pins().hosts()?.len(), 40);
+    for last in 100..250 {
+        site.kernel.assert_host(address(last), 1, u64::from(last))?;
+    }
+    assert_eq!(site.kernel.remove_expired_hosts(60, 80)?, 0, "190 of 256 is not crowded");
+    for last in 250..=255 {
+        site.kernel.assert_host(address(last), 1, u64::from(last))?;
+    }
+    assert_eq!(site.kernel.remove_expired_hosts(60, 80)?, 20);
     // What the kernel has since prolonged is asserted, and never cut.
-    site.kernel.assert_host(address(60), 2, 10)?;
-    let host = site.kernel.pins().host(address(60))?.context("it is there")?;
-    assert_eq!((host.rules, host.expires), (3, 60));
+    site.kernel.assert_host(address(90), 2, 10)?;
+    let host = site.kernel.pins().host(address(90))?.context("it is there")?;
+    assert_eq!((host.rules, host.expires), (3, 90));
     Ok(())
 }

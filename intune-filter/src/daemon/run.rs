@@ -40,6 +40,9 @@ const TIDY: Duration = Duration::from_secs(60);
 /// has expired.
 const EXPIRED_FOR: Duration = Duration::from_secs(3600);
 
+/// The same where room is scarce.
+const EXPIRED_FOR_IF_CROWDED: Duration = Duration::from_secs(60);
+
 /// How long the last answer may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -359,8 +362,8 @@ impl Daemon {
     fn tidy(&mut self) {
         let now = clock::boot_time();
         self.learner.names_mut().expire(now);
-        let before = now.saturating_sub(u64::try_from(EXPIRED_FOR.as_nanos()).unwrap_or(u64::MAX));
-        match self.kernel.remove_expired_hosts(before) {
+        let ago = |time: Duration| now.saturating_sub(time.as_nanos() as u64);
+        match self.kernel.remove_expired_hosts(ago(EXPIRED_FOR), ago(EXPIRED_FOR_IF_CROWDED)) {
             Ok(0) => {}
             Ok(removed) => log::debug!("removed {removed} expired addresses"),
             Err(error) => log::error!("{error:#}"),

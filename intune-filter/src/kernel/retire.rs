@@ -64,11 +64,12 @@ impl Kernel {
         }
     }
 
-    /// Removes addresses that expired before `before`. One that the kernel refreshes meanwhile
-    /// is put back. Returns how many were removed.
-    pub fn remove_expired_hosts(&self, before: u64) -> Result<usize> {
-        Ok(self.remove_expired::<V4>("HOSTS4", before)?
-            + self.remove_expired::<V6>("HOSTS6", before)?)
+    /// Removes addresses that expired before `before`, or, from a map that is three quarters
+    /// full, before `crowded`. One that the kernel refreshes meanwhile is put back. Returns how
+    /// many were removed.
+    pub fn remove_expired_hosts(&self, before: u64, crowded: u64) -> Result<usize> {
+        Ok(self.remove_expired::<V4>("HOSTS4", before, crowded)?
+            + self.remove_expired::<V6>("HOSTS6", before, crowded)?)
     }
 
     fn change_hosts(&self, rules: impl Fn(IpAddr, &Host) -> u64) -> Result<()> {
@@ -129,12 +130,15 @@ impl Kernel {
         map.insert(key, host, 0).with_context(|| format!("cannot change {name}"))
     }
 
-    fn remove_expired<K: Pod>(&self, name: &str, before: u64) -> Result<usize> {
+    fn remove_expired<K: Pod>(&self, name: &str, before: u64, crowded: u64) -> Result<usize> {
         let pins = self.pins();
         let data = pins.data(name)?;
         let mut map: HashMap<MapData, K, Host> = pins.map(name)?;
+        let hosts = pins.elements::<K, Host>(name)?;
+        let is_crowded = hosts.len() as u64 * 4 >= u64::from(data.info()?.max_entries()) * 3;
+        let before = if is_crowded { crowded.max(before) } else { before };
         let mut removed = 0;
-        for (key, host) in pins.elements::<K, Host>(name)? {
+        for (key, host) in hosts {
             if host.expires >= before {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! `explain CLIENT DST`: whether a client may reach a destination, and why.
 
-use std::net::IpAddr;
+use std::{io, net::IpAddr, path::Path};
 
 use intune_filter_ebpf::abi::Matched;
 
@@ -34,6 +34,20 @@ trait Judge {
     -> anyhow::Result<Judgement>;
 }
 
+/// What is enforced, if anything is and may be looked at.
+fn open(pin_directory: &Path) -> anyhow::Result<Option<Pins>> {
+    Pins::open(pin_directory).or_else(|error| {
+        let denied = error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        if !denied {
+            return Err(error);
+        }
+        log::warn!("what is enforced can be seen by root alone; judging by the policy");
+        Ok(None)
+    })
+}
+
 /// Runs the command.
 pub fn run(
     global: &Global,
@@ -42,7 +56,7 @@ pub fn run(
     on: Option<&str>,
 ) -> Result<(Outcome, String), Failure> {
     let (config, paths) = context::lenient(global);
-    let loaded = match Pins::open(&paths.pin_dir)? {
+    let loaded = match open(&paths.pin_dir)? {
         Some(pins) if pins.active()?.generation != 0 => Some(pins),
         _ => None,
     };

@@ -31,22 +31,22 @@ pub struct Pinned<'a> {
 }
 
 impl<'a> Pinned<'a> {
-    /// Finds out where the client is: behind `on`, else in the zone that its group is in, else in
-    /// the first zone.
+    /// Finds out where the client is: in the zone, behind `on` if that is given, that its group is
+    /// in, else in the first one.
     pub fn new(pins: &'a Pins, names: &'a Names, client: IpAddr, on: Option<&str>) -> Result<Self> {
         let mut zones = pins.zones()?;
         zones.sort_by_key(|(key, zone)| (*zone, key.ifindex, key.vlan));
         let clients = pins.clients()?;
-        let found = match on {
-            Some(on) => {
-                let wanted = segment(on, &zones)?;
-                zones.iter().find(|(key, _)| *key == wanted)
+        if let Some(on) = on {
+            let interfaces = netlink::snapshot()?.interfaces;
+            let index = |name: &str| Some(interfaces.iter().find(|one| one.name == name)?.index);
+            zones.retain(|(key, _)| is_behind(on, key, index));
+            if zones.is_empty() {
+                bail!("no zone is in force on {on}");
             }
-            None => zones
-                .iter()
-                .find(|(_, zone)| entry_of(&clients, *zone, client).is_some())
-                .or(zones.first()),
-        };
+        }
+        let has_client = |zone: u32| entry_of(&clients, zone, client).is_some();
+        let found = zones.iter().find(|(_, zone)| has_client(*zone)).or(zones.first());
         let Some((key, zone)) = found else {
             bail!("no zone is in force: none of the configured interfaces exists");
         };
@@ -183,16 +183,12 @@ fn entry_of(clients: &[ClientEntry], zone: u32, client: IpAddr) -> Option<Client
         .map(|entry| entry.client)
 }
 
-/// The zone's key for an interface, or `INTERFACE.VLAN`.
-fn segment(on: &str, zones: &[(ZoneKey, u32)]) -> Result<ZoneKey> {
-    let snapshot = netlink::snapshot()?;
-    let parent = on.rsplit_once('.').and_then(|(name, vlan)| Some((name, vlan.parse().ok()?)));
-    let candidates = [Some((on, 0)), parent];
-    let found = candidates.into_iter().flatten().find_map(|(name, vlan)| {
-        let key = ZoneKey { ifindex: snapshot.interface(name)?.index, vlan };
-        zones.iter().any(|(zone, _)| *zone == key).then_some(key)
+/// Whether a zone is meant by `on`: an interface, or `INTERFACE.VLAN`. `index` finds interfaces.
+fn is_behind(on: &str, key: &ZoneKey, index: impl Fn(&str) -> Option<u32>) -> bool {
+    let tagged = on.rsplit_once('.').is_some_and(|(name, vlan)| {
+        vlan.parse() == Ok(key.vlan) && index(name) == Some(key.ifindex)
     });
-    found.with_context(|| format!("no zone is in force on {on}"))
+    tagged || index(on) == Some(key.ifindex)
 }
 
 #[cfg(test)]
@@ -214,6 +210,20 @@ mod tests {
         assert_eq!(judge(Some(&client(MODE_EXEMPT)), 0, 0), (Reason::Exempt, 0));
         assert_eq!(judge(None, 1, 1), (Reason::UnlistedClient, 0));
         assert_eq!(would_be(None, true, 1, 1, Protocol::Tcp).0, Reason::UnlistedAllowed);
+    }
+
+    #[test]
+    fn an_interface_means_its_zones_and_a_tag_one_of_them() {
+        let index = |name: &str| match name {
+            "lan.0" => Some(3),
+            "lan" => Some(4),
+            _ => None,
+        };
+        let behind = |on: &str, ifindex, vlan| is_behind(on, &ZoneKey { ifindex, vlan }, index);
+        assert!(behind("lan.0", 3, 0) && behind("lan.0", 3, 20) && behind("lan.0", 4, 0));
+        assert!(!behind("lan.0", 4, 20));
+        assert!(behind("lan.0.20", 3, 20) && !behind("lan.0.20", 3, 0));
+        assert!(!behind("wan", 3, 0));
     }
 
     #[test]
