@@ -7,15 +7,13 @@ use anyhow::Result;
 use crate::{
     command,
     setup::{self, Scope},
-    workspace,
+    workspace::{self, Profile},
 };
 
 /// Builds the program and the demo, and runs the demo.
 pub fn run(arguments: &[OsString]) -> Result<()> {
     setup::run(Scope::Everything)?;
-    workspace::build(true)?;
-    let build = ["build", "--locked", "--release", "--package", "intune-filter-tests"];
-    command::run(workspace::cargo().args(build).args(["--bin", "demo"]))?;
-    let demo = workspace::target()?.join("release/demo");
+    workspace::build(Profile::Release, &["intune-filter", "demo"])?;
+    let demo = workspace::program(Profile::Release, "demo")?;
     command::run(command::root_command("the demo", demo)?.args(arguments))
 }

@@ -13,7 +13,7 @@ use clap::Args;
 use crate::{
     command::{self, say},
     setup::{self, Scope},
-    workspace,
+    workspace::{self, Profile},
 };
 
 /// What and where to install.
@@ -39,8 +39,8 @@ pub fn run(options: &Options) -> Result<()> {
         Some(binary) => binary.clone(),
         None => {
             setup::run(Scope::Build)?;
-            workspace::build(true)?;
-            workspace::target()?.join("release/intune-filter")
+            workspace::build(Profile::Release, &["intune-filter"])?;
+            workspace::program(Profile::Release, "intune-filter")?
         }
     };
     let live = options.destdir == Path::new("/");

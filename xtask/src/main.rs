@@ -13,6 +13,7 @@ mod workspace;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use workspace::Profile;
 
 /// Sets a machine up, builds, tests, shows and installs intune-filter.
 #[derive(Parser)]
@@ -66,5 +67,6 @@ fn main() -> ExitCode {
 
 fn build(release: bool) -> anyhow::Result<()> {
     setup::run(setup::Scope::Build)?;
-    workspace::build(release)
+    let profile = if release { Profile::Release } else { Profile::Debug };
+    workspace::build(profile, &["intune-filter"])
 }

@@ -13,7 +13,7 @@ use clap::Args;
 use crate::{
     command, lint,
     setup::{self, Scope},
-    workspace,
+    workspace::{self, Profile},
 };
 
 /// How to test.
@@ -33,11 +33,10 @@ pub fn run(options: &Options) -> Result<()> {
     lint::run()?;
     // Built here, as the user who asks: tests that called cargo as root would leave root's files
     // among the user's.
-    let build = ["build", "--locked", "--workspace", "--bin", "intune-filter"];
-    command::run(workspace::cargo().args(build))?;
+    workspace::build(Profile::Debug, &["intune-filter"])?;
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--locked", "--no-fail-fast"]);
-    cargo.env("INTUNE_FILTER", workspace::target()?.join("debug/intune-filter"));
+    cargo.env("INTUNE_FILTER", workspace::program(Profile::Debug, "intune-filter")?);
     cargo.env("INTUNE_XTASK", env::current_exe().context("cannot tell where this program is")?);
     // Programs are loaded and namespaces made: cargo itself need not be root for that.
     let sudo = command::as_root("loading programs and making network namespaces")?;

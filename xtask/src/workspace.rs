@@ -37,12 +37,32 @@ pub fn target() -> Result<PathBuf> {
     Ok(target.to_owned())
 }
 
-/// Builds the program, with the BPF object in it.
-pub fn build(release: bool) -> Result<()> {
+/// Builds programs of the workspace. Always of the whole workspace, so that all of them, and a
+/// `cargo build` by hand, take the same features of the libraries and build these but once.
+pub fn build(profile: Profile, programs: &[&str]) -> Result<()> {
     let mut cargo = cargo();
-    cargo.args(["build", "--locked", "--package", "intune-filter"]);
-    if release {
+    cargo.args(["build", "--locked", "--workspace"]);
+    cargo.args(programs.iter().flat_map(|program| ["--bin", program]));
+    if profile == Profile::Release {
         cargo.arg("--release");
     }
     command::run(&mut cargo)
+}
+
+/// Where a program is that [`build`] has built.
+pub fn program(profile: Profile, name: &str) -> Result<PathBuf> {
+    let directory = match profile {
+        Profile::Debug => "debug",
+        Profile::Release => "release",
+    };
+    Ok(target()?.join(directory).join(name))
+}
+
+/// How programs are built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Quickly.
+    Debug,
+    /// With optimisations.
+    Release,
 }
