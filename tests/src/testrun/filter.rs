@@ -21,7 +21,7 @@ use crate::{directory::Directory, namespace::Namespace};
 
 /// Room in the maps that the kernel fills.
 const ROOM: u32 = 256;
-const SIZES: [(&str, u32); 8] = [
+const SIZES: [(&str, u32); 9] = [
     ("HOSTS4", ROOM),
     ("HOSTS6", ROOM),
     ("FLOWS4", ROOM),
@@ -29,6 +29,7 @@ const SIZES: [(&str, u32); 8] = [
     ("NEW_FLOWS4", ROOM),
     ("NEW_FLOWS6", ROOM),
     ("DNS_PENDING", ROOM),
+    ("FRAGMENTS", ROOM),
     ("EVENTS", 1 << 16),
 ];
 

@@ -99,7 +99,13 @@ pub fn catalogue() -> Catalogue {
 /// The configuration of the tables, with further keys of its `dns` and of its own.
 #[must_use]
 pub fn config(dns: &str, more: &str) -> Config {
-    let text = format!("{CONFIG}dns: {{resolvers: {RESOLVERS}{dns}}}\n{more}\n");
+    changed_config(dns, more, |text| text)
+}
+
+/// The same with its text changed.
+#[must_use]
+pub fn changed_config(dns: &str, more: &str, change: impl FnOnce(String) -> String) -> Config {
+    let text = change(format!("{CONFIG}dns: {{resolvers: {RESOLVERS}{dns}}}\n{more}\n"));
     Config::parse("config.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"))
 }
 

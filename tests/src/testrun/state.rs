@@ -1,6 +1,6 @@
 //! What the maps hold that the programs write, read at once and compared.
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug, net::IpAddr};
 
 use anyhow::Result;
 use aya::{
@@ -8,8 +8,8 @@ use aya::{
     maps::{HashMap, MapData},
 };
 use intune_filter_ebpf::abi::{
-    Counter, DeniedEvent, EventKind, Flow, FlowKey, Host, Pending, PendingKey, REASONS, Reason,
-    RuleCounter, V4, V6,
+    Counter, DeniedEvent, EventKind, Flow, FlowKey, FragmentKey, FragmentVerdict, Host, Pending,
+    PendingKey, REASONS, Reason, RuleCounter, V4, V6,
 };
 
 use super::Filter;
@@ -48,6 +48,7 @@ impl Filter {
             self.dump::<FlowKey<V6>, Flow>(name, &mut elements)?;
         }
         self.dump::<PendingKey, Pending>("DNS_PENDING", &mut elements)?;
+        self.dump::<FragmentKey, FragmentVerdict>("FRAGMENTS", &mut elements)?;
         Ok(State {
             counters: pins.counters()?.into_iter().map(|(_, counter)| counter).collect(),
             rule_counters: pins.rule_counters()?,
@@ -77,6 +78,7 @@ impl Filter {
             self.empty::<FlowKey<V6>, Flow>(name)?;
         }
         self.empty::<PendingKey, Pending>("DNS_PENDING")?;
+        self.empty::<FragmentKey, FragmentVerdict>("FRAGMENTS")?;
         self.events();
         Ok(())
     }
@@ -85,6 +87,22 @@ impl Filter {
         let mut map: HashMap<MapData, K, V> = self.pins().map(name)?;
         for (key, _) in self.pins().elements::<K, V>(name)? {
             map.remove(&key)?;
+        }
+        Ok(())
+    }
+
+    /// Makes an address one that names of a rule have led to, for some seconds from now on; less
+    /// than none is as long ago.
+    pub fn learn(&self, address: IpAddr, rule: &str, seconds: i64) -> Result<()> {
+        let expires = now()?.saturating_add_signed(seconds * 1_000_000_000);
+        let host = Host { rules: 1 << self.rule(rule), expires };
+        match address {
+            IpAddr::V4(v4) => {
+                self.pins().map::<HashMap<_, V4, Host>>("HOSTS4")?.insert(V4::from(v4), host, 0)?;
+            }
+            IpAddr::V6(v6) => {
+                self.pins().map::<HashMap<_, V6, Host>>("HOSTS6")?.insert(V6::from(v6), host, 0)?;
+            }
         }
         Ok(())
     }
@@ -150,6 +168,12 @@ impl State {
         changed.extend(gone.map(|key| format!("{key}: gone")));
         changed
     }
+}
+
+/// The programs' clock.
+pub fn now() -> Result<u64> {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)?;
+    Ok(std::time::Duration::from(time).as_nanos() as u64)
 }
 
 /// What a change of a reason's counter looks like.

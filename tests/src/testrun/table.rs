@@ -31,6 +31,8 @@ pub struct Expected {
     matched: Matched,
     audited: bool,
     refused: bool,
+    rejected: bool,
+    silent: bool,
     also: Vec<(Reason, u64)>,
 }
 
@@ -38,12 +40,21 @@ pub struct Expected {
 #[must_use]
 pub fn expect(reason: Reason) -> Expected {
     let matched = match reason {
-        Reason::Flow => Matched::Flow,
+        Reason::Flow | Reason::FragmentAllowed => Matched::Flow,
         Reason::Policy => Matched::Cidr,
         reason if reason.denies() => Matched::Nothing,
         _ => Matched::Control,
     };
-    Expected { reason, rule: None, matched, audited: false, refused: false, also: Vec::new() }
+    Expected {
+        reason,
+        rule: None,
+        matched,
+        audited: false,
+        refused: false,
+        rejected: false,
+        silent: false,
+        also: Vec::new(),
+    }
 }
 
 impl Expected {
@@ -75,6 +86,20 @@ impl Expected {
         self
     }
 
+    /// Its sender is told.
+    #[must_use]
+    pub const fn rejected(mut self) -> Self {
+        self.rejected = true;
+        self
+    }
+
+    /// There is no record of it: nobody can do anything with half a header, or a forged source.
+    #[must_use]
+    pub const fn silent(mut self) -> Self {
+        self.silent = true;
+        self
+    }
+
     /// Counted beside the verdict, with this many octets of message.
     #[must_use]
     pub fn and(mut self, reason: Reason, bytes: usize) -> Self {
@@ -89,7 +114,7 @@ impl Expected {
     }
 
     fn fate(&self) -> &'static str {
-        if self.refused {
+        if self.refused || self.rejected {
             "answered"
         } else if self.passes() {
             "passed"
@@ -130,18 +155,13 @@ impl Expected {
     }
 
     /// The records that it makes.
-    fn reports(&self, row: &Row) -> Vec<String> {
+    fn reports(&self) -> Vec<String> {
         let learned = self.also.iter().any(|(reason, _)| *reason == Reason::Learned);
         let mut reports = Vec::new();
         if learned {
             reports.push("answer".to_owned());
         }
-        // Nobody can do anything with a forged source, or about half a header.
-        let silent = self.reason == Reason::Source
-            || (self.reason == Reason::Malformed && row.frame.len() < 18)
-            || (matches!(self.reason, Reason::Malformed | Reason::SourceRoute)
-                && !matches!(row.place, Place::Ingress(_)));
-        if self.reason.denies() && !silent {
+        if self.reason.denies() && !self.silent {
             let audited = if self.audited { ", audited" } else { "" };
             reports.push(format!("denied {}{audited}", self.reason.as_str()));
         }
@@ -223,7 +243,7 @@ impl Row {
         let expected = self.expected.counted(self);
         compare("counted", counted.join("; "), expected.join("; "));
         let reports: Vec<String> = filter.events().iter().map(report_text).collect();
-        compare("reported", reports.join("; "), self.expected.reports(self).join("; "));
+        compare("reported", reports.join("; "), self.expected.reports().join("; "));
         Ok(faults)
     }
 }

@@ -38,8 +38,8 @@ fn to_every_address(who: &Addresses) -> Vec<Row> {
             row("UDP", to.clone().udp(40000, 5000, b"x").frame());
             row("an echo request", to.clone().echo_request(1).frame());
             row("another protocol", to.clone().raw(89, &[0; 16]).frame());
-            row("a first fragment", to.clone().fragment(0, true).echo_request(1).frame());
-            row("a later fragment", to.fragment(10, false).echo_request(1).frame());
+            row("a first fragment", to.clone().fragment(0, true).udp(5, 6, b"8 octets").frame());
+            row("a later fragment", to.fragment(10, false).raw(17, b"8 octets").frame());
         }
     }
     rows
