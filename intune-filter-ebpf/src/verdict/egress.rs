@@ -1,7 +1,7 @@
 //! Packets to clients: names are learned from DNS answers, and what answers nothing is denied.
 
 use super::{
-    LEFT, NO_RULE, Place, Run, Verdict, denied_event,
+    LEFT, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
     flow::{self, Direction},
     flow_verdict, fragment, left,
     links::Links,
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     abi::{MODE_EXEMPT, Matched, Reason, V4, V6, client_flags, flow_flags},
     packet::{Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, UDP},
-    world::{Maps, RuleEvent},
+    world::{Maps, RuleEvent, World},
 };
 
 /// Judges a frame that is about to leave on a LAN interface.
@@ -37,7 +37,10 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
         return Verdict::deny(Reason::Busy);
     };
     let run = Run::new(world, packet, scratch, place, zone, frame.payload);
-    let left = if frame.ethertype == ETHERTYPE_IPV4 {
+    let left = if frame.second_tag {
+        run.second_tag(place.from_gateway).leave(scratch);
+        LEFT
+    } else if frame.ethertype == ETHERTYPE_IPV4 {
         datagram::<V4, _, _>(&run)
     } else if frame.ethertype == ETHERTYPE_IPV6 {
         datagram::<V6, _, _>(&run)
@@ -49,6 +52,20 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
     let verdict = Verdict::take(scratch);
     world.release(scratch);
     if left == LEFT { verdict } else { Verdict::deny(Reason::Malformed) }
+}
+
+impl<W: World, P: Packet> Run<'_, W, P> {
+    /// A frame for a VLAN inside of a VLAN, from which nothing comes in either.
+    #[inline(always)]
+    fn second_tag(&self, from_gateway: bool) -> Verdict {
+        if from_gateway {
+            return Verdict::control(Reason::GatewaySent);
+        }
+        let verdict = Verdict::deny(Reason::VlanTag);
+        let now = self.world.now();
+        self.world.report_denied(now, || denied_frame_event(&verdict, self.scratch, now, true));
+        verdict
+    }
 }
 
 /// Judges a datagram. A function of its own in the kernel, for the sake of its stack.

@@ -319,6 +319,9 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         let verdict = self.by_rules(datagram, settings, &client);
         if verdict.reason == Reason::Policy {
             self.open(datagram, client.group, verdict.rule, 0);
+        } else if verdict.reason == Reason::Link {
+            // A DHCP server's answer has to find its way back.
+            self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
         } else if verdict.audited != 0 {
             self.open(datagram, client.group, NO_RULE, flow_flags::AUDITED);
         }

@@ -42,7 +42,7 @@ impl Links for V4 {
         zone: u16,
     ) -> Option<FlowKey<Self>> {
         let quoted = quoted_v4(packet, datagram.transport.flags, datagram.transport_offset)?;
-        by_client(&quoted, datagram.source, zone)
+        by_client(&quoted, datagram, zone)
     }
 
     #[inline(always)]
@@ -82,7 +82,7 @@ impl Links for V6 {
         zone: u16,
     ) -> Option<FlowKey<Self>> {
         let quoted = quoted_v6(packet, datagram.transport.flags, datagram.transport_offset)?;
-        by_client(&quoted, datagram.source, zone)
+        by_client(&quoted, datagram, zone)
     }
 
     #[inline(always)]
@@ -96,10 +96,17 @@ impl Links for V6 {
     }
 }
 
-/// An error from a client tells of a datagram that was sent to it.
+/// An error from a client tells of a datagram that was sent to it, and tells who has sent it:
+/// told to anybody else it would carry what it quotes past the policy.
 #[inline(always)]
-fn by_client<A: Network>(quoted: &Quoted<A>, client: A, zone: u16) -> Option<FlowKey<A>> {
-    (quoted.destination == client).then_some(FlowKey {
+fn by_client<A: Network>(
+    quoted: &Quoted<A>,
+    datagram: &Datagram<A>,
+    zone: u16,
+) -> Option<FlowKey<A>> {
+    let client = datagram.source;
+    let tells = quoted.destination == client && quoted.source == datagram.destination;
+    tells.then_some(FlowKey {
         zone,
         protocol: quoted.protocol,
         reserved: 0,
