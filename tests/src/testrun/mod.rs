@@ -8,6 +8,8 @@ pub mod state;
 pub mod table;
 
 pub use datagram::{Datagram, Flags};
-pub use filter::{Filter, run, run_without_policy};
+pub use filter::{Fate, Filter, Place, run, run_without_policy};
 pub use site::Addresses;
-pub use table::{Row, both, check, check_in_order, expect, from_client, to_client};
+pub use table::{
+    Expected, Row, both, check, check_in_order, check_on, expect, from_client, to_client,
+};
