@@ -14,7 +14,7 @@ mod walk;
 
 pub use answer::{Lesson, learn, read_answer};
 pub use matcher::match_name;
-pub use question::{Question, is_answer, is_query, read_question};
+pub use question::{Question, is_answer, is_bare_error, is_query, read_question};
 pub use refusal::refuse;
 pub use scratch::{Facts, Message, Refusal, Reply, Scratch, Word};
 pub use walk::{Step, walk};

@@ -35,6 +35,17 @@ pub fn is_answer(scratch: &Scratch) -> bool {
     message.be16(2) & 0xf80f == 0x8000 && message.be16(4) == 1
 }
 
+/// Whether the message is an error without question or records, but for additional ones: what
+/// servers say to a query that they cannot read, such as one with EDNS (RFC 6891 section 7).
+#[inline(always)]
+pub fn is_bare_error(scratch: &Scratch) -> bool {
+    let message = &scratch.message;
+    let flags = message.be16(2);
+    flags & 0xf800 == 0x8000
+        && flags & 0x000f != 0
+        && message.be16(4) | message.be16(6) | message.be16(8) == 0
+}
+
 /// Reads the question behind the header, leaving the offsets of its labels in the scratch
 /// memory. `None` unless it is whole, uncompressed, and its name at most 255 octets long.
 #[inline(always)]

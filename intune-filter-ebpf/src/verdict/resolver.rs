@@ -6,6 +6,7 @@ use crate::{
         AnswerEvent, Client, EventKind, MODE_EXEMPT, Matched, Pending, PendingKey, Reason,
         SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, answer_flags,
     },
+    bytes::be16,
     dns::{self, Scratch},
     packet::{Datagram, Network, Packet, UDP},
     world::{Maps, World},
@@ -15,8 +16,8 @@ use crate::{
 pub(super) const DNS_PORT: u16 = 53_u16.to_be();
 /// Octets of a UDP header.
 const UDP_HEADER: u32 = 8;
-/// The smallest message with a question: a header, a root name, a type and a class.
-const MESSAGE_MIN: u32 = 17;
+/// The smallest message: a header.
+const MESSAGE_MIN: u32 = dns::HEADER_LENGTH as u32;
 /// How long an answer is waited for: the longest that stub resolvers do, with a margin.
 const PATIENCE: u64 = 30_000_000_000;
 
@@ -30,10 +31,18 @@ pub(super) fn is_resolver<W: World>(world: W, set: u32, address: &V6) -> bool {
 #[inline(always)]
 fn load<A: Network, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagram<A>) -> bool {
     let scratch = run.scratch;
-    if datagram.protocol != UDP || datagram.transport_length < UDP_HEADER + MESSAGE_MIN {
+    if datagram.protocol != UDP {
         return false;
     }
-    let length = datagram.transport_length - UDP_HEADER;
+    // What the IP header counts beyond is no part of the message (RFC 9868 section 4).
+    let Some(header) = run.packet.at::<8>(datagram.transport_offset) else {
+        return false;
+    };
+    let length = u32::from(be16::<4, 8>(header));
+    if length < UDP_HEADER + MESSAGE_MIN {
+        return false;
+    }
+    let length = length - UDP_HEADER;
     if !run.packet.copy(datagram.transport_offset + UDP_HEADER, length, scratch) {
         return false;
     }
@@ -142,6 +151,9 @@ pub(super) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
     };
     if now.saturating_sub(pending.asked) > PATIENCE {
         return false;
+    }
+    if dns::is_bare_error(scratch) {
+        return true;
     }
     let Some(question) = dns::read_question(scratch, world) else {
         return false;
