@@ -13,6 +13,8 @@ use crate::{
 const RECORDS: u32 = 64;
 /// CNAMEs that are followed at most.
 const CHAIN: u32 = 16;
+/// Where the second numbers of CNAMEs and addresses begin in their slots.
+const SECOND: u64 = RECORDS as u64;
 
 const TYPE_A: u64 = 1;
 const TYPE_CNAME: u64 = 5;
@@ -31,46 +33,38 @@ pub struct Lesson {
 }
 
 /// Reads the answer section from `start` on, leaving its addresses in the scratch memory. False
-/// if it does not parse to its end or has more records than are read.
+/// if it does not parse to its end, has more records than are read, or if its CNAMEs lead in a
+/// circle or too far.
 #[inline(always)]
 pub fn read_answer<W: World>(scratch: &Scratch, world: W, start: u64) -> bool {
     let records = scratch.message.be16(6);
     if records > u64::from(RECORDS) {
         return false;
     }
-    scratch.owner.set(HEADER_LENGTH);
-    scratch.owner_hash.set(0);
-    scratch.answers.set(start);
-    walk::<Pass, W>(scratch, world, CHAIN + 1);
-    scratch.complete.get() == PARSED
-}
-
-/// Value of `complete` once a pass has come to the end of the section.
-const PARSED: u64 = 2;
-
-/// Goes through the section once. Another pass is needed while a CNAME was followed that may
-/// have stood behind the one it leads to.
-struct Pass;
-
-impl<W: World> Step<W> for Pass {
-    #[inline(always)]
-    fn step(scratch: &Scratch, world: W) -> bool {
-        scratch.record.set(scratch.answers.get());
-        scratch.records_left.set(scratch.message.be16(6));
-        scratch.address_count.set(0);
-        scratch.chain_missed.set(0);
-        scratch.chain_followed.set(0);
-        walk::<Record, W>(scratch, world, RECORDS);
-        if scratch.records_left.get() != 0 {
-            scratch.complete.set(0);
-            return true;
-        }
-        scratch.complete.set(PARSED);
-        scratch.chain_missed.get() == 0 || scratch.chain_followed.get() == 0
+    name::forget(scratch);
+    if !name::read_name(scratch, world, HEADER_LENGTH, &scratch.recent_target) {
+        return false;
     }
+    scratch.owner.set(scratch.hash.get());
+    scratch.record.set(start);
+    scratch.records_left.set(records);
+    scratch.address_count.set(0);
+    scratch.alias_count.set(0);
+    walk::<Record, W>(scratch, world, RECORDS);
+    if scratch.records_left.get() != 0 {
+        return false;
+    }
+    scratch.alias_next.set(0);
+    scratch.chain_left.set(u64::from(CHAIN));
+    scratch.complete.set(0);
+    walk::<Alias, W>(scratch, world, (CHAIN + 1) * (RECORDS + 1));
+    scratch.complete.get() != 0
 }
 
 /// Reads one record. `records_left` stays above 0 if it does not parse.
+///
+/// A CNAME has the hash of its owner in one slot and, 64 further on, that of its target. An
+/// address has where the fixed part of its record begins and its type, and the hash of its owner.
 struct Record;
 
 impl<W: World> Step<W> for Record {
@@ -81,36 +75,39 @@ impl<W: World> Step<W> for Record {
             return true;
         }
         let (message, length) = (&scratch.message, scratch.length.get());
-        let owner = scratch.record.get();
-        let Some(fixed) = name::skip_name(scratch, world, owner) else {
-            return true;
-        };
-        if fixed + 10 > length {
+        if !name::read_name(scratch, world, scratch.record.get(), &scratch.recent_owner) {
             return true;
         }
+        let (owner, fixed) = (scratch.hash.get(), scratch.name_end.get());
         let data = fixed + 10;
+        if data > length {
+            return true;
+        }
         let data_length = message.be16(fixed + 8);
         let next = data + data_length;
         if next > length {
             return true;
         }
         let kind = message.be16(fixed);
-        if message.be16(fixed + 2) == CLASS_IN {
-            if kind == TYPE_CNAME {
-                if is_owner(scratch, world, owner) {
-                    scratch.owner.set(name::chase(scratch, data));
-                    scratch.owner_hash.set(0);
-                    scratch.chain_followed.add(1);
-                } else {
-                    scratch.chain_missed.set(1);
-                }
-            } else if (kind == TYPE_A && data_length == 4)
-                || (kind == TYPE_AAAA && data_length == 16)
-            {
-                let count = scratch.address_count.get();
-                scratch.addresses.set(count, owner << 32 | fixed << 8 | kind);
-                scratch.address_count.set(count + 1);
+        if message.be16(fixed + 2) != CLASS_IN {
+            // What the data of other classes is, their types do not say.
+        } else if kind == TYPE_CNAME {
+            let is_name = name::read_name(scratch, world, data, &scratch.recent_target);
+            if !is_name || scratch.name_end.get() != next {
+                return true;
             }
+            let count = scratch.alias_count.get();
+            scratch.aliases.set(count, owner);
+            scratch.aliases.set(SECOND + count, scratch.hash.get());
+            scratch.alias_count.set(count + 1);
+        } else if kind == TYPE_A || kind == TYPE_AAAA {
+            if data_length != (if kind == TYPE_A { 4 } else { 16 }) {
+                return true;
+            }
+            let count = scratch.address_count.get();
+            scratch.addresses.set(count, fixed << 8 | kind);
+            scratch.addresses.set(SECOND + count, owner);
+            scratch.address_count.set(count + 1);
         }
         scratch.record.set(next);
         scratch.records_left.set(left - 1);
@@ -118,19 +115,32 @@ impl<W: World> Step<W> for Record {
     }
 }
 
-/// Whether the name at `offset` is the one that addresses must belong to.
-#[inline(always)]
-fn is_owner<W: World>(scratch: &Scratch, world: W, offset: u64) -> bool {
-    let current = scratch.owner.get();
-    let at = name::chase(scratch, offset);
-    if at == current {
-        return true;
+/// Looks at one CNAME, and starts again with its target if it is the owner's. `complete` says
+/// whether an owner was reached that has none: a name that has one has no addresses (RFC 2181
+/// section 10.1).
+struct Alias;
+
+impl<W: World> Step<W> for Alias {
+    #[inline(always)]
+    fn step(scratch: &Scratch, _: W) -> bool {
+        let next = scratch.alias_next.get();
+        if next >= scratch.alias_count.get() {
+            scratch.complete.set(1);
+            return true;
+        }
+        if scratch.aliases.get(next) != scratch.owner.get() {
+            scratch.alias_next.set(next + 1);
+            return false;
+        }
+        let left = scratch.chain_left.get();
+        if left == 0 {
+            return true;
+        }
+        scratch.chain_left.set(left - 1);
+        scratch.owner.set(scratch.aliases.get(SECOND + next));
+        scratch.alias_next.set(0);
+        false
     }
-    if scratch.owner_hash.get() == 0 {
-        scratch.owner_hash.set(name::hash_name(scratch, world, current));
-    }
-    let hash = name::hash_name(scratch, world, at);
-    hash != 0 && hash == scratch.owner_hash.get()
 }
 
 /// Learns the addresses that [`read_answer`] has found, for these rules.
@@ -168,8 +178,8 @@ impl<W: Maps<V4> + Maps<V6>> Step<W> for Learn {
         }
         scratch.address_next.set(next + 1);
         let packed = scratch.addresses.get(next);
-        let (owner, fixed, kind) = (packed >> 32, packed >> 8 & 0xff_ffff, packed & 0xff);
-        if !is_owner(scratch, world, owner) {
+        let (fixed, kind) = (packed >> 8, packed & 0xff);
+        if scratch.addresses.get(SECOND + next) != scratch.owner.get() {
             return false;
         }
         let message = &scratch.message;

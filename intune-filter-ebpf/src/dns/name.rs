@@ -1,6 +1,6 @@
 //! Names inside a message: masks for their labels, and a hash that follows compression.
 
-use super::{Scratch, Step, walk};
+use super::{Scratch, Step, scratch::Recent, walk};
 use crate::{abi::lower, world::World};
 
 /// Which octets of eight words belong to the first `n` of 64: a table, since branches would cost
@@ -61,45 +61,96 @@ pub(super) const fn mix(hash: u64, word: u64) -> u64 {
     x ^ (x >> 29)
 }
 
-/// Keyed hash of the name at `offset`, ASCII letters taken as lower case; 0 if it does not parse.
-/// A compression pointer must point before the labels that it continues, so none can loop.
+/// Labels and pointers of a name at most, and its root: 127 labels of one octet, each with a
+/// pointer to the next, are what an encoder can make.
+const STEPS: u32 = 384;
+/// Octets of a name's labels at most, without its root (RFC 1035 section 2.3.4).
+const LABELS_MAX: u64 = 254;
+
+/// Reads the name at `offset`; false if it is none. Leaves its keyed hash, with ASCII letters
+/// taken as lower case (RFC 4343), and where it ends in its place.
+///
+/// A compression pointer has to lead to a prior occurrence (RFC 1035 section 4.1.4): to before
+/// the labels that it continues, and what is found there may not reach into those. So none can
+/// loop. `recent` remembers the name, for pointers to it: the first of a message needs
+/// [`forget`].
 #[inline(always)]
-pub(super) fn hash_name<W: World>(scratch: &Scratch, world: W, offset: u64) -> u64 {
-    scratch.position.set(offset);
-    scratch.pointer_limit.set(offset);
-    scratch.complete.set(0);
-    scratch.hash.set(scratch.seed.get() | 1);
-    walk::<Hash, W>(scratch, world, 160);
-    if scratch.complete.get() == 0 {
-        return 0;
+pub(super) fn read_name<W: World>(
+    scratch: &Scratch,
+    world: W,
+    offset: u64,
+    recent: &Recent,
+) -> bool {
+    let word = scratch.message.be16(offset);
+    let target = word & 0x3fff;
+    if word < 0xc000 {
+        recent.offset.set(offset);
+    } else if target == scratch.recent_owner.offset.get() {
+        return found(scratch, offset, &scratch.recent_owner);
+    } else if target == scratch.recent_target.offset.get() {
+        return found(scratch, offset, &scratch.recent_target);
+    } else {
+        recent.offset.set(target);
     }
-    scratch.hash.get() | 1
+    scratch.position.set(offset);
+    scratch.name_bound.set(scratch.length.get());
+    scratch.pointer_limit.set(offset);
+    scratch.name_length.set(0);
+    scratch.name_end.set(0);
+    scratch.complete.set(0);
+    scratch.hash.set(scratch.seed.get());
+    walk::<Labels, W>(scratch, world, STEPS);
+    recent.hash.set(scratch.hash.get());
+    scratch.complete.get() != 0
 }
 
-struct Hash;
+/// Forgets the names of earlier messages.
+#[inline(always)]
+pub(super) fn forget(scratch: &Scratch) {
+    scratch.recent_owner.offset.set(NOWHERE);
+    scratch.recent_target.offset.set(NOWHERE);
+}
 
-impl<W: World> Step<W> for Hash {
+/// An offset that no pointer can have.
+const NOWHERE: u64 = u64::MAX;
+
+/// A pointer to a name that was read just before. Records follow each other: it is before them.
+#[inline(always)]
+fn found(scratch: &Scratch, offset: u64, recent: &Recent) -> bool {
+    scratch.hash.set(recent.hash.get());
+    scratch.name_end.set(offset + 2);
+    true
+}
+
+struct Labels;
+
+impl<W: World> Step<W> for Labels {
     #[inline(always)]
     fn step(scratch: &Scratch, _: W) -> bool {
         let offset = scratch.position.get();
         let length = scratch.message.octet(offset);
-        if offset >= scratch.length.get() {
+        if offset >= scratch.name_bound.get() {
             return true;
         }
         if length == 0 {
+            end_in_place(scratch, offset + 1);
             scratch.complete.set(1);
             return true;
         }
         if length >= 0xc0 {
             let target = scratch.message.be16(offset) & 0x3fff;
-            if target >= scratch.pointer_limit.get() {
+            let limit = scratch.pointer_limit.get();
+            if target >= limit || offset + 2 > scratch.length.get() {
                 return true;
             }
+            end_in_place(scratch, offset + 2);
+            scratch.name_bound.set(limit);
             scratch.pointer_limit.set(target);
             scratch.position.set(target);
             return false;
         }
-        if length > 63 {
+        scratch.name_length.add(length + 1);
+        if length > 63 || scratch.name_length.get() > LABELS_MAX {
             return true;
         }
         let mut hash = mix(scratch.hash.get(), length);
@@ -124,50 +175,10 @@ impl<W: World> Step<W> for Hash {
     }
 }
 
-/// Where the name at `offset` really begins: pointers at its very start are followed.
+/// Notes where the name ends in its place, unless a pointer has ended it there before.
 #[inline(always)]
-pub(super) fn chase(scratch: &Scratch, offset: u64) -> u64 {
-    let mut at = offset;
-    // Two are what encoders make: a pointer, and one to an owner that is itself a pointer.
-    for _ in 0..2 {
-        let word = scratch.message.be16(at);
-        let target = word & 0x3fff;
-        if word < 0xc000 || target >= at {
-            break;
-        }
-        at = target;
-    }
-    at
-}
-
-/// Skips the name at `position`; `complete` says whether it ended.
-#[inline(always)]
-pub(super) fn skip_name<W: World>(scratch: &Scratch, world: W, offset: u64) -> Option<u64> {
-    if scratch.message.octet(offset) >= 0xc0 {
-        return Some(offset + 2);
-    }
-    scratch.position.set(offset);
-    scratch.complete.set(0);
-    walk::<Skip, W>(scratch, world, 130);
-    (scratch.complete.get() != 0).then(|| scratch.position.get())
-}
-
-struct Skip;
-
-impl<W: World> Step<W> for Skip {
-    #[inline(always)]
-    fn step(scratch: &Scratch, _: W) -> bool {
-        let offset = scratch.position.get();
-        let length = scratch.message.octet(offset);
-        if length == 0 || length >= 0xc0 {
-            scratch.position.set(offset + if length == 0 { 1 } else { 2 });
-            scratch.complete.set(1);
-            return true;
-        }
-        if length > 63 || offset >= scratch.length.get() {
-            return true;
-        }
-        scratch.position.set(offset + length + 1);
-        false
+fn end_in_place(scratch: &Scratch, offset: u64) {
+    if scratch.name_end.get() == 0 {
+        scratch.name_end.set(offset);
     }
 }

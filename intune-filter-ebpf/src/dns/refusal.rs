@@ -1,36 +1,75 @@
 //! The answer REFUSED, made from a query in place (RFC 1035 section 4.1.1, RFC 6891).
 
-use super::Scratch;
+use super::{Scratch, Step, name, walk};
+use crate::world::World;
 
 const RCODE_REFUSED: u64 = 5;
 const TYPE_OPT: u64 = 41;
-/// An OPT record without options: root name, type, payload size, flags, no data.
-const OPT_LENGTH: u64 = 11;
 /// What the answer offers as payload size (RFC 9715 section 3.1).
 const PAYLOAD_SIZE: u16 = 1232;
+/// An OPT record without options: root name, type, payload size, flags, no data.
+const OPT_LENGTH: u64 = 11;
+/// Additional records that are looked through: clients send OPT, and perhaps a signature.
+const ADDITIONAL: u32 = 4;
 
 /// Makes the query in the scratch memory its own refusal, and returns the message's length: never
 /// more than the query's. `end` is where the question ends. A query with EDNS is answered with
 /// EDNS, as RFC 6891 section 6.1.1 asks.
 #[inline(always)]
-pub fn refuse(scratch: &Scratch, end: u64) -> u64 {
+pub fn refuse<W: World>(scratch: &Scratch, world: W, end: u64) -> u64 {
     let message = &scratch.message;
+    find_opt(scratch, world, end);
+    let opt = scratch.opt.get();
+    let dnssec_ok = message.be16(opt + 6) & 0x8000;
     // What the client asked for (opcode, recursion desired, checking disabled) stays.
     let flags = message.be16(2) & 0x7910;
     message.set_be16(2, (flags | 0x8000 | RCODE_REFUSED) as u16);
-    let additional = message.be16(10);
-    let room = scratch.length.get() >= end + OPT_LENGTH;
-    let edns =
-        additional > 0 && room && message.octet(end) == 0 && message.be16(end + 1) == TYPE_OPT;
-    if !edns {
+    if opt == 0 {
         message.set_be16(10, 0);
         return end;
     }
-    let dnssec_ok = message.be16(end + 7) & 0x8000;
+    // The record that was found is at least as long.
     message.set_be16(10, 1);
+    message.set_octet(end, 0);
+    message.set_be16(end + 1, TYPE_OPT as u16);
     message.set_be16(end + 3, PAYLOAD_SIZE);
     message.set_be16(end + 5, 0);
     message.set_be16(end + 7, dnssec_ok as u16);
     message.set_be16(end + 9, 0);
     end + OPT_LENGTH
+}
+
+/// Looks for the OPT record, which may stand anywhere in the additional section.
+#[inline(always)]
+fn find_opt<W: World>(scratch: &Scratch, world: W, start: u64) {
+    scratch.opt.set(0);
+    scratch.record.set(start);
+    scratch.records_left.set(scratch.message.be16(10));
+    name::forget(scratch);
+    walk::<Additional, W>(scratch, world, ADDITIONAL);
+}
+
+struct Additional;
+
+impl<W: World> Step<W> for Additional {
+    #[inline(always)]
+    fn step(scratch: &Scratch, world: W) -> bool {
+        let (message, left) = (&scratch.message, scratch.records_left.get());
+        let start = scratch.record.get();
+        if left == 0 || !name::read_name(scratch, world, start, &scratch.recent_owner) {
+            return true;
+        }
+        let fixed = scratch.name_end.get();
+        let next = fixed + 10 + message.be16(fixed + 8);
+        if next > scratch.length.get() {
+            return true;
+        }
+        if message.octet(start) == 0 && message.be16(fixed) == TYPE_OPT {
+            scratch.opt.set(fixed);
+            return true;
+        }
+        scratch.record.set(next);
+        scratch.records_left.set(left - 1);
+        false
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// Octets behind the message that a load near its end may touch.
 const SLACK: usize = 64;
-/// Labels of a name at most, and address records of an answer at most, rounded up.
+/// Labels of a name at most, and twice the records of an answer at most, rounded up.
 const SLOTS: usize = 128;
 
 /// One word of state. Access is volatile: the verifier forgets what was stored, so every
@@ -88,8 +88,19 @@ pub struct Scratch {
     pub complete: Word,
     /// State of a hash: what was mixed so far.
     pub hash: Word,
-    /// State of the hash of a name: before which offset a pointer must point.
+    /// State of the walk over a name: before which offset a pointer must point. State of the hash
+    /// of a question: where it ends.
     pub pointer_limit: Word,
+    /// State of the walk over a name: before which offset its labels must begin.
+    pub name_bound: Word,
+    /// State of the walk over a name: octets of its labels.
+    pub name_length: Word,
+    /// Where the name ends in its place, 0 before that is known.
+    pub name_end: Word,
+    /// The owner that was read last.
+    pub recent_owner: Recent,
+    /// The target of a CNAME that was read last.
+    pub recent_target: Recent,
     /// State of the matcher: labels left.
     pub match_left: Word,
     /// State of the matcher: chunk of the label.
@@ -120,21 +131,23 @@ pub struct Scratch {
     pub fragment_start: Word,
     /// What the walk found, see [`crate::packet`].
     pub header_result: Word,
-    /// Where the answer section begins.
-    pub answers: Word,
     /// State of the walk over records: where the next begins.
     pub record: Word,
     /// State of the walk over records: records left.
     pub records_left: Word,
-    /// State of the walk over records: offset of the owner that addresses must have.
+    /// Behind the name of a query's OPT record; 0 if it has none.
+    pub opt: Word,
+    /// CNAMEs found, as [`super::answer`] packs them.
+    pub aliases: Slots,
+    /// How many there are.
+    pub alias_count: Word,
+    /// State of the walk along CNAMEs: the next to be looked at.
+    pub alias_next: Word,
+    /// State of the walk along CNAMEs: how many may still be followed.
+    pub chain_left: Word,
+    /// Hash of the name that they lead to: of the owner that addresses must have.
     pub owner: Word,
-    /// Hash of that owner, 0 if it was not needed yet.
-    pub owner_hash: Word,
-    /// Whether a CNAME of another owner was passed, and one was followed.
-    pub chain_missed: Word,
-    /// How many CNAMEs were followed in this pass.
-    pub chain_followed: Word,
-    /// Address records found, packed as [`super::answer`] does.
+    /// Address records found, as [`super::answer`] packs them.
     pub addresses: Slots,
     /// How many there are.
     pub address_count: Word,
@@ -158,6 +171,16 @@ pub struct Scratch {
     pub ttl_max: Word,
     /// See `ttl_min`.
     pub ttl_grace: Word,
+}
+
+/// A name that was read.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Recent {
+    /// Where its labels begin, or the second pointer of a name that begins with two.
+    pub offset: Word,
+    /// Its hash.
+    pub hash: Word,
 }
 
 /// What is known of the packet at hand. It is here and not on the stack, of which the kernel's

@@ -104,7 +104,7 @@ pub(super) fn query<A: Network, W: World, P: Packet>(
         if settings.dns_unlisted == UNLISTED_REFUSE && unlisted.action == Action::Drop {
             scratch.refusal.network_offset.set(u64::from(run.network_offset()));
             scratch.refusal.transport_offset.set(u64::from(datagram.transport_offset));
-            scratch.refusal.length.set(dns::refuse(scratch, question.end));
+            scratch.refusal.length.set(dns::refuse(scratch, world, question.end));
             return Verdict { action: Action::Refuse, ..unlisted };
         }
         if settings.dns_unlisted != UNLISTED_FORWARD && unlisted.action == Action::Drop {
