@@ -1,0 +1,194 @@
+//! What answers teach, against the model.
+
+use std::collections::BTreeMap;
+
+use intune_filter_ebpf::abi::{Reason, V6};
+use proptest::{array::uniform32, prelude::any, prop_assert_eq, test_runner::TestCaseError};
+
+use crate::{
+    choices::Choices,
+    message::{Compression, QUERY, Record, Writer},
+    model::{Outcome, outcome, section_of_answer, section_of_message},
+    random::exchange,
+    runner,
+    site::{ONE, OWN4, SECOND, START, Site, TWO, V4_ENDS, V6_ENDS, v4},
+};
+
+#[test]
+fn random_answers_teach_what_the_model_says() {
+    let site = Site::new();
+    let mut seen = BTreeMap::new();
+    let seen = std::cell::RefCell::new(&mut seen);
+    runner(100_000)
+        .run(&uniform32(any::<u64>()), |words| {
+            let outcome = check(&site, &words)?;
+            let kind = match &outcome {
+                Outcome::Foreign => "foreign",
+                Outcome::Passes => "passes",
+                Outcome::Malformed => "malformed",
+                Outcome::Teaches(learned, 0) if learned.is_empty() => "nothing",
+                Outcome::Teaches(learned, _) if learned.is_empty() => "refused",
+                Outcome::Teaches(..) => "teaches",
+            };
+            *seen.borrow_mut().entry(kind).or_insert(0) += 1;
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    println!("{:?}", seen.borrow());
+}
+
+/// One exchange by the kernel's logic, and by the model. A fuzzer can call this.
+fn check(site: &Site, words: &[u64]) -> Result<Outcome, TestCaseError> {
+    let mut choices = Choices::new(words);
+    let ends = if choices.once_in(2) { V6_ENDS } else { V4_ENDS };
+    let exchange = exchange(&mut choices);
+    let (query, answer) = (&exchange.query, &exchange.answer);
+    site.forget();
+    // A query for a name of no rule is refused, and not recorded.
+    let asked = site.query(ends, query).reason == Reason::DnsQuery;
+    let verdict = site.answer(ends, answer);
+    let expected = if asked { outcome(query, answer) } else { Outcome::Foreign };
+    if exchange.sound
+        && let Some(section) = section_of_message(answer)
+    {
+        prop_assert_eq!(section_of_answer(query, answer), Some(section));
+    }
+    let message = || format!("{query:02x?} answered by {answer:02x?}");
+    let (learned, reason) = match &expected {
+        Outcome::Foreign => (None, None),
+        Outcome::Passes => (None, None),
+        Outcome::Malformed => (None, Some(Reason::AnswerMalformed)),
+        Outcome::Teaches(learned, _) if learned.is_empty() => (None, Some(Reason::NothingLearned)),
+        Outcome::Teaches(learned, _) => (Some(learned), Some(Reason::Learned)),
+    };
+    let refused = matches!(expected, Outcome::Teaches(_, refused) if refused > 0);
+    prop_assert_eq!(site.learned(), learned.cloned().unwrap_or_default(), "{}", message());
+    let passes = if expected == Outcome::Foreign { Reason::Unsolicited } else { Reason::DnsAnswer };
+    prop_assert_eq!(verdict.reason, passes, "{}", message());
+    for counter in [Reason::AnswerMalformed, Reason::NothingLearned, Reason::Learned] {
+        let wanted = u64::from(reason == Some(counter));
+        prop_assert_eq!(site.counted(counter), wanted, "{:?}: {}", counter, message());
+    }
+    prop_assert_eq!(site.counted(Reason::AnswerRefused), u64::from(refused), "{}", message());
+    let reported = site.tables.answers.borrow();
+    prop_assert_eq!(reported.len(), usize::from(learned.is_some()), "{}", message());
+    if let Some((event, octets)) = reported.first() {
+        prop_assert_eq!(octets, answer);
+        prop_assert_eq!(event.client, V6::from(ends.client));
+        prop_assert_eq!((event.time, event.zone), (START, 1));
+    }
+    Ok(expected)
+}
+
+/// Asks for an address of `name`, and passes the answer with these records.
+fn ask(site: &Site, name: &str, records: &[Record]) {
+    let query = Writer::new(7, QUERY, &name.into(), 1, 1);
+    assert_eq!(site.query(V4_ENDS, &query.octets).reason, Reason::DnsQuery);
+    let answer = Writer::answer(name).with(records);
+    assert_eq!(site.answer(V4_ENDS, &answer.octets).reason, Reason::DnsAnswer);
+}
+
+#[test]
+fn an_address_of_two_names_has_the_rules_of_both_and_the_later_expiry() {
+    let site = Site::new();
+    ask(&site, "a.one", &[Record { ttl: 600, ..Record::a("a.one", "93.184.216.34") }]);
+    site.wait(SECOND);
+    ask(&site, "a.two", &[Record { ttl: 61, ..Record::a("a.two", "93.184.216.34") }]);
+    let host = site.tables.hosts4.borrow()[&v4("93.184.216.34")];
+    assert_eq!(host.rules, ONE | TWO);
+    assert_eq!(host.expires, START + 630 * SECOND);
+}
+
+#[test]
+fn rules_are_those_of_the_question_and_not_of_what_it_leads_to() {
+    let site = Site::new();
+    ask(&site, "a.one", &[Record::cname("a.one", "b.two"), Record::a("b.two", "93.184.216.34")]);
+    assert_eq!(site.tables.hosts4.borrow()[&v4("93.184.216.34")].rules, ONE);
+}
+
+#[test]
+fn chains_are_followed_in_any_order() {
+    let chain = [
+        Record::cname("a.one", "b.none"),
+        Record::cname("b.none", "c.none"),
+        Record::cname("C.NONE", "d.none"),
+        Record::a("D.none", "93.184.216.34"),
+        Record::aaaa("d.none", "2a00::34"),
+    ];
+    let mut orders = vec![chain.to_vec()];
+    let reversed: Vec<Record> = chain.iter().rev().cloned().collect();
+    orders.push(reversed);
+    orders.push([3, 1, 4, 0, 2].map(|index: usize| chain[index].clone()).to_vec());
+    for order in orders {
+        let site = Site::new();
+        ask(&site, "a.one", &order);
+        assert_eq!(site.addresses(), ["93.184.216.34", "2a00::34"]);
+    }
+}
+
+/// 16 CNAMEs are followed, whichever way they stand; of 17, nothing is learned, least of all what
+/// an owner in the middle has.
+#[test]
+fn chains_have_a_length_that_does_not_depend_on_their_order() {
+    for (links, learned) in [(16, true), (17, false), (40, false)] {
+        let name = |index| format!("n{index}.one");
+        let mut records: Vec<Record> =
+            (0..links).map(|index| Record::cname(&name(index), &name(index + 1))).collect();
+        records.push(Record::a(&name(links), "93.184.216.34"));
+        records.push(Record::a(&name(links / 2), "93.184.216.35"));
+        for _ in 0..2 {
+            let site = Site::new();
+            ask(&site, "n0.one", &records);
+            let expected: &[&str] = if learned { &["93.184.216.34"] } else { &[] };
+            assert_eq!(site.addresses(), expected, "{links} links");
+            records.reverse();
+        }
+    }
+}
+
+#[test]
+fn refused_addresses_do_not_keep_others_from_being_learned() {
+    let site = Site::new();
+    let own = OWN4.to_string();
+    let records = ["10.1.2.3", "127.0.0.1", &own, "93.184.216.34"].map(|at| Record::a("a.one", at));
+    ask(&site, "a.one", &records);
+    assert_eq!(site.addresses(), ["93.184.216.34"]);
+    assert_eq!(site.counted(Reason::AnswerRefused), 1);
+    assert_eq!(site.counted(Reason::Learned), 1);
+}
+
+#[test]
+fn addresses_without_room_are_counted_and_known_ones_prolonged() {
+    let mut site = Site::new();
+    site.tables.hosts_capacity = 1;
+    ask(&site, "a.one", &[Record::a("a.one", "93.184.216.34")]);
+    site.wait(100 * SECOND);
+    let records = ["93.184.216.34", "93.184.216.35"].map(|at| Record::a("a.one", at));
+    ask(&site, "a.one", &records);
+    assert_eq!(site.addresses(), ["93.184.216.34"]);
+    assert_eq!(site.learned().values().next(), Some(&(ONE, START + 430 * SECOND)));
+    assert_eq!(site.counted(Reason::HostsFull), 1);
+}
+
+#[test]
+fn sixty_four_records_are_read_and_sixty_five_are_not() {
+    for (count, learned) in [(64, 64), (65, 0)] {
+        let site = Site::new();
+        let records: Vec<Record> =
+            (1..=count).map(|last| Record::a("a.one", &format!("93.184.217.{last}"))).collect();
+        ask(&site, "a.one", &records);
+        assert_eq!(site.addresses().len(), learned);
+    }
+}
+
+#[test]
+fn additional_and_authority_records_teach_nothing() {
+    let site = Site::new();
+    let query = Writer::new(7, QUERY, &"a.one".into(), 1, 1);
+    site.query(V4_ENDS, &query.octets);
+    let mut answer = Writer::answer("a.one").with(&[Record::a("a.one", "93.184.216.34")]);
+    answer.record(2, &Record::a("a.one", "93.184.216.35"), Compression::Suffix);
+    answer.record(3, &Record::a("a.one", "93.184.216.36"), Compression::Suffix);
+    site.answer(V4_ENDS, &answer.octets);
+    assert_eq!(site.addresses(), ["93.184.216.34"]);
+}

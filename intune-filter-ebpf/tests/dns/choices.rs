@@ -1,0 +1,51 @@
+//! A stream of choices, from the words that a property test or a fuzzer supplies.
+
+/// Choices, one after the other. Words that shrink to zero make the simplest choice.
+pub struct Choices<'w> {
+    words: &'w [u64],
+    next: usize,
+}
+
+impl<'w> Choices<'w> {
+    pub fn new(words: &'w [u64]) -> Self {
+        assert!(!words.is_empty(), "there is something to choose by");
+        Self { words, next: 0 }
+    }
+
+    /// A number. Once the words are used up they are used again, each time mixed differently.
+    pub fn word(&mut self) -> u64 {
+        let (round, index) = (self.next / self.words.len(), self.next % self.words.len());
+        self.next += 1;
+        let word = self.words[index];
+        if round == 0 { word } else { mix(word.wrapping_add(round as u64)) }
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: usize) -> usize {
+        (self.word() % limit as u64) as usize
+    }
+
+    /// True once in `among` times.
+    pub fn once_in(&mut self, among: usize) -> bool {
+        self.below(among) == among - 1
+    }
+
+    /// One of these.
+    pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
+    }
+
+    /// Puts these into some order.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, last - self.below(last + 1));
+        }
+    }
+}
+
+/// The finalizer of splitmix64.
+fn mix(word: u64) -> u64 {
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}

@@ -1,0 +1,210 @@
+//! Writes DNS messages octet by octet, also such as no library would write.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+pub const A: u16 = 1;
+pub const CNAME: u16 = 5;
+pub const MX: u16 = 15;
+pub const TXT: u16 = 16;
+pub const AAAA: u16 = 28;
+pub const OPT: u16 = 41;
+pub const ANY: u16 = 255;
+pub const IN: u16 = 1;
+pub const CH: u16 = 3;
+
+/// Flags of a query (recursion desired), and of an answer to it.
+pub const QUERY: u16 = 0x0100;
+pub const ANSWER: u16 = 0x8180;
+
+/// The labels of a name, from left to right.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Name(pub Vec<Vec<u8>>);
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        let labels = text.split('.').filter(|label| !label.is_empty());
+        Self(labels.map(|label| label.as_bytes().to_vec()).collect())
+    }
+}
+
+impl Name {
+    /// Its octets, uncompressed.
+    pub fn wire(&self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        for label in &self.0 {
+            octets.push(label.len() as u8);
+            octets.extend(label);
+        }
+        octets.push(0);
+        octets
+    }
+}
+
+/// How a name is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// As it is.
+    None,
+    /// Its longest suffix that was written before becomes a pointer.
+    Suffix,
+    /// It becomes a pointer to where it was written last, although that may be a pointer too.
+    Whole,
+}
+
+/// A record's data.
+#[derive(Clone, Debug)]
+pub enum Data {
+    A(Ipv4Addr),
+    Aaaa(Ipv6Addr),
+    /// A name, behind some octets of other data.
+    Name(Vec<u8>, Name),
+    Opaque(Vec<u8>),
+}
+
+/// A record.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub owner: Name,
+    pub kind: u16,
+    pub class: u16,
+    pub ttl: u32,
+    pub data: Data,
+}
+
+impl Record {
+    pub fn a(owner: &str, address: &str) -> Self {
+        let data = Data::A(address.parse().unwrap());
+        Self { owner: owner.into(), kind: A, class: IN, ttl: 300, data }
+    }
+
+    pub fn aaaa(owner: &str, address: &str) -> Self {
+        let data = Data::Aaaa(address.parse().unwrap());
+        Self { owner: owner.into(), kind: AAAA, class: IN, ttl: 300, data }
+    }
+
+    pub fn cname(owner: &str, target: &str) -> Self {
+        let data = Data::Name(Vec::new(), target.into());
+        Self { owner: owner.into(), kind: CNAME, class: IN, ttl: 300, data }
+    }
+}
+
+/// A message that grows.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    pub octets: Vec<u8>,
+    /// Where each name, or suffix of one, in lower case was first written in labels.
+    first: HashMap<Vec<u8>, usize>,
+    /// Where each name in lower case was last written.
+    last: HashMap<Vec<u8>, usize>,
+}
+
+impl Writer {
+    /// A header and a question.
+    pub fn new(id: u16, flags: u16, name: &Name, kind: u16, class: u16) -> Self {
+        let mut octets = Vec::new();
+        for field in [id, flags, 1, 0, 0, 0] {
+            octets.extend(field.to_be_bytes());
+        }
+        let mut writer = Self { octets, first: HashMap::new(), last: HashMap::new() };
+        writer.name(name, Compression::None);
+        writer.number(kind);
+        writer.number(class);
+        writer
+    }
+
+    /// An answer to a question for an address of `name`.
+    pub fn answer(name: &str) -> Self {
+        Self::new(7, ANSWER, &name.into(), A, IN)
+    }
+
+    /// Replaces one of the header's counts: 0 of questions, 1 of answers, 2 and 3 of the rest.
+    pub fn set_count(&mut self, section: usize, count: u16) {
+        self.octets[4 + 2 * section..6 + 2 * section].copy_from_slice(&count.to_be_bytes());
+    }
+
+    /// One of the header's counts.
+    pub fn count(&self, section: usize) -> u16 {
+        u16::from_be_bytes([self.octets[4 + 2 * section], self.octets[5 + 2 * section]])
+    }
+
+    pub fn number(&mut self, number: u16) {
+        self.octets.extend(number.to_be_bytes());
+    }
+
+    pub fn pointer(&mut self, target: usize) {
+        self.number(0xc000 | target as u16);
+    }
+
+    pub fn name(&mut self, name: &Name, compression: Compression) {
+        let start = self.octets.len();
+        let lower = Name(name.0.iter().map(|label| label.to_ascii_lowercase()).collect());
+        let whole = lower.wire();
+        if let (Compression::Whole, Some(at)) = (compression, self.last.get(&whole)) {
+            let at = *at;
+            self.pointer(at);
+            self.remember(whole, start);
+            return;
+        }
+        for (index, label) in name.0.iter().enumerate() {
+            let suffix = Name(lower.0[index..].to_vec()).wire();
+            if let (true, Some(at)) = (compression != Compression::None, self.first.get(&suffix)) {
+                let at = *at;
+                self.pointer(at);
+                self.remember(whole, start);
+                return;
+            }
+            let at = self.octets.len();
+            if at < 0x4000 {
+                self.first.entry(suffix).or_insert(at);
+            }
+            self.octets.push(label.len() as u8);
+            self.octets.extend(label);
+        }
+        self.octets.push(0);
+        self.remember(whole, start);
+    }
+
+    fn remember(&mut self, name: Vec<u8>, start: usize) {
+        if start < 0x4000 {
+            self.last.insert(name, start);
+        }
+    }
+
+    /// Type, class and time to live, with the data and its length.
+    pub fn rest(&mut self, kind: u16, class: u16, ttl: u32, data: &Data, compression: Compression) {
+        self.number(kind);
+        self.number(class);
+        self.octets.extend(ttl.to_be_bytes());
+        let start = self.octets.len();
+        self.number(0);
+        match data {
+            Data::A(address) => self.octets.extend(address.octets()),
+            Data::Aaaa(address) => self.octets.extend(address.octets()),
+            Data::Name(before, name) => {
+                self.octets.extend(before);
+                self.name(name, compression);
+            }
+            Data::Opaque(octets) => self.octets.extend(octets),
+        }
+        let length = (self.octets.len() - start - 2) as u16;
+        self.octets[start..start + 2].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// A record of a section: 1 is the answers, 2 the authorities, 3 the rest.
+    pub fn record(&mut self, section: usize, record: &Record, compression: Compression) {
+        self.name(&record.owner, compression);
+        self.rest(record.kind, record.class, record.ttl, &record.data, compression);
+        self.set_count(section, self.count(section) + 1);
+    }
+
+    /// The same with further answers.
+    pub fn with(mut self, records: &[Record]) -> Self {
+        for record in records {
+            self.record(1, record, Compression::Suffix);
+        }
+        self
+    }
+}

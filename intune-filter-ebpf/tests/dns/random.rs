@@ -1,0 +1,230 @@
+//! Random queries and answers to them: mostly such as resolvers send, then damaged at times.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::{
+    choices::Choices,
+    message::{
+        A, AAAA, ANSWER, ANY, CH, CNAME, Compression, Data, IN, MX, Name, OPT, QUERY, Record, TXT,
+        Writer,
+    },
+};
+
+/// A query and its answer.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub query: Vec<u8>,
+    pub answer: Vec<u8>,
+    /// Whether the answer is as a server would write it.
+    pub sound: bool,
+}
+
+pub fn exchange(choices: &mut Choices<'_>) -> Exchange {
+    let names = names(choices);
+    let id = choices.word() as u16;
+    let kind = *choices.one(&[A, AAAA, ANY, 65]);
+    let query = Writer::new(id, QUERY, &names[0], kind, IN);
+    let flags = ANSWER | *choices.one(&[0, 0, 0, 0, 0, 0x0200, 0x0400, 3, 5, 0x0800]);
+    let mut answer = Writer::new(id, flags, &names[0], kind, IN);
+    for record in records(choices, &names) {
+        write(choices, &mut answer, 1, &record);
+    }
+    for section in [2, 3] {
+        for _ in 0..choices.below(3) {
+            let record = record(choices, &names, false);
+            write(choices, &mut answer, section, &record);
+        }
+    }
+    if choices.once_in(2) {
+        let data = Data::Opaque(Vec::new());
+        let edns = Record { owner: Name(Vec::new()), kind: OPT, class: 1232, ttl: 0, data };
+        answer.record(3, &edns, Compression::None);
+    }
+    let damaged = choices.once_in(2) && damage(choices, &mut answer.octets);
+    Exchange { query: query.octets, answer: answer.octets, sound: !damaged }
+}
+
+/// The question's name first, then names that it may lead to, and others.
+fn names(choices: &mut Choices<'_>) -> Vec<Name> {
+    let count = if choices.once_in(16) { 19 } else { 2 + choices.below(5) };
+    let mut names: Vec<Name> = Vec::new();
+    for index in 0..count {
+        let mut labels = Vec::new();
+        for _ in 0..=choices.below(3) {
+            labels.push(label(choices, index));
+        }
+        let top = *choices.one(&["one", "one", "two", "oNe", "none"]);
+        labels.push(top.as_bytes().to_vec());
+        let mut name = Name(labels);
+        if index > 0 && choices.once_in(3) {
+            // Below another, so that there is something to compress.
+            let parent = choices.below(index);
+            name.0.truncate(1);
+            name.0.extend(names[parent].0.clone());
+        }
+        if choices.once_in(40) {
+            lengthen(&mut name);
+        }
+        while name.wire().len() > 255 {
+            name.0.remove(0);
+        }
+        names.push(name);
+    }
+    names
+}
+
+fn label(choices: &mut Choices<'_>, index: usize) -> Vec<u8> {
+    let letter = b'a' + (index % 26) as u8;
+    match choices.below(8) {
+        0..3 => vec![letter],
+        3 => format!("www-{index}").into_bytes(),
+        4 => vec![letter; *choices.one(&[7, 8, 9, 15, 16, 17, 24, 25, 31, 32, 33, 62, 63])],
+        5 => vec![choices.word() as u8, 0x80 | letter, 0],
+        6 => b"a".to_vec(),
+        _ => format!("Content{index}").into_bytes(),
+    }
+}
+
+/// Adds labels until the name has 255 octets.
+fn lengthen(name: &mut Name) {
+    while name.wire().len() < 254 {
+        let room = 255 - name.wire().len() - 1;
+        name.0.insert(0, vec![b'l'; room.min(63)]);
+    }
+}
+
+/// The answer section: a chain of CNAMEs, addresses at its end and elsewhere, other records.
+fn records(choices: &mut Choices<'_>, names: &[Name]) -> Vec<Record> {
+    let links = if names.len() > 10 {
+        names.len() - 1 - choices.below(4)
+    } else {
+        choices.below(names.len())
+    };
+    let mut records = Vec::new();
+    for index in 0..links {
+        let data = Data::Name(Vec::new(), names[index + 1].clone());
+        records.push(Record {
+            owner: names[index].clone(),
+            kind: CNAME,
+            class: IN,
+            ttl: ttl(choices),
+            data,
+        });
+    }
+    for _ in 0..choices.below(5) {
+        records.push(address(choices, names[links].clone()));
+    }
+    let more = if choices.once_in(30) { 55 + choices.below(12) } else { choices.below(4) };
+    for _ in 0..more {
+        records.push(record(choices, names, true));
+    }
+    if choices.once_in(2) {
+        choices.shuffle(&mut records);
+    }
+    records
+}
+
+/// Any record.
+fn record(choices: &mut Choices<'_>, names: &[Name], answers: bool) -> Record {
+    let owner = choices.one(names).clone();
+    let mut record = match choices.below(if answers { 6 } else { 4 }) {
+        0 => address(choices, owner),
+        1 => {
+            let data = Data::Name(vec![0, 10], choices.one(names).clone());
+            Record { owner, kind: MX, class: IN, ttl: ttl(choices), data }
+        }
+        2 => {
+            let text = vec![b't'; 1 + choices.below(20)];
+            let data = Data::Opaque([vec![text.len() as u8], text].concat());
+            Record { owner, kind: TXT, class: IN, ttl: ttl(choices), data }
+        }
+        3 => {
+            let data = Data::Opaque(vec![choices.word() as u8; 1 + choices.below(20)]);
+            let kind = *choices.one(&[64_000, 65_280, 65_281]);
+            Record { owner, kind, class: IN, ttl: ttl(choices), data }
+        }
+        4 => {
+            let data = Data::Name(Vec::new(), choices.one(names).clone());
+            Record { owner, kind: CNAME, class: IN, ttl: ttl(choices), data }
+        }
+        _ => address(choices, names[0].clone()),
+    };
+    if choices.once_in(8) {
+        record.class = *choices.one(&[CH, 4, 254, 255, 0x0100]);
+    }
+    record
+}
+
+fn address(choices: &mut Choices<'_>, owner: Name) -> Record {
+    let last = choices.below(6) as u8;
+    let ttl = ttl(choices);
+    if choices.once_in(2) {
+        let first = *choices.one(&[0x2a00, 0x2620, 0x3fff, 0x2a00, 0, 0xfd00, 0xfe80, 0x4000]);
+        let address = Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, u16::from(last));
+        return Record { owner, kind: AAAA, class: IN, ttl, data: Data::Aaaa(address) };
+    }
+    let first = *choices.one(&[93, 20, 13, 93, 10, 127, 11, 126]);
+    let address = Ipv4Addr::new(first, 184, 216, last);
+    Record { owner, kind: A, class: IN, ttl, data: Data::A(address) }
+}
+
+fn ttl(choices: &mut Choices<'_>) -> u32 {
+    const USUAL: [u32; 13] =
+        [300, 0, 1, 59, 60, 61, 3600, 86_399, 86_400, 86_401, 0x7fff_ffff, 0x8000_0000, u32::MAX];
+    if choices.once_in(4) { choices.word() as u32 } else { *choices.one(&USUAL) }
+}
+
+fn write(choices: &mut Choices<'_>, answer: &mut Writer, section: usize, record: &Record) {
+    use Compression::{None, Suffix, Whole};
+    let compression = *choices.one(&[Suffix, Suffix, Whole, None]);
+    let mut record = record.clone();
+    if choices.once_in(2) {
+        mix_case(choices, &mut record.owner);
+        if let Data::Name(_, target) = &mut record.data {
+            mix_case(choices, target);
+        }
+    }
+    answer.record(section, &record, compression);
+}
+
+fn mix_case(choices: &mut Choices<'_>, name: &mut Name) {
+    let mut bits = choices.word();
+    for octet in name.0.iter_mut().flatten().filter(|octet| octet.is_ascii_alphabetic()) {
+        if bits & 1 != 0 {
+            *octet ^= 0x20;
+        }
+        bits = bits.rotate_right(1);
+    }
+}
+
+/// Damages a message; false if there was nothing to damage.
+fn damage(choices: &mut Choices<'_>, octets: &mut Vec<u8>) -> bool {
+    let before = octets.clone();
+    for _ in 0..=choices.below(3) {
+        let at = choices.below(octets.len());
+        match choices.below(8) {
+            0 => octets[at] ^= 1 << choices.below(8),
+            1 => octets[at] = *choices.one(&[0, 1, 63, 64, 0x80, 0xc0, 0xff, 12]),
+            2 => octets.truncate(at.max(1)),
+            // A pointer, to somewhere near.
+            3 if at + 1 < octets.len() => {
+                let target = (at + choices.below(40)).saturating_sub(32);
+                octets[at..at + 2].copy_from_slice(&(0xc000 | target as u16).to_be_bytes());
+            }
+            4 => {
+                octets.remove(at);
+            }
+            5 => octets.insert(at, choices.word() as u8),
+            6 if octets.len() > 7 => octets[7] = octets[7].wrapping_add(1),
+            _ => {
+                let end = octets.len().min(at + 1 + choices.below(30));
+                let copy = octets[at..end].to_vec();
+                octets.extend(copy);
+            }
+        }
+        if octets.is_empty() {
+            octets.push(0);
+        }
+    }
+    *octets != before
+}

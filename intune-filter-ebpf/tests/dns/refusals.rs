@@ -1,0 +1,143 @@
+//! REFUSED, as clients read it.
+
+use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use intune_filter_ebpf::{
+    dns::{self, Scratch},
+    host::Tables,
+};
+use proptest::{array::uniform32, prelude::any, prop_assert, prop_assert_eq};
+
+use crate::{
+    choices::Choices,
+    message::{A, AAAA, ANY, CH, Compression, Data, IN, Name, OPT, Record, Writer},
+    runner,
+};
+
+/// The refusal of a query.
+fn refuse(query: &[u8]) -> Vec<u8> {
+    let (scratch, tables) = (Scratch::default(), Tables::default());
+    // What is behind the query in the working memory must not get into the refusal.
+    scratch.message.fill(&[0xa5; 4000]);
+    scratch.message.fill(query);
+    scratch.length.set(query.len() as u64);
+    let question = dns::read_question(&scratch, &tables).expect("the query has a question");
+    let length = dns::refuse(&scratch, &tables, question.end);
+    (0..length).map(|at| scratch.message.octet(at) as u8).collect()
+}
+
+struct Query {
+    octets: Vec<u8>,
+    /// Whether it has EDNS, and asks for DNSSEC.
+    edns: Option<bool>,
+}
+
+fn random(choices: &mut Choices<'_>) -> Query {
+    let labels =
+        (0..choices.below(8)).map(|_| vec![b'a' + choices.below(26) as u8; 1 + choices.below(63)]);
+    let mut name = Name(labels.collect());
+    while name.wire().len() > 255 {
+        name.0.pop();
+    }
+    let flags = (choices.word() as u16) & 0x07f0;
+    let kind = *choices.one(&[A, AAAA, ANY, 65, 16]);
+    let mut writer =
+        Writer::new(choices.word() as u16, flags, &name, kind, *choices.one(&[IN, CH]));
+    let mut edns = None;
+    let first = choices.below(3);
+    if first > 0 {
+        let dnssec = choices.once_in(2);
+        edns = Some(dnssec);
+        let mut options = Vec::new();
+        // A cookie, padding.
+        if choices.once_in(2) {
+            options.extend([0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
+        }
+        if choices.once_in(2) {
+            let padding = choices.below(200);
+            options.extend([0, 12, 0, padding as u8]);
+            options.extend(vec![0; padding]);
+        }
+        let ttl = if dnssec { 0x8000 } else { 0 };
+        let record = Record {
+            owner: Name(Vec::new()),
+            kind: OPT,
+            class: *choices.one(&[512, 1232, 4096, 0, u16::MAX]),
+            ttl,
+            data: Data::Opaque(options),
+        };
+        for _ in 1..first + choices.below(2) * (first - 1) {
+            // RFC 6891 section 6.1.1: it may stand anywhere in the additional section.
+            writer.record(3, &Record::a("x.example", "192.0.2.1"), Compression::None);
+        }
+        writer.record(3, &record, Compression::None);
+    } else if choices.once_in(2) {
+        writer.record(3, &Record::a("x.example", "192.0.2.1"), Compression::None);
+    }
+    Query { octets: writer.octets, edns }
+}
+
+#[test]
+fn random_queries_are_refused_as_the_standards_say() {
+    runner(20_000)
+        .run(&uniform32(any::<u64>()), |words| {
+            let query = random(&mut Choices::new(&words));
+            let answer = refuse(&query.octets);
+            prop_assert!(answer.len() <= query.octets.len());
+            let asked = Message::from_vec(&query.octets).expect("the query is sound");
+            let refusal = Message::from_vec(&answer).expect("the refusal is sound");
+            let flags = &refusal.metadata;
+            prop_assert_eq!(flags.id, asked.metadata.id);
+            prop_assert_eq!(flags.message_type, MessageType::Response);
+            prop_assert_eq!(flags.op_code, OpCode::Query);
+            prop_assert_eq!(flags.response_code, ResponseCode::Refused);
+            prop_assert_eq!(flags.recursion_desired, asked.metadata.recursion_desired);
+            prop_assert_eq!(flags.checking_disabled, asked.metadata.checking_disabled);
+            prop_assert!(!flags.authoritative && !flags.truncation);
+            prop_assert!(!flags.recursion_available && !flags.authentic_data);
+            // The reserved bit is zero (RFC 1035 section 4.1.1).
+            prop_assert_eq!(answer[3] & 0x40, 0);
+            prop_assert_eq!(&refusal.queries, &asked.queries);
+            // The question is echoed octet for octet.
+            let question = refusal_question(&query.octets);
+            prop_assert_eq!(&answer[12..question], &query.octets[12..question]);
+            prop_assert!(refusal.answers.is_empty() && refusal.authorities.is_empty());
+            prop_assert!(refusal.additionals.is_empty());
+            let edns = refusal.edns.as_ref();
+            prop_assert_eq!(edns.map(|edns| edns.flags().dnssec_ok), query.edns);
+            if let Some(edns) = edns {
+                prop_assert_eq!(edns.version(), 0);
+                prop_assert_eq!(edns.max_payload(), 1232);
+                prop_assert!(edns.options().as_ref().is_empty());
+            }
+            // Nothing follows.
+            let end = question + if edns.is_some() { 11 } else { 0 };
+            prop_assert_eq!(answer.len(), end);
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Where the question of a query ends.
+fn refusal_question(query: &[u8]) -> usize {
+    let mut at = 12;
+    while query[at] != 0 {
+        at += 1 + usize::from(query[at]);
+    }
+    at + 5
+}
+
+#[test]
+fn a_query_that_is_cut_in_its_additional_section_is_refused_without_edns() {
+    let mut writer = Writer::new(7, 0x0100, &"a.none".into(), A, IN);
+    let end = writer.octets.len();
+    let data = Data::Opaque(Vec::new());
+    let record = Record { owner: Name(Vec::new()), kind: OPT, class: 1232, ttl: 0, data };
+    writer.record(3, &record, Compression::None);
+    for length in end..writer.octets.len() {
+        let answer = refuse(&writer.octets[..length]);
+        assert_eq!(answer.len(), end);
+        let refusal = Message::from_vec(&answer).unwrap();
+        assert_eq!(refusal.metadata.response_code, ResponseCode::Refused);
+        assert!(refusal.edns.is_none());
+    }
+}

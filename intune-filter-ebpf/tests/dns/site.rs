@@ -1,0 +1,228 @@
+//! A filter with one policy: two groups of names, a resolver of each family, two zones.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use etherparse::PacketBuilder;
+use intune_filter_ebpf::{
+    abi::{
+        Active, Client, EdgeKey, Host, NameNode, Reason, SERVER_RESOLVER, Settings, V4, V6, ZoneKey,
+    },
+    host::{Policy, Tables, Trie},
+    verdict::{Place, Verdict},
+};
+
+pub const IFINDEX: u32 = 3;
+/// The VLAN of the second zone; the first is untagged.
+pub const VLAN: u16 = 20;
+/// Bit of the names below `one`, and of those below `two`.
+pub const ONE: u64 = 1 << 3;
+pub const TWO: u64 = 1 << 40;
+pub const TTL_MIN: u32 = 60;
+pub const TTL_MAX: u32 = 86_400;
+pub const TTL_GRACE: u32 = 30;
+pub const SECOND: u64 = 1_000_000_000;
+/// The clock when a site is made.
+pub const START: u64 = 5_000 * SECOND;
+
+/// Addresses of the gateway itself.
+pub const OWN4: Ipv4Addr = Ipv4Addr::new(93, 184, 216, 1);
+pub const OWN6: Ipv6Addr = Ipv6Addr::new(0x2a00, 0, 0, 0, 0, 0, 0, 1);
+
+/// Who asks whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    pub client: IpAddr,
+    pub resolver: IpAddr,
+    pub port: u16,
+    pub vlan: Option<u16>,
+}
+
+pub const V4_ENDS: Ends = Ends {
+    client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)),
+    resolver: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53)),
+    port: 40_000,
+    vlan: None,
+};
+
+pub const V6_ENDS: Ends = Ends {
+    client: IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10)),
+    resolver: IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53)),
+    port: 40_000,
+    vlan: None,
+};
+
+/// The filter.
+pub struct Site {
+    pub tables: Tables,
+}
+
+/// What was learned: rules and expiry of each address.
+pub type Learned = BTreeMap<IpAddr, (u64, u64)>;
+
+impl Site {
+    pub fn new() -> Self {
+        let mut tables = Tables::default();
+        tables.policies[1] = policy();
+        tables.own_addresses = [V6::from(IpAddr::V4(OWN4)), V6::from(OWN6)].into();
+        tables.zones.insert(ZoneKey { ifindex: IFINDEX, vlan: 0 }, 1);
+        tables.zones.insert(ZoneKey { ifindex: IFINDEX, vlan: u32::from(VLAN) }, 2);
+        tables.active.set(Active { generation: 1, reserved: 0, seed: 0x5eed_0f7e_57ca_5e55 });
+        tables.now.set(START);
+        Self { tables }
+    }
+
+    /// Forgets what was learned, asked and counted. What earlier messages left in the working
+    /// memory stays, as it does in the kernel.
+    pub fn forget(&self) {
+        self.tables.hosts4.borrow_mut().clear();
+        self.tables.hosts6.borrow_mut().clear();
+        self.tables.pending.borrow_mut().clear();
+        self.tables.counters.borrow_mut().clear();
+        self.tables.answers.borrow_mut().clear();
+        self.tables.denied.borrow_mut().clear();
+        self.tables.now.set(START);
+    }
+
+    /// Lets time pass.
+    pub fn wait(&self, nanoseconds: u64) {
+        self.tables.now.set(self.tables.now.get() + nanoseconds);
+    }
+
+    /// Passes a message from the client to the resolver.
+    pub fn query(&self, ends: Ends, message: &[u8]) -> Verdict {
+        let frame = frame(ends.client, ends.resolver, ends.port, 53, message);
+        self.tables.ingress(&frame, place(ends))
+    }
+
+    /// Passes a message from the resolver to the client.
+    pub fn answer(&self, ends: Ends, message: &[u8]) -> Verdict {
+        let frame = frame(ends.resolver, ends.client, 53, ends.port, message);
+        self.tables.egress(&frame, place(ends))
+    }
+
+    pub fn counted(&self, reason: Reason) -> u64 {
+        self.tables.counted(reason)
+    }
+
+    pub fn learned(&self) -> Learned {
+        let value = |host: &Host| (host.rules, host.expires);
+        let hosts4 = self.tables.hosts4.borrow();
+        let hosts6 = self.tables.hosts6.borrow();
+        let of4 = hosts4.iter().map(|(at, host)| (Ipv4Addr::from(*at).into(), value(host)));
+        let of6 = hosts6.iter().map(|(at, host)| (Ipv6Addr::from(*at).into(), value(host)));
+        of4.chain(of6).collect()
+    }
+
+    /// The addresses learned.
+    pub fn addresses(&self) -> Vec<String> {
+        self.learned().into_keys().map(|address| address.to_string()).collect()
+    }
+}
+
+/// Whether an answer may teach the address. The policy's tables say the same.
+pub fn is_acceptable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4 != OWN4 && v4.octets()[0] != 10 && v4.octets()[0] != 127,
+        IpAddr::V6(v6) => v6 != OWN6 && v6.segments()[0] & 0xe000 == 0x2000,
+    }
+}
+
+/// Rules of the names below this top-level label. The policy's trie says the same.
+pub fn rules_below(label: &[u8]) -> u64 {
+    match label {
+        b"one" => ONE,
+        b"two" => TWO,
+        _ => 0,
+    }
+}
+
+fn policy() -> Policy {
+    let mut policy = Policy {
+        settings: Settings {
+            ttl_min: TTL_MIN,
+            ttl_max: TTL_MAX,
+            ttl_grace: TTL_GRACE,
+            dns_unlisted: intune_filter_ebpf::abi::UNLISTED_REFUSE,
+            ..Settings::default()
+        },
+        ..Policy::default()
+    };
+    let client = Client { rules: ONE | TWO, group: 0, ..Client::default() };
+    for zone in [1_u32, 2] {
+        let zone = zone.to_ne_bytes();
+        policy.clients4.insert(56, &[&zone[..], &[192, 0, 2, 0]].concat(), client);
+        let network = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0).octets();
+        policy.clients6.insert(96, &[&zone[..], &network].concat(), client);
+    }
+    refuse(&mut policy.answers4, 8, &[10, 0, 0, 0]);
+    refuse(&mut policy.answers4, 8, &[127, 0, 0, 0]);
+    refuse(&mut policy.answers6, 0, &[0; 16]);
+    policy.answers6.insert(3, &Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0).octets(), 1);
+    for resolver in [V4_ENDS.resolver, V6_ENDS.resolver] {
+        policy.servers.insert(V6::from(resolver), SERVER_RESOLVER);
+    }
+    for (id, label) in [(1, "one"), (2, "two")] {
+        let mut octets = [0; 8];
+        octets[..label.len()].copy_from_slice(label.as_bytes());
+        let octets = [u64::from_ne_bytes(octets), 0, 0];
+        let key = EdgeKey { parent: 0, length: label.len() as u16, chunk: 0, octets };
+        let below = rules_below(label.as_bytes());
+        policy.edges.insert(key, NameNode { id, below, ..NameNode::default() });
+    }
+    policy
+}
+
+fn refuse(answers: &mut Trie<u32>, length: u32, octets: &[u8]) {
+    answers.insert(length, octets, 0);
+}
+
+/// Passes a frame of this message whose UDP header covers only `covered` of its octets.
+pub fn surplus(
+    ends: Ends,
+    message: &[u8],
+    covered: usize,
+    to_client: bool,
+    site: &Site,
+) -> Verdict {
+    let mut frame = if to_client {
+        frame(ends.resolver, ends.client, 53, ends.port, message)
+    } else {
+        frame(ends.client, ends.resolver, ends.port, 53, message)
+    };
+    let udp = frame.len() - message.len() - 8;
+    frame[udp + 4..udp + 6].copy_from_slice(&(covered as u16 + 8).to_be_bytes());
+    if to_client {
+        site.tables.egress(&frame, place(ends))
+    } else {
+        site.tables.ingress(&frame, place(ends))
+    }
+}
+
+fn place(ends: Ends) -> Place {
+    Place { ifindex: IFINDEX, stripped_tag: ends.vlan, from_gateway: false }
+}
+
+fn frame(source: IpAddr, destination: IpAddr, from: u16, to: u16, message: &[u8]) -> Vec<u8> {
+    let ethernet = PacketBuilder::ethernet2([2; 6], [4; 6]);
+    let ip = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            ethernet.ipv4(source.octets(), destination.octets(), 64)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            ethernet.ipv6(source.octets(), destination.octets(), 64)
+        }
+        mixed => panic!("{mixed:?} are of two families"),
+    };
+    let udp = ip.udp(from, to);
+    let mut frame = Vec::with_capacity(udp.size(message.len()));
+    udp.write(&mut frame, message).unwrap();
+    frame
+}
+
+/// An address as a key of the maps holds it.
+pub fn v4(text: &str) -> V4 {
+    text.parse::<Ipv4Addr>().unwrap().into()
+}
