@@ -19,7 +19,8 @@ pub fn cargo() -> Command {
 /// The workspace's root.
 #[must_use]
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
 }
 
 /// The directory of the profile that a test program was built in, such as target/debug.

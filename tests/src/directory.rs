@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::namespace::{NAMES, run};
+use crate::namespace::{NAMES, require_root, run};
 
 /// Names of namespaces and directories begin so, then the process id and a number follow.
 const PREFIX: &str = "if-";
@@ -27,6 +27,7 @@ impl Directory {
     pub fn create() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
 
+        require_root()?;
         // What was left by laboratories whose process was killed.
         clear_all(is_orphan);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);

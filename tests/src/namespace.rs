@@ -25,10 +25,7 @@ pub struct Namespace {
 impl Namespace {
     /// Makes a namespace, with loopback up.
     pub fn create(name: &str) -> Result<Self> {
-        ensure!(
-            nix::unistd::geteuid().is_root(),
-            "the laboratory makes network namespaces: run as root"
-        );
+        require_root()?;
         run(Command::new("ip").args(["netns", "add", name]))?;
         let handle = File::open(format!("{NAMES}/{name}"))
             .with_context(|| format!("cannot open namespace {name}"))?;
@@ -99,6 +96,13 @@ impl Drop for Namespace {
         // Nothing to do about a failure: the name may be gone already.
         let _ = run(Command::new("ip").args(["netns", "delete", &self.name]));
     }
+}
+
+/// Fails unless the process is root's.
+pub fn require_root() -> Result<()> {
+    let is_root = nix::unistd::geteuid().is_root();
+    ensure!(is_root, "the laboratory makes network namespaces: run as root");
+    Ok(())
 }
 
 /// Runs a command to its end; an error carries what it printed.

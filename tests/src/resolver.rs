@@ -16,6 +16,7 @@ use crate::{
     network::{GATEWAY, LAN, Network},
     process::Process,
     records::Records,
+    responder::RESPONDER,
 };
 
 /// Where unbound answers.
@@ -23,6 +24,11 @@ pub const UNBOUND: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 53)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x53, 0, 0, 0, 0, 0x53)),
 ];
+
+/// Below this name every name has a fresh address: the resolvers ask the [responder] for it.
+///
+/// [responder]: crate::responder
+pub const FRESH: &str = "fresh.web.test";
 
 /// Which resolver the client uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -99,11 +105,6 @@ impl Resolver {
         self.kind.addresses()
     }
 
-    /// Stops it.
-    pub fn stop(&mut self) {
-        self.processes.clear();
-    }
-
     /// Waits until it logs a line with this text.
     pub fn wait_for(&self, text: &str) -> Result<()> {
         let process = self.processes.last().context("the resolver does not run")?;
@@ -115,7 +116,9 @@ const STARTED: Duration = Duration::from_secs(20);
 
 fn dnsmasq(namespace: &Namespace, directory: &Directory, settings: &str) -> Result<Process> {
     let common = "no-resolv\nno-hosts\nno-poll\nuser=root\nlocal-ttl=300\n";
-    let file = directory.write("dnsmasq.conf", &format!("{common}{settings}"))?;
+    let [responder, _] = RESPONDER;
+    let fresh = format!("server=/{FRESH}/{responder}\n");
+    let file = directory.write("dnsmasq.conf", &format!("{common}{fresh}{settings}"))?;
     let mut command = namespace.command("dnsmasq");
     command.args(["--keep-in-foreground", "--log-facility=-", "--pid-file="]);
     // It keeps leases only where the router is announced, and would keep them in /var/lib.

@@ -1,6 +1,9 @@
 //! A small site: three services of its own, for tests that do not need the catalogue.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -84,6 +87,15 @@ pub const fn tcp(address: IpAddr, port: u16) -> Target {
 #[must_use]
 pub const fn udp(address: IpAddr, port: u16) -> Target {
     Target { address, port, transport: Transport::Udp }
+}
+
+/// Asks again until it is so: for what a daemon does on its own time.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + ANSWER * 4;
+    while !is_so()? {
+        ensure!(Instant::now() < deadline, "waited in vain until {what}");
+    }
+    Ok(())
 }
 
 /// What the client does and finds.

@@ -19,7 +19,7 @@ use intune_filter_tests::{
     directory::{self, Directory},
     laboratory::Laboratory,
     namespace::{NAMES, Namespace},
-    network::CLIENT,
+    network::{CLIENT, LAN},
     resolver::Kind,
 };
 use nix::sys::signal::{SigSet, Signal};
@@ -67,15 +67,17 @@ fn run(options: &Options) -> Result<bool> {
     let directory = Arc::new(Directory::create()?);
     let interrupt = Interrupt::watch(&directory)?;
     let Demo { services, plan, setup } = Demo::new(&config, options.resolver)?;
-    say("Making a client, a gateway and an internet: three network namespaces ...");
+    let [client, _] = CLIENT;
+    say(&format!(
+        "client {client} ----> {LAN} gateway ----> internet\n\
+         \x20                  intune-filter\n\n\
+         Making three network namespaces, a resolver ({}) and listeners ...",
+        options.resolver,
+    ));
     let mut laboratory = Laboratory::create_in(directory, &setup)?;
     say(&format!("Starting intune-filter on the gateway with {} ...", config.display()));
     laboratory.filter.start()?;
-    say(&format!(
-        "Probing {} services as a client does, resolving with {} ...\n",
-        services.len(),
-        options.resolver,
-    ));
+    say(&format!("Probing {} services as a client does ...\n", services.len()));
     let findings = Runner::new(&laboratory).run(&plan)?;
     let daemon = laboratory.filter.daemon()?;
     ensure!(daemon.is_running()?, "the daemon has ended:\n{}", daemon.output());

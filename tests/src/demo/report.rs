@@ -8,7 +8,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{plan::Part, run::Finding, services::Service};
+use super::{
+    plan::Part,
+    run::Finding,
+    services::{Rule, Service},
+};
 use crate::resolver::Kind;
 
 /// What was found, sorted.
@@ -68,8 +72,9 @@ impl<'a> Report<'a> {
         }
         for (number, service) in services.iter().enumerate() {
             let tally = tallies.get(&Part::Service(number)).copied().unwrap_or_default();
-            if tally.allowed.all == 0 || tally.denied.all == 0 {
-                surprises.push(format!("{} was not probed: it has no destinations", service.id));
+            let lacking = service.rules.iter().any(Rule::has_no_destinations);
+            if lacking || tally.allowed.all == 0 || tally.denied.all == 0 {
+                surprises.push(format!("{} was not probed whole: no destinations", service.id));
             }
         }
         Self { services, resolver, took, tallies, surprises, total }
@@ -92,9 +97,9 @@ impl<'a> Report<'a> {
                 "allowed": count(tally.allowed), "denied": count(tally.denied),
             })
         });
-        let others = OTHERS.iter().map(|(part, text)| {
+        let others = OTHERS.iter().map(|(part, verdict, what)| {
             let tally = self.tally(*part);
-            json!({"what": text, "allowed": count(tally.allowed), "denied": count(tally.denied)})
+            json!({"what": what, "verdict": verdict, "allowed": count(tally.allowed), "denied": count(tally.denied)})
         });
         json!({
             "resolver": self.resolver.to_string(),
@@ -135,12 +140,9 @@ impl<'a> Report<'a> {
 
     fn others(&self, text: &mut String) -> fmt::Result {
         writeln!(text, "\nEVERYTHING ELSE")?;
-        for (part, what) in OTHERS {
-            let tally = self.tally(*part);
-            let (count, verdict) = match tally.denied.all {
-                0 => (tally.allowed, "reached"),
-                _ => (tally.denied, "denied"),
-            };
+        for (part, verdict, what) in OTHERS {
+            let Tally { allowed, denied } = self.tally(*part);
+            let count = if denied.all == 0 { allowed } else { denied };
             writeln!(text, "{count:>9} {verdict:8}  {what}")?;
         }
         Ok(())
@@ -166,8 +168,11 @@ impl fmt::Display for Report<'_> {
         self.services(&mut text)?;
         writeln!(
             text,
-            "\nreached: each name resolved, then connected to on each of its ports, and each \
-             network's ends.\ndenied:  the same destinations on ports that are not theirs.",
+            "\nnames     patterns of host names; one or two names of each were resolved\n\
+             reached   what these led to, and the ends of each network, on each port in the last \
+             column\n\
+             denied    the same destinations on ports that are not theirs, where something listens \
+             all the same",
         )?;
         self.others(&mut text)?;
         writeln!(text)?;
@@ -176,15 +181,15 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// Rows of the second table.
-const OTHERS: &[(Part, &str)] = &[
-    (Part::Unresolved, "a service's own address, before its name was asked for"),
-    (Part::Unlisted, "a name on no list, however like a listed one (answered: REFUSED)"),
-    (Part::OtherResolver, "a resolver that the configuration does not trust"),
-    (Part::Unnamed, "an address that no name leads to"),
-    (Part::Beside, "an address next to an allowed network"),
-    (Part::Gateway, "the gateway itself"),
-    (Part::Count, "the kernel's own counters tell the same, reason by reason"),
+/// Rows of the second table: what has to come of each part.
+const OTHERS: &[(Part, &str, &str)] = &[
+    (Part::Unresolved, "denied", "a service's own address, before its name was asked for"),
+    (Part::Unlisted, "refused", "a name on no list, however like a listed one"),
+    (Part::OtherResolver, "denied", "a resolver that the configuration does not trust"),
+    (Part::Unnamed, "denied", "an address that no name leads to"),
+    (Part::Beside, "denied", "an address next to an allowed network"),
+    (Part::Gateway, "reached", "the gateway itself"),
+    (Part::Count, "agree", "the kernel's own counters, for each round of probes"),
 ];
 
 /// A service's ports, as the catalogue writes them.

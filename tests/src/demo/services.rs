@@ -82,6 +82,12 @@ impl Rule {
         [all(Transport::Tcp, &self.tcp), all(Transport::Udp, &self.udp)].concat()
     }
 
+    /// Whether there is nowhere to send a probe.
+    #[must_use]
+    pub const fn has_no_destinations(&self) -> bool {
+        self.fqdns.is_empty() && self.cidrs.is_empty()
+    }
+
     /// Whether the rule opens this port.
     #[must_use]
     pub fn opens(&self, transport: Transport, port: u16) -> bool {
