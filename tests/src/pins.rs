@@ -29,14 +29,18 @@ pub fn ids(directory: &Path, kind: &str) -> Result<BTreeMap<PathBuf, u64>> {
     pins.collect()
 }
 
-/// The contents of every map that is pinned below `directory`, but for ring buffers, which cannot
-/// be read without consuming.
+/// The contents of every map that is pinned below `directory`, as far as reading them changes
+/// nothing: of a queue its head, of a ring buffer nothing.
 pub fn contents(directory: &Path) -> Result<BTreeMap<PathBuf, Value>> {
     let mut contents = BTreeMap::new();
     for path in pins(directory, "maps")? {
-        if bpftool(&["map", "show", "pinned"], &path)?["type"] != "ringbuf" {
-            contents.insert(path.clone(), bpftool(&["map", "dump", "pinned"], &path)?);
-        }
+        let content = match bpftool(&["map", "show", "pinned"], &path)?["type"].as_str() {
+            Some("ringbuf") => continue,
+            // That fails where it is empty.
+            Some("queue") => bpftool(&["map", "peek", "pinned"], &path).unwrap_or_default(),
+            _ => bpftool(&["map", "dump", "pinned"], &path)?,
+        };
+        contents.insert(path.clone(), content);
     }
     Ok(contents)
 }
