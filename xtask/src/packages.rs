@@ -15,8 +15,9 @@ pub struct Tool {
 }
 
 /// What the tests run, and what the demo tells its reader to run.
-pub const TOOLS: [Tool; 8] = [
+pub const TOOLS: [Tool; 9] = [
     tool("ip", "iproute2"),
+    tool("nft", "nftables"),
     tool("dnsmasq", "dnsmasq-base"),
     Tool { program: "unbound", package: "unbound", service: Some("unbound.service") },
     tool("dig", "bind9-dnsutils"),
