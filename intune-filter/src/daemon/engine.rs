@@ -65,7 +65,7 @@ pub struct Status {
 pub struct Engine {
     wanted: Vec<Wanted>,
     states: BTreeMap<String, State>,
-    zones: Option<Segments>,
+    written_zones: Option<Segments>,
     own_addresses: Option<BTreeSet<IpAddr>>,
 }
 
@@ -99,10 +99,10 @@ impl Engine {
             self.own_addresses = Some(own);
         }
         // Zones come before attachments: a program on an interface without a zone judges nothing.
-        let zones = self.zones_of(snapshot);
-        if self.zones.as_ref() != Some(&zones) {
+        let zones = self.zones(snapshot);
+        if self.written_zones.as_ref() != Some(&zones) {
             commands.push(Command::SetZones(zones.clone()));
-            self.zones = Some(zones);
+            self.written_zones = Some(zones);
         }
         for wanted in &self.wanted {
             let before = self.states.get(&wanted.name);
@@ -168,17 +168,23 @@ impl Engine {
             .collect()
     }
 
-    /// The zones of the interfaces that exist.
+    /// The zones of the wanted interfaces that exist.
     #[must_use]
-    pub fn zones_of(&self, snapshot: &Snapshot) -> Segments {
-        self.wanted
-            .iter()
-            .filter_map(|wanted| Some((wanted, snapshot.interface(&wanted.name)?.index)))
-            .flat_map(|(wanted, index)| {
-                wanted.zones.iter().map(move |(vlan, zone)| ((index, u32::from(*vlan)), *zone))
-            })
-            .collect()
+    pub fn zones(&self, snapshot: &Snapshot) -> Segments {
+        zones_of(&self.wanted, snapshot)
     }
+}
+
+/// The zones of those of the interfaces that exist.
+#[must_use]
+pub fn zones_of(wanted: &[Wanted], snapshot: &Snapshot) -> Segments {
+    wanted
+        .iter()
+        .filter_map(|wanted| Some((wanted, snapshot.interface(&wanted.name)?.index)))
+        .flat_map(|(wanted, index)| {
+            wanted.zones.iter().map(move |(vlan, zone)| ((index, u32::from(*vlan)), *zone))
+        })
+        .collect()
 }
 
 #[cfg(test)]

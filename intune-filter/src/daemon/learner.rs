@@ -50,6 +50,11 @@ impl Learner {
         &mut self.names
     }
 
+    /// Forgets names that have expired.
+    pub fn expire(&mut self, now: u64) {
+        self.changed |= self.names.expire(now) > 0;
+    }
+
     /// Whether the table has changed since this was last asked.
     pub const fn take_changed(&mut self) -> bool {
         std::mem::replace(&mut self.changed, false)

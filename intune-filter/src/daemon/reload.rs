@@ -34,6 +34,17 @@ struct Patterns {
     rules: BTreeMap<String, BTreeSet<Pattern>>,
 }
 
+impl Patterns {
+    /// The patterns of both.
+    fn with(&self, other: &Self) -> Self {
+        let mut rules = self.rules.clone();
+        for (id, patterns) in &other.rules {
+            rules.entry(id.clone()).or_default().extend(patterns.iter().cloned());
+        }
+        Self { version: VERSION, rules }
+    }
+}
+
 /// Which bit each rule in force has, whoever put it there.
 pub fn previous_bits(pins: &Pins) -> Result<RuleBits> {
     let mut bits = RuleBits::new();
@@ -58,6 +69,13 @@ pub fn apply(
     mut catch_up: impl FnMut(&mut Learner) -> Result<()>,
 ) -> Result<u32> {
     let bit = |number: u32| 1_u64.checked_shl(number).unwrap_or(0);
+    let (before, now) = (load(state_directory), patterns(policy));
+    // From the moment that the policy is in force, addresses are learned by its patterns, and
+    // those of the old ones are still there: if this process ends in between, the next one knows
+    // of both. If it is not known what the old ones were, it is not known until all is clean.
+    if let Some(before) = &before {
+        save(state_directory, &before.with(&now))?;
+    }
     kernel.park_zones(zones)?;
     let rules = policy.rule_info();
     kernel.set_infos("GROUP_INFO", &policy.group_info(), |_| true)?;
@@ -69,8 +87,7 @@ pub fn apply(
     kernel.set_infos("RULE_INFO", &rules, |number| bit(number) & policy.freed != 0)?;
     let generation = if policy.reused == 0 { generation } else { kernel.install(policy, 0)? };
 
-    let now = patterns(policy);
-    let narrowed = narrowed(policy, &load(state_directory), &now);
+    let narrowed = narrowed(policy, before.as_ref(), &now);
     catch_up(learner)?;
     learner.names_mut().retain_rules(|name, rule| {
         let bits = policy.rules_of_name(name);
@@ -80,7 +97,10 @@ pub fn apply(
     // What the kernel has learned while its table was changed.
     catch_up(learner)?;
     kernel.set_zones(zones)?;
-    save(state_directory, &now)?;
+    if let Err(error) = save(state_directory, &now) {
+        // The next policy is then held against more patterns, or all: it takes back no less.
+        log::warn!("{error:#}");
+    }
     Ok(generation)
 }
 
@@ -90,7 +110,7 @@ fn vouched(policy: &Policy, names: &Names, address: IpAddr) -> u64 {
 }
 
 /// The rules in force that have lost a pattern; all of them if it is not known what they had.
-fn narrowed(policy: &Policy, before: &Option<Patterns>, now: &Patterns) -> u64 {
+fn narrowed(policy: &Policy, before: Option<&Patterns>, now: &Patterns) -> u64 {
     let lost = |id: &str| match before {
         None => true,
         Some(before) => match (before.rules.get(id), now.rules.get(id)) {
@@ -140,4 +160,57 @@ fn save(directory: &Path, patterns: &Patterns) -> Result<()> {
         fs::rename(&new, &path)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{catalogue::Catalogue, config::Config, policy::compile};
+
+    fn policy(fqdns: &str) -> Policy {
+        let config = format!(
+            "interfaces: [{{name: lan}}]\n\
+             clients: [{{name: all, networks: [10.0.0.0/24], services: [web, mail]}}]\n\
+             dns: {{resolvers: [10.0.0.1]}}\n\
+             services:\n\
+             - {{id: web, tcp: [443], fqdns: [{fqdns}]}}\n\
+             - {{id: mail, tcp: [993], fqdns: [mail.test]}}\n"
+        );
+        let config = Config::parse("test", &config).unwrap();
+        compile(&config, Catalogue::builtin(), &RuleBits::new()).unwrap()
+    }
+
+    fn rules_narrowed(before: Option<&Patterns>, policy: &Policy) -> Vec<String> {
+        let mask = narrowed(policy, before, &patterns(policy));
+        policy.rules_of(mask).map(|rule| rule.id.to_string()).collect()
+    }
+
+    #[test]
+    fn a_rule_is_narrowed_by_losing_a_pattern_and_not_by_gaining_one() {
+        let (one, two) = (policy("a.test"), policy("a.test, b.test"));
+        assert_eq!(rules_narrowed(Some(&patterns(&one)), &two), [""; 0]);
+        assert_eq!(rules_narrowed(Some(&patterns(&two)), &one), ["web/site"]);
+        assert_eq!(rules_narrowed(None, &one), ["web/site", "mail/site"]);
+    }
+
+    #[test]
+    fn a_change_that_was_cut_short_is_remembered_with_both_sides() {
+        let (one, two) = (patterns(&policy("a.test")), patterns(&policy("b.test")));
+        for policy in [policy("a.test"), policy("b.test")] {
+            assert_eq!(rules_narrowed(Some(&one.with(&two)), &policy), ["web/site"]);
+        }
+    }
+
+    #[test]
+    fn patterns_are_read_back_and_foreign_ones_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(load(directory.path()), None);
+        let saved = patterns(&policy("'*.test'"));
+        save(directory.path(), &saved).unwrap();
+        assert_eq!(load(directory.path()), Some(saved));
+        for text in ["", r#"{"version": 2, "rules": {}}"#] {
+            fs::write(directory.path().join(FILE_NAME), text).unwrap();
+            assert_eq!(load(directory.path()), None, "{text}");
+        }
+    }
 }

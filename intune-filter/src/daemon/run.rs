@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     clock,
     control::{Call, Reply, Request, Server},
-    engine::{Command, Engine},
+    engine::{Command, Engine, zones_of},
     learner::Learner,
     netlink::{Netlink, Snapshot},
     reload,
@@ -240,26 +240,29 @@ impl Daemon {
         })
     }
 
-    /// Puts a policy into force; its interfaces are looked at next.
+    /// Puts a policy into force; its interfaces are looked at next. An error leaves the old one.
     fn apply(&mut self, config: &Config, policy: Policy, snapshot: &Snapshot) -> Result<()> {
         let linked = self.kernel.directory().linked_interfaces()?;
-        let commands = self.engine.want(wanted(config, &policy)?, &linked);
+        let wanted = wanted(config, &policy)?;
+        let zones = zones_of(&wanted, snapshot);
+        let before = self.learner.policy().clone();
         self.learner.set_policy(policy.clone());
-        let zones = self.engine.zones_of(snapshot);
-        let (kernel, events) = (&self.kernel, self.events.get_mut());
-        self.generation = reload::apply(
-            kernel,
-            &policy,
-            &zones,
-            &mut self.learner,
-            &self.paths.state_dir,
-            |learner| {
-                drain(events, learner, usize::MAX, |lesson| {
-                    kernel.assert_host(lesson.address, lesson.rules, lesson.expires)
-                })?;
-                Ok(())
-            },
-        )?;
+        let (kernel, events, state) = (&self.kernel, self.events.get_mut(), &self.paths.state_dir);
+        let catch_up = |learner: &mut Learner| {
+            drain(events, learner, usize::MAX, |lesson| {
+                kernel.assert_host(lesson.address, lesson.rules, lesson.expires)
+            })
+            .map(drop)
+        };
+        match reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up) {
+            Ok(generation) => self.generation = generation,
+            Err(error) => {
+                self.learner.set_policy(before);
+                self.kernel.set_zones(&self.engine.zones(snapshot))?;
+                return Err(error);
+            }
+        }
+        let commands = self.engine.want(wanted, &linked);
         for command in commands {
             self.execute(command);
         }
@@ -361,7 +364,7 @@ impl Daemon {
 
     fn tidy(&mut self) {
         let now = clock::boot_time();
-        self.learner.names_mut().expire(now);
+        self.learner.expire(now);
         let ago = |time: Duration| now.saturating_sub(time.as_nanos() as u64);
         match self.kernel.remove_expired_hosts(ago(EXPIRED_FOR), ago(EXPIRED_FOR_IF_CROWDED)) {
             Ok(0) => {}

@@ -59,16 +59,17 @@ impl Names {
         }
     }
 
-    /// Forgets what has expired.
-    pub fn expire(&mut self, now: u64) {
+    /// Forgets what has expired. Returns how many claims that were.
+    pub fn expire(&mut self, now: u64) -> usize {
         let gone: Vec<(String, IpAddr)> = self
             .iter()
             .filter(|(_, _, claim)| claim.expires <= now)
             .map(|(name, address, _)| (name.to_owned(), address))
             .collect();
-        for (name, address) in gone {
-            self.forget(&name, address);
+        for (name, address) in &gone {
+            self.forget(name, *address);
         }
+        gone.len()
     }
 
     /// Keeps, of each claim, the rules that `keep` lets the name have; forgets claims without any.
