@@ -42,14 +42,20 @@ pub fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
     required_config(global).map(Some)
 }
 
-/// The configuration and the paths, for commands that read or remove what is in force: one that
-/// cannot be read must not keep anyone from that.
+/// The configuration and the paths, for commands that read or remove what is in force: faults
+/// must not keep anyone from that. What can be read of a faulty file counts.
 pub fn lenient(global: &Global) -> (Option<Config>, Paths) {
-    let config = optional_config(global).unwrap_or_else(|error| {
-        log::warn!("{error}");
-        log::warn!("going on with the default paths, where no flag says otherwise");
-        None
-    });
+    let config = match optional_config(global) {
+        Ok(config) => config,
+        Err(error) => {
+            log::warn!("{error}");
+            let (config, _) = Config::load_part(&config_path(global));
+            if config.is_none() {
+                log::warn!("going on with the default paths, where no flag says otherwise");
+            }
+            config
+        }
+    };
     let configured = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
     (config, global.paths(&configured))
 }

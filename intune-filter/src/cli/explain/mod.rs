@@ -71,7 +71,14 @@ pub fn run(
         Some(pins) => Box::new(Pinned::new(pins, &names, client, on)?),
         None => Box::new(Unloaded::new(config.as_ref(), &catalogue, client, on)?),
     };
-    let services = listed::services(config.as_ref(), &catalogue)?;
+    let services = match listed::services(config.as_ref(), &catalogue) {
+        // The program judges; the patterns only explain, and the catalogue's are better than none.
+        Err(error) if by_kernel => {
+            log::warn!("{error}");
+            listed::services(None, &catalogue)?
+        }
+        services => services?,
+    };
     let matches = match &destination.host {
         Host::Name(name) => match_name::matches(&services, name),
         Host::Address(_) => Vec::new(),
