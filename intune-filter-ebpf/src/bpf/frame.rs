@@ -153,13 +153,15 @@ fn octets<'p, const N: usize>(data: usize, end: usize, offset: u32) -> Option<&'
 /// The length of a message that is to be copied, if there is room for it.
 #[inline(always)]
 fn message_length(length: u32) -> Option<u32> {
-    if length >= 4096 {
+    let mut below = u64::from(length.wrapping_sub(1));
+    if below >= 4095 {
         return None;
     }
-    let mut length = u64::from(length);
-    // SAFETY: a no-op after the test above, as in `octets`.
+    // SAFETY: adds one, after a no-op. Before Linux 6.8 the verifier learns from a comparison with
+    // zero nothing about a range, and the helpers refuse a length that may be zero.
     unsafe {
-        asm!("{length} &= 4095", length = inout(reg) length, options(pure, nomem, nostack));
+        asm!("{below} &= 4095", "{below} += 1", below = inout(reg) below,
+            options(pure, nomem, nostack));
     }
-    (length > 0).then_some(length as u32)
+    Some(below as u32)
 }

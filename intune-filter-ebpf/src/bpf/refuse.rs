@@ -71,12 +71,17 @@ fn write(ctx: &XdpContext, scratch: &Scratch) -> Option<()> {
 /// The message's length, as the verifier wants to see it.
 #[inline(always)]
 fn bounded(length: u32) -> Option<u32> {
-    let mut length = u64::from(length);
-    // SAFETY: a no-op on lengths up to 511.
-    unsafe {
-        asm!("{length} &= 511", length = inout(reg) length, options(pure, nomem, nostack));
+    let mut below = u64::from(length.wrapping_sub(1));
+    if below >= u64::from(MESSAGE_MAX) {
+        return None;
     }
-    (length > 0).then_some(length as u32)
+    // SAFETY: adds one, after a no-op. Before Linux 6.8 the verifier learns from a comparison with
+    // zero nothing about a range, and the helper refuses a length that may be zero.
+    unsafe {
+        asm!("{below} &= 511", "{below} += 1", below = inout(reg) below,
+            options(pure, nomem, nostack));
+    }
+    Some(below as u32)
 }
 
 /// The length rounded up to words.

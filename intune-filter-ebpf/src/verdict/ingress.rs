@@ -243,9 +243,12 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         let Some(settings) = self.settings() else {
             return Verdict::deny(Reason::NoPolicy);
         };
-        let client = self.client(datagram);
+        let found = self.client(datagram);
+        let listed = found.is_some();
+        // What `None` leaves unsaid would be an unwritten register: see [`Verdict`].
+        let client = found.unwrap_or(Client { rules: u64::MAX, ..Client::default() });
         // Link-local sources are in no group, and cannot be forwarded.
-        if client.is_none() && !datagram.source.is_link_local() {
+        if !listed && !datagram.source.is_link_local() {
             return if settings.allow_unlisted_clients != 0 {
                 self.open(datagram, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
                 Verdict::control(Reason::UnlistedAllowed)
@@ -254,22 +257,20 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             };
         }
         if datagram.protocol == TCP {
-            return match &client {
-                Some(client) if client.mode == MODE_EXEMPT => {
-                    self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
-                    Verdict::control(Reason::Exempt).of(client)
-                }
-                Some(client) => {
-                    let verdict = Verdict::deny_client(Reason::DnsTransport, client, 0);
-                    if verdict.audited != 0 {
-                        self.open(datagram, client.group, NO_RULE, flow_flags::AUDITED);
-                    }
-                    verdict
-                }
-                None => Verdict::deny(Reason::DnsTransport),
-            };
+            if !listed {
+                return Verdict::deny(Reason::DnsTransport);
+            }
+            if client.mode == MODE_EXEMPT {
+                self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
+                return Verdict::control(Reason::Exempt).of(&client);
+            }
+            let verdict = Verdict::deny_client(Reason::DnsTransport, &client, 0);
+            if verdict.audited != 0 {
+                self.open(datagram, client.group, NO_RULE, flow_flags::AUDITED);
+            }
+            return verdict;
         }
-        resolver::query(self, settings, datagram, client.as_ref())
+        resolver::query(self, settings, datagram, &client)
     }
 
     #[inline(always)]

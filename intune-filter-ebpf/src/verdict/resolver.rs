@@ -74,18 +74,16 @@ fn record<W: World>(scratch: &Scratch, world: W, key: &PendingKey, pending: Pend
     }
 }
 
-/// Judges a query to a trusted resolver. `client` is `None` for a link-local source, which
-/// belongs to no group: it may ask for whatever any group may.
+/// Judges a query to a trusted resolver. A link-local source belongs to no group: `who` has every
+/// rule then, it may ask for whatever any group may.
 #[inline(always)]
 pub(super) fn query<A: Network, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     settings: &Settings,
     datagram: &Datagram<A>,
-    client: Option<&Client>,
+    who: &Client,
 ) -> Verdict {
     let (world, scratch) = (run.world, run.scratch);
-    let everyone = Client { rules: u64::MAX, ..Client::default() };
-    let who = client.unwrap_or(&everyone);
     let deny = |reason| Verdict::deny_client(reason, who, 0);
     let malformed = !load(run, datagram) || !dns::is_query(scratch);
     if malformed {
