@@ -3,6 +3,7 @@
 
 mod groups;
 mod maps;
+mod matcher;
 mod model;
 mod names;
 mod services;

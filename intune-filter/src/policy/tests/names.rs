@@ -13,17 +13,18 @@ use crate::{
 };
 
 /// Shared with the kernel's matcher.
-const VECTORS: &str = include_str!("../../../../intune-filter-ebpf/tests/vectors/patterns.txt");
+pub(super) const VECTORS: &str =
+    include_str!("../../../../intune-filter-ebpf/tests/vectors/patterns.txt");
 
 /// A trie with a rule for each list of patterns, and the lists.
-struct Names {
-    policy: Policy,
+pub(super) struct Names {
+    pub policy: Policy,
     rules: Vec<Vec<Pattern>>,
 }
 
 impl Names {
     /// `None` if more globs than a node takes come together.
-    fn new(rules: &[Vec<String>]) -> Option<Self> {
+    pub fn new(rules: &[Vec<String>]) -> Option<Self> {
         static EMPTY: LazyLock<Policy> = LazyLock::new(|| super::policy(&config("[]", "")));
         let parse = |patterns: &Vec<String>| -> Vec<Pattern> {
             patterns.iter().map(|pattern| pattern.parse().unwrap()).collect()
@@ -48,7 +49,7 @@ impl Names {
     }
 
     /// What the patterns themselves say.
-    fn expected(&self, name: &str) -> u64 {
+    pub fn expected(&self, name: &str) -> u64 {
         let matches = |patterns: &&Vec<Pattern>| patterns.iter().any(|p| p.matches(name));
         let matching = self.rules.iter().enumerate().filter(|(_, patterns)| matches(patterns));
         matching.fold(0, |mask, (bit, _)| mask | 1 << bit)
