@@ -225,9 +225,9 @@ const fn trailing_zeros(rules: u64) -> u8 {
     const FULL: u64 = u64::MAX;
     // The ones below the lowest, counted: in pairs, in fours, in octets, and all octets together.
     let below = !rules & rules.wrapping_sub(1);
-    let pairs = below - (below >> 1 & FULL / 3);
-    let fours = (pairs & FULL / 5) + (pairs >> 2 & FULL / 5);
-    let octets = fours + (fours >> 4) & FULL / 17;
+    let pairs = below - ((below >> 1) & (FULL / 3));
+    let fours = (pairs & (FULL / 5)) + ((pairs >> 2) & (FULL / 5));
+    let octets = (fours + (fours >> 4)) & (FULL / 17);
     (octets.wrapping_mul(FULL / 255) >> 56) as u8
 }
 
