@@ -159,7 +159,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             return verdict;
         }
         let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
-        if !judged && !self.is_to_resolver(datagram) && self.is_local(datagram) {
+        if !judged && !is_dns(datagram) && self.is_local(datagram) {
             return Verdict::control(Reason::Gateway);
         }
         let event = || denied_event(&verdict, self.scratch, datagram, false);
@@ -198,8 +198,9 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             return Ok(verdict);
         }
         let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
-        // The stack answers for link-local destinations; a router never forwards them.
-        if !judged && (datagram.destination.is_link_local() || self.is_own()) {
+        // The stack answers for link-local destinations; a router never forwards them. A resolver
+        // that listens on every address of the gateway must not become a way out.
+        if !judged && !is_dns(datagram) && (datagram.destination.is_link_local() || self.is_own()) {
             return Ok(Verdict::control(Reason::Gateway));
         }
         Err(POLICY)
