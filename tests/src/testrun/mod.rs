@@ -3,12 +3,14 @@
 
 pub mod datagram;
 pub mod filter;
+pub mod message;
 pub mod site;
 pub mod state;
 pub mod table;
 
 pub use datagram::{Datagram, Flags};
 pub use filter::{Fate, Filter, Place, run, run_without_policy};
+pub use message::Message;
 pub use site::Addresses;
 pub use table::{
     Expected, Row, both, check, check_in_order, check_on, expect, from_client, to_client,

@@ -17,7 +17,7 @@ fn ip(lines: &[&str]) {
     }
 }
 
-fn to_every_address(who: &Addresses) -> Vec<Row> {
+pub(crate) fn to_every_address(who: &Addresses) -> Vec<Row> {
     let mut rows = Vec::new();
     for (what, gateway) in [
         ("an address of the map", who.gateway),

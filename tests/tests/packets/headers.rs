@@ -17,7 +17,7 @@ fn syn(who: &Addresses) -> Datagram {
 }
 
 /// Frames and their tags.
-fn frames(who: &Addresses) -> Vec<Row> {
+pub(crate) fn frames(who: &Addresses) -> Vec<Row> {
     let tagged = Datagram::new(who.tagged, who.web).tcp(40000, 443, Flags::SYN);
     let half = patched(frame_of(TAG, &[0, 20, 8]), 12, &TAG.to_be_bytes());
     vec![
@@ -134,7 +134,7 @@ fn lengths_have_to_agree() {
 }
 
 /// Options of IPv4.
-fn options(who: &Addresses) -> Vec<Row> {
+pub(crate) fn options(who: &Addresses) -> Vec<Row> {
     let with = |octets: &[u8]| syn(who).options(octets).frame();
     let row = |what, octets: &[u8], reason: Reason| {
         let expected = if reason == Policy { expect(Policy).rule(WEB) } else { expect(reason) };
@@ -190,7 +190,7 @@ const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
 
 /// Extension headers of IPv6.
-fn extensions(who: &Addresses) -> Vec<Row> {
+pub(crate) fn extensions(who: &Addresses) -> Vec<Row> {
     let chain = |kinds: &[u8]| {
         kinds.iter().fold(syn(who), |datagram, kind| match *kind {
             51 => datagram.extension(51, &AUTHENTICATION),

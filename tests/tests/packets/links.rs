@@ -18,7 +18,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("a constant")
 }
 
-fn link_scope4(who: &Addresses) -> Vec<Row> {
+pub(crate) fn link_scope4(who: &Addresses) -> Vec<Row> {
     let anybody = ip(UNSPECIFIED4);
     let row = |what: &str, datagram: Datagram| from_client(what, datagram.frame(), expect(Link));
     let from = |destination: &str| Datagram::new(who.client, ip(destination));
@@ -77,7 +77,7 @@ fn tunnels4(who: &Addresses) -> Vec<Row> {
     ]
 }
 
-fn link_scope6(who: &Addresses) -> Vec<Row> {
+pub(crate) fn link_scope6(who: &Addresses) -> Vec<Row> {
     let row = |what: &str, datagram: Datagram| from_client(what, datagram.frame(), expect(Link));
     let from = |destination: IpAddr| Datagram::new(who.client, destination).hop_limit(255);
     let local = |destination: &str| Datagram::new(who.link_local, ip(destination)).hop_limit(255);
@@ -228,7 +228,7 @@ fn tunnels(who: &Addresses) -> Vec<Row> {
 }
 
 #[test]
-fn link_scope_passes() {
+pub(crate) fn link_scope_passes() {
     let [four, six] = Addresses::both();
     run("", "", |filter| {
         check(filter, &link_scope4(&four));

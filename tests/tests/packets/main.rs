@@ -1,10 +1,20 @@
 //! Tables of packets and verdicts, judged by the programs in the kernel.
 
+mod answers;
 mod errors;
+mod events;
 mod flows;
 mod fragments;
 mod gateway;
 mod headers;
+mod inbound;
+mod learning;
+mod lifetimes;
 mod links;
 mod policy;
+mod queries;
+mod records;
+mod refusals;
 mod rejections;
+mod reloads;
+mod truncation;

@@ -14,7 +14,7 @@ const PUSH: &str = "core/push";
 const NTP: &str = "time/ntp";
 const OTHER: &str = "other/web";
 
-fn allowed(who: &Addresses) -> Vec<Row> {
+pub(crate) fn allowed(who: &Addresses) -> Vec<Row> {
     let to = |destination| Datagram::new(who.client, destination);
     vec![
         from_client(

@@ -1,0 +1,107 @@
+//! What is kept of a DNS answer: for which rules, and for how long.
+
+use std::net::IpAddr;
+
+use intune_filter_ebpf::abi::Reason::{DnsAnswer, HostsFull, NothingLearned};
+use intune_filter_tests::testrun::{
+    Addresses, Filter, Message, check_in_order, check_on, expect, message::QUESTION, run, to_client,
+};
+
+use crate::answers::{
+    NONE, PORTAL, WEB, addresses, answer, answered, asked, hosts, kind, query, teaches, try_answer,
+};
+
+#[test]
+fn the_time_to_live_is_bounded() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            for (ttl, seconds) in [
+                (0, 90),
+                (1, 90),
+                (60, 90),
+                (61, 91),
+                (3600, 3630),
+                (86_400, 86_430),
+                (86_401, 86_430),
+                (0x7fff_ffff, 86_430),
+                // With its highest bit set it counts as zero.
+                (0x8000_0000, 90),
+                (u32::MAX, 90),
+            ] {
+                let message = query(&who).answered().address(&QUESTION, ttl, who.public);
+                try_answer(filter, &who, "an answer", &message, teaches(&message));
+                assert_eq!(hosts(filter)[&who.public].1, seconds, "time to live {ttl}");
+            }
+        }
+    });
+    run(", ttl: {min: 5s, max: 10s, grace: 2s}", "", |filter| {
+        for who in Addresses::both() {
+            for (ttl, seconds) in [(0, 7), (7, 9), (300, 12)] {
+                let message = query(&who).answered().address(&QUESTION, ttl, who.public);
+                try_answer(filter, &who, "an answer", &message, teaches(&message));
+                assert_eq!(hosts(filter)[&who.public].1, seconds, "time to live {ttl}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_later_answer_prolongs_and_adds_rules() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            let learn = |filter: &mut Filter, text: &str, ttl| {
+                let query = Message::query(9, text, kind(who.public));
+                let message = query.answered().address(&QUESTION, ttl, who.public);
+                let answer = to_client(text, answered(&who, &message).frame(), teaches(&message));
+                check_on(filter, &[asked(&who, &query), answer]);
+            };
+            filter.clear().unwrap();
+            let (web, push) = (1 << filter.rule(WEB), 1 << filter.rule("core/push"));
+            learn(filter, PORTAL, 1000);
+            assert_eq!(hosts(filter)[&who.public], (web, 1030));
+            learn(filter, PORTAL, 100);
+            assert_eq!(hosts(filter)[&who.public], (web, 1030), "never shortened");
+            learn(filter, "push.core.example", 2000);
+            assert_eq!(hosts(filter)[&who.public], (web | push, 2030));
+        }
+    });
+}
+
+#[test]
+fn a_name_of_no_rule_teaches_nothing() {
+    run(", unlisted: forward", "", |filter| {
+        for who in Addresses::both() {
+            let query = Message::query(1, "elsewhere.example", kind(who.public));
+            let message = query.answered().address(&QUESTION, 300, who.public);
+            check_in_order(
+                filter,
+                &[
+                    asked(&who, &query),
+                    to_client("its answer", answered(&who, &message).frame(), expect(DnsAnswer)),
+                ],
+            );
+            assert_eq!(addresses(filter), NONE);
+        }
+    });
+}
+
+#[test]
+fn addresses_that_find_no_room_are_counted() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            for n in 0..256 {
+                let address: IpAddr = match who.public {
+                    IpAddr::V4(_) => std::net::Ipv4Addr::from(0x1500_0000 + n).into(),
+                    IpAddr::V6(_) => std::net::Ipv6Addr::from(u128::from(n) | 0x2a02 << 112).into(),
+                };
+                filter.learn(address, WEB, 1000).unwrap();
+            }
+            let message = answer(&who);
+            let length = message.octets().len();
+            let full = expect(DnsAnswer).and(NothingLearned, length).and(HostsFull, length);
+            let row = to_client("the answer", answered(&who, &message).frame(), full);
+            check_on(filter, &[asked(&who, &query(&who)), row]);
+        }
+    });
+}

@@ -1,0 +1,96 @@
+//! Refused DNS queries: the answer that the kernel sends, octet by octet.
+
+use intune_filter_tests::testrun::{
+    Addresses, Datagram, Fate, Message, Place, check,
+    datagram::TAG,
+    from_client,
+    message::{A, AAAA, Section},
+    run,
+};
+
+use crate::queries::{ask, refused};
+
+/// Checks every octet of the frame that answers a query.
+#[test]
+fn refusals_are_answers_to_their_queries() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            let plain = |flags| Message::query(0x1234, "ElseWhere.example", AAAA).flags(flags);
+            let refused = |flags: u16| plain(0x8005 | flags);
+            let cookie = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+            let key =
+                |message: Message| message.record(Section::Additional, &[0], 250, 0, &[0; 30]);
+            let cases = [
+                ("plain", plain(0x0100), refused(0x0100)),
+                ("no recursion", plain(0), refused(0)),
+                ("checking disabled", plain(0x0110), refused(0x0110)),
+                ("authentic data", plain(0x0120), refused(0x0100)),
+                ("EDNS", plain(0x0100).edns(512, 0, &[]), refused(0x0100).edns(1232, 0, &[])),
+                (
+                    "DNSSEC",
+                    plain(0x0100).edns(4096, 0x8000, &[]),
+                    refused(0x0100).edns(1232, 0x8000, &[]),
+                ),
+                (
+                    "a cookie",
+                    plain(0x0100).edns(1232, 0, &cookie),
+                    refused(0x0100).edns(1232, 0, &[]),
+                ),
+                ("a signature", key(plain(0x0100)), refused(0x0100)),
+                (
+                    "EDNS and a signature",
+                    key(plain(0x0100).edns(9, 0, &[])),
+                    refused(0x0100).edns(1232, 0, &[]),
+                ),
+                ("something behind", plain(0x0100).followed_by(&[7; 50]), refused(0x0100)),
+                (
+                    "half an EDNS record",
+                    plain(0x0100).count(10, 1).followed_by(&[0, 0, 41]),
+                    refused(0x0100),
+                ),
+            ];
+            for (what, query, refusal) in cases {
+                for resolver in [who.gateway, who.resolver] {
+                    for tag in [false, true] {
+                        let tagged =
+                            |datagram: Datagram| if tag { datagram.tag(TAG, 0) } else { datagram };
+                        let asked =
+                            Datagram::new(who.client, resolver).udp(40000, 53, query.octets());
+                        let asked = tagged(asked).frame();
+                        let answer =
+                            Datagram::new(resolver, who.client).udp(53, 40000, refusal.octets());
+                        let mut answer = tagged(answer).frame();
+                        let (to, from) = answer[..12].split_at_mut(6);
+                        to.swap_with_slice(from);
+                        let Fate::Answered(got) =
+                            filter.judge(Place::Ingress("eth1"), &asked).unwrap()
+                        else {
+                            panic!("{what}: not answered");
+                        };
+                        assert_eq!(got, answer, "{} {what}", who.family());
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_query_whose_refusal_cannot_be_made_is_dropped() {
+    run("", "", |filter| {
+        let unlisted = Message::query(1, "elsewhere.example", A);
+        for who in Addresses::both() {
+            let query = Datagram::new(who.client, who.resolver);
+            let query = if who.client.is_ipv4() {
+                query.options(&[1, 1, 1, 1])
+            } else {
+                query.extension(60, &[0, 1, 4, 0, 0, 0, 0])
+            };
+            let frame = query.udp(40000, 53, unlisted.octets()).frame();
+            assert_eq!(filter.judge(Place::Ingress("eth1"), &frame).unwrap(), Fate::Dropped);
+            // The working memory was given back.
+            let frame = ask(who.client, who.resolver, &unlisted);
+            check(filter, &[from_client("the next", frame, refused())]);
+        }
+    });
+}
