@@ -21,6 +21,16 @@ pub struct Wanted {
     pub mode: WantedMode,
     /// Its zones by VLAN id.
     pub zones: Vec<(u16, u32)>,
+    /// Whether offloads that hide VLAN tags may be turned off.
+    pub manage_offloads: bool,
+}
+
+impl Wanted {
+    /// Whether frames have to show their VLAN tags.
+    #[must_use]
+    pub fn needs_tags(&self) -> bool {
+        self.zones.iter().any(|(vlan, _)| *vlan != 0)
+    }
 }
 
 /// What is to be done, in this order.
@@ -129,6 +139,12 @@ impl Engine {
         commands
     }
 
+    /// What is wanted of an interface.
+    #[must_use]
+    pub fn wanted(&self, name: &str) -> Option<&Wanted> {
+        self.wanted.iter().find(|wanted| wanted.name == name)
+    }
+
     /// An interface was attached.
     pub fn attached(&mut self, interface: &Interface, mode: Mode) {
         self.states
@@ -192,7 +208,12 @@ mod tests {
     use super::*;
 
     fn wanted(name: &str) -> Wanted {
-        Wanted { name: name.into(), mode: WantedMode::Auto, zones: vec![(0, 1), (20, 2)] }
+        Wanted {
+            name: name.into(),
+            mode: WantedMode::Auto,
+            zones: vec![(0, 1), (20, 2)],
+            manage_offloads: true,
+        }
     }
 
     fn interface(name: &str, index: u32) -> Interface {

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod events;
 pub mod learner;
 pub mod logging;
+mod metrics;
 pub mod netlink;
 pub mod reload;
 pub mod rings;

@@ -18,6 +18,7 @@ use super::{
     control::{Call, Reply, Request, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
+    metrics,
     netlink::{Netlink, Snapshot},
     reload,
     rings::{async_fd, drain, flush},
@@ -153,6 +154,15 @@ impl Daemon {
         let policy = daemon.learner.policy().clone();
         daemon.apply(&config, policy, &snapshot)?;
         daemon.kernel.pin_programs()?;
+        if let Some(address) = config.metrics.listen {
+            match metrics::bind(address).await {
+                Ok(listener) => {
+                    tokio::spawn(metrics::serve(listener, daemon.kernel.pins()));
+                }
+                // Enforcement does not depend on who watches it.
+                Err(error) => log::warn!("no metrics at {address}: {error}"),
+            }
+        }
         daemon.look_at(&snapshot);
         for interface in daemon.engine.status() {
             if let Some(error) = interface.error {
@@ -322,7 +332,13 @@ impl Daemon {
             }
             Command::SetZones(zones) => self.kernel.set_zones(&zones),
             Command::Attach(interface, mode) => {
-                match self.kernel.attach(&interface, mode) {
+                let tags = match self.engine.wanted(&interface.name) {
+                    Some(wanted) if wanted.needs_tags() => {
+                        kernel::keep_tags(&interface.name, wanted.manage_offloads)
+                    }
+                    _ => Ok(()),
+                };
+                match tags.and_then(|()| self.kernel.attach(&interface, mode)) {
                     Ok(mode) => {
                         log::info!("{}: enforcing, XDP in {} mode", interface.name, mode.as_str());
                         self.engine.attached(&interface, mode);

@@ -57,7 +57,12 @@ pub fn wanted(config: &Config, policy: &Policy) -> Result<Vec<Wanted>> {
             };
             let zones = policy.zones.iter().filter(|zone| zone.interface == interface.name);
             let zones = zones.map(|zone| (zone.vlan, zone.number)).collect();
-            Ok(Wanted { name: interface.name.clone(), mode, zones })
+            Ok(Wanted {
+                name: interface.name.clone(),
+                mode,
+                zones,
+                manage_offloads: config.manage_offloads,
+            })
         })
         .collect()
 }

@@ -1,0 +1,93 @@
+//! Keeping VLAN tags where XDP can see them: a network card that takes them off hides from the
+//! program which zone a frame is of.
+
+use std::{
+    ffi::c_void,
+    io,
+    net::UdpSocket,
+    os::fd::{AsRawFd as _, RawFd},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// linux/sockios.h.
+const SIOCETHTOOL: libc::c_ulong = 0x8946;
+/// linux/ethtool.h: reads the flags.
+const ETHTOOL_GFLAGS: u32 = 0x25;
+/// linux/ethtool.h: writes the flags.
+const ETHTOOL_SFLAGS: u32 = 0x26;
+/// linux/ethtool.h: received tags are taken off.
+const ETH_FLAG_RXVLAN: u32 = 1 << 8;
+
+/// `struct ethtool_value` of linux/ethtool.h.
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    data: u32,
+}
+
+/// Sees to it that received tags stay in the frames, by turning `rx-vlan-offload` off if it is on
+/// and `manage` allows it.
+///
+/// # Errors
+///
+/// Where tags would not be seen: such an interface cannot be enforced.
+pub fn keep_tags(interface: &str, manage: bool) -> Result<()> {
+    // Any socket does: it only names the network namespace.
+    let socket = UdpSocket::bind(("127.0.0.1", 0))
+        .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
+        .context("cannot make a socket to ask for the interface's offloads")?;
+    let socket = socket.as_raw_fd();
+    let flags = match flags(socket, interface) {
+        Ok(flags) => flags,
+        // A driver without such settings has no such offload.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {interface}'s offloads"));
+        }
+    };
+    if flags & ETH_FLAG_RXVLAN == 0 {
+        return Ok(());
+    }
+    if !manage {
+        bail!(
+            "{interface} takes VLAN tags off before XDP sees them, and manage_offloads is false: \
+             turn that off (`ethtool -K {interface} rx-vlan-offload off`), or let it be managed"
+        );
+    }
+    set_flags(socket, interface, flags & !ETH_FLAG_RXVLAN)
+        .with_context(|| format!("cannot turn {interface}'s rx-vlan-offload off"))?;
+    if self::flags(socket, interface)? & ETH_FLAG_RXVLAN != 0 {
+        bail!("{interface} takes VLAN tags off before XDP sees them, and cannot be kept from it");
+    }
+    log::info!("{interface}: rx-vlan-offload is off now, so that VLAN tags are seen");
+    Ok(())
+}
+
+fn flags(socket: RawFd, interface: &str) -> io::Result<u32> {
+    let mut value = EthtoolValue { command: ETHTOOL_GFLAGS, data: 0 };
+    ethtool(socket, interface, &mut value)?;
+    Ok(value.data)
+}
+
+fn set_flags(socket: RawFd, interface: &str, flags: u32) -> io::Result<()> {
+    ethtool(socket, interface, &mut EthtoolValue { command: ETHTOOL_SFLAGS, data: flags })
+}
+
+fn ethtool(socket: RawFd, interface: &str, value: &mut EthtoolValue) -> io::Result<()> {
+    // SAFETY: the structure is made of integers and pointers, for which zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last octet stays zero.
+    if interface.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut *value).cast::<c_void>().cast();
+    // SAFETY: both structures outlive the call, and are what the request wants.
+    if unsafe { libc::ioctl(socket, SIOCETHTOOL, &raw mut request) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
