@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use intune_filter_ebpf::abi::Reason::{AnswerMalformed, AnswerRefused, DnsAnswer, NothingLearned};
+use intune_filter_ebpf::abi::Reason::{
+    AnswerMalformed, AnswerRefused, DnsAnswer, Learned, NothingLearned,
+};
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Message, Place, expect,
     message::{A, QUESTION, Section, name},
@@ -102,16 +104,20 @@ fn aliases_are_followed_by_their_owners() {
             let reversed: Vec<usize> = (0..12).rev().collect();
             let last = &long[11];
             let cases = [
-                ("an alias", begin().alias(&QUESTION, &one).address(&one, 300, who.public), true),
+                (
+                    "an alias",
+                    begin().alias(&QUESTION, &one).address(&one, 300, who.public),
+                    Learned,
+                ),
                 (
                     "in other letters",
                     { begin().alias(&QUESTION, &one).address(&upper, 300, who.public) },
-                    true,
+                    Learned,
                 ),
                 (
                     "the address first",
                     { begin().address(&one, 300, who.public).alias(&QUESTION, &one) },
-                    true,
+                    Learned,
                 ),
                 (
                     "two aliases, turned around",
@@ -121,30 +127,38 @@ fn aliases_are_followed_by_their_owners() {
                             .alias(&QUESTION, &one)
                             .address(&two, 300, who.public)
                     },
-                    true,
+                    Learned,
                 ),
-                ("twelve aliases", chain(begin(), &ordered).address(last, 300, who.public), true),
+                (
+                    "twelve aliases",
+                    chain(begin(), &ordered).address(last, 300, who.public),
+                    Learned,
+                ),
                 (
                     "the other way",
                     { chain(begin().address(last, 300, who.public), &reversed) },
-                    true,
+                    Learned,
                 ),
                 (
                     "the question's name written out",
                     { begin().address(&name("PORTAL.core.example"), 300, who.public) },
-                    true,
+                    Learned,
                 ),
-                ("another owner", begin().address(&other, 300, who.public), false),
-                ("an owner above", begin().address(&name("core.example"), 300, who.public), false),
+                ("another owner", begin().address(&other, 300, who.public), NothingLearned),
+                (
+                    "an owner above",
+                    begin().address(&name("core.example"), 300, who.public),
+                    NothingLearned,
+                ),
                 (
                     "an owner below",
                     { begin().address(&name("x.portal.core.example"), 300, who.public) },
-                    false,
+                    NothingLearned,
                 ),
                 (
                     "an alias of another",
                     { begin().alias(&other, &one).address(&one, 300, who.public) },
-                    false,
+                    NothingLearned,
                 ),
                 (
                     "the middle of the chain",
@@ -154,12 +168,12 @@ fn aliases_are_followed_by_their_owners() {
                             .alias(&one, &two)
                             .address(&one, 300, who.public)
                     },
-                    false,
+                    NothingLearned,
                 ),
                 (
                     "the chain's beginning",
                     { begin().alias(&QUESTION, &one).address(&QUESTION, 300, who.public) },
-                    false,
+                    NothingLearned,
                 ),
                 (
                     "an alias in a circle",
@@ -169,12 +183,12 @@ fn aliases_are_followed_by_their_owners() {
                             .alias(&one, &QUESTION)
                             .address(&two, 300, who.public)
                     },
-                    false,
+                    AnswerMalformed,
                 ),
                 (
                     "an alias of itself",
                     { begin().alias(&QUESTION, &QUESTION).address(&one, 300, who.public) },
-                    false,
+                    AnswerMalformed,
                 ),
                 (
                     "in another section",
@@ -192,31 +206,31 @@ fn aliases_are_followed_by_their_owners() {
                             &data,
                         )
                     },
-                    false,
+                    NothingLearned,
                 ),
                 (
                     "of another class",
                     { begin().record_of(Section::Answer, &QUESTION, A, 3, 300, &[20, 0, 0, 7]) },
-                    false,
+                    NothingLearned,
                 ),
                 (
                     "of another length",
                     { begin().record(Section::Answer, &QUESTION, A, 300, &[20, 0, 0, 7, 0]) },
-                    false,
+                    AnswerMalformed,
                 ),
                 (
                     "a text",
                     begin().record(Section::Answer, &QUESTION, 16, 300, &[20, 0, 0, 7]),
-                    false,
+                    NothingLearned,
                 ),
-                ("nothing", begin(), false),
+                ("nothing", begin(), NothingLearned),
             ];
-            for (what, message, learns) in cases {
-                let length = message.octets().len();
+            for (what, message, outcome) in cases {
+                let learns = outcome == Learned;
                 let expected = if learns {
                     teaches(&message)
                 } else {
-                    expect(DnsAnswer).and(NothingLearned, length)
+                    expect(DnsAnswer).and(outcome, message.octets().len())
                 };
                 try_answer(filter, &who, what, &message, expected);
                 let known: &[IpAddr] = if learns { &[who.public] } else { &[] };
