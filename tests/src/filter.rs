@@ -1,24 +1,24 @@
 //! The `intune-filter` binary under test, with directories of its own, on one gateway.
 
 use std::{
-    env, fmt, fs, io,
-    os::unix::net::UnixDatagram,
+    fs,
     path::PathBuf,
     process::{Command, Output},
-    sync::{Arc, OnceLock},
-    thread::{self, JoinHandle},
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
-    cargo,
+    cargo::binary,
+    counters::Counters,
     directory::Directory,
     namespace::{Namespace, run},
-    process::{Log, Process},
+    notify::Notifications,
+    process::Process,
 };
 
 /// How long the daemon may take to enforce, or to leave.
@@ -163,11 +163,11 @@ impl Filter {
     pub fn counters(&self) -> Result<Counters> {
         let status = self.json(&["status"])?;
         let counters = status["counters"].as_object().context("status has no counters")?;
-        let count = |value: &Value| value.as_u64().or_else(|| value["packets"].as_u64());
-        let counters = counters.iter().map(|(reason, value)| {
-            Ok((reason.clone(), count(value).with_context(|| format!("{reason}: no number"))?))
+        let counters = counters.iter().map(|(reason, count)| {
+            let count = count.as_u64().with_context(|| format!("{reason}: no number"))?;
+            Ok((reason.clone(), count))
         });
-        Ok(Counters(counters.collect::<Result<_>>()?))
+        counters.collect()
     }
 }
 
@@ -176,135 +176,4 @@ impl Filter {
 struct Daemon {
     process: Process,
     _notifications: Notifications,
-}
-
-/// Packets by reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters(std::collections::BTreeMap<String, u64>);
-
-impl fmt::Display for Counters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("nothing");
-        }
-        let counts = self.0.iter().map(|(reason, count)| format!("{count} {reason}"));
-        f.write_str(&counts.collect::<Vec<_>>().join(", "))
-    }
-}
-
-impl Counters {
-    /// Adds packets for this reason.
-    pub fn add(&mut self, reason: &str, packets: u64) {
-        *self.0.entry(reason.to_owned()).or_default() += packets;
-    }
-
-    /// Packets for this reason.
-    #[must_use]
-    pub fn get(&self, reason: &str) -> u64 {
-        self.0.get(reason).copied().unwrap_or(0)
-    }
-
-    /// What was counted since `earlier`, without zeros.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        let grown = |(reason, count): (&String, &u64)| {
-            let more = count.saturating_sub(earlier.get(reason));
-            (more > 0).then(|| (reason.clone(), more))
-        };
-        Self(self.0.iter().filter_map(grown).collect())
-    }
-
-    /// Whether nothing was counted.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether these are the same reasons as `others`, and for each at least as many packets.
-    #[must_use]
-    pub fn covers(&self, others: &Self) -> bool {
-        self.0.keys().eq(others.0.keys())
-            && others.0.iter().all(|(reason, packets)| self.get(reason) >= *packets)
-    }
-
-    /// The reasons to deny among them.
-    #[must_use]
-    pub fn denials(&self) -> Self {
-        let denies = |text: &str| {
-            let known = intune_filter_ebpf::abi::REASONS.iter().find(|r| r.as_str() == text);
-            known.is_none_or(|reason| reason.denies())
-        };
-        Self(self.0.iter().filter(|(r, _)| denies(r)).map(|(r, n)| (r.clone(), *n)).collect())
-    }
-}
-
-/// What a daemon tells systemd, as lines of its log.
-#[derive(Debug)]
-struct Notifications {
-    path: PathBuf,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// Ends the thread that listens.
-const END: &[u8] = b"end";
-
-impl Notifications {
-    fn listen(path: PathBuf, log: Arc<Log>) -> Result<Self> {
-        // One is left there by an earlier start.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => bail!(error),
-            _ => {}
-        }
-        let socket = UnixDatagram::bind(&path).context("cannot listen for notifications")?;
-        let thread = thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(length) = socket.recv(&mut buffer) {
-                let message = buffer.get(..length).unwrap_or_default();
-                if message == END {
-                    return;
-                }
-                String::from_utf8_lossy(message).lines().for_each(|line| log.push(line.to_owned()));
-            }
-        });
-        Ok(Self { path, thread: Some(thread) })
-    }
-}
-
-impl Drop for Notifications {
-    fn drop(&mut self) {
-        let told = UnixDatagram::unbound().and_then(|socket| socket.send_to(END, &self.path));
-        if let (Ok(_), Some(thread)) = (told, self.thread.take()) {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// The binary under test: `INTUNE_FILTER`, or the one beside this program, or, under `cargo test`,
-/// which builds no other package's binaries, what cargo builds now.
-pub fn binary() -> Result<PathBuf> {
-    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-
-    BINARY
-        .get_or_init(|| find().map_err(|error| format!("{error:#}")))
-        .clone()
-        .map_err(|e| anyhow!(e))
-}
-
-fn find() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("INTUNE_FILTER") {
-        return fs::canonicalize(&path).with_context(|| format!("INTUNE_FILTER={path:?}"));
-    }
-    let profile = cargo::profile()?;
-    let path = profile.join("intune-filter");
-    if env::current_exe()?.parent() == Some(&profile) {
-        ensure!(path.exists(), "{} is not built: run `cargo xtask demo`", path.display());
-        return Ok(path);
-    }
-    let mut build = cargo::cargo();
-    build.args(["build", "--quiet", "--workspace", "--bin", "intune-filter"]);
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    run(&mut build).context("cannot build intune-filter")?;
-    Ok(path)
 }

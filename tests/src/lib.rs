@@ -2,6 +2,7 @@
 //! resolver, listeners and clients, and the filter on its gateway.
 
 pub mod cargo;
+pub mod counters;
 pub mod demo;
 pub mod directory;
 pub mod dns;
@@ -10,6 +11,7 @@ pub mod laboratory;
 pub mod listeners;
 pub mod namespace;
 pub mod network;
+pub mod notify;
 pub mod pins;
 pub mod probe;
 pub mod process;

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use intune_filter_tests::{directory::Directory, filter::binary};
+use intune_filter_tests::{cargo::binary, directory::Directory};
 use serde_json::Value;
 
 fn demo(arguments: &[&str]) -> Result<(Option<i32>, Value)> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use intune_filter_tests::filter::binary;
+use intune_filter_tests::cargo::binary;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use anyhow::{Result, ensure};
-use intune_filter_tests::filter::binary;
+use intune_filter_tests::cargo::binary;
 
 const README: &str = include_str!("../../README.md");
 

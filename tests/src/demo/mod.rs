@@ -18,7 +18,7 @@ use self::{
     services::{Service, services},
 };
 use crate::{
-    cargo::root, filter::binary, laboratory::Setup, namespace::run, probe::Transport,
+    cargo::binary, cargo::root, laboratory::Setup, namespace::run, probe::Transport,
     records::Records, resolver::Kind,
 };
 

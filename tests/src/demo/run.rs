@@ -7,8 +7,9 @@ use intune_filter_ebpf::abi::Reason;
 
 use super::plan::{Answer, Expected, Lookup, Part, Plan, Probe};
 use crate::{
+    counters::Counters,
     dns::{ADDRESS_TYPES, RecordType, ResponseCode, lookup},
-    filter::{Counters, Filter},
+    filter::Filter,
     laboratory::Laboratory,
     network::Network,
     probe::{Outcome, concurrently, probe},
