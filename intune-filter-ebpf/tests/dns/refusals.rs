@@ -1,6 +1,6 @@
 //! REFUSED, as clients read it.
 
-use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::op::{Message, MessageType, ResponseCode};
 use intune_filter_ebpf::{
     dns::{self, Scratch},
     host::Tables,
@@ -38,7 +38,7 @@ fn random(choices: &mut Choices<'_>) -> Query {
     while name.wire().len() > 255 {
         name.0.pop();
     }
-    let flags = (choices.word() as u16) & 0x07f0;
+    let flags = (choices.word() as u16) & 0x07f0 | *choices.one(&[0, 0, 0x1000, 0x2000, 0x2800]);
     let kind = *choices.one(&[A, AAAA, ANY, 65, 16]);
     let mut writer =
         Writer::new(choices.word() as u16, flags, &name, kind, *choices.one(&[IN, CH]));
@@ -88,7 +88,7 @@ fn random_queries_are_refused_as_the_standards_say() {
             let flags = &refusal.metadata;
             prop_assert_eq!(flags.id, asked.metadata.id);
             prop_assert_eq!(flags.message_type, MessageType::Response);
-            prop_assert_eq!(flags.op_code, OpCode::Query);
+            prop_assert_eq!(flags.op_code, asked.metadata.op_code);
             prop_assert_eq!(flags.response_code, ResponseCode::Refused);
             prop_assert_eq!(flags.recursion_desired, asked.metadata.recursion_desired);
             prop_assert_eq!(flags.checking_disabled, asked.metadata.checking_disabled);
