@@ -178,7 +178,7 @@ macro_rules! maps_of {
                 };
                 maps::$clients
                     .get_value_ptr_mut(set, key)
-                    .map(|client| read_client(client.cast_const()))
+                    .map(|client| read_client(client.cast::<Client>().cast_const()))
             }
 
             #[inline(always)]

@@ -91,15 +91,17 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
 
     #[inline(always)]
     fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R> {
-        let value = maps::EDGES.get_value_ptr_mut(set, key)?;
-        // SAFETY: the map is never written while it is in use.
+        let value = maps::EDGES.get_value_ptr_mut(set, key)?.cast::<NameNode>();
+        // SAFETY: the value is a node, aligned as all of a hash map's, and the map is never written
+        // while it is in use.
         Some(visit(unsafe { &*value }))
     }
 
     #[inline(always)]
     fn glob<R>(self, set: u32, index: u32, visit: impl FnOnce(&Glob) -> R) -> Option<R> {
-        let value = maps::GLOBS.get_value_ptr_mut(set, &index)?;
-        // SAFETY: the map is never written while it is in use.
+        let value = maps::GLOBS.get_value_ptr_mut(set, &index)?.cast::<Glob>();
+        // SAFETY: the value is a glob, aligned as all of a hash map's, and the map is never written
+        // while it is in use.
         Some(visit(unsafe { &*value }))
     }
 

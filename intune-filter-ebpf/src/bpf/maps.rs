@@ -15,6 +15,11 @@ use intune_filter_ebpf::{
 
 /// Elements of a policy's inner maps: only a template, each policy brings its own.
 const INNER: usize = 1024;
+/// Values of inner maps are arrays to BTF, never structs: Linux 6.1 looks for timers in structs,
+/// and takes no other map in place of one where it looked. Those of a policy have no BTF.
+type ClientOctets = [u8; size_of::<Client>()];
+type NodeOctets = [u8; size_of::<NameNode>()];
+type GlobOctets = [u8; size_of::<Glob>()];
 const PORT_ELEMENTS: usize = intune_filter_ebpf::abi::PORTS as usize;
 
 #[btf_map]
@@ -31,9 +36,11 @@ pub static RULE_INFO: Array<Info, RULES> = Array::new();
 pub static GROUP_INFO: Array<Info, GROUPS> = Array::new();
 
 #[btf_map]
-pub static CLIENTS4: ArrayOfMaps<LpmTrie<ClientKey<V4>, Client, INNER>, 2> = ArrayOfMaps::new();
+pub static CLIENTS4: ArrayOfMaps<LpmTrie<ClientKey<V4>, ClientOctets, INNER>, 2> =
+    ArrayOfMaps::new();
 #[btf_map]
-pub static CLIENTS6: ArrayOfMaps<LpmTrie<ClientKey<V6>, Client, INNER>, 2> = ArrayOfMaps::new();
+pub static CLIENTS6: ArrayOfMaps<LpmTrie<ClientKey<V6>, ClientOctets, INNER>, 2> =
+    ArrayOfMaps::new();
 #[btf_map]
 pub static NETS4: ArrayOfMaps<LpmTrie<V4, u64, INNER>, 2> = ArrayOfMaps::new();
 #[btf_map]
@@ -45,9 +52,9 @@ pub static ANSWERS6: ArrayOfMaps<LpmTrie<V6, u32, INNER>, 2> = ArrayOfMaps::new(
 #[btf_map]
 pub static PORTS: ArrayOfMaps<Array<u64, PORT_ELEMENTS>, 2> = ArrayOfMaps::new();
 #[btf_map]
-pub static EDGES: ArrayOfMaps<HashMap<EdgeKey, NameNode, INNER>, 2> = ArrayOfMaps::new();
+pub static EDGES: ArrayOfMaps<HashMap<EdgeKey, NodeOctets, INNER>, 2> = ArrayOfMaps::new();
 #[btf_map]
-pub static GLOBS: ArrayOfMaps<HashMap<u32, Glob, INNER>, 2> = ArrayOfMaps::new();
+pub static GLOBS: ArrayOfMaps<HashMap<u32, GlobOctets, INNER>, 2> = ArrayOfMaps::new();
 #[btf_map]
 pub static SERVERS: ArrayOfMaps<HashMap<V6, u32, INNER>, 2> = ArrayOfMaps::new();
 
