@@ -33,6 +33,8 @@ const SIZES: [(&str, u32); 9] = [
     ("EVENTS", 1 << 16),
 ];
 
+const XDP_ATTACHED: XdpAttachType = XdpAttachType::Interface;
+
 /// Octets of the contexts, and where their fields stand: `struct xdp_md`, `struct __sk_buff`.
 const XDP_CONTEXT: usize = 24;
 const XDP_DATA_END: usize = 4;
@@ -104,8 +106,7 @@ impl Filter {
         let mut kernel = kernel::load(pins.clone(), &SIZES, log::LevelFilter::Off)?;
         kernel.pin_programs()?;
         let policy = compile(config, &site::catalogue(), &RuleBits::new())?;
-        let ingress =
-            Xdp::from_pin(pins.program(Hook::Ingress.program()), XdpAttachType::Interface)?;
+        let ingress = Xdp::from_pin(pins.program(Hook::Ingress.program()), XDP_ATTACHED)?;
         let egress = SchedClassifier::from_pin(pins.program(Hook::Egress.program()))?;
         let pins = kernel.pins();
         let events = pins.map("EVENTS")?;
@@ -138,6 +139,16 @@ impl Filter {
     /// The pinned maps.
     pub const fn pins(&self) -> &Pins {
         &self.pins
+    }
+
+    /// The maps that the programs use, pinned or not.
+    pub fn map_ids(&self) -> Result<Vec<u32>> {
+        let explain = Xdp::from_pin(self.pins.directory().program("explain"), XDP_ATTACHED)?;
+        let mut ids = Vec::new();
+        for info in [self.ingress.info()?, self.egress.info()?, explain.info()?] {
+            ids.extend(info.map_ids()?.context("the kernel tells no maps")?);
+        }
+        Ok(ids)
     }
 
     /// The policy in force.
