@@ -2,8 +2,8 @@
 //! the host another, so that the logic itself is one.
 
 use crate::abi::{
-    Active, Client, DeniedEvent, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, Glob,
-    NameNode, Pending, PendingKey, Reason, Settings, V6,
+    Active, Client, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict,
+    Glob, NameNode, Pending, PendingKey, Reason, Settings, V6,
 };
 use crate::{dns::Scratch, packet::Network};
 
@@ -65,6 +65,8 @@ pub trait World: Copy {
     fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32);
     /// Reports a denied packet, unless there are too many.
     fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent);
+    /// Reports a flow's beginning or end, unless there are too many.
+    fn report_flow(self, time: u64, event: impl FnOnce() -> FlowEvent);
     /// Whether one more answer to a denied packet may be sent now.
     fn may_reply(self, now: u64) -> bool;
     /// Claims the working memory; `None` while a run that this one interrupts has it.

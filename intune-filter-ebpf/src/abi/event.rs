@@ -1,6 +1,6 @@
 //! Records of the ring buffer `EVENTS`.
 
-use super::{V6, layout};
+use super::{Flow, V6, layout};
 
 /// First field of every record.
 #[repr(u32)]
@@ -10,6 +10,10 @@ pub enum EventKind {
     Denied = 1,
     /// [`AnswerEvent`], followed by the message.
     Answer = 2,
+    /// [`FlowEvent`]: a flow was opened.
+    Opened = 3,
+    /// [`FlowEvent`]: a flow has ended.
+    Closed = 4,
 }
 
 /// A denied packet.
@@ -80,3 +84,82 @@ pub struct AnswerEvent {
     pub reserved: u16,
 }
 layout!(AnswerEvent, 48, u32, u32, u64, u64, V6, u32, u16, u16);
+
+/// How a flow has ended.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// It has not.
+    Open = 0,
+    /// Both sides have sent FIN.
+    Finished = 1,
+    /// Either side has sent RST.
+    Reset = 2,
+    /// It was silent for too long.
+    Expired = 3,
+    /// The policy allows it no more.
+    Revoked = 4,
+    /// It had to make room for others. The kernel does not tell: userspace misses it.
+    Evicted = 5,
+}
+
+/// Every ending, in the order of its number.
+pub const ENDINGS: &[Ending] = &[
+    Ending::Open,
+    Ending::Finished,
+    Ending::Reset,
+    Ending::Expired,
+    Ending::Revoked,
+    Ending::Evicted,
+];
+
+impl Ending {
+    /// The word that events and commands use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Finished => "finished",
+            Self::Reset => "reset",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Evicted => "evicted",
+        }
+    }
+
+    /// The ending with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        ENDINGS.get(usize::from(number)).copied()
+    }
+}
+
+/// A flow as it was when it was opened, or when it ended: what a connection's last
+/// acknowledgement adds is not in it any more.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowEvent {
+    /// [`EventKind::Opened`] or [`EventKind::Closed`].
+    pub kind: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// CLOCK_BOOTTIME, nanoseconds.
+    pub time: u64,
+    /// The flow.
+    pub flow: Flow,
+    /// The client; IPv4 mapped.
+    pub client: V6,
+    /// The remote; IPv4 mapped.
+    pub remote: V6,
+    /// The client's port, as in [`super::FlowKey`].
+    pub client_port: u16,
+    /// The remote's port, as in [`super::FlowKey`].
+    pub remote_port: u16,
+    /// The client's zone.
+    pub zone: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// [`Ending`].
+    pub ending: u8,
+}
+layout!(FlowEvent, 112, u32, u32, u64, Flow, V6, V6, u16, u16, u16, u8, u8);

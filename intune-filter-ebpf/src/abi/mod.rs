@@ -14,7 +14,9 @@ mod reason;
 mod state;
 
 pub use address::{Address, V4, V6};
-pub use event::{ANSWER_CAPACITY, AnswerEvent, DeniedEvent, EventKind, answer_flags};
+pub use event::{
+    ANSWER_CAPACITY, AnswerEvent, DeniedEvent, ENDINGS, Ending, EventKind, FlowEvent, answer_flags,
+};
 pub use explain::{Explanation, Matched};
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, NameNode, ROOT, chunks_of, lower};
 pub use policy::{

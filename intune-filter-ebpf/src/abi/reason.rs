@@ -121,6 +121,8 @@ reasons! {
     HostsFull = "hosts_full", allow;
     /// a record for userspace found no room in the ring buffer
     EventLost = "event_lost", allow;
+    /// a record for userspace was not made, since there were too many at the time
+    EventSuppressed = "event_suppressed", allow;
 }
 
 impl Reason {

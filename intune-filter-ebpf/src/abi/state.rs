@@ -43,6 +43,8 @@ pub mod flow_flags {
     pub const UNRULED: u8 = 32;
     /// The remote has answered.
     pub const ANSWERED: u8 = 64;
+    /// Its end was reported, or is not to be.
+    pub const REPORTED: u8 = 128;
 }
 
 /// Key of `FLOWS4`, `FLOWS6` and their `NEW_` twins, seen from the client in both directions.
@@ -69,6 +71,12 @@ layout!(FlowKey<V6>, 40, u16, u8, u8, u16, u16, V6, V6);
 
 /// Value of the flow maps. The client's counters are written on ingress alone and the remote's on
 /// egress alone; they count the layer 3 octets.
+///
+/// They are plain additions: two CPUs that count in the same direction of one flow at the same
+/// moment lose one of the two. A network card hands a flow's packets to one queue and so to one
+/// CPU, hence that happens only while it changes its mind; four atomic additions would cost every
+/// packet of every flow more than its lookup may. The counters by rule are exact: those are per
+/// CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {

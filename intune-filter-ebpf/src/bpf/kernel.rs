@@ -2,11 +2,15 @@
 
 use core::{arch::asm, ffi::c_void};
 
-use aya_ebpf::{EbpfContext, bindings::BPF_ANY, helpers::generated};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_ANY, BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE},
+    helpers::generated,
+};
 use intune_filter_ebpf::{
     abi::{
-        Active, AnswerEvent, DeniedEvent, EdgeKey, FragmentKey, FragmentVerdict, Glob, NameNode,
-        Pending, PendingKey, Reason, Settings, V6, ZoneKey,
+        Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FragmentKey, FragmentVerdict, Glob,
+        NameNode, Pending, PendingKey, Reason, Settings, V6, ZoneKey,
     },
     dns::Scratch,
     world::{RuleEvent, World},
@@ -14,10 +18,12 @@ use intune_filter_ebpf::{
 
 use super::maps;
 
-/// Denials that one CPU reports in a second; the rest are counted.
-const REPORTS_PER_SECOND: u64 = 1000;
-/// Answers to denied packets that one CPU sends in a second; the rest are dropped silently.
-const REPLIES_PER_SECOND: u64 = 1000;
+/// Records of denials, of flows, and answers to denied packets: as many of each has one CPU at
+/// once, and then one more for each [`REFILL`].
+const ALLOWANCE: u64 = 1000;
+/// A thousand a second, spread evenly: under a flood, what is reported is a sample of all of it
+/// and not of the beginning of each second.
+const REFILL: u64 = SECOND / 1000;
 /// Nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
 
@@ -171,7 +177,7 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
 
     #[inline(always)]
     fn may_reply(self, now: u64) -> bool {
-        Self::READ_ONLY || take(maps::REPLIES, now, REPLIES_PER_SECOND)
+        Self::READ_ONLY || take(maps::REPLIES, now)
     }
 
     #[inline(always)]
@@ -205,15 +211,12 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
 
     #[inline(always)]
     fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent) {
-        if Self::READ_ONLY || !take(maps::REPORTS, time, REPORTS_PER_SECOND) {
-            return;
-        }
-        let Some(mut entry) = maps::EVENTS.reserve_untyped::<DeniedEvent>(0) else {
-            self.count(Reason::EventLost, 1, 0);
-            return;
-        };
-        entry.write(event());
-        entry.submit(0);
+        self.report(maps::REPORTS, time, event);
+    }
+
+    #[inline(always)]
+    fn report_flow(self, time: u64, event: impl FnOnce() -> FlowEvent) {
+        self.report(maps::FLOW_REPORTS, time, event);
     }
 
     #[inline(always)]
@@ -242,17 +245,52 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 }
 
-/// Takes one from this CPU's allowance for this second; false if nothing is left of it.
+impl<const HOOK: u8> Kernel<HOOK> {
+    /// Makes a record, if the allowance and the room in the ring buffer permit. Half of the ring is
+    /// for DNS answers alone: while no daemon reads, names are worth more than another denial.
+    #[inline(always)]
+    fn report<T: 'static>(self, allowance: u32, time: u64, event: impl FnOnce() -> T) {
+        if Self::READ_ONLY {
+            return;
+        }
+        if !take(allowance, time) {
+            self.count(Reason::EventSuppressed, 1, 0);
+            return;
+        }
+        if events(BPF_RB_AVAIL_DATA) > events(BPF_RB_RING_SIZE) / 2 {
+            self.count(Reason::EventLost, 1, 0);
+            return;
+        }
+        let Some(mut entry) = maps::EVENTS.reserve_untyped::<T>(0) else {
+            self.count(Reason::EventLost, 1, 0);
+            return;
+        };
+        entry.write(event());
+        entry.submit(0);
+    }
+}
+
+/// Octets of the ring buffer: what waits in it, or all.
 #[inline(always)]
-fn take(allowance: u32, now: u64, per_second: u64) -> bool {
+fn events(what: u32) -> u64 {
+    let ring = (&raw const maps::EVENTS).cast_mut().cast();
+    // SAFETY: the ring buffer lives as long as the program.
+    unsafe { generated::bpf_ringbuf_query(ring, u64::from(what)) }
+}
+
+/// Takes one from an allowance of this CPU's; false if nothing is left of it.
+#[inline(always)]
+fn take(allowance: u32, now: u64) -> bool {
     let Some(allowance) = maps::SCRATCH_ALLOWANCE.get_ptr_mut(allowance) else {
         return false;
     };
     // SAFETY: the element is this CPU's; a nested run can at worst report a few more.
     unsafe {
-        if now.wrapping_sub((*allowance).second) > SECOND {
-            (*allowance).second = now;
-            (*allowance).left = per_second;
+        // A run that is interrupted comes back with an older time.
+        let due = now.saturating_sub((*allowance).until) / REFILL;
+        if due > 0 {
+            (*allowance).until = now;
+            (*allowance).left = ((*allowance).left + due).min(ALLOWANCE);
         }
         if (*allowance).left == 0 {
             return false;

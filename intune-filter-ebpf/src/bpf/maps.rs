@@ -87,10 +87,10 @@ pub static RULE_COUNTERS: PerCpuArray<RuleCounter, RULES> = PerCpuArray::new();
 #[btf_map]
 pub static EVENTS: RingBuf<u8, { 1 << 20 }> = RingBuf::new();
 
-/// What a CPU may do so often in a second: when the second began, and how much is left of it.
+/// What a CPU may do so often in a second: until when its due was added, and how much is left.
 #[repr(C)]
 pub struct Allowance {
-    pub second: u64,
+    pub until: u64,
     pub left: u64,
 }
 
@@ -98,9 +98,12 @@ pub struct Allowance {
 pub const REPORTS: u32 = 0;
 /// Index in `SCRATCH_ALLOWANCE` of the allowance for answers to denied packets.
 pub const REPLIES: u32 = 1;
+/// Index in `SCRATCH_ALLOWANCE` of the allowance for reports of flows: whoever opens many takes
+/// nothing from the reports of denials.
+pub const FLOW_REPORTS: u32 = 2;
 
 #[btf_map]
-pub static SCRATCH_ALLOWANCE: PerCpuArray<Allowance, 2> = PerCpuArray::new();
+pub static SCRATCH_ALLOWANCE: PerCpuArray<Allowance, 3> = PerCpuArray::new();
 #[btf_map]
 pub static SCRATCH_XDP: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[btf_map]

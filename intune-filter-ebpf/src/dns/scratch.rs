@@ -216,8 +216,12 @@ pub struct Facts {
     pub fragment_key: UnsafeCell<FragmentKey>,
     /// What is to be remembered of it.
     pub fragment: UnsafeCell<FragmentVerdict>,
-    /// A flow that is to be opened.
+    /// A flow that is to be opened, or that has ended.
     pub flow: UnsafeCell<Flow>,
+    /// Which record is made of it, [`crate::abi::EventKind`].
+    pub flow_kind: Word,
+    /// How it has ended, [`crate::abi::Ending`].
+    pub flow_ending: Word,
     /// 1 once its headers are here and not another packet's.
     pub parsed: Word,
     /// When it was seen.

@@ -9,9 +9,9 @@ use std::{
 use super::Trie;
 use crate::{
     abi::{
-        Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowKey, FragmentKey,
-        FragmentVerdict, Glob, Host, NameNode, Pending, PendingKey, Reason, RuleCounter, Settings,
-        V4, V6, ZoneKey,
+        Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey,
+        FragmentKey, FragmentVerdict, Glob, Host, NameNode, Pending, PendingKey, Reason,
+        RuleCounter, Settings, V4, V6, ZoneKey,
     },
     dns::Scratch,
     verdict::{self, Place, Verdict},
@@ -82,6 +82,8 @@ pub struct Tables {
     pub rule_counters: RefCell<HashMap<u8, RuleCounter>>,
     /// What `EVENTS` tells of denied packets.
     pub denied: RefCell<Vec<DeniedEvent>>,
+    /// What `EVENTS` tells of flows.
+    pub flow_events: RefCell<Vec<FlowEvent>>,
     /// What `EVENTS` tells of answers: record and message.
     pub answers: RefCell<Vec<(AnswerEvent, Vec<u8>)>>,
     /// Entries that `hosts4` and `hosts6` have room for; 0 is no limit.
@@ -218,6 +220,10 @@ impl World for &Tables {
 
     fn report_denied(self, _: u64, event: impl FnOnce() -> DeniedEvent) {
         self.denied.borrow_mut().push(event());
+    }
+
+    fn report_flow(self, _: u64, event: impl FnOnce() -> FlowEvent) {
+        self.flow_events.borrow_mut().push(event());
     }
 
     fn report_answer(self, scratch: &Scratch) {

@@ -1,8 +1,11 @@
 //! Flows: when one is alive, whether it is still allowed, what its packets change.
 
-use super::{NO_RULE, Run};
+use super::{LEFT, NO_RULE, Run, left, resolver::DNS_PORT};
 use crate::{
-    abi::{Flow, FlowKey, MODE_AUDIT, MODE_EXEMPT, flow_flags, port_index},
+    abi::{
+        Ending, EventKind, Flow, FlowEvent, FlowKey, MODE_AUDIT, MODE_EXEMPT, flow_flags,
+        port_index,
+    },
     dns::Scratch,
     packet::{Datagram, Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
     world::Maps,
@@ -90,13 +93,27 @@ pub(super) fn is_known<A: Network, W: Maps<A>, P: Packet>(
     }
 }
 
+/// How a connection has ended by its flags.
+#[inline(always)]
+#[must_use]
+pub const fn ending(flags: u8) -> Ending {
+    const FINS: u8 = flow_flags::CLIENT_FIN | flow_flags::REMOTE_FIN;
+    if flags & flow_flags::RESET != 0 {
+        Ending::Reset
+    } else if flags & FINS == FINS {
+        Ending::Finished
+    } else {
+        Ending::Open
+    }
+}
+
 /// How long a flow lives after its last packet, in nanoseconds.
 #[inline(always)]
-fn lifetime(protocol: u8, flags: u8) -> u64 {
-    const FINS: u8 = flow_flags::CLIENT_FIN | flow_flags::REMOTE_FIN;
+#[must_use]
+pub const fn lifetime(protocol: u8, flags: u8) -> u64 {
     let answered = flags & flow_flags::ANSWERED != 0;
     if protocol == TCP {
-        if flags & FINS == FINS || flags & flow_flags::RESET != 0 {
+        if ending(flags) as u8 != Ending::Open as u8 {
             TCP_CLOSING
         } else if answered {
             TCP_ANSWERED
@@ -131,7 +148,8 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
     let key = key(run.scratch, datagram, run.zone(), direction)?;
     let (world, generation, now) = (run.world, run.generation(), run.now());
     let packets = u64::from(run.packet.packets());
-    let change = |flow: &mut Flow| touch(flow, generation, now, packets, datagram, direction);
+    let change =
+        |flow: &mut Flow| touch(flow, run.scratch, generation, now, packets, datagram, direction);
     let touched = match world.flow(key, change) {
         Some(touched) => touched,
         None => world.new_flow(key, |flow| {
@@ -145,20 +163,35 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
             touched
         })?,
     };
+    if touched.ending != Ending::Open as u8 {
+        report::<A, W, P>(run, EventKind::Closed, touched.ending);
+    }
     match touched.state {
         State::Alive => Some(known(touched)),
         State::Expired => None,
         State::Older => {
             if !is_still_allowed(run, key, touched) {
+                let ended = |flow: &mut Flow| note_end(flow, run.scratch, Ending::Revoked);
+                let ending = match world.flow(key, ended) {
+                    Some(ending) => ending,
+                    None => world.new_flow(key, ended).unwrap_or(Ending::Open as u8),
+                };
                 world.close(key);
+                if ending != Ending::Open as u8 {
+                    report::<A, W, P>(run, EventKind::Closed, ending);
+                }
                 return None;
             }
             let renew = |flow: &mut Flow| {
                 flow.generation = generation;
-                touch(flow, generation, now, packets, datagram, direction);
+                touch(flow, run.scratch, generation, now, packets, datagram, direction).ending
             };
-            if world.flow(key, renew).is_none() {
-                world.new_flow(key, renew);
+            let ending = match world.flow(key, renew) {
+                Some(ending) => ending,
+                None => world.new_flow(key, renew).unwrap_or(Ending::Open as u8),
+            };
+            if ending != Ending::Open as u8 {
+                report::<A, W, P>(run, EventKind::Closed, ending);
             }
             Some(known(touched))
         }
@@ -179,11 +212,14 @@ struct Touched {
     rule: u8,
     flags: u8,
     group: u16,
+    /// How it has ended, if that is news: [`Ending`].
+    ending: u8,
 }
 
 #[inline(always)]
 fn touch<A: Network>(
     flow: &mut Flow,
+    scratch: &Scratch,
     generation: u32,
     now: u64,
     packets: u64,
@@ -199,10 +235,12 @@ fn touch<A: Network>(
         && datagram.transport.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
         && lifetime(protocol, flags) == TCP_CLOSING;
     if reopened || idle > lifetime(protocol, flags) {
-        return Touched { state: State::Expired, rule, flags, group };
+        let ending = note_end(flow, scratch, Ending::Expired);
+        return Touched { state: State::Expired, rule, flags, group, ending };
     }
+    let open = Ending::Open as u8;
     if flow.generation != generation {
-        return Touched { state: State::Older, rule, flags, group };
+        return Touched { state: State::Older, rule, flags, group, ending: open };
     }
     // Most packets find a young time there, and leave the cache line clean but for the counters.
     if idle > SECOND {
@@ -221,16 +259,66 @@ fn touch<A: Network>(
             flow_flags::REMOTE_FIN
         }
     };
-    if protocol == TCP {
-        let tcp = datagram.transport.flags;
+    let mut news = open;
+    let tcp = datagram.transport.flags;
+    if protocol == TCP && tcp & (TCP_FIN | TCP_RST) != 0 {
         if tcp & TCP_FIN != 0 {
             flow.flags |= fin;
         }
         if tcp & TCP_RST != 0 {
             flow.flags |= flow_flags::RESET;
         }
+        let ending = ending(flow.flags);
+        if ending != Ending::Open {
+            news = note_end(flow, scratch, ending);
+        }
     }
-    Touched { state: State::Alive, rule, flags, group }
+    Touched { state: State::Alive, rule, flags, group, ending: news }
+}
+
+/// Keeps a flow that has ended for the record of it. Returns the ending, or [`Ending::Open`] if it
+/// was told before.
+#[inline(always)]
+fn note_end(flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8 {
+    if flow.flags & flow_flags::REPORTED != 0 {
+        return Ending::Open as u8;
+    }
+    flow.flags |= flow_flags::REPORTED;
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe { scratch.facts.flow.get().write(*flow) };
+    ending as u8
+}
+
+/// Reports the flow in the scratch memory. A function of its own in the kernel, for the sake of
+/// its stack, and called for few packets.
+#[inline(always)]
+fn report<A: Network, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>, kind: EventKind, ending: u8) {
+    run.scratch.facts.flow_kind.set(kind as u64);
+    run.scratch.facts.flow_ending.set(u64::from(ending));
+    if make_record::<A, W, P>(run) != LEFT {
+        run.scratch.facts.flow_kind.set(0);
+    }
+}
+
+#[inline(never)]
+fn make_record<A: Network, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    let facts = &run.scratch.facts;
+    // SAFETY: the scratch memory is this run's alone, and holds the key and the flow.
+    let (key, flow) = unsafe { (&*A::key(run.scratch), &*facts.flow.get()) };
+    run.world.report_flow(run.now(), || FlowEvent {
+        kind: facts.flow_kind.get() as u32,
+        reserved: 0,
+        time: run.now(),
+        flow: *flow,
+        client: key.client.wide(),
+        remote: key.remote.wide(),
+        client_port: key.client_port,
+        remote_port: key.remote_port,
+        zone: key.zone,
+        protocol: key.protocol,
+        ending: facts.flow_ending.get() as u8,
+    });
+    left()
 }
 
 #[inline(always)]
@@ -289,6 +377,9 @@ pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
     let bytes = u64::from(datagram.length);
     let from_client = u64::from(direction == Direction::FromClient);
     let to_client = 1 - from_client;
+    // DNS over UDP never matches its flow: every query opens it anew.
+    let silent = datagram.protocol == UDP && key.remote_port == DNS_PORT;
+    let flags = if silent { flags | flow_flags::REPORTED } else { flags };
     let flow = Flow {
         opened: run.now(),
         last_seen: run.now(),
@@ -305,5 +396,8 @@ pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
     unsafe {
         run.scratch.facts.flow.get().write(flow);
         run.world.open(key, &*run.scratch.facts.flow.get());
+    }
+    if !silent {
+        report::<A, W, P>(run, EventKind::Opened, Ending::Open as u8);
     }
 }

@@ -9,6 +9,7 @@ mod reply;
 mod resolver;
 
 pub use egress::egress;
+pub use flow::{ending, lifetime};
 pub use ingress::ingress;
 pub use reply::{REPLY_PROHIBITED, REPLY_RESET};
 

@@ -1,6 +1,6 @@
 //! Records of the ring buffer, taken apart.
 
-use intune_filter_ebpf::abi::{AnswerEvent, DeniedEvent, EventKind};
+use intune_filter_ebpf::abi::{AnswerEvent, DeniedEvent, EventKind, FlowEvent};
 
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +9,10 @@ pub enum Event<'a> {
     Denied(DeniedEvent),
     /// An answer to a query for a name of a rule went to a client; the message.
     Answer(AnswerEvent, &'a [u8]),
+    /// A flow was opened.
+    Opened(FlowEvent),
+    /// A flow has ended.
+    Closed(FlowEvent),
 }
 
 /// Reads a record; `None` if it is none that this version knows.
@@ -21,6 +25,8 @@ pub fn read(record: &[u8]) -> Option<Event<'_>> {
             let (event, message): (AnswerEvent, _) = head(record)?;
             Some(Event::Answer(event, message.get(..usize::try_from(event.length).ok()?)?))
         }
+        kind if kind == EventKind::Opened as u32 => Some(Event::Opened(head(record)?.0)),
+        kind if kind == EventKind::Closed as u32 => Some(Event::Closed(head(record)?.0)),
         _ => None,
     }
 }
@@ -44,6 +50,11 @@ mod tests {
     fn records_are_told_apart_by_their_kind() {
         let denied = DeniedEvent { kind: 1, ifindex: 4, ..DeniedEvent::default() };
         assert_eq!(read(&octets(&denied)), Some(Event::Denied(denied)));
+        for (kind, ending) in [(3, 0), (4, 2)] {
+            let flow = FlowEvent { kind, ending, protocol: 6, ..FlowEvent::default() };
+            let expected = if kind == 3 { Event::Opened(flow) } else { Event::Closed(flow) };
+            assert_eq!(read(&octets(&flow)), Some(expected));
+        }
         let answer = AnswerEvent { kind: 2, length: 3, rules: 5, ..AnswerEvent::default() };
         let mut record = octets(&answer);
         record.extend_from_slice(b"abc and what fills the record up");

@@ -87,6 +87,7 @@ impl Learner {
                 tell_denied(&event);
                 Vec::new()
             }
+            Some(Event::Opened(_) | Event::Closed(_)) => Vec::new(),
             None => {
                 log::debug!("a record of {} octets is none that this version knows", record.len());
                 Vec::new()

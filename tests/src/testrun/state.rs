@@ -8,8 +8,8 @@ use aya::{
     maps::{HashMap, MapData},
 };
 use intune_filter_ebpf::abi::{
-    Counter, DeniedEvent, EventKind, Flow, FlowKey, FragmentKey, FragmentVerdict, Host, Pending,
-    PendingKey, REASONS, Reason, RuleCounter, V4, V6,
+    Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Host,
+    Pending, PendingKey, REASONS, Reason, RuleCounter, V4, V6,
 };
 
 use super::Filter;
@@ -32,6 +32,8 @@ pub enum Event {
     Denied(DeniedEvent),
     /// A DNS answer.
     Answer,
+    /// A flow that was opened or has ended.
+    Flow(FlowEvent),
 }
 
 impl Filter {
@@ -122,12 +124,13 @@ impl Filter {
         let mut events = Vec::new();
         while let Some(record) = self.events.next() {
             let kind = record.first_chunk().map(|kind| u32::from_ne_bytes(*kind));
-            events.push(if kind == Some(EventKind::Denied as u32) {
-                assert_eq!(record.len(), size_of::<DeniedEvent>(), "a record of another size");
-                // SAFETY: the record has the type's size, and any octets are one.
-                Event::Denied(unsafe { record.as_ptr().cast::<DeniedEvent>().read_unaligned() })
+            let is = |wanted: EventKind| kind == Some(wanted as u32);
+            events.push(if is(EventKind::Denied) {
+                Event::Denied(value_of(&record))
+            } else if is(EventKind::Opened) || is(EventKind::Closed) {
+                Event::Flow(value_of(&record))
             } else {
-                assert_eq!(kind, Some(EventKind::Answer as u32), "a record of an unknown kind");
+                assert!(is(EventKind::Answer), "a record of an unknown kind: {kind:?}");
                 Event::Answer
             });
         }
@@ -168,6 +171,12 @@ impl State {
         changed.extend(gone.map(|key| format!("{key}: gone")));
         changed
     }
+}
+
+fn value_of<T: Pod>(record: &[u8]) -> T {
+    assert_eq!(record.len(), size_of::<T>(), "a record of another size");
+    // SAFETY: the record has the type's size, and any octets are one.
+    unsafe { record.as_ptr().cast::<T>().read_unaligned() }
 }
 
 /// The programs' clock.

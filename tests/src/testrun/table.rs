@@ -242,7 +242,7 @@ impl Row {
         let counted = counted(filter, &before, &filter.state()?);
         let expected = self.expected.counted(self);
         compare("counted", counted.join("; "), expected.join("; "));
-        let reports: Vec<String> = filter.events().iter().map(report_text).collect();
+        let reports: Vec<String> = filter.events().iter().filter_map(report_text).collect();
         compare("reported", reports.join("; "), self.expected.reports().join("; "));
         Ok(faults)
     }
@@ -263,13 +263,15 @@ fn explanation_text(filter: &Filter, explanation: &Explanation) -> String {
     format!("{} {rule} {:?}", explanation.reason.as_str(), explanation.matched)
 }
 
-fn report_text(event: &Event) -> String {
+/// What the tables say of a record; flows have tables of their own.
+fn report_text(event: &Event) -> Option<String> {
     match event {
-        Event::Answer => "answer".to_owned(),
+        Event::Answer => Some("answer".to_owned()),
         Event::Denied(denied) => {
             let reason = Reason::from_number(denied.reason).map_or("unknown", Reason::as_str);
-            format!("denied {reason}{}", if denied.audited == 0 { "" } else { ", audited" })
+            Some(format!("denied {reason}{}", if denied.audited == 0 { "" } else { ", audited" }))
         }
+        Event::Flow(_) => None,
     }
 }
 

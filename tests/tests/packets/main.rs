@@ -4,6 +4,7 @@ mod answers;
 mod busy;
 mod errors;
 mod events;
+mod flow_events;
 mod flows;
 mod fragments;
 mod gateway;
