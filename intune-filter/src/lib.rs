@@ -9,6 +9,7 @@ pub mod names;
 pub mod pattern;
 pub mod policy;
 pub mod ports;
+mod whole_file;
 pub mod yaml;
 
 /// The BPF object, aligned as the ELF parser needs it.

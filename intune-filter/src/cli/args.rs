@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::explain::Destination;
-use crate::config::Paths;
+use crate::config::{DurationError, Paths, Seconds};
 
 /// Lets a network reach what Microsoft Intune needs, and nothing else.
 #[derive(Debug, Parser)]
@@ -66,6 +66,16 @@ pub enum Command {
         /// The configuration, instead of --config
         file: Option<PathBuf>,
     },
+    /// Put a new configuration into force
+    Apply {
+        /// The configuration, instead of --config
+        file: Option<PathBuf>,
+        /// Go back to the configuration before, unless `confirm` follows within this time: 60s, 5m
+        #[arg(long, value_name = "TIME", value_parser = patience)]
+        confirm: Option<Seconds>,
+    },
+    /// Keep the configuration that `apply --confirm` has put into force
+    Confirm,
     /// Show what is enforced, where, and how full the maps are
     Status,
     /// Show the services in force and their traffic
@@ -110,6 +120,15 @@ pub enum Endpoints {
     List,
 }
 
+/// Longer would be no safeguard, and none at all no time to confirm.
+fn patience(text: &str) -> Result<Seconds, String> {
+    let patience: Seconds = text.parse().map_err(|error: DurationError| error.to_string())?;
+    match patience.0 {
+        1..=86_400 => Ok(patience),
+        _ => Err(format!("{text} is out of range, expected 1s to 1d")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -119,6 +138,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_to_confirm_in_has_a_unit_and_bounds() {
+        let parse = |time: &str| {
+            let arguments =
+                Arguments::try_parse_from(["intune-filter", "apply", "a.yaml", "--confirm", time]);
+            match arguments.ok()?.command {
+                Command::Apply { confirm, .. } => confirm,
+                _ => None,
+            }
+        };
+        assert_eq!(parse("60s"), Some(Seconds(60)));
+        assert_eq!(parse("1d"), Some(Seconds(86_400)));
+        for time in ["60", "0s", "2d", "a.yaml"] {
+            assert_eq!(parse(time), None, "{time}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
 
 use clap::Parser as _;
 
+mod apply;
 mod args;
 mod check;
 mod context;
@@ -59,6 +60,8 @@ fn dispatch(arguments: &Arguments) -> Result<(Outcome, String), Failure> {
     match &arguments.command {
         Command::Run => run::run(global),
         Command::Check { file } => check::run(global, file.as_deref()),
+        Command::Apply { file, confirm } => apply::run(global, file.as_deref(), *confirm),
+        Command::Confirm => apply::confirm(global),
         Command::Status => status::run(global),
         Command::Services => services::run(global),
         Command::Names => names::run(global),

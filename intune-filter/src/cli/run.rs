@@ -7,23 +7,24 @@ use super::{
 };
 use crate::{
     config::Paths,
-    daemon::run::{RunError, run as run_daemon},
-    policy::{self, RuleBits},
+    daemon::{
+        run::{RunError, run as run_daemon},
+        source::Source,
+    },
 };
 
 /// Runs the daemon until it ends.
 pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     let path = context::config_path(global);
-    let load = |bits: &RuleBits| {
-        policy::load(&path, |paths: &mut Paths| *paths = global.paths(paths), bits)
-    };
+    let adjust = |paths: &mut Paths| *paths = global.paths(paths);
+    let source = Source { path: &path, adjust: &adjust };
     // The programs' diagnostics name clients: they are for whoever looks for something.
     let kernel_log = match global.verbose {
         0 => log::LevelFilter::Off,
         1 => log::LevelFilter::Debug,
         _ => log::LevelFilter::Trace,
     };
-    match run_daemon(&load, kernel_log) {
+    match run_daemon(&source, kernel_log) {
         Ok(()) => Ok((Outcome::Yes, String::new())),
         Err(RunError::Configuration(errors)) => Err(errors.into()),
         Err(RunError::Other(error)) => Err(error.into()),

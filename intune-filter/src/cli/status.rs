@@ -165,6 +165,30 @@ fn interfaces(
         .collect()
 }
 
+/// What the daemon tells of the configuration, where that is not simply the file's.
+fn configuration(details: Option<&Value>) -> String {
+    let configuration = details.map(|details| &details["configuration"]);
+    let Some(file) = configuration.and_then(|value| value["file"].as_str()) else {
+        return String::new();
+    };
+    let value = configuration.unwrap_or(&Value::Null);
+    if let Some(error) = value["rollback_error"].as_str() {
+        return format!(
+            "{file} was NOT confirmed in time, and the configuration before cannot be put back: \
+             {error}\n\n"
+        );
+    }
+    if let Some(seconds) = value["confirm_within_s"].as_u64() {
+        return format!(
+            "{file} waits for its confirmation, {seconds} s more: intune-filter confirm\n\n"
+        );
+    }
+    if value["overrides_file"] == true {
+        return format!("{file} is in force in place of the configuration file\n\n");
+    }
+    String::new()
+}
+
 fn text(status: &Status) -> String {
     let mut text = String::new();
     let _ = writeln!(
@@ -178,6 +202,7 @@ fn text(status: &Status) -> String {
         None if status.daemon.running => writeln!(text, "daemon running\n"),
         None => writeln!(text, "daemon NOT running; what is pinned stays in force\n"),
     };
+    text += &configuration(status.daemon.details.as_ref());
     let rows: Vec<[String; 4]> = status
         .interfaces
         .iter()
@@ -217,4 +242,26 @@ fn text(status: &Status) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_told_of_when_it_is_not_simply_the_files() {
+        let told = |value: Value| configuration(Some(&json!({ "configuration": value })));
+        assert_eq!(configuration(None), "");
+        assert_eq!(told(json!({"file": "/a.yaml", "overrides_file": false})), "");
+        let waiting = json!({"file": "/b.yaml", "overrides_file": true, "confirm_within_s": 42,
+                             "rollback_error": null});
+        assert!(told(waiting).contains("/b.yaml waits for its confirmation, 42 s more"));
+        let failing = json!({"file": "/b.yaml", "overrides_file": true, "confirm_within_s": 0,
+                             "rollback_error": "no memory"});
+        assert!(told(failing).contains("cannot be put back: no memory"));
+        let overriding = json!({"file": "/b.yaml", "overrides_file": true});
+        assert!(told(overriding).contains("in place of the configuration file"));
+    }
 }

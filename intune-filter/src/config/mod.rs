@@ -57,14 +57,18 @@ impl Config {
 
     /// What can be read of a file, and every fault found.
     pub(crate) fn load_part(path: &Path) -> (Option<Self>, Vec<ConfigError>) {
-        let text =
-            fs::read(path).map_err(|error| format!("cannot read: {error}")).and_then(|octets| {
-                String::from_utf8(octets).map_err(|error| format!("not UTF-8 text: {error}"))
-            });
-        match text {
+        match read(path) {
             Ok(text) => Self::parse_part(&path.display().to_string(), &text),
-            Err(message) => (None, vec![ConfigError { line: None, key: String::new(), message }]),
+            Err(error) => (None, vec![error]),
         }
+    }
+
+    /// A file's text.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not UTF-8.
+    pub fn read_text(path: &Path) -> Result<String, ConfigErrors> {
+        read(path).map_err(|error| ConfigErrors::new(path.display().to_string(), vec![error]))
     }
 
     /// Checks a file's text; `file` is for the errors.
@@ -79,7 +83,7 @@ impl Config {
     }
 
     /// What can be read of a file's text, and every fault found.
-    fn parse_part(file: &str, text: &str) -> (Option<Self>, Vec<ConfigError>) {
+    pub(crate) fn parse_part(file: &str, text: &str) -> (Option<Self>, Vec<ConfigError>) {
         let root = match tree::parse(text) {
             Ok(root) => root,
             Err(errors) => return (None, errors),
@@ -110,6 +114,14 @@ impl Config {
     pub fn errors(&self, errors: Vec<ConfigError>) -> ConfigErrors {
         ConfigErrors::new(&self.source.file, errors)
     }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let text = fs::read(path).map_err(|error| format!("cannot read: {error}"));
+    let text = text.and_then(|octets| {
+        String::from_utf8(octets).map_err(|error| format!("not UTF-8 text: {error}"))
+    });
+    text.map_err(|message| ConfigError { line: None, key: String::new(), message })
 }
 
 impl Source {

@@ -1,7 +1,7 @@
 //! The control socket: one JSON request a line, one JSON reply a line.
 
 use std::{
-    fs,
+    fmt, fs,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::{
         fd::AsRawFd as _,
@@ -24,8 +24,8 @@ use tokio::{
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "control.sock";
 
-/// Octets of a request at most.
-const REQUEST_MAX: u64 = 4096;
+/// Octets of a request at most: a configuration fits that has every prefix of the internet.
+const REQUEST_MAX: u64 = 64 << 20;
 
 /// Octets of a reply at most: the whole table of names fits.
 const REPLY_MAX: u64 = 256 << 20;
@@ -34,13 +34,24 @@ const REPLY_MAX: u64 = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a command asks of the daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// How it is.
     Status,
     /// Its table of names.
     Names,
+    /// Put another configuration into force.
+    Apply {
+        /// The file that it was read from, for messages.
+        file: String,
+        /// What the file says: the daemon may not be able to read it.
+        text: String,
+        /// Seconds after which the configuration before comes back, unless confirmed.
+        confirm_s: Option<u32>,
+    },
+    /// Keep the configuration that waits for this.
+    Confirm,
     /// Detach everything, remove the pins, and end.
     Detach,
 }
@@ -53,6 +64,9 @@ pub enum Reply {
     Error {
         /// Why.
         error: String,
+        /// Whether a configuration is not valid: the text then has a line for each fault.
+        #[serde(default)]
+        invalid: bool,
     },
     /// What was asked for.
     Ok(Value),
@@ -138,7 +152,7 @@ async fn answer(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>) -> Re
         Ok(request) => request,
         Err(error) => {
             let error = format!("bad request: {error}");
-            return write(&mut writer, &Reply::Error { error }).await;
+            return write(&mut writer, &Reply::Error { error, invalid: false }).await;
         }
     };
     let (reply, receiver) = oneshot::channel();
@@ -154,6 +168,18 @@ async fn write(writer: &mut OwnedWriteHalf, reply: &Reply) -> Result<()> {
     timeout(PATIENCE, writer.write_all(&text)).await??;
     Ok(())
 }
+
+/// The daemon has found a configuration invalid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(pub String);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
 
 /// A command's end of the socket.
 #[derive(Debug)]
@@ -189,7 +215,8 @@ impl Client {
         Ok(peer.pid)
     }
 
-    /// Asks the daemon; an error if it does not answer within `patience`, or says no.
+    /// Asks the daemon; an error if it does not answer within `patience`, or says no. The error is
+    /// [`Invalid`] where a configuration is.
     pub fn ask(mut self, request: Request, patience: Duration) -> Result<Value> {
         self.stream.set_read_timeout(Some(patience))?;
         self.stream.set_write_timeout(Some(patience))?;
@@ -202,7 +229,8 @@ impl Client {
             .context("the daemon does not answer")?;
         match serde_json::from_str(&text).context("the daemon's answer is cut off")? {
             Reply::Ok(value) => Ok(value),
-            Reply::Error { error } => bail!("the daemon says: {error}"),
+            Reply::Error { error, invalid: true } => Err(Invalid(error).into()),
+            Reply::Error { error, invalid: false } => bail!("the daemon says: {error}"),
         }
     }
 }
@@ -254,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_no_is_an_error_and_nonsense_is_answered() {
-        with_daemon(Reply::Error { error: "not now".into() }, |directory| {
+        with_daemon(Reply::Error { error: "not now".into(), invalid: false }, |directory| {
             let client = Client::connect(directory).unwrap();
             let error = client.ask(Request::Detach, PATIENCE).unwrap_err().to_string();
             assert!(error.contains("not now"), "{error}");
@@ -264,6 +292,21 @@ mod tests {
             let mut text = String::new();
             stream.read_to_string(&mut text).unwrap();
             assert!(text.contains("bad request"), "{text}");
+        });
+    }
+
+    #[test]
+    fn an_invalid_configuration_is_told_from_other_failures() {
+        let text = "a.yaml:3: dns: missing\na.yaml:4: x: unknown key";
+        let reply = Reply::Error { error: text.into(), invalid: true };
+        with_daemon(reply, |directory| {
+            let request = Request::Apply {
+                file: "a.yaml".into(),
+                text: "line\n".repeat(100_000),
+                confirm_s: Some(60),
+            };
+            let error = Client::connect(directory).unwrap().ask(request, PATIENCE).unwrap_err();
+            assert_eq!(error.downcast::<Invalid>().unwrap(), Invalid(text.into()));
         });
     }
 

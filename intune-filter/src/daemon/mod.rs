@@ -3,6 +3,7 @@
 //! What is attached works without it. [`engine`] and [`learner`] decide, [`mod@run`] does.
 
 pub mod clock;
+pub mod confirmation;
 pub mod control;
 pub mod engine;
 pub mod events;
@@ -13,4 +14,6 @@ pub mod netlink;
 pub mod reload;
 pub mod rings;
 pub mod run;
+pub mod saved;
 pub mod setup;
+pub mod source;

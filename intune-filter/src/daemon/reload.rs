@@ -2,8 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     net::IpAddr,
     path::Path,
 };
@@ -18,6 +17,7 @@ use crate::{
     names::Names,
     pattern::Pattern,
     policy::{Policy, RuleBits},
+    whole_file,
 };
 
 /// Where the patterns of the policy in force are kept, so that the next process knows which of
@@ -152,14 +152,8 @@ fn load(directory: &Path) -> Option<Patterns> {
 
 fn save(directory: &Path, patterns: &Patterns) -> Result<()> {
     let path = directory.join(FILE_NAME);
-    let new = directory.join(format!("{FILE_NAME}.new"));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(patterns)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    let text = serde_json::to_vec(patterns)?;
+    whole_file::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

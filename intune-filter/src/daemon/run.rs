@@ -1,8 +1,10 @@
 //! The daemon's loop: waits for what happens, asks the engine, and does what it says.
 
+mod configure;
+
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{MapData, RingBuf};
 use sd_notify::NotifyState;
 use serde_json::Value;
@@ -10,11 +12,14 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
+
+use configure::Standing;
 
 use super::{
     clock,
+    confirmation::Confirmation,
     control::{Call, Reply, Request, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
@@ -22,7 +27,9 @@ use super::{
     netlink::{Netlink, Snapshot},
     reload,
     rings::{async_fd, drain, flush},
+    saved::{Document, Saved},
     setup::{prepare, sizes, wanted},
+    source::Source,
 };
 use crate::{
     config::{Config, ConfigErrors, Maps, Paths},
@@ -50,9 +57,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Records taken from the ring before anything else has its turn.
 const RECORDS_AT_ONCE: usize = 1024;
 
-/// Reads the configuration anew, for rules that have the bits given.
-pub type LoadPolicy<'a> = dyn Fn(&RuleBits) -> Result<Loaded, ConfigErrors> + 'a;
-
 /// The daemon failed, or its configuration did.
 #[derive(Debug)]
 pub enum RunError {
@@ -60,6 +64,15 @@ pub enum RunError {
     Configuration(ConfigErrors),
     /// Anything else.
     Other(anyhow::Error),
+}
+
+impl RunError {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Configuration(errors) => errors.into(),
+            Self::Other(error) => error,
+        }
+    }
 }
 
 impl From<anyhow::Error> for RunError {
@@ -76,9 +89,10 @@ impl From<ConfigErrors> for RunError {
 
 /// Runs until a signal or a command ends it. What is attached stays attached, unless the command
 /// was to detach. The kernel's programs log up to `kernel_log`.
-pub fn run(load: &LoadPolicy<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
+pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
     // What is wrong with the configuration is told before anything is touched.
-    let config = load(&RuleBits::new())?.config;
+    let (document, _) = source.choose()?;
+    let config = source.load(&document, &RuleBits::new())?.config;
     kernel::check_kernel()?;
     let locks = prepare(&config.paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -88,7 +102,7 @@ pub fn run(load: &LoadPolicy<'_>, kernel_log: log::LevelFilter) -> Result<(), Ru
     runtime.block_on(async {
         let directory = PinDirectory::new(&config.paths.pin_dir);
         let fresh = directory.linked_interfaces()?.is_empty();
-        let mut daemon = match Daemon::start(&config, load, kernel_log).await {
+        let mut daemon = match Daemon::start(&config, source, kernel_log).await {
             Ok(daemon) => daemon,
             Err(error) => {
                 // Nothing half-way: what a first start has made goes; what was in force stays.
@@ -98,13 +112,20 @@ pub fn run(load: &LoadPolicy<'_>, kernel_log: log::LevelFilter) -> Result<(), Ru
                 return Err(error);
             }
         };
-        daemon.serve(load).await.map_err(RunError::Other)
+        daemon.serve().await.map_err(RunError::Other)
     })?;
     drop(locks);
     Ok(())
 }
 
-struct Daemon {
+struct Daemon<'a> {
+    source: &'a Source<'a>,
+    in_force: Standing,
+    /// What is gone back to, while what is in force waits for its confirmation.
+    confirmed: Option<Standing>,
+    confirmation: Confirmation,
+    /// What the state directory holds.
+    saved: Option<Saved>,
     kernel: Kernel,
     engine: Engine,
     learner: Learner,
@@ -118,10 +139,10 @@ struct Daemon {
     ready: bool,
 }
 
-impl Daemon {
+impl<'a> Daemon<'a> {
     async fn start(
         config: &Config,
-        load: &LoadPolicy<'_>,
+        source: &'a Source<'a>,
         kernel_log: log::LevelFilter,
     ) -> Result<Self, RunError> {
         let paths = config.paths.clone();
@@ -129,7 +150,10 @@ impl Daemon {
         tokio::spawn(Server::bind(&paths.runtime_dir)?.serve(sender));
         let directory = PinDirectory::new(&paths.pin_dir);
         let mut kernel = kernel::load(directory, &sizes(&config.maps), kernel_log)?;
-        let Loaded { config, policy, .. } = load(&reload::previous_bits(&kernel.pins())?)?;
+        // Chosen again: the directories are now locked, and nobody else decides any more.
+        let (document, saved) = source.choose()?;
+        let bits = reload::previous_bits(&kernel.pins())?;
+        let Loaded { config, catalogue, policy } = source.load(&document, &bits)?;
         let names = names::load(&paths.state_dir, clock::clocks()).unwrap_or_else(|error| {
             log::warn!("starting without the saved names: {error:#}");
             Names::default()
@@ -137,6 +161,11 @@ impl Daemon {
         let events = async_fd(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
         let mut daemon = Self {
+            source,
+            in_force: Standing { document, config: config.clone(), catalogue },
+            confirmed: None,
+            confirmation: Confirmation::default(),
+            saved,
             kernel,
             engine: Engine::default(),
             learner: Learner::new(names, policy),
@@ -169,11 +198,12 @@ impl Daemon {
                 return Err(anyhow!("{}: {error}", interface.name).into());
             }
         }
+        daemon.settle();
         Ok(daemon)
     }
 
     /// Works until told to stop.
-    async fn serve(&mut self, load: &LoadPolicy<'_>) -> Result<()> {
+    async fn serve(&mut self) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
@@ -184,7 +214,8 @@ impl Daemon {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload(load).await,
+                _ = hangup.recv() => self.reload().await,
+                () = wait_until(self.confirmation.due()) => self.roll_back().await,
                 () = self.netlink.changed() => self.look().await,
                 _ = look.tick() => self.look().await,
                 _ = tidy.tick() => self.tidy(),
@@ -196,7 +227,7 @@ impl Daemon {
                 }
                 result = flush(self.diagnostics.as_mut()) => result?,
                 Some(call) = self.calls.recv() => {
-                    if self.answer(call.request, call.reply) {
+                    if self.answer(call.request, call.reply).await {
                         // Whoever asked learns of it before this process ends.
                         let _ = timeout(FAREWELL, call.written).await;
                         return Ok(());
@@ -205,38 +236,48 @@ impl Daemon {
             }
         }
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        // Nobody else would, as long as no daemon runs.
+        self.roll_back().await;
         self.save();
         log::info!("stopping; what is attached stays in force");
         Ok(())
     }
 
     /// Answers a command; true if the daemon is to end.
-    fn answer(&mut self, request: Request, reply: oneshot::Sender<Reply>) -> bool {
+    async fn answer(&mut self, request: Request, reply: oneshot::Sender<Reply>) -> bool {
+        let detach = request == Request::Detach;
         let result = match request {
             Request::Status => Ok(self.status()),
-            Request::Names => names::to_json(self.learner.names(), clock::clocks()),
-            Request::Detach => kernel::remove_all(self.kernel.directory()).map(|_| Value::Null),
+            Request::Names => {
+                names::to_json(self.learner.names(), clock::clocks()).map_err(RunError::from)
+            }
+            Request::Apply { file, text, confirm_s } => {
+                let patience = confirm_s.map(|seconds| Duration::from_secs(seconds.into()));
+                self.apply_document(Document { file, text }, patience).await
+            }
+            Request::Confirm => self.confirm().map_err(RunError::from),
+            Request::Detach => kernel::remove_all(self.kernel.directory())
+                .map(|_| Value::Null)
+                .map_err(RunError::from),
         };
-        let detached = request == Request::Detach && result.is_ok();
+        let detached = detach && result.is_ok();
         if detached {
             log::info!("detached by a command; nothing is filtered any more");
         }
         let _ = reply.send(match result {
             Ok(value) => Reply::Ok(value),
-            Err(error) => Reply::Error { error: format!("{error:#}") },
+            Err(RunError::Configuration(errors)) => {
+                Reply::Error { error: errors.to_string(), invalid: true }
+            }
+            Err(RunError::Other(error)) => {
+                Reply::Error { error: format!("{error:#}"), invalid: false }
+            }
         });
         detached
     }
 
     fn status(&self) -> Value {
         let interfaces = self.engine.status();
-        let failed: Vec<Value> = interfaces
-            .iter()
-            .filter_map(|interface| {
-                let error = interface.error.as_ref()?;
-                Some(serde_json::json!({"name": interface.name, "error": error}))
-            })
-            .collect();
         let missing: Vec<&str> = interfaces
             .iter()
             .filter(|interface| interface.mode.is_none() && interface.error.is_none())
@@ -246,8 +287,16 @@ impl Daemon {
             "ready": self.ready,
             "names": self.learner.names().len(),
             "missing_interfaces": missing,
-            "failed_interfaces": failed,
+            "failed_interfaces": self.failed_interfaces(),
+            "configuration": self.configuration_status(),
         })
+    }
+
+    fn failed_interfaces(&self) -> Vec<Value> {
+        let failed = self.engine.status().into_iter().filter_map(|interface| {
+            Some(serde_json::json!({"name": interface.name, "error": interface.error?}))
+        });
+        failed.collect()
     }
 
     /// Puts a policy into force; its interfaces are looked at next. An error leaves the old one.
@@ -288,24 +337,29 @@ impl Daemon {
         Ok(())
     }
 
-    async fn reload(&mut self, load: &LoadPolicy<'_>) {
-        let result = async {
-            let bits = reload::previous_bits(&self.kernel.pins())?;
-            let Loaded { config, policy, .. } = load(&bits).map_err(anyhow::Error::new)?;
-            if config.maps != self.maps {
-                bail!(
-                    "the sizes of maps cannot change while they are in use: detach, and run again"
-                );
-            }
-            let snapshot = self.netlink.snapshot().await?;
-            self.apply(&config, policy, &snapshot)?;
-            self.look_at(&snapshot);
-            Ok(())
-        };
-        if let Err(error) = result.await {
-            log::error!(
-                "the new configuration is not used, the old one stays in force:\n{error:#}"
+    /// What is in force was loaded by a start: nothing waits for a confirmation any more, and what
+    /// the file has taken the place of is forgotten.
+    fn settle(&mut self) {
+        let Some(saved) = self.saved.clone() else { return };
+        let (file, kept) = (self.source.path.display(), &saved.kept.file);
+        let loaded_kept = saved.kept == self.in_force.document;
+        if let Some(unconfirmed) = &saved.unconfirmed {
+            log::warn!(
+                "{} was not confirmed before the daemon ended: {kept} is in force again",
+                unconfirmed.file
             );
+        } else if loaded_kept {
+            log::info!("{kept} is in force, which was applied, and not what {file} says");
+        }
+        let saved = loaded_kept.then(|| {
+            let on_disk = self.source.read().ok().map(|document| document.text);
+            match saved.unconfirmed {
+                Some(_) => saved.rolled_back(on_disk.as_deref()),
+                None => saved,
+            }
+        });
+        if let Err(error) = self.store(saved) {
+            log::error!("{error:#}");
         }
     }
 
@@ -398,6 +452,14 @@ impl Daemon {
         if let Err(error) = names::save(&self.paths.state_dir, self.learner.names(), now) {
             log::error!("{error:#}");
         }
+    }
+}
+
+/// Waits until a time, or for ever.
+async fn wait_until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

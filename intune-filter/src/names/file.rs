@@ -1,19 +1,13 @@
 //! The table on disk: versioned, written whole, in wall time.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Write as _},
-    net::IpAddr,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Names;
+use crate::whole_file;
 
 /// Its name in the state directory.
 pub const FILE_NAME: &str = "names.json";
@@ -89,16 +83,8 @@ pub fn from_json(saved: Value, now: Clocks) -> Result<Names> {
 pub fn save(directory: &Path, names: &Names, now: Clocks) -> Result<()> {
     let text = serde_json::to_vec(&to_json(names, now)?)?;
     let path = directory.join(FILE_NAME);
-    let new = directory.join(format!("{FILE_NAME}.new"));
-    let write = || -> io::Result<()> {
-        // Names that clients asked for are nobody else's business.
-        let mut file =
-            File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&new, &path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    // Names that clients asked for are nobody else's business: the file is root's alone.
+    whole_file::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Reads the table back, without what has expired. No file is an empty table.

@@ -49,8 +49,20 @@ pub fn load(
     adjust: impl FnOnce(&mut Paths),
     previous: &RuleBits,
 ) -> Result<Loaded, ConfigErrors> {
-    let (config, mut errors) = Config::load_part(path);
-    let file = path.display().to_string();
+    load_text(&path.display().to_string(), &Config::read_text(path)?, adjust, previous)
+}
+
+/// The same for a file's text; `file` is for the errors.
+///
+/// # Errors
+/// Every fault that can be found, with file, line and key.
+pub fn load_text(
+    file: &str,
+    text: &str,
+    adjust: impl FnOnce(&mut Paths),
+    previous: &RuleBits,
+) -> Result<Loaded, ConfigErrors> {
+    let (config, mut errors) = Config::parse_part(file, text);
     let Some(mut config) = config else { return Err(ConfigErrors::new(file, errors)) };
     adjust(&mut config.paths);
     let catalogue = match &config.paths.catalogue {

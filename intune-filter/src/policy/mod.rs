@@ -22,7 +22,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{Loaded, compile, load};
+pub use compile::{Loaded, compile, load, load_text};
 pub use memory::{MapMemory, map_memory};
 pub use networks::Prefix;
 pub use services::{Origin, Rule, Service, Services};

@@ -1,0 +1,294 @@
+//! `apply` and `confirm`: a new configuration takes over at once, and goes by itself if it cuts
+//! its admin off, whatever becomes of the command, the daemon and the configuration file.
+
+use std::{io::Write as _, os::unix::net::UnixStream, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    laboratory::{FOREIGN_PORT, Laboratory},
+    network::GATEWAY,
+    probe::{Target, Transport},
+    site::{self, CONFIG, eventually, tcp},
+};
+use nix::sys::signal::Signal;
+
+/// Time enough for what a test does meanwhile, on a busy machine.
+const AMPLE: &str = "10m";
+
+/// How long a rollback may take to be noticed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The printer's port, before and after the change.
+const OLD: Target = Target { address: PRINTER, port: 631, transport: Transport::Tcp };
+const NEW: Target = Target { address: PRINTER, port: 443, transport: Transport::Tcp };
+const PRINTER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 5));
+
+/// The site's configuration with the printer elsewhere.
+fn changed() -> String {
+    CONFIG.replace("tcp: [631]", "tcp: [443]")
+}
+
+struct Site {
+    laboratory: Laboratory,
+    new: PathBuf,
+}
+
+impl Site {
+    fn start() -> Result<Self> {
+        let mut laboratory = Laboratory::create(&site::setup())?;
+        laboratory.filter.start()?;
+        let new = laboratory.directory.write("new.yaml", &changed())?;
+        let site = Self { laboratory, new };
+        site.expect_old()?;
+        Ok(site)
+    }
+
+    fn apply(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let new = self.new.to_str().context("a path of ours is text")?;
+        self.laboratory.filter.json(&[&["apply", new], arguments].concat())
+    }
+
+    /// Runs a command that has to fail with exit code 1; what it says.
+    fn fail(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.laboratory.filter.run(arguments)?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(1), "{arguments:?}: {}: {text}", output.status);
+        Ok(text)
+    }
+
+    fn configuration(&self) -> Result<serde_json::Value> {
+        Ok(self.laboratory.filter.json(&["status"])?["daemon"]["configuration"].clone())
+    }
+
+    fn expect_old(&self) -> Result<()> {
+        self.laboratory.expect_reached(OLD)?;
+        self.laboratory.expect_denied(NEW)
+    }
+
+    fn expect_new(&self) -> Result<()> {
+        self.laboratory.expect_reached(NEW)?;
+        self.laboratory.expect_denied(OLD)
+    }
+
+    fn wait_for(&mut self, line: &str) -> Result<()> {
+        self.laboratory.filter.daemon()?.wait_for(line, PATIENCE).map(drop)
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.laboratory.filter.kill()?;
+        self.laboratory.filter.start()
+    }
+}
+
+#[test]
+fn what_was_applied_holds_over_a_restart_until_the_file_changes() -> Result<()> {
+    let mut site = Site::start()?;
+    let generation = site.laboratory.filter.json(&["status"])?["generation"].clone();
+    let answer = site.apply(&[])?;
+    ensure!(answer["generation"].as_u64() > generation.as_u64(), "{answer}");
+    ensure!(answer["overrides_file"] == true && answer["confirm_within_s"].is_null(), "{answer}");
+    site.expect_new()?;
+    site.restart()?;
+    site.expect_new()?;
+    let told = site.configuration()?;
+    ensure!(told["overrides_file"] == true && told.get("confirm_within_s").is_none(), "{told}");
+    ensure!(told["file"].as_str().is_some_and(|file| file.ends_with("new.yaml")), "{told}");
+
+    // The file as it was is not loaded by a reload either, since it has not changed.
+    site.laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    site.wait_for("has not changed since")?;
+    site.expect_new()?;
+    site.laboratory.filter.configure(&format!("{CONFIG}# changed\n"))?;
+    site.restart()?;
+    site.expect_old()?;
+    ensure!(site.configuration()?["overrides_file"] == false, "{}", site.configuration()?);
+    Ok(())
+}
+
+#[test]
+fn the_file_itself_is_applied_without_leaving_anything_behind() -> Result<()> {
+    let site = Site::start()?;
+    site.laboratory.filter.configure(&changed())?;
+    site.expect_old()?;
+    let text = site.laboratory.filter.succeed(&["apply"])?;
+    ensure!(text.contains("config.yaml is in force"), "{text}");
+    site.expect_new()?;
+    ensure!(site.configuration()?["overrides_file"] == false, "{}", site.configuration()?);
+    // And back, from another state.
+    site.apply(&["--confirm", AMPLE])?;
+    site.laboratory.filter.succeed(&["confirm"])?;
+    site.laboratory.filter.configure(CONFIG)?;
+    site.laboratory.filter.succeed(&["apply"])?;
+    site.expect_old()
+}
+
+#[test]
+fn a_configuration_that_cuts_its_admin_off_goes_by_itself() -> Result<()> {
+    let mut site = Site::start()?;
+    let ways: Vec<Target> = GATEWAY.into_iter().map(|to| tcp(to, FOREIGN_PORT)).collect();
+    for way in &ways {
+        site.laboratory.expect_reached(*way)?;
+    }
+    // No service has the way to the gateway.
+    site.laboratory.directory.write("new.yaml", &format!("{}to_gateway: policy\n", changed()))?;
+    // As from a terminal that goes down with the connection: nobody waits for the answer.
+    let socket = site.laboratory.directory.path().join("run/control.sock");
+    let request = serde_json::json!({
+        "command": "apply",
+        "file": "train.yaml",
+        "text": std::fs::read_to_string(&site.new)?,
+        "confirm_s": 8,
+    });
+    writeln!(UnixStream::connect(socket)?, "{request}")?;
+    site.wait_for("train.yaml is in force, and waits 8 s")?;
+    let told = site.configuration()?;
+    ensure!(matches!(told["confirm_within_s"].as_u64(), Some(1..=8)), "{told}");
+    for way in &ways {
+        site.laboratory.expect_denied(*way)?;
+    }
+    site.wait_for("train.yaml was not confirmed in time")?;
+    for way in &ways {
+        site.laboratory.expect_reached(*way)?;
+    }
+    site.expect_old()?;
+    let told = site.configuration()?;
+    ensure!(told.get("confirm_within_s").is_none(), "{told}");
+    let text = site.fail(&["confirm"])?;
+    ensure!(text.contains("nothing to confirm"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_confirmed_configuration_stays() -> Result<()> {
+    let mut site = Site::start()?;
+    let text = site.fail(&["confirm"])?;
+    ensure!(text.contains("nothing to confirm"), "{text}");
+    let answer = site.apply(&["--confirm", AMPLE])?;
+    ensure!(answer["confirm_within_s"] == 600, "{answer}");
+    let text = site.laboratory.filter.succeed(&["status"])?;
+    ensure!(text.contains("new.yaml waits for its confirmation"), "{text}");
+    let answer = site.laboratory.filter.json(&["confirm"])?;
+    ensure!(answer["overrides_file"] == true, "{answer}");
+    let text = site.laboratory.filter.succeed(&["status"])?;
+    ensure!(text.contains("in place of the configuration file"), "{text}");
+    site.restart()?;
+    site.expect_new()
+}
+
+#[test]
+fn a_daemon_that_dies_within_the_time_comes_back_with_the_old_configuration() -> Result<()> {
+    // Whatever the file says by then.
+    let faulty = "interfaces: 7\n".to_owned();
+    for on_disk in [CONFIG.to_owned(), changed(), faulty] {
+        let mut site = Site::start()?;
+        site.laboratory.filter.configure(&on_disk)?;
+        site.apply(&["--confirm", AMPLE])?;
+        site.expect_new()?;
+        site.restart()?;
+        site.wait_for("was not confirmed before the daemon ended")?;
+        site.expect_old()?;
+        // Nor does the next start, or a reload, load what was not confirmed.
+        site.restart()?;
+        site.expect_old()?;
+        if on_disk == changed() {
+            site.laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+            site.wait_for("has not changed since")?;
+            site.expect_old()?;
+        }
+        // Whoever says so gets it.
+        site.apply(&[])?;
+        site.expect_new()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_is_stopped_within_the_time_goes_back_first() -> Result<()> {
+    let mut site = Site::start()?;
+    site.apply(&["--confirm", AMPLE])?;
+    site.expect_new()?;
+    site.laboratory.filter.stop()?;
+    site.expect_old()?;
+    site.laboratory.filter.start()?;
+    site.expect_old()
+}
+
+#[test]
+fn while_one_waits_only_another_that_waits_takes_its_place() -> Result<()> {
+    let mut site = Site::start()?;
+    site.apply(&["--confirm", AMPLE])?;
+    let text = site.fail(&["apply"])?;
+    ensure!(text.contains("waits for its confirmation"), "{text}");
+    site.laboratory.filter.configure(&format!("{CONFIG}# changed\n"))?;
+    site.laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    site.wait_for("nothing is reloaded until then")?;
+    site.expect_new()?;
+
+    // What is gone back to is what was confirmed, not what waited before.
+    let third = CONFIG.replace("tcp: [631]", "tcp: [80]");
+    let third = site.laboratory.directory.write("third.yaml", &third)?;
+    let third = third.to_str().context("a path of ours is text")?;
+    site.laboratory.filter.succeed(&["apply", third, "--confirm", "1s"])?;
+    site.wait_for("third.yaml was not confirmed in time")?;
+    site.expect_old()
+}
+
+#[test]
+fn a_rollback_that_fails_is_told_and_tried_again() -> Result<()> {
+    let mut site = Site::start()?;
+    site.apply(&["--confirm", "4s"])?;
+    // Where the daemon writes what it is about to change.
+    let obstacle = site.laboratory.directory.path().join("state/patterns.json.new");
+    std::fs::create_dir(&obstacle)?;
+    site.wait_for("CANNOT be put back")?;
+    let told = site.configuration()?;
+    let error = told["rollback_error"].as_str().unwrap_or_default();
+    ensure!(error.contains("patterns.json") && told["confirm_within_s"] == 0, "{told}");
+    let text = site.fail(&["confirm"])?;
+    ensure!(text.contains("too late"), "{text}");
+    site.expect_new()?;
+    std::fs::remove_dir(&obstacle)?;
+    site.wait_for("new.yaml was not confirmed in time: ")?;
+    eventually("the old configuration is back", || {
+        Ok(site.configuration()?.get("rollback_error").is_none())
+    })?;
+    site.expect_old()
+}
+
+#[test]
+fn what_cannot_be_put_into_force_changes_nothing() -> Result<()> {
+    let mut site = Site::start()?;
+    let faulty = changed().replace("tcp: [443]", "tcp: [0]");
+    let line = faulty.lines().position(|line| line.contains("tcp: [0]")).context("a line")? + 1;
+    site.laboratory.directory.write("new.yaml", &faulty)?;
+    let new = site.new.clone();
+    let new = new.to_str().context("a path of ours is text")?;
+    for arguments in [&["apply", new][..], &["apply", new, "--confirm", "1s"]] {
+        let output = site.laboratory.filter.run(arguments)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(3), "{}: {text}", output.status);
+        ensure!(text.contains(&format!("new.yaml:{line}: services[2].tcp[0]")), "{text}");
+    }
+    site.laboratory
+        .directory
+        .write("new.yaml", &format!("{}maps: {{flows4: 2048}}\n", changed()))?;
+    let text = site.fail(&["apply", new, "--confirm", AMPLE])?;
+    ensure!(text.contains("sizes of maps"), "{text}");
+    site.laboratory.directory.write("new.yaml", &changed())?;
+    let obstacle = site.laboratory.directory.path().join("state/configuration.json.new");
+    std::fs::create_dir(&obstacle)?;
+    let text = site.fail(&["apply", new, "--confirm", AMPLE])?;
+    ensure!(text.contains("configuration.json"), "{text}");
+    std::fs::remove_dir(&obstacle)?;
+    site.expect_old()?;
+    ensure!(site.configuration()?.get("confirm_within_s").is_none(), "something waits");
+    site.restart()?;
+    site.expect_old()?;
+
+    site.laboratory.filter.stop()?;
+    for command in [&["apply", new][..], &["confirm"]] {
+        let text = site.fail(command)?;
+        ensure!(text.contains("no daemon listens in"), "{text}");
+    }
+    Ok(())
+}
