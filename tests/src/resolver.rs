@@ -141,6 +141,7 @@ fn unbound(namespace: &Namespace, directory: &Directory) -> Result<Process> {
   logfile: \"\"
   username: \"\"
   chroot: \"\"
+  directory: \"\"
   pidfile: \"\"
   do-daemonize: no
   do-not-query-localhost: no

@@ -8,6 +8,7 @@ mod packages;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -49,7 +50,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Task::Setup => setup::run(setup::Scope::Everything).map(|()| setup::report()),
+        Task::Setup => set_up(),
         Task::Build { release } => build(release),
         Task::Demo { arguments } => demo::run(&arguments),
         Task::Test(options) => test::run(&options),
@@ -63,6 +64,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn set_up() -> anyhow::Result<()> {
+    setup::run(setup::Scope::Everything)?;
+    vm::set_up()?;
+    setup::report();
+    Ok(())
 }
 
 fn build(release: bool) -> anyhow::Result<()> {

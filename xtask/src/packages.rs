@@ -14,8 +14,11 @@ pub struct Tool {
     pub service: Option<&'static str>,
 }
 
+/// The keys of Debian's archive.
+pub const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// What the tests run, and what the demo tells its reader to run.
-pub const TOOLS: [Tool; 9] = [
+pub const TOOLS: [Tool; 13] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
     tool("dnsmasq", "dnsmasq-base"),
@@ -25,6 +28,11 @@ pub const TOOLS: [Tool; 9] = [
     tool("curl", "curl"),
     tool("bpftool", "bpftool"),
     tool("systemd-analyze", "systemd"),
+    tool("ethtool", "ethtool"),
+    tool("setpriv", "util-linux"),
+    // For the virtual machines: their kernel's modules, and whom to believe what they come from.
+    tool("xz", "xz-utils"),
+    tool(ARCHIVE_KEYS, "debian-archive-keyring"),
 ];
 
 /// The compiler with `core` for the BPF target, in the release that `toolchain` fixes.

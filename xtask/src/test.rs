@@ -1,9 +1,12 @@
-//! Lints, then every test of the workspace as root, and one count of them all.
+//! Lints, then every test of the workspace as root, some of them on another kernel too, and one
+//! count of them all.
 
 use std::{
     env,
     ffi::OsString,
+    fmt,
     io::{BufRead, BufReader, Write},
+    ops::AddAssign,
     process::Stdio,
 };
 
@@ -13,6 +16,7 @@ use clap::Args;
 use crate::{
     command, lint,
     setup::{self, Scope},
+    vm,
     workspace::{self, Profile},
 };
 
@@ -22,14 +26,31 @@ pub struct Options {
     /// Rounds of resolving and connecting in which no first packet may be lost
     #[arg(long)]
     rounds: Option<u32>,
-    /// Passed on to `cargo test`, as in `-p intune-filter-tests --test first_packet -- --nocapture`
+    /// Instead of this machine's kernel, test on Debian's, in virtual machines: such as `6.1`,
+    /// `6.12`, or `newest`
+    #[arg(long, value_name = "VERSION", num_args = 1..)]
+    vm: Option<Vec<String>>,
+    /// On this machine's kernel alone: what needs devices that it lacks is then not tested
+    #[arg(long, conflicts_with = "vm")]
+    no_vm: bool,
+    /// Passed on to `cargo test`, as in `-p intune-filter-tests --test first_packet -- --nocapture`;
+    /// for virtual machines the names of runners, as in `--vm 6.1 -- devices`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
 
 /// Checks format and lints, then runs the tests.
 pub fn run(options: &Options) -> Result<()> {
+    if let Some(versions) = &options.vm {
+        let runners = options.arguments.iter().map(|name| name.to_string_lossy().into_owned());
+        return vm::run(versions, &runners.collect::<Vec<_>>());
+    }
     setup::run(Scope::Everything)?;
+    // Who asks for some tests asks for those alone.
+    let elsewhere = options.arguments.is_empty() && !options.no_vm;
+    if elsewhere {
+        vm::set_up()?;
+    }
     lint::run()?;
     // Built here, as the user who asks: tests that called cargo as root would leave root's files
     // among the user's.
@@ -61,7 +82,7 @@ pub fn run(options: &Options) -> Result<()> {
     let output = child.stdout.take().context("cargo's output is a pipe")?;
     for text in BufReader::new(output).split(b'\n') {
         let text = text.context("cannot read what the tests print")?;
-        count.add(&String::from_utf8_lossy(&text));
+        count.read(&String::from_utf8_lossy(&text));
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(&text).and_then(|()| stdout.write_all(b"\n"))?;
     }
@@ -70,9 +91,22 @@ pub fn run(options: &Options) -> Result<()> {
         // A runner that died, or did not compile, has counted nothing.
         count.failed = count.failed.max(1);
     }
-    println!("\n{} passed, {} failed", count.passed, count.failed);
-    if count.failed > 0 {
+    if elsewhere {
+        println!("\nthis machine's kernel: {count}");
+        let guest = vm::run_oldest()?;
+        // What this kernel lacks the devices for is what the other one has just run.
+        count.ignored = 0;
+        count += guest;
+    }
+    println!("\n{count}");
+    if !elsewhere {
+        println!("LEFT OUT: Linux {} in a virtual machine, and what is ignored here", vm::OLDEST);
+    }
+    if !status.success() {
         bail!("`{line}` failed ({status})");
+    }
+    if count.failed > 0 {
+        bail!("tests failed on another kernel");
     }
     if count.passed == 0 {
         bail!("no test ran");
@@ -82,14 +116,18 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// The tests of all runners so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    passed: u32,
-    failed: u32,
+pub struct Count {
+    /// Passed ones.
+    pub passed: u32,
+    /// Failed ones.
+    pub failed: u32,
+    /// Those that did not run.
+    pub ignored: u32,
 }
 
 impl Count {
     /// Adds what a runner's closing line says; any other line says nothing.
-    fn add(&mut self, line: &str) {
+    pub fn read(&mut self, line: &str) {
         let Some((_, counts)) =
             line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
@@ -99,9 +137,28 @@ impl Count {
             match part.split_once(' ') {
                 Some((number, "passed")) => self.passed += number.parse().unwrap_or(0),
                 Some((number, "failed")) => self.failed += number.parse().unwrap_or(0),
+                Some((number, "ignored")) => self.ignored += number.parse().unwrap_or(0),
                 _ => {}
             }
         }
+    }
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.ignored > 0 {
+            write!(f, ", {} ignored", self.ignored)?;
+        }
+        Ok(())
     }
 }
 
@@ -121,8 +178,9 @@ mod tests {
              finished in 1.20s",
             "a line that says 7 passed; 7 failed",
         ] {
-            count.add(line);
+            count.read(line);
         }
-        assert_eq!(count, Count { passed: 15, failed: 2 });
+        assert_eq!(count, Count { passed: 15, failed: 2, ignored: 1 });
+        assert_eq!(count.to_string(), "15 passed, 2 failed, 1 ignored");
     }
 }

@@ -1,0 +1,111 @@
+//! Network cards that take VLAN tags off: the virtual machine has two, on one wire.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    laboratory::Laboratory,
+    namespace::{Namespace, run},
+    network::{LAN, WAN},
+    site::{CONFIG, eventually, tcp},
+};
+use serde_json::Value;
+
+use crate::wiring::{add_vlan, laboratory, move_addresses, silence};
+
+/// What the machine's cards have; `cargo xtask` gives them these addresses.
+const CARDS: [&str; 2] = ["52:54:00:00:00:0a", "52:54:00:00:00:0b"];
+
+/// A laboratory whose client and gateway are joined by cards; they are one pair, for one at a time.
+struct Joined {
+    laboratory: Laboratory,
+    _turn: MutexGuard<'static, ()>,
+}
+
+fn joined(config: &str) -> Result<Joined> {
+    static TURN: Mutex<()> = Mutex::new(());
+
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let laboratory = laboratory(config.to_owned())?;
+    let network = &laboratory.network;
+    network.gateway.ip(&[format!("link delete {LAN}")])?;
+    for (card, namespace, name) in
+        [(CARDS[0], &network.gateway, LAN), (CARDS[1], &network.client, WAN)]
+    {
+        // A card comes back when the namespace that it was in is gone, on the kernel's own time.
+        let mut found = None;
+        eventually("the card is here", || {
+            found = card_name(card)?;
+            Ok(found.is_some())
+        })?;
+        let found = found.context("it was found")?;
+        run(std::process::Command::new("ip").args([
+            "link",
+            "set",
+            &found,
+            "netns",
+            namespace.name(),
+            "name",
+            name,
+        ]))?;
+        // As it came: the one before may have changed it.
+        run(namespace.command("ethtool").args(["-K", name, "rx-vlan-offload", "on"]))?;
+        namespace.ip(&[format!("link set {name} up")])?;
+        add_vlan(namespace, name, &format!("{name}.20"), 20)?;
+    }
+    silence(network, true)?;
+    move_addresses(network, "eth0.20", "eth1.20")?;
+    Ok(Joined { laboratory, _turn: turn })
+}
+
+fn card_name(address: &str) -> Result<Option<String>> {
+    let links = run(std::process::Command::new("ip").args(["-json", "link", "show"]))?;
+    let links: Value = serde_json::from_str(&links)?;
+    let card = links.as_array().into_iter().flatten().find(|link| link["address"] == address);
+    Ok(card.and_then(|link| link["ifname"].as_str()).map(str::to_owned))
+}
+
+/// Whether the card takes received tags off.
+fn strips(gateway: &Namespace) -> Result<bool> {
+    let features = run(gateway.command("ethtool").args(["-k", LAN]))?;
+    let line = features.lines().find(|line| line.contains("rx-vlan-offload"));
+    Ok(line.context("ethtool tells of rx-vlan-offload")?.contains(": on"))
+}
+
+const ON_VLAN: &str = "  - name: eth1\n    vlans: [20]\n";
+
+#[test]
+#[ignore = "needs cards that take tags off"]
+fn a_card_is_kept_from_taking_tags_off() -> Result<()> {
+    let mut joined = joined(&CONFIG.replace("  - name: eth1\n", ON_VLAN))?;
+    let laboratory = &mut joined.laboratory;
+    ensure!(strips(&laboratory.network.gateway)?, "the card takes no tags off: nothing is tested");
+    laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443))?;
+    laboratory.filter.start()?;
+    ensure!(!strips(&laboratory.network.gateway)?, "the card takes tags off");
+    laboratory.expect_verdicts()?;
+    let counters = laboratory.filter.counters()?;
+    ensure!(counters.get("unmanaged_vlan") == 0, "without a zone: {counters}");
+
+    // The card does hide tags when it is told to: the frames are then without a zone.
+    run(laboratory.network.gateway.command("ethtool").args(["-K", LAN, "rx-vlan-offload", "on"]))?;
+    let before = laboratory.filter.counters()?;
+    laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443)).ok();
+    let counters = laboratory.filter.counters()?.since(&before);
+    ensure!(counters.get("unmanaged_vlan") > 0, "the card hides nothing: {counters}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs cards that take tags off"]
+fn a_card_that_may_not_be_changed_is_refused_by_name() -> Result<()> {
+    let config = CONFIG.replace("  - name: eth1\n", ON_VLAN);
+    let joined = joined(&format!("{config}manage_offloads: false\n"))?;
+    let (code, output) = joined.laboratory.filter.fail_to_start()?;
+    ensure!(code == Some(1), "expected exit code 1, got {code:?}: {output}");
+    for word in [LAN, "rx-vlan-offload", "manage_offloads"] {
+        ensure!(output.contains(word), "does not name {word}: {output}");
+    }
+    ensure!(strips(&joined.laboratory.network.gateway)?, "it was changed all the same");
+    Ok(())
+}

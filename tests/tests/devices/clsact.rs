@@ -1,0 +1,57 @@
+//! Egress with and without TCX: before Linux 6.6 it is a filter of clsact, which no link holds.
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    laboratory::Laboratory,
+    namespace::run,
+    network::{LAN, Network},
+    site::{self, tcp, udp},
+};
+
+/// The filters on the way to the clients, as `tc` tells them.
+fn filters(network: &Network) -> Result<String> {
+    run(network.gateway.command("tc").args(["filter", "show", "dev", LAN, "egress"]))
+}
+
+/// Whether the kernel has links for TC programs.
+fn has_tcx() -> Result<bool> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next().context("a release")?, numbers.next().unwrap_or(0));
+    Ok((major, minor) >= (6, 6))
+}
+
+#[test]
+fn egress_is_attached_taken_over_and_removed() -> Result<()> {
+    let has_tcx = has_tcx()?;
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    let foreign = [tcp("192.0.2.80".parse()?, 443), udp("2001:db8:80::1".parse()?, 5000)];
+    laboratory.filter.start()?;
+    let first = filters(&laboratory.network)?;
+    ensure!(first.contains("pref 1 bpf") != has_tcx, "filters: {first}");
+    laboratory.expect_verdicts()?;
+
+    // Killed, and another daemon takes the filter over: one stays, with the new program.
+    laboratory.filter.kill()?;
+    laboratory.expect_verdicts()?;
+    laboratory.filter.start()?;
+    let second = filters(&laboratory.network)?;
+    ensure!(lines(&first) == lines(&second), "before:\n{first}\nafter:\n{second}");
+    ensure!(has_tcx || first != second, "the program was not replaced: {second}");
+    laboratory.expect_verdicts()?;
+    for target in foreign {
+        laboratory.expect_denied(target)?;
+    }
+
+    laboratory.filter.succeed(&["detach"])?;
+    let left = filters(&laboratory.network)?;
+    ensure!(left.is_empty(), "left: {left}");
+    for target in foreign {
+        laboratory.expect_reached(target)?;
+    }
+    Ok(())
+}
+
+fn lines(text: &str) -> usize {
+    text.lines().count()
+}

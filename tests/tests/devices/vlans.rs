@@ -1,0 +1,201 @@
+//! VLAN zones over 802.1Q devices, with real clients.
+
+use std::net::IpAddr;
+
+use anyhow::{Result, ensure};
+use intune_filter_tests::{
+    counters::Counters,
+    laboratory::{FOREIGN_PORT, Laboratory},
+    listeners::Listeners,
+    network::{CLIENT, GATEWAY, LAN, WAN},
+    probe::{Outcome, probe},
+    site::{ANSWER, CONFIG, SILENCE, WEB, tcp, udp},
+};
+
+use crate::wiring::{
+    add_vlan, add_vlans, keep_tags_in_frames, laboratory, move_addresses, silence,
+};
+
+/// What the policy denies to everybody.
+const FOREIGN: [&str; 2] = ["192.0.2.80", "2001:db8:80::1"];
+
+fn foreign() -> [IpAddr; 2] {
+    FOREIGN.map(|address| address.parse().expect("an address"))
+}
+
+/// The site's configuration, judging these VLANs of its interface.
+fn config(vlans: &str) -> String {
+    CONFIG.replace("  - name: eth1\n", &format!("  - name: eth1\n    vlans: {vlans}\n"))
+}
+
+/// A laboratory whose client is on VLAN `id`.
+fn on_vlan(id: u16, judged: &str) -> Result<Laboratory> {
+    let laboratory = laboratory(config(judged))?;
+    silence(&laboratory.network, true)?;
+    add_vlans(&laboratory.network, id)?;
+    let (client, gateway) = (format!("{WAN}.{id}"), format!("{LAN}.{id}"));
+    move_addresses(&laboratory.network, &client, &gateway)?;
+    // Without the filter everything is reached: what is denied later is the filter's doing.
+    laboratory.expect_reached(tcp(foreign()[0], 443))?;
+    laboratory.expect_reached(udp(foreign()[1], 5000))?;
+    Ok(laboratory)
+}
+
+#[test]
+#[ignore = "needs 802.1Q"]
+fn a_vlan_that_is_named_is_judged() -> Result<()> {
+    let mut laboratory = on_vlan(20, "[20]")?;
+    laboratory.filter.start()?;
+    laboratory.expect_verdicts()?;
+    // The tag was seen in both directions: nothing went by without a zone.
+    let counters = laboratory.filter.counters()?;
+    ensure!(counters.get("unmanaged_vlan") == 0, "without a zone: {counters}");
+    for reason in ["policy", "flow", "dns_query", "dns_answer", "learned", "destination"] {
+        ensure!(counters.get(reason) > 0, "no {reason} among {counters}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs 802.1Q"]
+fn nobody_outside_reaches_a_client_on_a_vlan() -> Result<()> {
+    let mut laboratory = on_vlan(20, "[20]")?;
+    let _listeners = Listeners::start(&laboratory.network.client, [FOREIGN_PORT], [])?;
+    let outside = |timeout| {
+        let all = || CLIENT.map(|address| probe(tcp(address, FOREIGN_PORT), timeout));
+        laboratory.network.internet.run(all)
+    };
+    ensure!(outside(ANSWER) == [Outcome::Reached; 2], "the client does not answer");
+    laboratory.filter.start()?;
+    let found = laboratory
+        .network
+        .internet
+        .run(|| CLIENT.map(|address| probe(tcp(address, FOREIGN_PORT), SILENCE)));
+    ensure!(found == [Outcome::Silent; 2], "{found:?}");
+    let counters = laboratory.filter.counters()?;
+    ensure!(counters.get("unsolicited") >= 2, "{counters}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs 802.1Q"]
+fn vlans_that_are_not_named_and_untagged_frames_pass_unjudged() -> Result<()> {
+    let mut laboratory = on_vlan(30, "[20]")?;
+    laboratory.filter.start()?;
+    laboratory.expect_reached(tcp(foreign()[0], 443))?;
+    laboratory.expect_reached(udp(foreign()[1], 5000))?;
+    let tagged = laboratory.filter.counters()?.since(&Counters::default());
+    ensure!(tagged.get("unmanaged_vlan") > 0, "{tagged}");
+    ensure!(tagged.denials().is_empty(), "{tagged}");
+
+    move_addresses_back(&laboratory)?;
+    laboratory.expect_reached(tcp(foreign()[0], 443))?;
+    let untagged = laboratory.filter.counters()?.since(&tagged);
+    ensure!(untagged.get("unmanaged_vlan") > 0 && untagged.denials().is_empty(), "{untagged}");
+    Ok(())
+}
+
+fn move_addresses_back(laboratory: &Laboratory) -> Result<()> {
+    let network = &laboratory.network;
+    network.client.ip(&[format!("link delete {WAN}.30")])?;
+    network.gateway.ip(&[format!("link delete {LAN}.30")])?;
+    silence(network, false)?;
+    move_addresses(network, WAN, LAN)
+}
+
+/// An address that another VLAN was allowed is worth nothing there.
+#[test]
+#[ignore = "needs 802.1Q"]
+fn groups_of_two_vlans_are_kept_apart() -> Result<()> {
+    let groups =
+        config("[20, 30]").replace("  - name: devices\n", "  - name: devices\n    on: eth1.30\n");
+    let mut laboratory = laboratory(groups)?;
+    let network = &laboratory.network;
+    add_vlans(network, 30)?;
+    move_addresses(network, "eth0.30", "eth1.30")?;
+    laboratory.filter.start()?;
+    let web = laboratory.resolve(WEB[0])?;
+    laboratory.expect_reached(tcp(web[0], 443))?;
+
+    // The same addresses, client and server, on VLAN 20, which no group is in.
+    let network = &laboratory.network;
+    network.client.ip(&["link delete eth0.30"])?;
+    network.gateway.ip(&["link delete eth1.30"])?;
+    add_vlans(network, 20)?;
+    move_addresses(network, "eth0.20", "eth1.20")?;
+    laboratory.expect_denied(tcp(web[0], 443))?;
+    laboratory.expect_denied(tcp(web[1], 443))?;
+    let counters = laboratory.filter.counters()?;
+    ensure!(counters.get("unlisted_client") > 0, "{counters}");
+    Ok(())
+}
+
+/// VLAN id 0 carries a priority and no VLAN (IEEE 802.1Q clause 6.9).
+#[test]
+#[ignore = "needs 802.1Q"]
+fn frames_with_a_priority_alone_are_untagged() -> Result<()> {
+    let mut laboratory = laboratory(CONFIG.to_owned())?;
+    let network = &laboratory.network;
+    keep_tags_in_frames(&network.client)?;
+    add_vlan(&network.client, WAN, "priority", 0)?;
+    // Frames go out tagged; what comes back is not, and belongs to the plain device: nothing is
+    // ever heard of neighbours on the tagged one.
+    let mac = |namespace: &intune_filter_tests::namespace::Namespace, interface: &str| {
+        let mut command = std::process::Command::new("ip");
+        command.args(["-json", "-netns", namespace.name(), "link", "show", interface]);
+        let text = intune_filter_tests::namespace::run(&mut command)?;
+        let links: serde_json::Value = serde_json::from_str(&text)?;
+        anyhow::Ok(links[0]["address"].as_str().unwrap_or_default().to_owned())
+    };
+    let gateway = mac(&network.gateway, LAN)?;
+    for address in GATEWAY {
+        network.client.ip(&[
+            format!("neigh replace {address} lladdr {gateway} dev priority nud permanent"),
+            format!("route add {address} dev priority"),
+            format!("route replace default via {address} dev priority"),
+        ])?;
+    }
+    for address in foreign() {
+        laboratory.expect_reached(tcp(address, 443))?;
+    }
+
+    laboratory.filter.start()?;
+    for (web, foreign) in laboratory.resolve(WEB[0])?.into_iter().zip(foreign()) {
+        laboratory.expect_reached(tcp(web, 443))?;
+        laboratory.expect_denied(tcp(foreign, 443))?;
+    }
+    let counters = laboratory.filter.counters()?;
+    ensure!(counters.get("unmanaged_vlan") == 0, "{counters}");
+    Ok(())
+}
+
+/// A VLAN in a VLAN that is judged is denied, in one that is not it passes.
+#[test]
+#[ignore = "needs 802.1Q"]
+fn a_vlan_in_a_vlan_is_denied_where_the_outer_one_is_judged() -> Result<()> {
+    for (outer, is_judged) in [(20, true), (30, false)] {
+        let mut laboratory = laboratory(config("[20]"))?;
+        let network = &laboratory.network;
+        keep_tags_in_frames(&network.client)?;
+        for (namespace, parent) in [(&network.client, WAN), (&network.gateway, LAN)] {
+            namespace.ip(&[
+                format!("link add link {parent} name outer type vlan proto 802.1ad id {outer}"),
+                "link set outer up".to_owned(),
+            ])?;
+            add_vlan(namespace, "outer", "inner", 40)?;
+        }
+        move_addresses(network, "inner", "inner")?;
+        let target = tcp(foreign()[0], 443);
+        laboratory.expect_reached(target)?;
+        laboratory.filter.start()?;
+        if is_judged {
+            laboratory.expect_denied(target)?;
+        } else {
+            laboratory.expect_reached(target)?;
+        }
+        let counters = laboratory.filter.counters()?;
+        let reason = if is_judged { "vlan_tag" } else { "unmanaged_vlan" };
+        ensure!(counters.get(reason) > 0, "{outer}: {counters}");
+    }
+    Ok(())
+}

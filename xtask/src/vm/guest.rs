@@ -1,0 +1,154 @@
+//! What runs in the machine: the first process, and the first file system with all that it runs.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    initramfs::Initramfs,
+    kernel::Kernel,
+    modules::{self, Module},
+    programs::{self, Test, libraries},
+};
+use crate::{
+    command::find,
+    workspace::{self, Profile},
+};
+
+/// What the first process prints before a runner starts; the runner's name follows.
+pub const BEGIN: &str = "vm: runs ";
+/// What it prints when one has ended; its exit code follows.
+pub const END: &str = "vm: ended with ";
+/// What it prints at last. Without this line the machine has failed, whatever else it said.
+pub const DONE: &str = "vm: all have run";
+
+/// Programs of this computer that the tests run.
+const PROGRAMS: [&str; 13] = [
+    "ip", "tc", "bridge", "ethtool", "nft", "nsenter", "setpriv", "dnsmasq", "unbound", "dig",
+    "ping", "curl", "bpftool",
+];
+
+/// Modules that nothing loads by itself where there is no modprobe.
+const MODULES: [&str; 19] = [
+    "8021q",
+    "bridge",
+    "dummy",
+    "veth",
+    "vmxnet3",
+    "sch_ingress",
+    "sch_netem",
+    "cls_bpf",
+    "nf_tables",
+    "nf_flow_table_inet",
+    "nft_chain_nat",
+    "nft_ct",
+    "nft_fib_inet",
+    "nft_flow_offload",
+    "nft_masq",
+    "nft_nat",
+    "nft_redir",
+    "nft_reject_inet",
+    "nft_tproxy",
+];
+
+/// Tests set back times of the kernel's maps by so many seconds, and a clock that counts from the
+/// machine's start has nothing before that.
+const AGE: u32 = 60;
+
+/// Writes the first file system.
+pub fn write(image: &Path, busybox: &Path, kernel: &Kernel, tests: &[Test]) -> Result<()> {
+    let file = File::create(image).with_context(|| format!("cannot write {}", image.display()))?;
+    let mut archive = Initramfs::new(BufWriter::new(file));
+    for directory in ["dev", "proc", "sys", "tmp", "run", "root", "var/lib"] {
+        archive.directory(directory)?;
+    }
+    archive.link("var/run", "/run")?;
+    archive.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
+    archive.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
+    archive.file("bin/busybox", &read(busybox)?)?;
+    archive.link("bin/sh", "busybox")?;
+
+    let mut needed = BTreeSet::new();
+    for program in PROGRAMS {
+        let Some(path) = find(program) else { bail!("{program} is not here") };
+        needed.extend(libraries(&path)?);
+        archive.file(&format!("usr/bin/{program}"), &read(&path)?)?;
+    }
+    let filter = workspace::program(Profile::Debug, "intune-filter")?;
+    let tested = tests.iter().map(|test| (test.name.as_str(), test.program.as_path()));
+    for (name, program) in tested.chain([("intune-filter", filter.as_path())]) {
+        needed.extend(libraries(program)?);
+        archive.file(&format!("tests/{name}"), &programs::stripped(program)?)?;
+    }
+    for library in &needed {
+        // Where the loader looks for it by itself, whatever the path is a link to.
+        archive.file(below_root(library).as_str(), &read(library)?)?;
+    }
+    sources(&mut archive)?;
+
+    let modules = modules::load_order(&kernel.modules, &MODULES)?;
+    for module in &modules {
+        archive.file(&format!("modules/{}.ko", module.name), &module.content)?;
+    }
+    archive.file("init", first_process(&modules, tests).as_bytes())?;
+    archive.finish().with_context(|| format!("cannot write {}", image.display()))
+}
+
+/// The configuration's directory, where the tests were told that it is.
+fn sources(archive: &mut Initramfs<impl Write>) -> Result<()> {
+    let root = workspace::root();
+    archive.directory(&below_root(&root.join("tests")))?;
+    let config = root.join("config");
+    for entry in fs::read_dir(&config)? {
+        let path = entry?.path();
+        if path.is_file() {
+            archive.file(&below_root(&path), &read(&path)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn first_process(modules: &[Module], tests: &[Test]) -> String {
+    let mut script = "#!/bin/sh\n\
+         /bin/busybox --install -s /bin\n\
+         export PATH=/usr/bin:/bin HOME=/root RUST_BACKTRACE=0\n\
+         export INTUNE_FILTER=/tests/intune-filter\n\
+         mount -t proc proc /proc\n\
+         mount -t sysfs sysfs /sys\n\
+         mount -t devtmpfs devtmpfs /dev\n\
+         mount -t tmpfs tmpfs /tmp\n\
+         mount -t tmpfs tmpfs /run\n\
+         mount -t bpf bpf /sys/fs/bpf\n\
+         exec >/dev/ttyS0 2>&1\n"
+        .to_owned();
+    for module in modules {
+        script += &format!("insmod /modules/{}.ko\n", module.name);
+    }
+    script += "ip link set lo up\ncd /tmp\n";
+    for (number, test) in tests.iter().enumerate() {
+        let (name, arguments) = (&test.name, test.arguments.join(" "));
+        if number == 1 {
+            script +=
+                &format!("until [ $(cut -d. -f1 /proc/uptime) -gt {AGE} ]; do sleep 1; done\n");
+        }
+        script += &format!(
+            "echo '{BEGIN}{name}'\n\
+             /tests/{name} {arguments}\n\
+             echo \"{END}$?\"\n"
+        );
+    }
+    script + &format!("echo '{DONE}'\npoweroff -f\n")
+}
+
+fn below_root(path: &Path) -> String {
+    path.to_string_lossy().trim_start_matches('/').to_owned()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}

@@ -1,0 +1,94 @@
+//! Debian's kernels for virtual machines.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::archive::Archive;
+
+const PREFIX: &str = "linux-image-";
+const SUFFIX: &str = "-cloud-amd64";
+
+/// The word for the newest kernel of all.
+const NEWEST: &str = "newest";
+
+/// A kernel, unpacked.
+pub struct Kernel {
+    /// What it says of itself.
+    pub release: String,
+    /// Its image.
+    pub image: PathBuf,
+    /// Where its modules are.
+    pub modules: PathBuf,
+}
+
+impl Kernel {
+    /// Fetches the newest kernel of a version, such as `6.1`, or `newest`.
+    pub fn fetch(archive: &Archive, version: &str, directory: &Path) -> Result<Self> {
+        let release = newest(&archive.names(PREFIX)?, version)
+            .with_context(|| format!("Debian's archive has no cloud kernel {version}"))?;
+        let package = format!("{PREFIX}{release}");
+        let mut trees = vec![archive.package(&package, &directory.join(&package))?];
+        // From Linux 7 on image and modules are packages of their own.
+        for part in archive.dependencies(&package)? {
+            if part.starts_with("linux-binary-") || part.starts_with("linux-modules-") {
+                trees.push(archive.package(&part, &directory.join(&part))?);
+            }
+        }
+        let find = |below: &str| trees.iter().map(|tree| tree.join(below)).find(|p| p.exists());
+        let modules = find(&format!("lib/modules/{release}"))
+            .or_else(|| find(&format!("usr/lib/modules/{release}")));
+        match (find(&format!("boot/vmlinuz-{release}")), modules) {
+            (Some(image), Some(modules)) => Ok(Self { release, image, modules }),
+            _ => bail!("the package {package} has no kernel, or no modules"),
+        }
+    }
+}
+
+/// The release of the newest kernel of a version among the packages' names.
+fn newest(packages: &[String], version: &str) -> Option<String> {
+    packages
+        .iter()
+        .filter(|name| name.ends_with(SUFFIX))
+        .filter_map(|name| name.strip_prefix(PREFIX))
+        .filter(|release| {
+            release.starts_with(|first: char| first.is_ascii_digit())
+                && (version == NEWEST
+                    || release.strip_prefix(version).is_some_and(|rest| rest.starts_with('.')))
+        })
+        .max_by_key(|release| numbers(release))
+        .map(str::to_owned)
+}
+
+/// The numbers in a release, by which releases are older or newer.
+fn numbers(release: &str) -> Vec<u32> {
+    let words = release.split(|character: char| !character.is_ascii_digit());
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest;
+
+    #[test]
+    fn the_newest_kernel_is_found_by_its_numbers() {
+        let packages = [
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-50-cloud-amd64",
+            "linux-image-6.12.9+deb12-cloud-amd64",
+            "linux-image-6.12.95+deb12-cloud-amd64",
+            "linux-image-6.12.96+deb12-rt-amd64",
+            "linux-image-cloud-amd64",
+            "linux-image-7.2.11+deb13-cloud-amd64",
+        ]
+        .map(str::to_owned);
+        for (version, release) in [
+            ("6.1", "6.1.0-50-cloud-amd64"),
+            ("6.12", "6.12.95+deb12-cloud-amd64"),
+            ("newest", "7.2.11+deb13-cloud-amd64"),
+        ] {
+            assert_eq!(newest(&packages, version).as_deref(), Some(release));
+        }
+        assert_eq!(newest(&packages, "5.10"), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! The tests that run in the machine, built, and the shared libraries of a program.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::suite::Suite;
+use crate::{
+    command::{self, say},
+    workspace::{self, Profile},
+};
+
+/// A runner of tests, and what it is told.
+pub struct Test {
+    /// The name that cargo has for it.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// The file.
+    pub program: PathBuf,
+}
+
+/// Builds the runners of a suite, and the program that they test.
+pub fn build(suite: &Suite) -> Result<Vec<Test>> {
+    workspace::build(Profile::Debug, &["intune-filter"])?;
+    let mut cargo = workspace::cargo();
+    // Of the whole workspace, as in every other run, so that libraries are built but once.
+    cargo.args(["test", "--locked", "--workspace", "--tests", "--no-run"]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    say(&command::line(&cargo));
+    let output = cargo.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("the tests do not build");
+    }
+    let runners = runners(&String::from_utf8_lossy(&output.stdout));
+    let names: Vec<String> = runners.iter().map(|(name, _)| name.clone()).collect();
+    let test = |(name, arguments): (String, Vec<String>)| {
+        let runner = runners.iter().find(|(runner, _)| *runner == name);
+        let (_, program) =
+            runner.with_context(|| format!("there is no runner {name} among the tests"))?;
+        Ok(Test { name, arguments, program: program.clone() })
+    };
+    suite.runs(&names).into_iter().map(test).collect()
+}
+
+/// The integration tests among cargo's messages, by name.
+fn runners(messages: &str) -> Vec<(String, PathBuf)> {
+    let mut runners: Vec<_> = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| {
+            message["reason"] == "compiler-artifact"
+                && message["target"]["kind"] == serde_json::json!(["test"])
+                && message["manifest_path"]
+                    .as_str()
+                    .is_some_and(|path| path.ends_with("/tests/Cargo.toml"))
+        })
+        .filter_map(|message| {
+            let name = message["target"]["name"].as_str()?.to_owned();
+            Some((name, PathBuf::from(message["executable"].as_str()?)))
+        })
+        .collect();
+    runners.sort();
+    runners
+}
+
+/// The shared libraries that a program runs with, its loader among them.
+pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    if lines.contains("not found") {
+        bail!("{} lacks a library:\n{lines}", program.display());
+    }
+    let paths = lines.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(paths.map(PathBuf::from).collect())
+}
+
+/// A copy of a program without what only a debugger reads: a tenth of the size.
+pub fn stripped(program: &Path) -> Result<Vec<u8>> {
+    let copy = workspace::target()?.join("vm/stripped");
+    let mut strip = Command::new("strip");
+    strip.args([OsStr::new("--strip-debug"), OsStr::new("-o"), copy.as_ref(), program.as_ref()]);
+    if !strip.status().context("cannot run strip")?.success() {
+        bail!("cannot strip {}", program.display());
+    }
+    fs::read(&copy).with_context(|| format!("cannot read {}", copy.display()))
+}

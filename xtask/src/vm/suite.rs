@@ -1,0 +1,63 @@
+//! Which tests run in a machine.
+
+/// Which tests run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// Those that another kernel fails first, and those that need its devices: a part of every
+    /// test run, where it may take some minutes.
+    Short,
+    /// All that a machine without disk and network can run.
+    Full,
+    /// The runners of these names.
+    Only(Vec<String>),
+}
+
+/// What the machine has and the computer that it runs on may lack: its tests are ignored there.
+const DEVICES: (&str, &[&str]) = ("devices", &["--include-ignored"]);
+const VERIFIER: (&str, &[&str]) = ("verifier", &["--nocapture"]);
+
+/// What needs cargo, the sources, systemd or minutes of a real processor.
+const LEFT_OUT: [&str; 3] = ["demo", "install", "readme"];
+
+impl Suite {
+    /// The names of the runners and their arguments, of those that there are. The verifier's
+    /// comes first: a program that does not load fails all others.
+    pub fn runs(&self, runners: &[String]) -> Vec<(String, Vec<String>)> {
+        let owned = |(name, arguments): (&str, &[&str])| {
+            (name.to_owned(), arguments.iter().map(|&argument| argument.to_owned()).collect())
+        };
+        let usual = |name: &str| {
+            let special = [VERIFIER, DEVICES].into_iter().find(|(special, _)| *special == name);
+            owned(special.unwrap_or((name, &[])))
+        };
+        match self {
+            Self::Short => {
+                let packets = ("packets", &["policy::", "headers::", "links::", "flows::"][..]);
+                [VERIFIER, DEVICES, packets].map(owned).into()
+            }
+            Self::Full => {
+                let first = [VERIFIER.0, DEVICES.0];
+                let others = runners.iter().map(String::as_str);
+                let others =
+                    others.filter(|name| !first.contains(name) && !LEFT_OUT.contains(name));
+                first.into_iter().chain(others).map(usual).collect()
+            }
+            Self::Only(names) => names.iter().map(|name| usual(name)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_runner_runs_in_the_machine_unless_it_is_left_out() {
+        let runners = ["demo", "devices", "new", "verifier"].map(str::to_owned);
+        let runs = Suite::Full.runs(&runners);
+        let names: Vec<_> = runs.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["verifier", "devices", "new"]);
+        let only = Suite::Only(vec!["devices".to_owned()]).runs(&runners);
+        assert_eq!(only, runs[1..2]);
+    }
+}
