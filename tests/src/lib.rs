@@ -1,6 +1,7 @@
 //! What the integration tests and the demo share: a laboratory of network namespaces with a real
 //! resolver, listeners and clients, and the filter on its gateway.
 
+pub mod bench;
 pub mod cargo;
 pub mod counters;
 pub mod demo;

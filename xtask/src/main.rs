@@ -1,5 +1,6 @@
 //! Developer commands: `cargo xtask COMMAND`.
 
+mod bench;
 mod command;
 mod demo;
 mod install;
@@ -40,6 +41,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Measure how fast the filter is on this machine
+    Bench {
+        /// For the benchmarks: `--json`, `--quick`; `--help` tells all
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Check format and lints, then run every test, as root
     Test(test::Options),
     /// Check format and lints, on the host and for the kernel
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
         Task::Setup => set_up(),
         Task::Build { release } => build(release),
         Task::Demo { arguments } => demo::run(&arguments),
+        Task::Bench { arguments } => bench::run(&arguments),
         Task::Test(options) => test::run(&options),
         Task::Lint => setup::run(setup::Scope::Everything).and_then(|()| lint::run()),
         Task::Install(options) => install::run(&options),

@@ -1,20 +1,22 @@
 //! Putting a policy into the maps, so that each packet is judged by the old one or the new one.
 
-use std::os::fd::AsFd as _;
+use std::{os::fd::AsFd as _, panic::resume_unwind, thread};
 
 use anyhow::{Context as _, Result};
 use aya::{
     Pod,
     maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
+use aya_obj::Object;
 use intune_filter_ebpf::abi::{Active, Client, Glob, Info, NameNode, Settings};
 
-use super::{Kernel, definition::inner_definition};
+use super::{Kernel, Pins, definition::inner_definition};
 use crate::policy::{Policy, Prefix};
 
-/// What a new inner map is filled with.
+/// The set of inner maps that is not in force, to be filled.
 struct Fresh<'a> {
-    kernel: &'a Kernel,
+    pins: Pins,
+    object: &'a Object,
     slot: u32,
 }
 
@@ -30,7 +32,7 @@ impl Kernel {
         active.generation = active.generation.wrapping_add(1).max(1);
         let slot = active.generation & 1;
 
-        let fresh = Fresh { kernel: self, slot };
+        let fresh = Fresh { pins: self.pins(), object: &self.object, slot };
         let keep = !without;
         let keep_client = |client: Client| Client { rules: client.rules & keep, ..client };
         let keep_node = |node: NameNode| NameNode {
@@ -38,23 +40,33 @@ impl Kernel {
             below: node.below & keep,
             ..node
         };
-        fresh.trie("CLIENTS4", &policy.clients4, keep_client)?;
-        fresh.trie("CLIENTS6", &policy.clients6, keep_client)?;
-        fresh.trie("NETS4", &policy.nets4, |rules| rules & keep)?;
-        fresh.trie("NETS6", &policy.nets6, |rules| rules & keep)?;
-        fresh.trie("ANSWERS4", &policy.answers4, |answer| answer)?;
-        fresh.trie("ANSWERS6", &policy.answers6, |answer| answer)?;
-        fresh.array("PORTS", policy.ports.iter().map(|rules| rules & keep))?;
-        fresh.hash("EDGES", policy.edges.iter().map(|(key, node)| (*key, keep_node(*node))))?;
-        fresh.hash(
-            "GLOBS",
-            policy
-                .globs
-                .iter()
-                .enumerate()
-                .map(|(number, glob)| (number as u32, Glob { rules: glob.rules & keep, ..*glob })),
-        )?;
-        fresh.hash("SERVERS", policy.servers.iter().map(|(address, bits)| (*address, *bits)))?;
+        let ports = || policy.ports.iter().map(|rules| rules & keep);
+        let edges = || policy.edges.iter().map(|(key, node)| (*key, keep_node(*node)));
+        let globs = || {
+            let globs = policy.globs.iter().map(|glob| Glob { rules: glob.rules & keep, ..*glob });
+            globs.enumerate().map(|(number, glob)| (number as u32, glob))
+        };
+        let servers = || policy.servers.iter().map(|(address, bits)| (*address, *bits));
+        // At once: whenever a map is put into its place, the kernel waits for the programs that
+        // run, and so all wait together.
+        thread::scope(|scope| {
+            let fills = [
+                scope.spawn(|| fresh.trie("CLIENTS4", &policy.clients4, keep_client)),
+                scope.spawn(|| fresh.trie("CLIENTS6", &policy.clients6, keep_client)),
+                scope.spawn(|| fresh.trie("NETS4", &policy.nets4, |rules| rules & keep)),
+                scope.spawn(|| fresh.trie("NETS6", &policy.nets6, |rules| rules & keep)),
+                scope.spawn(|| fresh.trie("ANSWERS4", &policy.answers4, |answer| answer)),
+                scope.spawn(|| fresh.trie("ANSWERS6", &policy.answers6, |answer| answer)),
+                scope.spawn(|| fresh.array("PORTS", ports())),
+                scope.spawn(|| fresh.hash("EDGES", edges())),
+                scope.spawn(|| fresh.hash("GLOBS", globs())),
+                scope.spawn(|| fresh.hash("SERVERS", servers())),
+            ];
+            fills
+                .map(|fill| fill.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .into_iter()
+                .collect::<Result<()>>()
+        })?;
         let settings =
             Settings { root_below: policy.settings.root_below & keep, ..policy.settings };
         pins.map::<Array<MapData, Settings>>("SETTINGS")?.set(slot, settings, 0)?;
@@ -119,7 +131,7 @@ impl Fresh<'_> {
         elements: Option<usize>,
         fill: impl FnOnce(&mut Map) -> Result<(), MapError>,
     ) -> Result<()> {
-        let definition = inner_definition(&self.kernel.object, name)?;
+        let definition = inner_definition(self.object, name)?;
         let room = match elements {
             Some(elements) => u32::try_from(elements.max(1)).context("too many elements")?,
             None => definition.room,
@@ -149,6 +161,6 @@ impl Fresh<'_> {
     }
 
     fn outer(&self, name: &str) -> Result<ArrayOfMaps<MapData>> {
-        self.kernel.pins().map(name)
+        self.pins.map(name)
     }
 }
