@@ -21,4 +21,5 @@ pub mod resolver;
 pub mod responder;
 pub mod site;
 pub mod testrun;
+pub mod wire;
 pub mod xdp;

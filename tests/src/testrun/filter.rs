@@ -141,6 +141,11 @@ impl Filter {
         &self.pins
     }
 
+    /// The loaded object, and the means to put policies into its maps.
+    pub const fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
     /// The maps that the programs use, pinned or not.
     pub fn map_ids(&self) -> Result<Vec<u32>> {
         let explain = Xdp::from_pin(self.pins.directory().program("explain"), XDP_ATTACHED)?;
@@ -182,14 +187,26 @@ impl Filter {
         self.pins.explain(frame, index(interface)?)
     }
 
+    /// Runs the program at XDP over a frame so often, without looking at what comes of it but in
+    /// the counters.
+    pub fn judge_often(&self, interface: &str, frame: &[u8], repeat: u32) -> Result<()> {
+        let context = ingress_context(interface, frame)?;
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        self.ingress.test_run(options)?;
+        Ok(())
+    }
+
     fn judge_ingress(&self, interface: &str, frame: &[u8]) -> Result<Fate> {
         const DROP: u32 = 1;
         const PASS: u32 = 2;
         const SEND_BACK: u32 = 3;
 
-        let mut context = [0; XDP_CONTEXT];
-        put(&mut context, XDP_DATA_END, u32::try_from(frame.len())?);
-        put(&mut context, XDP_INGRESS_IFINDEX, index(interface)?);
+        let context = ingress_context(interface, frame)?;
         let mut after = vec![0; frame.len() + HEADROOM];
         let result = self.ingress.test_run(TestRunOptions {
             data_in: Some(frame),
@@ -232,6 +249,13 @@ impl Filter {
 fn unchanged(before: &[u8], after: &[u8]) -> Result<()> {
     anyhow::ensure!(before == after, "the frame was changed into {after:02x?}");
     Ok(())
+}
+
+fn ingress_context(interface: &str, frame: &[u8]) -> Result<[u8; XDP_CONTEXT]> {
+    let mut context = [0; XDP_CONTEXT];
+    put(&mut context, XDP_DATA_END, u32::try_from(frame.len())?);
+    put(&mut context, XDP_INGRESS_IFINDEX, index(interface)?);
+    Ok(context)
 }
 
 fn index(interface: &str) -> Result<u32> {

@@ -1,0 +1,256 @@
+//! No packet is judged by a mix of two policies: while one takes the other's place over and over,
+//! every packet gets an answer that one of them gives. Each proof comes with a control, in which
+//! tables are changed one by one, and which has to be noticed.
+
+mod flips;
+mod policies;
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::{Xdp, XdpMode};
+use aya_obj::programs::XdpAttachType;
+use intune_filter::{
+    kernel::{Hook, Kernel, Pins},
+    policy::Policy,
+};
+use intune_filter_ebpf::abi::Reason;
+use intune_filter_tests::{
+    testrun::{Filter, run_without_policy},
+    wire::Wire,
+};
+
+use flips::{Mixing, TABLES};
+use policies::Fate;
+
+/// Changes of the policy by reloads, in each proof; `INTUNE_FLIPS` says otherwise.
+const FLIPS: usize = 100;
+
+/// Changes by the switch alone. They take so little time that some hit a packet half-way: a program
+/// that reads for each table which set is in force fails this test, and passes the one above.
+const SWITCHES: usize = 20_000;
+
+/// Changes in each control.
+const MIXES: usize = 10;
+
+/// How packets get to the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// By test runs, one after the other without a pause.
+    TestRun,
+    /// Over the interface.
+    Wire,
+}
+
+/// What was counted while the policies changed.
+#[derive(Debug)]
+struct Outcome {
+    packets: u64,
+    /// By reasons that neither policy has for them.
+    surprises: BTreeMap<&'static str, u64>,
+}
+
+/// Two policies in the maps of a filter, and an interface that the program is attached to.
+struct Bed<'a> {
+    filter: &'a Filter,
+    policies: [Policy; 2],
+}
+
+impl Bed<'_> {
+    fn kernel(&self) -> &Kernel {
+        self.filter.kernel()
+    }
+
+    fn pins(&self) -> &Pins {
+        self.filter.pins()
+    }
+
+    /// Sends packets of this fate for as long as `change` takes.
+    fn observe(
+        &self,
+        fate: Fate,
+        way: Way,
+        change: impl FnOnce(&Kernel, &Pins) -> Result<()> + Send,
+    ) -> Result<Outcome> {
+        let before = self.pins().counters()?;
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| -> Result<()> {
+            let (kernel, pins) = (self.kernel(), self.pins());
+            let changing = scope.spawn(|| {
+                let result = change(kernel, pins);
+                done.store(true, Ordering::Release);
+                result
+            });
+            let sent = self.send(fate, way, &done);
+            changing.join().expect("no panic")?;
+            sent
+        })?;
+        let mut outcome = Outcome { packets: 0, surprises: BTreeMap::new() };
+        for ((reason, before), (_, after)) in before.into_iter().zip(self.pins().counters()?) {
+            let packets = after.packets - before.packets;
+            // What is not about packets counts beside them.
+            if packets == 0 || matches!(reason, Reason::EventLost | Reason::EventSuppressed) {
+                continue;
+            }
+            outcome.packets += packets;
+            if !fate.reasons().contains(&reason) {
+                outcome.surprises.insert(reason.as_str(), packets);
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn send(&self, fate: Fate, way: Way, done: &AtomicBool) -> Result<()> {
+        const REPEAT: u32 = 200;
+
+        let wire = Wire::open("peer1")?;
+        let frames: Vec<_> = (0..64).flat_map(|number| fate.frames(number)).collect();
+        for frame in frames.iter().cycle() {
+            if done.load(Ordering::Acquire) {
+                break;
+            }
+            match way {
+                Way::TestRun => self.filter.judge_often("eth1", frame, REPEAT)?,
+                Way::Wire => wire.send(frame)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a test with both policies in the maps and the program attached.
+fn on_bed(test: impl FnOnce(&Bed<'_>) -> Result<()> + Send) -> Result<()> {
+    let mut result = Ok(());
+    run_without_policy("", "", |filter| result = prepare(filter).and_then(|bed| test(&bed)));
+    result
+}
+
+fn prepare(filter: &Filter) -> Result<Bed<'_>> {
+    let policies = policies::both();
+    let interface = nix::net::if_::if_nametoindex("eth1")?;
+    filter.set_zones(&[((interface, 0), policies[0].zones[0].number)].into())?;
+    for number in 0..2 {
+        flips::install(filter.kernel(), &policies, number)?;
+    }
+    // What passes goes no further, and nobody else says anything.
+    for (path, value) in [
+        ("ipv4/ip_forward", "0"),
+        ("ipv6/conf/all/forwarding", "0"),
+        ("ipv6/conf/peer1/disable_ipv6", "1"),
+    ] {
+        std::fs::write(format!("/proc/sys/net/{path}"), value)?;
+    }
+    let pin = filter.pins().directory().program(Hook::Ingress.program());
+    let mut program = Xdp::from_pin(pin, XdpAttachType::Interface)?;
+    let id = program.attach("eth1", XdpMode::Driver)?;
+    // Gone with the interface.
+    std::mem::forget(program.take_link(id)?);
+    Ok(Bed { filter, policies })
+}
+
+fn flips() -> Result<usize> {
+    match std::env::var("INTUNE_FLIPS") {
+        Ok(text) => text.parse().context("INTUNE_FLIPS is a number"),
+        Err(_) => Ok(FLIPS),
+    }
+}
+
+const WAYS: [Way; 2] = [Way::TestRun, Way::Wire];
+const FATES: [Fate; 2] = [Fate::Passes, Fate::Denied];
+
+#[test]
+fn each_policy_by_itself_gives_the_answers_that_are_expected() -> Result<()> {
+    on_bed(|bed| {
+        for (number, way) in [(0, Way::TestRun), (1, Way::TestRun), (0, Way::Wire), (1, Way::Wire)]
+        {
+            flips::install(bed.kernel(), &bed.policies, number)?;
+            for fate in FATES {
+                let outcome = bed.observe(fate, way, |kernel, _| {
+                    flips::install(kernel, &bed.policies, number)
+                })?;
+                println!("policy {number}, {fate:?}, {way:?}: {outcome:?}");
+                ensure!(outcome.packets > 100 && outcome.surprises.is_empty(), "{outcome:?}");
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn while_policies_are_reloaded_no_packet_is_judged_by_two() -> Result<()> {
+    on_bed(|bed| {
+        let flips = flips()?;
+        for (fate, way) in FATES.into_iter().flat_map(|fate| WAYS.map(|way| (fate, way))) {
+            let outcome = bed.observe(fate, way, |kernel, _| {
+                (0..flips).try_for_each(|number| flips::install(kernel, &bed.policies, number))
+            })?;
+            println!("{flips} reloads, {fate:?}, {way:?}: {outcome:?}");
+            ensure!(outcome.surprises.is_empty(), "{fate:?} {way:?}: {outcome:?}");
+            ensure!(outcome.packets >= 1000 * flips as u64, "too few: {outcome:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn while_the_policy_is_switched_no_packet_is_judged_by_two() -> Result<()> {
+    on_bed(|bed| {
+        for (fate, way) in FATES.into_iter().flat_map(|fate| WAYS.map(|way| (fate, way))) {
+            let outcome = bed.observe(fate, way, |_, pins| {
+                (0..SWITCHES).try_for_each(|_| flips::switch(pins))
+            })?;
+            println!("{SWITCHES} switches, {fate:?}, {way:?}: {outcome:?}");
+            ensure!(outcome.surprises.is_empty(), "{fate:?} {way:?}: {outcome:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn tables_that_change_one_by_one_are_noticed() -> Result<()> {
+    on_bed(|bed| {
+        let mixing = Mixing::of(bed.pins())?;
+        for (fate, way) in FATES.into_iter().flat_map(|fate| WAYS.map(|way| (fate, way))) {
+            let outcome = bed.observe(fate, way, |_, pins| {
+                (0..MIXES).try_for_each(|number| mixing.flip(pins, number, |_| true))
+            })?;
+            println!("{MIXES} mixes, {fate:?}, {way:?}: {outcome:?}");
+            ensure!(!outcome.surprises.is_empty(), "{fate:?} {way:?}: not noticed: {outcome:?}");
+        }
+        Ok(())
+    })
+}
+
+/// A table that lags behind all others for good is noticed, whichever it is: none of them could be
+/// read from another set without one of the tests above failing.
+#[test]
+fn a_table_of_the_other_policy_is_noticed_whichever_it_is() -> Result<()> {
+    on_bed(|bed| {
+        let mixing = Mixing::of(bed.pins())?;
+        for table in TABLES.into_iter().chain(["SETTINGS"]) {
+            // Nothing in the policies depends on which addresses answers may have; both know the
+            // same servers.
+            if matches!(table, "ANSWERS4" | "ANSWERS6" | "SERVERS") {
+                continue;
+            }
+            let mut surprises = 0;
+            for number in 0..2 {
+                for fate in FATES {
+                    mixing.flip(bed.pins(), number, |_| true)?;
+                    mixing.flip(bed.pins(), number + 1, |name| name == table)?;
+                    let outcome = bed.observe(fate, Way::TestRun, |_, pins| {
+                        // As long as a grace period takes.
+                        mixing.flip(pins, number, |name| name == "SERVERS")
+                    })?;
+                    surprises += outcome.surprises.values().sum::<u64>();
+                }
+            }
+            ensure!(surprises > 0, "{table} of the other policy makes no difference");
+        }
+        Ok(())
+    })
+}
