@@ -14,6 +14,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::netlink::{Netlink, Snapshot};
 use crate::kernel::Pins;
 
 /// How long a request may take to arrive, or its answer to be taken.
@@ -32,6 +33,12 @@ struct Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rule {
     rule: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Interface {
+    interface: String,
+    mode: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,7 +82,7 @@ async fn answer(mut stream: TcpStream, pins: &Pins) -> io::Result<()> {
         }
     }
     let (status, body) = match path_of(&head) {
-        Some("/metrics") => match text(pins) {
+        Some("/metrics") => match scrape(pins).await {
             Ok(text) => ("200 OK", text),
             Err(error) => {
                 log::warn!("metrics: {error:#}");
@@ -105,8 +112,12 @@ fn path_of(head: &[u8]) -> Option<&str> {
     words.next()?.split('?').next()
 }
 
+async fn scrape(pins: &Pins) -> Result<String> {
+    text(pins, &Netlink::new()?.snapshot().await?)
+}
+
 /// Everything, as it is now.
-fn text(pins: &Pins) -> Result<String> {
+fn text(pins: &Pins, snapshot: &Snapshot) -> Result<String> {
     let mut registry = Registry::with_prefix("intune_filter");
     let (packets, bytes) = (Family::default(), Family::default());
     for (reason, counter) in pins.counters()? {
@@ -141,6 +152,16 @@ fn text(pins: &Pins) -> Result<String> {
     }
     registry.register("map_entries", "Entries of a map", entries);
     registry.register("map_capacity", "Entries that a map has room for", capacity);
+
+    let enforced = Family::<Interface, Gauge>::default();
+    for name in pins.directory().linked_interfaces()? {
+        let Some(interface) = snapshot.interface(&name) else { continue };
+        if let Some(mode) = pins.enforced(interface)? {
+            let labels = Interface { interface: name, mode: mode.as_str() };
+            enforced.get_or_create(&labels).set(1);
+        }
+    }
+    registry.register("enforced", "Interfaces that are enforced, and in which mode", enforced);
 
     let generation = Gauge::<i64>::default();
     generation.set(i64::from(pins.active()?.generation));
