@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod events;
 pub mod kernel;
 pub mod names;
 pub mod pattern;

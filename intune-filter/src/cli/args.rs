@@ -1,8 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
+use intune_filter_ebpf::abi::REASONS;
+use ipnet::IpNet;
 
 use super::explain::Destination;
 use crate::config::{DurationError, Paths, Seconds};
@@ -82,6 +84,16 @@ pub enum Command {
     Services,
     /// Show the learned addresses and the names that led to them
     Names,
+    /// Show the flows that are open
+    Flows {
+        /// Only those of a client or a network of clients
+        #[arg(long, value_name = "ADDRESS|NETWORK", value_parser = network)]
+        client: Vec<IpNet>,
+    },
+    /// Show the clients that have flows or were denied something
+    Clients,
+    /// Show denials, learned names, and flows that were opened or have ended
+    Events(Wanted),
     /// Tell whether a client may reach a destination, and why
     Explain {
         /// The client's address
@@ -111,6 +123,43 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
+}
+
+/// Which events to show: all, unless something is said.
+#[derive(Clone, Debug, Args)]
+pub struct Wanted {
+    /// Go on with those to come; without --last, show none but those
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Of those that the daemon has kept, show the last so many [default: all]
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    pub last: Option<usize>,
+    /// Denied packets
+    #[arg(long)]
+    pub denied: bool,
+    /// Learned names
+    #[arg(long)]
+    pub learned: bool,
+    /// Flows that were opened or have ended
+    #[arg(long)]
+    pub flows: bool,
+    /// Only those of a client or a network of clients
+    #[arg(long, value_name = "ADDRESS|NETWORK", value_parser = network)]
+    pub client: Vec<IpNet>,
+    /// Only packets denied for a reason
+    #[arg(long, value_parser = reasons())]
+    pub reason: Vec<String>,
+}
+
+/// An address is a network of one.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| format!("expected an address or a network, not {text}"))
+}
+
+/// The words for reasons to deny.
+fn reasons() -> PossibleValuesParser {
+    REASONS.iter().filter(|reason| reason.denies()).map(|reason| reason.as_str()).into()
 }
 
 /// What to do with the catalogue.

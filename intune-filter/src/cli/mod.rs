@@ -10,12 +10,15 @@ use clap::Parser as _;
 mod apply;
 mod args;
 mod check;
+mod clients;
 mod context;
 mod detach;
 mod endpoints;
+mod events;
 mod explain;
 mod facts;
 mod failure;
+mod flows;
 mod listed;
 mod match_name;
 mod names;
@@ -65,6 +68,9 @@ fn dispatch(arguments: &Arguments) -> Result<(Outcome, String), Failure> {
         Command::Status => status::run(global),
         Command::Services => services::run(global),
         Command::Names => names::run(global),
+        Command::Flows { client } => flows::run(global, client),
+        Command::Clients => clients::run(global),
+        Command::Events(wanted) => events::run(global, wanted),
         Command::Explain { client, destination, on } => {
             explain::run(global, *client, destination, on.as_deref())
         }

@@ -16,10 +16,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
-    net::{UnixListener, unix::OwnedWriteHalf},
+    net::{
+        UnixListener,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::{mpsc, oneshot},
     time::timeout,
 };
+
+use super::feed::Subscription;
+use crate::events::Filter;
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -52,6 +58,17 @@ pub enum Request {
     },
     /// Keep the configuration that waits for this.
     Confirm,
+    /// The clients that were denied something.
+    Clients,
+    /// Events: a stream of them, and no reply, unless it is an error.
+    Events {
+        /// Which.
+        filter: Filter,
+        /// How many of those that are kept, at most.
+        last: usize,
+        /// Whether to go on with those to come.
+        follow: bool,
+    },
     /// Detach everything, remove the pins, and end.
     Detach,
 }
@@ -72,13 +89,22 @@ pub enum Reply {
     Ok(Value),
 }
 
+/// What the daemon's loop has to say.
+#[derive(Debug)]
+pub enum Answer {
+    /// One line.
+    Reply(Reply),
+    /// Events, a line each.
+    Events(Subscription),
+}
+
 /// A request on its way to the daemon's loop, and the way back.
 #[derive(Debug)]
 pub struct Call {
     /// What is asked.
     pub request: Request,
     /// Takes the answer.
-    pub reply: oneshot::Sender<Reply>,
+    pub reply: oneshot::Sender<Answer>,
     /// Ends when the answer has been written, or cannot be.
     pub written: oneshot::Receiver<()>,
 }
@@ -159,7 +185,33 @@ async fn answer(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>) -> Re
     // Dropped when the answer has been written.
     let (_writing, written) = oneshot::channel();
     calls.send(Call { request, reply, written }).await?;
-    write(&mut writer, &receiver.await?).await
+    match receiver.await? {
+        Answer::Reply(reply) => write(&mut writer, &reply).await,
+        Answer::Events(events) => {
+            stream_events(reader.into_inner().into_inner(), writer, events).await
+        }
+    }
+}
+
+/// Writes events until there are no more, or nobody reads. However slow the reader is, this task
+/// alone waits for it.
+async fn stream_events(
+    mut reader: OwnedReadHalf,
+    mut writer: OwnedWriteHalf,
+    mut events: Subscription,
+) -> Result<()> {
+    let mut rest = [0; 64];
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            // Nothing more is to be said on the other side: it has hung up, or makes no sense.
+            _ = reader.read(&mut rest) => return Ok(()),
+        };
+        let Some(event) = event else { return Ok(()) };
+        let mut text = serde_json::to_vec(&*event)?;
+        text.push(b'\n');
+        writer.write_all(&text).await?;
+    }
 }
 
 async fn write(writer: &mut OwnedWriteHalf, reply: &Reply) -> Result<()> {
@@ -258,7 +310,7 @@ mod tests {
                     tokio::select! {
                         call = calls.recv() => {
                             let call = call.unwrap();
-                            let _ = call.reply.send(reply.clone());
+                            let _ = call.reply.send(Answer::Reply(reply.clone()));
                             assert!(call.written.await.is_err(), "nothing is ever sent");
                         }
                         () = tokio::time::sleep(Duration::from_millis(10)) => {}

@@ -2,24 +2,15 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use intune_filter_ebpf::abi::{AnswerEvent, DeniedEvent, Reason};
+use intune_filter_ebpf::abi::AnswerEvent;
 
-use super::events::{self, Event};
 use crate::{
-    names::{Names, answer::Reader},
+    names::{
+        Names,
+        answer::{Answer, Reader},
+    },
     policy::Policy,
 };
-
-/// An address that the kernel has learned, or should have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lesson {
-    /// The address.
-    pub address: IpAddr,
-    /// Rules of the name that led to it.
-    pub rules: u64,
-    /// When it is forgotten, in nanoseconds of CLOCK_BOOTTIME.
-    pub expires: u64,
-}
 
 /// The table of names, and the policy that it is kept by.
 pub struct Learner {
@@ -79,46 +70,25 @@ impl Learner {
         self.own_addresses = addresses;
     }
 
-    /// Takes in a record of the ring buffer. Returns what the kernel has learned with it.
-    pub fn take(&mut self, record: &[u8]) -> Vec<Lesson> {
-        match events::read(record) {
-            Some(Event::Answer(event, message)) => self.answer(&event, message),
-            Some(Event::Denied(event)) => {
-                tell_denied(&event);
-                Vec::new()
-            }
-            Some(Event::Opened(_) | Event::Closed(_)) => Vec::new(),
-            None => {
-                log::debug!("a record of {} octets is none that this version knows", record.len());
-                Vec::new()
-            }
-        }
-    }
-
-    /// Reads by the policy in force, which may be younger than the event.
-    fn answer(&mut self, event: &AnswerEvent, message: &[u8]) -> Vec<Lesson> {
-        let Some(answer) = self.reader.read(event, message) else { return Vec::new() };
-        let rules = answer.rules;
+    /// Takes in an answer of the kernel's: the name and the addresses that are learned with it.
+    pub fn take(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
+        // By the policy in force, which may be younger than the event.
+        let answer = self.reader.read(event, message)?;
         let ids: Vec<String> =
-            self.policy.rules_of(rules).map(|rule| rule.id.to_string()).collect();
-        let mut lessons = Vec::new();
-        for (address, expires) in answer.addresses {
+            self.policy.rules_of(answer.rules).map(|rule| rule.id.to_string()).collect();
+        for (address, expires) in &answer.addresses {
             log::debug!("learned: {} has {address}, for {}", answer.name, ids.join(", "));
-            self.names.learn(&answer.name, address, ids.iter().cloned(), expires);
+            self.names.learn(&answer.name, *address, ids.iter().cloned(), *expires);
             self.changed = true;
-            lessons.push(Lesson { address, rules, expires });
         }
-        lessons
+        Some(answer)
     }
-}
 
-fn tell_denied(event: &DeniedEvent) {
-    log::debug!(
-        "denied: {} -> {} port {}, protocol {}, reason {}",
-        IpAddr::from(event.source),
-        IpAddr::from(event.destination),
-        u16::from_be(event.destination_port),
-        event.protocol,
-        Reason::from_number(event.reason).map_or("unknown", Reason::as_str),
-    );
+    /// The services that have some of the rules, each once.
+    #[must_use]
+    pub fn services(&self, rules: u64) -> Vec<String> {
+        let services: BTreeSet<&str> =
+            self.policy.rules_of(rules).map(|rule| rule.id.service.as_str()).collect();
+        services.into_iter().map(str::to_owned).collect()
+    }
 }

@@ -1,6 +1,15 @@
 //! The metrics endpoint: what the maps hold, in the text form of OpenMetrics.
 
-use std::{fmt::Write as _, io, net::SocketAddr, time::Duration};
+use std::{
+    fmt::Write as _,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use prometheus_client::{
@@ -14,7 +23,6 @@ use tokio::{
     time::timeout,
 };
 
-use super::netlink::{Netlink, Snapshot};
 use crate::kernel::Pins;
 
 /// How long a request may take to arrive, or its answer to be taken.
@@ -36,12 +44,6 @@ struct Rule {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Interface {
-    interface: String,
-    mode: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Map {
     map: String,
 }
@@ -56,12 +58,12 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Answers requests, one at a time: whoever scrapes comes once in a while.
-pub async fn serve(listener: TcpListener, pins: Pins) {
+pub async fn serve(listener: TcpListener, pins: Pins, evicted: Arc<AtomicU64>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 // A client that goes away, or sends nothing, is its own affair.
-                let _ = timeout(PATIENCE, answer(stream, &pins)).await;
+                let _ = timeout(PATIENCE, answer(stream, &pins, &evicted)).await;
             }
             Err(error) => {
                 log::warn!("metrics: {error}");
@@ -71,7 +73,7 @@ pub async fn serve(listener: TcpListener, pins: Pins) {
     }
 }
 
-async fn answer(mut stream: TcpStream, pins: &Pins) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, pins: &Pins, evicted: &AtomicU64) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|four| four == b"\r\n\r\n") {
         let mut part = [0; 512];
@@ -82,7 +84,7 @@ async fn answer(mut stream: TcpStream, pins: &Pins) -> io::Result<()> {
         }
     }
     let (status, body) = match path_of(&head) {
-        Some("/metrics") => match scrape(pins).await {
+        Some("/metrics") => match text(pins, evicted.load(Ordering::Relaxed)) {
             Ok(text) => ("200 OK", text),
             Err(error) => {
                 log::warn!("metrics: {error:#}");
@@ -112,12 +114,8 @@ fn path_of(head: &[u8]) -> Option<&str> {
     words.next()?.split('?').next()
 }
 
-async fn scrape(pins: &Pins) -> Result<String> {
-    text(pins, &Netlink::new()?.snapshot().await?)
-}
-
 /// Everything, as it is now.
-fn text(pins: &Pins, snapshot: &Snapshot) -> Result<String> {
+fn text(pins: &Pins, evicted: u64) -> Result<String> {
     let mut registry = Registry::with_prefix("intune_filter");
     let (packets, bytes) = (Family::default(), Family::default());
     for (reason, counter) in pins.counters()? {
@@ -153,15 +151,10 @@ fn text(pins: &Pins, snapshot: &Snapshot) -> Result<String> {
     registry.register("map_entries", "Entries of a map", entries);
     registry.register("map_capacity", "Entries that a map has room for", capacity);
 
-    let enforced = Family::<Interface, Gauge>::default();
-    for name in pins.directory().linked_interfaces()? {
-        let Some(interface) = snapshot.interface(&name) else { continue };
-        if let Some(mode) = pins.enforced(interface)? {
-            let labels = Interface { interface: name, mode: mode.as_str() };
-            enforced.get_or_create(&labels).set(1);
-        }
-    }
-    registry.register("enforced", "Interfaces that are enforced, and in which mode", enforced);
+    let flows_evicted = Counter::<u64>::default();
+    flows_evicted.inc_by(evicted);
+    let help = "Answered flows that had to make room before their time, since the daemon's start";
+    registry.register("flows_evicted", help, flows_evicted);
 
     let generation = Gauge::<i64>::default();
     generation.set(i64::from(pins.active()?.generation));

@@ -2,18 +2,22 @@
 //!
 //! What is attached works without it. [`engine`] and [`learner`] decide, [`mod@run`] does.
 
+pub mod chronicle;
 pub mod clock;
 pub mod confirmation;
 pub mod control;
 pub mod engine;
-pub mod events;
+pub mod feed;
 pub mod learner;
+pub mod ledger;
 pub mod logging;
 mod metrics;
 pub mod netlink;
+pub mod records;
 pub mod reload;
 pub mod rings;
 pub mod run;
 pub mod saved;
 pub mod setup;
 pub mod source;
+pub mod tally;

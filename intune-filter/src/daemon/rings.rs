@@ -1,26 +1,42 @@
 //! Reading ring buffers of the kernel's.
 
-use std::os::fd::AsRawFd;
+use std::{net::IpAddr, os::fd::AsRawFd};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{MapData, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::learner::{Learner, Lesson};
+use super::{
+    chronicle::Chronicle,
+    learner::Learner,
+    records::{self, Record},
+};
 use crate::kernel::Diagnostics;
 
-/// Takes records until the ring is empty, `most` at most; true if it is empty.
+/// Takes records until the ring is empty, `most` at most; true if it is empty. What was learned is
+/// handed to `learned`: an address, its rules, and when it is forgotten.
 pub fn drain(
     ring: &mut RingBuf<MapData>,
     learner: &mut Learner,
+    chronicle: &mut Chronicle,
     most: usize,
-    mut learned: impl FnMut(Lesson) -> Result<()>,
+    mut learned: impl FnMut(IpAddr, u64, u64) -> Result<()>,
 ) -> Result<bool> {
     for _ in 0..most {
-        let Some(record) = ring.next() else { return Ok(true) };
-        for lesson in learner.take(&record) {
-            learned(lesson)?;
+        let Some(octets) = ring.next() else { return Ok(true) };
+        let Some(record) = records::read(&octets) else {
+            log::debug!("a record of {} octets is none that this version knows", octets.len());
+            continue;
+        };
+        if let Record::Answer(event, message) = &record
+            && let Some(answer) = learner.take(event, message)
+        {
+            for (address, expires) in &answer.addresses {
+                learned(*address, answer.rules, *expires)?;
+            }
+            chronicle.learned(event, &answer, learner.services(answer.rules));
         }
+        chronicle.take(&record, learner.names());
     }
     Ok(false)
 }

@@ -2,7 +2,10 @@
 
 mod configure;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{MapData, RingBuf};
@@ -18,11 +21,13 @@ use tokio::{
 use configure::Standing;
 
 use super::{
+    chronicle::Chronicle,
     clock,
     confirmation::Confirmation,
-    control::{Call, Reply, Request, Server},
+    control::{Answer, Call, Reply, Request, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
+    ledger::has_expired,
     metrics,
     netlink::{Netlink, Snapshot},
     reload,
@@ -129,6 +134,7 @@ struct Daemon<'a> {
     kernel: Kernel,
     engine: Engine,
     learner: Learner,
+    chronicle: Chronicle,
     events: AsyncFd<RingBuf<MapData>>,
     diagnostics: Option<AsyncFd<Diagnostics>>,
     netlink: Netlink,
@@ -169,6 +175,7 @@ impl<'a> Daemon<'a> {
             kernel,
             engine: Engine::default(),
             learner: Learner::new(names, policy),
+            chronicle: Chronicle::default(),
             events,
             diagnostics,
             netlink: Netlink::new()?,
@@ -186,7 +193,8 @@ impl<'a> Daemon<'a> {
         if let Some(address) = config.metrics.listen {
             match metrics::bind(address).await {
                 Ok(listener) => {
-                    tokio::spawn(metrics::serve(listener, daemon.kernel.pins()));
+                    let evicted = daemon.chronicle.evicted();
+                    tokio::spawn(metrics::serve(listener, daemon.kernel.pins(), evicted));
                 }
                 // Enforcement does not depend on who watches it.
                 Err(error) => log::warn!("no metrics at {address}: {error}"),
@@ -221,7 +229,9 @@ impl<'a> Daemon<'a> {
                 _ = tidy.tick() => self.tidy(),
                 guard = self.events.readable_mut() => {
                     let mut guard = guard.context("cannot wait for events")?;
-                    if drain(guard.get_inner_mut(), &mut self.learner, RECORDS_AT_ONCE, |_| Ok(()))? {
+                    let (ring, learner) = (guard.get_inner_mut(), &mut self.learner);
+                    let read = |_, _, _| Ok(());
+                    if drain(ring, learner, &mut self.chronicle, RECORDS_AT_ONCE, read)? {
                         guard.clear_ready();
                     }
                 }
@@ -244,9 +254,23 @@ impl<'a> Daemon<'a> {
     }
 
     /// Answers a command; true if the daemon is to end.
-    async fn answer(&mut self, request: Request, reply: oneshot::Sender<Reply>) -> bool {
+    async fn answer(&mut self, request: Request, reply: oneshot::Sender<Answer>) -> bool {
+        if let Request::Events { filter, last, follow } = request {
+            let _ = reply.send(match self.chronicle.subscribe(filter, last, follow) {
+                Ok(events) => Answer::Events(events),
+                Err(error) => {
+                    Answer::Reply(Reply::Error { error: error.to_owned(), invalid: false })
+                }
+            });
+            return false;
+        }
         let detach = request == Request::Detach;
         let result = match request {
+            Request::Events { .. } => return false,
+            Request::Clients => {
+                let denials: Vec<_> = self.chronicle.denials().collect();
+                serde_json::to_value(denials).map_err(|error| RunError::Other(error.into()))
+            }
             Request::Status => Ok(self.status()),
             Request::Names => {
                 names::to_json(self.learner.names(), clock::clocks()).map_err(RunError::from)
@@ -264,7 +288,7 @@ impl<'a> Daemon<'a> {
         if detached {
             log::info!("detached by a command; nothing is filtered any more");
         }
-        let _ = reply.send(match result {
+        let _ = reply.send(Answer::Reply(match result {
             Ok(value) => Reply::Ok(value),
             Err(RunError::Configuration(errors)) => {
                 Reply::Error { error: errors.to_string(), invalid: true }
@@ -272,7 +296,7 @@ impl<'a> Daemon<'a> {
             Err(RunError::Other(error)) => {
                 Reply::Error { error: format!("{error:#}"), invalid: false }
             }
-        });
+        }));
         detached
     }
 
@@ -288,6 +312,7 @@ impl<'a> Daemon<'a> {
             "names": self.learner.names().len(),
             "missing_interfaces": missing,
             "failed_interfaces": self.failed_interfaces(),
+            "flows_evicted": self.chronicle.evicted().load(Ordering::Relaxed),
             "configuration": self.configuration_status(),
         })
     }
@@ -306,16 +331,19 @@ impl<'a> Daemon<'a> {
         let zones = zones_of(&wanted, snapshot);
         let before = self.learner.policy().clone();
         self.learner.set_policy(policy.clone());
+        self.chronicle.set_policy(&policy);
         let (kernel, events, state) = (&self.kernel, self.events.get_mut(), &self.paths.state_dir);
+        let chronicle = &mut self.chronicle;
         let catch_up = |learner: &mut Learner| {
-            drain(events, learner, usize::MAX, |lesson| {
-                kernel.assert_host(lesson.address, lesson.rules, lesson.expires)
-            })
-            .map(drop)
+            let assert = |address, rules, expires| kernel.assert_host(address, rules, expires);
+            drain(events, learner, chronicle, usize::MAX, assert).map(drop)
         };
-        match reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up) {
+        let result = reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up);
+        self.chronicle.revoked(&self.kernel.take_revoked(), self.learner.names());
+        match result {
             Ok(generation) => self.generation = generation,
             Err(error) => {
+                self.chronicle.set_policy(&before);
                 self.learner.set_policy(before);
                 self.kernel.set_zones(&self.engine.zones(snapshot))?;
                 return Err(error);
@@ -372,10 +400,6 @@ impl<'a> Daemon<'a> {
     }
 
     fn look_at(&mut self, snapshot: &Snapshot) {
-        match self.kernel.lost(&snapshot.interfaces) {
-            Ok(lost) => lost.iter().for_each(|name| self.engine.lost(name)),
-            Err(error) => log::error!("{error:#}"),
-        }
         for command in self.engine.observe(snapshot, Instant::now()) {
             self.execute(command);
         }
@@ -398,7 +422,7 @@ impl<'a> Daemon<'a> {
                 };
                 match tags.and_then(|()| self.kernel.attach(&interface, mode)) {
                     Ok(mode) => {
-                        log::info!("{}: enforcing in {} mode", interface.name, mode.as_str());
+                        log::info!("{}: enforcing, XDP in {} mode", interface.name, mode.as_str());
                         self.engine.attached(&interface, mode);
                     }
                     Err(error) => {
@@ -445,7 +469,21 @@ impl<'a> Daemon<'a> {
             Ok(removed) => log::debug!("removed {removed} expired addresses"),
             Err(error) => log::error!("{error:#}"),
         }
+        if let Err(error) = self.look_at_flows() {
+            log::error!("{error:#}");
+        }
         self.save();
+    }
+
+    /// Removes the flows that have ended in silence, and takes note of those that are gone.
+    fn look_at_flows(&mut self) -> Result<()> {
+        // What the kernel has told of is known before it is missed.
+        let (learner, chronicle) = (&mut self.learner, &mut self.chronicle);
+        drain(self.events.get_mut(), learner, chronicle, RECORDS_AT_ONCE * 16, |_, _, _| Ok(()))?;
+        let now = clock::boot_time();
+        let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
+        self.chronicle.look(&swept, now, self.learner.names());
+        Ok(())
     }
 
     fn save(&mut self) {

@@ -1,6 +1,6 @@
 //! Loading the object: pins adopted or made, programs verified, nothing attached.
 
-use std::{borrow::Cow, fs, path::PathBuf};
+use std::{borrow::Cow, fs, path::PathBuf, sync::Mutex};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
@@ -47,7 +47,13 @@ pub fn load(directory: PinDirectory, sizes: &Sizes, level: log::LevelFilter) -> 
     directory.create()?;
     let loaded = reconcile(&directory, &object, sizes).and_then(|()| {
         let ebpf = load_object(&directory, &object, sizes, level)?;
-        let mut kernel = Kernel { directory: directory.clone(), object, ebpf, diagnostics: None };
+        let mut kernel = Kernel {
+            directory: directory.clone(),
+            object,
+            ebpf,
+            diagnostics: None,
+            revoked: Mutex::default(),
+        };
         load_programs(&mut kernel)?;
         Ok(kernel)
     });
@@ -90,14 +96,9 @@ fn load_object(
 }
 
 fn load_programs(kernel: &mut Kernel) -> Result<()> {
-    for hook in Hook::ALL {
-        let name = hook.program();
-        let loaded = match hook {
-            Hook::Ingress => kernel.xdp(name)?.load(),
-            Hook::TcIngress | Hook::Egress => kernel.tc(name)?.load(),
-        };
-        loaded.map_err(|error| refused(name, error))?;
-    }
+    let (ingress, egress) = (Hook::Ingress.program(), Hook::Egress.program());
+    kernel.xdp(ingress)?.load().map_err(|error| refused(ingress, error))?;
+    kernel.tc(egress)?.load().map_err(|error| refused(egress, error))?;
     kernel.xdp(EXPLAIN)?.load().map_err(|error| refused(EXPLAIN, error))
 }
 

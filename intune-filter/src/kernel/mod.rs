@@ -1,7 +1,11 @@
 //! The kernel side in force: loading the object, adopting pins, attaching, and writing policies
 //! into the maps.
 
-use std::{fs, os::fd::AsFd as _};
+use std::{
+    fs,
+    os::fd::AsFd as _,
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -10,6 +14,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use aya_obj::Object;
+use intune_filter_ebpf::abi::{Flow, FlowKey, V6};
 
 mod apply;
 mod attach;
@@ -17,7 +22,7 @@ mod bpffs;
 mod definition;
 mod directory;
 mod explain;
-mod filter;
+mod flows;
 mod load;
 mod lock;
 mod offloads;
@@ -27,16 +32,18 @@ mod retire;
 mod segments;
 mod syscall;
 
-pub use attach::{Interface, Mode, WantedMode, detach};
+pub use attach::{Interface, Mode, Pinned, WantedMode, detach, pinned};
 pub use bpffs::ensure as ensure_bpffs;
 pub use definition::Sizes;
 pub use directory::{Hook, PinDirectory};
+pub use flows::{FlowEntry, Swept};
 pub use load::{check_kernel, load};
 pub use lock::{Lock, acquire, try_acquire};
 pub use offloads::keep_tags;
 pub use pins::{ClientEntry, Pins, Usage};
 pub use removal::remove_all;
 pub use segments::{Segment, Segments};
+pub use syscall::LinkState;
 
 /// The reader of the programs' diagnostics.
 pub type Diagnostics = EbpfLogger<&'static dyn log::Log>;
@@ -47,7 +54,11 @@ pub struct Kernel {
     object: Object,
     ebpf: Ebpf,
     diagnostics: Option<Diagnostics>,
+    revoked: Mutex<Vec<RevokedFlow>>,
 }
+
+/// A flow that a change of the policy has ended; IPv4 mapped.
+pub type RevokedFlow = (FlowKey<V6>, Flow);
 
 impl Kernel {
     /// Where the pins are.
@@ -64,7 +75,7 @@ impl Kernel {
 
     /// Pins the programs, for `explain` and so that what is in force can be looked at.
     pub fn pin_programs(&mut self) -> Result<()> {
-        for name in Hook::ALL.map(Hook::program).into_iter().chain([load::EXPLAIN]) {
+        for name in [Hook::Ingress.program(), Hook::Egress.program(), load::EXPLAIN] {
             let program = self
                 .ebpf
                 .program(name)
@@ -83,6 +94,12 @@ impl Kernel {
     /// The reader of the programs' diagnostics, once; `None` when they were loaded without.
     pub fn take_diagnostics(&mut self) -> Option<Diagnostics> {
         self.diagnostics.take()
+    }
+
+    /// The flows that were ended since this was last asked, so that they can be told of.
+    #[must_use]
+    pub fn take_revoked(&self) -> Vec<RevokedFlow> {
+        std::mem::take(&mut self.revoked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn xdp(&mut self, name: &str) -> Result<&mut Xdp> {

@@ -4,16 +4,16 @@
 //! element in between is lost. Whoever calls this then asserts again what the kernel has reported
 //! since: see [`Kernel::assert_host`].
 
-use std::{net::IpAddr, os::fd::AsFd as _};
+use std::{net::IpAddr, os::fd::AsFd as _, sync::PoisonError};
 
 use anyhow::{Context as _, Result};
 use aya::{
     Pod,
     maps::{HashMap, MapData},
 };
-use intune_filter_ebpf::abi::{Flow, FlowKey, Host, V4, V6, flow_flags};
+use intune_filter_ebpf::abi::{Address, Flow, FlowKey, Host, V4, V6, flow_flags};
 
-use super::{Kernel, pins::found_or_none, syscall};
+use super::{Kernel, flows::wide, pins::found_or_none, syscall};
 
 /// The flow maps, by address family.
 const FLOWS4: [&str; 2] = ["FLOWS4", "NEW_FLOWS4"];
@@ -100,23 +100,28 @@ impl Kernel {
 
     fn end_flows(&self, ends: impl Fn(u16, &Flow) -> bool) -> Result<()> {
         for name in FLOWS4 {
-            self.end_flows_in::<FlowKey<V4>>(name, |key, flow| ends(key.zone, flow))?;
+            self.end_flows_in::<V4>(name, &ends)?;
         }
         for name in FLOWS6 {
-            self.end_flows_in::<FlowKey<V6>>(name, |key, flow| ends(key.zone, flow))?;
+            self.end_flows_in::<V6>(name, &ends)?;
         }
         Ok(())
     }
 
-    fn end_flows_in<K: Pod>(&self, name: &str, ends: impl Fn(&K, &Flow) -> bool) -> Result<()> {
+    fn end_flows_in<A: Address>(&self, name: &str, ends: impl Fn(u16, &Flow) -> bool) -> Result<()>
+    where
+        FlowKey<A>: Pod,
+    {
         let pins = self.pins();
-        let mut map: HashMap<MapData, K, Flow> = pins.map(name)?;
-        for (key, flow) in pins.elements::<K, Flow>(name)? {
-            if ends(&key, &flow) {
-                // Evicted already is as good.
-                let _ = map.remove(&key);
+        let mut map: HashMap<MapData, FlowKey<A>, Flow> = pins.map(name)?;
+        let mut ended = Vec::new();
+        for (key, flow) in pins.elements::<FlowKey<A>, Flow>(name)? {
+            // Evicted already is as good.
+            if ends(key.zone, &flow) && map.remove(&key).is_ok() {
+                ended.push((wide(&key), flow));
             }
         }
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
         Ok(())
     }
 

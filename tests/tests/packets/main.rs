@@ -19,5 +19,4 @@ mod records;
 mod refusals;
 mod rejections;
 mod reloads;
-mod tickets;
 mod truncation;

@@ -4,7 +4,7 @@ use intune_filter_ebpf::abi::{AnswerEvent, DeniedEvent, EventKind, FlowEvent};
 
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum Record<'a> {
     /// A packet was denied.
     Denied(DeniedEvent),
     /// An answer to a query for a name of a rule went to a client; the message.
@@ -17,16 +17,16 @@ pub enum Event<'a> {
 
 /// Reads a record; `None` if it is none that this version knows.
 #[must_use]
-pub fn read(record: &[u8]) -> Option<Event<'_>> {
+pub fn read(record: &[u8]) -> Option<Record<'_>> {
     let (kind, _) = record.split_first_chunk()?;
     match u32::from_ne_bytes(*kind) {
-        kind if kind == EventKind::Denied as u32 => Some(Event::Denied(head(record)?.0)),
+        kind if kind == EventKind::Denied as u32 => Some(Record::Denied(head(record)?.0)),
         kind if kind == EventKind::Answer as u32 => {
             let (event, message): (AnswerEvent, _) = head(record)?;
-            Some(Event::Answer(event, message.get(..usize::try_from(event.length).ok()?)?))
+            Some(Record::Answer(event, message.get(..usize::try_from(event.length).ok()?)?))
         }
-        kind if kind == EventKind::Opened as u32 => Some(Event::Opened(head(record)?.0)),
-        kind if kind == EventKind::Closed as u32 => Some(Event::Closed(head(record)?.0)),
+        kind if kind == EventKind::Opened as u32 => Some(Record::Opened(head(record)?.0)),
+        kind if kind == EventKind::Closed as u32 => Some(Record::Closed(head(record)?.0)),
         _ => None,
     }
 }
@@ -49,16 +49,16 @@ mod tests {
     #[test]
     fn records_are_told_apart_by_their_kind() {
         let denied = DeniedEvent { kind: 1, ifindex: 4, ..DeniedEvent::default() };
-        assert_eq!(read(&octets(&denied)), Some(Event::Denied(denied)));
+        assert_eq!(read(&octets(&denied)), Some(Record::Denied(denied)));
         for (kind, ending) in [(3, 0), (4, 2)] {
             let flow = FlowEvent { kind, ending, protocol: 6, ..FlowEvent::default() };
-            let expected = if kind == 3 { Event::Opened(flow) } else { Event::Closed(flow) };
+            let expected = if kind == 3 { Record::Opened(flow) } else { Record::Closed(flow) };
             assert_eq!(read(&octets(&flow)), Some(expected));
         }
         let answer = AnswerEvent { kind: 2, length: 3, rules: 5, ..AnswerEvent::default() };
         let mut record = octets(&answer);
         record.extend_from_slice(b"abc and what fills the record up");
-        assert_eq!(read(&record), Some(Event::Answer(answer, b"abc")));
+        assert_eq!(read(&record), Some(Record::Answer(answer, b"abc")));
     }
 
     #[test]

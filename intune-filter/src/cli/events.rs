@@ -1,0 +1,99 @@
+//! `events`: what the daemon has to tell, and goes on to tell.
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, anyhow};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Interest, unix::AsyncFd},
+    net::UnixStream,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::{
+    args::{Global, Wanted},
+    context,
+    failure::{Failure, Outcome},
+};
+use crate::{
+    daemon::control::{Reply, Request, SOCKET_NAME},
+    events::{Event, Filter, Kind},
+};
+
+/// Runs the command. It prints as it goes.
+pub fn run(global: &Global, wanted: &Wanted) -> Result<(Outcome, String), Failure> {
+    let socket = context::paths(global).runtime_dir.join(SOCKET_NAME);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            result = print(&socket, global.json, wanted) => result,
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            () = nobody_reads() => Ok(()),
+        }
+    })?;
+    Ok((Outcome::Yes, String::new()))
+}
+
+async fn print(socket: &std::path::Path, json: bool, wanted: &Wanted) -> Result<(), Failure> {
+    let mut stream = UnixStream::connect(socket).await.map_err(|error| {
+        anyhow!("events are told by the daemon, and none answers at {}: {error}", socket.display())
+    })?;
+    let mut request = serde_json::to_vec(&request(wanted))?;
+    request.push(b'\n');
+    stream.write_all(&request).await.context("the daemon does not listen")?;
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(line) = lines.next_line().await.context("the daemon does not answer")? {
+        let event = serde_json::from_str::<Event>(&line);
+        if event.is_err()
+            && let Ok(Reply::Error { error, .. }) = serde_json::from_str(&line)
+        {
+            return Err(anyhow!("the daemon says: {error}").into());
+        }
+        let printed = match event {
+            Ok(event) if !json => writeln!(io::stdout(), "{event}"),
+            // For programs as it is; so is what a newer daemon tells that this one cannot read.
+            _ => writeln!(io::stdout(), "{line}"),
+        };
+        if printed.is_err() {
+            // Whoever read has seen enough.
+            return Ok(());
+        }
+    }
+    if wanted.follow { Err(anyhow!("the daemon has ended").into()) } else { Ok(()) }
+}
+
+fn request(wanted: &Wanted) -> Request {
+    let kinds = [
+        (wanted.denied, Kind::Denied),
+        (wanted.learned, Kind::Learned),
+        (wanted.flows, Kind::Flows),
+    ];
+    let filter = Filter {
+        kinds: kinds
+            .into_iter()
+            .filter(|(is_wanted, _)| *is_wanted)
+            .map(|(_, kind)| kind)
+            .collect(),
+        clients: wanted.client.clone(),
+        reasons: wanted.reason.iter().cloned().collect(),
+    };
+    let all = if wanted.follow { 0 } else { usize::MAX };
+    Request::Events { filter, last: wanted.last.unwrap_or(all), follow: wanted.follow }
+}
+
+/// Ends when standard output is a pipe or socket whose other end is closed: a follower that has
+/// nothing to print would never notice.
+async fn nobody_reads() {
+    // SAFETY: standard output is open for as long as the process runs, and is only watched.
+    let output = unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::WRITABLE) };
+    // A file cannot be watched, and has no other end.
+    let Ok(output) = output else { return std::future::pending().await };
+    if output.ready(Interest::ERROR).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,212 @@
+//! What the numbers in records and flows are called: rules, groups, zones; and the addresses.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use anyhow::Result;
+use intune_filter_ebpf::{
+    abi::{DeniedEvent, FlowKey, Reason, V6, flow_flags},
+    verdict::lowest,
+};
+
+use super::{Denied, Flow, Place, text::protocol};
+use crate::{daemon::netlink::Snapshot, kernel::Pins, names::Names, policy::Policy};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// The names behind the numbers of a policy.
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    /// `SERVICE/RULE` by number.
+    rules: Vec<Option<String>>,
+    groups: Vec<Option<String>>,
+    zones: BTreeMap<u32, Place>,
+}
+
+impl Labels {
+    /// Those of a compiled policy.
+    #[must_use]
+    pub fn of_policy(policy: &Policy) -> Self {
+        let rule = |bit: u8| policy.rules.get(&bit).map(|rule| rule.id.to_string());
+        let zones = policy.zones.iter().map(|zone| {
+            let interface = Some(zone.interface.clone());
+            (zone.number, Place { interface, vlan: zone.vlan })
+        });
+        Self {
+            rules: (0..64).map(rule).collect(),
+            groups: policy.groups.iter().map(|group| Some(group.name.clone())).collect(),
+            zones: zones.collect(),
+        }
+    }
+
+    /// Those of the policy in force, with and without a daemon.
+    pub fn of_pins(pins: &Pins, machine: &Snapshot) -> Result<Self> {
+        let zones = pins.zones()?.into_iter().map(|(key, zone)| {
+            let interface =
+                machine.interfaces.iter().find(|interface| interface.index == key.ifindex);
+            let interface = interface.map(|interface| interface.name.clone());
+            (zone, Place { interface, vlan: key.vlan as u16 })
+        });
+        Ok(Self { rules: pins.rules()?, groups: pins.groups()?, zones: zones.collect() })
+    }
+
+    /// The service of a rule.
+    #[must_use]
+    pub fn service(&self, rule: u8) -> Option<String> {
+        let rule = self.rules.get(usize::from(rule))?.as_deref()?;
+        Some(rule.split_once('/').map_or(rule, |(service, _)| service).to_owned())
+    }
+
+    /// A group.
+    #[must_use]
+    pub fn group(&self, number: u16) -> Option<String> {
+        self.groups.get(usize::from(number))?.clone()
+    }
+
+    /// A zone.
+    #[must_use]
+    pub fn place(&self, zone: u16) -> Place {
+        self.zones.get(&u32::from(zone)).cloned().unwrap_or_default()
+    }
+
+    /// A denied packet.
+    #[must_use]
+    pub fn denied(&self, event: &DeniedEvent, names: &Names) -> Denied {
+        let inbound = event.egress != 0;
+        let from = (event.source, event.source_port);
+        let to = (event.destination, event.destination_port);
+        let (client, remote) = if inbound { (to, from) } else { (from, to) };
+        let has_ports = matches!(event.protocol, TCP | UDP);
+        let port = |port: u16| has_ports.then(|| u16::from_be(port));
+        let destination = address(remote.0);
+        Denied {
+            client: address(client.0),
+            destination,
+            protocol: protocol(event.protocol),
+            port: port(remote.1),
+            client_port: port(client.1),
+            reason: Reason::from_number(event.reason).map_or("unknown", Reason::as_str).to_owned(),
+            name: destination.and_then(|address| name(names, address)),
+            service: self.service(lowest(event.rules)),
+            group: self.group(event.group),
+            audited: event.audited != 0,
+            inbound,
+            place: self.place(event.zone),
+        }
+    }
+
+    /// A flow.
+    #[must_use]
+    pub fn flow(
+        &self,
+        key: &FlowKey<V6>,
+        flow: &intune_filter_ebpf::abi::Flow,
+        names: &Names,
+    ) -> Flow {
+        let destination = IpAddr::from(key.remote);
+        Flow {
+            client: key.client.into(),
+            client_port: u16::from_be(key.client_port),
+            destination,
+            protocol: protocol(key.protocol),
+            port: matches!(key.protocol, TCP | UDP).then(|| u16::from_be(key.remote_port)),
+            name: name(names, destination),
+            service: self.service(flow.rule),
+            group: self.group(flow.group),
+            audited: flow.flags & flow_flags::AUDITED != 0,
+            inbound: flow.flags & flow_flags::INBOUND != 0,
+            place: self.place(key.zone),
+        }
+    }
+}
+
+/// An address of a record; what is no datagram has none.
+fn address(address: V6) -> Option<IpAddr> {
+    let address = IpAddr::from(address);
+    (address != IpAddr::V6(Ipv6Addr::UNSPECIFIED)).then_some(address)
+}
+
+/// The name that led to an address last: that whose answer is forgotten last.
+fn name(names: &Names, address: IpAddr) -> Option<String> {
+    let last = names.of_address(address).max_by_key(|(_, claim)| claim.expires);
+    last.map(|(name, _)| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels() -> Labels {
+        let place = |name: &str, vlan| Place { interface: Some(name.into()), vlan };
+        Labels {
+            rules: vec![None, Some("web/main".into()), Some("push/wns".into())],
+            groups: vec![Some("devices".into())],
+            zones: [(1, place("lan", 0)), (2, place("lan", 20))].into(),
+        }
+    }
+
+    fn wide(address: &str) -> V6 {
+        address.parse::<IpAddr>().unwrap().into()
+    }
+
+    #[test]
+    fn a_denial_is_told_from_the_clients_side_in_both_directions() {
+        let mut names = Names::default();
+        let rules = || ["web/main".to_owned()];
+        names.learn("old.test", "192.0.2.1".parse().unwrap(), rules(), 5);
+        names.learn("new.test", "192.0.2.1".parse().unwrap(), rules(), 9);
+        let out = DeniedEvent {
+            rules: 0b110,
+            source: wide("10.0.0.1"),
+            destination: wide("192.0.2.1"),
+            source_port: 40000_u16.to_be(),
+            destination_port: 443_u16.to_be(),
+            zone: 2,
+            protocol: 6,
+            reason: Reason::Port as u8,
+            ..DeniedEvent::default()
+        };
+        let told = labels().denied(&out, &names);
+        let expected = Denied {
+            client: Some("10.0.0.1".parse().unwrap()),
+            destination: Some("192.0.2.1".parse().unwrap()),
+            protocol: "tcp".into(),
+            port: Some(443),
+            client_port: Some(40000),
+            reason: "port".into(),
+            name: Some("new.test".into()),
+            service: Some("web".into()),
+            group: Some("devices".into()),
+            audited: false,
+            inbound: false,
+            place: Place { interface: Some("lan".into()), vlan: 20 },
+        };
+        assert_eq!(told, expected);
+        let back = DeniedEvent {
+            source: out.destination,
+            destination: out.source,
+            source_port: out.destination_port,
+            destination_port: out.source_port,
+            egress: 1,
+            ..out
+        };
+        assert_eq!(labels().denied(&back, &names), Denied { inbound: true, ..expected });
+    }
+
+    #[test]
+    fn what_is_not_known_is_none() {
+        let frame = DeniedEvent {
+            reason: Reason::EtherType as u8,
+            group: 255,
+            zone: 9,
+            ..DeniedEvent::default()
+        };
+        let told = labels().denied(&frame, &Names::default());
+        assert_eq!((told.client, told.destination, told.port), (None, None, None));
+        assert_eq!((told.service, told.group, told.name), (None, None, None));
+        assert_eq!((told.place, told.reason.as_str()), (Place::default(), "ethertype"));
+    }
+}
