@@ -51,7 +51,8 @@ fn bpftool(arguments: &[&str], path: &Path) -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("bpftool prints no JSON: {text}"))
 }
 
-fn pins(directory: &Path, kind: &str) -> Result<Vec<PathBuf>> {
+/// The pins below `directory` in folders called `kind`. Empty if the directory is not there.
+pub fn pins(directory: &Path, kind: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     if directory.exists() {
         walk(directory, &mut found)?;

@@ -46,6 +46,15 @@ services:
     tcp: [631]
 "#;
 
+/// The modes that an interface can be enforced in.
+pub const MODES: [&str; 3] = ["native", "generic", "tc"];
+
+/// A configuration of the site with another mode.
+#[must_use]
+pub fn in_mode(config: &str, mode: &str) -> String {
+    config.replace("  - name: eth1\n", &format!("  - name: eth1\n    mode: {mode}\n"))
+}
+
 /// Names of the service `web` that the resolver knows.
 pub const WEB: [&str; 3] = ["www.web.test", "static.web.test", "deep.under.web.test"];
 

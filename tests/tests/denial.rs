@@ -1,15 +1,18 @@
 //! How a denial looks to the client: with `drop` like nothing, with `reject` like a quick no.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     laboratory::{Laboratory, Setup},
     probe::{Outcome, Target, probe},
-    site::{self, ANSWER, CONFIG, SILENCE, tcp, udp},
+    site::{self, ANSWER, CONFIG, MODES, SILENCE, in_mode, tcp, udp},
 };
 
-fn denying(on_deny: &str) -> Result<Laboratory> {
+fn denying(mode: &str, on_deny: &str) -> Result<Laboratory> {
     let group = "    services: [web, clock, printer]\n";
     let config = CONFIG.replace(group, &format!("{group}    on_deny: {on_deny}\n"));
+    let config = in_mode(&config, mode);
     let mut laboratory = Laboratory::create(&Setup { config, ..site::setup() })?;
     laboratory.filter.start()?;
     Ok(laboratory)
@@ -27,22 +30,35 @@ fn denied() -> Result<Vec<Target>> {
 
 #[test]
 fn dropped_is_silent() -> Result<()> {
-    let laboratory = denying("drop")?;
-    for target in denied()? {
-        let outcome = laboratory.network.client.run(|| probe(target, SILENCE));
-        ensure!(outcome == Outcome::Silent, "{target}: {outcome:?}");
+    for mode in MODES {
+        let laboratory = denying(mode, "drop")?;
+        for target in denied()? {
+            let outcome = laboratory.network.client.run(|| probe(target, SILENCE));
+            ensure!(outcome == Outcome::Silent, "{mode}: {target}: {outcome:?}");
+        }
     }
     Ok(())
 }
 
 #[test]
 fn rejected_is_told_at_once() -> Result<()> {
-    let laboratory = denying("reject")?;
-    for target in denied()? {
-        // No answer at all would be an outcome of its own, but only after this time.
-        let outcome = laboratory.network.client.run(|| probe(target, ANSWER));
-        ensure!(outcome == Outcome::Refused, "{target}: {outcome:?}");
-        laboratory.expect_denied(target)?;
+    // When TCP sends its SYN again (RFC 6298): who is told later has waited.
+    const AT_ONCE: Duration = Duration::from_secs(1);
+
+    for mode in MODES {
+        let laboratory = denying(mode, "reject")?;
+        let mut slowest = Duration::ZERO;
+        for target in denied()? {
+            let started = Instant::now();
+            // No answer at all would be an outcome of its own, but only after this time.
+            let outcome = laboratory.network.client.run(|| probe(target, ANSWER));
+            let elapsed = started.elapsed();
+            ensure!(outcome == Outcome::Refused, "{mode}: {target}: {outcome:?}");
+            ensure!(elapsed < AT_ONCE, "{mode}: {target}: told after {elapsed:?}");
+            slowest = slowest.max(elapsed);
+            laboratory.expect_denied(target)?;
+        }
+        println!("{mode}: told after {slowest:?} at most");
     }
     Ok(())
 }

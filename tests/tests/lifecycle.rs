@@ -140,13 +140,11 @@ fn nothing_is_left(laboratory: &Laboratory) -> Result<()> {
         let left = pins::ids(&laboratory.filter.pins(), kind)?;
         ensure!(left.is_empty(), "{kind} are left: {left:?}");
     }
-    let tc = laboratory
-        .network
-        .gateway
-        .command("tc")
-        .args(["filter", "show", "dev", LAN, "egress"])
-        .output()
-        .context("cannot run tc")?;
-    ensure!(tc.stdout.is_empty(), "left at TC: {}", String::from_utf8_lossy(&tc.stdout));
+    for direction in ["ingress", "egress"] {
+        let mut tc = laboratory.network.gateway.command("tc");
+        let tc = tc.args(["filter", "show", "dev", LAN, direction]);
+        let tc = tc.output().context("cannot run tc")?;
+        ensure!(tc.stdout.is_empty(), "left at TC: {}", String::from_utf8_lossy(&tc.stdout));
+    }
     Ok(())
 }

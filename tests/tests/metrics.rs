@@ -19,6 +19,7 @@ fn what_was_judged_is_scraped() -> Result<()> {
         "intune_filter_packets_total{reason=\"destination\",verdict=\"deny\"}",
         "intune_filter_packets_total{reason=\"policy\",verdict=\"allow\"}",
         "intune_filter_map_capacity{map=\"HOSTS4\"}",
+        "intune_filter_enforced{interface=\"eth1\",mode=\"native\"}",
         "intune_filter_policy_generation",
     ] {
         let value = text

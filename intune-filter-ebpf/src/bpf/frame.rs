@@ -9,7 +9,12 @@ use aya_ebpf::{
     },
     programs::{TcContext, XdpContext},
 };
-use intune_filter_ebpf::{dns::Scratch, packet::Packet, verdict::Place};
+use intune_filter_ebpf::{
+    bytes::be16,
+    dns::Scratch,
+    packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet, TCP, UDP},
+    verdict::Place,
+};
 
 /// Headers end before this offset, or the packet does not parse. The verifier wants a bound.
 const HEADERS: u32 = 2047;
@@ -71,14 +76,43 @@ impl<'c> SkbFrame<'c> {
     /// The frame, its headers made contiguous.
     #[inline(always)]
     pub fn new(ctx: &'c TcContext) -> Self {
-        let linear = (ctx.data_end() - ctx.data()) as u32;
-        let length = ctx.len();
-        if linear < USUAL && linear < length {
+        let frame = Self { ctx };
+        frame.pull(USUAL, CONTIGUOUS);
+        if frame.linear() < ctx.len() && !frame.has_short_headers() {
+            frame.pull(HEADERS, HEADERS);
+        }
+        frame
+    }
+
+    /// Octets that can be read directly.
+    #[inline(always)]
+    fn linear(&self) -> u32 {
+        (self.ctx.data_end() - self.ctx.data()) as u32
+    }
+
+    /// Makes up to `wanted` octets contiguous if fewer than `needed` are.
+    #[inline(always)]
+    fn pull(&self, needed: u32, wanted: u32) {
+        let length = self.ctx.len();
+        if self.linear() < needed.min(length) {
             // SAFETY: the context is the program's. A failure leaves the packet as it was, and
             // what then cannot be read does not parse.
-            unsafe { bpf_skb_pull_data(ctx.skb.skb, length.min(CONTIGUOUS)) };
+            unsafe { bpf_skb_pull_data(self.ctx.skb.skb, length.min(wanted)) };
         }
-        Self { ctx }
+    }
+
+    /// Whether nothing but TCP or UDP follows an IP header without options or extensions.
+    #[inline(always)]
+    fn has_short_headers(&self) -> bool {
+        let Some(head) = self.at::<24>(0) else {
+            return false;
+        };
+        let protocol = match be16::<12, 24>(head) {
+            ETHERTYPE_IPV4 if head[14] == 0x45 => head[23],
+            ETHERTYPE_IPV6 => head[20],
+            _ => return false,
+        };
+        protocol == TCP || protocol == UDP
     }
 
     /// Where the frame is.
@@ -104,9 +138,25 @@ impl Packet for SkbFrame<'_> {
     }
 
     #[inline(always)]
+    fn counted_length(&self) -> u32 {
+        const TAG: u32 = 4;
+        // SAFETY: the field of the context is readable; it is 0 or 1.
+        self.length() + TAG * unsafe { (*self.ctx.skb.skb).vlan_present }
+    }
+
+    #[inline(always)]
     fn packets(&self) -> u32 {
-        // SAFETY: the field of the context is readable.
-        unsafe { (*self.ctx.skb.skb).gso_segs }.max(1)
+        // SAFETY: the fields of the context are readable.
+        let (segments, size) =
+            unsafe { ((*self.ctx.skb.skb).gso_segs, (*self.ctx.skb.skb).gso_size) };
+        if segments != 0 {
+            segments
+        } else if size != 0 {
+            // Of an aggregate that a virtual machine has made the kernel knows the size alone.
+            (self.length() + size - 1) / size
+        } else {
+            1
+        }
     }
 
     #[inline(always)]
@@ -133,7 +183,11 @@ impl Packet for SkbFrame<'_> {
 
 /// `N` octets of the linear part of a frame.
 #[inline(always)]
-fn octets<'p, const N: usize>(data: usize, end: usize, offset: u32) -> Option<&'p [u8; N]> {
+pub(super) fn octets<'p, const N: usize>(
+    data: usize,
+    end: usize,
+    offset: u32,
+) -> Option<&'p [u8; N]> {
     if offset > HEADERS - N as u32 {
         return None;
     }

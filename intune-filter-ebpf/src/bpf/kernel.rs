@@ -27,7 +27,8 @@ const REFILL: u64 = SECOND / 1000;
 /// Nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
 
-/// The kernel's maps and clock, for the program on a hook: [`XDP`], [`TC`] or [`EXPLAIN`].
+/// The kernel's maps and clock, for the program on a hook: [`XDP`], [`TC_INGRESS`],
+/// [`TC_EGRESS`] or [`EXPLAIN`].
 #[derive(Clone, Copy)]
 pub struct Kernel<const HOOK: u8> {
     pub(super) context: *mut c_void,
@@ -46,10 +47,12 @@ impl<const HOOK: u8> Kernel<HOOK> {
 
 /// The program at XDP.
 pub const XDP: u8 = 0;
-/// The program at TC.
-pub const TC: u8 = 1;
+/// The program at TC on packets to clients.
+pub const TC_EGRESS: u8 = 1;
 /// The program that is never attached, and changes nothing.
 pub const EXPLAIN: u8 = 2;
+/// The program at TC on packets from clients, in place of the one at XDP.
+pub const TC_INGRESS: u8 = 3;
 
 impl<const HOOK: u8> World for Kernel<HOOK> {
     #[inline(always)]
@@ -187,7 +190,8 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     {
         let scratch = match HOOK {
             XDP => maps::SCRATCH_XDP.get_ptr(0),
-            TC => maps::SCRATCH_TC.get_ptr(0),
+            TC_EGRESS => maps::SCRATCH_TC.get_ptr(0),
+            TC_INGRESS => maps::SCRATCH_TC_INGRESS.get_ptr(0),
             _ => maps::SCRATCH_EXPLAIN.get_ptr(0),
         }?;
         // SAFETY: elements of a per-CPU array live as long as the program.

@@ -109,4 +109,9 @@ pub static SCRATCH_XDP: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[btf_map]
 pub static SCRATCH_TC: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[btf_map]
+pub static SCRATCH_TC_INGRESS: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+/// The mark of the answer that a CPU sends back at this moment; 0 if it sends none.
+#[btf_map]
+pub static SCRATCH_TICKET: PerCpuArray<u32, 1> = PerCpuArray::new();
+#[btf_map]
 pub static SCRATCH_EXPLAIN: PerCpuArray<Scratch, 1> = PerCpuArray::new();

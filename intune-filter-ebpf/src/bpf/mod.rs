@@ -1,5 +1,6 @@
 //! Entry points: each turns a verdict into what its hook returns, and nothing else.
 
+mod answer;
 mod family;
 mod frame;
 mod kernel;
@@ -7,6 +8,7 @@ mod maps;
 mod refuse;
 mod reject;
 mod rewrite;
+mod ticket;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, xdp_action},
@@ -19,7 +21,7 @@ use intune_filter_ebpf::{
     verdict::{self, Action, Place},
     world::World as _,
 };
-use kernel::{EXPLAIN, Kernel, TC, XDP};
+use kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP};
 
 /// Goes on with the next program on the hook (TCX_NEXT, and TC_ACT_UNSPEC of cls_bpf).
 const TC_NEXT: i32 = -1;
@@ -66,11 +68,38 @@ fn place(ctx: &XdpContext) -> Place {
     Place { ifindex, stripped_tag: None, from_gateway: false }
 }
 
+/// Judges what comes in on a LAN interface whose driver is not to run XDP.
+#[classifier]
+pub fn tc_ingress(ctx: TcContext) -> i32 {
+    let kernel = Kernel::<TC_INGRESS>::new(&ctx);
+    let frame = SkbFrame::new(&ctx);
+    let place = Place { from_gateway: false, ..frame.place() };
+    let verdict = verdict::ingress(&frame, kernel, place);
+    if verdict.reason.denies() {
+        debug!(&ctx, "ingress: denied, reason {}", verdict.reason as u8);
+    }
+    match verdict.action {
+        Action::Pass => TC_NEXT,
+        Action::Drop => TC_ACT_SHOT,
+        Action::Refuse => match answer::refusal(&ctx, kernel) {
+            Some(()) => ticket::send_back(&ctx),
+            None => TC_ACT_SHOT,
+        },
+        Action::Reject => match answer::rejection(&ctx, kernel) {
+            Some(()) => ticket::send_back(&ctx),
+            None => TC_ACT_SHOT,
+        },
+    }
+}
+
 /// Judges what is about to leave on a LAN interface, and learns from DNS answers.
 #[classifier]
 pub fn egress(ctx: TcContext) -> i32 {
+    if ticket::take(&ctx) {
+        return TC_NEXT;
+    }
     let frame = SkbFrame::new(&ctx);
-    let verdict = verdict::egress(&frame, Kernel::<TC>::new(&ctx), frame.place());
+    let verdict = verdict::egress(&frame, Kernel::<TC_EGRESS>::new(&ctx), frame.place());
     if verdict.reason.denies() {
         debug!(&ctx, "egress: denied, reason {}", verdict.reason as u8);
     }

@@ -11,10 +11,11 @@ use intune_filter_ebpf::{dns::Scratch, packet::UDP, world::World as _};
 use super::{
     kernel::{Kernel, XDP},
     maps,
-    rewrite::{HOP_LIMIT, checksum, octets, shrink, sum, swap, swap_ethernet},
+    rewrite::{V4_HEADER, V6_HEADER, checksum, octets, shrink, sum, swap, swap_ethernet, turn},
 };
 
-const UDP_HEADER: u32 = 8;
+/// Octets of a UDP header.
+pub const UDP_HEADER: usize = 8;
 /// The helper sums at most 512 octets at a time on kernels before 6.13.
 const MESSAGE_MAX: u32 = 500;
 
@@ -33,39 +34,47 @@ pub fn answer(ctx: &XdpContext, kernel: Kernel<XDP>) -> Option<()> {
 
 #[inline(always)]
 fn write(ctx: &XdpContext, scratch: &Scratch) -> Option<()> {
-    let message = &scratch.message;
-    let network_offset = scratch.refusal.network_offset.get() as u32;
-    let transport_offset = scratch.refusal.transport_offset.get() as u32;
-    let length = scratch.refusal.length.get() as u32;
-    let header = transport_offset.wrapping_sub(network_offset);
-    // Options and extension headers are not copied into an answer.
-    if length > MESSAGE_MAX || (header != 40 && header != 20) {
-        return None;
-    }
-    let length = bounded(length)?;
-    for past in 0..3 {
-        message.set_octet(u64::from(length) + past, 0);
-    }
-    let padded = padded(length);
-    let payload_at = transport_offset + UDP_HEADER;
-    // SAFETY: both helpers read at most 508 octets of the message, which has 4096.
-    let sum = unsafe {
-        let octets = message.as_mut_ptr();
+    let network = scratch.refusal.network_offset.get() as u32;
+    let transport = scratch.refusal.transport_offset.get() as u32;
+    let v6 = octets::<1>(ctx, network)?[0] >> 4 == 6;
+    let (length, message) = message(scratch, transport.wrapping_sub(network), v6)?;
+    let payload_at = transport + UDP_HEADER as u32;
+    // SAFETY: the message has 4096 octets, and at most 508 are read.
+    unsafe {
+        let octets = scratch.message.as_mut_ptr();
         if bpf_xdp_store_bytes(ctx.ctx, payload_at, octets.cast(), length) != 0 {
             return None;
         }
-        bpf_csum_diff(core::ptr::null_mut(), 0, octets.cast(), padded, 0)
-    };
-    let sum = u32::try_from(sum).ok()?;
+    }
     swap_ethernet(ctx)?;
-    let udp_length = (length + UDP_HEADER) as u16;
-    let pseudo = if header == 40 {
-        rewrite_v6(ctx, network_offset, udp_length)?
+    let udp_length = length as u16 + UDP_HEADER as u16;
+    let pseudo = if v6 {
+        turn(octets::<V6_HEADER>(ctx, network)?, UDP, udp_length)
     } else {
-        rewrite_v4(ctx, network_offset, udp_length)?
+        turn(octets::<V4_HEADER>(ctx, network)?, UDP, udp_length)
     };
-    rewrite_udp(ctx, transport_offset, udp_length, u64::from(sum) + pseudo)?;
+    let header = octets::<UDP_HEADER>(ctx, transport)?;
+    fill_header(header, udp_length);
+    let sum = sum(header, 0, UDP_HEADER) + message + pseudo;
+    [header[6], header[7]] = udp_checksum(sum).to_ne_bytes();
     shrink(ctx, payload_at + length)
+}
+
+/// The refusal's length, and the sum of its octets; `None` if it is too long, or if the query's IP
+/// header, of `header` octets, has options or extensions: they are not copied into an answer.
+#[inline(always)]
+pub fn message(scratch: &Scratch, header: u32, v6: bool) -> Option<(u32, u64)> {
+    if header != if v6 { V6_HEADER as u32 } else { V4_HEADER as u32 } {
+        return None;
+    }
+    let length = bounded(scratch.refusal.length.get() as u32)?;
+    for past in 0..3 {
+        scratch.message.set_octet(u64::from(length) + past, 0);
+    }
+    let octets = scratch.message.as_mut_ptr();
+    // SAFETY: the message has 4096 octets, and at most 508 are read.
+    let sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, octets.cast(), padded(length), 0) };
+    Some((length, u64::from(u32::try_from(sum).ok()?)))
 }
 
 /// The message's length, as the verifier wants to see it.
@@ -95,47 +104,20 @@ fn padded(length: u32) -> u32 {
     padded as u32
 }
 
-/// Turns the IPv4 header around, and returns the sum of the pseudo header (RFC 768).
+/// Turns the query's UDP header into the refusal's, without a checksum.
 #[inline(always)]
-fn rewrite_v4(ctx: &XdpContext, offset: u32, udp_length: u16) -> Option<u64> {
-    let header = octets::<20>(ctx, offset)?;
-    let total = (20 + udp_length).to_be_bytes();
-    [header[1], header[2], header[3]] = [0, total[0], total[1]];
-    // A datagram that must not be fragmented needs no identification (RFC 6864).
-    [header[4], header[5], header[6], header[7]] = [0, 0, 0x40, 0];
-    [header[8], header[10], header[11]] = [HOP_LIMIT, 0, 0];
-    swap(header, 12, 16, 4);
-    let own = checksum(sum(header, 0, 20)).to_ne_bytes();
-    [header[10], header[11]] = own;
-    Some(sum(header, 12, 20) + pseudo(udp_length))
-}
-
-/// Turns the IPv6 header around, and returns the sum of the pseudo header (RFC 8200 section 8.1).
-#[inline(always)]
-fn rewrite_v6(ctx: &XdpContext, offset: u32, udp_length: u16) -> Option<u64> {
-    let header = octets::<40>(ctx, offset)?;
-    let length = udp_length.to_be_bytes();
-    [header[4], header[5], header[7]] = [length[0], length[1], HOP_LIMIT];
-    swap(header, 8, 24, 16);
-    Some(sum(header, 8, 40) + pseudo(udp_length))
-}
-
-#[inline(always)]
-fn pseudo(udp_length: u16) -> u64 {
-    u64::from(u16::from(UDP).to_be()) + u64::from(udp_length.to_be())
-}
-
-#[inline(always)]
-fn rewrite_udp(ctx: &XdpContext, offset: u32, udp_length: u16, rest: u64) -> Option<()> {
-    let header = octets::<8>(ctx, offset)?;
+pub fn fill_header(header: &mut [u8; UDP_HEADER], udp_length: u16) {
     swap(header, 0, 2, 2);
     let length = udp_length.to_be_bytes();
     [header[4], header[5], header[6], header[7]] = [length[0], length[1], 0, 0];
-    // Zero stands for "none", so a sum of zero is sent as its other form (RFC 768).
-    let own = match checksum(sum(header, 0, 8) + rest) {
+}
+
+/// The checksum of a datagram with this sum. Zero stands for "none", so a checksum of zero is sent
+/// as its other form (RFC 768).
+#[inline(always)]
+pub fn udp_checksum(sum: u64) -> u16 {
+    match checksum(sum) {
         0 => u16::MAX,
         own => own,
-    };
-    [header[6], header[7]] = own.to_ne_bytes();
-    Some(())
+    }
 }

@@ -5,7 +5,7 @@
 
 use aya_ebpf::{helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
 use intune_filter_ebpf::{
-    dns::Scratch,
+    dns::{Reply, Scratch},
     packet::{ICMP, ICMPV6, TCP},
     verdict::REPLY_RESET,
     world::World as _,
@@ -14,15 +14,15 @@ use intune_filter_ebpf::{
 use super::{
     kernel::{Kernel, XDP},
     maps,
-    rewrite::{HOP_LIMIT, checksum, octets, shrink, sum, swap, swap_ethernet},
+    rewrite::{
+        V4_HEADER, V6_HEADER, checksum, finish, octets, shrink, sum, swap, swap_ethernet, turn,
+    },
 };
 
 /// Octets of the denied datagram's payload that an ICMP error quotes.
-const QUOTED: usize = 8;
-const ICMP_HEADER: usize = 8;
-const V4_HEADER: usize = 20;
-const V6_HEADER: usize = 40;
-const TCP_HEADER: usize = 20;
+pub const QUOTED: usize = 8;
+pub const ICMP_HEADER: usize = 8;
+pub const TCP_HEADER: usize = 20;
 
 /// Writes the answer that the working memory describes over the denied frame, and gives the
 /// memory back. `None` if it cannot be. A function of its own, for the sake of its stack.
@@ -53,8 +53,16 @@ fn write(ctx: &XdpContext, scratch: &Scratch) -> Option<()> {
 fn reset<const HEADER: usize>(ctx: &XdpContext, scratch: &Scratch, network: u32) -> Option<()> {
     let reply = &scratch.reply;
     swap_ethernet(ctx)?;
-    let pseudo = turn::<HEADER>(ctx, network, TCP, TCP_HEADER as u16)?;
+    let pseudo = turn(octets::<HEADER>(ctx, network)?, TCP, TCP_HEADER as u16);
     let header = octets::<TCP_HEADER>(ctx, network + HEADER as u32)?;
+    fill_reset(header, reply);
+    [header[16], header[17]] = checksum(sum(header, 0, TCP_HEADER) + pseudo).to_ne_bytes();
+    shrink(ctx, network + (HEADER + TCP_HEADER) as u32)
+}
+
+/// Turns a TCP header into that of the reset to it, without a checksum.
+#[inline(always)]
+pub fn fill_reset(header: &mut [u8; TCP_HEADER], reply: &Reply) {
     swap(header, 0, 2, 2);
     let sequence = (reply.sequence.get() as u32).to_be_bytes();
     let acknowledgment = (reply.acknowledgment.get() as u32).to_be_bytes();
@@ -63,46 +71,6 @@ fn reset<const HEADER: usize>(ctx: &XdpContext, scratch: &Scratch, network: u32)
     [header[12], header[13]] = [(TCP_HEADER as u8 / 4) << 4, reply.flags.get() as u8];
     // No window, no checksum yet, no urgent pointer.
     [header[14], header[15], header[16], header[17], header[18], header[19]] = [0; 6];
-    [header[16], header[17]] = checksum(sum(header, 0, TCP_HEADER) + pseudo).to_ne_bytes();
-    shrink(ctx, network + (HEADER + TCP_HEADER) as u32)
-}
-
-/// Turns an IP header around for a payload of this protocol and length; returns the sum of the
-/// pseudo header.
-#[inline(always)]
-fn turn<const HEADER: usize>(
-    ctx: &XdpContext,
-    offset: u32,
-    protocol: u8,
-    length: u16,
-) -> Option<u64> {
-    let header = octets::<HEADER>(ctx, offset)?;
-    if HEADER == V4_HEADER {
-        swap(header, 12, 16, 4);
-    } else {
-        swap(header, 8, 24, 16);
-    }
-    Some(finish(header, protocol, length))
-}
-
-/// Fills in what follows from protocol and length; returns the sum of the pseudo header.
-#[inline(always)]
-fn finish<const HEADER: usize>(header: &mut [u8; HEADER], protocol: u8, length: u16) -> u64 {
-    let own = if HEADER == V4_HEADER {
-        let total = (V4_HEADER as u16 + length).to_be_bytes();
-        [header[0], header[1], header[2], header[3]] = [0x45, 0, total[0], total[1]];
-        // A datagram that must not be fragmented needs no identification (RFC 6864).
-        [header[4], header[5], header[6], header[7]] = [0, 0, 0x40, 0];
-        [header[8], header[9], header[10], header[11]] = [HOP_LIMIT, protocol, 0, 0];
-        [header[10], header[11]] = checksum(sum(header, 0, HEADER)).to_ne_bytes();
-        sum(header, 12, HEADER)
-    } else {
-        let total = length.to_be_bytes();
-        [header[0], header[1], header[2], header[3]] = [0x60, 0, 0, 0];
-        [header[4], header[5], header[6], header[7]] = [total[0], total[1], protocol, HOP_LIMIT];
-        sum(header, 8, HEADER)
-    };
-    own + u64::from(u16::from(protocol).to_be()) + u64::from(length.to_be())
 }
 
 /// Makes room for `ROOM` octets between the Ethernet header and what it carries.

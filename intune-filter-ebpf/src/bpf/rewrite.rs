@@ -11,7 +11,12 @@ use aya_ebpf::{
 const FRAME_MIN: u32 = 60;
 
 /// Time to live and hop limit of answers (RFC 1700).
-pub const HOP_LIMIT: u8 = 64;
+const HOP_LIMIT: u8 = 64;
+
+/// Octets of an IPv4 header without options.
+pub const V4_HEADER: usize = 20;
+/// Octets of an IPv6 header.
+pub const V6_HEADER: usize = 40;
 
 /// `N` octets of the frame, to be changed.
 #[inline(always)]
@@ -64,6 +69,44 @@ pub fn checksum(mut sum: u64) -> u16 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     !(sum as u16)
+}
+
+/// Turns an IP header around for a payload of this protocol and length; returns the sum of the
+/// pseudo header (RFC 768, RFC 8200 section 8.1).
+#[inline(always)]
+pub fn turn<const HEADER: usize>(header: &mut [u8; HEADER], protocol: u8, length: u16) -> u64 {
+    if HEADER == V4_HEADER {
+        swap(header, 12, 16, 4);
+    } else {
+        swap(header, 8, 24, 16);
+    }
+    finish(header, protocol, length)
+}
+
+/// Fills in what follows from protocol and length; returns the sum of the pseudo header.
+#[inline(always)]
+pub fn finish<const HEADER: usize>(header: &mut [u8; HEADER], protocol: u8, length: u16) -> u64 {
+    if HEADER == V4_HEADER {
+        let total = (V4_HEADER as u16 + length).to_be_bytes();
+        [header[0], header[1], header[2], header[3]] = [0x45, 0, total[0], total[1]];
+        // A datagram that must not be fragmented needs no identification (RFC 6864).
+        [header[4], header[5], header[6], header[7]] = [0, 0, 0x40, 0];
+        [header[8], header[9], header[10], header[11]] = [HOP_LIMIT, protocol, 0, 0];
+        [header[10], header[11]] = checksum(sum(header, 0, HEADER)).to_ne_bytes();
+    } else {
+        let total = length.to_be_bytes();
+        [header[0], header[1], header[2], header[3]] = [0x60, 0, 0, 0];
+        [header[4], header[5], header[6], header[7]] = [total[0], total[1], protocol, HOP_LIMIT];
+    }
+    pseudo(header, protocol, length)
+}
+
+/// The sum of the pseudo header.
+#[inline(always)]
+pub fn pseudo<const HEADER: usize>(header: &[u8; HEADER], protocol: u8, length: u16) -> u64 {
+    let addresses = if HEADER == V4_HEADER { 12 } else { 8 };
+    let rest = u64::from(u16::from(protocol).to_be()) + u64::from(length.to_be());
+    sum(header, addresses, HEADER) + rest
 }
 
 /// Cuts the frame to its new length.

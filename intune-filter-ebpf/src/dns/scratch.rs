@@ -234,6 +234,8 @@ pub struct Facts {
     pub zone: Word,
     /// Whether the gateway itself sent the packet.
     pub from_gateway: Word,
+    /// Packets that the frame stands for.
+    pub packets: Word,
     /// Where the IP header begins.
     pub network_offset: Word,
     /// A verdict, as [`crate::verdict::Verdict`] packs it.

@@ -22,6 +22,12 @@ pub trait Packet {
     /// Octets of the whole frame.
     fn length(&self) -> u32;
 
+    /// Octets of the frame as it was received, with a tag that the hardware has taken off.
+    #[inline(always)]
+    fn counted_length(&self) -> u32 {
+        self.length()
+    }
+
     /// Packets that the frame stands for: an aggregate of several is seen once at TC.
     fn packets(&self) -> u32;
 

@@ -17,7 +17,7 @@ use crate::{
 #[inline(always)]
 pub fn egress<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
     let verdict = judge(packet, world, place);
-    let (packets, bytes) = (packet.packets(), packet.length());
+    let (packets, bytes) = (packet.packets(), packet.counted_length());
     world.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
         world.count_rule(verdict.rule, RuleEvent::Packet, packets, bytes);

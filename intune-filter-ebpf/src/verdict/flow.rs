@@ -147,7 +147,7 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
 ) -> Option<Known> {
     let key = key(run.scratch, datagram, run.zone(), direction)?;
     let (world, generation, now) = (run.world, run.generation(), run.now());
-    let packets = u64::from(run.packet.packets());
+    let packets = run.packets();
     let change =
         |flow: &mut Flow| touch(flow, run.scratch, generation, now, packets, datagram, direction);
     let touched = match world.flow(key, change) {

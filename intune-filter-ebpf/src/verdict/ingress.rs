@@ -26,7 +26,7 @@ use crate::{
 #[inline(always)]
 pub fn ingress<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
     let verdict = judge(packet, world, place);
-    let (packets, bytes) = (packet.packets(), packet.length());
+    let (packets, bytes) = (packet.packets(), packet.counted_length());
     world.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
         let event = match verdict.reason {

@@ -254,6 +254,7 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
         facts.ifindex.set(u64::from(place.ifindex));
         facts.from_gateway.set(u64::from(place.from_gateway));
         facts.zone.set(u64::from(zone));
+        facts.packets.set(u64::from(packet.packets()));
         facts.network_offset.set(u64::from(network_offset));
         Self { world, packet, scratch }
     }
@@ -300,6 +301,12 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
     #[inline(always)]
     fn zone(&self) -> u16 {
         self.scratch.facts.zone.get() as u16
+    }
+
+    /// Packets that the frame stands for.
+    #[inline(always)]
+    fn packets(&self) -> u64 {
+        self.scratch.facts.packets.get()
     }
 
     #[inline(always)]

@@ -16,7 +16,7 @@ use crate::{
         control::{Client, Request},
         netlink::{self, Snapshot},
     },
-    kernel::{Hook, Pinned, Pins, Usage},
+    kernel::{Mode, Pins, Usage},
 };
 
 /// What goes on without a daemon, and what does not: the fail table of the documentation.
@@ -51,7 +51,7 @@ struct Daemon {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Interface {
     name: String,
-    /// Where XDP runs; `None` if it does not.
+    /// Where packets from clients are judged; `None` if they are not.
     mode: Option<&'static str>,
     /// Whether both programs are on the interface as it is now.
     attached: bool,
@@ -145,22 +145,15 @@ fn interfaces(
         .into_iter()
         .map(|name| {
             let now = snapshot.interface(&name);
-            let mut attached = now.is_some();
-            for hook in Hook::ALL {
-                attached &= match pins.link(&name, hook)? {
-                    Some(Pinned::Link(link)) => now.is_some_and(|now| now.index == link.ifindex),
-                    Some(Pinned::Filter) => true,
-                    None => false,
-                };
-            }
-            let mode = now.and_then(|now| now.xdp).filter(|_| attached);
+            let mode = now.map(|now| pins.enforced(now)).transpose()?.flatten();
             let mut vlans: Vec<u32> = zones
                 .iter()
                 .filter(|(key, _)| now.is_some_and(|now| now.index == key.ifindex))
                 .map(|(key, _)| key.vlan)
                 .collect();
             vlans.sort_unstable();
-            Ok(Interface { name, mode: mode.map(|(_, mode)| mode.as_str()), attached, vlans })
+            let attached = mode.is_some();
+            Ok(Interface { name, mode: mode.map(Mode::as_str), attached, vlans })
         })
         .collect()
 }

@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Wanted {
     /// Its name.
     pub name: String,
-    /// Where XDP is to run.
+    /// Where packets from clients are to be judged.
     pub mode: WantedMode,
     /// Its zones by VLAN id.
     pub zones: Vec<(u16, u32)>,
@@ -26,10 +26,10 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether frames have to show their VLAN tags.
+    /// Whether frames have to show their VLAN tags: TC sees those that the hardware took off too.
     #[must_use]
     pub fn needs_tags(&self) -> bool {
-        self.zones.iter().any(|(vlan, _)| *vlan != 0)
+        self.mode != WantedMode::Tc && self.zones.iter().any(|(vlan, _)| *vlan != 0)
     }
 }
 
@@ -64,7 +64,7 @@ enum State {
 pub struct Status {
     /// Its name.
     pub name: String,
-    /// Where XDP runs, once attached.
+    /// Where packets from clients are judged, once attached.
     pub mode: Option<Mode>,
     /// Why it is not attached, if it exists.
     pub error: Option<String>,
@@ -124,8 +124,8 @@ impl Engine {
                 continue;
             };
             let settled = match before {
-                Some(State::Attached { index, .. }) => {
-                    *index == interface.index && interface.xdp.is_some()
+                Some(State::Attached { index, mode }) => {
+                    *index == interface.index && (*mode == Mode::Tc || interface.xdp.is_some())
                 }
                 Some(State::Failed { index, since, .. }) => {
                     *index == interface.index && now.saturating_duration_since(*since) < RETRY
@@ -143,6 +143,13 @@ impl Engine {
     #[must_use]
     pub fn wanted(&self, name: &str) -> Option<&Wanted> {
         self.wanted.iter().find(|wanted| wanted.name == name)
+    }
+
+    /// Somebody has taken a program off an interface: it is to be attached anew.
+    pub fn lost(&mut self, name: &str) {
+        if matches!(self.states.get(name), Some(State::Attached { .. })) {
+            self.states.remove(name);
+        }
     }
 
     /// An interface was attached.
@@ -299,6 +306,32 @@ mod tests {
             engine.observe(&snapshot(&[interface("lan", 5)]), now),
             [Command::Attach(interface("lan", 5), WantedMode::Auto)]
         );
+    }
+
+    #[test]
+    fn at_tc_no_xdp_program_is_waited_for_and_what_is_lost_is_put_back() {
+        let (mut engine, now) = (Engine::default(), Instant::now());
+        engine.want(vec![Wanted { mode: WantedMode::Tc, ..wanted("lan") }], &[]);
+        let seen = snapshot(&[interface("lan", 5)]);
+        assert!(
+            engine
+                .observe(&seen, now)
+                .contains(&Command::Attach(interface("lan", 5), WantedMode::Tc))
+        );
+        engine.attached(&interface("lan", 5), Mode::Tc);
+        assert_eq!(engine.observe(&seen, now), []);
+        engine.lost("lan");
+        assert_eq!(
+            engine.observe(&seen, now),
+            [Command::Attach(interface("lan", 5), WantedMode::Tc)]
+        );
+    }
+
+    #[test]
+    fn tags_have_to_be_seen_by_xdp_alone() {
+        assert!(wanted("lan").needs_tags());
+        assert!(!Wanted { mode: WantedMode::Tc, ..wanted("lan") }.needs_tags());
+        assert!(!Wanted { zones: vec![(0, 1)], ..wanted("lan") }.needs_tags());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::netlink::{Netlink, Snapshot};
 use crate::kernel::Pins;
 
 /// How long a request may take to arrive, or its answer to be taken.
@@ -41,6 +42,12 @@ struct Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rule {
     rule: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Interface {
+    interface: String,
+    mode: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,7 +91,7 @@ async fn answer(mut stream: TcpStream, pins: &Pins, evicted: &AtomicU64) -> io::
         }
     }
     let (status, body) = match path_of(&head) {
-        Some("/metrics") => match text(pins, evicted.load(Ordering::Relaxed)) {
+        Some("/metrics") => match scrape(pins, evicted.load(Ordering::Relaxed)).await {
             Ok(text) => ("200 OK", text),
             Err(error) => {
                 log::warn!("metrics: {error:#}");
@@ -114,8 +121,12 @@ fn path_of(head: &[u8]) -> Option<&str> {
     words.next()?.split('?').next()
 }
 
+async fn scrape(pins: &Pins, evicted: u64) -> Result<String> {
+    text(pins, &Netlink::new()?.snapshot().await?, evicted)
+}
+
 /// Everything, as it is now.
-fn text(pins: &Pins, evicted: u64) -> Result<String> {
+fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64) -> Result<String> {
     let mut registry = Registry::with_prefix("intune_filter");
     let (packets, bytes) = (Family::default(), Family::default());
     for (reason, counter) in pins.counters()? {
@@ -151,6 +162,15 @@ fn text(pins: &Pins, evicted: u64) -> Result<String> {
     registry.register("map_entries", "Entries of a map", entries);
     registry.register("map_capacity", "Entries that a map has room for", capacity);
 
+    let enforced = Family::<Interface, Gauge>::default();
+    for name in pins.directory().linked_interfaces()? {
+        let Some(interface) = snapshot.interface(&name) else { continue };
+        if let Some(mode) = pins.enforced(interface)? {
+            let labels = Interface { interface: name, mode: mode.as_str() };
+            enforced.get_or_create(&labels).set(1);
+        }
+    }
+    registry.register("enforced", "Interfaces that are enforced, and in which mode", enforced);
     let flows_evicted = Counter::<u64>::default();
     flows_evicted.inc_by(evicted);
     let help = "Answered flows that had to make room before their time, since the daemon's start";

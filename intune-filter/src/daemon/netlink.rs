@@ -42,7 +42,7 @@ impl Snapshot {
 /// Word of changes, and the means to look.
 pub struct Netlink {
     handle: Handle,
-    changes: Pin<Box<dyn Stream<Item = ()> + Send>>,
+    changes: Pin<Box<dyn Stream<Item = ()> + Send + Sync>>,
 }
 
 impl Netlink {

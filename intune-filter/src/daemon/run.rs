@@ -400,6 +400,10 @@ impl<'a> Daemon<'a> {
     }
 
     fn look_at(&mut self, snapshot: &Snapshot) {
+        match self.kernel.lost(&snapshot.interfaces) {
+            Ok(lost) => lost.iter().for_each(|name| self.engine.lost(name)),
+            Err(error) => log::error!("{error:#}"),
+        }
         for command in self.engine.observe(snapshot, Instant::now()) {
             self.execute(command);
         }
@@ -422,7 +426,7 @@ impl<'a> Daemon<'a> {
                 };
                 match tags.and_then(|()| self.kernel.attach(&interface, mode)) {
                     Ok(mode) => {
-                        log::info!("{}: enforcing, XDP in {} mode", interface.name, mode.as_str());
+                        log::info!("{}: enforcing in {} mode", interface.name, mode.as_str());
                         self.engine.attached(&interface, mode);
                     }
                     Err(error) => {

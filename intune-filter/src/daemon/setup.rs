@@ -3,7 +3,7 @@
 
 use std::{fs, os::unix::fs::DirBuilderExt as _};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::engine::Wanted;
 use crate::{
@@ -53,7 +53,7 @@ pub fn wanted(config: &Config, policy: &Policy) -> Result<Vec<Wanted>> {
                 Mode::Auto => WantedMode::Auto,
                 Mode::Native => WantedMode::Native,
                 Mode::Generic => WantedMode::Generic,
-                Mode::Tc => bail!("{}: mode tc is not supported", interface.name),
+                Mode::Tc => WantedMode::Tc,
             };
             let zones = policy.zones.iter().filter(|zone| zone.interface == interface.name);
             let zones = zones.map(|zone| (zone.vlan, zone.number)).collect();

@@ -8,27 +8,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use aya::{
-    programs::{
-        SchedClassifier, TcAttachType,
-        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
-    },
-    util::KernelVersion,
-};
+use aya::util::KernelVersion;
 use aya_obj::generated::{BPF_F_BEFORE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, bpf_attach_type};
 
 use super::{
     Kernel,
     directory::{Hook, PinDirectory},
+    filter,
     syscall::{self, LinkState},
 };
 
 /// From here on, links of TC programs can be pinned.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
-
-/// Where the program stands on a kernel without TCX: before every filter of a usual priority.
-const CLSACT_PRIORITY: u16 = 1;
-const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 1);
 
 /// What the configuration asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +30,19 @@ pub enum WantedMode {
     Native,
     /// In the network stack.
     Generic,
+    /// At TC, without XDP.
+    Tc,
 }
 
-/// Where XDP runs.
+/// Where packets from clients are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// In the driver.
     Native,
     /// In the network stack.
     Generic,
+    /// At TC, without XDP.
+    Tc,
 }
 
 impl Mode {
@@ -57,13 +52,7 @@ impl Mode {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
-        }
-    }
-
-    const fn flags(self) -> u32 {
-        match self {
-            Self::Native => XDP_FLAGS_DRV_MODE,
-            Self::Generic => XDP_FLAGS_SKB_MODE,
+            Self::Tc => "tc",
         }
     }
 
@@ -72,6 +61,7 @@ impl Mode {
             WantedMode::Auto => true,
             WantedMode::Native => self == Self::Native,
             WantedMode::Generic => self == Self::Generic,
+            WantedMode::Tc => self == Self::Tc,
         }
     }
 }
@@ -91,7 +81,7 @@ pub struct Interface {
 
 /// What a pin among the links stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pinned {
+enum Pinned {
     /// A link.
     Link(LinkState),
     /// A clsact filter, which has no link: the pin is its program's.
@@ -99,21 +89,44 @@ pub enum Pinned {
 }
 
 impl Kernel {
-    /// Attaches both programs to an interface, or puts them in place of what is attached. An error
-    /// leaves nothing attached that was not before.
+    /// Attaches to both directions of an interface, or puts the programs in place of what is
+    /// attached. An error leaves nothing attached that was not before.
     pub fn attach(&mut self, interface: &Interface, wanted: WantedMode) -> Result<Mode> {
         let had_egress = pinned(&self.directory.link(&interface.name, Hook::Egress))?.is_some();
-        self.attach_egress(interface)?;
-        self.attach_ingress(interface, wanted).inspect_err(|_| {
+        self.attach_tc(interface, Hook::Egress)?;
+        let attached = match wanted {
+            WantedMode::Tc => self.attach_tc(interface, Hook::TcIngress).map(|()| Mode::Tc),
+            _ => self.attach_xdp(interface, wanted),
+        };
+        let mode = attached.inspect_err(|_| {
             if !had_egress
                 && let Err(error) = detach_hook(&self.directory, &interface.name, Hook::Egress)
             {
                 log::error!("{}: {error:#}", interface.name);
             }
-        })
+        })?;
+        // What another mode has left goes last: at no time is a packet judged by nobody.
+        let other = if mode == Mode::Tc { Hook::Ingress } else { Hook::TcIngress };
+        detach_hook(&self.directory, &interface.name, other)?;
+        Ok(mode)
     }
 
-    fn attach_ingress(&mut self, interface: &Interface, wanted: WantedMode) -> Result<Mode> {
+    /// The wanted interfaces' links that somebody has taken off, by their interfaces' names.
+    pub fn lost(&self, interfaces: &[Interface]) -> Result<Vec<String>> {
+        let mut lost = Vec::new();
+        for interface in interfaces {
+            for hook in Hook::ALL {
+                let path = self.directory.link(&interface.name, hook);
+                if pinned(&path)?.is_some() && !is_on(&self.directory, interface, hook)? {
+                    lost.push(interface.name.clone());
+                }
+            }
+        }
+        lost.dedup();
+        Ok(lost)
+    }
+
+    fn attach_xdp(&mut self, interface: &Interface, wanted: WantedMode) -> Result<Mode> {
         let program = self.xdp(Hook::Ingress.program())?.fd()?.as_fd().try_clone_to_owned()?;
         let pin = self.directory.link(&interface.name, Hook::Ingress);
         if let Some((link, state)) = open_link(&pin)? {
@@ -136,7 +149,7 @@ impl Kernel {
                 program.as_fd(),
                 interface.index,
                 bpf_attach_type::BPF_XDP,
-                mode.flags(),
+                if mode == Mode::Generic { XDP_FLAGS_SKB_MODE } else { XDP_FLAGS_DRV_MODE },
             )
         };
         let fail = |error: io::Error, mode: Mode| {
@@ -151,6 +164,7 @@ impl Kernel {
             WantedMode::Native => {
                 (create(Mode::Native).map_err(|e| fail(e, Mode::Native))?, Mode::Native)
             }
+            WantedMode::Tc => bail!("mode tc is no XDP"),
             WantedMode::Auto => match create(Mode::Native) {
                 Ok(link) => (link, Mode::Native),
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
@@ -166,13 +180,15 @@ impl Kernel {
                 }
             },
         };
-        pin_link(&link, &pin)?;
+        // Unpinned, the link ends here, and with it the attachment.
+        pin_object(link.as_fd(), &pin)?;
         Ok(mode)
     }
 
-    fn attach_egress(&mut self, interface: &Interface) -> Result<()> {
-        let pin = self.directory.link(&interface.name, Hook::Egress);
-        let program = self.tc(Hook::Egress.program())?;
+    fn attach_tc(&mut self, interface: &Interface, hook: Hook) -> Result<()> {
+        let name = &interface.name;
+        let pin = self.directory.link(name, hook);
+        let program = self.tc(hook.program())?;
         let fd = program.fd()?.as_fd().try_clone_to_owned()?;
         match pinned(&pin)? {
             Some(Pinned::Link(state)) => {
@@ -181,35 +197,43 @@ impl Kernel {
                 {
                     return Ok(());
                 }
-                detach_hook(&self.directory, &interface.name, Hook::Egress)?;
+                detach_hook(&self.directory, name, hook)?;
             }
             Some(Pinned::Filter) => {
-                if replace_filter(self.tc(Hook::Egress.program())?, &interface.name).is_ok() {
-                    fs::remove_file(&pin)
-                        .with_context(|| format!("cannot remove {}", pin.display()))?;
-                    return pin_filter(fd.as_fd(), &pin);
-                }
+                let replaced = filter::replace(self.tc(hook.program())?, name, hook).is_ok();
                 fs::remove_file(&pin)
                     .with_context(|| format!("cannot remove {}", pin.display()))?;
+                if replaced {
+                    return pin_object(fd.as_fd(), &pin);
+                }
             }
             None => {}
         }
         if KernelVersion::current().is_ok_and(|version| version >= TCX) {
-            let link = syscall::create_link(
-                fd.as_fd(),
-                interface.index,
-                bpf_attach_type::BPF_TCX_EGRESS,
-                BPF_F_BEFORE,
-            )
-            .with_context(|| format!("cannot attach to TC egress of {}", interface.name))?;
-            return pin_link(&link, &pin);
+            let kind = match hook {
+                Hook::Egress => bpf_attach_type::BPF_TCX_EGRESS,
+                Hook::Ingress | Hook::TcIngress => bpf_attach_type::BPF_TCX_INGRESS,
+            };
+            let link = syscall::create_link(fd.as_fd(), interface.index, kind, BPF_F_BEFORE)
+                .with_context(|| format!("cannot attach to TC {} of {name}", hook.direction()))?;
+            // Unpinned, the link ends here, and with it the attachment.
+            return pin_object(link.as_fd(), &pin);
         }
-        create_filter(self.tc(Hook::Egress.program())?, &interface.name)?;
-        pin_filter(fd.as_fd(), &pin)
+        filter::create(self.tc(hook.program())?, name, hook)?;
+        pin_object(fd.as_fd(), &pin)
     }
 }
 
-/// Detaches both programs from an interface, and removes their pins. Nothing to do is no error.
+/// Whether a hook's program is on an interface as it is now.
+pub fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<bool> {
+    Ok(match pinned(&directory.link(&interface.name, hook))? {
+        Some(Pinned::Link(link)) => link.ifindex == interface.index,
+        Some(Pinned::Filter) => true,
+        None => false,
+    })
+}
+
+/// Detaches every program from an interface, and removes their pins. Nothing to do is no error.
 pub fn detach(directory: &PinDirectory, interface: &str) -> Result<()> {
     // The reverse of attaching: while egress stands alone, it denies.
     for hook in Hook::ALL.into_iter().rev() {
@@ -219,7 +243,7 @@ pub fn detach(directory: &PinDirectory, interface: &str) -> Result<()> {
 }
 
 /// What is pinned at a link's path.
-pub fn pinned(path: &Path) -> Result<Option<Pinned>> {
+fn pinned(path: &Path) -> Result<Option<Pinned>> {
     let of = |pin: OwnedFd| match syscall::link_state(pin.as_fd()) {
         Ok(state) => Pinned::Link(state),
         Err(_) => Pinned::Filter,
@@ -228,17 +252,17 @@ pub fn pinned(path: &Path) -> Result<Option<Pinned>> {
 }
 
 fn detach_hook(directory: &PinDirectory, interface: &str, hook: Hook) -> Result<()> {
-    remove_attachment(&directory.link(interface, hook), interface)
+    remove_attachment(&directory.link(interface, hook), interface, Some(hook))
 }
 
 /// Detaches what is pinned at `path`, and removes the pin. Nothing there is no error.
-pub fn remove_attachment(path: &Path, interface: &str) -> Result<()> {
+pub fn remove_attachment(path: &Path, interface: &str, hook: Option<Hook>) -> Result<()> {
     let Some(pin) = open_pin(path)? else { return Ok(()) };
     if syscall::link_state(pin.as_fd()).is_ok() {
         // Whoever else holds the link; that it is gone with its interface is no error.
         let _ = syscall::detach_link(pin.as_fd());
-    } else {
-        remove_filter(interface);
+    } else if let Some(hook) = hook {
+        filter::remove(interface, hook);
     }
     fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
@@ -277,50 +301,6 @@ fn open_pin(path: &Path) -> Result<Option<OwnedFd>> {
     }
 }
 
-fn pin_link(link: &OwnedFd, path: &Path) -> Result<()> {
-    // Unpinned, the link ends here, and with it the attachment.
-    syscall::pin(link.as_fd(), path).with_context(|| format!("cannot pin {}", path.display()))
-}
-
-fn pin_filter(program: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    syscall::pin(program, path).with_context(|| format!("cannot pin {}", path.display()))
-}
-
-fn create_filter(program: &mut SchedClassifier, interface: &str) -> Result<()> {
-    // It may be there already, ours or another's; without it the next step fails.
-    let _ = qdisc_add_clsact(interface);
-    let options = NlOptions { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, classid: None };
-    let id = program
-        .attach_with_options(interface, TcAttachType::Egress, TcAttachOptions::Netlink(options))
-        .with_context(|| {
-            format!(
-                "cannot attach to TC egress of {interface} at priority {CLSACT_PRIORITY} \
-                 (`tc filter show dev {interface} egress` tells what is there)"
-            )
-        })?;
-    // Dropped, it would detach.
-    std::mem::forget(program.take_link(id)?);
-    Ok(())
-}
-
-fn replace_filter(program: &mut SchedClassifier, interface: &str) -> Result<()> {
-    let link = existing_filter(interface)?;
-    let id = program.attach_to_link(link)?;
-    std::mem::forget(program.take_link(id)?);
-    Ok(())
-}
-
-fn remove_filter(interface: &str) {
-    // Dropped, it detaches; the interface may be gone.
-    drop(existing_filter(interface));
-}
-
-fn existing_filter(interface: &str) -> io::Result<SchedClassifierLink> {
-    SchedClassifierLink::attached(
-        interface,
-        TcAttachType::Egress,
-        CLSACT_PRIORITY,
-        CLSACT_HANDLE,
-        None,
-    )
+fn pin_object(object: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    syscall::pin(object, path).with_context(|| format!("cannot pin {}", path.display()))
 }

@@ -13,22 +13,41 @@ use intune_filter_ebpf::abi::LAYOUT_VERSION;
 pub enum Hook {
     /// XDP on packets from the clients.
     Ingress,
+    /// TC on packets from the clients, in place of XDP.
+    TcIngress,
     /// TC on packets to the clients.
     Egress,
 }
 
 impl Hook {
-    /// Both, in the order in which they are attached: egress first, so that no query is recorded
+    /// All, in the order in which they are attached: egress first, so that no query is recorded
     /// whose answer would go by unread.
-    pub const ALL: [Self; 2] = [Self::Egress, Self::Ingress];
+    pub const ALL: [Self; 3] = [Self::Egress, Self::Ingress, Self::TcIngress];
 
     /// The name of its program in the object.
     #[must_use]
     pub const fn program(self) -> &'static str {
         match self {
             Self::Ingress => "ingress",
+            Self::TcIngress => "tc_ingress",
             Self::Egress => "egress",
         }
+    }
+
+    /// Which way its packets go, as seen from the interface.
+    #[must_use]
+    pub const fn direction(self) -> &'static str {
+        match self {
+            Self::Ingress | Self::TcIngress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+
+    /// The hook that the pin of a link is for.
+    #[must_use]
+    pub fn of_pin(pin: &str) -> Option<Self> {
+        let (_, program) = pin.rsplit_once('-')?;
+        Self::ALL.into_iter().find(|hook| hook.program() == program)
     }
 }
 
@@ -199,10 +218,15 @@ mod tests {
         assert!(pins.linked_interfaces().unwrap().is_empty());
         pins.create().unwrap();
         assert!(!pins.has_pins());
-        for (name, hook) in
-            [("lan-0.20", Hook::Ingress), ("lan-0.20", Hook::Egress), ("eth1", Hook::Egress)]
-        {
-            fs::write(pins.link(name, hook), "").unwrap();
+        for (name, hook) in [
+            ("lan-0.20", Hook::Ingress),
+            ("lan-0.20", Hook::TcIngress),
+            ("lan-0.20", Hook::Egress),
+            ("eth1", Hook::Egress),
+        ] {
+            let pin = pins.link(name, hook);
+            fs::write(&pin, "").unwrap();
+            assert_eq!(Hook::of_pin(pin.file_name().unwrap().to_str().unwrap()), Some(hook));
         }
         assert_eq!(pins.linked_interfaces().unwrap(), ["eth1", "lan-0.20"]);
         assert!(pins.has_pins());

@@ -96,9 +96,14 @@ fn load_object(
 }
 
 fn load_programs(kernel: &mut Kernel) -> Result<()> {
-    let (ingress, egress) = (Hook::Ingress.program(), Hook::Egress.program());
-    kernel.xdp(ingress)?.load().map_err(|error| refused(ingress, error))?;
-    kernel.tc(egress)?.load().map_err(|error| refused(egress, error))?;
+    for hook in Hook::ALL {
+        let name = hook.program();
+        let loaded = match hook {
+            Hook::Ingress => kernel.xdp(name)?.load(),
+            Hook::TcIngress | Hook::Egress => kernel.tc(name)?.load(),
+        };
+        loaded.map_err(|error| refused(name, error))?;
+    }
     kernel.xdp(EXPLAIN)?.load().map_err(|error| refused(EXPLAIN, error))
 }
 

@@ -22,6 +22,7 @@ mod bpffs;
 mod definition;
 mod directory;
 mod explain;
+mod filter;
 mod flows;
 mod load;
 mod lock;
@@ -32,7 +33,7 @@ mod retire;
 mod segments;
 mod syscall;
 
-pub use attach::{Interface, Mode, Pinned, WantedMode, detach, pinned};
+pub use attach::{Interface, Mode, WantedMode, detach};
 pub use bpffs::ensure as ensure_bpffs;
 pub use definition::Sizes;
 pub use directory::{Hook, PinDirectory};
@@ -43,7 +44,6 @@ pub use offloads::keep_tags;
 pub use pins::{ClientEntry, Pins, Usage};
 pub use removal::remove_all;
 pub use segments::{Segment, Segments};
-pub use syscall::LinkState;
 
 /// The reader of the programs' diagnostics.
 pub type Diagnostics = EbpfLogger<&'static dyn log::Log>;
@@ -75,7 +75,7 @@ impl Kernel {
 
     /// Pins the programs, for `explain` and so that what is in force can be looked at.
     pub fn pin_programs(&mut self) -> Result<()> {
-        for name in [Hook::Ingress.program(), Hook::Egress.program(), load::EXPLAIN] {
+        for name in Hook::ALL.map(Hook::program).into_iter().chain([load::EXPLAIN]) {
             let program = self
                 .ebpf
                 .program(name)

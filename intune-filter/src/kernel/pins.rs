@@ -14,7 +14,7 @@ use intune_filter_ebpf::abi::{
 use ipnet::IpNet;
 
 use super::{
-    attach::{Pinned, pinned},
+    attach::{Interface, Mode, is_on},
     directory::{Hook, PinDirectory, entries},
     syscall,
 };
@@ -265,9 +265,18 @@ impl Pins {
         Ok(usages)
     }
 
-    /// What is pinned for an interface at a hook.
-    pub fn link(&self, interface: &str, hook: Hook) -> Result<Option<Pinned>> {
-        pinned(&self.directory.link(interface, hook))
+    /// Where packets from an interface's clients are judged; `None` unless those to them are too.
+    pub fn enforced(&self, interface: &Interface) -> Result<Option<Mode>> {
+        let on = |hook| is_on(&self.directory, interface, hook);
+        Ok(if !on(Hook::Egress)? {
+            None
+        } else if on(Hook::TcIngress)? {
+            Some(Mode::Tc)
+        } else if on(Hook::Ingress)? {
+            interface.xdp.map(|(_, mode)| mode)
+        } else {
+            None
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     attach, bpffs,
-    directory::{PinDirectory, entries, interface_of},
+    directory::{Hook, PinDirectory, entries, interface_of},
 };
 
 /// Removes all pins. Returns whether there were any. The first error is told after everything
@@ -26,7 +26,8 @@ pub fn remove_all(directory: &PinDirectory) -> Result<bool> {
         for name in entries(&links)? {
             removed = true;
             let interface = interface_of(&name).unwrap_or_default();
-            note(attach::remove_attachment(&links.join(&name), &interface));
+            let hook = Hook::of_pin(&name);
+            note(attach::remove_attachment(&links.join(&name), &interface, hook));
         }
         for part in ["programs", "maps"] {
             for name in entries(&layout.join(part))? {

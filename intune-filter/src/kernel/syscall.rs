@@ -59,7 +59,7 @@ pub fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
     Ok(LinkState { program: info.prog_id, ifindex })
 }
 
-/// Attaches a program to an interface: XDP in the mode of `flags`, or TCX egress at the head.
+/// Attaches a program to an interface: XDP in the mode of `flags`, or TCX at the head.
 ///
 /// aya's own attachment falls back to one without a link when the kernel says EINVAL: such a
 /// program could be neither pinned nor replaced.

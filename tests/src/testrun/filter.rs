@@ -40,6 +40,7 @@ const XDP_CONTEXT: usize = 24;
 const XDP_DATA_END: usize = 4;
 const XDP_INGRESS_IFINDEX: usize = 12;
 const TC_CONTEXT: usize = 192;
+const TC_MARK: usize = 8;
 const TC_INGRESS_IFINDEX: usize = 36;
 const TC_IFINDEX: usize = 40;
 
@@ -55,6 +56,20 @@ pub enum Place {
     Egress(&'static str),
     /// At TC, sent to an interface by the gateway itself.
     EgressOfGateway(&'static str),
+}
+
+/// Which program judges what comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IngressHook {
+    /// The one at XDP.
+    Xdp,
+    /// The one at TC.
+    Tc,
+}
+
+impl IngressHook {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Xdp, Self::Tc];
 }
 
 /// What a program has done with a frame.
@@ -73,15 +88,18 @@ pub struct Filter {
     kernel: Kernel,
     pins: Pins,
     ingress: Xdp,
+    tc_ingress: SchedClassifier,
     egress: SchedClassifier,
+    hook: IngressHook,
     /// The events that were not read yet.
     pub events: RingBuf<MapData>,
     policy: Policy,
 }
 
 /// Runs a test inside a namespace that is wired as [`site::wire`] says, with the programs loaded
-/// and the site's configuration in force: `dns` and `more` are further keys of it.
-pub fn run(dns: &str, more: &str, test: impl FnOnce(&mut Filter) + Send) {
+/// and the site's configuration in force: `dns` and `more` are further keys of it. It runs once for
+/// each program that can judge what comes in, from an empty state.
+pub fn run(dns: &str, more: &str, test: impl Fn(&mut Filter) + Sync) {
     run_without_policy(dns, more, |filter| {
         filter.install(&site::config(dns, more)).expect("the policy goes into the maps");
         test(filter);
@@ -89,28 +107,40 @@ pub fn run(dns: &str, more: &str, test: impl FnOnce(&mut Filter) + Send) {
 }
 
 /// The same before any policy was loaded.
-pub fn run_without_policy(dns: &str, more: &str, test: impl FnOnce(&mut Filter) + Send) {
+pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut Filter) + Sync) {
+    for hook in IngressHook::ALL {
+        run_at(hook, dns, more, |filter| {
+            // Shown with what fails.
+            println!("ingress at {hook:?}");
+            test(filter);
+        });
+    }
+}
+
+/// The same for one of the programs alone.
+pub fn run_at(hook: IngressHook, dns: &str, more: &str, test: impl FnOnce(&mut Filter) + Send) {
     let directory = Directory::create().expect("a directory");
     let gateway = Namespace::create(&format!("{}-gateway", directory.label())).expect("root");
     site::wire(&gateway).expect("the gateway's wiring");
     let config = site::config(dns, more);
     gateway.run(|| {
-        let filter = Filter::load(&directory, &config);
+        let filter = Filter::load(&directory, &config, hook);
         test(&mut filter.unwrap_or_else(|error| panic!("{error:#}")));
     });
 }
 
 impl Filter {
-    fn load(directory: &Directory, config: &Config) -> Result<Self> {
+    fn load(directory: &Directory, config: &Config, hook: IngressHook) -> Result<Self> {
         let pins = PinDirectory::new(directory.bpffs());
         let mut kernel = kernel::load(pins.clone(), &SIZES, log::LevelFilter::Off)?;
         kernel.pin_programs()?;
         let policy = compile(config, &site::catalogue(), &RuleBits::new())?;
         let ingress = Xdp::from_pin(pins.program(Hook::Ingress.program()), XDP_ATTACHED)?;
+        let tc_ingress = SchedClassifier::from_pin(pins.program(Hook::TcIngress.program()))?;
         let egress = SchedClassifier::from_pin(pins.program(Hook::Egress.program()))?;
         let pins = kernel.pins();
         let events = pins.map("EVENTS")?;
-        Ok(Self { kernel, pins, ingress, egress, events, policy })
+        Ok(Self { kernel, pins, ingress, tc_ingress, egress, hook, events, policy })
     }
 
     /// Puts a configuration into force, and what userspace says of the machine.
@@ -150,10 +180,28 @@ impl Filter {
     pub fn map_ids(&self) -> Result<Vec<u32>> {
         let explain = Xdp::from_pin(self.pins.directory().program("explain"), XDP_ATTACHED)?;
         let mut ids = Vec::new();
-        for info in [self.ingress.info()?, self.egress.info()?, explain.info()?] {
+        let programs =
+            [self.ingress.info()?, self.tc_ingress.info()?, self.egress.info()?, explain.info()?];
+        for info in programs {
             ids.extend(info.map_ids()?.context("the kernel tells no maps")?);
         }
         Ok(ids)
+    }
+
+    /// Which program judges what comes in.
+    pub const fn hook(&self) -> IngressHook {
+        self.hook
+    }
+
+    /// Whether the kernel takes a test run of this frame: a socket buffer has a whole IP header.
+    pub fn takes(&self, place: Place, frame: &[u8]) -> bool {
+        let at_tc = self.hook == IngressHook::Tc || !matches!(place, Place::Ingress(_));
+        let shortest = match frame.get(12..14) {
+            Some([8, 0]) if at_tc => 34,
+            Some([0x86, 0xdd]) if at_tc => 54,
+            _ => 14,
+        };
+        frame.len() >= shortest
     }
 
     /// The policy in force.
@@ -175,11 +223,33 @@ impl Filter {
 
     /// Runs a program over a frame. Fails where the kernel takes no such frame.
     pub fn judge(&self, place: Place, frame: &[u8]) -> Result<Fate> {
-        match place {
-            Place::Ingress(interface) => self.judge_ingress(interface, frame),
-            Place::Egress(interface) => self.judge_egress(interface, 1, frame),
-            Place::EgressOfGateway(interface) => self.judge_egress(interface, 0, frame),
+        match (place, self.hook) {
+            (Place::Ingress(interface), IngressHook::Xdp) => self.judge_at_xdp(interface, frame),
+            (Place::Ingress(interface), IngressHook::Tc) => {
+                let index = index(interface)?;
+                Ok(judge_at_tc(&self.tc_ingress, index, index, 0, frame)?.0)
+            }
+            (Place::Egress(interface), _) => self.judge_egress(interface, 1, 0, frame),
+            (Place::EgressOfGateway(interface), _) => self.judge_egress(interface, 0, 0, frame),
         }
+    }
+
+    /// Runs the TC program over a frame that comes in; returns also the mark that it gets.
+    pub fn judge_at_tc(&self, interface: &str, frame: &[u8]) -> Result<(Fate, u32)> {
+        let index = index(interface)?;
+        judge_at_tc(&self.tc_ingress, index, index, 0, frame)
+    }
+
+    /// Runs the egress program over a frame with a mark that came in on the interface with index
+    /// `from`, or, with 0, from the gateway itself.
+    pub fn judge_egress(
+        &self,
+        interface: &str,
+        from: u32,
+        mark: u32,
+        frame: &[u8],
+    ) -> Result<Fate> {
+        Ok(judge_at_tc(&self.egress, index(interface)?, from, mark, frame)?.0)
     }
 
     /// What `explain` says of a frame that comes in.
@@ -201,7 +271,7 @@ impl Filter {
         Ok(())
     }
 
-    fn judge_ingress(&self, interface: &str, frame: &[u8]) -> Result<Fate> {
+    fn judge_at_xdp(&self, interface: &str, frame: &[u8]) -> Result<Fate> {
         const DROP: u32 = 1;
         const PASS: u32 = 2;
         const SEND_BACK: u32 = 3;
@@ -222,28 +292,42 @@ impl Filter {
             other => anyhow::bail!("ingress returned {other}"),
         }
     }
+}
 
-    fn judge_egress(&self, interface: &str, from: u32, frame: &[u8]) -> Result<Fate> {
-        const NEXT: u32 = u32::MAX;
-        const SHOT: u32 = 2;
+/// Runs a TC program over a frame; returns also the mark that it has then.
+fn judge_at_tc(
+    program: &SchedClassifier,
+    interface: u32,
+    from: u32,
+    mark: u32,
+    frame: &[u8],
+) -> Result<(Fate, u32)> {
+    const NEXT: u32 = u32::MAX;
+    const SHOT: u32 = 2;
+    const REDIRECT: u32 = 7;
 
-        let mut context = [0; TC_CONTEXT];
-        put(&mut context, TC_INGRESS_IFINDEX, from);
-        put(&mut context, TC_IFINDEX, index(interface)?);
-        let mut after = vec![0; frame.len() + HEADROOM];
-        let result = self.egress.test_run(TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut after),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
-        })?;
-        after.truncate(result.data_size_out as usize);
-        match result.return_value {
-            NEXT => unchanged(frame, &after).map(|()| Fate::Passed),
-            SHOT => Ok(Fate::Dropped),
-            other => anyhow::bail!("egress returned {other}"),
-        }
-    }
+    let mut context = [0; TC_CONTEXT];
+    put(&mut context, TC_MARK, mark);
+    put(&mut context, TC_INGRESS_IFINDEX, from);
+    put(&mut context, TC_IFINDEX, interface);
+    let mut after = vec![0; frame.len() + HEADROOM];
+    let mut context_after = [0; TC_CONTEXT];
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut after),
+        ctx_in: Some(&context),
+        ctx_out: Some(&mut context_after),
+        ..TestRunOptions::default()
+    })?;
+    after.truncate(result.data_size_out as usize);
+    let fate = match result.return_value {
+        NEXT => unchanged(frame, &after).map(|()| Fate::Passed),
+        SHOT => Ok(Fate::Dropped),
+        REDIRECT => Ok(Fate::Answered(after)),
+        other => anyhow::bail!("the program returned {other}"),
+    }?;
+    let mark = context_after[TC_MARK..].first_chunk().context("a context has a mark")?;
+    Ok((fate, u32::from_ne_bytes(*mark)))
 }
 
 fn unchanged(before: &[u8], after: &[u8]) -> Result<()> {
@@ -258,7 +342,8 @@ fn ingress_context(interface: &str, frame: &[u8]) -> Result<[u8; XDP_CONTEXT]> {
     Ok(context)
 }
 
-fn index(interface: &str) -> Result<u32> {
+/// The index of an interface.
+pub fn index(interface: &str) -> Result<u32> {
     nix::net::if_::if_nametoindex(interface).with_context(|| format!("no interface {interface}"))
 }
 

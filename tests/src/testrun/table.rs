@@ -297,6 +297,9 @@ fn check_rows(filter: &mut Filter, rows: &[Row], apart: bool) {
         if apart {
             filter.clear().expect("the maps can be emptied");
         }
+        if !filter.takes(row.place, &row.frame) {
+            continue;
+        }
         let faults = row.faults(filter).unwrap_or_else(|error| vec![format!("  {error:#}")]);
         if !faults.is_empty() {
             report += &format!("{} ({:?})\n{}\n", row.description, row.place, faults.join("\n"));

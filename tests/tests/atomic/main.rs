@@ -20,7 +20,7 @@ use intune_filter::{
 };
 use intune_filter_ebpf::abi::Reason;
 use intune_filter_tests::{
-    testrun::{Filter, run_without_policy},
+    testrun::{Filter, IngressHook, run_at},
     wire::Wire,
 };
 
@@ -125,7 +125,9 @@ impl Bed<'_> {
 /// Runs a test with both policies in the maps and the program attached.
 fn on_bed(test: impl FnOnce(&Bed<'_>) -> Result<()> + Send) -> Result<()> {
     let mut result = Ok(());
-    run_without_policy("", "", |filter| result = prepare(filter).and_then(|bed| test(&bed)));
+    run_at(IngressHook::Xdp, "", "", |filter| {
+        result = prepare(filter).and_then(|bed| test(&bed));
+    });
     result
 }
 

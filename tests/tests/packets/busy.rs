@@ -21,11 +21,16 @@ struct Octets([u8; size_of::<Scratch>()]);
 // SAFETY: octets, without padding.
 unsafe impl Pod for Octets {}
 
+/// The working memories, one of each program.
+const SCRATCH: [&str; 4] = ["SCRATCH_XDP", "SCRATCH_TC_INGRESS", "SCRATCH_TC", "SCRATCH_EXPLAIN"];
+
 /// Marks the working memory of a program as used by another run, or not, on every CPU.
 fn claim(filter: &Filter, name: &str, claimed: bool) {
     let ids = filter.map_ids().unwrap();
     let maps = ids.into_iter().map(|id| MapData::from_id(id).unwrap());
-    let is_meant = |map: &MapData| map.info().unwrap().name_as_str() == Some(name);
+    // The kernel keeps fifteen octets of a name.
+    let kept = name.get(..15).unwrap_or(name);
+    let is_meant = |map: &MapData| map.info().unwrap().name_as_str() == Some(kept);
     let map = maps.into_iter().find(is_meant).unwrap_or_else(|| panic!("no map {name}"));
     let mut map: PerCpuArray<_, Octets> = Map::from_map_data(map).unwrap().try_into().unwrap();
     let mut values = map.get(&0, 0).unwrap().to_vec();
@@ -45,7 +50,7 @@ fn what_interrupts_a_run_is_denied() {
                 filter,
                 &[from_client("before", out().frame(), expect(Policy).rule("core/web"))],
             );
-            for name in ["SCRATCH_XDP", "SCRATCH_TC", "SCRATCH_EXPLAIN"] {
+            for name in SCRATCH {
                 claim(filter, name, true);
             }
             check_on(
@@ -57,7 +62,7 @@ fn what_interrupts_a_run_is_denied() {
                     from_client("unmanaged", out().tag(TAG, 30).frame(), expect(Unmanaged)),
                 ],
             );
-            for name in ["SCRATCH_XDP", "SCRATCH_TC", "SCRATCH_EXPLAIN"] {
+            for name in SCRATCH {
                 claim(filter, name, false);
             }
             check_on(

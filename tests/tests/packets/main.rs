@@ -19,4 +19,5 @@ mod records;
 mod refusals;
 mod rejections;
 mod reloads;
+mod tickets;
 mod truncation;

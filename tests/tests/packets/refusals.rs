@@ -80,17 +80,20 @@ fn a_query_whose_refusal_cannot_be_made_is_dropped() {
     run("", "", |filter| {
         let unlisted = Message::query(1, "elsewhere.example", A);
         for who in Addresses::both() {
-            let query = Datagram::new(who.client, who.resolver);
-            let query = if who.client.is_ipv4() {
-                query.options(&[1, 1, 1, 1])
+            let query = || Datagram::new(who.client, who.resolver);
+            let queries = if who.client.is_ipv4() {
+                // Twenty octets make the header as long as that of IPv6.
+                vec![query().options(&[1; 4]), query().options(&[1; 20])]
             } else {
-                query.extension(60, &[0, 1, 4, 0, 0, 0, 0])
+                vec![query().extension(60, &[0, 1, 4, 0, 0, 0, 0])]
             };
-            let frame = query.udp(40000, 53, unlisted.octets()).frame();
-            assert_eq!(filter.judge(Place::Ingress("eth1"), &frame).unwrap(), Fate::Dropped);
-            // The working memory was given back.
-            let frame = ask(who.client, who.resolver, &unlisted);
-            check(filter, &[from_client("the next", frame, refused())]);
+            for query in queries {
+                let frame = query.udp(40000, 53, unlisted.octets()).frame();
+                assert_eq!(filter.judge(Place::Ingress("eth1"), &frame).unwrap(), Fate::Dropped);
+                // The working memory was given back.
+                let frame = ask(who.client, who.resolver, &unlisted);
+                check(filter, &[from_client("the next", frame, refused())]);
+            }
         }
     });
 }

@@ -1,0 +1,209 @@
+//! Answers at TC: turns a denied frame into the refusal, the reset or the error that its sender
+//! gets, the same that [`super::refuse`] and [`super::reject`] make at XDP.
+//!
+//! Frames are written with the helper: a program that writes to them directly has every frame
+//! copied for it that somebody else holds too, as each one that a local socket has sent. Each
+//! answer is a function of its own, for the sake of its stack.
+
+use aya_ebpf::{
+    helpers::generated::{bpf_skb_change_tail, bpf_skb_store_bytes},
+    programs::TcContext,
+};
+use intune_filter_ebpf::{
+    dns::Scratch,
+    packet::{ICMP, ICMPV6, TCP, UDP},
+    verdict::REPLY_RESET,
+    world::World as _,
+};
+
+use super::{
+    frame::octets,
+    kernel::{Kernel, TC_INGRESS},
+    maps,
+    refuse::{self, UDP_HEADER, udp_checksum},
+    reject::{ICMP_HEADER, QUOTED, TCP_HEADER, fill_reset},
+    rewrite::{V4_HEADER, V6_HEADER, checksum, finish, pseudo, sum, swap, turn},
+};
+
+/// Writes the refusal that the working memory holds over its query, and gives the memory back.
+/// `None` if it cannot be.
+#[inline(always)]
+pub fn refusal(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) -> Option<()> {
+    with_scratch(kernel, |scratch| {
+        let network = scratch.refusal.network_offset.get() as u32;
+        if load::<1>(ctx, network)?[0] >> 4 == 6 {
+            refuse::<V6_HEADER>(ctx, scratch, network)
+        } else {
+            refuse::<V4_HEADER>(ctx, scratch, network)
+        }
+    })
+}
+
+/// Writes the answer that the working memory describes over the denied frame, and gives the
+/// memory back. `None` if it cannot be.
+#[inline(always)]
+pub fn rejection(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) -> Option<()> {
+    with_scratch(kernel, |scratch| {
+        let network = scratch.facts.network_offset.get() as u32;
+        let reply = &scratch.reply;
+        match (reply.kind.get() == REPLY_RESET, reply.v6.get() != 0) {
+            (true, false) => reset::<V4_HEADER>(ctx, scratch, network),
+            (true, true) => reset::<V6_HEADER>(ctx, scratch, network),
+            (false, false) => prohibited::<V4_HEADER>(ctx, scratch, network),
+            (false, true) => prohibited::<V6_HEADER>(ctx, scratch, network),
+        }
+    })
+}
+
+#[inline(always)]
+fn with_scratch(
+    kernel: Kernel<TC_INGRESS>,
+    write: impl FnOnce(&Scratch) -> Option<()>,
+) -> Option<()> {
+    let scratch = maps::SCRATCH_TC_INGRESS.get_ptr(0)?;
+    // SAFETY: elements of a per-CPU array live as long as the program, and the run that denied
+    // the frame has claimed this one.
+    let scratch = unsafe { &*scratch };
+    let written = write(scratch);
+    kernel.release(scratch);
+    written
+}
+
+#[inline(never)]
+fn refuse<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) -> Option<()> {
+    let transport = scratch.refusal.transport_offset.get() as u32;
+    let v6 = HEADER == V6_HEADER;
+    let (length, message) = refuse::message(scratch, transport.wrapping_sub(network), v6)?;
+    let mut ip = load::<HEADER>(ctx, network)?;
+    let mut udp = load::<UDP_HEADER>(ctx, transport)?;
+    let unfinished = is_unfinished(&ip, UDP, transport_length::<HEADER>(scratch), &udp, 6);
+    let udp_length = length as u16 + UDP_HEADER as u16;
+    let pseudo = turn(&mut ip, UDP, udp_length);
+    refuse::fill_header(&mut udp, udp_length);
+    let total = sum(&udp, 0, UDP_HEADER) + message + pseudo;
+    let own = if unfinished { !checksum(pseudo) } else { udp_checksum(total) };
+    [udp[6], udp[7]] = own.to_ne_bytes();
+    let payload = transport + UDP_HEADER as u32;
+    resize(ctx, payload + length)?;
+    turn_ethernet(ctx)?;
+    store(ctx, network, &ip)?;
+    store(ctx, transport, &udp)?;
+    // SAFETY: the message has 4096 octets, and its length is below.
+    let stored = unsafe {
+        let octets = scratch.message.as_mut_ptr();
+        bpf_skb_store_bytes(ctx.skb.skb, payload, octets.cast_const().cast(), length, 0)
+    };
+    (stored == 0).then_some(())
+}
+
+#[inline(never)]
+fn reset<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) -> Option<()> {
+    let transport = network + HEADER as u32;
+    let mut ip = load::<HEADER>(ctx, network)?;
+    let mut tcp = load::<TCP_HEADER>(ctx, transport)?;
+    let unfinished = is_unfinished(&ip, TCP, transport_length::<HEADER>(scratch), &tcp, 16);
+    let pseudo = turn(&mut ip, TCP, TCP_HEADER as u16);
+    fill_reset(&mut tcp, &scratch.reply);
+    let total = sum(&tcp, 0, TCP_HEADER) + pseudo;
+    let own = if unfinished { !checksum(pseudo) } else { checksum(total) };
+    [tcp[16], tcp[17]] = own.to_ne_bytes();
+    resize(ctx, transport + TCP_HEADER as u32)?;
+    turn_ethernet(ctx)?;
+    store(ctx, network, &ip)?;
+    store(ctx, transport, &tcp)
+}
+
+#[inline(never)]
+fn prohibited<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) -> Option<()> {
+    let quoted_ip = load::<HEADER>(ctx, network)?;
+    let quoted = load::<QUOTED>(ctx, network + HEADER as u32)?;
+    let udp = quoted_ip[if HEADER == V6_HEADER { 6 } else { 9 }] == UDP;
+    let length = transport_length::<HEADER>(scratch);
+    let unfinished = udp && is_unfinished(&quoted_ip, UDP, length, &quoted, 6);
+    let mut ip = quoted_ip;
+    if HEADER == V6_HEADER {
+        swap(&mut ip, 8, 24, 16);
+    } else {
+        swap(&mut ip, 12, 16, 4);
+    }
+    let protocol = if HEADER == V6_HEADER { ICMPV6 } else { ICMP };
+    let pseudo = finish(&mut ip, protocol, (ICMP_HEADER + HEADER + QUOTED) as u16);
+    // Destination unreachable, communication administratively prohibited.
+    let mut icmp =
+        if HEADER == V6_HEADER { [1, 1, 0, 0, 0, 0, 0, 0] } else { [3, 13, 0, 0, 0, 0, 0, 0] };
+    if HEADER == V6_HEADER && unfinished {
+        // The device still computes what UDP would want, and puts it here, into a field that
+        // nobody reads. What is here before makes the message's checksum hold before and after.
+        // The message of ICMP for IPv4, whose checksum has no pseudo header, needs nothing of it.
+        [icmp[6], icmp[7]] = (!checksum(pseudo)).to_ne_bytes();
+    }
+    let message = sum(&icmp, 0, ICMP_HEADER) + sum(&quoted_ip, 0, HEADER) + sum(&quoted, 0, QUOTED);
+    let total = if HEADER == V6_HEADER { message + pseudo } else { message };
+    [icmp[2], icmp[3]] = checksum(total).to_ne_bytes();
+    let message = network + HEADER as u32;
+    let quote = message + ICMP_HEADER as u32;
+    resize(ctx, quote + (HEADER + QUOTED) as u32)?;
+    turn_ethernet(ctx)?;
+    store(ctx, network, &ip)?;
+    store(ctx, message, &icmp)?;
+    store(ctx, quote, &quoted_ip)?;
+    store(ctx, quote + HEADER as u32, &quoted)
+}
+
+/// Whether the sender has left the transport checksum to the device that sends the frame, which
+/// then still expects to do so: the pseudo header's sum stands in the checksum's place.
+#[inline(always)]
+fn is_unfinished<const HEADER: usize, const N: usize>(
+    ip: &[u8; HEADER],
+    protocol: u8,
+    length: u16,
+    transport: &[u8; N],
+    at: usize,
+) -> bool {
+    let field = u16::from_ne_bytes([transport[at], transport[at + 1]]);
+    field == !checksum(pseudo(ip, protocol, length))
+}
+
+/// Octets of the denied datagram behind its IP header.
+#[inline(always)]
+fn transport_length<const HEADER: usize>(scratch: &Scratch) -> u16 {
+    // SAFETY: the headers were read in this run.
+    let length = unsafe {
+        if HEADER == V6_HEADER {
+            (*scratch.facts.datagram6.get()).transport_length
+        } else {
+            (*scratch.facts.datagram4.get()).transport_length
+        }
+    };
+    length as u16
+}
+
+/// Octets of the frame, copied: every change of it takes pointers into it away.
+#[inline(always)]
+fn load<const N: usize>(ctx: &TcContext, offset: u32) -> Option<[u8; N]> {
+    octets(ctx.data(), ctx.data_end(), offset).copied()
+}
+
+#[inline(always)]
+fn store<const N: usize>(ctx: &TcContext, offset: u32, octets: &[u8; N]) -> Option<()> {
+    // SAFETY: the context is the program's, and the octets are as many as stated.
+    let stored =
+        unsafe { bpf_skb_store_bytes(ctx.skb.skb, offset, octets.as_ptr().cast(), N as u32, 0) };
+    (stored == 0).then_some(())
+}
+
+/// Sends the frame back to who sent it.
+#[inline(always)]
+fn turn_ethernet(ctx: &TcContext) -> Option<()> {
+    let mut addresses = load::<12>(ctx, 0)?;
+    swap(&mut addresses, 0, 6, 6);
+    store(ctx, 0, &addresses)
+}
+
+/// Gives the frame its new length, of one packet: what was an aggregate is none any more. It ends
+/// where the answer does, since a device that finishes a checksum goes on to the frame's end.
+#[inline(always)]
+fn resize(ctx: &TcContext, length: u32) -> Option<()> {
+    // SAFETY: the context is the program's.
+    (unsafe { bpf_skb_change_tail(ctx.skb.skb, length, 0) } == 0).then_some(())
+}
