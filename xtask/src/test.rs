@@ -33,6 +33,9 @@ pub struct Options {
     /// On this machine's kernel alone: what needs devices that it lacks is then not tested
     #[arg(long, conflicts_with = "vm")]
     no_vm: bool,
+    /// Random cases of each test that makes them up: frames, DNS exchanges
+    #[arg(long)]
+    cases: Option<u64>,
     /// Passed on to `cargo test`, as in `-p intune-filter-tests --test first_packet -- --nocapture`;
     /// for virtual machines the names of runners, as in `--vm 6.1 -- devices`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -69,6 +72,9 @@ pub fn run(options: &Options) -> Result<()> {
     cargo.args(&options.arguments);
     if let Some(rounds) = options.rounds {
         cargo.env("INTUNE_ROUNDS", rounds.to_string());
+    }
+    if let Some(cases) = options.cases {
+        cargo.env("INTUNE_CASES", cases.to_string());
     }
     let line = command::line(&cargo);
     command::say(&line);

@@ -119,7 +119,7 @@ fn the_gateways_own_resolver_teaches_too() {
 }
 
 /// Answers that a query did not ask for, in some detail.
-fn forgeries(who: &Addresses) -> Vec<Row> {
+pub(crate) fn forgeries(who: &Addresses) -> Vec<Row> {
     let whole = answer(who);
     let from = |source, client, port, message: &Message| {
         Datagram::new(source, client).udp(53, port, message.octets())

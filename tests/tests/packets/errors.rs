@@ -36,7 +36,7 @@ fn error(kind: u8, from: &Datagram, about: &[u8]) -> Vec<u8> {
 }
 
 /// Errors to a client that has sent one datagram.
-fn to_clients(who: &Addresses) -> Vec<Row> {
+pub(crate) fn to_clients(who: &Addresses) -> Vec<Row> {
     let router = Datagram::new(who.public2, who.client);
     let row = |what: &str, frame, reason| to_client(what, frame, expect(reason));
     let about = |datagram: Datagram| error(error_types(who)[0], &router, &datagram.packet());
@@ -119,7 +119,7 @@ fn errors_about_an_echo_come_back() {
 }
 
 /// Errors from a client to which a flow has brought a datagram.
-fn from_clients(who: &Addresses) -> Vec<Row> {
+pub(crate) fn from_clients(who: &Addresses) -> Vec<Row> {
     let remote = Datagram::new(who.client, who.web);
     let row = |what: &str, frame, reason| from_client(what, frame, expect(reason));
     let about = |datagram: Datagram| error(error_types(who)[0], &remote, &datagram.packet());

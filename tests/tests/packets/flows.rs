@@ -73,7 +73,7 @@ fn a_flow_is_opened_answered_and_known() {
 }
 
 /// What differs from a known flow in anything is none of it.
-fn strangers(who: &Addresses) -> Vec<Row> {
+pub(crate) fn strangers(who: &Addresses) -> Vec<Row> {
     let from = |source, destination| Datagram::new(source, destination);
     let row =
         |what: &str, datagram: Datagram| to_client(what, datagram.frame(), expect(Unsolicited));

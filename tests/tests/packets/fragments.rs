@@ -20,12 +20,12 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// A first fragment: 24 octets, of which 20 are the TCP header.
-fn first(who: &Addresses) -> Datagram {
+pub(crate) fn first(who: &Addresses) -> Datagram {
     Datagram::new(who.client, who.web).fragment(0, true).tcp(40000, 443, Flags::SYN)
 }
 
 /// A later one, at an offset in units of eight octets.
-fn later(who: &Addresses, offset: u16, more: bool) -> Datagram {
+pub(crate) fn later(who: &Addresses, offset: u16, more: bool) -> Datagram {
     Datagram::new(who.client, who.web).fragment(offset, more).raw(TCP, &[0x55; 16])
 }
 

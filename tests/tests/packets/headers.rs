@@ -78,7 +78,7 @@ fn frames_are_judged_by_their_tags_and_ethertype() {
 }
 
 /// Lengths that contradict each other.
-fn lengths(who: &Addresses) -> Vec<Row> {
+pub(crate) fn lengths(who: &Addresses) -> Vec<Row> {
     let v4 = who.client.is_ipv4();
     let transport = ETHERNET + if v4 { 20 } else { 40 };
     let at = |offset: usize, octets: &[u8]| patched(syn(who).frame(), offset, octets);

@@ -154,7 +154,7 @@ fn tunnels6(who: &Addresses) -> Vec<Row> {
 }
 
 /// Ports that look like those of protocols of the link.
-fn tunnels(who: &Addresses) -> Vec<Row> {
+pub(crate) fn tunnels(who: &Addresses) -> Vec<Row> {
     let row = |what: String, datagram: Datagram, reason| {
         from_client(what, datagram.frame(), expect(reason))
     };

@@ -15,6 +15,7 @@ mod lifetimes;
 mod links;
 mod policy;
 mod queries;
+mod random;
 mod records;
 mod refusals;
 mod rejections;

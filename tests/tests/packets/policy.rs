@@ -66,7 +66,7 @@ pub(crate) fn allowed(who: &Addresses) -> Vec<Row> {
     ]
 }
 
-fn denied(who: &Addresses) -> Vec<Row> {
+pub(crate) fn denied(who: &Addresses) -> Vec<Row> {
     let to = |destination| Datagram::new(who.client, destination);
     vec![
         from_client(

@@ -84,7 +84,7 @@ fn names_of_the_groups_rules_are_asked_for() {
     run("", "", |filter| check(filter, &both(names)));
 }
 
-fn malformed(who: &Addresses) -> Vec<Row> {
+pub(crate) fn malformed(who: &Addresses) -> Vec<Row> {
     let listed = || Message::query(1, "portal.core.example", A);
     let header = || Message::header(1, 0x0100);
     let compressed = [&[6][..], b"portal", &[0xc0, 12]].concat();
@@ -167,7 +167,7 @@ fn queries_of_every_form_pass() {
     run("", "", |filter| check(filter, &both(whole)));
 }
 
-fn others(who: &Addresses) -> Vec<Row> {
+pub(crate) fn others(who: &Addresses) -> Vec<Row> {
     let listed = Message::query(1, "portal.core.example", A);
     let unlisted = Message::query(1, "elsewhere.example", A);
     let row = |what: &str, source, message: &Message, expected| {

@@ -18,7 +18,7 @@ fn answer(filter: &Filter, frame: &[u8]) -> Vec<u8> {
     }
 }
 
-fn denied(who: &Addresses) -> Vec<Row> {
+pub(crate) fn denied(who: &Addresses) -> Vec<Row> {
     let to = |destination| Datagram::new(who.rejected, destination);
     let row = |what: &str, datagram: Datagram, expected: Expected| {
         from_client(what, datagram.frame(), expected)
