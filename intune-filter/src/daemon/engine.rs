@@ -145,6 +145,15 @@ impl Engine {
         self.wanted.iter().find(|wanted| wanted.name == name)
     }
 
+    /// Those of the interfaces that were attached, as far as this knows.
+    pub fn attached_among<'i>(&self, interfaces: &'i [Interface]) -> Vec<&'i Interface> {
+        let is_attached = |interface: &&Interface| {
+            let state = self.states.get(&interface.name);
+            matches!(state, Some(State::Attached { index, .. }) if *index == interface.index)
+        };
+        interfaces.iter().filter(is_attached).collect()
+    }
+
     /// Somebody has taken a program off an interface: it is to be attached anew.
     pub fn lost(&mut self, name: &str) {
         if matches!(self.states.get(name), Some(State::Attached { .. })) {
@@ -325,6 +334,23 @@ mod tests {
             engine.observe(&seen, now),
             [Command::Attach(interface("lan", 5), WantedMode::Tc)]
         );
+    }
+
+    #[test]
+    fn what_was_lost_is_attached_again_though_another_program_is_there() {
+        let (mut engine, now) = running();
+        let seen = [attached(interface("lan", 5)), interface("wan", 6)];
+        assert_eq!(engine.attached_among(&seen), [&seen[0]]);
+        // Under another index it is another interface, which is attached anyway.
+        assert!(engine.attached_among(&[interface("lan", 9)]).is_empty());
+        engine.lost("lan");
+        assert!(!engine.is_enforcing() && engine.attached_among(&seen).is_empty());
+        let again = Command::Attach(seen[0].clone(), WantedMode::Auto);
+        assert_eq!(engine.observe(&snapshot(&seen[..1]), now), [again]);
+        engine.attached(&seen[0], Mode::Native);
+        assert_eq!(engine.observe(&snapshot(&seen[..1]), now), []);
+        engine.lost("wan");
+        assert!(engine.is_enforcing());
     }
 
     #[test]

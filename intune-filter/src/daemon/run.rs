@@ -400,9 +400,17 @@ impl<'a> Daemon<'a> {
     }
 
     fn look_at(&mut self, snapshot: &Snapshot) {
-        match self.kernel.lost(&snapshot.interfaces) {
-            Ok(lost) => lost.iter().for_each(|name| self.engine.lost(name)),
-            Err(error) => log::error!("{error:#}"),
+        let pins = self.kernel.pins();
+        for interface in self.engine.attached_among(&snapshot.interfaces) {
+            match pins.enforced(interface) {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    let name = &interface.name;
+                    log::error!("{name}: somebody has taken a program off; putting it back");
+                    self.engine.lost(name);
+                }
+                Err(error) => log::error!("{error:#}"),
+            }
         }
         for command in self.engine.observe(snapshot, Instant::now()) {
             self.execute(command);

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::util::KernelVersion;
 use aya_obj::generated::{BPF_F_BEFORE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, bpf_attach_type};
 
@@ -111,21 +111,6 @@ impl Kernel {
         Ok(mode)
     }
 
-    /// The wanted interfaces' links that somebody has taken off, by their interfaces' names.
-    pub fn lost(&self, interfaces: &[Interface]) -> Result<Vec<String>> {
-        let mut lost = Vec::new();
-        for interface in interfaces {
-            for hook in Hook::ALL {
-                let path = self.directory.link(&interface.name, hook);
-                if pinned(&path)?.is_some() && !is_on(&self.directory, interface, hook)? {
-                    lost.push(interface.name.clone());
-                }
-            }
-        }
-        lost.dedup();
-        Ok(lost)
-    }
-
     fn attach_xdp(&mut self, interface: &Interface, wanted: WantedMode) -> Result<Mode> {
         let program = self.xdp(Hook::Ingress.program())?.fd()?.as_fd().try_clone_to_owned()?;
         let pin = self.directory.link(&interface.name, Hook::Ingress);
@@ -137,12 +122,12 @@ impl Kernel {
                 return Ok(mode);
             }
             detach_hook(&self.directory, &interface.name, Hook::Ingress)?;
+            // A link that was detached has left the interface to whoever came next.
+            if let Some((id, _)) = interface.xdp.filter(|_| state.ifindex == 0) {
+                return Err(foreign(id, interface));
+            }
         } else if let Some((id, _)) = interface.xdp {
-            bail!(
-                "another XDP program, id {id}, is attached to {}: two cannot share an interface \
-                 (`bpftool prog show id {id}` tells whose it is)",
-                interface.name
-            );
+            return Err(foreign(id, interface));
         }
         let create = |mode: Mode| {
             syscall::create_link(
@@ -265,6 +250,14 @@ pub fn remove_attachment(path: &Path, interface: &str, hook: Option<Hook>) -> Re
         filter::remove(interface, hook);
     }
     fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+fn foreign(id: u32, interface: &Interface) -> anyhow::Error {
+    anyhow!(
+        "another XDP program, id {id}, is attached to {}: two cannot share an interface \
+         (`bpftool prog show id {id}` tells whose it is)",
+        interface.name
+    )
 }
 
 /// Puts the program in place of an adopted link's; false if the link's interface is gone.
