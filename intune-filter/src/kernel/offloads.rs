@@ -16,8 +16,24 @@ const SIOCETHTOOL: libc::c_ulong = 0x8946;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 /// linux/ethtool.h: writes the flags.
 const ETHTOOL_SFLAGS: u32 = 0x26;
+/// linux/ethtool.h: tells of the driver.
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 /// linux/ethtool.h: received tags are taken off.
 const ETH_FLAG_RXVLAN: u32 = 1 << 8;
+
+/// Drivers of devices that stand on others: a frame comes to them with its tag taken off, by the
+/// kernel, whatever the cards beneath do.
+const STACKED: [&str; 5] = ["bridge", "bonding", "team", "macvlan", "ipvlan"];
+
+/// `struct ethtool_drvinfo` of linux/ethtool.h.
+#[repr(C)]
+struct EthtoolDriver {
+    command: u32,
+    driver: [u8; 32],
+    rest: [u8; 160],
+}
+
+const _: () = assert!(size_of::<EthtoolDriver>() == 196);
 
 /// `struct ethtool_value` of linux/ethtool.h.
 #[repr(C)]
@@ -38,6 +54,14 @@ pub fn keep_tags(interface: &str, manage: bool) -> Result<()> {
         .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
         .context("cannot make a socket to ask for the interface's offloads")?;
     let socket = socket.as_raw_fd();
+    if let Some(driver) = driver(socket, interface)
+        && STACKED.contains(&driver.as_str())
+    {
+        bail!(
+            "the kernel takes VLAN tags off before XDP sees them on {interface}, a device of \
+             {driver}: expected `mode: tc` there, or interfaces that are the VLANs' own devices"
+        );
+    }
     let flags = match flags(socket, interface) {
         Ok(flags) => flags,
         // A driver without such settings has no such offload.
@@ -64,6 +88,14 @@ pub fn keep_tags(interface: &str, manage: bool) -> Result<()> {
     Ok(())
 }
 
+/// The driver's name, where it tells.
+fn driver(socket: RawFd, interface: &str) -> Option<String> {
+    let mut info = EthtoolDriver { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
+    ethtool(socket, interface, &mut info).ok()?;
+    let name = info.driver.split(|octet| *octet == 0).next().unwrap_or_default();
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
 fn flags(socket: RawFd, interface: &str) -> io::Result<u32> {
     let mut value = EthtoolValue { command: ETHTOOL_GFLAGS, data: 0 };
     ethtool(socket, interface, &mut value)?;
@@ -74,7 +106,8 @@ fn set_flags(socket: RawFd, interface: &str, flags: u32) -> io::Result<()> {
     ethtool(socket, interface, &mut EthtoolValue { command: ETHTOOL_SFLAGS, data: flags })
 }
 
-fn ethtool(socket: RawFd, interface: &str, value: &mut EthtoolValue) -> io::Result<()> {
+/// `value` is what the command that it begins with reads and writes.
+fn ethtool<T>(socket: RawFd, interface: &str, value: &mut T) -> io::Result<()> {
     // SAFETY: the structure is made of integers and pointers, for which zero is valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last octet stays zero.

@@ -2,7 +2,9 @@
 //! that take tags off. They are ignored unless asked for; a virtual machine has what they need, and
 //! `cargo xtask test` runs them there.
 
+mod bridges;
 mod cards;
 mod clsact;
+mod frames;
 mod vlans;
 mod wiring;

@@ -35,10 +35,18 @@ impl Kernel {
                 trees.push(archive.package(&part, &directory.join(&part))?);
             }
         }
-        let find = |below: &str| trees.iter().map(|tree| tree.join(below)).find(|p| p.exists());
-        let modules = find(&format!("lib/modules/{release}"))
-            .or_else(|| find(&format!("usr/lib/modules/{release}")));
-        match (find(&format!("boot/vmlinuz-{release}")), modules) {
+        let find = |places: [String; 2]| {
+            let paths = places.map(|place| trees.iter().map(|tree| tree.join(&place)).collect());
+            paths.into_iter().flat_map(|paths: Vec<_>| paths).find(|path| path.exists())
+        };
+        // The image stands among the modules where packages no longer write to /boot.
+        let image =
+            find([format!("boot/vmlinuz-{release}"), format!("usr/lib/modules/{release}/vmlinuz")]);
+        let modules = find([
+            format!("lib/modules/{release}/kernel"),
+            format!("usr/lib/modules/{release}/kernel"),
+        ]);
+        match (image, modules) {
             (Some(image), Some(modules)) => Ok(Self { release, image, modules }),
             _ => bail!("the package {package} has no kernel, or no modules"),
         }
