@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Result, ensure};
 use intune_filter_tests::{
     filter::Filter,
-    laboratory::Laboratory,
+    laboratory::{Laboratory, Setup},
     network::Network,
     pins,
     probe::{Outcome, probe},
@@ -68,7 +68,17 @@ fn identities(laboratory: &Laboratory, kind: &str) -> Result<BTreeMap<PathBuf, u
 
 #[test]
 fn restarts_lose_no_packet_and_open_no_hole() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
+    under_restarts(&site::setup())
+}
+
+#[test]
+fn restarts_lose_no_packet_where_boot_is_closed() -> Result<()> {
+    let config = format!("{}boot: closed\n", site::CONFIG);
+    under_restarts(&Setup { config, ..site::setup() })
+}
+
+fn under_restarts(setup: &Setup) -> Result<()> {
+    let mut laboratory = Laboratory::create(setup)?;
     laboratory.filter.start()?;
     let [clock, _] = laboratory.resolve(CLOCK)?;
     let [web, _] = laboratory.resolve_at(RESPONDER[0], "1.web.test")?;

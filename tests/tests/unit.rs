@@ -37,8 +37,8 @@ fn confined(filter: &Filter) -> Result<Command> {
 fn the_units_capabilities_are_enough_to_enforce_adopt_and_reload() -> Result<()> {
     let directory = Arc::new(Directory::create()?);
     let network = Network::create(directory.label())?;
-    let config = include_str!("../../config/config.yaml");
-    let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), config)?;
+    let config = include_str!("../../config/config.yaml").replace("boot: open ", "boot: closed ");
+    let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
 
     let first = Process::spawn("the first daemon", &mut confined(&filter)?)?;
     first.wait_for("ready", PATIENCE)?;
@@ -50,5 +50,6 @@ fn the_units_capabilities_are_enough_to_enforce_adopt_and_reload() -> Result<()>
     second.wait_for("ready", PATIENCE)?;
     let status = filter.json(&["status"])?;
     assert_eq!(status["interfaces"][0]["attached"], true, "{status}");
+    assert_eq!(status["daemon"]["gate"], serde_json::json!({"shut": [], "error": null}));
     Ok(())
 }

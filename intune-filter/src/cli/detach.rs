@@ -13,6 +13,7 @@ use super::{
 use crate::{
     config::Paths,
     daemon::control::{Client, Request},
+    gate,
     kernel::{self, PinDirectory},
 };
 
@@ -25,6 +26,7 @@ pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
     let paths = context::paths(global);
     let mut stopped = stop_daemon(&paths)?;
     let removed = remove(&paths, force || stopped)?;
+    gate::open()?;
     stopped |= removed;
     let text = if global.json {
         output::json(&serde_json::json!({ "detached": stopped }))?

@@ -1,7 +1,5 @@
 //! Facts of this machine that a configuration is held against.
 
-use std::{io, process::Command};
-
 use anyhow::Result;
 use ipnet::IpNet;
 use serde_json::Value;
@@ -9,7 +7,7 @@ use serde_json::Value;
 use crate::{
     config::{Config, Environment, OnLink},
     daemon::netlink::{self, Snapshot},
-    kernel,
+    kernel, nft,
 };
 
 /// What was found.
@@ -38,11 +36,15 @@ pub fn gather(config: &Config) -> Result<Facts> {
         }
     }
     let (mut destination_rewrites, mut offloaded) = (Vec::new(), Vec::new());
-    match nft(&["list", "ruleset"]) {
+    let mut lacks_nft = false;
+    match nft::ask(&["list", "ruleset"]) {
         Ok(ruleset) => destination_rewrites = rewrites(&ruleset),
-        Err(why) => notes.push(format!("DNAT and proxy rules were not looked for: {why}")),
+        Err(why) => {
+            lacks_nft = matches!(why, nft::Error::NotInstalled);
+            notes.push(format!("DNAT and proxy rules were not looked for: {why}"));
+        }
     }
-    match nft(&["--json", "list", "flowtables"]) {
+    match nft::ask(&["--json", "list", "flowtables"]) {
         Ok(tables) => offloaded = flowtable_devices(&tables),
         Err(why) => notes.push(format!("flow offload was not looked for: {why}")),
     }
@@ -51,6 +53,7 @@ pub fn gather(config: &Config) -> Result<Facts> {
         own_addresses: snapshot.addresses,
         destination_rewrites,
         offloaded,
+        lacks_nft,
     };
     let cpus = aya::util::nr_cpus().map_err(|(path, error)| {
         anyhow::Error::new(error).context(format!("cannot read {path}"))
@@ -76,20 +79,6 @@ fn on_link(snapshot: &Snapshot) -> Vec<OnLink> {
         }
     }
     all
-}
-
-fn nft(arguments: &[&str]) -> Result<String, String> {
-    match Command::new("nft").args(arguments).output() {
-        Ok(output) if output.status.success() => {
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        }
-        Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stderr);
-            Err(format!("nft says: {}", text.lines().next().unwrap_or_default()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("nft is not installed".into()),
-        Err(error) => Err(format!("cannot run nft: {error}")),
-    }
 }
 
 /// The rules of a ruleset's text that rewrite destinations.

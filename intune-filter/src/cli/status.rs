@@ -182,6 +182,20 @@ fn configuration(details: Option<&Value>) -> String {
     String::new()
 }
 
+/// What the daemon tells of the gate, where that is shut, or should be.
+fn gate(details: Option<&Value>) -> String {
+    let Some(gate) = details.map(|details| &details["gate"]) else { return String::new() };
+    if let Some(error) = gate["error"].as_str() {
+        return format!("{error}\n\n");
+    }
+    let shut = gate["shut"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let shut: Vec<&str> = shut.collect();
+    if shut.is_empty() {
+        return String::new();
+    }
+    format!("nothing is forwarded from or to {} (boot: closed)\n\n", shut.join(", "))
+}
+
 fn text(status: &Status) -> String {
     let mut text = String::new();
     let _ = writeln!(
@@ -196,6 +210,7 @@ fn text(status: &Status) -> String {
         None => writeln!(text, "daemon NOT running; what is pinned stays in force\n"),
     };
     text += &configuration(status.daemon.details.as_ref());
+    text += &gate(status.daemon.details.as_ref());
     let rows: Vec<[String; 4]> = status
         .interfaces
         .iter()
@@ -256,5 +271,14 @@ mod tests {
         assert!(told(failing).contains("cannot be put back: no memory"));
         let overriding = json!({"file": "/b.yaml", "overrides_file": true});
         assert!(told(overriding).contains("in place of the configuration file"));
+    }
+
+    #[test]
+    fn a_gate_is_told_of_while_it_is_shut() {
+        let told = |value: Value| gate(Some(&json!({ "gate": value })));
+        assert_eq!(gate(None) + &told(Value::Null) + &told(json!({"shut": []})), "");
+        let text = told(json!({"shut": ["eth1", "eth2"], "error": null}));
+        assert!(text.starts_with("nothing is forwarded from or to eth1, eth2"), "{text}");
+        assert_eq!(told(json!({"shut": [], "error": "not kept"})), "not kept\n\n");
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Config, ConfigError};
+use super::{Boot, Config, ConfigError};
 
 /// Facts of the machine.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Environment {
     pub destination_rewrites: Vec<String>,
     /// Interfaces whose forwarding is offloaded to hardware or to an nft flowtable.
     pub offloaded: Vec<String>,
+    /// Whether the command `nft` is missing.
+    pub lacks_nft: bool,
 }
 
 /// A prefix that is on-link behind an interface.
@@ -75,7 +77,14 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
         error: config
             .error("", format!("destinations are judged before the gateway rewrites them: {rule}")),
     });
-    resolvers.chain(offloads).chain(rewrites).collect()
+    let gate = (environment.lacks_nft && config.boot == Boot::Closed).then(|| Finding {
+        severity: Severity::Error,
+        error: config.error(
+            "boot",
+            "closed is kept by nft, which is not installed, expected the package nftables, or open",
+        ),
+    });
+    resolvers.chain(offloads).chain(gate).chain(rewrites).collect()
 }
 
 /// The answers of a neighbour of the clients never cross the gateway, so nothing would be learned.

@@ -1,7 +1,7 @@
 //! What this version reads but does not do. Such a setting is refused, never silently accepted:
 //! when its data plane is there, its line here goes.
 
-use super::{Boot, Config, ConfigError};
+use super::{Config, ConfigError};
 
 /// Every setting of `config` that has no effect in this version.
 pub(super) fn refusals(config: &Config) -> Vec<ConfigError> {
@@ -10,9 +10,6 @@ pub(super) fn refusals(config: &Config) -> Vec<ConfigError> {
         let message = format!("{what} is not supported by this version, expected {instead}");
         refused.push(config.error(key, message));
     };
-    if config.boot == Boot::Closed {
-        refuse("boot".to_owned(), "closed", "open");
-    }
     if config.warm_up.0 != 0 {
         refuse("warm_up".to_owned(), "warm-up", "0s or no such key");
     }

@@ -161,6 +161,13 @@ impl Engine {
         }
     }
 
+    /// Whether both programs are on an interface.
+    #[must_use]
+    pub fn is_attached(&self, interface: &Interface) -> bool {
+        let state = self.states.get(&interface.name);
+        matches!(state, Some(State::Attached { index, .. }) if *index == interface.index)
+    }
+
     /// An interface was attached.
     pub fn attached(&mut self, interface: &Interface, mode: Mode) {
         self.states

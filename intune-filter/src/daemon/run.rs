@@ -1,6 +1,7 @@
 //! The daemon's loop: waits for what happens, asks the engine, and does what it says.
 
 mod configure;
+mod gatekeeping;
 
 use std::{
     sync::atomic::Ordering,
@@ -38,6 +39,7 @@ use super::{
 };
 use crate::{
     config::{Config, ConfigErrors, Maps, Paths},
+    gate::{self, Keeper},
     kernel::{self, Diagnostics, Kernel, PinDirectory},
     names::{self, Names},
     policy::{Loaded, Policy, RuleBits},
@@ -97,7 +99,16 @@ impl From<ConfigErrors> for RunError {
 pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
     // What is wrong with the configuration is told before anything is touched.
     let (document, _) = source.choose()?;
-    let config = source.load(&document, &RuleBits::new())?.config;
+    let config = match source.load(&document, &RuleBits::new()) {
+        Ok(loaded) => loaded.config,
+        Err(errors) => {
+            // What can be read of it tells whom to keep out until it is mended.
+            let readable = Config::parse_part(&document.file, &document.text).0;
+            readable.iter().for_each(|config| gatekeeping::shut(config, source));
+            return Err(errors.into());
+        }
+    };
+    gatekeeping::shut(&config, source);
     kernel::check_kernel()?;
     let locks = prepare(&config.paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -133,6 +144,7 @@ struct Daemon<'a> {
     saved: Option<Saved>,
     kernel: Kernel,
     engine: Engine,
+    gate: Keeper,
     learner: Learner,
     chronicle: Chronicle,
     events: AsyncFd<RingBuf<MapData>>,
@@ -174,6 +186,7 @@ impl<'a> Daemon<'a> {
             saved,
             kernel,
             engine: Engine::default(),
+            gate: Keeper::default(),
             learner: Learner::new(names, policy),
             chronicle: Chronicle::default(),
             events,
@@ -281,7 +294,8 @@ impl<'a> Daemon<'a> {
             }
             Request::Confirm => self.confirm().map_err(RunError::from),
             Request::Detach => kernel::remove_all(self.kernel.directory())
-                .map(|_| Value::Null)
+                .and_then(|_| gate::open())
+                .map(|()| Value::Null)
                 .map_err(RunError::from),
         };
         let detached = detach && result.is_ok();
@@ -314,6 +328,7 @@ impl<'a> Daemon<'a> {
             "failed_interfaces": self.failed_interfaces(),
             "flows_evicted": self.chronicle.evicted().load(Ordering::Relaxed),
             "configuration": self.configuration_status(),
+            "gate": self.gate_status(),
         })
     }
 
@@ -415,6 +430,7 @@ impl<'a> Daemon<'a> {
         for command in self.engine.observe(snapshot, Instant::now()) {
             self.execute(command);
         }
+        self.keep_gate(snapshot);
     }
 
     fn execute(&mut self, command: Command) {
@@ -473,6 +489,7 @@ impl<'a> Daemon<'a> {
     }
 
     fn tidy(&mut self) {
+        self.gate.look();
         let now = clock::boot_time();
         self.learner.expire(now);
         let ago = |time: Duration| now.saturating_sub(time.as_nanos() as u64);

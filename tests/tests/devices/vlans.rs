@@ -1,6 +1,6 @@
 //! VLAN zones over 802.1Q devices, with real clients.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use anyhow::{Result, ensure};
 use intune_filter_tests::{
@@ -198,4 +198,31 @@ fn a_vlan_in_a_vlan_is_denied_where_the_outer_one_is_judged() -> Result<()> {
         ensure!(counters.get(reason) > 0, "{outer}: {counters}");
     }
     Ok(())
+}
+
+/// `boot: closed` goes by the VLAN's device, whatever it is called.
+#[test]
+#[ignore = "needs 802.1Q"]
+fn a_vlans_device_that_returns_while_the_daemon_is_dead_finds_the_gate_shut() -> Result<()> {
+    let mut laboratory = laboratory(format!("{}boot: closed\n", config("[20]")))?;
+    add_vlans(&laboratory.network, 20)?;
+    let gateway = Arc::clone(&laboratory.network.gateway);
+    gateway.ip(&["link delete eth1.20"])?;
+    add_vlan(&gateway, LAN, "guests", 20)?;
+    move_addresses(&laboratory.network, "eth0.20", "guests")?;
+    let printer = tcp("192.0.2.5".parse()?, 631);
+    laboratory.filter.start()?;
+    laboratory.expect_reached(printer)?;
+    laboratory.filter.kill()?;
+    laboratory.expect_reached(printer)?;
+    gateway.ip(&["link delete guests"])?;
+    add_vlan(&gateway, LAN, "guests", 20)?;
+    gateway.ip(&[
+        format!("address add {}/24 dev guests", GATEWAY[0]),
+        format!("address add {}/64 dev guests nodad", GATEWAY[1]),
+    ])?;
+    laboratory.expect_denied(printer)?;
+    laboratory.filter.start()?;
+    laboratory.expect_reached(printer)?;
+    laboratory.expect_denied(tcp(foreign()[0], 443))
 }

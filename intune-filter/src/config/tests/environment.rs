@@ -58,3 +58,14 @@ fn offload_is_an_error_and_rewriting_a_warning() {
     assert_eq!(findings[1].severity, Severity::Warning);
     assert!(findings[1].error.message.contains("dnat to 10.1.1.1"));
 }
+
+#[test]
+fn a_gate_takes_nft() {
+    let environment = Environment { lacks_nft: true, ..Environment::default() };
+    let findings = check_environment(&parse(&with("boot", "closed")), &environment);
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!((finding.severity, finding.error.key.as_str()), (Severity::Error, "boot"));
+    assert_eq!(check_environment(&parse(&with("boot", "open")), &environment), []);
+    let environment = Environment::default();
+    assert_eq!(check_environment(&parse(&with("boot", "closed")), &environment), []);
+}

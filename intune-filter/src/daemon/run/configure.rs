@@ -122,6 +122,7 @@ impl Daemon<'_> {
             Ok(()) => {
                 self.in_force = confirmed;
                 self.confirmation.end();
+                self.look().await;
                 log::warn!("{dropped} was not confirmed in time: {back} is in force again");
                 let on_disk = self.source.read().ok().map(|document| document.text);
                 let saved = self.saved.clone().map(|saved| saved.rolled_back(on_disk.as_deref()));
@@ -179,7 +180,10 @@ impl Daemon<'_> {
     /// Puts a configuration into force and looks at its interfaces. Returns the one before.
     async fn put(&mut self, standing: Standing, policy: Policy) -> Result<Standing> {
         self.put_config(&standing.config, policy).await?;
-        Ok(std::mem::replace(&mut self.in_force, standing))
+        let before = std::mem::replace(&mut self.in_force, standing);
+        // The gate is the new configuration's.
+        self.look().await;
+        Ok(before)
     }
 
     async fn put_back(&mut self, standing: &Standing) -> Result<()> {

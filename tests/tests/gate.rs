@@ -1,0 +1,188 @@
+//! `boot: closed`: as long as nothing judges what clients send, nothing of it is forwarded, and
+//! nothing to them; the gateway itself is always reached.
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    filter::PATIENCE,
+    laboratory::{FOREIGN_PORT, Laboratory, Setup},
+    listeners::Listeners,
+    namespace::run,
+    network::{CLIENT, GATEWAY, LAN, Network, WAN},
+    probe::{Outcome, probe},
+    site::{self, ANSWER, CONFIG, SILENCE, eventually, tcp, udp},
+    xdp::PassAll,
+};
+use nix::sys::signal::Signal;
+
+const FOREIGN: [&str; 2] = ["192.0.2.80", "2001:db8:80::1"];
+const PRINTER: [&str; 2] = ["192.0.2.5", "2001:db8:9100::5"];
+
+fn config(boot: &str) -> String {
+    format!("{CONFIG}boot: {boot}\n")
+}
+
+fn laboratory(boot: &str) -> Result<Laboratory> {
+    Laboratory::create(&Setup { config: config(boot), ..site::setup() })
+}
+
+/// The gateway's tables of nftables.
+fn tables(network: &Network) -> Result<String> {
+    run(network.gateway.command("nft").args(["list", "tables"]))
+}
+
+/// Nothing is forwarded for the client, in either direction, and the gateway is reached.
+fn expect_shut(laboratory: &Laboratory) -> Result<()> {
+    let network = &laboratory.network;
+    let _listeners = Listeners::start(&network.client, [FOREIGN_PORT], [])?;
+    for family in 0..2 {
+        let gateway = tcp(GATEWAY[family], FOREIGN_PORT);
+        laboratory.expect_reached(gateway)?;
+        for target in [tcp(FOREIGN[family].parse()?, 443), tcp(PRINTER[family].parse()?, 631)] {
+            laboratory.expect_denied(target)?;
+        }
+        let inwards = tcp(CLIENT[family], FOREIGN_PORT);
+        let outcome = network.internet.run(|| probe(inwards, SILENCE));
+        ensure!(outcome == Outcome::Silent, "from outside to {inwards}: {outcome:?}");
+    }
+    Ok(())
+}
+
+/// Everything is forwarded: there is neither a filter nor a gate.
+fn expect_nothing_filtered(laboratory: &Laboratory) -> Result<()> {
+    for foreign in FOREIGN {
+        laboratory.expect_reached(tcp(foreign.parse()?, 443))?;
+        laboratory.expect_reached(udp(foreign.parse()?, 5000))?;
+    }
+    Ok(())
+}
+
+/// The policy judges.
+fn expect_judged(laboratory: &Laboratory) -> Result<()> {
+    for family in 0..2 {
+        laboratory.expect_reached(tcp(PRINTER[family].parse()?, 631))?;
+        laboratory.expect_denied(tcp(FOREIGN[family].parse()?, 443))?;
+    }
+    Ok(())
+}
+
+/// Takes the link to the client away and makes it again, under new indices.
+fn remake_link(network: &Network) -> Result<()> {
+    let ([client4, client6], [gateway4, gateway6]) = (CLIENT, GATEWAY);
+    let client = network.client.name();
+    network.gateway.ip(&[
+        format!("link delete {LAN}"),
+        format!("link add {LAN} index 111 type veth peer {WAN} index 112 netns {client}"),
+        format!("link set {LAN} up"),
+        format!("address add {gateway4}/24 dev {LAN}"),
+        format!("address add {gateway6}/64 dev {LAN} nodad"),
+    ])?;
+    network.client.ip(&[
+        format!("link set {WAN} up"),
+        format!("address add {client4}/24 dev {WAN}"),
+        format!("address add {client6}/64 dev {WAN} nodad"),
+        // An advertisement may have come before.
+        format!("route replace default via {gateway4}"),
+        format!("route replace default via {gateway6}"),
+    ])
+}
+
+#[test]
+fn an_interface_that_returns_while_the_daemon_is_dead_finds_the_gate_shut() -> Result<()> {
+    let mut laboratory = laboratory("closed")?;
+    laboratory.filter.start()?;
+    expect_judged(&laboratory)?;
+    laboratory.filter.kill()?;
+    expect_judged(&laboratory)?;
+
+    remake_link(&laboratory.network)?;
+    expect_shut(&laboratory)?;
+    laboratory.filter.start()?;
+    expect_judged(&laboratory)
+}
+
+#[test]
+fn without_a_gate_such_an_interface_passes_unjudged() -> Result<()> {
+    let mut laboratory = laboratory("open")?;
+    laboratory.filter.start()?;
+    ensure!(tables(&laboratory.network)?.is_empty(), "a table that nobody asked for");
+    laboratory.filter.kill()?;
+    remake_link(&laboratory.network)?;
+    expect_nothing_filtered(&laboratory)
+}
+
+#[test]
+fn an_interface_that_returns_is_let_in_by_the_daemon_that_attaches_to_it() -> Result<()> {
+    let mut laboratory = laboratory("closed")?;
+    laboratory.filter.start()?;
+    remake_link(&laboratory.network)?;
+    eventually("the printer is reached", || {
+        let target = tcp(PRINTER[0].parse()?, 631);
+        Ok(laboratory.network.client.run(|| probe(target, ANSWER)) == Outcome::Reached)
+    })?;
+    expect_judged(&laboratory)
+}
+
+#[test]
+fn a_daemon_that_cannot_attach_leaves_the_gate_shut_and_detach_opens_it() -> Result<()> {
+    let laboratory = laboratory("closed")?;
+    let foreign = PassAll::attach(&laboratory.network.gateway, LAN)?;
+    let (code, output) = laboratory.filter.fail_to_start()?;
+    ensure!(code == Some(1), "expected exit code 1, got {code:?}: {output}");
+    expect_shut(&laboratory)?;
+    drop(foreign);
+    expect_shut(&laboratory)?;
+    laboratory.filter.succeed(&["detach"])?;
+    ensure!(tables(&laboratory.network)?.is_empty(), "the table is left");
+    expect_nothing_filtered(&laboratory)
+}
+
+#[test]
+fn detach_opens_the_gate_of_a_running_daemon() -> Result<()> {
+    let mut laboratory = laboratory("closed")?;
+    laboratory.filter.start()?;
+    laboratory.filter.succeed(&["detach"])?;
+    ensure!(laboratory.filter.daemon()?.wait(PATIENCE)?.success(), "the daemon failed");
+    ensure!(tables(&laboratory.network)?.is_empty(), "the table is left");
+    remake_link(&laboratory.network)?;
+    expect_nothing_filtered(&laboratory)
+}
+
+#[test]
+fn a_faulty_configuration_that_says_closed_keeps_clients_out() -> Result<()> {
+    let laboratory = laboratory("closed")?;
+    laboratory.filter.configure(&config("closed").replace("tcp: [631]", "tcp: []"))?;
+    let (code, output) = laboratory.filter.fail_to_start()?;
+    ensure!(code == Some(3), "expected exit code 3, got {code:?}: {output}");
+    expect_shut(&laboratory)
+}
+
+#[test]
+fn the_gate_is_shut_for_an_interface_that_is_awaited() -> Result<()> {
+    let mut laboratory = laboratory("closed")?;
+    laboratory.filter.configure(&config("closed").replace(LAN, "lan9"))?;
+    laboratory.filter.begin()?;
+    laboratory.filter.daemon()?.wait_for("lan9", PATIENCE)?;
+    let status = laboratory.filter.json(&["status"])?;
+    let shut = &status["daemon"]["gate"]["shut"];
+    ensure!(shut.to_string().contains("lan9"), "{status}");
+    laboratory.filter.kill()?;
+    // It appears with nobody there to attach to it.
+    laboratory.network.gateway.ip(&[format!("link set {LAN} name lan9")])?;
+    expect_shut(&laboratory)
+}
+
+#[test]
+fn a_reload_makes_and_removes_the_gate() -> Result<()> {
+    let mut laboratory = laboratory("open")?;
+    laboratory.filter.start()?;
+    for (boot, expected) in [("closed", true), ("open", false)] {
+        laboratory.filter.configure(&config(boot))?;
+        laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+        eventually("the gate is as configured", || {
+            Ok(tables(&laboratory.network)?.contains("intune-filter") == expected)
+        })
+        .with_context(|| laboratory.filter.output())?;
+        expect_judged(&laboratory)?;
+    }
+    Ok(())
+}
