@@ -3,7 +3,7 @@
 
 use crate::abi::{
     Active, Client, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict,
-    Glob, NameNode, Pending, PendingKey, Reason, Settings, V6,
+    Glob, NameNode, Pending, PendingKey, Reason, Settings, Stream, StreamRead, V6,
 };
 use crate::{dns::Scratch, packet::Network};
 
@@ -55,6 +55,12 @@ pub trait World: Copy {
     fn remember(self, key: &PendingKey, pending: &Pending);
     /// The recorded query.
     fn pending(self, key: &PendingKey) -> Option<Pending>;
+    /// Hands a client's TCP connection to a resolver to `visit`.
+    fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R>;
+    /// Notes that a client opens one, in place of what is there under its key.
+    fn open_stream(self, key: &FlowKey<V6>, stream: &Stream);
+    /// How far userspace has read it.
+    fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead>;
     /// What is known of a fragmented datagram.
     fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict>;
     /// Remembers a fragmented datagram.
@@ -77,6 +83,8 @@ pub trait World: Copy {
     fn release(self, scratch: &Scratch);
     /// Reports the answer that `scratch` holds.
     fn report_answer(self, scratch: &Scratch);
+    /// Reports the part of a segment that `scratch` holds; false if there was no room.
+    fn report_segment(self, scratch: &Scratch) -> bool;
 }
 
 /// The maps of one address family.

@@ -1,7 +1,8 @@
-//! A stub resolver: one question, one answer, over UDP.
+//! A stub resolver: one question, one answer.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    io::{Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, UdpSocket},
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
@@ -25,7 +26,7 @@ pub struct Answer {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Asks `server`, on port 53.
+/// Asks `server` over UDP, on port 53.
 pub fn lookup(server: IpAddr, name: &str, kind: RecordType, timeout: Duration) -> Result<Answer> {
     let query = query(name, kind)?;
     let socket = connect(server)?;
@@ -36,6 +37,38 @@ pub fn lookup(server: IpAddr, name: &str, kind: RecordType, timeout: Duration) -
         .recv(&mut buffer)
         .with_context(|| format!("no answer from {server} for {name} {kind}"))?;
     parse(&query, buffer.get(..length).unwrap_or_default())
+}
+
+/// Asks `server` over TCP, on a connection of its own.
+pub fn lookup_over_tcp(
+    server: IpAddr,
+    name: &str,
+    kind: RecordType,
+    timeout: Duration,
+) -> Result<Answer> {
+    let query = query(name, kind)?;
+    let mut stream = TcpStream::connect_timeout(&(server, 53).into(), timeout)
+        .with_context(|| format!("no connection to {server}"))?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.write_all(&framed(&query)?)?;
+    let answer = read_message(&mut stream)
+        .with_context(|| format!("no answer from {server} for {name} {kind}"))?;
+    parse(&query, &answer)
+}
+
+/// A message with its length before it, as on a TCP connection.
+pub fn framed(message: &[u8]) -> Result<Vec<u8>> {
+    let length = u16::try_from(message.len())?;
+    Ok([&length.to_be_bytes()[..], message].concat())
+}
+
+/// Reads a message from a TCP connection.
+pub fn read_message(stream: &mut TcpStream) -> Result<Vec<u8>> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut message)?;
+    Ok(message)
 }
 
 /// A socket that talks to `server` on port 53.

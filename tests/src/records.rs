@@ -26,6 +26,7 @@ pub fn addresses(number: u16) -> [IpAddr; 2] {
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     names: BTreeMap<String, u16>,
+    many: BTreeMap<String, u16>,
 }
 
 impl Records {
@@ -34,6 +35,12 @@ impl Records {
         // The last number's addresses, and everything near them, stay unnamed.
         let next = u16::try_from(self.names.len() + 1).unwrap_or(u16::MAX);
         addresses(*self.names.entry(name.to_owned()).or_insert(next))
+    }
+
+    /// Adds a name with this many addresses of each family, and returns them: IPv4, then IPv6.
+    pub fn add_many(&mut self, name: &str, count: u16) -> [Vec<IpAddr>; 2] {
+        self.many.insert(name.to_owned(), count);
+        many(count)
     }
 
     /// The addresses of a name.
@@ -58,6 +65,18 @@ impl Records {
             };
             let _ = writeln!(text, "host-record={owner},{v4},{v6}");
         }
+        for (name, count) in &self.many {
+            for address in many(*count).into_iter().flatten() {
+                let _ = writeln!(text, "host-record={name},{address}");
+            }
+        }
         text
     }
+}
+
+/// The addresses of a name that has many: far above those of the others.
+fn many(count: u16) -> [Vec<IpAddr>; 2] {
+    let all = (1..=count).map(|number| addresses(0xf000 + number));
+    let (v4, v6) = all.map(|[v4, v6]| (v4, v6)).unzip();
+    [v4, v6]
 }

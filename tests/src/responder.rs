@@ -1,7 +1,9 @@
 //! A small DNS server whose every name has a fresh address: the number that the name begins with.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
+    os::fd::AsRawFd as _,
     thread::{self, JoinHandle},
 };
 
@@ -11,7 +13,9 @@ use hickory_proto::{
     rr::{RData, Record, RecordType, rdata},
 };
 
-use crate::{namespace::Namespace, records};
+use nix::sys::socket::{Shutdown, shutdown};
+
+use crate::{dns, namespace::Namespace, records};
 
 /// Where it answers, beyond the gateway.
 pub const RESPONDER: [IpAddr; 2] = [
@@ -26,6 +30,7 @@ const TTL: u32 = 300;
 #[derive(Debug)]
 pub struct Responder {
     threads: Vec<(UdpSocket, JoinHandle<()>)>,
+    listeners: Vec<(TcpListener, JoinHandle<()>)>,
 }
 
 impl Responder {
@@ -44,7 +49,17 @@ impl Responder {
             let serving = socket.try_clone()?;
             Ok((socket, thread::spawn(move || serve(&serving))))
         };
-        Ok(Self { threads: addresses.into_iter().map(start).collect::<Result<_>>()? })
+        let listen = |address: IpAddr| -> Result<_> {
+            let listener = namespace
+                .run(|| TcpListener::bind((address, 53)))
+                .with_context(|| format!("cannot listen on {address}"))?;
+            let accepting = listener.try_clone()?;
+            Ok((listener, thread::spawn(move || accept(&accepting))))
+        };
+        Ok(Self {
+            threads: addresses.into_iter().map(start).collect::<Result<_>>()?,
+            listeners: addresses.into_iter().map(listen).collect::<Result<_>>()?,
+        })
     }
 }
 
@@ -57,6 +72,26 @@ impl Drop for Responder {
                 let _ = thread.join();
             }
         }
+        for (listener, thread) in self.listeners.drain(..) {
+            if shutdown(listener.as_raw_fd(), Shutdown::Both).is_ok() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Serves connections, each in a thread that ends with it.
+fn accept(listener: &TcpListener) {
+    while let Ok((mut stream, _)) = listener.accept() {
+        thread::spawn(move || {
+            while let Ok(query) = dns::read_message(&mut stream) {
+                let answer = Message::from_vec(&query).ok().and_then(|query| answer(&query));
+                let framed = answer.and_then(|answer| dns::framed(&answer).ok());
+                if framed.is_none_or(|octets| stream.write_all(&octets).is_err()) {
+                    return;
+                }
+            }
+        });
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::{
     env,
-    io::ErrorKind,
-    net::{IpAddr, SocketAddr},
+    io::{ErrorKind, Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpStream},
     os::fd::AsRawFd as _,
     time::{Duration, Instant},
 };
@@ -44,14 +44,27 @@ fn rounds() -> Result<u16> {
 fn with_dnsmasq_on_the_gateway_no_first_packet_is_lost() -> Result<()> {
     let mut laboratory = Laboratory::create(&site::setup())?;
     laboratory.filter.start()?;
-    lose_nothing(&laboratory, laboratory.resolver.addresses()[0], "dnsmasq's own")
+    lose_nothing(&laboratory, laboratory.resolver.addresses()[0], "dnsmasq's own", over_udp)
 }
 
 #[test]
 fn with_unbound_beyond_the_gateway_no_first_packet_is_lost() -> Result<()> {
     let mut laboratory = Laboratory::create(&Setup { resolver: Kind::Unbound, ..site::setup() })?;
     laboratory.filter.start()?;
-    lose_nothing(&laboratory, laboratory.resolver.addresses()[0], "unbound's forwarded")
+    lose_nothing(&laboratory, laboratory.resolver.addresses()[0], "unbound's forwarded", over_udp)
+}
+
+#[test]
+fn over_tcp_no_first_packet_is_lost() -> Result<()> {
+    for (resolver, kind) in [
+        (Kind::Dnsmasq, "dnsmasq's own, over TCP,"),
+        (Kind::Unbound, "unbound's forwarded, over TCP,"),
+    ] {
+        let mut laboratory = Laboratory::create(&Setup { resolver, ..site::setup() })?;
+        laboratory.filter.start()?;
+        lose_nothing(&laboratory, resolver.addresses()[0], kind, over_tcp)?;
+    }
+    Ok(())
 }
 
 /// The quickest resolver there can be: it leaves the least time between answer and packet.
@@ -59,13 +72,80 @@ fn with_unbound_beyond_the_gateway_no_first_packet_is_lost() -> Result<()> {
 fn with_a_resolver_that_only_answers_no_first_packet_is_lost() -> Result<()> {
     let mut laboratory = Laboratory::create(&site::setup())?;
     laboratory.filter.start()?;
-    lose_nothing(&laboratory, RESPONDER[0], "forwarded")
+    lose_nothing(&laboratory, RESPONDER[0], "forwarded", over_udp)
 }
 
-fn lose_nothing(laboratory: &Laboratory, server: IpAddr, kind: &str) -> Result<()> {
+/// Sends a query and spins until its answer is there.
+type Ask<'a> = dyn FnMut(&[u8]) -> Result<Vec<u8>> + 'a;
+
+fn over_udp(server: IpAddr) -> Box<Ask<'static>> {
+    Box::new(move |query| {
+        let resolver = dns::connect(server)?;
+        resolver.set_nonblocking(true)?;
+        let mut buffer = [0; 512];
+        resolver.send(query)?;
+        let length = spin(|| resolver.recv(&mut buffer))?;
+        Ok(buffer.get(..length).unwrap_or_default().to_vec())
+    })
+}
+
+/// As many questions on one connection as resolvers take.
+fn over_tcp(server: IpAddr) -> Box<Ask<'static>> {
+    const QUESTIONS: u32 = 50;
+    let mut connection: Option<TcpStream> = None;
+    let mut asked = 0;
+    Box::new(move |query| {
+        if asked % QUESTIONS == 0 {
+            connection = None;
+        }
+        asked += 1;
+        let stream = match &mut connection {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect((server, 53))?;
+                stream.set_nodelay(true)?;
+                stream.set_nonblocking(true)?;
+                connection.insert(stream)
+            }
+        };
+        stream.write_all(&dns::framed(query)?)?;
+        let (mut buffer, mut length) = ([0; 512], 0);
+        loop {
+            let more = spin(|| stream.read(&mut buffer[length..]))?;
+            ensure!(more > 0, "the resolver has closed the connection");
+            length += more;
+            let (prefix, message) = buffer[..length].split_first_chunk().context("a length")?;
+            if message.len() >= usize::from(u16::from_be_bytes(*prefix)) {
+                return Ok(message.to_vec());
+            }
+        }
+    })
+}
+
+/// Tries again until there is something, without leaving the CPU.
+fn spin(mut receive: impl FnMut() -> std::io::Result<usize>) -> Result<usize> {
+    let asked = Instant::now();
+    loop {
+        match receive() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                ensure!(asked.elapsed() < site::ANSWER, "no answer");
+                std::hint::spin_loop();
+            }
+            received => return Ok(received?),
+        }
+    }
+}
+
+fn lose_nothing(
+    laboratory: &Laboratory,
+    server: IpAddr,
+    kind: &str,
+    transport: fn(IpAddr) -> Box<Ask<'static>>,
+) -> Result<()> {
     let rounds = rounds()?;
     let before = laboratory.filter.counters()?;
-    let (lost, slowest) = laboratory.network.client.run(|| connect_to_fresh(server, rounds))?;
+    let connect = || connect_to_fresh(&mut *transport(server), rounds);
+    let (lost, slowest) = laboratory.network.client.run(connect)?;
     let denied = laboratory.filter.counters()?.since(&before).denials();
     println!(
         "{kind} answers: {rounds} rounds, {lost} first packets lost, slowest connection {slowest:?}",
@@ -77,7 +157,7 @@ fn lose_nothing(laboratory: &Laboratory, server: IpAddr, kind: &str) -> Result<(
 
 /// Resolves and connects to fresh addresses; returns how many SYNs had to be sent again, and how
 /// long the slowest connection took.
-fn connect_to_fresh(server: IpAddr, rounds: u16) -> Result<(u64, Duration)> {
+fn connect_to_fresh(ask: &mut Ask<'_>, rounds: u16) -> Result<(u64, Duration)> {
     let before = retransmitted_syns()?;
     let mut slowest = Duration::ZERO;
     for round in 1..=rounds {
@@ -93,26 +173,12 @@ fn connect_to_fresh(server: IpAddr, rounds: u16) -> Result<(u64, Duration)> {
         setsockopt(&stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 })?;
 
         let query = dns::query(&name, kind)?;
-        let resolver = dns::connect(server)?;
-        resolver.set_nonblocking(true)?;
-        let mut buffer = [0; 512];
-        let asked = Instant::now();
-        resolver.send(&query)?;
-        let length = loop {
-            match resolver.recv(&mut buffer) {
-                Ok(length) => break length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    ensure!(asked.elapsed() < site::ANSWER, "{name}: no answer");
-                    std::hint::spin_loop();
-                }
-                Err(error) => return Err(error).with_context(|| name),
-            }
-        };
+        let octets = ask(&query).with_context(|| name.clone())?;
         let answered = Instant::now();
         connect(stream.as_raw_fd(), &address).with_context(|| format!("{name}, {address}"))?;
         slowest = slowest.max(answered.elapsed());
 
-        let answer = dns::parse(&query, buffer.get(..length).unwrap_or_default())?;
+        let answer = dns::parse(&query, &octets)?;
         ensure!(answer.code == ResponseCode::NoError, "{name}: {answer:?}");
         ensure!(answer.addresses == [addresses(round)[family]], "{name}: {answer:?}");
     }

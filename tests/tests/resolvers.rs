@@ -6,17 +6,14 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     dns::{self, ADDRESS_TYPES},
-    laboratory::Laboratory,
+    laboratory::{Laboratory, Setup},
     namespace::run,
     resolver::Kind,
     site::{self, WEB, tcp},
 };
 
 fn verdicts_with(kind: Kind) -> Result<()> {
-    let mut laboratory = Laboratory::create(&intune_filter_tests::laboratory::Setup {
-        resolver: kind,
-        ..site::setup()
-    })?;
+    let mut laboratory = Laboratory::create(&Setup { resolver: kind, ..site::setup() })?;
     laboratory.filter.start()?;
     laboratory.expect_verdicts()?;
     // One of three names is an alias: learned along the chain.
@@ -73,10 +70,45 @@ fn a_and_aaaa_asked_from_one_socket_are_both_learned() -> Result<()> {
 
 #[test]
 fn what_getaddrinfo_of_glibc_returns_is_reached() -> Result<()> {
+    getaddrinfo("")
+}
+
+/// It asks both questions in one segment then.
+#[test]
+fn what_getaddrinfo_of_glibc_returns_over_tcp_is_reached() -> Result<()> {
+    getaddrinfo("options use-vc\n")
+}
+
+/// dig is another client than ours.
+#[test]
+fn what_dig_finds_is_reached() -> Result<()> {
+    for kind in [Kind::Dnsmasq, Kind::Unbound] {
+        let mut laboratory = Laboratory::create(&Setup { resolver: kind, ..site::setup() })?;
+        laboratory.filter.start()?;
+        for server in laboratory.resolver.addresses() {
+            for transport in ["+notcp", "+tcp"] {
+                let mut command = laboratory.network.client.command("dig");
+                command.args([&format!("@{server}"), "+short", "+tries=1", transport]);
+                command.args([WEB[1], "A", WEB[1], "AAAA"]);
+                let output = run(&mut command)?;
+                let addresses = output.lines().filter_map(|line| line.parse().ok());
+                let addresses: Vec<IpAddr> = addresses.collect();
+                ensure!(addresses.len() == 2, "{kind}, {server}, {transport}: {output}");
+                for address in addresses {
+                    laboratory.expect_reached(tcp(address, 443))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn getaddrinfo(options: &str) -> Result<()> {
     let mut laboratory = Laboratory::create(&site::setup())?;
     laboratory.filter.start()?;
     let [server, _] = laboratory.resolver.addresses();
-    let resolv = laboratory.directory.write("resolv.conf", &format!("nameserver {server}\n"))?;
+    let resolv =
+        laboratory.directory.write("resolv.conf", &format!("nameserver {server}\n{options}"))?;
     let hosts = laboratory.directory.write("hosts", "127.0.0.1 localhost\n")?;
     let switch = laboratory.directory.write("nsswitch.conf", "hosts: files dns\n")?;
     let script = format!(

@@ -14,6 +14,8 @@ pub enum EventKind {
     Opened = 3,
     /// [`FlowEvent`]: a flow has ended.
     Closed = 4,
+    /// [`SegmentEvent`], followed by the segment's data.
+    Segment = 5,
 }
 
 /// A denied packet.
@@ -163,3 +165,31 @@ pub struct FlowEvent {
     pub ending: u8,
 }
 layout!(FlowEvent, 112, u32, u32, u64, Flow, V6, V6, u16, u16, u16, u8, u8);
+/// A segment of a resolver's answer over TCP that the kernel could not read: part of a message, or
+/// out of order; `length` octets of data follow. Segments that are too long for one record come in
+/// several.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SegmentEvent {
+    /// [`EventKind::Segment`].
+    pub kind: u32,
+    /// Octets of data.
+    pub length: u32,
+    /// Which stream it belongs to: [`super::Stream::opened`].
+    pub opened: u64,
+    /// Who asked; IPv4 mapped.
+    pub client: V6,
+    /// Who answers; IPv4 mapped.
+    pub resolver: V6,
+    /// Sequence number of the data's first octet, in the byte order of the host.
+    pub sequence: u32,
+    /// Sequence number at which the first message begins that was not read yet.
+    pub answer_next: u32,
+    /// The client's port, network byte order.
+    pub port: u16,
+    /// The client's zone.
+    pub zone: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+layout!(SegmentEvent, 64, u32, u32, u64, V6, V6, u32, u32, u16, u16, u32);

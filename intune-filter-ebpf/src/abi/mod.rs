@@ -12,10 +12,12 @@ mod names;
 mod policy;
 mod reason;
 mod state;
+mod stream;
 
 pub use address::{Address, V4, V6};
 pub use event::{
-    ANSWER_CAPACITY, AnswerEvent, DeniedEvent, ENDINGS, Ending, EventKind, FlowEvent, answer_flags,
+    ANSWER_CAPACITY, AnswerEvent, DeniedEvent, ENDINGS, Ending, EventKind, FlowEvent, SegmentEvent,
+    answer_flags,
 };
 pub use explain::{Explanation, Matched};
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, NameNode, ROOT, chunks_of, lower};
@@ -29,6 +31,7 @@ pub use state::{
     Active, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Host, Pending, PendingKey,
     RuleCounter, flow_flags,
 };
+pub use stream::{Stream, StreamRead, stream_flags};
 
 /// Version of everything in this module; a part of the pins' path.
 pub const LAYOUT_VERSION: u32 = 1;

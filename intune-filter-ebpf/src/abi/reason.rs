@@ -101,7 +101,8 @@ reasons! {
     DnsUnlisted = "dns_unlisted", deny;
     /// a DNS query that does not parse, or asks not exactly one question
     DnsMalformed = "dns_malformed", deny;
-    /// DNS in a form that is not learned from: over TCP
+    /// DNS over TCP in a form that is not learned from: a segment that is not whole messages, or
+    /// belongs to no connection that was opened
     DnsTransport = "dns_transport", deny;
     /// to a client, and answers nothing
     Unsolicited = "unsolicited", deny;
@@ -123,6 +124,11 @@ reasons! {
     EventLost = "event_lost", allow;
     /// a record for userspace was not made, since there were too many at the time
     EventSuppressed = "event_suppressed", allow;
+    /// the end of a DNS answer over several TCP segments: held back until userspace has learned from
+    /// the whole
+    DnsPunted = "dns_punted", deny;
+    /// part of a DNS answer over TCP that passed unread, since userspace was not in time
+    AnswerUnread = "answer_unread", allow;
 }
 
 impl Reason {

@@ -113,8 +113,8 @@ pub struct PendingKey {
     pub port: u16,
     /// The message's id, network byte order.
     pub id: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// IP protocol: 17, or 6 for TCP.
+    pub protocol: u16,
     /// Who asked.
     pub client: V6,
     /// Who was asked.

@@ -10,6 +10,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use intune_filter_ebpf::{
+    abi::ANSWER_CAPACITY,
     bytes::be16,
     dns::Scratch,
     packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet, TCP, UDP},
@@ -208,7 +209,7 @@ pub(super) fn octets<'p, const N: usize>(
 #[inline(always)]
 fn message_length(length: u32) -> Option<u32> {
     let mut below = u64::from(length.wrapping_sub(1));
-    if below >= 4095 {
+    if below >= ANSWER_CAPACITY as u64 {
         return None;
     }
     // SAFETY: adds one, after a no-op. Before Linux 6.8 the verifier learns from a comparison with

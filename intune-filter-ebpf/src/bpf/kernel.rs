@@ -9,8 +9,9 @@ use aya_ebpf::{
 };
 use intune_filter_ebpf::{
     abi::{
-        Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FragmentKey, FragmentVerdict, Glob,
-        NameNode, Pending, PendingKey, Reason, Settings, V6, ZoneKey,
+        Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, FragmentKey,
+        FragmentVerdict, Glob, NameNode, Pending, PendingKey, Reason, SegmentEvent, Settings,
+        Stream, StreamRead, V6, ZoneKey,
     },
     dns::Scratch,
     world::{RuleEvent, World},
@@ -42,6 +43,28 @@ impl<const HOOK: u8> Kernel<HOOK> {
     #[inline(always)]
     pub fn new(context: &impl EbpfContext) -> Self {
         Self { context: context.as_ptr() }
+    }
+}
+
+impl<const HOOK: u8> Kernel<HOOK> {
+    /// Puts a record into the ring: a head in the scratch memory, and the message behind it.
+    #[inline(always)]
+    fn output(self, record: *mut c_void, head: u64, scratch: &Scratch) -> bool {
+        let mut length = scratch.length.get().wrapping_sub(1);
+        // SAFETY: the verifier wants the bound right before its use; a length is 1 to 4096.
+        unsafe {
+            asm!("{length} &= 4095", "{length} += 1", length = inout(reg) length,
+                options(pure, nomem, nostack));
+        }
+        // SAFETY: the record's head and the message follow each other in the scratch memory.
+        let failed = unsafe {
+            let ring = (&raw const maps::EVENTS).cast_mut().cast();
+            generated::bpf_ringbuf_output(ring, record, head + length, 0)
+        };
+        if failed != 0 {
+            self.count(Reason::EventLost, 1, 0);
+        }
+        failed == 0
     }
 }
 
@@ -126,6 +149,34 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     fn pending(self, key: &PendingKey) -> Option<Pending> {
         // SAFETY: a concurrent reuse of the element makes the hash of the question differ.
         unsafe { maps::DNS_PENDING.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R> {
+        let stream = maps::STREAMS.get_ptr_mut(key)?;
+        // SAFETY: a racing segment of the same connection writes words as whole as this one does.
+        unsafe {
+            if Self::READ_ONLY {
+                let mut copy = *stream;
+                Some(visit(&mut copy))
+            } else {
+                Some(visit(&mut *stream))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn open_stream(self, key: &FlowKey<V6>, stream: &Stream) {
+        if !Self::READ_ONLY {
+            // An LRU map makes room for itself; a connection that is not known is denied.
+            let _ = maps::STREAMS.insert(key, stream, u64::from(BPF_ANY));
+        }
+    }
+
+    #[inline(always)]
+    fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead> {
+        // SAFETY: the words are read one by one, and one that is stale was true a moment ago.
+        unsafe { maps::STREAMS_READ.get(key) }.copied()
     }
 
     #[inline(always)]
@@ -228,24 +279,14 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
         if Self::READ_ONLY {
             return;
         }
-        let mut length = scratch.length.get();
-        // SAFETY: the verifier wants the bound right before its use; the length is below it.
-        unsafe {
-            asm!("{length} &= 4095", length = inout(reg) length, options(pure, nomem, nostack));
-        }
-        let size = size_of::<AnswerEvent>() as u64 + length;
-        // SAFETY: the record's head and the message follow each other in the scratch memory.
-        let failed = unsafe {
-            generated::bpf_ringbuf_output(
-                (&raw const maps::EVENTS).cast_mut().cast(),
-                scratch.event.get().cast(),
-                size,
-                0,
-            )
-        };
-        if failed != 0 {
-            self.count(Reason::EventLost, 1, 0);
-        }
+        let head = size_of::<AnswerEvent>() as u64;
+        self.output(scratch.answer_event().cast(), head, scratch);
+    }
+
+    #[inline(always)]
+    fn report_segment(self, scratch: &Scratch) -> bool {
+        let head = size_of::<SegmentEvent>() as u64;
+        !Self::READ_ONLY && self.output(scratch.segment_event().cast(), head, scratch)
     }
 }
 

@@ -14,9 +14,11 @@ mod walk;
 
 pub use answer::{Lesson, learn, read_answer};
 pub use matcher::match_name;
-pub use question::{Question, is_answer, is_bare_error, is_query, read_question};
+pub use question::{
+    HASHED_MAX, Question, hash_message, is_answer, is_bare_error, is_query, read_question,
+};
 pub use refusal::refuse;
-pub use scratch::{Facts, Message, Refusal, Reply, Scratch, Word};
+pub use scratch::{Facts, Message, Refusal, Reply, Scratch, Segment, Word};
 pub use walk::{Step, walk};
 
 /// Octets of a header (RFC 1035 section 4.1.1).

@@ -59,11 +59,25 @@ pub fn read_question<W: World>(scratch: &Scratch, world: W) -> Option<Question> 
     if scratch.complete.get() == 0 || end > scratch.length.get() {
         return None;
     }
+    Some(Question { hash: hash(scratch, world, HEADER_LENGTH, end), end })
+}
+
+/// Octets that [`hash_message`] reads at most.
+pub const HASHED_MAX: u64 = 8 * LABELS_MAX as u64;
+
+/// Keyed hash of the octets in the scratch memory, [`HASHED_MAX`] at most.
+#[inline(always)]
+pub fn hash_message<W: World>(scratch: &Scratch, world: W) -> u64 {
+    hash(scratch, world, 0, scratch.length.get())
+}
+
+#[inline(always)]
+fn hash<W: World>(scratch: &Scratch, world: W, begin: u64, end: u64) -> u64 {
     scratch.hash.set(scratch.seed.get());
-    scratch.position.set(HEADER_LENGTH);
+    scratch.position.set(begin);
     scratch.pointer_limit.set(end);
     walk::<Octets, W>(scratch, world, LABELS_MAX);
-    Some(Question { hash: scratch.hash.get(), end })
+    scratch.hash.get()
 }
 
 struct Labels;

@@ -6,11 +6,13 @@ use super::access;
 use crate::{
     abi::{
         ANSWER_CAPACITY, AnswerEvent, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
-        Pending, PendingKey, V4, V6,
+        Pending, PendingKey, SegmentEvent, Stream, V4, V6,
     },
     packet::Datagram,
 };
 
+/// Octets of the longest head of a record with a message.
+const HEAD: usize = size_of::<SegmentEvent>();
 /// Octets behind the message that a load near its end may touch.
 const SLACK: usize = 64;
 /// Labels of a name at most, and twice the records of an answer at most, rounded up.
@@ -68,8 +70,8 @@ pub struct Scratch {
     pub claimed: UnsafeCell<u64>,
     /// The packet's headers and keys.
     pub facts: Facts,
-    /// Head of the record that reports the message; stands directly before it.
-    pub event: UnsafeCell<AnswerEvent>,
+    /// Head of the record that reports the message, at its end: stands directly before it.
+    pub head: UnsafeCell<[u64; HEAD / 8]>,
     /// The message.
     pub message: Message,
     /// Octets of the message.
@@ -161,6 +163,8 @@ pub struct Scratch {
     pub full: Word,
     /// Time at which the answer passed.
     pub now: Word,
+    /// A segment of DNS over TCP.
+    pub segment: Segment,
     /// An answer to a denied packet that is to be sent.
     pub reply: Reply,
     /// A refusal that is to be sent.
@@ -222,6 +226,10 @@ pub struct Facts {
     pub flow_kind: Word,
     /// How it has ended, [`crate::abi::Ending`].
     pub flow_ending: Word,
+    /// Key of a client's TCP connection to a resolver.
+    pub stream_key: UnsafeCell<FlowKey<V6>>,
+    /// One that is to be opened.
+    pub stream: UnsafeCell<Stream>,
     /// 1 once its headers are here and not another packet's.
     pub parsed: Word,
     /// When it was seen.
@@ -244,6 +252,36 @@ pub struct Facts {
     pub rules: Word,
     /// A question to the routing table.
     pub route: UnsafeCell<[u64; 8]>,
+}
+
+/// A TCP segment to or from a resolver, and what its stream says of it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Segment {
+    /// Sequence number of its first octet.
+    pub sequence: Word,
+    /// What it acknowledges.
+    pub acknowledgment: Word,
+    /// Where its data begins in the frame.
+    pub data: Word,
+    /// Octets of data.
+    pub length: Word,
+    /// Octets of data that were gone over.
+    pub done: Word,
+    /// Octets of a message whose length came in the segment before; 0 if none is owed.
+    pub owed: Word,
+    /// What was found of its next message.
+    pub found: Word,
+    /// Octets that are missing of its last message; 0 if that is not known.
+    pub missing: Word,
+    /// Keyed hash of its messages.
+    pub hash: Word,
+    /// 1 if it has to be the same as the one before.
+    pub repeats: Word,
+    /// The stream's [`Stream::opened`].
+    pub opened: Word,
+    /// Where the next message begins that was not read.
+    pub next: Word,
 }
 
 /// What it takes to turn a denied packet into the answer to it.
@@ -272,6 +310,28 @@ pub struct Refusal {
     pub transport_offset: Word,
     /// Octets of the message.
     pub length: Word,
+}
+
+impl Scratch {
+    /// Where the head of a record stands that reports an answer.
+    #[inline(always)]
+    pub fn answer_event(&self) -> *mut AnswerEvent {
+        // The head's end is the message's beginning.
+        let offset = HEAD - size_of::<AnswerEvent>();
+        self.head.get().cast::<u8>().wrapping_add(offset).cast()
+    }
+
+    /// Where the key stands of a client's TCP connection to a resolver.
+    #[inline(always)]
+    pub const fn stream_key(&self) -> *mut FlowKey<V6> {
+        self.facts.stream_key.get()
+    }
+
+    /// Where the head of a record stands that reports a segment.
+    #[inline(always)]
+    pub const fn segment_event(&self) -> *mut SegmentEvent {
+        self.head.get().cast()
+    }
 }
 
 // SAFETY: the host's tests and tools give each thread its own; the kernel's are per CPU and
@@ -324,7 +384,7 @@ impl Message {
     /// Replaces the message by `octets`; false if they are too many.
     #[cfg(not(target_arch = "bpf"))]
     pub fn fill(&self, octets: &[u8]) -> bool {
-        if octets.len() >= ANSWER_CAPACITY {
+        if octets.len() > ANSWER_CAPACITY {
             return false;
         }
         // SAFETY: the capacity was checked, and the scratch is the caller's alone.

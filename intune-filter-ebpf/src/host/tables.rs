@@ -11,7 +11,7 @@ use crate::{
     abi::{
         Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey,
         FragmentKey, FragmentVerdict, Glob, Host, NameNode, Pending, PendingKey, Reason,
-        RuleCounter, Settings, V4, V6, ZoneKey,
+        RuleCounter, SegmentEvent, Settings, Stream, StreamRead, V4, V6, ZoneKey,
     },
     dns::Scratch,
     verdict::{self, Place, Verdict},
@@ -74,6 +74,10 @@ pub struct Tables {
     pub new_flows6: RefCell<HashMap<FlowKey<V6>, Flow>>,
     /// As `DNS_PENDING`.
     pub pending: RefCell<HashMap<PendingKey, Pending>>,
+    /// As `STREAMS`.
+    pub streams: RefCell<HashMap<FlowKey<V6>, Stream>>,
+    /// As `STREAMS_READ`.
+    pub streams_read: RefCell<HashMap<FlowKey<V6>, StreamRead>>,
     /// As `FRAGMENTS`.
     pub fragments: RefCell<HashMap<FragmentKey, FragmentVerdict>>,
     /// As `COUNTERS`, by number of reason.
@@ -86,6 +90,8 @@ pub struct Tables {
     pub flow_events: RefCell<Vec<FlowEvent>>,
     /// What `EVENTS` tells of answers: record and message.
     pub answers: RefCell<Vec<(AnswerEvent, Vec<u8>)>>,
+    /// What `EVENTS` tells of segments: record and data.
+    pub segments: RefCell<Vec<(SegmentEvent, Vec<u8>)>>,
     /// Entries that `hosts4` and `hosts6` have room for; 0 is no limit.
     pub hosts_capacity: usize,
     scratch: Scratch,
@@ -166,6 +172,18 @@ impl World for &Tables {
         self.pending.borrow().get(key).copied()
     }
 
+    fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R> {
+        self.streams.borrow_mut().get_mut(key).map(visit)
+    }
+
+    fn open_stream(self, key: &FlowKey<V6>, stream: &Stream) {
+        self.streams.borrow_mut().insert(*key, *stream);
+    }
+
+    fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead> {
+        self.streams_read.borrow().get(key).copied()
+    }
+
     fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {
         self.fragments.borrow().get(key).copied()
     }
@@ -228,9 +246,17 @@ impl World for &Tables {
 
     fn report_answer(self, scratch: &Scratch) {
         // SAFETY: the logic has written the record, and the scratch memory is this run's alone.
-        let event = unsafe { *scratch.event.get() };
+        let event = unsafe { *scratch.answer_event() };
         let message =
             (0..u64::from(event.length)).map(|at| scratch.message.octet(at) as u8).collect();
         self.answers.borrow_mut().push((event, message));
+    }
+
+    fn report_segment(self, scratch: &Scratch) -> bool {
+        // SAFETY: as in `report_answer`.
+        let event = unsafe { *scratch.segment_event() };
+        let data = (0..u64::from(event.length)).map(|at| scratch.message.octet(at) as u8).collect();
+        self.segments.borrow_mut().push((event, data));
+        true
     }
 }

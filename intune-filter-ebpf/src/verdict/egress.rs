@@ -6,10 +6,13 @@ use super::{
     flow_verdict, fragment, left,
     links::Links,
     resolver::{self, DNS_PORT},
+    stream,
 };
 use crate::{
     abi::{MODE_EXEMPT, Matched, Reason, V4, V6, client_flags, flow_flags},
-    packet::{Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, UDP},
+    packet::{
+        Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, TCP, UDP,
+    },
     world::{Maps, RuleEvent, World},
 };
 
@@ -37,24 +40,33 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
         return Verdict::deny(Reason::Busy);
     };
     let run = Run::new(world, packet, scratch, place, zone, frame.payload);
-    let left = if frame.second_tag {
+    let mut left = if frame.second_tag {
         run.second_tag(place.from_gateway).leave(scratch);
         LEFT
     } else if frame.ethertype == ETHERTYPE_IPV4 {
-        datagram::<V4, _, _>(&run)
+        stages::<V4, _, _>(&run)
     } else if frame.ethertype == ETHERTYPE_IPV6 {
-        datagram::<V6, _, _>(&run)
+        stages::<V6, _, _>(&run)
     } else {
         // A router forwards nothing else: the gateway itself speaks to its link.
         Verdict::control(Reason::Link).leave(scratch);
         LEFT
     };
+    if left == ANSWERS {
+        // Here for both families: the verifier goes through it once.
+        left = answers(&run);
+    }
     let verdict = Verdict::take(scratch);
     world.release(scratch);
     if left == LEFT { verdict } else { Verdict::deny(Reason::Malformed) }
 }
 
 impl<W: World, P: Packet> Run<'_, W, P> {
+    #[inline(always)]
+    fn is_from_gateway(&self) -> bool {
+        self.scratch.facts.from_gateway.get() != 0
+    }
+
     /// A frame for a VLAN inside of a VLAN, from which nothing comes in either.
     #[inline(always)]
     fn second_tag(&self, from_gateway: bool) -> Verdict {
@@ -68,58 +80,113 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     }
 }
 
-/// Judges a datagram. A function of its own in the kernel, for the sake of its stack.
+/// What a stage says if the next one is to judge.
+const NEXT: u64 = 1;
+/// What a stage says if there are answers over TCP to be read.
+const ANSWERS: u64 = 2;
+
+/// The stages are functions of their own in the kernel, for the sake of its stack.
+#[inline(always)]
+fn stages<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    let mut stage = first::<A, W, P>(run);
+    if stage == NEXT {
+        stage = resolvers::<A, W, P>(run);
+        if stage == NEXT {
+            stage = others::<A, W, P>(run);
+        }
+        if stage == LEFT {
+            stage = after::<A, W, P>(run);
+        }
+    }
+    stage
+}
+
+/// Reads the headers.
 #[inline(never)]
-fn datagram<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    judge_datagram::<A, W, P>(run).leave(run.scratch);
+fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    let from_gateway = run.is_from_gateway();
+    let verdict = match A::parse(run.packet, run.scratch, run.world, run.network_offset()) {
+        Ok(()) if run.read_policy() => return NEXT,
+        Ok(()) | Err(_) if from_gateway => Verdict::control(Reason::GatewaySent),
+        Ok(()) => {
+            let verdict = Verdict::deny(Reason::NoPolicy);
+            let event = || denied_event(&verdict, run.scratch, run.datagram::<A>(), true);
+            run.world.report_denied(run.now(), event);
+            verdict
+        }
+        Err(HeaderError::Malformed) => Verdict::deny(Reason::Malformed),
+        Err(HeaderError::SourceRoute) => Verdict::deny(Reason::SourceRoute),
+        Err(HeaderError::Fragment) => Verdict::deny(Reason::Fragment),
+    };
+    verdict.leave(run.scratch);
+    left()
+}
+
+/// Learns from what a trusted resolver answers.
+#[inline(never)]
+fn resolvers<A: Links, W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    let datagram = run.datagram::<A>();
+    // A fragmented answer cannot be learned from, and one that nobody learns from has no use.
+    if datagram.fragment != Fragment::Whole
+        || datagram.transport.source_port != DNS_PORT
+        || (datagram.protocol != UDP && datagram.protocol != TCP)
+        || !resolver::is_resolver(run.world, run.set(), run.source())
+    {
+        return NEXT;
+    }
+    let verdict = if datagram.protocol == UDP {
+        if !resolver::answer(run, datagram) {
+            return NEXT;
+        }
+        Verdict::control(Reason::DnsAnswer)
+    } else {
+        match stream::answer::<A, W, P>(run) {
+            stream::PASSED => Verdict::control(Reason::DnsAnswer),
+            stream::PUNTED => Verdict::deny(Reason::DnsPunted),
+            stream::DENIED => Verdict::deny(Reason::DnsTransport),
+            stream::READABLE | stream::UNREADABLE | stream::HARMLESS => return ANSWERS,
+            _ => return NEXT,
+        }
+    };
+    verdict.leave(run.scratch);
+    left()
+}
+
+/// Learns from what a resolver answers over TCP.
+#[inline(always)]
+fn answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    let verdict = if stream::read(run) == stream::PASSED {
+        Verdict::control(Reason::DnsAnswer)
+    } else {
+        Verdict::deny(Reason::DnsPunted)
+    };
+    verdict.leave(run.scratch);
+    LEFT
+}
+
+/// Passes what belongs to a known flow, and judges what answers nothing.
+#[inline(never)]
+fn others<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    by_flow::<A, W, P>(run).leave(run.scratch);
+    left()
+}
+
+/// What the verdict means for later fragments, and for who watches.
+#[inline(never)]
+fn after<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    let (verdict, datagram) = (Verdict::take(run.scratch), run.datagram::<A>());
+    fragment::remember(run, datagram, &verdict);
+    // What is held back for userspace is reported as that.
+    if verdict.reason.denies() && verdict.reason != Reason::DnsPunted {
+        run.world.report_denied(run.now(), || denied_event(&verdict, run.scratch, datagram, true));
+    }
     left()
 }
 
 #[inline(always)]
-fn judge_datagram<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(
-    run: &Run<'_, W, P>,
-) -> Verdict {
-    let from_gateway = run.scratch.facts.from_gateway.get() != 0;
-    match A::parse(run.packet, run.scratch, run.world, run.network_offset()) {
-        Ok(()) => {}
-        Err(_) if from_gateway => return Verdict::control(Reason::GatewaySent),
-        Err(HeaderError::Malformed) => return Verdict::deny(Reason::Malformed),
-        Err(HeaderError::SourceRoute) => return Verdict::deny(Reason::SourceRoute),
-        Err(HeaderError::Fragment) => return Verdict::deny(Reason::Fragment),
-    }
+fn by_flow<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdict {
     let datagram = run.datagram::<A>();
-    let verdict = if run.read_policy() {
-        by_policy(run, from_gateway, datagram)
-    } else if from_gateway {
-        Verdict::control(Reason::GatewaySent)
-    } else {
-        Verdict::deny(Reason::NoPolicy)
-    };
-    fragment::remember(run, datagram, &verdict);
-    if verdict.reason.denies() {
-        run.world.report_denied(run.now(), || denied_event(&verdict, run.scratch, datagram, true));
-    }
-    verdict
-}
-
-#[inline(always)]
-fn by_policy<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(
-    run: &Run<'_, W, P>,
-    from_gateway: bool,
-    datagram: &Datagram<A>,
-) -> Verdict {
-    // A fragmented answer cannot be learned from, and one that nobody learns from has no use.
-    let dns = datagram.fragment != Fragment::Later
-        && datagram.protocol == UDP
-        && datagram.transport.source_port == DNS_PORT;
-    if dns
-        && datagram.fragment == Fragment::Whole
-        && resolver::is_resolver(run.world, run.set(), run.source())
-        && resolver::answer(run, datagram)
-    {
-        return Verdict::control(Reason::DnsAnswer);
-    }
-    if from_gateway {
+    if run.is_from_gateway() {
         return Verdict::control(Reason::GatewaySent);
     }
     if datagram.fragment == Fragment::Later {
@@ -129,6 +196,10 @@ fn by_policy<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(
     } else if fragment::is_second_first(run, datagram) {
         return Verdict::deny(Reason::Fragment);
     }
+    // Port 53 over UDP never belongs to a flow.
+    let dns = datagram.fragment != Fragment::Later
+        && datagram.protocol == UDP
+        && datagram.transport.source_port == DNS_PORT;
     if datagram.fragment != Fragment::Later
         && !dns
         && let Some(known) = flow::pass(run, datagram, Direction::ToClient)

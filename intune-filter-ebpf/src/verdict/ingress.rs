@@ -10,6 +10,7 @@ use super::{
     links::Links,
     lowest, reply,
     resolver::{self, DNS_PORT},
+    stream,
 };
 use crate::{
     abi::{
@@ -72,15 +73,19 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
 /// What a stage says of the one that follows.
 const POLICY: u64 = 1;
 const QUERY: u64 = 2;
+const STREAM: u64 = 3;
 
 #[inline(always)]
 fn stages<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) {
     let mut stage = first(run);
     stage = match stage {
-        POLICY => policy(run),
         QUERY => query(run),
+        STREAM => stream(run),
         _ => stage,
     };
+    if stage == POLICY {
+        stage = policy(run);
+    }
     if stage == LEFT && Verdict::take(run.scratch).reason.denies() {
         stage = last(run);
     }
@@ -120,6 +125,16 @@ fn policy<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 #[inline(never)]
 fn query<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     run.by_question(run.datagram()).leave(run.scratch);
+    left()
+}
+
+/// A segment of a connection to a trusted resolver.
+#[inline(never)]
+fn stream<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    match run.by_stream(run.datagram()) {
+        Ok(verdict) => verdict.leave(run.scratch),
+        Err(stage) => return stage,
+    }
     left()
 }
 
@@ -186,16 +201,25 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         if A::is_link_scope(datagram, || self.is_own() || self.is_local(datagram)) {
             return Ok(Verdict::control(Reason::Link));
         }
+        let mut to_resolver = false;
         if datagram.fragment == Fragment::Later {
             if let Some(verdict) = fragment::later(self, datagram) {
                 return Ok(verdict);
             }
         } else if fragment::is_second_first(self, datagram) {
             return Ok(Verdict::deny(Reason::Fragment));
-        } else if self.is_to_resolver(datagram) {
-            return Err(QUERY);
-        } else if let Some(verdict) = self.by_flow(datagram) {
-            return Ok(verdict);
+        } else {
+            to_resolver = self.is_to_resolver(datagram);
+            if to_resolver && datagram.protocol == UDP {
+                return Err(QUERY);
+            }
+            // Over TCP, of clients that may ask whatever they like: see `by_stream`.
+            if let Some(verdict) = self.by_flow(datagram) {
+                return Ok(verdict);
+            }
+        }
+        if to_resolver {
+            return Err(STREAM);
         }
         let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
         // The stack answers for link-local destinations; a router never forwards them. A resolver
@@ -245,33 +269,43 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             return Verdict::deny(Reason::NoPolicy);
         };
         let found = self.client(datagram);
-        let listed = found.is_some();
-        // What `None` leaves unsaid would be an unwritten register: see [`Verdict`].
-        let client = found.unwrap_or(Client { rules: u64::MAX, ..Client::default() });
-        // Link-local sources are in no group, and cannot be forwarded.
-        if !listed && !datagram.source.is_link_local() {
-            return if settings.allow_unlisted_clients != 0 {
-                self.open(datagram, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
-                Verdict::control(Reason::UnlistedAllowed)
-            } else {
-                Verdict::deny(Reason::UnlistedClient)
-            };
+        if found.is_none() && !datagram.source.is_link_local() {
+            return self.by_unlisted(datagram, settings);
         }
-        if datagram.protocol == TCP {
-            if !listed {
-                return Verdict::deny(Reason::DnsTransport);
-            }
-            if client.mode == MODE_EXEMPT {
-                self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
-                return Verdict::control(Reason::Exempt).of(&client);
-            }
-            let verdict = Verdict::deny_client(Reason::DnsTransport, &client, 0);
-            if verdict.audited != 0 {
-                self.open(datagram, client.group, NO_RULE, flow_flags::AUDITED);
-            }
-            return verdict;
+        resolver::query(self, settings, datagram, &asker(found))
+    }
+
+    /// A verdict, or the stage that finds it.
+    #[inline(always)]
+    fn by_stream<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, u64>
+    where
+        W: Maps<A>,
+    {
+        let Some(settings) = self.settings() else {
+            return Ok(Verdict::deny(Reason::NoPolicy));
+        };
+        let found = self.client(datagram);
+        if found.is_none() && !datagram.source.is_link_local() {
+            return Err(POLICY);
         }
-        resolver::query(self, settings, datagram, &client)
+        let client = asker(found);
+        if client.mode == MODE_EXEMPT {
+            return Err(POLICY);
+        }
+        Ok(stream::query(self, settings, datagram, &client))
+    }
+
+    /// A source that is in no group, and no link-local one.
+    #[inline(always)]
+    fn by_unlisted<A: Links>(&self, datagram: &Datagram<A>, settings: &Settings) -> Verdict
+    where
+        W: Maps<A>,
+    {
+        if settings.allow_unlisted_clients == 0 {
+            return Verdict::deny(Reason::UnlistedClient);
+        }
+        self.open(datagram, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
+        Verdict::control(Reason::UnlistedAllowed)
     }
 
     #[inline(always)]
@@ -308,11 +342,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             return Verdict::deny(Reason::LinkLocal);
         }
         let Some(client) = self.client(datagram) else {
-            if settings.allow_unlisted_clients != 0 {
-                self.open(datagram, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
-                return Verdict::control(Reason::UnlistedAllowed);
-            }
-            return Verdict::deny(Reason::UnlistedClient);
+            return self.by_unlisted(datagram, settings);
         };
         if client.mode == MODE_EXEMPT {
             self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
@@ -424,6 +454,13 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             && (ports == (V4_CLIENT, V4_SERVER) || ports == (V6_CLIENT, V6_SERVER))
             && self.world.server(self.set(), self.destination()) & SERVER_DHCP != 0
     }
+}
+
+/// Who asks. Link-local sources are in no group and cannot be forwarded: they may ask for whatever
+/// any group may. What `None` leaves unsaid would be an unwritten register, see [`Verdict`].
+#[inline(always)]
+fn asker(found: Option<Client>) -> Client {
+    found.unwrap_or(Client { rules: u64::MAX, ..Client::default() })
 }
 
 /// Whether it is DNS, by its port.

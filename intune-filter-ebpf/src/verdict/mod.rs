@@ -7,6 +7,7 @@ mod ingress;
 mod links;
 mod reply;
 mod resolver;
+mod stream;
 
 pub use egress::egress;
 pub use flow::{ending, lifetime};

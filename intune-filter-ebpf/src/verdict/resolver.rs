@@ -8,7 +8,7 @@ use crate::{
     },
     bytes::be16,
     dns::{self, Scratch},
-    packet::{Datagram, Network, Packet, UDP},
+    packet::{Datagram, Network, Packet, TCP, UDP},
     world::{Maps, World},
 };
 
@@ -17,7 +17,15 @@ pub(super) const DNS_PORT: u16 = 53_u16.to_be();
 /// Octets of a UDP header.
 const UDP_HEADER: u32 = 8;
 /// The smallest message: a header.
-const MESSAGE_MIN: u32 = dns::HEADER_LENGTH as u32;
+pub(super) const MESSAGE_MIN: u64 = dns::HEADER_LENGTH;
+/// [`PendingKey::protocol`] of a query over UDP.
+const UDP_TRANSPORT: u16 = UDP as u16;
+/// [`PendingKey::protocol`] of a query over TCP.
+pub(super) const TCP_TRANSPORT: u16 = TCP as u16;
+/// A message that answers a recorded query.
+const HEEDED: u64 = 1;
+/// One that does not.
+const IGNORED: u64 = 0;
 /// How long an answer is waited for: the longest that stub resolvers do, with a margin.
 const PATIENCE: u64 = 30_000_000_000;
 
@@ -30,7 +38,6 @@ pub(super) fn is_resolver<W: World>(world: W, set: u32, address: &V6) -> bool {
 /// Reads a datagram's message into the scratch memory.
 #[inline(always)]
 fn load<A: Network, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagram<A>) -> bool {
-    let scratch = run.scratch;
     if datagram.protocol != UDP {
         return false;
     }
@@ -39,13 +46,18 @@ fn load<A: Network, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagra
         return false;
     };
     let length = u32::from(be16::<4, 8>(header));
-    if length < UDP_HEADER + MESSAGE_MIN {
+    if length < UDP_HEADER + MESSAGE_MIN as u32 {
         return false;
     }
     let length = length - UDP_HEADER;
-    if !run.packet.copy(datagram.transport_offset + UDP_HEADER, length, scratch) {
-        return false;
-    }
+    run.packet.copy(datagram.transport_offset + UDP_HEADER, length, run.scratch)
+        && loaded(run, length)
+}
+
+/// Notes what was read into the scratch memory, and what it is to be read by.
+#[inline(always)]
+pub(super) fn loaded<W: World, P: Packet>(run: &Run<'_, W, P>, length: u32) -> bool {
+    let scratch = run.scratch;
     scratch.length.set(u64::from(length));
     scratch.set.set(u64::from(run.set()));
     scratch.seed.set(run.world.active().map_or(0, |active| active.seed));
@@ -54,12 +66,19 @@ fn load<A: Network, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagra
 
 /// The key of a pending query.
 #[inline(always)]
-fn pending_key(scratch: &Scratch, zone: u16, port: u16, client: V6, resolver: V6) -> &PendingKey {
+fn pending_key(
+    scratch: &Scratch,
+    zone: u16,
+    port: u16,
+    protocol: u16,
+    client: V6,
+    resolver: V6,
+) -> &PendingKey {
     let id = (scratch.message.be16(0) as u16).to_be();
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
         let key = scratch.facts.pending_key.get();
-        key.write(PendingKey { zone, port, id, reserved: 0, client, resolver });
+        key.write(PendingKey { zone, port, id, protocol, client, resolver });
         &*key
     }
 }
@@ -108,25 +127,27 @@ pub(super) fn query<A: Network, W: World, P: Packet>(
         if settings.dns_unlisted != UNLISTED_FORWARD && unlisted.action == Action::Drop {
             return unlisted;
         }
-        remember(run, datagram, question.hash);
+        remember(run, datagram.transport.source_port, UDP_TRANSPORT, question.hash);
         return if settings.dns_unlisted == UNLISTED_FORWARD {
             Verdict::control(Reason::DnsQuery).of(who)
         } else {
             unlisted
         };
     }
-    remember(run, datagram, question.hash);
+    remember(run, datagram.transport.source_port, UDP_TRANSPORT, question.hash);
     Verdict { rules, matched: Matched::Control, ..Verdict::control(Reason::DnsQuery).of(who) }
 }
 
+/// Records the client's query in the scratch memory, sent from `port`.
 #[inline(always)]
-fn remember<A: Network, W: World, P: Packet>(
+pub(super) fn remember<W: World, P: Packet>(
     run: &Run<'_, W, P>,
-    datagram: &Datagram<A>,
+    port: u16,
+    protocol: u16,
     question: u64,
 ) {
-    let port = datagram.transport.source_port;
-    let key = pending_key(run.scratch, run.zone(), port, *run.source(), *run.destination());
+    let (client, resolver) = (*run.source(), *run.destination());
+    let key = pending_key(run.scratch, run.zone(), port, protocol, client, resolver);
     record(run.scratch, run.world, key, Pending { question, asked: run.now(), answered: 0 });
 }
 
@@ -137,44 +158,51 @@ pub(super) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {
-    let (world, scratch) = (run.world, run.scratch);
-    if !load(run, datagram) {
-        return false;
-    }
-    let port = datagram.transport.destination_port;
-    let key = pending_key(scratch, run.zone(), port, *run.destination(), *run.source());
-    let now = run.now();
+    load(run, datagram) && heed(run, datagram.transport.destination_port, UDP_TRANSPORT) == HEEDED
+}
+
+/// Learns from the message in the scratch memory, which a trusted resolver sent to a client's
+/// `port`. [`HEEDED`] if it answers a recorded query. A function of its own in the kernel, for the
+/// sake of its stack.
+#[inline(never)]
+pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
+    run: &Run<'_, W, P>,
+    port: u16,
+    protocol: u16,
+) -> u64 {
+    let (world, scratch, now) = (run.world, run.scratch, run.now());
+    let (client, resolver) = (*run.destination(), *run.source());
+    let key = pending_key(scratch, run.zone(), port, protocol, client, resolver);
     let Some(pending) = world.pending(key) else {
-        return false;
+        return IGNORED;
     };
     if now.saturating_sub(pending.asked) > PATIENCE {
-        return false;
+        return IGNORED;
     }
     if dns::is_bare_error(scratch) {
-        return true;
+        return HEEDED;
     }
     let Some(question) = dns::read_question(scratch, world) else {
-        return false;
+        return IGNORED;
     };
     if question.hash != pending.question {
-        return false;
+        return IGNORED;
     }
     if pending.answered != 0 {
-        return true;
+        return HEEDED;
     }
     record(scratch, world, key, Pending { answered: 1, ..pending });
     if !dns::is_answer(scratch) {
-        return true;
+        return HEEDED;
     }
     let Some(settings) = run.settings() else {
-        return true;
+        return HEEDED;
     };
     let rules = dns::match_name(scratch, world, settings);
-    if rules == 0 {
-        return true;
+    if rules != 0 {
+        teach(run, settings, rules, question.end);
     }
-    teach(run, settings, rules, question.end);
-    true
+    HEEDED
 }
 
 /// Learns what the answer in the scratch memory says, counts it, and reports it.
@@ -215,6 +243,6 @@ fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
         reserved: 0,
     };
     // SAFETY: the scratch memory is this run's alone while it is claimed.
-    unsafe { scratch.event.get().write(event) };
+    unsafe { scratch.answer_event().write(event) };
     world.report_answer(scratch);
 }

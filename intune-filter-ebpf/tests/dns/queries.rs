@@ -46,7 +46,7 @@ fn a_query_is_recorded_once_for_its_zone_client_port_and_id() {
             zone: 1,
             port: ends.port.to_be(),
             id: 7_u16.to_be(),
-            reserved: 0,
+            protocol: 17,
             client: V6::from(ends.client),
             resolver: V6::from(ends.resolver),
         };

@@ -67,7 +67,7 @@ impl Chronicle {
                 self.ledger.closed(event);
                 self.close(event, names);
             }
-            Record::Answer(..) => {}
+            Record::Answer(..) | Record::Segment(..) => {}
         }
     }
 

@@ -84,6 +84,11 @@ impl Learner {
         Some(answer)
     }
 
+    /// Whether a message repeats the question that has this hash; `seed` keys it.
+    pub fn is_answer_to(&mut self, message: &[u8], question: u64, seed: u64) -> bool {
+        self.reader.question(message, seed) == Some(question)
+    }
+
     /// The services that have some of the rules, each once.
     #[must_use]
     pub fn services(&self, rules: u64) -> Vec<String> {

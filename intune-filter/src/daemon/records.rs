@@ -1,6 +1,6 @@
 //! Records of the ring buffer, taken apart.
 
-use intune_filter_ebpf::abi::{AnswerEvent, DeniedEvent, EventKind, FlowEvent};
+use intune_filter_ebpf::abi::{AnswerEvent, DeniedEvent, EventKind, FlowEvent, SegmentEvent};
 
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Record<'a> {
     Opened(FlowEvent),
     /// A flow has ended.
     Closed(FlowEvent),
+    /// A segment of an answer over TCP is held back until it was read; its data.
+    Segment(SegmentEvent, &'a [u8]),
 }
 
 /// Reads a record; `None` if it is none that this version knows.
@@ -27,6 +29,10 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
         }
         kind if kind == EventKind::Opened as u32 => Some(Record::Opened(head(record)?.0)),
         kind if kind == EventKind::Closed as u32 => Some(Record::Closed(head(record)?.0)),
+        kind if kind == EventKind::Segment as u32 => {
+            let (event, data): (SegmentEvent, _) = head(record)?;
+            Some(Record::Segment(event, data.get(..usize::try_from(event.length).ok()?)?))
+        }
         _ => None,
     }
 }
@@ -59,6 +65,10 @@ mod tests {
         let mut record = octets(&answer);
         record.extend_from_slice(b"abc and what fills the record up");
         assert_eq!(read(&record), Some(Record::Answer(answer, b"abc")));
+        let segment = SegmentEvent { kind: 5, length: 2, port: 5, ..SegmentEvent::default() };
+        let mut record = octets(&segment);
+        record.extend_from_slice(b"abc");
+        assert_eq!(read(&record), Some(Record::Segment(segment, b"ab")));
     }
 
     #[test]

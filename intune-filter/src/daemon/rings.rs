@@ -9,6 +9,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use super::{
     chronicle::Chronicle,
     learner::Learner,
+    punted::Punted,
     records::{self, Record},
 };
 use crate::kernel::Diagnostics;
@@ -19,6 +20,7 @@ pub fn drain(
     ring: &mut RingBuf<MapData>,
     learner: &mut Learner,
     chronicle: &mut Chronicle,
+    punted: &mut Punted<'_>,
     most: usize,
     mut learned: impl FnMut(IpAddr, u64, u64) -> Result<()>,
 ) -> Result<bool> {
@@ -35,6 +37,12 @@ pub fn drain(
                 learned(*address, answer.rules, *expires)?;
             }
             chronicle.learned(event, &answer, learner.services(answer.rules));
+        }
+        if let Record::Segment(event, data) = &record
+            && let Err(error) = punted.take(event, data, learner, chronicle)
+        {
+            // What is not read passes after a while.
+            log::error!("cannot read an answer over TCP: {error:#}");
         }
         chronicle.take(&record, learner.names());
     }

@@ -31,11 +31,13 @@ use super::{
     ledger::has_expired,
     metrics,
     netlink::{Netlink, Snapshot},
+    punted::Punted,
     reload,
     rings::{async_fd, drain, flush},
     saved::{Document, Saved},
     setup::{prepare, sizes, wanted},
     source::Source,
+    streams::Streams,
 };
 use crate::{
     config::{Config, ConfigErrors, Maps, Paths},
@@ -147,6 +149,7 @@ struct Daemon<'a> {
     gate: Keeper,
     learner: Learner,
     chronicle: Chronicle,
+    streams: Streams,
     events: AsyncFd<RingBuf<MapData>>,
     diagnostics: Option<AsyncFd<Diagnostics>>,
     netlink: Netlink,
@@ -189,6 +192,7 @@ impl<'a> Daemon<'a> {
             gate: Keeper::default(),
             learner: Learner::new(names, policy),
             chronicle: Chronicle::default(),
+            streams: Streams::default(),
             events,
             diagnostics,
             netlink: Netlink::new()?,
@@ -244,7 +248,10 @@ impl<'a> Daemon<'a> {
                     let mut guard = guard.context("cannot wait for events")?;
                     let (ring, learner) = (guard.get_inner_mut(), &mut self.learner);
                     let read = |_, _, _| Ok(());
-                    if drain(ring, learner, &mut self.chronicle, RECORDS_AT_ONCE, read)? {
+                    let chronicle = &mut self.chronicle;
+                    let punted =
+                        &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
+                    if drain(ring, learner, chronicle, punted, RECORDS_AT_ONCE, read)? {
                         guard.clear_ready();
                     }
                 }
@@ -349,9 +356,10 @@ impl<'a> Daemon<'a> {
         self.chronicle.set_policy(&policy);
         let (kernel, events, state) = (&self.kernel, self.events.get_mut(), &self.paths.state_dir);
         let chronicle = &mut self.chronicle;
+        let punted = &mut Punted { streams: &mut self.streams, kernel };
         let catch_up = |learner: &mut Learner| {
             let assert = |address, rules, expires| kernel.assert_host(address, rules, expires);
-            drain(events, learner, chronicle, usize::MAX, assert).map(drop)
+            drain(events, learner, chronicle, punted, usize::MAX, assert).map(drop)
         };
         let result = reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up);
         self.chronicle.revoked(&self.kernel.take_revoked(), self.learner.names());
@@ -508,7 +516,9 @@ impl<'a> Daemon<'a> {
     fn look_at_flows(&mut self) -> Result<()> {
         // What the kernel has told of is known before it is missed.
         let (learner, chronicle) = (&mut self.learner, &mut self.chronicle);
-        drain(self.events.get_mut(), learner, chronicle, RECORDS_AT_ONCE * 16, |_, _, _| Ok(()))?;
+        let punted = &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
+        let most = RECORDS_AT_ONCE * 16;
+        drain(self.events.get_mut(), learner, chronicle, punted, most, |_, _, _| Ok(()))?;
         let now = clock::boot_time();
         let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
         self.chronicle.look(&swept, now, self.learner.names());

@@ -31,6 +31,7 @@ mod pins;
 mod removal;
 mod retire;
 mod segments;
+mod streams;
 mod syscall;
 
 pub use attach::{Interface, Mode, WantedMode, detach};

@@ -44,16 +44,28 @@ impl Reader {
         self.tables.own_addresses = addresses.iter().map(|address| (*address).into()).collect();
     }
 
-    /// Reads an answer; `None` if the kernel would have learned nothing from it.
-    pub fn read(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
-        let (scratch, tables) = (&*self.scratch, &self.tables);
-        if !scratch.message.fill(message) {
+    /// The keyed hash of a message's question; `None` if it has none that is whole.
+    pub fn question(&mut self, message: &[u8], seed: u64) -> Option<u64> {
+        self.fill(message)?;
+        self.scratch.seed.set(seed);
+        dns::read_question(&self.scratch, &self.tables).map(|question| question.hash)
+    }
+
+    fn fill(&self, message: &[u8]) -> Option<()> {
+        if message.len() < HEADER_LENGTH as usize || !self.scratch.message.fill(message) {
             return None;
         }
-        scratch.length.set(message.len() as u64);
-        scratch.set.set(0);
+        self.scratch.length.set(message.len() as u64);
+        self.scratch.set.set(0);
+        Some(())
+    }
+
+    /// Reads an answer; `None` if the kernel would have learned nothing from it.
+    pub fn read(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
+        self.fill(message)?;
+        let (scratch, tables) = (&*self.scratch, &self.tables);
         scratch.now.set(event.time);
-        if message.len() < HEADER_LENGTH as usize || !dns::is_answer(scratch) {
+        if !dns::is_answer(scratch) {
             return None;
         }
         let question = dns::read_question(scratch, tables)?;

@@ -3,7 +3,8 @@
 
 use intune_filter_ebpf::abi::{
     Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, GROUPS, Glob,
-    Host, Info, NameNode, PORTS, Pending, PendingKey, REASONS, RULES, RuleCounter, V4, V6,
+    Host, Info, NameNode, PORTS, Pending, PendingKey, REASONS, RULES, RuleCounter, Stream,
+    StreamRead, V4, V6,
 };
 
 use super::Policy;
@@ -44,6 +45,8 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         hash("NEW_FLOWS4", maps.new_flows, k4, flow),
         hash("NEW_FLOWS6", maps.new_flows, k6, flow),
         hash("DNS_PENDING", maps.pending, size::<PendingKey>(), size::<Pending>()),
+        hash("STREAMS", 4096, k6, size::<Stream>()),
+        hash("STREAMS_READ", 1024, k6, size::<StreamRead>()),
         hash("FRAGMENTS", maps.fragments, size::<FragmentKey>(), size::<FragmentVerdict>()),
         MapMemory { name: "EVENTS", entries: maps.events.into(), bytes: maps.events.into() },
         twice(trie("CLIENTS4", policy.clients4.len(), size::<ClientKey<V4>>(), size::<Client>())),

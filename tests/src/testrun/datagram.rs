@@ -128,8 +128,15 @@ impl Datagram {
     /// Carries a TCP segment with a few octets of data.
     #[must_use]
     pub fn tcp(self, source_port: u16, destination_port: u16, flags: Flags) -> Self {
-        let data = b"data";
-        let mut header = TcpHeader::new(source_port, destination_port, 1, 1024);
+        self.segment([source_port, destination_port], flags, [1, 0], b"data")
+    }
+
+    /// Carries a TCP segment: source and destination port, flags, sequence and acknowledgment
+    /// number, data.
+    #[must_use]
+    pub fn segment(self, ports: [u16; 2], flags: Flags, numbers: [u32; 2], data: &[u8]) -> Self {
+        let mut header = TcpHeader::new(ports[0], ports[1], numbers[0], 1024);
+        header.acknowledgment_number = numbers[1];
         (header.syn, header.ack) = (flags.syn, flags.ack);
         (header.fin, header.rst) = (flags.fin, flags.rst);
         header.checksum = match (self.source, self.destination) {

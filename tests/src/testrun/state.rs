@@ -9,7 +9,7 @@ use aya::{
 };
 use intune_filter_ebpf::abi::{
     Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Host,
-    Pending, PendingKey, REASONS, Reason, RuleCounter, V4, V6,
+    Pending, PendingKey, REASONS, Reason, RuleCounter, Stream, StreamRead, V4, V6,
 };
 
 use super::Filter;
@@ -34,6 +34,8 @@ pub enum Event {
     Answer,
     /// A flow that was opened or has ended.
     Flow(FlowEvent),
+    /// A part of an answer over TCP.
+    Segment,
 }
 
 impl Filter {
@@ -50,6 +52,7 @@ impl Filter {
             self.dump::<FlowKey<V6>, Flow>(name, &mut elements)?;
         }
         self.dump::<PendingKey, Pending>("DNS_PENDING", &mut elements)?;
+        self.dump::<FlowKey<V6>, Stream>("STREAMS", &mut elements)?;
         self.dump::<FragmentKey, FragmentVerdict>("FRAGMENTS", &mut elements)?;
         Ok(State {
             counters: pins.counters()?.into_iter().map(|(_, counter)| counter).collect(),
@@ -80,6 +83,8 @@ impl Filter {
             self.empty::<FlowKey<V6>, Flow>(name)?;
         }
         self.empty::<PendingKey, Pending>("DNS_PENDING")?;
+        self.empty::<FlowKey<V6>, Stream>("STREAMS")?;
+        self.empty::<FlowKey<V6>, StreamRead>("STREAMS_READ")?;
         self.empty::<FragmentKey, FragmentVerdict>("FRAGMENTS")?;
         self.events();
         Ok(())
@@ -129,6 +134,8 @@ impl Filter {
                 Event::Denied(value_of(&record))
             } else if is(EventKind::Opened) || is(EventKind::Closed) {
                 Event::Flow(value_of(&record))
+            } else if is(EventKind::Segment) {
+                Event::Segment
             } else {
                 assert!(is(EventKind::Answer), "a record of an unknown kind: {kind:?}");
                 Event::Answer

@@ -33,6 +33,7 @@ pub struct Expected {
     refused: bool,
     rejected: bool,
     silent: bool,
+    partial: bool,
     also: Vec<(Reason, u64)>,
 }
 
@@ -53,6 +54,7 @@ pub fn expect(reason: Reason) -> Expected {
         refused: false,
         rejected: false,
         silent: false,
+        partial: false,
         also: Vec::new(),
     }
 }
@@ -97,6 +99,13 @@ impl Expected {
     #[must_use]
     pub const fn silent(mut self) -> Self {
         self.silent = true;
+        self
+    }
+
+    /// It is a part of an answer over TCP, of which userspace gets a copy.
+    #[must_use]
+    pub const fn partial(mut self) -> Self {
+        self.partial = true;
         self
     }
 
@@ -161,7 +170,10 @@ impl Expected {
         if learned {
             reports.push("answer".to_owned());
         }
-        if self.reason.denies() && !self.silent {
+        if self.partial {
+            reports.push("segment".to_owned());
+        }
+        if self.reason.denies() && self.reason != Reason::DnsPunted && !self.silent {
             let audited = if self.audited { ", audited" } else { "" };
             reports.push(format!("denied {}{audited}", self.reason.as_str()));
         }
@@ -271,6 +283,7 @@ fn report_text(event: &Event) -> Option<String> {
             let reason = Reason::from_number(denied.reason).map_or("unknown", Reason::as_str);
             Some(format!("denied {reason}{}", if denied.audited == 0 { "" } else { ", audited" }))
         }
+        Event::Segment => Some("segment".to_owned()),
         Event::Flow(_) => None,
     }
 }

@@ -21,7 +21,7 @@ fn records(filter: &mut Filter, frames: &[(Place, Vec<u8>)]) -> Vec<FlowEvent> {
     }
     let flow = |event| match event {
         Event::Flow(flow) => Some(flow),
-        Event::Denied(_) | Event::Answer => None,
+        Event::Denied(_) | Event::Answer | Event::Segment => None,
     };
     filter.events().into_iter().filter_map(flow).collect()
 }

@@ -20,5 +20,6 @@ mod records;
 mod refusals;
 mod rejections;
 mod reloads;
+mod streams;
 mod tickets;
 mod truncation;

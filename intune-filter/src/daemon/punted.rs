@@ -1,0 +1,70 @@
+//! Learns from the answers that the kernel leaves to userspace, and lets them pass.
+
+use anyhow::Result;
+use intune_filter_ebpf::abi::{AnswerEvent, Pending, PendingKey, SegmentEvent};
+
+use super::{chronicle::Chronicle, clock, learner::Learner, streams::Streams};
+use crate::kernel::Kernel;
+
+/// How long an answer is waited for, as in the kernel.
+const PATIENCE: u64 = 30_000_000_000;
+
+/// The streams that wait, and the kernel that waits for them.
+pub struct Punted<'a> {
+    /// The streams.
+    pub streams: &'a mut Streams,
+    /// The kernel side in force.
+    pub kernel: &'a Kernel,
+}
+
+impl Punted<'_> {
+    /// Takes a segment in.
+    pub fn take(
+        &mut self,
+        segment: &SegmentEvent,
+        data: &[u8],
+        learner: &mut Learner,
+        chronicle: &mut Chronicle,
+    ) -> Result<()> {
+        let now = clock::boot_time();
+        let Some(read) = self.streams.take(segment, data, now) else { return Ok(()) };
+        for message in &read.messages {
+            let Some((key, pending)) = self.query(segment, message)? else { continue };
+            let seed = self.kernel.pins().active()?.seed;
+            if now.saturating_sub(pending.asked) > PATIENCE
+                || !learner.is_answer_to(message, pending.question, seed)
+            {
+                continue;
+            }
+            self.kernel.consume(&key, pending)?;
+            let (client, zone) = (segment.client, segment.zone);
+            let event = AnswerEvent { time: now, client, zone, ..AnswerEvent::default() };
+            let Some(answer) = learner.take(&event, message) else { continue };
+            for (address, expires) in &answer.addresses {
+                self.kernel.assert_host(*address, answer.rules, *expires)?;
+            }
+            chronicle.learned(&event, &answer, learner.services(answer.rules));
+        }
+        // Last of all: what passes was learned from.
+        self.kernel.release(&read.key, read.read)
+    }
+
+    /// The query that a message answers, unless another message has.
+    fn query(
+        &self,
+        segment: &SegmentEvent,
+        message: &[u8],
+    ) -> Result<Option<(PendingKey, Pending)>> {
+        let Some(id) = message.first_chunk() else { return Ok(None) };
+        let key = PendingKey {
+            zone: segment.zone,
+            port: segment.port,
+            id: u16::from_ne_bytes(*id),
+            protocol: 6,
+            client: segment.client,
+            resolver: segment.resolver,
+        };
+        let pending = self.kernel.pending(&key)?;
+        Ok(pending.filter(|pending| pending.answered == 0).map(|pending| (key, pending)))
+    }
+}

@@ -1,0 +1,27 @@
+//! What userspace adds to DNS over TCP: queries consumed, and streams read, in the kernel's maps.
+
+use anyhow::Result;
+use aya::maps::{HashMap, MapData};
+use intune_filter_ebpf::abi::{FlowKey, Pending, PendingKey, StreamRead, V6};
+
+use super::{Kernel, pins::found_or_none};
+
+impl Kernel {
+    /// A recorded query.
+    pub fn pending(&self, key: &PendingKey) -> Result<Option<Pending>> {
+        let map: HashMap<MapData, PendingKey, Pending> = self.pins().map("DNS_PENDING")?;
+        found_or_none(map.get(key, 0))
+    }
+
+    /// Notes that a query was answered: further answers teach nothing.
+    pub fn consume(&self, key: &PendingKey, pending: Pending) -> Result<()> {
+        let mut map: HashMap<MapData, PendingKey, Pending> = self.pins().map("DNS_PENDING")?;
+        Ok(map.insert(key, Pending { answered: 1, ..pending }, 0)?)
+    }
+
+    /// Lets the segments of a stream pass that were read.
+    pub fn release(&self, key: &FlowKey<V6>, read: StreamRead) -> Result<()> {
+        let mut map: HashMap<MapData, FlowKey<V6>, StreamRead> = self.pins().map("STREAMS_READ")?;
+        Ok(map.insert(key, read, 0)?)
+    }
+}

@@ -1,0 +1,182 @@
+//! DNS over TCP with real resolvers: what fits into a segment is learned by the kernel, what does
+//! not by the daemon, and either before the client has it.
+
+use std::{
+    io::Write as _,
+    net::{IpAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    counters::Counters,
+    dns::{self, ADDRESS_TYPES, ResponseCode, lookup_over_tcp},
+    laboratory::{Laboratory, Setup},
+    network::{LAN, WAN},
+    resolver::Kind,
+    site::{self, UNLISTED, WEB, tcp},
+};
+
+/// A name with more addresses than a segment holds.
+const MANY: &str = "many.web.test";
+/// How many of each family: the records that are read of an answer at most.
+const COUNT: u16 = 64;
+
+fn laboratory(kind: Kind) -> Result<(Laboratory, [Vec<IpAddr>; 2])> {
+    let mut setup = Setup { resolver: kind, ..site::setup() };
+    let many = setup.records.add_many(MANY, COUNT);
+    let mut laboratory = Laboratory::create(&setup)?;
+    laboratory.filter.start()?;
+    Ok((laboratory, many))
+}
+
+/// Asks for a name over TCP and connects to what comes, in both families, of both servers.
+fn resolve_and_connect(laboratory: &Laboratory, name: &str) -> Result<Duration> {
+    let mut slowest = Duration::ZERO;
+    for server in laboratory.resolver.addresses() {
+        for kind in ADDRESS_TYPES {
+            let ask = || lookup_over_tcp(server, name, kind, site::ANSWER);
+            let asked = Instant::now();
+            let answer = laboratory.network.client.run(ask)?;
+            slowest = slowest.max(asked.elapsed());
+            ensure!(answer.code == ResponseCode::NoError, "{name} {kind}: {answer:?}");
+            ensure!(!answer.addresses.is_empty(), "{name} {kind}: no address");
+            for address in answer.addresses {
+                laboratory.expect_reached(tcp(address, 443))?;
+            }
+        }
+    }
+    Ok(slowest)
+}
+
+fn small_answers(kind: Kind) -> Result<()> {
+    let (laboratory, _) = laboratory(kind)?;
+    for name in WEB {
+        resolve_and_connect(&laboratory, name)?;
+    }
+    let counters = laboratory.filter.counters()?;
+    ensure!(counters.get("dns_punted") == 0, "the kernel left something to userspace");
+    let denied = counters.since(&Counters::default()).denials();
+    ensure!(denied.is_empty(), "denied: {denied}");
+    Ok(())
+}
+
+#[test]
+fn what_dnsmasq_on_the_gateway_answers_over_tcp_is_learned() -> Result<()> {
+    small_answers(Kind::Dnsmasq)
+}
+
+#[test]
+fn what_unbound_beyond_the_gateway_answers_over_tcp_is_learned() -> Result<()> {
+    small_answers(Kind::Unbound)
+}
+
+fn large_answers(kind: Kind, resolver: impl Fn(&Laboratory) -> Result<()>) -> Result<()> {
+    let (laboratory, many) = laboratory(kind)?;
+    // As aggregates they would pass whole: from here on segments are what is on the wire.
+    resolver(&laboratory)?;
+    let slowest = resolve_and_connect(&laboratory, MANY)?;
+    let counters = laboratory.filter.counters()?;
+    let punted = counters.get("dns_punted");
+    println!("{kind}: answers over several segments: {punted} held back, slowest {slowest:?}");
+    ensure!(punted > 0, "nothing was held back: {counters}");
+    ensure!(counters.get("answer_unread") == 0, "something passed unread: {counters}");
+    let names = laboratory.filter.json(&["names"])?;
+    let names = names.as_array().context("a list")?;
+    ensure!(names.len() == many.concat().len(), "{} names", names.len());
+    Ok(())
+}
+
+#[test]
+fn the_daemon_reads_what_unbound_answers_in_several_segments() -> Result<()> {
+    large_answers(Kind::Unbound, |laboratory| {
+        laboratory.network.internet.ip(&[format!("link set {WAN} gso_max_segs 1")])
+    })
+}
+
+#[test]
+fn the_daemon_reads_what_dnsmasq_answers_in_several_segments() -> Result<()> {
+    large_answers(Kind::Dnsmasq, |laboratory| {
+        laboratory.network.gateway.ip(&[format!("link set {LAN} gso_max_segs 1")])
+    })
+}
+
+/// An aggregate of several segments holds the message whole: the kernel reads it.
+#[test]
+fn an_aggregate_is_learned_by_the_kernel() -> Result<()> {
+    let (laboratory, _) = laboratory(Kind::Unbound)?;
+    resolve_and_connect(&laboratory, MANY)?;
+    let counters = laboratory.filter.counters()?;
+    ensure!(counters.get("dns_punted") == 0, "the kernel left something to userspace");
+    Ok(())
+}
+
+/// Without a daemon an answer is late, but comes; and its addresses stay closed.
+#[test]
+fn an_answer_in_several_segments_comes_without_the_daemon_and_opens_nothing() -> Result<()> {
+    let (mut laboratory, _) = laboratory(Kind::Unbound)?;
+    laboratory.network.internet.ip(&[format!("link set {WAN} gso_max_segs 1")])?;
+    laboratory.filter.kill()?;
+    let [server, _] = laboratory.resolver.addresses();
+    let [_, v6] = ADDRESS_TYPES;
+    let ask = || lookup_over_tcp(server, MANY, v6, site::ANSWER * 2);
+    let answer = laboratory.network.client.run(ask)?;
+    ensure!(answer.addresses.len() == usize::from(COUNT), "{} addresses", answer.addresses.len());
+    for address in answer.addresses.iter().take(2) {
+        laboratory.expect_denied(tcp(*address, 443))?;
+    }
+    let counters = laboratory.filter.counters()?;
+    ensure!(counters.get("answer_unread") > 0, "nothing was counted: {counters}");
+    // What fits into a segment is the kernel's to learn.
+    resolve_and_connect(&laboratory, WEB[0]).map(drop)
+}
+
+#[test]
+fn names_of_no_service_are_not_asked_for_over_tcp() -> Result<()> {
+    let (laboratory, _) = laboratory(Kind::Unbound)?;
+    for server in laboratory.resolver.addresses() {
+        for kind in ADDRESS_TYPES {
+            let ask = || lookup_over_tcp(server, UNLISTED, kind, site::ANSWER);
+            let answer = laboratory.network.client.run(ask);
+            ensure!(answer.is_err(), "{UNLISTED} {kind}: {answer:?}");
+        }
+    }
+    let counters = laboratory.filter.counters()?;
+    ensure!(counters.get("dns_unlisted") >= 4, "{counters}");
+    Ok(())
+}
+
+/// One connection, many questions, several of them at once (RFC 7766 section 6.2.1.1).
+#[test]
+fn a_connection_carries_many_questions() -> Result<()> {
+    let (laboratory, _) = laboratory(Kind::Unbound)?;
+    let [server, _] = laboratory.resolver.addresses();
+    let addresses = laboratory.network.client.run(|| -> Result<Vec<IpAddr>> {
+        let mut stream = TcpStream::connect((server, 53))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(site::ANSWER))?;
+        let mut addresses = Vec::new();
+        for name in WEB {
+            let mut queries = Vec::new();
+            for kind in ADDRESS_TYPES {
+                queries.push(dns::query(name, kind)?);
+            }
+            let mut both = Vec::new();
+            for query in &queries {
+                both.extend(dns::framed(query)?);
+            }
+            stream.write_all(&both)?;
+            for _ in &queries {
+                let answer = dns::read_message(&mut stream)?;
+                let query = queries.iter().find(|query| query.get(..2) == answer.get(..2));
+                addresses.extend(dns::parse(query.context("an id of ours")?, &answer)?.addresses);
+            }
+        }
+        Ok(addresses)
+    })?;
+    ensure!(addresses.len() == 2 * WEB.len(), "got {addresses:?}");
+    for address in addresses {
+        laboratory.expect_reached(tcp(address, 443))?;
+    }
+    Ok(())
+}
