@@ -34,7 +34,8 @@ pub(in crate::verdict) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
     let port = datagram.transport.destination_port;
     let key = key(scratch, run.zone(), port, *run.destination(), *run.source());
     let (flags, length) = (datagram.transport.flags, segment.length.get());
-    let read = world.stream_read(key);
+    // What `None` leaves unsaid would be an unwritten stack slot. No stream is opened at time 0.
+    let read = world.stream_read(key).unwrap_or_default();
     let found = world.stream(key, |stream| {
         if now.saturating_sub(stream.last_seen) > IDLE {
             return UNKNOWN;
@@ -57,10 +58,7 @@ pub(in crate::verdict) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
         if !established {
             return DENIED;
         }
-        if let Some(read) = read
-            && read.opened == stream.opened
-            && is_after(read.answer_next, stream.answer_next)
-        {
+        if read.opened == stream.opened && is_after(read.answer_next, stream.answer_next) {
             stream.answer_next = read.answer_next;
             stream.punted = 0;
         }
