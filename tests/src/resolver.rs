@@ -149,6 +149,8 @@ fn unbound(namespace: &Namespace, directory: &Directory) -> Result<Process> {
   num-threads: 1
   verbosity: 1
   prefetch: no
+  edns-buffer-size: 4096
+  max-udp-size: 4096
   local-zone: test. nodefault
 remote-control:
   control-enable: no

@@ -65,6 +65,8 @@ fn load() -> Result<OwnedFd> {
     const BPF_PROG_LOAD: libc::c_int = 5;
     const BPF_PROG_TYPE_XDP: u32 = 6;
     const XDP_PASS: i32 = 2;
+    // Without it the peer's MTU is kept below a page.
+    const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
     const MOVE_TO_R0: u8 = 0xb7;
     const EXIT: u8 = 0x95;
 
@@ -81,7 +83,7 @@ fn load() -> Result<OwnedFd> {
         log_size: 0,
         log: 0,
         kernel_version: 0,
-        flags: 0,
+        flags: BPF_F_XDP_HAS_FRAGS,
         name: *b"pass_all\0\0\0\0\0\0\0\0",
     };
     // SAFETY: the pointers in the attributes are valid for the call, which reads no more than them.

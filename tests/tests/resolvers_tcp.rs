@@ -12,6 +12,7 @@ use intune_filter_tests::{
     counters::Counters,
     dns::{self, ADDRESS_TYPES, ResponseCode, lookup_over_tcp},
     laboratory::{Laboratory, Setup},
+    namespace::run,
     network::{LAN, WAN},
     resolver::Kind,
     site::{self, UNLISTED, WEB, tcp},
@@ -108,6 +109,29 @@ fn an_aggregate_is_learned_by_the_kernel() -> Result<()> {
     resolve_and_connect(&laboratory, MANY)?;
     let counters = laboratory.filter.counters()?;
     ensure!(counters.get("dns_punted") == 0, "the kernel left something to userspace");
+    Ok(())
+}
+
+/// An answer of two kilooctets over UDP, where packets may be that large.
+#[test]
+fn a_large_answer_over_udp_is_learned() -> Result<()> {
+    let (laboratory, many) = laboratory(Kind::Unbound)?;
+    let network = &laboratory.network;
+    network.client.ip(&[format!("link set {WAN} mtu 9000")])?;
+    network.gateway.ip(&[LAN, WAN].map(|interface| format!("link set {interface} mtu 9000")))?;
+    network.internet.ip(&[WAN, "lo"].map(|interface| format!("link set {interface} mtu 9000")))?;
+    for server in laboratory.resolver.addresses() {
+        let mut command = network.client.command("dig");
+        command.args([&format!("@{server}"), "+short", "+tries=1", "+notcp", "+ignore"]);
+        let output = run(command.args(["+bufsize=4096", MANY, "AAAA"]))?;
+        let mut addresses: Vec<IpAddr> =
+            output.lines().filter_map(|line| line.parse().ok()).collect();
+        addresses.sort();
+        ensure!(addresses == many[1], "{server}: {output}");
+        for address in addresses {
+            laboratory.expect_reached(tcp(address, 443))?;
+        }
+    }
     Ok(())
 }
 

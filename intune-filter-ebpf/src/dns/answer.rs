@@ -3,22 +3,26 @@
 //! Nothing is learned before the whole section has been read. Addresses count only under the
 //! owner that the question's name leads to along CNAMEs, in whatever order the records are.
 
-use super::{HEADER_LENGTH, Scratch, Step, name, walk};
+use super::{
+    HEADER_LENGTH, Scratch, Step, name,
+    service::{self, TYPE_HTTPS, TYPE_SVCB},
+    walk,
+};
 use crate::{
     abi::{Settings, V4, V6},
     world::{Insertion, Maps, World},
 };
 
 /// Records of an answer section at most.
-const RECORDS: u32 = 64;
+pub(super) const RECORDS: u32 = 64;
 /// CNAMEs that are followed at most.
 const CHAIN: u32 = 16;
 /// Where the second numbers of CNAMEs and addresses begin in their slots.
-const SECOND: u64 = RECORDS as u64;
+pub(super) const SECOND: u64 = RECORDS as u64;
 
-const TYPE_A: u64 = 1;
+pub(super) const TYPE_A: u64 = 1;
 const TYPE_CNAME: u64 = 5;
-const TYPE_AAAA: u64 = 28;
+pub(super) const TYPE_AAAA: u64 = 28;
 const CLASS_IN: u64 = 1;
 
 /// What came of an answer.
@@ -50,6 +54,7 @@ pub fn read_answer<W: World>(scratch: &Scratch, world: W, start: u64) -> bool {
     scratch.records_left.set(records);
     scratch.address_count.set(0);
     scratch.alias_count.set(0);
+    scratch.service_count.set(0);
     walk::<Record, W>(scratch, world, RECORDS);
     if scratch.records_left.get() != 0 {
         return false;
@@ -58,13 +63,14 @@ pub fn read_answer<W: World>(scratch: &Scratch, world: W, start: u64) -> bool {
     scratch.chain_left.set(u64::from(CHAIN));
     scratch.complete.set(0);
     walk::<Alias, W>(scratch, world, (CHAIN + 1) * (RECORDS + 1));
-    scratch.complete.get() != 0
+    scratch.complete.get() != 0 && service::read_hints(scratch, world)
 }
 
 /// Reads one record. `records_left` stays above 0 if it does not parse.
 ///
 /// A CNAME has the hash of its owner in one slot and, 64 further on, that of its target. An
-/// address has where the fixed part of its record begins and its type, and the hash of its owner.
+/// address has where it is, where the fixed part of its record begins, and its type; and the hash of
+/// its owner. A service has where its fixed part begins, and the hash of its owner.
 struct Record;
 
 impl<W: World> Step<W> for Record {
@@ -105,14 +111,25 @@ impl<W: World> Step<W> for Record {
                 return true;
             }
             let count = scratch.address_count.get();
-            scratch.addresses.set(count, fixed << 8 | kind);
+            scratch.addresses.set(count, pack(data, fixed, kind));
             scratch.addresses.set(SECOND + count, owner);
             scratch.address_count.set(count + 1);
+        } else if kind == TYPE_SVCB || kind == TYPE_HTTPS {
+            let count = scratch.service_count.get();
+            scratch.services.set(count, fixed);
+            scratch.services.set(SECOND + count, owner);
+            scratch.service_count.set(count + 1);
         }
         scratch.record.set(next);
         scratch.records_left.set(left - 1);
         false
     }
+}
+
+/// One word for an address: where it is, where the fixed part of its record begins, and its type.
+#[inline(always)]
+pub(super) const fn pack(data: u64, fixed: u64, kind: u64) -> u64 {
+    data << 32 | fixed << 8 | kind
 }
 
 /// Looks at one CNAME, and starts again with its target if it is the owner's. `complete` says
@@ -178,7 +195,7 @@ impl<W: Maps<V4> + Maps<V6>> Step<W> for Learn {
         }
         scratch.address_next.set(next + 1);
         let packed = scratch.addresses.get(next);
-        let (fixed, kind) = (packed >> 8, packed & 0xff);
+        let (data, fixed, kind) = (packed >> 32, packed >> 8 & 0xffff, packed & 0xff);
         if scratch.addresses.get(SECOND + next) != scratch.owner.get() {
             return false;
         }
@@ -188,7 +205,6 @@ impl<W: Maps<V4> + Maps<V6>> Step<W> for Learn {
         let ttl = if ttl >> 31 != 0 { 0 } else { ttl };
         let ttl = ttl.max(scratch.ttl_min.get()).min(scratch.ttl_max.get());
         let expires = scratch.now.get() + (ttl + scratch.ttl_grace.get()) * 1_000_000_000;
-        let data = fixed + 10;
         let (set, rules) = (scratch.set.get() as u32, scratch.match_rules.get());
         // SAFETY: the scratch memory is this run's alone.
         let (v4, v6) = unsafe {

@@ -10,6 +10,7 @@ mod name;
 mod question;
 mod refusal;
 mod scratch;
+mod service;
 mod walk;
 
 pub use answer::{Lesson, learn, read_answer};

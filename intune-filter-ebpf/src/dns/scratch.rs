@@ -149,6 +149,24 @@ pub struct Scratch {
     pub chain_left: Word,
     /// Hash of the name that they lead to: of the owner that addresses must have.
     pub owner: Word,
+    /// Service records found, as [`super::service`] packs them.
+    pub services: Slots,
+    /// How many there are.
+    pub service_count: Word,
+    /// State of the walk over services: the next to be looked at.
+    pub service_next: Word,
+    /// State of the walk over a service's parameters: where the next begins; 0 before the first.
+    pub parameter: Word,
+    /// State of the walk over a service's parameters: where they end.
+    pub parameters_end: Word,
+    /// State of the walk over a service's parameters: the least key that the next may have.
+    pub parameter_key: Word,
+    /// State of the walk over a hint: where its next address begins.
+    pub hint: Word,
+    /// State of the walk over a hint: where it ends.
+    pub hint_end: Word,
+    /// State of the walk over a hint: the type of its addresses.
+    pub hint_kind: Word,
     /// Address records found, as [`super::answer`] packs them.
     pub addresses: Slots,
     /// How many there are.

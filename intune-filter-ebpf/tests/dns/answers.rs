@@ -1,13 +1,13 @@
 //! What answers teach, against the model.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use intune_filter_ebpf::abi::{Reason, V6};
 use proptest::{array::uniform32, prelude::any, prop_assert_eq, test_runner::TestCaseError};
 
 use crate::{
     choices::Choices,
-    message::{Compression, QUERY, Record, Writer},
+    message::{Compression, Data, QUERY, Record, Writer},
     model::{Outcome, outcome, section_of_answer, section_of_message},
     random::exchange,
     runner,
@@ -191,4 +191,61 @@ fn additional_and_authority_records_teach_nothing() {
     answer.record(3, &Record::a("a.one", "93.184.216.36"), Compression::Suffix);
     site.answer(V4_ENDS, &answer.octets);
     assert_eq!(site.addresses(), ["93.184.216.34"]);
+}
+
+#[test]
+fn hints_of_services_count_like_addresses_of_their_owner() {
+    let four = [93, 184, 216, 34, 93, 184, 216, 35];
+    let six = Ipv6Addr::new(0x2a00, 0, 0, 0, 0, 0, 0, 0x34).octets();
+    let (alpn, own) = (&b"\x02h3"[..], OWN4.octets());
+    let hints: &[(u16, &[u8])] = &[(1, alpn), (4, &four), (6, &six)];
+    let all = ["93.184.216.34", "93.184.216.35", "2a00::34"];
+    let alias = Record {
+        data: Data::Service(0, "b.none".into(), vec![(4, four.to_vec())]),
+        ..Record::https("a.one", &[])
+    };
+    let tables: [(&str, Vec<Record>, &[&str]); 9] = [
+        ("of the name", vec![Record::https("a.one", hints)], &all),
+        (
+            "at the end of a chain",
+            vec![Record::https("b.none", hints), Record::cname("a.one", "b.none")],
+            &all,
+        ),
+        ("of another name", vec![Record::https("b.one", hints)], &[]),
+        (
+            "beside an address",
+            vec![Record::a("a.one", "93.184.216.36"), Record::https("a.one", &[(4, &four[..4])])],
+            &["93.184.216.34", "93.184.216.36"],
+        ),
+        ("an alias", vec![alias], &[]),
+        ("the gateway's own", vec![Record::https("a.one", &[(4, &own)])], &[]),
+        ("of no address", vec![Record::https("a.one", &[(4, &[])])], &[]),
+        ("of half an address", vec![Record::https("a.one", &[(6, &six[..15])])], &[]),
+        ("in disorder", vec![Record::https("a.one", &[(6, &six), (4, &four)])], &[]),
+    ];
+    for (what, records, expected) in tables {
+        let site = Site::new();
+        ask(&site, "a.one", &records);
+        assert_eq!(site.addresses(), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_service_that_does_not_parse_spoils_the_answer() {
+    let good = Record::a("a.one", "93.184.216.34");
+    let broken: [&[u8]; 6] =
+        [&[], &[0], &[0, 1], &[0, 1, 0, 0], &[0, 1, 0, 0, 4, 0, 9, 1, 2, 3, 4], &[0, 1, 3, b'a']];
+    for octets in broken {
+        let site = Site::new();
+        let record = Record { data: Data::Opaque(octets.to_vec()), ..Record::https("b.one", &[]) };
+        ask(&site, "a.one", &[good.clone(), record]);
+        assert_eq!(site.counted(Reason::AnswerMalformed), 1, "{octets:?}");
+        assert!(site.addresses().is_empty());
+    }
+    let many: Vec<(u16, &[u8])> = (0..254).map(|key| (key + 100, &b""[..])).collect();
+    for (count, learned) in [(253, 1), (254, 0)] {
+        let site = Site::new();
+        ask(&site, "a.one", &[good.clone(), Record::https("a.one", &many[..count])]);
+        assert_eq!(site.addresses().len(), learned, "{count} parameters");
+    }
 }

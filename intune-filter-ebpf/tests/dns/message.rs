@@ -10,6 +10,8 @@ pub const CNAME: u16 = 5;
 pub const MX: u16 = 15;
 pub const TXT: u16 = 16;
 pub const AAAA: u16 = 28;
+pub const SVCB: u16 = 64;
+pub const HTTPS: u16 = 65;
 pub const OPT: u16 = 41;
 pub const ANY: u16 = 255;
 pub const IN: u16 = 1;
@@ -62,6 +64,8 @@ pub enum Data {
     /// A name, behind some octets of other data.
     Name(Vec<u8>, Name),
     Opaque(Vec<u8>),
+    /// Priority, target, parameters: each a key and a value. The target is not compressed.
+    Service(u16, Name, Vec<(u16, Vec<u8>)>),
 }
 
 /// A record.
@@ -83,6 +87,13 @@ impl Record {
     pub fn aaaa(owner: &str, address: &str) -> Self {
         let data = Data::Aaaa(address.parse().unwrap());
         Self { owner: owner.into(), kind: AAAA, class: IN, ttl: 300, data }
+    }
+
+    /// A service of priority 1 at its owner, with these parameters.
+    pub fn https(owner: &str, parameters: &[(u16, &[u8])]) -> Self {
+        let parameters = parameters.iter().map(|(key, value)| (*key, value.to_vec())).collect();
+        let data = Data::Service(1, "".into(), parameters);
+        Self { owner: owner.into(), kind: HTTPS, class: IN, ttl: 300, data }
     }
 
     pub fn cname(owner: &str, target: &str) -> Self {
@@ -188,6 +199,15 @@ impl Writer {
                 self.name(name, compression);
             }
             Data::Opaque(octets) => self.octets.extend(octets),
+            Data::Service(priority, target, parameters) => {
+                self.number(*priority);
+                self.name(target, Compression::None);
+                for (key, value) in parameters {
+                    self.number(*key);
+                    self.number(value.len() as u16);
+                    self.octets.extend(value);
+                }
+            }
         }
         let length = (self.octets.len() - start - 2) as u16;
         self.octets[start..start + 2].copy_from_slice(&length.to_be_bytes());

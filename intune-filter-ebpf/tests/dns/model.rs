@@ -17,13 +17,23 @@
 //! - From the question's name the first CNAME of each name is followed, 16 at most, in whatever
 //!   order they stand. A name with a CNAME has no other data (RFC 2181 section 10.1): addresses
 //!   count only at the end, and a circle has none.
+//! - Address hints of SVCB and HTTPS records count like addresses of their owner. Each record has to
+//!   parse: parameters in ascending order, hints of whole addresses, and not none (RFC 9460 sections
+//!   2.2 and 7.3). Records, parameters and hints are 256 at most, with the ends of records; addresses
+//!   and hints together 64. Hickory reads other parameters too, and refuses more.
 //! - A time to live with its highest bit set is 0 (RFC 2181 section 8).
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use hickory_proto::{
     op::Message,
-    rr::{Name, RData, RecordType},
+    rr::{
+        Name, RData, RecordType,
+        rdata::{SVCB, svcb::SvcParamValue},
+    },
     serialize::binary::{BinDecodable as _, BinDecoder, Restrict},
 };
 
@@ -36,12 +46,24 @@ const RECORDS: u16 = 64;
 const CHAIN: usize = 16;
 /// Labels and pointers of a name at most.
 const STEPS: usize = 383;
+/// Services, their parameters, the hints that count, and the ends of services, at most.
+const HINT_STEPS: usize = 255;
 
 /// What an answer section says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Section {
     aliases: Vec<(Labels, Labels)>,
     addresses: Vec<(Labels, IpAddr, u32)>,
+    services: Vec<Service>,
+}
+
+/// A SVCB or HTTPS record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Service {
+    owner: Labels,
+    ttl: u32,
+    parameters: usize,
+    hints: Vec<IpAddr>,
 }
 
 /// Labels in lower case.
@@ -63,7 +85,7 @@ pub enum Outcome {
 /// The outcome of `answer`, for a query that is `query` and was asked at the site's start.
 pub fn outcome(query: &[u8], answer: &[u8]) -> Outcome {
     let end = 12 + question_length(query);
-    if answer.len() < 12 || answer.len() >= 4096 || answer[..2] != query[..2] {
+    if answer.len() < 12 || answer.len() > 4096 || answer[..2] != query[..2] {
         return Outcome::Foreign;
     }
     // An error with nothing else, as servers answer what they cannot read (RFC 6891 section 7).
@@ -130,6 +152,12 @@ fn section(message: &[u8], start: usize) -> Option<Section> {
             return None;
         }
         let data = decoder.index();
+        let service = matches!(kind, RecordType::SVCB | RecordType::HTTPS);
+        if class == 1 && service {
+            let end = data + usize::from(length);
+            let (parameters, hints) = parameters(message, data, end)?;
+            section.services.push(Service { owner: owner.clone(), ttl, parameters, hints });
+        }
         let known = matches!(kind, RecordType::A | RecordType::AAAA | RecordType::CNAME);
         if class == 1 && known {
             let mut data = decoder.clone(data as u16);
@@ -150,6 +178,71 @@ fn section(message: &[u8], start: usize) -> Option<Section> {
     Some(section)
 }
 
+/// How many parameters a SVCB or HTTPS record has, and their address hints.
+fn parameters(message: &[u8], start: usize, end: usize) -> Option<(usize, Vec<IpAddr>)> {
+    let two = |at: usize| Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]));
+    if start + 3 > end {
+        return None;
+    }
+    let priority = two(start)?;
+    let mut decoder = BinDecoder::new(message).clone(start as u16 + 2);
+    name(message, &mut decoder)?;
+    let mut at = decoder.index();
+    if at > end {
+        return None;
+    }
+    let (mut hints, mut count, mut least) = (Vec::new(), 0, 0);
+    while priority != 0 && at < end {
+        if at + 4 > end {
+            return None;
+        }
+        let (key, length) = (two(at)?, usize::from(two(at + 2)?));
+        let value = message[..end].get(at + 4..at + 4 + length)?;
+        if u32::from(key) < least {
+            return None;
+        }
+        let size = match key {
+            4 => 4,
+            6 => 16,
+            _ => 0,
+        };
+        if size != 0 {
+            if value.is_empty() || !value.len().is_multiple_of(size) {
+                return None;
+            }
+            hints.extend(value.chunks(size).map(|octets| match octets.try_into() {
+                Ok(four) => IpAddr::V4(Ipv4Addr::from_octets(four)),
+                Err(_) => IpAddr::V6(Ipv6Addr::from_octets(octets.try_into().unwrap())),
+            }));
+        }
+        (count, least) = (count + 1, u32::from(key) + 1);
+        at += 4 + length;
+    }
+    Some((count, hints))
+}
+
+/// The same of a record that hickory has read.
+fn service(owner: Labels, ttl: u32, record: &SVCB) -> Service {
+    let mut service = Service { owner, ttl, parameters: 0, hints: Vec::new() };
+    // An alias has no parameters that count.
+    if record.svc_priority == 0 {
+        return service;
+    }
+    service.parameters = record.svc_params.len();
+    for (_, value) in &record.svc_params {
+        match value {
+            SvcParamValue::Ipv4Hint(hint) => {
+                service.hints.extend(hint.0.iter().map(|address| IpAddr::V4(address.0)));
+            }
+            SvcParamValue::Ipv6Hint(hint) => {
+                service.hints.extend(hint.0.iter().map(|address| IpAddr::V6(address.0)));
+            }
+            _ => {}
+        }
+    }
+    service
+}
+
 /// The same by hickory's reader of whole messages, which is a second opinion where it has one.
 pub fn section_of_message(message: &[u8]) -> Option<Section> {
     let mut section = Section::default();
@@ -161,11 +254,13 @@ pub fn section_of_message(message: &[u8]) -> Option<Section> {
         if u16::from(record.dns_class) != 1 {
             continue;
         }
-        let owner = labels(&record.name);
+        let (owner, record_ttl) = (labels(&record.name), record.ttl);
         match record.data {
             RData::A(address) => section.addresses.push((owner, address.0.into(), record.ttl)),
             RData::AAAA(address) => section.addresses.push((owner, address.0.into(), record.ttl)),
             RData::CNAME(target) => section.aliases.push((owner, labels(&target.0))),
+            RData::SVCB(record) => section.services.push(service(owner, record_ttl, &record)),
+            RData::HTTPS(record) => section.services.push(service(owner, record_ttl, &record)),
             _ => {}
         }
     }
@@ -192,8 +287,19 @@ fn resolve(section: Section, question: Labels) -> Option<Vec<(IpAddr, u32)>> {
     if targets.contains_key(&owner) {
         return None;
     }
+    let mut steps = 0;
+    let mut count = section.addresses.len();
     let addresses = section.addresses.into_iter().filter(|(of, ..)| *of == owner);
-    Some(addresses.map(|(_, address, ttl)| (address, ttl)).collect())
+    let mut all: Vec<_> = addresses.map(|(_, address, ttl)| (address, ttl)).collect();
+    for service in section.services {
+        steps += 2 + service.parameters;
+        if service.owner == owner {
+            steps += service.hints.len();
+            count += service.hints.len();
+            all.extend(service.hints.into_iter().map(|address| (address, service.ttl)));
+        }
+    }
+    (steps <= HINT_STEPS && count <= usize::from(RECORDS)).then_some(all)
 }
 
 fn name(message: &[u8], decoder: &mut BinDecoder<'_>) -> Option<Labels> {

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::{
     choices::Choices,
     message::{
-        A, AAAA, ANSWER, ANY, CH, CNAME, Compression, Data, IN, MX, Name, OPT, QUERY, Record, TXT,
-        Writer,
+        A, AAAA, ANSWER, ANY, CH, CNAME, Compression, Data, HTTPS, IN, MX, Name, OPT, QUERY,
+        Record, SVCB, TXT, Writer,
     },
 };
 
@@ -22,12 +22,15 @@ pub struct Exchange {
 pub fn exchange(choices: &mut Choices<'_>) -> Exchange {
     let names = names(choices);
     let id = choices.word() as u16;
-    let kind = *choices.one(&[A, AAAA, ANY, 65]);
+    let kind = *choices.one(&[A, AAAA, ANY, HTTPS]);
     let query = Writer::new(id, QUERY, &names[0], kind, IN);
     let flags = ANSWER | *choices.one(&[0, 0, 0, 0, 0, 0x0200, 0x0400, 3, 5, 0x0800]);
     let mut answer = Writer::new(id, flags, &names[0], kind, IN);
-    for record in records(choices, &names) {
-        write(choices, &mut answer, 1, &record);
+    let records = records(choices, &names);
+    let mut sound = true;
+    for record in &records {
+        write(choices, &mut answer, 1, record);
+        sound &= is_sound(record);
     }
     for section in [2, 3] {
         for _ in 0..choices.below(3) {
@@ -41,7 +44,18 @@ pub fn exchange(choices: &mut Choices<'_>) -> Exchange {
         answer.record(3, &edns, Compression::None);
     }
     let damaged = choices.once_in(2) && damage(choices, &mut answer.octets);
-    Exchange { query: query.octets, answer: answer.octets, sound: !damaged }
+    Exchange { query: query.octets, answer: answer.octets, sound: sound && !damaged }
+}
+
+/// Whether a service's parameters are in order, and its hints whole.
+fn is_sound(record: &Record) -> bool {
+    let Data::Service(_, _, parameters) = &record.data else { return true };
+    let whole = parameters.iter().all(|(key, value)| match key {
+        4 => value.len().is_multiple_of(4) && !value.is_empty(),
+        6 => value.len().is_multiple_of(16) && !value.is_empty(),
+        _ => true,
+    });
+    whole && parameters.is_sorted_by(|(a, _), (b, _)| a < b)
 }
 
 /// The question's name first, then names that it may lead to, and others.
@@ -114,6 +128,12 @@ fn records(choices: &mut Choices<'_>, names: &[Name]) -> Vec<Record> {
     for _ in 0..choices.below(5) {
         records.push(address(choices, names[links].clone()));
     }
+    if choices.once_in(3) {
+        for _ in 0..=choices.below(3) {
+            let owner = if choices.once_in(4) { 0 } else { links };
+            records.push(service(choices, names, names[owner].clone()));
+        }
+    }
     let more = if choices.once_in(30) { 55 + choices.below(12) } else { choices.below(4) };
     for _ in 0..more {
         records.push(record(choices, names, true));
@@ -166,6 +186,52 @@ fn address(choices: &mut Choices<'_>, owner: Name) -> Record {
     let first = *choices.one(&[93, 20, 13, 93, 10, 127, 11, 126]);
     let address = Ipv4Addr::new(first, 184, 216, last);
     Record { owner, kind: A, class: IN, ttl, data: Data::A(address) }
+}
+
+/// A service, at times of many parameters and hints.
+fn service(choices: &mut Choices<'_>, names: &[Name], owner: Name) -> Record {
+    let target = match choices.below(3) {
+        0 => choices.one(names).clone(),
+        _ => Name(Vec::new()),
+    };
+    let many = choices.once_in(20);
+    let mut parameters = Vec::new();
+    let mut add = |key: u16, value: Vec<u8>| parameters.push((key, value));
+    if choices.once_in(2) {
+        add(1, b"\x02h2\x02h3".to_vec());
+    }
+    if choices.once_in(4) {
+        add(3, vec![1, 187]);
+    }
+    for (key, size) in [(4, 4), (6, 16)] {
+        if choices.once_in(3) {
+            continue;
+        }
+        let count = if many { 30 } else { 1 + choices.below(4) };
+        let mut value = Vec::new();
+        for _ in 0..count {
+            let address = address(choices, Name(Vec::new())).data;
+            match address {
+                Data::A(address) if size == 4 => value.extend(address.octets()),
+                Data::Aaaa(address) if size == 16 => value.extend(address.octets()),
+                _ => value.extend(vec![93; size]),
+            }
+        }
+        if choices.once_in(20) {
+            value.truncate(value.len() - 1 - choices.below(size));
+        }
+        add(key, value);
+    }
+    for key in 0..if many { 80 } else { choices.below(3) as u16 } {
+        add(65_280 + key, vec![7; choices.below(9)]);
+    }
+    if choices.once_in(20) {
+        choices.shuffle(&mut parameters);
+    }
+    let priority = *choices.one(&[1, 1, 1, 2, 0, 0xffff]);
+    let kind = *choices.one(&[HTTPS, HTTPS, SVCB]);
+    let data = Data::Service(priority, target, parameters);
+    Record { owner, kind, class: IN, ttl: ttl(choices), data }
 }
 
 fn ttl(choices: &mut Choices<'_>) -> u32 {
