@@ -146,6 +146,60 @@ fn an_address_keeps_a_rule_only_by_names_that_still_match() -> Result<()> {
 }
 
 #[test]
+fn a_name_whose_answer_has_expired_vouches_for_nothing() -> Result<()> {
+    let mut site = Site::new(&service("web", "a.web.test, b.web.test"))?;
+    site.learn("a.web.test", "20.0.0.1")?;
+    // Longer ago than the daemon's last look at what has expired.
+    let rule = ["web/site".to_owned()];
+    site.learner.names_mut().learn("b.web.test", "20.0.0.1".parse()?, rule, 1);
+    assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
+
+    site.apply(&service("web", "b.web.test"), &Segments::new())?;
+    assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?, None);
+    Ok(())
+}
+
+#[test]
+fn an_address_lives_no_longer_than_the_names_that_are_left() -> Result<()> {
+    let mail = service("mail", "mail.test");
+    let mut site = Site::new(&format!("{}{mail}", service("web", "a.web.test, b.web.test")))?;
+    let rule = ["web/site".to_owned()];
+    let soon = FOREVER / 2;
+    for address in ["20.0.0.1", "20.0.0.2"] {
+        site.learn("a.web.test", address)?;
+        site.learner.names_mut().learn("b.web.test", address.parse()?, rule.clone(), soon);
+    }
+    // A rule that no known name has given.
+    let bit = site.learner.policy().rules_of_name("mail.test");
+    site.kernel.assert_host("20.0.0.2".parse()?, bit, FOREVER)?;
+
+    site.apply(&format!("{}{mail}", service("web", "b.web.test")), &Segments::new())?;
+    let expires = |address: &str| -> Result<_> {
+        Ok(site.kernel.pins().host(address.parse()?)?.map(|host| host.expires))
+    };
+    assert_eq!(expires("20.0.0.1")?, Some(soon));
+    assert_eq!(expires("20.0.0.2")?, Some(FOREVER));
+    assert_eq!(site.rules_of("20.0.0.2")?, ["web/site", "mail/site"]);
+    Ok(())
+}
+
+#[test]
+fn an_address_loses_one_rule_and_keeps_another() -> Result<()> {
+    let mail = service("mail", "mail.test");
+    let mut site = Site::new(&format!("{}{mail}", service("web", "a.web.test, b.web.test")))?;
+    site.learn("a.web.test", "20.0.0.1")?;
+    site.learn("mail.test", "20.0.0.1")?;
+    site.apply(&format!("{}{mail}", service("web", "b.web.test")), &Segments::new())?;
+    assert_eq!(site.rules_of("20.0.0.1")?, ["mail/site"]);
+    let names: Vec<_> = site.learner.names().iter().map(|(name, ..)| name.to_owned()).collect();
+    assert_eq!(names, ["mail.test"]);
+    // And gets it back by an answer alone, not by the pattern's return.
+    site.apply(&format!("{}{mail}", service("web", "a.web.test, b.web.test")), &Segments::new())?;
+    assert_eq!(site.rules_of("20.0.0.1")?, ["mail/site"]);
+    Ok(())
+}
+
+#[test]
 fn addresses_without_a_known_name_stay_while_no_pattern_goes() -> Result<()> {
     let mut site = Site::new(&service("web", "a.web.test"))?;
     site.kernel.assert_host("20.0.0.1".parse()?, 1, FOREVER)?;

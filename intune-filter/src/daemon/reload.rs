@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::learner::Learner;
+use super::{clock, learner::Learner};
 use crate::{
     catalogue::RuleId,
     kernel::{Kernel, Pins, Segments},
@@ -89,6 +89,8 @@ pub fn apply(
 
     let narrowed = narrowed(policy, before.as_ref(), &now);
     catch_up(learner)?;
+    // A name whose last answer has expired vouches for nothing.
+    learner.expire(clock::boot_time());
     learner.names_mut().retain_rules(|name, rule| {
         let bits = policy.rules_of_name(name);
         policy.rules_of(bits).any(|one| one.id.to_string() == rule)
@@ -104,9 +106,11 @@ pub fn apply(
     Ok(generation)
 }
 
-/// The rules of the names that led to an address.
-fn vouched(policy: &Policy, names: &Names, address: IpAddr) -> u64 {
-    names.of_address(address).fold(0, |rules, (name, _)| rules | policy.rules_of_name(name))
+/// The rules of the names that led to an address, and when the last of these expires.
+fn vouched(policy: &Policy, names: &Names, address: IpAddr) -> (u64, u64) {
+    names.of_address(address).fold((0, 0), |(rules, until), (name, claim)| {
+        (rules | policy.rules_of_name(name), until.max(claim.expires))
+    })
 }
 
 /// The rules in force that have lost a pattern; all of them if it is not known what they had.

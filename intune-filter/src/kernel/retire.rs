@@ -28,7 +28,7 @@ impl Kernel {
         if mask == 0 {
             return Ok(());
         }
-        self.change_hosts(|_, host| host.rules & !mask)?;
+        self.change_hosts(|_, host| Host { rules: host.rules & !mask, ..*host })?;
         let ruled = |flow: &Flow| {
             flow.flags & UNRULED == 0
                 && 1_u64.checked_shl(flow.rule.into()).unwrap_or(0) & mask != 0
@@ -36,15 +36,23 @@ impl Kernel {
         self.end_flows(|_, flow| ruled(flow))
     }
 
-    /// Takes rules of `mask` away from the learned addresses that no name vouches for any more:
-    /// `vouched` tells the rules of an address's names.
-    pub fn narrow_rules(&self, mask: u64, vouched: impl Fn(IpAddr) -> u64) -> Result<()> {
+    /// Takes rules of `mask` away from the learned addresses that no name vouches for any more, and
+    /// makes the others live no longer than their names: `vouched` tells the rules of an address's
+    /// names, and when the last of these expires.
+    pub fn narrow_rules(&self, mask: u64, vouched: impl Fn(IpAddr) -> (u64, u64)) -> Result<()> {
         if mask == 0 {
             return Ok(());
         }
-        self.change_hosts(|address, host| match host.rules & mask {
-            0 => host.rules,
-            _ => host.rules & (!mask | vouched(address)),
+        self.change_hosts(|address, host| {
+            if host.rules & mask == 0 {
+                return *host;
+            }
+            let (by_names, until) = vouched(address);
+            let rules = host.rules & (!mask | by_names);
+            // Of rules that no known name has given, it is not known until when they were.
+            let expires =
+                if rules & !by_names == 0 { host.expires.min(until) } else { host.expires };
+            Host { rules, expires }
         })
     }
 
@@ -72,27 +80,26 @@ impl Kernel {
             + self.remove_expired::<V6>("HOSTS6", before, crowded)?)
     }
 
-    fn change_hosts(&self, rules: impl Fn(IpAddr, &Host) -> u64) -> Result<()> {
-        self.change_map::<V4>("HOSTS4", |key, host| rules(IpAddr::V4(key.into()), host))?;
-        self.change_map::<V6>("HOSTS6", |key, host| rules(IpAddr::V6(key.into()), host))
+    fn change_hosts(&self, change: impl Fn(IpAddr, &Host) -> Host) -> Result<()> {
+        self.change_map::<V4>("HOSTS4", |key, host| change(IpAddr::V4(key.into()), host))?;
+        self.change_map::<V6>("HOSTS6", |key, host| change(IpAddr::V6(key.into()), host))
     }
 
-    fn change_map<K: Pod>(&self, name: &str, rules: impl Fn(K, &Host) -> u64) -> Result<()> {
+    fn change_map<K: Pod>(&self, name: &str, change: impl Fn(K, &Host) -> Host) -> Result<()> {
         let pins = self.pins();
         let mut map: HashMap<MapData, K, Host> = pins.map(name)?;
         for (key, host) in pins.elements::<K, Host>(name)? {
-            if rules(key, &host) == host.rules {
+            if change(key, &host) == host {
                 continue;
             }
             // Read again: it may have grown since the batch.
             let Some(host) = found_or_none(map.get(&key, 0))? else { continue };
-            let left = rules(key, &host);
-            if left == 0 {
+            let host = change(key, &host);
+            if host.rules == 0 {
                 // Gone already is as good.
                 let _ = map.remove(&key);
             } else {
-                map.insert(key, Host { rules: left, ..host }, 0)
-                    .with_context(|| format!("cannot change {name}"))?;
+                map.insert(key, host, 0).with_context(|| format!("cannot change {name}"))?;
             }
         }
         Ok(())

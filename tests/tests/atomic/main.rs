@@ -2,11 +2,13 @@
 //! every packet gets an answer that one of them gives. Each proof comes with a control, in which
 //! tables are changed one by one, and which has to be noticed.
 
+mod bits;
 mod flips;
 mod policies;
 
 use std::{
     collections::BTreeMap,
+    panic::resume_unwind,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -76,41 +78,21 @@ impl Bed<'_> {
         way: Way,
         change: impl FnOnce(&Kernel, &Pins) -> Result<()> + Send,
     ) -> Result<Outcome> {
-        let before = self.pins().counters()?;
-        let done = AtomicBool::new(false);
-        thread::scope(|scope| -> Result<()> {
-            let (kernel, pins) = (self.kernel(), self.pins());
-            let changing = scope.spawn(|| {
-                let result = change(kernel, pins);
-                done.store(true, Ordering::Release);
-                result
-            });
-            let sent = self.send(fate, way, &done);
-            changing.join().expect("no panic")?;
-            sent
-        })?;
-        let mut outcome = Outcome { packets: 0, surprises: BTreeMap::new() };
-        for ((reason, before), (_, after)) in before.into_iter().zip(self.pins().counters()?) {
-            let packets = after.packets - before.packets;
-            // What is not about packets counts beside them.
-            if packets == 0 || matches!(reason, Reason::EventLost | Reason::EventSuppressed) {
-                continue;
-            }
-            outcome.packets += packets;
-            if !fate.reasons().contains(&reason) {
-                outcome.surprises.insert(reason.as_str(), packets);
-            }
-        }
-        Ok(outcome)
+        let counted =
+            observed(self.kernel(), self.pins(), change, |done| self.send(fate, way, done))?;
+        let is_expected = |reason: &str| fate.reasons().iter().any(|one| one.as_str() == reason);
+        let packets = counted.values().sum();
+        let surprises = counted.into_iter().filter(|(reason, _)| !is_expected(reason)).collect();
+        Ok(Outcome { packets, surprises })
     }
 
-    fn send(&self, fate: Fate, way: Way, done: &AtomicBool) -> Result<()> {
+    fn send(&self, fate: Fate, way: Way, done: &dyn Fn() -> bool) -> Result<()> {
         const REPEAT: u32 = 200;
 
         let wire = Wire::open("peer1")?;
         let frames: Vec<_> = (0..64).flat_map(|number| fate.frames(number)).collect();
         for frame in frames.iter().cycle() {
-            if done.load(Ordering::Acquire) {
+            if done() {
                 break;
             }
             match way {
@@ -120,6 +102,37 @@ impl Bed<'_> {
         }
         Ok(())
     }
+}
+
+/// Packets by reason that were counted while `change` ran on a thread of its own and `send` on this
+/// one, which asks whether that is done.
+fn observed(
+    kernel: &Kernel,
+    pins: &Pins,
+    change: impl FnOnce(&Kernel, &Pins) -> Result<()> + Send,
+    send: impl FnOnce(&dyn Fn() -> bool) -> Result<()>,
+) -> Result<BTreeMap<&'static str, u64>> {
+    let before = pins.counters()?;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| -> Result<()> {
+        let changing = scope.spawn(|| {
+            let result = change(kernel, pins);
+            done.store(true, Ordering::Release);
+            result
+        });
+        let sent = send(&|| done.load(Ordering::Acquire));
+        changing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        sent
+    })?;
+    let mut counted = BTreeMap::new();
+    for ((reason, before), (_, after)) in before.into_iter().zip(pins.counters()?) {
+        let packets = after.packets - before.packets;
+        // What is not about packets counts beside them.
+        if packets > 0 && !matches!(reason, Reason::EventLost | Reason::EventSuppressed) {
+            counted.insert(reason.as_str(), packets);
+        }
+    }
+    Ok(counted)
 }
 
 /// Runs a test with both policies in the maps and the program attached.

@@ -1,0 +1,162 @@
+//! What a new configuration revokes is gone when `apply` says that it is in force, and what it
+//! leaves goes on: names, addresses, flows.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr, UdpSocket},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    laboratory::Laboratory,
+    responder::RESPONDER,
+    site::{self, ANSWER, CLOCK, CONFIG, SILENCE, eventually, tcp, udp},
+};
+
+/// The site's configuration with two patterns for the web, and without resolvers' delays.
+fn two_patterns() -> String {
+    CONFIG.replace("fqdns: [\"*.web.test\"]", "fqdns: [\"*.web.test\", \"*.shop.test\"]")
+}
+
+struct Site(Laboratory);
+
+impl Site {
+    fn start(config: String) -> Result<Self> {
+        let setup = intune_filter_tests::laboratory::Setup { config, ..site::setup() };
+        let mut laboratory = Laboratory::create(&setup)?;
+        laboratory.filter.start()?;
+        Ok(Self(laboratory))
+    }
+
+    /// Puts a configuration into force. When this returns, it is.
+    fn apply(&self, config: &str) -> Result<()> {
+        self.0.filter.configure(config)?;
+        self.0.filter.succeed(&["apply"]).map(drop)
+    }
+
+    /// Resolves a name of the responder's, whose address is its number's, and waits until the
+    /// daemon knows of it.
+    fn resolve(&self, name: &str) -> Result<[IpAddr; 2]> {
+        let addresses = self.0.resolve_at(RESPONDER[0], name)?;
+        eventually("the daemon has the name", || Ok(self.names()?.contains(name)))?;
+        Ok(addresses)
+    }
+
+    fn names(&self) -> Result<BTreeSet<String>> {
+        let names = self.0.filter.json(&["names"])?;
+        let names = names.as_array().context("a list")?;
+        Ok(names.iter().filter_map(|name| name["name"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// A flow of the client's, which the remote answers.
+    fn flow(&self, to: SocketAddr) -> Result<Flow> {
+        let any: IpAddr = if to.is_ipv4() { "0.0.0.0".parse()? } else { "::".parse()? };
+        let socket = self.0.network.client.run(|| UdpSocket::bind((any, 0)))?;
+        socket.connect(to)?;
+        let flow = Flow(socket);
+        ensure!(flow.is_alive()?, "{to} does not answer");
+        Ok(flow)
+    }
+}
+
+struct Flow(UdpSocket);
+
+impl Flow {
+    /// Whether a packet of it is answered.
+    fn is_alive(&self) -> Result<bool> {
+        // A refusal from before counts for what is asked now.
+        self.0.set_read_timeout(Some(SILENCE))?;
+        let _ = self.0.take_error()?;
+        if self.0.send(b"still there?").is_err() {
+            return Ok(false);
+        }
+        Ok(self.0.recv(&mut [0; 64]).is_ok())
+    }
+}
+
+#[test]
+fn an_address_lives_by_the_names_that_are_left() -> Result<()> {
+    let site = Site::start(two_patterns())?;
+    let [revoked, revoked6] = site.resolve("7.web.test")?;
+    let [kept, kept6] = site.resolve("8.web.test")?;
+    let also_kept = site.resolve("8.shop.test")?;
+    ensure!([kept, kept6] == also_kept, "both names have one address");
+    for address in [revoked, revoked6, kept, kept6] {
+        site.0.expect_reached(tcp(address, 443))?;
+    }
+
+    site.apply(&CONFIG.replace("*.web.test", "*.shop.test"))?;
+    for address in [revoked, revoked6] {
+        site.0.expect_denied(tcp(address, 443))?;
+    }
+    for address in [kept, kept6] {
+        site.0.expect_reached(tcp(address, 443))?;
+    }
+    ensure!(site.names()? == ["8.shop.test".to_owned()].into(), "{:?}", site.names()?);
+
+    // The pattern's return alone brings nothing back: an answer does.
+    site.apply(&two_patterns())?;
+    site.0.expect_denied(tcp(revoked, 443))?;
+    site.resolve("7.web.test")?;
+    site.0.expect_reached(tcp(revoked, 443))
+}
+
+#[test]
+fn a_flow_goes_on_as_long_as_its_rule_has_group_and_port() -> Result<()> {
+    let site = Site::start(CONFIG.to_owned())?;
+    let [web, web6] = site.resolve("7.web.test")?;
+    let [clock, _] = site.0.resolve(CLOCK)?;
+    let flows = [site.flow(SocketAddr::new(web, 443))?, site.flow(SocketAddr::new(web6, 443))?];
+    let other = site.flow(SocketAddr::new(clock, 123))?;
+
+    // The pattern is gone, the rule has group and port still.
+    site.apply(&CONFIG.replace("*.web.test", "*.shop.test"))?;
+    for flow in &flows {
+        ensure!(flow.is_alive()?, "the rule still allows it");
+    }
+    site.0.expect_denied(udp(web, 443))?;
+    for revoking in [
+        CONFIG.replace("    udp: [443]\n", ""),
+        CONFIG.replace("services: [web, clock, printer]", "services: [clock, printer]"),
+    ] {
+        site.apply(&revoking)?;
+        for flow in &flows {
+            ensure!(!flow.is_alive()?, "its rule was revoked: {revoking}");
+        }
+        ensure!(other.is_alive()?, "another rule's flow goes on");
+        // What was revoked does not come back by itself where its address is gone.
+        site.apply(&CONFIG.replace("*.web.test", "*.shop.test"))?;
+        for flow in &flows {
+            ensure!(!flow.is_alive()?, "it is a new flow, to an address that no name has");
+        }
+        site.apply(CONFIG)?;
+        site.resolve("7.web.test")?;
+        for flow in &flows {
+            ensure!(flow.is_alive()?, "everything is as it was");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reload_that_changes_nothing_costs_no_packet() -> Result<()> {
+    let site = Site::start(CONFIG.to_owned())?;
+    let [web, _] = site.resolve("7.web.test")?;
+    let flow = site.flow(SocketAddr::new(web, 443))?;
+    flow.0.set_read_timeout(Some(ANSWER))?;
+    for _ in 0..10 {
+        let mut apply = site.0.filter.command(&["apply"])?;
+        let mut apply = apply.stdout(std::process::Stdio::null()).spawn()?;
+        let mut exchanges = 0;
+        let status = loop {
+            flow.0.send(b"still there?")?;
+            flow.0.recv(&mut [0; 64]).context("an exchange of a flow that is allowed")?;
+            exchanges += 1;
+            if let Some(status) = apply.try_wait()? {
+                break status;
+            }
+        };
+        ensure!(status.success() && exchanges > 1, "{status} after {exchanges} exchanges");
+    }
+    site.0.expect_reached(tcp(web, 443))
+}
