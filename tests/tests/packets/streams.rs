@@ -22,7 +22,7 @@ const CLIENT: u32 = u32::MAX - 20;
 const RESOLVER: u32 = u32::MAX - 30;
 
 /// Messages as they follow each other on a connection.
-fn framed(messages: &[&Message]) -> Vec<u8> {
+pub(crate) fn framed(messages: &[&Message]) -> Vec<u8> {
     let mut octets = Vec::new();
     for message in messages {
         octets.extend(u16::try_from(message.octets().len()).unwrap().to_be_bytes());
@@ -32,7 +32,7 @@ fn framed(messages: &[&Message]) -> Vec<u8> {
 }
 
 /// A segment of the client's, `at` octets after the connection's first.
-fn out(who: &Addresses, flags: Flags, at: usize, data: &[u8]) -> Vec<u8> {
+pub(crate) fn out(who: &Addresses, flags: Flags, at: usize, data: &[u8]) -> Vec<u8> {
     let begin = CLIENT.wrapping_add(1).wrapping_add(at as u32);
     let begin = if flags.syn { CLIENT } else { begin };
     let datagram = Datagram::new(who.client, who.resolver);
@@ -51,7 +51,7 @@ fn sent(what: &str, who: &Addresses, at: usize, data: &[u8], expected: Expected)
     from_client(what, out(who, Flags::ACK, at, data), expected)
 }
 
-fn came(what: &str, who: &Addresses, at: usize, data: &[u8], expected: Expected) -> Row {
+pub(crate) fn came(what: &str, who: &Addresses, at: usize, data: &[u8], expected: Expected) -> Row {
     to_client(what, back(who, Flags::ACK, at, data), expected)
 }
 
@@ -64,7 +64,7 @@ fn connected(who: &Addresses) -> [Row; 3] {
 }
 
 /// A connection with the portal's query on its way.
-fn asked(who: &Addresses) -> Vec<Row> {
+pub(crate) fn asked(who: &Addresses) -> Vec<Row> {
     let mut rows = connected(who).to_vec();
     rows.push(sent("the query", who, 0, &framed(&[&query(who)]), expect(DnsQuery)));
     rows

@@ -47,11 +47,27 @@ impl Numbers {
 pub struct Frames {
     tables: Vec<Seed>,
     conversations: Vec<Seed>,
+    openings: Vec<Vec<Seed>>,
 }
 
 impl Frames {
     pub fn new() -> Self {
-        Self { tables: seeds::of_tables(), conversations: seeds::of_conversations() }
+        Self {
+            tables: seeds::of_tables(),
+            conversations: seeds::of_conversations(),
+            openings: seeds::openings(),
+        }
+    }
+
+    /// So many frames that follow each other: some batches begin with what random frames would
+    /// seldom make up.
+    pub fn batch(&self, first: u64, length: u64) -> Vec<Seed> {
+        let mut numbers = Numbers::new(!first);
+        let opening =
+            if numbers.once_in(2) { numbers.below(self.openings.len()) } else { usize::MAX };
+        let opening = self.openings.get(opening).into_iter().flatten().cloned();
+        let random = (first..first + length).map(|case| self.frame(&mut Numbers::new(case)));
+        opening.chain(random).take(length as usize).collect()
     }
 
     /// A frame, and where it is judged.

@@ -55,8 +55,12 @@ pub fn clear(tables: &Tables) {
     tables.new_flows6.borrow_mut().clear();
     tables.pending.borrow_mut().clear();
     tables.fragments.borrow_mut().clear();
+    tables.streams.borrow_mut().clear();
+    tables.streams_read.borrow_mut().clear();
     tables.denied.borrow_mut().clear();
     tables.answers.borrow_mut().clear();
+    tables.flow_events.borrow_mut().clear();
+    tables.segments.borrow_mut().clear();
 }
 
 fn index(interface: &str) -> u32 {

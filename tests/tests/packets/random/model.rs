@@ -147,7 +147,8 @@ pub fn may_pass(place: Place, frame: &[u8], reason: Reason) -> bool {
         (Place::Ingress("eth1"), Reason::Exempt) => within(&EXEMPT, reading.source),
         (Place::Ingress(_), Reason::Gateway) => is_gateways(reading.destination),
         (Place::Ingress(_), Reason::DnsQuery) => {
-            reading.protocol == UDP
+            matches!(reading.protocol, UDP | TCP)
+                && !reading.is_later
                 && reading.port() == Some(53)
                 && RESOLVERS.iter().any(|resolver| reading.destination == address(resolver))
         }

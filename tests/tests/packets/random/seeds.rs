@@ -6,6 +6,7 @@ use intune_filter_tests::testrun::{
 
 use crate::{
     answers, errors, flows, fragments, gateway, headers, links, policy, queries, rejections,
+    streams,
 };
 
 /// A frame, and where it is judged.
@@ -83,8 +84,19 @@ pub fn of_conversations() -> Vec<Seed> {
         let asked = answers::asked(&who, &answers::query(&who));
         rows.push(asked);
         rows.push(to_client("", answers::answered(&who, &answer).frame(), any()));
+        let data = streams::framed(&[&answer]);
+        for (at, part) in [(0, &data[..]), (0, &data[..20]), (20, &data[20..]), (0, &[])] {
+            rows.push(streams::came("", &who, at, part, any()));
+        }
+        rows.extend(streams::asked(&who));
         // The address that the answer has taught.
         rows.push(from_client("", out(who.public).tcp(40001, 443, Flags::SYN).frame(), any()));
     }
     rows.into_iter().map(|row| (row.place, row.frame)).collect()
+}
+
+/// Beginnings that what follows depends on, each in its order: connections to a resolver.
+pub fn openings() -> Vec<Vec<Seed>> {
+    let seeds = |rows: Vec<Row>| rows.into_iter().map(|row| (row.place, row.frame)).collect();
+    Addresses::both().iter().map(|who| seeds(streams::asked(who))).collect()
 }
