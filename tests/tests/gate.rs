@@ -186,3 +186,17 @@ fn a_reload_makes_and_removes_the_gate() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_rollback_leaves_the_gate_of_the_configuration_before() -> Result<()> {
+    let mut laboratory = laboratory("closed")?;
+    laboratory.filter.start()?;
+    let trial = laboratory.directory.write("trial.yaml", &config("open"))?;
+    let trial = trial.to_str().context("a path of ours is text")?;
+    laboratory.filter.succeed(&["apply", trial, "--confirm", "10m"])?;
+    ensure!(!tables(&laboratory.network)?.contains("intune-filter"), "the gate is there");
+    // The daemon goes back before it ends, and nobody looks afterwards.
+    laboratory.filter.stop()?;
+    ensure!(tables(&laboratory.network)?.contains("intune-filter"), "the gate is not back");
+    expect_judged(&laboratory)
+}

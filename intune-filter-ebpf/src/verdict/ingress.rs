@@ -460,7 +460,8 @@ impl<W: World, P: Packet> Run<'_, W, P> {
 /// any group may. What `None` leaves unsaid would be an unwritten register, see [`Verdict`].
 #[inline(always)]
 fn asker(found: Option<Client>) -> Client {
-    found.unwrap_or(Client { rules: u64::MAX, ..Client::default() })
+    let nobody = Client { rules: u64::MAX, group: NO_GROUP as u32, ..Client::default() };
+    found.unwrap_or(nobody)
 }
 
 /// Whether it is DNS, by its port.

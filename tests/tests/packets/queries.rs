@@ -321,3 +321,20 @@ fn a_tagged_query_belongs_to_its_vlan() {
         check(filter, &rows);
     });
 }
+
+#[test]
+fn who_is_in_no_group_is_not_told_to_be_in_the_first() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            for (source, group) in [(who.client, Some(filter.group("lan"))), (who.link_local, None)]
+            {
+                for name in ["portal.core.example", "unlisted.example"] {
+                    let query = Message::query(1, name, A);
+                    let query = Datagram::new(source, who.gateway).udp(1, 53, query.octets());
+                    let explanation = filter.explain("eth1", &query.frame()).unwrap();
+                    assert_eq!(explanation.group, group, "{source}, {name}: {explanation:?}");
+                }
+            }
+        }
+    });
+}

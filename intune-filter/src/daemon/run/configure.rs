@@ -123,6 +123,7 @@ impl Daemon<'_> {
                 self.in_force = confirmed;
                 self.confirmation.end();
                 self.look().await;
+                self.look().await;
                 log::warn!("{dropped} was not confirmed in time: {back} is in force again");
                 let on_disk = self.source.read().ok().map(|document| document.text);
                 let saved = self.saved.clone().map(|saved| saved.rolled_back(on_disk.as_deref()));
