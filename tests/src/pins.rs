@@ -29,6 +29,15 @@ pub fn ids(directory: &Path, kind: &str) -> Result<BTreeMap<PathBuf, u64>> {
     pins.collect()
 }
 
+/// Whether the kernel has links for TC programs. Without them, what is pinned in place of one is a
+/// program.
+pub fn has_tcx() -> Result<bool> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next().context("a release")?, numbers.next().unwrap_or(0));
+    Ok((major, minor) >= (6, 6))
+}
+
 /// The contents of every map that is pinned below `directory`, as far as reading them changes
 /// nothing: of a queue its head, of a ring buffer nothing.
 pub fn contents(directory: &Path) -> Result<BTreeMap<PathBuf, Value>> {

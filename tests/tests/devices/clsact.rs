@@ -1,10 +1,11 @@
 //! Egress with and without TCX: before Linux 6.6 it is a filter of clsact, which no link holds.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use intune_filter_tests::{
     laboratory::Laboratory,
     namespace::run,
     network::{LAN, Network},
+    pins,
     site::{self, tcp, udp},
 };
 
@@ -13,17 +14,9 @@ fn filters(network: &Network) -> Result<String> {
     run(network.gateway.command("tc").args(["filter", "show", "dev", LAN, "egress"]))
 }
 
-/// Whether the kernel has links for TC programs.
-fn has_tcx() -> Result<bool> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let (major, minor) = (numbers.next().context("a release")?, numbers.next().unwrap_or(0));
-    Ok((major, minor) >= (6, 6))
-}
-
 #[test]
 fn egress_is_attached_taken_over_and_removed() -> Result<()> {
-    let has_tcx = has_tcx()?;
+    let has_tcx = pins::has_tcx()?;
     let mut laboratory = Laboratory::create(&site::setup())?;
     let foreign = [tcp("192.0.2.80".parse()?, 443), udp("2001:db8:80::1".parse()?, 5000)];
     laboratory.filter.start()?;
