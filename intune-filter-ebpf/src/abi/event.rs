@@ -60,11 +60,14 @@ pub const ANSWER_CAPACITY: usize = 4096;
 
 /// Bits of [`AnswerEvent::flags`].
 pub mod answer_flags {
-    /// The kernel has learned the addresses of the message.
+    /// The kernel has learned addresses of the message.
     pub const LEARNED: u32 = 1;
+    /// There was no room for some of them, or for any.
+    pub const FULL: u32 = 2;
 }
 
-/// A DNS answer to a recorded query for a name of a rule; `length` octets of message follow.
+/// A DNS answer to a recorded query for a name of a rule, from which addresses were learned, or
+/// would have been had there been room; `length` octets of message follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerEvent {

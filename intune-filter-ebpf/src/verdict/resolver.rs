@@ -227,18 +227,22 @@ fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
     if lesson.full > 0 {
         world.count(Reason::HostsFull, 1, length);
     }
-    if lesson.learned == 0 {
+    if lesson.learned > 0 {
+        world.count(Reason::Learned, 1, length);
+    } else {
         world.count(Reason::NothingLearned, 1, length);
-        return;
+        if lesson.full == 0 {
+            return;
+        }
     }
-    world.count(Reason::Learned, 1, length);
     let event = AnswerEvent {
         kind: EventKind::Answer as u32,
         length,
         time: now,
         rules,
         client: *run.destination(),
-        flags: answer_flags::LEARNED,
+        flags: if lesson.learned > 0 { answer_flags::LEARNED } else { 0 }
+            | if lesson.full > 0 { answer_flags::FULL } else { 0 },
         zone: run.zone(),
         reserved: 0,
     };

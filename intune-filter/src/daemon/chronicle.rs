@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use intune_filter_ebpf::abi::{AnswerEvent, Ending, FlowEvent, FlowKey, V6};
+use intune_filter_ebpf::abi::{AnswerEvent, Ending, FlowEvent, FlowKey, V6, answer_flags};
 use jiff::Timestamp;
 
 use super::{
@@ -71,7 +71,7 @@ impl Chronicle {
         }
     }
 
-    /// Takes in an answer that addresses were learned from, with the services of its name.
+    /// Takes in an answer that addresses were learned from, or would have been, with the services of its name.
     pub fn learned(&mut self, event: &AnswerEvent, answer: &Answer, services: Vec<String>) {
         let expires = answer.addresses.iter().map(|(_, expires)| *expires).min();
         let learned = Learned {
@@ -81,7 +81,14 @@ impl Chronicle {
             client: event.client.into(),
             expires_in_s: expires.unwrap_or_default().saturating_sub(event.time) / SECOND,
         };
-        self.feed.push(Event { time: wall_time(event.time), what: What::Learned(learned) });
+        let is = |flag| event.flags & flag != 0;
+        let time = wall_time(event.time);
+        if is(answer_flags::LEARNED) {
+            self.feed.push(Event { time, what: What::Learned(learned.clone()) });
+        }
+        if is(answer_flags::FULL) {
+            self.feed.push(Event { time, what: What::Full(learned) });
+        }
     }
 
     /// Takes in the flows that a change of the policy has ended.

@@ -41,7 +41,7 @@ impl Feed {
     pub fn push(&mut self, event: Event) {
         let kind = match event.what {
             What::Denied(_) => 0,
-            What::Learned(_) => 1,
+            What::Learned(_) | What::Full(_) => 1,
             What::Opened(_) | What::Closed(_) | What::Lost { .. } => 2,
         };
         let event = Arc::new(event);

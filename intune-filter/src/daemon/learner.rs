@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use intune_filter_ebpf::abi::AnswerEvent;
+use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
 
 use crate::{
     names::{
@@ -70,12 +70,16 @@ impl Learner {
         self.own_addresses = addresses;
     }
 
-    /// Takes in an answer of the kernel's: the name and the addresses that are learned with it.
+    /// Takes in an answer of the kernel's: the name and the addresses that it leads to. If there was
+    /// room for some of them only, which ones is not known.
     pub fn take(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
         // By the policy in force, which may be younger than the event.
         let answer = self.reader.read(event, message)?;
         let ids: Vec<String> =
             self.policy.rules_of(answer.rules).map(|rule| rule.id.to_string()).collect();
+        if event.flags & answer_flags::LEARNED == 0 {
+            return Some(answer);
+        }
         for (address, expires) in &answer.addresses {
             log::debug!("learned: {} has {address}, for {}", answer.name, ids.join(", "));
             self.names.learn(&answer.name, *address, ids.iter().cloned(), *expires);

@@ -4,6 +4,7 @@ use std::{net::IpAddr, os::fd::AsRawFd};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{MapData, RingBuf};
+use intune_filter_ebpf::abi::answer_flags;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -33,8 +34,10 @@ pub fn drain(
         if let Record::Answer(event, message) = &record
             && let Some(answer) = learner.take(event, message)
         {
-            for (address, expires) in &answer.addresses {
-                learned(*address, answer.rules, *expires)?;
+            if event.flags & answer_flags::LEARNED != 0 {
+                for (address, expires) in &answer.addresses {
+                    learned(*address, answer.rules, *expires)?;
+                }
             }
             chronicle.learned(event, &answer, learner.services(answer.rules));
         }

@@ -506,6 +506,9 @@ impl<'a> Daemon<'a> {
             Ok(removed) => log::debug!("removed {removed} expired addresses"),
             Err(error) => log::error!("{error:#}"),
         }
+        if let Err(error) = self.kernel.reorder_hosts() {
+            log::error!("{error:#}");
+        }
         if let Err(error) = self.look_at_flows() {
             log::error!("{error:#}");
         }

@@ -31,6 +31,8 @@ pub enum What {
     Denied(Denied),
     /// A DNS answer has led a name to addresses.
     Learned(Learned),
+    /// There was no room for addresses of a DNS answer, or for some of them.
+    Full(Learned),
     /// A flow was opened.
     Opened(Flow),
     /// A flow has ended.
@@ -178,7 +180,7 @@ impl What {
     pub const fn client(&self) -> Option<IpAddr> {
         match self {
             Self::Denied(denied) => denied.client,
-            Self::Learned(learned) => Some(learned.client),
+            Self::Learned(learned) | Self::Full(learned) => Some(learned.client),
             Self::Opened(flow) => Some(flow.client),
             Self::Closed(closed) => Some(closed.flow.client),
             Self::Lost { .. } => None,

@@ -32,7 +32,8 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied(denied) => denied.fmt(f),
-            Self::Learned(learned) => learned.fmt(f),
+            Self::Learned(learned) => write!(f, "learned  {learned}"),
+            Self::Full(learned) => write!(f, "no room  {learned}"),
             Self::Opened(flow) => write!(f, "opened   {flow}"),
             Self::Closed(closed) => closed.fmt(f),
             Self::Lost { count } => write!(f, "lost     {count} events: too slow for them"),
@@ -63,7 +64,7 @@ impl fmt::Display for Learned {
         let addresses: Vec<_> = self.addresses.iter().map(IpAddr::to_string).collect();
         write!(
             f,
-            "learned  {} has {} for {} s  {}  asked by {}",
+            "{} has {} for {} s  {}  asked by {}",
             self.name,
             addresses.join(", "),
             self.expires_in_s,

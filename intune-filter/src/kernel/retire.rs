@@ -4,13 +4,14 @@
 //! element in between is lost. Whoever calls this then asserts again what the kernel has reported
 //! since: see [`Kernel::assert_host`].
 
-use std::{net::IpAddr, os::fd::AsFd as _, sync::PoisonError};
+use std::{collections::HashSet, hash::Hash, net::IpAddr, os::fd::AsFd as _, sync::PoisonError};
 
 use anyhow::{Context as _, Result};
 use aya::{
     Pod,
-    maps::{HashMap, MapData},
+    maps::{HashMap, MapData, MapError, Queue},
 };
+use aya_obj::generated::BPF_EXIST;
 use intune_filter_ebpf::abi::{Address, Flow, FlowKey, Host, V4, V6, flow_flags};
 
 use super::{Kernel, flows::wide, pins::found_or_none, syscall};
@@ -18,6 +19,10 @@ use super::{Kernel, flows::wide, pins::found_or_none, syscall};
 /// The flow maps, by address family.
 const FLOWS4: [&str; 2] = ["FLOWS4", "NEW_FLOWS4"];
 const FLOWS6: [&str; 2] = ["FLOWS6", "NEW_FLOWS6"];
+
+/// The tables of learned addresses, each with the queue of its addresses.
+const HOSTS4: [&str; 2] = ["HOSTS4", "HOSTS_ORDER4"];
+const HOSTS6: [&str; 2] = ["HOSTS6", "HOSTS_ORDER6"];
 
 /// Flows without a rule of their own.
 const UNRULED: u8 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
@@ -64,11 +69,12 @@ impl Kernel {
         self.end_flows(|zone, _| zones.contains(&u32::from(zone)))
     }
 
-    /// Sees to it that an address has rules until a time, at least.
+    /// Sees to it that an address has rules until a time, at least. One that is not there, and for
+    /// which there is no room, stays away, as it does where the kernel learns it.
     pub fn assert_host(&self, address: IpAddr, rules: u64, expires: u64) -> Result<()> {
         match address {
-            IpAddr::V4(v4) => self.assert_in("HOSTS4", V4::from(v4), rules, expires),
-            IpAddr::V6(v6) => self.assert_in("HOSTS6", V6::from(v6), rules, expires),
+            IpAddr::V4(v4) => self.assert_in(HOSTS4, V4::from(v4), rules, expires),
+            IpAddr::V6(v6) => self.assert_in(HOSTS6, V6::from(v6), rules, expires),
         }
     }
 
@@ -132,14 +138,76 @@ impl Kernel {
         Ok(())
     }
 
-    fn assert_in<K: Pod>(&self, name: &str, key: K, rules: u64, expires: u64) -> Result<()> {
+    fn assert_in<K: Pod>(
+        &self,
+        [name, order]: [&str; 2],
+        key: K,
+        rules: u64,
+        expires: u64,
+    ) -> Result<()> {
         let mut map: HashMap<MapData, K, Host> = self.pins().map(name)?;
-        let host = found_or_none(map.get(&key, 0))?.unwrap_or_default();
+        let found = found_or_none(map.get(&key, 0))?;
+        let host = found.unwrap_or_default();
         if host.rules & rules == rules && host.expires >= expires {
             return Ok(());
         }
         let host = Host { rules: host.rules | rules, expires: host.expires.max(expires) };
-        map.insert(key, host, 0).with_context(|| format!("cannot change {name}"))
+        match map.insert(key, host, 0) {
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::E2BIG) =>
+            {
+                log::debug!("no room in {name} for an address that was to be kept");
+                return Ok(());
+            }
+            result => result.with_context(|| format!("cannot change {name}"))?,
+        }
+        if found.is_none() {
+            // In its turn, like one that the kernel has learned.
+            let mut order: Queue<MapData, K> = self.pins().map(order)?;
+            order.push(key, BPF_EXIST.into()).context("cannot queue a learned address")?;
+        }
+        Ok(())
+    }
+
+    /// Brings the queues in which the kernel looks for addresses that make room back in step with
+    /// the tables: each address stands there once, and nothing else does. Whatever is removed
+    /// leaves its place in the queue behind, and what comes back has a second one; a queue that is
+    /// full of those pushes out addresses, for which nothing would ever look again.
+    pub fn reorder_hosts(&self) -> Result<()> {
+        self.reorder::<V4>(HOSTS4)?;
+        self.reorder::<V6>(HOSTS6)
+    }
+
+    fn reorder<K: Pod + Default + Eq + Hash>(&self, [name, order]: [&str; 2]) -> Result<()> {
+        let pins = self.pins();
+        let map: HashMap<MapData, K, Host> = pins.map(name)?;
+        let mut order: Queue<MapData, K> = pins.map(order)?;
+        let mut unseen: HashSet<K> =
+            pins.elements::<K, Host>(name)?.into_iter().map(|(key, _)| key).collect();
+        let mut seen = HashSet::new();
+        // The queue goes round once, so that hardly anything is missing from it at any time. No
+        // name leads to the unspecified address: where that comes round, all was seen.
+        let mark = K::default();
+        order.push(mark, BPF_EXIST.into())?;
+        for _ in 0..=2 * u64::from(order.capacity()) {
+            match order.pop(0) {
+                Err(MapError::ElementNotFound) => break,
+                Ok(key) if key == mark => break,
+                // What was learned since is in the table all the same.
+                Ok(key)
+                    if unseen.remove(&key) || !seen.contains(&key) && map.get(&key, 0).is_ok() =>
+                {
+                    order.push(key, BPF_EXIST.into())?;
+                    seen.insert(key);
+                }
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for key in unseen {
+            order.push(key, BPF_EXIST.into())?;
+        }
+        Ok(())
     }
 
     fn remove_expired<K: Pod>(&self, name: &str, before: u64, crowded: u64) -> Result<usize> {

@@ -21,9 +21,11 @@ use crate::{directory::Directory, namespace::Namespace};
 
 /// Room in the maps that the kernel fills.
 const ROOM: u32 = 256;
-const SIZES: [(&str, u32); 9] = [
+const SIZES: [(&str, u32); 11] = [
     ("HOSTS4", ROOM),
     ("HOSTS6", ROOM),
+    ("HOSTS_ORDER4", ROOM),
+    ("HOSTS_ORDER6", ROOM),
     ("FLOWS4", ROOM),
     ("FLOWS6", ROOM),
     ("NEW_FLOWS4", ROOM),

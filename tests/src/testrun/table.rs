@@ -165,9 +165,9 @@ impl Expected {
 
     /// The records that it makes.
     fn reports(&self) -> Vec<String> {
-        let learned = self.also.iter().any(|(reason, _)| *reason == Reason::Learned);
+        let told = |reason| matches!(reason, Reason::Learned | Reason::HostsFull);
         let mut reports = Vec::new();
-        if learned {
+        if self.also.iter().any(|(reason, _)| told(*reason)) {
             reports.push("answer".to_owned());
         }
         if self.partial {

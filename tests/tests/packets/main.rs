@@ -2,6 +2,7 @@
 
 mod answers;
 mod busy;
+mod capacity;
 mod errors;
 mod events;
 mod flow_events;

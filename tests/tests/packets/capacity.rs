@@ -1,0 +1,177 @@
+//! Tables that are full: what makes room, what is told, and that nothing passes or stops passing
+//! for it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use intune_filter::daemon::ledger::{Ledger, has_expired};
+use intune_filter_ebpf::abi::{
+    Ending, FlowEvent,
+    Reason::{self, HostsFull, Learned, Policy, Unsolicited},
+};
+use intune_filter_tests::testrun::{
+    Addresses, Datagram, Filter, Flags, Place, check_on, expect, from_client, run, state::now,
+    to_client,
+};
+
+use crate::{
+    answers::{addresses, answer, answered, asked, query},
+    flows::{WEB, flows},
+};
+
+/// Room in each table.
+const ROOM: u32 = 256;
+const SECOND: u64 = 1_000_000_000;
+/// Past the time for which an expired address makes no room.
+const LONG_AGO: i64 = -61;
+
+fn counted(filter: &Filter, reason: Reason) -> u64 {
+    let counters = filter.pins().counters().unwrap();
+    counters.iter().find(|(r, _)| *r == reason).unwrap().1.packets
+}
+
+fn host(who: &Addresses, number: u32) -> IpAddr {
+    match who.public {
+        IpAddr::V4(_) => Ipv4Addr::from(0x1500_0000 + number).into(),
+        IpAddr::V6(_) => Ipv6Addr::from(u128::from(number) | 0x2a02 << 112).into(),
+    }
+}
+
+/// Enters addresses as the daemon does that restores them.
+fn assert_hosts(filter: &Filter, who: &Addresses, numbers: std::ops::Range<u32>, seconds: i64) {
+    let expires = now().unwrap().saturating_add_signed(seconds * SECOND as i64);
+    for number in numbers {
+        let rules = 1 << filter.rule(WEB);
+        filter.kernel().assert_host(host(who, number), rules, expires).unwrap();
+    }
+}
+
+/// Lets a query and its answer pass; whether the answer's address was learned. If not, it was for
+/// want of room.
+fn learns(filter: &mut Filter, who: &Addresses) -> bool {
+    let before = (counted(filter, Learned), counted(filter, HostsFull));
+    filter.judge(Place::Ingress("eth1"), &asked(who, &query(who)).frame).unwrap();
+    filter.judge(Place::Egress("eth1"), &answered(who, &answer(who)).frame()).unwrap();
+    let after = (counted(filter, Learned), counted(filter, HostsFull));
+    let learned = addresses(filter).contains(&who.public);
+    let expected = if learned { (before.0 + 1, before.1) } else { (before.0, before.1 + 1) };
+    assert_eq!(after, expected, "learned: {learned}");
+    learned
+}
+
+#[test]
+fn an_expired_address_that_userspace_has_entered_makes_room() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            filter.kernel().reorder_hosts().unwrap();
+            assert_hosts(filter, &who, 0..ROOM, LONG_AGO);
+            assert_eq!(addresses(filter).len(), ROOM as usize);
+            assert!(learns(filter, &who));
+            assert_eq!(addresses(filter).len(), ROOM as usize, "one has gone for it");
+        }
+    });
+}
+
+#[test]
+fn looking_for_an_expired_address_is_bounded_and_goes_on_with_the_next_answer() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            filter.kernel().reorder_hosts().unwrap();
+            assert_hosts(filter, &who, 0..ROOM - 8, 1000);
+            assert_hosts(filter, &who, ROOM - 8..ROOM, LONG_AGO);
+            let attempts = (1..100).find(|_| learns(filter, &who));
+            assert_eq!(attempts, Some(ROOM / 8), "eight are looked at each time");
+            let left = addresses(filter);
+            assert!((0..ROOM - 8).all(|number| left.contains(&host(&who, number))));
+        }
+    });
+}
+
+#[test]
+fn the_daemon_has_no_more_room_than_the_kernel() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            assert_hosts(filter, &who, 0..ROOM + 1, 1000);
+            assert!(!addresses(filter).contains(&host(&who, ROOM)), "and that is no error");
+        }
+    });
+}
+
+#[test]
+fn addresses_that_are_in_no_queue_are_put_there() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            filter.kernel().reorder_hosts().unwrap();
+            for number in 0..ROOM {
+                filter.learn(host(&who, number), WEB, LONG_AGO).unwrap();
+            }
+            assert!(!learns(filter, &who), "nothing leads to the expired ones");
+            filter.kernel().reorder_hosts().unwrap();
+            assert!(learns(filter, &who));
+            // Again and again changes nothing: each stands there once.
+            for _ in 0..3 {
+                filter.kernel().reorder_hosts().unwrap();
+            }
+            filter.clear().unwrap();
+            assert_hosts(filter, &who, 0..ROOM, LONG_AGO);
+            filter.kernel().reorder_hosts().unwrap();
+            assert!(learns(filter, &who));
+        }
+    });
+}
+
+/// The ends of flows that a look at the tables finds.
+fn look(filter: &Filter, ledger: &mut Ledger) -> Vec<FlowEvent> {
+    let now = now().unwrap();
+    let ended = |protocol: u8, flow: &_| has_expired(protocol, flow, now);
+    let swept = filter.kernel().sweep_flows(ended).unwrap();
+    assert_eq!(swept.removed, [], "none has been silent for long");
+    ledger.look(&swept, now)
+}
+
+#[test]
+fn flows_that_had_to_make_room_are_judged_anew_counted_and_told_of() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            let mut ledger = Ledger::default();
+            let out =
+                |port, flags| Datagram::new(who.client, who.web).tcp(port, 443, flags).frame();
+            let back =
+                |port, flags| Datagram::new(who.web, who.client).tcp(443, port, flags).frame();
+            let open = |filter: &Filter, port| {
+                filter.judge(Place::Ingress("eth1"), &out(port, Flags::SYN)).unwrap();
+                filter.judge(Place::Egress("eth1"), &back(port, Flags::SYN_ACK)).unwrap();
+            };
+            for port in 1..=50 {
+                open(filter, port);
+            }
+            assert_eq!(look(filter, &mut ledger), []);
+            for port in 1000..2000 {
+                open(filter, port);
+            }
+            assert!(flows(filter, "FLOWS").len() <= ROOM as usize);
+            let told = look(filter, &mut ledger);
+            assert!(!told.is_empty(), "1,050 flows in room for {ROOM}, and none was evicted");
+            assert_eq!(ledger.evicted(), told.len() as u64);
+            let evicted = told[0];
+            assert_eq!(evicted.ending, Ending::Evicted as u8);
+            assert_eq!((evicted.flow.client_packets, evicted.flow.remote_packets), (1, 1));
+            let port = u16::from_be(evicted.client_port);
+            // The ring is full of their beginnings.
+            filter.events();
+            assert!((1..=50).contains(&port), "the others were never seen");
+            check_on(
+                filter,
+                &[
+                    to_client("what comes back", back(port, Flags::ACK), expect(Unsolicited)),
+                    from_client("its next", out(port, Flags::ACK), expect(Policy).rule(WEB)),
+                    to_client("its answer", back(port, Flags::ACK), expect(Reason::Flow).rule(WEB)),
+                ],
+            );
+        }
+    });
+}
