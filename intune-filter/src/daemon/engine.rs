@@ -147,11 +147,7 @@ impl Engine {
 
     /// Those of the interfaces that were attached, as far as this knows.
     pub fn attached_among<'i>(&self, interfaces: &'i [Interface]) -> Vec<&'i Interface> {
-        let is_attached = |interface: &&Interface| {
-            let state = self.states.get(&interface.name);
-            matches!(state, Some(State::Attached { index, .. }) if *index == interface.index)
-        };
-        interfaces.iter().filter(is_attached).collect()
+        interfaces.iter().filter(|interface| self.is_attached(interface)).collect()
     }
 
     /// Somebody has taken a program off an interface: it is to be attached anew.

@@ -2,6 +2,7 @@
 
 mod configure;
 mod gatekeeping;
+mod tags;
 
 use std::{
     sync::atomic::Ordering,
@@ -42,7 +43,7 @@ use super::{
 use crate::{
     config::{Config, ConfigErrors, Maps, Paths},
     gate::{self, Keeper},
-    kernel::{self, Diagnostics, Kernel, PinDirectory},
+    kernel::{self, Diagnostics, Interface, Kernel, PinDirectory},
     names::{self, Names},
     policy::{Loaded, Policy, RuleBits},
 };
@@ -435,10 +436,18 @@ impl<'a> Daemon<'a> {
                 Err(error) => log::error!("{error:#}"),
             }
         }
+        self.keep_tags(snapshot);
         for command in self.engine.observe(snapshot, Instant::now()) {
             self.execute(command);
         }
         self.keep_gate(snapshot);
+    }
+
+    fn failed(&mut self, interface: &Interface, error: &anyhow::Error) {
+        let error = format!("{error:#}");
+        if self.engine.failed(interface, error.clone(), Instant::now()) {
+            log::error!("{}: NOT enforced: {error}", interface.name);
+        }
     }
 
     fn execute(&mut self, command: Command) {
@@ -450,23 +459,13 @@ impl<'a> Daemon<'a> {
             }
             Command::SetZones(zones) => self.kernel.set_zones(&zones),
             Command::Attach(interface, mode) => {
-                let tags = match self.engine.wanted(&interface.name) {
-                    Some(wanted) if wanted.needs_tags() => {
-                        kernel::keep_tags(&interface.name, wanted.manage_offloads)
-                    }
-                    _ => Ok(()),
-                };
+                let tags = self.see_tags(&interface.name);
                 match tags.and_then(|()| self.kernel.attach(&interface, mode)) {
                     Ok(mode) => {
                         log::info!("{}: enforcing in {} mode", interface.name, mode.as_str());
                         self.engine.attached(&interface, mode);
                     }
-                    Err(error) => {
-                        let error = format!("{error:#}");
-                        if self.engine.failed(&interface, error.clone(), Instant::now()) {
-                            log::error!("{}: NOT enforced: {error}", interface.name);
-                        }
-                    }
+                    Err(error) => self.failed(&interface, &error),
                 }
                 Ok(())
             }

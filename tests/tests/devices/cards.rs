@@ -7,7 +7,8 @@ use intune_filter_tests::{
     laboratory::Laboratory,
     namespace::{Namespace, run},
     network::{LAN, WAN},
-    site::{CONFIG, eventually, tcp},
+    probe::probe,
+    site::{CONFIG, SILENCE, eventually, tcp},
 };
 use serde_json::Value;
 
@@ -86,13 +87,42 @@ fn a_card_is_kept_from_taking_tags_off() -> Result<()> {
     laboratory.expect_verdicts()?;
     let counters = laboratory.filter.counters()?;
     ensure!(counters.get("unmanaged_vlan") == 0, "without a zone: {counters}");
+    let Laboratory { filter, network, .. } = &mut joined.laboratory;
 
-    // The card does hide tags when it is told to: the frames are then without a zone.
-    run(laboratory.network.gateway.command("ethtool").args(["-K", LAN, "rx-vlan-offload", "on"]))?;
-    let before = laboratory.filter.counters()?;
-    laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443)).ok();
-    let counters = laboratory.filter.counters()?.since(&before);
+    // Turned on again, while nobody looks: the card does hide tags, and frames are without a zone.
+    let offload_on = || {
+        let mut ethtool = network.gateway.command("ethtool");
+        run(ethtool.args(["-K", LAN, "rx-vlan-offload", "on"]))
+    };
+    filter.kill()?;
+    offload_on()?;
+    let before = filter.counters()?;
+    let target = tcp("192.0.2.80".parse()?, 443);
+    // What the client is answered is judged, and denied: it goes out with its tag.
+    network.client.run(|| probe(target, SILENCE));
+    let counters = filter.counters()?.since(&before);
     ensure!(counters.get("unmanaged_vlan") > 0, "the card hides nothing: {counters}");
+
+    // The next daemon turns it off, and stays watchful.
+    filter.start()?;
+    ensure!(!strips(&network.gateway)?, "the card takes tags off");
+    offload_on()?;
+    eventually("tags are seen again", || Ok(!strips(&network.gateway)?))?;
+    joined.laboratory.expect_verdicts()
+}
+
+/// TC sees the tag beside the frame: the card may go on taking it off.
+#[test]
+#[ignore = "needs cards that take tags off"]
+fn at_tc_a_tag_that_the_card_took_off_gives_the_zone() -> Result<()> {
+    let at_tc = format!("{ON_VLAN}    mode: tc\n");
+    let mut joined = joined(&CONFIG.replace("  - name: eth1\n", &at_tc))?;
+    let laboratory = &mut joined.laboratory;
+    laboratory.filter.start()?;
+    ensure!(strips(&laboratory.network.gateway)?, "the card takes no tags off: nothing is tested");
+    laboratory.expect_verdicts()?;
+    let counters = laboratory.filter.counters()?;
+    ensure!(counters.get("unmanaged_vlan") == 0, "without a zone: {counters}");
     Ok(())
 }
 
