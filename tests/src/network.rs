@@ -90,6 +90,18 @@ impl Network {
         Ok(network)
     }
 
+    /// Gives the gateway's interface on the client's side another name.
+    pub fn rename_lan(&self, name: &str) -> Result<()> {
+        let [_, gateway6] = GATEWAY;
+        self.gateway.ip(&[
+            // Older kernels rename what is down alone, and forget IPv6 addresses then.
+            format!("link set {LAN} down"),
+            format!("link set {LAN} name {name}"),
+            format!("link set {name} up"),
+            format!("address replace {gateway6}/64 dev {name} nodad"),
+        ])
+    }
+
     fn address(&self) -> Result<()> {
         let [client4, client6] = CLIENT;
         let [gateway4, gateway6] = GATEWAY;

@@ -22,7 +22,13 @@ pub fn ids(directory: &Path, kind: &str) -> Result<BTreeMap<PathBuf, u64>> {
         _ => bail!("no pins are kept in {kind}"),
     };
     let pins = pins(directory, kind)?.into_iter().map(|path| {
-        let object = bpftool(&[command, "show", "pinned"], &path)?;
+        let object = match bpftool(&[command, "show", "pinned"], &path) {
+            // Without TCX a program stands for its attachment, and another one follows it.
+            Err(_) if kind == "links" && bpftool(&["prog", "show", "pinned"], &path).is_ok() => {
+                return Ok((path, 0));
+            }
+            object => object?,
+        };
         let id = object["id"].as_u64().with_context(|| format!("{} has no id", path.display()))?;
         Ok((path, id))
     });

@@ -167,7 +167,7 @@ fn the_gate_is_shut_for_an_interface_that_is_awaited() -> Result<()> {
     ensure!(shut.to_string().contains("lan9"), "{status}");
     laboratory.filter.kill()?;
     // It appears with nobody there to attach to it.
-    laboratory.network.gateway.ip(&[format!("link set {LAN} name lan9")])?;
+    laboratory.network.rename_lan("lan9")?;
     expect_shut(&laboratory)
 }
 

@@ -56,7 +56,7 @@ fn an_interface_that_is_not_there_is_named_and_waited_for() -> Result<()> {
     ensure!(!laboratory.filter.output().contains("READY=1"), "ready, and enforces nothing");
     laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443))?;
 
-    laboratory.network.gateway.ip(&[format!("link set {LAN} name lan9")])?;
+    laboratory.network.rename_lan("lan9")?;
     laboratory.filter.wait_until_ready()?;
     laboratory.expect_verdicts()
 }
