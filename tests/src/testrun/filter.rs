@@ -1,12 +1,12 @@
 //! The programs in a network namespace of their own, with a policy in their maps.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, process::Command};
 
 use anyhow::{Context as _, Result};
 use aya::{
     TestRun as _, TestRunOptions,
     maps::{MapData, RingBuf},
-    programs::{SchedClassifier, Xdp},
+    programs::{SchedClassifier, TcAttachType, Xdp, XdpMode, tc::qdisc_add_clsact},
 };
 use aya_obj::programs::XdpAttachType;
 use intune_filter::{
@@ -16,8 +16,11 @@ use intune_filter::{
 };
 use intune_filter_ebpf::abi::Explanation;
 
-use super::site;
-use crate::{directory::Directory, namespace::Namespace};
+use super::{live::Live, site};
+use crate::{
+    directory::Directory,
+    namespace::{Namespace, run as run_command},
+};
 
 /// Room in the maps that the kernel fills.
 const ROOM: u32 = 256;
@@ -63,15 +66,20 @@ pub enum Place {
 /// Which program judges what comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IngressHook {
-    /// The one at XDP.
+    /// The one at XDP, by test runs: what a driver runs.
     Xdp,
-    /// The one at TC.
+    /// The one at XDP in the network stack, on frames that are sent.
+    Generic,
+    /// The one at TC: by test runs, and, once attached, on frames that are sent where the kernel
+    /// makes no test run.
     Tc,
 }
 
 impl IngressHook {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Xdp, Self::Tc];
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Xdp, Self::Generic, Self::Tc];
+    /// Those that need nothing but test runs.
+    pub const TEST_RUNS: [Self; 2] = [Self::Xdp, Self::Tc];
 }
 
 /// What a program has done with a frame.
@@ -93,6 +101,7 @@ pub struct Filter {
     tc_ingress: SchedClassifier,
     egress: SchedClassifier,
     hook: IngressHook,
+    live: Option<Live>,
     /// The events that were not read yet.
     pub events: RingBuf<MapData>,
     policy: Policy,
@@ -110,7 +119,7 @@ pub fn run(dns: &str, more: &str, test: impl Fn(&mut Filter) + Sync) {
 
 /// The same before any policy was loaded.
 pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut Filter) + Sync) {
-    for hook in IngressHook::ALL {
+    for hook in IngressHook::TEST_RUNS {
         run_at(hook, dns, more, |filter| {
             // Shown with what fails.
             println!("ingress at {hook:?}");
@@ -142,7 +151,33 @@ impl Filter {
         let egress = SchedClassifier::from_pin(pins.program(Hook::Egress.program()))?;
         let pins = kernel.pins();
         let events = pins.map("EVENTS")?;
-        Ok(Self { kernel, pins, ingress, tc_ingress, egress, hook, events, policy })
+        let live = None;
+        Ok(Self { kernel, pins, ingress, tc_ingress, egress, hook, live, events, policy })
+    }
+
+    /// Puts the program where frames that are sent meet it, unless test runs do for all of them.
+    pub fn attach(&mut self) -> Result<()> {
+        if self.hook == IngressHook::Xdp {
+            return Ok(());
+        }
+        for (interface, peer) in [(site::LAN, "peer1"), (site::OTHER, "peer2")] {
+            // Longer than every frame of the tables.
+            for name in [interface, peer] {
+                run_command(Command::new("ip").args(["link", "set", name, "mtu", "9000"]))?;
+            }
+            // What is forgotten is gone with the interface.
+            if self.hook == IngressHook::Generic {
+                let id = self.ingress.attach(interface, XdpMode::Skb)?;
+                std::mem::forget(self.ingress.take_link(id)?);
+            } else {
+                // Needed before Linux 6.6 alone.
+                let _ = qdisc_add_clsact(interface);
+                let id = self.tc_ingress.attach(interface, TcAttachType::Ingress)?;
+                std::mem::forget(self.tc_ingress.take_link(id)?);
+            }
+        }
+        self.live = Some(Live::open()?);
+        Ok(())
     }
 
     /// Puts a configuration into force, and what userspace says of the machine.
@@ -195,15 +230,10 @@ impl Filter {
         self.hook
     }
 
-    /// Whether the kernel takes a test run of this frame: a socket buffer has a whole IP header.
+    /// Whether a frame can be judged here.
     pub fn takes(&self, place: Place, frame: &[u8]) -> bool {
-        let at_tc = self.hook == IngressHook::Tc || !matches!(place, Place::Ingress(_));
-        let shortest = match frame.get(12..14) {
-            Some([8, 0]) if at_tc => 34,
-            Some([0x86, 0xdd]) if at_tc => 54,
-            _ => 14,
-        };
-        frame.len() >= shortest
+        let test_run = self.hook == IngressHook::Tc && self.live.is_none();
+        !(test_run && matches!(place, Place::Ingress(_))) || has_test_run(frame)
     }
 
     /// The policy in force.
@@ -227,9 +257,15 @@ impl Filter {
     pub fn judge(&self, place: Place, frame: &[u8]) -> Result<Fate> {
         match (place, self.hook) {
             (Place::Ingress(interface), IngressHook::Xdp) => self.judge_at_xdp(interface, frame),
-            (Place::Ingress(interface), IngressHook::Tc) => {
+            (Place::Ingress(interface), IngressHook::Tc)
+                if self.live.is_none() || has_test_run(frame) =>
+            {
                 let index = index(interface)?;
                 Ok(judge_at_tc(&self.tc_ingress, index, index, 0, frame)?.0)
+            }
+            (Place::Ingress(interface), hook) => {
+                let live = self.live.as_ref().context("nothing is attached")?;
+                live.judge(&self.pins, interface, frame, hook == IngressHook::Tc)
             }
             (Place::Egress(interface), _) => self.judge_egress(interface, 1, 0, frame),
             (Place::EgressOfGateway(interface), _) => self.judge_egress(interface, 0, 0, frame),
@@ -330,6 +366,17 @@ fn judge_at_tc(
     }?;
     let mark = context_after[TC_MARK..].first_chunk().context("a context has a mark")?;
     Ok((fate, u32::from_ne_bytes(*mark)))
+}
+
+/// Whether the kernel makes a socket buffer of this frame for a test run: one that says that it
+/// carries IP has a whole header.
+fn has_test_run(frame: &[u8]) -> bool {
+    let shortest = match frame.get(12..14) {
+        Some([8, 0]) => 34,
+        Some([0x86, 0xdd]) => 54,
+        _ => 15,
+    };
+    frame.len() >= shortest
 }
 
 fn unchanged(before: &[u8], after: &[u8]) -> Result<()> {

@@ -3,6 +3,7 @@
 
 pub mod datagram;
 pub mod filter;
+pub mod live;
 pub mod message;
 pub mod site;
 pub mod state;

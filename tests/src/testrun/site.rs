@@ -118,6 +118,12 @@ pub fn wire(gateway: &Namespace) -> Result<()> {
         "link add eth1 type veth peer peer1",
         "link add eth2 type veth peer peer2",
         "link add eth0 type veth peer peer0",
+    ])?;
+    for peer in ["peer1", "peer2"] {
+        // Nothing is sent to the gateway but by tests.
+        gateway.sysctl(&format!("ipv6/conf/{peer}/disable_ipv6"), "1")?;
+    }
+    gateway.ip(&[
         "link set eth0 up",
         "link set eth1 up",
         "link set eth2 up",

@@ -225,6 +225,12 @@ impl Row {
         self
     }
 
+    /// Whether it comes in.
+    #[must_use]
+    pub const fn is_ingress(&self) -> bool {
+        matches!(self.place, Place::Ingress(_))
+    }
+
     /// Everything that is not as expected.
     fn faults(&self, filter: &mut Filter) -> anyhow::Result<Vec<String>> {
         let mut faults = Vec::new();
@@ -245,18 +251,33 @@ impl Row {
             compare("explain counts", counted.join("; "), String::new());
             compare("explain reports", format!("{:?}", filter.events()), "[]".to_owned());
         }
+        let whats = ["verdict", "counted", "reported"];
+        for ((what, got), expected) in
+            whats.into_iter().zip(self.observe(filter)?).zip(self.prediction())
+        {
+            compare(what, got, expected);
+        }
+        Ok(faults)
+    }
+
+    /// Has the frame judged: the verdict, what was counted, what was reported.
+    pub fn observe(&self, filter: &mut Filter) -> anyhow::Result<[String; 3]> {
+        let before = filter.state()?;
         let fate = match filter.judge(self.place, &self.frame)? {
             Fate::Passed => "passed",
             Fate::Dropped => "dropped",
             Fate::Answered(_) => "answered",
         };
-        compare("verdict", fate.to_owned(), self.expected.fate().to_owned());
         let counted = counted(filter, &before, &filter.state()?);
-        let expected = self.expected.counted(self);
-        compare("counted", counted.join("; "), expected.join("; "));
         let reports: Vec<String> = filter.events().iter().filter_map(report_text).collect();
-        compare("reported", reports.join("; "), self.expected.reports().join("; "));
-        Ok(faults)
+        Ok([fate.to_owned(), counted.join("; "), reports.join("; ")])
+    }
+
+    /// What [`Self::observe`] has to see.
+    #[must_use]
+    pub fn prediction(&self) -> [String; 3] {
+        let fate = self.expected.fate().to_owned();
+        [fate, self.expected.counted(self).join("; "), self.expected.reports().join("; ")]
     }
 }
 

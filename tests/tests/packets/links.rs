@@ -37,7 +37,7 @@ pub(crate) fn link_scope4(who: &Addresses) -> Vec<Row> {
     ]
 }
 
-fn tunnels4(who: &Addresses) -> Vec<Row> {
+pub(crate) fn tunnels4(who: &Addresses) -> Vec<Row> {
     let from = |destination: &str| Datagram::new(who.client, ip(destination));
     let anybody = |destination| Datagram::new(ip(UNSPECIFIED4), destination);
     let row = |what: &str, datagram: Datagram, reason| {
@@ -114,7 +114,7 @@ pub(crate) fn link_scope6(who: &Addresses) -> Vec<Row> {
     ]
 }
 
-fn tunnels6(who: &Addresses) -> Vec<Row> {
+pub(crate) fn tunnels6(who: &Addresses) -> Vec<Row> {
     let row = |what: &str, datagram: Datagram, reason| {
         from_client(what, datagram.frame(), expect(reason))
     };

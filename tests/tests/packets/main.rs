@@ -10,6 +10,7 @@ mod flows;
 mod fragments;
 mod gateway;
 mod headers;
+mod hooks;
 mod inbound;
 mod learning;
 mod lifetimes;

@@ -128,7 +128,7 @@ fn a_reset_is_one_that_the_client_believes() {
                     // theirs to see to, nor beyond what was there.
                     let length = asked.len() - b"data".len();
                     let length = match filter.hook() {
-                        IngressHook::Xdp => length.max(60).min(asked.len()),
+                        IngressHook::Xdp | IngressHook::Generic => length.max(60).min(asked.len()),
                         IngressHook::Tc => length,
                     };
                     assert_eq!(answer.len(), length);

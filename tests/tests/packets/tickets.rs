@@ -1,24 +1,11 @@
 //! What the TC program sends back passes egress once, and nothing that looks like it does.
 
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Fate, Filter, Flags, IngressHook, Message, filter::index, message::A, run,
-};
-use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
+    Addresses, Datagram, Fate, Filter, Flags, IngressHook, Message, filter::index, live::stay,
+    message::A, run,
 };
 
 const LAN: &str = "eth1";
-
-/// Keeps this thread on one CPU, as the kernel does between the two programs.
-fn stay() {
-    let thread = Pid::from_raw(0);
-    let allowed = sched_getaffinity(thread).unwrap();
-    let cpu = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap()).unwrap();
-    let mut one = CpuSet::new();
-    one.set(cpu).unwrap();
-    sched_setaffinity(thread, &one).unwrap();
-}
 
 /// The answer to a frame, and its mark.
 fn answer(filter: &Filter, frame: &[u8]) -> (Vec<u8>, u32) {
@@ -34,7 +21,8 @@ fn an_answer_passes_egress_once() {
         if filter.hook() != IngressHook::Tc {
             return;
         }
-        stay();
+        // As it does in the kernel between the two programs.
+        stay().unwrap();
         let lan = index(LAN).unwrap();
         for who in Addresses::both() {
             let unlisted = Message::query(1, "elsewhere.example", A);
