@@ -14,6 +14,12 @@ use crate::config::Maps;
 const HASH_ELEMENT: u64 = 48;
 /// `struct bucket`.
 const HASH_BUCKET: u64 = 16;
+/// `struct bpf_htab`, and an element to spare for each of a few CPUs.
+const HASH_HEADER: u64 = 2048;
+/// `struct bpf_array`, and `struct bpf_queue_stack` with its element to spare.
+const ARRAY_HEADER: u64 = 512;
+/// `struct bpf_ringbuf_map` and the pages before a ring's data.
+const RING_HEADER: u64 = 20 << 10;
 /// `struct lpm_trie_node` before its data, with the RCU head that kernels before 6.13 have.
 const TRIE_NODE: u64 = 40;
 
@@ -48,7 +54,11 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         hash("STREAMS", 4096, k6, size::<Stream>()),
         hash("STREAMS_READ", 1024, k6, size::<StreamRead>()),
         hash("FRAGMENTS", maps.fragments, size::<FragmentKey>(), size::<FragmentVerdict>()),
-        MapMemory { name: "EVENTS", entries: maps.events.into(), bytes: maps.events.into() },
+        MapMemory {
+            name: "EVENTS",
+            entries: maps.events.into(),
+            bytes: u64::from(maps.events) + RING_HEADER,
+        },
         twice(trie("CLIENTS4", policy.clients4.len(), size::<ClientKey<V4>>(), size::<Client>())),
         twice(trie("CLIENTS6", policy.clients6.len(), size::<ClientKey<V6>>(), size::<Client>())),
         twice(trie("NETS4", policy.nets4.len(), size::<V4>(), 8)),
@@ -77,7 +87,7 @@ fn count(entries: usize) -> u32 {
 fn hash(name: &'static str, entries: u32, key: u64, value: u64) -> MapMemory {
     let entries = u64::from(entries.max(1));
     let element = HASH_ELEMENT + key.next_multiple_of(8) + value.next_multiple_of(8);
-    let bytes = entries * element + entries.next_power_of_two() * HASH_BUCKET;
+    let bytes = HASH_HEADER + entries * element + entries.next_power_of_two() * HASH_BUCKET;
     MapMemory { name, entries, bytes }
 }
 
@@ -89,7 +99,7 @@ fn trie(name: &'static str, entries: usize, key: u64, value: u64) -> MapMemory {
 }
 
 const fn array(name: &'static str, entries: u64, value: u64) -> MapMemory {
-    MapMemory { name, entries, bytes: entries * value }
+    MapMemory { name, entries, bytes: ARRAY_HEADER + entries * value }
 }
 
 const fn twice(map: MapMemory) -> MapMemory {
