@@ -1,22 +1,20 @@
 //! The daemon's loop: waits for what happens, asks the engine, and does what it says.
 
+mod commands;
 mod configure;
 mod gatekeeping;
 mod tags;
+mod tidy;
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{MapData, RingBuf};
 use sd_notify::NotifyState;
-use serde_json::Value;
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
 
@@ -26,23 +24,22 @@ use super::{
     chronicle::Chronicle,
     clock,
     confirmation::Confirmation,
-    control::{Answer, Call, Reply, Request, Server},
+    control::{Call, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
-    ledger::has_expired,
     metrics,
     netlink::{Netlink, Snapshot},
     punted::Punted,
     reload,
     rings::{async_fd, drain, flush},
-    saved::{Document, Saved},
+    saved::Saved,
     setup::{prepare, sizes, wanted},
     source::Source,
     streams::Streams,
 };
 use crate::{
     config::{Config, ConfigErrors, Maps, Paths},
-    gate::{self, Keeper},
+    gate::Keeper,
     kernel::{self, Diagnostics, Interface, Kernel, PinDirectory},
     names::{self, Names},
     policy::{Loaded, Policy, RuleBits},
@@ -53,13 +50,6 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// How often what has expired is removed, and the table of names is saved.
 const TIDY: Duration = Duration::from_secs(60);
-
-/// How long an expired address stays in the maps: whoever asks for it meanwhile is told that it
-/// has expired.
-const EXPIRED_FOR: Duration = Duration::from_secs(3600);
-
-/// The same where room is scarce.
-const EXPIRED_FOR_IF_CROWDED: Duration = Duration::from_secs(60);
 
 /// How long the last answer may take.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -274,79 +264,6 @@ impl<'a> Daemon<'a> {
         Ok(())
     }
 
-    /// Answers a command; true if the daemon is to end.
-    async fn answer(&mut self, request: Request, reply: oneshot::Sender<Answer>) -> bool {
-        if let Request::Events { filter, last, follow } = request {
-            let _ = reply.send(match self.chronicle.subscribe(filter, last, follow) {
-                Ok(events) => Answer::Events(events),
-                Err(error) => {
-                    Answer::Reply(Reply::Error { error: error.to_owned(), invalid: false })
-                }
-            });
-            return false;
-        }
-        let detach = request == Request::Detach;
-        let result = match request {
-            Request::Events { .. } => return false,
-            Request::Clients => {
-                let denials: Vec<_> = self.chronicle.denials().collect();
-                serde_json::to_value(denials).map_err(|error| RunError::Other(error.into()))
-            }
-            Request::Status => Ok(self.status()),
-            Request::Names => {
-                names::to_json(self.learner.names(), clock::clocks()).map_err(RunError::from)
-            }
-            Request::Apply { file, text, confirm_s } => {
-                let patience = confirm_s.map(|seconds| Duration::from_secs(seconds.into()));
-                self.apply_document(Document { file, text }, patience).await
-            }
-            Request::Confirm => self.confirm().map_err(RunError::from),
-            Request::Detach => kernel::remove_all(self.kernel.directory())
-                .and_then(|_| gate::open())
-                .map(|()| Value::Null)
-                .map_err(RunError::from),
-        };
-        let detached = detach && result.is_ok();
-        if detached {
-            log::info!("detached by a command; nothing is filtered any more");
-        }
-        let _ = reply.send(Answer::Reply(match result {
-            Ok(value) => Reply::Ok(value),
-            Err(RunError::Configuration(errors)) => {
-                Reply::Error { error: errors.to_string(), invalid: true }
-            }
-            Err(RunError::Other(error)) => {
-                Reply::Error { error: format!("{error:#}"), invalid: false }
-            }
-        }));
-        detached
-    }
-
-    fn status(&self) -> Value {
-        let interfaces = self.engine.status();
-        let missing: Vec<&str> = interfaces
-            .iter()
-            .filter(|interface| interface.mode.is_none() && interface.error.is_none())
-            .map(|interface| interface.name.as_str())
-            .collect();
-        serde_json::json!({
-            "ready": self.ready,
-            "names": self.learner.names().len(),
-            "missing_interfaces": missing,
-            "failed_interfaces": self.failed_interfaces(),
-            "flows_evicted": self.chronicle.evicted().load(Ordering::Relaxed),
-            "configuration": self.configuration_status(),
-            "gate": self.gate_status(),
-        })
-    }
-
-    fn failed_interfaces(&self) -> Vec<Value> {
-        let failed = self.engine.status().into_iter().filter_map(|interface| {
-            Some(serde_json::json!({"name": interface.name, "error": interface.error?}))
-        });
-        failed.collect()
-    }
-
     /// Puts a policy into force; its interfaces are looked at next. An error leaves the old one.
     fn apply(&mut self, config: &Config, policy: Policy, snapshot: &Snapshot) -> Result<()> {
         let linked = self.kernel.directory().linked_interfaces()?;
@@ -492,48 +409,6 @@ impl<'a> Daemon<'a> {
         log::info!("ready");
         if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
             log::warn!("cannot notify systemd: {error}");
-        }
-    }
-
-    fn tidy(&mut self) {
-        self.gate.look();
-        let now = clock::boot_time();
-        self.learner.expire(now);
-        let ago = |time: Duration| now.saturating_sub(time.as_nanos() as u64);
-        match self.kernel.remove_expired_hosts(ago(EXPIRED_FOR), ago(EXPIRED_FOR_IF_CROWDED)) {
-            Ok(0) => {}
-            Ok(removed) => log::debug!("removed {removed} expired addresses"),
-            Err(error) => log::error!("{error:#}"),
-        }
-        if let Err(error) = self.kernel.reorder_hosts() {
-            log::error!("{error:#}");
-        }
-        if let Err(error) = self.look_at_flows() {
-            log::error!("{error:#}");
-        }
-        self.save();
-    }
-
-    /// Removes the flows that have ended in silence, and takes note of those that are gone.
-    fn look_at_flows(&mut self) -> Result<()> {
-        // What the kernel has told of is known before it is missed.
-        let (learner, chronicle) = (&mut self.learner, &mut self.chronicle);
-        let punted = &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
-        let most = RECORDS_AT_ONCE * 16;
-        drain(self.events.get_mut(), learner, chronicle, punted, most, |_, _, _| Ok(()))?;
-        let now = clock::boot_time();
-        let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
-        self.chronicle.look(&swept, now, self.learner.names());
-        Ok(())
-    }
-
-    fn save(&mut self) {
-        if !self.learner.take_changed() {
-            return;
-        }
-        let now = clock::clocks();
-        if let Err(error) = names::save(&self.paths.state_dir, self.learner.names(), now) {
-            log::error!("{error:#}");
         }
     }
 }

@@ -1,0 +1,95 @@
+//! Commands that come through the control socket, answered.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::{Daemon, RunError};
+use crate::{
+    daemon::{
+        clock,
+        control::{Answer, Reply, Request},
+        saved::Document,
+    },
+    gate, kernel, names,
+};
+
+impl Daemon<'_> {
+    /// Answers a command; true if the daemon is to end.
+    pub(super) async fn answer(
+        &mut self,
+        request: Request,
+        reply: oneshot::Sender<Answer>,
+    ) -> bool {
+        if let Request::Events { filter, last, follow } = request {
+            let _ = reply.send(match self.chronicle.subscribe(filter, last, follow) {
+                Ok(events) => Answer::Events(events),
+                Err(error) => {
+                    Answer::Reply(Reply::Error { error: error.to_owned(), invalid: false })
+                }
+            });
+            return false;
+        }
+        let detach = request == Request::Detach;
+        let result = match request {
+            Request::Events { .. } => return false,
+            Request::Clients => {
+                let denials: Vec<_> = self.chronicle.denials().collect();
+                serde_json::to_value(denials).map_err(|error| RunError::Other(error.into()))
+            }
+            Request::Status => Ok(self.status()),
+            Request::Names => {
+                names::to_json(self.learner.names(), clock::clocks()).map_err(RunError::from)
+            }
+            Request::Apply { file, text, confirm_s } => {
+                let patience = confirm_s.map(|seconds| Duration::from_secs(seconds.into()));
+                self.apply_document(Document { file, text }, patience).await
+            }
+            Request::Confirm => self.confirm().map_err(RunError::from),
+            Request::Detach => kernel::remove_all(self.kernel.directory())
+                .and_then(|_| gate::open())
+                .map(|()| Value::Null)
+                .map_err(RunError::from),
+        };
+        let detached = detach && result.is_ok();
+        if detached {
+            log::info!("detached by a command; nothing is filtered any more");
+        }
+        let _ = reply.send(Answer::Reply(match result {
+            Ok(value) => Reply::Ok(value),
+            Err(RunError::Configuration(errors)) => {
+                Reply::Error { error: errors.to_string(), invalid: true }
+            }
+            Err(RunError::Other(error)) => {
+                Reply::Error { error: format!("{error:#}"), invalid: false }
+            }
+        }));
+        detached
+    }
+
+    fn status(&self) -> Value {
+        let interfaces = self.engine.status();
+        let missing: Vec<&str> = interfaces
+            .iter()
+            .filter(|interface| interface.mode.is_none() && interface.error.is_none())
+            .map(|interface| interface.name.as_str())
+            .collect();
+        serde_json::json!({
+            "ready": self.ready,
+            "names": self.learner.names().len(),
+            "missing_interfaces": missing,
+            "failed_interfaces": self.failed_interfaces(),
+            "flows_evicted": self.chronicle.evicted().load(Ordering::Relaxed),
+            "configuration": self.configuration_status(),
+            "gate": self.gate_status(),
+        })
+    }
+
+    pub(super) fn failed_interfaces(&self) -> Vec<Value> {
+        let failed = self.engine.status().into_iter().filter_map(|interface| {
+            Some(serde_json::json!({"name": interface.name, "error": interface.error?}))
+        });
+        failed.collect()
+    }
+}

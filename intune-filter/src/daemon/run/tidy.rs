@@ -1,0 +1,64 @@
+//! What is done from time to time: expired addresses and flows removed, names saved.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{Daemon, RECORDS_AT_ONCE};
+use crate::{
+    daemon::{clock, ledger::has_expired, punted::Punted, rings::drain},
+    names,
+};
+
+/// How long an expired address stays in the maps: whoever asks for it meanwhile is told that it
+/// has expired.
+const EXPIRED_FOR: Duration = Duration::from_secs(3600);
+
+/// The same where room is scarce.
+const EXPIRED_FOR_IF_CROWDED: Duration = Duration::from_secs(60);
+
+impl Daemon<'_> {
+    /// Removes what has expired, and saves the table of names.
+    pub(super) fn tidy(&mut self) {
+        self.gate.look();
+        let now = clock::boot_time();
+        self.learner.expire(now);
+        let ago = |time: Duration| now.saturating_sub(time.as_nanos() as u64);
+        match self.kernel.remove_expired_hosts(ago(EXPIRED_FOR), ago(EXPIRED_FOR_IF_CROWDED)) {
+            Ok(0) => {}
+            Ok(removed) => log::debug!("removed {removed} expired addresses"),
+            Err(error) => log::error!("{error:#}"),
+        }
+        if let Err(error) = self.kernel.reorder_hosts() {
+            log::error!("{error:#}");
+        }
+        if let Err(error) = self.look_at_flows() {
+            log::error!("{error:#}");
+        }
+        self.save();
+    }
+
+    /// Removes the flows that have ended in silence, and takes note of those that are gone.
+    fn look_at_flows(&mut self) -> Result<()> {
+        // What the kernel has told of is known before it is missed.
+        let (learner, chronicle) = (&mut self.learner, &mut self.chronicle);
+        let punted = &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
+        let most = RECORDS_AT_ONCE * 16;
+        drain(self.events.get_mut(), learner, chronicle, punted, most, |_, _, _| Ok(()))?;
+        let now = clock::boot_time();
+        let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
+        self.chronicle.look(&swept, now, self.learner.names());
+        Ok(())
+    }
+
+    /// Saves the table of names, if it has changed.
+    pub(super) fn save(&mut self) {
+        if !self.learner.take_changed() {
+            return;
+        }
+        let now = clock::clocks();
+        if let Err(error) = names::save(&self.paths.state_dir, self.learner.names(), now) {
+            log::error!("{error:#}");
+        }
+    }
+}
