@@ -60,21 +60,21 @@ fn refresh(host: Option<*mut Host>, rules: u64, expires: u64) -> bool {
     true
 }
 
-/// Hands out a flow: the map's own, or, read-only, a copy.
+/// Hands out a map's value, a flow or a stream: the map's own, or, read-only, a copy.
 #[inline(always)]
-fn visit_flow<const HOOK: u8, R>(
-    flow: Option<*mut Flow>,
-    visit: impl FnOnce(&mut Flow) -> R,
+pub(super) fn visit_value<const HOOK: u8, T: Copy, R>(
+    value: Option<*mut T>,
+    visit: impl FnOnce(&mut T) -> R,
 ) -> Option<R> {
-    let flow = flow?;
+    let value = value?;
     // SAFETY: the pointer is to a map's value. Other CPUs may count in it at the same time: a
     // lost count is accepted, flags and times are single stores.
     unsafe {
         if HOOK == EXPLAIN {
-            let mut copy = *flow;
+            let mut copy = *value;
             return Some(visit(&mut copy));
         }
-        Some(visit(&mut *flow))
+        Some(visit(&mut *value))
     }
 }
 
@@ -277,7 +277,7 @@ macro_rules! maps_of {
                 key: &FlowKey<$address>,
                 visit: impl FnOnce(&mut Flow) -> R,
             ) -> Option<R> {
-                visit_flow::<HOOK, R>(maps::$flows.get_ptr_mut(key), visit)
+                visit_value::<HOOK, _, R>(maps::$flows.get_ptr_mut(key), visit)
             }
 
             #[inline(always)]
@@ -286,7 +286,7 @@ macro_rules! maps_of {
                 key: &FlowKey<$address>,
                 visit: impl FnOnce(&mut Flow) -> R,
             ) -> Option<R> {
-                visit_flow::<HOOK, R>(maps::$new_flows.get_ptr_mut(key), visit)
+                visit_value::<HOOK, _, R>(maps::$new_flows.get_ptr_mut(key), visit)
             }
 
             #[inline(always)]

@@ -17,7 +17,7 @@ use intune_filter_ebpf::{
     world::{RuleEvent, World},
 };
 
-use super::maps;
+use super::{family::visit_value, maps};
 
 /// Records of denials, of flows, and answers to denied packets: as many of each has one CPU at
 /// once, and then one more for each [`REFILL`].
@@ -153,16 +153,7 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
 
     #[inline(always)]
     fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R> {
-        let stream = maps::STREAMS.get_ptr_mut(key)?;
-        // SAFETY: a racing segment of the same connection writes words as whole as this one does.
-        unsafe {
-            if Self::READ_ONLY {
-                let mut copy = *stream;
-                Some(visit(&mut copy))
-            } else {
-                Some(visit(&mut *stream))
-            }
-        }
+        visit_value::<HOOK, _, R>(maps::STREAMS.get_ptr_mut(key), visit)
     }
 
     #[inline(always)]
