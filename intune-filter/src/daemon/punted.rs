@@ -1,7 +1,10 @@
 //! Learns from the answers that the kernel leaves to userspace, and lets them pass.
 
 use anyhow::Result;
-use intune_filter_ebpf::abi::{AnswerEvent, Pending, PendingKey, SegmentEvent};
+use intune_filter_ebpf::{
+    abi::{AnswerEvent, Pending, PendingKey, SegmentEvent},
+    packet::TCP,
+};
 
 use super::{chronicle::Chronicle, clock, learner::Learner, streams::Streams};
 use crate::kernel::Kernel;
@@ -60,7 +63,7 @@ impl Punted<'_> {
             zone: segment.zone,
             port: segment.port,
             id: u16::from_ne_bytes(*id),
-            protocol: 6,
+            protocol: u16::from(TCP),
             client: segment.client,
             resolver: segment.resolver,
         };

@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use intune_filter_ebpf::abi::{FlowKey, SegmentEvent, StreamRead, V6};
+use intune_filter_ebpf::{
+    abi::{FlowKey, SegmentEvent, StreamRead, V6},
+    packet::TCP,
+};
 
 /// Streams at most; the one that has waited longest goes first.
 const STREAMS: usize = 256;
@@ -19,8 +22,6 @@ const TOTAL_MAX: usize = 16 * 1024 * 1024;
 /// resolvers give up after a few.
 const PATIENCE: u64 = 10_000_000_000;
 
-/// IP protocol number of TCP.
-const TCP: u8 = 6;
 /// Port 53, network byte order.
 const DNS_PORT: u16 = 53_u16.to_be();
 
