@@ -156,15 +156,16 @@ impl Process {
         }
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all that it said has been read.
     pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
-        if let Some(status) = self.ended {
-            return Ok(status);
-        }
+        // Also where it is known to have ended: its last words may still be in the pipe.
         if matches!(self.log.wait(timeout, |_| None::<()>), Err(Unfulfilled::TimedOut)) {
             bail!("{} did not end within {timeout:?}:\n{}", self.name, self.output());
         }
-        let status = self.child.wait()?;
+        let status = match self.ended {
+            Some(status) => status,
+            None => self.child.wait()?,
+        };
         self.ended = Some(status);
         Ok(status)
     }
@@ -201,5 +202,26 @@ impl Drop for Process {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_process_that_has_ended_are_waited_for() -> Result<()> {
+        // The words are those of a child that outlives the process.
+        let mut process = Process::spawn(
+            "sh",
+            Command::new("sh").args(["-c", "{ while kill -0 $$; do :; done; echo words; } 2>&- &"]),
+        )?;
+        while process.is_running()? {
+            thread::yield_now();
+        }
+        let status = process.wait(Duration::from_secs(10))?;
+        anyhow::ensure!(status.success(), "{status}");
+        anyhow::ensure!(process.output() == "words", "{:?}", process.output());
+        Ok(())
     }
 }
