@@ -14,7 +14,8 @@ use crate::{
     records::Records,
 };
 
-/// The site's configuration. It trusts every resolver of the laboratory.
+/// The site's configuration. It trusts every resolver of the laboratory, and knows no address before
+/// its client asks.
 pub const CONFIG: &str = r#"interfaces:
   - name: eth1
 clients:
@@ -29,6 +30,7 @@ dns:
     - "2001:db8:53::53"
     - 203.0.113.54
     - "2001:db8:53::54"
+  resolve: false
   allow_private: [198.18.0.0/15, "2001:2::/48"]
 services:
   - id: web

@@ -20,9 +20,10 @@ use crate::{
 };
 
 /// What goes on without a daemon, and what does not: the fail table of the documentation.
-const WAITING: [&str; 4] = [
+const WAITING: [&str; 5] = [
     "interfaces that vanish and return are not attached again",
     "learned addresses are enforced, but the names that led to them are not recorded",
+    "exact names are not resolved ahead of the clients (what they ask for is learned)",
     "expired addresses are not removed from the maps (they are not let through either)",
     "changes of the gateway's own addresses are told by its routes alone",
 ];
@@ -196,6 +197,36 @@ fn gate(details: Option<&Value>) -> String {
     format!("nothing is forwarded from or to {} (boot: closed)\n\n", shut.join(", "))
 }
 
+/// What the daemon tells of the names that it resolves itself.
+fn resolution(details: Option<&Value>) -> String {
+    let Some(resolution) = details.map(|details| &details["resolution"]) else {
+        return String::new();
+    };
+    let count = |key: &str| resolution[key].as_u64().unwrap_or_default();
+    if count("names") == 0 {
+        return String::new();
+    }
+    let mut text = format!("{} of {} exact names resolved", count("resolved"), count("names"));
+    for (key, what) in [
+        ("absent", "do not exist"),
+        ("failing", "failing"),
+        ("waiting", "not answered yet"),
+        ("left_out", "too many"),
+    ] {
+        if count(key) > 0 {
+            let _ = write!(text, ", {} {what}", count(key));
+        }
+    }
+    if let Some(seconds) = resolution["next_in_s"].as_u64() {
+        let _ = write!(text, "; next question in {seconds} s");
+    }
+    text.push('\n');
+    for (name, error) in resolution["errors"].as_object().into_iter().flatten() {
+        let _ = writeln!(text, "  {name}: {}", error.as_str().unwrap_or_default());
+    }
+    text + "\n"
+}
+
 fn text(status: &Status) -> String {
     let mut text = String::new();
     let _ = writeln!(
@@ -211,6 +242,7 @@ fn text(status: &Status) -> String {
     };
     text += &configuration(status.daemon.details.as_ref());
     text += &gate(status.daemon.details.as_ref());
+    text += &resolution(status.daemon.details.as_ref());
     let rows: Vec<[String; 4]> = status
         .interfaces
         .iter()
@@ -271,6 +303,17 @@ mod tests {
         assert!(told(failing).contains("cannot be put back: no memory"));
         let overriding = json!({"file": "/b.yaml", "overrides_file": true});
         assert!(told(overriding).contains("in place of the configuration file"));
+    }
+
+    #[test]
+    fn names_that_are_resolved_are_told_of_with_what_is_wrong() {
+        let told = |value: Value| resolution(Some(&json!({ "resolution": value })));
+        assert_eq!(resolution(None) + &told(Value::Null) + &told(json!({"names": 0})), "");
+        let text = told(json!({"names": 9, "resolved": 6, "absent": 2, "failing": 1, "waiting": 0,
+                               "left_out": 0, "next_in_s": 12, "errors": {"a.test": "Refused"}}));
+        let expected = "6 of 9 exact names resolved, 2 do not exist, 1 failing; \
+                        next question in 12 s\n  a.test: Refused\n\n";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -199,12 +199,14 @@ pub struct ClientGroup {
 }
 
 /// Name resolution.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Dns {
     /// The resolvers that clients may ask and whose answers are learned from.
     pub resolvers: Vec<IpAddr>,
     /// What becomes of queries for names of no rule.
     pub unlisted: DnsUnlisted,
+    /// Whether the daemon resolves exact names itself, ahead of the clients.
+    pub resolve: bool,
     /// Prefixes that answers may contain although they are private.
     pub allow_private: Vec<IpNet>,
     /// How long a learned address is kept.
@@ -357,6 +359,18 @@ fn off_or_address<S: serde::Serializer>(
     match listen {
         Some(address) => serializer.collect_str(address),
         None => serializer.serialize_str("off"),
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            resolvers: Vec::new(),
+            unlisted: DnsUnlisted::default(),
+            resolve: true,
+            allow_private: Vec::new(),
+            ttl: Ttl::default(),
+        }
     }
 }
 

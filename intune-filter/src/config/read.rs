@@ -92,6 +92,7 @@ impl Read for Dns {
         let dns = Self {
             resolvers: resolvers.unwrap_or_default(),
             unlisted: fields.or("unlisted", DnsUnlisted::default()),
+            resolve: fields.or("resolve", true),
             allow_private: fields.or("allow_private", Vec::new()),
             ttl: fields.or("ttl", Ttl::default()),
         };

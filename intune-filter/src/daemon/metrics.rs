@@ -20,10 +20,14 @@ use prometheus_client::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::timeout,
 };
 
-use super::netlink::{Netlink, Snapshot};
+use super::{
+    netlink::{Netlink, Snapshot},
+    resolution::Counts,
+};
 use crate::kernel::Pins;
 
 /// How long a request may take to arrive, or its answer to be taken.
@@ -51,6 +55,11 @@ struct Interface {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Map {
     map: String,
 }
@@ -65,12 +74,17 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Answers requests, one at a time: whoever scrapes comes once in a while.
-pub async fn serve(listener: TcpListener, pins: Pins, evicted: Arc<AtomicU64>) {
+pub async fn serve(
+    listener: TcpListener,
+    pins: Pins,
+    evicted: Arc<AtomicU64>,
+    resolution: watch::Receiver<Counts>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 // A client that goes away, or sends nothing, is its own affair.
-                let _ = timeout(PATIENCE, answer(stream, &pins, &evicted)).await;
+                let _ = timeout(PATIENCE, answer(stream, &pins, &evicted, &resolution)).await;
             }
             Err(error) => {
                 log::warn!("metrics: {error}");
@@ -80,7 +94,12 @@ pub async fn serve(listener: TcpListener, pins: Pins, evicted: Arc<AtomicU64>) {
     }
 }
 
-async fn answer(mut stream: TcpStream, pins: &Pins, evicted: &AtomicU64) -> io::Result<()> {
+async fn answer(
+    mut stream: TcpStream,
+    pins: &Pins,
+    evicted: &AtomicU64,
+    resolution: &watch::Receiver<Counts>,
+) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|four| four == b"\r\n\r\n") {
         let mut part = [0; 512];
@@ -91,13 +110,16 @@ async fn answer(mut stream: TcpStream, pins: &Pins, evicted: &AtomicU64) -> io::
         }
     }
     let (status, body) = match path_of(&head) {
-        Some("/metrics") => match scrape(pins, evicted.load(Ordering::Relaxed)).await {
-            Ok(text) => ("200 OK", text),
-            Err(error) => {
-                log::warn!("metrics: {error:#}");
-                ("500 Internal Server Error", String::new())
+        Some("/metrics") => {
+            let counts = resolution.borrow().clone();
+            match scrape(pins, evicted.load(Ordering::Relaxed), &counts).await {
+                Ok(text) => ("200 OK", text),
+                Err(error) => {
+                    log::warn!("metrics: {error:#}");
+                    ("500 Internal Server Error", String::new())
+                }
             }
-        },
+        }
         Some(_) => ("404 Not Found", String::new()),
         None => ("405 Method Not Allowed", String::new()),
     };
@@ -121,12 +143,12 @@ fn path_of(head: &[u8]) -> Option<&str> {
     words.next()?.split('?').next()
 }
 
-async fn scrape(pins: &Pins, evicted: u64) -> Result<String> {
-    text(pins, &Netlink::new()?.snapshot().await?, evicted)
+async fn scrape(pins: &Pins, evicted: u64, resolution: &Counts) -> Result<String> {
+    text(pins, &Netlink::new()?.snapshot().await?, evicted, resolution)
 }
 
 /// Everything, as it is now.
-fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64) -> Result<String> {
+fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> Result<String> {
     let mut registry = Registry::with_prefix("intune_filter");
     let (packets, bytes) = (Family::default(), Family::default());
     for (reason, counter) in pins.counters()? {
@@ -175,6 +197,7 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64) -> Result<String> {
     flows_evicted.inc_by(evicted);
     let help = "Answered flows that had to make room before their time, since the daemon's start";
     registry.register("flows_evicted", help, flows_evicted);
+    add_resolution(&mut registry, resolution);
 
     let generation = Gauge::<i64>::default();
     generation.set(i64::from(pins.active()?.generation));
@@ -183,6 +206,29 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64) -> Result<String> {
     let mut text = String::new();
     encode(&mut text, &registry).context("cannot encode the metrics")?;
     Ok(text)
+}
+
+/// How the names are that the daemon resolves itself.
+fn add_resolution(registry: &mut Registry, counts: &Counts) {
+    let names = Family::<State, Gauge>::default();
+    for (state, count) in [
+        ("resolved", counts.resolved),
+        ("absent", counts.absent),
+        ("failing", counts.failing),
+        ("waiting", counts.waiting),
+        ("left_out", counts.left_out),
+    ] {
+        names.get_or_create(&State { state }).set(count as i64);
+    }
+    registry.register("exact_names", "Exact names of the policy, by how they are", names);
+    let questions = Family::<State, Counter>::default();
+    let states =
+        [("answered", counts.answered), ("empty", counts.empty), ("failed", counts.failed)];
+    for (state, count) in states {
+        add(&questions, &State { state }, count);
+    }
+    let help = "Questions for exact names, by what came of them, since the daemon's start";
+    registry.register("exact_name_questions", help, questions);
 }
 
 fn add<L: Clone + std::hash::Hash + Eq>(family: &Family<L, Counter>, labels: &L, value: u64) {

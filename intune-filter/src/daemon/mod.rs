@@ -2,6 +2,7 @@
 //!
 //! What is attached works without it. [`engine`] and [`learner`] decide, [`mod@run`] does.
 
+pub mod asker;
 pub mod chronicle;
 pub mod clock;
 pub mod confirmation;
@@ -16,6 +17,7 @@ pub mod netlink;
 mod punted;
 pub mod records;
 pub mod reload;
+pub mod resolution;
 pub mod rings;
 pub mod run;
 pub mod saved;

@@ -3,10 +3,14 @@
 mod commands;
 mod configure;
 mod gatekeeping;
+mod resolve;
 mod tags;
 mod tidy;
 
-use std::time::{Duration, Instant};
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{MapData, RingBuf};
@@ -14,13 +18,14 @@ use sd_notify::NotifyState;
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use configure::Standing;
 
 use super::{
+    asker::Asker,
     chronicle::Chronicle,
     clock,
     confirmation::Confirmation,
@@ -31,6 +36,7 @@ use super::{
     netlink::{Netlink, Snapshot},
     punted::Punted,
     reload,
+    resolution::{Counts, Resolution},
     rings::{async_fd, drain, flush},
     saved::Saved,
     setup::{prepare, sizes, wanted},
@@ -141,6 +147,10 @@ struct Daemon<'a> {
     learner: Learner,
     chronicle: Chronicle,
     streams: Streams,
+    resolution: Resolution,
+    /// Tells the metrics how the names are that are resolved.
+    resolution_told: watch::Sender<Counts>,
+    asker: Asker,
     events: AsyncFd<RingBuf<MapData>>,
     diagnostics: Option<AsyncFd<Diagnostics>>,
     netlink: Netlink,
@@ -184,6 +194,9 @@ impl<'a> Daemon<'a> {
             learner: Learner::new(names, policy),
             chronicle: Chronicle::default(),
             streams: Streams::default(),
+            resolution: Resolution::new(RandomState::new().build_hasher().finish()),
+            resolution_told: watch::Sender::default(),
+            asker: Asker::default(),
             events,
             diagnostics,
             netlink: Netlink::new()?,
@@ -202,7 +215,9 @@ impl<'a> Daemon<'a> {
             match metrics::bind(address).await {
                 Ok(listener) => {
                     let evicted = daemon.chronicle.evicted();
-                    tokio::spawn(metrics::serve(listener, daemon.kernel.pins(), evicted));
+                    let resolution = daemon.resolution_told.subscribe();
+                    let pins = daemon.kernel.pins();
+                    tokio::spawn(metrics::serve(listener, pins, evicted, resolution));
                 }
                 // Enforcement does not depend on who watches it.
                 Err(error) => log::warn!("no metrics at {address}: {error}"),
@@ -232,6 +247,8 @@ impl<'a> Daemon<'a> {
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => self.reload().await,
                 () = wait_until(self.confirmation.due()) => self.roll_back().await,
+                () = wait_until(self.resolution.due()) => self.resolve(),
+                (question, answer) = self.asker.next() => self.resolved(&question, answer),
                 () = self.netlink.changed() => self.look().await,
                 _ = look.tick() => self.look().await,
                 _ = tidy.tick() => self.tidy(),
@@ -294,6 +311,7 @@ impl<'a> Daemon<'a> {
         for command in commands {
             self.execute(command);
         }
+        self.want_names(config);
         log::info!(
             "policy {} is in force: {} rules, {} groups",
             self.generation,
@@ -358,6 +376,7 @@ impl<'a> Daemon<'a> {
             self.execute(command);
         }
         self.keep_gate(snapshot);
+        self.tell_resolution();
     }
 
     fn failed(&mut self, interface: &Interface, error: &anyhow::Error) {

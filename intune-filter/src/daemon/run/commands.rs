@@ -1,6 +1,9 @@
 //! Commands that come through the control socket, answered.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -83,6 +86,7 @@ impl Daemon<'_> {
             "flows_evicted": self.chronicle.evicted().load(Ordering::Relaxed),
             "configuration": self.configuration_status(),
             "gate": self.gate_status(),
+            "resolution": self.resolution.status(Instant::now()),
         })
     }
 

@@ -1,0 +1,112 @@
+//! What commands and metrics show of the names that are resolved.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use serde::Serialize;
+
+use super::{Finding, Outcome, Resolution};
+
+/// Names that are named with what is wrong at most.
+const NAMED: usize = 20;
+
+/// How the names are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Exact names of the policy.
+    pub names: usize,
+    /// Those with addresses that were learned and have not expired.
+    pub resolved: usize,
+    /// Those of which resolvers say that there is nothing.
+    pub absent: usize,
+    /// Those that could not be resolved.
+    pub failing: usize,
+    /// Those that no answer has come for yet.
+    pub waiting: usize,
+    /// Those beyond them that are not resolved, since they are too many.
+    pub left_out: usize,
+    /// Questions that were answered with addresses, since the daemon's start.
+    pub answered: u64,
+    /// Questions that were answered with nothing that could be learned.
+    pub empty: u64,
+    /// Questions that failed.
+    pub failed: u64,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, outcome: &Outcome) {
+        *match outcome {
+            Outcome::Addresses(_) => &mut self.answered,
+            Outcome::Nothing => &mut self.empty,
+            Outcome::Refused(_) | Outcome::Silence(_) => &mut self.failed,
+        } += 1;
+    }
+}
+
+/// The same, and what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// How the names are.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Seconds until the next question.
+    pub next_in_s: Option<u64>,
+    /// Names that could not be resolved, each with the reason; the first of them.
+    pub errors: BTreeMap<String, String>,
+}
+
+impl Resolution {
+    /// How the names are.
+    #[must_use]
+    pub fn counts(&self, now: Instant) -> Counts {
+        self.look(now).0
+    }
+
+    /// How the names are, and what is wrong.
+    #[must_use]
+    pub fn status(&self, now: Instant) -> Status {
+        let (counts, errors) = self.look(now);
+        let next = self.due().map(|due| due.saturating_duration_since(now).as_secs());
+        Status { counts, next_in_s: next, errors }
+    }
+
+    fn look(&self, now: Instant) -> (Counts, BTreeMap<String, String>) {
+        /// What the questions for one name have come to.
+        #[derive(Default)]
+        struct Name<'a> {
+            resolved: bool,
+            unknown: bool,
+            error: Option<&'a str>,
+        }
+
+        let mut names: BTreeMap<&str, Name<'_>> = BTreeMap::new();
+        for (question, item) in &self.items {
+            let name = names.entry(&question.name).or_default();
+            let live = item.until.is_some_and(|until| until > now);
+            name.resolved |= live;
+            match &item.finding {
+                Finding::Unknown => name.unknown = true,
+                // Expired, and asked for right now.
+                Finding::Addresses => name.unknown |= !live,
+                Finding::Failed(why) => name.error = Some(why),
+                Finding::Nothing => {}
+            }
+        }
+        let mut counts =
+            Counts { names: names.len(), left_out: self.wanted.left_out, ..self.counts.clone() };
+        let mut errors = BTreeMap::new();
+        for (name, found) in names {
+            match found {
+                Name { resolved: true, .. } => counts.resolved += 1,
+                Name { error: Some(why), .. } => {
+                    counts.failing += 1;
+                    if errors.len() < NAMED {
+                        errors.insert(name.to_owned(), why.to_owned());
+                    }
+                }
+                Name { unknown: true, .. } => counts.waiting += 1,
+                Name { .. } => counts.absent += 1,
+            }
+        }
+        (counts, errors)
+    }
+}

@@ -1,0 +1,90 @@
+//! Resolves the policy's exact names: asks what is due, and learns from the answers as from those
+//! that pass through.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
+
+use super::{Daemon, RECORDS_AT_ONCE};
+use crate::{
+    config::Config,
+    daemon::{
+        asker, clock,
+        punted::Punted,
+        resolution::{NAMES_MAX, Outcome, Question, Wanted},
+        rings::drain,
+    },
+};
+
+impl Daemon<'_> {
+    /// Goes by the names of the policy in force, and by the resolvers of its configuration.
+    pub(super) fn want_names(&mut self, config: &Config) {
+        let policy = self.learner.policy();
+        let wanted = if config.dns.resolve { Wanted::of_policy(policy) } else { Wanted::default() };
+        if wanted.left_out() > 0 {
+            log::warn!(
+                "{} exact names are not resolved ahead of the clients: {NAMES_MAX} are at most",
+                wanted.left_out()
+            );
+        }
+        self.resolution.want(wanted, config.dns.resolvers.clone(), Instant::now());
+        self.tell_resolution();
+    }
+
+    /// Asks what is due.
+    pub(super) fn resolve(&mut self) {
+        while let Some((question, resolver)) = self.resolution.ask(Instant::now()) {
+            self.asker.ask(question, resolver);
+        }
+    }
+
+    /// Takes in what came of a question.
+    pub(super) fn resolved(&mut self, question: &Question, answer: asker::Answer) {
+        let outcome = match answer {
+            asker::Answer::Message(message) => self.learn_from(question, &message),
+            asker::Answer::NoSuchName => Ok(Outcome::Nothing),
+            asker::Answer::Refused(why) => Ok(Outcome::Refused(why)),
+            asker::Answer::Silence(why) => Ok(Outcome::Silence(why)),
+        };
+        let outcome = outcome.unwrap_or_else(|error| {
+            log::error!("{error:#}");
+            Outcome::Refused(format!("{error:#}"))
+        });
+        log::debug!("{} {:?}: {outcome:?}", question.name, question.kind);
+        self.resolution.heard(question, outcome, Instant::now());
+        self.tell_resolution();
+    }
+
+    /// Tells the metrics how the names are.
+    pub(super) fn tell_resolution(&self) {
+        self.resolution_told.send_replace(self.resolution.counts(Instant::now()));
+    }
+
+    fn learn_from(&mut self, question: &Question, message: &[u8]) -> Result<Outcome> {
+        let now = clock::boot_time();
+        let event = AnswerEvent { time: now, flags: answer_flags::LEARNED, ..Default::default() };
+        let Some(answer) = self.learner.take(&event, message) else {
+            return Ok(Outcome::Refused("the answer does not parse".to_owned()));
+        };
+        for (address, expires) in &answer.addresses {
+            self.kernel.assert_host(*address, answer.rules, *expires)?;
+        }
+        let Some(first) = answer.addresses.iter().map(|(_, expires)| *expires).min() else {
+            return Ok(Outcome::Nothing);
+        };
+        // What the kernel has learned of the same addresses at the same moment is not lost.
+        self.assert_again()?;
+        log::debug!("{} is resolved", question.name);
+        Ok(Outcome::Addresses(Duration::from_nanos(first.saturating_sub(now))))
+    }
+
+    /// Asserts what the kernel has reported and nobody has read yet.
+    fn assert_again(&mut self) -> Result<()> {
+        let (learner, chronicle, kernel) = (&mut self.learner, &mut self.chronicle, &self.kernel);
+        let punted = &mut Punted { streams: &mut self.streams, kernel };
+        let assert = |address, rules, expires| kernel.assert_host(address, rules, expires);
+        let ring = self.events.get_mut();
+        drain(ring, learner, chronicle, punted, RECORDS_AT_ONCE, assert).map(drop)
+    }
+}
