@@ -73,7 +73,7 @@ const LABELS_MAX: u64 = 254;
 /// A compression pointer has to lead to a prior occurrence (RFC 1035 section 4.1.4): to before
 /// the labels that it continues, and what is found there may not reach into those. So none can
 /// loop. `recent` remembers the name, for pointers to it: the first of a message needs
-/// [`forget`].
+/// [`forget`], and so does one that stands before those that were read.
 #[inline(always)]
 pub(super) fn read_name<W: World>(
     scratch: &Scratch,

@@ -31,6 +31,8 @@ pub(super) fn read_hints<W: World>(scratch: &Scratch, world: W) -> bool {
     if scratch.service_count.get() == 0 {
         return true;
     }
+    // What was read of the records behind is no prior occurrence.
+    name::forget(scratch);
     // Names are read in these steps, and say in `complete` whether they are whole.
     scratch.records_left.set(1);
     walk::<Service, W>(scratch, world, STEPS);

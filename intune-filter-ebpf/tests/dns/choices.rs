@@ -43,6 +43,11 @@ impl<'w> Choices<'w> {
     }
 }
 
+/// The words of a numbered case: the same on every machine.
+pub fn words(case: u64) -> [u64; 32] {
+    std::array::from_fn(|index| mix((case << 8 | index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
 /// The finalizer of splitmix64.
 fn mix(word: u64) -> u64 {
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -6,7 +6,7 @@ use intune_filter_ebpf::abi::Reason;
 use crate::{
     message::{A, AAAA, ANSWER, CNAME, Compression, Data, IN, Name, QUERY, Record, TXT, Writer},
     model::{Outcome, outcome},
-    site::{Site, V4_ENDS},
+    site::{Site, TERMS, V4_ENDS},
 };
 
 const SOUND: &str = "93.184.216.34";
@@ -24,7 +24,7 @@ fn pass(what: &str, answer: &[u8]) -> Site {
     let query = Writer::new(7, QUERY, &"a.one".into(), A, IN).octets;
     assert_eq!(site.query(V4_ENDS, &query).reason, Reason::DnsQuery);
     site.answer(V4_ENDS, answer);
-    let expected = match outcome(&query, answer) {
+    let expected = match outcome(&query, answer, &TERMS) {
         Outcome::Teaches(learned, _) => learned,
         _ => Default::default(),
     };

@@ -6,10 +6,16 @@ use std::{
 };
 
 pub const A: u16 = 1;
+pub const NS: u16 = 2;
 pub const CNAME: u16 = 5;
+pub const SOA: u16 = 6;
+pub const PTR: u16 = 12;
 pub const MX: u16 = 15;
 pub const TXT: u16 = 16;
 pub const AAAA: u16 = 28;
+pub const SRV: u16 = 33;
+pub const DNAME: u16 = 39;
+pub const RRSIG: u16 = 46;
 pub const SVCB: u16 = 64;
 pub const HTTPS: u16 = 65;
 pub const OPT: u16 = 41;
@@ -63,6 +69,8 @@ pub enum Data {
     Aaaa(Ipv6Addr),
     /// A name, behind some octets of other data.
     Name(Vec<u8>, Name),
+    /// Names, and some octets of other data behind them.
+    Names(Vec<Name>, Vec<u8>),
     Opaque(Vec<u8>),
     /// Priority, target, parameters: each a key and a value. The target is not compressed.
     Service(u16, Name, Vec<(u16, Vec<u8>)>),
@@ -102,10 +110,22 @@ impl Record {
     }
 }
 
+/// Where what stands in a message: what to damage, and where to cut.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    /// Lengths of labels, and pointers.
+    pub labels: Vec<usize>,
+    /// Lengths of data and of parameters, two octets each.
+    pub lengths: Vec<usize>,
+    /// Beginnings of records.
+    pub records: Vec<usize>,
+}
+
 /// A message that grows.
 #[derive(Clone, Debug)]
 pub struct Writer {
     pub octets: Vec<u8>,
+    pub marks: Marks,
     /// Where each name, or suffix of one, in lower case was first written in labels.
     first: HashMap<Vec<u8>, usize>,
     /// Where each name in lower case was last written.
@@ -119,7 +139,8 @@ impl Writer {
         for field in [id, flags, 1, 0, 0, 0] {
             octets.extend(field.to_be_bytes());
         }
-        let mut writer = Self { octets, first: HashMap::new(), last: HashMap::new() };
+        let marks = Marks::default();
+        let mut writer = Self { octets, marks, first: HashMap::new(), last: HashMap::new() };
         writer.name(name, Compression::None);
         writer.number(kind);
         writer.number(class);
@@ -146,6 +167,7 @@ impl Writer {
     }
 
     pub fn pointer(&mut self, target: usize) {
+        self.marks.labels.push(self.octets.len());
         self.number(0xc000 | target as u16);
     }
 
@@ -171,6 +193,7 @@ impl Writer {
             if at < 0x4000 {
                 self.first.entry(suffix).or_insert(at);
             }
+            self.marks.labels.push(at);
             self.octets.push(label.len() as u8);
             self.octets.extend(label);
         }
@@ -190,6 +213,7 @@ impl Writer {
         self.number(class);
         self.octets.extend(ttl.to_be_bytes());
         let start = self.octets.len();
+        self.marks.lengths.push(start);
         self.number(0);
         match data {
             Data::A(address) => self.octets.extend(address.octets()),
@@ -198,12 +222,19 @@ impl Writer {
                 self.octets.extend(before);
                 self.name(name, compression);
             }
+            Data::Names(names, after) => {
+                for name in names {
+                    self.name(name, compression);
+                }
+                self.octets.extend(after);
+            }
             Data::Opaque(octets) => self.octets.extend(octets),
             Data::Service(priority, target, parameters) => {
                 self.number(*priority);
                 self.name(target, Compression::None);
                 for (key, value) in parameters {
                     self.number(*key);
+                    self.marks.lengths.push(self.octets.len());
                     self.number(value.len() as u16);
                     self.octets.extend(value);
                 }
@@ -215,6 +246,7 @@ impl Writer {
 
     /// A record of a section: 1 is the answers, 2 the authorities, 3 the rest.
     pub fn record(&mut self, section: usize, record: &Record, compression: Compression) {
+        self.marks.records.push(self.octets.len());
         self.name(&record.owner, compression);
         self.rest(record.kind, record.class, record.ttl, &record.data, compression);
         self.set_count(section, self.count(section) + 1);

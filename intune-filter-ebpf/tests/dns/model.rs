@@ -24,7 +24,7 @@
 //! - A time to live with its highest bit set is 0 (RFC 2181 section 8).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -37,9 +37,20 @@ use hickory_proto::{
     serialize::binary::{BinDecodable as _, BinDecoder, Restrict},
 };
 
-use crate::site::{
-    Learned, SECOND, START, TTL_GRACE, TTL_MAX, TTL_MIN, is_acceptable, rules_below,
-};
+/// What was learned: rules and expiry of each address.
+pub type Learned = BTreeMap<IpAddr, (u64, u64)>;
+
+/// What the model has to be told of a filter.
+pub struct Terms<'t> {
+    /// When the query is asked and answered, nanoseconds.
+    pub now: u64,
+    /// Least and most time to live, and the grace, seconds.
+    pub ttl: [u32; 3],
+    /// Rules of the names below a top-level label, which is in lower case.
+    pub rules_below: &'t dyn Fn(&[u8]) -> u64,
+    /// Whether an answer may teach an address.
+    pub is_acceptable: &'t dyn Fn(IpAddr) -> bool,
+}
 
 /// Records of an answer section, and CNAMEs in a row, at most.
 const RECORDS: u16 = 64;
@@ -66,6 +77,17 @@ struct Service {
     hints: Vec<IpAddr>,
 }
 
+/// Why an answer section is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not parse.
+    Malformed,
+    /// It has more records, or a name more pointers, than are read.
+    TooMuch,
+    /// A service's parameters are not as RFC 9460 says.
+    Service,
+}
+
 /// Labels in lower case.
 type Labels = Vec<Vec<u8>>;
 
@@ -82,8 +104,22 @@ pub enum Outcome {
     Teaches(Learned, usize),
 }
 
-/// The outcome of `answer`, for a query that is `query` and was asked at the site's start.
-pub fn outcome(query: &[u8], answer: &[u8]) -> Outcome {
+impl Outcome {
+    /// Its kind, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Passes => "passes",
+            Self::Malformed => "malformed",
+            Self::Teaches(learned, 0) if learned.is_empty() => "nothing",
+            Self::Teaches(learned, _) if learned.is_empty() => "refused",
+            Self::Teaches(..) => "teaches",
+        }
+    }
+}
+
+/// The outcome of `answer`, for a query that is `query`.
+pub fn outcome(query: &[u8], answer: &[u8], terms: &Terms<'_>) -> Outcome {
     let end = 12 + question_length(query);
     if answer.len() < 12 || answer.len() > 4096 || answer[..2] != query[..2] {
         return Outcome::Foreign;
@@ -100,31 +136,43 @@ pub fn outcome(query: &[u8], answer: &[u8]) -> Outcome {
     if answer[2] & 0xf8 != 0x80 || answer[3] & 0x0f != 0 || answer[4..6] != [0, 1] {
         return Outcome::Passes;
     }
-    let question = labels(&Name::read(&mut BinDecoder::new(query).clone(12)).unwrap());
-    let rules = match &question[..] {
-        [_, .., last] => rules_below(last),
-        _ => 0,
-    };
+    let (question, rules) = asked(query, terms);
     if rules == 0 {
         return Outcome::Passes;
     }
-    let Some(addresses) = section(answer, end).and_then(|section| resolve(section, question))
-    else {
+    let section = section(answer, end).ok();
+    let Some(addresses) = section.and_then(|section| resolve(section, question)) else {
         return Outcome::Malformed;
     };
     let mut learned = Learned::new();
     let mut refused = 0;
     for (address, ttl) in addresses {
-        if !is_acceptable(address) {
+        if !(terms.is_acceptable)(address) {
             refused += 1;
             continue;
         }
-        let ttl = if ttl >> 31 == 1 { 0 } else { ttl }.clamp(TTL_MIN, TTL_MAX);
-        let expires = START + u64::from(ttl + TTL_GRACE) * SECOND;
+        let [least, most, grace] = terms.ttl;
+        let ttl = if ttl >> 31 == 1 { 0 } else { ttl }.clamp(least, most);
+        let expires = terms.now + u64::from(ttl + grace) * 1_000_000_000;
         let entry = learned.entry(address).or_insert((rules, expires));
         entry.1 = entry.1.max(expires);
     }
     Outcome::Teaches(learned, refused)
+}
+
+/// The name that a query asks for, and its rules.
+fn asked(query: &[u8], terms: &Terms<'_>) -> (Labels, u64) {
+    let question = labels(&Name::read(&mut BinDecoder::new(query).clone(12)).unwrap());
+    let rules = match &question[..] {
+        [_, .., last] => (terms.rules_below)(last),
+        _ => 0,
+    };
+    (question, rules)
+}
+
+/// Whether a query, one of its own, is for a name that has rules.
+pub fn is_listed(query: &[u8], terms: &Terms<'_>) -> bool {
+    asked(query, terms).1 != 0
 }
 
 /// Octets of the question of a query that is known to have one.
@@ -135,47 +183,57 @@ fn question_length(query: &[u8]) -> usize {
 }
 
 /// Reads the answer section that begins at `start`.
-fn section(message: &[u8], start: usize) -> Option<Section> {
+fn section(message: &[u8], start: usize) -> Result<Section, Refusal> {
     let mut section = Section::default();
     let count = u16::from_be_bytes([message[6], message[7]]);
     if count > RECORDS {
-        return None;
+        return Err(Refusal::TooMuch);
     }
     let mut decoder = BinDecoder::new(message).clone(start as u16);
     for _ in 0..count {
-        let owner = name(message, &mut decoder)?;
-        let kind = RecordType::from(decoder.read_u16().ok()?.unverified());
-        let class = decoder.read_u16().ok()?.unverified();
-        let ttl = decoder.read_u32().ok()?.unverified();
-        let length = decoder.read_u16().ok()?.unverified();
-        if usize::from(length) > decoder.len() {
-            return None;
-        }
-        let data = decoder.index();
-        let service = matches!(kind, RecordType::SVCB | RecordType::HTTPS);
-        if class == 1 && service {
+        record(message, &mut decoder, &mut section)?;
+    }
+    Ok(section)
+}
+
+/// Reads one of its records.
+fn record(
+    message: &[u8],
+    decoder: &mut BinDecoder<'_>,
+    section: &mut Section,
+) -> Result<(), Refusal> {
+    let malformed = |_| Refusal::Malformed;
+    let owner = name(message, decoder)?;
+    let kind = RecordType::from(decoder.read_u16().map_err(malformed)?.unverified());
+    let class = decoder.read_u16().map_err(malformed)?.unverified();
+    let ttl = decoder.read_u32().map_err(malformed)?.unverified();
+    let length = decoder.read_u16().map_err(malformed)?.unverified();
+    let data = decoder.index();
+    decoder.read_slice(usize::from(length)).map_err(malformed)?;
+    match kind {
+        _ if class != 1 => {}
+        RecordType::SVCB | RecordType::HTTPS => {
             let end = data + usize::from(length);
-            let (parameters, hints) = parameters(message, data, end)?;
-            section.services.push(Service { owner: owner.clone(), ttl, parameters, hints });
+            let (parameters, hints) = parameters(message, data, end).ok_or(Refusal::Service)?;
+            section.services.push(Service { owner, ttl, parameters, hints });
         }
-        let known = matches!(kind, RecordType::A | RecordType::AAAA | RecordType::CNAME);
-        if class == 1 && known {
-            let mut data = decoder.clone(data as u16);
-            match RData::read(&mut data, kind, Restrict::new(length)).ok()? {
+        RecordType::A | RecordType::AAAA | RecordType::CNAME => {
+            let mut reader = BinDecoder::new(message).clone(data as u16);
+            match RData::read(&mut reader, kind, Restrict::new(length)).map_err(malformed)? {
                 RData::A(address) => section.addresses.push((owner, address.0.into(), ttl)),
                 RData::AAAA(address) => section.addresses.push((owner, address.0.into(), ttl)),
                 RData::CNAME(target) => {
-                    if steps(message, decoder.index()) > STEPS {
-                        return None;
+                    if steps(message, data) > STEPS {
+                        return Err(Refusal::TooMuch);
                     }
                     section.aliases.push((owner, labels(&target.0)));
                 }
-                _ => return None,
+                other => panic!("{kind} became {other:?}"),
             }
         }
-        decoder.read_slice(usize::from(length)).ok()?;
+        _ => {}
     }
-    Some(section)
+    Ok(())
 }
 
 /// How many parameters a SVCB or HTTPS record has, and their address hints.
@@ -186,7 +244,7 @@ fn parameters(message: &[u8], start: usize, end: usize) -> Option<(usize, Vec<Ip
     }
     let priority = two(start)?;
     let mut decoder = BinDecoder::new(message).clone(start as u16 + 2);
-    name(message, &mut decoder)?;
+    name(message, &mut decoder).ok()?;
     let mut at = decoder.index();
     if at > end {
         return None;
@@ -267,8 +325,8 @@ pub fn section_of_message(message: &[u8]) -> Option<Section> {
     Some(section)
 }
 
-/// What [`outcome`] reads of the answer section of `answer`.
-pub fn section_of_answer(query: &[u8], answer: &[u8]) -> Option<Section> {
+/// What [`outcome`] reads of the answer section of `answer`, which repeats the query's question.
+pub fn section_of_answer(query: &[u8], answer: &[u8]) -> Result<Section, Refusal> {
     section(answer, 12 + question_length(query))
 }
 
@@ -302,10 +360,13 @@ fn resolve(section: Section, question: Labels) -> Option<Vec<(IpAddr, u32)>> {
     (steps <= HINT_STEPS && count <= usize::from(RECORDS)).then_some(all)
 }
 
-fn name(message: &[u8], decoder: &mut BinDecoder<'_>) -> Option<Labels> {
+fn name(message: &[u8], decoder: &mut BinDecoder<'_>) -> Result<Labels, Refusal> {
     let start = decoder.index();
-    let name = Name::read(decoder).ok()?;
-    (steps(message, start) <= STEPS).then(|| labels(&name))
+    let name = Name::read(decoder).map_err(|_| Refusal::Malformed)?;
+    if steps(message, start) > STEPS {
+        return Err(Refusal::TooMuch);
+    }
+    Ok(labels(&name))
 }
 
 fn labels(name: &Name) -> Labels {

@@ -4,33 +4,43 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::{
     choices::Choices,
+    damage::damage,
     message::{
-        A, AAAA, ANSWER, ANY, CH, CNAME, Compression, Data, HTTPS, IN, MX, Name, OPT, QUERY,
-        Record, SVCB, TXT, Writer,
+        A, AAAA, ANSWER, ANY, CH, CNAME, Compression, DNAME, Data, HTTPS, IN, MX, NS, Name, OPT,
+        PTR, QUERY, RRSIG, Record, SOA, SRV, SVCB, TXT, Writer,
     },
 };
+
+/// Octets of a message that is read at most.
+const MESSAGE_MAX: usize = 4096;
 
 /// A query and its answer.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     pub query: Vec<u8>,
     pub answer: Vec<u8>,
-    /// Whether the answer is as a server would write it.
-    pub sound: bool,
 }
 
 pub fn exchange(choices: &mut Choices<'_>) -> Exchange {
+    let (query, mut answer) = undamaged(choices);
+    if choices.once_in(2) {
+        let (_, other) = undamaged(choices);
+        damage(choices, &mut answer, &other);
+    }
+    Exchange { query, answer: answer.octets }
+}
+
+/// The same as a server would write it, but for services whose parameters are not in order or cut
+/// off at times.
+fn undamaged(choices: &mut Choices<'_>) -> (Vec<u8>, Writer) {
     let names = names(choices);
     let id = choices.word() as u16;
-    let kind = *choices.one(&[A, AAAA, ANY, HTTPS]);
+    let kind = *choices.one(&[A, A, AAAA, AAAA, ANY, HTTPS, SVCB, CNAME, TXT]);
     let query = Writer::new(id, QUERY, &names[0], kind, IN);
     let flags = ANSWER | *choices.one(&[0, 0, 0, 0, 0, 0x0200, 0x0400, 3, 5, 0x0800]);
     let mut answer = Writer::new(id, flags, &names[0], kind, IN);
-    let records = records(choices, &names);
-    let mut sound = true;
-    for record in &records {
+    for record in &records(choices, &names) {
         write(choices, &mut answer, 1, record);
-        sound &= is_sound(record);
     }
     for section in [2, 3] {
         for _ in 0..choices.below(3) {
@@ -38,24 +48,27 @@ pub fn exchange(choices: &mut Choices<'_>) -> Exchange {
             write(choices, &mut answer, section, &record);
         }
     }
+    if choices.once_in(40) {
+        fill(choices, &mut answer, &names[0]);
+    }
     if choices.once_in(2) {
         let data = Data::Opaque(Vec::new());
         let edns = Record { owner: Name(Vec::new()), kind: OPT, class: 1232, ttl: 0, data };
         answer.record(3, &edns, Compression::None);
     }
-    let damaged = choices.once_in(2) && damage(choices, &mut answer.octets);
-    Exchange { query: query.octets, answer: answer.octets, sound: sound && !damaged }
+    (query.octets, answer)
 }
 
-/// Whether a service's parameters are in order, and its hints whole.
-fn is_sound(record: &Record) -> bool {
-    let Data::Service(_, _, parameters) = &record.data else { return true };
-    let whole = parameters.iter().all(|(key, value)| match key {
-        4 => value.len().is_multiple_of(4) && !value.is_empty(),
-        6 => value.len().is_multiple_of(16) && !value.is_empty(),
-        _ => true,
-    });
-    whole && parameters.is_sorted_by(|(a, _), (b, _)| a < b)
+/// Makes a message about as long as one that is read can be.
+fn fill(choices: &mut Choices<'_>, answer: &mut Writer, owner: &Name) {
+    // A pointer, the fixed part of a record and the length of a text.
+    let around = MESSAGE_MAX + *choices.one(&[0, 0, 1, 11]);
+    while let Some(room) = around.checked_sub(answer.octets.len() + 2 + 10 + 1) {
+        let text = vec![b't'; room.min(255)];
+        let data = Data::Opaque([vec![text.len() as u8], text].concat());
+        let record = Record { owner: owner.clone(), kind: TXT, class: IN, ttl: 0, data };
+        answer.record(3, &record, Compression::Suffix);
+    }
 }
 
 /// The question's name first, then names that it may lead to, and others.
@@ -115,6 +128,12 @@ fn records(choices: &mut Choices<'_>, names: &[Name]) -> Vec<Record> {
         choices.below(names.len())
     };
     let mut records = Vec::new();
+    if choices.once_in(6) {
+        // What a CNAME was made from stands before it (RFC 6672 section 3.1).
+        let owner = Name(names[0].0.get(1..).unwrap_or_default().to_vec());
+        let data = Data::Name(Vec::new(), choices.one(names).clone());
+        records.push(Record { owner, kind: DNAME, class: IN, ttl: ttl(choices), data });
+    }
     for index in 0..links {
         let data = Data::Name(Vec::new(), names[index + 1].clone());
         records.push(Record {
@@ -147,7 +166,7 @@ fn records(choices: &mut Choices<'_>, names: &[Name]) -> Vec<Record> {
 /// Any record.
 fn record(choices: &mut Choices<'_>, names: &[Name], answers: bool) -> Record {
     let owner = choices.one(names).clone();
-    let mut record = match choices.below(if answers { 6 } else { 4 }) {
+    let mut record = match choices.below(if answers { 8 } else { 6 }) {
         0 => address(choices, owner),
         1 => {
             let data = Data::Name(vec![0, 10], choices.one(names).clone());
@@ -164,6 +183,22 @@ fn record(choices: &mut Choices<'_>, names: &[Name], answers: bool) -> Record {
             Record { owner, kind, class: IN, ttl: ttl(choices), data }
         }
         4 => {
+            let (kind, before) = *choices.one(&[(NS, 0), (PTR, 0), (DNAME, 0), (SRV, 6)]);
+            let data = Data::Name(vec![1; before], choices.one(names).clone());
+            Record { owner, kind, class: IN, ttl: ttl(choices), data }
+        }
+        5 => {
+            let other = choices.one(names).clone();
+            let (kind, data) = if choices.once_in(2) {
+                (SOA, Data::Names(vec![names[0].clone(), other], vec![0; 20]))
+            } else {
+                // Covers addresses, is RSASHA256, and has a signer that is not compressed.
+                let before = [&[0, 1, 8, 2][..], &[0, 0, 0, 60], &[0x60; 10], &other.wire()];
+                (RRSIG, Data::Opaque([&before.concat()[..], &[5; 64]].concat()))
+            };
+            Record { owner, kind, class: IN, ttl: ttl(choices), data }
+        }
+        6 => {
             let data = Data::Name(Vec::new(), choices.one(names).clone());
             Record { owner, kind: CNAME, class: IN, ttl: ttl(choices), data }
         }
@@ -261,36 +296,4 @@ fn mix_case(choices: &mut Choices<'_>, name: &mut Name) {
         }
         bits = bits.rotate_right(1);
     }
-}
-
-/// Damages a message; false if there was nothing to damage.
-fn damage(choices: &mut Choices<'_>, octets: &mut Vec<u8>) -> bool {
-    let before = octets.clone();
-    for _ in 0..=choices.below(3) {
-        let at = choices.below(octets.len());
-        match choices.below(8) {
-            0 => octets[at] ^= 1 << choices.below(8),
-            1 => octets[at] = *choices.one(&[0, 1, 63, 64, 0x80, 0xc0, 0xff, 12]),
-            2 => octets.truncate(at.max(1)),
-            // A pointer, to somewhere near.
-            3 if at + 1 < octets.len() => {
-                let target = (at + choices.below(40)).saturating_sub(32);
-                octets[at..at + 2].copy_from_slice(&(0xc000 | target as u16).to_be_bytes());
-            }
-            4 => {
-                octets.remove(at);
-            }
-            5 => octets.insert(at, choices.word() as u8),
-            6 if octets.len() > 7 => octets[7] = octets[7].wrapping_add(1),
-            _ => {
-                let end = octets.len().min(at + 1 + choices.below(30));
-                let copy = octets[at..end].to_vec();
-                octets.extend(copy);
-            }
-        }
-        if octets.is_empty() {
-            octets.push(0);
-        }
-    }
-    *octets != before
 }

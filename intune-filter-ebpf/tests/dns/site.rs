@@ -1,9 +1,6 @@
 //! A filter with one policy: two groups of names, a resolver of each family, two zones.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::PacketBuilder;
 use intune_filter_ebpf::{
@@ -13,6 +10,8 @@ use intune_filter_ebpf::{
     host::{Policy, Tables, Trie},
     verdict::{Place, Verdict},
 };
+
+use crate::model::{Learned, Terms};
 
 pub const IFINDEX: u32 = 3;
 /// The VLAN of the second zone; the first is untagged.
@@ -58,9 +57,6 @@ pub const V6_ENDS: Ends = Ends {
 pub struct Site {
     pub tables: Tables,
 }
-
-/// What was learned: rules and expiry of each address.
-pub type Learned = BTreeMap<IpAddr, (u64, u64)>;
 
 impl Site {
     pub fn new() -> Self {
@@ -121,6 +117,14 @@ impl Site {
         self.learned().into_keys().map(|address| address.to_string()).collect()
     }
 }
+
+/// What the model has to know of a site that was just made.
+pub const TERMS: Terms<'_> = Terms {
+    now: START,
+    ttl: [TTL_MIN, TTL_MAX, TTL_GRACE],
+    rules_below: &rules_below,
+    is_acceptable: &is_acceptable,
+};
 
 /// Whether an answer may teach the address. The policy's tables say the same.
 pub fn is_acceptable(address: IpAddr) -> bool {

@@ -2,6 +2,7 @@
 //! time (`BPF_PROG_TEST_RUN`).
 
 pub mod datagram;
+pub mod drain;
 pub mod filter;
 pub mod live;
 pub mod message;

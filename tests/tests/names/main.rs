@@ -2,14 +2,20 @@
 
 #[path = "../../../intune-filter-ebpf/tests/dns/choices.rs"]
 mod choices;
+#[path = "../../../intune-filter-ebpf/tests/dns/damage.rs"]
+mod damage;
 mod exchanges;
 mod matcher;
 #[expect(dead_code, reason = "shared with the tests of the logic on the host, which use the rest")]
 #[path = "../../../intune-filter-ebpf/tests/dns/message.rs"]
 mod message;
-#[expect(dead_code, reason = "the model's tests ask whether an exchange is sound")]
+#[expect(dead_code, reason = "shared with the tests of the logic on the host, which use the rest")]
+#[path = "../../../intune-filter-ebpf/tests/dns/model.rs"]
+mod model;
 #[path = "../../../intune-filter-ebpf/tests/dns/random.rs"]
 mod random;
+#[path = "../../../intune-filter-ebpf/tests/dns/recorded.rs"]
+mod recorded;
 
 use std::{
     collections::BTreeMap,
