@@ -4,7 +4,7 @@
 //! owner that the question's name leads to along CNAMEs, in whatever order the records are.
 
 use super::{
-    HEADER_LENGTH, Scratch, Step, name,
+    HEADER_LENGTH, Message, Scratch, Step, name,
     service::{self, TYPE_HTTPS, TYPE_SVCB},
     walk,
 };
@@ -209,16 +209,23 @@ impl<W: Maps<V4> + Maps<V6>> Step<W> for Learn {
         // SAFETY: the scratch memory is this run's alone.
         let (v4, v6) = unsafe {
             let (v4, v6) = (scratch.facts.address4.get(), scratch.facts.address6.get());
-            if kind == TYPE_A {
-                v4.write(V4(message.ne32(data)));
-                v6.write((*v4).mapped());
-            } else {
-                for word in 0..4 {
-                    (*v6).0[word] = message.ne32(data + 4 * word as u64);
-                }
-            }
-            (&*v4, &*v6)
+            v4.write(V4(if kind == TYPE_A { message.ne32(data) } else { inside(message, data) }));
+            v6.write((*v4).mapped());
+            (&*v4, v6)
         };
+        if kind == TYPE_AAAA {
+            // SAFETY: as above.
+            if world.is_own(unsafe { &*v6 }) {
+                scratch.refused.add(1);
+                return false;
+            }
+            for word in 0..4 {
+                // SAFETY: as above.
+                unsafe { (*v6).0[word] = message.ne32(data + 4 * word as u64) };
+            }
+        }
+        // SAFETY: as above, and it is not written any more.
+        let v6 = unsafe { &*v6 };
         let acceptable = if kind == TYPE_A {
             Maps::<V4>::is_acceptable(world, scratch, set, v4)
         } else {
@@ -237,5 +244,21 @@ impl<W: Maps<V4> + Maps<V6>> Step<W> for Learn {
             Some(Insertion::Full) => scratch.full.add(1),
         }
         false
+    }
+}
+
+/// The IPv4 address that the IPv6 one at `data` leads to, as in memory: by NAT64's well-known prefix
+/// (RFC 6052 section 2.1) or by 6to4 (RFC 3056 section 2). Another one leads to none, which is 0.
+#[inline(always)]
+fn inside(message: &Message, data: u64) -> u32 {
+    let translated = message.be16(data) == 0x0064
+        && message.be16(data + 2) == 0xff9b
+        && message.ne64(data + 4) == 0;
+    if translated {
+        message.ne32(data + 12)
+    } else if message.be16(data) == 0x2002 {
+        message.ne32(data + 2)
+    } else {
+        0
     }
 }

@@ -16,7 +16,8 @@ mod walk;
 pub use answer::{Lesson, learn, read_answer};
 pub use matcher::match_name;
 pub use question::{
-    HASHED_MAX, Question, hash_message, is_answer, is_bare_error, is_query, read_question,
+    HASHED_MAX, Question, hash_message, is_answer, is_bare_error, is_query, is_response,
+    read_question,
 };
 pub use refusal::refuse;
 pub use scratch::{Facts, Message, Refusal, Reply, Scratch, Segment, Word};

@@ -6,6 +6,8 @@ use crate::world::World;
 /// Octets of a name on the wire at most (RFC 1035 section 2.3.4).
 const NAME_MAX: u64 = 255;
 const LABELS_MAX: u32 = 128;
+const CLASS_IN: u64 = 1;
+const CLASS_ANY: u64 = 255;
 
 /// What the question is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +29,20 @@ pub fn is_query(scratch: &Scratch) -> bool {
         && message.be16(8) == 0
 }
 
-/// Whether the header is that of a positive answer with one question.
+/// Whether the header is that of a response to a query with one question.
 #[inline(always)]
-pub fn is_answer(scratch: &Scratch) -> bool {
+pub fn is_response(scratch: &Scratch) -> bool {
     let message = &scratch.message;
-    // QR is 1, opcode and response code are 0.
-    message.be16(2) & 0xf80f == 0x8000 && message.be16(4) == 1
+    // QR is 1, the opcode is 0.
+    message.be16(2) & 0xf800 == 0x8000 && message.be16(4) == 1
+}
+
+/// Whether a response to a question says that there is an answer, of the Internet's class.
+#[inline(always)]
+pub fn is_answer(scratch: &Scratch, question: &Question) -> bool {
+    let message = &scratch.message;
+    let class = message.be16(question.end - 2);
+    message.be16(2) & 0x000f == 0 && (class == CLASS_IN || class == CLASS_ANY)
 }
 
 /// Whether the message is an error without question or records, but for additional ones: what

@@ -10,9 +10,7 @@ use super::{
 };
 use crate::{
     abi::{MODE_EXEMPT, Matched, Reason, V4, V6, client_flags, flow_flags},
-    packet::{
-        Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, TCP, UDP,
-    },
+    packet::{Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, UDP},
     world::{Maps, RuleEvent, World},
 };
 
@@ -127,11 +125,11 @@ fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 fn resolvers<A: Links, W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let datagram = run.datagram::<A>();
     // A fragmented answer cannot be learned from, and one that nobody learns from has no use.
-    if datagram.fragment != Fragment::Whole
-        || datagram.transport.source_port != DNS_PORT
-        || (datagram.protocol != UDP && datagram.protocol != TCP)
-        || !resolver::is_resolver(run.world, run.set(), run.source())
-    {
+    if datagram.fragment != Fragment::Whole || !resolver::is_from_resolver(run, datagram) {
+        return NEXT;
+    }
+    // The stack forwards IPv6 packets that say to come from its own addresses.
+    if !run.is_from_gateway() && run.world.is_own(run.source()) {
         return NEXT;
     }
     let verdict = if datagram.protocol == UDP {

@@ -341,12 +341,20 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         if datagram.source.is_link_local() || datagram.source.is_unspecified() {
             return Verdict::deny(Reason::LinkLocal);
         }
+        // The gateway would forward it to a client that waits for just this answer.
+        let forged = resolver::is_from_resolver(self, datagram);
         let Some(client) = self.client(datagram) else {
+            if forged {
+                return Verdict::deny(Reason::Source);
+            }
             return self.by_unlisted(datagram, settings);
         };
         if client.mode == MODE_EXEMPT {
             self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
             return Verdict::control(Reason::Exempt).of(&client);
+        }
+        if forged {
+            return Verdict::deny(Reason::Source);
         }
         let verdict = self.by_rules(datagram, settings, &client);
         if verdict.reason == Reason::Policy {

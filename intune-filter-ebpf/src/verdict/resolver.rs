@@ -8,7 +8,7 @@ use crate::{
     },
     bytes::be16,
     dns::{self, Scratch},
-    packet::{Datagram, Network, Packet, TCP, UDP},
+    packet::{Datagram, Fragment, Network, Packet, TCP, UDP},
     world::{Maps, World},
 };
 
@@ -33,6 +33,18 @@ const PATIENCE: u64 = 30_000_000_000;
 #[inline(always)]
 pub(super) fn is_resolver<W: World>(world: W, set: u32, address: &V6) -> bool {
     world.server(set, address) & SERVER_RESOLVER != 0
+}
+
+/// Whether a packet says that a trusted resolver sends it from port 53.
+#[inline(always)]
+pub(super) fn is_from_resolver<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+) -> bool {
+    datagram.fragment != Fragment::Later
+        && datagram.transport.source_port == DNS_PORT
+        && (datagram.protocol == UDP || datagram.protocol == TCP)
+        && is_resolver(run.world, run.set(), run.source())
 }
 
 /// Reads a datagram's message into the scratch memory.
@@ -182,6 +194,10 @@ pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
     if dns::is_bare_error(scratch) {
         return HEEDED;
     }
+    // What answers nothing must not end the wait for the answer.
+    if !dns::is_response(scratch) {
+        return IGNORED;
+    }
     let Some(question) = dns::read_question(scratch, world) else {
         return IGNORED;
     };
@@ -192,7 +208,7 @@ pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
         return HEEDED;
     }
     record(scratch, world, key, Pending { answered: 1, ..pending });
-    if !dns::is_answer(scratch) {
+    if !dns::is_answer(scratch, &question) {
         return HEEDED;
     }
     let Some(settings) = run.settings() else {

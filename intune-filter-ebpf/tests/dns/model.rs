@@ -129,11 +129,15 @@ pub fn outcome(query: &[u8], answer: &[u8], terms: &Terms<'_>) -> Outcome {
     if answer[2] & 0xf8 == 0x80 && answer[3] & 0x0f != 0 && bare {
         return Outcome::Passes;
     }
-    if answer.get(12..end) != query.get(12..end) {
+    // A response, opcode QUERY, one question (RFC 9619): that of the query.
+    if answer[2] & 0xf8 != 0x80
+        || answer[4..6] != [0, 1]
+        || answer.get(12..end) != query.get(12..end)
+    {
         return Outcome::Foreign;
     }
-    // An answer, opcode QUERY, no error, one question (RFC 9619).
-    if answer[2] & 0xf8 != 0x80 || answer[3] & 0x0f != 0 || answer[4..6] != [0, 1] {
+    // No error, and of the class IN, or of any (RFC 1035 section 3.2.5).
+    if answer[3] & 0x0f != 0 || !matches!(query[end - 2..end], [0, 1 | 255]) {
         return Outcome::Passes;
     }
     let (question, rules) = asked(query, terms);

@@ -44,10 +44,13 @@ impl Reader {
         self.tables.own_addresses = addresses.iter().map(|address| (*address).into()).collect();
     }
 
-    /// The keyed hash of a message's question; `None` if it has none that is whole.
+    /// The keyed hash of a response's question; `None` if it has none that is whole, or is none.
     pub fn question(&mut self, message: &[u8], seed: u64) -> Option<u64> {
         self.fill(message)?;
         self.scratch.seed.set(seed);
+        if !dns::is_response(&self.scratch) {
+            return None;
+        }
         dns::read_question(&self.scratch, &self.tables).map(|question| question.hash)
     }
 
@@ -65,10 +68,13 @@ impl Reader {
         self.fill(message)?;
         let (scratch, tables) = (&*self.scratch, &self.tables);
         scratch.now.set(event.time);
-        if !dns::is_answer(scratch) {
+        if !dns::is_response(scratch) {
             return None;
         }
         let question = dns::read_question(scratch, tables)?;
+        if !dns::is_answer(scratch, &question) {
+            return None;
+        }
         let settings = &tables.policies[0].settings;
         let rules = dns::match_name(scratch, tables, settings);
         if rules == 0 || !dns::read_answer(scratch, tables, question.end) {

@@ -145,6 +145,13 @@ impl Message {
         self
     }
 
+    /// Puts other octets at an offset.
+    #[must_use]
+    pub fn with(mut self, at: usize, octets: &[u8]) -> Self {
+        self.0[at..at + octets.len()].copy_from_slice(octets);
+        self
+    }
+
     /// Adds octets behind everything.
     #[must_use]
     pub fn followed_by(mut self, octets: &[u8]) -> Self {

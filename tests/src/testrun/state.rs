@@ -39,9 +39,18 @@ pub enum Event {
 }
 
 impl Filter {
+    /// What the programs have counted, without elements.
+    pub fn counted(&self) -> Result<State> {
+        let pins = self.pins();
+        Ok(State {
+            counters: pins.counters()?.into_iter().map(|(_, counter)| counter).collect(),
+            rule_counters: pins.rule_counters()?,
+            elements: BTreeMap::new(),
+        })
+    }
+
     /// Reads the maps that the programs write.
     pub fn state(&self) -> Result<State> {
-        let pins = self.pins();
         let mut elements = BTreeMap::new();
         self.dump::<V4, Host>("HOSTS4", &mut elements)?;
         self.dump::<V6, Host>("HOSTS6", &mut elements)?;
@@ -54,11 +63,7 @@ impl Filter {
         self.dump::<PendingKey, Pending>("DNS_PENDING", &mut elements)?;
         self.dump::<FlowKey<V6>, Stream>("STREAMS", &mut elements)?;
         self.dump::<FragmentKey, FragmentVerdict>("FRAGMENTS", &mut elements)?;
-        Ok(State {
-            counters: pins.counters()?.into_iter().map(|(_, counter)| counter).collect(),
-            rule_counters: pins.rule_counters()?,
-            elements,
-        })
+        Ok(State { elements, ..self.counted()? })
     }
 
     fn dump<K: Pod + Debug, V: Pod + Debug>(
@@ -72,10 +77,15 @@ impl Filter {
         Ok(())
     }
 
+    /// Forgets addresses.
+    pub fn forget_addresses(&self) -> Result<()> {
+        self.empty::<V4, Host>("HOSTS4")?;
+        self.empty::<V6, Host>("HOSTS6")
+    }
+
     /// Forgets addresses, flows, queries and events. Counters stay.
     pub fn clear(&mut self) -> Result<()> {
-        self.empty::<V4, Host>("HOSTS4")?;
-        self.empty::<V6, Host>("HOSTS6")?;
+        self.forget_addresses()?;
         for name in ["FLOWS4", "NEW_FLOWS4"] {
             self.empty::<FlowKey<V4>, Flow>(name)?;
         }

@@ -239,8 +239,8 @@ impl Row {
                 faults.push(format!("  {what}: got {got}, expected {expected}"));
             }
         };
-        let before = filter.state()?;
         if let Place::Ingress(interface) = self.place {
+            let before = filter.state()?;
             let explanation = filter.explain(interface, &self.frame)?;
             let got = explanation_text(filter, &explanation);
             compare("explain", got, self.expected.explanation());
@@ -262,13 +262,13 @@ impl Row {
 
     /// Has the frame judged: the verdict, what was counted, what was reported.
     pub fn observe(&self, filter: &mut Filter) -> anyhow::Result<[String; 3]> {
-        let before = filter.state()?;
+        let before = filter.counted()?;
         let fate = match filter.judge(self.place, &self.frame)? {
             Fate::Passed => "passed",
             Fate::Dropped => "dropped",
             Fate::Answered(_) => "answered",
         };
-        let counted = counted(filter, &before, &filter.state()?);
+        let counted = counted(filter, &before, &filter.counted()?);
         let reports: Vec<String> = filter.events().iter().filter_map(report_text).collect();
         Ok([fate.to_owned(), counted.join("; "), reports.join("; ")])
     }

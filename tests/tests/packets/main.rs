@@ -11,6 +11,7 @@ mod fragments;
 mod gateway;
 mod headers;
 mod hooks;
+mod hostile;
 mod inbound;
 mod learning;
 mod lifetimes;

@@ -277,13 +277,9 @@ fn what_does_not_parse_teaches_nothing() {
                 try_answer(filter, &who, what, &message, broken);
                 assert_eq!(addresses(filter), NONE, "{what}");
             }
-            for (what, flags) in [
-                ("no such name", 0x8183),
-                ("a failure", 0x8182),
-                ("refused", 0x8185),
-                ("a query", 0x0100),
-                ("an answer to a notification", 0xa180),
-            ] {
+            for (what, flags) in
+                [("no such name", 0x8183), ("a failure", 0x8182), ("refused", 0x8185)]
+            {
                 try_answer(filter, &who, what, &good().flags(flags), expect(DnsAnswer));
                 assert_eq!(addresses(filter), NONE, "{what}");
             }

@@ -40,14 +40,14 @@ pub(crate) fn out(who: &Addresses, flags: Flags, at: usize, data: &[u8]) -> Vec<
 }
 
 /// A segment of the resolver's.
-fn back(who: &Addresses, flags: Flags, at: usize, data: &[u8]) -> Vec<u8> {
+pub(crate) fn back(who: &Addresses, flags: Flags, at: usize, data: &[u8]) -> Vec<u8> {
     let begin = RESOLVER.wrapping_add(1).wrapping_add(at as u32);
     let begin = if flags.syn { RESOLVER } else { begin };
     let datagram = Datagram::new(who.resolver, who.client);
     datagram.segment([53, PORT], flags, [begin, CLIENT.wrapping_add(1)], data).frame()
 }
 
-fn sent(what: &str, who: &Addresses, at: usize, data: &[u8], expected: Expected) -> Row {
+pub(crate) fn sent(what: &str, who: &Addresses, at: usize, data: &[u8], expected: Expected) -> Row {
     from_client(what, out(who, Flags::ACK, at, data), expected)
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn came(what: &str, who: &Addresses, at: usize, data: &[u8], expected
     to_client(what, back(who, Flags::ACK, at, data), expected)
 }
 
-fn connected(who: &Addresses) -> [Row; 3] {
+pub(crate) fn connected(who: &Addresses) -> [Row; 3] {
     [
         from_client("SYN", out(who, Flags::SYN, 0, b""), expect(DnsQuery)),
         to_client("SYN ACK", back(who, Flags::SYN_ACK, 0, b""), expect(DnsAnswer)),
