@@ -14,6 +14,8 @@ pub enum Insertion {
     Done,
     /// The map is full.
     Full,
+    /// Userspace takes something away from it at this moment: the answer is to come again.
+    Busy,
 }
 
 /// Which of a rule's counters a packet adds to.
@@ -95,8 +97,8 @@ pub trait Maps<A: Network>: World {
     fn networks(self, scratch: &Scratch, set: u32, address: &A) -> u64;
     /// Rules and expiry of a learned address.
     fn host(self, address: &A) -> Option<crate::abi::Host>;
-    /// Adds rules to an address and prolongs it: what it had stays.
-    fn learn(self, address: &A, rules: u64, expires: u64) -> Insertion;
+    /// Adds rules to an address and prolongs it, at a time: what it had stays.
+    fn learn(self, address: &A, rules: u64, expires: u64, now: u64) -> Insertion;
     /// Whether a DNS answer may contain the address.
     fn is_acceptable(self, scratch: &Scratch, set: u32, address: &A) -> bool;
     /// Whether the kernel's routes say that the gateway itself is the destination.

@@ -8,6 +8,7 @@
 mod address;
 mod event;
 mod explain;
+mod host;
 mod names;
 mod policy;
 mod reason;
@@ -20,6 +21,7 @@ pub use event::{
     answer_flags,
 };
 pub use explain::{Explanation, Matched};
+pub use host::{Amendment, Host, Operation, Outcome};
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, NameNode, ROOT, chunks_of, lower};
 pub use policy::{
     Client, ClientKey, INFO_CAPACITY, Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS,
@@ -28,13 +30,13 @@ pub use policy::{
 };
 pub use reason::{REASONS, Reason};
 pub use state::{
-    Active, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Host, Pending, PendingKey,
-    RuleCounter, flow_flags,
+    Active, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Pending, PendingKey, RuleCounter,
+    flow_flags,
 };
 pub use stream::{Stream, StreamRead, stream_flags};
 
 /// Version of everything in this module; a part of the pins' path.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Rules in force at most: each has one bit in a `u64`.
 pub const RULES: usize = 64;

@@ -124,8 +124,8 @@ reasons! {
     EventLost = "event_lost", allow;
     /// a record for userspace was not made, since there were too many at the time
     EventSuppressed = "event_suppressed", allow;
-    /// the end of a DNS answer over several TCP segments: held back until userspace has learned from
-    /// the whole
+    /// a DNS answer that is held back until it comes again: the end of one over several TCP segments,
+    /// until userspace has learned from the whole; or any whose address is amended at this moment
     DnsPunted = "dns_punted", deny;
     /// part of a DNS answer over TCP that passed unread, since userspace was not in time
     AnswerUnread = "answer_unread", allow;

@@ -16,17 +16,6 @@ pub struct Active {
 }
 layout!(Active, 16, u32, u32, u64);
 
-/// Value of `HOSTS4` and `HOSTS6`: what a learned address is good for.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Host {
-    /// Rules of the names that led to the address.
-    pub rules: u64,
-    /// When it is forgotten: CLOCK_BOOTTIME, nanoseconds.
-    pub expires: u64,
-}
-layout!(Host, 16, u64, u64);
-
 /// Bits of [`Flow::flags`].
 pub mod flow_flags {
     /// Policy would have denied it; its group is in audit mode.

@@ -1,9 +1,7 @@
 //! The kernel's maps of one address family.
 
-use core::arch::asm;
-
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_EXIST, BPF_NOEXIST, bpf_fib_lookup},
+    bindings::{BPF_ANY, bpf_fib_lookup},
     btf_maps::lpm_trie::Key,
     helpers::generated,
 };
@@ -14,7 +12,8 @@ use intune_filter_ebpf::{
 };
 
 use super::{
-    kernel::{EXPLAIN, Kernel, SECOND},
+    hosts,
+    kernel::{EXPLAIN, Kernel},
     maps,
 };
 
@@ -38,26 +37,6 @@ fn read_client(value: *const Client) -> Client {
         flags: (rest >> 8) as u8,
         reserved: 0,
     }
-}
-
-/// Adds rules to a learned address and prolongs it; false if it is not there.
-#[inline(always)]
-fn refresh(host: Option<*mut Host>, rules: u64, expires: u64) -> bool {
-    let Some(host) = host else {
-        return false;
-    };
-    // SAFETY: the pointer is to a map's value. Two CPUs may add rules at once, hence the atomic
-    // OR; of two times, either is one that an answer gave.
-    unsafe {
-        if (*host).rules & rules != rules {
-            asm!("lock *(u64 *)({at} + 0) |= {rules}",
-                at = in(reg) &raw mut (*host).rules, rules = in(reg) rules, options(nostack));
-        }
-        if (*host).expires < expires {
-            (*host).expires = expires;
-        }
-    }
-    true
 }
 
 /// Hands out a map's value, a flow or a stream: the map's own, or, read-only, a copy.
@@ -125,42 +104,9 @@ fn trie_key<'s, A: Address>(scratch: &'s Scratch, address: &A) -> &'s Key<A> {
     }
 }
 
-/// Learned addresses that are looked at, from the oldest on, to make room for one.
-const RECLAIM: u32 = 8;
-/// How long an entry has to be expired before it makes room: an answer that refreshes it at this
-/// very moment on another CPU would be lost.
-const RECLAIM_GRACE: u64 = 60 * SECOND;
-
 macro_rules! maps_of {
     ($address:ty, $family:expr, $source:ident, $destination:ident, $clients:ident, $networks:ident,
-     $answers:ident, $hosts:ident, $order:ident, $make_room:ident, $flows:ident,
-     $new_flows:ident) => {
-        impl<const HOOK: u8> Kernel<HOOK> {
-            /// Removes one expired address, if there is one among the oldest.
-            #[inline(always)]
-            fn $make_room(self) -> bool {
-                let now = self.now();
-                for _ in 0..RECLAIM {
-                    let Ok(Some(oldest)) = maps::$order.pop() else {
-                        return false;
-                    };
-                    // SAFETY: the word is read at once.
-                    let expires = unsafe { maps::$hosts.get(&oldest) }.map(|host| host.expires);
-                    match expires {
-                        // Swept by the daemon before.
-                        None => {}
-                        Some(expires) if expires.saturating_add(RECLAIM_GRACE) < now => {
-                            return maps::$hosts.remove(&oldest).is_ok();
-                        }
-                        Some(_) => {
-                            let _ = maps::$order.push(&oldest, u64::from(BPF_EXIST));
-                        }
-                    }
-                }
-                false
-            }
-        }
-
+     $answers:ident, $hosts:ident, $module:ident, $flows:ident, $new_flows:ident) => {
         impl<const HOOK: u8> Maps<$address> for Kernel<HOOK> {
             #[inline(always)]
             fn client(
@@ -197,24 +143,11 @@ macro_rules! maps_of {
             }
 
             #[inline(always)]
-            fn learn(self, address: &$address, rules: u64, expires: u64) -> Insertion {
-                if Self::READ_ONLY || refresh(maps::$hosts.get_ptr_mut(address), rules, expires) {
+            fn learn(self, address: &$address, rules: u64, expires: u64, now: u64) -> Insertion {
+                if Self::READ_ONLY {
                     return Insertion::Done;
                 }
-                let host = Host { rules, expires };
-                let insert = || {
-                    let done = maps::$hosts.insert(address, &host, u64::from(BPF_NOEXIST)).is_ok();
-                    if done {
-                        // In place of the oldest if the queue is full: the daemon sweeps too.
-                        let _ = maps::$order.push(address, u64::from(BPF_EXIST));
-                    }
-                    // Another CPU may have inserted it in between.
-                    done || refresh(maps::$hosts.get_ptr_mut(address), rules, expires)
-                };
-                if insert() || (self.$make_room() && insert()) {
-                    return Insertion::Done;
-                }
-                Insertion::Full
+                hosts::$module::learn(address, rules, expires, now)
             }
 
             #[inline(always)]
@@ -317,30 +250,8 @@ macro_rules! maps_of {
 }
 
 maps_of!(
-    V4,
-    AF_INET,
-    ipv4_src,
-    ipv4_dst,
-    CLIENTS4,
-    NETS4,
-    ANSWERS4,
-    HOSTS4,
-    HOSTS_ORDER4,
-    make_room4,
-    FLOWS4,
-    NEW_FLOWS4
+    V4, AF_INET, ipv4_src, ipv4_dst, CLIENTS4, NETS4, ANSWERS4, HOSTS4, v4, FLOWS4, NEW_FLOWS4
 );
 maps_of!(
-    V6,
-    AF_INET6,
-    ipv6_src,
-    ipv6_dst,
-    CLIENTS6,
-    NETS6,
-    ANSWERS6,
-    HOSTS6,
-    HOSTS_ORDER6,
-    make_room6,
-    FLOWS6,
-    NEW_FLOWS6
+    V6, AF_INET6, ipv6_src, ipv6_dst, CLIENTS6, NETS6, ANSWERS6, HOSTS6, v6, FLOWS6, NEW_FLOWS6
 );

@@ -1,8 +1,11 @@
 //! Entry points: each turns a verdict into what its hook returns, and nothing else.
 
+mod amend;
 mod answer;
+mod atomic;
 mod family;
 mod frame;
+mod hosts;
 mod kernel;
 mod maps;
 mod refuse;
@@ -60,6 +63,13 @@ pub fn explain(ctx: XdpContext) -> u32 {
         kernel.release(unsafe { &*scratch });
     }
     verdict.explanation()
+}
+
+/// Amends a learned address as the frame says, and returns an `Outcome`. Never attached: userspace
+/// runs it.
+#[xdp]
+pub fn amend(ctx: XdpContext) -> u32 {
+    amend::amend(&ctx) as u32
 }
 
 #[inline(always)]

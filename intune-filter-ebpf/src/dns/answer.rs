@@ -34,6 +34,8 @@ pub struct Lesson {
     pub refused: u64,
     /// Addresses that found no room.
     pub full: u64,
+    /// Addresses that could not be written to at this moment.
+    pub busy: u64,
 }
 
 /// Reads the answer section from `start` on, leaving its addresses in the scratch memory. False
@@ -176,11 +178,13 @@ pub fn learn<W: Maps<V4> + Maps<V6>>(
     scratch.learned.set(0);
     scratch.refused.set(0);
     scratch.full.set(0);
+    scratch.busy.set(0);
     walk::<Learn, W>(scratch, world, RECORDS);
     Lesson {
         learned: scratch.learned.get(),
         refused: scratch.refused.get(),
         full: scratch.full.get(),
+        busy: scratch.busy.get(),
     }
 }
 
@@ -204,7 +208,8 @@ impl<W: Maps<V4> + Maps<V6>> Step<W> for Learn {
         // One with its highest bit set is taken as zero (RFC 2181 section 8).
         let ttl = if ttl >> 31 != 0 { 0 } else { ttl };
         let ttl = ttl.max(scratch.ttl_min.get()).min(scratch.ttl_max.get());
-        let expires = scratch.now.get() + (ttl + scratch.ttl_grace.get()) * 1_000_000_000;
+        let now = scratch.now.get();
+        let expires = now + (ttl + scratch.ttl_grace.get()) * 1_000_000_000;
         let (set, rules) = (scratch.set.get() as u32, scratch.match_rules.get());
         // SAFETY: the scratch memory is this run's alone.
         let (v4, v6) = unsafe {
@@ -234,14 +239,15 @@ impl<W: Maps<V4> + Maps<V6>> Step<W> for Learn {
         let insertion = if !acceptable || world.is_own(v6) {
             None
         } else if kind == TYPE_A {
-            Some(world.learn(v4, rules, expires))
+            Some(world.learn(v4, rules, expires, now))
         } else {
-            Some(world.learn(v6, rules, expires))
+            Some(world.learn(v6, rules, expires, now))
         };
         match insertion {
             None => scratch.refused.add(1),
             Some(Insertion::Done) => scratch.learned.add(1),
             Some(Insertion::Full) => scratch.full.add(1),
+            Some(Insertion::Busy) => scratch.busy.add(1),
         }
         false
     }

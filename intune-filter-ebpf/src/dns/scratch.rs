@@ -179,6 +179,8 @@ pub struct Scratch {
     pub refused: Word,
     /// Addresses that found no room.
     pub full: Word,
+    /// Addresses that could not be written to at this moment.
+    pub busy: Word,
     /// Time at which the answer passed.
     pub now: Word,
     /// A segment of DNS over TCP.

@@ -35,13 +35,14 @@ macro_rules! maps_of {
                 self.$hosts.borrow().get(address).copied()
             }
 
-            fn learn(self, address: &$address, rules: u64, expires: u64) -> Insertion {
+            fn learn(self, address: &$address, rules: u64, expires: u64, _: u64) -> Insertion {
                 let mut hosts = self.$hosts.borrow_mut();
                 let room = self.hosts_capacity == 0 || hosts.len() < self.hosts_capacity;
                 if !room && !hosts.contains_key(address) {
                     return Insertion::Full;
                 }
                 let host = hosts.entry(*address).or_default();
+                host.version += Host::REFRESH;
                 host.rules |= rules;
                 host.expires = host.expires.max(expires);
                 Insertion::Done

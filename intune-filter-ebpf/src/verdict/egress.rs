@@ -133,10 +133,11 @@ fn resolvers<A: Links, W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -
         return NEXT;
     }
     let verdict = if datagram.protocol == UDP {
-        if !resolver::answer(run, datagram) {
-            return NEXT;
+        match resolver::answer(run, datagram) {
+            resolver::IGNORED => return NEXT,
+            resolver::HELD => Verdict::deny(Reason::DnsPunted),
+            _ => Verdict::control(Reason::DnsAnswer),
         }
-        Verdict::control(Reason::DnsAnswer)
     } else {
         match stream::answer::<A, W, P>(run) {
             stream::PASSED => Verdict::control(Reason::DnsAnswer),

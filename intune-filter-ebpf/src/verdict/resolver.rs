@@ -25,7 +25,9 @@ pub(super) const TCP_TRANSPORT: u16 = TCP as u16;
 /// A message that answers a recorded query.
 const HEEDED: u64 = 1;
 /// One that does not.
-const IGNORED: u64 = 0;
+pub(super) const IGNORED: u64 = 0;
+/// One that does, and that could not be learned from at this moment: it is to come again.
+pub(super) const HELD: u64 = 2;
 /// How long an answer is waited for: the longest that stub resolvers do, with a margin.
 const PATIENCE: u64 = 30_000_000_000;
 
@@ -163,19 +165,22 @@ pub(super) fn remember<W: World, P: Packet>(
     record(run.scratch, run.world, key, Pending { question, asked: run.now(), answered: 0 });
 }
 
-/// Learns from a datagram that a trusted resolver sent from port 53. Whether it answers a
-/// recorded query.
+/// Learns from a datagram that a trusted resolver sent from port 53. [`IGNORED`] if it does not
+/// answer a recorded query; [`HELD`] if it must not pass yet.
 #[inline(always)]
 pub(super) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
-) -> bool {
-    load(run, datagram) && heed(run, datagram.transport.destination_port, UDP_TRANSPORT) == HEEDED
+) -> u64 {
+    if !load(run, datagram) {
+        return IGNORED;
+    }
+    heed(run, datagram.transport.destination_port, UDP_TRANSPORT)
 }
 
 /// Learns from the message in the scratch memory, which a trusted resolver sent to a client's
-/// `port`. [`HEEDED`] if it answers a recorded query. A function of its own in the kernel, for the
-/// sake of its stack.
+/// `port`. [`HEEDED`] if it answers a recorded query, [`HELD`] if that is to be answered again. A
+/// function of its own in the kernel, for the sake of its stack.
 #[inline(never)]
 pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
     run: &Run<'_, W, P>,
@@ -215,28 +220,40 @@ pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
         return HEEDED;
     };
     let rules = dns::match_name(scratch, world, settings);
-    if rules != 0 {
-        teach(run, settings, rules, question.end);
+    if rules != 0 && !teach(run, settings, rules, question.end) {
+        // The query waits on: over TCP, userspace answers it.
+        // SAFETY: the scratch memory is this run's alone.
+        unsafe {
+            let (key, pending) = (scratch.facts.pending_key.get(), scratch.facts.pending.get());
+            (*pending).answered = 0;
+            world.remember(&*key, &*pending);
+        }
+        return HELD;
     }
     HEEDED
 }
 
-/// Learns what the answer in the scratch memory says, counts it, and reports it.
+/// Learns what the answer in the scratch memory says, counts it, and reports it. False if an
+/// address could not be written to: nothing is reported then, and userspace sees by the addresses'
+/// versions that it was not told of everything.
 #[inline(always)]
 fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
     run: &Run<'_, W, P>,
     settings: &Settings,
     rules: u64,
     answers: u64,
-) {
+) -> bool {
     let (world, scratch, now) = (run.world, run.scratch, run.now());
     let length = scratch.length.get() as u32;
     scratch.now.set(now);
     if !dns::read_answer(scratch, world, answers) {
         world.count(Reason::AnswerMalformed, 1, length);
-        return;
+        return true;
     }
     let lesson = dns::learn(scratch, world, settings, rules);
+    if lesson.busy > 0 {
+        return false;
+    }
     if lesson.refused > 0 {
         world.count(Reason::AnswerRefused, 1, length);
     }
@@ -248,7 +265,7 @@ fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
     } else {
         world.count(Reason::NothingLearned, 1, length);
         if lesson.full == 0 {
-            return;
+            return true;
         }
     }
     let event = AnswerEvent {
@@ -265,4 +282,5 @@ fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
     // SAFETY: the scratch memory is this run's alone while it is claimed.
     unsafe { scratch.answer_event().write(event) };
     world.report_answer(scratch);
+    true
 }

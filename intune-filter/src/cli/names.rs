@@ -110,7 +110,7 @@ mod tests {
     fn the_kernel_decides_what_is_listed() {
         let address = |last: u8| IpAddr::from([192, 0, 2, last]);
         let rules = vec![Some("core/main".to_owned()), Some("push/wns".to_owned())];
-        let host = |rules, seconds| Host { rules, expires: seconds * SECOND };
+        let host = |rules, seconds| Host::new(rules, seconds * SECOND, 0);
         let mut names = Names::default();
         names.learn("b.example", address(1), ["core/main".to_owned()], 90 * SECOND);
         names.learn("a.example", address(1), ["push/wns".to_owned()], 200 * SECOND);

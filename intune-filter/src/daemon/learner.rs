@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
+use intune_filter_ebpf::abi::{AnswerEvent, Host, answer_flags};
 
+use super::clock;
 use crate::{
+    kernel::Refreshed,
     names::{
         Names,
+        accounts::{Accounts, Decision},
         answer::{Answer, Reader},
     },
     policy::Policy,
@@ -19,6 +22,7 @@ pub struct Learner {
     policy: Policy,
     reader: Reader,
     own_addresses: BTreeSet<IpAddr>,
+    accounts: Accounts,
 }
 
 impl Learner {
@@ -26,7 +30,8 @@ impl Learner {
     #[must_use]
     pub fn new(names: Names, policy: Policy) -> Self {
         let reader = Reader::new(&policy);
-        Self { names, changed: false, policy, reader, own_addresses: BTreeSet::new() }
+        let (own_addresses, accounts) = Default::default();
+        Self { names, changed: false, policy, reader, own_addresses, accounts }
     }
 
     /// The table.
@@ -41,9 +46,14 @@ impl Learner {
         &mut self.names
     }
 
-    /// Forgets names that have expired.
+    /// Forgets names that have expired. What nobody else vouches for at their addresses is taken
+    /// away from these later, see [`Self::accounts`].
     pub fn expire(&mut self, now: u64) {
-        self.changed |= self.names.expire(now) > 0;
+        for address in self.names.expire(now) {
+            self.accounts.suspect(address);
+            self.changed = true;
+        }
+        self.accounts.expire(now);
     }
 
     /// Whether the table has changed since this was last asked.
@@ -70,22 +80,57 @@ impl Learner {
         self.own_addresses = addresses;
     }
 
-    /// Takes in an answer of the kernel's: the name and the addresses that it leads to. If there was
-    /// room for some of them only, which ones is not known.
+    /// Takes in an answer that the kernel has learned from: the name and the addresses that it
+    /// leads to. If there was room for some of them only, which ones is not known.
     pub fn take(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
+        if event.flags & answer_flags::LEARNED == 0 {
+            return self.reader.read(event, message);
+        }
+        let answer = self.learn(event, message)?;
+        for ((address, _), times) in answer.addresses.iter().zip(&answer.times) {
+            self.accounts.heard(*address, event.time, *times);
+        }
+        Some(answer)
+    }
+
+    /// Learns from an answer that the kernel could not read.
+    pub fn learn(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
         // By the policy in force, which may be younger than the event.
         let answer = self.reader.read(event, message)?;
         let ids: Vec<String> =
             self.policy.rules_of(answer.rules).map(|rule| rule.id.to_string()).collect();
-        if event.flags & answer_flags::LEARNED == 0 {
-            return Some(answer);
-        }
         for (address, expires) in &answer.addresses {
             log::debug!("learned: {} has {address}, for {}", answer.name, ids.join(", "));
-            self.names.learn(&answer.name, *address, ids.iter().cloned(), *expires);
+            let shed = self.names.learn(&answer.name, *address, ids.iter().cloned(), *expires);
+            shed.into_iter().for_each(|address| self.accounts.distrust(address));
             self.changed = true;
         }
         Some(answer)
+    }
+
+    /// Takes note of an address that userspace itself has refreshed in the kernel.
+    pub fn refreshed(&mut self, address: IpAddr, versions: Refreshed) {
+        self.accounts.refreshed(address, versions, clock::boot_time());
+    }
+
+    /// What is known of the answers behind each address.
+    pub const fn accounts(&mut self) -> &mut Accounts {
+        &mut self.accounts
+    }
+
+    /// The rules of the names that led to an address, and when the last of these expires.
+    #[must_use]
+    pub fn vouched(&self, address: IpAddr) -> (u64, u64) {
+        self.names.of_address(address).fold((0, 0), |(rules, until), (name, claim)| {
+            (rules | self.policy.rules_of_name(name), until.max(claim.expires))
+        })
+    }
+
+    /// What is to be done with an address that the kernel has as `host`: see
+    /// [`Accounts::decide`].
+    #[must_use]
+    pub fn decide(&self, address: IpAddr, host: &Host, now: u64) -> Decision {
+        self.accounts.decide(address, host, self.vouched(address), now)
     }
 
     /// Whether a message repeats the question that has this hash; `seed` keys it.

@@ -6,7 +6,7 @@ use intune_filter_ebpf::{
     packet::TCP,
 };
 
-use super::{chronicle::Chronicle, clock, learner::Learner, streams::Streams};
+use super::{chronicle::Chronicle, clock, learner::Learner, streams::Streams, teach::teach};
 use crate::kernel::Kernel;
 
 /// How long an answer is waited for, as in the kernel.
@@ -42,10 +42,7 @@ impl Punted<'_> {
             self.kernel.consume(&key, pending)?;
             let (client, zone) = (segment.client, segment.zone);
             let event = AnswerEvent { time: now, client, zone, ..AnswerEvent::default() };
-            let Some(answer) = learner.take(&event, message) else { continue };
-            for (address, expires) in &answer.addresses {
-                self.kernel.assert_host(*address, answer.rules, *expires)?;
-            }
+            let Some(answer) = teach(self.kernel, learner, &event, message)? else { continue };
             chronicle.learned(&event, &answer, learner.services(answer.rules));
         }
         // Last of all: what passes was learned from.

@@ -3,18 +3,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    net::IpAddr,
     path::Path,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{clock, learner::Learner};
 use crate::{
     catalogue::RuleId,
     kernel::{Kernel, Pins, Segments},
-    names::Names,
     pattern::Pattern,
     policy::{Policy, RuleBits},
     whole_file,
@@ -23,6 +21,9 @@ use crate::{
 /// Where the patterns of the policy in force are kept, so that the next process knows which of
 /// them a new policy has no more.
 const FILE_NAME: &str = "patterns.json";
+
+/// How often addresses that are refreshed meanwhile are looked at again.
+const ROUNDS: usize = 8;
 
 /// Of the format.
 const VERSION: u32 = 1;
@@ -87,17 +88,15 @@ pub fn apply(
     kernel.set_infos("RULE_INFO", &rules, |number| bit(number) & policy.freed != 0)?;
     let generation = if policy.reused == 0 { generation } else { kernel.install(policy, 0)? };
 
-    let narrowed = narrowed(policy, before.as_ref(), &now);
+    learner.accounts().forget_rules(policy.freed);
     catch_up(learner)?;
-    // A name whose last answer has expired vouches for nothing.
-    learner.expire(clock::boot_time());
     learner.names_mut().retain_rules(|name, rule| {
         let bits = policy.rules_of_name(name);
         policy.rules_of(bits).any(|one| one.id.to_string() == rule)
     });
-    kernel.narrow_rules(narrowed, |address| vouched(policy, learner.names(), address))?;
-    // What the kernel has learned while its table was changed.
-    catch_up(learner)?;
+    let narrowed = narrowed(policy, before.as_ref(), &now);
+    learner.accounts().forget_rules(narrowed);
+    narrow(kernel, narrowed, learner, catch_up)?;
     kernel.set_zones(zones)?;
     if let Err(error) = save(state_directory, &now) {
         // The next policy is then held against more patterns, or all: it takes back no less.
@@ -106,11 +105,46 @@ pub fn apply(
     Ok(generation)
 }
 
-/// The rules of the names that led to an address, and when the last of these expires.
-fn vouched(policy: &Policy, names: &Names, address: IpAddr) -> (u64, u64) {
-    names.of_address(address).fold((0, 0), |(rules, until), (name, claim)| {
-        (rules | policy.rules_of_name(name), until.max(claim.expires))
-    })
+/// Takes rules of `mask` away from the learned addresses that no name vouches for any more, and
+/// makes the others live no longer than their names.
+fn narrow(
+    kernel: &Kernel,
+    mask: u64,
+    learner: &mut Learner,
+    mut catch_up: impl FnMut(&mut Learner) -> Result<()>,
+) -> Result<()> {
+    for round in 0..=ROUNDS {
+        let mut hosts = kernel.pins().hosts()?;
+        hosts.retain(|(_, host)| host.rules & mask != 0);
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        // Whatever has made them what they are is known then, unless its record was lost.
+        kernel.wait_for_programs()?;
+        catch_up(learner)?;
+        // A name whose last answer has expired vouches for nothing.
+        learner.expire(clock::boot_time());
+        let mut missed = 0;
+        for (address, host) in hosts {
+            let (by_names, until) = learner.vouched(address);
+            let rules = !mask | by_names;
+            // Of rules that no known name has given, it is not known until when they were.
+            let known = host.rules & rules & !by_names == 0;
+            let until = if known { until } else { u64::MAX };
+            let narrower = host.rules & !rules != 0 || host.expires > until;
+            // What is refreshed again and again is narrowed all the same in the end.
+            let expected = if round == ROUNDS { 0 } else { host.version };
+            if narrower && kernel.narrow_host(address, expected, rules, until)?.is_none() {
+                missed += 1;
+            }
+        }
+        // What was refreshed meanwhile is looked at again.
+        if missed == 0 {
+            // And what was not looked at again gets back what it was given since.
+            return if round == ROUNDS { catch_up(learner) } else { Ok(()) };
+        }
+    }
+    bail!("answers keep busy the learned addresses from which rules are to be taken away")
 }
 
 /// The rules in force that have lost a pattern; all of them if it is not known what they had.

@@ -13,17 +13,18 @@ use super::{
     punted::Punted,
     records::{self, Record},
 };
-use crate::kernel::Diagnostics;
+use crate::kernel::{Diagnostics, Refreshed};
 
 /// Takes records until the ring is empty, `most` at most; true if it is empty. What was learned is
-/// handed to `learned`: an address, its rules, and when it is forgotten.
+/// handed to `learned`: an address, its rules, and when it is forgotten; it returns the address's
+/// versions if it has refreshed it.
 pub fn drain(
     ring: &mut RingBuf<MapData>,
     learner: &mut Learner,
     chronicle: &mut Chronicle,
     punted: &mut Punted<'_>,
     most: usize,
-    mut learned: impl FnMut(IpAddr, u64, u64) -> Result<()>,
+    mut learned: impl FnMut(IpAddr, u64, u64) -> Result<Option<Refreshed>>,
 ) -> Result<bool> {
     for _ in 0..most {
         let Some(octets) = ring.next() else { return Ok(true) };
@@ -36,7 +37,9 @@ pub fn drain(
         {
             if event.flags & answer_flags::LEARNED != 0 {
                 for (address, expires) in &answer.addresses {
-                    learned(*address, answer.rules, *expires)?;
+                    if let Some(versions) = learned(*address, answer.rules, *expires)? {
+                        learner.refreshed(*address, versions);
+                    }
                 }
             }
             chronicle.learned(event, &answer, learner.services(answer.rules));

@@ -57,6 +57,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How often what has expired is removed, and the table of names is saved.
 const TIDY: Duration = Duration::from_secs(60);
 
+/// How often names are forgotten that have expired.
+const FORGET: Duration = Duration::from_secs(5);
+
 /// How long the last answer may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -240,6 +243,7 @@ impl<'a> Daemon<'a> {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut look = ticks(LOOK);
         let mut tidy = ticks(TIDY);
+        let mut forget = ticks(FORGET);
         self.announce();
         loop {
             tokio::select! {
@@ -252,10 +256,11 @@ impl<'a> Daemon<'a> {
                 () = self.netlink.changed() => self.look().await,
                 _ = look.tick() => self.look().await,
                 _ = tidy.tick() => self.tidy(),
+                _ = forget.tick() => self.forget(),
                 guard = self.events.readable_mut() => {
                     let mut guard = guard.context("cannot wait for events")?;
                     let (ring, learner) = (guard.get_inner_mut(), &mut self.learner);
-                    let read = |_, _, _| Ok(());
+                    let read = |_, _, _| Ok(None);
                     let chronicle = &mut self.chronicle;
                     let punted =
                         &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
@@ -293,7 +298,7 @@ impl<'a> Daemon<'a> {
         let chronicle = &mut self.chronicle;
         let punted = &mut Punted { streams: &mut self.streams, kernel };
         let catch_up = |learner: &mut Learner| {
-            let assert = |address, rules, expires| kernel.assert_host(address, rules, expires);
+            let assert = |address, rules, expires| kernel.ensure_host(address, rules, expires);
             drain(events, learner, chronicle, punted, usize::MAX, assert).map(drop)
         };
         let result = reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up);

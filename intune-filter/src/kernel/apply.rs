@@ -72,7 +72,7 @@ impl Kernel {
         pins.map::<Array<MapData, Settings>>("SETTINGS")?.set(slot, settings, 0)?;
 
         active_map.set(0, active, 0).context("cannot put the policy into force")?;
-        fresh.wait_for_programs()?;
+        self.wait_for_programs()?;
         Ok(active.generation)
     }
 
@@ -150,14 +150,6 @@ impl Fresh<'_> {
         self.outer(name)?
             .set(self.slot, &inner, 0)
             .with_context(|| format!("cannot put a new map into {name}"))
-    }
-
-    /// Waits until no program runs that began before now: the kernel does so whenever an inner map
-    /// is replaced, here by itself.
-    fn wait_for_programs(&self) -> Result<()> {
-        let mut outer = self.outer("SERVERS")?;
-        let inner = outer.get(&self.slot, 0)?;
-        outer.set(self.slot, &inner, 0).context("cannot wait for running programs")
     }
 
     fn outer(&self, name: &str) -> Result<ArrayOfMaps<MapData>> {

@@ -22,8 +22,11 @@ use crate::OBJECT;
 /// The oldest kernel with what the programs use.
 const OLDEST: KernelVersion = KernelVersion::new(6, 1, 0);
 
-/// The program that is pinned but never attached.
+/// The program that judges, is pinned and never attached.
 pub const EXPLAIN: &str = "explain";
+
+/// The program that amends learned addresses.
+pub const AMEND: &str = "amend";
 
 /// Fails on a kernel that is too old, in one sentence.
 pub fn check_kernel() -> Result<()> {
@@ -104,7 +107,10 @@ fn load_programs(kernel: &mut Kernel) -> Result<()> {
         };
         loaded.map_err(|error| refused(name, error))?;
     }
-    kernel.xdp(EXPLAIN)?.load().map_err(|error| refused(EXPLAIN, error))
+    for name in [EXPLAIN, AMEND] {
+        kernel.xdp(name)?.load().map_err(|error| refused(name, error))?;
+    }
+    Ok(())
 }
 
 /// The verifier's refusal, with what it has to say.

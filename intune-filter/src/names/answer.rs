@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use intune_filter_ebpf::{
-    abi::AnswerEvent,
+    abi::{AnswerEvent, Host},
     dns::{self, HEADER_LENGTH, Scratch},
     host::{self, Tables},
 };
@@ -21,6 +21,8 @@ pub struct Answer {
     /// Addresses that it led to, along CNAMEs, less those that are refused; and when each is
     /// forgotten, in nanoseconds of CLOCK_BOOTTIME.
     pub addresses: Vec<(IpAddr, u64)>,
+    /// How often each of them stands in the answer.
+    pub times: Vec<u64>,
 }
 
 /// Reads answers by a policy.
@@ -86,10 +88,13 @@ impl Reader {
         let (four, six) = (tables.hosts4.borrow(), tables.hosts6.borrow());
         let four = four.iter().map(|(address, host)| (IpAddr::V4((*address).into()), host));
         let six = six.iter().map(|(address, host)| (IpAddr::V6((*address).into()), host));
-        let mut addresses: Vec<_> =
-            four.chain(six).map(|(address, host)| (address, host.expires)).collect();
-        addresses.sort_unstable();
-        Some(Answer { name: question_name(message)?, rules, addresses })
+        let mut found: Vec<_> = four
+            .chain(six)
+            .map(|(address, host)| ((address, host.expires), host.version / Host::REFRESH))
+            .collect();
+        found.sort_unstable();
+        let (addresses, times) = found.into_iter().unzip();
+        Some(Answer { name: question_name(message)?, rules, addresses, times })
     }
 }
 
@@ -166,6 +171,13 @@ services: [{id: site, fqdns: [www.example], tcp: [443]}]
         assert_eq!(answer.name, "www.example");
         assert_eq!(answer.rules.count_ones(), 1);
         assert_eq!(answer.addresses, [("20.0.0.1".parse().unwrap(), 1330 * SECOND)]);
+        assert_eq!(answer.times, [1]);
+    }
+
+    #[test]
+    fn it_is_told_how_often_the_kernel_has_met_an_address() {
+        let records = [1, 2, 1, 1].map(|last| a("www.example.", [20, 0, 0, last])).into();
+        assert_eq!(read(records, 0).unwrap().times, [3, 1]);
     }
 
     #[test]

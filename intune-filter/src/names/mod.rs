@@ -1,13 +1,15 @@
 //! Which name led to which learned address: exact, by name, kept beside the kernel's table, which
 //! knows addresses alone.
 //!
-//! The kernel decides; this table explains. Losing it changes no verdict.
+//! The kernel decides; this table explains, and says what can be taken away again: see
+//! [`accounts`]. Losing it takes nothing from anybody.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
+pub mod accounts;
 pub mod answer;
 mod file;
 
@@ -36,31 +38,30 @@ pub struct Names {
 
 impl Names {
     /// Records that `name` led to `address`. Names are compared without regard to case; a claim
-    /// that is there already is prolonged, never cut.
+    /// that is there already is prolonged, never cut. Returns the addresses whose claims had to make
+    /// room although they have not expired.
     pub fn learn(
         &mut self,
         name: &str,
         address: IpAddr,
         rules: impl IntoIterator<Item = String>,
         expires: u64,
-    ) {
+    ) -> Vec<IpAddr> {
         let name = name.to_ascii_lowercase();
         let addresses = self.by_name.entry(name.clone()).or_default();
         if let Some(claim) = addresses.get_mut(&address) {
             claim.rules.extend(rules);
             claim.expires = claim.expires.max(expires);
-            return;
+            return Vec::new();
         }
         addresses.insert(address, Claim { rules: rules.into_iter().collect(), expires });
         self.by_address.entry(address).or_default().insert(name);
         self.claims += 1;
-        if self.claims > CAPACITY {
-            self.forget_oldest();
-        }
+        if self.claims > CAPACITY { self.forget_oldest() } else { Vec::new() }
     }
 
-    /// Forgets what has expired. Returns how many claims that were.
-    pub fn expire(&mut self, now: u64) -> usize {
+    /// Forgets what has expired. Returns the addresses that it was claims to.
+    pub fn expire(&mut self, now: u64) -> Vec<IpAddr> {
         let gone: Vec<(String, IpAddr)> = self
             .iter()
             .filter(|(_, _, claim)| claim.expires <= now)
@@ -69,7 +70,7 @@ impl Names {
         for (name, address) in &gone {
             self.forget(name, *address);
         }
-        gone.len()
+        gone.into_iter().map(|(_, address)| address).collect()
     }
 
     /// Keeps, of each claim, the rules that `keep` lets the name have; forgets claims without any.
@@ -142,17 +143,18 @@ impl Names {
     }
 
     /// Makes room: an eighth of the table at once, so that a flood does not sort it again and
-    /// again.
-    fn forget_oldest(&mut self) {
+    /// again. Returns the addresses.
+    fn forget_oldest(&mut self) -> Vec<IpAddr> {
         let mut claims: Vec<(u64, String, IpAddr)> = self
             .iter()
             .map(|(name, address, claim)| (claim.expires, name.to_owned(), address))
             .collect();
         claims.sort_unstable();
         claims.truncate(CAPACITY / 8);
-        for (_, name, address) in claims {
-            self.forget(&name, address);
+        for (_, name, address) in &claims {
+            self.forget(name, *address);
         }
+        claims.into_iter().map(|(_, _, address)| address).collect()
     }
 }
 

@@ -107,6 +107,12 @@ pub struct Filter {
     policy: Policy,
 }
 
+/// The programs that clients' queries and their answers meet.
+pub struct Runner {
+    ingress: Xdp,
+    egress: SchedClassifier,
+}
+
 /// Runs a test inside a namespace that is wired as [`site::wire`] says, with the programs loaded
 /// and the site's configuration in force: `dns` and `more` are further keys of it. It runs once for
 /// each program that can judge what comes in, from an empty state.
@@ -203,6 +209,15 @@ impl Filter {
         self.kernel.set_zones(zones)
     }
 
+    /// The programs, for a thread of its own.
+    pub fn runner(&self) -> Result<Runner> {
+        let pins = self.pins.directory();
+        Ok(Runner {
+            ingress: Xdp::from_pin(pins.program(Hook::Ingress.program()), XDP_ATTACHED)?,
+            egress: SchedClassifier::from_pin(pins.program(Hook::Egress.program()))?,
+        })
+    }
+
     /// The pinned maps.
     pub const fn pins(&self) -> &Pins {
         &self.pins
@@ -211,6 +226,11 @@ impl Filter {
     /// The loaded object, and the means to put policies into its maps.
     pub const fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// The kernel side, and the ring of its events, to be read meanwhile.
+    pub const fn kernel_and_events(&mut self) -> (&Kernel, &mut RingBuf<MapData>) {
+        (&self.kernel, &mut self.events)
     }
 
     /// The maps that the programs use, pinned or not.
@@ -298,7 +318,7 @@ impl Filter {
     /// Runs the program at XDP over a frame so often, without looking at what comes of it but in
     /// the counters.
     pub fn judge_often(&self, interface: &str, frame: &[u8], repeat: u32) -> Result<()> {
-        let context = ingress_context(interface, frame)?;
+        let context = ingress_context(index(interface)?, frame)?;
         let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&context),
@@ -310,25 +330,41 @@ impl Filter {
     }
 
     fn judge_at_xdp(&self, interface: &str, frame: &[u8]) -> Result<Fate> {
-        const DROP: u32 = 1;
-        const PASS: u32 = 2;
-        const SEND_BACK: u32 = 3;
+        judge_at_xdp(&self.ingress, index(interface)?, frame)
+    }
+}
 
-        let context = ingress_context(interface, frame)?;
-        let mut after = vec![0; frame.len() + HEADROOM];
-        let result = self.ingress.test_run(TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut after),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
-        })?;
-        after.truncate(result.data_size_out as usize);
-        match result.return_value {
-            PASS => unchanged(frame, &after).map(|()| Fate::Passed),
-            DROP => Ok(Fate::Dropped),
-            SEND_BACK => Ok(Fate::Answered(after)),
-            other => anyhow::bail!("ingress returned {other}"),
-        }
+impl Runner {
+    /// Runs the program at XDP over a frame that comes in on the interface with this index.
+    pub fn ingress(&self, interface: u32, frame: &[u8]) -> Result<Fate> {
+        judge_at_xdp(&self.ingress, interface, frame)
+    }
+
+    /// Runs the egress program over a frame that is forwarded to the interface with this index.
+    pub fn egress(&self, interface: u32, frame: &[u8]) -> Result<Fate> {
+        Ok(judge_at_tc(&self.egress, interface, 1, 0, frame)?.0)
+    }
+}
+
+fn judge_at_xdp(program: &Xdp, interface: u32, frame: &[u8]) -> Result<Fate> {
+    const DROP: u32 = 1;
+    const PASS: u32 = 2;
+    const SEND_BACK: u32 = 3;
+
+    let context = ingress_context(interface, frame)?;
+    let mut after = vec![0; frame.len() + HEADROOM];
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut after),
+        ctx_in: Some(&context),
+        ..TestRunOptions::default()
+    })?;
+    after.truncate(result.data_size_out as usize);
+    match result.return_value {
+        PASS => unchanged(frame, &after).map(|()| Fate::Passed),
+        DROP => Ok(Fate::Dropped),
+        SEND_BACK => Ok(Fate::Answered(after)),
+        other => anyhow::bail!("ingress returned {other}"),
     }
 }
 
@@ -384,10 +420,10 @@ fn unchanged(before: &[u8], after: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn ingress_context(interface: &str, frame: &[u8]) -> Result<[u8; XDP_CONTEXT]> {
+fn ingress_context(interface: u32, frame: &[u8]) -> Result<[u8; XDP_CONTEXT]> {
     let mut context = [0; XDP_CONTEXT];
     put(&mut context, XDP_DATA_END, u32::try_from(frame.len())?);
-    put(&mut context, XDP_INGRESS_IFINDEX, index(interface)?);
+    put(&mut context, XDP_INGRESS_IFINDEX, interface);
     Ok(context)
 }
 

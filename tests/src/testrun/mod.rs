@@ -11,7 +11,7 @@ pub mod state;
 pub mod table;
 
 pub use datagram::{Datagram, Flags};
-pub use filter::{Fate, Filter, IngressHook, Place, run, run_at, run_without_policy};
+pub use filter::{Fate, Filter, IngressHook, Place, Runner, run, run_at, run_without_policy};
 pub use message::Message;
 pub use site::Addresses;
 pub use table::{

@@ -112,7 +112,7 @@ impl Filter {
     /// than none is as long ago.
     pub fn learn(&self, address: IpAddr, rule: &str, seconds: i64) -> Result<()> {
         let expires = now()?.saturating_add_signed(seconds * 1_000_000_000);
-        let host = Host { rules: 1 << self.rule(rule), expires };
+        let host = Host::new(1 << self.rule(rule), expires, now()?);
         match address {
             IpAddr::V4(v4) => {
                 self.pins().map::<HashMap<_, V4, Host>>("HOSTS4")?.insert(V4::from(v4), host, 0)?;

@@ -119,7 +119,10 @@ fn read_answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>, key: &Fl
         if next_message(run) != WHOLE {
             break;
         }
-        resolver::heed(run, key.client_port, TCP_TRANSPORT);
+        if resolver::heed(run, key.client_port, TCP_TRANSPORT) == resolver::HELD {
+            segment.found.set(BROKEN);
+            break;
+        }
         if segment.done.get() >= length {
             break;
         }

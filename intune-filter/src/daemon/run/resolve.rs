@@ -4,16 +4,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
+use intune_filter_ebpf::abi::AnswerEvent;
 
-use super::{Daemon, RECORDS_AT_ONCE};
+use super::Daemon;
 use crate::{
     config::Config,
     daemon::{
         asker, clock,
-        punted::Punted,
         resolution::{NAMES_MAX, Outcome, Question, Wanted},
-        rings::drain,
+        teach::teach,
     },
 };
 
@@ -63,28 +62,14 @@ impl Daemon<'_> {
 
     fn learn_from(&mut self, question: &Question, message: &[u8]) -> Result<Outcome> {
         let now = clock::boot_time();
-        let event = AnswerEvent { time: now, flags: answer_flags::LEARNED, ..Default::default() };
-        let Some(answer) = self.learner.take(&event, message) else {
+        let event = AnswerEvent { time: now, ..Default::default() };
+        let Some(answer) = teach(&self.kernel, &mut self.learner, &event, message)? else {
             return Ok(Outcome::Refused("the answer does not parse".to_owned()));
         };
-        for (address, expires) in &answer.addresses {
-            self.kernel.assert_host(*address, answer.rules, *expires)?;
-        }
         let Some(first) = answer.addresses.iter().map(|(_, expires)| *expires).min() else {
             return Ok(Outcome::Nothing);
         };
-        // What the kernel has learned of the same addresses at the same moment is not lost.
-        self.assert_again()?;
         log::debug!("{} is resolved", question.name);
         Ok(Outcome::Addresses(Duration::from_nanos(first.saturating_sub(now))))
-    }
-
-    /// Asserts what the kernel has reported and nobody has read yet.
-    fn assert_again(&mut self) -> Result<()> {
-        let (learner, chronicle, kernel) = (&mut self.learner, &mut self.chronicle, &self.kernel);
-        let punted = &mut Punted { streams: &mut self.streams, kernel };
-        let assert = |address, rules, expires| kernel.assert_host(address, rules, expires);
-        let ring = self.events.get_mut();
-        drain(ring, learner, chronicle, punted, RECORDS_AT_ONCE, assert).map(drop)
     }
 }

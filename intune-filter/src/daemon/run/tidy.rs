@@ -6,7 +6,10 @@ use anyhow::Result;
 
 use super::{Daemon, RECORDS_AT_ONCE};
 use crate::{
-    daemon::{clock, ledger::has_expired, punted::Punted, rings::drain},
+    daemon::{
+        clock, forget::forget_expired, learner::Learner, ledger::has_expired, punted::Punted,
+        rings::drain,
+    },
     names,
 };
 
@@ -17,12 +20,15 @@ const EXPIRED_FOR: Duration = Duration::from_secs(3600);
 /// The same where room is scarce.
 const EXPIRED_FOR_IF_CROWDED: Duration = Duration::from_secs(60);
 
+/// Records that are read before names are forgotten: more than the ring has room for.
+const RECORDS: usize = 1 << 16;
+
 impl Daemon<'_> {
     /// Removes what has expired, and saves the table of names.
     pub(super) fn tidy(&mut self) {
         self.gate.look();
+        self.forget();
         let now = clock::boot_time();
-        self.learner.expire(now);
         let ago = |time: Duration| now.saturating_sub(time.as_nanos() as u64);
         match self.kernel.remove_expired_hosts(ago(EXPIRED_FOR), ago(EXPIRED_FOR_IF_CROWDED)) {
             Ok(0) => {}
@@ -38,13 +44,27 @@ impl Daemon<'_> {
         self.save();
     }
 
+    /// Forgets names that have expired, and takes what they alone gave to addresses away from these.
+    pub(super) fn forget(&mut self) {
+        let (kernel, events) = (&self.kernel, self.events.get_mut());
+        let chronicle = &mut self.chronicle;
+        let punted = &mut Punted { streams: &mut self.streams, kernel };
+        let catch_up = |learner: &mut Learner| {
+            let read = |_, _, _| Ok(None);
+            drain(events, learner, chronicle, punted, RECORDS, read).map(drop)
+        };
+        if let Err(error) = forget_expired(kernel, &mut self.learner, catch_up) {
+            log::error!("{error:#}");
+        }
+    }
+
     /// Removes the flows that have ended in silence, and takes note of those that are gone.
     fn look_at_flows(&mut self) -> Result<()> {
         // What the kernel has told of is known before it is missed.
         let (learner, chronicle) = (&mut self.learner, &mut self.chronicle);
         let punted = &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
         let most = RECORDS_AT_ONCE * 16;
-        drain(self.events.get_mut(), learner, chronicle, punted, most, |_, _, _| Ok(()))?;
+        drain(self.events.get_mut(), learner, chronicle, punted, most, |_, _, _| Ok(None))?;
         let now = clock::boot_time();
         let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
         self.chronicle.look(&swept, now, self.learner.names());

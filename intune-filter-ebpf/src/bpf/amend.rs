@@ -1,0 +1,33 @@
+//! Does with a learned address what userspace asks for: beside the programs that learn, only the
+//! kernel can.
+
+use aya_ebpf::{helpers::generated::bpf_ktime_get_boot_ns, programs::XdpContext};
+use intune_filter_ebpf::abi::{Amendment, Outcome, V4};
+
+use super::hosts;
+
+const IPV4: u32 = 4;
+
+/// Carries out the amendment that is the frame, and leaves in it what came of it.
+#[inline(always)]
+pub fn amend(ctx: &XdpContext) -> u64 {
+    let start = ctx.data();
+    if start + size_of::<Amendment>() > ctx.data_end() {
+        return Outcome::Absent as u64;
+    }
+    // SAFETY: the frame has as many octets, any of which are an amendment, and is aligned to eight
+    // at its beginning, as is the memory that it lies in.
+    let frame = unsafe { &mut *(start as *mut Amendment) };
+    let mut amendment = *frame;
+    // SAFETY: the helper has no arguments.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let outcome = if amendment.family == IPV4 {
+        hosts::v4::amend(&V4(amendment.address.0[3]), &mut amendment, now)
+    } else {
+        let address = amendment.address;
+        hosts::v6::amend(&address, &mut amendment, now)
+    };
+    frame.expected = amendment.expected;
+    frame.host = amendment.host;
+    outcome
+}

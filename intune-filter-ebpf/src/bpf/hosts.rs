@@ -1,0 +1,257 @@
+//! Learned addresses: refreshed by many at once, and by one alone narrowed or removed.
+//!
+//! An element of a hash map may be removed, and its memory given to another address, between the
+//! lookup and what is done with it. So nothing is written unless [`Host::version`] says, in one
+//! step with counting in or claiming, that the element still is what was looked up.
+
+use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
+use intune_filter_ebpf::{
+    abi::{Amendment, Host, Operation, Outcome, V4, V6},
+    world::Insertion,
+};
+
+use super::{atomic, kernel::SECOND, maps};
+
+/// How often an element that others write to is tried: they need nanoseconds.
+const ATTEMPTS: u32 = 4;
+/// The same for its time alone.
+const PROLONGATIONS: u32 = 3;
+/// Learned addresses that are looked at, from the oldest on, to make room for one.
+const RECLAIM: u32 = 8;
+/// How long an address has to be expired before it makes room: so long is whoever asks for it told
+/// that it has expired.
+const RECLAIM_GRACE: u64 = 60 * SECOND;
+
+/// Any version will do.
+const ANY: u64 = 0;
+
+/// Makes an element live until `expires` at least; false if others keep changing its time.
+///
+/// # Safety
+///
+/// The caller has counted itself in.
+#[inline(always)]
+unsafe fn prolong(host: *mut Host, expires: u64) -> bool {
+    for _ in 0..PROLONGATIONS {
+        // SAFETY: the element stays as long as the caller is counted in.
+        unsafe {
+            let at = &raw mut (*host).expires;
+            let before = at.read_volatile();
+            if before >= expires || atomic::exchange(at, before, expires) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+macro_rules! hosts_of {
+    ($module:ident, $address:ty, $hosts:ident, $order:ident) => {
+        pub mod $module {
+            use super::*;
+
+            /// The element of an address, and a version that it had as such.
+            #[inline(always)]
+            fn find(address: &$address) -> Option<(*mut Host, u64)> {
+                let host = maps::$hosts.get_ptr_mut(address)?;
+                // SAFETY: a word of a map's value. Whatever address it belongs to when it is
+                // read: it belongs to this one if the element is still found afterwards.
+                let version = unsafe { atomic::add(&raw mut (*host).version, 0) };
+                (maps::$hosts.get_ptr_mut(address)? == host).then_some((host, version))
+            }
+
+            /// Adds rules to an address that is there, and prolongs it.
+            #[inline(never)]
+            fn refresh(address: &$address, rules: u64, expires: u64) -> u64 {
+                for _ in 0..ATTEMPTS {
+                    let Some((host, version)) = find(address) else {
+                        if maps::$hosts.get_ptr(address).is_none() {
+                            return Outcome::Absent as u64;
+                        }
+                        continue;
+                    };
+                    if !Host::is_open(version) {
+                        continue;
+                    }
+                    // SAFETY: words of a map's value, which stays what it is once counted in.
+                    unsafe {
+                        let at = &raw mut (*host).version;
+                        if !atomic::exchange(at, version, version + Host::WRITER) {
+                            continue;
+                        }
+                        if (&raw const (*host).rules).read_volatile() & rules != rules {
+                            atomic::set_bits(&raw mut (*host).rules, rules);
+                        }
+                        let prolonged = prolong(host, expires);
+                        atomic::add(at, Host::REFRESH - Host::WRITER);
+                        if prolonged {
+                            return Outcome::Done as u64;
+                        }
+                    }
+                }
+                Outcome::Busy as u64
+            }
+
+            /// Adds rules to an address and prolongs it, or inserts it.
+            #[inline(always)]
+            pub fn learn(address: &$address, rules: u64, expires: u64, now: u64) -> Insertion {
+                let known = refresh(address, rules, expires);
+                if known != Outcome::Absent as u64 {
+                    return insertion(known);
+                }
+                if insert(address, rules, expires, now) != 0 {
+                    return Insertion::Done;
+                }
+                // Another CPU may have inserted it in between.
+                let known = refresh(address, rules, expires);
+                if known != Outcome::Absent as u64 {
+                    return insertion(known);
+                }
+                if make_room(now) != 0 && insert(address, rules, expires, now) != 0 {
+                    return Insertion::Done;
+                }
+                Insertion::Full
+            }
+
+            #[inline(always)]
+            fn insertion(outcome: u64) -> Insertion {
+                if outcome == Outcome::Done as u64 { Insertion::Done } else { Insertion::Busy }
+            }
+
+            /// Inserts an address that is not there; 0 if it is, or if there is no room.
+            #[inline(never)]
+            fn insert(address: &$address, rules: u64, expires: u64, now: u64) -> u64 {
+                let host = Host::new(rules, expires, now);
+                if maps::$hosts.insert(address, &host, u64::from(BPF_NOEXIST)).is_err() {
+                    return 0;
+                }
+                // In place of the oldest if the queue is full: the daemon sweeps too.
+                let _ = maps::$order.push(address, u64::from(BPF_EXIST));
+                1
+            }
+
+            /// Removes one expired address, if there is one among the oldest; 0 if there is none.
+            #[inline(never)]
+            fn make_room(now: u64) -> u64 {
+                let before = now.saturating_sub(RECLAIM_GRACE);
+                for _ in 0..RECLAIM {
+                    let Ok(Some(oldest)) = maps::$order.pop() else {
+                        return 0;
+                    };
+                    let outcome = remove(&oldest, before);
+                    if outcome == Outcome::Done as u64 {
+                        return 1;
+                    }
+                    // Unless it was removed before.
+                    if outcome != Outcome::Absent as u64 {
+                        let _ = maps::$order.push(&oldest, u64::from(BPF_EXIST));
+                    }
+                }
+                0
+            }
+
+            /// Removes an address that expires before a time, unless somebody refreshes it.
+            #[inline(never)]
+            pub fn remove(address: &$address, before: u64) -> u64 {
+                let Some((host, version)) = find(address) else {
+                    return absent_or_busy(address);
+                };
+                // SAFETY: words of a map's value. What is read after the version is what the
+                // claim then is for.
+                unsafe {
+                    if (&raw const (*host).expires).read_volatile() >= before {
+                        return Outcome::Changed as u64;
+                    }
+                    let at = &raw mut (*host).version;
+                    if Host::is_busy(version)
+                        || !atomic::exchange(at, version, version | Host::CLAIMED)
+                    {
+                        return Outcome::Busy as u64;
+                    }
+                    if maps::$hosts.remove(address).is_err() {
+                        atomic::add(at, Host::CLAIMED);
+                        return Outcome::Busy as u64;
+                    }
+                }
+                Outcome::Done as u64
+            }
+
+            /// Takes rules and time away from an address that has the version expected.
+            #[inline(always)]
+            pub fn narrow(address: &$address, amendment: &mut Amendment) -> u64 {
+                let Some((host, version)) = find(address) else {
+                    return absent_or_busy(address);
+                };
+                if amendment.expected != ANY && amendment.expected != version {
+                    return Outcome::Changed as u64;
+                }
+                // SAFETY: words of a map's value, which is the caller's alone once claimed.
+                unsafe {
+                    let at = &raw mut (*host).version;
+                    if Host::is_busy(version)
+                        || !atomic::exchange(at, version, version | Host::CLAIMED)
+                    {
+                        return Outcome::Busy as u64;
+                    }
+                    let rules = (&raw const (*host).rules).read_volatile() & amendment.host.rules;
+                    let expires = (&raw const (*host).expires).read_volatile();
+                    let expires = if expires < amendment.host.expires {
+                        expires
+                    } else {
+                        amendment.host.expires
+                    };
+                    (&raw mut (*host).rules).write_volatile(rules);
+                    (&raw mut (*host).expires).write_volatile(expires);
+                    // The highest bit is carried out of the word.
+                    atomic::add(at, Host::CLAIMED);
+                    amendment.host = Host { version, rules, expires };
+                }
+                Outcome::Done as u64
+            }
+
+            /// Does what userspace asks for.
+            #[inline(always)]
+            pub fn amend(address: &$address, amendment: &mut Amendment, now: u64) -> u64 {
+                if amendment.operation == Operation::Narrow as u32 {
+                    return narrow(address, amendment);
+                }
+                if amendment.operation == Operation::Remove as u32 {
+                    return remove(address, amendment.host.expires);
+                }
+                amendment.expected = version_of(address);
+                let Host { rules, expires, .. } = amendment.host;
+                let insertion = learn(address, rules, expires, now);
+                let version = version_of(address);
+                let alone = if amendment.expected == 0 {
+                    Host::version_at(now)
+                } else {
+                    amendment.expected.wrapping_add(Host::REFRESH)
+                };
+                amendment.host.version = if version == alone { version } else { 0 };
+                match insertion {
+                    Insertion::Done => Outcome::Done as u64,
+                    Insertion::Full => Outcome::Full as u64,
+                    Insertion::Busy => Outcome::Busy as u64,
+                }
+            }
+
+            #[inline(always)]
+            fn version_of(address: &$address) -> u64 {
+                // SAFETY: one word, which was true a moment ago.
+                unsafe { maps::$hosts.get(address) }.map_or(0, |host| host.version)
+            }
+
+            #[inline(always)]
+            fn absent_or_busy(address: &$address) -> u64 {
+                // What was removed and came back meanwhile is looked for again.
+                match maps::$hosts.get_ptr(address) {
+                    None => Outcome::Absent as u64,
+                    Some(_) => Outcome::Busy as u64,
+                }
+            }
+        }
+    };
+}
+
+hosts_of!(v4, V4, HOSTS4, HOSTS_ORDER4);
+hosts_of!(v6, V6, HOSTS6, HOSTS_ORDER6);

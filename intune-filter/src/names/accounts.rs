@@ -1,0 +1,273 @@
+//! Which answers userspace knows of, by address: whether nothing is overlooked when something is
+//! taken away from what the kernel has learned.
+//!
+//! The kernel counts each refresh of an address in its version. Here it is counted how often
+//! userspace was told. While both agree, every name that the address was learned from is in the
+//! table of names, and what these do not vouch for any more can go. Where they do not agree,
+//! records were lost, or nobody read them: what the kernel has then stays until it expires by
+//! itself, on nobody's account.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use intune_filter_ebpf::abi::Host;
+
+/// Of one address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Account {
+    /// The version that it has if userspace knows of every refresh. It is never ahead of the
+    /// kernel's: what was told of has happened.
+    version: u64,
+    /// Answers up to this time count no more; CLOCK_BOOTTIME, nanoseconds.
+    since: u64,
+    /// Rules that answers may have given which userspace does not know.
+    rules: u64,
+    /// When the last of these expires at the latest; CLOCK_BOOTTIME, nanoseconds.
+    until: u64,
+}
+
+/// What is to be done with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: it has no more than it is to have.
+    Leave,
+    /// It may have these rules at most, and expires then at the latest.
+    Narrow {
+        /// The rules.
+        rules: u64,
+        /// CLOCK_BOOTTIME, nanoseconds.
+        until: u64,
+    },
+    /// Userspace does not know of every answer that has refreshed it: see [`Accounts::adopt`].
+    Adopt,
+}
+
+/// All accounts.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    by_address: HashMap<IpAddr, Account>,
+    /// Addresses of which something may have to be taken away.
+    due: BTreeSet<IpAddr>,
+}
+
+impl Accounts {
+    /// Takes note of an answer at a time that has refreshed an address, or inserted it, `times`
+    /// over.
+    pub fn heard(&mut self, address: IpAddr, time: u64, times: u64) {
+        let more = times.wrapping_mul(Host::REFRESH);
+        self.by_address
+            .entry(address)
+            .and_modify(|account| {
+                if time > account.since {
+                    account.version = account.version.wrapping_add(more);
+                }
+            })
+            .or_insert_with(|| {
+                // As if it had been inserted then. If it was not, the versions do not agree.
+                let version = Host::version_at(time).wrapping_add(more);
+                let version = version.wrapping_sub(Host::REFRESH);
+                Account { version, ..Account::default() }
+            });
+    }
+
+    /// Takes note of a refresh of userspace's own until `now`, from one version to the other; 0 is
+    /// none, or none that is known.
+    pub fn refreshed(&mut self, address: IpAddr, (before, after): (u64, u64), now: u64) {
+        if after == 0 {
+            return;
+        }
+        if before == 0 {
+            let account = Account { version: after, since: now, ..Account::default() };
+            self.by_address.insert(address, account);
+        } else if let Some(account) = self.by_address.get_mut(&address)
+            && account.version == before
+        {
+            account.version = after;
+        }
+    }
+
+    /// Something may have to be taken away from an address.
+    pub fn suspect(&mut self, address: IpAddr) {
+        self.due.insert(address);
+    }
+
+    /// What is known of an address is not all any more.
+    pub fn distrust(&mut self, address: IpAddr) {
+        if let Some(account) = self.by_address.get_mut(&address) {
+            account.version = 0;
+        }
+    }
+
+    /// The addresses from which something may have to be taken away now, `most` at most.
+    pub fn due(&self, most: usize) -> Vec<IpAddr> {
+        self.due.iter().copied().take(most).collect()
+    }
+
+    /// What userspace does not know of expires too: afterwards those addresses are due.
+    pub fn expire(&mut self, now: u64) {
+        for (address, account) in &mut self.by_address {
+            if account.rules != 0 && account.until <= now {
+                account.rules = 0;
+                self.due.insert(*address);
+            }
+        }
+    }
+
+    /// What is to be done with an address that the kernel has as `host`, and whose names vouch for
+    /// rules until a time.
+    ///
+    /// Userspace must have read everything that was reported when the kernel had it so.
+    #[must_use]
+    pub fn decide(
+        &self,
+        address: IpAddr,
+        host: &Host,
+        (rules, until): (u64, u64),
+        now: u64,
+    ) -> Decision {
+        let Some(account) = self.by_address.get(&address) else { return Decision::Adopt };
+        if account.version != host.version {
+            return Decision::Adopt;
+        }
+        let unknown = account.rules != 0 && account.until > now;
+        let (rules, until) = if unknown {
+            (rules | account.rules, until.max(account.until))
+        } else if rules == 0 {
+            // It keeps its rules until it is removed: so long it is told of as expired.
+            (u64::MAX, now)
+        } else {
+            (rules, until)
+        };
+        if host.rules & !rules == 0 && host.expires <= until {
+            Decision::Leave
+        } else {
+            Decision::Narrow { rules, until }
+        }
+    }
+
+    /// An address is what the kernel says, from whatever answers; from `now` on its account is
+    /// right.
+    ///
+    /// All who were refreshing it when it had this version must have ended, and what they have
+    /// reported must have been read.
+    pub fn adopt(&mut self, address: IpAddr, host: &Host, now: u64) {
+        let Host { version, rules, expires } = *host;
+        let account = Account { version, since: now, rules, until: expires };
+        self.by_address.insert(address, account);
+        self.due.remove(&address);
+    }
+
+    /// Nothing more is to be taken away from an address for now.
+    pub fn settle(&mut self, address: IpAddr) {
+        self.due.remove(&address);
+    }
+
+    /// Forgets rules that no address has any more.
+    pub fn forget_rules(&mut self, mask: u64) {
+        for account in self.by_address.values_mut() {
+            account.rules &= !mask;
+        }
+    }
+
+    /// Forgets an address that the kernel has not.
+    pub fn forget(&mut self, address: IpAddr) {
+        self.by_address.remove(&address);
+        self.due.remove(&address);
+    }
+
+    /// Forgets all addresses but these.
+    pub fn retain(&mut self, keep: impl Fn(&IpAddr) -> bool) {
+        self.by_address.retain(|address, _| keep(address));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1 << 40;
+    const SECOND: u64 = 1_000_000_000;
+
+    fn address() -> IpAddr {
+        "192.0.2.1".parse().unwrap()
+    }
+
+    fn host(refreshes: u64, rules: u64, expires: u64) -> Host {
+        let version = Host::version_at(NOW) + refreshes * Host::REFRESH;
+        Host { version, rules, expires }
+    }
+
+    #[test]
+    fn what_no_name_vouches_for_goes_once_every_answer_is_known() {
+        let mut accounts = Accounts::default();
+        accounts.heard(address(), NOW, 1);
+        accounts.heard(address(), NOW + SECOND, 2);
+        let decide = |refreshes, rules, expires, vouched| {
+            accounts.decide(address(), &host(refreshes, rules, expires), vouched, NOW)
+        };
+        let narrow = Decision::Narrow { rules: 1, until: NOW + 50 };
+        assert_eq!(decide(2, 3, NOW + 90, (1, NOW + 50)), narrow);
+        assert_eq!(decide(2, 1, NOW + 90, (1, NOW + 50)), narrow);
+        assert_eq!(decide(2, 1, NOW + 50, (1, NOW + 50)), Decision::Leave);
+        assert_eq!(decide(2, 1, NOW + 90, (3, NOW + 90)), Decision::Leave);
+        let expired = Decision::Narrow { rules: u64::MAX, until: NOW };
+        assert_eq!(decide(2, 3, NOW + 90, (0, 0)), expired, "without names it has expired");
+        for refreshes in [0, 1, 3] {
+            assert_eq!(decide(refreshes, 3, NOW + 90, (1, NOW + 50)), Decision::Adopt);
+        }
+    }
+
+    #[test]
+    fn what_was_overlooked_stays_until_it_expires_by_itself() {
+        let mut accounts = Accounts::default();
+        accounts.suspect(address());
+        let lost = host(7, 6, NOW + 100);
+        assert_eq!(accounts.decide(address(), &lost, (1, NOW + 50), NOW), Decision::Adopt);
+        accounts.adopt(address(), &lost, NOW);
+        assert!(accounts.due(9).is_empty());
+        let more = host(8, 15, NOW + 200);
+        accounts.heard(address(), NOW, 1);
+        assert_eq!(accounts.decide(address(), &more, (1, NOW + 50), NOW), Decision::Adopt);
+        accounts.heard(address(), NOW + 10, 1);
+        assert_eq!(
+            accounts.decide(address(), &more, (1, NOW + 50), NOW),
+            Decision::Narrow { rules: 7, until: NOW + 100 }
+        );
+        accounts.expire(NOW + 99);
+        assert!(accounts.due(9).is_empty());
+        accounts.expire(NOW + 100);
+        assert_eq!(accounts.due(9), [address()]);
+        assert_eq!(
+            accounts.decide(address(), &more, (1, NOW + 150), NOW + 100),
+            Decision::Narrow { rules: 1, until: NOW + 150 }
+        );
+    }
+
+    #[test]
+    fn a_refresh_of_ones_own_is_known_if_all_before_it_was() {
+        let mut accounts = Accounts::default();
+        let version = |refreshes| host(refreshes, 0, 0).version;
+        accounts.refreshed(address(), (0, version(0)), NOW);
+        accounts.refreshed(address(), (version(0), version(1)), NOW);
+        let vouched = (1, NOW + 50);
+        let left = |accounts: &Accounts, refreshes| {
+            accounts.decide(address(), &host(refreshes, 1, NOW + 50), vouched, NOW)
+        };
+        assert_eq!(left(&accounts, 1), Decision::Leave);
+        accounts.refreshed(address(), (version(2), version(3)), NOW);
+        assert_eq!(left(&accounts, 3), Decision::Adopt, "another refresh came before");
+        accounts.refreshed(address(), (version(1), 0), NOW);
+        assert_eq!(left(&accounts, 3), Decision::Adopt, "or at the same time");
+    }
+
+    #[test]
+    fn names_that_were_shed_leave_an_account_that_is_not_trusted() {
+        let mut accounts = Accounts::default();
+        accounts.heard(address(), NOW, 1);
+        accounts.distrust(address());
+        let decision = accounts.decide(address(), &host(0, 1, NOW + 50), (0, 0), NOW);
+        assert_eq!(decision, Decision::Adopt);
+    }
+}

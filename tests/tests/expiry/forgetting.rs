@@ -1,0 +1,128 @@
+//! An address lives as long as its last name, and a rule at it as long as the last name that gave
+//! it, as far as the daemon knows of all answers.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use intune_filter::daemon::{forget::forget_expired, learner::Learner};
+use intune_filter_tests::testrun::{Filter, state::now};
+
+use crate::site::{Client, address, bit, catch_up, learner, run};
+
+/// How long a test waits for what is to expire after seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Room in the ring buffer, in octets.
+const RING: usize = 1 << 16;
+
+fn forget(filter: &mut Filter, learner: &mut Learner) {
+    let (kernel, events) = filter.kernel_and_events();
+    forget_expired(kernel, learner, |learner| catch_up(events, learner, |_| ())).unwrap();
+}
+
+/// Forgets again and again until an address has these rules, and no others; never fewer.
+fn wait_for(filter: &mut Filter, learner: &mut Learner, rules: u64) {
+    let started = Instant::now();
+    loop {
+        forget(filter, learner);
+        let found = filter.pins().host(address(1)).unwrap().expect("it is known").rules;
+        assert_eq!(found & rules, rules, "a rule that a name still vouches for");
+        if found == rules {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{found:b} stays, expected {rules:b}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_rule_goes_with_the_last_name_that_gave_it() {
+    run("{min: 1s, max: 1d, grace: 0s}", |filter| {
+        let mut learner = learner(filter);
+        let bits: Vec<u64> = (0..3).map(|service| bit(filter, service)).collect();
+        for (service, ttl) in [(0, 1), (1, 3), (2, 300), (0, 2)] {
+            assert!(Client::new(filter, service).unwrap().ask(&[address(1)], ttl).unwrap());
+        }
+        let begin = now().unwrap();
+        catch_up(&mut filter.events, &mut learner, |_| ()).unwrap();
+        forget(filter, &mut learner);
+        let all = bits[0] | bits[1] | bits[2];
+        wait_for(filter, &mut learner, bits[1] | bits[2]);
+        assert!(now().unwrap() >= begin + 2_000_000_000 - 500_000_000, "the later answer counts");
+        wait_for(filter, &mut learner, bits[2]);
+        // It comes back with the next answer.
+        assert!(Client::new(filter, 0).unwrap().ask(&[address(1)], 300).unwrap());
+        assert!(Client::new(filter, 1).unwrap().ask(&[address(1)], 300).unwrap());
+        wait_for(filter, &mut learner, all);
+    });
+}
+
+#[test]
+fn what_is_left_expires_with_its_last_name() {
+    run("{min: 1s, max: 1d, grace: 0s}", |filter| {
+        let mut learner = learner(filter);
+        for (service, ttl) in [(0, 1), (1, 300)] {
+            assert!(Client::new(filter, service).unwrap().ask(&[address(1)], ttl).unwrap());
+        }
+        // The name with the longer life loses it: a policy without its pattern.
+        catch_up(&mut filter.events, &mut learner, |_| ()).unwrap();
+        learner.names_mut().retain_rules(|name, _| name == "s0.test");
+        learner.accounts().suspect(address(1));
+        forget(filter, &mut learner);
+        let host = filter.pins().host(address(1)).unwrap().unwrap();
+        assert_eq!(host.rules, bit(filter, 0));
+        assert!(host.expires < now().unwrap() + 1_000_000_000, "as long as the other name");
+        // Once that has expired, so has the address; it stays, to be told of as expired.
+        let started = Instant::now();
+        while !learner.names().is_empty() {
+            forget(filter, &mut learner);
+            assert!(started.elapsed() < PATIENCE);
+            thread::sleep(Duration::from_millis(20));
+        }
+        forget(filter, &mut learner);
+        let host = filter.pins().host(address(1)).unwrap().unwrap();
+        assert!(host.rules == bit(filter, 0) && host.expires <= now().unwrap());
+    });
+}
+
+#[test]
+fn what_was_not_heard_of_stays_until_it_expires_by_itself() {
+    run("{min: 1s, max: 1d, grace: 0s}", |filter| {
+        let mut learner = learner(filter);
+        let both = bit(filter, 0) | bit(filter, 1);
+        assert!(Client::new(filter, 0).unwrap().ask(&[address(1)], 1).unwrap());
+        // Nobody reads while the ring overflows; then comes an answer that is lost.
+        let other = Client::new(filter, 2).unwrap();
+        for _ in 0..RING / 64 {
+            assert!(other.ask(&[address(2)], 300).unwrap());
+        }
+        assert!(Client::new(filter, 1).unwrap().ask(&[address(1)], 4).unwrap());
+        let lost = now().unwrap();
+        let mut heard = Vec::new();
+        catch_up(&mut filter.events, &mut learner, |answer| heard.push(answer.name.clone()))
+            .unwrap();
+        assert!(heard[0] == "s0.test" && !heard.contains(&"s1.test".to_owned()), "{heard:?}");
+        // The only name that is known expires; what is not known of keeps what the kernel has.
+        let started = Instant::now();
+        while learner.names().of_address(address(1)).count() > 0 {
+            forget(filter, &mut learner);
+            assert!(started.elapsed() < PATIENCE);
+            thread::sleep(Duration::from_millis(20));
+        }
+        forget(filter, &mut learner);
+        let host = filter.pins().host(address(1)).unwrap().unwrap();
+        assert_eq!(host.rules, both);
+        assert!(host.expires > lost + 3_000_000_000);
+        // From then on every answer is known, and what was unknown goes in its time.
+        assert!(Client::new(filter, 2).unwrap().ask(&[address(1)], 300).unwrap());
+        let third = bit(filter, 2);
+        wait_for_third(filter, &mut learner, third);
+        assert!(now().unwrap() >= lost + 3_000_000_000, "not before it has expired");
+    });
+}
+
+fn wait_for_third(filter: &mut Filter, learner: &mut Learner, third: u64) {
+    catch_up(&mut filter.events, learner, |_| ()).unwrap();
+    wait_for(filter, learner, third);
+}

@@ -1,0 +1,8 @@
+//! How long learned addresses and their rules live, and that nothing is lost while they are swept.
+
+mod duel;
+mod forgetting;
+mod reclaim;
+mod refresh;
+mod site;
+mod sweep;

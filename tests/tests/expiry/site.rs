@@ -1,0 +1,143 @@
+//! Services with a name each, and clients that ask for them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::{MapData, RingBuf};
+use intune_filter::{
+    daemon::{
+        learner::Learner,
+        records::{self, Record},
+    },
+    names::{Names, answer::Answer},
+};
+use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
+use intune_filter_tests::testrun::{
+    Addresses, Datagram, Fate, Filter, IngressHook, Message, Runner,
+    filter::index,
+    message::{A, QUESTION},
+    run_at,
+    site::{LAN, changed_config},
+};
+
+/// Services with a name each, `s0.test` and so on.
+pub const SERVICES: usize = 5;
+
+/// The name of a service.
+pub fn name(service: usize) -> String {
+    format!("s{service}.test")
+}
+
+/// An address that names lead to.
+pub fn address(number: u32) -> IpAddr {
+    Ipv4Addr::from(0x1500_0000 + number).into()
+}
+
+/// Runs a test with the services in force; `ttl` is the value of `dns.ttl`.
+pub fn run(ttl: &str, test: impl FnOnce(&mut Filter) + Send) {
+    let numbers: Vec<String> = (0..SERVICES).map(|service| format!("s{service}")).collect();
+    let all = numbers.join(", ");
+    let services: String = numbers
+        .iter()
+        .map(|id| format!("- {{id: {id}, fqdns: [{id}.test], tcp: [443]}}\n"))
+        .collect();
+    let dns = format!(", ttl: {ttl}");
+    let config = changed_config(&dns, &format!("services:\n{services}"), |text| {
+        text.replace("services: [core, time]", &format!("services: [{all}]"))
+    });
+    run_at(IngressHook::Xdp, "", "", |filter| {
+        filter.install(&config).expect("the policy goes into the maps");
+        test(filter);
+    });
+}
+
+/// Rests for up to half a millisecond, never twice as long in a row: addresses that are refreshed
+/// all the time are never swept.
+pub fn rest(turn: u64) {
+    thread::sleep(Duration::from_micros(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55));
+}
+
+/// The number of a service's only rule.
+pub fn bit(filter: &Filter, service: usize) -> u64 {
+    1 << filter.rule(&format!("s{service}/site"))
+}
+
+/// A client that asks for the name of one service.
+pub struct Client {
+    runner: Runner,
+    lan: u32,
+    service: usize,
+    query: Vec<u8>,
+}
+
+impl Client {
+    /// One for a service.
+    pub fn new(filter: &Filter, service: usize) -> Result<Self> {
+        let query = message(service).octets().to_vec();
+        let [who, _] = Addresses::both();
+        let query = Datagram::new(who.client, who.resolver).udp(port(service), 53, &query).frame();
+        Ok(Self { runner: filter.runner()?, lan: index(LAN)?, service, query })
+    }
+
+    /// Asks, and lets an answer with these addresses come; whether it passes.
+    pub fn ask(&self, addresses: &[IpAddr], ttl: u32) -> Result<bool> {
+        let [who, _] = Addresses::both();
+        let mut answer = message(self.service).answered();
+        for address in addresses {
+            answer = answer.address(&QUESTION, ttl, *address);
+        }
+        let port = port(self.service);
+        let answer = Datagram::new(who.resolver, who.client).udp(53, port, answer.octets());
+        ensure!(self.runner.ingress(self.lan, &self.query)? == Fate::Passed, "no query passes");
+        match self.runner.egress(self.lan, &answer.frame())? {
+            Fate::Passed => Ok(true),
+            Fate::Dropped => Ok(false),
+            Fate::Answered(_) => unreachable!("answers are not answered"),
+        }
+    }
+}
+
+fn port(service: usize) -> u16 {
+    40_000 + service as u16
+}
+
+fn message(service: usize) -> Message {
+    Message::query(0x1234, &name(service), A)
+}
+
+/// What the daemon knows without running.
+pub fn learner(filter: &Filter) -> Learner {
+    Learner::new(Names::default(), filter.policy().clone())
+}
+
+/// Takes the next answer from the ring; `None` if there is no record.
+pub fn next_answer(
+    ring: &mut RingBuf<MapData>,
+    mut take: impl FnMut(&AnswerEvent, &[u8]),
+) -> Result<Option<()>> {
+    let Some(octets) = ring.next() else { return Ok(None) };
+    let record = records::read(&octets).context("a record is known")?;
+    if let Record::Answer(event, message) = record {
+        take(&event, message);
+    }
+    Ok(Some(()))
+}
+
+/// Has the learner read what the ring holds; `heard` is told of each answer.
+pub fn catch_up(
+    ring: &mut RingBuf<MapData>,
+    learner: &mut Learner,
+    mut heard: impl FnMut(&Answer),
+) -> Result<()> {
+    while next_answer(ring, |event, message| {
+        assert_ne!(event.flags & answer_flags::LEARNED, 0, "there is room");
+        heard(&learner.take(event, message).expect("the learner reads what the kernel reads"));
+    })?
+    .is_some()
+    {}
+    Ok(())
+}
