@@ -10,7 +10,7 @@ use crate::{
     listeners::Listeners,
     network::{Network, WAN},
     records::Records,
-    resolver::{Kind, Resolver},
+    resolver::{Kind, Place, Resolver},
     responder::Responder,
     xdp::PassAll,
 };
@@ -25,6 +25,8 @@ pub struct Setup {
     pub config: String,
     /// Which resolver runs.
     pub resolver: Kind,
+    /// Where it is, if not where that kind usually is.
+    pub place: Option<Place>,
     /// What it knows.
     pub records: Records,
     /// Where remotes listen.
@@ -67,7 +69,10 @@ impl Laboratory {
         ];
         Ok(Self {
             filter,
-            resolver: Resolver::start(setup.resolver, &network, &directory, &setup.records)?,
+            resolver: {
+                let place = setup.place.unwrap_or(setup.resolver.place());
+                Resolver::start_at(place, setup.resolver, &network, &directory, &setup.records)?
+            },
             _responder: Responder::in_internet(&network.internet)?,
             _listeners: listeners,
             // Without it, what the filter answers itself does not reach the client.

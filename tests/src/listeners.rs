@@ -14,12 +14,15 @@ use nix::{
     cmsg_space, libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt,
-        sockopt,
+        Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg,
+        setsockopt, sockopt,
     },
 };
 
 use crate::namespace::Namespace;
+
+/// Connections that wait to be accepted, at most: what the kernel allows by default.
+const QUEUE: Backlog = Backlog::MAXCONN;
 
 /// What a TCP port says to everyone who connects.
 #[must_use]
@@ -69,6 +72,8 @@ impl Service {
         let listen = |port: &u16| {
             let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port))
                 .with_context(|| format!("cannot listen on TCP port {port}"))?;
+            // A thread that waits for a processor must not cost a client its first packet.
+            nix::sys::socket::listen(&listener, QUEUE)?;
             listener.set_nonblocking(true)?;
             Ok((listener, *port))
         };

@@ -12,13 +12,18 @@ pub const NETWORK4: &str = "198.18.0.0/15";
 /// The network of the names' IPv6 addresses, for benchmarks (RFC 5180).
 pub const NETWORK6: &str = "2001:2::/48";
 
-/// The addresses with this number in the names' networks.
+/// Numbers of addresses: as many as the names' IPv4 network has.
+pub const NUMBERS: u32 = 1 << 17;
+
+/// The addresses with this number in the names' networks, which is less than [`NUMBERS`].
 #[must_use]
-pub fn addresses(number: u16) -> [IpAddr; 2] {
-    let [high, low] = number.to_be_bytes();
+pub fn addresses(number: u32) -> [IpAddr; 2] {
+    let first = u32::from(Ipv4Addr::new(198, 18, 0, 0));
+    let prefix = u128::from(Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0));
+    let number = number % NUMBERS;
     [
-        IpAddr::V4(Ipv4Addr::new(198, 18, high, low)),
-        IpAddr::V6(Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, number)),
+        IpAddr::V4(Ipv4Addr::from(first | number)),
+        IpAddr::V6(Ipv6Addr::from(prefix | u128::from(number))),
     ]
 }
 
@@ -27,6 +32,8 @@ pub fn addresses(number: u16) -> [IpAddr; 2] {
 pub struct Records {
     names: BTreeMap<String, u16>,
     many: BTreeMap<String, u16>,
+    chains: BTreeMap<String, (u16, usize)>,
+    services: BTreeMap<String, u16>,
 }
 
 impl Records {
@@ -34,7 +41,21 @@ impl Records {
     pub fn add(&mut self, name: &str) -> [IpAddr; 2] {
         // The last number's addresses, and everything near them, stay unnamed.
         let next = u16::try_from(self.names.len() + 1).unwrap_or(u16::MAX);
-        addresses(*self.names.entry(name.to_owned()).or_insert(next))
+        addresses((*self.names.entry(name.to_owned()).or_insert(next)).into())
+    }
+
+    /// Adds a name that this many aliases lead from to its addresses, and returns them.
+    pub fn add_chain(&mut self, name: &str, aliases: usize) -> [IpAddr; 2] {
+        let number = 0xe000 + self.chains.len() as u16;
+        self.chains.insert(name.to_owned(), (number, aliases));
+        addresses(number.into())
+    }
+
+    /// Adds an HTTPS record with address hints, and returns those.
+    pub fn add_service(&mut self, name: &str) -> [IpAddr; 2] {
+        let number = 0xe800 + self.services.len() as u16;
+        self.services.insert(name.to_owned(), number);
+        addresses(number.into())
     }
 
     /// Adds a name with this many addresses of each family, and returns them: IPv4, then IPv6.
@@ -46,7 +67,7 @@ impl Records {
     /// The addresses of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<[IpAddr; 2]> {
-        self.names.get(name).copied().map(addresses)
+        self.names.get(name).map(|number| addresses((*number).into()))
     }
 
     /// Configuration of dnsmasq that serves them. Every third name is an alias of a delivery
@@ -55,7 +76,7 @@ impl Records {
     pub fn dnsmasq(&self) -> String {
         let mut text = String::new();
         for (name, number) in &self.names {
-            let [v4, v6] = addresses(*number);
+            let [v4, v6] = addresses((*number).into());
             let owner = if number % 3 == 0 {
                 let target = format!("edge-{number}.delivery.test");
                 let _ = writeln!(text, "cname={name},{target}");
@@ -70,13 +91,44 @@ impl Records {
                 let _ = writeln!(text, "host-record={name},{address}");
             }
         }
+        for (name, (number, aliases)) in &self.chains {
+            let mut owner = name.clone();
+            for link in 1..=*aliases {
+                let target = format!("link{link}-{number}.delivery.test");
+                let _ = writeln!(text, "cname={owner},{target}");
+                owner = target;
+            }
+            let [v4, v6] = addresses((*number).into());
+            let _ = writeln!(text, "host-record={owner},{v4},{v6}");
+        }
+        for (name, number) in &self.services {
+            let _ = write!(text, "dns-rr={name},65,");
+            for octet in service(addresses((*number).into())) {
+                let _ = write!(text, "{octet:02x}");
+            }
+            text.push('\n');
+        }
         text
     }
 }
 
+/// The data of an HTTPS record of the owner itself, with address hints (RFC 9460 section 2.2).
+fn service(hints: [IpAddr; 2]) -> Vec<u8> {
+    let mut data = vec![0, 1, 0];
+    for hint in hints {
+        let (key, octets) = match hint {
+            IpAddr::V4(v4) => (4, v4.octets().to_vec()),
+            IpAddr::V6(v6) => (6, v6.octets().to_vec()),
+        };
+        data.extend([0, key, 0, octets.len() as u8]);
+        data.extend(octets);
+    }
+    data
+}
+
 /// The addresses of a name that has many: far above those of the others.
 fn many(count: u16) -> [Vec<IpAddr>; 2] {
-    let all = (1..=count).map(|number| addresses(0xf000 + number));
+    let all = (1..=count).map(|number| addresses((0xf000 + number).into()));
     let (v4, v6) = all.map(|[v4, v6]| (v4, v6)).unzip();
     [v4, v6]
 }

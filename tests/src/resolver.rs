@@ -1,9 +1,11 @@
-//! The laboratory's resolvers: dnsmasq on the gateway, unbound beyond it.
+//! The laboratory's resolvers: each on the gateway or beyond it.
+
+mod settings;
 
 use std::{
-    fmt,
+    fmt, fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -19,8 +21,8 @@ use crate::{
     responder::RESPONDER,
 };
 
-/// Where unbound answers.
-pub const UNBOUND: [IpAddr; 2] = [
+/// Where a resolver beyond the gateway answers.
+pub const BEYOND: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 53)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x53, 0, 0, 0, 0, 0x53)),
 ];
@@ -38,6 +40,19 @@ pub enum Kind {
     Dnsmasq,
     /// unbound in the internet: the gateway forwards its answers
     Unbound,
+    /// BIND in the internet
+    Bind,
+    /// Knot Resolver in the internet
+    Knot,
+}
+
+/// Where a resolver is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On the gateway, which sends its answers itself.
+    Gateway,
+    /// Beyond the gateway, which forwards its answers.
+    Beyond,
 }
 
 impl fmt::Display for Kind {
@@ -45,17 +60,49 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Dnsmasq => "dnsmasq",
             Self::Unbound => "unbound",
+            Self::Bind => "bind",
+            Self::Knot => "knot",
         })
     }
 }
 
 impl Kind {
+    /// All.
+    pub const ALL: [Self; 4] = [Self::Dnsmasq, Self::Unbound, Self::Bind, Self::Knot];
+
+    /// Where it is unless it is put elsewhere.
+    #[must_use]
+    pub const fn place(self) -> Place {
+        match self {
+            Self::Dnsmasq => Place::Gateway,
+            Self::Unbound | Self::Bind | Self::Knot => Place::Beyond,
+        }
+    }
+
+    /// Where the client asks it there.
+    #[must_use]
+    pub const fn addresses(self) -> [IpAddr; 2] {
+        self.place().addresses()
+    }
+}
+
+impl Place {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Gateway, Self::Beyond];
+
     /// Where the client asks.
     #[must_use]
     pub const fn addresses(self) -> [IpAddr; 2] {
         match self {
-            Self::Dnsmasq => GATEWAY,
-            Self::Unbound => UNBOUND,
+            Self::Gateway => GATEWAY,
+            Self::Beyond => BEYOND,
+        }
+    }
+
+    fn namespace(self, network: &Network) -> &Namespace {
+        match self {
+            Self::Gateway => &network.gateway,
+            Self::Beyond => &network.internet,
         }
     }
 }
@@ -63,46 +110,65 @@ impl Kind {
 /// A resolver that runs; stopped on drop.
 #[derive(Debug)]
 pub struct Resolver {
-    kind: Kind,
+    place: Place,
     processes: Vec<Process>,
 }
 
 impl Resolver {
-    /// Starts a resolver that knows `records`, and returns when it answers.
+    /// Starts a resolver that knows `records`, where that kind usually is, and returns when it
+    /// answers.
     pub fn start(
         kind: Kind,
         network: &Network,
         directory: &Directory,
         records: &Records,
     ) -> Result<Self> {
-        let processes = match kind {
-            Kind::Dnsmasq => {
+        Self::start_at(kind.place(), kind, network, directory, records)
+    }
+
+    /// The same at another place.
+    pub fn start_at(
+        place: Place,
+        kind: Kind,
+        network: &Network,
+        directory: &Directory,
+        records: &Records,
+    ) -> Result<Self> {
+        let namespace = place.namespace(network);
+        if place == Place::Beyond {
+            namespace.ip(&BEYOND.map(|address| format!("address add {address} dev lo")))?;
+        }
+        let records = records.dnsmasq();
+        if kind == Kind::Dnsmasq {
+            let listen = match place {
                 // Also announces the router: clients of a real network rely on it.
-                let lan = format!(
+                Place::Gateway => format!(
                     "interface={LAN}\nexcept-interface=lo\nbind-interfaces\nenable-ra\n\
                      dhcp-range=::,constructor:{LAN},ra-only\n",
-                );
-                vec![dnsmasq(&network.gateway, directory, &format!("{lan}{}", records.dnsmasq()))?]
-            }
-            Kind::Unbound => {
-                network
-                    .internet
-                    .ip(&UNBOUND.map(|address| format!("address add {address} dev lo")))?;
-                let authority = "listen-address=127.0.0.1\nbind-interfaces\nport=5300\n";
-                let authority = format!("{authority}{}", records.dnsmasq());
-                vec![
-                    dnsmasq(&network.internet, directory, &authority)?,
-                    unbound(&network.internet, directory)?,
-                ]
-            }
+                ),
+                Place::Beyond => {
+                    let [v4, v6] = BEYOND;
+                    format!("listen-address={v4},{v6}\nbind-interfaces\nedns-packet-max=4096\n")
+                }
+            };
+            let process = dnsmasq(namespace, directory, &format!("{listen}{records}"))?;
+            return Ok(Self { place, processes: vec![process] });
+        }
+        // What the others know they have from one that is told of every record.
+        let authority = "listen-address=127.0.0.1\nbind-interfaces\nport=5300\n";
+        let authority = dnsmasq(namespace, directory, &format!("{authority}{records}"))?;
+        let process = match kind {
+            Kind::Bind => bind(place, namespace, directory)?,
+            Kind::Knot => knot(place, namespace, directory)?,
+            Kind::Unbound | Kind::Dnsmasq => unbound(place, namespace, directory)?,
         };
-        Ok(Self { kind, processes })
+        Ok(Self { place, processes: vec![authority, process] })
     }
 
     /// Where it answers.
     #[must_use]
     pub const fn addresses(&self) -> [IpAddr; 2] {
-        self.kind.addresses()
+        self.place.addresses()
     }
 
     /// Waits until it logs a line with this text.
@@ -112,7 +178,8 @@ impl Resolver {
     }
 }
 
-const STARTED: Duration = Duration::from_secs(20);
+/// How long a resolver may take to start.
+pub(crate) const STARTED: Duration = Duration::from_secs(60);
 
 fn dnsmasq(namespace: &Namespace, directory: &Directory, settings: &str) -> Result<Process> {
     let common = "no-resolv\nno-hosts\nno-poll\nuser=root\nlocal-ttl=300\n";
@@ -129,44 +196,44 @@ fn dnsmasq(namespace: &Namespace, directory: &Directory, settings: &str) -> Resu
     Ok(process)
 }
 
-fn unbound(namespace: &Namespace, directory: &Directory) -> Result<Process> {
-    let [v4, v6] = UNBOUND;
-    let settings = format!(
-        "server:
-  interface: {v4}
-  interface: {v6}
-  access-control: 0.0.0.0/0 allow
-  access-control: ::/0 allow
-  use-syslog: no
-  logfile: \"\"
-  username: \"\"
-  chroot: \"\"
-  directory: \"\"
-  pidfile: \"\"
-  do-daemonize: no
-  do-not-query-localhost: no
-  module-config: iterator
-  num-threads: 1
-  verbosity: 1
-  prefetch: no
-  edns-buffer-size: 4096
-  max-udp-size: 4096
-  local-zone: test. nodefault
-remote-control:
-  control-enable: no
-forward-zone:
-  name: .
-  forward-addr: 127.0.0.1@5300
-"
-    );
-    let file = directory.write("unbound.conf", &settings)?;
-    let process =
-        Process::spawn("unbound", namespace.command("unbound").arg("-d").arg("-c").arg(file))?;
+fn unbound(place: Place, namespace: &Namespace, directory: &Directory) -> Result<Process> {
+    let file = directory.write("unbound.conf", &settings::unbound(place.addresses()))?;
+    let mut command = namespace.command("unbound");
+    let process = Process::spawn("unbound", command.arg("-d").arg("-c").arg(file))?;
     process.wait_for("start of service", STARTED)?;
     Ok(process)
 }
 
-fn path_option(option: &str, path: &Path) -> std::ffi::OsString {
+fn bind(place: Place, namespace: &Namespace, directory: &Directory) -> Result<Process> {
+    let home = home(directory, "bind")?;
+    let file = directory.write("named.conf", &settings::bind(place.addresses(), &home))?;
+    let mut command = namespace.command("named");
+    let process = Process::spawn("named", command.arg("-g").arg("-c").arg(file))?;
+    process.wait_for(" running", STARTED)?;
+    Ok(process)
+}
+
+/// The program itself, not the service that starts several of them: so it is the same in every
+/// release.
+fn knot(place: Place, namespace: &Namespace, directory: &Directory) -> Result<Process> {
+    let home = home(directory, "knot")?;
+    let file = directory.write("kresd.conf", &settings::knot(place.addresses()))?;
+    let mut command = namespace.command("kresd");
+    command.arg("--noninteractive").arg("--config").arg(file).arg(home);
+    let process = Process::spawn("kresd", &mut command)?;
+    process.wait_for(settings::KNOT_READY, STARTED)?;
+    Ok(process)
+}
+
+/// A directory for what a resolver writes.
+fn home(directory: &Directory, name: &str) -> Result<PathBuf> {
+    let path = directory.path().join(name);
+    fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    Ok(path)
+}
+
+/// An option that a program wants in one word with its value.
+pub(crate) fn path_option(option: &str, path: &Path) -> std::ffi::OsString {
     let mut argument = std::ffi::OsString::from(option);
     argument.push("=");
     argument.push(path);

@@ -23,6 +23,17 @@ pub const RESPONDER: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x53, 0, 0, 0, 0, 0x54)),
 ];
 
+/// In a name that has this in it, the number is that of a set of [`SET`] addresses.
+pub const MANY: &str = "-many-";
+/// Addresses of a set: more than a TCP segment holds.
+pub const SET: u32 = 64;
+
+/// The numbers of the addresses in a set.
+#[must_use]
+pub fn many(set: u32) -> Vec<u32> {
+    (set * SET..(set + 1) * SET).collect()
+}
+
 /// How long its answers hold, in seconds.
 const TTL: u32 = 300;
 
@@ -118,13 +129,16 @@ fn answer(query: &Message) -> Option<Vec<u8>> {
     message.metadata.recursion_desired = query.metadata.recursion_desired;
     message.metadata.recursion_available = true;
     message.add_query(question.clone());
-    match digits.parse() {
+    match digits.parse::<u32>() {
         Ok(number) => {
-            let data = match (records::addresses(number), question.query_type) {
-                ([IpAddr::V4(v4), _], RecordType::A) => Some(RData::A(rdata::A(v4))),
-                ([_, IpAddr::V6(v6)], RecordType::AAAA) => Some(RData::AAAA(rdata::AAAA(v6))),
-                _ => None,
-            };
+            let all = if name.contains(MANY) { many(number) } else { vec![number] };
+            let data = all.into_iter().filter_map(|number| {
+                match (records::addresses(number), question.query_type) {
+                    ([IpAddr::V4(v4), _], RecordType::A) => Some(RData::A(rdata::A(v4))),
+                    ([_, IpAddr::V6(v6)], RecordType::AAAA) => Some(RData::AAAA(rdata::AAAA(v6))),
+                    _ => None,
+                }
+            });
             let record = |data| Record::from_rdata(question.name.clone(), TTL, data);
             message.add_answers(data.map(record));
         }

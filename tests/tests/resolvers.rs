@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     dns::{self, ADDRESS_TYPES},
+    glibc,
     laboratory::{Laboratory, Setup},
     namespace::run,
     resolver::Kind,
@@ -107,32 +108,10 @@ fn getaddrinfo(options: &str) -> Result<()> {
     let mut laboratory = Laboratory::create(&site::setup())?;
     laboratory.filter.start()?;
     let [server, _] = laboratory.resolver.addresses();
-    let resolv =
-        laboratory.directory.write("resolv.conf", &format!("nameserver {server}\n{options}"))?;
-    let hosts = laboratory.directory.write("hosts", "127.0.0.1 localhost\n")?;
-    let switch = laboratory.directory.write("nsswitch.conf", "hosts: files dns\n")?;
-    let script = format!(
-        "mount --bind {} /etc/resolv.conf && mount --bind {} /etc/hosts \
-         && mount --bind {} /etc/nsswitch.conf && exec getent ahosts {}",
-        resolv.display(),
-        hosts.display(),
-        switch.display(),
-        WEB[0],
-    );
-    // In a mount namespace of its own: the files are seen by this command alone.
-    let mut command = laboratory.network.client.command("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
-    let output = run(&mut command)?;
-    let mut addresses: Vec<IpAddr> = output
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .map(|word| word.parse().with_context(|| output.clone()))
-        .collect::<Result<_>>()?;
-    addresses.sort();
-    addresses.dedup();
+    let addresses = glibc::getaddrinfo(&laboratory, &server.to_string(), options, WEB[0])?;
     ensure!(
         addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6),
-        "expected both families: {output}",
+        "expected both families: {addresses:?}",
     );
     for address in addresses {
         laboratory.expect_reached(tcp(address, 443))?;

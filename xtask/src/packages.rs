@@ -10,19 +10,25 @@ pub struct Tool {
     pub program: &'static str,
     /// The package's name.
     pub package: &'static str,
-    /// A service that the package would start, and that no test wants.
-    pub service: Option<&'static str>,
+    /// Services that the package would start, and that no test wants.
+    pub services: &'static [&'static str],
 }
 
 /// The keys of Debian's archive.
 pub const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// What the tests run, and what the demo tells its reader to run.
-pub const TOOLS: [Tool; 13] = [
+pub const TOOLS: [Tool; 15] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
     tool("dnsmasq", "dnsmasq-base"),
-    Tool { program: "unbound", package: "unbound", service: Some("unbound.service") },
+    Tool { program: "unbound", package: "unbound", services: &["unbound.service"] },
+    Tool { program: "named", package: "bind9", services: &["named.service"] },
+    Tool {
+        program: "kresd",
+        package: "knot-resolver",
+        services: &["kresd.target", "kres-cache-gc.service"],
+    },
     tool("dig", "bind9-dnsutils"),
     tool("ping", "iputils-ping"),
     tool("curl", "curl"),
@@ -44,7 +50,7 @@ pub fn llvm() -> String {
 }
 
 const fn tool(program: &'static str, package: &'static str) -> Tool {
-    Tool { program, package, service: None }
+    Tool { program, package, services: &[] }
 }
 
 impl fmt::Display for Tool {

@@ -257,7 +257,7 @@ impl Planner<'_> {
 
     /// Addresses that no name leads to.
     fn unnamed(&mut self) {
-        let near = addresses(u16::MAX);
+        let near = addresses(u16::MAX.into());
         let far = ["192.0.2.80", "93.184.215.14", "2001:db8:80::1", "2606:2800:21f:cb07::1"];
         let far = far.iter().filter_map(|address| address.parse().ok());
         for address in near.into_iter().chain(far) {

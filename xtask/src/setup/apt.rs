@@ -50,7 +50,7 @@ pub fn silence(tools: &[&Tool]) {
     if !Path::new("/run/systemd/system").exists() {
         return;
     }
-    for service in tools.iter().filter_map(|tool| tool.service) {
+    for service in tools.iter().flat_map(|tool| tool.services) {
         let stopped = command::root_command("stopping a service", "systemctl")
             .and_then(|mut systemctl| command::run(systemctl.args(["disable", "--now", service])));
         if let Err(error) = stopped {

@@ -73,6 +73,7 @@ fn install(missing: &Missing) -> Result<()> {
         if missing.linker && !from_rustup && !linker::has_llvm() && apt::offers(&llvm) {
             wanted.extend(llvm);
         }
+        check_offered(&missing.tools)?;
         apt::install(&wanted)?;
         apt::silence(&missing.tools);
     }
@@ -86,6 +87,22 @@ fn install(missing: &Missing) -> Result<()> {
     let compiler = toolchain::compiler().map_err(|reason| anyhow!(reason))?;
     if missing.linker {
         linker::build(&compiler)?;
+    }
+    Ok(())
+}
+
+/// Fails if the archive lacks a package of a program that the tests run: apt would only say that it
+/// finds no such package, and nothing would be installed at all.
+fn check_offered(tools: &[&Tool]) -> Result<()> {
+    let offered = |tool: &&&Tool| apt::offers(&[tool.package.to_owned()]);
+    let lacking: Vec<String> =
+        tools.iter().filter(|tool| !offered(tool)).map(|tool| tool.to_string()).collect();
+    if !lacking.is_empty() {
+        bail!(
+            "the tests run {}, and this machine's package sources do not offer it: add one that \
+             does, or install it by hand",
+            lacking.join(", ")
+        );
     }
     Ok(())
 }
