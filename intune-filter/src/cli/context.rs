@@ -14,7 +14,7 @@ use crate::{
         clock,
         control::{Client, Request},
     },
-    names::{self, Names},
+    names::{self, Lives, Names},
 };
 
 /// Where the configuration is unless a flag says otherwise.
@@ -82,7 +82,7 @@ pub fn names(paths: &Paths) -> Names {
         answer.inspect_err(|error| log::warn!("{error:#}; showing the saved names")).ok()
     });
     live.unwrap_or_else(|| {
-        names::load(&paths.state_dir, clock::clocks()).unwrap_or_else(|error| {
+        names::load(&paths.state_dir, clock::clocks(), Lives::ANY).unwrap_or_else(|error| {
             log::warn!("{error:#}");
             Names::default()
         })

@@ -15,10 +15,21 @@ use crate::{
     policy::Policy,
 };
 
+/// What has become of the table of names since it was saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// Claims live longer or shorter, or are gone.
+    Prolonged,
+    /// There are new ones.
+    Learned,
+}
+
 /// The table of names, and the policy that it is kept by.
 pub struct Learner {
     names: Names,
-    changed: bool,
+    change: Change,
     policy: Policy,
     reader: Reader,
     own_addresses: BTreeSet<IpAddr>,
@@ -31,7 +42,7 @@ impl Learner {
     pub fn new(names: Names, policy: Policy) -> Self {
         let reader = Reader::new(&policy);
         let (own_addresses, accounts) = Default::default();
-        Self { names, changed: false, policy, reader, own_addresses, accounts }
+        Self { names, change: Change::None, policy, reader, own_addresses, accounts }
     }
 
     /// The table.
@@ -41,8 +52,8 @@ impl Learner {
     }
 
     /// The table, to change it otherwise than by learning.
-    pub const fn names_mut(&mut self) -> &mut Names {
-        self.changed = true;
+    pub fn names_mut(&mut self) -> &mut Names {
+        self.has_changed(Change::Prolonged);
         &mut self.names
     }
 
@@ -51,14 +62,24 @@ impl Learner {
     pub fn expire(&mut self, now: u64) {
         for address in self.names.expire(now) {
             self.accounts.suspect(address);
-            self.changed = true;
+            self.has_changed(Change::Prolonged);
         }
         self.accounts.expire(now);
     }
 
-    /// Whether the table has changed since this was last asked.
-    pub const fn take_changed(&mut self) -> bool {
-        std::mem::replace(&mut self.changed, false)
+    /// What has become of the table since it was saved.
+    #[must_use]
+    pub const fn change(&self) -> Change {
+        self.change
+    }
+
+    /// The table is saved as it is now.
+    pub const fn saved(&mut self) {
+        self.change = Change::None;
+    }
+
+    fn has_changed(&mut self, change: Change) {
+        self.change = self.change.max(change);
     }
 
     /// Goes by another policy from now on.
@@ -101,11 +122,38 @@ impl Learner {
             self.policy.rules_of(answer.rules).map(|rule| rule.id.to_string()).collect();
         for (address, expires) in &answer.addresses {
             log::debug!("learned: {} has {address}, for {}", answer.name, ids.join(", "));
-            let shed = self.names.learn(&answer.name, *address, ids.iter().cloned(), *expires);
-            shed.into_iter().for_each(|address| self.accounts.distrust(address));
-            self.changed = true;
+            self.note(&answer.name, *address, ids.iter().cloned(), *expires);
         }
         Some(answer)
+    }
+
+    /// Takes note that a name leads to an address, for rules and until a time.
+    pub fn note(
+        &mut self,
+        name: &str,
+        address: IpAddr,
+        rules: impl IntoIterator<Item = String>,
+        expires: u64,
+    ) {
+        let before = self.names.len();
+        let shed = self.names.learn(name, address, rules, expires);
+        let is_new = self.names.len() != before;
+        self.has_changed(if is_new { Change::Learned } else { Change::Prolonged });
+        shed.into_iter().for_each(|address| self.accounts.distrust(address));
+    }
+
+    /// Forgets addresses that no name may have by the policy in force.
+    pub fn forget_unacceptable(&mut self) {
+        let is_acceptable = |address: &IpAddr| {
+            self.policy.accepts_answer(*address) && !self.own_addresses.contains(address)
+        };
+        let addresses = self.names.addresses();
+        let unacceptable: Vec<IpAddr> =
+            addresses.filter(|address| !is_acceptable(address)).collect();
+        for address in unacceptable {
+            self.names.forget_address(address);
+            self.has_changed(Change::Prolonged);
+        }
     }
 
     /// Takes note of an address that userspace itself has refreshed in the kernel.

@@ -37,8 +37,10 @@ use super::{
     punted::Punted,
     reload,
     resolution::{Counts, Resolution},
+    restore::restore,
     rings::{async_fd, drain, flush},
     saved::Saved,
+    saver::Saver,
     setup::{prepare, sizes, wanted},
     source::Source,
     streams::Streams,
@@ -47,7 +49,7 @@ use crate::{
     config::{Config, ConfigErrors, Maps, Paths},
     gate::Keeper,
     kernel::{self, Diagnostics, Interface, Kernel, PinDirectory},
-    names::{self, Names},
+    names::{self, Lives, Names},
     policy::{Loaded, Policy, RuleBits},
 };
 
@@ -136,6 +138,25 @@ pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunE
     Ok(())
 }
 
+/// The table of names as it was saved. A file that cannot be used is kept aside, and is no reason
+/// not to start.
+fn saved_names(config: &Config) -> Names {
+    let directory = &config.paths.state_dir;
+    let ttl = &config.dns.ttl;
+    let lives = Lives {
+        most: u64::from(ttl.max.0).saturating_add(ttl.grace.0.into()),
+        clock_behind: ttl.grace.0.into(),
+    };
+    names::load(directory, clock::clocks(), lives).unwrap_or_else(|error| {
+        let kept = match names::set_aside(directory) {
+            Ok(kept) => format!("it is kept as {}", kept.display()),
+            Err(error) => format!("{error:#}"),
+        };
+        log::warn!("starting without the saved names: {error:#}; {kept}");
+        Names::default()
+    })
+}
+
 struct Daemon<'a> {
     source: &'a Source<'a>,
     in_force: Standing,
@@ -148,6 +169,7 @@ struct Daemon<'a> {
     engine: Engine,
     gate: Keeper,
     learner: Learner,
+    saver: Saver,
     chronicle: Chronicle,
     streams: Streams,
     resolution: Resolution,
@@ -174,15 +196,14 @@ impl<'a> Daemon<'a> {
         let (sender, calls) = mpsc::channel(8);
         tokio::spawn(Server::bind(&paths.runtime_dir)?.serve(sender));
         let directory = PinDirectory::new(&paths.pin_dir);
+        // A reboot takes the pins away, and what was learned with them.
+        let is_empty = !directory.has_pins();
         let mut kernel = kernel::load(directory, &sizes(&config.maps), kernel_log)?;
         // Chosen again: the directories are now locked, and nobody else decides any more.
         let (document, saved) = source.choose()?;
         let bits = reload::previous_bits(&kernel.pins())?;
         let Loaded { config, catalogue, policy } = source.load(&document, &bits)?;
-        let names = names::load(&paths.state_dir, clock::clocks()).unwrap_or_else(|error| {
-            log::warn!("starting without the saved names: {error:#}");
-            Names::default()
-        });
+        let names = saved_names(&config);
         let events = async_fd(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
         let mut daemon = Self {
@@ -195,6 +216,7 @@ impl<'a> Daemon<'a> {
             engine: Engine::default(),
             gate: Keeper::default(),
             learner: Learner::new(names, policy),
+            saver: Saver::new(paths.state_dir.clone(), Instant::now()),
             chronicle: Chronicle::default(),
             streams: Streams::default(),
             resolution: Resolution::new(RandomState::new().build_hasher().finish()),
@@ -213,6 +235,10 @@ impl<'a> Daemon<'a> {
         daemon.learner.set_own_addresses(snapshot.addresses.iter().copied().collect());
         let policy = daemon.learner.policy().clone();
         daemon.apply(&config, policy, &snapshot)?;
+        if is_empty {
+            let entered = restore(&daemon.kernel, &mut daemon.learner)?;
+            log::info!("{entered} learned addresses are known from before");
+        }
         daemon.kernel.pin_programs()?;
         if let Some(address) = config.metrics.listen {
             match metrics::bind(address).await {
@@ -281,7 +307,10 @@ impl<'a> Daemon<'a> {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         // Nobody else would, as long as no daemon runs.
         self.roll_back().await;
-        self.save();
+        self.catch_up();
+        if let Err(error) = self.saver.finish(&mut self.learner) {
+            log::error!("{error:#}");
+        }
         log::info!("stopping; what is attached stays in force");
         Ok(())
     }

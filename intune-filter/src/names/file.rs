@@ -1,6 +1,11 @@
 //! The table on disk: versioned, written whole, in wall time.
 
-use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -12,23 +17,34 @@ use crate::whole_file;
 /// Its name in the state directory.
 pub const FILE_NAME: &str = "names.json";
 
+/// What a file that cannot be used is kept as, beside it.
+const DAMAGED: &str = "names.json.damaged";
+
 /// Of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// Seconds, in nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     version: u32,
-    names: Vec<SavedClaim>,
+    /// When it was saved: seconds since 1970.
+    saved: u64,
+    /// Every rule once.
+    rules: Vec<String>,
+    names: Vec<SavedName>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SavedClaim {
+struct SavedName {
     name: String,
-    address: IpAddr,
-    rules: BTreeSet<String>,
-    /// Seconds since 1970.
-    expires: u64,
+    addresses: Vec<SavedClaim>,
 }
+
+/// An address; when it expires, in seconds since 1970; which of the rules it has.
+#[derive(Serialize, Deserialize)]
+struct SavedClaim(IpAddr, u64, Vec<usize>);
 
 /// Two clocks read at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -41,54 +57,92 @@ pub struct Clocks {
 
 impl Clocks {
     fn to_wall(self, boot: u64) -> u64 {
-        (self.wall + boot / 1_000_000_000).saturating_sub(self.boot / 1_000_000_000)
+        (self.wall + boot / SECOND).saturating_sub(self.boot / SECOND)
     }
+}
 
-    fn to_boot(self, wall: u64) -> u64 {
-        let left = wall.saturating_sub(self.wall);
-        self.boot.saturating_add(left.saturating_mul(1_000_000_000))
-    }
+/// How long saved claims may live on, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Lives {
+    /// At most, whatever the file says.
+    pub most: u64,
+    /// At most, if the clock is behind the file: how old that is, is not known then.
+    pub clock_behind: u64,
+}
+
+impl Lives {
+    /// As the file says.
+    pub const ANY: Self = Self { most: u64::MAX, clock_behind: u64::MAX };
 }
 
 /// The table as JSON, in wall time.
 pub fn to_json(names: &Names, now: Clocks) -> Result<Value> {
-    let names = names
-        .iter()
-        .map(|(name, address, claim)| SavedClaim {
-            name: name.to_owned(),
-            address,
-            rules: claim.rules.clone(),
-            expires: now.to_wall(claim.expires),
+    Ok(serde_json::to_value(to_saved(names, now))?)
+}
+
+/// The table as the text of its file.
+pub fn to_text(names: &Names, now: Clocks) -> Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&to_saved(names, now))?)
+}
+
+fn to_saved(names: &Names, now: Clocks) -> Saved {
+    let mut numbers = BTreeMap::new();
+    let mut rules = Vec::new();
+    let mut number_of = |rule: &String| {
+        *numbers.entry(rule.clone()).or_insert_with(|| {
+            rules.push(rule.clone());
+            rules.len() - 1
         })
-        .collect();
-    Ok(serde_json::to_value(Saved { version: VERSION, names })?)
+    };
+    let mut saved: Vec<SavedName> = Vec::new();
+    for (name, address, claim) in names.iter() {
+        let rules = claim.rules.iter().map(&mut number_of).collect();
+        let claim = SavedClaim(address, now.to_wall(claim.expires), rules);
+        match saved.last_mut() {
+            Some(last) if last.name == name => last.addresses.push(claim),
+            _ => saved.push(SavedName { name: name.to_owned(), addresses: vec![claim] }),
+        }
+    }
+    Saved { version: VERSION, saved: now.wall, rules, names: saved }
 }
 
 /// The table back from JSON, without what has expired.
 pub fn from_json(saved: Value, now: Clocks) -> Result<Names> {
-    let saved: Saved = serde_json::from_value(saved).context("no table of names")?;
-    if saved.version != VERSION {
-        bail!("a table of names of version {}, expected {VERSION}", saved.version);
-    }
+    from_saved(serde_json::from_value(saved).context("no table of names")?, now, Lives::ANY)
+}
+
+fn from_saved(saved: Saved, now: Clocks, lives: Lives) -> Result<Names> {
+    let is_behind = now.wall < saved.saved;
+    let (from, most) = if is_behind {
+        (saved.saved, lives.most.min(lives.clock_behind))
+    } else {
+        (now.wall, lives.most)
+    };
     let mut names = Names::default();
-    for claim in saved.names {
-        if claim.expires > now.wall {
-            names.learn(&claim.name, claim.address, claim.rules, now.to_boot(claim.expires));
+    for SavedName { name, addresses } in saved.names {
+        for SavedClaim(address, expires, rules) in addresses {
+            let left = expires.saturating_sub(from).min(most);
+            let rules: Option<Vec<String>> =
+                rules.into_iter().map(|number| saved.rules.get(number).cloned()).collect();
+            let rules = rules.with_context(|| format!("a rule of {name} is not in the table"))?;
+            if left > 0 {
+                let expires = now.boot.saturating_add(left.saturating_mul(SECOND));
+                names.learn(&name, address, rules, expires);
+            }
         }
     }
     Ok(names)
 }
 
-/// Writes the table beside `directory`'s old one, then in its place.
-pub fn save(directory: &Path, names: &Names, now: Clocks) -> Result<()> {
-    let text = serde_json::to_vec(&to_json(names, now)?)?;
+/// Writes a table's text beside `directory`'s old one, then in its place.
+pub fn save(directory: &Path, text: &[u8]) -> Result<()> {
     let path = directory.join(FILE_NAME);
     // Names that clients asked for are nobody else's business: the file is root's alone.
-    whole_file::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))
+    whole_file::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Reads the table back, without what has expired. No file is an empty table.
-pub fn load(directory: &Path, now: Clocks) -> Result<Names> {
+pub fn load(directory: &Path, now: Clocks, lives: Lives) -> Result<Names> {
     let path = directory.join(FILE_NAME);
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -97,45 +151,121 @@ pub fn load(directory: &Path, now: Clocks) -> Result<Names> {
             return Err(error).with_context(|| format!("cannot read {}", path.display()));
         }
     };
-    serde_json::from_slice(&text)
-        .map_err(anyhow::Error::from)
-        .and_then(|saved| from_json(saved, now))
+    parse(&text)
+        .and_then(|saved| from_saved(saved, now, lives))
         .with_context(|| format!("cannot use {}", path.display()))
+}
+
+fn parse(text: &[u8]) -> Result<Saved> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+
+    // A file of another version is said to be that, whatever else is in it.
+    let Version { version } = serde_json::from_slice(text).context("no table of names")?;
+    if version != VERSION {
+        bail!("a table of names of version {version}, expected {VERSION}");
+    }
+    serde_json::from_slice(text).context("no table of names")
+}
+
+/// Keeps a file that cannot be used where nobody writes over it; returns where.
+pub fn set_aside(directory: &Path) -> Result<PathBuf> {
+    let kept = directory.join(DAMAGED);
+    fs::rename(directory.join(FILE_NAME), &kept)
+        .with_context(|| format!("cannot rename {FILE_NAME} to {}", kept.display()))?;
+    Ok(kept)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SECOND: u64 = 1_000_000_000;
+    const LIVES: Lives = Lives { most: 100, clock_behind: 5 };
+    const RULES: [&str; 2] = ["intune-core/core", "push/wns"];
 
     fn table() -> Names {
         let mut names = Names::default();
-        let rules = ["intune-core/core".to_owned()];
+        let rules = RULES.map(str::to_owned);
         names.learn("a.example", "192.0.2.1".parse().unwrap(), rules.clone(), 110 * SECOND);
-        names.learn("b.example", "2001:db8::1".parse().unwrap(), rules, 160 * SECOND);
+        names.learn("b.example", "2001:db8::1".parse().unwrap(), rules.clone(), 160 * SECOND);
+        names.learn("b.example", "192.0.2.2".parse().unwrap(), rules, 900 * SECOND);
         names
+    }
+
+    /// Saves the table, and loads it when the wall clock shows `wall`: what has how long left.
+    fn left_at(wall: u64) -> Vec<(String, IpAddr, u64)> {
+        let directory = tempfile::tempdir().unwrap();
+        let text = to_text(&table(), Clocks { boot: 100 * SECOND, wall: 5_000 }).unwrap();
+        save(directory.path(), &text).unwrap();
+        assert!(!directory.path().join("names.json.new").exists());
+        let boot = 3 * SECOND;
+        let loaded = load(directory.path(), Clocks { boot, wall }, LIVES).unwrap();
+        let all = loaded.iter().map(|(name, address, claim)| {
+            assert!(claim.rules.iter().eq(&RULES));
+            (name.to_owned(), address, (claim.expires - boot) / SECOND)
+        });
+        all.collect()
+    }
+
+    fn claim(name: &str, address: &str, left: u64) -> (String, IpAddr, u64) {
+        (name.to_owned(), address.parse().unwrap(), left)
     }
 
     #[test]
     fn what_was_saved_comes_back_under_another_boot_clock() {
-        let directory = tempfile::tempdir().unwrap();
-        save(directory.path(), &table(), Clocks { boot: 100 * SECOND, wall: 5_000 }).unwrap();
-        assert!(!directory.path().join("names.json.new").exists());
-        let loaded = load(directory.path(), Clocks { boot: 3 * SECOND, wall: 5_020 }).unwrap();
-        let left: Vec<_> = loaded.iter().map(|(name, _, claim)| (name, claim.expires)).collect();
-        assert_eq!(left, [("b.example", 43 * SECOND)]);
+        let most = claim("b.example", "192.0.2.2", 100);
+        assert_eq!(left_at(5_020), [most.clone(), claim("b.example", "2001:db8::1", 40)]);
+        assert_eq!(left_at(5_060), [most]);
+        assert_eq!(left_at(50_000), []);
     }
 
     #[test]
-    fn no_file_is_an_empty_table_and_a_foreign_one_an_error() {
+    fn a_clock_that_is_behind_leaves_the_grace_alone() {
+        for wall in [0, 4_999] {
+            assert_eq!(
+                left_at(wall),
+                [
+                    claim("a.example", "192.0.2.1", 5),
+                    claim("b.example", "192.0.2.2", 5),
+                    claim("b.example", "2001:db8::1", 5)
+                ]
+            );
+        }
+        assert_eq!(left_at(5_000).len(), 3);
+    }
+
+    #[test]
+    fn the_file_and_the_answer_to_commands_are_one_format() {
+        let now = Clocks { boot: 100 * SECOND, wall: 5_000 };
+        let value = to_json(&table(), now).unwrap();
+        let text: Value = serde_json::from_slice(&to_text(&table(), now).unwrap()).unwrap();
+        assert_eq!(value, text);
+        assert_eq!(from_json(value, now).unwrap(), table());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named_and_kept() {
         let directory = tempfile::tempdir().unwrap();
         let now = Clocks { boot: 0, wall: 0 };
-        assert!(load(directory.path(), now).unwrap().is_empty());
-        for text in ["", "[]", r#"{"version": 2, "names": []}"#] {
+        assert!(load(directory.path(), now, LIVES).unwrap().is_empty());
+        let wrong_rule = r#"{"version": 2, "saved": 1, "rules": [],
+            "names": [{"name": "a", "addresses": [["192.0.2.1", 9, [0]]]}]}"#;
+        let unusable = [
+            ("", "no table"),
+            ("[]", "no table"),
+            (r#"{"version": 1, "names": 5}"#, "of version 1"),
+            (r#"{"version": 2, "names": []}"#, "no table"),
+            (wrong_rule, "a rule of a"),
+        ];
+        for (text, why) in unusable {
             fs::write(directory.path().join(FILE_NAME), text).unwrap();
-            let error = load(directory.path(), now).unwrap_err().to_string();
-            assert!(error.contains(FILE_NAME), "{error}");
+            let error = format!("{:#}", load(directory.path(), now, LIVES).unwrap_err());
+            assert!(error.contains(FILE_NAME) && error.contains(why), "{error}");
+            let kept = set_aside(directory.path()).unwrap();
+            assert_eq!(fs::read_to_string(kept).unwrap(), text);
+            assert!(load(directory.path(), now, LIVES).unwrap().is_empty());
         }
     }
 }

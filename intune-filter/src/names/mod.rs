@@ -13,7 +13,7 @@ pub mod accounts;
 pub mod answer;
 mod file;
 
-pub use file::{Clocks, FILE_NAME, from_json, load, save, to_json};
+pub use file::{Clocks, FILE_NAME, Lives, from_json, load, save, set_aside, to_json, to_text};
 
 /// Names at most. A resolver that invents names for a wildcard must not fill the memory.
 const CAPACITY: usize = 1 << 17;
@@ -111,6 +111,18 @@ impl Names {
             .into_iter()
             .flatten()
             .map(|(address, claim)| (*address, claim))
+    }
+
+    /// The addresses that names led to.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.by_address.keys().copied()
+    }
+
+    /// Forgets all claims to an address.
+    pub fn forget_address(&mut self, address: IpAddr) {
+        for name in self.by_address.get(&address).cloned().unwrap_or_default() {
+            self.forget(&name, address);
+        }
     }
 
     /// How many claims there are.

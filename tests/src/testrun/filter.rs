@@ -211,11 +211,7 @@ impl Filter {
 
     /// The programs, for a thread of its own.
     pub fn runner(&self) -> Result<Runner> {
-        let pins = self.pins.directory();
-        Ok(Runner {
-            ingress: Xdp::from_pin(pins.program(Hook::Ingress.program()), XDP_ATTACHED)?,
-            egress: SchedClassifier::from_pin(pins.program(Hook::Egress.program()))?,
-        })
+        Runner::open(&self.pins)
     }
 
     /// The pinned maps.
@@ -335,6 +331,15 @@ impl Filter {
 }
 
 impl Runner {
+    /// The programs that are pinned, whoever has loaded them.
+    pub fn open(pins: &Pins) -> Result<Self> {
+        let pins = pins.directory();
+        Ok(Self {
+            ingress: Xdp::from_pin(pins.program(Hook::Ingress.program()), XDP_ATTACHED)?,
+            egress: SchedClassifier::from_pin(pins.program(Hook::Egress.program()))?,
+        })
+    }
+
     /// Runs the program at XDP over a frame that comes in on the interface with this index.
     pub fn ingress(&self, interface: u32, frame: &[u8]) -> Result<Fate> {
         judge_at_xdp(&self.ingress, interface, frame)

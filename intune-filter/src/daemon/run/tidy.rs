@@ -1,16 +1,13 @@
 //! What is done from time to time: expired addresses and flows removed, names saved.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::{Daemon, RECORDS_AT_ONCE};
-use crate::{
-    daemon::{
-        clock, forget::forget_expired, learner::Learner, ledger::has_expired, punted::Punted,
-        rings::drain,
-    },
-    names,
+use crate::daemon::{
+    clock, forget::forget_expired, learner::Learner, ledger::has_expired, punted::Punted,
+    rings::drain,
 };
 
 /// How long an expired address stays in the maps: whoever asks for it meanwhile is told that it
@@ -58,6 +55,16 @@ impl Daemon<'_> {
         }
     }
 
+    /// Reads what the kernel has reported until now.
+    pub(super) fn catch_up(&mut self) {
+        let (learner, chronicle) = (&mut self.learner, &mut self.chronicle);
+        let punted = &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
+        let ring = self.events.get_mut();
+        if let Err(error) = drain(ring, learner, chronicle, punted, RECORDS, |_, _, _| Ok(None)) {
+            log::error!("{error:#}");
+        }
+    }
+
     /// Removes the flows that have ended in silence, and takes note of those that are gone.
     fn look_at_flows(&mut self) -> Result<()> {
         // What the kernel has told of is known before it is missed.
@@ -71,13 +78,9 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// Saves the table of names, if it has changed.
+    /// Saves the table of names when its time has come.
     pub(super) fn save(&mut self) {
-        if !self.learner.take_changed() {
-            return;
-        }
-        let now = clock::clocks();
-        if let Err(error) = names::save(&self.paths.state_dir, self.learner.names(), now) {
+        if let Err(error) = self.saver.look(&mut self.learner, Instant::now()) {
             log::error!("{error:#}");
         }
     }
