@@ -5,10 +5,13 @@
 //! | `a.example` | that name alone |
 //! | `*.example` | every name below `example` at any depth, not `example` itself |
 //! | `pre*suf.example` | one label that begins and ends so, then `example`; `*` may stand for nothing |
+//! | `a.pre*suf.example`, `*.pre*suf.example` | the same for a label that is not the leftmost |
+//! | `a.*.example` | `a`, then one label of any kind, then `example` |
 //! | `#-a.example` | `0-a.example` to `50-a.example`, without leading zeros |
 //! | `*` | every name |
 //!
-//! Letters' case and a trailing dot do not matter.
+//! Only a leftmost `*` of its own stands for several labels. Letters' case and a trailing dot do not
+//! matter.
 
 use std::{fmt, str::FromStr};
 
@@ -31,22 +34,26 @@ pub const NUMBER_MAX: u32 = 50;
 pub struct Pattern(String);
 
 /// What a pattern asks of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form<'a> {
+    /// Whether one label more, or several, have to stand before the others.
+    pub below: bool,
+    /// What it asks of the name's last labels, from left to right. Without `below` there are no
+    /// others.
+    pub labels: Vec<Label<'a>>,
+}
+
+/// What a pattern asks of a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form<'a> {
-    /// `*`: nothing.
-    Every,
-    /// To be this name.
+pub enum Label<'a> {
+    /// To be this one.
     Exact(&'a str),
-    /// `*.parent`: to have at least one label more than `parent`, and to end in it.
-    Below(&'a str),
-    /// `prefix*suffix.parent`: to have one label before `parent` that begins and ends so.
+    /// `prefix*suffix`: to begin and end so.
     Glob {
-        /// What the label begins with.
+        /// What it begins with.
         prefix: &'a str,
         /// What it ends with, after the prefix.
         suffix: &'a str,
-        /// What follows the label; empty if nothing does.
-        parent: &'a str,
     },
 }
 
@@ -75,15 +82,22 @@ impl Pattern {
     /// What the pattern asks of a name. A `#` in it is left as it is: see [`Self::expand`].
     #[must_use]
     pub fn form(&self) -> Form<'_> {
-        if self.0 == "*" {
-            return Form::Every;
-        }
-        let (first, parent) = self.0.split_once('.').unwrap_or((&self.0, ""));
-        match first.split_once('*') {
-            None => Form::Exact(&self.0),
-            Some(("", "")) => Form::Below(parent),
-            Some((prefix, suffix)) => Form::Glob { prefix, suffix, parent },
-        }
+        let rest = self.0.strip_prefix("*.");
+        let below = rest.is_some() || self.0 == "*";
+        let rest = if self.0 == "*" { "" } else { rest.unwrap_or(&self.0) };
+        let labels = rest.split('.').filter(|label| !label.is_empty());
+        let labels = labels.map(|label| match label.split_once('*') {
+            None => Label::Exact(label),
+            Some((prefix, suffix)) => Label::Glob { prefix, suffix },
+        });
+        Form { below, labels: labels.collect() }
+    }
+
+    /// Whether a `*` in it stands for a label, or a part of one, that is not a name's leftmost.
+    #[must_use]
+    pub fn has_inner_glob(&self) -> bool {
+        let Form { below, labels } = self.form();
+        labels.iter().skip(usize::from(!below)).any(|label| matches!(label, Label::Glob { .. }))
     }
 
     /// Patterns without `#` that together match the same names: itself, or one for each number.
@@ -156,27 +170,31 @@ fn check(pattern: &str) -> Result<(), Fault> {
         return Err(Fault::NotAscii);
     }
     let labels: Vec<&str> = pattern.split('.').collect();
-    for (index, label) in labels.iter().enumerate() {
+    for label in &labels {
         check_label(label)?;
-        if index > 0 && label.contains('*') {
-            return Err(if labels[0] == "*" { Fault::GlobBelowStar } else { Fault::GlobNotFirst });
-        }
     }
-    if labels
-        .last()
-        .is_some_and(|last| last.bytes().all(|octet| octet.is_ascii_digit() || octet == b'#'))
-    {
+    if is_address(&labels) {
         return Err(Fault::Address);
     }
     if pattern.matches('#').count() > 1 {
         return Err(Fault::SeveralNumbers);
     }
-    // `*.parent` needs one octet where the `*` stands; any other `*` may stand for nothing.
-    let least = if labels[0] == "*" { pattern.len() } else { longest(pattern) };
-    if least > NAME_MAX {
+    // A `*` of its own needs one octet where it stands; any other may stand for nothing.
+    let whole = labels.iter().filter(|label| **label == "*").count();
+    if longest(pattern) + whole > NAME_MAX {
         return Err(Fault::TooLong);
     }
     Ok(())
+}
+
+/// Whether it looks like an address or a range of addresses: its last label is a number, or, as in
+/// `10.0.*.*`, all are numbers or `*`.
+fn is_address(labels: &[&str]) -> bool {
+    let number = |label: &str| label.bytes().all(|octet| octet.is_ascii_digit() || octet == b'#');
+    let numbers = labels.iter().filter(|label| number(label)).count();
+    let stars = labels.iter().filter(|label| **label == "*").count();
+    labels.last().is_some_and(|last| number(last))
+        || (numbers > 0 && numbers + stars == labels.len())
 }
 
 fn check_label(label: &str) -> Result<(), Fault> {
@@ -241,8 +259,6 @@ enum Fault {
     LabelTooLong,
     TooLong,
     SeveralGlobs,
-    GlobNotFirst,
-    GlobBelowStar,
     GlobAndNumber,
     SeveralNumbers,
 }
@@ -268,10 +284,6 @@ impl fmt::Display for PatternError {
             Fault::LabelTooLong => write!(f, "a label is longer than {LABEL_MAX} octets"),
             Fault::TooLong => write!(f, "the name is longer than {NAME_MAX} octets"),
             Fault::SeveralGlobs => f.write_str("several * in one label, expected at most one"),
-            Fault::GlobNotFirst => f.write_str("a * is allowed in the leftmost label only"),
-            Fault::GlobBelowStar => {
-                f.write_str("a second * after a leading *., expected plain labels")
-            }
             Fault::GlobAndNumber => f.write_str("both * and # in one label, expected one of them"),
             Fault::SeveralNumbers => f.write_str("several #, expected at most one"),
         }

@@ -22,7 +22,7 @@ pub use event::{
 };
 pub use explain::{Explanation, Matched};
 pub use host::{Amendment, Host, Operation, Outcome};
-pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, NameNode, ROOT, chunks_of, lower};
+pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower};
 pub use policy::{
     Client, ClientKey, INFO_CAPACITY, Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS,
     SERVER_DHCP, SERVER_RESOLVER, Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE,
@@ -36,7 +36,7 @@ pub use state::{
 pub use stream::{Stream, StreamRead, stream_flags};
 
 /// Version of everything in this module; a part of the pins' path.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Rules in force at most: each has one bit in a `u64`.
 pub const RULES: usize = 64;

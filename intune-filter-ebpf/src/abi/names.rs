@@ -14,6 +14,10 @@ pub const LABEL_MAX: usize = 63;
 /// The node that the walk starts from.
 pub const ROOT: u32 = 0;
 
+/// Edges and globs that one name is held against at most, and one more to find out that there are
+/// no others: the compiler of policies sees to it that no name takes more.
+pub const MATCH_STEPS: u32 = 256;
+
 /// How many edges a label of `length` octets takes.
 #[inline(always)]
 #[must_use]
@@ -50,33 +54,35 @@ pub struct EdgeKey {
 layout!(EdgeKey, 32, u32, u16, u16, [u64; 3]);
 
 /// Value of `EDGES`: the node that the edge leads to. Nodes between two chunks of a label carry
-/// an id only.
+/// an id only. The root stands in [`super::Settings`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameNode {
-    /// The node's number, never [`ROOT`].
+    /// The node's number.
     pub id: u32,
     /// Index in `GLOBS` of the first glob that hangs on this node.
     pub first_glob: u32,
     /// How many globs hang on it, at most [`Glob::PER_NODE`].
-    pub globs: u32,
-    /// Zero.
-    pub reserved: u32,
+    pub globs: u16,
+    /// How many of them, the first ones, may stand for a label that is not a name's leftmost.
+    pub inner: u16,
+    /// 1 if edges leave it.
+    pub edges: u32,
     /// Rules of a name that ends at this node.
     pub exact: u64,
     /// Rules of a name that goes on below this node.
     pub below: u64,
 }
-layout!(NameNode, 32, u32, u32, u32, u32, u64, u64);
+layout!(NameNode, 32, u32, u32, u16, u16, u32, u64, u64);
 
-/// Element of `GLOBS`: a leftmost label with one `*` in it, such as `payloadprod*`.
+/// Element of `GLOBS`: a label with one `*` in it, such as `payloadprod*`, or `*` alone.
 ///
 /// It matches a label of at least `prefix_length + suffix_length` octets that begins and ends so.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glob {
-    /// Rules of a name whose leftmost label matches.
-    pub rules: u64,
+    /// The node that it leads to.
+    pub node: NameNode,
     /// Octets before the `*`.
     pub prefix_length: u32,
     /// Octets after the `*`.
@@ -88,7 +94,7 @@ pub struct Glob {
     /// is the last octet of the last word.
     pub suffix: [u64; 8],
 }
-layout!(Glob, 144, u64, u32, u32, [u64; 8], [u64; 8]);
+layout!(Glob, 168, NameNode, u32, u32, [u64; 8], [u64; 8]);
 
 impl Glob {
     /// Globs that can hang on one node.

@@ -1,6 +1,6 @@
 //! Maps that userspace fills: who may do what. Each policy is a fresh set of them.
 
-use super::layout;
+use super::{NameNode, layout};
 
 /// Key of `ZONES`.
 #[repr(C)]
@@ -93,12 +93,12 @@ pub struct Settings {
     pub ttl_max: u32,
     /// Added to the time to live, in seconds.
     pub ttl_grace: u32,
-    /// Globs that hang on the root of the names' trie, from index 0.
-    pub root_globs: u32,
-    /// Rules of every name (the pattern `*`).
-    pub root_below: u64,
+    /// Zero.
+    pub reserved: u32,
+    /// The root of the names' trie; its `below` are the rules of every name (the pattern `*`).
+    pub root: NameNode,
 }
-layout!(Settings, 40, u32, u32, u32, u32, u32, u32, u32, u32, u64);
+layout!(Settings, 64, u32, u32, u32, u32, u32, u32, u32, u32, NameNode);
 
 /// Bit of a value of `SERVERS`: a trusted resolver.
 pub const SERVER_RESOLVER: u32 = 1;

@@ -1,14 +1,15 @@
 //! Which rules a question's name belongs to: the walk over the trie of patterns.
+//!
+//! From the root on, the name's labels are followed over edges, from right to left, as far as they
+//! lead. Globs of the nodes on the way are noted, and tried afterwards: where one matches, the walk
+//! goes on from its node. Each label has at most one entry in that list, for the walk always comes
+//! to labels further left. The compiler of policies proves that the steps suffice.
 
 use super::{Scratch, Step, name::MASKS, walk};
 use crate::{
-    abi::{CHUNK, Glob, ROOT, Settings, lower},
+    abi::{CHUNK, EdgeKey, Glob, MATCH_STEPS, NameNode, Settings, lower},
     world::World,
 };
-
-/// Labels of a name at most, times the chunks of a label at most, bounded by 255 octets: the
-/// worst are names of long labels, 4 of 63 octets, and of many, 127 of one.
-const STEPS: u32 = 128;
 
 /// Rules of the name whose labels [`super::read_question`] has found.
 #[inline(always)]
@@ -18,100 +19,123 @@ pub fn match_name<W: World>(scratch: &Scratch, world: W, settings: &Settings) ->
         // The root itself, which no pattern stands for.
         return 0;
     }
-    scratch.match_left.set(labels);
+    scratch.match_rules.set(0);
+    scratch.match_glob_count.set(0);
     scratch.match_chunk.set(0);
-    scratch.match_node.set(u64::from(ROOT));
-    scratch.match_glob.set(0);
-    scratch.match_globs.set(u64::from(settings.root_globs));
-    scratch.match_rules.set(settings.root_below);
-    scratch.leftmost_globs.set(0);
-    walk::<Edge, W>(scratch, world, STEPS);
-    if scratch.leftmost_globs.get() != 0 {
-        walk::<Globs, W>(scratch, world, Glob::PER_NODE as u32);
-    }
+    arrive(scratch, &settings.root, labels);
+    walk::<Match, W>(scratch, world, MATCH_STEPS);
     scratch.match_rules.get()
 }
 
-/// Goes over one edge: one chunk of one label.
-struct Edge;
-
-impl<W: World> Step<W> for Edge {
-    #[inline(always)]
-    fn step(scratch: &Scratch, world: W) -> bool {
-        let chunk = scratch.match_chunk.get();
-        let mut left = scratch.match_left.get();
-        if chunk == 0 {
-            if left == 0 {
-                return true;
-            }
-            left -= 1;
-            scratch.match_left.set(left);
-        }
-        let start = scratch.labels.get(left);
-        let length = scratch.message.octet(start);
-        if chunk == 0 && left == 0 {
-            // Compared after this walk: a loop inside a loop takes more stack than there is.
-            scratch.leftmost_glob.set(scratch.match_glob.get());
-            scratch.leftmost_globs.set(scratch.match_globs.get());
-        }
-        let done = chunk * CHUNK as u64;
-        let at = start + 1 + done;
-        let valid = (length - done).min(CHUNK as u64);
-        let message = &scratch.message;
-        // SAFETY: the scratch memory is this run's alone.
-        let key = unsafe {
-            let key = scratch.facts.edge.get();
-            (*key).parent = scratch.match_node.get() as u32;
-            (*key).length = length as u16;
-            (*key).chunk = chunk as u16;
-            (*key).octets[0] = lower(message.ne64(at)) & MASKS.word(valid, 0);
-            (*key).octets[1] = lower(message.ne64(at + 8)) & MASKS.word(valid, 1);
-            (*key).octets[2] = lower(message.ne64(at + 16)) & MASKS.word(valid, 2);
-            &*key
-        };
-        let ends = done + CHUNK as u64 >= length;
-        let found = world.edge(scratch.set.get() as u32, key, |node| {
-            scratch.match_node.set(u64::from(node.id));
-            if ends {
-                scratch.match_glob.set(u64::from(node.first_glob));
-                scratch.match_globs.set(u64::from(node.globs));
-                let rules = if left == 0 { node.exact } else { node.below };
-                scratch.match_rules.set(scratch.match_rules.get() | rules);
-            }
-        });
-        scratch.match_chunk.set(if ends { 0 } else { chunk + 1 });
-        found.is_none()
+/// Takes note of a node that the labels have led to, but for the first `left`: its rules, its globs,
+/// and whether edges lead on.
+#[inline(always)]
+fn arrive(scratch: &Scratch, node: &NameNode, left: u64) {
+    let rules = if left == 0 { node.exact } else { node.below };
+    scratch.match_rules.set(scratch.match_rules.get() | rules);
+    scratch.match_walking.set(0);
+    if left == 0 {
+        return;
     }
+    let globs = if left == 1 { node.globs } else { node.inner };
+    if globs != 0 {
+        let count = scratch.match_glob_count.get();
+        scratch.match_globs.set(count, pack(left - 1, u64::from(globs), node.first_glob.into()));
+        scratch.match_glob_count.set(count + 1);
+    }
+    scratch.match_left.set(left);
+    scratch.match_node.set(u64::from(node.id));
+    scratch.match_walking.set(u64::from(node.edges));
 }
 
-/// Compares the leftmost label with one glob.
-struct Globs;
+/// One word for the globs that a label is to be compared with: the label, how many, and the first.
+#[inline(always)]
+const fn pack(label: u64, globs: u64, first: u64) -> u64 {
+    label << 48 | globs << 32 | first
+}
 
-impl<W: World> Step<W> for Globs {
+/// Goes over one edge, which is one chunk of one label, or compares one glob.
+struct Match;
+
+impl<W: World> Step<W> for Match {
     #[inline(always)]
     fn step(scratch: &Scratch, world: W) -> bool {
-        let left = scratch.leftmost_globs.get();
-        if left == 0 {
+        if scratch.match_walking.get() != 0 {
+            follow_edge(scratch, world);
+            return false;
+        }
+        let count = scratch.match_glob_count.get();
+        if count == 0 {
             return true;
         }
-        let index = scratch.leftmost_glob.get();
-        scratch.leftmost_globs.set(left - 1);
-        scratch.leftmost_glob.set(index + 1);
-        let rules =
-            world.glob(scratch.set.get() as u32, index as u32, |glob| matches(scratch, glob));
-        scratch.match_rules.set(scratch.match_rules.get() | rules.unwrap_or(0));
+        try_glob(scratch, world, count - 1);
         false
     }
 }
 
-/// The glob's rules if the leftmost label matches it.
 #[inline(always)]
-fn matches(scratch: &Scratch, glob: &Glob) -> u64 {
-    let start = scratch.labels.get(0);
+fn follow_edge<W: World>(scratch: &Scratch, world: W) {
+    let chunk = scratch.match_chunk.get();
+    let left = scratch.match_left.get() - 1;
+    let start = scratch.labels.get(left);
+    let length = scratch.message.octet(start);
+    let done = chunk * CHUNK as u64;
+    let ends = done + CHUNK as u64 >= length;
+    let key = edge_key(scratch, start, length, chunk);
+    let found = world.edge(scratch.set.get() as u32, key, |node| {
+        if ends {
+            arrive(scratch, node, left);
+        } else {
+            scratch.match_node.set(u64::from(node.id));
+        }
+    });
+    if found.is_none() {
+        scratch.match_walking.set(0);
+    }
+    scratch.match_chunk.set(if ends || found.is_none() { 0 } else { chunk + 1 });
+}
+
+/// The key of the edge that a chunk of a label needs.
+#[inline(always)]
+fn edge_key(scratch: &Scratch, start: u64, length: u64, chunk: u64) -> &EdgeKey {
+    let done = chunk * CHUNK as u64;
+    let at = start + 1 + done;
+    let valid = (length - done).min(CHUNK as u64);
+    let message = &scratch.message;
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe {
+        let key = scratch.facts.edge.get();
+        (*key).parent = scratch.match_node.get() as u32;
+        (*key).length = length as u16;
+        (*key).chunk = chunk as u16;
+        (*key).octets[0] = lower(message.ne64(at)) & MASKS.word(valid, 0);
+        (*key).octets[1] = lower(message.ne64(at + 8)) & MASKS.word(valid, 1);
+        (*key).octets[2] = lower(message.ne64(at + 16)) & MASKS.word(valid, 2);
+        &*key
+    }
+}
+
+/// Compares a label with the next of the globs that were noted in a slot, the last one.
+#[inline(always)]
+fn try_glob<W: World>(scratch: &Scratch, world: W, slot: u64) {
+    let noted = scratch.match_globs.get(slot);
+    let (label, globs, first) = (noted >> 48, noted >> 32 & 0xffff, noted & 0xffff_ffff);
+    scratch.match_globs.set(slot, pack(label, globs - 1, first + 1));
+    scratch.match_glob_count.set(if globs == 1 { slot } else { slot + 1 });
+    world.glob(scratch.set.get() as u32, first as u32, |glob| {
+        if matches(scratch, glob, scratch.labels.get(label)) {
+            arrive(scratch, &glob.node, label);
+        }
+    });
+}
+
+/// Whether the label at `start` matches a glob.
+#[inline(always)]
+fn matches(scratch: &Scratch, glob: &Glob, start: u64) -> bool {
     let length = scratch.message.octet(start);
     let (prefix, suffix) = (u64::from(glob.prefix_length), u64::from(glob.suffix_length));
     if length < prefix + suffix {
-        return 0;
+        return false;
     }
     // The label's end may lie less than 64 octets into the message. Offsets wrap then, and the
     // mask of the suffix leaves out what was loaded from there.
@@ -124,5 +148,5 @@ fn matches(scratch: &Scratch, glob: &Glob) -> u64 {
             & !MASKS.word(64 - suffix, word);
         difference |= ends ^ glob.suffix[word as usize];
     }
-    if difference == 0 { glob.rules } else { 0 }
+    difference == 0
 }

@@ -103,20 +103,19 @@ pub struct Scratch {
     pub recent_owner: Recent,
     /// The target of a CNAME that was read last.
     pub recent_target: Recent,
-    /// State of the matcher: labels left.
+    /// State of the matcher: 1 while it follows edges.
+    pub match_walking: Word,
+    /// State of the matcher: labels that the edges have not led over yet.
     pub match_left: Word,
     /// State of the matcher: chunk of the label.
     pub match_chunk: Word,
     /// State of the matcher: node.
     pub match_node: Word,
-    /// State of the matcher: first of the node's globs.
-    pub match_glob: Word,
-    /// State of the matcher: how many of them are left.
-    pub match_globs: Word,
-    /// First of the globs that the leftmost label is compared with.
-    pub leftmost_glob: Word,
-    /// How many of them are left.
-    pub leftmost_globs: Word,
+    /// State of the matcher: globs that labels are still to be compared with, as
+    /// [`super::matcher`] packs them. The labels stand ever further left.
+    pub match_globs: Slots,
+    /// How many there are.
+    pub match_glob_count: Word,
     /// The matcher's result.
     pub match_rules: Word,
     /// State of the walk over options or extension headers: where they end.

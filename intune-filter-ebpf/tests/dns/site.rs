@@ -150,6 +150,7 @@ fn policy() -> Policy {
             ttl_max: TTL_MAX,
             ttl_grace: TTL_GRACE,
             dns_unlisted: intune_filter_ebpf::abi::UNLISTED_REFUSE,
+            root: NameNode { edges: 1, ..NameNode::default() },
             ..Settings::default()
         },
         ..Policy::default()

@@ -43,7 +43,8 @@ impl Kernel {
         let ports = || policy.ports.iter().map(|rules| rules & keep);
         let edges = || policy.edges.iter().map(|(key, node)| (*key, keep_node(*node)));
         let globs = || {
-            let globs = policy.globs.iter().map(|glob| Glob { rules: glob.rules & keep, ..*glob });
+            let globs =
+                policy.globs.iter().map(|glob| Glob { node: keep_node(glob.node), ..*glob });
             globs.enumerate().map(|(number, glob)| (number as u32, glob))
         };
         let servers = || policy.servers.iter().map(|(address, bits)| (*address, *bits));
@@ -67,8 +68,7 @@ impl Kernel {
                 .into_iter()
                 .collect::<Result<()>>()
         })?;
-        let settings =
-            Settings { root_below: policy.settings.root_below & keep, ..policy.settings };
+        let settings = Settings { root: keep_node(policy.settings.root), ..policy.settings };
         pins.map::<Array<MapData, Settings>>("SETTINGS")?.set(slot, settings, 0)?;
 
         active_map.set(0, active, 0).context("cannot put the policy into force")?;

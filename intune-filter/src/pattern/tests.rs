@@ -12,18 +12,20 @@ fn pattern(text: &str) -> Pattern {
 }
 
 /// What a pattern means by its form, without [`Pattern::matches`].
-fn matches_by_form(form: Form<'_>, name: &str) -> bool {
+fn matches_by_form(form: &Form<'_>, name: &str) -> bool {
     let Some(labels) = labels_of_name(name) else { return false };
-    let name = labels.join(".").to_ascii_lowercase();
-    match form {
-        Form::Every => true,
-        Form::Exact(exact) => name == exact,
-        Form::Below(parent) => name.ends_with(&format!(".{parent}")),
-        Form::Glob { prefix, suffix, parent } => {
-            let (first, rest) = name.split_once('.').unwrap_or((&name, ""));
-            rest == parent && first.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
+    let matches = |(label, asked): (&&str, &Label<'_>)| {
+        let label = label.to_ascii_lowercase();
+        match asked {
+            Label::Exact(exact) => label == *exact,
+            Label::Glob { prefix, suffix } => {
+                label.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
+            }
         }
-    }
+    };
+    let more = labels.len().checked_sub(form.labels.len());
+    let all = labels.iter().rev().zip(form.labels.iter().rev()).all(matches);
+    all && more.is_some_and(|more| (more > 0) == form.below)
 }
 
 #[test]
@@ -42,7 +44,7 @@ fn vectors() {
         };
         let pattern = pattern(text);
         assert_eq!(pattern.matches(name), expected, "line {}: {line}", index + 1);
-        let by_form = pattern.expand().iter().any(|plain| matches_by_form(plain.form(), name));
+        let by_form = pattern.expand().iter().any(|plain| matches_by_form(&plain.form(), name));
         assert_eq!(by_form, expected, "by form, line {}: {line}", index + 1);
         count += 1;
     }
@@ -73,12 +75,11 @@ fn refuses_what_is_no_pattern() {
         ("a b.example", "' '"),
         ("a.example:443", "':'"),
         ("a?.example", "'?'"),
-        ("a.*.example", "leftmost label only"),
-        ("a.b*.example", "leftmost label only"),
-        ("a*.b*.example", "leftmost label only"),
-        ("*.b*.example", "after a leading"),
-        ("*.*.example", "after a leading"),
-        ("*.*", "after a leading"),
+        ("10.0.0.*", "belongs under cidrs"),
+        ("10.*.*.*", "belongs under cidrs"),
+        ("*.*.*.1", "belongs under cidrs"),
+        ("a.b*c*.example", "several *"),
+        ("a..*.example", "a label is empty"),
         ("**.example", "several *"),
         ("a*b*.example", "several *"),
         ("a.b**.example", "several *"),
@@ -96,13 +97,28 @@ fn refuses_what_is_no_pattern() {
 
 #[test]
 fn forms() {
-    assert_eq!(pattern("*").form(), Form::Every);
-    assert_eq!(pattern("A.Example.").form(), Form::Exact("a.example"));
-    assert_eq!(pattern("*.example").form(), Form::Below("example"));
-    let glob = |prefix, suffix, parent| Form::Glob { prefix, suffix, parent };
-    assert_eq!(pattern("*cdn.onenote.net").form(), glob("", "cdn", "onenote.net"));
-    assert_eq!(pattern("a*z.example").form(), glob("a", "z", "example"));
-    assert_eq!(pattern("printer*").form(), glob("printer", "", ""));
+    let form = |below, labels: &[Label<'static>]| Form { below, labels: labels.to_vec() };
+    let exact = Label::Exact;
+    let glob = |prefix, suffix| Label::Glob { prefix, suffix };
+    for (text, expected) in [
+        ("*", form(true, &[])),
+        ("A.Example.", form(false, &[exact("a"), exact("example")])),
+        ("*.example", form(true, &[exact("example")])),
+        ("*cdn.onenote.net", form(false, &[glob("", "cdn"), exact("onenote"), exact("net")])),
+        ("a*z.example", form(false, &[glob("a", "z"), exact("example")])),
+        ("printer*", form(false, &[glob("printer", "")])),
+        ("a.*.example", form(false, &[exact("a"), glob("", ""), exact("example")])),
+        ("*.a*.example", form(true, &[glob("a", ""), exact("example")])),
+        ("*.*", form(true, &[glob("", "")])),
+    ] {
+        assert_eq!(pattern(text).form(), expected, "{text}");
+    }
+    for inner in ["a.*.example", "*.a*.example", "*.*", "a*.b*.example", "a.b*"] {
+        assert!(pattern(inner).has_inner_glob(), "{inner}");
+    }
+    for plain in ["*", "*.example", "a*.example", "printer*", "a.example"] {
+        assert!(!pattern(plain).has_inner_glob(), "{plain}");
+    }
 }
 
 #[test]
@@ -140,11 +156,11 @@ proptest! {
 
     #[test]
     fn forms_mean_what_the_pattern_means(
-        text in "(\\*\\.|[a-b]{0,2}\\*[a-b]{0,2}\\.)?[ab0#]{1,2}(\\.[ab]{1,2}){0,2}",
+        text in "(\\*\\.|[ab]{0,2}\\*[ab]{0,2}\\.)?[ab0#]{1,2}(\\.[ab]{1,2}|\\.[ab]?\\*[ab]?){0,2}",
         name in "[abAB01]{1,3}(\\.[abAB0]{1,2}){0,4}\\.?",
     ) {
         if let Ok(pattern) = text.parse::<Pattern>() {
-            let by_form = pattern.expand().iter().any(|plain| matches_by_form(plain.form(), &name));
+            let by_form = pattern.expand().iter().any(|plain| matches_by_form(&plain.form(), &name));
             prop_assert_eq!(pattern.matches(&name), by_form);
         }
     }

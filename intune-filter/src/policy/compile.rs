@@ -8,8 +8,9 @@ use std::{
 };
 
 use intune_filter_ebpf::abi::{
-    Client, ClientKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER,
-    Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, client_flags, port_index,
+    Client, ClientKey, Glob, MATCH_STEPS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS,
+    SERVER_DHCP, SERVER_RESOLVER, Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V4,
+    V6, client_flags, port_index,
 };
 use ipnet::{IpNet, Ipv6Net};
 
@@ -26,6 +27,7 @@ use crate::{
         ClientGroup, Config, ConfigError, ConfigErrors, DnsUnlisted, GroupMode, Inbound, OnDeny,
         Paths, ToGateway, UnlistedClients,
     },
+    pattern::Pattern,
 };
 
 /// A configuration file, the catalogue that it goes with, and what both mean.
@@ -164,23 +166,48 @@ fn warnings(config: &Config) -> Vec<ConfigError> {
 
 fn trie(config: &Config, rules: &BTreeMap<u8, Rule>, errors: &mut Vec<ConfigError>) -> Trie {
     let mut builder = Builder::new();
+    let mut inner: Vec<&Pattern> = Vec::new();
     for (bit, rule) in rules {
+        let mut error = |message: String| {
+            let own = config.services.iter().position(|site| site.id == rule.id.service);
+            let key = own.map_or("clients".to_owned(), |index| format!("services[{index}]"));
+            errors.push(config.error(key, message));
+        };
         for pattern in &rule.fqdns {
             if let Err(full) = builder.add(pattern, 1 << bit) {
-                let own = config.services.iter().position(|site| site.id == rule.id.service);
-                let key = own.map_or("clients".to_owned(), |index| format!("services[{index}]"));
-                let message = format!(
+                error(format!(
                     "{pattern} of {}: too many patterns with a * within the label before {:?}, \
                      expected at most {}",
                     rule.id,
                     full.parent,
-                    intune_filter_ebpf::abi::Glob::PER_NODE
-                );
-                errors.push(config.error(key, message));
+                    Glob::PER_NODE
+                ));
             }
+        }
+        inner.extend(rule.fqdns.iter().filter(|pattern| pattern.has_inner_glob()));
+        // Without those, the bounds of a name and of a node's globs are bounds enough.
+        if !inner.is_empty() && builder.steps() > u64::from(MATCH_STEPS) {
+            error(format!(
+                "{}: a name can match too many patterns at once, {} steps of the kernel, expected \
+                 at most {MATCH_STEPS}: fewer patterns with a * that is not in their leftmost label \
+                 ({})",
+                rule.id,
+                builder.steps(),
+                listed(&inner)
+            ));
+            break;
         }
     }
     builder.finish()
+}
+
+/// The first few patterns.
+fn listed(patterns: &[&Pattern]) -> String {
+    const FEW: usize = 5;
+    let few: Vec<&str> = patterns.iter().take(FEW).map(|pattern| pattern.as_str()).collect();
+    let more = patterns.len().saturating_sub(FEW);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    few.join(", ") + &more
 }
 
 fn clients(config: &Config, masks: &[u64]) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
@@ -271,7 +298,7 @@ fn settings(config: &Config, trie: &Trie) -> Settings {
         ttl_min: ttl.min.0,
         ttl_max: ttl.max.0,
         ttl_grace: ttl.grace.0,
-        root_globs: trie.root_globs,
-        root_below: trie.root_below,
+        reserved: 0,
+        root: trie.root,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use intune_filter_ebpf::abi::{Client, EdgeKey, Glob, ROOT, V4, V6, port_index};
+use intune_filter_ebpf::abi::{Client, EdgeKey, Glob, NameNode, V4, V6, port_index};
 
 use super::{Group, Policy, Prefix, Rule, names::edges_of};
 
@@ -94,27 +94,34 @@ impl Policy {
         if name.len() > 253 || labels.iter().any(|label| label.is_empty() || label.len() > 63) {
             return 0;
         }
-        let mut rules = self.settings.root_below;
-        let mut node = ROOT;
-        let mut globs = &self.globs[..self.settings.root_globs as usize];
-        for (left, label) in labels.iter().enumerate().rev().map(|(left, label)| (left, *label)) {
-            if left == 0 {
-                let matching = globs.iter().filter(|glob| matches(glob, label));
-                rules |= matching.fold(0, |rules, glob| rules | glob.rules);
+        self.rules_from(&self.settings.root, &labels)
+    }
+
+    /// Rules of a name of which all labels but `left` have led to a node.
+    fn rules_from(&self, node: &NameNode, left: &[&str]) -> u64 {
+        let Some((label, left)) = left.split_last() else { return node.exact };
+        let mut rules = node.below;
+        for glob in &self.globs[node.first_glob as usize..][..usize::from(node.globs)] {
+            if matches(glob, label) {
+                rules |= self.rules_from(&glob.node, left);
             }
-            let mut reached = None;
-            for key in edges_of(label) {
-                let Some(next) = self.edges.get(&EdgeKey { parent: node, ..key }) else {
-                    return rules;
-                };
-                node = next.id;
-                reached = Some(next);
-            }
-            let Some(next) = reached else { return rules };
-            rules |= if left == 0 { next.exact } else { next.below };
-            globs = &self.globs[next.first_glob as usize..][..next.globs as usize];
+        }
+        if let Some(next) = self.edge(node.id, label) {
+            rules |= self.rules_from(next, left);
         }
         rules
+    }
+
+    /// The node that a label leads to from another.
+    fn edge(&self, node: u32, label: &str) -> Option<&NameNode> {
+        let mut reached = None;
+        let mut parent = node;
+        for key in edges_of(label) {
+            let next = self.edges.get(&EdgeKey { parent, ..key })?;
+            parent = next.id;
+            reached = Some(next);
+        }
+        reached
     }
 
     /// The rule that has a bit.

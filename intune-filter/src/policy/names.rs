@@ -4,26 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 
 use intune_filter_ebpf::abi::{CHUNK, EdgeKey, Glob, NameNode, ROOT};
 
-use crate::pattern::{Form, Pattern};
+use crate::pattern::{Form, Label, Pattern};
 
 /// A finished trie.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trie {
+    /// The root.
+    pub root: NameNode,
     /// The edges, and the nodes that they lead to.
     pub edges: HashMap<EdgeKey, NameNode>,
-    /// Globs by their number: the root's first, each node's in a row.
+    /// Globs by their number: each node's in a row, those in front that lead on.
     pub globs: Vec<Glob>,
-    /// How many of them hang on the root.
-    pub root_globs: u32,
-    /// Rules of every name.
-    pub root_below: u64,
 }
 
 /// A trie that patterns are added to.
 #[derive(Debug)]
 pub(super) struct Builder {
     edges: HashMap<EdgeKey, u32>,
-    /// By number; the root is the first.
+    /// By number; the root is the first, and every other comes after the one that leads to it.
     nodes: Vec<Node>,
 }
 
@@ -31,9 +29,14 @@ pub(super) struct Builder {
 struct Node {
     exact: u64,
     below: u64,
-    /// Rules of each prefix and suffix.
-    globs: BTreeMap<(String, String), u64>,
+    /// Nodes that its edges lead to.
+    children: Vec<u32>,
+    /// Nodes that prefixes and suffixes lead to.
+    globs: BTreeMap<Affixes, u32>,
 }
+
+/// What stands before and after a `*`.
+type Affixes = (String, String);
 
 /// More globs hang on one node than the kernel tries.
 #[derive(Debug)]
@@ -49,62 +52,137 @@ impl Builder {
 
     /// Adds a pattern for the rules of a mask.
     pub fn add(&mut self, pattern: &Pattern, rules: u64) -> Result<(), TooManyGlobs> {
-        pattern.expand().iter().try_for_each(|plain| self.add_plain(plain, rules))
+        pattern.expand().iter().try_for_each(|plain| self.add_plain(&plain.form(), rules))
     }
 
-    fn add_plain(&mut self, pattern: &Pattern, rules: u64) -> Result<(), TooManyGlobs> {
-        match pattern.form() {
-            Form::Every => self.nodes[ROOT as usize].below |= rules,
-            Form::Exact(name) => self.node(name).exact |= rules,
-            Form::Below(parent) => self.node(parent).below |= rules,
-            Form::Glob { prefix, suffix, parent } => {
-                let globs = &mut self.node(parent).globs;
-                *globs.entry((prefix.to_owned(), suffix.to_owned())).or_default() |= rules;
-                if globs.len() > Glob::PER_NODE {
-                    return Err(TooManyGlobs { parent: parent.to_owned() });
+    fn add_plain(&mut self, form: &Form<'_>, rules: u64) -> Result<(), TooManyGlobs> {
+        let mut at = ROOT;
+        for (index, label) in form.labels.iter().enumerate().rev() {
+            at = match label {
+                Label::Exact(label) => self.follow(at, label),
+                Label::Glob { prefix, suffix } => {
+                    { self.follow_glob(at, (*prefix).to_owned(), (*suffix).to_owned()) }
+                        .ok_or_else(|| TooManyGlobs { parent: text(&form.labels[index + 1..]) })?
                 }
-            }
+            };
         }
+        let node = &mut self.nodes[at as usize];
+        *(if form.below { &mut node.below } else { &mut node.exact }) |= rules;
         Ok(())
     }
 
-    /// The node of a name; the root's, if it has no labels.
-    fn node(&mut self, name: &str) -> &mut Node {
-        let mut at = ROOT;
-        for label in name.rsplit('.').filter(|label| !label.is_empty()) {
-            for key in edges_of(label) {
-                let key = EdgeKey { parent: at, ..key };
-                at = *self.edges.entry(key).or_insert_with(|| {
-                    self.nodes.push(Node::default());
-                    (self.nodes.len() - 1) as u32
-                });
-            }
+    /// The node that a label leads to from another.
+    fn follow(&mut self, mut at: u32, label: &str) -> u32 {
+        for key in edges_of(label) {
+            let nodes = &mut self.nodes;
+            at = *self.edges.entry(EdgeKey { parent: at, ..key }).or_insert_with(|| {
+                let new = add_node(nodes);
+                nodes[at as usize].children.push(new);
+                new
+            });
         }
-        &mut self.nodes[at as usize]
+        at
+    }
+
+    /// The node that a label with a `*` leads to from another; `None` if that has too many.
+    fn follow_glob(&mut self, at: u32, prefix: String, suffix: String) -> Option<u32> {
+        let affixes = (prefix, suffix);
+        let globs = &self.nodes[at as usize].globs;
+        if let Some(known) = globs.get(&affixes) {
+            return Some(*known);
+        }
+        if globs.len() >= Glob::PER_NODE {
+            return None;
+        }
+        let new = add_node(&mut self.nodes);
+        self.nodes[at as usize].globs.insert(affixes, new);
+        Some(new)
+    }
+
+    /// Steps that the kernel's walk takes at most, whatever the name is. No name comes to a node
+    /// twice, for only one way leads there; so the steps of what follows a node add up.
+    pub fn steps(&self) -> u64 {
+        let mut after: Vec<u64> = vec![0; self.nodes.len()];
+        // Whatever follows a node has a higher number.
+        for (id, node) in self.nodes.iter().enumerate().rev() {
+            let edges = node.children.iter().map(|child| 1 + after[*child as usize]).max();
+            let inner = node.globs.values().filter(|child| self.leads_on(**child)).count() as u64;
+            let tried = (node.globs.len() as u64).max(inner + together(&node.globs, &after));
+            after[id] = edges.unwrap_or(0).saturating_add(tried);
+        }
+        // The last one finds nothing more to do.
+        after[ROOT as usize].saturating_add(1)
+    }
+
+    /// Whether something can follow the label that has led to a node.
+    fn leads_on(&self, id: u32) -> bool {
+        let node = &self.nodes[id as usize];
+        node.below != 0 || !node.children.is_empty() || !node.globs.is_empty()
     }
 
     pub fn finish(self) -> Trie {
+        let mut first_glob = 0;
+        let mut finished = Vec::new();
+        for (id, node) in (0..).zip(&self.nodes) {
+            let inner = node.globs.values().filter(|child| self.leads_on(**child));
+            finished.push(NameNode {
+                id,
+                first_glob,
+                // A node has `Glob::PER_NODE` at most.
+                globs: node.globs.len() as u16,
+                inner: inner.count() as u16,
+                edges: u32::from(!node.children.is_empty()),
+                exact: node.exact,
+                below: node.below,
+            });
+            first_glob += node.globs.len() as u32;
+        }
         let mut globs = Vec::new();
-        let finished: Vec<NameNode> = (0..)
-            .zip(&self.nodes)
-            .map(|(id, node)| {
-                let first_glob = globs.len() as u32;
-                let each = node.globs.iter();
-                globs.extend(each.map(|((prefix, suffix), rules)| glob(prefix, suffix, *rules)));
-                NameNode {
-                    id,
-                    first_glob,
-                    globs: node.globs.len() as u32,
-                    reserved: 0,
-                    exact: node.exact,
-                    below: node.below,
-                }
-            })
-            .collect();
-        let root = finished[ROOT as usize];
+        for node in &self.nodes {
+            for leads_on in [true, false] {
+                let some = node.globs.iter().filter(|(_, id)| self.leads_on(**id) == leads_on);
+                globs.extend(some.map(|(affixes, id)| glob(affixes, finished[*id as usize])));
+            }
+        }
         let edges = self.edges.into_iter().map(|(key, id)| (key, finished[id as usize])).collect();
-        Trie { edges, globs, root_globs: root.globs, root_below: root.below }
+        Trie { root: finished[ROOT as usize], edges, globs }
     }
+}
+
+fn add_node(nodes: &mut Vec<Node>) -> u32 {
+    nodes.push(Node::default());
+    (nodes.len() - 1) as u32
+}
+
+/// The most that one label's globs take together. A label matches some of them: each prefix of those
+/// is then the beginning of the longest, and each suffix the end of the longest.
+fn together(globs: &BTreeMap<Affixes, u32>, after: &[u64]) -> u64 {
+    let leading: Vec<(&Affixes, u64)> = globs
+        .iter()
+        .map(|(affixes, id)| (affixes, after[*id as usize]))
+        .filter(|(_, steps)| *steps > 0)
+        .collect();
+    let longest = leading.iter().flat_map(|((prefix, _), _)| {
+        leading.iter().map(move |((_, suffix), _)| (prefix.as_str(), suffix.as_str()))
+    });
+    let of_one = |(longest_prefix, longest_suffix): (&str, &str)| {
+        leading
+            .iter()
+            .filter(|((prefix, suffix), _)| {
+                longest_prefix.starts_with(prefix.as_str())
+                    && longest_suffix.ends_with(suffix.as_str())
+            })
+            .fold(0_u64, |sum, (_, steps)| sum.saturating_add(*steps))
+    };
+    longest.map(of_one).max().unwrap_or(0)
+}
+
+fn text(labels: &[Label<'_>]) -> String {
+    let labels = labels.iter().map(|label| match label {
+        Label::Exact(label) => (*label).to_owned(),
+        Label::Glob { prefix, suffix } => format!("{prefix}*{suffix}"),
+    });
+    labels.collect::<Vec<_>>().join(".")
 }
 
 /// The edges of a label in lower case, one a chunk; the node that the first one leaves is left out.
@@ -117,13 +195,13 @@ pub(super) fn edges_of(label: &str) -> impl Iterator<Item = EdgeKey> {
     })
 }
 
-fn glob(prefix: &str, suffix: &str, rules: u64) -> Glob {
+fn glob((prefix, suffix): &Affixes, node: NameNode) -> Glob {
     let mut left = [0; 64];
     left[..prefix.len()].copy_from_slice(prefix.as_bytes());
     let mut right = [0; 64];
     right[64 - suffix.len()..].copy_from_slice(suffix.as_bytes());
     Glob {
-        rules,
+        node,
         prefix_length: prefix.len() as u32,
         suffix_length: suffix.len() as u32,
         prefix: words(&left),

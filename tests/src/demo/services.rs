@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use anyhow::{Context as _, Result, ensure};
 use intune_filter::{
     catalogue::{Catalogue, Selector},
-    pattern::{Form, Pattern},
+    pattern::{Form, Label, Pattern},
     ports::PortRange,
 };
 use ipnet::IpNet;
@@ -118,12 +118,15 @@ pub fn samples(pattern: &Pattern) -> Vec<String> {
     if let (Some(first), Some(last)) = (names.first(), names.last()) {
         return BTreeSet::from([first.clone(), last.clone()]).into_iter().collect();
     }
-    match pattern.form() {
+    let Form { below, labels } = pattern.form();
+    if labels.is_empty() {
         // Of every name, one will do.
-        Form::Every => vec!["any.test".to_owned()],
-        Form::Exact(name) => vec![name.to_owned()],
-        Form::Below(parent) => vec![format!("lab.{parent}"), format!("two.levels.{parent}")],
-        Form::Glob { prefix, suffix, parent: "" } => vec![format!("{prefix}7{suffix}")],
-        Form::Glob { prefix, suffix, parent } => vec![format!("{prefix}7{suffix}.{parent}")],
+        return vec!["any.test".to_owned()];
     }
+    let labels = labels.iter().map(|label| match label {
+        Label::Exact(label) => (*label).to_owned(),
+        Label::Glob { prefix, suffix } => format!("{prefix}7{suffix}"),
+    });
+    let name = labels.collect::<Vec<_>>().join(".");
+    if below { vec![format!("lab.{name}"), format!("two.levels.{name}")] } else { vec![name] }
 }

@@ -114,7 +114,7 @@ fn settings() {
     assert_eq!((settings.ttl_min, settings.ttl_max, settings.ttl_grace), (60, 86_400, 30));
     assert_eq!((settings.allow_unlisted_clients, settings.judge_gateway), (0, 0));
     assert_eq!(settings.icmp_echo, 1);
-    assert_eq!((settings.root_globs, settings.root_below), (0, 0));
+    assert_eq!((settings.root.globs, settings.root.below), (0, 0));
 
     let text = "\
 interfaces: [{name: eth1}]
@@ -132,8 +132,8 @@ services: [{id: every, fqdns: ['*', 'printer*'], tcp: [1]}]
     assert_eq!((settings.ttl_min, settings.ttl_max, settings.ttl_grace), (1, 2, 0));
     assert_eq!((settings.allow_unlisted_clients, settings.judge_gateway), (1, 1));
     assert_eq!(settings.icmp_echo, 0);
-    assert_eq!(settings.root_globs, 1);
-    assert_eq!(ids(&compiled, settings.root_below), ["every/site"]);
+    assert_eq!((settings.root.globs, settings.root.inner), (1, 0));
+    assert_eq!(ids(&compiled, settings.root.below), ["every/site"]);
     let told: Vec<&str> = compiled.warnings.iter().map(|warning| warning.key.as_str()).collect();
     assert_eq!(told, ["dns.unlisted", "unlisted_clients"]);
 

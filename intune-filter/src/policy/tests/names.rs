@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use intune_filter_ebpf::abi::{EdgeKey, Glob, ROOT};
+use intune_filter_ebpf::abi::{EdgeKey, Glob, MATCH_STEPS, ROOT};
 use proptest::prelude::*;
 
 use super::{catalogue, config, errors};
@@ -23,7 +23,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// `None` if more globs than a node takes come together.
+    /// `None` if more globs than a node takes come together, or more steps than the kernel takes.
     pub fn new(rules: &[Vec<String>]) -> Option<Self> {
         static EMPTY: LazyLock<Policy> = LazyLock::new(|| super::policy(&config("[]", "")));
         let parse = |patterns: &Vec<String>| -> Vec<Pattern> {
@@ -34,10 +34,12 @@ impl Names {
         for (bit, patterns) in rules.iter().enumerate() {
             patterns.iter().try_for_each(|pattern| builder.add(pattern, 1 << bit)).ok()?;
         }
+        if builder.steps() > u64::from(MATCH_STEPS) {
+            return None;
+        }
         let trie = builder.finish();
         let mut policy = EMPTY.clone();
-        policy.settings.root_below = trie.root_below;
-        policy.settings.root_globs = trie.root_globs;
+        policy.settings.root = trie.root;
         policy.edges = trie.edges;
         policy.globs = trie.globs;
         Some(Self { policy, rules })
@@ -85,9 +87,10 @@ fn globs_hold_prefix_left_and_suffix_right() {
     let names = Names::new(&[vec!["abcdefghij*yz.net".to_owned(), "*.net".to_owned()]]).unwrap();
     let octets = [word(b"net\0\0\0\0\0"), 0, 0];
     let net = names.policy.edges[&EdgeKey { parent: ROOT, length: 3, chunk: 0, octets }];
-    assert_eq!((net.exact, net.below, net.first_glob, net.globs), (0, 1, 0, 1));
+    assert_eq!((net.exact, net.below, net.first_glob, net.globs, net.inner), (0, 1, 0, 1, 0));
     let glob = names.policy.globs[0];
-    assert_eq!((glob.rules, glob.prefix_length, glob.suffix_length), (1, 10, 2));
+    assert_eq!((glob.node.exact, glob.prefix_length, glob.suffix_length), (1, 10, 2));
+    assert_eq!((glob.node.below, glob.node.edges, glob.node.globs), (0, 0, 0));
     assert_eq!(glob.prefix, [word(b"abcdefgh"), word(b"ij\0\0\0\0\0\0"), 0, 0, 0, 0, 0, 0]);
     assert_eq!(glob.suffix, [0, 0, 0, 0, 0, 0, 0, word(b"\0\0\0\0\0\0yz")]);
 }
@@ -132,11 +135,11 @@ fn globs_stand_in_a_row_and_the_roots_first() {
     ])
     .unwrap();
     let policy = names.policy;
-    assert_eq!(policy.settings.root_globs, 1);
+    assert_eq!(policy.settings.root.globs, 1);
     assert_eq!(policy.globs.len(), 4, "the shared glob stands once");
-    let mut covered: Vec<u32> = (0..policy.settings.root_globs).collect();
-    for node in policy.edges.values() {
-        covered.extend(node.first_glob..node.first_glob + node.globs);
+    let mut covered: Vec<u32> = Vec::new();
+    for node in policy.edges.values().chain([&policy.settings.root]) {
+        covered.extend(node.first_glob..node.first_glob + u32::from(node.globs));
     }
     covered.sort_unstable();
     assert_eq!(covered, [0, 1, 2, 3]);
@@ -159,9 +162,72 @@ fn a_node_takes_so_many_globs() {
     assert!(error.message.contains("before \"example\", expected at most 32"), "{error}");
 }
 
+/// Globs that lead on stand in front of the others, and the nodes behind them hold what follows.
+#[test]
+fn globs_lead_on_to_nodes_of_their_own() {
+    let patterns = ["a.b*c.net", "*.b*c.net", "x*.net", "*.net", "y*.b*c.net", "b*c.net"];
+    let rules: Vec<Vec<String>> =
+        patterns.iter().map(|pattern| vec![(*pattern).to_owned()]).collect();
+    let policy = Names::new(&rules).unwrap().policy;
+    let octets = [word(b"net\0\0\0\0\0"), 0, 0];
+    let net = policy.edges[&EdgeKey { parent: ROOT, length: 3, chunk: 0, octets }];
+    assert_eq!((net.globs, net.inner, net.edges, net.below), (2, 1, 0, 1 << 3));
+    let [inner, leaf] = [0, 1].map(|at| policy.globs[(net.first_glob + at) as usize]);
+    assert_eq!((leaf.node.exact, leaf.node.below, leaf.node.edges), (1 << 2, 0, 0));
+    assert_eq!((inner.node.exact, inner.node.below, inner.node.edges), (1 << 5, 1 << 1, 1));
+    assert_eq!((inner.node.globs, inner.node.inner), (1, 0));
+    assert_eq!(policy.globs[inner.node.first_glob as usize].node.exact, 1 << 4);
+    let octets = [word(b"a\0\0\0\0\0\0\0"), 0, 0];
+    let key = EdgeKey { parent: inner.node.id, length: 1, chunk: 0, octets };
+    assert_eq!(policy.edges[&key].exact, 1);
+}
+
+/// Each label doubles the nodes that a name comes to: ten of them are more than the kernel takes.
+#[test]
+fn a_policy_whose_names_take_too_many_steps_is_refused() {
+    let site = |labels: usize| -> Config {
+        let globs = (0..1 << labels).map(|bits| {
+            let pattern: Vec<&str> =
+                (0..labels).map(|at| if bits >> at & 1 == 1 { "a*" } else { "*a" }).collect();
+            format!("'x.{}.example'", pattern.join("."))
+        });
+        let patterns: Vec<String> = globs.collect();
+        let text = format!("services: [{{id: own, fqdns: [{}], tcp: [1]}}]", patterns.join(", "));
+        config("[own]", &text)
+    };
+    assert!(compile(&site(5), &catalogue(), &RuleBits::new()).is_ok());
+    let errors = errors(&site(7));
+    let [error] = &errors[..] else { panic!("{errors:?}") };
+    assert_eq!((error.line, error.key.as_str()), (Some(4), "services[0]"));
+    for part in
+        ["own/site", "expected at most 256", "x.*a.*a.*a.*a.*a.*a.*a.example, ", "and 123 more"]
+    {
+        assert!(error.message.contains(part), "{error}");
+    }
+}
+
+/// Globs of which no label matches two cost no more than the most expensive of them.
+#[test]
+fn steps_of_globs_that_exclude_each_other_do_not_add_up() {
+    let steps = |patterns: &[&str]| {
+        let mut builder = Builder::new();
+        for pattern in patterns {
+            builder.add(&pattern.parse().unwrap(), 1).unwrap();
+        }
+        builder.steps()
+    };
+    // To example, two globs, behind one of them to x, and the last step.
+    assert_eq!(steps(&["x.a*.example", "x.b*.example"]), 5);
+    // Behind both.
+    assert_eq!(steps(&["x.a*.example", "x.*b.example"]), 6);
+    assert_eq!(steps(&["x.a*.example", "x.ab*.example"]), 6);
+    assert_eq!(steps(&["x.example"]), 3);
+}
+
 fn patterns() -> impl Strategy<Value = String> {
     let label = "[ab]{1,2}|[ab]{23,26}|#|a#";
-    let parent = proptest::collection::vec("[ab]{1,2}|[ab]{24}|#", 0..3);
+    let parent = "[ab]{1,2}|[ab]{24}|#|\\*|[ab]{0,2}\\*[ab]{0,2}";
+    let parent = proptest::collection::vec(parent, 0..4);
     let first = prop_oneof![
         label.prop_map(String::from),
         Just("*".to_owned()),
