@@ -9,7 +9,7 @@ use crate::{
     directory::Directory,
     namespace::Namespace,
     process::Process,
-    resolver::{STARTED, path_option},
+    resolver::{STARTED, path_option, unconfined},
 };
 
 /// Where they answer, on the client.
@@ -49,7 +49,7 @@ impl Stub {
             Self::UnboundOverTcp => ("unbound", unbound(server, true), "start of service"),
         };
         let file = directory.write("stub.conf", &settings)?;
-        let mut command = client.command(name);
+        let mut command = client.command(unconfined(name, directory)?);
         if self == Self::Dnsmasq {
             command.args(["--keep-in-foreground", "--log-facility=-", "--pid-file="]);
             command.arg(path_option("--conf-file", &file));

@@ -76,6 +76,7 @@ for _, name in ipairs({{'priming', 'detect_time_skew', 'detect_time_jump', 'ta_u
 'ta_signal_query', 'ta_sentinel'}}) do
   if modules.unload then pcall(modules.unload, name) end
 end
+if not policy then modules.load('policy') end
 policy.add(policy.all(policy.FORWARD({{'127.0.0.1@5300'}})))
 print('{KNOT_READY}')
 "
