@@ -19,6 +19,7 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
+    task::yield_now,
     time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
 
@@ -292,6 +293,9 @@ impl<'a> Daemon<'a> {
                         &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
                     if drain(ring, learner, chronicle, punted, RECORDS_AT_ONCE, read)? {
                         guard.clear_ready();
+                    } else {
+                        // Otherwise whoever asks waits until no more answers come.
+                        yield_now().await;
                     }
                 }
                 result = flush(self.diagnostics.as_mut()) => result?,

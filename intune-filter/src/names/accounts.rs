@@ -50,7 +50,12 @@ pub struct Accounts {
     by_address: HashMap<IpAddr, Account>,
     /// Addresses of which something may have to be taken away.
     due: BTreeSet<IpAddr>,
+    /// How many were left when the kernel was last asked.
+    retained: usize,
 }
+
+/// So many are kept without asking the kernel.
+const RETAINED_MIN: usize = 4096;
 
 impl Accounts {
     /// Takes note of an answer at a time that has refreshed an address, or inserted it, `times`
@@ -177,9 +182,17 @@ impl Accounts {
         self.due.remove(&address);
     }
 
+    /// Whether there are so many that it is worth while to [retain](Self::retain) those that the
+    /// kernel still has.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.by_address.len() > 2 * self.retained + RETAINED_MIN
+    }
+
     /// Forgets all addresses but these.
     pub fn retain(&mut self, keep: impl Fn(&IpAddr) -> bool) {
         self.by_address.retain(|address, _| keep(address));
+        self.retained = self.by_address.len();
     }
 }
 
@@ -260,6 +273,22 @@ mod tests {
         assert_eq!(left(&accounts, 3), Decision::Adopt, "another refresh came before");
         accounts.refreshed(address(), (version(1), 0), NOW);
         assert_eq!(left(&accounts, 3), Decision::Adopt, "or at the same time");
+    }
+
+    #[test]
+    fn addresses_that_the_kernel_has_not_are_not_kept_for_ever() {
+        let mut accounts = Accounts::default();
+        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        for number in 0..=RETAINED_MIN as u32 {
+            assert!(!accounts.is_crowded());
+            accounts.heard(address(number), NOW, 1);
+        }
+        assert!(accounts.is_crowded());
+        accounts.retain(|one| *one == address(7));
+        assert!(!accounts.is_crowded());
+        let host = Host { version: Host::version_at(NOW), rules: 1, expires: NOW + 50 };
+        assert_eq!(accounts.decide(address(7), &host, (1, NOW + 50), NOW), Decision::Leave);
+        assert_eq!(accounts.decide(address(8), &host, (1, NOW + 50), NOW), Decision::Adopt);
     }
 
     #[test]

@@ -85,11 +85,11 @@ pub fn to_text(names: &Names, now: Clocks) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec(&to_saved(names, now))?)
 }
 
-fn to_saved(names: &Names, now: Clocks) -> Saved {
+fn to_saved<'a>(names: &'a Names, now: Clocks) -> Saved {
     let mut numbers = BTreeMap::new();
     let mut rules = Vec::new();
-    let mut number_of = |rule: &String| {
-        *numbers.entry(rule.clone()).or_insert_with(|| {
+    let mut number_of = |rule: &'a String| {
+        *numbers.entry(rule.as_str()).or_insert_with(|| {
             rules.push(rule.clone());
             rules.len() - 1
         })

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{Daemon, RunError};
 use crate::{
@@ -34,17 +34,26 @@ impl Daemon<'_> {
             });
             return false;
         }
+        if request == Request::Names {
+            // A large table takes its time, in which the loop goes on.
+            let names = self.learner.names().clone();
+            spawn_blocking(move || {
+                let table = names::to_json(&names, clock::clocks());
+                let _ = reply.send(Answer::Reply(match table {
+                    Ok(table) => Reply::Ok(table),
+                    Err(error) => Reply::Error { error: format!("{error:#}"), invalid: false },
+                }));
+            });
+            return false;
+        }
         let detach = request == Request::Detach;
         let result = match request {
-            Request::Events { .. } => return false,
+            Request::Events { .. } | Request::Names => return false,
             Request::Clients => {
                 let denials: Vec<_> = self.chronicle.denials().collect();
                 serde_json::to_value(denials).map_err(|error| RunError::Other(error.into()))
             }
             Request::Status => Ok(self.status()),
-            Request::Names => {
-                names::to_json(self.learner.names(), clock::clocks()).map_err(RunError::from)
-            }
             Request::Apply { file, text, confirm_s } => {
                 let patience = confirm_s.map(|seconds| Duration::from_secs(seconds.into()));
                 self.apply_document(Document { file, text }, patience).await

@@ -1,6 +1,10 @@
 //! What is done from time to time: expired addresses and flows removed, names saved.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
@@ -32,6 +36,9 @@ impl Daemon<'_> {
             Ok(removed) => log::debug!("removed {removed} expired addresses"),
             Err(error) => log::error!("{error:#}"),
         }
+        if let Err(error) = self.prune_accounts() {
+            log::error!("{error:#}");
+        }
         if let Err(error) = self.kernel.reorder_hosts() {
             log::error!("{error:#}");
         }
@@ -53,6 +60,16 @@ impl Daemon<'_> {
         if let Err(error) = forget_expired(kernel, &mut self.learner, catch_up) {
             log::error!("{error:#}");
         }
+    }
+
+    /// Forgets the accounts of addresses that the kernel has removed.
+    fn prune_accounts(&mut self) -> Result<()> {
+        if self.learner.accounts().is_crowded() {
+            let hosts = self.kernel.pins().hosts()?;
+            let known: HashSet<IpAddr> = hosts.into_iter().map(|(address, _)| address).collect();
+            self.learner.accounts().retain(|address| known.contains(address));
+        }
+        Ok(())
     }
 
     /// Reads what the kernel has reported until now.
