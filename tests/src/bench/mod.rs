@@ -1,5 +1,6 @@
 //! Benchmarks: what is measured, and how it is told.
 
+pub mod dns;
 pub mod machine;
 pub mod measurement;
 pub mod reload;
@@ -27,4 +28,4 @@ impl Effort {
 pub type Benchmark = fn(Effort) -> Result<Vec<Measurement>>;
 
 /// Every benchmark by its name, in the order in which they run.
-pub const ALL: [(&str, Benchmark); 1] = [("reload", reload::run)];
+pub const ALL: [(&str, Benchmark); 2] = [("dns", dns::run), ("reload", reload::run)];

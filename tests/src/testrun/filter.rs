@@ -1,6 +1,6 @@
 //! The programs in a network namespace of their own, with a policy in their maps.
 
-use std::{collections::BTreeSet, net::IpAddr, process::Command};
+use std::{collections::BTreeSet, net::IpAddr, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -304,6 +304,34 @@ impl Filter {
         frame: &[u8],
     ) -> Result<Fate> {
         Ok(judge_at_tc(&self.egress, index(interface)?, from, mark, frame)?.0)
+    }
+
+    /// How long a program takes for a frame, as the kernel measures it.
+    pub fn time(&self, place: Place, frame: &[u8]) -> Result<Duration> {
+        let result = match place {
+            Place::Ingress(interface) => {
+                let context = ingress_context(index(interface)?, frame)?;
+                let options = TestRunOptions {
+                    data_in: Some(frame),
+                    ctx_in: Some(&context),
+                    ..TestRunOptions::default()
+                };
+                self.ingress.test_run(options)?
+            }
+            Place::Egress(interface) | Place::EgressOfGateway(interface) => {
+                let mut context = [0; TC_CONTEXT];
+                let from = u32::from(matches!(place, Place::Egress(_)));
+                put(&mut context, TC_INGRESS_IFINDEX, from);
+                put(&mut context, TC_IFINDEX, index(interface)?);
+                let options = TestRunOptions {
+                    data_in: Some(frame),
+                    ctx_in: Some(&context),
+                    ..TestRunOptions::default()
+                };
+                self.egress.test_run(options)?
+            }
+        };
+        Ok(result.duration)
     }
 
     /// What `explain` says of a frame that comes in.
