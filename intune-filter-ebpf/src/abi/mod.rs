@@ -36,7 +36,7 @@ pub use state::{
 pub use stream::{Stream, StreamRead, stream_flags};
 
 /// Version of everything in this module; a part of the pins' path.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Rules in force at most: each has one bit in a `u64`.
 pub const RULES: usize = 64;

@@ -97,8 +97,13 @@ pub struct Settings {
     pub reserved: u32,
     /// The root of the names' trie; its `below` are the rules of every name (the pattern `*`).
     pub root: NameNode,
+    /// When the warm-up ends: CLOCK_BOOTTIME, nanoseconds; 0 is none. Until then, what is denied to
+    /// an enforced client because its destination is not known passes as if audited.
+    pub warm_up_until: u64,
+    /// Rules that have names: what is let through is on a port of one of them.
+    pub warm_up_rules: u64,
 }
-layout!(Settings, 64, u32, u32, u32, u32, u32, u32, u32, u32, NameNode);
+layout!(Settings, 80, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, u64);
 
 /// Bit of a value of `SERVERS`: a trusted resolver.
 pub const SERVER_RESOLVER: u32 = 1;

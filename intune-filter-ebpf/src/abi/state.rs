@@ -34,6 +34,10 @@ pub mod flow_flags {
     pub const ANSWERED: u8 = 64;
     /// Its end was reported, or is not to be.
     pub const REPORTED: u8 = 128;
+    /// Both bits: let through by the warm-up ([`super::Settings::warm_up_until`]), not by its
+    /// group's mode. Its generation is 0, which no policy has, so that each of its packets is
+    /// judged again.
+    pub const WARM_UP: u8 = AUDITED | UNRULED;
 }
 
 /// Key of `FLOWS4`, `FLOWS6` and their `NEW_` twins, seen from the client in both directions.
@@ -81,7 +85,7 @@ pub struct Flow {
     pub remote_packets: u64,
     /// Octets to the client.
     pub remote_bytes: u64,
-    /// The policy that last allowed it, [`Active::generation`].
+    /// The policy that last allowed it, [`Active::generation`]; 0 during the warm-up.
     pub generation: u32,
     /// The rule that allows it, below [`super::RULES`]; 255 if a flag says why there is none.
     pub rule: u8,

@@ -3,8 +3,8 @@
 use super::{LEFT, NO_RULE, Run, left, resolver::DNS_PORT};
 use crate::{
     abi::{
-        Ending, EventKind, Flow, FlowEvent, FlowKey, MODE_AUDIT, MODE_EXEMPT, flow_flags,
-        port_index,
+        Ending, EventKind, Flow, FlowEvent, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT,
+        flow_flags, port_index,
     },
     dns::Scratch,
     packet::{Datagram, Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
@@ -154,11 +154,8 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
         Some(touched) => touched,
         None => world.new_flow(key, |flow| {
             let touched = change(flow);
-            let answers =
-                (direction == Direction::ToClient) != (flow.flags & flow_flags::INBOUND != 0);
-            if answers && touched.state == State::Alive {
-                flow.flags |= flow_flags::ANSWERED;
-                world.answered(key, flow);
+            if touched.state == State::Alive {
+                note_answer(world, key, flow, direction);
             }
             touched
         })?,
@@ -184,17 +181,42 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
             }
             let renew = |flow: &mut Flow| {
                 flow.generation = generation;
-                touch(flow, run.scratch, generation, now, packets, datagram, direction).ending
+                let ending =
+                    touch(flow, run.scratch, generation, now, packets, datagram, direction).ending;
+                flow.generation = lasting(generation, flow.flags);
+                ending
             };
             let ending = match world.flow(key, renew) {
                 Some(ending) => ending,
-                None => world.new_flow(key, renew).unwrap_or(Ending::Open as u8),
+                None => {
+                    let ending = world.new_flow(key, |flow| {
+                        let ending = renew(flow);
+                        note_answer(world, key, flow, direction);
+                        ending
+                    });
+                    ending.unwrap_or(Ending::Open as u8)
+                }
             };
             if ending != Ending::Open as u8 {
                 report::<A, W, P>(run, EventKind::Closed, ending);
             }
             Some(known(touched))
         }
+    }
+}
+
+/// Moves a flow to the answered ones, if the packet travels against who has opened it.
+#[inline(always)]
+fn note_answer<A: Network, W: Maps<A>>(
+    world: W,
+    key: &FlowKey<A>,
+    flow: &mut Flow,
+    direction: Direction,
+) {
+    let opened_by_client = flow.flags & flow_flags::INBOUND == 0;
+    if (direction == Direction::ToClient) == opened_by_client {
+        flow.flags |= flow_flags::ANSWERED;
+        world.answered(key, flow);
     }
 }
 
@@ -338,6 +360,10 @@ fn is_still_allowed<A: Network, W: Maps<A>, P: Packet>(
     let Some(client) = world.client(run.scratch, set, key.zone, &key.client) else {
         return false;
     };
+    if flow.flags & flow_flags::WARM_UP == flow_flags::WARM_UP {
+        return client.mode == MODE_ENFORCE
+            && world.settings(set).is_some_and(|settings| run.now() < settings.warm_up_until);
+    }
     if flow.flags & flow_flags::UNRULED != 0 {
         return client.mode == MODE_EXEMPT;
     }
@@ -359,6 +385,13 @@ fn is_still_allowed<A: Network, W: Maps<A>, P: Packet>(
         return world.port(set, port_index(key.protocol == UDP, port)) & rule != 0;
     }
     world.settings(set).is_some_and(|settings| settings.icmp_echo != 0)
+}
+
+/// The generation that a flow is stored with: what the warm-up lets through is judged by its clock,
+/// packet by packet, and not by the policy's age.
+#[inline(always)]
+const fn lasting(generation: u32, flags: u8) -> u32 {
+    if flags & flow_flags::WARM_UP == flow_flags::WARM_UP { 0 } else { generation }
 }
 
 /// Opens the flow of a datagram, if its protocol has any.
@@ -387,7 +420,7 @@ pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
         client_bytes: from_client * bytes,
         remote_packets: to_client,
         remote_bytes: to_client * bytes,
-        generation: run.generation(),
+        generation: lasting(run.generation(), flags),
         rule,
         flags,
         group: group as u16,

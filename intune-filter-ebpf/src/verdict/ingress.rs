@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     abi::{
-        Client, MODE_EXEMPT, Matched, Reason, SERVER_DHCP, Settings, V4, V6, flow_flags, port_index,
+        Client, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Matched, Reason, SERVER_DHCP, Settings, V4,
+        V6, flow_flags, port_index,
     },
     packet::{
         Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Network, Packet,
@@ -363,7 +364,9 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             // A DHCP server's answer has to find its way back.
             self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
         } else if verdict.audited != 0 {
-            self.open(datagram, client.group, NO_RULE, flow_flags::AUDITED);
+            let audited = client.mode == MODE_AUDIT;
+            let flags = if audited { flow_flags::AUDITED } else { flow_flags::WARM_UP };
+            self.open(datagram, client.group, NO_RULE, flags);
         }
         verdict
     }
@@ -433,7 +436,32 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         } else {
             (Reason::Destination, 0)
         };
-        Verdict::deny_client(reason, client, nearest)
+        let verdict = Verdict::deny_client(reason, client, nearest);
+        let unknown = networks | learned == 0;
+        let ports = port & client.rules & settings.warm_up_rules;
+        if unknown && ports != 0 && self.is_warming_up(datagram, settings, client) {
+            return Verdict { action: Action::Pass, audited: 1, ..verdict };
+        }
+        verdict
+    }
+
+    /// Whether what nobody knows yet may be tried: for a while after a start without learned
+    /// addresses, and only to where a DNS answer may lead.
+    #[inline(always)]
+    fn is_warming_up<A: Links>(
+        &self,
+        datagram: &Datagram<A>,
+        settings: &Settings,
+        client: &Client,
+    ) -> bool
+    where
+        W: Maps<A>,
+    {
+        let (set, destination) = (self.set(), &datagram.destination);
+        client.mode == MODE_ENFORCE
+            && self.now() < settings.warm_up_until
+            && !self.is_own()
+            && Maps::<A>::is_acceptable(self.world, self.scratch, set, destination)
     }
 
     /// An ICMP message that is no echo request passes if it is an error that quotes a flow.

@@ -84,7 +84,7 @@ pub struct Verdict {
     pub rule: u8,
     /// The client's group, or [`NO_GROUP`].
     pub group: u8,
-    /// 1 if it passes only because its group is audited.
+    /// 1 if it passes only because its group is audited, or during the warm-up.
     pub audited: u8,
     /// 1 if a denial should be answered (`on_deny: reject`).
     pub reject: u8,

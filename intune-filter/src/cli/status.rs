@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     daemon::{
+        clock,
         control::{Client, Request},
         netlink::{self, Snapshot},
     },
@@ -33,6 +34,9 @@ struct Status {
     daemon: Daemon,
     enforcing: bool,
     generation: u32,
+    /// Seconds that are left of the warm-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warm_up_s_left: Option<u64>,
     interfaces: Vec<Interface>,
     counters: BTreeMap<&'static str, u64>,
     maps: BTreeMap<String, Room>,
@@ -81,6 +85,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
         daemon: daemon(&paths.runtime_dir),
         enforcing: false,
         generation: 0,
+        warm_up_s_left: None,
         interfaces: Vec::new(),
         counters: BTreeMap::new(),
         maps: BTreeMap::new(),
@@ -88,6 +93,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     };
     if let Some(pins) = &pins {
         status.generation = pins.active()?.generation;
+        status.warm_up_s_left = pins.warm_up_left(clock::boot_time())?.map(|left| left.as_secs());
         status.interfaces = interfaces(pins, &netlink::snapshot()?, configured)?;
         status.enforcing =
             status.generation != 0 && status.interfaces.iter().any(|interface| interface.attached);
@@ -240,6 +246,12 @@ fn text(status: &Status) -> String {
         None if status.daemon.running => writeln!(text, "daemon running\n"),
         None => writeln!(text, "daemon NOT running; what is pinned stays in force\n"),
     };
+    if let Some(seconds) = status.warm_up_s_left {
+        let _ = writeln!(
+            text,
+            "WARM-UP for {seconds} s more: destinations that nobody knows yet are let through\n"
+        );
+    }
     text += &configuration(status.daemon.details.as_ref());
     text += &gate(status.daemon.details.as_ref());
     text += &resolution(status.daemon.details.as_ref());

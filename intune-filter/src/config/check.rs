@@ -4,13 +4,16 @@ use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
 use intune_filter_ebpf::abi::{GROUPS, INFO_CAPACITY};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Seconds};
 
 /// Linux's IFNAMSIZ, less the terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
 
 /// A flow's key holds the zone in 16 bits.
 const ZONES_MAX: usize = u16::MAX as usize;
+
+/// By then, clients have forgotten what they knew: few times to live are longer.
+const WARM_UP_MAX: Seconds = Seconds(3600);
 
 /// Every contradiction within the file.
 pub(super) fn check(config: &Config) -> Vec<ConfigError> {
@@ -19,6 +22,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
     check.groups();
     check.client_networks();
     check.dns();
+    check.warm_up();
     check.servers();
     check.services();
     check.maps();
@@ -172,6 +176,16 @@ impl Check<'_> {
         }
         if ttl.max.0 == 0 {
             self.report("dns.ttl.max", "0s would forget every address at once");
+        }
+    }
+
+    fn warm_up(&mut self) {
+        let warm_up = self.config.warm_up;
+        if warm_up > WARM_UP_MAX {
+            self.report(
+                "warm_up",
+                format!("{warm_up} of open destinations, expected {WARM_UP_MAX} at most"),
+            );
         }
     }
 

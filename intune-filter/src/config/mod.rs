@@ -14,7 +14,6 @@ mod environment;
 mod error;
 mod model;
 mod read;
-mod support;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -96,9 +95,7 @@ impl Config {
         let Self { source, .. } = &mut config;
         *source = Source { file: file.to_owned(), lines: findings.lines };
         let mut errors = findings.errors;
-        for check in [check::check, support::refusals] {
-            ConfigError::add(&mut errors, check(&config));
-        }
+        ConfigError::add(&mut errors, check::check(&config));
         (Some(config), errors)
     }
 

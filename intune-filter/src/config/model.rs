@@ -34,7 +34,8 @@ pub struct Config {
     pub dhcp_servers: Vec<IpAddr>,
     /// NAT64 prefixes under which IPv4 networks are reached too.
     pub nat64: Vec<Ipv6Net>,
-    /// How long after a cold start denials are audited instead; zero is off.
+    /// How long after a start without learned addresses unknown destinations are audited instead of
+    /// denied; zero is off.
     pub warm_up: Seconds,
     /// The tenant's location, such as `AMSUB0502`.
     #[serde(skip_serializing_if = "Option::is_none")]

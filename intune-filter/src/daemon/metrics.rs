@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use super::{
+    clock,
     netlink::{Netlink, Snapshot},
     resolution::Counts,
 };
@@ -198,6 +199,10 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> 
     let help = "Answered flows that had to make room before their time, since the daemon's start";
     registry.register("flows_evicted", help, flows_evicted);
     add_resolution(&mut registry, resolution);
+    let warm_up = Gauge::<i64>::default();
+    let left = pins.warm_up_left(clock::boot_time())?.map_or(0, |left| left.as_secs());
+    warm_up.set(i64::try_from(left)?);
+    registry.register("warm_up_left_seconds", "How long the warm-up goes on", warm_up);
 
     let generation = Gauge::<i64>::default();
     generation.set(i64::from(pins.active()?.generation));

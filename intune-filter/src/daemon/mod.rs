@@ -29,3 +29,4 @@ pub mod source;
 mod streams;
 pub mod tally;
 mod teach;
+pub mod warm_up;

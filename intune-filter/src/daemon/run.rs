@@ -6,6 +6,7 @@ mod gatekeeping;
 mod resolve;
 mod tags;
 mod tidy;
+mod warming;
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -45,6 +46,7 @@ use super::{
     setup::{prepare, sizes, wanted},
     source::Source,
     streams::Streams,
+    warm_up::WarmUp,
 };
 use crate::{
     config::{Config, ConfigErrors, Maps, Paths},
@@ -177,6 +179,7 @@ struct Daemon<'a> {
     /// Tells the metrics how the names are that are resolved.
     resolution_told: watch::Sender<Counts>,
     asker: Asker,
+    warm_up: WarmUp,
     events: AsyncFd<RingBuf<MapData>>,
     diagnostics: Option<AsyncFd<Diagnostics>>,
     netlink: Netlink,
@@ -205,6 +208,7 @@ impl<'a> Daemon<'a> {
         let bits = reload::previous_bits(&kernel.pins())?;
         let Loaded { config, catalogue, policy } = source.load(&document, &bits)?;
         let names = saved_names(&config);
+        let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
         let events = async_fd(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
         let mut daemon = Self {
@@ -223,6 +227,7 @@ impl<'a> Daemon<'a> {
             resolution: Resolution::new(RandomState::new().build_hasher().finish()),
             resolution_told: watch::Sender::default(),
             asker: Asker::default(),
+            warm_up,
             events,
             diagnostics,
             netlink: Netlink::new()?,
@@ -278,6 +283,7 @@ impl<'a> Daemon<'a> {
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => self.reload().await,
                 () = wait_until(self.confirmation.due()) => self.roll_back().await,
+                () = wait_until(self.warm_up_due()) => self.tell_end_of_warm_up(),
                 () = wait_until(self.resolution.due()) => self.resolve(),
                 (question, answer) = self.asker.next() => self.resolved(&question, answer),
                 () = self.netlink.changed() => self.look().await,
@@ -320,7 +326,9 @@ impl<'a> Daemon<'a> {
     }
 
     /// Puts a policy into force; its interfaces are looked at next. An error leaves the old one.
-    fn apply(&mut self, config: &Config, policy: Policy, snapshot: &Snapshot) -> Result<()> {
+    fn apply(&mut self, config: &Config, mut policy: Policy, snapshot: &Snapshot) -> Result<()> {
+        let warm_up = self.warm_up.under(config.warm_up, clock::boot_time());
+        policy.settings.warm_up_until = warm_up.until();
         let linked = self.kernel.directory().linked_interfaces()?;
         let wanted = wanted(config, &policy)?;
         let zones = zones_of(&wanted, snapshot);
@@ -350,6 +358,7 @@ impl<'a> Daemon<'a> {
             self.execute(command);
         }
         self.want_names(config);
+        self.warm_up_is(warm_up);
         log::info!(
             "policy {} is in force: {} rules, {} groups",
             self.generation,

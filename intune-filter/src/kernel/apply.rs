@@ -68,7 +68,11 @@ impl Kernel {
                 .into_iter()
                 .collect::<Result<()>>()
         })?;
-        let settings = Settings { root: keep_node(policy.settings.root), ..policy.settings };
+        let settings = Settings {
+            root: keep_node(policy.settings.root),
+            warm_up_rules: policy.settings.warm_up_rules & keep,
+            ..policy.settings
+        };
         pins.map::<Array<MapData, Settings>>("SETTINGS")?.set(slot, settings, 0)?;
 
         active_map.set(0, active, 0).context("cannot put the policy into force")?;

@@ -1,6 +1,6 @@
 //! Typed access to pinned maps, with or without a daemon.
 
-use std::{net::IpAddr, os::fd::AsFd as _, path::Path};
+use std::{net::IpAddr, os::fd::AsFd as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -117,6 +117,12 @@ impl Pins {
     pub fn settings(&self) -> Result<Settings> {
         let slot = self.active()?.generation & 1;
         Ok(self.map::<Array<_, Settings>>("SETTINGS")?.get(&slot, 0)?)
+    }
+
+    /// How long the warm-up goes on, at a time of CLOCK_BOOTTIME in nanoseconds.
+    pub fn warm_up_left(&self, now: u64) -> Result<Option<Duration>> {
+        let left = self.settings()?.warm_up_until.saturating_sub(now);
+        Ok((left > 0).then(|| Duration::from_nanos(left)))
     }
 
     /// The sum over all CPUs, by reason.

@@ -132,7 +132,7 @@ fn compile_part(
         answers6,
         ports: ports(&rules),
         servers: servers(config),
-        settings: settings(config, &trie),
+        settings: settings(config, &trie, &rules),
         edges: trie.edges,
         globs: trie.globs,
         rules,
@@ -152,6 +152,14 @@ fn warnings(config: &Config) -> Vec<ConfigError> {
     if config.unlisted_clients == UnlistedClients::Allow {
         let message = "allow lets a device out that changes its address";
         warnings.push(config.error("unlisted_clients", message));
+    }
+    if config.warm_up.0 != 0 {
+        let message = format!(
+            "for {} after a start without learned addresses, clients reach every public \
+             destination on the ports of services that have names",
+            config.warm_up
+        );
+        warnings.push(config.error("warm_up", message));
     }
     for (index, group) in config.clients.iter().enumerate() {
         let what = match group.mode {
@@ -284,7 +292,7 @@ fn servers(config: &Config) -> HashMap<V6, u32> {
     servers
 }
 
-fn settings(config: &Config, trie: &Trie) -> Settings {
+fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Settings {
     let ttl = config.dns.ttl;
     Settings {
         dns_unlisted: match config.dns.unlisted {
@@ -300,5 +308,11 @@ fn settings(config: &Config, trie: &Trie) -> Settings {
         ttl_grace: ttl.grace.0,
         reserved: 0,
         root: trie.root,
+        // Whether there is a warm-up, and until when, depends on what the maps hold at the start.
+        warm_up_until: 0,
+        warm_up_rules: rules
+            .iter()
+            .filter(|(_, rule)| !rule.fqdns.is_empty())
+            .fold(0, |mask, (bit, _)| mask | 1 << bit),
     }
 }

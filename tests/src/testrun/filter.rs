@@ -188,7 +188,13 @@ impl Filter {
 
     /// Puts a configuration into force, and what userspace says of the machine.
     pub fn install(&mut self, config: &Config) -> Result<()> {
+        self.install_warming(config, 0)
+    }
+
+    /// The same with a warm-up that ends at a time of CLOCK_BOOTTIME, in nanoseconds.
+    pub fn install_warming(&mut self, config: &Config, until: u64) -> Result<()> {
         self.policy = compile(config, &site::catalogue(), &self.policy.rule_bits())?;
+        self.policy.settings.warm_up_until = until;
         self.set_zones(&self.zones()?)?;
         let own: BTreeSet<IpAddr> = site::Addresses::both().iter().map(|who| who.gateway).collect();
         self.kernel.set_own_addresses(&own)?;

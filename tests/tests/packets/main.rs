@@ -26,3 +26,4 @@ mod reloads;
 mod streams;
 mod tickets;
 mod truncation;
+mod warm_up;

@@ -37,6 +37,18 @@ fn a_reload_keeps_the_flows_that_are_still_allowed() {
 }
 
 #[test]
+fn a_flow_that_is_answered_after_a_reload_is_an_answered_one() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            check_in_order(filter, &[from_client("SYN", out(&who, Flags::SYN), opened())]);
+            filter.install(&config("", "")).unwrap();
+            check_on(filter, &[to_client("SYN ACK", back(&who, Flags::SYN_ACK), known())]);
+            assert_eq!((flows(filter, "NEW_FLOWS").len(), flows(filter, "FLOWS").len()), (0, 1));
+        }
+    });
+}
+
+#[test]
 fn a_reload_ends_the_flows_that_are_not() {
     run("", "", |filter| {
         for who in Addresses::both() {

@@ -237,11 +237,12 @@ fn rules_and_single_rule_exclude_each_other() {
 }
 
 #[test]
-fn what_this_version_does_not_do_is_refused() {
-    let errors = errors(&with("warm_up", "10m"));
+fn a_warm_up_is_short() {
+    assert_eq!(Config::parse("test", &with("warm_up", "1h")).unwrap().warm_up.0, 3600);
+    let errors = errors(&with("warm_up", "3601s"));
     let [error] = &errors[..] else { panic!("{errors:?}") };
     assert_eq!(error.key, "warm_up");
-    assert!(error.message.contains("is not supported by this version"), "{error}");
+    assert!(error.message.contains("expected 1h at most"), "{error}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use intune_filter_tests::testrun::{
     Filter,
     filter::{Fate, Place},
     run,
-    site::{catalogue, changed_config},
+    site::{catalogue, changed_config, config},
     state,
 };
 use nix::net::if_::if_nametoindex;
@@ -45,9 +45,18 @@ enum Found {
 
 #[test]
 fn whatever_comes_the_kernel_judges_as_the_host_does() {
-    let cases = cases(20_000);
+    judged_alike(cases(20_000), 0);
+}
+
+#[test]
+fn whatever_comes_during_the_warm_up_the_kernel_judges_as_the_host_does() {
+    judged_alike(cases(8_000), u64::MAX);
+}
+
+fn judged_alike(cases: u64, warm_up_until: u64) {
     let frames = Frames::new();
     run("", "", |filter| {
+        filter.install_warming(&config("", ""), warm_up_until).expect("a policy");
         let indices = ["eth1", "eth2"].map(|name| (name, index(name)));
         let index = |name: &str| indices.iter().find(|one| one.0 == name).expect("known").1;
         let active = filter.pins().active().expect("a policy is in force");
