@@ -93,6 +93,7 @@ fn text(time: Option<Duration>) -> String {
 #[test]
 fn how_long_a_client_waits_that_does_not_ask() -> Result<()> {
     for (what, resolve, more, with_state, [exact, wildcard]) in [
+        ("saved table", false, "", true, [true, true]),
         ("no saved table, exact names resolved", true, "", false, [true, false]),
         ("neither", false, "", false, [false, false]),
         ("neither, warm-up", false, "warm_up: 1h\n", false, [true, true]),
