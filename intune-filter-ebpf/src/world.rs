@@ -3,7 +3,8 @@
 
 use crate::abi::{
     Active, Client, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict,
-    Glob, NameNode, Pending, PendingKey, Reason, Settings, Stream, StreamRead, V6,
+    Glob, LimitKey, Limits, NameNode, Pending, PendingKey, Reason, Settings, Stream, StreamRead,
+    V6,
 };
 use crate::{dns::Scratch, packet::Network};
 
@@ -16,6 +17,17 @@ pub enum Insertion {
     Full,
     /// Userspace takes something away from it at this moment: the answer is to come again.
     Busy,
+}
+
+/// What became of a client's wish to begin something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It may.
+    Done,
+    /// It has to wait.
+    Refused,
+    /// Nothing is known of the client.
+    Unknown,
 }
 
 /// Which of a rule's counters a packet adds to.
@@ -63,6 +75,11 @@ pub trait World: Copy {
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream);
     /// How far userspace has read it.
     fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead>;
+    /// Replaces the time in a client's limits at the index `KIND` by what `next` makes of it, unless
+    /// that is 0. Nobody else changes it in between.
+    fn take<const KIND: usize>(self, key: &LimitKey, next: impl Fn(u64) -> u64) -> Taken;
+    /// Notes the limits of a client that nothing is known of.
+    fn meet(self, key: &LimitKey, limits: &Limits);
     /// What is known of a fragmented datagram.
     fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict>;
     /// Remembers a fragmented datagram.

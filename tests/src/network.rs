@@ -102,6 +102,18 @@ impl Network {
         ])
     }
 
+    /// The link-layer address of the gateway's interface on the client's side.
+    pub fn lan_address(&self) -> Result<[u8; 6]> {
+        let mut command = std::process::Command::new("ip");
+        let text =
+            run(command.args(["-json", "-netns", self.gateway.name(), "link", "show", LAN]))?;
+        let links: serde_json::Value = serde_json::from_str(&text)?;
+        let address = links[0]["address"].as_str().context("an interface has an address")?;
+        let octets = address.split(':').map(|octet| u8::from_str_radix(octet, 16));
+        let octets: Vec<u8> = octets.collect::<Result<_, _>>()?;
+        octets.try_into().map_err(|_| anyhow::anyhow!("{address} is no MAC address"))
+    }
+
     fn address(&self) -> Result<()> {
         let [client4, client6] = CLIENT;
         let [gateway4, gateway6] = GATEWAY;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The site's configuration. It trusts every resolver of the laboratory, and knows no address before
-/// its client asks.
+/// its client asks. That client does the work of many, and has no limits.
 pub const CONFIG: &str = r#"interfaces:
   - name: eth1
 clients:
@@ -32,6 +32,7 @@ dns:
     - "2001:db8:53::54"
   resolve: false
   allow_private: [198.18.0.0/15, "2001:2::/48"]
+limits: {queries: off, flows: off}
 services:
   - id: web
     title: Web

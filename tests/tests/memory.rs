@@ -17,7 +17,7 @@ use intune_filter::{
 use intune_filter_tests::{directory::Directory, site};
 
 /// The maps that the kernel fills: all but a few of the octets that an instance takes.
-const FILLED: [&str; 11] = [
+const FILLED: [&str; 12] = [
     "HOSTS4",
     "HOSTS6",
     "HOSTS_ORDER4",
@@ -27,6 +27,7 @@ const FILLED: [&str; 11] = [
     "NEW_FLOWS4",
     "NEW_FLOWS6",
     "DNS_PENDING",
+    "CLIENT_LIMITS",
     "FRAGMENTS",
     "EVENTS",
 ];

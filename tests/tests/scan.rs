@@ -1,14 +1,13 @@
 //! A client that scans what is behind the gateway, with everything that a packet can be made of:
 //! nothing that policy denies arrives there.
 
-use std::{net::IpAddr, process::Command, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use etherparse::{NetSlice, SlicedPacket};
 use intune_filter_tests::{
     laboratory::{Laboratory, Setup},
-    namespace::run,
-    network::{CLIENT, GATEWAY, LAN, WAN},
+    network::{CLIENT, GATEWAY, WAN},
     site::{self, CONFIG, MODES, in_mode},
     testrun::{
         Datagram, Flags,
@@ -147,22 +146,10 @@ fn headers(family: usize, client: IpAddr, printer: IpAddr) -> Vec<Datagram> {
     ]
 }
 
-/// The address of the gateway's interface.
-fn gateway_mac(laboratory: &Laboratory) -> Result<[u8; 6]> {
-    let mut command = Command::new("ip");
-    let name = laboratory.network.gateway.name();
-    let text = run(command.args(["-json", "-netns", name, "link", "show", LAN]))?;
-    let links: serde_json::Value = serde_json::from_str(&text)?;
-    let address = links[0]["address"].as_str().context("an interface has an address")?;
-    let octets = address.split(':').map(|octet| u8::from_str_radix(octet, 16));
-    let octets: Vec<u8> = octets.collect::<Result<_, _>>()?;
-    octets.try_into().map_err(|_| anyhow::anyhow!("{address} is no MAC address"))
-}
-
 /// Sends the probes; what arrives behind the gateway, but for what ends the scan.
 fn scan(laboratory: &Laboratory, family: usize) -> Result<(usize, Vec<String>)> {
-    let mac = gateway_mac(laboratory)?;
     let network = &laboratory.network;
+    let mac = network.lan_address()?;
     let tap = network.internet.run(|| Tap::open(WAN))?;
     let wire = network.client.run(|| Wire::open(WAN))?;
     let probes = probes(family)?;

@@ -9,6 +9,7 @@ mod address;
 mod event;
 mod explain;
 mod host;
+mod limit;
 mod names;
 mod policy;
 mod reason;
@@ -22,6 +23,10 @@ pub use event::{
 };
 pub use explain::{Explanation, Matched};
 pub use host::{Amendment, Host, Operation, Outcome};
+pub use limit::{
+    LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_INBOUND, LIMIT_QUERIES, LIMIT_STREAMS, LIMIT_SUBNET,
+    LIMIT_SUBNET_CLIENTS, Limit, LimitKey, Limits,
+};
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower};
 pub use policy::{
     Client, ClientKey, INFO_CAPACITY, Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS,
@@ -36,7 +41,7 @@ pub use state::{
 pub use stream::{Stream, StreamRead, stream_flags};
 
 /// Version of everything in this module; a part of the pins' path.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// Rules in force at most: each has one bit in a `u64`.
 pub const RULES: usize = 64;

@@ -1,6 +1,6 @@
 //! Maps that userspace fills: who may do what. Each policy is a fresh set of them.
 
-use super::{NameNode, layout};
+use super::{Limit, NameNode, layout};
 
 /// Key of `ZONES`.
 #[repr(C)]
@@ -53,8 +53,8 @@ pub struct Client {
     pub mode: u8,
     /// See [`client_flags`].
     pub flags: u8,
-    /// Zero.
-    pub reserved: u16,
+    /// Devices that one address stands for, from 1: its limits are that many times as large.
+    pub devices: u16,
 }
 layout!(Client, 16, u64, u32, u8, u8, u16);
 
@@ -102,8 +102,12 @@ pub struct Settings {
     pub warm_up_until: u64,
     /// Rules that have names: what is let through is on a port of one of them.
     pub warm_up_rules: u64,
+    /// DNS queries, and separately connections to resolvers, of one client.
+    pub limit_queries: Limit,
+    /// New flows of one client.
+    pub limit_flows: Limit,
 }
-layout!(Settings, 80, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, u64);
+layout!(Settings, 112, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, u64, Limit, Limit);
 
 /// Bit of a value of `SERVERS`: a trusted resolver.
 pub const SERVER_RESOLVER: u32 = 1;

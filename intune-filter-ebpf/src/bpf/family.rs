@@ -35,7 +35,7 @@ fn read_client(value: *const Client) -> Client {
         group,
         mode: rest as u8,
         flags: (rest >> 8) as u8,
-        reserved: 0,
+        devices: (rest >> 16) as u16,
     }
 }
 

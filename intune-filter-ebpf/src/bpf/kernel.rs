@@ -4,17 +4,17 @@ use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_ANY, BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE},
+    bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE},
     helpers::generated,
 };
 use intune_filter_ebpf::{
     abi::{
         Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, FragmentKey,
-        FragmentVerdict, Glob, NameNode, Pending, PendingKey, Reason, SegmentEvent, Settings,
-        Stream, StreamRead, V6, ZoneKey,
+        FragmentVerdict, Glob, LimitKey, Limits, NameNode, Pending, PendingKey, Reason,
+        SegmentEvent, Settings, Stream, StreamRead, V6, ZoneKey,
     },
     dns::Scratch,
-    world::{RuleEvent, World},
+    world::{RuleEvent, Taken, World},
 };
 
 use super::{family::visit_value, maps};
@@ -25,6 +25,8 @@ const ALLOWANCE: u64 = 1000;
 /// A thousand a second, spread evenly: under a flood, what is reported is a sample of all of it
 /// and not of the beginning of each second.
 const REFILL: u64 = SECOND / 1000;
+/// How often a word is tried to be replaced that other CPUs replace at the same time.
+const ATTEMPTS: u32 = 4;
 /// Nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
 
@@ -171,6 +173,43 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
+    fn take<const KIND: usize>(self, key: &LimitKey, next: impl Fn(u64) -> u64) -> Taken {
+        let Some(limits) = maps::CLIENT_LIMITS.get_ptr_mut(key) else {
+            return Taken::Unknown;
+        };
+        // SAFETY: the pointer is to a map's value, in which all access to the word is atomic.
+        unsafe {
+            let at = (&raw mut (*limits).due).cast::<u64>().add(KIND);
+            let mut due = at.read_volatile();
+            for _ in 0..ATTEMPTS {
+                let then = next(due);
+                if then == 0 {
+                    return Taken::Refused;
+                }
+                if Self::READ_ONLY {
+                    return Taken::Done;
+                }
+                let found = compare_exchange(at, due, then);
+                if found == due {
+                    return Taken::Done;
+                }
+                due = found;
+            }
+        }
+        // Other CPUs were faster each time: the client sends more than it may on all of them.
+        Taken::Refused
+    }
+
+    #[inline(always)]
+    fn meet(self, key: &LimitKey, limits: &Limits) {
+        if !Self::READ_ONLY {
+            // An LRU map makes room for itself. What another CPU has noted meanwhile stays, and
+            // this one's first goes uncounted.
+            let _ = maps::CLIENT_LIMITS.insert(key, limits, u64::from(BPF_NOEXIST));
+        }
+    }
+
+    #[inline(always)]
     fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {
         // SAFETY: the fields are read one by one; an element that is reused meanwhile belonged to
         // a datagram that is too old.
@@ -304,6 +343,21 @@ impl<const HOOK: u8> Kernel<HOOK> {
         entry.write(event());
         entry.submit(0);
     }
+}
+
+/// Replaces a word if it is `old`; returns what it was.
+///
+/// # Safety
+/// The word has to be in a map's value.
+#[inline(always)]
+unsafe fn compare_exchange(at: *mut u64, old: u64, new: u64) -> u64 {
+    let mut found = old;
+    // SAFETY: the caller vouches for the pointer. Linux has the instruction since 5.12.
+    unsafe {
+        asm!("r0 = cmpxchg_64({at} + 0, r0, {new})",
+            at = in(reg) at, new = in(reg) new, inout("r0") found, options(nostack));
+    }
+    found
 }
 
 /// Octets of the ring buffer: what waits in it, or all.

@@ -6,7 +6,7 @@ use super::access;
 use crate::{
     abi::{
         ANSWER_CAPACITY, AnswerEvent, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
-        Pending, PendingKey, SegmentEvent, Stream, V4, V6,
+        LimitKey, Limits, Pending, PendingKey, SegmentEvent, Stream, V4, V6,
     },
     packet::Datagram,
 };
@@ -249,6 +249,12 @@ pub struct Facts {
     pub stream_key: UnsafeCell<FlowKey<V6>>,
     /// One that is to be opened.
     pub stream: UnsafeCell<Stream>,
+    /// Key of the client's limits.
+    pub limit_key: UnsafeCell<LimitKey>,
+    /// The limits of a client that nothing is known of.
+    pub limits: UnsafeCell<Limits>,
+    /// Whether the client may begin what it wishes to.
+    pub admitted: Word,
     /// 1 once its headers are here and not another packet's.
     pub parsed: Word,
     /// When it was seen.

@@ -10,12 +10,12 @@ use super::Trie;
 use crate::{
     abi::{
         Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey,
-        FragmentKey, FragmentVerdict, Glob, Host, NameNode, Pending, PendingKey, Reason,
-        RuleCounter, SegmentEvent, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+        FragmentKey, FragmentVerdict, Glob, Host, LimitKey, Limits, NameNode, Pending, PendingKey,
+        Reason, RuleCounter, SegmentEvent, Settings, Stream, StreamRead, V4, V6, ZoneKey,
     },
     dns::Scratch,
     verdict::{self, Place, Verdict},
-    world::{RuleEvent, World},
+    world::{RuleEvent, Taken, World},
 };
 
 /// One policy's maps.
@@ -78,6 +78,8 @@ pub struct Tables {
     pub streams: RefCell<HashMap<FlowKey<V6>, Stream>>,
     /// As `STREAMS_READ`.
     pub streams_read: RefCell<HashMap<FlowKey<V6>, StreamRead>>,
+    /// As `CLIENT_LIMITS`.
+    pub limits: RefCell<HashMap<LimitKey, Limits>>,
     /// As `FRAGMENTS`.
     pub fragments: RefCell<HashMap<FragmentKey, FragmentVerdict>>,
     /// As `COUNTERS`, by number of reason.
@@ -182,6 +184,24 @@ impl World for &Tables {
 
     fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead> {
         self.streams_read.borrow().get(key).copied()
+    }
+
+    fn take<const KIND: usize>(self, key: &LimitKey, next: impl Fn(u64) -> u64) -> Taken {
+        let mut limits = self.limits.borrow_mut();
+        let Some(limits) = limits.get_mut(key) else {
+            return Taken::Unknown;
+        };
+        match next(limits.due[KIND]) {
+            0 => Taken::Refused,
+            due => {
+                limits.due[KIND] = due;
+                Taken::Done
+            }
+        }
+    }
+
+    fn meet(self, key: &LimitKey, limits: &Limits) {
+        self.limits.borrow_mut().insert(*key, *limits);
     }
 
     fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {

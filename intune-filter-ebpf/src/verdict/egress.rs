@@ -3,13 +3,13 @@
 use super::{
     LEFT, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
     flow::{self, Direction},
-    flow_verdict, fragment, left,
+    flow_verdict, fragment, left, limit,
     links::Links,
     resolver::{self, DNS_PORT},
     stream,
 };
 use crate::{
-    abi::{MODE_EXEMPT, Matched, Reason, V4, V6, client_flags, flow_flags},
+    abi::{LIMIT_INBOUND, MODE_EXEMPT, Matched, Reason, V4, V6, client_flags, flow_flags},
     packet::{Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, UDP},
     world::{Maps, RuleEvent, World},
 };
@@ -239,9 +239,16 @@ fn unsolicited<A: Links, W: Maps<A>, P: Packet>(
         let reason = if later { Reason::Fragment } else { Reason::Unsolicited };
         return Verdict::deny_client(reason, &client, 0);
     }
-    if datagram.fragment != Fragment::Later {
+    let mut verdict = Verdict::control(Reason::Inbound).of(&client);
+    if datagram.fragment != Fragment::Later && flow::is_kept(datagram) {
+        if !limit::admits::<LIMIT_INBOUND, W, P>(run, &client) {
+            verdict = Verdict::over_limit(Reason::FlowLimit, &client, 0);
+            if verdict.audited == 0 {
+                return verdict;
+            }
+        }
         let flags = flow_flags::INBOUND;
         flow::open(run, datagram, Direction::ToClient, client.group, NO_RULE, flags);
     }
-    Verdict::control(Reason::Inbound).of(&client)
+    verdict
 }

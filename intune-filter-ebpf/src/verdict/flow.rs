@@ -34,6 +34,16 @@ pub(super) enum Direction {
     ToClient,
 }
 
+/// Whether datagrams of this kind belong to flows.
+#[inline(always)]
+pub(super) fn is_kept<A: Network>(datagram: &Datagram<A>) -> bool {
+    let (protocol, transport) = (datagram.protocol, &datagram.transport);
+    // Of ICMP, echoes alone: in other messages something else stands where their identifier is.
+    let echo = protocol == A::ICMP
+        && (transport.flags == A::ECHO_REQUEST || transport.flags == A::ECHO_REPLY);
+    protocol == TCP || protocol == UDP || echo
+}
+
 /// The key of the flow that a datagram belongs to, put into the scratch memory; `None` for
 /// protocols that have none.
 #[inline(always)]
@@ -43,12 +53,8 @@ fn key<'s, A: Network>(
     zone: u16,
     direction: Direction,
 ) -> Option<&'s FlowKey<A>> {
-    let protocol = datagram.protocol;
-    let transport = &datagram.transport;
-    // Of ICMP, echoes alone: in other messages something else stands where their identifier is.
-    let echo = protocol == A::ICMP
-        && (transport.flags == A::ECHO_REQUEST || transport.flags == A::ECHO_REPLY);
-    if protocol != TCP && protocol != UDP && !echo {
+    let (protocol, transport) = (datagram.protocol, &datagram.transport);
+    if !is_kept(datagram) {
         return None;
     }
     let key = match direction {

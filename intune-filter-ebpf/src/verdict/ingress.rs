@@ -6,7 +6,7 @@
 use super::{
     Action, LEFT, NO_GROUP, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
     flow::{self, Direction},
-    flow_verdict, fragment, left,
+    flow_verdict, fragment, left, limit,
     links::Links,
     lowest, reply,
     resolver::{self, DNS_PORT},
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     abi::{
-        Client, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Matched, Reason, SERVER_DHCP, Settings, V4,
-        V6, flow_flags, port_index,
+        Client, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Matched, Reason, SERVER_DHCP,
+        Settings, V4, V6, flow_flags, port_index,
     },
     packet::{
         Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Network, Packet,
@@ -357,7 +357,11 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         if forged {
             return Verdict::deny(Reason::Source);
         }
-        let verdict = self.by_rules(datagram, settings, &client);
+        let mut verdict = self.by_rules(datagram, settings, &client);
+        let opens = verdict.reason == Reason::Policy || verdict.reason == Reason::Link;
+        if opens && !limit::admits::<LIMIT_FLOWS, W, P>(self, &client) {
+            verdict = Verdict::over_limit(Reason::FlowLimit, &client, verdict.rules);
+        }
         if verdict.reason == Reason::Policy {
             self.open(datagram, client.group, verdict.rule, 0);
         } else if verdict.reason == Reason::Link {

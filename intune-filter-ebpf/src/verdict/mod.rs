@@ -4,6 +4,7 @@ mod egress;
 mod flow;
 mod fragment;
 mod ingress;
+mod limit;
 mod links;
 mod reply;
 mod resolver;
@@ -131,6 +132,14 @@ impl Verdict {
             reject: client.flags & client_flags::REJECT,
             ..Self::deny(reason)
         }
+    }
+
+    /// A packet of this client that would begin more than its limit. It is denied in silence: what
+    /// is sent again passes a little later.
+    #[inline(always)]
+    #[must_use]
+    pub fn over_limit(reason: Reason, client: &Client, rules: u64) -> Self {
+        Self { reject: 0, ..Self::deny_client(reason, client, rules) }
     }
 
     /// The same for this client's group.

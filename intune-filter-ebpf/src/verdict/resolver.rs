@@ -1,10 +1,10 @@
 //! DNS that passes: queries are recorded, answers learned from.
 
-use super::{Action, Run, Verdict};
+use super::{Action, Run, Verdict, limit};
 use crate::{
     abi::{
-        AnswerEvent, Client, EventKind, MODE_EXEMPT, Matched, Pending, PendingKey, Reason,
-        SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, answer_flags,
+        AnswerEvent, Client, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Pending, PendingKey,
+        Reason, SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, answer_flags,
     },
     bytes::be16,
     dns::{self, Scratch},
@@ -130,7 +130,10 @@ pub(super) fn query<A: Network, W: World, P: Packet>(
         return deny(Reason::DnsMalformed);
     };
     let rules = dns::match_name(scratch, world, settings);
-    if rules & who.rules == 0 && who.mode != MODE_EXEMPT {
+    let exempt = who.mode == MODE_EXEMPT;
+    let mut verdict =
+        Verdict { rules, matched: Matched::Control, ..Verdict::control(Reason::DnsQuery).of(who) };
+    if rules & who.rules == 0 && !exempt {
         let unlisted = deny(Reason::DnsUnlisted);
         if settings.dns_unlisted == UNLISTED_REFUSE && unlisted.action == Action::Drop {
             scratch.refusal.network_offset.set(u64::from(run.network_offset()));
@@ -141,15 +144,18 @@ pub(super) fn query<A: Network, W: World, P: Packet>(
         if settings.dns_unlisted != UNLISTED_FORWARD && unlisted.action == Action::Drop {
             return unlisted;
         }
-        remember(run, datagram.transport.source_port, UDP_TRANSPORT, question.hash);
-        return if settings.dns_unlisted == UNLISTED_FORWARD {
-            Verdict::control(Reason::DnsQuery).of(who)
-        } else {
-            unlisted
-        };
+        if settings.dns_unlisted != UNLISTED_FORWARD {
+            verdict = unlisted;
+        }
+    }
+    if verdict.audited == 0 && !exempt && !limit::admits::<LIMIT_QUERIES, W, P>(run, who) {
+        verdict = Verdict::over_limit(Reason::DnsLimit, who, 0);
+        if verdict.audited == 0 {
+            return verdict;
+        }
     }
     remember(run, datagram.transport.source_port, UDP_TRANSPORT, question.hash);
-    Verdict { rules, matched: Matched::Control, ..Verdict::control(Reason::DnsQuery).of(who) }
+    verdict
 }
 
 /// Records the client's query in the scratch memory, sent from `port`.

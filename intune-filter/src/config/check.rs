@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
 use intune_filter_ebpf::abi::{GROUPS, INFO_CAPACITY};
 
-use super::{Config, ConfigError, Seconds};
+use super::{Config, ConfigError, Limit, Seconds};
 
 /// Linux's IFNAMSIZ, less the terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
@@ -14,6 +14,9 @@ const ZONES_MAX: usize = u16::MAX as usize;
 
 /// By then, clients have forgotten what they knew: few times to live are longer.
 const WARM_UP_MAX: Seconds = Seconds(3600);
+
+/// Beyond, a limit is none.
+const LIMIT_MAX: u32 = 1_000_000;
 
 /// Every contradiction within the file.
 pub(super) fn check(config: &Config) -> Vec<ConfigError> {
@@ -25,6 +28,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
     check.warm_up();
     check.servers();
     check.services();
+    check.limits();
     check.maps();
     check.errors
 }
@@ -127,6 +131,13 @@ impl Check<'_> {
                 self.report(
                     format!("{key}.on"),
                     format!("{on:?} is not among interfaces, expected one of {}", zones.join(", ")),
+                );
+            }
+            let devices = group.devices_per_address;
+            if !(1..=u32::from(u16::MAX)).contains(&devices) {
+                self.report(
+                    format!("{key}.devices_per_address"),
+                    format!("{devices}, expected 1 to {}", u16::MAX),
                 );
             }
             self.not_empty(&format!("{key}.networks"), &group.networks, "prefix");
@@ -257,6 +268,19 @@ impl Check<'_> {
         }
     }
 
+    fn limits(&mut self) {
+        let limits = self.config.limits;
+        for (name, limit) in [("queries", limits.queries), ("flows", limits.flows)] {
+            let Limit::At { rate, burst } = limit else { continue };
+            for (key, number) in [("rate", rate), ("burst", burst)] {
+                if !(1..=LIMIT_MAX).contains(&number) {
+                    let message = format!("{number}, expected 1 to {LIMIT_MAX}");
+                    self.report(format!("limits.{name}.{key}"), message);
+                }
+            }
+        }
+    }
+
     fn maps(&mut self) {
         let maps = self.config.maps;
         for (name, entries) in [
@@ -266,6 +290,7 @@ impl Check<'_> {
             ("flows6", maps.flows6),
             ("new_flows", maps.new_flows),
             ("pending", maps.pending),
+            ("clients", maps.clients),
             ("fragments", maps.fragments),
         ] {
             if !(256..=1 << 24).contains(&entries) {

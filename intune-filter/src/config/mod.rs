@@ -12,6 +12,7 @@ mod decode;
 mod duration;
 mod environment;
 mod error;
+mod limits;
 mod model;
 mod read;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod zones;
 pub use duration::{DurationError, Seconds};
 pub use environment::{Environment, Finding, OnLink, Severity, check_environment};
 pub use error::{ConfigError, ConfigErrors};
+pub use limits::{Limit, Limits};
 pub use model::{
     Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics,
     Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, ToGateway, Ttl, UnlistedClients,

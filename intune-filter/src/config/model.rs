@@ -8,7 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv6Net};
 use serde::Serialize;
 
-use super::{Seconds, Source, choice::choice};
+use super::{Limits, Seconds, Source, choice::choice};
 use crate::{pattern::Pattern, ports::PortRange};
 
 /// A configuration that has been read and checked against itself.
@@ -34,6 +34,8 @@ pub struct Config {
     pub dhcp_servers: Vec<IpAddr>,
     /// NAT64 prefixes under which IPv4 networks are reached too.
     pub nat64: Vec<Ipv6Net>,
+    /// What one client may begin in a time.
+    pub limits: Limits,
     /// How long after a start without learned addresses unknown destinations are audited instead of
     /// denied; zero is off.
     pub warm_up: Seconds,
@@ -197,6 +199,8 @@ pub struct ClientGroup {
     pub on_deny: OnDeny,
     /// What becomes of packets to a client that answer nothing.
     pub inbound: Inbound,
+    /// Devices behind one address of the group, from 1: its limits are that many times as large.
+    pub devices_per_address: u32,
 }
 
 /// Name resolution.
@@ -292,6 +296,8 @@ pub struct Maps {
     pub new_flows: u32,
     /// DNS queries on their way.
     pub pending: u32,
+    /// Clients whose limits are kept.
+    pub clients: u32,
     /// Datagrams that come in fragments.
     pub fragments: u32,
     /// Octets of the ring buffer.
@@ -307,6 +313,7 @@ impl Default for Maps {
             flows6: 1 << 16,
             new_flows: 1 << 14,
             pending: 1 << 14,
+            clients: 1 << 14,
             fragments: 1 << 13,
             events: 1 << 20,
         }

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use ipnet::{IpNet, Ipv6Net};
 
 use super::{
-    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics,
-    Mode, OnDeny, Parts, Paths, Seconds, SiteRule, SiteService, Source, ToGateway, Ttl,
+    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Limits, Maps,
+    Metrics, Mode, OnDeny, Parts, Paths, Seconds, SiteRule, SiteService, Source, ToGateway, Ttl,
     UnlistedClients,
     decode::{Fields, Findings, Place, Read, word},
 };
@@ -32,6 +32,7 @@ impl Read for Config {
             tenant: fields.optional("tenant"),
             region: fields.optional("region"),
             services: fields.or("services", Vec::new()),
+            limits: fields.or("limits", Limits::default()),
             maps: fields.or("maps", Maps::default()),
             paths: fields.or("paths", Paths::default()),
             metrics: fields.or("metrics", Metrics::default()),
@@ -79,6 +80,7 @@ impl Read for ClientGroup {
             mode: fields.or("mode", GroupMode::default()),
             on_deny: fields.or("on_deny", OnDeny::default()),
             inbound: fields.or("inbound", Inbound::default()),
+            devices_per_address: fields.or("devices_per_address", 1),
         };
         fields.close();
         Some(group)
@@ -164,6 +166,7 @@ impl Read for Maps {
             flows6: fields.or("flows6", default.flows6),
             new_flows: fields.or("new_flows", default.new_flows),
             pending: fields.or("pending", default.pending),
+            clients: fields.or("clients", default.clients),
             fragments: fields.or("fragments", default.fragments),
             events: fields.or("events", default.events),
         };

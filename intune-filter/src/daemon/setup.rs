@@ -27,7 +27,7 @@ pub fn prepare(paths: &Paths) -> Result<[Lock; 2]> {
 }
 
 /// The maps whose sizes the configuration has.
-pub fn sizes(maps: &Maps) -> [(&'static str, u32); 11] {
+pub fn sizes(maps: &Maps) -> [(&'static str, u32); 12] {
     [
         ("HOSTS4", maps.hosts4),
         ("HOSTS6", maps.hosts6),
@@ -38,6 +38,7 @@ pub fn sizes(maps: &Maps) -> [(&'static str, u32); 11] {
         ("NEW_FLOWS4", maps.new_flows),
         ("NEW_FLOWS6", maps.new_flows),
         ("DNS_PENDING", maps.pending),
+        ("CLIENT_LIMITS", maps.clients),
         ("FRAGMENTS", maps.fragments),
         ("EVENTS", maps.events),
     ]

@@ -8,9 +8,9 @@ use std::{
 };
 
 use intune_filter_ebpf::abi::{
-    Client, ClientKey, Glob, MATCH_STEPS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS,
-    SERVER_DHCP, SERVER_RESOLVER, Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V4,
-    V6, client_flags, port_index,
+    Client, ClientKey, Glob, Limit as KernelLimit, MATCH_STEPS, MODE_AUDIT, MODE_ENFORCE,
+    MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER, Settings, UNLISTED_DROP, UNLISTED_FORWARD,
+    UNLISTED_REFUSE, V4, V6, client_flags, port_index,
 };
 use ipnet::{IpNet, Ipv6Net};
 
@@ -24,8 +24,8 @@ use super::{
 use crate::{
     catalogue::Catalogue,
     config::{
-        ClientGroup, Config, ConfigError, ConfigErrors, DnsUnlisted, GroupMode, Inbound, OnDeny,
-        Paths, ToGateway, UnlistedClients,
+        ClientGroup, Config, ConfigError, ConfigErrors, DnsUnlisted, GroupMode, Inbound, Limit,
+        OnDeny, Paths, ToGateway, UnlistedClients,
     },
     pattern::Pattern,
 };
@@ -250,7 +250,10 @@ fn client(number: u32, group: &ClientGroup, rules: u64) -> Client {
     };
     let reject = if group.on_deny == OnDeny::Reject { client_flags::REJECT } else { 0 };
     let inbound = if group.inbound == Inbound::Allow { client_flags::INBOUND } else { 0 };
-    Client { rules, group: number, mode, flags: reject | inbound, reserved: 0 }
+    let flags = reject | inbound;
+    // What has no room was refused.
+    let devices = u16::try_from(group.devices_per_address).unwrap_or(u16::MAX);
+    Client { rules, group: number, mode, flags, devices }
 }
 
 fn networks(rules: &BTreeMap<u8, Rule>, nat64: &[Ipv6Net]) -> BTreeMap<IpNet, u64> {
@@ -292,6 +295,17 @@ fn servers(config: &Config) -> HashMap<V6, u32> {
     servers
 }
 
+fn limit(limit: Limit) -> KernelLimit {
+    const SECOND: u64 = 1_000_000_000;
+    match limit {
+        Limit::Off => KernelLimit::default(),
+        Limit::At { rate, burst } => {
+            let interval = SECOND / u64::from(rate.max(1));
+            KernelLimit { interval, window: interval * u64::from(burst) }
+        }
+    }
+}
+
 fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Settings {
     let ttl = config.dns.ttl;
     Settings {
@@ -314,5 +328,7 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
             .iter()
             .filter(|(_, rule)| !rule.fqdns.is_empty())
             .fold(0, |mask, (bit, _)| mask | 1 << bit),
+        limit_queries: limit(config.limits.queries),
+        limit_flows: limit(config.limits.flows),
     }
 }

@@ -3,8 +3,8 @@
 
 use intune_filter_ebpf::abi::{
     Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, GROUPS, Glob,
-    Host, Info, NameNode, PORTS, Pending, PendingKey, REASONS, RULES, RuleCounter, Stream,
-    StreamRead, V4, V6,
+    Host, Info, LimitKey, Limits, NameNode, PORTS, Pending, PendingKey, REASONS, RULES,
+    RuleCounter, Stream, StreamRead, V4, V6,
 };
 
 use super::Policy;
@@ -53,6 +53,7 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         hash("DNS_PENDING", maps.pending, size::<PendingKey>(), size::<Pending>()),
         hash("STREAMS", 4096, k6, size::<Stream>()),
         hash("STREAMS_READ", 1024, k6, size::<StreamRead>()),
+        hash("CLIENT_LIMITS", maps.clients, size::<LimitKey>(), size::<Limits>()),
         hash("FRAGMENTS", maps.fragments, size::<FragmentKey>(), size::<FragmentVerdict>()),
         MapMemory {
             name: "EVENTS",

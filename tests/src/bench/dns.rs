@@ -49,7 +49,7 @@ fn config(patterns: usize) -> Result<Config> {
     let mut text = format!(
         "interfaces: [{{name: eth1}}]\n\
          clients:\n  - {{name: lan, networks: [10.20.0.0/24], services: [{}]}}\n\
-         dns: {{resolvers: [192.0.2.53]}}\nservices:\n",
+         dns: {{resolvers: [192.0.2.53]}}\nlimits: {{queries: off}}\nservices:\n",
         services.collect::<Vec<_>>().join(", ")
     );
     for service in 0..SERVICES {

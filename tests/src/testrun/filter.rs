@@ -24,7 +24,7 @@ use crate::{
 
 /// Room in the maps that the kernel fills.
 const ROOM: u32 = 256;
-const SIZES: [(&str, u32); 11] = [
+const SIZES: [(&str, u32); 12] = [
     ("HOSTS4", ROOM),
     ("HOSTS6", ROOM),
     ("HOSTS_ORDER4", ROOM),
@@ -34,6 +34,7 @@ const SIZES: [(&str, u32); 11] = [
     ("NEW_FLOWS4", ROOM),
     ("NEW_FLOWS6", ROOM),
     ("DNS_PENDING", ROOM),
+    ("CLIENT_LIMITS", ROOM),
     ("FRAGMENTS", ROOM),
     ("EVENTS", 1 << 16),
 ];

@@ -86,6 +86,7 @@ clients:
     services: [other]
     on_deny: drop
 dhcp_servers: [192.0.2.67, '2001:db8:53::67']
+limits: {queries: off, flows: off}
 ";
 
 const RESOLVERS: &str = "[10.20.0.1, 'fd00:20::1', 192.0.2.53, '2001:db8:53::53']";

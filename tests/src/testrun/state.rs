@@ -9,7 +9,8 @@ use aya::{
 };
 use intune_filter_ebpf::abi::{
     Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Host,
-    Pending, PendingKey, REASONS, Reason, RuleCounter, Stream, StreamRead, V4, V6,
+    LimitKey, Limits, Pending, PendingKey, REASONS, Reason, RuleCounter, Stream, StreamRead, V4,
+    V6,
 };
 
 use super::Filter;
@@ -62,6 +63,7 @@ impl Filter {
         }
         self.dump::<PendingKey, Pending>("DNS_PENDING", &mut elements)?;
         self.dump::<FlowKey<V6>, Stream>("STREAMS", &mut elements)?;
+        self.dump::<LimitKey, Limits>("CLIENT_LIMITS", &mut elements)?;
         self.dump::<FragmentKey, FragmentVerdict>("FRAGMENTS", &mut elements)?;
         Ok(State { elements, ..self.counted()? })
     }
@@ -95,6 +97,7 @@ impl Filter {
         self.empty::<PendingKey, Pending>("DNS_PENDING")?;
         self.empty::<FlowKey<V6>, Stream>("STREAMS")?;
         self.empty::<FlowKey<V6>, StreamRead>("STREAMS_READ")?;
+        self.empty::<LimitKey, Limits>("CLIENT_LIMITS")?;
         self.empty::<FragmentKey, FragmentVerdict>("FRAGMENTS")?;
         self.events();
         Ok(())

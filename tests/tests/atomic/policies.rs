@@ -35,6 +35,7 @@ clients:
   - {{name: other, networks: [10.20.1.0/24, 'fd00:20:0:1::/64'], services: [{two}], on_deny: drop}}
   - {{name: any, networks: [10.20.2.0/24, 'fd00:20:0:2::/64'], services: [one, two], on_deny: drop}}
 dns: {{resolvers: [192.0.2.53, '2001:db8:53::53'], unlisted: drop}}
+limits: {{queries: off, flows: off}}
 services:
   - id: {one}
     fqdns: [name.test, '*.below.test', 'part*.test']

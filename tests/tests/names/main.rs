@@ -42,6 +42,7 @@ fn config(services: &[Vec<&str>]) -> Config {
         "interfaces: [{{name: eth1}}]\n\
          clients:\n  - {{name: lan, networks: [10.20.0.0/24, 'fd00:20::/64'], services: [{}]}}\n\
          dns: {{resolvers: [192.0.2.53, '2001:db8:53::53']}}\n\
+         limits: {{queries: off, flows: off}}\n\
          services:\n{entries}",
         ids.join(", ")
     );

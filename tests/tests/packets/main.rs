@@ -15,6 +15,7 @@ mod hostile;
 mod inbound;
 mod learning;
 mod lifetimes;
+mod limits;
 mod links;
 mod policy;
 mod queries;

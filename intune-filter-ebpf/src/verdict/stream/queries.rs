@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Run, Verdict,
+        Run, Verdict, limit,
         resolver::{self, MESSAGE_MIN, TCP_TRANSPORT},
     },
     IDLE, MESSAGES, PASSED, PREFIX, READABLE, UNKNOWN, WHOLE, key, load, next_message,
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     abi::{
-        Client, FlowKey, MODE_AUDIT, Reason, Settings, Stream, UNLISTED_FORWARD, UNLISTED_REFUSE,
-        V6, stream_flags,
+        Client, FlowKey, LIMIT_QUERIES, LIMIT_STREAMS, MODE_AUDIT, Reason, Settings, Stream,
+        UNLISTED_FORWARD, UNLISTED_REFUSE, V6, stream_flags,
     },
     dns,
     packet::{Datagram, Fragment, Network, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
@@ -25,6 +25,9 @@ const QUERIES_MAX: u64 = dns::HASHED_MAX;
 const UNLISTED: u64 = 8;
 /// It has a message that is no query.
 const MALFORMED: u64 = 9;
+
+/// It begins more than the client may.
+const LIMITED: u64 = 13;
 
 /// Judges a client's segment to a trusted resolver.
 #[inline(always)]
@@ -40,6 +43,9 @@ pub(in crate::verdict) fn query<A: Network, W: World, P: Packet>(
     }
     if found == PASSED {
         return Verdict::control(Reason::DnsQuery).of(who);
+    }
+    if found == LIMITED {
+        return Verdict::over_limit(Reason::DnsLimit, who, 0);
     }
     let reason = match found {
         UNLISTED => Reason::DnsUnlisted,
@@ -73,8 +79,7 @@ fn open_or_find<A: Network, W: World, P: Packet>(
         if flags & (TCP_ACK | TCP_FIN | TCP_RST) != 0 || length != 0 {
             return UNKNOWN;
         }
-        open(run, key, who);
-        return PASSED;
+        return open(run, key, who);
     }
     let found = run.world.stream(key, |stream| {
         if now.saturating_sub(stream.last_seen) > IDLE {
@@ -134,7 +139,7 @@ fn read_queries<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
             if next_message(run) != WHOLE {
                 return UNKNOWN;
             }
-            let one = ask(run, who.rules);
+            let one = ask(run, who);
             if one != PASSED {
                 found = one;
             }
@@ -168,7 +173,7 @@ fn go_on<W: World, P: Packet>(run: &Run<'_, W, P>, length: u64) {
 
 /// Reads the query in the working memory, and records it.
 #[inline(never)]
-fn ask<W: World, P: Packet>(run: &Run<'_, W, P>, rules: u64) -> u64 {
+fn ask<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
     let (world, scratch) = (run.world, run.scratch);
     if !dns::is_query(scratch) {
         return MALFORMED;
@@ -179,28 +184,35 @@ fn ask<W: World, P: Packet>(run: &Run<'_, W, P>, rules: u64) -> u64 {
     let Some(settings) = run.settings() else {
         return UNKNOWN;
     };
-    let listed = dns::match_name(scratch, world, settings) & rules != 0;
-    let passes = listed || settings.dns_unlisted == UNLISTED_FORWARD;
-    if passes {
+    let listed = dns::match_name(scratch, world, settings) & who.rules != 0;
+    if !listed && settings.dns_unlisted != UNLISTED_FORWARD {
+        return UNLISTED;
+    }
+    let admitted = limit::admits::<LIMIT_QUERIES, W, P>(run, who);
+    if admitted || who.mode == MODE_AUDIT {
         // SAFETY: the scratch memory is this run's alone.
         let port = unsafe { (*scratch.stream_key()).client_port };
         resolver::remember(run, port, TCP_TRANSPORT, question.hash);
     }
-    if passes { PASSED } else { UNLISTED }
+    if admitted { PASSED } else { LIMITED }
 }
 
-/// Notes that a client opens a connection, unless it repeats itself.
+/// Notes that a client opens a connection, unless it repeats itself. Whether that passes.
 #[inline(always)]
-fn open<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Client) {
+fn open<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Client) -> u64 {
     let (world, scratch, now) = (run.world, run.scratch, run.now());
     let next = sequence(&scratch.segment.sequence).wrapping_add(1);
     let repeated = world.stream(key, |stream| {
         stream.query_next == next && now.saturating_sub(stream.last_seen) <= IDLE
     });
     if repeated == Some(true) {
-        return;
+        return PASSED;
     }
     let audited = who.mode == MODE_AUDIT;
+    let admitted = limit::admits::<LIMIT_STREAMS, W, P>(run, who);
+    if !admitted && !audited {
+        return LIMITED;
+    }
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
         let stream = scratch.facts.stream.get();
@@ -213,4 +225,5 @@ fn open<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Clien
         });
         world.open_stream(key, &*stream);
     }
+    if admitted { PASSED } else { LIMITED }
 }

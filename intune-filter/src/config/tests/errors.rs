@@ -28,6 +28,8 @@ fn unknown_keys_are_refused_in_every_map() {
         (with("services", "[{id: a, zzz: 1}]"), 4, "services[0].zzz"),
         (with("services", "[{id: a, rules: [{id: b, zzz: 1}]}]"), 4, "services[0].rules[0].zzz"),
         (with("maps", "{zzz: 1}"), 4, "maps.zzz"),
+        (with("limits", "{zzz: 1}"), 4, "limits.zzz"),
+        (with("limits", "{flows: {rate: 1, burst: 1, zzz: 1}}"), 4, "limits.flows.zzz"),
         (with("paths", "{zzz: 1}"), 4, "paths.zzz"),
         (with("metrics", "{zzz: 1}"), 4, "metrics.zzz"),
     ] {
@@ -59,6 +61,25 @@ fn wrong_types() {
         ("maps", "{hosts4: many}", "maps.hosts4", "expected a whole number, found many"),
         ("maps", "{hosts4: 5000000000}", "maps.hosts4", "expected a whole number below 2^32"),
         ("maps", "{hosts4: -1}", "maps.hosts4", "expected a whole number, found -1"),
+        ("limits", "off", "limits", "expected a map of keys, found off"),
+        (
+            "limits",
+            "{flows: 7}",
+            "limits.flows",
+            "expected {rate: ..., burst: ...}, or off, found 7",
+        ),
+        (
+            "limits",
+            "{flows: {rate: 1/s, burst: 1}}",
+            "limits.flows.rate",
+            "expected a whole number",
+        ),
+        (
+            "limits",
+            "{flows: {rate: 1}}",
+            "limits.flows.burst",
+            "missing, expected how many at once",
+        ),
         ("paths", "{state_dir: var}", "paths.state_dir", "expected an absolute path, found var"),
         ("metrics", "{listen: 9469}", "metrics.listen", "expected an address and a port"),
         ("warm_up", "60", "warm_up", "bad duration \"60\""),
@@ -220,6 +241,16 @@ fn values_out_of_range() {
     one(&ttl("{min: 0s, max: 0s}"), 3, "dns.ttl.max", "forget every address");
     one(&with("nat64", "['64:ff9b::/95']"), 4, "nat64[0]", "RFC 6052");
     one(&with("maps", "{hosts4: 3}"), 4, "maps.hosts4", "expected 256 to");
+    one(&with("maps", "{clients: 3}"), 4, "maps.clients", "expected 256 to");
+    let rate = |rate| with("limits", &format!("{{queries: {{rate: {rate}, burst: 9}}}}"));
+    one(&rate("0"), 4, "limits.queries.rate", "0, expected 1 to 1000000");
+    one(&rate("1000001"), 4, "limits.queries.rate", "expected 1 to 1000000");
+    one(&with("limits", "{flows: {rate: 9, burst: 0}}"), 4, "limits.flows.burst", "expected 1 to");
+    let devices = |n| {
+        with("clients", &format!("[{{name: a, networks: [10.0.0.0/8], devices_per_address: {n}}}]"))
+    };
+    one(&devices(0), 2, "clients[0].devices_per_address", "0, expected 1 to 65535");
+    one(&devices(65_536), 2, "clients[0].devices_per_address", "expected 1 to 65535");
     one(&with("maps", "{events: 100000}"), 4, "maps.events", "power of two");
     one(&with("interfaces", "[{name: 'a b'}]"), 1, "interfaces[0].name", "no interface name");
     one(&with("interfaces", "[{name: sixteen-letters-}]"), 1, "interfaces[0].name", "1 to 15");

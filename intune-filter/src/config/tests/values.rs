@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::{
-    super::{Boot, Config, GroupMode, Mode, OnDeny, Region, Seconds, Ttl, UnlistedClients},
+    super::{
+        Boot, Config, GroupMode, Limit, Limits, Mode, OnDeny, Region, Seconds, Ttl, UnlistedClients,
+    },
     EXAMPLE, SHORTEST, parse, with,
 };
 
@@ -35,6 +37,8 @@ fn defaults() {
     assert_eq!(config.clients[0].on, None);
     assert_eq!(config.dns.ttl, Ttl { min: Seconds(60), max: Seconds(86_400), grace: Seconds(30) });
     assert_eq!((config.tenant, config.region), (None, None));
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.clients[0].devices_per_address, 1);
     assert!(config.manage_offloads && config.icmp_echo);
     assert_eq!(config.paths.pin_dir, Path::new("/sys/fs/bpf/intune-filter"));
     assert_eq!(config.metrics.listen, Some("127.0.0.1:9469".parse().unwrap()));
@@ -47,6 +51,7 @@ fn further_keys() {
         "false\nicmp_echo: false\ndhcp_servers: [10.9.0.1]\nwarm_up: 0s\nnat64: []\n\
          region: all\nmaps: {hosts4: 4096, events: 131072}\n\
          paths: {state_dir: /a, runtime_dir: /b, pin_dir: /c, catalogue: /d}\n\
+         limits: {queries: {rate: 5, burst: 7}, flows: off}\n\
          metrics: {listen: off}",
     ));
     assert!(!config.manage_offloads && !config.icmp_echo);
@@ -54,6 +59,8 @@ fn further_keys() {
     assert_eq!(config.region, Some(Region::All));
     assert_eq!((config.maps.hosts4, config.maps.events), (4096, 131_072));
     assert_eq!(config.maps.flows4, super::super::Maps::default().flows4);
+    assert_eq!(config.limits.queries, Limit::At { rate: 5, burst: 7 });
+    assert_eq!(config.limits.flows, Limit::Off);
     assert_eq!(config.paths.catalogue.as_deref(), Some(Path::new("/d")));
     assert_eq!(config.paths.state_dir, Path::new("/a"));
     assert_eq!(config.metrics.listen, None);

@@ -1,8 +1,8 @@
 //! Contents of the maps, by hand.
 
 use intune_filter_ebpf::abi::{
-    MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER, UNLISTED_DROP,
-    UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_flags,
+    Limit, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER,
+    UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_flags,
 };
 
 use super::{config, ids, policy};
@@ -115,6 +115,9 @@ fn settings() {
     assert_eq!((settings.allow_unlisted_clients, settings.judge_gateway), (0, 0));
     assert_eq!(settings.icmp_echo, 1);
     assert_eq!((settings.root.globs, settings.root.below), (0, 0));
+    // A hundred in a second, and as many at once as in ten.
+    let limit = Limit { interval: 10_000_000, window: 10_000_000_000 };
+    assert_eq!((settings.limit_queries, settings.limit_flows), (limit, limit));
 
     let text = "\
 interfaces: [{name: eth1}]
@@ -123,6 +126,7 @@ dns: {resolvers: [10.0.0.1], unlisted: forward, ttl: {min: 1s, max: 2s, grace: 0
 unlisted_clients: allow
 to_gateway: policy
 icmp_echo: false
+limits: {queries: off, flows: {rate: 2, burst: 3}}
 services: [{id: every, fqdns: ['*', 'printer*'], tcp: [1]}]
 ";
     let mut config = Config::parse("config.yaml", text).unwrap();
@@ -132,6 +136,9 @@ services: [{id: every, fqdns: ['*', 'printer*'], tcp: [1]}]
     assert_eq!((settings.ttl_min, settings.ttl_max, settings.ttl_grace), (1, 2, 0));
     assert_eq!((settings.allow_unlisted_clients, settings.judge_gateway), (1, 1));
     assert_eq!(settings.icmp_echo, 0);
+    assert_eq!(settings.limit_queries, Limit::default());
+    let flows = Limit { interval: 500_000_000, window: 1_500_000_000 };
+    assert_eq!(settings.limit_flows, flows);
     assert_eq!((settings.root.globs, settings.root.inner), (1, 0));
     assert_eq!(ids(&compiled, settings.root.below), ["every/site"]);
     let told: Vec<&str> = compiled.warnings.iter().map(|warning| warning.key.as_str()).collect();

@@ -55,6 +55,7 @@ pub fn clear(tables: &Tables) {
     tables.new_flows6.borrow_mut().clear();
     tables.pending.borrow_mut().clear();
     tables.fragments.borrow_mut().clear();
+    tables.limits.borrow_mut().clear();
     tables.streams.borrow_mut().clear();
     tables.streams_read.borrow_mut().clear();
     tables.denied.borrow_mut().clear();

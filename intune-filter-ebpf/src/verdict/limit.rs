@@ -1,0 +1,159 @@
+//! What a client may begin in a time: queries that are remembered, connections to resolvers, flows.
+//!
+//! Tables that make room for themselves belong to who fills them fastest: a client that floods would
+//! take away others' pending queries and new flows. Only what takes an entry is looked at here, never
+//! a packet of a flow that is known.
+//!
+//! The limit is a token bucket, kept as the time at which the next token is due (GCRA, ITU-T
+//! I.371): one word, which one compare-and-exchange replaces.
+//!
+//! A client is an address in its zone. An IPv6 host has as many of those as it likes, but all of
+//! the network that it is in, so the network has a limit too: a host that changes its address with
+//! every packet takes from its neighbours in the same /64 at most, and only as long as it goes on.
+
+use super::{LEFT, Run, left};
+use crate::{
+    abi::{
+        Client, LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_INBOUND, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS,
+        Limit, LimitKey, Limits, V6,
+    },
+    packet::Packet,
+    world::{Taken, World},
+};
+
+/// Whether a client may begin one more of a kind, such as [`LIMIT_FLOWS`]; then it has.
+#[inline(always)]
+pub(super) fn admits<const KIND: usize, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    client: &Client,
+) -> bool {
+    ask::<KIND, W, P>(run, u64::from(client.devices)) == LEFT
+        && run.scratch.facts.admitted.get() != 0
+}
+
+/// A function of its own in the kernel, for the sake of its stack.
+#[inline(never)]
+fn ask<const KIND: usize, W: World, P: Packet>(run: &Run<'_, W, P>, devices: u64) -> u64 {
+    run.scratch.facts.admitted.set(u64::from(may_begin::<KIND, W, P>(run, devices)));
+    left()
+}
+
+#[inline(always)]
+fn may_begin<const KIND: usize, W: World, P: Packet>(run: &Run<'_, W, P>, devices: u64) -> bool {
+    let Some(settings) = run.settings() else {
+        return false;
+    };
+    let flows = KIND == LIMIT_FLOWS || KIND == LIMIT_INBOUND;
+    let limit = if flows { &settings.limit_flows } else { &settings.limit_queries };
+    if limit.interval == 0 {
+        return true;
+    }
+    let client = if KIND == LIMIT_INBOUND { run.destination() } else { run.source() };
+    let devices = devices.max(1);
+    take::<KIND, W, P>(run, LIMIT_ADDRESS, client, limit, devices)
+        && (is_mapped(client)
+            || take::<KIND, W, P>(run, LIMIT_SUBNET, client, limit, devices * LIMIT_SUBNET_CLIENTS))
+}
+
+/// Whether it stands for an IPv4 address.
+#[inline(always)]
+const fn is_mapped(address: &V6) -> bool {
+    let [a, b, c, _] = address.0;
+    a | b == 0 && c == 0xffff_u32.to_be()
+}
+
+/// Takes one from the bucket of an address or its network, which is as large as those of so many
+/// devices.
+#[inline(always)]
+fn take<const KIND: usize, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    bits: u32,
+    client: &V6,
+    limit: &Limit,
+    devices: u64,
+) -> bool {
+    let (world, now) = (run.world, run.now());
+    let V6([a, b, c, d]) = *client;
+    let address = if bits == LIMIT_SUBNET { V6([a, b, 0, 0]) } else { V6([a, b, c, d]) };
+    // SAFETY: the scratch memory is this run's alone.
+    let key = unsafe {
+        let key = run.scratch.facts.limit_key.get();
+        key.write(LimitKey { zone: u32::from(run.zone()), bits, address });
+        &*key
+    };
+    let interval = (limit.interval / devices).max(1);
+    match world.take::<KIND>(key, |due| next_due(due, now, interval, limit.window)) {
+        Taken::Done => true,
+        Taken::Refused => false,
+        Taken::Unknown => {
+            let limits = run.scratch.facts.limits.get();
+            let mut due = [0; 4];
+            due[KIND] = now + interval;
+            // SAFETY: as above.
+            unsafe {
+                limits.write(Limits { due });
+                world.meet(key, &*limits);
+            }
+            true
+        }
+    }
+}
+
+/// How much later than this packet, at most, another CPU's packet came that was counted before it.
+const SLACK: u64 = 1_000_000_000;
+
+/// When the next one is due after one that begins now; 0 if that is too early.
+#[inline(always)]
+const fn next_due(due: u64, now: u64, interval: u64, window: u64) -> u64 {
+    // What is due later than any can be in this policy was due in another one.
+    if due <= now || due - now > window + SLACK {
+        return now + interval;
+    }
+    if due - now + interval > window { 0 } else { due + interval }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SLACK, next_due};
+
+    const INTERVAL: u64 = 10;
+    const WINDOW: u64 = 50;
+
+    /// How many of those pass that come at these times.
+    fn passed(due: &mut u64, times: impl Iterator<Item = u64>) -> usize {
+        times
+            .filter(|now| {
+                let next = next_due(*due, *now, INTERVAL, WINDOW);
+                if next != 0 {
+                    *due = next;
+                }
+                next != 0
+            })
+            .count()
+    }
+
+    #[test]
+    fn as_many_at_once_as_the_window_holds_and_then_one_each_interval() {
+        let mut due = 0;
+        assert_eq!(passed(&mut due, std::iter::repeat_n(1000, 100)), 5);
+        assert_eq!(passed(&mut due, 1000..1010), 0);
+        assert_eq!(passed(&mut due, 1010..2010), 100);
+        // After a rest as many at once again.
+        assert_eq!(passed(&mut due, std::iter::repeat_n(5000, 100)), 5);
+    }
+
+    #[test]
+    fn what_another_policy_made_due_much_later_does_not_count() {
+        let mut due = 1000 + WINDOW + SLACK + 1;
+        assert_eq!(passed(&mut due, std::iter::repeat_n(1000, 100)), 5);
+        let mut due = 1000 + WINDOW + SLACK;
+        assert_eq!(passed(&mut due, std::iter::repeat_n(1000, 100)), 0);
+    }
+
+    #[test]
+    fn an_older_time_of_another_cpu_takes_no_more_than_it_would_have() {
+        let mut due = 0;
+        let times = [1003, 1000, 1002, 1001, 1000, 1003, 1002];
+        assert!(passed(&mut due, times.into_iter()) <= 5);
+    }
+}

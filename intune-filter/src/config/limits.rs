@@ -1,0 +1,77 @@
+//! What one client may begin in a time.
+
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+
+use super::decode::{Fields, Findings, Place, Read, word};
+
+/// What one source address may begin in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// DNS queries that are passed on; and, counted apart, TCP connections to resolvers.
+    pub queries: Limit,
+    /// New flows.
+    pub flows: Limit,
+}
+
+/// A rate, and how much of it may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// There is no limit.
+    Off,
+    /// At most as much.
+    At {
+        /// So many in a second.
+        rate: u32,
+        /// So many at once, after a rest.
+        burst: u32,
+    },
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let limit = Limit::At { rate: 100, burst: 1000 };
+        Self { queries: limit, flows: limit }
+    }
+}
+
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::At { rate, burst } => {
+                let mut fields = serializer.serialize_struct("Limit", 2)?;
+                fields.serialize_field("rate", rate)?;
+                fields.serialize_field("burst", burst)?;
+                fields.end()
+            }
+        }
+    }
+}
+
+impl Read for Limits {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let default = Self::default();
+        let mut fields = Fields::open(place, findings)?;
+        let limits = Self {
+            queries: fields.or("queries", default.queries),
+            flows: fields.or("flows", default.flows),
+        };
+        fields.close();
+        Some(limits)
+    }
+}
+
+impl Read for Limit {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        match word(place) {
+            Some("off") => return Some(Self::Off),
+            Some(_) => return findings.expected(place, "{rate: ..., burst: ...}, or off"),
+            None => {}
+        }
+        let mut fields = Fields::open(place, findings)?;
+        let rate = fields.required("rate", "how many in a second");
+        let burst = fields.required("burst", "how many at once");
+        fields.close();
+        Some(Self::At { rate: rate?, burst: burst? })
+    }
+}
