@@ -8,7 +8,7 @@ use aya_ebpf::{
 use intune_filter_ebpf::{
     abi::{Address, Client, ClientKey, Flow, FlowKey, Host, V4, V6},
     dns::Scratch,
-    world::{Insertion, Maps, World as _},
+    world::{Insertion, Maps},
 };
 
 use super::{
