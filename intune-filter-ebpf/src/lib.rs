@@ -12,5 +12,6 @@ pub mod dns;
 #[cfg(not(target_arch = "bpf"))]
 pub mod host;
 pub mod packet;
+pub mod rotation;
 pub mod verdict;
 pub mod world;

@@ -1,19 +1,39 @@
 //! The benchmarks: built with optimisations as the user who asks, run as root.
 
-use std::ffi::OsString;
+use std::{env, ffi::OsString};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use crate::{
     command,
     setup::{self, Scope},
+    toolchain,
     workspace::{self, Profile},
 };
+
+/// The programs that the filter is measured against, in an object of their own.
+const YARDSTICK: &str = "intune-filter-yardstick";
 
 /// Builds the benchmarks and runs them.
 pub fn run(arguments: &[OsString]) -> Result<()> {
     setup::run(Scope::Everything)?;
     workspace::build(Profile::Release, &["intune-filter", "bench"])?;
+    build_yardstick()?;
     let bench = workspace::program(Profile::Release, "bench")?;
     command::run(command::root_command("measuring programs in the kernel", bench)?.args(arguments))
+}
+
+/// Builds the object that only benchmarks load, as the filter's own is built, to where they look
+/// for it.
+fn build_yardstick() -> Result<()> {
+    let compiler = toolchain::compiler().map_err(|reason| anyhow!(reason))?;
+    let linker = toolchain::linker().map_err(|reason| anyhow!(reason))?;
+    let outer = workspace::cargo_path();
+    let mut cargo = std::process::Command::new(toolchain::cargo_for(&compiler, outer));
+    cargo.current_dir(workspace::root());
+    cargo.args(["build", "--locked", "--package", "intune-filter-ebpf", "--bin", YARDSTICK]);
+    cargo.arg("--target-dir").arg(workspace::target()?.join("bpf"));
+    toolchain::use_for(&mut cargo, &compiler, &linker);
+    cargo.env("AYA_BPF_TARGET_ARCH", env::consts::ARCH);
+    command::run(&mut cargo)
 }

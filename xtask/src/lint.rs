@@ -23,7 +23,7 @@ fn kernel() -> Result<()> {
     let mut cargo = std::process::Command::new(toolchain::cargo_for(&compiler, outer));
     cargo.current_dir(workspace::root());
     cargo.args(["check", "--locked", "--package", "intune-filter-ebpf"]);
-    cargo.args(["--lib", "--bin", "intune-filter-bpf"]);
+    cargo.args(["--lib", "--bins"]);
     toolchain::use_for(&mut cargo, &compiler, &linker);
     cargo.arg("--target-dir").arg(workspace::target()?.join("bpf-lint"));
     cargo.env("RUSTFLAGS", "-Dwarnings").env("AYA_BPF_TARGET_ARCH", env::consts::ARCH);

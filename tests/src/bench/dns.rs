@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use intune_filter::config::Config;
 use intune_filter_ebpf::abi::{Host, Pending, PendingKey, V4, V6};
 
-use super::{Effort, Measurement};
+use super::{Bound, Effort, Findings, Goal, Measurement};
 use crate::testrun::{
     Addresses, Datagram, Filter, IngressHook, Message, Place,
     drain::Drain,
@@ -27,20 +27,39 @@ const HTTPS: u16 = 65;
 const TXT: u16 = 16;
 
 /// Measures queries with tables of several sizes, and answers.
-pub fn run(effort: Effort) -> Result<Vec<Measurement>> {
-    let mut all = Vec::new();
+pub fn run(effort: Effort) -> Result<Findings> {
+    let mut all = Findings::default();
     let mut failed = None;
     run_at(IngressHook::Xdp, "", "", |filter| {
-        let measured = queries(filter, effort).and_then(|mut measurements| {
-            measurements.extend(answers(filter, effort)?);
-            Ok(measurements)
+        let measured = queries(filter, effort).and_then(|queries| {
+            let answers = answers(filter, effort)?;
+            Ok(Findings { goals: goals(&queries, &answers), ..[queries, answers].concat().into() })
         });
         match measured {
-            Ok(measurements) => all = measurements,
+            Ok(findings) => all = findings,
             Err(error) => failed = Some(error),
         }
     });
     failed.map_or(Ok(all), Err)
+}
+
+/// What the figures are to be. The last query is one of a kind, the first answer the usual one.
+fn goals(queries: &[Measurement], answers: &[Measurement]) -> Vec<Goal> {
+    let sizes = queries.len() / SIZES.len();
+    let (few, many) = (&queries[..sizes], &queries[(SIZES.len() - 1) * sizes..]);
+    let mut goals: Vec<Goal> = few
+        .iter()
+        .zip(many)
+        .map(|(few, many)| {
+            let name = format!("{}, to {}", many.name, few.name);
+            Goal::ratio(name, many, few, Bound::AtMost(1.3))
+        })
+        .collect();
+    goals.push(Goal::figure(&answers[0], Bound::AtMost(1_000.0)));
+    let all = queries.iter().chain(answers);
+    let slowest = all.max_by(|one, other| one.median().total_cmp(&other.median()));
+    goals.extend(slowest.map(|slowest| Goal::figure(slowest, Bound::AtMost(10_000.0))));
+    goals
 }
 
 /// A third each of names, of names with everything below, and of globs.
@@ -233,7 +252,8 @@ impl<'f> Bench<'f> {
     /// What a program takes at least, whatever it does: the median.
     fn least(&self, place: Place, frame: &[u8]) -> Result<Duration> {
         let times = (0..self.messages).map(|_| self.filter.time(place, frame));
-        Ok(Measurement::new("", times.collect::<Result<_>>()?).median())
+        let median = Measurement::times("", times.collect::<Result<Vec<_>>>()?).median();
+        Ok(Duration::from_nanos(median as u64))
     }
 
     fn query(&mut self, what: String, question: impl Fn(usize) -> Vec<u8>) -> Result<Measurement> {
@@ -243,7 +263,7 @@ impl<'f> Bench<'f> {
             times.push(self.ask(&query)?.saturating_sub(self.ingress));
             self.forget()?;
         }
-        Ok(Measurement::new(what, times))
+        Ok(Measurement::times(what, times))
     }
 
     fn answer(
@@ -263,7 +283,7 @@ impl<'f> Bench<'f> {
             times.push(time.context(what.clone())?.saturating_sub(self.egress));
             self.forget()?;
         }
-        Ok(Measurement::new(what, times))
+        Ok(Measurement::times(what, times))
     }
 
     fn ask(&self, query: &Message) -> Result<Duration> {

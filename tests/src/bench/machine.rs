@@ -1,6 +1,6 @@
 //! The machine that was measured: figures mean nothing without it.
 
-use std::{fs, thread};
+use std::{fmt, fs, thread};
 
 use serde::Serialize;
 
@@ -32,6 +32,14 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processor, processors, memory_kib, kernel, profile } = self;
+        let memory = memory_kib / 1024;
+        write!(f, "{processors} x {processor}, {memory} MiB, Linux {kernel}, {profile} build")
     }
 }
 

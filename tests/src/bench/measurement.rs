@@ -1,62 +1,114 @@
-//! What a number of runs took, and what that comes to.
+//! What a number of runs came to, and how sure that is.
 
 use std::time::Duration;
 
-/// Times of one thing.
+/// What a figure is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Nanoseconds.
+    Time,
+    /// How often in a second.
+    Rate,
+    /// Octets.
+    Memory,
+    /// A part of one: 0.5 is half.
+    Share,
+    /// How many times as much as something else.
+    Ratio,
+    /// A number of things.
+    Count,
+}
+
+/// Figures of one thing.
 #[derive(Clone, Debug)]
 pub struct Measurement {
     /// What was measured.
     pub name: String,
-    /// From the shortest on; never empty.
-    times: Vec<Duration>,
+    /// What the figures are measured in.
+    pub unit: Unit,
+    /// In the order of the runs; never empty.
+    values: Vec<f64>,
+    /// From the smallest on.
+    sorted: Vec<f64>,
 }
 
 impl Measurement {
-    /// At least one time, in any order.
+    /// At least one figure, in the order of the runs.
     ///
     /// # Panics
     /// Without any.
     #[must_use]
-    pub fn new(name: impl Into<String>, mut times: Vec<Duration>) -> Self {
-        assert!(!times.is_empty(), "something was measured");
-        times.sort_unstable();
-        Self { name: name.into(), times }
+    pub fn new(name: impl Into<String>, unit: Unit, values: Vec<f64>) -> Self {
+        assert!(!values.is_empty(), "something was measured");
+        let mut sorted = values.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        Self { name: name.into(), unit, values, sorted }
+    }
+
+    /// Times, at least one.
+    ///
+    /// # Panics
+    /// Without any.
+    #[must_use]
+    pub fn times(name: impl Into<String>, times: impl IntoIterator<Item = Duration>) -> Self {
+        let nanos = times.into_iter().map(|time| time.as_nanos() as f64);
+        Self::new(name, Unit::Time, nanos.collect())
+    }
+
+    /// The figures in the order of the runs.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.values
     }
 
     /// How often it was measured.
     #[must_use]
     pub const fn runs(&self) -> usize {
-        self.times.len()
+        self.values.len()
     }
 
-    /// The shortest time.
+    /// The smallest figure.
     #[must_use]
-    pub fn shortest(&self) -> Duration {
+    pub fn least(&self) -> f64 {
         self.percentile(0)
     }
 
-    /// Half of the runs took no longer.
+    /// Half of the runs came to no more.
     #[must_use]
-    pub fn median(&self) -> Duration {
+    pub fn median(&self) -> f64 {
         self.percentile(50)
     }
 
-    /// Of a hundred runs, 99 took no longer; of fewer runs, none did.
+    /// Of a hundred runs, 99 came to no more; of fewer runs, none did.
     #[must_use]
-    pub fn p99(&self) -> Duration {
+    pub fn p99(&self) -> f64 {
         self.percentile(99)
     }
 
-    /// The longest time.
+    /// The largest figure.
     #[must_use]
-    pub fn longest(&self) -> Duration {
+    pub fn greatest(&self) -> f64 {
         self.percentile(100)
     }
 
-    /// The shortest time that so many percent of the runs did not exceed (nearest rank).
-    fn percentile(&self, percent: usize) -> Duration {
-        let rank = (self.times.len() * percent).div_ceil(100).max(1);
-        self.times[rank - 1]
+    /// Between which figures the median of ever more runs would be, 19 times out of 20: the ranks
+    /// that a binomial distribution gives, whatever that of the figures is.
+    #[must_use]
+    pub fn interval(&self) -> (f64, f64) {
+        /// Standard deviations to either side that hold 95 %.
+        const DEVIATIONS: f64 = 1.96;
+        let runs = self.runs() as f64;
+        let (middle, reach) = (runs / 2.0, DEVIATIONS * runs.sqrt() / 2.0);
+        let last = self.runs() - 1;
+        let low = (middle - reach).floor().max(0.0) as usize;
+        let high = ((middle + reach).ceil() as usize).min(last);
+        (self.sorted[low.min(last)], self.sorted[high])
+    }
+
+    /// The smallest figure that so many percent of the runs did not exceed (nearest rank).
+    fn percentile(&self, percent: usize) -> f64 {
+        let rank = (self.runs() * percent).div_ceil(100).max(1);
+        self.sorted[rank - 1]
     }
 }
 
@@ -64,22 +116,36 @@ impl Measurement {
 mod tests {
     use super::*;
 
-    fn of(times: impl IntoIterator<Item = u64>) -> Measurement {
-        Measurement::new("", times.into_iter().map(Duration::from_millis).collect())
+    fn of(values: impl IntoIterator<Item = u32>) -> Measurement {
+        Measurement::new("", Unit::Count, values.into_iter().map(f64::from).collect())
     }
 
     #[test]
-    fn percentiles_are_times_that_were_measured() {
+    fn percentiles_are_figures_that_were_measured() {
         let all = of((1..=200).rev());
-        let found = [all.shortest(), all.median(), all.p99(), all.longest()];
-        assert_eq!(found, [1, 100, 198, 200].map(Duration::from_millis));
+        let found = [all.least(), all.median(), all.p99(), all.greatest()];
+        assert_eq!(found, [1.0, 100.0, 198.0, 200.0]);
+        assert_eq!(all.values()[0], 200.0, "the order of the runs is kept");
     }
 
     #[test]
-    fn of_few_runs_the_99th_percentile_is_the_longest() {
+    fn of_few_runs_the_99th_percentile_is_the_greatest() {
         let few = of([5, 1, 9]);
-        assert_eq!((few.median(), few.p99()), (Duration::from_millis(5), few.longest()));
+        assert_eq!((few.median(), few.p99()), (5.0, few.greatest()));
         let one = of([7]);
-        assert_eq!((one.shortest(), one.p99(), one.runs()), (one.longest(), one.median(), 1));
+        assert_eq!((one.least(), one.p99(), one.runs()), (one.greatest(), one.median(), 1));
+    }
+
+    #[test]
+    fn more_runs_make_a_narrower_interval_around_the_median() {
+        assert_eq!(of(1..=100).interval(), (41.0, 61.0));
+        assert_eq!(of(1..=5).interval(), (1.0, 5.0));
+        assert_eq!(of([3]).interval(), (3.0, 3.0));
+    }
+
+    #[test]
+    fn times_are_nanoseconds() {
+        let times = Measurement::times("", [Duration::from_micros(2)]);
+        assert_eq!((times.unit, times.median()), (Unit::Time, 2000.0));
     }
 }

@@ -16,7 +16,7 @@ use intune_filter::{
     policy::{Loaded, RuleBits, load_text},
 };
 
-use super::{Effort, Measurement};
+use super::{Effort, Findings, Measurement};
 use crate::directory::Directory;
 
 /// Learned addresses, all of which have to be looked at.
@@ -25,7 +25,7 @@ const LEARNED: u32 = 10_000;
 const HEAD: &str = "interfaces: [{name: lan}]\ndns: {resolvers: [10.20.0.1]}\n";
 
 /// Measures both configurations.
-pub fn run(effort: Effort) -> Result<Vec<Measurement>> {
+pub fn run(effort: Effort) -> Result<Findings> {
     let mut all = measure("reload, whole catalogue", effort, |revision| {
         format!(
             "{HEAD}region: all\n\
@@ -34,7 +34,7 @@ pub fn run(effort: Effort) -> Result<Vec<Measurement>> {
         )
     })?;
     all.extend(measure("reload, 10000 CIDRs, 2000 patterns", effort, large)?);
-    Ok(all)
+    Ok(all.into())
 }
 
 /// The services of a site with 10,000 CIDRs and 2,000 patterns. Every revision has a pattern less
@@ -92,7 +92,7 @@ fn measure(
     let names = ["read and compile", "put into force", "in all"];
     let measurements = names.into_iter().zip(times);
     Ok(measurements
-        .map(|(part, times)| Measurement::new(format!("{name}: {part}"), times))
+        .map(|(part, times)| Measurement::times(format!("{name}: {part}"), times))
         .collect())
 }
 

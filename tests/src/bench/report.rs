@@ -1,84 +1,201 @@
 //! Tells what was measured: a table for people, or JSON.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Measurement, machine::Machine};
+use super::{Bound, Findings, Goal, Measurement, Unit, machine::Machine};
 
-/// Measurements of one machine.
+/// What the benchmarks have found on one machine.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The machine.
     pub machine: Machine,
-    /// What was measured.
-    pub measurements: Vec<Measurement>,
+    /// Each benchmark's name and findings.
+    pub benchmarks: Vec<(&'static str, Findings)>,
 }
 
 impl Report {
-    /// For programs; times in microseconds.
+    /// Every goal.
+    pub fn goals(&self) -> impl Iterator<Item = &Goal> {
+        self.benchmarks.iter().flat_map(|(_, findings)| &findings.goals)
+    }
+
+    /// For programs; times are nanoseconds, shares parts of one.
     #[must_use]
     pub fn json(&self) -> Value {
-        let micros = |time: Duration| time.as_nanos() as f64 / 1000.0;
-        let measurements = self.measurements.iter().map(|measurement| {
+        let benchmarks = self.benchmarks.iter().map(|(name, findings)| {
             json!({
-                "name": measurement.name,
-                "runs": measurement.runs(),
-                "min_us": micros(measurement.shortest()),
-                "median_us": micros(measurement.median()),
-                "p99_us": micros(measurement.p99()),
-                "max_us": micros(measurement.longest()),
+                "name": name,
+                "measurements": findings.measurements.iter().map(measurement).collect::<Vec<_>>(),
+                "goals": findings.goals.iter().map(goal).collect::<Vec<_>>(),
             })
         });
-        json!({ "machine": self.machine, "measurements": measurements.collect::<Vec<_>>() })
+        json!({ "machine": self.machine, "benchmarks": benchmarks.collect::<Vec<_>>() })
+    }
+}
+
+fn measurement(measurement: &Measurement) -> Value {
+    let (low, high) = measurement.interval();
+    json!({
+        "name": measurement.name,
+        "unit": word(measurement.unit),
+        "runs": measurement.runs(),
+        "min": measurement.least(),
+        "median": measurement.median(),
+        "median_low": low,
+        "median_high": high,
+        "p99": measurement.p99(),
+        "max": measurement.greatest(),
+    })
+}
+
+fn goal(goal: &Goal) -> Value {
+    let (bound, limit) = match goal.bound {
+        Bound::AtMost(most) => ("at_most", most),
+        Bound::AtLeast(least) => ("at_least", least),
+    };
+    json!({
+        "name": goal.name,
+        "unit": word(goal.unit),
+        "value": goal.value,
+        "low": goal.interval.0,
+        "high": goal.interval.1,
+        bound: limit,
+        "met": goal.is_met(),
+    })
+}
+
+const fn word(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Time => "ns",
+        Unit::Rate => "1/s",
+        Unit::Memory => "octets",
+        Unit::Share => "share",
+        Unit::Ratio => "ratio",
+        Unit::Count => "count",
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { processor, processors, memory_kib, kernel, profile } = &self.machine;
-        writeln!(
-            f,
-            "{processors} x {processor}, {} MiB, Linux {kernel}, {profile} build\n",
-            memory_kib / 1024
-        )?;
-        let names = self.measurements.iter().map(|measurement| measurement.name.chars().count());
-        let width = names.max().unwrap_or_default();
-        let [runs, min, median, p99, max] = ["RUNS", "MIN", "MEDIAN", "P99", "MAX"];
-        writeln!(f, "{:width$}  {runs:>6}  {min:>10}  {median:>10}  {p99:>10}  {max:>10}", "WHAT")?;
-        for measurement in &self.measurements {
-            writeln!(
-                f,
-                "{:width$}  {:>6}  {:>10}  {:>10}  {:>10}  {:>10}",
-                measurement.name,
-                measurement.runs(),
-                text(measurement.shortest()),
-                text(measurement.median()),
-                text(measurement.p99()),
-                text(measurement.longest()),
-            )?;
+        writeln!(f, "{}", self.machine)?;
+        for (name, findings) in &self.benchmarks {
+            writeln!(f, "\n{name}")?;
+            let measurements = findings.measurements.iter();
+            let rows = measurements.map(|one| {
+                let (low, high) = one.interval();
+                [
+                    one.name.clone(),
+                    one.runs().to_string(),
+                    text(one.unit, one.least()),
+                    text(one.unit, one.median()),
+                    format!("{} .. {}", text(one.unit, low), text(one.unit, high)),
+                    text(one.unit, one.p99()),
+                    text(one.unit, one.greatest()),
+                ]
+            });
+            let head = ["WHAT", "RUNS", "MIN", "MEDIAN", "95 % OF MEDIANS", "P99", "MAX"];
+            table(f, head, rows.collect())?;
+            if findings.goals.is_empty() {
+                continue;
+            }
+            let rows = findings.goals.iter().map(|goal| {
+                let (low, high) = goal.interval;
+                [
+                    goal.name.clone(),
+                    text(goal.unit, goal.value),
+                    format!("{} .. {}", text(goal.unit, low), text(goal.unit, high)),
+                    limit(goal),
+                    (if goal.is_met() { "yes" } else { "NO" }).to_owned(),
+                ]
+            });
+            writeln!(f)?;
+            table(f, ["GOAL", "IS", "95 %", "IS TO BE", "MET"], rows.collect())?;
         }
         Ok(())
     }
 }
 
-/// A time with three or four digits and its unit.
-fn text(time: Duration) -> String {
-    let nanos = time.as_nanos() as f64;
+/// What a goal's figure is to be.
+#[must_use]
+pub fn limit(goal: &Goal) -> String {
+    match goal.bound {
+        Bound::AtMost(most) => format!("<= {}", text(goal.unit, most)),
+        Bound::AtLeast(least) => format!(">= {}", text(goal.unit, least)),
+    }
+}
+
+/// The first column to the left, the others to the right.
+fn table<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    head: [&str; N],
+    rows: Vec<[String; N]>,
+) -> fmt::Result {
+    let head = head.map(str::to_owned);
+    let mut widths = head.clone().map(|cell| cell.len());
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in std::iter::once(&head).chain(&rows) {
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            match column {
+                0 => write!(f, "{cell:width$}")?,
+                _ => write!(f, "  {cell:>width$}")?,
+            }
+        }
+        writeln!(f)?;
+    }
+    Ok(())
+}
+
+/// A figure with three or four digits and its unit.
+#[must_use]
+pub fn text(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Time => time(value),
+        Unit::Rate => scaled(value, 1e3, &["/s", " k/s", " M/s", " G/s"]),
+        Unit::Memory => scaled(value, 1024.0, &[" B", " KiB", " MiB", " GiB"]),
+        Unit::Share => format!("{:.2} %", value * 100.0),
+        Unit::Ratio => format!("{value:.2}"),
+        Unit::Count => format!("{value:.0}"),
+    }
+}
+
+fn time(nanos: f64) -> String {
     match nanos {
-        0.0..1e4 => format!("{nanos:.0} ns"),
+        ..1e4 => format!("{nanos:.0} ns"),
         1e4..1e7 => format!("{:.1} us", nanos / 1e3),
         1e7..1e10 => format!("{:.1} ms", nanos / 1e6),
         _ => format!("{:.1} s", nanos / 1e9),
     }
 }
 
+fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
+    let mut names = units.iter();
+    let mut name = names.next();
+    while value >= step
+        && let Some(next) = names.next()
+    {
+        value /= step;
+        name = Some(next);
+    }
+    let digits = if value < 100.0 && value.fract() != 0.0 { 2 } else { 0 };
+    format!("{value:.digits$}{}", name.copied().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn report() -> Report {
-        let times = [9, 1, 3].map(Duration::from_millis).to_vec();
+        let times = [9, 1, 3].map(Duration::from_millis);
+        let beads = Measurement::times("counting beads", times);
+        let goal = Goal::figure(&beads, Bound::AtMost(1e6));
         Report {
             machine: Machine {
                 processor: "Abacus".into(),
@@ -87,38 +204,53 @@ mod tests {
                 kernel: "6.1.0".into(),
                 profile: "release",
             },
-            measurements: vec![Measurement::new("counting beads", times)],
+            benchmarks: vec![(
+                "beads",
+                Findings { measurements: vec![beads], goals: vec![goal], charts: Vec::new() },
+            )],
         }
     }
 
     #[test]
-    fn the_table_names_the_machine_and_each_measurement() {
-        assert_eq!(
-            report().to_string(),
-            "2 x Abacus, 2 MiB, Linux 6.1.0, release build\n\n\
-             WHAT              RUNS         MIN      MEDIAN         P99         MAX\n\
-             counting beads       3   1000.0 us   3000.0 us   9000.0 us   9000.0 us\n"
-        );
+    fn the_table_names_the_machine_each_measurement_and_each_goal() {
+        let text = report().to_string();
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split("  ").filter(|cell| !cell.is_empty()).collect())
+            .collect();
+        assert_eq!(lines[0], ["2 x Abacus, 2 MiB, Linux 6.1.0, release build"]);
+        assert_eq!(lines[2], ["beads"]);
+        assert_eq!(lines[4][..2], ["counting beads", "   3"].map(|cell| cell));
+        assert!(text.contains("3000.0 us") && text.contains("<= 1000.0 us"), "{text}");
+        assert!(lines[7].last() == Some(&" NO"), "{text}");
     }
 
     #[test]
-    fn json_has_microseconds() {
+    fn json_has_every_figure_and_goal() {
         let value = report().json();
         assert_eq!(value["machine"]["processor"], "Abacus");
-        let one = &value["measurements"][0];
+        let one = &value["benchmarks"][0]["measurements"][0];
         assert_eq!((&one["name"], &one["runs"]), (&json!("counting beads"), &json!(3)));
-        assert_eq!((&one["median_us"], &one["p99_us"]), (&json!(3000.0), &json!(9000.0)));
+        assert_eq!((&one["median"], &one["unit"]), (&json!(3e6), &json!("ns")));
+        let goal = &value["benchmarks"][0]["goals"][0];
+        assert_eq!((&goal["at_most"], &goal["met"]), (&json!(1e6), &json!(false)));
     }
 
     #[test]
-    fn times_have_the_unit_that_fits() {
-        for (nanos, expected) in [
-            (999, "999 ns"),
-            (12_340, "12.3 us"),
-            (12_340_000, "12.3 ms"),
-            (12_340_000_000, "12.3 s"),
+    fn figures_have_the_unit_that_fits() {
+        for (unit, value, expected) in [
+            (Unit::Time, 999.0, "999 ns"),
+            (Unit::Time, 12_340.0, "12.3 us"),
+            (Unit::Time, 12_340_000.0, "12.3 ms"),
+            (Unit::Time, 12_340_000_000.0, "12.3 s"),
+            (Unit::Rate, 1_204_000.0, "1.20 M/s"),
+            (Unit::Rate, 590_000.0, "590 k/s"),
+            (Unit::Memory, 31_457_280.0, "30 MiB"),
+            (Unit::Share, 0.001, "0.10 %"),
+            (Unit::Ratio, 1.249, "1.25"),
+            (Unit::Count, 3.0, "3"),
         ] {
-            assert_eq!(text(Duration::from_nanos(nanos)), expected);
+            assert_eq!(text(unit, value), expected);
         }
     }
 }

@@ -42,13 +42,13 @@ fn run(options: &Options) -> Result<()> {
     if let Some(runs) = options.runs {
         effort.runs = runs as usize;
     }
-    let mut measurements = Vec::new();
+    let mut benchmarks = Vec::new();
     for (name, benchmark) in ALL {
         if options.names.is_empty() || options.names.iter().any(|wanted| wanted == name) {
-            measurements.extend(benchmark(effort)?);
+            benchmarks.push((name, benchmark(effort)?));
         }
     }
-    let report = Report { machine: Machine::this(), measurements };
+    let report = Report { machine: Machine::this(), benchmarks };
     if options.json {
         println!("{:#}", report.json());
     } else {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use aya::{
     TestRun as _, TestRunOptions,
     maps::{MapData, RingBuf},
-    programs::{SchedClassifier, TcAttachType, Xdp, XdpMode, tc::qdisc_add_clsact},
+    programs::{ProgramFd, SchedClassifier, TcAttachType, Xdp, XdpMode, tc::qdisc_add_clsact},
 };
 use aya_obj::programs::XdpAttachType;
 use intune_filter::{
@@ -137,20 +137,36 @@ pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut Filter) + Sy
 
 /// The same for one of the programs alone.
 pub fn run_at(hook: IngressHook, dns: &str, more: &str, test: impl FnOnce(&mut Filter) + Send) {
+    run_sized(hook, &SIZES, dns, more, test);
+}
+
+/// The same with maps of other sizes.
+pub fn run_sized(
+    hook: IngressHook,
+    sizes: &[(&'static str, u32)],
+    dns: &str,
+    more: &str,
+    test: impl FnOnce(&mut Filter) + Send,
+) {
     let directory = Directory::create().expect("a directory");
     let gateway = Namespace::create(&format!("{}-gateway", directory.label())).expect("root");
     site::wire(&gateway).expect("the gateway's wiring");
     let config = site::config(dns, more);
     gateway.run(|| {
-        let filter = Filter::load(&directory, &config, hook);
+        let filter = Filter::load(&directory, &config, hook, sizes);
         test(&mut filter.unwrap_or_else(|error| panic!("{error:#}")));
     });
 }
 
 impl Filter {
-    fn load(directory: &Directory, config: &Config, hook: IngressHook) -> Result<Self> {
+    fn load(
+        directory: &Directory,
+        config: &Config,
+        hook: IngressHook,
+        sizes: &[(&'static str, u32)],
+    ) -> Result<Self> {
         let pins = PinDirectory::new(directory.bpffs());
-        let mut kernel = kernel::load(pins.clone(), &SIZES, log::LevelFilter::Off)?;
+        let mut kernel = kernel::load(pins.clone(), sizes, log::LevelFilter::Off)?;
         kernel.pin_programs()?;
         let policy = compile(config, &site::catalogue(), &RuleBits::new())?;
         let ingress = Xdp::from_pin(pins.program(Hook::Ingress.program()), XDP_ATTACHED)?;
@@ -276,6 +292,11 @@ impl Filter {
         found.unwrap_or_else(|| panic!("no group {name}")) as u8
     }
 
+    /// The descriptors of the programs at XDP and at TC egress.
+    pub fn descriptors(&self) -> Result<(&ProgramFd, &ProgramFd)> {
+        Ok((self.ingress.fd()?, self.egress.fd()?))
+    }
+
     /// Runs a program over a frame. Fails where the kernel takes no such frame.
     pub fn judge(&self, place: Place, frame: &[u8]) -> Result<Fate> {
         match (place, self.hook) {
@@ -326,10 +347,8 @@ impl Filter {
                 self.ingress.test_run(options)?
             }
             Place::Egress(interface) | Place::EgressOfGateway(interface) => {
-                let mut context = [0; TC_CONTEXT];
                 let from = u32::from(matches!(place, Place::Egress(_)));
-                put(&mut context, TC_INGRESS_IFINDEX, from);
-                put(&mut context, TC_IFINDEX, index(interface)?);
+                let context = egress_context(index(interface)?, from, 0);
                 let options = TestRunOptions {
                     data_in: Some(frame),
                     ctx_in: Some(&context),
@@ -420,10 +439,7 @@ fn judge_at_tc(
     const SHOT: u32 = 2;
     const REDIRECT: u32 = 7;
 
-    let mut context = [0; TC_CONTEXT];
-    put(&mut context, TC_MARK, mark);
-    put(&mut context, TC_INGRESS_IFINDEX, from);
-    put(&mut context, TC_IFINDEX, interface);
+    let context = egress_context(interface, from, mark);
     let mut after = vec![0; frame.len() + HEADROOM];
     let mut context_after = [0; TC_CONTEXT];
     let result = program.test_run(TestRunOptions {
@@ -460,11 +476,22 @@ fn unchanged(before: &[u8], after: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn ingress_context(interface: u32, frame: &[u8]) -> Result<[u8; XDP_CONTEXT]> {
+/// The context of a frame that comes in on the interface with this index.
+pub(crate) fn ingress_context(interface: u32, frame: &[u8]) -> Result<[u8; XDP_CONTEXT]> {
     let mut context = [0; XDP_CONTEXT];
     put(&mut context, XDP_DATA_END, u32::try_from(frame.len())?);
     put(&mut context, XDP_INGRESS_IFINDEX, interface);
     Ok(context)
+}
+
+/// The context of a frame that goes to the interface with this index, from the one with index
+/// `from` or, with 0, from the gateway itself.
+pub(crate) fn egress_context(interface: u32, from: u32, mark: u32) -> [u8; TC_CONTEXT] {
+    let mut context = [0; TC_CONTEXT];
+    put(&mut context, TC_MARK, mark);
+    put(&mut context, TC_INGRESS_IFINDEX, from);
+    put(&mut context, TC_IFINDEX, interface);
+    context
 }
 
 /// The index of an interface.

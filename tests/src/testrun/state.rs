@@ -85,15 +85,21 @@ impl Filter {
         self.empty::<V6, Host>("HOSTS6")
     }
 
-    /// Forgets addresses, flows, queries and events. Counters stay.
-    pub fn clear(&mut self) -> Result<()> {
-        self.forget_addresses()?;
+    /// Forgets flows.
+    pub fn forget_flows(&self) -> Result<()> {
         for name in ["FLOWS4", "NEW_FLOWS4"] {
             self.empty::<FlowKey<V4>, Flow>(name)?;
         }
         for name in ["FLOWS6", "NEW_FLOWS6"] {
             self.empty::<FlowKey<V6>, Flow>(name)?;
         }
+        Ok(())
+    }
+
+    /// Forgets addresses, flows, queries and events. Counters stay.
+    pub fn clear(&mut self) -> Result<()> {
+        self.forget_addresses()?;
+        self.forget_flows()?;
         self.empty::<PendingKey, Pending>("DNS_PENDING")?;
         self.empty::<FlowKey<V6>, Stream>("STREAMS")?;
         self.empty::<FlowKey<V6>, StreamRead>("STREAMS_READ")?;

@@ -1,0 +1,95 @@
+//! Makes every packet of a test run another one, and hands it to the program that is measured.
+//!
+//! The kernel runs a program over one packet again and again; what is measured then are caches and
+//! a branch predictor that know it by heart.
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, xdp_action},
+    btf_maps::{Array, ProgramArray},
+    macros::{btf_map, classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use intune_filter_ebpf::{abi::V6, rotation::Rotation};
+
+/// How packets differ.
+#[btf_map]
+pub static ROTATION: Array<Rotation, 1> = Array::new();
+/// Remote addresses; those of IPv4 in the last word.
+#[btf_map]
+pub static REMOTES: Array<V6, 131072> = Array::new();
+/// The program that is measured.
+#[btf_map]
+pub static MEASURED: ProgramArray<1> = ProgramArray::new();
+
+/// Changes a packet at XDP.
+#[xdp(frags)]
+pub fn rotate(ctx: XdpContext) -> u32 {
+    if change(ctx.data(), ctx.data_end()).is_some() {
+        // SAFETY: the context is the program's.
+        unsafe { MEASURED.tail_call(&ctx, 0) };
+    }
+    xdp_action::XDP_ABORTED
+}
+
+/// Changes a packet at TC.
+#[classifier]
+pub fn rotate_tc(ctx: TcContext) -> i32 {
+    if change(ctx.data(), ctx.data_end()).is_some() {
+        // SAFETY: the context is the program's.
+        unsafe { MEASURED.tail_call(&ctx, 0) };
+    }
+    TC_ACT_SHOT as i32
+}
+
+/// Offsets of addresses and ports: Ethernet, then IPv4 or IPv6 without options.
+const SOURCE4: usize = 26;
+const DESTINATION4: usize = 30;
+const PORTS4: usize = 34;
+const SOURCE6: usize = 22;
+const DESTINATION6: usize = 38;
+const PORTS6: usize = 54;
+
+#[inline(always)]
+fn change(data: usize, end: usize) -> Option<()> {
+    let rotation = ROTATION.get_ptr_mut(0)?;
+    // SAFETY: one test run at a time uses the map.
+    let (number, rotation) = unsafe {
+        (*rotation).next = (*rotation).next.wrapping_add(1);
+        ((*rotation).next, *rotation)
+    };
+    let flow = rotation.flow(number);
+    let remote = REMOTES.get(rotation.remote(flow))?;
+    let (host, port) = (Rotation::client(flow), Rotation::port(flow).to_be());
+    if rotation.v6 != 0 {
+        if data + PORTS6 + 4 > end {
+            return None;
+        }
+        let (client, other, ports) = if rotation.to_client == 0 {
+            (SOURCE6, DESTINATION6, PORTS6)
+        } else {
+            (DESTINATION6, SOURCE6, PORTS6 + 2)
+        };
+        // SAFETY: the octets are inside the packet.
+        unsafe {
+            ((data + client + 15) as *mut u8).write(host);
+            ((data + other) as *mut [u32; 4]).write_unaligned(remote.0);
+            ((data + ports) as *mut u16).write_unaligned(port);
+        }
+    } else {
+        if data + PORTS4 + 4 > end {
+            return None;
+        }
+        let (client, other, ports) = if rotation.to_client == 0 {
+            (SOURCE4, DESTINATION4, PORTS4)
+        } else {
+            (DESTINATION4, SOURCE4, PORTS4 + 2)
+        };
+        // SAFETY: the octets are inside the packet.
+        unsafe {
+            ((data + client + 3) as *mut u8).write(host);
+            ((data + other) as *mut u32).write_unaligned(remote.0[3]);
+            ((data + ports) as *mut u16).write_unaligned(port);
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,122 @@
+//! Goals: what a figure is to be, and whether it is.
+
+use super::{Measurement, measurement::Unit};
+
+/// On which side of a figure one has to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bound {
+    /// No more than that.
+    AtMost(f64),
+    /// No less than that.
+    AtLeast(f64),
+}
+
+/// A figure with a goal.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    /// What is compared with what.
+    pub name: String,
+    /// What the figure is measured in: mostly [`Unit::Ratio`], which other machines may be held to
+    /// as well.
+    pub unit: Unit,
+    /// The figure.
+    pub value: f64,
+    /// Between which figures it is, 19 times out of 20.
+    pub interval: (f64, f64),
+    /// What it is to be.
+    pub bound: Bound,
+}
+
+impl Goal {
+    /// How many times as much the first takes as the second: pair by pair where both were measured
+    /// alternately, which takes out what disturbed both.
+    #[must_use]
+    pub fn ratio(
+        name: impl Into<String>,
+        one: &Measurement,
+        other: &Measurement,
+        bound: Bound,
+    ) -> Self {
+        let ratios = if one.runs() == other.runs() {
+            one.values().iter().zip(other.values()).map(|(one, other)| one / other).collect()
+        } else {
+            vec![one.median() / other.median()]
+        };
+        Self::figure(&Measurement::new(name, Unit::Ratio, ratios), bound)
+    }
+
+    /// What a measurement itself is to be.
+    #[must_use]
+    pub fn figure(measurement: &Measurement, bound: Bound) -> Self {
+        Self {
+            name: measurement.name.clone(),
+            unit: measurement.unit,
+            value: measurement.median(),
+            interval: measurement.interval(),
+            bound,
+        }
+    }
+
+    /// Whether the figure is as it is to be.
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        self.is_within(1.0)
+    }
+
+    /// Whether it is out by twice: no noise does that to a ratio, so something is wrong.
+    #[must_use]
+    pub fn is_far(&self) -> bool {
+        self.unit == Unit::Ratio && !self.is_within(2.0)
+    }
+
+    fn is_within(&self, leeway: f64) -> bool {
+        match self.bound {
+            Bound::AtMost(most) => self.value <= most * leeway,
+            Bound::AtLeast(least) => self.value >= least / leeway,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[f64]) -> Measurement {
+        Measurement::new("", Unit::Time, values.to_vec())
+    }
+
+    #[test]
+    fn what_disturbs_both_measurements_of_a_pair_is_taken_out() {
+        let (one, other) = (of(&[20.0, 200.0, 20.0]), of(&[10.0, 100.0, 10.0]));
+        let goal = Goal::ratio("twice", &one, &other, Bound::AtMost(2.0));
+        assert_eq!((goal.value, goal.interval), (2.0, (2.0, 2.0)));
+        assert!(goal.is_met() && !goal.is_far());
+    }
+
+    #[test]
+    fn measurements_of_unequal_numbers_are_compared_by_their_medians() {
+        let goal = Goal::ratio("", &of(&[9.0, 1.0, 8.0]), &of(&[2.0]), Bound::AtLeast(4.0));
+        assert!(goal.is_met() && goal.value == 4.0);
+    }
+
+    #[test]
+    fn a_goal_is_far_when_it_is_out_by_twice() {
+        let goal = |value: f64, bound| Goal::ratio("", &of(&[value]), &of(&[1.0]), bound);
+        for (value, bound, met, far) in [
+            (1.0, Bound::AtMost(1.0), true, false),
+            (1.9, Bound::AtMost(1.0), false, false),
+            (2.1, Bound::AtMost(1.0), false, true),
+            (0.6, Bound::AtLeast(1.0), false, false),
+            (0.4, Bound::AtLeast(1.0), false, true),
+        ] {
+            let goal = goal(value, bound);
+            assert_eq!((goal.is_met(), goal.is_far()), (met, far), "{value} {bound:?}");
+        }
+    }
+
+    #[test]
+    fn only_ratios_are_far_since_other_figures_depend_on_the_machine() {
+        let goal = Goal::figure(&of(&[100.0]), Bound::AtMost(1.0));
+        assert!(!goal.is_met() && !goal.is_far());
+    }
+}

@@ -1,0 +1,290 @@
+//! What packets cost in the kernel: the programs, run by the kernel over packets of which each is
+//! another one, beside programs that do no more than any filter has to.
+//!
+//! What an empty program takes for the same packets is taken off.
+
+mod packets;
+mod tables;
+mod yardstick;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use intune_filter::config::Maps;
+use intune_filter::daemon::setup;
+
+use super::{Bound, Effort, Findings, Goal, Measurement, Unit};
+use crate::testrun::{Filter, IngressHook, filter::run_sized};
+use packets::{Family, Kind, Packets};
+use tables::{Load, Tables};
+use yardstick::{Hook, Measured, Yardstick};
+
+/// Packets of a run, for each run that is asked for.
+const PACKETS: u32 = 20_000;
+/// Flows and destinations that a processor's caches hold.
+const HOT: u32 = 64;
+
+/// How the packets of a test run lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heat {
+    /// Of few flows, one after the other.
+    Hot,
+    /// Of all there are, in no order.
+    Cold,
+}
+
+/// Measures every kind of packet with tables of several sizes.
+pub fn run(effort: Effort) -> Result<Findings> {
+    let mut findings = Findings::default();
+    let mut failed = None;
+    let sizes = setup::sizes(&Maps {
+        hosts6: Maps::default().hosts4,
+        flows4: 1_250_000,
+        flows6: 1_250_000,
+        ..Maps::default()
+    });
+    run_sized(IngressHook::Xdp, &sizes, "", "", |filter| {
+        let measured = Bench::new(filter, effort).and_then(|mut bench| bench.run());
+        match measured {
+            Ok(found) => findings = found,
+            Err(error) => failed = Some(error),
+        }
+    });
+    failed.map_or(Ok(findings), Err)
+}
+
+struct Bench<'f> {
+    filter: &'f mut Filter,
+    yardstick: Yardstick,
+    tables: Tables,
+    effort: Effort,
+}
+
+/// What one kind of packet cost, and what floors cost at the same time.
+struct Costs {
+    filter: Measurement,
+    floor: Measurement,
+    insert: Option<Measurement>,
+}
+
+impl<'f> Bench<'f> {
+    fn new(filter: &'f mut Filter, effort: Effort) -> Result<Self> {
+        let yardstick = Yardstick::load(Load::MOST_FLOWS + Load::MOST_FLOWS / 4)?;
+        Ok(Self { filter, yardstick, tables: Tables::default(), effort })
+    }
+
+    fn run(&mut self) -> Result<Findings> {
+        let mut findings = Findings::default();
+        for family in [Family::V4, Family::V6] {
+            self.floors(family, &mut findings)?;
+            self.flows(family, &mut findings)?;
+        }
+        self.destinations(&mut findings)?;
+        Ok(findings)
+    }
+
+    /// What the floors cost.
+    fn floors(&mut self, family: Family, findings: &mut Findings) -> Result<()> {
+        self.fill(Load::BASE)?;
+        for (name, what) in [
+            ("parse", "floor: read the headers"),
+            ("lookup", "floor: read, look up a flow, count"),
+            ("insert", "floor: read, insert into an LRU map"),
+        ] {
+            let packets = Packets::new(Kind::Established, family, Load::BASE.flows, HOT);
+            let times = self.net(Hook::Ingress, Measured::Own(name), packets)?;
+            findings.measurements.push(Measurement::new(
+                format!("{family}, {what}"),
+                Unit::Time,
+                times,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Packets of known flows, in both directions.
+    fn flows(&mut self, family: Family, findings: &mut Findings) -> Result<()> {
+        for load in [Load::BASE, Load { flows: Load::MOST_FLOWS, ..Load::BASE }] {
+            self.fill(load)?;
+            for (hook, direction) in
+                [(Hook::Ingress, "from the client"), (Hook::Egress, "to the client")]
+            {
+                for heat in [Heat::Hot, Heat::Cold] {
+                    let flows = if heat == Heat::Hot { HOT } else { load.flows };
+                    let mut packets = Packets::new(Kind::Established, family, flows, load.nets);
+                    packets.rotation.to_client = u32::from(hook == Hook::Egress);
+                    packets.rotation.scattered = u32::from(heat == Heat::Cold);
+                    let name = format!(
+                        "{family}, known flow {direction}, 1 of {flows} ({} in the table)",
+                        load.flows
+                    );
+                    let costs = self.costs(&name, hook, packets)?;
+                    let ratio = format!("{name}, to the floor of a lookup");
+                    findings.goals.push(Goal::ratio(
+                        ratio,
+                        &costs.filter,
+                        &costs.floor,
+                        Bound::AtMost(1.25),
+                    ));
+                    findings.measurements.push(costs.floor);
+                    findings.measurements.push(costs.filter);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Packets that begin something, with more and more destinations in the tables.
+    fn destinations(&mut self, findings: &mut Findings) -> Result<()> {
+        let base = Load::BASE;
+        let networks = [60, 500, 10_000].map(|nets| Load { nets, ..base });
+        let names = [1_000, 100_000].map(|hosts| Load { hosts, ..base });
+        for family in [Family::V4, Family::V6] {
+            for (kind, loads) in [
+                (Kind::ToNetwork, &networks[..]),
+                (Kind::ToName, &names[..]),
+                (Kind::Denied, &networks[..]),
+            ] {
+                for heat in [Heat::Hot, Heat::Cold] {
+                    self.grow(kind, family, loads, heat, findings)?;
+                }
+            }
+            self.rejected(family, findings)?;
+        }
+        Ok(())
+    }
+
+    fn grow(
+        &mut self,
+        kind: Kind,
+        family: Family,
+        loads: &[Load],
+        heat: Heat,
+        findings: &mut Findings,
+    ) -> Result<()> {
+        let mut all: Vec<Costs> = Vec::new();
+        for load in loads {
+            self.fill(*load)?;
+            let there = kind.destinations(load);
+            let remotes = if heat == Heat::Hot { HOT.min(there) } else { there };
+            let mut packets = Packets::new(kind, family, 0, remotes);
+            packets.rotation.scattered = u32::from(heat == Heat::Cold);
+            let name = format!("{family}, {kind}, 1 of {remotes} ({there} in the table)");
+            let costs = self.costs(&name, Hook::Ingress, packets)?;
+            if let Some(insert) = &costs.insert {
+                // What may be spent: two floors and an insertion.
+                let allowance = costs.floor.values().iter().zip(insert.values());
+                let allowance = allowance.map(|(floor, insert)| 2.0 * floor + insert).collect();
+                let allowance = Measurement::new("", Unit::Time, allowance);
+                let ratio = format!("{name}, to two lookups and an insertion");
+                findings.goals.push(Goal::ratio(
+                    ratio,
+                    &costs.filter,
+                    &allowance,
+                    Bound::AtMost(1.0),
+                ));
+            }
+            all.push(costs);
+        }
+        if let [first, .., last] = &all[..]
+            && heat == Heat::Hot
+        {
+            let name = format!("{}, to {}", last.filter.name, first.filter.name);
+            let bound = Bound::AtMost(1.3);
+            findings.goals.push(Goal::ratio(name, &last.filter, &first.filter, bound));
+        }
+        findings.measurements.extend(all.into_iter().map(|costs| costs.filter));
+        Ok(())
+    }
+
+    /// Denied packets that are answered: the answer takes the packet's place, so that each is run
+    /// by itself.
+    fn rejected(&mut self, family: Family, findings: &mut Findings) -> Result<()> {
+        self.fill(Load::BASE)?;
+        let frame = Packets::new(Kind::Rejected, family, 0, 1).frame;
+        let mut arp = vec![2; 60];
+        arp[12..14].copy_from_slice(&[8, 6]);
+        let place = crate::testrun::Place::Ingress(crate::testrun::site::LAN);
+        let mut times = Vec::new();
+        for _ in 0..self.effort.runs * 40 {
+            let least = self.filter.time(place, &arp)?;
+            let time = self.filter.time(place, &frame)?;
+            times.push(time.saturating_sub(least));
+            // Beyond a thousand at once and a thousand a second nobody is answered.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let name = format!("{family}, rejected by a TCP reset, run once each, beyond an ARP frame");
+        findings.measurements.push(Measurement::times(name, times));
+        Ok(())
+    }
+
+    fn fill(&mut self, load: Load) -> Result<()> {
+        self.tables.fill(self.filter, &mut self.yardstick, load)
+    }
+
+    /// The program's cost and the floors', run by run.
+    fn costs(&mut self, name: &str, hook: Hook, packets: Packets) -> Result<Costs> {
+        self.tables.point(&mut self.yardstick, &packets)?;
+        let (empty, lookup) = match hook {
+            Hook::Ingress => ("empty", "lookup"),
+            Hook::Egress => ("empty_tc", "lookup_tc"),
+        };
+        let opens = matches!(packets.kind, Kind::ToNetwork | Kind::ToName);
+        // A new flow has its floor in the table: one that is found there, as hot.
+        let known = Packets::new(Kind::Established, packets.family, HOT, HOT);
+        let [mut filter, mut floor, mut insert] = [Vec::new(), Vec::new(), Vec::new()];
+        let (mut rotation, mut known_rotation) = (packets.rotation, known.rotation);
+        for run in 0..=self.effort.runs {
+            let descriptors = self.filter.descriptors()?;
+            let own = match hook {
+                Hook::Ingress => Measured::Other(descriptors.0),
+                Hook::Egress => Measured::Other(descriptors.1),
+            };
+            let frame = &packets.frame;
+            let mut time = |program, rotation: &mut _, frame: &[u8]| {
+                let time = self.yardstick.time(hook, program, rotation, frame, PACKETS)?;
+                Ok::<_, anyhow::Error>(time.as_nanos() as f64)
+            };
+            let nothing = time(Measured::Own(empty), &mut rotation, frame)?;
+            let this = time(own, &mut rotation, frame)? - nothing;
+            let (least, inserted) = if packets.kind == Kind::Established {
+                (time(Measured::Own(lookup), &mut rotation, frame)? - nothing, 0.0)
+            } else {
+                let frame = &known.frame;
+                let nothing = time(Measured::Own(empty), &mut known_rotation, frame)?;
+                let lookup = time(Measured::Own(lookup), &mut known_rotation, frame)?;
+                let insert = time(Measured::Own("insert"), &mut rotation, &packets.frame)?;
+                (lookup - nothing, insert - nothing)
+            };
+            // The first warms the caches up.
+            if run > 0 {
+                filter.push(this);
+                floor.push(least);
+                insert.push(inserted);
+            }
+        }
+        let of = |name: String, values| Measurement::new(name, Unit::Time, values);
+        Ok(Costs {
+            filter: of(name.to_owned(), filter),
+            floor: of(format!("{name}: floor of a lookup"), floor),
+            insert: opens.then(|| of(format!("{name}: floor of an insertion"), insert)),
+        })
+    }
+
+    /// What one program takes beyond the empty one, run by run.
+    fn net(&mut self, hook: Hook, program: Measured<'_>, packets: Packets) -> Result<Vec<f64>> {
+        self.tables.point(&mut self.yardstick, &packets)?;
+        let mut rotation = packets.rotation;
+        let mut times = Vec::new();
+        for _ in 0..self.effort.runs {
+            let mut time = |program| {
+                let frame = &packets.frame;
+                let time = self.yardstick.time(hook, program, &mut rotation, frame, PACKETS)?;
+                Ok::<_, anyhow::Error>(time.as_nanos() as f64)
+            };
+            let nothing = time(Measured::Own("empty"))?;
+            times.push(time(program)? - nothing);
+        }
+        Ok(times)
+    }
+}

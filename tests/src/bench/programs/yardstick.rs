@@ -1,0 +1,164 @@
+//! The object of the benchmarks' own: floors to measure against, and the program that makes every
+//! packet of a test run another one.
+
+use std::{env, fs, time::Duration};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
+    maps::{Array, HashMap, MapData, ProgramArray},
+    programs::{ProgramFd, SchedClassifier, Xdp},
+};
+use intune_filter_ebpf::{
+    abi::{FlowKey, V4, V6},
+    rotation::Rotation,
+};
+
+use crate::testrun::{
+    filter::{egress_context, index, ingress_context},
+    site::LAN,
+};
+
+/// Where `cargo xtask bench` has built the object, seen from the directory of cargo's products.
+const OBJECT: &str = "bpf/bpfel-unknown-none/bpf/intune-filter-yardstick";
+
+/// Where a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// XDP: packets from clients.
+    Ingress,
+    /// TC egress: packets to clients.
+    Egress,
+}
+
+/// The loaded object.
+pub struct Yardstick {
+    ebpf: Ebpf,
+    rotation: Array<MapData, Rotation>,
+    remotes: Array<MapData, V6>,
+    measured: ProgramArray<MapData>,
+}
+
+impl Yardstick {
+    /// Loads the object, with room for so many flows in the floors' maps.
+    pub fn load(flows: u32) -> Result<Self> {
+        let own = env::current_exe().context("cannot tell where this program is")?;
+        // TARGET/PROFILE/bench
+        let target = own.ancestors().nth(2).context("cargo has put this program nowhere")?;
+        let path = target.join(OBJECT);
+        let object = fs::read(&path).with_context(|| {
+            format!("cannot read {}, which `cargo xtask bench` builds", path.display())
+        })?;
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries("FLOOR4", flows).map_max_entries("FLOOR6", flows);
+        let mut ebpf = loader.load(&object).context("cannot load the benchmarks' object")?;
+        for name in ["rotate", "empty", "parse", "lookup", "insert"] {
+            program::<Xdp>(&mut ebpf, name)?.load()?;
+        }
+        for name in ["rotate_tc", "empty_tc", "lookup_tc"] {
+            program::<SchedClassifier>(&mut ebpf, name)?.load()?;
+        }
+        Ok(Self {
+            rotation: Array::try_from(take(&mut ebpf, "ROTATION")?)?,
+            remotes: Array::try_from(take(&mut ebpf, "REMOTES")?)?,
+            measured: ProgramArray::try_from(take(&mut ebpf, "MEASURED")?)?,
+            ebpf,
+        })
+    }
+
+    /// Makes these the addresses that packets go to or come from.
+    pub fn set_remotes(&mut self, remotes: &[V6]) -> Result<()> {
+        for (index, remote) in (0..).zip(remotes) {
+            self.remotes.set(index, *remote, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Fills the floors' hashes with the flows of a rotation.
+    pub fn fill(&mut self, keys4: &[FlowKey<V4>], keys6: &[FlowKey<V6>]) -> Result<()> {
+        fill::<FlowKey<V4>>(&mut self.ebpf, "FLOOR4", keys4)?;
+        fill::<FlowKey<V6>>(&mut self.ebpf, "FLOOR6", keys6)
+    }
+
+    /// How long a packet takes on average, over so many that differ as `rotation` says. `program`
+    /// is one of this object's by its name, or another one.
+    pub fn time(
+        &mut self,
+        hook: Hook,
+        program: Measured<'_>,
+        rotation: &mut Rotation,
+        frame: &[u8],
+        packets: u32,
+    ) -> Result<Duration> {
+        match (program, hook) {
+            (Measured::Other(fd), _) => self.measured.set(0, fd, 0)?,
+            (Measured::Own(name), Hook::Ingress) => {
+                let fd = program_of::<Xdp>(&self.ebpf, name)?.fd()?.try_clone()?;
+                self.measured.set(0, &fd, 0)?;
+            }
+            (Measured::Own(name), Hook::Egress) => {
+                let fd = program_of::<SchedClassifier>(&self.ebpf, name)?.fd()?.try_clone()?;
+                self.measured.set(0, &fd, 0)?;
+            }
+        }
+        self.rotation.set(0, *rotation, 0)?;
+        let context = match hook {
+            Hook::Ingress => ingress_context(index(LAN)?, frame)?.to_vec(),
+            Hook::Egress => egress_context(index(LAN)?, 1, 0).to_vec(),
+        };
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            repeat: packets,
+            ..TestRunOptions::default()
+        };
+        let result = match hook {
+            Hook::Ingress => program_of::<Xdp>(&self.ebpf, "rotate")?.test_run(options)?,
+            Hook::Egress => {
+                program_of::<SchedClassifier>(&self.ebpf, "rotate_tc")?.test_run(options)?
+            }
+        };
+        let after = self.rotation.get(&0, 0)?;
+        anyhow::ensure!(after.next == rotation.next.wrapping_add(packets), "packets went missing");
+        *rotation = after;
+        Ok(result.duration)
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Copy)]
+pub enum Measured<'p> {
+    /// A program of the benchmarks' object.
+    Own(&'static str),
+    /// Another one.
+    Other(&'p ProgramFd),
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
+    ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
+}
+
+fn program<'e, P>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut P>
+where
+    &'e mut P: TryFrom<&'e mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    let program = ebpf.program_mut(name);
+    Ok(program.with_context(|| format!("the object has no program {name}"))?.try_into()?)
+}
+
+fn program_of<'e, P>(ebpf: &'e Ebpf, name: &str) -> Result<&'e P>
+where
+    &'e P: TryFrom<&'e aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    let program = ebpf.program(name);
+    Ok(program.with_context(|| format!("the object has no program {name}"))?.try_into()?)
+}
+
+fn fill<K: Pod>(ebpf: &mut Ebpf, name: &str, keys: &[K]) -> Result<()> {
+    let map = ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
+    let mut map: HashMap<&mut MapData, K, u64> = HashMap::try_from(map)?;
+    for key in keys {
+        map.insert(key, 1, 0)?;
+    }
+    Ok(())
+}
