@@ -47,6 +47,8 @@ pub enum RuleEvent {
 pub trait World: Copy {
     /// CLOCK_BOOTTIME in nanoseconds.
     fn now(self) -> u64;
+    /// The same to within a tick of the system's, at less cost.
+    fn tick(self) -> u64;
     /// Which policy is in force; `None` until the first is loaded.
     fn active(self) -> Option<Active>;
     /// The zone of an interface and VLAN id.

@@ -41,7 +41,10 @@ pub use state::{
 pub use stream::{Stream, StreamRead, stream_flags};
 
 /// Version of everything in this module; a part of the pins' path.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
+
+/// Interfaces by whose index `UNTAGGED` has the zone; of others `ZONES` alone does.
+pub const UNTAGGED: usize = 4096;
 
 /// Rules in force at most: each has one bit in a `u64`.
 pub const RULES: usize = 64;

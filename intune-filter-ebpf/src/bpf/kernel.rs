@@ -87,12 +87,40 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
+    fn tick(self) -> u64 {
+        // SAFETY: the helper has no arguments; the kernel makes it a load.
+        let jiffies = unsafe { generated::bpf_jiffies64() };
+        let Some(tick) = maps::SCRATCH_TICK.get_ptr_mut(0) else {
+            return self.now();
+        };
+        // SAFETY: each word is read and written at once. Whoever finds the tick of one CPU beside
+        // the time of another is out by a tick more.
+        unsafe {
+            let (at, time) = (&raw mut (*tick).jiffies, &raw mut (*tick).time);
+            if at.read_volatile() == jiffies {
+                return time.read_volatile();
+            }
+            let now = self.now();
+            time.write_volatile(now);
+            at.write_volatile(jiffies);
+            now
+        }
+    }
+
+    #[inline(always)]
     fn active(self) -> Option<Active> {
         maps::ACTIVE.get(0).copied().filter(|active| active.generation != 0)
     }
 
     #[inline(always)]
     fn zone(self, ifindex: u32, vlan: u16) -> Option<u16> {
+        // One that is not there may be in the hash, and one that is there is.
+        if vlan == 0
+            && let Some(zone) = maps::UNTAGGED.get(ifindex)
+            && *zone != 0
+        {
+            return Some((*zone - 1) as u16);
+        }
         let key = ZoneKey { ifindex, vlan: u32::from(vlan) };
         // SAFETY: the value is one word, copied at once.
         unsafe { maps::ZONES.get(&key) }.map(|zone| *zone as u16)

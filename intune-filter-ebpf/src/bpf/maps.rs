@@ -26,6 +26,9 @@ const PORT_ELEMENTS: usize = intune_filter_ebpf::abi::PORTS as usize;
 pub static ACTIVE: Array<Active, 1> = Array::new();
 #[btf_map]
 pub static ZONES: HashMap<ZoneKey, u32, 1024> = HashMap::new();
+/// By interface, the zone of what has no tag, and one more; 0 if only `ZONES` knows.
+#[btf_map]
+pub static UNTAGGED: Array<u32, { intune_filter_ebpf::abi::UNTAGGED }> = Array::new();
 #[btf_map]
 pub static OWN_ADDRESSES: HashMap<V6, u32, 4096> = HashMap::new();
 #[btf_map]
@@ -109,6 +112,15 @@ pub const REPLIES: u32 = 1;
 /// nothing from the reports of denials.
 pub const FLOW_REPORTS: u32 = 2;
 
+/// A time, and the system's tick at which it was asked for.
+#[repr(C)]
+pub struct Tick {
+    pub jiffies: u64,
+    pub time: u64,
+}
+
+#[btf_map]
+pub static SCRATCH_TICK: Array<Tick, 1> = Array::new();
 #[btf_map]
 pub static SCRATCH_ALLOWANCE: PerCpuArray<Allowance, 3> = PerCpuArray::new();
 #[btf_map]

@@ -130,6 +130,10 @@ impl World for &Tables {
         self.now.get()
     }
 
+    fn tick(self) -> u64 {
+        self.now()
+    }
+
     fn active(self) -> Option<Active> {
         Some(self.active.get()).filter(|active| active.generation != 0)
     }

@@ -6,6 +6,7 @@ mod icmp;
 mod ip;
 mod options;
 mod transport;
+mod usual;
 
 pub use frame::{ETHERNET_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, is_link_scope_ethertype};
 pub use icmp::{Quoted, quoted_v4, quoted_v6};
@@ -14,6 +15,7 @@ pub use transport::{
     ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMPV6, ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, IGMP,
     TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP,
 };
+pub use usual::{Read, Usual};
 
 use crate::dns::Scratch;
 

@@ -3,7 +3,7 @@
 use super::{
     LEFT, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
     flow::{self, Direction},
-    flow_verdict, fragment, left, limit,
+    flow_verdict, fragment, known, left, limit,
     links::Links,
     resolver::{self, DNS_PORT},
     stream,
@@ -34,6 +34,16 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
     let Some(zone) = world.zone(place.ifindex, frame.vlan) else {
         return Verdict::control(Reason::Unmanaged);
     };
+    let direction = Direction::ToClient;
+    let known = match frame.ethertype {
+        _ if frame.second_tag || place.from_gateway => None,
+        ETHERTYPE_IPV4 => known::pass::<V4, W>(packet, world, zone, frame.payload, direction),
+        ETHERTYPE_IPV6 => known::pass::<V6, W>(packet, world, zone, frame.payload, direction),
+        _ => None,
+    };
+    if let Some(verdict) = known {
+        return verdict;
+    }
     let Some(scratch) = world.claim() else {
         return Verdict::deny(Reason::Busy);
     };

@@ -270,22 +270,10 @@ fn touch<A: Network>(
     if flow.generation != generation {
         return Touched { state: State::Older, rule, flags, group, ending: open };
     }
-    // Most packets find a young time there, and leave the cache line clean but for the counters.
-    if idle > SECOND {
-        flow.last_seen = now;
-    }
-    let bytes = u64::from(datagram.length);
+    note(flow, now, idle, packets, datagram.length, direction);
     let fin = match direction {
-        Direction::FromClient => {
-            flow.client_packets += packets;
-            flow.client_bytes += bytes;
-            flow_flags::CLIENT_FIN
-        }
-        Direction::ToClient => {
-            flow.remote_packets += packets;
-            flow.remote_bytes += bytes;
-            flow_flags::REMOTE_FIN
-        }
+        Direction::FromClient => flow_flags::CLIENT_FIN,
+        Direction::ToClient => flow_flags::REMOTE_FIN,
     };
     let mut news = open;
     let tcp = datagram.transport.flags;
@@ -302,6 +290,32 @@ fn touch<A: Network>(
         }
     }
     Touched { state: State::Alive, rule, flags, group, ending: news }
+}
+
+/// Notes packets of a flow that has been idle for a time, in nanoseconds.
+#[inline(always)]
+pub(super) fn note(
+    flow: &mut Flow,
+    now: u64,
+    idle: u64,
+    packets: u64,
+    bytes: u32,
+    direction: Direction,
+) {
+    // Most packets find a young time there, and leave the cache line clean but for the counters.
+    if idle > SECOND {
+        flow.last_seen = now;
+    }
+    match direction {
+        Direction::FromClient => {
+            flow.client_packets += packets;
+            flow.client_bytes += u64::from(bytes);
+        }
+        Direction::ToClient => {
+            flow.remote_packets += packets;
+            flow.remote_bytes += u64::from(bytes);
+        }
+    }
 }
 
 /// Keeps a flow that has ended for the record of it. Returns the ending, or [`Ending::Open`] if it

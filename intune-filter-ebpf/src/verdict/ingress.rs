@@ -6,7 +6,7 @@
 use super::{
     Action, LEFT, NO_GROUP, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
     flow::{self, Direction},
-    flow_verdict, fragment, left, limit,
+    flow_verdict, fragment, known, left, limit,
     links::Links,
     lowest, reply,
     resolver::{self, DNS_PORT},
@@ -49,6 +49,16 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
     let Some(zone) = world.zone(place.ifindex, frame.vlan) else {
         return Verdict::control(Reason::Unmanaged);
     };
+    let direction = Direction::FromClient;
+    let known = match frame.ethertype {
+        _ if frame.second_tag => None,
+        ETHERTYPE_IPV4 => known::pass::<V4, W>(packet, world, zone, frame.payload, direction),
+        ETHERTYPE_IPV6 => known::pass::<V6, W>(packet, world, zone, frame.payload, direction),
+        _ => None,
+    };
+    if let Some(verdict) = known {
+        return verdict;
+    }
     let Some(scratch) = world.claim() else {
         return Verdict::deny(Reason::Busy);
     };

@@ -4,6 +4,7 @@ mod egress;
 mod flow;
 mod fragment;
 mod ingress;
+mod known;
 mod limit;
 mod links;
 mod reply;

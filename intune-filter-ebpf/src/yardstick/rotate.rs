@@ -17,16 +17,19 @@ pub static ROTATION: Array<Rotation, 1> = Array::new();
 /// Remote addresses; those of IPv4 in the last word.
 #[btf_map]
 pub static REMOTES: Array<V6, 131072> = Array::new();
-/// The program that is measured.
+/// The program that is measured at XDP: one array takes programs of one kind.
 #[btf_map]
-pub static MEASURED: ProgramArray<1> = ProgramArray::new();
+pub static MEASURED_XDP: ProgramArray<1> = ProgramArray::new();
+/// The program that is measured at TC.
+#[btf_map]
+pub static MEASURED_TC: ProgramArray<1> = ProgramArray::new();
 
 /// Changes a packet at XDP.
 #[xdp(frags)]
 pub fn rotate(ctx: XdpContext) -> u32 {
     if change(ctx.data(), ctx.data_end()).is_some() {
         // SAFETY: the context is the program's.
-        unsafe { MEASURED.tail_call(&ctx, 0) };
+        unsafe { MEASURED_XDP.tail_call(&ctx, 0) };
     }
     xdp_action::XDP_ABORTED
 }
@@ -36,7 +39,7 @@ pub fn rotate(ctx: XdpContext) -> u32 {
 pub fn rotate_tc(ctx: TcContext) -> i32 {
     if change(ctx.data(), ctx.data_end()).is_some() {
         // SAFETY: the context is the program's.
-        unsafe { MEASURED.tail_call(&ctx, 0) };
+        unsafe { MEASURED_TC.tail_call(&ctx, 0) };
     }
     TC_ACT_SHOT as i32
 }

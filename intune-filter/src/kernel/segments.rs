@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, MapData};
-use intune_filter_ebpf::abi::{V6, ZoneKey};
+use aya::maps::{Array, HashMap, MapData};
+use intune_filter_ebpf::abi::{UNTAGGED, V6, ZoneKey};
 
 use super::Kernel;
 
@@ -24,10 +24,10 @@ impl Kernel {
     /// Puts segments whose zone is about to change its number into a zone without clients, so that
     /// no packet is ever judged by another zone's number.
     pub fn park_zones(&self, wanted: &Segments) -> Result<()> {
-        let (mut map, present) = self.zones()?;
+        let (mut zones, present) = self.zones()?;
         for (segment, zone) in &present {
             if wanted.get(segment).is_some_and(|number| number != zone) {
-                map.insert(key(*segment), NOWHERE, 0).context("cannot change ZONES")?;
+                zones.insert(*segment, NOWHERE)?;
             }
         }
         Ok(())
@@ -35,7 +35,7 @@ impl Kernel {
 
     /// Makes exactly these the zones. Flows of a number that meant another segment until now end.
     pub fn set_zones(&self, wanted: &Segments) -> Result<()> {
-        let (mut map, present) = self.zones()?;
+        let (mut zones, present) = self.zones()?;
         let taken: Vec<u32> = wanted
             .iter()
             .filter(|(segment, number)| present.get(segment) != Some(number))
@@ -44,11 +44,11 @@ impl Kernel {
         self.end_flows_of_zones(&taken)?;
         for (segment, number) in wanted {
             if present.get(segment) != Some(number) {
-                map.insert(key(*segment), *number, 0).context("cannot change ZONES")?;
+                zones.insert(*segment, *number)?;
             }
         }
         for segment in present.keys().filter(|segment| !wanted.contains_key(segment)) {
-            map.remove(&key(*segment)).context("cannot change ZONES")?;
+            zones.remove(*segment)?;
         }
         Ok(())
     }
@@ -71,11 +71,42 @@ impl Kernel {
         Ok(())
     }
 
-    fn zones(&self) -> Result<(HashMap<MapData, ZoneKey, u32>, Segments)> {
+    fn zones(&self) -> Result<(Zones, Segments)> {
         let pins = self.pins();
         let present =
             pins.zones()?.into_iter().map(|(key, zone)| ((key.ifindex, key.vlan), zone)).collect();
-        Ok((pins.map("ZONES")?, present))
+        Ok((Zones { all: pins.map("ZONES")?, untagged: pins.map("UNTAGGED")? }, present))
+    }
+}
+
+/// The map of all zones, and the array of those without a tag, which is quicker to look into. What
+/// the array has is what the map has, at every moment: where it has nothing, programs look there.
+struct Zones {
+    all: HashMap<MapData, ZoneKey, u32>,
+    untagged: Array<MapData, u32>,
+}
+
+impl Zones {
+    fn insert(&mut self, segment: Segment, zone: u32) -> Result<()> {
+        self.forget_untagged(segment)?;
+        self.all.insert(key(segment), zone, 0).context("cannot change ZONES")?;
+        self.set_untagged(segment, zone + 1)
+    }
+
+    fn remove(&mut self, segment: Segment) -> Result<()> {
+        self.forget_untagged(segment)?;
+        self.all.remove(&key(segment)).context("cannot change ZONES")
+    }
+
+    fn forget_untagged(&mut self, segment: Segment) -> Result<()> {
+        self.set_untagged(segment, 0)
+    }
+
+    fn set_untagged(&mut self, (ifindex, vlan): Segment, value: u32) -> Result<()> {
+        if vlan != 0 || ifindex as usize >= UNTAGGED {
+            return Ok(());
+        }
+        self.untagged.set(ifindex, value, 0).context("cannot change UNTAGGED")
     }
 }
 

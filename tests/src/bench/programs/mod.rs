@@ -19,8 +19,6 @@ use packets::{Family, Kind, Packets};
 use tables::{Load, Tables};
 use yardstick::{Hook, Measured, Yardstick};
 
-/// Packets of a run, for each run that is asked for.
-const PACKETS: u32 = 20_000;
 /// Flows and destinations that a processor's caches hold.
 const HOT: u32 = 64;
 
@@ -112,7 +110,9 @@ impl<'f> Bench<'f> {
                 for heat in [Heat::Hot, Heat::Cold] {
                     let flows = if heat == Heat::Hot { HOT } else { load.flows };
                     let mut packets = Packets::new(Kind::Established, family, flows, load.nets);
-                    packets.rotation.to_client = u32::from(hook == Hook::Egress);
+                    if hook == Hook::Egress {
+                        packets = packets.answered();
+                    }
                     packets.rotation.scattered = u32::from(heat == Heat::Cold);
                     let name = format!(
                         "{family}, known flow {direction}, 1 of {flows} ({} in the table)",
@@ -242,7 +242,8 @@ impl<'f> Bench<'f> {
             };
             let frame = &packets.frame;
             let mut time = |program, rotation: &mut _, frame: &[u8]| {
-                let time = self.yardstick.time(hook, program, rotation, frame, PACKETS)?;
+                let passes = packets.kind.passes() || matches!(program, Measured::Own(_));
+                let time = self.yardstick.time(hook, program, rotation, frame, passes)?;
                 Ok::<_, anyhow::Error>(time.as_nanos() as f64)
             };
             let nothing = time(Measured::Own(empty), &mut rotation, frame)?;
@@ -279,7 +280,7 @@ impl<'f> Bench<'f> {
         for _ in 0..self.effort.runs {
             let mut time = |program| {
                 let frame = &packets.frame;
-                let time = self.yardstick.time(hook, program, &mut rotation, frame, PACKETS)?;
+                let time = self.yardstick.time(hook, program, &mut rotation, frame, true)?;
                 Ok::<_, anyhow::Error>(time.as_nanos() as f64)
             };
             let nothing = time(Measured::Own("empty"))?;

@@ -48,6 +48,14 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether packets of the kind pass.
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        matches!(self, Self::Established | Self::ToNetwork | Self::ToName)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -71,6 +79,7 @@ pub struct Packets {
     pub rotation: Rotation,
     /// The first of them.
     pub frame: Vec<u8>,
+    back: Datagram,
 }
 
 impl Packets {
@@ -93,6 +102,14 @@ impl Packets {
         };
         let flags = if kind == Kind::Established { Flags::ACK } else { Flags::SYN };
         let frame = Datagram::new(client, remote).tcp(0x4000, tables::PORT, flags).frame();
-        Self { kind, family, rotation, frame }
+        Self { kind, family, rotation, frame, back: Datagram::new(remote, client) }
+    }
+
+    /// The same on the way back.
+    #[must_use]
+    pub fn answered(mut self) -> Self {
+        self.rotation.to_client = 1;
+        self.frame = self.back.clone().tcp(tables::PORT, 0x4000, Flags::ACK).frame();
+        self
     }
 }

@@ -22,6 +22,11 @@ use crate::testrun::{
 /// Where `cargo xtask bench` has built the object, seen from the directory of cargo's products.
 const OBJECT: &str = "bpf/bpfel-unknown-none/bpf/intune-filter-yardstick";
 
+/// Packets of a run, for each run that is asked for.
+const PACKETS: u32 = 20_000;
+const XDP_PASS: u32 = 2;
+const TC_SHOT: u32 = 2;
+
 /// Where a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -36,7 +41,8 @@ pub struct Yardstick {
     ebpf: Ebpf,
     rotation: Array<MapData, Rotation>,
     remotes: Array<MapData, V6>,
-    measured: ProgramArray<MapData>,
+    measured_xdp: ProgramArray<MapData>,
+    measured_tc: ProgramArray<MapData>,
 }
 
 impl Yardstick {
@@ -61,7 +67,8 @@ impl Yardstick {
         Ok(Self {
             rotation: Array::try_from(take(&mut ebpf, "ROTATION")?)?,
             remotes: Array::try_from(take(&mut ebpf, "REMOTES")?)?,
-            measured: ProgramArray::try_from(take(&mut ebpf, "MEASURED")?)?,
+            measured_xdp: ProgramArray::try_from(take(&mut ebpf, "MEASURED_XDP")?)?,
+            measured_tc: ProgramArray::try_from(take(&mut ebpf, "MEASURED_TC")?)?,
             ebpf,
         })
     }
@@ -81,25 +88,31 @@ impl Yardstick {
     }
 
     /// How long a packet takes on average, over so many that differ as `rotation` says. `program`
-    /// is one of this object's by its name, or another one.
+    /// is one of this object's by its name, or another one; fails if it passes the last packet and
+    /// should not, or the other way round.
     pub fn time(
         &mut self,
         hook: Hook,
         program: Measured<'_>,
         rotation: &mut Rotation,
         frame: &[u8],
-        packets: u32,
+        passes: bool,
     ) -> Result<Duration> {
-        match (program, hook) {
-            (Measured::Other(fd), _) => self.measured.set(0, fd, 0)?,
+        let own;
+        let fd = match (program, hook) {
+            (Measured::Other(fd), _) => fd,
             (Measured::Own(name), Hook::Ingress) => {
-                let fd = program_of::<Xdp>(&self.ebpf, name)?.fd()?.try_clone()?;
-                self.measured.set(0, &fd, 0)?;
+                own = program_of::<Xdp>(&self.ebpf, name)?.fd()?.try_clone()?;
+                &own
             }
             (Measured::Own(name), Hook::Egress) => {
-                let fd = program_of::<SchedClassifier>(&self.ebpf, name)?.fd()?.try_clone()?;
-                self.measured.set(0, &fd, 0)?;
+                own = program_of::<SchedClassifier>(&self.ebpf, name)?.fd()?.try_clone()?;
+                &own
             }
+        };
+        match hook {
+            Hook::Ingress => self.measured_xdp.set(0, fd, 0)?,
+            Hook::Egress => self.measured_tc.set(0, fd, 0)?,
         }
         self.rotation.set(0, *rotation, 0)?;
         let context = match hook {
@@ -109,7 +122,7 @@ impl Yardstick {
         let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&context),
-            repeat: packets,
+            repeat: PACKETS,
             ..TestRunOptions::default()
         };
         let result = match hook {
@@ -119,8 +132,13 @@ impl Yardstick {
             }
         };
         let after = self.rotation.get(&0, 0)?;
-        anyhow::ensure!(after.next == rotation.next.wrapping_add(packets), "packets went missing");
+        anyhow::ensure!(after.next == rotation.next.wrapping_add(PACKETS), "packets went missing");
         *rotation = after;
+        let passed = match hook {
+            Hook::Ingress => result.return_value == XDP_PASS,
+            Hook::Egress => result.return_value != TC_SHOT,
+        };
+        anyhow::ensure!(passed == passes, "the program returned {}", result.return_value);
         Ok(result.duration)
     }
 }
