@@ -53,6 +53,14 @@ impl Frame {
         let second_tag = is_tag(ethertype);
         Some(Self { ethertype, payload, vlan: vlan.unwrap_or_default(), second_tag })
     }
+
+    /// Whether the tag that counts may be another than the first: Linux takes off one that only
+    /// carries a priority, and goes by the next.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hides_vlan(&self) -> bool {
+        self.second_tag && self.vlan == 0
+    }
 }
 
 /// Whether a router takes frames of this type for itself and never forwards what they carry.

@@ -47,7 +47,11 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
         return Verdict::deny(Reason::Malformed);
     };
     let Some(zone) = world.zone(place.ifindex, frame.vlan) else {
-        return Verdict::control(Reason::Unmanaged);
+        return if frame.hides_vlan() {
+            Verdict::deny(Reason::VlanTag)
+        } else {
+            Verdict::control(Reason::Unmanaged)
+        };
     };
     let direction = Direction::FromClient;
     let known = match frame.ethertype {

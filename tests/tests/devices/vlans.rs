@@ -2,14 +2,19 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     counters::Counters,
     laboratory::{FOREIGN_PORT, Laboratory},
     listeners::Listeners,
     network::{CLIENT, GATEWAY, LAN, WAN},
     probe::{Outcome, probe},
-    site::{ANSWER, CONFIG, SILENCE, WEB, tcp, udp},
+    site::{ANSWER, CONFIG, SILENCE, WEB, eventually, tcp, udp},
+    testrun::{
+        Datagram,
+        datagram::{TAG, patched},
+    },
+    wire::{Tap, Wire},
 };
 
 use crate::wiring::{
@@ -127,6 +132,44 @@ fn groups_of_two_vlans_are_kept_apart() -> Result<()> {
     laboratory.expect_denied(tcp(web[1], 443))?;
     let counters = laboratory.filter.counters()?;
     ensure!(counters.get("unlisted_client") > 0, "{counters}");
+    Ok(())
+}
+
+/// Linux takes priorities off a frame until it finds a VLAN's tag, which may be one that is judged.
+#[test]
+#[ignore = "needs 802.1Q"]
+fn no_vlan_is_reached_behind_a_priority() -> Result<()> {
+    let mut laboratory = on_vlan(20, "[20]")?;
+    let (mac, target) = (laboratory.network.lan_address()?, foreign()[0]);
+    let wire = laboratory.network.client.run(|| Wire::open(WAN))?;
+    let tap = laboratory.network.internet.run(|| Tap::open(WAN))?;
+    let send = |tags: &[u16]| {
+        let datagram = Datagram::new(CLIENT[0], target).udp(40_000, 5000, b"hidden");
+        let tagged = tags.iter().fold(datagram, |datagram, tag| datagram.tag(TAG, *tag));
+        wire.send(&patched(tagged.frame(), 0, &mac))
+    };
+    let is_it = |frame: &[u8]| frame.ends_with(b"hidden");
+    let ways: [&[u16]; 3] = [&[0, 20], &[0xe000, 20], &[0, 0, 20]];
+    // The control: without the filter it arrives.
+    for tags in ways {
+        send(tags)?;
+        loop {
+            let frame = tap.wait(ANSWER)?;
+            if is_it(&frame.with_context(|| format!("{tags:?} does not arrive"))?) {
+                break;
+            }
+        }
+    }
+    laboratory.filter.start()?;
+    for (number, tags) in (1..).zip(ways) {
+        send(tags)?;
+        eventually("the frame is judged", || {
+            Ok(laboratory.filter.counters()?.get("vlan_tag") == number)
+        })?;
+    }
+    while let Some(frame) = tap.take()? {
+        ensure!(!is_it(&frame), "arrived: {frame:02x?}");
+    }
     Ok(())
 }
 

@@ -77,6 +77,37 @@ fn frames_are_judged_by_their_tags_and_ethertype() {
     run("", "", |filter| check(filter, &both(frames)));
 }
 
+/// Linux takes priorities off until it finds a VLAN's tag: one that is judged would be reached from
+/// where nothing is.
+#[test]
+fn no_vlan_hides_behind_a_priority() {
+    run("", "", |filter| {
+        let mut zones = filter.zones().unwrap();
+        zones.retain(|(_, vlan), _| *vlan != 0);
+        filter.set_zones(&zones).unwrap();
+        let rows = both(|who| {
+            let tagged = |tags: &[u16]| {
+                let datagram = Datagram::new(who.tagged, who.public).tcp(40000, 443, Flags::SYN);
+                tags.iter().fold(datagram, |datagram, tag| datagram.tag(TAG, *tag)).frame()
+            };
+            let service = syn(who).tag(SERVICE_TAG, 0).tag(TAG, VLAN).frame();
+            let hidden = |what, frame| from_client(what, frame, expect(VlanTag).silent());
+            vec![
+                from_client("untagged", tagged(&[]), expect(Unmanaged)),
+                from_client("a priority alone", tagged(&[0xe000]), expect(Unmanaged)),
+                from_client("the VLAN", tagged(&[VLAN]), expect(Reason::Destination)),
+                hidden("the VLAN behind a priority", tagged(&[0, VLAN])),
+                hidden("with priority bits", tagged(&[0xe000, 0xe000 | VLAN])),
+                hidden("behind two", tagged(&[0, 0, VLAN])),
+                hidden("behind a service tag's", service),
+                hidden("another VLAN behind a priority", tagged(&[0, 30])),
+                from_client("the VLAN in another", tagged(&[30, VLAN]), expect(Unmanaged)),
+            ]
+        });
+        check(filter, &rows);
+    });
+}
+
 /// Lengths that contradict each other.
 pub(crate) fn lengths(who: &Addresses) -> Vec<Row> {
     let v4 = who.client.is_ipv4();
