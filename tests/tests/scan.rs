@@ -19,9 +19,16 @@ use intune_filter_tests::{
 /// An address of the service `printer`, and its port; and one of nobody's next to it.
 const PRINTER: [&str; 2] = ["192.0.2.5", "2001:db8:9100::5"];
 const NOBODY: [&str; 2] = ["192.0.2.80", "2001:db8:9101::5"];
+/// Addresses that look like the gateway's or its link's, and are forwarded like any other.
+const LOOKALIKES: [&[&str]; 2] = [
+    &["169.254.169.254", "169.254.0.1"],
+    &["::ffff:10.20.0.1", "::ffff:203.0.113.53", "::ffff:169.254.169.254"],
+];
 const PORT: u16 = 631;
 /// What ends a scan: allowed, and from a port that no probe has.
 const LAST: u16 = 9;
+/// Octets of its TCP segment.
+const SEGMENT: usize = 24;
 
 const SOURCE_PORTS: [u16; 8] = [20, 53, 67, 68, 443, 547, 631, 40_000];
 const PORTS: [u16; 10] = [0, 22, 53, 67, 80, 443, 547, 853, 7680, 65_535];
@@ -79,6 +86,14 @@ fn probes(family: usize) -> Result<Vec<Vec<u8>>> {
         probes.push(Datagram::new(source, nobody).udp(53, 80, b"probe"));
     }
     probes.push(Datagram::new(gateway, nobody).tcp(1, 443, Flags::SYN));
+    for address in LOOKALIKES[family] {
+        let address: IpAddr = address.parse()?;
+        probes.push(to(address).tcp(1, 80, Flags::SYN));
+        probes.push(to(address).udp(1, 53, b"probe"));
+        probes.push(to(address).udp(1, 4500, b"probe"));
+        probes.push(to(address).echo_request(1));
+        probes.push(to(address).raw(47, &[0; 8]));
+    }
     probes.extend(fragments(family, client, printer));
     probes.extend(headers(family, client, printer));
     let mut frames: Vec<Vec<u8>> = probes.iter().map(Datagram::frame).collect();
@@ -165,11 +180,15 @@ fn scan(laboratory: &Laboratory, family: usize) -> Result<(usize, Vec<String>)> 
         wire.send(&last)?;
         loop {
             let frame = tap.wait(Duration::from_secs(5))?.context("the last packet is missing")?;
-            let Some((destination, ports)) = destination(&frame) else { continue };
-            if destination == printer && ports == Some((LAST, PORT)) {
+            if frame.ends_with(&last[last.len() - SEGMENT..]) {
                 break;
             }
-            let scanned = [PRINTER[family], NOBODY[family]];
+            let Some((destination, ports)) = destination(&frame) else { continue };
+            // The client resets what is answered to the packet before: from and to the same ports.
+            if destination == printer && ports == Some((LAST, PORT)) {
+                continue;
+            }
+            let scanned = [&[PRINTER[family], NOBODY[family]], LOOKALIKES[family]].concat();
             if scanned.iter().any(|address| address.parse() == Ok(destination)) {
                 arrived.push(format!("{destination} {ports:?}: {frame:02x?}"));
             }
@@ -217,8 +236,12 @@ fn without_the_filter_the_probes_arrive() -> Result<()> {
     let laboratory = Laboratory::create(&site::setup())?;
     for family in 0..2 {
         let (sent, arrived) = scan(&laboratory, family)?;
-        println!("no filter, family {family}: {} of {sent} probes arrived", arrived.len());
+        println!("no filter, family {family}: {sent} probes, {} packets arrived", arrived.len());
         ensure!(arrived.len() > sent / 2, "only {} of {sent} arrived", arrived.len());
+        for address in LOOKALIKES[family] {
+            let forwarded = arrived.iter().any(|line| line.starts_with(&format!("{address} ")));
+            ensure!(forwarded, "nothing arrives for {address}");
+        }
     }
     Ok(())
 }

@@ -89,6 +89,9 @@ pub trait Address: Copy + PartialEq {
     fn is_invalid_source(self) -> bool;
     /// The unspecified address.
     fn is_unspecified(self) -> bool;
+    /// An IPv6 address that stands for one of IPv4 (RFC 4291 section 2.5.5.2), and has no place on
+    /// the wire.
+    fn is_mapped(self) -> bool;
 }
 
 impl Address for V4 {
@@ -120,6 +123,11 @@ impl Address for V4 {
     fn is_unspecified(self) -> bool {
         self.0 == 0
     }
+
+    #[inline(always)]
+    fn is_mapped(self) -> bool {
+        false
+    }
 }
 
 impl Address for V6 {
@@ -145,12 +153,17 @@ impl Address for V6 {
         let [a, b, c, d] = self.0;
         let loopback = a | b | c == 0 && d == 1_u32.to_be();
         // A mapped source on the wire is forged: RFC 4942 section 2.2.
-        let mapped = a | b == 0 && c == 0xffff_u32.to_be();
-        self.is_multicast() || loopback || mapped
+        self.is_multicast() || loopback || self.is_mapped()
     }
 
     #[inline(always)]
     fn is_unspecified(self) -> bool {
         self.0 == [0; 4]
+    }
+
+    #[inline(always)]
+    fn is_mapped(self) -> bool {
+        let [a, b, c, _] = self.0;
+        a | b == 0 && c == 0xffff_u32.to_be()
     }
 }

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     abi::{
-        Client, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Matched, Reason, SERVER_DHCP,
-        Settings, V4, V6, flow_flags, port_index,
+        Address as _, Client, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Matched, Reason,
+        SERVER_DHCP, Settings, V4, V6, flow_flags, port_index,
     },
     packet::{
         Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Network, Packet,
@@ -213,6 +213,10 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         if datagram.source.is_invalid_source() {
             return Ok(Verdict::deny(Reason::Source));
         }
+        // To the maps of both families it would be the IPv4 address, to the routes it is not.
+        if datagram.destination.is_mapped() {
+            return Ok(Verdict::deny(Reason::Destination));
+        }
         if A::is_link_scope(datagram, || self.is_own() || self.is_local(datagram)) {
             return Ok(Verdict::control(Reason::Link));
         }
@@ -237,9 +241,11 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             return Err(STREAM);
         }
         let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
-        // The stack answers for link-local destinations; a router never forwards them. A resolver
-        // that listens on every address of the gateway must not become a way out.
-        if !judged && !is_dns(datagram) && (datagram.destination.is_link_local() || self.is_own()) {
+        // The stack never forwards IPv6 to link-local destinations beyond their link; to those of
+        // IPv4 it does. A resolver that listens on every address of the gateway must not become a
+        // way out.
+        let stays = A::BITS == V6::BITS && datagram.destination.is_link_local();
+        if !judged && !is_dns(datagram) && (stays || self.is_own()) {
             return Ok(Verdict::control(Reason::Gateway));
         }
         Err(POLICY)

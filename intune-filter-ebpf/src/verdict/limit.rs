@@ -14,8 +14,8 @@
 use super::{LEFT, Run, left};
 use crate::{
     abi::{
-        Client, LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_INBOUND, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS,
-        Limit, LimitKey, Limits, V6,
+        Address as _, Client, LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_INBOUND, LIMIT_SUBNET,
+        LIMIT_SUBNET_CLIENTS, Limit, LimitKey, Limits, V6,
     },
     packet::Packet,
     world::{Taken, World},
@@ -51,15 +51,8 @@ fn may_begin<const KIND: usize, W: World, P: Packet>(run: &Run<'_, W, P>, device
     let client = if KIND == LIMIT_INBOUND { run.destination() } else { run.source() };
     let devices = devices.max(1);
     take::<KIND, W, P>(run, LIMIT_ADDRESS, client, limit, devices)
-        && (is_mapped(client)
+        && (client.is_mapped()
             || take::<KIND, W, P>(run, LIMIT_SUBNET, client, limit, devices * LIMIT_SUBNET_CLIENTS))
-}
-
-/// Whether it stands for an IPv4 address.
-#[inline(always)]
-const fn is_mapped(address: &V6) -> bool {
-    let [a, b, c, _] = address.0;
-    a | b == 0 && c == 0xffff_u32.to_be()
 }
 
 /// Takes one from the bucket of an address or its network, which is as large as those of so many

@@ -136,6 +136,7 @@ pub fn wire(gateway: &Namespace) -> Result<()> {
         "address add fe80::1/64 dev eth1 nodad",
         // Own addresses that the maps are not told of.
         "address add 10.20.99.1/24 dev eth1",
+        "address add 169.254.0.1/16 dev eth1",
         "address add fd00:20:0:99::1/64 dev eth1 nodad",
         "address add 172.31.0.1/30 dev eth0",
         "address add fd00:31::1/64 dev eth0 nodad",

@@ -1,6 +1,6 @@
 //! Packets to the gateway itself.
 
-use std::process::Command;
+use std::{net::IpAddr, process::Command};
 
 use intune_filter_ebpf::abi::Reason::{
     Destination, Gateway, Icmp, LinkLocal, Policy, Port, Protocol, UnlistedClient,
@@ -119,6 +119,26 @@ fn the_links_broadcast_address_is_the_gateways_business() {
         let broadcast: std::net::Ipv4Addr = "10.20.0.255".parse().unwrap();
         let frame = Datagram::new(who.client, broadcast).udp(40000, 9, b"x").frame();
         check(filter, &[from_client("a directed broadcast", frame, expect(Gateway))]);
+    });
+}
+
+/// Linux forwards what is for IPv4's link-local addresses as anything else, by its default route.
+#[test]
+fn a_link_local_address_of_nobodys_is_not_the_gateways() {
+    run("", "", |filter| {
+        let [who, _] = Addresses::both();
+        let mut rows = Vec::new();
+        for address in ["169.254.169.254", "169.254.7.8", "169.254.1.0"] {
+            let to = || Datagram::new(who.client, address.parse::<IpAddr>().unwrap());
+            let row = |frame| from_client(address, frame, expect(Destination));
+            rows.push(row(to().tcp(40000, 80, Flags::SYN).frame()));
+            rows.push(row(to().udp(40000, 80, b"x").frame()));
+            rows.push(row(to().echo_request(1).frame()));
+            let from_link = Datagram::new(who.link_local, address.parse::<IpAddr>().unwrap());
+            let from_link = from_link.tcp(40000, 80, Flags::SYN).frame();
+            rows.push(from_client(address, from_link, expect(LinkLocal)));
+        }
+        check(filter, &rows);
     });
 }
 

@@ -6,8 +6,8 @@ use intune_filter_ebpf::abi::Reason::{
     Destination, GatewaySent, Icmp, Link, LinkLocal, Port, Protocol, UnlistedClient, Unsolicited,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Flags, Row, both, check, check_in_order, datagram::frame_of, expect,
-    from_client, run, to_client,
+    Addresses, Datagram, Flags, Message, Row, both, check, check_in_order, datagram::frame_of,
+    expect, from_client, message::A, run, to_client,
 };
 
 const IGMP: u8 = 2;
@@ -131,6 +131,18 @@ pub(crate) fn tunnels6(who: &Addresses) -> Vec<Row> {
             row("discovery to a neighbour's address", discovery(from(who.neighbour), kind), Icmp),
             row("discovery to a wide group", discovery(group("ff05::1"), kind), Icmp),
             row("discovery from the link", discovery(local(who.public), kind), LinkLocal),
+        ]);
+    }
+    // To the maps that know both families, IPv4 addresses of the gateway and of named servers.
+    for mapped in ["::ffff:10.20.0.1", "::ffff:192.0.2.53", "::ffff:192.0.2.67", "::ffff:8.8.8.8"] {
+        let to = || Datagram::new(who.client, ip(mapped));
+        let query = Message::query(1, "portal.core.example", A);
+        rows.extend([
+            row(mapped, to().tcp(40000, 443, Flags::SYN), Destination),
+            row(mapped, to().udp(40000, 53, query.octets()), Destination),
+            row(mapped, to().udp(546, 547, b"x"), Destination),
+            row(mapped, discovery(group(mapped), 135), Destination),
+            row(mapped, to().fragment(2, false).raw(17, b"8 octets"), Destination),
         ]);
     }
     rows.extend([

@@ -32,6 +32,7 @@ pub fn tables(policy: &Policy, active: Active, index: impl Fn(&str) -> u32) -> T
     for who in Addresses::both() {
         tables.own_addresses.insert(IpAddr::into(who.gateway));
         tables.local_routes.insert(who.gateway_by_route.into());
+        tables.local_routes.insert(who.gateway_link_local.into());
     }
     tables
 }

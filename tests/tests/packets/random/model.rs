@@ -220,9 +220,10 @@ fn address(text: &str) -> IpAddr {
 /// Whether it is an address that only the gateway itself, or nobody, answers for: its own, those
 /// of its loopback, the broadcasts of its networks, and whatever is not forwarded at all.
 pub fn is_gateways(address: IpAddr) -> bool {
-    const OWN: [&str; 8] = [
+    const OWN: [&str; 9] = [
         "10.20.0.1/32",
         "10.20.99.1/32",
+        "169.254.0.1/32",
         "172.31.0.1/32",
         "127.0.0.0/8",
         "fd00:20::1/128",
@@ -230,16 +231,16 @@ pub fn is_gateways(address: IpAddr) -> bool {
         "fd00:31::1/128",
         "::1/128",
     ];
-    const BROADCASTS: [Ipv4Addr; 3] = [
+    const BROADCASTS: [Ipv4Addr; 4] = [
         Ipv4Addr::new(10, 20, 0, 255),
         Ipv4Addr::new(10, 20, 99, 255),
+        Ipv4Addr::new(169, 254, 255, 255),
         Ipv4Addr::new(172, 31, 0, 3),
     ];
     within(&OWN, address)
         || match address {
             IpAddr::V4(v4) => {
                 BROADCASTS.contains(&v4)
-                    || v4.is_link_local()
                     || v4.is_unspecified()
                     || v4.is_broadcast()
                     || v4.is_multicast()
