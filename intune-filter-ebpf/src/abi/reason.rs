@@ -99,7 +99,7 @@ reasons! {
     Resolver = "resolver", deny;
     /// DNS query for a name of no rule of the group
     DnsUnlisted = "dns_unlisted", deny;
-    /// a DNS query that does not parse, or asks not exactly one question
+    /// a DNS query that does not parse, comes in fragments, or asks not exactly one question
     DnsMalformed = "dns_malformed", deny;
     /// DNS over TCP in a form that is not learned from: a segment that is not whole messages, or
     /// belongs to no connection that was opened

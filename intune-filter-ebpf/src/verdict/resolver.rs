@@ -118,7 +118,9 @@ pub(super) fn query<A: Network, W: World, P: Packet>(
 ) -> Verdict {
     let (world, scratch) = (run.world, run.scratch);
     let deny = |reason| Verdict::deny_client(reason, who, 0);
-    let malformed = !load(run, datagram) || !dns::is_query(scratch);
+    // What is read of a first fragment is not all that arrives.
+    let whole = datagram.fragment == Fragment::Whole;
+    let malformed = !whole || !load(run, datagram) || !dns::is_query(scratch);
     if malformed {
         return if who.mode == MODE_EXEMPT {
             Verdict::control(Reason::Exempt).of(who)

@@ -8,9 +8,11 @@ use intune_filter_ebpf::abi::{
     },
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Flags, Row, check, check_in_order, check_on,
+    Addresses, Datagram, Filter, Flags, Message, Row, check, check_in_order, check_on,
     datagram::{TAG, patched},
-    expect, from_client, run,
+    expect, from_client,
+    message::A,
+    run,
     site::VLAN,
     to_client,
 };
@@ -155,6 +157,41 @@ fn the_first_fragment_is_judged_like_a_whole_datagram() {
             ];
             for pair in rows {
                 check_in_order(filter, &pair);
+            }
+        }
+    });
+}
+
+/// A query whose listed name is in what follows its first fragment in the frame, or in what a later
+/// one overwrites, would reach the resolver with another name.
+#[test]
+fn no_query_passes_in_fragments() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            let message = Message::query(1, "portal.core.example", A);
+            let whole = Datagram::new(who.client, who.resolver).udp(40000, 53, message.octets());
+            let payload = whole.packet()[if who.client.is_ipv4() { 20 } else { 40 }..].to_vec();
+            let fragment = |offset, more, octets: &[u8]| {
+                let datagram = Datagram::new(who.client, who.resolver).fragment(offset, more);
+                datagram.raw(UDP, octets).frame()
+            };
+            let (head, tail) = payload.split_at(24);
+            let hidden = [fragment(0, true, head), tail.to_vec()].concat();
+            let length = payload.len() / 8 * 8;
+            for (what, first, offset) in [
+                ("the name behind the datagram", hidden, 3),
+                ("the name to be overwritten", fragment(0, true, &payload[..length]), 2),
+            ] {
+                check_in_order(
+                    filter,
+                    &[
+                        from_client(what, first, expect(Reason::DnsMalformed)),
+                        denied("its rest", &{
+                            let datagram = Datagram::new(who.client, who.resolver);
+                            datagram.fragment(offset, false).raw(UDP, b"elsewhere.example")
+                        }),
+                    ],
+                );
             }
         }
     });

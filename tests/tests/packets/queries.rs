@@ -180,8 +180,11 @@ pub(crate) fn others(who: &Addresses) -> Vec<Row> {
         let datagram = Datagram::new(who.client, who.gateway).fragment(0, true);
         datagram.udp(40000, 53, filled.octets()).frame()
     };
-    // An answer has no room for extension headers.
-    let refused_fragment = if who.client.is_ipv4() { refused() } else { expect(DnsUnlisted) };
+    let from = |source, message: &Message| {
+        let datagram = Datagram::new(source, who.resolver).fragment(0, true);
+        let octets = message.octets();
+        datagram.udp(40000, 53, &octets[..octets.len() / 8 * 8]).frame()
+    };
     let foreign = Message::query(1, "other.example", A);
     vec![
         row("audited, listed", who.audited, &listed, expect(DnsQuery)),
@@ -200,8 +203,12 @@ pub(crate) fn others(who: &Addresses) -> Vec<Row> {
         from_client("TCP, audited", tcp(who.audited, who.resolver), expect(DnsTransport).audited()),
         from_client("TCP, exempt", tcp(who.exempt, who.resolver), expect(Exempt)),
         from_client("TCP from the link", tcp(who.link_local, who.gateway), expect(DnsTransport)),
-        from_client("a first fragment, listed", first(&listed), expect(DnsQuery)),
-        from_client("a first fragment, unlisted", first(&unlisted), refused_fragment),
+        from_client("a first fragment, listed", first(&listed), expect(DnsMalformed)),
+        from_client("a first fragment, unlisted", first(&unlisted), expect(DnsMalformed)),
+        from_client("a first fragment, audited", from(who.audited, &listed), {
+            expect(DnsMalformed).audited()
+        }),
+        from_client("a first fragment, exempt", from(who.exempt, &listed), expect(Exempt)),
         from_client(
             "a first fragment without its name",
             {
