@@ -21,21 +21,28 @@ pub struct Quoted<A> {
     pub destination_port: u16,
 }
 
-/// Reads the datagram quoted by the ICMP message at `offset`. `None` unless it is an error of
-/// type 3, 11 or 12 that quotes the first fragment of TCP, UDP or an echo.
+/// Octets of an ICMP message before what it quotes.
+const BEFORE: u32 = 8;
+/// Octets of the quoted datagram behind its IP header that an error has at least.
+const QUOTED: u32 = 8;
+
+/// Reads the datagram quoted by the ICMP message at `offset`, of `length` octets. `None` unless it
+/// is an error of type 3, 11 or 12 that quotes the first fragment of TCP, UDP or an echo.
 #[inline(always)]
-pub fn quoted_v4(packet: &impl Packet, kind: u8, offset: u32) -> Option<Quoted<V4>> {
+pub fn quoted_v4(packet: &impl Packet, kind: u8, offset: u32, length: u32) -> Option<Quoted<V4>> {
     if !matches!(kind, 3 | 11 | 12) {
         return None;
     }
-    let header = packet.at::<20>(offset + 8)?;
+    let header = packet.at::<20>(offset + BEFORE)?;
     let header_length = u32::from(header[0] & 15) * 4;
     let not_first = ne16::<6, 20>(header) & 0x1fff_u16.to_be() != 0;
-    if header[0] >> 4 != 4 || header_length < 20 || not_first {
+    // What follows the datagram in its frame is no part of the message.
+    let short = length < BEFORE + header_length + QUOTED;
+    if header[0] >> 4 != 4 || header_length < 20 || not_first || short {
         return None;
     }
     let (source_port, destination_port) =
-        quoted_ports(packet, header[9], super::ICMP, offset + 8 + header_length)?;
+        quoted_ports(packet, header[9], super::ICMP, offset + BEFORE + header_length)?;
     Some(Quoted {
         source: V4(ne32::<12, 20>(header)),
         destination: V4(ne32::<16, 20>(header)),
@@ -45,19 +52,19 @@ pub fn quoted_v4(packet: &impl Packet, kind: u8, offset: u32) -> Option<Quoted<V
     })
 }
 
-/// Reads the datagram quoted by the ICMPv6 message at `offset`. `None` unless it is an error of
-/// type 1 to 4 that quotes TCP, UDP or an echo without extension headers.
+/// Reads the datagram quoted by the ICMPv6 message at `offset`, of `length` octets. `None` unless
+/// it is an error of type 1 to 4 that quotes TCP, UDP or an echo without extension headers.
 #[inline(always)]
-pub fn quoted_v6(packet: &impl Packet, kind: u8, offset: u32) -> Option<Quoted<V6>> {
-    if !matches!(kind, 1..=4) {
+pub fn quoted_v6(packet: &impl Packet, kind: u8, offset: u32, length: u32) -> Option<Quoted<V6>> {
+    if !matches!(kind, 1..=4) || length < BEFORE + 40 + QUOTED {
         return None;
     }
-    let header = packet.at::<40>(offset + 8)?;
+    let header = packet.at::<40>(offset + BEFORE)?;
     if header[0] >> 4 != 6 {
         return None;
     }
     let (source_port, destination_port) =
-        quoted_ports(packet, header[6], super::ICMPV6, offset + 48)?;
+        quoted_ports(packet, header[6], super::ICMPV6, offset + BEFORE + 40)?;
     Some(Quoted {
         source: V6(ne128::<8, 40>(header)),
         destination: V6(ne128::<24, 40>(header)),

@@ -3,7 +3,7 @@
 use super::{LEFT, NO_RULE, Run, left, resolver::DNS_PORT};
 use crate::{
     abi::{
-        Ending, EventKind, Flow, FlowEvent, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT,
+        Client, Ending, EventKind, Flow, FlowEvent, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT,
         flow_flags, port_index,
     },
     dns::Scratch,
@@ -84,18 +84,35 @@ fn key<'s, A: Network>(
     }
 }
 
-/// Whether a flow with this key, opened by either side, is alive.
+/// Whether a flow with this key, opened by either side, is alive and allowed.
 #[inline(always)]
 pub(super) fn is_known<A: Network, W: Maps<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
 ) -> bool {
-    let now = run.now();
-    let alive =
-        |flow: &mut Flow| now.saturating_sub(flow.last_seen) <= lifetime(key.protocol, flow.flags);
-    match run.world.flow(key, alive) {
-        Some(alive) => alive,
-        None => run.world.new_flow(key, alive) == Some(true),
+    let (now, generation) = (run.now(), run.generation());
+    let look = |flow: &mut Flow| {
+        let (rule, flags, group) = (flow.rule, flow.flags, flow.group);
+        let state = if now.saturating_sub(flow.last_seen) > lifetime(key.protocol, flags) {
+            State::Expired
+        } else if flow.generation == generation {
+            State::Alive
+        } else {
+            State::Older
+        };
+        Touched { state, rule, flags, group, ending: Ending::Open as u8 }
+    };
+    let found = match run.world.flow(key, look) {
+        Some(found) => found,
+        None => match run.world.new_flow(key, look) {
+            Some(found) => found,
+            None => return false,
+        },
+    };
+    match found.state {
+        State::Alive => true,
+        State::Expired => false,
+        State::Older => allowing_group(run, key, found) != REVOKED,
     }
 }
 
@@ -173,7 +190,8 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
         State::Alive => Some(known(touched)),
         State::Expired => None,
         State::Older => {
-            if !is_still_allowed(run, key, touched) {
+            let group = allowing_group(run, key, touched);
+            if group == REVOKED {
                 let ended = |flow: &mut Flow| note_end(flow, run.scratch, Ending::Revoked);
                 let ending = match world.flow(key, ended) {
                     Some(ending) => ending,
@@ -187,6 +205,7 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
             }
             let renew = |flow: &mut Flow| {
                 flow.generation = generation;
+                flow.group = group as u16;
                 let ending =
                     touch(flow, run.scratch, generation, now, packets, datagram, direction).ending;
                 flow.generation = lasting(generation, flow.flags);
@@ -206,7 +225,7 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
             if ending != Ending::Open as u8 {
                 report::<A, W, P>(run, EventKind::Closed, ending);
             }
-            Some(known(touched))
+            Some(known(Touched { group: group as u16, ..touched }))
         }
     }
 }
@@ -368,18 +387,33 @@ fn known(flow: Touched) -> Known {
     Known { rule: flow.rule, group: flow.group, audited: flow.flags & flow_flags::AUDITED }
 }
 
-/// Whether the policy in force allows a flow that an older one has opened: its rule is looked at,
+/// In place of a group's number: the flow is allowed no more.
+const REVOKED: u32 = u32::MAX;
+
+/// The group of a flow's client by the policy in force, if that allows what an older one has
+/// opened, or [`REVOKED`].
+#[inline(always)]
+fn allowing_group<A: Network, W: Maps<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    key: &FlowKey<A>,
+    flow: Touched,
+) -> u32 {
+    match run.world.client(run.scratch, run.set(), key.zone, &key.client) {
+        Some(client) if is_still_allowed(run, key, flow, &client) => client.group,
+        _ => REVOKED,
+    }
+}
+
+/// Whether a flow that an older policy has opened is allowed to its client: its rule is looked at,
 /// not its destination, so that it outlives the address's DNS answer.
 #[inline(always)]
 fn is_still_allowed<A: Network, W: Maps<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
     flow: Touched,
+    client: &Client,
 ) -> bool {
     let (world, set) = (run.world, run.set());
-    let Some(client) = world.client(run.scratch, set, key.zone, &key.client) else {
-        return false;
-    };
     if flow.flags & flow_flags::WARM_UP == flow_flags::WARM_UP {
         return client.mode == MODE_ENFORCE
             && world.settings(set).is_some_and(|settings| run.now() < settings.warm_up_until);

@@ -41,7 +41,8 @@ impl Links for V4 {
         datagram: &Datagram<Self>,
         zone: u16,
     ) -> Option<FlowKey<Self>> {
-        let quoted = quoted_v4(packet, datagram.transport.flags, datagram.transport_offset)?;
+        let (offset, length) = (datagram.transport_offset, datagram.transport_length);
+        let quoted = quoted_v4(packet, datagram.transport.flags, offset, length)?;
         by_client(&quoted, datagram, zone)
     }
 
@@ -51,7 +52,8 @@ impl Links for V4 {
         datagram: &Datagram<Self>,
         zone: u16,
     ) -> Option<FlowKey<Self>> {
-        let quoted = quoted_v4(packet, datagram.transport.flags, datagram.transport_offset)?;
+        let (offset, length) = (datagram.transport_offset, datagram.transport_length);
+        let quoted = quoted_v4(packet, datagram.transport.flags, offset, length)?;
         to_client(&quoted, datagram.destination, zone)
     }
 }
@@ -81,7 +83,8 @@ impl Links for V6 {
         datagram: &Datagram<Self>,
         zone: u16,
     ) -> Option<FlowKey<Self>> {
-        let quoted = quoted_v6(packet, datagram.transport.flags, datagram.transport_offset)?;
+        let (offset, length) = (datagram.transport_offset, datagram.transport_length);
+        let quoted = quoted_v6(packet, datagram.transport.flags, offset, length)?;
         by_client(&quoted, datagram, zone)
     }
 
@@ -91,7 +94,8 @@ impl Links for V6 {
         datagram: &Datagram<Self>,
         zone: u16,
     ) -> Option<FlowKey<Self>> {
-        let quoted = quoted_v6(packet, datagram.transport.flags, datagram.transport_offset)?;
+        let (offset, length) = (datagram.transport_offset, datagram.transport_length);
+        let quoted = quoted_v6(packet, datagram.transport.flags, offset, length)?;
         to_client(&quoted, datagram.destination, zone)
     }
 }

@@ -7,7 +7,7 @@ use intune_filter_tests::testrun::{
     Addresses, Datagram, Flags, Row, check_in_order, check_on,
     datagram::{TAG, patched},
     expect, from_client, run,
-    site::VLAN,
+    site::{VLAN, changed_config, config},
     to_client,
 };
 
@@ -96,6 +96,77 @@ fn errors_about_what_a_client_has_sent_come_back() {
                 to_client("SYN ACK", received(&who).frame(), expect(Reason::Flow).rule(WEB));
             check_on(filter, &[answer]);
             check_on(filter, &to_clients(&who));
+        }
+    });
+}
+
+/// What follows a datagram in its frame is quoted by nobody.
+#[test]
+fn a_quotation_is_inside_of_its_error() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            let begin = [
+                from_client("SYN", sent(&who).frame(), expect(Policy).rule(WEB)),
+                to_client("SYN ACK", received(&who).frame(), expect(Reason::Flow).rule(WEB)),
+            ];
+            check_in_order(filter, &begin);
+            let kind = error_types(&who)[0];
+            let headers = if who.client.is_ipv4() { 20 } else { 40 };
+            for (about, from, is_back) in [
+                (sent(&who), Datagram::new(who.public2, who.client), true),
+                (received(&who), Datagram::new(who.client, who.web), false),
+            ] {
+                let quoted = about.packet()[..headers + 8].to_vec();
+                for length in 0..=quoted.len() {
+                    let (inside, behind) = quoted.split_at(length);
+                    let frame = [error(kind, &from, inside), behind.to_vec()].concat();
+                    let what = format!("{length} octets of {} quoted", quoted.len());
+                    let whole = length == quoted.len();
+                    let row = if is_back {
+                        to_client(what, frame, expect(if whole { IcmpError } else { Unsolicited }))
+                    } else {
+                        from_client(what, frame, expect(if whole { IcmpError } else { Icmp }))
+                    };
+                    check_on(filter, &[row]);
+                }
+            }
+        }
+    });
+}
+
+/// A policy that ends a flow ends what is told of it, whether a packet has met the flow or not.
+#[test]
+fn errors_about_a_revoked_flow_pass_no_more() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            let back = Datagram::new(who.public2, who.client).unreachable(&sent(&who)).frame();
+            let told = Datagram::new(who.client, who.web).unreachable(&received(&who)).frame();
+            let open = from_client("SYN", sent(&who).frame(), expect(Policy).rule(WEB));
+            let answer =
+                to_client("SYN ACK", received(&who).frame(), expect(Reason::Flow).rule(WEB));
+            for begin in [&[open.clone()][..], &[open, answer]] {
+                check_in_order(filter, begin);
+                filter.install(&config("", "")).unwrap();
+                check_on(
+                    filter,
+                    &[
+                        to_client("still allowed", back.clone(), expect(IcmpError)),
+                        from_client("still allowed", told.clone(), expect(IcmpError)),
+                    ],
+                );
+                let without = changed_config("", "", |text| {
+                    text.replacen("services: [core, time]", "services: [time]", 1)
+                });
+                filter.install(&without).unwrap();
+                check_on(
+                    filter,
+                    &[
+                        to_client("revoked", back.clone(), expect(Unsolicited)),
+                        from_client("revoked", told.clone(), expect(Icmp)),
+                    ],
+                );
+                filter.install(&config("", "")).unwrap();
+            }
         }
     });
 }

@@ -36,6 +36,33 @@ fn a_reload_keeps_the_flows_that_are_still_allowed() {
     });
 }
 
+/// Groups are numbered in their order: another one may have the number by then.
+#[test]
+fn a_reload_tells_a_flow_its_group_anew() {
+    const GROUP: &str = "  - name: first\n    on: eth1.0\n    networks: [10.20.7.0/24]\n    \
+                         services: [core]\n";
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            check_in_order(
+                filter,
+                &[
+                    from_client("SYN", out(&who, Flags::SYN), opened()),
+                    to_client("SYN ACK", back(&who, Flags::SYN_ACK), known()),
+                ],
+            );
+            let before = filter.group("lan");
+            let other =
+                |text: String| text.replacen("clients:\n", &format!("clients:\n{GROUP}"), 1);
+            filter.install(&changed_config("", "", other)).unwrap();
+            let group = filter.group("lan");
+            assert_ne!(before, group);
+            check_on(filter, &[from_client("the next", out(&who, Flags::ACK), known())]);
+            assert_eq!(flows(filter, "FLOWS")[0].group, u16::from(group));
+            filter.install(&config("", "")).unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_flow_that_is_answered_after_a_reload_is_an_answered_one() {
     run("", "", |filter| {
