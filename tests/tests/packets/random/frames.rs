@@ -34,11 +34,11 @@ impl Numbers {
         (self.next() % limit.max(1) as u64) as usize
     }
 
-    fn once_in(&mut self, among: usize) -> bool {
+    pub fn once_in(&mut self, among: usize) -> bool {
         self.below(among) == 0
     }
 
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+    pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 }
@@ -47,7 +47,7 @@ impl Numbers {
 pub struct Frames {
     tables: Vec<Seed>,
     conversations: Vec<Seed>,
-    openings: Vec<Vec<Seed>>,
+    dialogues: Vec<Vec<Seed>>,
 }
 
 impl Frames {
@@ -55,19 +55,33 @@ impl Frames {
         Self {
             tables: seeds::of_tables(),
             conversations: seeds::of_conversations(),
-            openings: seeds::openings(),
+            dialogues: seeds::dialogues(),
         }
     }
 
-    /// So many frames that follow each other: some batches begin with what random frames would
-    /// seldom make up.
+    /// So many frames that follow each other. Most batches begin with as much of a dialogue or two as
+    /// random frames would seldom make up, and go on with what belongs to those.
     pub fn batch(&self, first: u64, length: u64) -> Vec<Seed> {
         let mut numbers = Numbers::new(!first);
-        let opening =
-            if numbers.once_in(2) { numbers.below(self.openings.len()) } else { usize::MAX };
-        let opening = self.openings.get(opening).into_iter().flatten().cloned();
-        let random = (first..first + length).map(|case| self.frame(&mut Numbers::new(case)));
-        opening.chain(random).take(length as usize).collect()
+        let mut themes: Vec<Seed> = Vec::new();
+        let mut batch: Vec<Seed> = Vec::new();
+        for _ in 0..numbers.one(&[0, 1, 1, 2]) {
+            let dialogue = &self.dialogues[numbers.below(self.dialogues.len())];
+            let begun = 1 + numbers.below(dialogue.len());
+            batch.extend(dialogue[..begun].iter().cloned());
+            themes.extend(dialogue.iter().cloned());
+        }
+        for case in first..first + length {
+            let mut numbers = Numbers::new(case);
+            let on_theme = !themes.is_empty() && !numbers.once_in(4);
+            batch.push(if on_theme {
+                self.changed(&mut numbers, &themes)
+            } else {
+                self.frame(&mut numbers)
+            });
+        }
+        batch.truncate(length as usize);
+        batch
     }
 
     /// A frame, and where it is judged.
@@ -76,6 +90,11 @@ impl Frames {
             return (self.place(numbers), noise(numbers));
         }
         let from = if numbers.once_in(2) { &self.tables } else { &self.conversations };
+        self.changed(numbers, from)
+    }
+
+    /// One of these, whole or damaged.
+    fn changed(&self, numbers: &mut Numbers, from: &[Seed]) -> Seed {
         let (mut place, mut frame) = from[numbers.below(from.len())].clone();
         if numbers.once_in(16) {
             place = self.place(numbers);

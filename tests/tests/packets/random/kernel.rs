@@ -1,16 +1,18 @@
-//! The loaded programs and the host's build, over the same frames in the same order: verdicts and
-//! reasons are the same, and so is what is counted.
+//! The loaded programs and the host's build, over the same frames in the same order, while two
+//! policies take turns: verdicts and reasons are the same, and so is what is counted and remembered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use anyhow::Result;
+use aya::maps::{Array, MapData};
 use intune_filter::policy::compile;
 use intune_filter_ebpf::{
-    abi::{Counter, REASONS, Reason, RuleCounter},
+    abi::{Active, Counter, REASONS, Reason, RuleCounter, V4, V6},
     host::Tables,
     verdict::{Action, Verdict},
 };
 use intune_filter_tests::testrun::{
-    Filter,
+    Addresses, Filter,
     filter::{Fate, Place},
     run,
     site::{catalogue, changed_config, config},
@@ -21,13 +23,17 @@ use nix::net::if_::if_nametoindex;
 use super::{
     cases,
     frames::{Frames, Numbers},
-    host, model,
+    host,
+    memory::Memory,
+    model,
     seeds::Seed,
 };
 
 /// Frames that follow each other on the same state. Fewer than the maps have room for: the kernel
 /// evicts, the host does not.
 const TOGETHER: u64 = 24;
+/// Once in so many frames the other policy comes into force.
+const POLICY: usize = 32;
 
 fn index(interface: &str) -> u32 {
     if_nametoindex(interface).expect("an interface of the test's")
@@ -53,26 +59,73 @@ fn whatever_comes_during_the_warm_up_the_kernel_judges_as_the_host_does() {
     judged_alike(cases(8_000), u64::MAX);
 }
 
+/// Both policies in both sets of maps, and the switch between them.
+struct Bed {
+    tables: Tables,
+    active: Array<MapData, Active>,
+}
+
+impl Bed {
+    fn new(filter: &mut Filter, warm_up_until: u64, index: impl Fn(&str) -> u32) -> Result<Self> {
+        filter.install_warming(&config("", ""), warm_up_until)?;
+        let first = filter.policy().clone();
+        filter.install_warming(&host::other_config(), warm_up_until)?;
+        let active = filter.pins().active()?;
+        let mut policies = [&first, filter.policy()];
+        policies.rotate_left(usize::from(active.generation & 1 == 0));
+        let tables = host::tables(policies, active, index);
+        Ok(Self { tables, active: filter.pins().map("ACTIVE")? })
+    }
+
+    fn switch(&mut self) -> Result<()> {
+        let mut active = self.active.get(&0, 0)?;
+        active.generation += 1;
+        self.active.set(0, active, 0)?;
+        self.tables.active.set(active);
+        Ok(())
+    }
+
+    /// Forgets all, and then both know addresses of names, some of which have expired.
+    fn begin(&self, filter: &mut Filter, numbers: &mut Numbers) -> Result<()> {
+        filter.clear()?;
+        host::clear(&self.tables);
+        self.tables.counters.borrow_mut().clear();
+        self.tables.rule_counters.borrow_mut().clear();
+        for who in Addresses::both() {
+            if !numbers.once_in(4) {
+                continue;
+            }
+            let rule = numbers.one(&["core/web", "core/push", "other/web"]);
+            filter.learn(who.public, rule, numbers.one(&[600, -600]))?;
+            for (address, host) in filter.pins().elements::<V4, _>("HOSTS4")? {
+                self.tables.hosts4.borrow_mut().insert(address, host);
+            }
+            for (address, host) in filter.pins().elements::<V6, _>("HOSTS6")? {
+                self.tables.hosts6.borrow_mut().insert(address, host);
+            }
+        }
+        Ok(())
+    }
+}
+
 fn judged_alike(cases: u64, warm_up_until: u64) {
     let frames = Frames::new();
     run("", "", |filter| {
-        filter.install_warming(&config("", ""), warm_up_until).expect("a policy");
         let indices = ["eth1", "eth2"].map(|name| (name, index(name)));
         let index = |name: &str| indices.iter().find(|one| one.0 == name).expect("known").1;
-        let active = filter.pins().active().expect("a policy is in force");
-        let tables = host::tables(filter.policy(), active, index);
+        let mut bed = Bed::new(filter, warm_up_until, index).expect("two policies");
         let (mut judged, mut untested, mut routed) = (0_u64, 0_u64, 0_u64);
-        let mut reasons = BTreeSet::new();
+        let (mut reasons, mut remembered) = (BTreeMap::<_, u64>::new(), 0);
         for first in (0..cases).step_by(TOGETHER as usize) {
-            filter.clear().expect("the maps can be emptied");
-            host::clear(&tables);
-            tables.counters.borrow_mut().clear();
-            tables.rule_counters.borrow_mut().clear();
-            tables.now.set(state::now().expect("the clock runs"));
+            let mut numbers = Numbers::new(first.rotate_left(32));
+            bed.begin(filter, &mut numbers).expect("the maps can be emptied");
             let before = counters(filter);
             let mut whole = true;
             for (case, seed) in (first..).zip(frames.batch(first, TOGETHER.min(cases - first))) {
-                match compare(filter, &tables, &seed, index, &mut reasons) {
+                if numbers.once_in(POLICY) {
+                    bed.switch().expect("the other policy");
+                }
+                match compare(filter, &bed.tables, &seed, index, &mut reasons) {
                     Ok(Found::Same) => judged += 1,
                     Ok(Found::Untested) => untested += 1,
                     Ok(Found::Routed) => {
@@ -85,18 +138,25 @@ fn judged_alike(cases: u64, warm_up_until: u64) {
                 }
             }
             if whole {
-                compare_counters(&tables, &before, &counters(filter))
+                compare_counters(&bed.tables, &before, &counters(filter))
                     .unwrap_or_else(|difference| panic!("cases from {first}: {difference}"));
+                let kernel = Memory::of_kernel(filter).expect("the maps can be read");
+                let difference = kernel.difference(&Memory::of_host(&bed.tables));
+                assert_eq!(difference, None, "cases from {first}: the kernel's and the host's");
+                remembered += kernel.len();
             }
         }
         println!(
             "{cases} frames: {judged} judged alike, {untested} that the kernel does not test, \
-             {routed} that its routes decide; {} reasons: {reasons:?}",
+             {routed} that its routes decide; {remembered} elements remembered alike; {} reasons: \
+             {reasons:?}",
             reasons.len()
         );
         assert!(judged > cases * 8 / 10 && routed < cases / 50);
-        for reason in ["policy", "flow", "fragment_allowed", "dns_answer", "port", "unsolicited"] {
-            assert!(reasons.contains(reason), "{reason} is among them");
+        let warm = ["port"].into_iter().filter(|_| warm_up_until == 0);
+        for reason in host::DEEP.into_iter().chain(warm) {
+            let often = reasons.get(reason).copied().unwrap_or_default();
+            assert!(often >= cases / 2_000, "{reason} is {often} times among them");
         }
     });
 }
@@ -109,12 +169,13 @@ fn another_policy_is_noticed() {
         let active = filter.pins().active().expect("a policy is in force");
         let other = changed_config("", "", |text| text.replacen("[core, time]", "[core]", 1));
         let other = compile(&other, &catalogue(), &filter.policy().rule_bits());
-        let tables = host::tables(&other.expect("a policy"), active, index);
+        let other = other.expect("a policy");
+        let tables = host::tables([&other, &other], active, index);
         let different = (0..2_000).find_map(|case| {
             filter.clear().expect("the maps can be emptied");
             host::clear(&tables);
             let seed = frames.frame(&mut Numbers::new(case));
-            compare(filter, &tables, &seed, index, &mut BTreeSet::new()).err()
+            compare(filter, &tables, &seed, index, &mut BTreeMap::new()).err()
         });
         assert!(different.is_some_and(|text| text.contains("the host Verdict")));
     });
@@ -125,7 +186,7 @@ fn compare(
     tables: &Tables,
     (place, frame): &Seed,
     index: impl Fn(&str) -> u32 + Copy,
-    reasons: &mut BTreeSet<&'static str>,
+    reasons: &mut BTreeMap<&'static str, u64>,
 ) -> Result<Found, String> {
     let explained = match place {
         Place::Ingress(interface) => match filter.explain(interface, frame) {
@@ -136,11 +197,12 @@ fn compare(
     };
     let Ok(fate) = filter.judge(*place, frame) else { return Ok(Found::Untested) };
     let at = host::place(*place, index);
+    tables.now.set(state::now().expect("the clock runs"));
     let verdict = match place {
         Place::Ingress(_) => tables.ingress(frame, at),
         _ => tables.egress(frame, at),
     };
-    reasons.insert(verdict.reason.as_str());
+    *reasons.entry(verdict.reason.as_str()).or_default() += 1;
     let same = explained.is_none_or(|explained| explained.pack() == verdict.explanation())
         && is_fate_of(&fate, &verdict);
     if same {

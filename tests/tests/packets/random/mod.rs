@@ -1,13 +1,17 @@
-//! Random and mutated frames: the loaded programs judge them as the host's build of the same code
-//! does, and what passes is also what an independent reading of the frame and the site allows.
+//! Random and mutated frames in a row: the loaded programs judge them as the host's build of the
+//! same code does, count and remember the same, and what passes is also what an independent reading
+//! of the frames and the site allows after all that came before.
 //!
 //! `INTUNE_CASES` sets how many.
 
 mod frames;
 mod host;
 mod kernel;
+mod memory;
 mod model;
+mod reading;
 mod seeds;
+mod witness;
 
 /// How many frames, unless `INTUNE_CASES` says otherwise.
 fn cases(default: u64) -> u64 {

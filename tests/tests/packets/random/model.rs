@@ -1,15 +1,11 @@
-//! The site, read by hand, and frames, read by another library: what may pass where nothing has
-//! happened yet.
+//! The site, read by hand: who may send what where, and who may ask for which names, by each of the
+//! two policies that take turns.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use etherparse::{LaxNetSlice, LaxSlicedPacket};
-use intune_filter_ebpf::abi::Reason;
-use intune_filter_tests::testrun::filter::Place;
 use ipnet::IpNet;
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+use super::reading::{Flow, Reading, TCP, UDP};
 
 /// Whose packets may reach what.
 struct Group {
@@ -63,153 +59,125 @@ const RULES: [Rule; 4] = [
     Rule { letter: 'o', networks: ["203.0.113.0/24", "2001:db8:200::/48"], tcp: &[443], udp: &[] },
 ];
 
+const AUDITED: [&str; 2] = ["10.20.1.0/24", "fd00:20:0:1::/64"];
 const EXEMPT: [&str; 2] = ["10.20.2.0/24", "fd00:20:0:2::/64"];
 const SERVERS: [&str; 2] = ["10.20.3.0/24", "fd00:20:0:3::/64"];
 const RESOLVERS: [&str; 4] = ["10.20.0.1", "fd00:20::1", "192.0.2.53", "2001:db8:53::53"];
 const DHCP_SERVERS: [&str; 2] = ["192.0.2.67", "2001:db8:53::67"];
-
-/// What a frame says, as far as it matters here.
-struct Reading {
-    vlan: u16,
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: u8,
-    payload: Vec<u8>,
-    /// Whether it is a fragment other than a first one.
-    is_later: bool,
-}
-
-impl Reading {
-    fn of(frame: &[u8]) -> Option<Self> {
-        // The library takes this type for a tag's; to Linux it is unknown.
-        const FOREIGN_TAG: [u8; 2] = [0x91, 0];
-        let is_tagged = matches!(frame.get(12..14)?, [0x81, 0] | [0x88, 0xa8]);
-        if frame.get(if is_tagged { 16..18 } else { 12..14 })? == FOREIGN_TAG {
-            return None;
-        }
-        let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
-        let vlan = packet.vlan_ids().first().map_or(0, |id| id.value());
-        match packet.net? {
-            LaxNetSlice::Ipv4(ip) => Some(Self {
-                vlan,
-                source: ip.header().source_addr().into(),
-                destination: ip.header().destination_addr().into(),
-                protocol: ip.payload().ip_number.0,
-                payload: ip.payload().payload.to_vec(),
-                is_later: ip.header().fragments_offset().value() != 0,
-            }),
-            LaxNetSlice::Ipv6(ip) => {
-                let header = ip.header();
-                let behind = frame.windows(40).position(|window| window == header.slice())? + 40;
-                let payload = frame.get(behind..)?;
-                let payload = payload.get(..header.payload_length().into()).unwrap_or(payload);
-                let (protocol, payload, is_later) =
-                    behind_extensions(header.next_header().0, payload)?;
-                Some(Self {
-                    vlan,
-                    source: header.source_addr().into(),
-                    destination: header.destination_addr().into(),
-                    protocol,
-                    payload: payload.to_vec(),
-                    is_later,
-                })
-            }
-            LaxNetSlice::Arp(_) => None,
-        }
-    }
-
-    fn port(&self) -> Option<u16> {
-        Some(u16::from_be_bytes(*self.payload.get(2..)?.first_chunk()?))
-    }
-}
 
 /// Where a frame goes, if it is one with an IP header.
 pub fn destination(frame: &[u8]) -> Option<IpAddr> {
     Some(Reading::of(frame)?.destination)
 }
 
-/// Whether a frame may pass for this reason where no flow is known and nothing was learned.
-pub fn may_pass(place: Place, frame: &[u8], reason: Reason) -> bool {
-    match reason {
-        Reason::Unmanaged => return true,
-        // Another protocol than IP, or to where a router never forwards.
-        Reason::Link => {
-            return Reading::of(frame).is_none_or(|reading| {
-                is_gateways(reading.destination) || reading.is_to_dhcp_server()
-            });
-        }
-        Reason::GatewaySent => return matches!(place, Place::EgressOfGateway(_)),
-        _ => {}
-    }
-    let Some(reading) = Reading::of(frame) else { return false };
-    match (place, reason) {
-        (Place::Ingress(interface), Reason::Policy) => reading.is_allowed(interface),
-        (Place::Ingress("eth1"), Reason::Exempt) => within(&EXEMPT, reading.source),
-        (Place::Ingress(_), Reason::Gateway) => is_gateways(reading.destination),
-        (Place::Ingress(_), Reason::DnsQuery) => {
-            matches!(reading.protocol, UDP | TCP)
-                && !reading.is_later
-                && reading.port() == Some(53)
-                && RESOLVERS.iter().any(|resolver| reading.destination == address(resolver))
-        }
-        (Place::Egress("eth1"), Reason::Exempt) => within(&EXEMPT, reading.destination),
-        (Place::Egress("eth1"), Reason::Inbound) => within(&SERVERS, reading.destination),
-        _ => false,
+/// Whether an interface has a zone for a VLAN.
+pub fn has_zone(interface: &str, vlan: u16) -> bool {
+    vlan == 0 || interface == "eth1" && vlan == 20
+}
+
+/// Whether a group's packets pass whatever they are.
+pub fn is_exempt(interface: &str, vlan: u16, client: IpAddr) -> bool {
+    (interface, vlan) == ("eth1", 0) && within(&EXEMPT, client)
+}
+
+/// Whether a group is audited: the second policy audits nobody.
+pub fn is_audited(second: bool, interface: &str, vlan: u16, client: IpAddr) -> bool {
+    !second && (interface, vlan) == ("eth1", 0) && within(&AUDITED, client)
+}
+
+/// Whether a group lets packets in that answer nothing.
+pub fn is_server(interface: &str, vlan: u16, client: IpAddr) -> bool {
+    (interface, vlan) == ("eth1", 0) && within(&SERVERS, client)
+}
+
+/// Whether it is a resolver that may be asked.
+pub fn is_resolver(address: IpAddr) -> bool {
+    RESOLVERS.contains(&address.to_string().as_str())
+}
+
+/// The letters of a client's rules.
+fn letters(second: bool, interface: &str, vlan: u16, client: IpAddr) -> &'static str {
+    let group = GROUPS.iter().position(|group| {
+        group.interface == interface && group.vlan == vlan && within(&group.sources, client)
+    });
+    match group {
+        Some(0) if second => "to",
+        Some(group) => GROUPS[group].rules,
+        None => "",
     }
 }
 
+/// Whether the policy lets a flow go on that another one has opened.
+pub fn may_go_on(second: bool, interface: &str, flow: &Flow) -> bool {
+    let (vlan, client) = (flow.vlan, flow.client);
+    let ports = |rule: &Rule| match flow.protocol {
+        TCP => rule.tcp.contains(&flow.remote_port),
+        UDP => rule.udp.contains(&flow.remote_port),
+        _ => true,
+    };
+    let letters = letters(second, interface, vlan, client);
+    is_exempt(interface, vlan, client)
+        || is_audited(second, interface, vlan, client)
+        || is_server(interface, vlan, client)
+        || RULES.iter().any(|rule| letters.contains(rule.letter) && ports(rule))
+}
+
+/// Whether a client may ask for a name. A host of the link may ask for what any group may.
+pub fn may_ask(second: bool, interface: &str, vlan: u16, client: IpAddr, name: &str) -> bool {
+    let link_local = match client {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    let letters = if link_local { "wpto" } else { letters(second, interface, vlan, client) };
+    let name = name.to_ascii_lowercase();
+    let is_part = name
+        .strip_suffix(".blob.example")
+        .is_some_and(|label| label.starts_with("part") && !label.contains('.'));
+    let letter = match name.as_str() {
+        "portal.core.example" => 'w',
+        "push.core.example" => 'p',
+        "time.example" => 't',
+        "other.example" => 'o',
+        _ if is_part || name.ends_with(".apps.core.example") => 'w',
+        _ => return false,
+    };
+    letters.contains(letter)
+}
+
 impl Reading {
-    fn is_to_dhcp_server(&self) -> bool {
+    /// Whether it is for a DHCP server of the configuration's.
+    pub fn is_to_dhcp_server(&self) -> bool {
         self.protocol == UDP
             && matches!(self.port(), Some(67 | 547))
             && DHCP_SERVERS.iter().any(|server| self.destination == address(server))
     }
 
-    fn is_allowed(&self, interface: &str) -> bool {
-        let group = GROUPS.iter().find(|group| {
-            group.interface == interface
-                && group.vlan == self.vlan
-                && within(&group.sources, self.source)
-        });
-        let Some(group) = group.filter(|_| !self.is_later) else { return false };
+    /// Whether it may pass for one of the sender's rules, whose networks `is_in` knows.
+    pub fn is_allowed(
+        &self,
+        second: bool,
+        interface: &str,
+        is_in: impl Fn(&[&str; 2], IpAddr) -> bool,
+    ) -> bool {
+        let letters = letters(second, interface, self.vlan, self.source);
         let echo = match self.source {
             IpAddr::V4(_) => self.protocol == 1 && self.payload.first() == Some(&8),
             IpAddr::V6(_) => self.protocol == 58 && self.payload.first() == Some(&128),
         };
-        RULES.iter().any(|rule| {
-            let has = |ports: &[u16]| self.port().is_some_and(|port| ports.contains(&port));
-            group.rules.contains(rule.letter)
-                && within(&rule.networks, self.destination)
-                && (echo
-                    || (self.protocol == TCP && has(rule.tcp))
-                    || (self.protocol == UDP && has(rule.udp)))
-        })
+        !self.is_later()
+            && RULES.iter().any(|rule| {
+                let has = |ports: &[u16]| self.port().is_some_and(|port| ports.contains(&port));
+                letters.contains(rule.letter)
+                    && is_in(&rule.networks, self.destination)
+                    && (echo
+                        || (self.protocol == TCP && has(rule.tcp))
+                        || (self.protocol == UDP && has(rule.udp)))
+            })
     }
 }
 
-/// What stands behind IPv6 extension headers, and whether it is a later fragment's
-/// (RFC 8200, section 4; RFC 4302; the headers of RFC 6275, 7401 and 5533 look alike).
-fn behind_extensions(mut next: u8, mut payload: &[u8]) -> Option<(u8, &[u8], bool)> {
-    loop {
-        let octets = |unit: usize, more: usize| Some((usize::from(*payload.get(1)?) + more) * unit);
-        let length = match next {
-            0 | 43 | 60 | 135 | 139 | 140 => octets(8, 1)?,
-            51 => octets(4, 2)?,
-            44 => 8,
-            _ => return Some((next, payload, false)),
-        };
-        let is_later_fragment =
-            next == 44 && u16::from_be_bytes(*payload.get(2..)?.first_chunk()?) >> 3 != 0;
-        next = *payload.first()?;
-        payload = payload.get(length..)?;
-        if is_later_fragment {
-            // No header begins here, whatever the next one is called.
-            return Some((next, payload, true));
-        }
-    }
-}
-
-fn within(networks: &[&str], address: IpAddr) -> bool {
+/// Whether one of the networks has the address.
+pub fn within(networks: &[&str], address: IpAddr) -> bool {
     networks.iter().any(|network| network.parse::<IpNet>().expect("a constant").contains(&address))
 }
 

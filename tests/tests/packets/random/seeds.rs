@@ -1,7 +1,8 @@
 //! What frames are mutated from: the tables' own, and packets that belong together.
 
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Flags, Row, expect, filter::Place, from_client, to_client,
+    Addresses, Datagram, Flags, Row, datagram::TAG, expect, filter::Place, from_client, site::VLAN,
+    to_client,
 };
 
 use crate::{
@@ -95,8 +96,136 @@ pub fn of_conversations() -> Vec<Seed> {
     rows.into_iter().map(|row| (row.place, row.frame)).collect()
 }
 
-/// Beginnings that what follows depends on, each in its order: connections to a resolver.
-pub fn openings() -> Vec<Vec<Seed>> {
-    let seeds = |rows: Vec<Row>| rows.into_iter().map(|row| (row.place, row.frame)).collect();
-    Addresses::both().iter().map(|who| seeds(streams::asked(who))).collect()
+/// Conversations in their order, in which what follows depends on what came before: flows of every
+/// kind, fragments, names that are learned, connections to a resolver.
+pub fn dialogues() -> Vec<Vec<Seed>> {
+    let mut all = Vec::new();
+    for who in Addresses::both() {
+        all.extend(flows_of(&who));
+        all.extend(fragments_of(&who));
+        all.extend(names_of(&who));
+    }
+    all
+}
+
+fn sent(datagram: &Datagram) -> Seed {
+    (Place::Ingress("eth1"), datagram.frame())
+}
+
+fn came(datagram: &Datagram) -> Seed {
+    (Place::Egress("eth1"), datagram.frame())
+}
+
+fn flows_of(who: &Addresses) -> Vec<Vec<Seed>> {
+    let tcp = |client, remote, tags: &[u16], port| {
+        let tagged = |datagram: Datagram| {
+            tags.iter().fold(datagram, |datagram, control| datagram.tag(TAG, *control))
+        };
+        let out = tagged(Datagram::new(client, remote));
+        let back = tagged(Datagram::new(remote, client));
+        let out = move |flags| sent(&out.clone().tcp(40000, port, flags));
+        let back = move |flags| came(&back.clone().tcp(port, 40000, flags));
+        vec![
+            out(Flags::SYN),
+            back(Flags::SYN_ACK),
+            out(Flags::ACK),
+            back(Flags::ACK),
+            out(Flags::FIN),
+            back(Flags::FIN),
+            out(Flags::ACK),
+            out(Flags::SYN),
+        ]
+    };
+    let out = |remote| Datagram::new(who.client, remote);
+    let back = |remote| Datagram::new(remote, who.client);
+    let syn = out(who.web).tcp(40000, 443, Flags::SYN);
+    let answer = back(who.web).tcp(443, 40000, Flags::SYN_ACK);
+    let (client_port, server_port) = if who.client.is_ipv4() { (68, 67) } else { (546, 547) };
+    let asked = Datagram::new(who.public, who.server).udp(999, 7, b"asks");
+    vec![
+        tcp(who.client, who.web, &[], 443),
+        tcp(who.client, who.web, &[0xe000], 80),
+        tcp(who.tagged, who.web, &[VLAN], 443),
+        tcp(who.audited, who.foreign, &[], 22),
+        tcp(who.exempt, who.public, &[], 22),
+        tcp(who.rejected, who.web, &[], 443),
+        vec![
+            sent(&out(who.ntp).udp(123, 123, b"time")),
+            came(&back(who.ntp).udp(123, 123, b"now")),
+            sent(&out(who.ntp).udp(123, 123, b"more")),
+        ],
+        vec![
+            sent(&out(who.web).echo_request(7)),
+            came(&back(who.web).echo_reply(7)),
+            sent(&out(who.web).echo_request(7)),
+        ],
+        vec![
+            sent(&out(who.dhcp_server).udp(client_port, server_port, b"renew")),
+            came(&back(who.dhcp_server).udp(server_port, client_port, b"yours")),
+        ],
+        // What is let in, its answer, and what is told of it.
+        vec![
+            came(&asked),
+            sent(&Datagram::new(who.server, who.public).udp(7, 999, b"answers")),
+            sent(&Datagram::new(who.server, who.public).unreachable(&asked)),
+        ],
+        // Errors about a flow, in both directions.
+        vec![
+            sent(&syn),
+            came(&Datagram::new(who.public2, who.client).unreachable(&syn)),
+            came(&answer),
+            sent(&out(who.web).unreachable(&answer)),
+            came(&Datagram::new(who.public2, who.client).unreachable(&syn)),
+        ],
+    ]
+}
+
+fn fragments_of(who: &Addresses) -> Vec<Vec<Seed>> {
+    let denied = |more| Datagram::new(who.client, who.web).fragment(0, more);
+    let back = || Datagram::new(who.web, who.client);
+    vec![
+        vec![
+            sent(&fragments::first(who)),
+            sent(&fragments::later(who, 3, true)),
+            sent(&fragments::later(who, 5, false)),
+            sent(&fragments::later(who, 2, true)),
+            sent(&fragments::later(who, 5, false)),
+        ],
+        vec![
+            sent(&denied(true).tcp(1, 22, Flags::SYN)),
+            sent(&fragments::later(who, 3, false)),
+            sent(&fragments::first(who)),
+        ],
+        vec![
+            sent(&Datagram::new(who.client, who.web).tcp(40000, 443, Flags::SYN)),
+            came(&back().fragment(0, true).tcp(443, 40000, Flags::ACK)),
+            came(&back().fragment(3, false).raw(6, &[0x55; 16])),
+        ],
+    ]
+}
+
+fn names_of(who: &Addresses) -> Vec<Vec<Seed>> {
+    let (query, answer) = (answers::query(who), answers::answer(who));
+    let asked = answers::asked(who, &query);
+    let by_name = [
+        sent(&Datagram::new(who.client, who.public).tcp(40001, 443, Flags::SYN)),
+        came(&Datagram::new(who.public, who.client).tcp(443, 40001, Flags::SYN_ACK)),
+        sent(&Datagram::new(who.client, who.public).tcp(40001, 443, Flags::ACK)),
+    ];
+    let over_udp = vec![(asked.place, asked.frame), came(&answers::answered(who, &answer))];
+    let over_tcp = |parts: &[(usize, &[u8])]| {
+        let any = || expect(intune_filter_ebpf::abi::Reason::Policy);
+        let mut rows = streams::asked(who);
+        rows.extend(parts.iter().map(|(at, part)| streams::came("", who, *at, part, any())));
+        rows.into_iter().map(|row| (row.place, row.frame)).collect::<Vec<Seed>>()
+    };
+    let data = streams::framed(&[&answer]);
+    [
+        over_udp,
+        over_tcp(&[(0, &[]), (0, &data)]),
+        over_tcp(&[(0, &data[..20]), (20, &data[20..]), (20, &data[20..])]),
+    ]
+    .into_iter()
+    .map(|dialogue| dialogue.into_iter().chain(by_name.clone()).collect())
+    .collect()
 }

@@ -1,0 +1,269 @@
+//! Who has seen everything since the tables were empty: whether a frame has a reason to pass.
+
+use std::collections::{HashMap, HashSet};
+
+use intune_filter_ebpf::{
+    abi::{Matched, Reason},
+    verdict::Verdict,
+};
+use intune_filter_tests::testrun::filter::Place;
+
+use super::{
+    model::{self, within},
+    reading::{Flow, Reading, TCP, UDP},
+};
+
+const SECOND: u64 = 1_000_000_000;
+/// How long fragments and answers are waited for.
+const PATIENCE: u64 = 30 * SECOND;
+const DNS: Option<u16> = Some(53);
+
+type Zone = (&'static str, u16);
+type Address = std::net::IpAddr;
+
+/// What has passed.
+#[derive(Debug, Default)]
+pub struct Witness {
+    /// Their last packets' times and policies.
+    flows: HashMap<(&'static str, Flow), (u64, u32)>,
+    datagrams: HashMap<(Zone, Address, Address, u32), u64>,
+    queries: HashMap<(Zone, Address, Address, u16, u16), u64>,
+    streams: HashSet<(Zone, Address, Address, u16)>,
+    /// Of DNS.
+    answers: Vec<Vec<u8>>,
+}
+
+/// When a frame is judged, and by which policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub now: u64,
+    pub generation: u32,
+    /// Whether it is the second policy.
+    pub second: bool,
+}
+
+impl Witness {
+    /// Whether a frame may pass, or not, with this verdict; notes what passes.
+    pub fn agrees(&mut self, at: Moment, place: Place, frame: &[u8], verdict: &Verdict) -> bool {
+        let reading = Reading::of(frame);
+        let (interface, ingress) = match place {
+            Place::Ingress(interface) => (interface, true),
+            Place::Egress(interface) | Place::EgressOfGateway(interface) => (interface, false),
+        };
+        let passes = verdict.audited != 0 || !verdict.reason.denies();
+        match verdict.reason {
+            Reason::Unmanaged => return !model::has_zone(interface, vlan_of(frame)),
+            // Another protocol than IP.
+            Reason::Link if reading.is_none() => return true,
+            Reason::GatewaySent if reading.is_none() => return is_gateways_own(place),
+            _ => {}
+        }
+        let Some(reading) = reading else { return !passes };
+        let is_gateways_own = is_gateways_own(place);
+        let seen = Seen { at, interface, ingress, is_gateways_own, reading: &reading };
+        if !passes {
+            return true;
+        }
+        self.has_cause(&seen, verdict) && {
+            self.note(&seen, verdict);
+            true
+        }
+    }
+
+    fn has_cause(&mut self, seen: &Seen<'_>, verdict: &Verdict) -> bool {
+        let Seen { at, interface, ingress, reading, .. } = *seen;
+        let (vlan, client) = (reading.vlan, seen.client());
+        if verdict.audited != 0 && verdict.reason.denies() {
+            return model::is_audited(at.second, interface, vlan, client);
+        }
+        match (ingress, verdict.reason) {
+            (_, Reason::Flow) => reading.flow(ingress).is_some_and(|flow| {
+                let alive = self.is_alive(seen, &flow);
+                if alive {
+                    self.flows.insert((interface, flow), (at.now, at.generation));
+                }
+                alive
+            }),
+            (_, Reason::FragmentAllowed) => {
+                let first = seen.datagram(false).and_then(|key| self.datagrams.get(&key));
+                first.is_some_and(|first| at.now - first <= PATIENCE)
+            }
+            (_, Reason::IcmpError) => self.is_quoted(seen),
+            (false, Reason::GatewaySent) => seen.is_gateways_own,
+            (_, Reason::Exempt) => model::is_exempt(interface, vlan, client),
+            (true, Reason::Policy) => reading.is_allowed(at.second, interface, |networks, to| {
+                if verdict.matched == Matched::Name {
+                    self.answers.iter().any(|answer| has_address(answer, to))
+                } else {
+                    within(networks, to)
+                }
+            }),
+            (true, Reason::Link) => {
+                model::is_gateways(reading.destination) || reading.is_to_dhcp_server()
+            }
+            (true, Reason::Gateway) => {
+                let dns = matches!(reading.protocol, TCP | UDP) && reading.port() == DNS;
+                model::is_gateways(reading.destination) && (reading.is_later() || !dns)
+            }
+            (true, Reason::DnsQuery) => seen.may_query(),
+            (false, Reason::DnsAnswer) => self.is_awaited(seen),
+            (false, Reason::Inbound) => model::is_server(interface, vlan, client),
+            _ => false,
+        }
+    }
+
+    fn is_alive(&self, seen: &Seen<'_>, flow: &Flow) -> bool {
+        let Some((last, generation)) = self.flows.get(&(seen.interface, *flow)) else {
+            return false;
+        };
+        let longest = match flow.protocol {
+            TCP => 7440,
+            UDP => 300,
+            _ => 60,
+        };
+        seen.at.now - last <= longest * SECOND
+            && (*generation == seen.at.generation
+                || model::may_go_on(seen.at.second, seen.interface, flow))
+    }
+
+    /// Whether an ICMP error is about a flow, and for whom it concerns.
+    fn is_quoted(&self, seen: &Seen<'_>) -> bool {
+        let reading = seen.reading;
+        let is_error = match (reading.protocol, reading.payload.first()) {
+            (1, Some(kind)) => [3, 11, 12].contains(kind),
+            (58, Some(kind)) => (1..=4).contains(kind),
+            _ => false,
+        };
+        let Some(quoted) = reading.quoted() else { return false };
+        let for_whom = if seen.ingress {
+            quoted.destination == reading.source && quoted.source == reading.destination
+        } else {
+            quoted.source == reading.destination
+        };
+        // The other way round: what is quoted went where the error comes from.
+        let flow = quoted.flow(!seen.ingress);
+        is_error && for_whom && flow.is_some_and(|flow| self.is_alive(seen, &flow))
+    }
+
+    fn is_awaited(&self, seen: &Seen<'_>) -> bool {
+        let reading = seen.reading;
+        let from_resolver = model::is_resolver(reading.source) && reading.be16(0) == DNS;
+        let (Some(port), Some(id)) = (reading.port(), reading.be16(8)) else { return false };
+        let (client, resolver) = (reading.destination, reading.source);
+        let asked = match reading.protocol {
+            UDP => self
+                .queries
+                .get(&(seen.zone(), client, resolver, port, id))
+                .is_some_and(|asked| seen.at.now - asked <= PATIENCE),
+            TCP => self.streams.contains(&(seen.zone(), client, resolver, port)),
+            _ => false,
+        };
+        from_resolver && reading.fragment.is_none() && asked
+    }
+
+    /// Notes what has passed, as far as others may follow.
+    fn note(&mut self, seen: &Seen<'_>, verdict: &Verdict) {
+        let Seen { at, interface, ingress, reading, .. } = *seen;
+        let opens = match verdict.reason {
+            Reason::Policy | Reason::Exempt | Reason::Link => ingress,
+            Reason::Inbound => true,
+            reason => ingress && reason.denies(),
+        };
+        if opens && let Some(flow) = reading.flow(ingress) {
+            self.flows.insert((interface, flow), (at.now, at.generation));
+        }
+        if let Some(key) = seen.datagram(true) {
+            self.datagrams.insert(key, at.now);
+        }
+        let to_resolver =
+            ingress && reading.port() == DNS && model::is_resolver(reading.destination);
+        if to_resolver && let (Some(port), Some(id)) = (reading.be16(0), reading.be16(8)) {
+            let (client, resolver) = (reading.source, reading.destination);
+            self.queries.insert((seen.zone(), client, resolver, port, id), at.now);
+            self.streams.insert((seen.zone(), client, resolver, port));
+        }
+        if verdict.reason == Reason::DnsAnswer {
+            self.answers.push(reading.payload.clone());
+        }
+    }
+}
+
+/// A frame with an IP header, and where and when it is judged.
+struct Seen<'a> {
+    at: Moment,
+    interface: &'static str,
+    ingress: bool,
+    is_gateways_own: bool,
+    reading: &'a Reading,
+}
+
+const fn is_gateways_own(place: Place) -> bool {
+    matches!(place, Place::EgressOfGateway(_))
+}
+
+impl Seen<'_> {
+    fn zone(&self) -> Zone {
+        (self.interface, self.reading.vlan)
+    }
+
+    fn client(&self) -> Address {
+        if self.ingress { self.reading.source } else { self.reading.destination }
+    }
+
+    /// The datagram that a fragment belongs to: a first one, or another.
+    fn datagram(&self, first: bool) -> Option<(Zone, Address, Address, u32)> {
+        let fragment = self.reading.fragment.filter(|fragment| fragment.is_first == first)?;
+        Some((self.zone(), self.reading.source, self.reading.destination, fragment.id))
+    }
+
+    /// Whether it is DNS to a resolver; over UDP, for a name that the client may ask for.
+    fn may_query(&self) -> bool {
+        let (at, reading) = (self.at, self.reading);
+        let (interface, vlan, client) = (self.interface, reading.vlan, reading.source);
+        let to_resolver = reading.port() == DNS && model::is_resolver(reading.destination);
+        let listed = || {
+            let octets = reading.be16(4).map(usize::from);
+            let message = octets.and_then(|length| reading.payload.get(8..length));
+            let name = message.and_then(|message| name_in(message.get(12..)?));
+            name.is_some_and(|name| model::may_ask(at.second, interface, vlan, client, &name))
+        };
+        to_resolver
+            && match reading.protocol {
+                TCP => !reading.is_later(),
+                UDP if model::is_exempt(interface, vlan, client) => true,
+                UDP => reading.fragment.is_none() && listed(),
+                _ => false,
+            }
+    }
+}
+
+/// The name at the beginning of octets, its labels in a row.
+fn name_in(mut octets: &[u8]) -> Option<String> {
+    let mut labels = Vec::new();
+    loop {
+        let (length, rest) = octets.split_first()?;
+        if *length == 0 {
+            return Some(labels.join("."));
+        }
+        let (label, rest) = rest.split_at_checked((*length).into())?;
+        labels.push(String::from_utf8_lossy(label).into_owned());
+        octets = rest;
+    }
+}
+
+fn has_address(message: &[u8], address: Address) -> bool {
+    match address {
+        Address::V4(v4) => message.windows(4).any(|octets| octets == v4.octets()),
+        Address::V6(v6) => message.windows(16).any(|octets| octets == v6.octets()),
+    }
+}
+
+/// The id of the first VLAN tag; 0 without.
+fn vlan_of(frame: &[u8]) -> u16 {
+    match frame.get(12..16) {
+        Some([0x81, 0, high, low] | [0x88, 0xa8, high, low]) => {
+            u16::from_be_bytes([*high, *low]) & 0xfff
+        }
+        _ => 0,
+    }
+}
