@@ -10,7 +10,7 @@ mod kernel;
 mod memory;
 mod model;
 mod reading;
-mod seeds;
+pub mod seeds;
 mod witness;
 
 /// How many frames, unless `INTUNE_CASES` says otherwise.
