@@ -92,7 +92,11 @@ impl Reading {
     pub fn quoted(&self) -> Option<Self> {
         let octets = self.payload.get(8..)?;
         let packet = LaxSlicedPacket::from_ip(octets).ok()?;
-        Self::of_slices(packet.net?, octets, self.vlan)
+        let reading = Self::of_slices(packet.net?, octets, self.vlan)?;
+        // What its length says is of no use: it was cut.
+        let header = if reading.source.is_ipv4() { usize::from(octets[0] & 15) * 4 } else { 40 };
+        let payload = octets.get(header..)?.to_vec();
+        Some(Self { payload, ..reading })
     }
 
     /// Whether it is a fragment other than a first one.
