@@ -1,10 +1,13 @@
 //! How much kernel memory the maps take, for `check`: an estimate from the kernel's element
 //! layouts, on the safe side.
 
-use intune_filter_ebpf::abi::{
-    Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, GROUPS, Glob,
-    Host, Info, LimitKey, Limits, NameNode, PORTS, Pending, PendingKey, REASONS, RULES,
-    RuleCounter, Stream, StreamRead, V4, V6,
+use intune_filter_ebpf::{
+    abi::{
+        Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, GROUPS,
+        Glob, Host, Info, LimitKey, Limits, NameNode, PORTS, Pending, PendingKey, RULES,
+        RuleCounter, Stream, StreamRead, V4, V6, ZoneKey,
+    },
+    dns::Scratch,
 };
 
 use super::Policy;
@@ -20,6 +23,8 @@ const HASH_HEADER: u64 = 2048;
 const ARRAY_HEADER: u64 = 512;
 /// `struct bpf_ringbuf_map` and the pages before a ring's data.
 const RING_HEADER: u64 = 20 << 10;
+/// Room for reasons.
+const COUNTERS: u64 = 64;
 /// `struct lpm_trie_node` before its data, with the RCU head that kernels before 6.13 have.
 const TRIE_NODE: u64 = 40;
 
@@ -34,7 +39,7 @@ pub struct MapMemory {
     pub bytes: u64,
 }
 
-/// The memory of every map. Of a policy's maps there are two sets while one replaces the other,
+/// The memory of every map but a few of some hundred octets. Of a policy's maps there are two sets while one replaces the other,
 /// and both are counted; per-CPU maps are counted for `cpus` of them.
 #[must_use]
 pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
@@ -72,8 +77,14 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         twice(hash("SERVERS", count(policy.servers.len()), size::<V6>(), 4)),
         array("RULE_INFO", RULES as u64, size::<Info>()),
         array("GROUP_INFO", GROUPS as u64, size::<Info>()),
-        array("COUNTERS", REASONS.len() as u64, size::<Counter>() * cpus),
-        array("RULE_COUNTERS", RULES as u64, size::<RuleCounter>() * cpus),
+        hash("ZONES", 1024, size::<ZoneKey>(), 4),
+        hash("OWN_ADDRESSES", 4096, size::<V6>(), 4),
+        per_cpu("COUNTERS", COUNTERS, size::<Counter>(), cpus),
+        per_cpu("RULE_COUNTERS", RULES as u64, size::<RuleCounter>(), cpus),
+        per_cpu("SCRATCH_XDP", 1, size::<Scratch>(), cpus),
+        per_cpu("SCRATCH_TC", 1, size::<Scratch>(), cpus),
+        per_cpu("SCRATCH_TC_INGRESS", 1, size::<Scratch>(), cpus),
+        per_cpu("SCRATCH_EXPLAIN", 1, size::<Scratch>(), cpus),
     ]
 }
 
@@ -101,6 +112,11 @@ fn trie(name: &'static str, entries: usize, key: u64, value: u64) -> MapMemory {
 
 const fn array(name: &'static str, entries: u64, value: u64) -> MapMemory {
     MapMemory { name, entries, bytes: ARRAY_HEADER + entries * value }
+}
+
+/// An array with a value for each CPU, and a pointer to them.
+const fn per_cpu(name: &'static str, entries: u64, value: u64, cpus: u64) -> MapMemory {
+    array(name, entries, value * cpus + 8)
 }
 
 const fn twice(map: MapMemory) -> MapMemory {
