@@ -234,11 +234,11 @@ fn nothing_that_policy_denies_arrives() -> Result<()> {
 #[test]
 fn without_the_filter_the_probes_arrive() -> Result<()> {
     let laboratory = Laboratory::create(&site::setup())?;
-    for family in 0..2 {
+    for (family, lookalikes) in LOOKALIKES.into_iter().enumerate() {
         let (sent, arrived) = scan(&laboratory, family)?;
         println!("no filter, family {family}: {sent} probes, {} packets arrived", arrived.len());
         ensure!(arrived.len() > sent / 2, "only {} of {sent} arrived", arrived.len());
-        for address in LOOKALIKES[family] {
+        for address in lookalikes {
             let forwarded = arrived.iter().any(|line| line.starts_with(&format!("{address} ")));
             ensure!(forwarded, "nothing arrives for {address}");
         }
