@@ -56,14 +56,17 @@ impl Filter {
 
     /// A command of the binary, on the gateway, with this filter's paths.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
+        Ok(self.with_paths(self.gateway.command(binary()?), arguments))
+    }
+
+    fn with_paths(&self, mut command: Command, arguments: &[&str]) -> Command {
         let path = self.directory.path();
-        let mut command = self.gateway.command(binary()?);
         command.arg("--config").arg(&self.config);
         command.arg("--state-dir").arg(path.join("state"));
         command.arg("--runtime-dir").arg(path.join("run"));
         command.arg("--pin-dir").arg(self.pins());
         command.args(arguments);
-        Ok(command)
+        command
     }
 
     /// The same, as one would type it.
@@ -121,6 +124,17 @@ impl Filter {
         let mut daemon = self.spawn("second")?;
         let status = daemon.process.wait(PATIENCE)?;
         Ok((status.code(), daemon.process.output()))
+    }
+
+    /// The same without some of root's capabilities, each by its name.
+    pub fn fail_to_start_without(&self, capabilities: &[&str]) -> Result<(Option<i32>, String)> {
+        let less: Vec<String> = capabilities.iter().map(|name| format!("-{name}")).collect();
+        let mut command = self.gateway.command("setpriv");
+        command.arg(format!("--bounding-set={}", less.join(","))).arg("--inh-caps=-all");
+        command.arg("--").arg(binary()?);
+        let output = self.with_paths(command, &["run"]).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
     }
 
     fn spawn(&self, name: &str) -> Result<Daemon> {

@@ -47,6 +47,18 @@ fn a_foreign_xdp_program_is_named_and_left_alone() -> Result<()> {
     laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443))
 }
 
+/// A kernel may refuse a program as it refuses one to a process that lacks the right.
+#[test]
+fn programs_that_do_not_load_leave_nothing_half_way() -> Result<()> {
+    let laboratory = Laboratory::create(&site::setup())?;
+    let without = ["net_admin", "sys_admin"];
+    let (code, output) = laboratory.filter.fail_to_start_without(&without)?;
+    ensure!(code == Some(1), "expected exit code 1, got {code:?}: {output}");
+    ensure!(output.contains("does not load the program"), "does not say why: {output}");
+    nothing_is_left(&laboratory)?;
+    laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443))
+}
+
 #[test]
 fn an_interface_that_is_not_there_is_named_and_waited_for() -> Result<()> {
     let mut laboratory = Laboratory::create(&site::setup())?;

@@ -9,13 +9,14 @@ use intune_filter_ebpf::abi::{
     Reason::{self, HostsFull, Learned, Policy, Unsolicited},
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Flags, Place, check_on, expect, from_client, run, state::now,
-    to_client,
+    Addresses, Datagram, Fate, Filter, Flags, Place, check_on, expect, from_client, run,
+    state::now, to_client,
 };
 
 use crate::{
     answers::{addresses, answer, answered, asked, query},
     flows::{WEB, flows},
+    fragments,
 };
 
 /// Room in each table.
@@ -172,6 +173,41 @@ fn flows_that_had_to_make_room_are_judged_anew_counted_and_told_of() {
                     to_client("its answer", back(port, Flags::ACK), expect(Reason::Flow).rule(WEB)),
                 ],
             );
+        }
+    });
+}
+
+/// A datagram that had to make room is as one whose first fragment was never seen.
+#[test]
+fn datagrams_that_had_to_make_room_end_and_denied_ones_stay_denied() {
+    const DATAGRAMS: u16 = 2000;
+
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            let begin = |port| {
+                let datagram = Datagram::new(who.client, who.web).fragment(0, true);
+                datagram.tcp(40000, port, Flags::SYN)
+            };
+            let place = Place::Ingress("eth1");
+            for id in 0..DATAGRAMS {
+                let (port, fate) =
+                    if id % 2 == 0 { (443, Fate::Passed) } else { (22, Fate::Dropped) };
+                let first = fragments::with_id(&begin(port), id);
+                assert_eq!(filter.judge(place, &first).unwrap(), fate, "{id}");
+            }
+            let before = counted(filter, Reason::Fragment);
+            let later = fragments::later(&who, 3, false);
+            let passed: Vec<u16> = (0..DATAGRAMS)
+                .filter(|id| {
+                    let frame = fragments::with_id(&later, *id);
+                    filter.judge(place, &frame).unwrap() == Fate::Passed
+                })
+                .collect();
+            assert!(!passed.is_empty() && passed.len() <= ROOM as usize, "{passed:?}");
+            assert!(passed.iter().all(|id| id % 2 == 0), "denied ones: {passed:?}");
+            let denied = u64::from(DATAGRAMS) - passed.len() as u64;
+            assert_eq!(counted(filter, Reason::Fragment) - before, denied);
         }
     });
 }

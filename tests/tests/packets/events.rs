@@ -111,6 +111,31 @@ fn records_that_find_no_room_are_counted() {
 }
 
 #[test]
+fn more_denials_at_once_than_are_told_of_are_counted() {
+    const PACKETS: u32 = 20_000;
+
+    run("", "", |filter| {
+        let [who, _] = Addresses::both();
+        let frame = Datagram::new(who.client, who.public).tcp(1, 2, Flags::SYN).frame();
+        filter.clear().unwrap();
+        let counted = |filter: &Filter, reason| {
+            let counters = filter.pins().counters().unwrap();
+            counters.iter().find(|(r, _)| *r == reason).unwrap().1.packets
+        };
+        let reasons = [Reason::Destination, Reason::EventSuppressed, Reason::EventLost];
+        let before = reasons.map(|reason| counted(filter, reason));
+        filter.judge_often("eth1", &frame, PACKETS).unwrap();
+        let after = reasons.map(|reason| counted(filter, reason));
+        let [denied, suppressed, lost] = [0, 1, 2].map(|at| after[at] - before[at]);
+        assert_eq!(denied, u64::from(PACKETS));
+        assert!(suppressed > 0, "all are told of");
+        let told = filter.events().len() as u64;
+        assert!(told > 0, "nothing is told");
+        assert_eq!(told + suppressed + lost, denied);
+    });
+}
+
+#[test]
 fn an_explanation_names_the_group() {
     run("", "", |filter| {
         for who in Addresses::both() {

@@ -44,10 +44,10 @@ fn opened(what: &str, datagram: &Datagram) -> Row {
 }
 
 /// The frame with another identification.
-fn with_id(datagram: &Datagram) -> Vec<u8> {
+pub(crate) fn with_id(datagram: &Datagram, id: u16) -> Vec<u8> {
     let frame = datagram.frame();
     let at = if frame[14] >> 4 == 4 { 18 } else { 14 + 40 + 4 + 2 };
-    patched(frame, at, &[0xab, 0xcd])
+    patched(frame, at, &id.to_be_bytes())
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn later_fragments_follow_the_first() {
                     allowed("the next", &later(&who, 3, true)),
                     allowed("the same again", &later(&who, 3, true)),
                     allowed("the last", &later(&who, 5, false)),
-                    from_client("another datagram's", with_id(&later(&who, 3, false)), {
+                    from_client("another datagram's", with_id(&later(&who, 3, false), 0xabcd), {
                         expect(Fragment)
                     }),
                     from_client("in another zone", later(&who, 3, false).tag(TAG, VLAN).frame(), {
