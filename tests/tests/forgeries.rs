@@ -11,13 +11,13 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    dns::{ADDRESS_TYPES, lookup, lookup_over_tcp},
+    dns::{ADDRESS_TYPES, ResponseCode, lookup, lookup_over_tcp},
     glibc,
     laboratory::{Laboratory, Setup},
     namespace::{Namespace, run},
     network::{CLIENT, GATEWAY, LAN, WAN},
     records::addresses,
-    resolver::{BEYOND, FRESH, Kind},
+    resolver::{BEYOND, FRESH, Kind, Place},
     responder::Responder,
     site::{self, ANSWER, CONFIG, SILENCE, WEB, eventually, tcp},
     testrun::{
@@ -147,6 +147,45 @@ fn a_clients_own_resolver_opens_nothing() -> Result<()> {
     let counted = counted()?;
     ensure!(counted.get("resolver") >= 8, "other resolvers were asked: {counted}");
     ensure!(counted.get("learned") == 0, "something was learned: {counted}");
+    Ok(())
+}
+
+/// A trusted resolver may speak TLS as well, which nobody can learn from.
+#[test]
+fn a_resolver_that_speaks_tls_is_asked_in_clear_alone() -> Result<()> {
+    for place in Place::ALL {
+        let setup = Setup { resolver: Kind::Knot, place: Some(place), ..site::setup() };
+        let mut laboratory = Laboratory::create(&setup)?;
+        laboratory.filter.start()?;
+        let network = &laboratory.network;
+        let other_dns = |kind: &str| {
+            let status = laboratory.filter.json(&["status"])?;
+            status["other_dns"][kind].as_u64().with_context(|| format!("no {kind}: {status:#}"))
+        };
+        for server in laboratory.resolver.addresses() {
+            let before = other_dns("port_853")?;
+            let dig = |namespace: &Namespace| {
+                let mut command = namespace.command("dig");
+                let server = format!("@{server}");
+                run(command.args(["+tls", "+short", "+tries=1", "+time=2", &server, WEB[0], "A"]))
+            };
+            let answer = dig(&network.gateway)?;
+            ensure!(answer.trim().parse::<IpAddr>().is_ok(), "{server} from the gateway: {answer}");
+            let answer = dig(&network.client);
+            ensure!(answer.is_err(), "{server}: {answer:?}");
+            ensure!(other_dns("port_853")? > before, "{server}: not counted");
+        }
+        let [server, _] = laboratory.resolver.addresses();
+        let [kind, _] = ADDRESS_TYPES;
+        for name in ["dns.google", "chrome.cloudflare-dns.com"] {
+            let answer = network.client.run(|| lookup(server, name, kind, ANSWER))?;
+            ensure!(answer.code == ResponseCode::Refused, "{name}: {answer:?}");
+        }
+        let counted = (other_dns("https_names")?, other_dns("port_53")?);
+        ensure!(counted == (2, 0), "{counted:?}");
+        let [web, _] = laboratory.resolve(WEB[0])?;
+        laboratory.expect_reached(tcp(web, 443))?;
+    }
     Ok(())
 }
 

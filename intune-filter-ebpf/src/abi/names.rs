@@ -67,13 +67,16 @@ pub struct NameNode {
     /// How many of them, the first ones, may stand for a label that is not a name's leftmost.
     pub inner: u16,
     /// 1 if edges leave it.
-    pub edges: u32,
+    pub edges: u16,
+    /// 1 if a name that ends at this node or goes on below it is one of a known server of DNS over
+    /// HTTPS.
+    pub over_https: u16,
     /// Rules of a name that ends at this node.
     pub exact: u64,
     /// Rules of a name that goes on below this node.
     pub below: u64,
 }
-layout!(NameNode, 32, u32, u32, u16, u16, u32, u64, u64);
+layout!(NameNode, 32, u32, u32, u16, u16, u16, u16, u64, u64);
 
 /// Element of `GLOBS`: a label with one `*` in it, such as `payloadprod*`, or `*` alone.
 ///

@@ -129,6 +129,10 @@ reasons! {
     DnsPunted = "dns_punted", deny;
     /// part of a DNS answer over TCP that passed unread, since userspace was not in time
     AnswerUnread = "answer_unread", allow;
+    /// DNS over TLS or QUIC, by its port, 853
+    DnsOverTls = "dns_over_tls", deny;
+    /// DNS query for the name of a known server of DNS over HTTPS, which no rule of the group has
+    DnsOverHttps = "dns_over_https", deny;
     /// a DNS query, or a connection to a resolver, of a client that makes too many (limits.queries)
     DnsLimit = "dns_limit", deny;
     /// a new flow of a client that opens too many (limits.flows)

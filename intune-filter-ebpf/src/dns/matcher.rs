@@ -11,10 +11,12 @@ use crate::{
     world::World,
 };
 
-/// Rules of the name whose labels [`super::read_question`] has found.
+/// Rules of the name whose labels [`super::read_question`] has found. [`is_over_https`] says
+/// afterwards what else it is.
 #[inline(always)]
 pub fn match_name<W: World>(scratch: &Scratch, world: W, settings: &Settings) -> u64 {
     let labels = scratch.label_count.get();
+    scratch.match_over_https.set(0);
     if labels == 0 {
         // The root itself, which no pattern stands for.
         return 0;
@@ -27,12 +29,19 @@ pub fn match_name<W: World>(scratch: &Scratch, world: W, settings: &Settings) ->
     scratch.match_rules.get()
 }
 
+/// Whether the name that was matched last is one of a known server of DNS over HTTPS.
+#[inline(always)]
+pub fn is_over_https(scratch: &Scratch) -> bool {
+    scratch.match_over_https.get() != 0
+}
+
 /// Takes note of a node that the labels have led to, but for the first `left`: its rules, its globs,
 /// and whether edges lead on.
 #[inline(always)]
 fn arrive(scratch: &Scratch, node: &NameNode, left: u64) {
     let rules = if left == 0 { node.exact } else { node.below };
     scratch.match_rules.set(scratch.match_rules.get() | rules);
+    scratch.match_over_https.set(scratch.match_over_https.get() | u64::from(node.over_https));
     scratch.match_walking.set(0);
     if left == 0 {
         return;

@@ -14,7 +14,7 @@ mod service;
 mod walk;
 
 pub use answer::{Lesson, learn, read_answer};
-pub use matcher::match_name;
+pub use matcher::{is_over_https, match_name};
 pub use question::{
     HASHED_MAX, Question, hash_message, is_answer, is_bare_error, is_query, is_response,
     read_question,

@@ -118,6 +118,8 @@ pub struct Scratch {
     pub match_glob_count: Word,
     /// The matcher's result.
     pub match_rules: Word,
+    /// The matcher's other result: 1 if the name is one of a known server of DNS over HTTPS.
+    pub match_over_https: Word,
     /// State of the walk over options or extension headers: where they end.
     pub headers_end: Word,
     /// State of the walk over extension headers: the next one's protocol.

@@ -189,7 +189,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             return verdict;
         }
         let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
-        if !judged && !is_dns(datagram) && self.is_local(datagram) {
+        if !judged && !is_any_dns(datagram) && self.is_local(datagram) {
             return Verdict::control(Reason::Gateway);
         }
         let event = || denied_event(&verdict, self.scratch, datagram, false);
@@ -245,7 +245,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         // IPv4 it does. A resolver that listens on every address of the gateway must not become a
         // way out.
         let stays = A::BITS == V6::BITS && datagram.destination.is_link_local();
-        if !judged && !is_dns(datagram) && (stays || self.is_own()) {
+        if !judged && !is_any_dns(datagram) && (stays || self.is_own()) {
             return Ok(Verdict::control(Reason::Gateway));
         }
         Err(POLICY)
@@ -460,6 +460,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         } else {
             (Reason::Destination, 0)
         };
+        let reason = if is_dns_over_tls(datagram) { Reason::DnsOverTls } else { reason };
         let verdict = Verdict::deny_client(reason, client, nearest);
         let unknown = networks | learned == 0;
         let ports = port & client.rules & settings.warm_up_rules;
@@ -527,7 +528,24 @@ fn asker(found: Option<Client>) -> Client {
 /// Whether it is DNS, by its port.
 #[inline(always)]
 fn is_dns<A: Network>(datagram: &Datagram<A>) -> bool {
+    is_to_port(datagram, DNS_PORT)
+}
+
+/// Whether it is DNS over TLS (RFC 7858) or QUIC (RFC 9250), by its port.
+#[inline(always)]
+fn is_dns_over_tls<A: Network>(datagram: &Datagram<A>) -> bool {
+    is_to_port(datagram, 853_u16.to_be())
+}
+
+/// Whether it is either.
+#[inline(always)]
+fn is_any_dns<A: Network>(datagram: &Datagram<A>) -> bool {
+    is_dns(datagram) || is_dns_over_tls(datagram)
+}
+
+#[inline(always)]
+fn is_to_port<A: Network>(datagram: &Datagram<A>, port: u16) -> bool {
     datagram.fragment != Fragment::Later
-        && datagram.transport.destination_port == DNS_PORT
+        && datagram.transport.destination_port == port
         && (datagram.protocol == UDP || datagram.protocol == TCP)
 }

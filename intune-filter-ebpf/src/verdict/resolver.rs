@@ -136,17 +136,19 @@ pub(super) fn query<A: Network, W: World, P: Packet>(
     let mut verdict =
         Verdict { rules, matched: Matched::Control, ..Verdict::control(Reason::DnsQuery).of(who) };
     if rules & who.rules == 0 && !exempt {
-        let unlisted = deny(Reason::DnsUnlisted);
-        if settings.dns_unlisted == UNLISTED_REFUSE && unlisted.action == Action::Drop {
+        let over_https = dns::is_over_https(scratch);
+        let unlisted = deny(unlisted_reason(over_https));
+        let choice = unlisted_choice(settings, over_https);
+        if choice == UNLISTED_REFUSE && unlisted.action == Action::Drop {
             scratch.refusal.network_offset.set(u64::from(run.network_offset()));
             scratch.refusal.transport_offset.set(u64::from(datagram.transport_offset));
             scratch.refusal.length.set(dns::refuse(scratch, world, question.end));
             return Verdict { action: Action::Refuse, ..unlisted };
         }
-        if settings.dns_unlisted != UNLISTED_FORWARD && unlisted.action == Action::Drop {
+        if choice != UNLISTED_FORWARD && unlisted.action == Action::Drop {
             return unlisted;
         }
-        if settings.dns_unlisted != UNLISTED_FORWARD {
+        if choice != UNLISTED_FORWARD {
             verdict = unlisted;
         }
     }
@@ -158,6 +160,20 @@ pub(super) fn query<A: Network, W: World, P: Packet>(
     }
     remember(run, datagram.transport.source_port, UDP_TRANSPORT, question.hash);
     verdict
+}
+
+/// Why a query for a name of no rule is denied.
+#[inline(always)]
+pub(super) const fn unlisted_reason(over_https: bool) -> Reason {
+    if over_https { Reason::DnsOverHttps } else { Reason::DnsUnlisted }
+}
+
+/// What becomes of such a query. One for a server of DNS over HTTPS is never forwarded: the
+/// connection would be denied, and whoever is refused the name asks the resolver all the sooner.
+#[inline(always)]
+pub(super) const fn unlisted_choice(settings: &Settings, over_https: bool) -> u32 {
+    let choice = settings.dns_unlisted;
+    if over_https && choice == UNLISTED_FORWARD { UNLISTED_REFUSE } else { choice }
 }
 
 /// Records the client's query in the scratch memory, sent from `port`.

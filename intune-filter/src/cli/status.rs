@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use intune_filter_ebpf::abi::Reason;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -39,9 +40,32 @@ struct Status {
     warm_up_s_left: Option<u64>,
     interfaces: Vec<Interface>,
     counters: BTreeMap<&'static str, u64>,
+    other_dns: OtherDns,
     maps: BTreeMap<String, Room>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waiting: Vec<&'static str>,
+}
+
+/// Packets by which clients have tried to ask for names past the site's resolvers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+struct OtherDns {
+    /// To others, on port 53.
+    port_53: u64,
+    /// Over TLS or QUIC, on port 853.
+    port_853: u64,
+    /// Queries for names of known servers of DNS over HTTPS.
+    https_names: u64,
+}
+
+impl OtherDns {
+    fn of(counters: &BTreeMap<&'static str, u64>) -> Self {
+        let of = |reason: Reason| counters.get(reason.as_str()).copied().unwrap_or_default();
+        Self {
+            port_53: of(Reason::Resolver),
+            port_853: of(Reason::DnsOverTls),
+            https_names: of(Reason::DnsOverHttps),
+        }
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -88,6 +112,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
         warm_up_s_left: None,
         interfaces: Vec::new(),
         counters: BTreeMap::new(),
+        other_dns: OtherDns::default(),
         maps: BTreeMap::new(),
         waiting: Vec::new(),
     };
@@ -100,6 +125,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
         let counters = pins.counters()?;
         status.counters =
             counters.iter().map(|(r, counter)| (r.as_str(), counter.packets)).collect();
+        status.other_dns = OtherDns::of(&status.counters);
         status.maps = pins.usage()?.into_iter().map(|(name, usage)| (name, usage.into())).collect();
         if !status.daemon.running {
             status.waiting = WAITING.to_vec();
@@ -233,6 +259,18 @@ fn resolution(details: Option<&Value>) -> String {
     text + "\n"
 }
 
+/// What was tried past the site's resolvers.
+fn other_dns(other: OtherDns) -> String {
+    if other == OtherDns::default() {
+        return String::new();
+    }
+    let OtherDns { port_53, port_853, https_names } = other;
+    format!(
+        "\nDNS past the resolvers, denied: {port_53} packets to others (port 53), {port_853} over TLS \
+         or QUIC (port 853), {https_names} queries for servers of DNS over HTTPS\n"
+    )
+}
+
 fn text(status: &Status) -> String {
     let mut text = String::new();
     let _ = writeln!(
@@ -280,6 +318,7 @@ fn text(status: &Status) -> String {
         .collect();
     text.push('\n');
     text += &output::table(["REASON", "PACKETS"], &rows);
+    text += &other_dns(status.other_dns);
     let rows: Vec<[String; 3]> = status
         .maps
         .iter()
@@ -326,6 +365,18 @@ mod tests {
         let expected = "6 of 9 exact names resolved, 2 do not exist, 1 failing; \
                         next question in 12 s\n  a.test: Refused\n\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn dns_past_the_resolvers_is_told_of_by_kind() {
+        let counters =
+            [("resolver", 3), ("dns_over_tls", 2), ("dns_over_https", 1), ("dns_unlisted", 9)];
+        let other = OtherDns::of(&counters.into());
+        assert_eq!(other, OtherDns { port_53: 3, port_853: 2, https_names: 1 });
+        let text = other_dns(other);
+        assert!(text.contains("3 packets to others (port 53), 2 over TLS"), "{text}");
+        assert!(text.contains("1 queries for servers of DNS over HTTPS"), "{text}");
+        assert_eq!(other_dns(OtherDns::of(&BTreeMap::new())), "");
     }
 
     #[test]

@@ -16,6 +16,9 @@ const STREAMS: usize = 256;
 /// Octets that are kept of a stream: the longest message, its length, and a window's worth of what
 /// came before its turn.
 const STREAM_MAX: usize = 128 * 1024;
+/// Parts that are kept of a stream: the longest message in segments of an eighth of the usual
+/// size. Each costs memory of its own, and is gone over whenever another comes.
+const PARTS_MAX: usize = 512;
 /// Octets that are kept in all.
 const TOTAL_MAX: usize = 16 * 1024 * 1024;
 /// How long a stream is kept, in nanoseconds: after a second the kernel waits no longer, and
@@ -147,7 +150,8 @@ impl Stream {
         let gone = usize::try_from(distance.min(0).unsigned_abs()).unwrap_or(usize::MAX);
         let Some(data) = data.get(gone..).filter(|data| !data.is_empty()) else { return };
         let at = usize::try_from(distance.max(0)).unwrap_or(usize::MAX);
-        if at.saturating_add(data.len()) > STREAM_MAX {
+        let full = self.parts.len() >= PARTS_MAX && !self.parts.contains_key(&at);
+        if full || at.saturating_add(data.len()) > STREAM_MAX {
             return;
         }
         let there = self.parts.entry(at).or_default();
@@ -290,6 +294,20 @@ mod tests {
         assert_eq!(streams.octets, sum);
         streams.take(&event(1, 0), b"x", PATIENCE + 2000);
         assert_eq!(streams.octets, 1);
+    }
+
+    #[test]
+    fn a_stream_in_crumbs_is_not_kept() {
+        let mut streams = Streams::default();
+        let octets = framed(&[&[7; 2 * PARTS_MAX]]);
+        for (at, octet) in octets.iter().enumerate() {
+            assert_eq!(streams.take(&event(at as u32, 0), &[*octet], 0), None);
+        }
+        assert_eq!(streams.octets, PARTS_MAX);
+        // What comes again in larger parts is read all the same.
+        assert_eq!(streams.take(&event(0, 0), &octets[..600], 0), None);
+        let read = streams.take(&event(0, 0), &octets, 0).unwrap();
+        assert_eq!(read.messages, [vec![7; 2 * PARTS_MAX]]);
     }
 
     #[test]

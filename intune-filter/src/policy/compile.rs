@@ -20,6 +20,7 @@ use super::{
     groups::{Assigned, assign},
     names::{Builder, Trie},
     networks::{embed, merge_ancestors, tries},
+    over_https,
 };
 use crate::{
     catalogue::Catalogue,
@@ -174,6 +175,7 @@ fn warnings(config: &Config) -> Vec<ConfigError> {
 
 fn trie(config: &Config, rules: &BTreeMap<u8, Rule>, errors: &mut Vec<ConfigError>) -> Trie {
     let mut builder = Builder::new();
+    over_https::NAMES.iter().for_each(|name| builder.add_over_https(name));
     let mut inner: Vec<&Pattern> = Vec::new();
     for (bit, rule) in rules {
         let mut error = |message: String| {

@@ -17,6 +17,7 @@ mod lookup;
 mod memory;
 mod names;
 mod networks;
+pub mod over_https;
 pub mod services;
 mod summary;
 #[cfg(test)]

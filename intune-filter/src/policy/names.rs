@@ -29,6 +29,7 @@ pub(super) struct Builder {
 struct Node {
     exact: u64,
     below: u64,
+    over_https: bool,
     /// Nodes that its edges lead to.
     children: Vec<u32>,
     /// Nodes that prefixes and suffixes lead to.
@@ -53,6 +54,13 @@ impl Builder {
     /// Adds a pattern for the rules of a mask.
     pub fn add(&mut self, pattern: &Pattern, rules: u64) -> Result<(), TooManyGlobs> {
         pattern.expand().iter().try_for_each(|plain| self.add_plain(&plain.form(), rules))
+    }
+
+    /// Marks a name, with all below it, as one of a server of DNS over HTTPS.
+    pub fn add_over_https(&mut self, name: &str) {
+        let labels = name.split('.').rev();
+        let node = labels.fold(ROOT, |at, label| self.follow(at, label));
+        self.nodes[node as usize].over_https = true;
     }
 
     fn add_plain(&mut self, form: &Form<'_>, rules: u64) -> Result<(), TooManyGlobs> {
@@ -131,7 +139,8 @@ impl Builder {
                 // A node has `Glob::PER_NODE` at most.
                 globs: node.globs.len() as u16,
                 inner: inner.count() as u16,
-                edges: u32::from(!node.children.is_empty()),
+                edges: u16::from(!node.children.is_empty()),
+                over_https: u16::from(node.over_https),
                 exact: node.exact,
                 below: node.below,
             });

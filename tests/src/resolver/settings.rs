@@ -63,12 +63,14 @@ controls {{ }};
     )
 }
 
-/// Settings of Knot Resolver that listens on these addresses. Without its root key and what asks
+/// Settings of Knot Resolver that listens on these addresses, and speaks TLS there too. Without its root key and what asks
 /// for it: there is no root here.
 pub(super) fn knot([v4, v6]: [IpAddr; 2]) -> String {
     format!(
         "net.listen('{v4}', 53, {{ kind = 'dns' }})
 net.listen('{v6}', 53, {{ kind = 'dns' }})
+net.listen('{v4}', 853, {{ kind = 'tls' }})
+net.listen('{v6}', 853, {{ kind = 'tls' }})
 net.bufsize(4096)
 cache.size = 64 * MB
 trust_anchors.remove('.')

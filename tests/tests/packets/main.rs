@@ -17,6 +17,7 @@ mod learning;
 mod lifetimes;
 mod limits;
 mod links;
+mod other_dns;
 mod policy;
 mod queries;
 mod random;

@@ -3,8 +3,8 @@
 use aya::maps::{Array, MapData};
 use intune_filter_ebpf::abi::{
     Reason::{
-        self, Destination, Expired, LinkLocal, Policy, Port, Protocol, Resolver, Service,
-        UnlistedClient, Unsolicited,
+        self, Destination, DnsOverTls, Expired, LinkLocal, Policy, Port, Protocol, Resolver,
+        Service, UnlistedClient, Unsolicited,
     },
     Settings,
 };
@@ -49,7 +49,7 @@ fn unknown_destinations_pass_audited_on_the_ports_of_services_alone() {
                 from_client("UDP", to(who.public).udp(1, 123, b"x").frame(), unknown().audited()),
                 from_client("ping", to(who.public).echo_request(7).frame(), unknown().audited()),
                 from_client("no service's port", tcp(who.public, 22), unknown()),
-                from_client("DNS over TLS", tcp(who.public, 853), unknown()),
+                from_client("DNS over TLS", tcp(who.public, 853), expect(DnsOverTls)),
                 from_client("the port, but UDP", to(who.public).udp(1, 443, b"x").frame(), {
                     unknown()
                 }),

@@ -23,6 +23,8 @@ const QUERIES_MAX: u64 = dns::HASHED_MAX;
 
 /// It asks for a name of no rule of the client's.
 const UNLISTED: u64 = 8;
+/// It asks for such a name, of a known server of DNS over HTTPS.
+const OVER_HTTPS: u64 = 14;
 /// It has a message that is no query.
 const MALFORMED: u64 = 9;
 
@@ -48,13 +50,16 @@ pub(in crate::verdict) fn query<A: Network, W: World, P: Packet>(
         return Verdict::over_limit(Reason::DnsLimit, who, 0);
     }
     let reason = match found {
-        UNLISTED => Reason::DnsUnlisted,
+        UNLISTED => resolver::unlisted_reason(false),
+        OVER_HTTPS => resolver::unlisted_reason(true),
         MALFORMED => Reason::DnsMalformed,
         _ => Reason::DnsTransport,
     };
     let mut verdict = Verdict::deny_client(reason, who, 0);
     // No refusal can be put between the resolver's octets: the connection ends instead.
-    let refused = found == UNLISTED && settings.dns_unlisted == UNLISTED_REFUSE;
+    let over_https = found == OVER_HTTPS;
+    let refused = (found == UNLISTED || over_https)
+        && resolver::unlisted_choice(settings, over_https) == UNLISTED_REFUSE;
     verdict.reject |= u8::from(refused);
     verdict
 }
@@ -185,8 +190,9 @@ fn ask<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
         return UNKNOWN;
     };
     let listed = dns::match_name(scratch, world, settings) & who.rules != 0;
-    if !listed && settings.dns_unlisted != UNLISTED_FORWARD {
-        return UNLISTED;
+    let over_https = dns::is_over_https(scratch);
+    if !listed && resolver::unlisted_choice(settings, over_https) != UNLISTED_FORWARD {
+        return if over_https { OVER_HTTPS } else { UNLISTED };
     }
     let admitted = limit::admits::<LIMIT_QUERIES, W, P>(run, who);
     if admitted || who.mode == MODE_AUDIT {

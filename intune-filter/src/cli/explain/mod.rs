@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr, path::Path};
 
-use intune_filter_ebpf::abi::Matched;
+use intune_filter_ebpf::abi::{Matched, Reason};
 
 mod destination;
 mod judgement;
@@ -21,7 +21,7 @@ use super::{
     failure::{Failure, Outcome},
     listed, match_name, output,
 };
-use crate::kernel::Pins;
+use crate::{kernel::Pins, policy::over_https};
 
 /// Who judges.
 trait Judge {
@@ -91,6 +91,12 @@ pub fn run(
     if judgements.is_empty() {
         let rules: Vec<String> = matches.iter().flat_map(|one| one.rules.clone()).collect();
         let mut predicted = judge.predict(&rules, port, protocol)?;
+        if predicted.reason == Reason::DnsUnlisted
+            && let Host::Name(name) = &destination.host
+            && over_https::has(name)
+        {
+            predicted.reason = Reason::DnsOverHttps;
+        }
         // It would rest on the pattern.
         if predicted.matched == Matched::Name {
             let with_rule = matches
