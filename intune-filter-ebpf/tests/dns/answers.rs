@@ -1,6 +1,6 @@
 //! What answers teach, against the model.
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{collections::BTreeMap, net::Ipv6Addr, panic::resume_unwind, thread};
 
 use intune_filter_ebpf::abi::{Reason, V6};
 
@@ -14,11 +14,32 @@ use crate::{
     site::{Ends, ONE, OWN4, SECOND, START, Site, TERMS, TWO, V4_ENDS, V6_ENDS, v4},
 };
 
+/// How often each outcome was seen.
+type Seen = BTreeMap<&'static str, u64>;
+
+/// On every CPU, each with a filter of its own.
 #[test]
 fn random_answers_teach_what_the_model_says() {
+    let cases = cases(100_000);
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let mut seen = Seen::new();
+    thread::scope(|scope| {
+        let of = |first: usize| (first as u64..cases).step_by(workers);
+        let workers = (0..workers).map(|first| scope.spawn(move || random_answers(of(first))));
+        for worker in workers.collect::<Vec<_>>() {
+            for (kind, count) in worker.join().unwrap_or_else(|panic| resume_unwind(panic)) {
+                *seen.entry(kind).or_insert(0) += count;
+            }
+        }
+    });
+    println!("{cases} answers: {seen:?}");
+    assert!(seen.len() == 6 && seen.values().all(|count| *count >= cases / 100));
+}
+
+fn random_answers(cases: impl Iterator<Item = u64>) -> Seen {
     let site = Site::new();
-    let mut seen = BTreeMap::new();
-    for case in 0..cases(100_000) {
+    let mut seen = Seen::new();
+    for case in cases {
         let words = words(case);
         let mut choices = Choices::new(&words);
         let ends = if choices.once_in(2) { V6_ENDS } else { V4_ENDS };
@@ -30,8 +51,7 @@ fn random_answers_teach_what_the_model_says() {
         }
         *seen.entry(outcome.kind()).or_insert(0) += 1;
     }
-    println!("{seen:?}");
-    assert!(seen.len() == 6 && seen.values().all(|count| *count >= cases(100_000) / 100));
+    seen
 }
 
 /// What hickory makes of a whole message, the kernel's reading says too. Of services hickory takes
