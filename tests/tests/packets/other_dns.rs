@@ -78,10 +78,10 @@ fn a_service_may_have_the_port() {
             let to = Datagram::new(who.client, who.foreign);
             vec![
                 from_client("TLS", to.clone().tcp(40000, DNS_OVER_TLS, Flags::SYN).frame(), {
-                    expect(Policy).rule("tls/main")
+                    expect(Policy).rule("tls/site")
                 }),
                 from_client("QUIC", to.udp(1, DNS_OVER_TLS, b"x").frame(), {
-                    expect(DnsOverTls).rule("tls/main")
+                    expect(DnsOverTls).rule("tls/site")
                 }),
             ]
         });
