@@ -39,15 +39,15 @@ pub struct Lesson {
 }
 
 /// Reads the answer section from `start` on, leaving its addresses in the scratch memory. False
-/// if it does not parse to its end, has more records than are read, or if its CNAMEs lead in a
-/// circle or too far.
+/// if it does not parse to its end, has more records or longer names than are read, or if its CNAMEs
+/// lead in a circle or too far.
 #[inline(always)]
 pub fn read_answer<W: World>(scratch: &Scratch, world: W, start: u64) -> bool {
     let records = scratch.message.be16(6);
     if records > u64::from(RECORDS) {
         return false;
     }
-    name::forget(scratch);
+    name::begin(scratch);
     if !name::read_name(scratch, world, HEADER_LENGTH, &scratch.recent_target) {
         return false;
     }

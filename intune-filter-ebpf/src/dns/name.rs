@@ -64,6 +64,10 @@ pub(super) const fn mix(hash: u64, word: u64) -> u64 {
 /// Labels and pointers of a name at most, and its root: 127 labels of one octet, each with a
 /// pointer to the next, are what an encoder can make.
 const STEPS: u32 = 384;
+/// The same of all names of an answer together, with their roots: an owner of eight labels for each
+/// record, and as many CNAMEs as are followed. A pointer to a name that was read just before costs
+/// nothing. Messages of names in full are what is dearest to read, and no server sends such.
+const STEPS_OF_ALL: u64 = 640;
 /// Octets of a name's labels at most, without its root (RFC 1035 section 2.3.4).
 const LABELS_MAX: u64 = 254;
 
@@ -72,8 +76,8 @@ const LABELS_MAX: u64 = 254;
 ///
 /// A compression pointer has to lead to a prior occurrence (RFC 1035 section 4.1.4): to before
 /// the labels that it continues, and what is found there may not reach into those. So none can
-/// loop. `recent` remembers the name, for pointers to it: the first of a message needs
-/// [`forget`], and so does one that stands before those that were read.
+/// loop. `recent` remembers the name, for pointers to it: the first of a message needs [`begin`],
+/// and one that stands before those that were read needs [`forget`].
 #[inline(always)]
 pub(super) fn read_name<W: World>(
     scratch: &Scratch,
@@ -99,12 +103,21 @@ pub(super) fn read_name<W: World>(
     scratch.name_end.set(0);
     scratch.complete.set(0);
     scratch.hash.set(scratch.seed.get());
-    walk::<Labels, W>(scratch, world, STEPS);
+    let left = scratch.name_steps_left.get();
+    let done = walk::<Labels, W>(scratch, world, left.min(u64::from(STEPS)) as u32);
+    scratch.name_steps_left.set(left - done);
     recent.hash.set(scratch.hash.get());
     scratch.complete.get() != 0
 }
 
-/// Forgets the names of earlier messages.
+/// Forgets earlier messages.
+#[inline(always)]
+pub(super) fn begin(scratch: &Scratch) {
+    scratch.name_steps_left.set(STEPS_OF_ALL);
+    forget(scratch);
+}
+
+/// Forgets the names that were read.
 #[inline(always)]
 pub(super) fn forget(scratch: &Scratch) {
     scratch.recent_owner.offset.set(NOWHERE);
@@ -153,24 +166,25 @@ impl<W: World> Step<W> for Labels {
         if length > 63 || scratch.name_length.get() > LABELS_MAX {
             return true;
         }
-        let mut hash = mix(scratch.hash.get(), length);
-        let at = offset + 1;
-        hash = mix(hash, lower(scratch.message.ne64(at)) & MASKS.word(length, 0));
-        if length > 8 {
-            hash = mix(hash, lower(scratch.message.ne64(at + 8)) & MASKS.word(length, 1));
+        // With its length before it, which is no letter.
+        let (at, valid) = (offset, length + 1);
+        let mut hash = scratch.hash.get();
+        hash = mix(hash, lower(scratch.message.ne64(at)) & MASKS.word(valid, 0));
+        if valid > 8 {
+            hash = mix(hash, lower(scratch.message.ne64(at + 8)) & MASKS.word(valid, 1));
         }
-        if length > 16 {
-            hash = mix(hash, lower(scratch.message.ne64(at + 16)) & MASKS.word(length, 2));
-            hash = mix(hash, lower(scratch.message.ne64(at + 24)) & MASKS.word(length, 3));
+        if valid > 16 {
+            hash = mix(hash, lower(scratch.message.ne64(at + 16)) & MASKS.word(valid, 2));
+            hash = mix(hash, lower(scratch.message.ne64(at + 24)) & MASKS.word(valid, 3));
         }
-        if length > 32 {
-            hash = mix(hash, lower(scratch.message.ne64(at + 32)) & MASKS.word(length, 4));
-            hash = mix(hash, lower(scratch.message.ne64(at + 40)) & MASKS.word(length, 5));
-            hash = mix(hash, lower(scratch.message.ne64(at + 48)) & MASKS.word(length, 6));
-            hash = mix(hash, lower(scratch.message.ne64(at + 56)) & MASKS.word(length, 7));
+        if valid > 32 {
+            hash = mix(hash, lower(scratch.message.ne64(at + 32)) & MASKS.word(valid, 4));
+            hash = mix(hash, lower(scratch.message.ne64(at + 40)) & MASKS.word(valid, 5));
+            hash = mix(hash, lower(scratch.message.ne64(at + 48)) & MASKS.word(valid, 6));
+            hash = mix(hash, lower(scratch.message.ne64(at + 56)) & MASKS.word(valid, 7));
         }
         scratch.hash.set(hash);
-        scratch.position.set(offset + length + 1);
+        scratch.position.set(offset + valid);
         false
     }
 }

@@ -45,7 +45,7 @@ fn find_opt<W: World>(scratch: &Scratch, world: W, start: u64) {
     scratch.opt.set(0);
     scratch.record.set(start);
     scratch.records_left.set(scratch.message.be16(10));
-    name::forget(scratch);
+    name::begin(scratch);
     walk::<Additional, W>(scratch, world, ADDITIONAL);
 }
 

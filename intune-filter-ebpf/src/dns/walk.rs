@@ -9,14 +9,15 @@ pub trait Step<W> {
     fn step(scratch: &Scratch, world: W) -> bool;
 }
 
-/// Runs steps until one ends the loop, `most` at most.
+/// Runs steps until one ends the loop, `most` at most. Returns how many it has run.
 #[cfg(not(target_arch = "bpf"))]
-pub fn walk<S: Step<W>, W: World>(scratch: &Scratch, world: W, most: u32) {
-    for _ in 0..most {
+pub fn walk<S: Step<W>, W: World>(scratch: &Scratch, world: W, most: u32) -> u64 {
+    for done in 1..=most {
         if S::step(scratch, world) {
-            return;
+            return done.into();
         }
     }
+    most.into()
 }
 
 /// What a callback gets: `bpf_loop` wants a pointer to the stack.
@@ -26,10 +27,10 @@ struct Context<'s, W> {
     world: W,
 }
 
-/// Runs steps until one ends the loop, `most` at most.
+/// Runs steps until one ends the loop, `most` at most. Returns how many it has run.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
-pub fn walk<S: Step<W>, W: World>(scratch: &Scratch, world: W, most: u32) {
+pub fn walk<S: Step<W>, W: World>(scratch: &Scratch, world: W, most: u32) -> u64 {
     let mut context = Context { scratch, world };
     let callback: unsafe extern "C" fn(u64, *mut Context<'_, W>) -> i64 = run::<S, W>;
     // SAFETY: the callback takes what the helper passes: an index and the context.
@@ -39,7 +40,7 @@ pub fn walk<S: Step<W>, W: World>(scratch: &Scratch, world: W, most: u32) {
             callback as *mut core::ffi::c_void,
             (&raw mut context).cast(),
             0,
-        );
+        ) as u64
     }
 }
 

@@ -219,6 +219,25 @@ fn sixty_four_records_are_read_and_sixty_five_are_not() {
     }
 }
 
+/// Of owners in full, ten steps of the kernel's each, 63 are as many as are read.
+#[test]
+fn names_in_full_are_read_up_to_a_bound() {
+    const NAME: &str = "a.b.c.d.e.f.g.h.one";
+    for (count, learned) in [(63, 63), (64, 0)] {
+        let site = Site::new();
+        let query = Writer::new(7, QUERY, &NAME.into(), 1, 1);
+        site.query(V4_ENDS, &query.octets);
+        let mut answer = Writer::answer(NAME);
+        for last in 1..=count {
+            let record = Record::a(NAME, &format!("93.184.217.{last}"));
+            answer.record(1, &record, Compression::None);
+        }
+        site.answer(V4_ENDS, &answer.octets);
+        assert_eq!(site.addresses().len(), learned);
+        assert_eq!(site.counted(Reason::AnswerMalformed), u64::from(learned == 0));
+    }
+}
+
 #[test]
 fn additional_and_authority_records_teach_nothing() {
     let site = Site::new();

@@ -9,7 +9,9 @@
 //! - A name is at most 255 octets (RFC 1035 section 2.3.4); pointers lead to a prior occurrence
 //!   (section 4.1.4), so to before the labels that they continue, and none of the labels found
 //!   there reach into those. Hickory says the same. More than 383 labels and pointers in one name
-//!   are no name to the kernel; hickory has no such limit, nor does any encoder come near it.
+//!   are no name to the kernel, nor are names that take more than 640 together with their roots,
+//!   less those that are pointers to one that was read just before; hickory has no such limits, nor
+//!   does any encoder come near them.
 //! - Data is read only where class and type say what it is: A, AAAA and CNAME of class IN must
 //!   fill their data exactly. All else is opaque (RFC 3597); hickory, asked for a whole message,
 //!   would refuse it for a malformed MX record that nobody asked for.
@@ -57,6 +59,8 @@ const RECORDS: u16 = 64;
 const CHAIN: usize = 16;
 /// Labels and pointers of a name at most.
 const STEPS: usize = 383;
+/// Labels, pointers and roots of all names at most.
+const STEPS_OF_ALL: usize = 640;
 /// Services, their parameters, the hints that count, and the ends of services, at most.
 const HINT_STEPS: usize = 255;
 
@@ -186,28 +190,66 @@ fn question_length(query: &[u8]) -> usize {
     decoder.index() - 12 + 4
 }
 
+/// What may still be read of names, and where those begin that were read just before.
+struct Budget {
+    steps: usize,
+    recent: [Option<usize>; 2],
+}
+
+/// Which of the two an owner is, and a target or the question's name.
+const OWNER: usize = 0;
+const TARGET: usize = 1;
+
+impl Budget {
+    /// Takes the steps of a name that is known to be one.
+    fn take(&mut self, message: &[u8], start: usize, which: usize) -> Result<(), Refusal> {
+        let mut begin = start;
+        if message[start] >= 0xc0 {
+            begin = usize::from(message[start] & 0x3f) << 8 | usize::from(message[start + 1]);
+            if self.recent.contains(&Some(begin)) {
+                return Ok(());
+            }
+        }
+        self.recent[which] = Some(begin);
+        let steps = steps(message, start);
+        self.steps = self.steps.checked_sub(steps + 1).ok_or(Refusal::TooMuch)?;
+        if steps > STEPS { Err(Refusal::TooMuch) } else { Ok(()) }
+    }
+}
+
 /// Reads the answer section that begins at `start`.
 fn section(message: &[u8], start: usize) -> Result<Section, Refusal> {
     let mut section = Section::default();
+    let mut budget = Budget { steps: STEPS_OF_ALL, recent: [None; 2] };
     let count = u16::from_be_bytes([message[6], message[7]]);
     if count > RECORDS {
         return Err(Refusal::TooMuch);
     }
+    budget.take(message, 12, TARGET)?;
+    let mut targets = Vec::new();
     let mut decoder = BinDecoder::new(message).clone(start as u16);
     for _ in 0..count {
-        record(message, &mut decoder, &mut section)?;
+        targets.extend(record(message, &mut decoder, &mut budget, &mut section)?);
+    }
+    // Those of services are read afterwards.
+    budget.recent = [None; 2];
+    for target in targets {
+        budget.take(message, target, TARGET)?;
     }
     Ok(section)
 }
 
-/// Reads one of its records.
+/// Reads one of its records. Returns where a service's target is.
 fn record(
     message: &[u8],
     decoder: &mut BinDecoder<'_>,
+    budget: &mut Budget,
     section: &mut Section,
-) -> Result<(), Refusal> {
+) -> Result<Option<usize>, Refusal> {
     let malformed = |_| Refusal::Malformed;
-    let owner = name(message, decoder)?;
+    let start = decoder.index();
+    let owner = name(decoder)?;
+    budget.take(message, start, OWNER)?;
     let kind = RecordType::from(decoder.read_u16().map_err(malformed)?.unverified());
     let class = decoder.read_u16().map_err(malformed)?.unverified();
     let ttl = decoder.read_u32().map_err(malformed)?.unverified();
@@ -220,6 +262,7 @@ fn record(
             let end = data + usize::from(length);
             let (parameters, hints) = parameters(message, data, end).ok_or(Refusal::Service)?;
             section.services.push(Service { owner, ttl, parameters, hints });
+            return Ok(Some(data + 2));
         }
         RecordType::A | RecordType::AAAA | RecordType::CNAME => {
             let mut reader = BinDecoder::new(message).clone(data as u16);
@@ -227,9 +270,7 @@ fn record(
                 RData::A(address) => section.addresses.push((owner, address.0.into(), ttl)),
                 RData::AAAA(address) => section.addresses.push((owner, address.0.into(), ttl)),
                 RData::CNAME(target) => {
-                    if steps(message, data) > STEPS {
-                        return Err(Refusal::TooMuch);
-                    }
+                    budget.take(message, data, TARGET)?;
                     section.aliases.push((owner, labels(&target.0)));
                 }
                 other => panic!("{kind} became {other:?}"),
@@ -237,7 +278,7 @@ fn record(
         }
         _ => {}
     }
-    Ok(())
+    Ok(None)
 }
 
 /// How many parameters a SVCB or HTTPS record has, and their address hints.
@@ -248,7 +289,7 @@ fn parameters(message: &[u8], start: usize, end: usize) -> Option<(usize, Vec<Ip
     }
     let priority = two(start)?;
     let mut decoder = BinDecoder::new(message).clone(start as u16 + 2);
-    name(message, &mut decoder).ok()?;
+    name(&mut decoder).ok()?;
     let mut at = decoder.index();
     if at > end {
         return None;
@@ -364,13 +405,8 @@ fn resolve(section: Section, question: Labels) -> Option<Vec<(IpAddr, u32)>> {
     (steps <= HINT_STEPS && count <= usize::from(RECORDS)).then_some(all)
 }
 
-fn name(message: &[u8], decoder: &mut BinDecoder<'_>) -> Result<Labels, Refusal> {
-    let start = decoder.index();
-    let name = Name::read(decoder).map_err(|_| Refusal::Malformed)?;
-    if steps(message, start) > STEPS {
-        return Err(Refusal::TooMuch);
-    }
-    Ok(labels(&name))
+fn name(decoder: &mut BinDecoder<'_>) -> Result<Labels, Refusal> {
+    Ok(labels(&Name::read(decoder).map_err(|_| Refusal::Malformed)?))
 }
 
 fn labels(name: &Name) -> Labels {

@@ -90,7 +90,7 @@ fn names(choices: &mut Choices<'_>) -> Vec<Name> {
             name.0.extend(names[parent].0.clone());
         }
         if choices.once_in(40) {
-            lengthen(&mut name);
+            lengthen(&mut name, *choices.one(&[63, 63, 1]));
         }
         while name.wire().len() > 255 {
             name.0.remove(0);
@@ -112,11 +112,11 @@ fn label(choices: &mut Choices<'_>, index: usize) -> Vec<u8> {
     }
 }
 
-/// Adds labels until the name has 255 octets.
-fn lengthen(name: &mut Name) {
+/// Adds labels, of `size` octets at most, until the name has 255.
+fn lengthen(name: &mut Name, size: usize) {
     while name.wire().len() < 254 {
         let room = 255 - name.wire().len() - 1;
-        name.0.insert(0, vec![b'l'; room.min(63)]);
+        name.0.insert(0, vec![b'l'; room.min(size)]);
     }
 }
 
