@@ -27,9 +27,12 @@ pub struct Options {
     #[arg(long)]
     rounds: Option<u32>,
     /// Instead of this machine's kernel, test on Debian's, in virtual machines: such as `6.1`,
-    /// `6.12`, or `newest`
-    #[arg(long, value_name = "VERSION", num_args = 1..)]
+    /// `6.12`, or `newest`; without a version on each that is usual
+    #[arg(long, value_name = "VERSION", num_args = 0..)]
     vm: Option<Vec<String>>,
+    /// In virtual machines: only whether the programs load, and how they judge tables of packets
+    #[arg(long, requires = "vm", conflicts_with = "arguments")]
+    quick: bool,
     /// On this machine's kernel alone: what needs devices that it lacks is then not tested
     #[arg(long, conflicts_with = "vm")]
     no_vm: bool,
@@ -46,7 +49,11 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     if let Some(versions) = &options.vm {
         let runners = options.arguments.iter().map(|name| name.to_string_lossy().into_owned());
-        return vm::run(versions, &runners.collect::<Vec<_>>());
+        return vm::run(vm::Wanted {
+            versions: versions.clone(),
+            runners: runners.collect(),
+            quick: options.quick,
+        });
     }
     setup::run(Scope::Everything)?;
     // Who asks for some tests asks for those alone.

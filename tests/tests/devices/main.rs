@@ -4,7 +4,6 @@
 
 mod bridges;
 mod cards;
-mod clsact;
 mod frames;
 mod vlans;
 mod wiring;

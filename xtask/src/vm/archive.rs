@@ -15,10 +15,13 @@ use crate::{
 };
 
 const MIRROR: &str = "http://deb.debian.org/debian";
-/// Where the kernels are. The emulator is the one of the backports: older releases let some guests
-/// with two processors crash.
-const SUITES: [&str; 3] = ["bookworm", "bookworm-backports", "trixie-backports"];
+/// Where the emulator is, and the kernels that the programs run on. The emulator is the one of the
+/// backports: older releases let some guests with two processors crash.
+pub const SUITES: &[&str] = &["bookworm", "bookworm-backports", "trixie-backports"];
 const EMULATORS: &str = "bookworm-backports";
+/// Where a kernel is that is too old. The mirrors drop old releases one day: whoever does not want
+/// that kernel does not depend on them.
+pub const OLD_SUITES: &[&str] = &["bullseye"];
 
 /// The file that says that the lists are whole.
 const COMPLETE: &str = "lists.complete";
@@ -29,14 +32,14 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// The archive, its lists as new as when they were first read here.
-    pub fn open(directory: &Path) -> Result<Self> {
+    /// Some suites of the archive, their lists as new as when they were first read here.
+    pub fn open(directory: &Path, suites: &[&str]) -> Result<Self> {
         for part in ["lists/partial", "cache/archives/partial", "packages"] {
             let part = directory.join(part);
             fs::create_dir_all(&part).with_context(|| format!("cannot make {}", part.display()))?;
         }
         let archive = Self { directory: directory.to_owned() };
-        let sources: String = SUITES
+        let sources: String = suites
             .iter()
             .map(|suite| format!("deb [arch=amd64 signed-by={KEYS}] {MIRROR} {suite} main\n"))
             .collect();

@@ -12,6 +12,13 @@ const SUFFIX: &str = "-cloud-amd64";
 /// The word for the newest kernel of all.
 const NEWEST: &str = "newest";
 
+/// Whether a release, or a version, is older than a version.
+pub fn is_older(release: &str, version: &str) -> bool {
+    let (release, version) = (numbers(release), numbers(version));
+    // A word is no version: the newest is not older.
+    !release.is_empty() && release.iter().take(version.len()).lt(&version)
+}
+
 /// A kernel, unpacked.
 pub struct Kernel {
     /// What it says of itself.
@@ -76,7 +83,7 @@ fn numbers(release: &str) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::newest;
+    use super::*;
 
     #[test]
     fn the_newest_kernel_is_found_by_its_numbers() {
@@ -98,5 +105,15 @@ mod tests {
             assert_eq!(newest(&packages, version).as_deref(), Some(release));
         }
         assert_eq!(newest(&packages, "5.10"), None);
+    }
+
+    #[test]
+    fn versions_are_older_by_their_numbers() {
+        for older in ["5.10.0-33-cloud-amd64", "5.19", "5.10", "2"] {
+            assert!(is_older(older, "6.1"), "{older}");
+        }
+        for other in ["6.1.0-50-cloud-amd64", "6.1", "6.12", "7.2.11+deb13-cloud-amd64", NEWEST] {
+            assert!(!is_older(other, "6.1"), "{other}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! tells its results on a serial line.
 
 mod archive;
+mod figures;
 mod guest;
 mod initramfs;
 mod kernel;
@@ -23,20 +24,42 @@ use crate::{
     test::Count,
     workspace,
 };
-use archive::Archive;
-use kernel::Kernel;
+use archive::{Archive, OLD_SUITES, SUITES};
+use kernel::{Kernel, is_older};
 use machine::Report;
+use programs::Runners;
 use suite::Suite;
 
 /// The oldest kernel that the programs run on: a part of every test run.
 pub const OLDEST: &str = "6.1";
 
-/// Runs the runners of these names, or every test that a machine can run, on the newest kernel of
-/// each version, such as `6.1`, or `newest`.
-pub fn run(versions: &[String], runners: &[String]) -> Result<()> {
+/// What is tested on where no version is named: a kernel that is refused, Debian's stable ones, and
+/// the newest of its backports. Those before 6.6 attach egress by clsact, the others by TCX.
+const MATRIX: [&str; 4] = ["5.10", OLDEST, "6.12", "newest"];
+
+/// What to test, and on which kernels.
+pub struct Wanted {
+    /// Versions such as `6.1`, or `newest`; none of them stands for all that are usual.
+    pub versions: Vec<String>,
+    /// The names of runners; none stands for every test that a machine can run.
+    pub runners: Vec<String>,
+    /// Only whether the programs load, are attached and judge.
+    pub quick: bool,
+}
+
+/// Runs the tests on the newest kernel of each version.
+pub fn run(wanted: Wanted) -> Result<()> {
     setup::run(Scope::Everything)?;
-    let suite = if runners.is_empty() { Suite::Full } else { Suite::Only(runners.to_vec()) };
-    let count = test(&Fetched::fetch(versions)?, &suite)?;
+    let Wanted { mut versions, runners, quick } = wanted;
+    if versions.is_empty() {
+        versions = MATRIX.map(str::to_owned).into();
+    }
+    let suite = match (quick, runners.is_empty()) {
+        (true, true) => Suite::Quick,
+        (false, true) => Suite::Full,
+        _ => Suite::Only(runners),
+    };
+    let count = test(&Fetched::fetch(&versions)?, &suite)?;
     println!("\n{count}");
     if count.failed > 0 { bail!("tests failed") } else { Ok(()) }
 }
@@ -74,10 +97,16 @@ impl Fetched {
             bail!("the machines are x86_64, and cannot run tests for {}", env::consts::ARCH);
         }
         let directory = workspace::target()?.join("vm");
-        let archive = Archive::open(&directory.join("archive"))?;
-        let kernels = versions
-            .iter()
-            .map(|version| Ok((version.clone(), Kernel::fetch(&archive, version, &directory)?)));
+        let archive = Archive::open(&directory.join("archive"), SUITES)?;
+        let kernels = versions.iter().map(|version| {
+            let kernel = if is_older(version, OLDEST) {
+                let archive = Archive::open(&directory.join("archive-old"), OLD_SUITES)?;
+                Kernel::fetch(&archive, version, &directory)?
+            } else {
+                Kernel::fetch(&archive, version, &directory)?
+            };
+            Ok((version.clone(), kernel))
+        });
         Ok(Self {
             kernels: kernels.collect::<Result<_>>()?,
             emulator: archive.tree("qemu-system-x86", &directory.join("qemu"))?,
@@ -87,11 +116,14 @@ impl Fetched {
     }
 }
 
-/// The tests of all machines. One that did not come to its end counts as a failure.
+/// The tests of all machines, and a line for each. One that did not come to its end counts as a
+/// failure.
 fn test(fetched: &Fetched, suite: &Suite) -> Result<Count> {
-    let tests = programs::build(suite)?;
+    let runners = Runners::build()?;
     let mut results = Vec::new();
     for (version, kernel) in &fetched.kernels {
+        let old = is_older(&kernel.release, OLDEST);
+        let tests = runners.tests(if old { &Suite::Refusal } else { suite })?;
         let image = fetched.directory.join(format!("initramfs-{version}"));
         guest::write(&image, &fetched.busybox.join("bin/busybox"), kernel, &tests)?;
         say(&format!("Linux {version}: {}, on an emulated processor", kernel.release));
@@ -102,10 +134,7 @@ fn test(fetched: &Fetched, suite: &Suite) -> Result<Count> {
     let mut all = Count::default();
     println!();
     for (version, release, report) in &results {
-        println!("Linux {version} ({release}): {}", report.count);
-        for line in &report.figures {
-            println!("    {line}");
-        }
+        println!("Linux {version} ({release}): {report}");
         all += judged(report);
     }
     Ok(all)

@@ -26,27 +26,37 @@ pub struct Test {
     pub program: PathBuf,
 }
 
-/// Builds the runners of a suite, and the program that they test.
-pub fn build(suite: &Suite) -> Result<Vec<Test>> {
-    workspace::build(Profile::Debug, &["intune-filter"])?;
-    let mut cargo = workspace::cargo();
-    // Of the whole workspace, as in every other run, so that libraries are built but once.
-    cargo.args(["test", "--locked", "--workspace", "--tests", "--no-run"]);
-    cargo.arg("--message-format=json-render-diagnostics");
-    say(&command::line(&cargo));
-    let output = cargo.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("the tests do not build");
+/// The runners of all tests, built, and the program that they test.
+pub struct Runners(Vec<(String, PathBuf)>);
+
+impl Runners {
+    /// Builds them.
+    pub fn build() -> Result<Self> {
+        workspace::build(Profile::Debug, &["intune-filter"])?;
+        let mut cargo = workspace::cargo();
+        // Of the whole workspace, as in every other run, so that libraries are built but once.
+        cargo.args(["test", "--locked", "--workspace", "--tests", "--no-run"]);
+        cargo.arg("--message-format=json-render-diagnostics");
+        say(&command::line(&cargo));
+        let output = cargo.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+        if !output.status.success() {
+            bail!("the tests do not build");
+        }
+        Ok(Self(runners(&String::from_utf8_lossy(&output.stdout))))
     }
-    let runners = runners(&String::from_utf8_lossy(&output.stdout));
-    let names: Vec<String> = runners.iter().map(|(name, _)| name.clone()).collect();
-    let test = |(name, arguments): (String, Vec<String>)| {
-        let runner = runners.iter().find(|(runner, _)| *runner == name);
-        let (_, program) =
-            runner.with_context(|| format!("there is no runner {name} among the tests"))?;
-        Ok(Test { name, arguments, program: program.clone() })
-    };
-    suite.runs(&names).into_iter().map(test).collect()
+
+    /// The tests of a suite.
+    pub fn tests(&self, suite: &Suite) -> Result<Vec<Test>> {
+        let Self(runners) = self;
+        let names: Vec<String> = runners.iter().map(|(name, _)| name.clone()).collect();
+        let test = |(name, arguments): (String, Vec<String>)| {
+            let runner = runners.iter().find(|(runner, _)| *runner == name);
+            let (_, program) =
+                runner.with_context(|| format!("there is no runner {name} among the tests"))?;
+            Ok(Test { name, arguments, program: program.clone() })
+        };
+        suite.runs(&names).into_iter().map(test).collect()
+    }
 }
 
 /// The integration tests among cargo's messages, by name.

@@ -3,18 +3,27 @@
 /// Which tests run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Suite {
-    /// Those that another kernel fails first, and those that need its devices: a part of every
-    /// test run, where it may take some minutes.
+    /// Whether the programs load, how they are attached, and how they judge tables of packets: what
+    /// another kernel fails first.
+    Quick,
+    /// Those, and what needs devices that other computers lack: a part of every test run.
     Short,
     /// All that a machine without disk and network can run.
     Full,
     /// The runners of these names.
     Only(Vec<String>),
+    /// What is to be tested of a kernel that is too old.
+    Refusal,
 }
 
+const VERIFIER: (&str, &[&str]) = ("verifier", &["--nocapture"]);
+const EGRESS: (&str, &[&str]) = ("egress", &["--nocapture"]);
 /// What the machine has and the computer that it runs on may lack: its tests are ignored there.
 const DEVICES: (&str, &[&str]) = ("devices", &["--include-ignored"]);
-const VERIFIER: (&str, &[&str]) = ("verifier", &["--nocapture"]);
+const MINIMUM: (&str, &[&str]) = ("minimum", &["--nocapture"]);
+const SPECIAL: [(&str, &[&str]); 4] = [VERIFIER, EGRESS, DEVICES, MINIMUM];
+/// One table at every hook, and what it does not have.
+const PACKETS: (&str, &[&str]) = ("packets", &["policy::", "headers::", "links::", "flows::"]);
 
 /// What needs cargo, the sources, systemd, resolvers that consist of more than their program, or
 /// answers to hundreds of probes in the time that a real processor takes.
@@ -28,22 +37,21 @@ impl Suite {
             (name.to_owned(), arguments.iter().map(|&argument| argument.to_owned()).collect())
         };
         let usual = |name: &str| {
-            let special = [VERIFIER, DEVICES].into_iter().find(|(special, _)| *special == name);
+            let special = SPECIAL.into_iter().find(|(special, _)| *special == name);
             owned(special.unwrap_or((name, &[])))
         };
         match self {
-            Self::Short => {
-                let packets = ("packets", &["policy::", "headers::", "links::", "flows::"][..]);
-                [VERIFIER, DEVICES, packets].map(owned).into()
-            }
+            Self::Quick => [VERIFIER, EGRESS, PACKETS].map(owned).into(),
+            Self::Short => [VERIFIER, EGRESS, DEVICES, PACKETS].map(owned).into(),
             Self::Full => {
-                let first = [VERIFIER.0, DEVICES.0];
+                let first = [VERIFIER.0, EGRESS.0, DEVICES.0];
                 let others = runners.iter().map(String::as_str);
                 let others =
                     others.filter(|name| !first.contains(name) && !LEFT_OUT.contains(name));
                 first.into_iter().chain(others).map(usual).collect()
             }
             Self::Only(names) => names.iter().map(|name| usual(name)).collect(),
+            Self::Refusal => vec![owned(MINIMUM)],
         }
     }
 }
@@ -57,8 +65,8 @@ mod tests {
         let runners = ["demo", "devices", "new", "verifier"].map(str::to_owned);
         let runs = Suite::Full.runs(&runners);
         let names: Vec<_> = runs.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["verifier", "devices", "new"]);
+        assert_eq!(names, ["verifier", "egress", "devices", "new"]);
         let only = Suite::Only(vec!["devices".to_owned()]).runs(&runners);
-        assert_eq!(only, runs[1..2]);
+        assert_eq!(only, runs[2..3]);
     }
 }

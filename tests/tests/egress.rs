@@ -22,6 +22,8 @@ fn egress_is_attached_taken_over_and_removed() -> Result<()> {
     laboratory.filter.start()?;
     let first = filters(&laboratory.network)?;
     ensure!(first.contains("pref 1 bpf") != has_tcx, "filters: {first}");
+    // `cargo xtask test --vm` tells it of each kernel.
+    println!("egress: attached by {}", if has_tcx { "TCX" } else { "clsact" });
     laboratory.expect_verdicts()?;
 
     // Killed, and another daemon takes the filter over: one stays, with the new program.
