@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
+    PROCESSORS,
     figures::Figures,
     guest::{BEGIN, DONE, END},
     kernel::Kernel,
@@ -23,7 +24,7 @@ use super::{
 use crate::test::Count;
 
 /// How long a machine may take from its start to its last word.
-const PATIENCE: Duration = Duration::from_secs(5400);
+const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 /// How long it may say nothing: loading three programs takes some seconds on a busy computer.
 const SILENCE: Duration = Duration::from_secs(240);
 /// Lines that are shown of a machine that failed.
@@ -85,7 +86,11 @@ impl Report {
             self.done = true;
         } else if self.figures.read(line) {
             return Some(line.to_owned());
-        } else if line.starts_with("test ") && !line.starts_with("test result: ") {
+        } else if line.starts_with("test ")
+            && !line.starts_with("test result: ")
+            // What is slow anywhere is slow here.
+            && !line.ends_with(" has been running for over 60 seconds")
+        {
             return Some(format!("{}: {}", self.runner, line.trim_start_matches("test ")));
         }
         self.count.read(line);
@@ -167,7 +172,8 @@ fn start(emulator: &Path, kernel: &Kernel, image: &Path, log: &Path) -> Result<C
         qemu.arg("-L").arg(emulator.join(data));
     }
     // No KVM: a machine that offers it to its guests may still fail to run one.
-    qemu.args(["-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-smp", "2", "-m", "3072"]);
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", PROCESSOR]);
+    qemu.args(["-smp", &PROCESSORS.to_string(), "-m", "3072"]);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     // Two serial lines, so that nothing that the kernel says cuts a test's line in two.
     qemu.args(["-serial", "stdio", "-serial"]).arg(file_option(log));

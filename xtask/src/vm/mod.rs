@@ -14,7 +14,15 @@ mod modules;
 mod programs;
 mod suite;
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -116,26 +124,52 @@ impl Fetched {
     }
 }
 
-/// The tests of all machines, and a line for each. One that did not come to its end counts as a
-/// failure.
+/// Processors that a machine has, and of this computer keeps busy.
+const PROCESSORS: usize = 2;
+
+/// The tests of all machines, as many at once as there are processors for, and a line for each. One
+/// that did not come to its end counts as a failure.
 fn test(fetched: &Fetched, suite: &Suite) -> Result<Count> {
     let runners = Runners::build()?;
-    let mut results = Vec::new();
+    let mut machines = Vec::new();
     for (version, kernel) in &fetched.kernels {
         let old = is_older(&kernel.release, OLDEST);
         let tests = runners.tests(if old { &Suite::Refusal } else { suite })?;
         let image = fetched.directory.join(format!("initramfs-{version}"));
         guest::write(&image, &fetched.busybox.join("bin/busybox"), kernel, &tests)?;
-        say(&format!("Linux {version}: {}, on an emulated processor", kernel.release));
-        let report = machine::boot(&fetched.emulator, kernel, &image, version)?;
-        results.push((version, &kernel.release, report));
+        machines.push((version, kernel, image));
     }
+
+    let at_once = thread::available_parallelism().map_or(1, |cpus| cpus.get() / PROCESSORS).max(1);
+    let next = AtomicUsize::new(0);
+    let reports: Vec<Mutex<Option<Result<Report>>>> =
+        machines.iter().map(|_| Mutex::default()).collect();
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let (Some((version, kernel, image)), Some(report)) =
+                (machines.get(number), reports.get(number))
+            else {
+                return;
+            };
+            say(&format!("Linux {version}: {}, on an emulated processor", kernel.release));
+            let told = machine::boot(&fetched.emulator, kernel, image, version);
+            *report.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..at_once.min(machines.len()) {
+            scope.spawn(work);
+        }
+    });
 
     let mut all = Count::default();
     println!();
-    for (version, release, report) in &results {
-        println!("Linux {version} ({release}): {report}");
-        all += judged(report);
+    for ((version, kernel, _), report) in machines.iter().zip(reports) {
+        let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let report = report.context("a machine was left out")??;
+        println!("Linux {version} ({}): {report}", kernel.release);
+        all += judged(&report);
     }
     Ok(all)
 }
