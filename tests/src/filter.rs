@@ -21,8 +21,9 @@ use crate::{
     process::Process,
 };
 
-/// How long the daemon may take to enforce, or to leave.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the daemon may take to enforce, or to leave: on an emulated processor of a busy computer
+/// the verifier alone takes more than a minute.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The filter of one gateway: its files, and its daemon while that runs.
 #[derive(Debug)]

@@ -1,15 +1,16 @@
 //! The systemd unit gives the daemon no more than it needs, and no less: the daemon runs with the
 //! unit's capabilities alone.
 
-use std::{fs, process::Command, sync::Arc, time::Duration};
+use std::{fs, process::Command, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use intune_filter_tests::{
-    directory::Directory, filter::Filter, network::Network, process::Process,
+    directory::Directory,
+    filter::{Filter, PATIENCE},
+    network::Network,
+    process::Process,
 };
 use nix::sys::signal::Signal;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The unit's `CapabilityBoundingSet=`, as setpriv writes it.
 fn bounding_set() -> Result<String> {
