@@ -22,6 +22,7 @@ pub mod resolver;
 pub mod responder;
 pub mod rounds;
 pub mod site;
+pub mod soak;
 pub mod stub;
 pub mod testrun;
 pub mod wire;

@@ -104,9 +104,14 @@ impl Network {
 
     /// The link-layer address of the gateway's interface on the client's side.
     pub fn lan_address(&self) -> Result<[u8; 6]> {
+        self.gateway_address(LAN)
+    }
+
+    /// The link-layer address of an interface of the gateway.
+    pub fn gateway_address(&self, interface: &str) -> Result<[u8; 6]> {
         let mut command = std::process::Command::new("ip");
-        let text =
-            run(command.args(["-json", "-netns", self.gateway.name(), "link", "show", LAN]))?;
+        let gateway = self.gateway.name();
+        let text = run(command.args(["-json", "-netns", gateway, "link", "show", interface]))?;
         let links: serde_json::Value = serde_json::from_str(&text)?;
         let address = links[0]["address"].as_str().context("an interface has an address")?;
         let octets = address.split(':').map(|octet| u8::from_str_radix(octet, 16));

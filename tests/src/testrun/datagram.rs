@@ -52,6 +52,7 @@ pub struct Datagram {
     tags: Vec<(u16, u16)>,
     options: Vec<u8>,
     extensions: Vec<(u8, Vec<u8>)>,
+    identification: Option<u16>,
     fragment: (u16, bool),
     protocol: u8,
     payload: Vec<u8>,
@@ -70,6 +71,7 @@ impl Datagram {
             tags: Vec::new(),
             options: Vec::new(),
             extensions: Vec::new(),
+            identification: None,
             fragment: (0, false),
             protocol: 59,
             payload: Vec::new(),
@@ -107,12 +109,20 @@ impl Datagram {
         self
     }
 
+    /// Tells its fragments from those of others; said before [`Self::fragment`].
+    #[must_use]
+    pub const fn identification(mut self, identification: u16) -> Self {
+        self.identification = Some(identification);
+        self
+    }
+
     /// Makes it a fragment at an offset in units of eight octets: of IPv6 by an extension header.
     #[must_use]
     pub fn fragment(mut self, offset: u16, more: bool) -> Self {
         if self.source.is_ipv6() {
             let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
-            return self.extension(44, &[0, high, low, 0, 0, 0x12, 0x34]);
+            let [first, second] = self.identification.unwrap_or(0x1234).to_be_bytes();
+            return self.extension(44, &[0, high, low, 0, 0, first, second]);
         }
         self.fragment = (offset, more);
         self
@@ -247,6 +257,7 @@ impl Datagram {
         let length = u16::try_from(self.payload.len()).expect("a short payload");
         let header = Ipv4Header::new(length, self.hop_limit, protocol, source, destination);
         let mut header = header.expect("a short payload");
+        header.identification = self.identification.unwrap_or_default();
         let (offset, more) = self.fragment;
         header.fragment_offset = IpFragOffset::try_new(offset).expect("13 bits");
         header.more_fragments = more;

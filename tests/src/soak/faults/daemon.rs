@@ -1,0 +1,46 @@
+//! The daemon is killed, or ended, and started again after a while.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use anyhow::Result;
+
+use super::between;
+use crate::soak::{
+    random::Random,
+    report::{KILLS, STOPS},
+    world::{World, lock},
+};
+
+/// Ends daemons until the soak is calm.
+pub fn run(world: &World) -> Result<()> {
+    let mut random = Random::new(world.measure.seed, "daemons");
+    while between(world, &mut random, Duration::from_secs(8)) {
+        if world.calm.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        {
+            let mut filter = lock(&world.filter);
+            world.down.store(true, Ordering::SeqCst);
+            world.ended.fetch_add(1, Ordering::SeqCst);
+            if random.once_in(3) {
+                filter.stop()?;
+                world.tally().add(STOPS, 1);
+            } else {
+                filter.kill()?;
+                world.tally().add(KILLS, 1);
+            }
+        }
+        world.pause(Duration::from_millis(random.within(0..3000).into()));
+        start(world)?;
+    }
+    Ok(())
+}
+
+/// Starts a daemon, which puts into force what the file says.
+pub fn start(world: &World) -> Result<()> {
+    let _change = lock(&world.change);
+    lock(&world.filter).start()?;
+    world.settle();
+    world.down.store(false, Ordering::SeqCst);
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Judging what became of packets: by the policies that were in force and what had been learned.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use super::{
+    model::{Judgement, Mode, Policy, Verdict},
+    packet::Packet,
+    site,
+    timeline::{Fault, Span},
+    world::World,
+};
+
+/// What the resolver knows, by name.
+#[derive(Clone, Debug)]
+pub struct Names(HashMap<String, [IpAddr; 2]>);
+
+impl Names {
+    /// The site's.
+    #[must_use]
+    pub fn of_site() -> Self {
+        let names = site::names().into_iter().map(|known| (known.name, known.addresses));
+        Self(names.collect())
+    }
+
+    /// Whether a name without a wildcard of this service leads to an address: the daemon asks for
+    /// these itself, when it sees fit.
+    fn may_be_resolved(&self, policy: &Policy, service: &str, address: IpAddr) -> bool {
+        policy.exact_names().any(|(name, id)| {
+            id == service && self.0.get(name).is_some_and(|known| known.contains(&address))
+        })
+    }
+}
+
+/// A conversation that was opened.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Its first packet.
+    pub opening: Packet,
+    /// When that was sent.
+    pub opened: Span,
+    /// The services by which it may have been allowed.
+    services: BTreeSet<String>,
+}
+
+impl World {
+    /// What has to become of a packet that begins something.
+    pub fn judge(&self, packet: &Packet, span: Span) -> Judgement {
+        let (timeline, knowledge) = &*self.history();
+        let judgements = timeline.policies(span).into_iter().map(|policy| {
+            policy.judge(packet, |service, address| match knowledge.leads(service, address, span) {
+                Verdict::Denied if self.names.may_be_resolved(&policy, service, address) => {
+                    Verdict::Either
+                }
+                verdict => verdict,
+            })
+        });
+        agreed(judgements)
+    }
+
+    /// A conversation whose first packet has arrived, if it can be followed: those of groups that
+    /// are enforced.
+    pub fn opened(&self, packet: &Packet, span: Span) -> Option<Flow> {
+        let policies = self.policies(span);
+        let is_enforced =
+            policies.iter().all(|policy| policy.mode(packet.client()) == Some(Mode::Enforce));
+        let services = policies.iter().flat_map(|policy| policy.services_for(packet));
+        let services = services.map(str::to_owned).collect();
+        is_enforced.then(|| Flow { opening: packet.clone(), opened: span, services })
+    }
+
+    /// What has to become of a packet of a conversation, in either direction.
+    pub fn judge_flow(&self, flow: &Flow, packet: &Packet, span: Span) -> Judgement {
+        let anew = self.judge(packet, span);
+        if anew.0 == Verdict::Passes {
+            return anew;
+        }
+        let whole = flow.opened.with(span);
+        let has = |policy: &Policy, service: &String| {
+            policy.services_for(&flow.opening).contains(&service.as_str())
+        };
+        let kept = self
+            .policies(whole)
+            .iter()
+            .all(|policy| flow.services.iter().all(|service| has(policy, service)));
+        if kept && !self.had(Fault::FlowsFull, whole) {
+            return (Verdict::Passes, "belongs to a conversation that is still allowed");
+        }
+        let may = self
+            .policies(span)
+            .iter()
+            .any(|policy| flow.services.iter().any(|service| has(policy, service)));
+        if may {
+            return (Verdict::Either, "its conversation may have been forgotten");
+        }
+        anew
+    }
+
+    /// Holds what became of a packet against the verdict, and counts it.
+    pub fn hold(
+        &self,
+        kind: &'static str,
+        packet: &Packet,
+        (verdict, reason): Judgement,
+        span: Span,
+        arrived: bool,
+    ) {
+        let lost = !arrived && verdict == Verdict::Passes;
+        let excused = lost && self.had(Fault::Link, span);
+        let wrong = lost && !excused || arrived && verdict == Verdict::Denied;
+        let mut tally = self.tally();
+        if excused {
+            tally.count_excused(kind);
+        } else {
+            tally.count(kind, verdict, arrived);
+        }
+        if wrong {
+            let found = if arrived { "arrived" } else { "did not arrive" };
+            tally.wrong(format!("{kind}: {packet} {found}; expected {verdict:?}: {reason}"));
+        }
+    }
+}
+
+/// What several policies say.
+fn agreed(judgements: impl Iterator<Item = Judgement>) -> Judgement {
+    judgements
+        .reduce(|one, other| {
+            if one.0 == other.0 { one } else { (Verdict::Either, "the policy changed meanwhile") }
+        })
+        .unwrap_or((Verdict::Either, "no policy is known"))
+}

@@ -1,0 +1,252 @@
+//! Which services lead to which addresses, by the answers that clients were given, and from when to
+//! when that is certain.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    model::{Policy, Verdict},
+    timeline::Span,
+};
+
+/// How long after a query its answer may still come and teach.
+const LATE: Duration = Duration::from_secs(60);
+
+/// How long the daemon may take to take one service away from an address that keeps another.
+const FORGET: Duration = Duration::from_secs(5);
+
+/// What an answer has given to a service.
+#[derive(Clone, Debug)]
+struct Grant {
+    query: u64,
+    name: Arc<str>,
+    service: String,
+    /// While this holds it has to be known.
+    surely: Option<Span>,
+    /// While this holds it may be known.
+    maybe: Span,
+}
+
+/// Everything that answers have taught, and may have.
+#[derive(Debug, Default)]
+pub struct Knowledge {
+    grants: HashMap<IpAddr, Vec<Grant>>,
+    queries: u64,
+}
+
+/// A query that was sent.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    query: u64,
+    at: Instant,
+    addresses: Vec<IpAddr>,
+}
+
+impl Knowledge {
+    /// A query for a name is about to be sent, whose answer will lead to these addresses if one
+    /// comes. From now on they may be known.
+    pub fn ask(&mut self, name: &str, addresses: &[IpAddr], policies: &[Arc<Policy>]) -> Asked {
+        self.queries += 1;
+        let at = Instant::now();
+        let asked = Asked { query: self.queries, at, addresses: addresses.to_vec() };
+        let life = policies.iter().map(|policy| policy.longest_life()).max().unwrap_or_default();
+        let maybe = Span { from: at, to: at + LATE + life };
+        self.grant(&asked, name, policies, maybe);
+        asked
+    }
+
+    /// Its answer came, with this time to live.
+    ///
+    /// `policies` may have judged since the query was sent; `certain` says whether there was room for
+    /// what is new.
+    pub fn answered(
+        &mut self,
+        asked: &Asked,
+        name: &str,
+        ttl: u32,
+        policies: &[Arc<Policy>],
+        certain: bool,
+    ) {
+        let received = Instant::now();
+        let lives = || policies.iter().map(|policy| policy.life(ttl));
+        let shortest = asked.at + lives().min().unwrap_or_default();
+        let maybe = Span { from: asked.at, to: received + lives().max().unwrap_or_default() };
+        // A policy that was not yet there when the query was sent may have judged the answer.
+        self.grant(asked, name, policies, maybe);
+        for address in &asked.addresses {
+            let grants = self.grants.get_mut(address).into_iter().flatten();
+            for grant in grants.filter(|grant| grant.query == asked.query) {
+                let has =
+                    |policy: &Arc<Policy>| policy.services_of(name).any(|id| id == grant.service);
+                grant.maybe.to = grant.maybe.to.min(maybe.to);
+                if certain && policies.iter().all(has) {
+                    grant.surely = Some(Span { from: received, to: shortest.min(grant.maybe.to) });
+                }
+            }
+        }
+    }
+
+    /// The answer said that there is nothing, or was the filter's own.
+    pub fn refused(&mut self, asked: &Asked) {
+        for address in &asked.addresses {
+            if let Some(grants) = self.grants.get_mut(address) {
+                grants.retain(|grant| grant.query != asked.query);
+            }
+        }
+    }
+
+    /// Adds what is not there yet to services that any of the policies gives the name.
+    fn grant(&mut self, asked: &Asked, name: &str, policies: &[Arc<Policy>], maybe: Span) {
+        let mut services: Vec<&str> =
+            policies.iter().flat_map(|policy| policy.services_of(name)).collect();
+        services.sort_unstable();
+        services.dedup();
+        let name: Arc<str> = name.into();
+        for address in &asked.addresses {
+            let grants = self.grants.entry(*address).or_default();
+            grants.retain(|grant| grant.maybe.to + LATE > asked.at);
+            for service in &services {
+                if !grants.iter().any(|one| one.query == asked.query && one.service == **service) {
+                    grants.push(Grant {
+                        query: asked.query,
+                        name: Arc::clone(&name),
+                        service: (*service).to_owned(),
+                        surely: None,
+                        maybe,
+                    });
+                }
+            }
+        }
+    }
+
+    /// A policy begins to be put into force: what only names lead to that it has no more is
+    /// uncertain from now on.
+    pub fn begin(&mut self, policy: &Policy) {
+        let now = Instant::now();
+        for grant in self.lost(policy) {
+            if let Some(surely) = &mut grant.surely {
+                surely.to = surely.to.min(now);
+            }
+        }
+    }
+
+    /// It is in force: that is forgotten.
+    pub fn settle(&mut self, policy: &Policy) {
+        let now = Instant::now();
+        for grant in self.lost(policy) {
+            grant.maybe.to = grant.maybe.to.min(now);
+        }
+    }
+
+    fn lost(&mut self, policy: &Policy) -> impl Iterator<Item = &mut Grant> {
+        let keeps = |grant: &Grant| policy.services_of(&grant.name).any(|id| id == grant.service);
+        self.grants.values_mut().flatten().filter(move |grant| !keeps(grant))
+    }
+
+    /// Whether a service leads to an address all the time of a span, at no time, or perhaps.
+    #[must_use]
+    pub fn leads(&self, service: &str, address: IpAddr, span: Span) -> Verdict {
+        let grants = self.grants.get(&address).map(Vec::as_slice).unwrap_or_default();
+        let ours = || grants.iter().filter(|grant| grant.service == service);
+        let covers = |grant: &Grant| {
+            grant.surely.is_some_and(|surely| surely.from <= span.from && span.to <= surely.to)
+        };
+        let touches = |maybe: Span| maybe.from <= span.to && span.from <= maybe.to;
+        if ours().any(covers) {
+            return Verdict::Passes;
+        }
+        // An address that another service's name still leads to keeps this one until the daemon
+        // has noticed, which it does while it runs.
+        let is_shared = grants.iter().any(|grant| {
+            let late = Span { to: grant.maybe.to + FORGET, ..grant.maybe };
+            grant.service != service && touches(late)
+        });
+        if ours().any(|grant| touches(grant.maybe) || is_shared && grant.maybe.from <= span.to) {
+            Verdict::Either
+        } else {
+            Verdict::Denied
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1));
+
+    fn policy(fqdns: &str) -> Arc<Policy> {
+        let text = format!(
+            "dns: {{resolvers: [], ttl: {{min: 3s, max: 6s, grace: 2s}}}}\n\
+             clients: [{{networks: [10.0.0.0/24], services: [web, mail]}}]\n\
+             services: [{{id: web, fqdns: [{fqdns}]}}, {{id: mail, fqdns: [mail.test]}}]"
+        );
+        Arc::new(Policy::read(&text).unwrap())
+    }
+
+    fn at(after: Duration) -> Span {
+        let now = Instant::now() + after;
+        Span { from: now, to: now }
+    }
+
+    const NOW: Duration = Duration::ZERO;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_address_is_known_from_the_answer_on_until_it_expires() {
+        let (mut knowledge, policies) = (Knowledge::default(), [policy("'*.web.test'")]);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(NOW)), Verdict::Denied);
+        let asked = knowledge.ask("a.web.test", &[ADDRESS], &policies);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(NOW)), Verdict::Either);
+        knowledge.answered(&asked, "a.web.test", 4, &policies, true);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(NOW)), Verdict::Passes);
+        assert_eq!(knowledge.leads("mail", ADDRESS, at(NOW)), Verdict::Denied);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(5 * SECOND)), Verdict::Passes);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(7 * SECOND)), Verdict::Denied);
+    }
+
+    #[test]
+    fn what_found_no_room_may_be_known_and_what_was_refused_is_not() {
+        let (mut knowledge, policies) = (Knowledge::default(), [policy("'*.web.test'")]);
+        let asked = knowledge.ask("a.web.test", &[ADDRESS], &policies);
+        knowledge.answered(&asked, "a.web.test", 4, &policies, false);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(NOW)), Verdict::Either);
+        knowledge.refused(&asked);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(NOW)), Verdict::Denied);
+    }
+
+    #[test]
+    fn a_policy_without_the_name_forgets_it_for_good() {
+        let (with, without) = (policy("'*.web.test'"), policy("b.web.test"));
+        let mut knowledge = Knowledge::default();
+        let asked = knowledge.ask("a.web.test", &[ADDRESS], &[Arc::clone(&with)]);
+        knowledge.answered(&asked, "a.web.test", 4, &[Arc::clone(&with)], true);
+        let before = Span::since(Instant::now());
+        std::thread::sleep(Duration::from_millis(1));
+        knowledge.begin(&without);
+        assert_eq!(knowledge.leads("web", ADDRESS, before), Verdict::Passes);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Either);
+        knowledge.settle(&without);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Denied);
+        knowledge.begin(&with);
+        knowledge.settle(&with);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Denied);
+    }
+
+    #[test]
+    fn a_shared_address_keeps_a_service_until_the_daemon_has_noticed() {
+        let (mut knowledge, policies) = (Knowledge::default(), [policy("'*.web.test'")]);
+        let first = knowledge.ask("a.web.test", &[ADDRESS], &policies);
+        knowledge.answered(&first, "a.web.test", 1, &policies, true);
+        let second = knowledge.ask("mail.test", &[ADDRESS], &policies);
+        knowledge.answered(&second, "mail.test", 6, &policies, true);
+        // The first lives for five seconds, the second for eight.
+        assert_eq!(knowledge.leads("web", ADDRESS, at(4 * SECOND)), Verdict::Passes);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(7 * SECOND)), Verdict::Either);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(14 * SECOND)), Verdict::Denied);
+    }
+}

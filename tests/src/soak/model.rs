@@ -1,0 +1,434 @@
+//! An independent model of the policy: a configuration's text, read by hand, and what it says of a
+//! packet. It knows nothing of rules, bits and tables.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::packet::{Packet, What};
+
+/// What may become of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It has to arrive.
+    Passes,
+    /// It must not arrive.
+    Denied,
+    /// Both are right: what decides changed while the packet was on its way.
+    Either,
+}
+
+/// A verdict, and the model's reason.
+pub type Judgement = (Verdict, &'static str);
+
+/// How a group's packets are treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Judged.
+    #[default]
+    Enforce,
+    /// Judged, and let through.
+    Audit,
+    /// Not judged.
+    Exempt,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Group {
+    networks: Vec<IpNet>,
+    services: BTreeSet<String>,
+    #[serde(default)]
+    mode: Mode,
+    #[serde(default = "deny")]
+    inbound: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Service {
+    id: String,
+    #[serde(default)]
+    fqdns: Vec<String>,
+    #[serde(default)]
+    cidrs: Vec<IpNet>,
+    #[serde(default)]
+    tcp: Vec<Port>,
+    #[serde(default)]
+    udp: Vec<Port>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Port {
+    One(u16),
+    Range(String),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Dns {
+    resolvers: Vec<IpAddr>,
+    ttl: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct File {
+    #[serde(default = "deny")]
+    unlisted_clients: String,
+    clients: Vec<Group>,
+    services: Vec<Service>,
+    dns: Dns,
+}
+
+fn deny() -> String {
+    "deny".to_owned()
+}
+
+/// A configuration.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    unlisted_pass: bool,
+    groups: Vec<Group>,
+    services: BTreeMap<String, Service>,
+    resolvers: Vec<IpAddr>,
+    /// The shortest and the longest time that an address lives.
+    bounds: [Duration; 2],
+    grace: Duration,
+}
+
+impl Policy {
+    /// Reads a configuration's text.
+    pub fn read(text: &str) -> Result<Self> {
+        let file: File = serde_yaml::from_str(text).context("the model cannot read it")?;
+        let used: BTreeSet<&String> = file.clients.iter().flat_map(|one| &one.services).collect();
+        let time = |key: &str| -> Result<Duration> {
+            let text = file.dns.ttl.get(key).with_context(|| format!("no dns.ttl.{key}"))?;
+            let Some(seconds) = text.strip_suffix('s') else { bail!("{text} is not in seconds") };
+            Ok(Duration::from_secs(seconds.parse()?))
+        };
+        Ok(Self {
+            unlisted_pass: file.unlisted_clients == "allow",
+            bounds: [time("min")?, time("max")?],
+            grace: time("grace")?,
+            // What no group has is not in force.
+            services: (file.services.iter())
+                .filter(|service| used.contains(&service.id))
+                .map(|service| (service.id.clone(), service.clone()))
+                .collect(),
+            groups: file.clients,
+            resolvers: file.dns.resolvers,
+        })
+    }
+
+    /// How long an address with this time to live is allowed after the answer.
+    #[must_use]
+    pub fn life(&self, ttl: u32) -> Duration {
+        let [min, max] = self.bounds;
+        Duration::from_secs(ttl.into()).clamp(min, max) + self.grace
+    }
+
+    /// The longest time that any answer's address is allowed.
+    #[must_use]
+    pub fn longest_life(&self) -> Duration {
+        self.bounds[1] + self.grace
+    }
+
+    /// The group that an address is in: that of the longest prefix.
+    fn group(&self, client: IpAddr) -> Option<&Group> {
+        let prefixes = self.groups.iter().flat_map(|group| {
+            group.networks.iter().filter(|net| net.contains(&client)).map(move |net| (net, group))
+        });
+        prefixes.max_by_key(|(net, _)| net.prefix_len()).map(|(_, group)| group)
+    }
+
+    /// How a client's packets are treated, if it is in a group.
+    #[must_use]
+    pub fn mode(&self, client: IpAddr) -> Option<Mode> {
+        self.group(client).map(|group| group.mode)
+    }
+
+    /// The services in force that have a name.
+    pub fn services_of(&self, name: &str) -> impl Iterator<Item = &str> {
+        let has = |service: &&Service| service.fqdns.iter().any(|pattern| matches(pattern, name));
+        self.services.values().filter(has).map(|service| service.id.as_str())
+    }
+
+    /// The names without a wildcard, each with its service.
+    pub fn exact_names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.services.values().flat_map(|service| {
+            let exact = service.fqdns.iter().filter(|pattern| !pattern.contains('*'));
+            exact.map(|pattern| (pattern.as_str(), service.id.as_str()))
+        })
+    }
+
+    /// Whether a client is answered about a name: one of a service of its group, or of any if its
+    /// group is not enforced.
+    #[must_use]
+    pub fn answers(&self, client: IpAddr, name: &str) -> bool {
+        let Some(group) = self.group(client) else { return self.unlisted_pass };
+        match group.mode {
+            Mode::Exempt | Mode::Audit => true,
+            Mode::Enforce => self.services_of(name).any(|id| group.services.contains(id)),
+        }
+    }
+
+    /// The services of a client's group that have a protocol's port.
+    #[must_use]
+    pub fn services_for(&self, packet: &Packet) -> Vec<&str> {
+        let Some(group) = self.group(packet.client()) else { return Vec::new() };
+        let services = group.services.iter().filter_map(|id| self.services.get(id));
+        services.filter(|service| service.has_port(packet)).map(|one| one.id.as_str()).collect()
+    }
+
+    /// Judges a packet that begins something. `learned` says whether the answers so far lead from a
+    /// service's names to an address.
+    #[must_use]
+    pub fn judge(&self, packet: &Packet, learned: impl Fn(&str, IpAddr) -> Verdict) -> Judgement {
+        if packet.to_client {
+            return self.judge_unsolicited(packet);
+        }
+        if packet.what.is_broken() {
+            return (Verdict::Denied, "no client may send such a packet");
+        }
+        if is_no_source(packet.source) {
+            return (Verdict::Denied, "no client has such an address");
+        }
+        let Some(group) = self.group(packet.source) else {
+            return if self.unlisted_pass {
+                (Verdict::Passes, "unlisted clients are allowed")
+            } else {
+                (Verdict::Denied, "the client is in no group")
+            };
+        };
+        match group.mode {
+            Mode::Exempt => return (Verdict::Passes, "the group is exempt"),
+            Mode::Audit => return (Verdict::Passes, "the group is audited"),
+            Mode::Enforce => {}
+        }
+        if matches!(packet.what, What::Protocol(_)) {
+            return (Verdict::Denied, "neither TCP, UDP nor ICMP");
+        }
+        let services = self.services_for(packet);
+        let has_network = |id: &&&str| {
+            let service = self.services.get(**id);
+            service.is_some_and(|one| one.cidrs.iter().any(|net| net.contains(&packet.destination)))
+        };
+        if services.iter().any(|id| has_network(&id)) {
+            return (Verdict::Passes, "a network and a port of one of the group's services");
+        }
+        let learned: Vec<_> = services.iter().map(|id| learned(id, packet.destination)).collect();
+        if learned.contains(&Verdict::Passes) {
+            (Verdict::Passes, "a name of one of the group's services leads there, and its port")
+        } else if learned.contains(&Verdict::Either) {
+            (Verdict::Either, "a name of one of the group's services may lead there")
+        } else {
+            (Verdict::Denied, "no service of the group has this destination and port")
+        }
+    }
+
+    fn judge_unsolicited(&self, packet: &Packet) -> Judgement {
+        if packet.what.is_broken() {
+            return (Verdict::Denied, "no client is sent such a packet");
+        }
+        match self.group(packet.destination) {
+            None if self.unlisted_pass => (Verdict::Passes, "unlisted clients are allowed"),
+            None => (Verdict::Denied, "to a client that is in no group, and answers nothing"),
+            Some(group) => match group.mode {
+                Mode::Exempt => (Verdict::Passes, "the group is exempt"),
+                Mode::Audit => (Verdict::Passes, "the group is audited"),
+                Mode::Enforce if group.inbound == "allow" => (Verdict::Passes, "inbound: allow"),
+                Mode::Enforce => (Verdict::Denied, "answers nothing"),
+            },
+        }
+    }
+
+    /// Whether it is a resolver that clients may ask.
+    #[must_use]
+    pub fn trusts(&self, resolver: IpAddr) -> bool {
+        self.resolvers.contains(&resolver)
+    }
+}
+
+impl Service {
+    fn has_port(&self, packet: &Packet) -> bool {
+        let (ports, port) = match packet.what {
+            What::Echo { .. } => return true,
+            What::Udp { remote, .. } | What::Fragments { remote, .. } => (&self.udp, remote),
+            What::Tcp { remote, .. } => (&self.tcp, remote),
+            _ => return false,
+        };
+        ports.iter().any(|one| match one {
+            Port::One(one) => *one == port,
+            Port::Range(text) => {
+                let bounds = text.split_once('-').and_then(|(first, last)| {
+                    Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?))
+                });
+                bounds.is_some_and(|(first, last)| (first..=last).contains(&port))
+            }
+        })
+    }
+}
+
+/// Whether nobody can have this address: what such a packet says to come from is a lie.
+fn is_no_source(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(v4) => {
+            v4.is_loopback() || v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified()
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_multicast() || v6.is_unspecified(),
+    }
+}
+
+/// Whether a pattern has a name, by the README's sentences: `*.x` is every name below `x`, any other
+/// `*` stands for some of one label.
+fn matches(pattern: &str, name: &str) -> bool {
+    if let Some(parent) = pattern.strip_prefix("*.") {
+        return name.char_indices().any(|(at, c)| c == '.' && matches(parent, &name[at + 1..]));
+    }
+    let (patterns, labels) = (pattern.split('.'), name.split('.'));
+    patterns.clone().count() == labels.clone().count()
+        && patterns.zip(labels).all(|(pattern, label)| match pattern.split_once('*') {
+            None => pattern == label,
+            Some((head, tail)) => {
+                label.len() >= head.len() + tail.len()
+                    && label.starts_with(head)
+                    && label.ends_with(tail)
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::ensure;
+
+    use super::*;
+    use crate::soak::{random::Random, site};
+
+    const SIZES: site::Sizes = site::Sizes { hosts: 64, flows: 64, new_flows: 64, pending: 64 };
+
+    fn policy(text: &str) -> Policy {
+        let text = text.replace('~', "\n");
+        Policy::read(&format!(
+            "dns: {{resolvers: [203.0.113.53], ttl: {{min: 3s, max: 6s, grace: 2s}}}}\n{text}"
+        ))
+        .unwrap()
+    }
+
+    fn example() -> Policy {
+        policy(
+            "clients:~\
+             - {networks: [10.0.0.0/24], services: [web, print]}~\
+             - {networks: [10.0.0.9/32], services: [web], mode: exempt}~\
+             - {networks: [10.0.1.0/24], services: [print], inbound: allow}~\
+             - {networks: [10.0.2.0/24], services: [print], mode: audit}~\
+             services:~\
+             - {id: web, fqdns: ['*.web.test', exact.test], tcp: [443], udp: ['100-200']}~\
+             - {id: print, cidrs: [192.0.2.0/28], tcp: [631]}~\
+             - {id: unused, cidrs: [192.0.2.16/28], tcp: [443]}",
+        )
+    }
+
+    fn sent(source: &str, destination: &str, what: What) -> Packet {
+        Packet::new(source.parse().unwrap(), destination.parse().unwrap(), what)
+    }
+
+    fn verdict(packet: &Packet, learned: Verdict) -> Verdict {
+        example().judge(packet, |_, _| learned).0
+    }
+
+    #[test]
+    fn a_packet_passes_by_a_network_and_a_port_of_one_service() {
+        let tcp = |remote| What::Tcp { local: 1, remote, flags: crate::testrun::Flags::SYN };
+        let udp = |remote| What::Udp { local: 1, remote };
+        for (source, destination, what, learned, expected) in [
+            ("10.0.0.1", "192.0.2.1", tcp(631), Verdict::Denied, Verdict::Passes),
+            // Port and destination are of two services.
+            ("10.0.0.1", "192.0.2.1", tcp(443), Verdict::Denied, Verdict::Denied),
+            ("10.0.0.1", "192.0.2.16", tcp(443), Verdict::Denied, Verdict::Denied),
+            ("10.0.0.1", "198.18.0.1", tcp(443), Verdict::Passes, Verdict::Passes),
+            ("10.0.0.1", "198.18.0.1", tcp(443), Verdict::Either, Verdict::Either),
+            ("10.0.0.1", "198.18.0.1", udp(200), Verdict::Passes, Verdict::Passes),
+            ("10.0.0.1", "198.18.0.1", udp(201), Verdict::Passes, Verdict::Denied),
+            ("10.0.0.1", "198.18.0.1", What::Echo { id: 1 }, Verdict::Passes, Verdict::Passes),
+            ("10.0.0.1", "192.0.2.1", What::Protocol(47), Verdict::Passes, Verdict::Denied),
+            // The longest prefix has the client.
+            ("10.0.0.9", "192.0.2.77", tcp(22), Verdict::Denied, Verdict::Passes),
+            ("10.0.1.1", "198.18.0.1", tcp(443), Verdict::Passes, Verdict::Denied),
+            ("10.0.2.1", "198.18.0.1", tcp(443), Verdict::Denied, Verdict::Passes),
+            ("10.9.0.1", "192.0.2.1", tcp(631), Verdict::Passes, Verdict::Denied),
+            ("127.0.0.1", "192.0.2.1", tcp(631), Verdict::Passes, Verdict::Denied),
+        ] {
+            let packet = sent(source, destination, what);
+            assert_eq!(verdict(&packet, learned), expected, "{packet}");
+        }
+    }
+
+    #[test]
+    fn what_comes_unasked_passes_to_those_alone_who_want_it() {
+        let udp = What::Udp { local: 1, remote: 443 };
+        for (client, expected) in [
+            ("10.0.0.1", Verdict::Denied),
+            ("10.0.0.9", Verdict::Passes),
+            ("10.0.1.1", Verdict::Passes),
+            ("10.0.2.1", Verdict::Passes),
+            ("10.9.0.1", Verdict::Denied),
+        ] {
+            let packet = Packet { to_client: true, ..sent("192.0.2.1", client, udp.clone()) };
+            assert_eq!(verdict(&packet, Verdict::Passes), expected, "{packet}");
+        }
+    }
+
+    #[test]
+    fn patterns_have_the_names_that_the_readme_says() {
+        for (pattern, name, expected) in [
+            ("a.test", "a.test", true),
+            ("a.test", "b.a.test", false),
+            ("*.a.test", "b.a.test", true),
+            ("*.a.test", "c.b.a.test", true),
+            ("*.a.test", "a.test", false),
+            ("*.a.test", "ba.test", false),
+            ("h1*.a.test", "h1.a.test", true),
+            ("h1*.a.test", "h12.a.test", true),
+            ("h1*.a.test", "h2.a.test", false),
+            ("h1*.a.test", "h1.b.a.test", false),
+            ("*.cdn*.test", "a.b.cdn7.test", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_groups_services_are_answered_about() {
+        let policy = example();
+        for (client, name, expected) in [
+            ("10.0.0.1", "a.web.test", true),
+            ("10.0.0.1", "exact.test", true),
+            ("10.0.0.1", "other.test", false),
+            ("10.0.1.1", "a.web.test", false),
+            ("10.0.2.1", "other.test", true),
+            ("10.9.0.1", "a.web.test", false),
+        ] {
+            assert_eq!(policy.answers(client.parse().unwrap(), name), expected, "{client} {name}");
+        }
+        assert_eq!(policy.life(1), Duration::from_secs(5));
+        assert_eq!(policy.life(4), Duration::from_secs(6));
+        assert_eq!(policy.life(60), policy.longest_life());
+    }
+
+    #[test]
+    fn every_configuration_of_the_soak_is_read_by_the_model_and_by_the_filter() -> Result<()> {
+        let mut random = Random::new(1, "configurations");
+        for _ in 0..200 {
+            let text = site::configuration(&mut random, SIZES);
+            Policy::read(&text)?;
+            let parsed = intune_filter::config::Config::parse("soak", &text);
+            ensure!(parsed.is_ok(), "{text}{:?}", parsed.err());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,430 @@
+//! The soak from its beginning to its end: everything at once, then calm, then nothing, and what is
+//! left is looked at.
+
+use std::{
+    panic::resume_unwind,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::{
+    faults::{self, link, outage},
+    leaks::{self, Holdings, Objects},
+    ledger::{Ear, Side},
+    model::Policy,
+    random::Random,
+    report::{KILLS, RELOADS, STOPS},
+    site,
+    slope::{Slope, slope},
+    sockets::{self, Echo},
+    timeline::Fault,
+    traffic::Sender,
+    world::{Measure, World, lock},
+};
+use crate::{
+    directory::Directory,
+    filter::Filter,
+    listeners::Listeners,
+    network::{Network, WAN},
+    process::Process,
+    resolver::BEYOND,
+    responder::Responder,
+    xdp::PassAll,
+};
+
+/// Growth of the daemon's memory that counts as a leak, in octets a minute: its lower bound, with
+/// 99 % certainty. A page a minute.
+const LEAK: f64 = 4096.0;
+
+/// How often memory is measured.
+const MEASURED: Duration = Duration::from_secs(2);
+
+/// How long what is over may take to be over: the daemon looks for flows that have ended in silence
+/// once a minute.
+const DRAINED: Duration = Duration::from_secs(150);
+
+/// How often objects in the kernel are looked at.
+const LOOKED: Duration = Duration::from_secs(10);
+
+/// Runs the soak; prints what it finds, and returns how many checks have passed and failed.
+pub fn run(measure: Measure) -> Result<(u32, u32)> {
+    let mut soak = Soak::prepare(measure)?;
+    let report = soak.go()?;
+    Ok(report)
+}
+
+/// Everything that runs.
+struct Soak {
+    // Dropped in this order: what hears and answers before the namespaces.
+    ears: Vec<Ear>,
+    _echo: Echo,
+    _listeners: Listeners,
+    _responder: Responder,
+    resolver: Option<Process>,
+    answering: Option<PassAll>,
+    world: World,
+}
+
+/// What was measured on the way.
+#[derive(Default)]
+struct Measured {
+    seen: Objects,
+    memory: Vec<(f64, f64)>,
+    before: Holdings,
+}
+
+impl Soak {
+    fn prepare(measure: Measure) -> Result<Self> {
+        let directory = Arc::new(Directory::create()?);
+        let network = Network::create(directory.label())?;
+        link::address_once(&network)?;
+        network.internet.ip(&BEYOND.map(|address| format!("address add {address} dev lo")))?;
+        let mut random = Random::new(measure.seed, "first configuration");
+        let config = site::configuration(&mut random, measure.sizes);
+        let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
+        let macs = [network.lan_address()?, network.gateway_address(WAN)?];
+        let answering = Some(PassAll::attach(&network.client, WAN)?);
+        let world = World::new(measure, network, directory, filter, macs);
+        let internet = &world.network.internet;
+        let ears = vec![
+            Ear::open(internet, &world.ledger, Side::Server)?,
+            Ear::open(&world.network.client, &world.ledger, Side::Client)?,
+        ];
+        let tcp = site::PORTS.into_iter().filter(|port| *port != sockets::ECHO);
+        let soak = Self {
+            ears,
+            _echo: Echo::start(internet)?,
+            _listeners: Listeners::start(internet, tcp, [faults::pressure::ECHOED])?,
+            _responder: Responder::in_internet(internet)?,
+            resolver: Some(outage::start(&world)?),
+            answering,
+            world,
+        };
+        let policy = Arc::new(Policy::read(&config)?);
+        soak.world.begin(&policy);
+        faults::daemon::start(&soak.world)?;
+        Ok(soak)
+    }
+
+    fn go(&mut self) -> Result<(u32, u32)> {
+        let world = &self.world;
+        let Measure { duration, seed, pace, .. } = world.measure;
+        println!(
+            "seed {seed}: {duration:?}, everything at once, half of it without ends of the daemon"
+        );
+        let answering = self.answering.take().context("the clients' program is there")?;
+        let resolver = self.resolver.take().context("the resolver runs")?;
+        let mean = Duration::from_secs(if pace > 200 { 12 } else { 40 });
+        let begun = Instant::now();
+        let (measured, answering, resolver) = thread::scope(|scope| -> Result<_> {
+            let threads: Vec<_> = tasks(world)
+                .into_iter()
+                .map(|(name, run)| {
+                    let guarded = || {
+                        // The others must not wait for what will not come.
+                        run().inspect_err(|_| world.end())
+                    };
+                    (name, scope.spawn(guarded))
+                })
+                .collect();
+            let breaking = scope
+                .spawn(|| link::run_faults(world, answering, mean).inspect_err(|_| world.end()));
+            let failing = scope.spawn(|| outage::run(world, resolver).inspect_err(|_| world.end()));
+
+            let measured = watch(world, begun);
+            world.end();
+            for (name, thread) in threads {
+                thread.join().unwrap_or_else(|panic| resume_unwind(panic)).context(name)?;
+            }
+            let join = "a fault of the link, or the resolver";
+            let answering =
+                breaking.join().unwrap_or_else(|panic| resume_unwind(panic)).context(join)?;
+            let resolver =
+                failing.join().unwrap_or_else(|panic| resume_unwind(panic)).context(join)?;
+            Ok((measured?, answering, resolver))
+        })?;
+        (self.answering, self.resolver) = (Some(answering), Some(resolver));
+        println!("the traffic has ended after {:.0?}; what is left?", begun.elapsed());
+        self.look_at_the_rest(measured)
+    }
+
+    /// What is left when nothing happens any more, and when the filter is gone.
+    fn look_at_the_rest(&self, mut measured: Measured) -> Result<(u32, u32)> {
+        let world = &self.world;
+        let unheard = self.ears.iter().map(Ear::unheard).sum::<Result<u32>>()?;
+        let late = world.ledger.late();
+        for tag in &late {
+            world.tally().wrong(format!("the packet with tag {tag} arrived after all"));
+        }
+        let rests = drained(world, &measured.before)?;
+        for (check, what) in rests {
+            world.tally().fail(check, what);
+        }
+        let maps = map_entries(world)?;
+        let slope = slope(&measured.memory);
+        if slope.is_some_and(|slope| slope.lower * 60.0 > LEAK) {
+            world.tally().fail("memory", format!("{slope:?} octets a second"));
+        }
+        let process = lock(&world.filter).daemon()?.id();
+        let resident = leaks::resident(process)?;
+        let pins = lock(&world.filter).pins();
+        measured.seen.add(leaks::objects(&pins, process)?);
+        {
+            let mut filter = lock(&world.filter);
+            filter.stop()?;
+            filter.succeed(&["detach"])?;
+        }
+        let left = left(&measured.seen)?;
+        for object in &left {
+            world.tally().fail("kernel objects", format!("{object} is left after detach"));
+        }
+        let tables = leaks::tables(world)?;
+        if !tables.is_empty() {
+            world.tally().fail("nftables", format!("{tables:?} after detach"));
+        }
+        if pins.exists() {
+            world.tally().fail("pins", format!("{} is there after detach", pins.display()));
+        }
+        print_rest(&measured, slope, resident, &maps);
+        Ok(conclude(world, unheard))
+    }
+}
+
+type Task<'a> = Box<dyn FnOnce() -> Result<()> + Send + 'a>;
+
+/// What goes on at once, beside the faults that hold something.
+fn tasks(world: &World) -> Vec<(&'static str, Task<'_>)> {
+    let mut tasks: Vec<(&'static str, Task<'_>)> = vec![
+        ("open connections", Box::new(|| sockets::keep(world))),
+        ("reloads", Box::new(|| faults::reload::run(world))),
+        ("daemons", Box::new(|| faults::daemon::run(world))),
+        ("pressure", Box::new(|| faults::pressure::run(world))),
+    ];
+    for number in 0..2 {
+        tasks.push(("packets", Box::new(move || Sender::new(world, number)?.run())));
+        tasks.push(("programs", Box::new(move || sockets::run(world, number))));
+    }
+    if world.measure.clock_steps {
+        tasks.push(("clock", Box::new(|| faults::clock::run(world))));
+    }
+    tasks
+}
+
+/// Prints a line a minute, and measures, until the time is over.
+fn watch(world: &World, begun: Instant) -> Result<Measured> {
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    let duration = world.measure.duration;
+    let mut measured = Measured::default();
+    let (mut line, mut look, mut calm_since) = (MINUTE, Duration::ZERO, None);
+    loop {
+        let elapsed = begun.elapsed();
+        if elapsed >= duration || !world.pause(MEASURED.min(duration.saturating_sub(elapsed))) {
+            return Ok(measured);
+        }
+        let elapsed = begun.elapsed();
+        if elapsed >= line {
+            println!("{:>4} min: {}", elapsed.as_secs() / 60, world.tally().progress());
+            line += MINUTE;
+        }
+        if elapsed >= duration / 2 && !world.calm.swap(true, Ordering::SeqCst) {
+            println!("  from now on the daemon lives");
+        }
+        if elapsed < duration / 2 || world.is_down() {
+            continue;
+        }
+        let calm_since = *calm_since.get_or_insert(elapsed);
+        let process = lock(&world.filter).daemon()?.id();
+        if measured.before == Holdings::default() {
+            // Between two reloads, so that nothing is half done.
+            let _change = lock(&world.change);
+            measured.before = Holdings::of(world)?;
+        }
+        // The first third of the daemon's life fills what is bounded.
+        if elapsed > calm_since + (duration - calm_since) / 3 {
+            let octets = leaks::resident(process)? as f64;
+            measured.memory.push((elapsed.as_secs_f64(), octets));
+        }
+        if elapsed >= look {
+            look = elapsed + LOOKED;
+            let pins = lock(&world.filter).pins();
+            // Something may vanish while it is looked at.
+            if let Ok(objects) = leaks::objects(&pins, process) {
+                measured.seen.add(objects);
+            }
+        }
+    }
+}
+
+/// Waits until what the daemon holds is no more than before, and every flow that is over is gone;
+/// returns what is still there when that takes too long.
+fn drained(world: &World, before: &Holdings) -> Result<Vec<(&'static str, String)>> {
+    let begun = Instant::now();
+    loop {
+        let mut rests = Holdings::of(world)?.grown(before);
+        rests.extend(stale_flows(world)?.map(|what| ("map entries", what)));
+        if rests.is_empty() || begun.elapsed() > DRAINED {
+            return Ok(rests);
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Flows whose life is over and that are still in the tables.
+fn stale_flows(world: &World) -> Result<Option<String>> {
+    // As long as a flow of UDP or of echoes lives after its last packet, or a closed connection;
+    // the daemon looks once a minute.
+    const ANSWERED: u64 = 300;
+    const MINUTE: u64 = 60;
+
+    let flows = lock(&world.filter).json(&["flows"])?;
+    let stale = flows.as_array().into_iter().flatten().filter(|flow| {
+        let idle = flow["idle_s"].as_u64().unwrap_or(0);
+        flow["protocol"] != "tcp" && idle > ANSWERED + MINUTE
+            || flow["state"] == "closing" && idle > 30 + 2 * MINUTE
+    });
+    let stale: Vec<&Value> = stale.collect();
+    Ok(stale.first().map(|first| format!("{} flows are over, {first}", stale.len())))
+}
+
+/// Entries and room of the maps that packets fill; more than there is room for cannot be.
+fn map_entries(world: &World) -> Result<Vec<(String, u64, u64)>> {
+    let status = lock(&world.filter).json(&["status"])?;
+    let maps = status["maps"].as_object().context("status tells of maps")?;
+    let filled = [
+        "HOSTS4",
+        "HOSTS6",
+        "FLOWS4",
+        "FLOWS6",
+        "NEW_FLOWS4",
+        "NEW_FLOWS6",
+        "FRAGMENTS",
+        "DNS_PENDING",
+        "STREAMS",
+        "STREAMS_READ",
+        "CLIENT_LIMITS",
+        "ZONES",
+        "OWN_ADDRESSES",
+    ];
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let room = |name: &str| {
+        let map = maps.get(name)?;
+        Some((name.to_owned(), number(&map["entries"]), number(&map["capacity"])))
+    };
+    let rooms: Vec<_> = filled.into_iter().filter_map(room).collect();
+    for (name, entries, capacity) in &rooms {
+        if entries > capacity || *capacity == 0 {
+            world.tally().fail("map entries", format!("{name}: {entries} of {capacity}"));
+        }
+        // One interface without tags: whatever the interface was before is no more.
+        if name == "ZONES" && *entries != 1 {
+            world.tally().fail("map entries", format!("{name}: {entries}, expected 1"));
+        }
+        // The gateway's, of its two links and loopback, link-local ones among them.
+        if name == "OWN_ADDRESSES" && *entries > 24 {
+            world.tally().fail("map entries", format!("{name}: {entries}, expected 24 at most"));
+        }
+    }
+    Ok(rooms)
+}
+
+/// Objects that are left; the kernel frees them a moment after their last holder is gone.
+fn left(seen: &Objects) -> Result<Vec<String>> {
+    let begun = Instant::now();
+    loop {
+        let left = seen.left()?;
+        if left.is_empty() || begun.elapsed() > Duration::from_secs(20) {
+            return Ok(left);
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn print_rest(
+    measured: &Measured,
+    slope: Option<Slope>,
+    resident: u64,
+    maps: &[(String, u64, u64)],
+) {
+    let Measured { seen, memory, before } = measured;
+    println!(
+        "\nthe daemon: {} KiB resident at the end, {} measurements; growth in KiB an hour: {}",
+        resident / 1024,
+        memory.len(),
+        slope.map_or("too few".to_owned(), |slope| {
+            let hourly = |octets: f64| octets * 3600.0 / 1024.0;
+            format!(
+                "{:.1} (99 % certain: {:.1} to {:.1})",
+                hourly(slope.median),
+                hourly(slope.lower),
+                hourly(slope.upper)
+            )
+        })
+    );
+    println!(
+        "held: {} descriptors, {} threads, {} pins, {} files, {} maps of policies",
+        before.descriptors.values().sum::<usize>(),
+        before.threads,
+        before.pins.len(),
+        before.files.len(),
+        before.inner_maps
+    );
+    println!(
+        "seen in the kernel over the time: {} programs, {} maps, {} maps of policies, {} links",
+        seen.programs.len(),
+        seen.maps.len(),
+        seen.inner.len(),
+        seen.links.len()
+    );
+    for (name, entries, capacity) in maps {
+        println!("  {name:<16} {entries:>8} of {capacity}");
+    }
+}
+
+/// Prints the figures and a line for each check.
+fn conclude(world: &World, unheard: u32) -> (u32, u32) {
+    let tally = world.tally();
+    println!("\n{tally}");
+    let at_least = |figure: u64| u64::from(figure == 0);
+    let short = world.measure.duration < Duration::from_secs(90);
+    let checks = [
+        ("no_packet_had_a_wrong_verdict", tally.wrong_verdicts() as u64),
+        ("packets_were_judged", at_least(tally.judged())),
+        ("every_packet_that_arrived_was_heard", unheard.into()),
+        ("no_first_packet_was_lost", tally.failures("first packets") as u64),
+        ("open_connections_stayed_open", tally.failures("open connections") as u64),
+        ("names_were_answered_or_refused_as_the_policy_says", tally.failures("resolution") as u64),
+        (
+            "configurations_were_taken_over_or_refused",
+            tally.failures("reloads") as u64 + at_least(tally.figure(RELOADS)),
+        ),
+        ("daemons_were_ended", at_least(tally.figure(KILLS) + tally.figure(STOPS))),
+        ("links_were_broken", at_least(tally.faults(Fault::Link))),
+        ("resolvers_were_silent", if short { 0 } else { at_least(tally.faults(Fault::Outage)) }),
+        ("memory_does_not_grow", tally.failures("memory") as u64),
+        ("descriptors_do_not_grow", tally.failures("descriptors") as u64),
+        ("threads_do_not_grow", tally.failures("threads") as u64),
+        ("no_dead_process_is_left", tally.failures("zombies") as u64),
+        ("pins_do_not_grow_and_go", tally.failures("pins") as u64),
+        ("objects_in_the_kernel_do_not_grow_and_go", tally.failures("kernel objects") as u64),
+        ("map_entries_go_or_keep_to_their_room", tally.failures("map entries") as u64),
+        ("files_do_not_grow", tally.failures("files") as u64),
+        ("tables_of_nftables_go", tally.failures("nftables") as u64),
+    ];
+    let (mut passed, mut failed) = (0, 0);
+    for (check, failures) in checks {
+        println!("test {check} ... {}", if failures == 0 { "ok" } else { "FAILED" });
+        if failures == 0 { passed += 1 } else { failed += 1 }
+    }
+    (passed, failed)
+}
+
+/// Fails if there is nothing to be done.
+pub fn checked(minutes: f64) -> Result<Duration> {
+    ensure!(minutes > 0.0 && minutes < 100_000.0, "{minutes} minutes are no time for a soak");
+    Ok(Duration::from_secs_f64(minutes * 60.0))
+}
