@@ -7,6 +7,7 @@ mod install;
 mod lint;
 mod packages;
 mod setup;
+mod soak;
 mod test;
 mod toolchain;
 mod vm;

@@ -16,7 +16,7 @@ use clap::Args;
 use crate::{
     command, lint,
     setup::{self, Scope},
-    vm,
+    soak, vm,
     workspace::{self, Profile},
 };
 
@@ -36,6 +36,13 @@ pub struct Options {
     /// On this machine's kernel alone: what needs devices that it lacks is then not tested
     #[arg(long, conflicts_with = "vm")]
     no_vm: bool,
+    /// For so many minutes everything at once: traffic, reloads, ends of the daemon, interfaces that
+    /// go and return, resolver outages, full tables; a model of its own judges every packet
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["vm", "rounds", "cases", "arguments"])]
+    soak: Option<f64>,
+    /// Repeats the random choices of an earlier soak
+    #[arg(long, requires = "soak")]
+    seed: Option<u64>,
     /// Random cases of each test that makes them up: frames, DNS exchanges
     #[arg(long)]
     cases: Option<u64>,
@@ -47,6 +54,9 @@ pub struct Options {
 
 /// Checks format and lints, then runs the tests.
 pub fn run(options: &Options) -> Result<()> {
+    if let Some(minutes) = options.soak {
+        return soak::run(minutes, options.seed);
+    }
     if let Some(versions) = &options.vm {
         let runners = options.arguments.iter().map(|name| name.to_string_lossy().into_owned());
         return vm::run(vm::Wanted {

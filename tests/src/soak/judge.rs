@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     model::{Judgement, Mode, Policy, Verdict},
-    packet::Packet,
+    packet::{Packet, What},
     site,
     timeline::{Fault, Span},
     world::World,
@@ -85,14 +85,19 @@ impl World {
             .policies(whole)
             .iter()
             .all(|policy| flow.services.iter().all(|service| has(policy, service)));
-        if kept && !self.had(Fault::FlowsFull, whole) {
+        let forgotten = self.had(Fault::FlowsFull, whole) || self.had(Fault::Replaced, whole);
+        if kept && !forgotten {
             return (Verdict::Passes, "belongs to a conversation that is still allowed");
         }
         let may = self
             .policies(span)
             .iter()
             .any(|policy| flow.services.iter().any(|service| has(policy, service)));
-        if may {
+        // What comes unasked to who wants it opens a conversation of its own, and an error may quote
+        // what policy has taken back but no packet has tried since.
+        let reopened = self.policies(whole).iter().any(|policy| policy.wants(packet.client()));
+        let quotes = matches!(packet.what, What::Unreachable { .. });
+        if may || reopened || quotes {
             return (Verdict::Either, "its conversation may have been forgotten");
         }
         anew

@@ -198,7 +198,11 @@ pub fn objects(directory: &Path, process: u32) -> Result<Objects> {
             let text = run(dump.args(["--json", "map", "dump", "pinned"]).arg(&path))?;
             let dump: Value = serde_json::from_str(&text)?;
             for element in dump.as_array().into_iter().flatten() {
-                objects.inner.extend(element["inner_map_id"].as_u64());
+                // Some versions put the id into a value of its own.
+                let id = &element["inner_map_id"];
+                objects
+                    .inner
+                    .extend(id.as_u64().or_else(|| element["value"]["inner_map_id"].as_u64()));
             }
         }
     }

@@ -39,6 +39,9 @@ pub enum Side {
 /// overlooked.
 const REMEMBERED: usize = 200_000;
 
+/// How long a packet that has arrived may take to be heard.
+const HEARD: Duration = Duration::from_secs(2);
+
 /// Octets that wait to be read by a socket that hears: more than all senders have on the way.
 const ROOM: usize = 64 << 20;
 
@@ -122,9 +125,20 @@ impl Ledger {
         self.lock().syns.insert((from, to), 0);
     }
 
-    /// How many SYNs of a connection have come in behind the gateway; they are counted no more.
-    pub fn unwatch(&self, from: SocketAddr, to: SocketAddr) -> u32 {
-        self.lock().syns.remove(&(from, to)).unwrap_or_default()
+    /// How many SYNs of a connection have come in behind the gateway; they are counted no more. That
+    /// many are waited for, since what is heard is heard a little later.
+    pub fn unwatch(&self, from: SocketAddr, to: SocketAddr, awaited: u32) -> u32 {
+        let deadline = Instant::now() + HEARD;
+        let mut state = self.lock();
+        while state.syns.get(&(from, to)).is_some_and(|count| *count < awaited) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state =
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.syns.remove(&(from, to)).unwrap_or_default()
     }
 
     fn hear(&self, side: Side, frame: &[u8]) {
@@ -148,6 +162,7 @@ impl Ledger {
         let Some(connection) = opening(frame) else { return };
         if let Some(count) = self.lock().syns.get_mut(&connection) {
             *count += 1;
+            self.changed.notify_all();
         }
     }
 }
@@ -317,7 +332,7 @@ mod tests {
         for flags in [Flags::SYN, Flags::SYN, Flags::ACK, Flags::SYN_ACK] {
             ledger.hear(Side::Server, &segment(flags));
         }
-        assert_eq!(ledger.unwatch(from, to), 2);
-        assert_eq!(ledger.unwatch(from, to), 0);
+        assert_eq!(ledger.unwatch(from, to, 2), 2);
+        assert_eq!(ledger.unwatch(from, to, 1), 0);
     }
 }

@@ -152,6 +152,12 @@ impl Policy {
         self.group(client).map(|group| group.mode)
     }
 
+    /// Whether a client is sent what answers nothing, by its group's choice.
+    #[must_use]
+    pub fn wants(&self, client: IpAddr) -> bool {
+        self.group(client).is_some_and(|group| group.inbound == "allow")
+    }
+
     /// The services in force that have a name.
     pub fn services_of(&self, name: &str) -> impl Iterator<Item = &str> {
         let has = |service: &&Service| service.fqdns.iter().any(|pattern| matches(pattern, name));
@@ -241,7 +247,9 @@ impl Policy {
             Some(group) => match group.mode {
                 Mode::Exempt => (Verdict::Passes, "the group is exempt"),
                 Mode::Audit => (Verdict::Passes, "the group is audited"),
-                Mode::Enforce if group.inbound == "allow" => (Verdict::Passes, "inbound: allow"),
+                Mode::Enforce if self.wants(packet.destination) => {
+                    (Verdict::Passes, "inbound: allow")
+                }
                 Mode::Enforce => (Verdict::Denied, "answers nothing"),
             },
         }

@@ -165,7 +165,8 @@ impl Fault {
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Link => "LAN interface down or replaced",
+            Self::Link => "LAN interface down or away",
+            Self::Replaced => "LAN interface replaced",
             Self::Outage => "resolver outages",
             Self::HostsFull => "learned addresses full",
             Self::FlowsFull => "flows full",

@@ -187,7 +187,8 @@ pub fn connect_to(world: &World, client: IpAddr, remote: SocketAddr) -> Result<(
     let span = Span::since(begun);
     let sent_again = if connected { sent_again(&stream)?.0 } else { 0 };
     drop(stream);
-    let arrived = world.ledger.unwatch(local, remote);
+    let awaited = if connected { sent_again + 1 } else { 0 };
+    let arrived = world.ledger.unwatch(local, remote, awaited);
     let judgement = world.judge(&packet, span);
     world.hold("connections", &packet, judgement, span, connected || arrived > 0);
     if connected {
@@ -364,7 +365,7 @@ impl Kept {
         let done = self.stream.write_all(&text).and_then(|()| self.stream.read_exact(&mut back));
         let span = Span::since(self.since);
         self.since = span.to;
-        let faulty = world.had(Fault::Link, span) || world.had(Fault::FlowsFull, span);
+        let faulty = [Fault::Link, Fault::FlowsFull].iter().any(|fault| world.had(*fault, span));
         if let Err(error) = done {
             if !faulty {
                 world.tally().fail("open connections", format!("{}: {error}", self.what));

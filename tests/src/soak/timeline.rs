@@ -18,14 +18,22 @@ pub enum Fault {
     HostsFull,
     /// A table of flows is full: those that are open may be forgotten.
     FlowsFull,
+    /// The LAN interface is replaced by another one: its conversations may be forgotten.
+    Replaced,
     /// The table of queries is full: those on their way may be forgotten.
     PendingFull,
 }
 
 impl Fault {
     /// All.
-    pub const ALL: [Self; 5] =
-        [Self::Link, Self::Outage, Self::HostsFull, Self::FlowsFull, Self::PendingFull];
+    pub const ALL: [Self; 6] = [
+        Self::Link,
+        Self::Replaced,
+        Self::Outage,
+        Self::HostsFull,
+        Self::FlowsFull,
+        Self::PendingFull,
+    ];
 }
 
 /// A time that something took: from its beginning to its end, both included.
@@ -104,6 +112,12 @@ impl Timeline {
         for (_, _, end) in self.faults.iter_mut().filter(|one| one.0 == fault) {
             end.get_or_insert(now);
         }
+    }
+
+    /// A fault begins that ends by itself.
+    pub fn fault_for(&mut self, fault: Fault, time: Duration) {
+        let now = Instant::now();
+        self.faults.push((fault, now, Some(now + time)));
     }
 
     /// Policies that may have judged in this time.

@@ -31,10 +31,12 @@ pub fn run_faults(world: &World, mut answering: PassAll, mean: Duration) -> Resu
     let mut links = Links::open(world, 90)?;
     let mut index = 100;
     while between(world, &mut random, mean) {
-        world.during(Fault::Link, || {
+        let kind = random.within(0..3);
+        let replaced = kind == 2;
+        let mut break_it = || {
             let network = &world.network;
             let away = Duration::from_millis(random.within(0..1500).into());
-            match random.within(0..3) {
+            match kind {
                 0 => {
                     network.gateway.ip(&[format!("link set {LAN} down")])?;
                     thread::sleep(away);
@@ -70,7 +72,12 @@ pub fn run_faults(world: &World, mut answering: PassAll, mean: Duration) -> Resu
             wait_until_attached(world)?;
             links.settle(Side::Client)?;
             links.settle(Side::Server)
-        })?;
+        };
+        if replaced {
+            world.during(Fault::Link, || world.during(Fault::Replaced, break_it))?;
+        } else {
+            world.during(Fault::Link, &mut break_it)?;
+        }
     }
     Ok(answering)
 }

@@ -1,7 +1,7 @@
 //! Tables are filled: learned addresses, flows, queries; and one client begins more than it may.
 
 use std::{
-    net::UdpSocket,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -30,17 +30,27 @@ pub const ECHOED: u16 = 5000;
 /// Packets that are on the way at once.
 const AT_ONCE: u32 = 32;
 
+/// How long an address is expired before it makes room.
+const MAKES_ROOM: Duration = Duration::from_secs(60);
+
+/// How often the table of addresses is filled: in between it has to have room again.
+const FILLED: Duration = Duration::from_secs(150);
+
 /// Fills tables until the soak is over.
 pub fn run(world: &World) -> Result<()> {
     let mut random = Random::new(world.measure.seed, "pressure");
     let mut links = Links::open(world, 91)?;
-    let mut round = 0_u32;
-    while between(world, &mut random, Duration::from_secs(12)) {
+    let (begun, mut round) = (Instant::now(), 0_u32);
+    let mut fill = (world.measure.duration / 2).min(FILLED);
+    while between(world, &mut random, Duration::from_secs(6)) {
         round += 1;
-        match random.within(0..4) {
-            0 => hosts(world, round)?,
-            1 => world.during(Fault::FlowsFull, || flows(world, &mut links, round))?,
-            2 => world.during(Fault::PendingFull, || pending(world, &mut links, round))?,
+        if begun.elapsed() >= fill {
+            fill = begun.elapsed() + FILLED;
+            hosts(world, &mut links, round)?;
+        }
+        match random.within(0..3) {
+            0 => world.during(Fault::FlowsFull, || flows(world, &mut links, round))?,
+            1 => world.during(Fault::PendingFull, || pending(world, &mut links, round))?,
             _ => storm(world, &mut links, round)?,
         }
     }
@@ -49,37 +59,22 @@ pub fn run(world: &World) -> Result<()> {
 
 /// More names are asked for than there is room for their addresses. While these live, what else is
 /// new may find no room.
-fn hosts(world: &World, round: u32) -> Result<()> {
+fn hosts(world: &World, links: &mut Links<'_>, round: u32) -> Result<()> {
     let before = world.counters()?.get("hosts_full");
+    let count = world.measure.sizes.hosts * 5 / 2;
     world.during(Fault::HostsFull, || {
-        let count = world.measure.sizes.hosts * 5 / 4;
-        for number in 0..count {
-            let family = (number % 2) as usize;
-            // Both families have as many addresses.
-            for family in [family, 1 - family] {
-                let number = site::FILLING + (round * count + number) % 100_000;
-                let client = Group::Bulk.client(number)[family];
-                let socket = world.network.client.run(|| UdpSocket::bind((client, 0)));
-                let Ok(socket) = socket else { continue };
-                let query = dns::query(&format!("{number}.{}", site::FILL), ADDRESS_TYPES[family])?;
-                socket.set_read_timeout(Some(Duration::from_millis(200)))?;
-                let asked =
-                    socket.connect((RESPONDER[family], 53)).and_then(|()| socket.send(&query));
-                if asked.is_ok() && socket.recv(&mut [0; 512]).is_ok() {
-                    world.tally().add("names asked for to fill the table", 1);
-                }
-            }
-            if !world.goes_on() {
-                return Ok(());
-            }
-        }
-        let longest = world.policies(Span::since(Instant::now()));
-        let longest = longest.iter().map(|policy| policy.longest_life()).max();
-        // An answer that is late may teach until then.
-        world.pause(longest.unwrap_or_default() + Duration::from_secs(1));
+        ask(world, links, count, round, RESPONDER, |number| {
+            format!("{}.{}", site::FILLING + (round * count + number) / 2 % 100_000, site::FILL)
+        })?;
+        let policies = world.policies(Span::since(Instant::now()));
+        let longest = policies.iter().map(|policy| policy.longest_life()).max();
+        // An answer that is late may teach yet.
+        let life = longest.unwrap_or_default() + Duration::from_secs(1);
+        world.history().0.fault_for(Fault::HostsFull, life + MAKES_ROOM);
         Ok(())
     })?;
     let full = world.counters()?.get("hosts_full").saturating_sub(before);
+    world.tally().add("names asked for to fill the table", count.into());
     world.tally().add("addresses that found no room", full);
     Ok(())
 }
@@ -156,11 +151,25 @@ fn burst(
 /// More queries are sent than there is room for, to a resolver that does not answer.
 fn pending(world: &World, links: &mut Links<'_>, round: u32) -> Result<()> {
     let count = world.measure.sizes.pending * 6 / 5;
+    ask(world, links, count, round, site::MUTE, |_| format!("1.{}", site::FILL))?;
+    world.tally().add("queries sent to fill the table", count.into());
+    Ok(())
+}
+
+/// Sends queries, half of them over either family, from many clients and ports.
+fn ask(
+    world: &World,
+    links: &mut Links<'_>,
+    count: u32,
+    round: u32,
+    resolver: [IpAddr; 2],
+    name: impl Fn(u32) -> String,
+) -> Result<()> {
     for number in 0..count {
         let family = (number % 2) as usize;
-        let query = dns::query(&format!("1.{}", site::FILL), ADDRESS_TYPES[family])?;
+        let query = dns::query(&name(number), ADDRESS_TYPES[family])?;
         let local = 10_000 + (round * 1009 + number / CLIENTS) % 50_000;
-        let datagram = Datagram::new(Group::Bulk.client(number)[family], site::MUTE[family]);
+        let datagram = Datagram::new(Group::Bulk.client(number)[family], resolver[family]);
         links.send(Side::Client, datagram.udp(local as u16, 53, &query).frame())?;
         if number % AT_ONCE == AT_ONCE - 1 {
             links.settle(Side::Client)?;
@@ -169,7 +178,5 @@ fn pending(world: &World, links: &mut Links<'_>, round: u32) -> Result<()> {
             }
         }
     }
-    links.settle(Side::Client)?;
-    world.tally().add("queries sent to fill the table", count.into());
-    Ok(())
+    links.settle(Side::Client)
 }

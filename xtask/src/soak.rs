@@ -1,0 +1,23 @@
+//! The soak: built with optimisations as the user who asks, run as root.
+
+use anyhow::Result;
+
+use crate::{
+    command,
+    setup::{self, Scope},
+    workspace::{self, Profile},
+};
+
+/// Builds what a gateway runs and the soak, and runs it for so many minutes. Not a debug build: its
+/// memory and its pace are not a gateway's.
+pub fn run(minutes: f64, seed: Option<u64>) -> Result<()> {
+    setup::run(Scope::Everything)?;
+    workspace::build(Profile::Release, &["intune-filter", "soak"])?;
+    let soak = workspace::program(Profile::Release, "soak")?;
+    let mut command = command::root_command("making network namespaces", soak)?;
+    command.arg(minutes.to_string());
+    if let Some(seed) = seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    command::run(&mut command)
+}
