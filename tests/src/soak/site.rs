@@ -246,7 +246,7 @@ fn services(random: &mut Random) -> String {
         r#""*.shop.test""#,
         r#""h1*.shop.test", "h2*.shop.test""#,
         r#""*.shop.test", "*.cart.test""#,
-        r#"h1.shop.test, "h3*.shop.test", "*.cart.test""#,
+        r#""h3*.shop.test", "*.cart.test""#,
     ]);
     let mail = *random.pick(&["[993, 443]", "[993]", "[\"990-999\"]"]);
     let printers = *random
