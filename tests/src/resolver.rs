@@ -126,6 +126,24 @@ impl Resolver {
         Self::start_at(kind.place(), kind, network, directory, records)
     }
 
+    /// Starts dnsmasq on the gateway, with further settings.
+    pub fn on_gateway(
+        network: &Network,
+        directory: &Directory,
+        records: &Records,
+        settings: &str,
+    ) -> Result<Self> {
+        let place = Place::Gateway;
+        // Also announces the router: clients of a real network rely on it.
+        let listen = format!(
+            "interface={LAN}\nexcept-interface=lo\nbind-interfaces\nenable-ra\n\
+             dhcp-range=::,constructor:{LAN},ra-only\n",
+        );
+        let settings = format!("{listen}{}{settings}", records.dnsmasq());
+        let process = dnsmasq(place.namespace(network), directory, &settings)?;
+        Ok(Self { place, processes: vec![process] })
+    }
+
     /// The same at another place.
     pub fn start_at(
         place: Place,
@@ -138,19 +156,14 @@ impl Resolver {
         if place == Place::Beyond {
             namespace.ip(&BEYOND.map(|address| format!("address add {address} dev lo")))?;
         }
+        if (kind, place) == (Kind::Dnsmasq, Place::Gateway) {
+            return Self::on_gateway(network, directory, records, "");
+        }
         let records = records.dnsmasq();
         if kind == Kind::Dnsmasq {
-            let listen = match place {
-                // Also announces the router: clients of a real network rely on it.
-                Place::Gateway => format!(
-                    "interface={LAN}\nexcept-interface=lo\nbind-interfaces\nenable-ra\n\
-                     dhcp-range=::,constructor:{LAN},ra-only\n",
-                ),
-                Place::Beyond => {
-                    let [v4, v6] = BEYOND;
-                    format!("listen-address={v4},{v6}\nbind-interfaces\nedns-packet-max=4096\n")
-                }
-            };
+            let [v4, v6] = BEYOND;
+            let listen =
+                format!("listen-address={v4},{v6}\nbind-interfaces\nedns-packet-max=4096\n");
             let process = dnsmasq(namespace, directory, &format!("{listen}{records}"))?;
             return Ok(Self { place, processes: vec![process] });
         }

@@ -38,24 +38,31 @@ impl Wire {
     }
 }
 
-/// What an interface receives, copied, with what the stack has left of it: a VLAN tag is gone.
+/// What an interface receives, or sends, copied, with what the stack has left of it: a VLAN tag is
+/// gone.
 #[derive(Debug)]
 pub struct Tap {
     socket: OwnedFd,
+    sent: bool,
 }
 
 impl Tap {
-    /// Begins to listen.
+    /// Begins to listen to what is received.
     pub fn open(interface: &str) -> Result<Self> {
-        Ok(Self { socket: open(interface, libc::ETH_P_ALL as u16)? })
+        Ok(Self { socket: open(interface, libc::ETH_P_ALL as u16)?, sent: false })
     }
 
-    /// The next frame that was received; `None` if there is none.
+    /// Begins to listen to what is sent.
+    pub fn of_sent(interface: &str) -> Result<Self> {
+        Ok(Self { sent: true, ..Self::open(interface)? })
+    }
+
+    /// The next frame; `None` if there is none.
     pub fn take(&self) -> Result<Option<Vec<u8>>> {
         self.receive(libc::MSG_DONTWAIT)
     }
 
-    /// The next frame that is received within this time.
+    /// The next frame within this time.
     pub fn wait(&self, timeout: Duration) -> Result<Option<Vec<u8>>> {
         let timeout = PollTimeout::try_from(timeout)?;
         let ready = poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout)?;
@@ -81,7 +88,7 @@ impl Tap {
                 )
             };
             match Errno::result(received) {
-                Ok(_) if from.sll_pkttype == libc::PACKET_OUTGOING => {}
+                Ok(_) if (from.sll_pkttype == libc::PACKET_OUTGOING) != self.sent => {}
                 Ok(received) => {
                     frame.truncate(received as usize);
                     return Ok(Some(frame));

@@ -1,11 +1,17 @@
-//! The README's configurations are sound, and its commands are ones that the program has.
+//! The README's configurations are sound, its commands are ones that the program has, and its figures
+//! are those of the report.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use anyhow::{Result, ensure};
-use intune_filter_tests::cargo::binary;
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    bench::{figures::Figures, markdown, written},
+    cargo::binary,
+};
 
 const README: &str = include_str!("../../README.md");
+/// Where the figures are, seen from the README.
+const FIGURES: &str = "tests/figures/";
 
 #[test]
 fn every_configuration_in_the_readme_is_sound() -> Result<()> {
@@ -36,6 +42,21 @@ fn every_command_in_the_readme_exists() -> Result<()> {
     for command in commands {
         let output = Command::new(binary()?).args([command, "--help"]).output()?;
         ensure!(output.status.success(), "intune-filter {command}: {output:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_figures_in_the_readme_and_on_the_page_are_those_of_the_report() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read =
+        |name: &str| fs::read_to_string(root.join(FIGURES).join(name)).context(name.to_owned());
+    let figures: Figures = serde_json::from_str(&read(written::JSON)?)?;
+    let readme = markdown::replaced(README, &markdown::summary(&figures, FIGURES));
+    ensure!(readme.as_deref() == Some(README), "the README shows other figures");
+    ensure!(read(written::PAGE)? == markdown::page(&figures), "the page shows other figures");
+    for chart in figures.benchmarks.iter().flat_map(|found| &found.charts) {
+        ensure!(read(&chart.file)?.starts_with("<svg"), "{} is no picture", chart.file);
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Lints, then every test of the workspace as root, some of them on another kernel too, and one
-//! count of them all.
+//! Lints, then every test of the workspace as root, some of them on another kernel too, a quick
+//! benchmark, and one count of them all.
 
 use std::{
     env,
@@ -7,14 +7,14 @@ use std::{
     fmt,
     io::{BufRead, BufReader, Write},
     ops::AddAssign,
-    process::Stdio,
+    process::{Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
-    command, lint,
+    bench, command, lint,
     setup::{self, Scope},
     soak, vm,
     workspace::{self, Profile},
@@ -43,6 +43,9 @@ pub struct Options {
     /// Repeats the random choices of an earlier soak
     #[arg(long, requires = "soak")]
     seed: Option<u64>,
+    /// Without the quick benchmark that every test is followed by
+    #[arg(long, conflicts_with = "vm")]
+    no_bench: bool,
     /// Random cases of each test that makes them up: frames, DNS exchanges
     #[arg(long)]
     cases: Option<u64>,
@@ -93,23 +96,7 @@ pub fn run(options: &Options) -> Result<()> {
     if let Some(cases) = options.cases {
         cargo.env("INTUNE_CASES", cases.to_string());
     }
-    let line = command::line(&cargo);
-    command::say(&line);
-
-    let mut child = cargo
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run `{line}`"))?;
-    let mut count = Count::default();
-    let output = child.stdout.take().context("cargo's output is a pipe")?;
-    for text in BufReader::new(output).split(b'\n') {
-        let text = text.context("cannot read what the tests print")?;
-        count.read(&String::from_utf8_lossy(&text));
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(&text).and_then(|()| stdout.write_all(b"\n"))?;
-    }
-    let status = child.wait()?;
+    let (mut count, status) = counted(&mut cargo)?;
     if !status.success() {
         // A runner that died, or did not compile, has counted nothing.
         count.failed = count.failed.max(1);
@@ -121,20 +108,46 @@ pub fn run(options: &Options) -> Result<()> {
         count.ignored = 0;
         count += guest;
     }
+    // Last: nothing else is to run meanwhile.
+    if options.arguments.is_empty() && !options.no_bench {
+        println!("\ntests: {count}");
+        count += bench::check()?;
+    }
     println!("\n{count}");
     if !elsewhere {
         println!("LEFT OUT: Linux {} in a virtual machine, and what is ignored here", vm::OLDEST);
     }
     if !status.success() {
-        bail!("`{line}` failed ({status})");
+        bail!("`{}` failed ({status})", command::line(&cargo));
     }
     if count.failed > 0 {
-        bail!("tests failed on another kernel");
+        bail!("tests failed on another kernel, or goals are out by twice");
     }
     if count.passed == 0 {
         bail!("no test ran");
     }
     Ok(())
+}
+
+/// Runs a command to its end, shows what it prints, and counts what runners of tests say in it.
+pub fn counted(command: &mut Command) -> Result<(Count, ExitStatus)> {
+    let line = command::line(command);
+    command::say(&line);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run `{line}`"))?;
+    let mut count = Count::default();
+    let output =
+        child.stdout.take().with_context(|| format!("the output of `{line}` is a pipe"))?;
+    for text in BufReader::new(output).split(b'\n') {
+        let text = text.with_context(|| format!("cannot read what `{line}` prints"))?;
+        count.read(&String::from_utf8_lossy(&text));
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(&text).and_then(|()| stdout.write_all(b"\n"))?;
+    }
+    Ok((count, child.wait()?))
 }
 
 /// The tests of all runners so far.

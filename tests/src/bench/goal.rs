@@ -1,9 +1,12 @@
 //! Goals: what a figure is to be, and whether it is.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Measurement, measurement::Unit};
 
 /// On which side of a figure one has to be.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// No more than that.
     AtMost(f64),

@@ -2,10 +2,10 @@
 
 use std::{fmt, fs, thread};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A machine, and what ran on it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Machine {
     /// The processor's model.
     pub processor: String,
@@ -16,7 +16,7 @@ pub struct Machine {
     /// The kernel's release.
     pub kernel: String,
     /// `release` or `debug`.
-    pub profile: &'static str,
+    pub profile: String,
 }
 
 impl Machine {
@@ -30,7 +30,7 @@ impl Machine {
             processors: thread::available_parallelism().map_or(1, usize::from),
             memory_kib: memory.trim_end_matches(" kB").parse().unwrap_or_default(),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+            profile: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
         }
     }
 }

@@ -2,20 +2,28 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What a figure is measured in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Unit {
     /// Nanoseconds.
+    #[serde(rename = "ns")]
     Time,
     /// How often in a second.
+    #[serde(rename = "1/s")]
     Rate,
     /// Octets.
+    #[serde(rename = "octets")]
     Memory,
     /// A part of one: 0.5 is half.
+    #[serde(rename = "share")]
     Share,
     /// How many times as much as something else.
+    #[serde(rename = "ratio")]
     Ratio,
     /// A number of things.
+    #[serde(rename = "count")]
     Count,
 }
 

@@ -1,15 +1,23 @@
 //! Benchmarks: what is measured, and how it is told.
 
+pub mod daemon;
 pub mod dns;
+pub mod figures;
 pub mod goal;
+pub mod learning;
 pub mod machine;
+pub mod markdown;
 pub mod measurement;
+pub mod picture;
 pub mod programs;
 pub mod reload;
 pub mod report;
+pub mod written;
 
 pub use goal::{Bound, Goal};
 pub use measurement::{Measurement, Unit};
+
+use std::fmt;
 
 use anyhow::Result;
 
@@ -36,6 +44,20 @@ pub struct Findings {
     pub goals: Vec<Goal>,
     /// What is worth a picture.
     pub charts: Vec<Chart>,
+    /// What has to be known of the figures: what could not be measured here, and why.
+    pub notes: Vec<String>,
+}
+
+/// What a benchmark needs and this machine does not have: no fault of what is measured.
+#[derive(Debug)]
+pub struct Unavailable(pub String);
+
+impl std::error::Error for Unavailable {}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not measured: {}", self.0)
+    }
 }
 
 /// Figures of one unit side by side: a group of bars for each thing, a bar in it for each variant.
@@ -57,6 +79,7 @@ impl Findings {
         self.measurements.extend(other.measurements);
         self.goals.extend(other.goals);
         self.charts.extend(other.charts);
+        self.notes.extend(other.notes);
     }
 }
 
@@ -70,5 +93,10 @@ impl From<Vec<Measurement>> for Findings {
 pub type Benchmark = fn(Effort) -> Result<Findings>;
 
 /// Every benchmark by its name, in the order in which they run.
-pub const ALL: [(&str, Benchmark); 3] =
-    [("programs", programs::run), ("dns", dns::run), ("reload", reload::run)];
+pub const ALL: [(&str, Benchmark); 5] = [
+    ("programs", programs::run),
+    ("dns", dns::run),
+    ("learning", learning::run),
+    ("daemon", daemon::run),
+    ("reload", reload::run),
+];

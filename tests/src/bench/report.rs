@@ -4,13 +4,15 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Bound, Findings, Goal, Measurement, Unit, machine::Machine};
+use super::{Bound, Findings, Goal, Unit, figures::Figures, machine::Machine};
 
 /// What the benchmarks have found on one machine.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The machine.
     pub machine: Machine,
+    /// The command that they were run by.
+    pub command: String,
     /// Each benchmark's name and findings.
     pub benchmarks: Vec<(&'static str, Findings)>,
 }
@@ -24,56 +26,7 @@ impl Report {
     /// For programs; times are nanoseconds, shares parts of one.
     #[must_use]
     pub fn json(&self) -> Value {
-        let benchmarks = self.benchmarks.iter().map(|(name, findings)| {
-            json!({
-                "name": name,
-                "measurements": findings.measurements.iter().map(measurement).collect::<Vec<_>>(),
-                "goals": findings.goals.iter().map(goal).collect::<Vec<_>>(),
-            })
-        });
-        json!({ "machine": self.machine, "benchmarks": benchmarks.collect::<Vec<_>>() })
-    }
-}
-
-fn measurement(measurement: &Measurement) -> Value {
-    let (low, high) = measurement.interval();
-    json!({
-        "name": measurement.name,
-        "unit": word(measurement.unit),
-        "runs": measurement.runs(),
-        "min": measurement.least(),
-        "median": measurement.median(),
-        "median_low": low,
-        "median_high": high,
-        "p99": measurement.p99(),
-        "max": measurement.greatest(),
-    })
-}
-
-fn goal(goal: &Goal) -> Value {
-    let (bound, limit) = match goal.bound {
-        Bound::AtMost(most) => ("at_most", most),
-        Bound::AtLeast(least) => ("at_least", least),
-    };
-    json!({
-        "name": goal.name,
-        "unit": word(goal.unit),
-        "value": goal.value,
-        "low": goal.interval.0,
-        "high": goal.interval.1,
-        bound: limit,
-        "met": goal.is_met(),
-    })
-}
-
-const fn word(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Time => "ns",
-        Unit::Rate => "1/s",
-        Unit::Memory => "octets",
-        Unit::Share => "share",
-        Unit::Ratio => "ratio",
-        Unit::Count => "count",
+        json!(Figures::of(self))
     }
 }
 
@@ -82,6 +35,12 @@ impl fmt::Display for Report {
         writeln!(f, "{}", self.machine)?;
         for (name, findings) in &self.benchmarks {
             writeln!(f, "\n{name}")?;
+            for note in &findings.notes {
+                writeln!(f, "note: {note}")?;
+            }
+            if findings.measurements.is_empty() {
+                continue;
+            }
             let measurements = findings.measurements.iter();
             let rows = measurements.map(|one| {
                 let (low, high) = one.interval();
@@ -106,7 +65,7 @@ impl fmt::Display for Report {
                     goal.name.clone(),
                     text(goal.unit, goal.value),
                     format!("{} .. {}", text(goal.unit, low), text(goal.unit, high)),
-                    limit(goal),
+                    limit(goal.unit, goal.bound),
                     (if goal.is_met() { "yes" } else { "NO" }).to_owned(),
                 ]
             });
@@ -119,10 +78,10 @@ impl fmt::Display for Report {
 
 /// What a goal's figure is to be.
 #[must_use]
-pub fn limit(goal: &Goal) -> String {
-    match goal.bound {
-        Bound::AtMost(most) => format!("<= {}", text(goal.unit, most)),
-        Bound::AtLeast(least) => format!(">= {}", text(goal.unit, least)),
+pub fn limit(unit: Unit, bound: Bound) -> String {
+    match bound {
+        Bound::AtMost(most) => format!("<= {}", text(unit, most)),
+        Bound::AtLeast(least) => format!(">= {}", text(unit, least)),
     }
 }
 
@@ -187,33 +146,46 @@ fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn report() -> Report {
-        let times = [9, 1, 3].map(Duration::from_millis);
-        let beads = Measurement::times("counting beads", times);
-        let goal = Goal::figure(&beads, Bound::AtMost(1e6));
-        Report {
-            machine: Machine {
-                processor: "Abacus".into(),
-                processors: 2,
-                memory_kib: 2048,
-                kernel: "6.1.0".into(),
-                profile: "release",
+pub(super) fn example() -> Report {
+    let times = [9, 1, 3].map(std::time::Duration::from_millis);
+    let beads = super::Measurement::times("counting beads", times);
+    let goal = Goal::figure(&beads, Bound::AtMost(1e6));
+    Report {
+        machine: Machine {
+            processor: "Abacus".into(),
+            processors: 2,
+            memory_kib: 2048,
+            kernel: "6.1.0".into(),
+            profile: "release".into(),
+        },
+        command: "cargo xtask bench beads".into(),
+        benchmarks: vec![(
+            "beads",
+            Findings {
+                measurements: vec![beads],
+                goals: vec![goal],
+                charts: vec![super::Chart {
+                    title: "Beads".into(),
+                    unit: Unit::Time,
+                    variants: vec!["red".into(), "<blue>".into()],
+                    rows: vec![
+                        ("counted".into(), vec![Some(3e6), None]),
+                        ("guessed".into(), vec![Some(2e3), Some(1e3)]),
+                    ],
+                }],
+                notes: vec!["no child was at hand".into()],
             },
-            benchmarks: vec![(
-                "beads",
-                Findings { measurements: vec![beads], goals: vec![goal], charts: Vec::new() },
-            )],
-        }
+        )],
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn the_table_names_the_machine_each_measurement_and_each_goal() {
-        let text = report().to_string();
+        let text = example().to_string();
         let lines: Vec<Vec<&str>> = text
             .lines()
             .map(|line| line.split("  ").filter(|cell| !cell.is_empty()).collect())
@@ -227,7 +199,7 @@ mod tests {
 
     #[test]
     fn json_has_every_figure_and_goal() {
-        let value = report().json();
+        let value = example().json();
         assert_eq!(value["machine"]["processor"], "Abacus");
         let one = &value["benchmarks"][0]["measurements"][0];
         assert_eq!((&one["name"], &one["runs"]), (&json!("counting beads"), &json!(3)));

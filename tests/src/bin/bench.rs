@@ -1,10 +1,18 @@
 //! The benchmarks, run by `cargo xtask bench`.
 
-use std::process::ExitCode;
+use std::{env, path::PathBuf, process::ExitCode, time::Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, bail, ensure};
 use clap::Parser;
-use intune_filter_tests::bench::{ALL, Effort, machine::Machine, report::Report};
+use intune_filter_tests::{
+    bench::{
+        ALL, Effort, Findings, Unavailable,
+        machine::Machine,
+        report::{Report, text},
+        written,
+    },
+    cargo,
+};
 
 /// Measures the filter on this machine, on maps and in network namespaces of its own.
 #[derive(Debug, Parser)]
@@ -21,7 +29,19 @@ struct Options {
     /// So many runs of each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: Option<u32>,
+    /// Write the result into a directory: report.md, report.json, and pictures
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
+    /// Write the result into tests/figures, and what it comes to into the README
+    #[arg(long, conflicts_with = "write")]
+    publish: bool,
+    /// Fail where a ratio is out by twice, and count goals as a test runner counts tests
+    #[arg(long)]
+    check: bool,
 }
+
+/// Where the figures are that the README shows, seen from it.
+const FIGURES: &str = "tests/figures/";
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -43,16 +63,70 @@ fn run(options: &Options) -> Result<()> {
         effort.runs = runs as usize;
     }
     let mut benchmarks = Vec::new();
+    let mut broken = Vec::new();
     for (name, benchmark) in ALL {
-        if options.names.is_empty() || options.names.iter().any(|wanted| wanted == name) {
-            benchmarks.push((name, benchmark(effort)?));
+        if !options.names.is_empty() && !options.names.iter().any(|wanted| wanted == name) {
+            continue;
         }
+        let begun = Instant::now();
+        match benchmark(effort) {
+            Ok(findings) => benchmarks.push((name, findings)),
+            Err(error) => match error.downcast::<Unavailable>() {
+                Ok(unavailable) => benchmarks.push((name, nothing(&unavailable))),
+                // What the others find is told all the same.
+                Err(error) => broken.push((name, error)),
+            },
+        }
+        eprintln!("{name}: took {:.0?}", begun.elapsed());
     }
-    let report = Report { machine: Machine::this(), benchmarks };
+    let report = Report { machine: Machine::this(), command: command(), benchmarks };
     if options.json {
         println!("{:#}", report.json());
     } else {
         print!("{report}");
     }
+    for (name, error) in &broken {
+        eprintln!("bench: {name}: {error:#}");
+    }
+    if options.check {
+        check(&report, &broken)?;
+    }
+    if let Some((name, _)) = broken.first() {
+        bail!("{name} failed");
+    }
+    if let Some(directory) = &options.write {
+        written::write(&report, directory)?;
+    }
+    if options.publish {
+        let root = cargo::root();
+        written::write(&report, &root.join(FIGURES))?;
+        written::summarize(&report, &root.join("README.md"), FIGURES)?;
+    }
+    Ok(())
+}
+
+/// What there is to tell of a benchmark that this machine cannot run.
+fn nothing(unavailable: &Unavailable) -> Findings {
+    Findings { notes: vec![unavailable.to_string()], ..Findings::default() }
+}
+
+/// This command, as it was typed.
+fn command() -> String {
+    let arguments = env::args().skip(1).map(|word| format!(" {word}"));
+    format!("cargo xtask bench{}", arguments.collect::<String>())
+}
+
+/// Prints which goals are out by twice, and the count of all as the runners of tests do.
+fn check(report: &Report, broken: &[(&str, Error)]) -> Result<()> {
+    let (far, near): (Vec<_>, Vec<_>) = report.goals().partition(|goal| goal.is_far());
+    for goal in &far {
+        println!("FAR FROM ITS GOAL: {}: {}", goal.name, text(goal.unit, goal.value));
+    }
+    let (passed, failed) = (near.len(), far.len() + broken.len());
+    let empty = |(_, findings): &&(&str, Findings)| findings.measurements.is_empty();
+    let ignored = report.benchmarks.iter().filter(empty).count();
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {word}. {passed} passed; {failed} failed; {ignored} ignored");
+    ensure!(far.is_empty(), "{} goals are out by twice", far.len());
     Ok(())
 }

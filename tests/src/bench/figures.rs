@@ -1,0 +1,193 @@
+//! What a report comes to as it is kept in a file: its figures, without the runs behind them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bound, Chart, Findings, Goal, Measurement, Unit, machine::Machine, report::Report};
+
+/// A report's figures.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Figures {
+    /// The machine that was measured.
+    pub machine: Machine,
+    /// The command that measured it.
+    pub command: String,
+    /// What each benchmark has found.
+    pub benchmarks: Vec<Found>,
+}
+
+/// What a benchmark has found.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Found {
+    /// The benchmark's name.
+    pub name: String,
+    /// What has to be known of the figures.
+    pub notes: Vec<String>,
+    /// What was measured.
+    pub measurements: Vec<Measured>,
+    /// What it was to be.
+    pub goals: Vec<Aim>,
+    /// What there are pictures of.
+    pub charts: Vec<Picture>,
+}
+
+/// A measurement's figures.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Measured {
+    /// What was measured.
+    pub name: String,
+    /// What the figures are measured in.
+    pub unit: Unit,
+    /// How often.
+    pub runs: usize,
+    /// The smallest figure.
+    pub min: f64,
+    /// Half of the runs came to no more.
+    pub median: f64,
+    /// Where the median of ever more runs would be at least, 19 times out of 20.
+    pub median_low: f64,
+    /// And at most.
+    pub median_high: f64,
+    /// Of a hundred runs, 99 came to no more.
+    pub p99: f64,
+    /// The largest figure.
+    pub max: f64,
+}
+
+/// A goal, and whether it is met.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Aim {
+    /// What is to be so.
+    pub name: String,
+    /// What the figure is measured in.
+    pub unit: Unit,
+    /// The figure.
+    pub value: f64,
+    /// What it is at least, 19 times out of 20.
+    pub low: f64,
+    /// And at most.
+    pub high: f64,
+    /// What it is to be.
+    #[serde(flatten)]
+    pub bound: Bound,
+    /// Whether it is that.
+    pub met: bool,
+}
+
+/// A chart and the file that it is in.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Picture {
+    /// What it shows.
+    pub title: String,
+    /// The file's name.
+    pub file: String,
+}
+
+impl Figures {
+    /// The figures of a report.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        let found = report.benchmarks.iter().map(|(name, findings)| Found::of(name, findings));
+        Self {
+            machine: report.machine.clone(),
+            command: report.command.clone(),
+            benchmarks: found.collect(),
+        }
+    }
+}
+
+impl Found {
+    fn of(name: &str, findings: &Findings) -> Self {
+        let picture =
+            |chart: &Chart| Picture { title: chart.title.clone(), file: file(name, chart) };
+        Self {
+            name: name.to_owned(),
+            notes: findings.notes.clone(),
+            measurements: findings.measurements.iter().map(Measured::of).collect(),
+            goals: findings.goals.iter().map(Aim::of).collect(),
+            charts: findings.charts.iter().map(picture).collect(),
+        }
+    }
+}
+
+impl Measured {
+    fn of(measurement: &Measurement) -> Self {
+        let (median_low, median_high) = measurement.interval();
+        Self {
+            name: measurement.name.clone(),
+            unit: measurement.unit,
+            runs: measurement.runs(),
+            min: measurement.least(),
+            median: measurement.median(),
+            median_low,
+            median_high,
+            p99: measurement.p99(),
+            max: measurement.greatest(),
+        }
+    }
+}
+
+impl Aim {
+    fn of(goal: &Goal) -> Self {
+        let (low, high) = goal.interval;
+        Self {
+            name: goal.name.clone(),
+            unit: goal.unit,
+            value: goal.value,
+            low,
+            high,
+            bound: goal.bound,
+            met: goal.is_met(),
+        }
+    }
+
+    /// How far the figure is beyond its bound; below zero if it is within.
+    #[must_use]
+    pub fn excess(&self) -> f64 {
+        match self.bound {
+            Bound::AtMost(most) => self.value - most,
+            Bound::AtLeast(least) => least - self.value,
+        }
+    }
+}
+
+/// The name of a chart's file: the benchmark's, and what the chart shows.
+#[must_use]
+pub fn file(benchmark: &str, chart: &Chart) -> String {
+    let words = chart.title.split(|c: char| !c.is_ascii_alphanumeric());
+    let words = words.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase);
+    format!("{benchmark}-{}.svg", words.collect::<Vec<_>>().join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_the_same_when_read_again() {
+        let text = serde_json::to_string(&Figures::of(&crate::bench::report::example())).unwrap();
+        let read: Figures = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, Figures::of(&crate::bench::report::example()));
+    }
+
+    #[test]
+    fn a_file_is_named_after_its_benchmark_and_title() {
+        let chart = Chart {
+            title: "Answers, p99 (IPv4)".into(),
+            unit: Unit::Time,
+            variants: Vec::new(),
+            rows: Vec::new(),
+        };
+        assert_eq!(file("dns", &chart), "dns-answers-p99-ipv4.svg");
+    }
+
+    #[test]
+    fn the_excess_is_what_is_beyond_the_bound() {
+        let aim = |value: f64, bound| {
+            let one = Measurement::new("", Unit::Ratio, vec![value]);
+            Aim::of(&Goal::figure(&one, bound)).excess()
+        };
+        assert!(aim(2.0, Bound::AtMost(1.0)) > aim(1.5, Bound::AtMost(1.0)));
+        assert!(aim(2.0, Bound::AtLeast(5.0)) > aim(4.0, Bound::AtLeast(5.0)));
+        assert!(aim(1.0, Bound::AtMost(1.5)) < 0.0);
+    }
+}
