@@ -340,7 +340,7 @@ struct Kept {
 impl Kept {
     fn open(world: &World, number: u32) -> Result<Option<Self>> {
         let family = (number % 2) as usize;
-        let group = if number % 3 == 0 { Group::Kiosk } else { Group::Staff };
+        let group = if number.is_multiple_of(3) { Group::Kiosk } else { Group::Staff };
         let client = group.client(number)[family];
         let remote = SocketAddr::new(site::core(number)[family], ECHO);
         let Some((stream, local)) = prepared(world, client)? else { return Ok(None) };

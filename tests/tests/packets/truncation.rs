@@ -144,7 +144,7 @@ fn sequels(who: &Addresses) -> Vec<Sequel> {
         }),
         sequel(
             "a later fragment to the client",
-            { vec![sent(syn()), came(back().fragment(0, true).tcp(443, 40000, Flags::ACK))] },
+            vec![sent(syn()), came(back().fragment(0, true).tcp(443, 40000, Flags::ACK))],
             came(back().fragment(3, false).raw(6, &[0x55; 16])),
         ),
         sequel("a first fragment to the client", vec![sent(syn())], {
