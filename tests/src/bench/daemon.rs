@@ -35,6 +35,8 @@ const AT_ONCE: u32 = 5_000;
 /// How long is watched what the daemon does when there is nothing to do, for each run: all runs
 /// together see what it does once a minute.
 const WATCH: Duration = Duration::from_millis(1200);
+/// Seconds without a question after which all are answered.
+const QUIET: u64 = 5;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// The whole catalogue, and a service of the site's own which every revision has another name for.
@@ -114,12 +116,14 @@ impl Daemon {
 
     /// Memory and processor when every exact name is resolved and nothing else happens.
     fn idle(&mut self, effort: Effort, findings: &mut Findings) -> Result<()> {
-        eventually("every exact name is resolved", || {
+        eventually("every exact name is resolved and nothing is asked", || {
             let status = self.laboratory.filter.json(&["status"])?;
             let resolution = &status["daemon"]["resolution"];
             let names = resolution["names"].as_u64().context("no names are resolved")?;
             ensure!(names > 0, "there are no names to resolve");
-            Ok(resolution["resolved"] == names)
+            // Each has several questions.
+            let quiet = resolution["next_in_s"].as_u64().is_some_and(|seconds| seconds > QUIET);
+            Ok(resolution["resolved"] == names && quiet)
         })?;
         let process = self.laboratory.filter.daemon()?.id();
         let (before, begun) = (processor(process)?, Instant::now());

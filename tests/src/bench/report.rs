@@ -125,6 +125,8 @@ pub fn text(unit: Unit, value: f64) -> String {
 
 fn time(nanos: f64) -> String {
     match nanos {
+        // Less than what it is compared with.
+        ..0.0 => format!("-{}", time(-nanos)),
         ..1e4 => format!("{nanos:.0} ns"),
         1e4..1e7 => format!("{:.1} us", nanos / 1e3),
         1e7..1e10 => format!("{:.1} ms", nanos / 1e6),
@@ -213,6 +215,7 @@ mod tests {
         for (unit, value, expected) in [
             (Unit::Time, 999.0, "999 ns"),
             (Unit::Time, 12_340.0, "12.3 us"),
+            (Unit::Time, -12_340.0, "-12.3 us"),
             (Unit::Time, 12_340_000.0, "12.3 ms"),
             (Unit::Time, 12_340_000_000.0, "12.3 s"),
             (Unit::Rate, 1_204_000.0, "1.20 M/s"),
