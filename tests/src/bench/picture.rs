@@ -171,7 +171,7 @@ mod tests {
     fn every_word_is_there_and_means_nothing_to_xml() {
         let long = "a name <of> which there is far too much to stand beside its bars";
         let svg = chart(long, &["<red>", "blue"], &[Some(1.0), Some(2.0)]);
-        for word in ["Beads &amp; more", "&lt;red&gt;", "a name &lt;of&gt;", ">blue<"] {
+        for word in ["Beads &amp; more", "&lt;red&gt;", "a name &lt;of&gt;", "\nblue\n"] {
             assert!(svg.contains(word), "{word}: {svg}");
         }
     }

@@ -317,7 +317,7 @@ mod tests {
     use super::*;
     use crate::soak::{random::Random, site};
 
-    const SIZES: site::Sizes = site::Sizes { hosts: 64, flows: 64, new_flows: 64, pending: 64 };
+    const SIZES: site::Sizes = site::Sizes { hosts: 256, flows: 256, new_flows: 256, pending: 256 };
 
     fn policy(text: &str) -> Policy {
         let text = text.replace('~', "\n");
