@@ -55,7 +55,13 @@ fn an_address_that_the_gateway_gets_later_is_its_own_without_a_daemon() -> Resul
     let mut laboratory = enforcing()?;
     laboratory.filter.kill()?;
     for address in ["192.0.2.99", "2001:db8:99::1"] {
-        laboratory.network.gateway.ip(&[format!("address add {address} dev lo")])?;
+        let gateway = &laboratory.network.gateway;
+        gateway.ip(&[format!("address add {address} dev lo")])?;
+        // The kernel enters an IPv6 address into its routes on its own time.
+        site::eventually("it has a route", || {
+            let output = gateway.command("ip").args(["route", "get", address]).output()?;
+            Ok(String::from_utf8_lossy(&output.stdout).starts_with("local"))
+        })?;
         laboratory.expect_reached(tcp(address.parse()?, FOREIGN_PORT))?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use intune_filter_ebpf::{
     abi::{
         Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, GROUPS,
         Glob, Host, Info, LimitKey, Limits, NameNode, PORTS, Pending, PendingKey, RULES,
-        RuleCounter, Stream, StreamRead, V4, V6, ZoneKey,
+        RuleCounter, Stream, StreamRead, UNTAGGED, V4, V6, ZoneKey,
     },
     dns::Scratch,
 };
@@ -78,6 +78,7 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         array("RULE_INFO", RULES as u64, size::<Info>()),
         array("GROUP_INFO", GROUPS as u64, size::<Info>()),
         hash("ZONES", 1024, size::<ZoneKey>(), 4),
+        array("UNTAGGED", UNTAGGED as u64, 4),
         hash("OWN_ADDRESSES", 4096, size::<V6>(), 4),
         per_cpu("COUNTERS", COUNTERS, size::<Counter>(), cpus),
         per_cpu("RULE_COUNTERS", RULES as u64, size::<RuleCounter>(), cpus),
