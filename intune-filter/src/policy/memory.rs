@@ -23,6 +23,8 @@ const HASH_HEADER: u64 = 2048;
 const ARRAY_HEADER: u64 = 512;
 /// `struct bpf_ringbuf_map` and the pages before a ring's data.
 const RING_HEADER: u64 = 20 << 10;
+/// Octets of the ring buffer of what the programs log, as aya makes it.
+const LOGS: u64 = 128 << 10;
 /// Room for reasons.
 const COUNTERS: u64 = 64;
 /// `struct lpm_trie_node` before its data, with the RCU head that kernels before 6.13 have.
@@ -77,6 +79,7 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         twice(hash("SERVERS", count(policy.servers.len()), size::<V6>(), 4)),
         array("RULE_INFO", RULES as u64, size::<Info>()),
         array("GROUP_INFO", GROUPS as u64, size::<Info>()),
+        MapMemory { name: "AYA_LOGS", entries: LOGS, bytes: LOGS + RING_HEADER },
         hash("ZONES", 1024, size::<ZoneKey>(), 4),
         array("UNTAGGED", UNTAGGED as u64, 4),
         hash("OWN_ADDRESSES", 4096, size::<V6>(), 4),
