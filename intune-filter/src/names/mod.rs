@@ -6,7 +6,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 
 pub mod accounts;
@@ -18,23 +19,39 @@ pub use file::{Clocks, FILE_NAME, Lives, from_json, load, save, set_aside, to_js
 /// Names at most. A resolver that invents names for a wildcard must not fill the memory.
 const CAPACITY: usize = 1 << 17;
 
+/// The first address in order.
+const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Different sets of rules that are kept for claims to come, even if no claim has them any more.
+const SPARE_RULES: usize = 256;
+
 /// A name's claim to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The rules that the name belongs to, `SERVICE/RULE`, in order. Not their numbers: those
-    /// change when policies do.
-    pub rules: BTreeSet<String>,
+    /// change when policies do. Shared: very many claims have one of few sets.
+    pub rules: Arc<BTreeSet<String>>,
     /// When the last answer that gave it is forgotten, in nanoseconds of CLOCK_BOOTTIME.
     pub expires: u64,
 }
 
-/// The table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The table: maps whose keys are pairs, since nearly every name has but one or two addresses, and
+/// a map of its own for each would be mostly empty.
+#[derive(Clone, Debug, Default)]
 pub struct Names {
-    by_name: BTreeMap<String, BTreeMap<IpAddr, Claim>>,
-    by_address: BTreeMap<IpAddr, BTreeSet<String>>,
-    claims: usize,
+    claims: BTreeMap<(Arc<str>, IpAddr), Claim>,
+    by_address: BTreeSet<(IpAddr, Arc<str>)>,
+    /// Every set of rules that a claim has.
+    rules: BTreeSet<Arc<BTreeSet<String>>>,
 }
+
+impl PartialEq for Names {
+    fn eq(&self, other: &Self) -> bool {
+        self.claims == other.claims
+    }
+}
+
+impl Eq for Names {}
 
 impl Names {
     /// Records that `name` led to `address`. Names are compared without regard to case; a claim
@@ -47,17 +64,21 @@ impl Names {
         rules: impl IntoIterator<Item = String>,
         expires: u64,
     ) -> Vec<IpAddr> {
-        let name = name.to_ascii_lowercase();
-        let addresses = self.by_name.entry(name.clone()).or_default();
-        if let Some(claim) = addresses.get_mut(&address) {
-            claim.rules.extend(rules);
+        let key = (Arc::<str>::from(name.to_ascii_lowercase()), address);
+        let mut rules: BTreeSet<String> = rules.into_iter().collect();
+        if let Some(claim) = self.claims.get_mut(&key) {
             claim.expires = claim.expires.max(expires);
+            if !rules.is_subset(&claim.rules) {
+                rules.extend(claim.rules.iter().cloned());
+                let rules = share(&mut self.rules, rules);
+                claim.rules = rules;
+            }
             return Vec::new();
         }
-        addresses.insert(address, Claim { rules: rules.into_iter().collect(), expires });
-        self.by_address.entry(address).or_default().insert(name);
-        self.claims += 1;
-        if self.claims > CAPACITY { self.forget_oldest() } else { Vec::new() }
+        let rules = share(&mut self.rules, rules);
+        self.by_address.insert((address, Arc::clone(&key.0)));
+        self.claims.insert(key, Claim { rules, expires });
+        if self.claims.len() > CAPACITY { self.forget_oldest() } else { Vec::new() }
     }
 
     /// Forgets what has expired. Returns the addresses that it was claims to.
@@ -76,12 +97,14 @@ impl Names {
     /// Keeps, of each claim, the rules that `keep` lets the name have; forgets claims without any.
     pub fn retain_rules(&mut self, keep: impl Fn(&str, &str) -> bool) {
         let mut gone = Vec::new();
-        for (name, addresses) in &mut self.by_name {
-            for (address, claim) in addresses {
-                claim.rules.retain(|rule| keep(name, rule));
-                if claim.rules.is_empty() {
-                    gone.push((name.clone(), *address));
-                }
+        for ((name, address), claim) in &mut self.claims {
+            if claim.rules.iter().all(|rule| keep(name, rule)) && !claim.rules.is_empty() {
+                continue;
+            }
+            let kept = claim.rules.iter().filter(|rule| keep(name, rule)).cloned();
+            claim.rules = share(&mut self.rules, kept.collect());
+            if claim.rules.is_empty() {
+                gone.push((name.to_string(), *address));
             }
         }
         for (name, address) in gone {
@@ -91,67 +114,60 @@ impl Names {
 
     /// Every claim, by name and address.
     pub fn iter(&self) -> impl Iterator<Item = (&str, IpAddr, &Claim)> {
-        self.by_name.iter().flat_map(|(name, addresses)| {
-            addresses.iter().map(move |(address, claim)| (name.as_str(), *address, claim))
-        })
+        self.claims.iter().map(|((name, address), claim)| (&**name, *address, claim))
     }
 
     /// The names that led to an address.
     pub fn of_address(&self, address: IpAddr) -> impl Iterator<Item = (&str, &Claim)> {
-        self.by_address.get(&address).into_iter().flatten().filter_map(move |name| {
-            let (name, addresses) = self.by_name.get_key_value(name)?;
-            Some((name.as_str(), addresses.get(&address)?))
+        self.names_of(address).filter_map(move |name| {
+            let ((name, _), claim) = self.claims.get_key_value(&(Arc::clone(name), address))?;
+            Some((&**name, claim))
         })
     }
 
     /// The addresses that a name led to.
     pub fn of_name(&self, name: &str) -> impl Iterator<Item = (IpAddr, &Claim)> {
-        self.by_name
-            .get(&name.to_ascii_lowercase())
-            .into_iter()
-            .flatten()
-            .map(|(address, claim)| (*address, claim))
+        let name = Arc::<str>::from(name.to_ascii_lowercase());
+        let all = self.claims.range((Arc::clone(&name), FIRST)..);
+        all.take_while(move |((other, _), _)| *other == name)
+            .map(|((_, address), claim)| (*address, claim))
     }
 
     /// The addresses that names led to.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.by_address.keys().copied()
+        let mut last = None;
+        let all = self.by_address.iter().map(|(address, _)| *address);
+        all.filter(move |address| last.replace(*address) != Some(*address))
+    }
+
+    fn names_of(&self, address: IpAddr) -> impl Iterator<Item = &Arc<str>> {
+        let all = self.by_address.range((address, Arc::from(""))..);
+        all.take_while(move |(other, _)| *other == address).map(|(_, name)| name)
     }
 
     /// Forgets all claims to an address.
     pub fn forget_address(&mut self, address: IpAddr) {
-        for name in self.by_address.get(&address).cloned().unwrap_or_default() {
+        for name in self.names_of(address).cloned().collect::<Vec<_>>() {
             self.forget(&name, address);
         }
     }
 
     /// How many claims there are.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.claims
+    pub fn len(&self) -> usize {
+        self.claims.len()
     }
 
     /// Whether there is none.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.claims == 0
+    pub fn is_empty(&self) -> bool {
+        self.claims.is_empty()
     }
 
     fn forget(&mut self, name: &str, address: IpAddr) {
-        if let Some(addresses) = self.by_name.get_mut(name)
-            && addresses.remove(&address).is_some()
-        {
-            self.claims -= 1;
-            if addresses.is_empty() {
-                self.by_name.remove(name);
-            }
-        }
-        if let Some(names) = self.by_address.get_mut(&address) {
-            names.remove(name);
-            if names.is_empty() {
-                self.by_address.remove(&address);
-            }
-        }
+        let name = Arc::<str>::from(name);
+        self.by_address.remove(&(address, Arc::clone(&name)));
+        self.claims.remove(&(name, address));
     }
 
     /// Makes room: an eighth of the table at once, so that a flood does not sort it again and
@@ -170,6 +186,22 @@ impl Names {
     }
 }
 
+/// The set that is equal to this one.
+fn share(
+    all: &mut BTreeSet<Arc<BTreeSet<String>>>,
+    rules: BTreeSet<String>,
+) -> Arc<BTreeSet<String>> {
+    if let Some(same) = all.get(&rules) {
+        return Arc::clone(same);
+    }
+    if all.len() >= SPARE_RULES {
+        all.retain(|rules| Arc::strong_count(rules) > 1);
+    }
+    let rules = Arc::new(rules);
+    all.insert(Arc::clone(&rules));
+    rules
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +215,29 @@ mod tests {
     }
 
     #[test]
+    fn claims_with_the_same_rules_share_them() {
+        let mut names = Names::default();
+        for host in 0..=255 {
+            names.learn(&format!("{host}.example"), address(host), rules(&["s/a"]), 100);
+        }
+        names.learn("0.example", address(0), rules(&["s/b"]), 100);
+        let all = names.iter().map(|(_, _, claim)| Arc::as_ptr(&claim.rules));
+        assert_eq!(all.collect::<BTreeSet<_>>().len(), 2);
+        let (_, claim) = names.of_name("1.example").next().unwrap();
+        assert!(claim.rules.iter().eq(&rules(&["s/a"])), "those of others have not changed");
+    }
+
+    #[test]
+    fn sets_of_rules_that_no_claim_has_do_not_pile_up() {
+        let mut names = Names::default();
+        for number in 0..10 * SPARE_RULES {
+            names.learn("a.example", address(1), rules(&[&format!("s/{number}")]), 1);
+            names.expire(1);
+        }
+        assert!(names.rules.len() <= SPARE_RULES, "{}", names.rules.len());
+    }
+
+    #[test]
     fn a_claim_is_prolonged_and_never_cut() {
         let mut names = Names::default();
         names.learn("A.Example", address(1), rules(&["s/a"]), 100);
@@ -190,7 +245,7 @@ mod tests {
         assert_eq!(names.len(), 1);
         let (_, claim) = names.of_name("a.EXAMPLE").next().unwrap();
         assert_eq!(claim.expires, 100);
-        assert_eq!(claim.rules, rules(&["s/a", "s/b"]).into_iter().collect());
+        assert!(claim.rules.iter().eq(&rules(&["s/a", "s/b"])));
         names.expire(99);
         assert_eq!(names.len(), 1);
         names.expire(100);
