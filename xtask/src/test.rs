@@ -1,5 +1,5 @@
 //! Lints, then every test of the workspace as root, some of them on another kernel too, a quick
-//! benchmark, and one count of them all.
+//! benchmark where it is asked for, and one count of them all.
 
 use std::{
     env,
@@ -43,9 +43,9 @@ pub struct Options {
     /// Repeats the random choices of an earlier soak
     #[arg(long, requires = "soak")]
     seed: Option<u64>,
-    /// Without the quick benchmark that every test is followed by
-    #[arg(long, conflicts_with = "vm")]
-    no_bench: bool,
+    /// Followed by the quick benchmark, whose goals count as tests
+    #[arg(long, conflicts_with_all = ["vm", "soak", "arguments"])]
+    bench: bool,
     /// Random cases of each test that makes them up: frames, DNS exchanges
     #[arg(long)]
     cases: Option<u64>,
@@ -109,7 +109,7 @@ pub fn run(options: &Options) -> Result<()> {
         count += guest;
     }
     // Last: nothing else is to run meanwhile.
-    if options.arguments.is_empty() && !options.no_bench {
+    if options.bench {
         println!("\ntests: {count}");
         count += bench::check()?;
     }
