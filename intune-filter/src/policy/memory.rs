@@ -81,7 +81,8 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         array("GROUP_INFO", GROUPS as u64, size::<Info>()),
         MapMemory { name: "AYA_LOGS", entries: LOGS, bytes: LOGS + RING_HEADER },
         hash("ZONES", 1024, size::<ZoneKey>(), 4),
-        array("UNTAGGED", UNTAGGED as u64, 4),
+        // Elements of arrays begin at every eighth octet.
+        array("UNTAGGED", UNTAGGED as u64, 8),
         hash("OWN_ADDRESSES", 4096, size::<V6>(), 4),
         per_cpu("COUNTERS", COUNTERS, size::<Counter>(), cpus),
         per_cpu("RULE_COUNTERS", RULES as u64, size::<RuleCounter>(), cpus),
