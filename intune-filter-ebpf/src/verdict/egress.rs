@@ -34,14 +34,9 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
     let Some(zone) = world.zone(place.ifindex, frame.vlan) else {
         return Verdict::control(Reason::Unmanaged);
     };
-    let direction = Direction::ToClient;
-    let known = match frame.ethertype {
-        _ if frame.second_tag || place.from_gateway => None,
-        ETHERTYPE_IPV4 => known::pass::<V4, W>(packet, world, zone, frame.payload, direction),
-        ETHERTYPE_IPV6 => known::pass::<V6, W>(packet, world, zone, frame.payload, direction),
-        _ => None,
-    };
-    if let Some(verdict) = known {
+    if !place.from_gateway
+        && let Some(verdict) = known::pass(packet, world, zone, &frame, Direction::ToClient)
+    {
         return verdict;
     }
     let Some(scratch) = world.claim() else {

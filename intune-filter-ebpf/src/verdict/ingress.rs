@@ -53,14 +53,7 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
             Verdict::control(Reason::Unmanaged)
         };
     };
-    let direction = Direction::FromClient;
-    let known = match frame.ethertype {
-        _ if frame.second_tag => None,
-        ETHERTYPE_IPV4 => known::pass::<V4, W>(packet, world, zone, frame.payload, direction),
-        ETHERTYPE_IPV6 => known::pass::<V6, W>(packet, world, zone, frame.payload, direction),
-        _ => None,
-    };
-    if let Some(verdict) = known {
+    if let Some(verdict) = known::pass(packet, world, zone, &frame, Direction::FromClient) {
         return verdict;
     }
     let Some(scratch) = world.claim() else {
