@@ -1,14 +1,13 @@
 //! The benchmarks: built with optimisations as the user who asks, run as root.
 
-use std::{env, ffi::OsString, process::Command};
+use std::{ffi::OsString, process::Command};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use crate::{
     command,
     setup::{self, Scope},
     test::{Count, counted},
-    toolchain,
     workspace::{self, Profile},
 };
 
@@ -42,14 +41,6 @@ fn build() -> Result<Command> {
 /// Builds the object that only benchmarks load, as the filter's own is built, to where they look
 /// for it.
 fn build_yardstick() -> Result<()> {
-    let compiler = toolchain::compiler().map_err(|reason| anyhow!(reason))?;
-    let linker = toolchain::linker().map_err(|reason| anyhow!(reason))?;
-    let outer = workspace::cargo_path();
-    let mut cargo = Command::new(toolchain::cargo_for(&compiler, outer));
-    cargo.current_dir(workspace::root());
-    cargo.args(["build", "--locked", "--package", "intune-filter-ebpf", "--bin", YARDSTICK]);
-    cargo.arg("--target-dir").arg(workspace::target()?.join("bpf"));
-    toolchain::use_for(&mut cargo, &compiler, &linker);
-    cargo.env("AYA_BPF_TARGET_ARCH", env::consts::ARCH);
-    command::run(&mut cargo)
+    let mut cargo = workspace::kernel_cargo("build", "bpf")?;
+    command::run(cargo.args(["--bin", YARDSTICK]))
 }

@@ -7,9 +7,9 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
-use crate::command;
+use crate::{command, toolchain};
 
 /// The directory of the workspace.
 pub fn root() -> &'static Path {
@@ -47,6 +47,20 @@ pub fn build(profile: Profile, programs: &[&str]) -> Result<()> {
         cargo.arg("--release");
     }
     command::run(&mut cargo)
+}
+
+/// A cargo for what runs in the kernel: a command of cargo's, with products in a directory of their
+/// own beneath cargo's.
+pub fn kernel_cargo(subcommand: &str, directory: &str) -> Result<Command> {
+    let compiler = toolchain::compiler().map_err(|reason| anyhow!(reason))?;
+    let linker = toolchain::linker().map_err(|reason| anyhow!(reason))?;
+    let mut cargo = Command::new(toolchain::cargo_for(&compiler, cargo_path()));
+    cargo.current_dir(root());
+    cargo.args([subcommand, "--locked", "--package", "intune-filter-ebpf"]);
+    toolchain::use_for(&mut cargo, &compiler, &linker);
+    cargo.arg("--target-dir").arg(target()?.join(directory));
+    cargo.env("AYA_BPF_TARGET_ARCH", env::consts::ARCH);
+    Ok(cargo)
 }
 
 /// Where a program is that [`build`] has built.
