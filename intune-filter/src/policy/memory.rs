@@ -41,8 +41,8 @@ pub struct MapMemory {
     pub bytes: u64,
 }
 
-/// The memory of every map but a few of some hundred octets. Of a policy's maps there are two sets while one replaces the other,
-/// and both are counted; per-CPU maps are counted for `cpus` of them.
+/// The memory of every map but a few of some hundred octets. Of a policy's maps there are two sets
+/// while one replaces the other, and both are counted; per-CPU maps are counted for `cpus` of them.
 #[must_use]
 pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
     let cpus = u64::from(cpus);
