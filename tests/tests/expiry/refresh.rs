@@ -16,7 +16,7 @@ use intune_filter::daemon::forget::forget_due;
 use intune_filter_ebpf::abi::{Host, V4};
 use intune_filter_tests::testrun::state::now;
 
-use crate::site::{Client, SERVICES, address, bit, catch_up, learner, name, rest, run};
+use crate::site::{Client, Pace, SERVICES, address, bit, catch_up, learner, name, run};
 
 /// Addresses that all answers lead to.
 const ADDRESSES: u32 = 16;
@@ -49,6 +49,7 @@ fn what_an_answer_gives_is_never_taken_away_unheard() {
 
         let heard: Vec<AtomicU64> = (0..SERVICES).map(|_| AtomicU64::new(0)).collect();
         let over = AtomicBool::new(false);
+        let pace = Pace::new();
         let (held, asked) = (AtomicU64::new(0), AtomicU64::new(0));
         let begin = Barrier::new(SERVICES);
         let clients: Vec<_> = (1..SERVICES)
@@ -60,14 +61,14 @@ fn what_an_answer_gives_is_never_taken_away_unheard() {
         thread::scope(|scope| {
             for (service, client, bit, hosts) in clients {
                 let (heard, over, held, asked) = (&heard[service], &over, &held, &asked);
-                let (begin, addresses) = (&begin, &addresses);
+                let (begin, pace, addresses) = (&begin, &pace, &addresses);
                 scope.spawn(move || {
                     let mut answers = 0;
                     begin.wait();
                     while !over.load(SeqCst) {
                         // No record is ever lost: what then is not heard of would stay for good.
                         if answers >= heard.load(SeqCst) + UNHEARD {
-                            rest(answers);
+                            pace.rest(answers);
                             continue;
                         }
                         let earliest = now().unwrap() + TTL * 1_000_000_000;
@@ -91,7 +92,7 @@ fn what_an_answer_gives_is_never_taken_away_unheard() {
                                 );
                             }
                         }
-                        rest(turn);
+                        pace.rest(turn);
                     }
                 });
             }
@@ -115,9 +116,10 @@ fn what_an_answer_gives_is_never_taken_away_unheard() {
                     })
                 })
                 .unwrap();
-                for (address, before) in addresses.iter().zip(before) {
-                    taken += u64::from(before & !rules(*address) != 0);
-                }
+                let lost = addresses.iter().zip(before);
+                let lost = lost.filter(|(address, before)| before & !rules(**address) != 0).count();
+                pace.adapt(lost as u64);
+                taken += lost as u64;
                 passes += 1;
             }
             over.store(true, SeqCst);

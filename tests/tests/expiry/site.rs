@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
     time::Duration,
 };
@@ -55,10 +56,34 @@ pub fn run(ttl: &str, test: impl FnOnce(&mut Filter) + Send) {
     });
 }
 
-/// Rests for up to half a millisecond, never twice as long in a row: addresses that are refreshed
-/// all the time are never swept.
-pub fn rest(turn: u64) {
-    thread::sleep(Duration::from_micros(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55));
+/// How long clients rest between their answers.
+///
+/// Addresses that are refreshed all the time are never taken away, and those that hardly are do
+/// not race. Which rests lie between depends on the machine and on what else it does.
+pub struct Pace(AtomicU64);
+
+impl Pace {
+    /// A pace to begin with.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(500))
+    }
+
+    /// Rests for up to the present length, never twice as long in a row.
+    pub fn rest(&self, turn: u64) {
+        let part = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+        thread::sleep(Duration::from_micros((part * self.0.load(Relaxed)) >> 10));
+    }
+
+    /// Lets one address or two be taken away in a pass, if `taken` were in the last.
+    pub fn adapt(&self, taken: u64) {
+        let longest = self.0.load(Relaxed);
+        let changed = match taken {
+            0 => longest + longest / 16,
+            1 | 2 => longest,
+            _ => longest - longest / 16,
+        };
+        self.0.store(changed.clamp(100, 50_000), Relaxed);
+    }
 }
 
 /// The number of a service's only rule.

@@ -16,7 +16,7 @@ use intune_filter_tests::testrun::state::now;
 
 use crate::{
     refresh::{patience, races},
-    site::{Client, address, bit, rest, run},
+    site::{Client, Pace, address, bit, run},
 };
 
 const ADDRESSES: u32 = 16;
@@ -29,6 +29,7 @@ fn an_address_that_is_refreshed_is_not_swept_away() {
     run("{min: 1s, max: 1d, grace: 0s}", |filter| {
         let addresses: Vec<IpAddr> = (0..ADDRESSES).map(address).collect();
         let over = AtomicBool::new(false);
+        let pace = Pace::new();
         // Everything that expires before may be removed.
         let bound = AtomicU64::new(0);
         let (held, asked) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -42,7 +43,7 @@ fn an_address_that_is_refreshed_is_not_swept_away() {
         thread::scope(|scope| {
             for (service, client, bit, hosts) in clients {
                 let (over, bound, held, asked) = (&over, &bound, &held, &asked);
-                let (begin, addresses) = (&begin, &addresses);
+                let (begin, pace, addresses) = (&begin, &pace, &addresses);
                 scope.spawn(move || {
                     begin.wait();
                     while !over.load(SeqCst) {
@@ -63,7 +64,7 @@ fn an_address_that_is_refreshed_is_not_swept_away() {
                                 panic!("{service}: {address} was refreshed, and is {host:?}");
                             }
                         }
-                        rest(turn);
+                        pace.rest(turn);
                     }
                 });
             }
@@ -76,7 +77,9 @@ fn an_address_that_is_refreshed_is_not_swept_away() {
                 // All that are not refreshed from now on.
                 let Some(last) = expires.map(|host| host.expires).max() else { continue };
                 bound.store(last + 1, SeqCst);
-                removed += filter.kernel().remove_expired_hosts(last + 1, 0).unwrap() as u64;
+                let expired = filter.kernel().remove_expired_hosts(last + 1, 0).unwrap() as u64;
+                pace.adapt(expired);
+                removed += expired;
                 passes += 1;
             }
             over.store(true, SeqCst);
