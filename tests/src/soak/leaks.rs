@@ -178,6 +178,15 @@ impl Objects {
     }
 }
 
+/// The id of a map in a map: the value's octets, the least significant first.
+fn inner_map(element: &Value) -> Option<u64> {
+    let octets = element["value"].as_array()?.iter().rev();
+    octets.map(Value::as_str).try_fold(0, |number, text| {
+        let octet = u64::from_str_radix(text?.strip_prefix("0x")?, 16).ok()?;
+        Some(number << 8 | octet)
+    })
+}
+
 /// What belongs to the filter in the kernel at this moment.
 pub fn objects(directory: &Path, process: u32) -> Result<Objects> {
     let ids = |kind| -> Result<BTreeSet<u64>> {
@@ -198,11 +207,7 @@ pub fn objects(directory: &Path, process: u32) -> Result<Objects> {
             let text = run(dump.args(["--json", "map", "dump", "pinned"]).arg(&path))?;
             let dump: Value = serde_json::from_str(&text)?;
             for element in dump.as_array().into_iter().flatten() {
-                // Some versions put the id into a value of its own.
-                let id = &element["inner_map_id"];
-                objects
-                    .inner
-                    .extend(id.as_u64().or_else(|| element["value"]["inner_map_id"].as_u64()));
+                objects.inner.insert(inner_map(element).context("a map in a map has an id")?);
             }
         }
     }
@@ -220,4 +225,34 @@ pub fn objects(directory: &Path, process: u32) -> Result<Objects> {
         }
     }
     Ok(objects)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_map_in_a_map_is_read() {
+        let element = serde_json::json!({"value": ["0x96", "0xfd", "0x00", "0x00"]});
+        assert_eq!(inner_map(&element), Some(0xfd96));
+        assert_eq!(inner_map(&serde_json::json!({"value": ["96"]})), None);
+        assert_eq!(inner_map(&serde_json::json!({"inner_map_id": 3})), None);
+    }
+
+    #[test]
+    fn what_has_grown_is_named_and_what_has_shrunk_is_not() {
+        let before = Holdings {
+            descriptors: [("socket".to_owned(), 2), ("pipe".to_owned(), 2)].into(),
+            threads: 3,
+            inner_maps: 20,
+            ..Holdings::default()
+        };
+        assert!(before.grown(&before).is_empty());
+        let mut after = before.clone();
+        after.descriptors = [("socket".to_owned(), 3)].into();
+        (after.threads, after.inner_maps, after.zombies) = (2, 21, 1);
+        after.pins.insert("links/100-ingress".into());
+        let checks: Vec<_> = after.grown(&before).into_iter().map(|(check, _)| check).collect();
+        assert_eq!(checks, ["descriptors", "zombies", "kernel objects", "pins"]);
+    }
 }

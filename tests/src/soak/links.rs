@@ -54,12 +54,15 @@ impl<'a> Links<'a> {
         match from {
             Side::Server => self.server.send(&patched(frame, 0, &by_server)),
             Side::Client => {
-                if self.client.is_none() {
-                    self.client = self.world.network.client.run(|| Wire::open(WAN)).ok();
-                }
                 let frame = patched(frame, 0, &by_client);
-                if self.client.as_ref().is_none_or(|wire| wire.send(&frame).is_err()) {
-                    // It is down, or was replaced: the next one may be another.
+                // One that was replaced, or was down meanwhile, says so once.
+                for _ in 0..2 {
+                    if self.client.is_none() {
+                        self.client = self.world.network.client.run(|| Wire::open(WAN)).ok();
+                    }
+                    if self.client.as_ref().is_some_and(|wire| wire.send(&frame).is_ok()) {
+                        break;
+                    }
                     self.client = None;
                 }
                 Ok(())
@@ -70,11 +73,16 @@ impl<'a> Links<'a> {
     /// Waits until everything that was sent from a side before has gone its way: sends marks until
     /// one arrives.
     pub fn settle(&mut self, from: Side) -> Result<()> {
+        self.settle_by(from, 0)
+    }
+
+    /// The same by marks of a family: neighbours may know each other by the other one alone.
+    pub fn settle_by(&mut self, from: Side, family: usize) -> Result<()> {
         let to = if from == Side::Client { Side::Server } else { Side::Client };
         let begun = Instant::now();
-        let [client, _] = CLIENT;
-        let there =
-            Packet::new(client, MARKED[0], What::Udp { local: 9000 + self.number, remote: 9 });
+        let local = 9000 + self.number;
+        let what = What::Udp { local, remote: 9 };
+        let there = Packet::new(CLIENT[family], MARKED[family], what);
         let what = there.what.clone();
         let packet = if from == Side::Client { there } else { there.reversed(what) };
         loop {

@@ -169,6 +169,13 @@ impl Soak {
         if slope.is_some_and(|slope| slope.lower * 60.0 > LEAK) {
             world.tally().fail("memory", format!("{slope:?} octets a second"));
         }
+        // Two minutes are too short for anything to be told of memory.
+        if slope.is_none() && world.measure.duration > Duration::from_secs(180) {
+            world.tally().fail("memory", "was not measured".to_owned());
+        }
+        if measured.before.inner_maps == 0 {
+            world.tally().fail("kernel objects", "no maps of policies were found".to_owned());
+        }
         let process = lock(&world.filter).daemon()?.id();
         let resident = leaks::resident(process)?;
         let pins = lock(&world.filter).pins();

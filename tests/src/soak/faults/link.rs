@@ -70,8 +70,11 @@ pub fn run_faults(world: &World, mut answering: PassAll, mean: Duration) -> Resu
             address(network)?;
             lock(&world.gateway_macs)[0] = network.lan_address()?;
             wait_until_attached(world)?;
-            links.settle(Side::Client)?;
-            links.settle(Side::Server)
+            for family in 0..2 {
+                links.settle_by(Side::Client, family)?;
+                links.settle_by(Side::Server, family)?;
+            }
+            Ok(())
         };
         if replaced {
             world.during(Fault::Link, || world.during(Fault::Replaced, break_it))?;
