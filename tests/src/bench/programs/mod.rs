@@ -9,7 +9,7 @@ mod yardstick;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use intune_filter::config::Maps;
 use intune_filter::daemon::setup;
 
@@ -223,39 +223,40 @@ impl<'f> Bench<'f> {
     }
 
     /// The program's cost and the floors', run by run.
-    fn costs(&mut self, name: &str, hook: Hook, packets: Packets) -> Result<Costs> {
-        self.tables.point(&mut self.yardstick, &packets)?;
+    fn costs(&mut self, name: &str, hook: Hook, mut packets: Packets) -> Result<Costs> {
         let (empty, lookup) = match hook {
             Hook::Ingress => ("empty", "lookup"),
             Hook::Egress => ("empty_tc", "lookup_tc"),
         };
         let opens = matches!(packets.kind, Kind::ToNetwork | Kind::ToName);
         // A new flow has its floor in the table: one that is found there, as hot.
-        let known = Packets::new(Kind::Established, packets.family, HOT, HOT);
+        let mut known = Packets::new(Kind::Established, packets.family, HOT, HOT);
         let [mut filter, mut floor, mut insert] = [Vec::new(), Vec::new(), Vec::new()];
-        let (mut rotation, mut known_rotation) = (packets.rotation, known.rotation);
         for run in 0..=self.effort.runs {
+            self.tables.point(&mut self.yardstick, &packets)?;
             let descriptors = self.filter.descriptors()?;
             let own = match hook {
                 Hook::Ingress => Measured::Other(descriptors.0),
                 Hook::Egress => Measured::Other(descriptors.1),
             };
-            let frame = &packets.frame;
-            let mut time = |program, rotation: &mut _, frame: &[u8]| {
+            let yardstick = &mut self.yardstick;
+            let time = |yardstick: &mut Yardstick, program, packets: &mut Packets| {
                 let passes = packets.kind.passes() || matches!(program, Measured::Own(_));
-                let time = self.yardstick.time(hook, program, rotation, frame, passes)?;
+                let Packets { rotation, frame, .. } = packets;
+                let time = yardstick.time(hook, program, rotation, frame, passes);
+                let time = time.with_context(|| format!("{name}, run {run}"))?;
                 Ok::<_, anyhow::Error>(time.as_nanos() as f64)
             };
-            let nothing = time(Measured::Own(empty), &mut rotation, frame)?;
-            let this = time(own, &mut rotation, frame)? - nothing;
+            self.tables.point(yardstick, &packets)?;
+            let nothing = time(yardstick, Measured::Own(empty), &mut packets)?;
+            let this = time(yardstick, own, &mut packets)? - nothing;
             let (least, inserted) = if packets.kind == Kind::Established {
-                (time(Measured::Own(lookup), &mut rotation, frame)? - nothing, 0.0)
+                (time(yardstick, Measured::Own(lookup), &mut packets)? - nothing, 0.0)
             } else {
-                let frame = &known.frame;
-                let nothing = time(Measured::Own(empty), &mut known_rotation, frame)?;
-                let lookup = time(Measured::Own(lookup), &mut known_rotation, frame)?;
-                let insert = time(Measured::Own("insert"), &mut rotation, &packets.frame)?;
-                (lookup - nothing, insert - nothing)
+                let inserted = time(yardstick, Measured::Own("insert"), &mut packets)? - nothing;
+                self.tables.point(yardstick, &known)?;
+                let nothing = time(yardstick, Measured::Own(empty), &mut known)?;
+                (time(yardstick, Measured::Own(lookup), &mut known)? - nothing, inserted)
             };
             // The first warms the caches up.
             if run > 0 {

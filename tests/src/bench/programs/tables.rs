@@ -25,6 +25,8 @@ const HOUR: u64 = 3_600_000_000_000;
 const TCP: u8 = 6;
 /// The clients' zone.
 const ZONE: u16 = 1;
+/// Services of the policy, of one rule each.
+const SERVICES: u32 = 20;
 /// Spreads numbers over 24 bits: odd, and near to what the golden section makes of them.
 const SPREAD: u32 = 10_368_889;
 const BITS: u32 = (1 << 24) - 1;
@@ -70,7 +72,8 @@ impl Tables {
                 "the zone is {zone:?}, and the floors look for {ZONE}"
             );
         }
-        if before.is_none_or(|before| before.hosts != load.hosts) {
+        // Every policy numbers its rules anew.
+        if before.is_none_or(|before| (before.nets, before.hosts) != (load.nets, load.hosts)) {
             filter.forget_addresses()?;
             learn(filter, load.hosts)?;
         }
@@ -161,7 +164,6 @@ fn key<A>(flow: u32, client: A, remote: A) -> FlowKey<A> {
 
 /// A site with so many networks of each family, of every second rule.
 fn config(nets: u32) -> Result<Config> {
-    const SERVICES: u32 = 20;
     let ids: Vec<String> = (0..SERVICES).map(|service| format!("s{service}")).collect();
     let ids = ids.join(", ");
     let mut text = format!(
@@ -193,8 +195,10 @@ fn learn(filter: &Filter, hosts: u32) -> Result<()> {
     let now = now()?;
     let mut v4: HashMap<MapData, V4, Host> = filter.pins().map("HOSTS4")?;
     let mut v6: HashMap<MapData, V6, Host> = filter.pins().map("HOSTS6")?;
-    for index in 0..hosts {
-        let host = Host::new(1 << (index % 20), now + HOUR, now);
+    let rules: Vec<u64> =
+        (0..SERVICES).map(|service| 1 << filter.rule(&format!("s{service}/site"))).collect();
+    for (index, rules) in (0..hosts).zip(rules.into_iter().cycle()) {
+        let host = Host::new(rules, now + HOUR, now);
         v4.insert(host4(index), host, 0)?;
         v6.insert(host6(index), host, 0)?;
     }
