@@ -64,10 +64,12 @@ pub mod answer_flags {
     pub const LEARNED: u32 = 1;
     /// There was no room for some of them, or for any.
     pub const FULL: u32 = 2;
+    /// There are more of them than the kernel learns while a packet waits: userspace learns the rest.
+    pub const DEFERRED: u32 = 4;
 }
 
-/// A DNS answer to a recorded query for a name of a rule, from which addresses were learned, or
-/// would have been had there been room; `length` octets of message follow.
+/// A DNS answer to a recorded query for a name of a rule, from which addresses were learned, would
+/// have been had there been room, or are to be learned by userspace; `length` octets of message follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerEvent {

@@ -137,6 +137,9 @@ reasons! {
     DnsLimit = "dns_limit", deny;
     /// a new flow of a client that opens too many (limits.flows)
     FlowLimit = "flow_limit", deny;
+    /// a DNS answer with more addresses than the kernel learns while a packet waits: passed on, and the
+    /// rest learned by userspace
+    AnswerDeferred = "answer_deferred", allow;
 }
 
 impl Reason {

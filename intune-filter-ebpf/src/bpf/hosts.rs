@@ -54,20 +54,26 @@ macro_rules! hosts_of {
             #[inline(always)]
             fn find(address: &$address) -> Option<(*mut Host, u64)> {
                 let host = maps::$hosts.get_ptr_mut(address)?;
+                version_of_element(address, host).map(|version| (host, version))
+            }
+
+            /// A version that the element had as the address's.
+            #[inline(always)]
+            fn version_of_element(address: &$address, host: *mut Host) -> Option<u64> {
                 // SAFETY: a word of a map's value. Whatever address it belongs to when it is
                 // read: it belongs to this one if the element is still found afterwards.
                 let version = unsafe { atomic::add(&raw mut (*host).version, 0) };
-                (maps::$hosts.get_ptr_mut(address)? == host).then_some((host, version))
+                (maps::$hosts.get_ptr_mut(address)? == host).then_some(version)
             }
 
             /// Adds rules to an address that is there, and prolongs it.
             #[inline(never)]
             fn refresh(address: &$address, rules: u64, expires: u64) -> u64 {
                 for _ in 0..ATTEMPTS {
-                    let Some((host, version)) = find(address) else {
-                        if maps::$hosts.get_ptr(address).is_none() {
-                            return Outcome::Absent as u64;
-                        }
+                    let Some(host) = maps::$hosts.get_ptr_mut(address) else {
+                        return Outcome::Absent as u64;
+                    };
+                    let Some(version) = version_of_element(address, host) else {
                         continue;
                     };
                     if !Host::is_open(version) {

@@ -4,14 +4,17 @@ use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE},
+    bindings::{
+        BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP,
+        BPF_RB_RING_SIZE,
+    },
     helpers::generated,
 };
 use intune_filter_ebpf::{
     abi::{
         Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, FragmentKey,
         FragmentVerdict, Glob, LimitKey, Limits, NameNode, Pending, PendingKey, Reason,
-        SegmentEvent, Settings, Stream, StreamRead, V6, ZoneKey,
+        SegmentEvent, Settings, Stream, StreamRead, V6, ZoneKey, answer_flags,
     },
     dns::Scratch,
     world::{RuleEvent, Taken, World},
@@ -27,6 +30,11 @@ const ALLOWANCE: u64 = 1000;
 const REFILL: u64 = SECOND / 1000;
 /// How often a word is tried to be replaced that other CPUs replace at the same time.
 const ATTEMPTS: u32 = 4;
+/// A record that a client waits for: userspace is to learn from it.
+const WAKES: u64 = BPF_RB_FORCE_WAKEUP as u64;
+/// One that is found when userspace looks the next time: to wake it takes longer than to judge a
+/// packet.
+const SILENT: u64 = BPF_RB_NO_WAKEUP as u64;
 /// Nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
 
@@ -51,7 +59,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
 impl<const HOOK: u8> Kernel<HOOK> {
     /// Puts a record into the ring: a head in the scratch memory, and the message behind it.
     #[inline(always)]
-    fn output(self, record: *mut c_void, head: u64, scratch: &Scratch) -> bool {
+    fn output(self, record: *mut c_void, head: u64, scratch: &Scratch, wakeup: u64) -> bool {
         let mut length = scratch.length.get().wrapping_sub(1);
         // SAFETY: the verifier wants the bound right before its use; a length is 1 to 4096.
         unsafe {
@@ -61,7 +69,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
         // SAFETY: the record's head and the message follow each other in the scratch memory.
         let failed = unsafe {
             let ring = (&raw const maps::EVENTS).cast_mut().cast();
-            generated::bpf_ringbuf_output(ring, record, head + length, 0)
+            generated::bpf_ringbuf_output(ring, record, head + length, wakeup)
         };
         if failed != 0 {
             self.count(Reason::EventLost, 1, 0);
@@ -338,13 +346,16 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
             return;
         }
         let head = size_of::<AnswerEvent>() as u64;
-        self.output(scratch.answer_event().cast(), head, scratch);
+        let event = scratch.answer_event();
+        // SAFETY: the record's head was written in this run.
+        let deferred = unsafe { (*event).flags } & answer_flags::DEFERRED != 0;
+        self.output(event.cast(), head, scratch, if deferred { WAKES } else { SILENT });
     }
 
     #[inline(always)]
     fn report_segment(self, scratch: &Scratch) -> bool {
         let head = size_of::<SegmentEvent>() as u64;
-        !Self::READ_ONLY && self.output(scratch.segment_event().cast(), head, scratch)
+        !Self::READ_ONLY && self.output(scratch.segment_event().cast(), head, scratch, WAKES)
     }
 }
 
@@ -369,7 +380,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
             return;
         };
         entry.write(event());
-        entry.submit(0);
+        entry.submit(SILENT);
     }
 }
 

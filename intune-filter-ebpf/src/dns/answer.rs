@@ -6,7 +6,7 @@
 use super::{
     HEADER_LENGTH, Message, Scratch, Step, name,
     service::{self, TYPE_HTTPS, TYPE_SVCB},
-    walk,
+    take_step, walk,
 };
 use crate::{
     abi::{Settings, V4, V6},
@@ -17,6 +17,16 @@ use crate::{
 pub(super) const RECORDS: u32 = 64;
 /// CNAMEs that are followed at most.
 const CHAIN: u32 = 16;
+/// CNAMEs that are compared in one step.
+const COMPARED: u64 = 4;
+/// Steps that a message is read with at most, and learned from: what a packet may wait for. Each
+/// label, pointer and root of a name is one, and so is each record, parameter and hint, and each
+/// look for the next CNAME. A pointer to a name that was read just before costs nothing. This is
+/// enough for a chain of 16 CNAMEs in whatever order, with names of six labels in full; messages
+/// that are dearer to read, no server sends.
+pub(super) const STEPS_OF_MESSAGE: u64 = 320;
+/// How many of them an address takes that is learned.
+const STEPS_OF_ADDRESS: u64 = 12;
 /// Where the second numbers of CNAMEs and addresses begin in their slots.
 pub(super) const SECOND: u64 = RECORDS as u64;
 
@@ -36,18 +46,21 @@ pub struct Lesson {
     pub full: u64,
     /// Addresses that could not be written to at this moment.
     pub busy: u64,
+    /// Addresses that were not looked at.
+    pub left: u64,
 }
 
 /// Reads the answer section from `start` on, leaving its addresses in the scratch memory. False
-/// if it does not parse to its end, has more records or longer names than are read, or if its CNAMEs
-/// lead in a circle or too far.
+/// if it does not parse to its end, has more records or longer names than are read, takes more
+/// steps than there are, or if its CNAMEs lead in a circle or too far.
 #[inline(always)]
 pub fn read_answer<W: World>(scratch: &Scratch, world: W, start: u64) -> bool {
     let records = scratch.message.be16(6);
     if records > u64::from(RECORDS) {
         return false;
     }
-    name::begin(scratch);
+    // The question's labels were gone over before.
+    name::begin(scratch, STEPS_OF_MESSAGE - (start - HEADER_LENGTH) / 2);
     if !name::read_name(scratch, world, HEADER_LENGTH, &scratch.recent_target) {
         return false;
     }
@@ -64,7 +77,7 @@ pub fn read_answer<W: World>(scratch: &Scratch, world: W, start: u64) -> bool {
     scratch.alias_next.set(0);
     scratch.chain_left.set(u64::from(CHAIN));
     scratch.complete.set(0);
-    walk::<Alias, W>(scratch, world, (CHAIN + 1) * (RECORDS + 1));
+    walk::<Alias, W>(scratch, world, STEPS_OF_MESSAGE as u32 + 1);
     scratch.complete.get() != 0 && service::read_hints(scratch, world)
 }
 
@@ -79,7 +92,7 @@ impl<W: World> Step<W> for Record {
     #[inline(always)]
     fn step(scratch: &Scratch, world: W) -> bool {
         let left = scratch.records_left.get();
-        if left == 0 {
+        if left == 0 || !take_step(scratch) {
             return true;
         }
         let (message, length) = (&scratch.message, scratch.length.get());
@@ -134,7 +147,7 @@ pub(super) const fn pack(data: u64, fixed: u64, kind: u64) -> u64 {
     data << 32 | fixed << 8 | kind
 }
 
-/// Looks at one CNAME, and starts again with its target if it is the owner's. `complete` says
+/// Looks at some CNAMEs, and starts again with the target of the first that is the owner's. `complete` says
 /// whether an owner was reached that has none: a name that has one has no addresses (RFC 2181
 /// section 10.1).
 struct Alias;
@@ -142,34 +155,46 @@ struct Alias;
 impl<W: World> Step<W> for Alias {
     #[inline(always)]
     fn step(scratch: &Scratch, _: W) -> bool {
-        let next = scratch.alias_next.get();
-        if next >= scratch.alias_count.get() {
+        let (next, count) = (scratch.alias_next.get(), scratch.alias_count.get());
+        if next >= count {
             scratch.complete.set(1);
             return true;
         }
-        if scratch.aliases.get(next) != scratch.owner.get() {
-            scratch.alias_next.set(next + 1);
-            return false;
-        }
-        let left = scratch.chain_left.get();
-        if left == 0 {
+        if !take_step(scratch) {
             return true;
         }
-        scratch.chain_left.set(left - 1);
-        scratch.owner.set(scratch.aliases.get(SECOND + next));
-        scratch.alias_next.set(0);
+        let owner = scratch.owner.get();
+        for alias in next..next + COMPARED {
+            if alias < count && scratch.aliases.get(alias) == owner {
+                let left = scratch.chain_left.get();
+                scratch.chain_left.set(left.saturating_sub(1));
+                scratch.owner.set(scratch.aliases.get(SECOND + alias));
+                scratch.alias_next.set(0);
+                return left == 0;
+            }
+        }
+        scratch.alias_next.set(next + COMPARED);
         false
     }
 }
 
-/// Learns the addresses that [`read_answer`] has found, for these rules.
+/// For how many of the addresses that [`read_answer`] has found a packet may wait.
+#[inline(always)]
+pub fn affordable(scratch: &Scratch) -> u64 {
+    scratch.steps_left.get() / STEPS_OF_ADDRESS
+}
+
+/// Learns the addresses that [`read_answer`] has found, for these rules: `most` of them at most, the
+/// first.
 #[inline(always)]
 pub fn learn<W: Maps<V4> + Maps<V6>>(
     scratch: &Scratch,
     world: W,
     settings: &Settings,
     rules: u64,
+    most: u64,
 ) -> Lesson {
+    scratch.address_most.set(most);
     scratch.match_rules.set(rules);
     scratch.ttl_min.set(u64::from(settings.ttl_min));
     scratch.ttl_max.set(u64::from(settings.ttl_max));
@@ -185,6 +210,7 @@ pub fn learn<W: Maps<V4> + Maps<V6>>(
         refused: scratch.refused.get(),
         full: scratch.full.get(),
         busy: scratch.busy.get(),
+        left: scratch.address_count.get().saturating_sub(most),
     }
 }
 
@@ -194,7 +220,7 @@ impl<W: Maps<V4> + Maps<V6>> Step<W> for Learn {
     #[inline(always)]
     fn step(scratch: &Scratch, world: W) -> bool {
         let next = scratch.address_next.get();
-        if next >= scratch.address_count.get() {
+        if next >= scratch.address_count.get() || next >= scratch.address_most.get() {
             return true;
         }
         scratch.address_next.set(next + 1);

@@ -13,7 +13,7 @@ mod scratch;
 mod service;
 mod walk;
 
-pub use answer::{Lesson, learn, read_answer};
+pub use answer::{Lesson, affordable, learn, read_answer};
 pub use matcher::{is_over_https, match_name};
 pub use question::{
     HASHED_MAX, Question, hash_message, is_answer, is_bare_error, is_query, is_response,
@@ -21,6 +21,7 @@ pub use question::{
 };
 pub use refusal::refuse;
 pub use scratch::{Facts, Message, Refusal, Reply, Scratch, Segment, Word};
+use walk::take_step;
 pub use walk::{Step, walk};
 
 /// Octets of a header (RFC 1035 section 4.1.1).

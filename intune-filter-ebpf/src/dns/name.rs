@@ -61,13 +61,6 @@ pub(super) const fn mix(hash: u64, word: u64) -> u64 {
     x ^ (x >> 29)
 }
 
-/// Labels and pointers of a name at most, and its root: 127 labels of one octet, each with a
-/// pointer to the next, are what an encoder can make.
-const STEPS: u32 = 384;
-/// The same of all names of an answer together, with their roots: an owner of eight labels for each
-/// record, and as many CNAMEs as are followed. A pointer to a name that was read just before costs
-/// nothing. Messages of names in full are what is dearest to read, and no server sends such.
-const STEPS_OF_ALL: u64 = 640;
 /// Octets of a name's labels at most, without its root (RFC 1035 section 2.3.4).
 const LABELS_MAX: u64 = 254;
 
@@ -103,17 +96,17 @@ pub(super) fn read_name<W: World>(
     scratch.name_end.set(0);
     scratch.complete.set(0);
     scratch.hash.set(scratch.seed.get());
-    let left = scratch.name_steps_left.get();
-    let done = walk::<Labels, W>(scratch, world, left.min(u64::from(STEPS)) as u32);
-    scratch.name_steps_left.set(left - done);
+    let left = scratch.steps_left.get();
+    let done = walk::<Labels, W>(scratch, world, left as u32);
+    scratch.steps_left.set(left - done);
     recent.hash.set(scratch.hash.get());
     scratch.complete.get() != 0
 }
 
-/// Forgets earlier messages.
+/// Begins with a message, which may be read with so many steps.
 #[inline(always)]
-pub(super) fn begin(scratch: &Scratch) {
-    scratch.name_steps_left.set(STEPS_OF_ALL);
+pub(super) fn begin(scratch: &Scratch, steps: u64) {
+    scratch.steps_left.set(steps);
     forget(scratch);
 }
 

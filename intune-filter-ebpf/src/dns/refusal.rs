@@ -1,6 +1,6 @@
 //! The answer REFUSED, made from a query in place (RFC 1035 section 4.1.1, RFC 6891).
 
-use super::{Scratch, Step, name, walk};
+use super::{Scratch, Step, answer::STEPS_OF_MESSAGE, name, walk};
 use crate::world::World;
 
 const RCODE_REFUSED: u64 = 5;
@@ -45,7 +45,7 @@ fn find_opt<W: World>(scratch: &Scratch, world: W, start: u64) {
     scratch.opt.set(0);
     scratch.record.set(start);
     scratch.records_left.set(scratch.message.be16(10));
-    name::begin(scratch);
+    name::begin(scratch, STEPS_OF_MESSAGE);
     walk::<Additional, W>(scratch, world, ADDITIONAL);
 }
 

@@ -97,8 +97,8 @@ pub struct Scratch {
     pub name_bound: Word,
     /// State of the walk over a name: octets of its labels.
     pub name_length: Word,
-    /// State of the walk over names: labels, pointers and roots that may still be read.
-    pub name_steps_left: Word,
+    /// Steps that the loops over the answer may still take.
+    pub steps_left: Word,
     /// Where the name ends in its place, 0 before that is known.
     pub name_end: Word,
     /// The owner that was read last.
@@ -176,6 +176,8 @@ pub struct Scratch {
     pub address_count: Word,
     /// Addresses looked at so far.
     pub address_next: Word,
+    /// How many of them at most.
+    pub address_most: Word,
     /// Addresses learned.
     pub learned: Word,
     /// Addresses refused.

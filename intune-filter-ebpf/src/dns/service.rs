@@ -3,8 +3,8 @@
 
 use super::{
     Scratch, Step,
-    answer::{RECORDS, SECOND, TYPE_A, TYPE_AAAA, pack},
-    name, walk,
+    answer::{RECORDS, SECOND, STEPS_OF_MESSAGE, TYPE_A, TYPE_AAAA, pack},
+    name, take_step, walk,
 };
 use crate::world::World;
 
@@ -16,9 +16,6 @@ pub(super) const TYPE_HTTPS: u64 = 65;
 const IPV4_HINT: u64 = 4;
 /// Key of the parameter with IPv6 addresses.
 const IPV6_HINT: u64 = 6;
-/// Records, parameters and hints of an answer at most: a record has about eight of them.
-const STEPS: u32 = 256;
-
 /// Adds the hints in the records of the name that the question leads to, to the addresses found.
 /// False if a record does not parse, or there are too many.
 #[inline(always)]
@@ -35,7 +32,7 @@ pub(super) fn read_hints<W: World>(scratch: &Scratch, world: W) -> bool {
     name::forget(scratch);
     // Names are read in these steps, and say in `complete` whether they are whole.
     scratch.records_left.set(1);
-    walk::<Service, W>(scratch, world, STEPS);
+    walk::<Service, W>(scratch, world, STEPS_OF_MESSAGE as u32 + 1);
     scratch.records_left.get() == 0
 }
 
@@ -49,15 +46,19 @@ impl<W: World> Step<W> for Service {
         let (message, hint) = (&scratch.message, scratch.hint.get());
         let next = scratch.service_next.get();
         let fixed = scratch.services.get(next);
+        let at = scratch.parameter.get();
+        let is_done = hint >= scratch.hint_end.get() && at == 0;
+        if is_done && next >= scratch.service_count.get() {
+            scratch.records_left.set(0);
+            return true;
+        }
+        if !take_step(scratch) {
+            return true;
+        }
         if hint < scratch.hint_end.get() {
             return add_hint(scratch, fixed, hint);
         }
-        let at = scratch.parameter.get();
         if at == 0 {
-            if next >= scratch.service_count.get() {
-                scratch.records_left.set(0);
-                return true;
-            }
             let data = fixed + 10;
             let end = data + message.be16(fixed + 8);
             if data + 2 >= end || !name::read_name(scratch, world, data + 2, &scratch.recent_target)

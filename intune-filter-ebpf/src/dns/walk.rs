@@ -9,6 +9,17 @@ pub trait Step<W> {
     fn step(scratch: &Scratch, world: W) -> bool;
 }
 
+/// Takes one of the steps that the answer is read with; false if none is left.
+#[inline(always)]
+pub(super) fn take_step(scratch: &Scratch) -> bool {
+    let left = scratch.steps_left.get();
+    if left == 0 {
+        return false;
+    }
+    scratch.steps_left.set(left - 1);
+    true
+}
+
 /// Runs steps until one ends the loop, `most` at most. Returns how many it has run.
 #[cfg(not(target_arch = "bpf"))]
 pub fn walk<S: Step<W>, W: World>(scratch: &Scratch, world: W, most: u32) -> u64 {

@@ -274,7 +274,7 @@ fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
         world.count(Reason::AnswerMalformed, 1, length);
         return true;
     }
-    let lesson = dns::learn(scratch, world, settings, rules);
+    let lesson = dns::learn(scratch, world, settings, rules, dns::affordable(scratch));
     if lesson.busy > 0 {
         return false;
     }
@@ -288,23 +288,35 @@ fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
         world.count(Reason::Learned, 1, length);
     } else {
         world.count(Reason::NothingLearned, 1, length);
-        if lesson.full == 0 {
+        if lesson.full == 0 && lesson.left == 0 {
             return true;
         }
     }
+    if lesson.left > 0 {
+        world.count(Reason::AnswerDeferred, 1, length);
+    }
+    let learned = if lesson.learned > 0 { answer_flags::LEARNED } else { 0 };
+    let full = if lesson.full > 0 { answer_flags::FULL } else { 0 };
+    let deferred = if lesson.left > 0 { answer_flags::DEFERRED } else { 0 };
+    report(run, rules, learned | full | deferred);
+    true
+}
+
+/// Reports the answer in the scratch memory.
+#[inline(always)]
+fn report<W: World, P: Packet>(run: &Run<'_, W, P>, rules: u64, flags: u32) {
+    let scratch = run.scratch;
     let event = AnswerEvent {
         kind: EventKind::Answer as u32,
-        length,
-        time: now,
+        length: scratch.length.get() as u32,
+        time: run.now(),
         rules,
         client: *run.destination(),
-        flags: if lesson.learned > 0 { answer_flags::LEARNED } else { 0 }
-            | if lesson.full > 0 { answer_flags::FULL } else { 0 },
+        flags,
         zone: run.zone(),
         reserved: 0,
     };
     // SAFETY: the scratch memory is this run's alone while it is claimed.
     unsafe { scratch.answer_event().write(event) };
-    world.report_answer(scratch);
-    true
+    run.world.report_answer(scratch);
 }

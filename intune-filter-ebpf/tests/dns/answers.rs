@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv6Addr, panic::resume_unwind, thread};
 
-use intune_filter_ebpf::abi::{Reason, V6};
+use intune_filter_ebpf::abi::{Reason, V6, answer_flags};
 
 use crate::{
     cases,
@@ -33,6 +33,8 @@ fn random_answers_teach_what_the_model_says() {
         }
     });
     println!("{cases} answers: {seen:?}");
+    let deferred = seen.remove("deferred");
+    assert!(deferred.is_some_and(|count| count >= cases / 1000));
     assert!(seen.len() == 6 && seen.values().all(|count| *count >= cases / 100));
 }
 
@@ -96,10 +98,11 @@ pub(crate) fn check(
     let (learned, reason) = match &expected {
         Outcome::Foreign | Outcome::Passes => (None, None),
         Outcome::Malformed => (None, Some(Reason::AnswerMalformed)),
-        Outcome::Teaches(learned, _) if learned.is_empty() => (None, Some(Reason::NothingLearned)),
-        Outcome::Teaches(learned, _) => (Some(learned), Some(Reason::Learned)),
+        Outcome::Teaches(learned, ..) if learned.is_empty() => (None, Some(Reason::NothingLearned)),
+        Outcome::Teaches(learned, ..) => (Some(learned), Some(Reason::Learned)),
     };
-    let refused = matches!(expected, Outcome::Teaches(_, refused) if refused > 0);
+    let refused = matches!(expected, Outcome::Teaches(_, refused, _) if refused > 0);
+    let deferred = matches!(expected, Outcome::Teaches(_, _, true));
     assert_eq!(site.learned(), learned.cloned().unwrap_or_default(), "{}", what());
     let passes = if expected == Outcome::Foreign { Reason::Unsolicited } else { Reason::DnsAnswer };
     assert_eq!(verdict.reason, passes, "{}", what());
@@ -108,9 +111,12 @@ pub(crate) fn check(
         assert_eq!(site.counted(counter), wanted, "{counter:?}, {}", what());
     }
     assert_eq!(site.counted(Reason::AnswerRefused), u64::from(refused), "{}", what());
+    assert_eq!(site.counted(Reason::AnswerDeferred), u64::from(deferred), "{}", what());
     let reported = site.tables.answers.borrow();
-    assert_eq!(reported.len(), usize::from(learned.is_some()), "{}", what());
+    assert_eq!(reported.len(), usize::from(learned.is_some() || deferred), "{}", what());
     if let Some((event, octets)) = reported.first() {
+        assert_eq!(event.flags & answer_flags::DEFERRED != 0, deferred, "{}", what());
+        assert_eq!(event.flags & answer_flags::LEARNED != 0, learned.is_some(), "{}", what());
         assert_eq!(octets, answer, "{}", what());
         assert_eq!(event.client, V6::from(ends.client), "{}", what());
         assert_eq!((event.time, event.zone), (START, 1), "{}", what());
@@ -209,21 +215,34 @@ fn addresses_without_room_are_counted_and_known_ones_prolonged() {
 }
 
 #[test]
-fn sixty_four_records_are_read_and_sixty_five_are_not() {
-    for (count, learned) in [(64, 64), (65, 0)] {
+fn many_addresses_are_left_to_userspace_and_too_many_records_are_not_read() {
+    let table = [
+        (24, 24, Reason::Learned),
+        (25, 23, Reason::AnswerDeferred),
+        (64, 20, Reason::AnswerDeferred),
+        (65, 0, Reason::AnswerMalformed),
+    ];
+    for (count, learned, reason) in table {
         let site = Site::new();
         let records: Vec<Record> =
             (1..=count).map(|last| Record::a("a.one", &format!("93.184.217.{last}"))).collect();
         ask(&site, "a.one", &records);
-        assert_eq!(site.addresses().len(), learned);
+        assert_eq!(site.addresses().len(), learned, "{count} addresses");
+        assert_eq!(site.counted(reason), 1, "{count} addresses");
     }
 }
 
-/// Of owners in full, ten steps of the kernel's each, 63 are as many as are read.
+/// Owners in full are ten steps each, and their records one.
 #[test]
 fn names_in_full_are_read_up_to_a_bound() {
     const NAME: &str = "a.b.c.d.e.f.g.h.one";
-    for (count, learned) in [(63, 63), (64, 0)] {
+    let table = [
+        (12, 12, Reason::Learned),
+        (13, 12, Reason::AnswerDeferred),
+        (27, 0, Reason::AnswerDeferred),
+        (28, 0, Reason::AnswerMalformed),
+    ];
+    for (count, learned, reason) in table {
         let site = Site::new();
         let query = Writer::new(7, QUERY, &NAME.into(), 1, 1);
         site.query(V4_ENDS, &query.octets);
@@ -233,8 +252,8 @@ fn names_in_full_are_read_up_to_a_bound() {
             answer.record(1, &record, Compression::None);
         }
         site.answer(V4_ENDS, &answer.octets);
-        assert_eq!(site.addresses().len(), learned);
-        assert_eq!(site.counted(Reason::AnswerMalformed), u64::from(learned == 0));
+        assert_eq!(site.addresses().len(), learned, "{count} addresses");
+        assert_eq!(site.counted(reason), 1, "{count} addresses");
     }
 }
 
@@ -299,10 +318,12 @@ fn a_service_that_does_not_parse_spoils_the_answer() {
         assert_eq!(site.counted(Reason::AnswerMalformed), 1, "{octets:?}");
         assert!(site.addresses().is_empty());
     }
-    let many: Vec<(u16, &[u8])> = (0..254).map(|key| (key + 100, &b""[..])).collect();
-    for (count, learned) in [(253, 1), (254, 0)] {
+    let many: Vec<(u16, &[u8])> = (0..308).map(|key| (key + 100, &b""[..])).collect();
+    let table =
+        [(295, Reason::Learned), (296, Reason::AnswerDeferred), (308, Reason::AnswerMalformed)];
+    for (count, reason) in table {
         let site = Site::new();
         ask(&site, "a.one", &[good.clone(), Record::https("a.one", &many[..count])]);
-        assert_eq!(site.addresses().len(), learned, "{count} parameters");
+        assert_eq!(site.counted(reason), 1, "{count} parameters");
     }
 }

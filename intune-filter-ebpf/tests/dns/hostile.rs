@@ -25,7 +25,7 @@ fn pass(what: &str, answer: &[u8]) -> Site {
     assert_eq!(site.query(V4_ENDS, &query).reason, Reason::DnsQuery);
     site.answer(V4_ENDS, answer);
     let expected = match outcome(&query, answer, &TERMS) {
-        Outcome::Teaches(learned, _) => learned,
+        Outcome::Teaches(learned, ..) => learned,
         _ => Default::default(),
     };
     assert_eq!(site.learned(), expected, "{what}: not as the model says");
@@ -139,15 +139,15 @@ fn pointers_to_pointers_are_names_as_long_as_they_lead_back() {
     teaches("pointers to pointers", &writer, &all);
 }
 
-/// Each name is one label and a pointer to the name before: 126 of them in the last.
+/// Each name is one label and a pointer to the name before: 61 of them in the last.
 #[test]
 fn a_pointer_behind_every_label_is_a_name() {
-    let question = Name(vec![b"l".to_vec(); 125].into_iter().chain([b"one".to_vec()]).collect());
-    assert_eq!(question.wire().len(), 255);
+    let question = Name(vec![b"l".to_vec(); 60].into_iter().chain([b"one".to_vec()]).collect());
+    assert_eq!(question.wire().len(), 125);
     let mut answer = Writer::new(7, ANSWER, &question, A, IN);
     let mut names = Writer::new(7, 0, &"one".into(), A, IN);
     let mut at = 12;
-    for _ in 0..125 {
+    for _ in 0..60 {
         let start = names.octets.len();
         names.octets.extend([1, b'l']);
         names.pointer(at);
@@ -157,7 +157,7 @@ fn a_pointer_behind_every_label_is_a_name() {
     let shift = answer.octets.len() + 1 + 10 + 5;
     let mut data = [&[3][..], b"one", &[0]].concat();
     let mut last = shift - 5;
-    for _ in 0..125 {
+    for _ in 0..60 {
         let start = shift - 5 + data.len();
         data.extend([1, b'l']);
         data.extend((0xc000 | last as u16).to_be_bytes());
@@ -177,7 +177,7 @@ fn a_pointer_behind_every_label_is_a_name() {
 
 #[test]
 fn hundreds_of_pointers_in_a_row_are_no_name() {
-    for (count, learned) in [(300, true), (500, false)] {
+    for (count, learned) in [(250, true), (350, false)] {
         let mut answer = Writer::answer("a.one");
         let start = answer.octets.len() + 1 + 10;
         let mut data = Vec::new();

@@ -8,10 +8,12 @@
 //!   9) may end there.
 //! - A name is at most 255 octets (RFC 1035 section 2.3.4); pointers lead to a prior occurrence
 //!   (section 4.1.4), so to before the labels that they continue, and none of the labels found
-//!   there reach into those. Hickory says the same. More than 383 labels and pointers in one name
-//!   are no name to the kernel, nor are names that take more than 640 together with their roots,
-//!   less those that are pointers to one that was read just before; hickory has no such limits, nor
-//!   does any encoder come near them.
+//!   there reach into those. Hickory says the same.
+//! - What takes more than 320 steps is not read: labels, pointers and roots of names, less those
+//!   that are pointers to one that was read just before, and half an octet of the question each;
+//!   records, the parameters and ends of services, and hints; and four CNAMEs that are looked at
+//!   for the next. Addresses that take more than the steps that are left, twelve each, are left to
+//!   userspace. Hickory has no such limits, nor does any server come near them.
 //! - Data is read only where class and type say what it is: A, AAAA and CNAME of class IN must
 //!   fill their data exactly. All else is opaque (RFC 3597); hickory, asked for a whole message,
 //!   would refuse it for a malformed MX record that nobody asked for.
@@ -21,12 +23,12 @@
 //!   count only at the end, and a circle has none.
 //! - Address hints of SVCB and HTTPS records count like addresses of their owner. Each record has to
 //!   parse: parameters in ascending order, hints of whole addresses, and not none (RFC 9460 sections
-//!   2.2 and 7.3). Records, parameters and hints are 256 at most, with the ends of records; addresses
-//!   and hints together 64. Hickory reads other parameters too, and refuses more.
+//!   2.2 and 7.3). Addresses and hints together are 64 at most. Hickory reads other parameters too,
+//!   and refuses more.
 //! - A time to live with its highest bit set is 0 (RFC 2181 section 8).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -57,12 +59,12 @@ pub struct Terms<'t> {
 /// Records of an answer section, and CNAMEs in a row, at most.
 const RECORDS: u16 = 64;
 const CHAIN: usize = 16;
-/// Labels and pointers of a name at most.
-const STEPS: usize = 383;
-/// Labels, pointers and roots of all names at most.
-const STEPS_OF_ALL: usize = 640;
-/// Services, their parameters, the hints that count, and the ends of services, at most.
-const HINT_STEPS: usize = 255;
+/// Steps that a message is read with.
+const STEPS: usize = 320;
+/// Steps that an address takes.
+const STEPS_OF_ADDRESS: usize = 12;
+/// CNAMEs that are looked at in one step.
+const COMPARED: usize = 4;
 
 /// What an answer section says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,8 +106,9 @@ pub enum Outcome {
     Passes,
     /// Its answer section is refused.
     Malformed,
-    /// It teaches these addresses, and others are refused, as many as that.
-    Teaches(Learned, usize),
+    /// It teaches these addresses, and others are refused, as many as that; and whether more are
+    /// left to userspace.
+    Teaches(Learned, usize, bool),
 }
 
 impl Outcome {
@@ -115,8 +118,9 @@ impl Outcome {
             Self::Foreign => "foreign",
             Self::Passes => "passes",
             Self::Malformed => "malformed",
-            Self::Teaches(learned, 0) if learned.is_empty() => "nothing",
-            Self::Teaches(learned, _) if learned.is_empty() => "refused",
+            Self::Teaches(_, _, true) => "deferred",
+            Self::Teaches(learned, 0, _) if learned.is_empty() => "nothing",
+            Self::Teaches(learned, ..) if learned.is_empty() => "refused",
             Self::Teaches(..) => "teaches",
         }
     }
@@ -149,7 +153,8 @@ pub fn outcome(query: &[u8], answer: &[u8], terms: &Terms<'_>) -> Outcome {
         return Outcome::Passes;
     }
     let section = section(answer, end).ok();
-    let Some(addresses) = section.and_then(|section| resolve(section, question)) else {
+    let resolved = section.and_then(|(section, budget)| resolve(section, budget, question));
+    let Some((addresses, is_long)) = resolved else {
         return Outcome::Malformed;
     };
     let mut learned = Learned::new();
@@ -165,7 +170,7 @@ pub fn outcome(query: &[u8], answer: &[u8], terms: &Terms<'_>) -> Outcome {
         let entry = learned.entry(address).or_insert((rules, expires));
         entry.1 = entry.1.max(expires);
     }
-    Outcome::Teaches(learned, refused)
+    Outcome::Teaches(learned, refused, is_long)
 }
 
 /// The name that a query asks for, and its rules.
@@ -190,7 +195,7 @@ fn question_length(query: &[u8]) -> usize {
     decoder.index() - 12 + 4
 }
 
-/// What may still be read of names, and where those begin that were read just before.
+/// What may still be read, and where the names begin that were read just before.
 struct Budget {
     steps: usize,
     recent: [Option<usize>; 2],
@@ -201,6 +206,12 @@ const OWNER: usize = 0;
 const TARGET: usize = 1;
 
 impl Budget {
+    /// Takes some steps.
+    fn spend(&mut self, steps: usize) -> Result<(), Refusal> {
+        self.steps = self.steps.checked_sub(steps).ok_or(Refusal::TooMuch)?;
+        Ok(())
+    }
+
     /// Takes the steps of a name that is known to be one.
     fn take(&mut self, message: &[u8], start: usize, which: usize) -> Result<(), Refusal> {
         let mut begin = start;
@@ -211,16 +222,14 @@ impl Budget {
             }
         }
         self.recent[which] = Some(begin);
-        let steps = steps(message, start);
-        self.steps = self.steps.checked_sub(steps + 1).ok_or(Refusal::TooMuch)?;
-        if steps > STEPS { Err(Refusal::TooMuch) } else { Ok(()) }
+        self.spend(steps(message, start) + 1)
     }
 }
 
 /// Reads the answer section that begins at `start`.
-fn section(message: &[u8], start: usize) -> Result<Section, Refusal> {
+fn section(message: &[u8], start: usize) -> Result<(Section, Budget), Refusal> {
     let mut section = Section::default();
-    let mut budget = Budget { steps: STEPS_OF_ALL, recent: [None; 2] };
+    let mut budget = Budget { steps: STEPS - (start - 12) / 2, recent: [None; 2] };
     let count = u16::from_be_bytes([message[6], message[7]]);
     if count > RECORDS {
         return Err(Refusal::TooMuch);
@@ -236,7 +245,7 @@ fn section(message: &[u8], start: usize) -> Result<Section, Refusal> {
     for target in targets {
         budget.take(message, target, TARGET)?;
     }
-    Ok(section)
+    Ok((section, budget))
 }
 
 /// Reads one of its records. Returns where a service's target is.
@@ -247,6 +256,7 @@ fn record(
     section: &mut Section,
 ) -> Result<Option<usize>, Refusal> {
     let malformed = |_| Refusal::Malformed;
+    budget.spend(1)?;
     let start = decoder.index();
     let owner = name(decoder)?;
     budget.take(message, start, OWNER)?;
@@ -372,37 +382,49 @@ pub fn section_of_message(message: &[u8]) -> Option<Section> {
 
 /// What [`outcome`] reads of the answer section of `answer`, which repeats the query's question.
 pub fn section_of_answer(query: &[u8], answer: &[u8]) -> Result<Section, Refusal> {
-    section(answer, 12 + question_length(query))
+    section(answer, 12 + question_length(query)).map(|(section, _)| section)
 }
 
-/// The addresses of `question`, and their times to live. `None` if CNAMEs lead in a circle or
-/// too far.
-fn resolve(section: Section, question: Labels) -> Option<Vec<(IpAddr, u32)>> {
-    let mut targets: HashMap<Labels, Labels> = HashMap::new();
-    for (owner, target) in section.aliases {
-        targets.entry(owner).or_insert(target);
-    }
-    let mut owner = question;
-    for _ in 0..CHAIN {
-        let Some(target) = targets.get(&owner) else { break };
-        owner = target.clone();
-    }
-    if targets.contains_key(&owner) {
-        return None;
-    }
-    let mut steps = 0;
-    let mut count = section.addresses.len();
-    let addresses = section.addresses.into_iter().filter(|(of, ..)| *of == owner);
-    let mut all: Vec<_> = addresses.map(|(_, address, ttl)| (address, ttl)).collect();
-    for service in section.services {
-        steps += 2 + service.parameters;
-        if service.owner == owner {
-            steps += service.hints.len();
-            count += service.hints.len();
-            all.extend(service.hints.into_iter().map(|address| (address, service.ttl)));
+/// The addresses of `question` that the kernel learns, and their times to live; and whether there are
+/// more. Those of other names take their time too.
+/// `None` if CNAMEs lead in a circle or too far.
+fn resolve(
+    section: Section,
+    mut budget: Budget,
+    question: Labels,
+) -> Option<(Vec<(IpAddr, u32)>, bool)> {
+    let aliases = &section.aliases;
+    let mut owner = &question;
+    let mut followed = 0;
+    while let Some(at) = aliases.iter().position(|(of, _)| of == owner) {
+        budget.spend(at / COMPARED + 1).ok()?;
+        owner = &aliases[at].1;
+        followed += 1;
+        if followed > CHAIN {
+            return None;
         }
     }
-    (steps <= HINT_STEPS && count <= usize::from(RECORDS)).then_some(all)
+    budget.spend(aliases.len().div_ceil(COMPARED)).ok()?;
+    let owner = owner.clone();
+    let addresses = section.addresses.into_iter();
+    let mut all: Vec<_> =
+        addresses.map(|(of, address, ttl)| (of == owner, (address, ttl))).collect();
+    for service in section.services {
+        budget.spend(2 + service.parameters).ok()?;
+        if service.owner == owner {
+            budget.spend(service.hints.len()).ok()?;
+            let hints = service.hints.into_iter();
+            all.extend(hints.map(|address| (true, (address, service.ttl))));
+        }
+    }
+    if all.len() > usize::from(RECORDS) {
+        return None;
+    }
+    let most = budget.steps / STEPS_OF_ADDRESS;
+    let is_long = all.len() > most;
+    let looked_at = all.into_iter().take(most);
+    let counts = looked_at.filter(|(is_owner, _)| *is_owner).map(|(_, address)| address);
+    Some((counts.collect(), is_long))
 }
 
 fn name(decoder: &mut BinDecoder<'_>) -> Result<Labels, Refusal> {

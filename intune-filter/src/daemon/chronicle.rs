@@ -71,7 +71,8 @@ impl Chronicle {
         }
     }
 
-    /// Takes in an answer that addresses were learned from, or would have been, with the services of its name.
+    /// Takes in an answer that addresses were learned from, by the kernel or by userspace, or would
+    /// have been, with the services of its name.
     pub fn learned(&mut self, event: &AnswerEvent, answer: &Answer, services: Vec<String>) {
         let expires = answer.addresses.iter().map(|(_, expires)| *expires).min();
         let learned = Learned {
@@ -83,7 +84,7 @@ impl Chronicle {
         };
         let is = |flag| event.flags & flag != 0;
         let time = wall_time(event.time);
-        if is(answer_flags::LEARNED) {
+        if is(answer_flags::LEARNED | answer_flags::DEFERRED) {
             self.feed.push(Event { time, what: What::Learned(learned.clone()) });
         }
         if is(answer_flags::FULL) {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use intune_filter_ebpf::{
-    abi::{AnswerEvent, Pending, PendingKey, SegmentEvent},
+    abi::{AnswerEvent, Pending, PendingKey, SegmentEvent, answer_flags},
     packet::TCP,
 };
 
@@ -41,7 +41,8 @@ impl Punted<'_> {
             }
             self.kernel.consume(&key, pending)?;
             let (client, zone) = (segment.client, segment.zone);
-            let event = AnswerEvent { time: now, client, zone, ..AnswerEvent::default() };
+            let flags = answer_flags::DEFERRED;
+            let event = AnswerEvent { time: now, client, zone, flags, ..AnswerEvent::default() };
             let Some(answer) = teach(self.kernel, learner, &event, message)? else { continue };
             chronicle.learned(&event, &answer, learner.services(answer.rules));
         }

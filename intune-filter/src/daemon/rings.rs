@@ -12,12 +12,13 @@ use super::{
     learner::Learner,
     punted::Punted,
     records::{self, Record},
+    teach::teach,
 };
 use crate::kernel::{Diagnostics, Refreshed};
 
-/// Takes records until the ring is empty, `most` at most; true if it is empty. What was learned is
-/// handed to `learned`: an address, its rules, and when it is forgotten; it returns the address's
-/// versions if it has refreshed it.
+/// Takes records until the ring is empty, `most` at most; returns how many there were. What was
+/// learned is handed to `learned`: an address, its rules, and when it is forgotten; it returns the
+/// address's versions if it has refreshed it.
 pub fn drain(
     ring: &mut RingBuf<MapData>,
     learner: &mut Learner,
@@ -25,14 +26,20 @@ pub fn drain(
     punted: &mut Punted<'_>,
     most: usize,
     mut learned: impl FnMut(IpAddr, u64, u64) -> Result<Option<Refreshed>>,
-) -> Result<bool> {
-    for _ in 0..most {
-        let Some(octets) = ring.next() else { return Ok(true) };
+) -> Result<usize> {
+    for taken in 0..most {
+        let Some(octets) = ring.next() else { return Ok(taken) };
         let Some(record) = records::read(&octets) else {
             log::debug!("a record of {} octets is none that this version knows", octets.len());
             continue;
         };
         if let Record::Answer(event, message) = &record
+            && event.flags & answer_flags::DEFERRED != 0
+        {
+            if let Some(answer) = teach(punted.kernel, learner, event, message)? {
+                chronicle.learned(event, &answer, learner.services(answer.rules));
+            }
+        } else if let Record::Answer(event, message) = &record
             && let Some(answer) = learner.take(event, message)
         {
             if event.flags & answer_flags::LEARNED != 0 {
@@ -52,7 +59,7 @@ pub fn drain(
         }
         chronicle.take(&record, learner.names());
     }
-    Ok(false)
+    Ok(most)
 }
 
 /// Waits for the programs' diagnostics, and logs them.

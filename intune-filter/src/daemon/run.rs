@@ -3,6 +3,7 @@
 mod commands;
 mod configure;
 mod gatekeeping;
+mod listen;
 mod resolve;
 mod tags;
 mod tidy;
@@ -20,7 +21,6 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
-    task::yield_now,
     time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
 
@@ -67,9 +67,6 @@ const FORGET: Duration = Duration::from_secs(5);
 
 /// How long the last answer may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Records taken from the ring before anything else has its turn.
-const RECORDS_AT_ONCE: usize = 1024;
 
 /// The daemon failed, or its configuration did.
 #[derive(Debug)]
@@ -181,6 +178,8 @@ struct Daemon<'a> {
     asker: Asker,
     warm_up: WarmUp,
     events: AsyncFd<RingBuf<MapData>>,
+    /// When the ring is read even if nobody wakes the daemon.
+    listens: Instant,
     diagnostics: Option<AsyncFd<Diagnostics>>,
     netlink: Netlink,
     calls: mpsc::Receiver<Call>,
@@ -229,6 +228,7 @@ impl<'a> Daemon<'a> {
             asker: Asker::default(),
             warm_up,
             events,
+            listens: Instant::now(),
             diagnostics,
             netlink: Netlink::new()?,
             calls,
@@ -291,19 +291,11 @@ impl<'a> Daemon<'a> {
                 _ = tidy.tick() => self.tidy(),
                 _ = forget.tick() => self.forget(),
                 guard = self.events.readable_mut() => {
-                    let mut guard = guard.context("cannot wait for events")?;
-                    let (ring, learner) = (guard.get_inner_mut(), &mut self.learner);
-                    let read = |_, _, _| Ok(None);
-                    let chronicle = &mut self.chronicle;
-                    let punted =
-                        &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
-                    if drain(ring, learner, chronicle, punted, RECORDS_AT_ONCE, read)? {
-                        guard.clear_ready();
-                    } else {
-                        // Otherwise whoever asks waits until no more answers come.
-                        yield_now().await;
-                    }
+                    // Before the ring is read: what comes meanwhile wakes the daemon again.
+                    guard.context("cannot wait for events")?.clear_ready();
+                    self.listen()?;
                 }
+                () = sleep_until(self.listens.into()) => self.listen()?,
                 result = flush(self.diagnostics.as_mut()) => result?,
                 Some(call) = self.calls.recv() => {
                     if self.answer(call.request, call.reply).await {

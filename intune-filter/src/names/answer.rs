@@ -84,7 +84,7 @@ impl Reader {
         }
         tables.hosts4.borrow_mut().clear();
         tables.hosts6.borrow_mut().clear();
-        dns::learn(scratch, tables, settings, rules);
+        dns::learn(scratch, tables, settings, rules, u64::MAX);
         let (four, six) = (tables.hosts4.borrow(), tables.hosts6.borrow());
         let four = four.iter().map(|(address, host)| (IpAddr::V4((*address).into()), host));
         let six = six.iter().map(|(address, host)| (IpAddr::V6((*address).into()), host));
@@ -178,6 +178,12 @@ services: [{id: site, fqdns: [www.example], tcp: [443]}]
     fn it_is_told_how_often_the_kernel_has_met_an_address() {
         let records = [1, 2, 1, 1].map(|last| a("www.example.", [20, 0, 0, last])).into();
         assert_eq!(read(records, 0).unwrap().times, [3, 1]);
+    }
+
+    #[test]
+    fn what_the_kernel_leaves_to_userspace_is_read() {
+        let records = (0..64).map(|last| a("www.example.", [20, 0, 1, last])).collect();
+        assert_eq!(read(records, 0).unwrap().addresses.len(), 64);
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Bench {
 
         let outcome = self.model(query, answer, before);
         let mut expected = match &outcome {
-            Outcome::Teaches(learned, _) => learned.clone(),
+            Outcome::Teaches(learned, ..) => learned.clone(),
             _ => Learned::new(),
         };
         let passes = outcome != Outcome::Foreign;

@@ -25,6 +25,8 @@ impl Daemon<'_> {
         request: Request,
         reply: oneshot::Sender<Answer>,
     ) -> bool {
+        // Whoever asks is told of all that has happened.
+        self.catch_up();
         if let Request::Events { filter, last, follow } = request {
             let _ = reply.send(match self.chronicle.subscribe(filter, last, follow) {
                 Ok(events) => Answer::Events(events),

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Daemon, RECORDS_AT_ONCE};
+use super::{Daemon, listen::RECORDS};
 use crate::daemon::{
     clock, forget::forget_expired, learner::Learner, ledger::has_expired, punted::Punted,
     rings::drain,
@@ -20,9 +20,6 @@ const EXPIRED_FOR: Duration = Duration::from_secs(3600);
 
 /// The same where room is scarce.
 const EXPIRED_FOR_IF_CROWDED: Duration = Duration::from_secs(60);
-
-/// Records that are read before names are forgotten: more than the ring has room for.
-const RECORDS: usize = 1 << 16;
 
 impl Daemon<'_> {
     /// Removes what has expired, and saves the table of names.
@@ -72,23 +69,10 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// Reads what the kernel has reported until now.
-    pub(super) fn catch_up(&mut self) {
-        let (learner, chronicle) = (&mut self.learner, &mut self.chronicle);
-        let punted = &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
-        let ring = self.events.get_mut();
-        if let Err(error) = drain(ring, learner, chronicle, punted, RECORDS, |_, _, _| Ok(None)) {
-            log::error!("{error:#}");
-        }
-    }
-
     /// Removes the flows that have ended in silence, and takes note of those that are gone.
     fn look_at_flows(&mut self) -> Result<()> {
         // What the kernel has told of is known before it is missed.
-        let (learner, chronicle) = (&mut self.learner, &mut self.chronicle);
-        let punted = &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
-        let most = RECORDS_AT_ONCE * 16;
-        drain(self.events.get_mut(), learner, chronicle, punted, most, |_, _, _| Ok(None))?;
+        self.read(RECORDS)?;
         let now = clock::boot_time();
         let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
         self.chronicle.look(&swept, now, self.learner.names());

@@ -11,6 +11,7 @@ use super::{Case, Malformed, Nothing, Teaches, begin, case, check_tables};
 use crate::answers::PORTAL;
 
 const DNAME: u16 = 39;
+const TXT: u16 = 16;
 /// CNAMEs that are followed at most.
 const LONGEST: usize = 16;
 /// Records of an answer at most.
@@ -121,14 +122,14 @@ fn a_compressed_chain(who: &Addresses) -> Vec<Case> {
 }
 
 fn a_long_chain_leaves_room_for_the_other_records(who: &Addresses) -> Vec<Case> {
-    let many = |count| -> Vec<IpAddr> { (0..count).map(|n| numbered(who, n)).collect() };
     let mut cases = Vec::new();
     for (what, order) in orders(LONGEST) {
         let mut message = chain(begin(who), LONGEST, order);
-        for address in many(RECORDS - LONGEST) {
-            message = message.address(&end(LONGEST), 300, address);
+        for n in LONGEST + 1..RECORDS {
+            message = message.record(Section::Answer, &QUESTION, TXT, 300, &[1, n as u8]);
         }
-        let learned = Teaches(many(RECORDS - LONGEST));
+        message = message.address(&end(LONGEST), 300, who.public);
+        let learned = Teaches(vec![who.public]);
         cases.push(case(who, format!("64 records, {what}"), message.clone(), learned));
         let more = message.address(&end(LONGEST), 300, who.public);
         cases.push(case(who, format!("65 records, {what}"), more, Malformed));

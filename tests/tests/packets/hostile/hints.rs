@@ -9,7 +9,7 @@ use intune_filter_tests::testrun::{
 };
 
 use super::{
-    Case, Malformed, Nothing, Outcome, Refused, Teaches, begin, case, chains::numbered,
+    Case, Deferred, Malformed, Nothing, Outcome, Refused, Teaches, begin, case, chains::numbered,
     check_tables,
 };
 use crate::answers::answer;
@@ -279,9 +279,9 @@ fn no_more_hints_than_addresses(who: &Addresses) -> Vec<Case> {
         let data = service(1, &[0], &[of(key, &value)]);
         begin(who).record(Section::Answer, &QUESTION, HTTPS, 300, &data)
     };
-    let all = (0..64).map(|n| numbered(who, n)).collect();
+    let first = (0..19).map(|n| numbered(who, n)).collect();
     vec![
-        case(who, "64 hints", many(64), Teaches(all)),
+        case(who, "64 hints", many(64), Deferred(first)),
         case(who, "65 hints", many(65), Malformed),
         case(who, "64 hints and an address", many(64).address(&QUESTION, 300, who.public), {
             Malformed

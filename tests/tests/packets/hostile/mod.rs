@@ -12,7 +12,8 @@ mod senders;
 use std::net::IpAddr;
 
 use intune_filter_ebpf::abi::Reason::{
-    AnswerMalformed, AnswerRefused, DnsAnswer, DnsQuery, Learned, NothingLearned, Unsolicited,
+    AnswerDeferred, AnswerMalformed, AnswerRefused, DnsAnswer, DnsQuery, Learned, NothingLearned,
+    Unsolicited,
 };
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Expected, Filter, IngressHook, Message, Row, expect, from_client,
@@ -36,6 +37,8 @@ enum Transport {
 enum Outcome {
     /// It teaches these addresses and no others.
     Teaches(Vec<IpAddr>),
+    /// It teaches these addresses, and leaves others to userspace.
+    Deferred(Vec<IpAddr>),
     /// It teaches these addresses, and others are refused.
     Refused(Vec<IpAddr>),
     /// It parses, and has no address for the name.
@@ -49,7 +52,7 @@ enum Outcome {
     Foreign,
 }
 
-use Outcome::{Foreign, Malformed, Nothing, Refused, Teaches, Unread};
+use Outcome::{Deferred, Foreign, Malformed, Nothing, Refused, Teaches, Unread};
 
 /// A query, the answer to it, and what becomes of that.
 struct Case {
@@ -81,6 +84,7 @@ impl Outcome {
         let answer = expect(DnsAnswer);
         match self {
             Teaches(_) => answer.and(Learned, length),
+            Deferred(_) => answer.and(Learned, length).and(AnswerDeferred, length),
             Refused(learned) if learned.is_empty() => {
                 answer.and(AnswerRefused, length).and(NothingLearned, length)
             }
@@ -96,7 +100,7 @@ impl Outcome {
 
     fn learned(&self) -> Vec<IpAddr> {
         match self {
-            Teaches(learned) | Refused(learned) => {
+            Teaches(learned) | Deferred(learned) | Refused(learned) => {
                 let mut learned = learned.clone();
                 learned.sort();
                 learned
