@@ -29,6 +29,8 @@ pub struct Setup {
     pub place: Option<Place>,
     /// What it knows.
     pub records: Records,
+    /// Further settings of dnsmasq.
+    pub settings: &'static str,
     /// Where remotes listen.
     pub tcp: BTreeSet<u16>,
     /// Where remotes echo.
@@ -71,7 +73,8 @@ impl Laboratory {
             filter,
             resolver: {
                 let place = setup.place.unwrap_or(setup.resolver.place());
-                Resolver::start_at(place, setup.resolver, &network, &directory, &setup.records)?
+                let Setup { resolver, records, settings, .. } = setup;
+                Resolver::start_at(place, *resolver, &network, &directory, records, settings)?
             },
             _responder: Responder::in_internet(&network.internet)?,
             _listeners: listeners,

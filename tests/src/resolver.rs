@@ -123,7 +123,7 @@ impl Resolver {
         directory: &Directory,
         records: &Records,
     ) -> Result<Self> {
-        Self::start_at(kind.place(), kind, network, directory, records)
+        Self::start_at(kind.place(), kind, network, directory, records, "")
     }
 
     /// Starts dnsmasq on the gateway, with further settings.
@@ -144,22 +144,23 @@ impl Resolver {
         Ok(Self { place, processes: vec![process] })
     }
 
-    /// The same at another place.
+    /// The same at another place, with further settings of dnsmasq, which the others ask.
     pub fn start_at(
         place: Place,
         kind: Kind,
         network: &Network,
         directory: &Directory,
         records: &Records,
+        settings: &str,
     ) -> Result<Self> {
         let namespace = place.namespace(network);
         if place == Place::Beyond {
             namespace.ip(&BEYOND.map(|address| format!("address add {address} dev lo")))?;
         }
         if (kind, place) == (Kind::Dnsmasq, Place::Gateway) {
-            return Self::on_gateway(network, directory, records, "");
+            return Self::on_gateway(network, directory, records, settings);
         }
-        let records = records.dnsmasq();
+        let records = format!("{}{settings}", records.dnsmasq());
         if kind == Kind::Dnsmasq {
             let [v4, v6] = BEYOND;
             let listen =
@@ -188,6 +189,12 @@ impl Resolver {
     pub fn wait_for(&self, text: &str) -> Result<()> {
         let process = self.processes.last().context("the resolver does not run")?;
         process.wait_for(text, STARTED).map(drop)
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.processes.last().map(Process::output).unwrap_or_default()
     }
 }
 

@@ -3,6 +3,9 @@
 use super::{Scratch, Step, answer::STEPS_OF_MESSAGE, name, walk};
 use crate::world::World;
 
+const RESPONSE: u64 = 0x8000;
+/// Said in the name of the resolver, which has it: clients complain where it is missing.
+const RECURSION_AVAILABLE: u64 = 0x0080;
 const RCODE_REFUSED: u64 = 5;
 const TYPE_OPT: u64 = 41;
 /// What the answer offers as payload size (RFC 9715 section 3.1).
@@ -23,7 +26,7 @@ pub fn refuse<W: World>(scratch: &Scratch, world: W, end: u64) -> u64 {
     let dnssec_ok = message.be16(opt + 6) & 0x8000;
     // What the client asked for (opcode, recursion desired, checking disabled) stays.
     let flags = message.be16(2) & 0x7910;
-    message.set_be16(2, (flags | 0x8000 | RCODE_REFUSED) as u16);
+    message.set_be16(2, (flags | RESPONSE | RECURSION_AVAILABLE | RCODE_REFUSED) as u16);
     if opt == 0 {
         message.set_be16(10, 0);
         return end;

@@ -146,7 +146,8 @@ pub(super) fn query<A: Network, W: World, P: Packet>(
             return Verdict { action: Action::Refuse, ..unlisted };
         }
         if choice != UNLISTED_FORWARD && unlisted.action == Action::Drop {
-            return unlisted;
+            // In silence, however the group's other packets are denied.
+            return Verdict { reject: 0, ..unlisted };
         }
         if choice != UNLISTED_FORWARD {
             verdict = unlisted;

@@ -93,7 +93,7 @@ fn random_queries_are_refused_as_the_standards_say() {
             prop_assert_eq!(flags.recursion_desired, asked.metadata.recursion_desired);
             prop_assert_eq!(flags.checking_disabled, asked.metadata.checking_disabled);
             prop_assert!(!flags.authoritative && !flags.truncation);
-            prop_assert!(!flags.recursion_available && !flags.authentic_data);
+            prop_assert!(flags.recursion_available && !flags.authentic_data);
             // The reserved bit is zero (RFC 1035 section 4.1.1).
             prop_assert_eq!(answer[3] & 0x40, 0);
             prop_assert_eq!(&refusal.queries, &asked.queries);

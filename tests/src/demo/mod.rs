@@ -51,7 +51,7 @@ impl Demo {
         let mut records = Records::default();
         let plan = Plan::new(&services, &mut records);
         let [tcp, udp] = [Transport::Tcp, Transport::Udp].map(|transport| plan.ports(transport));
-        let setup = Setup { config: text, resolver, place: None, records, tcp, udp };
+        let setup = Setup { config: text, resolver, records, tcp, udp, ..Setup::default() };
         Ok(Self { services, plan, setup })
     }
 }

@@ -275,6 +275,11 @@ fn unlisted_names_are_forwarded_or_dropped_if_the_site_says_so() {
                     from_client(choice, frame(who.resolver), expected.clone()),
                     from_client(choice, frame(who.gateway), expected.clone()),
                     from_client(
+                        "of a group that is told of denials",
+                        ask(who.rejected, who.resolver, &unlisted),
+                        expected.clone(),
+                    ),
+                    from_client(
                         "no query",
                         ask(who.client, who.resolver, &unlisted.answered()),
                         expect(DnsMalformed),

@@ -16,7 +16,7 @@ fn refusals_are_answers_to_their_queries() {
     run("", "", |filter| {
         for who in Addresses::both() {
             let plain = |flags| Message::query(0x1234, "ElseWhere.example", AAAA).flags(flags);
-            let refused = |flags: u16| plain(0x8005 | flags);
+            let refused = |flags: u16| plain(0x8085 | flags);
             let cookie = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
             let key =
                 |message: Message| message.record(Section::Additional, &[0], 250, 0, &[0; 30]);

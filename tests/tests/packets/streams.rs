@@ -190,9 +190,13 @@ fn what_is_no_whole_query_for_a_listed_name_does_not_pass() {
     });
     run(", unlisted: drop", "", |filter| {
         for who in Addresses::both() {
-            let mut rows = connected(&who).to_vec();
-            rows.push(sent("silently", &who, 0, &framed(&[&unlisted]), expect(DnsUnlisted)));
-            check_in_order(filter, &rows);
+            // Also in a group that is told of other denials.
+            for client in [who.client, who.rejected] {
+                let who = Addresses { client, ..who };
+                let mut rows = connected(&who).to_vec();
+                rows.push(sent("silently", &who, 0, &framed(&[&unlisted]), expect(DnsUnlisted)));
+                check_in_order(filter, &rows);
+            }
         }
     });
     run(", unlisted: forward", "", |filter| {

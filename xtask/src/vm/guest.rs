@@ -28,9 +28,9 @@ pub const END: &str = "vm: ended with ";
 pub const DONE: &str = "vm: all have run";
 
 /// Programs of this computer that the tests run.
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 14] = [
     "ip", "tc", "bridge", "ethtool", "nft", "nsenter", "setpriv", "dnsmasq", "unbound", "dig",
-    "ping", "curl", "bpftool",
+    "getent", "ping", "curl", "bpftool",
 ];
 
 /// Modules that nothing loads by itself where there is no modprobe.
@@ -70,6 +70,10 @@ pub fn write(image: &Path, busybox: &Path, kernel: &Kernel, tests: &[Test]) -> R
     archive.link("var/run", "/run")?;
     archive.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
     archive.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
+    // What tests of glibc put files of their own over.
+    for name in ["resolv.conf", "hosts", "nsswitch.conf"] {
+        archive.file(&format!("etc/{name}"), b"")?;
+    }
     archive.file("bin/busybox", &read(busybox)?)?;
     archive.link("bin/sh", "busybox")?;
 

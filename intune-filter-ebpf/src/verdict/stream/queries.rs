@@ -56,11 +56,12 @@ pub(in crate::verdict) fn query<A: Network, W: World, P: Packet>(
         _ => Reason::DnsTransport,
     };
     let mut verdict = Verdict::deny_client(reason, who, 0);
-    // No refusal can be put between the resolver's octets: the connection ends instead.
     let over_https = found == OVER_HTTPS;
-    let refused = (found == UNLISTED || over_https)
-        && resolver::unlisted_choice(settings, over_https) == UNLISTED_REFUSE;
-    verdict.reject |= u8::from(refused);
+    if found == UNLISTED || over_https {
+        // No refusal can be put between the resolver's octets: the connection ends instead.
+        let refused = resolver::unlisted_choice(settings, over_https) == UNLISTED_REFUSE;
+        verdict.reject = u8::from(refused);
+    }
     verdict
 }
 
