@@ -83,6 +83,13 @@ pub struct Picture {
 }
 
 impl Figures {
+    /// The figure of a goal by its name.
+    #[must_use]
+    pub fn of_goal(&self, name: &str) -> Option<f64> {
+        let mut goals = self.benchmarks.iter().flat_map(|found| &found.goals);
+        goals.find(|goal| goal.name == name).map(|goal| goal.value)
+    }
+
     /// The figures of a report.
     #[must_use]
     pub fn of(report: &Report) -> Self {

@@ -63,17 +63,24 @@ impl Goal {
     /// Whether the figure is as it is to be.
     #[must_use]
     pub fn is_met(&self) -> bool {
-        self.is_within(1.0)
+        self.is_within(self.bound, 1.0)
     }
 
-    /// Whether it is out by twice: no noise does that to a ratio, so something is wrong.
+    /// Whether it is out by twice: no noise does that to a ratio, so something is wrong. Where
+    /// `published` says what it was when figures were published last, and that misses the goal, it
+    /// is out by twice of that.
     #[must_use]
-    pub fn is_far(&self) -> bool {
-        self.unit == Unit::Ratio && !self.is_within(2.0)
+    pub fn is_far(&self, published: Option<f64>) -> bool {
+        let bound = match (self.bound, published) {
+            (Bound::AtMost(most), Some(before)) => Bound::AtMost(most.max(before)),
+            (Bound::AtLeast(least), Some(before)) => Bound::AtLeast(least.min(before)),
+            (bound, None) => bound,
+        };
+        self.unit == Unit::Ratio && !self.is_within(bound, 2.0)
     }
 
-    fn is_within(&self, leeway: f64) -> bool {
-        match self.bound {
+    fn is_within(&self, bound: Bound, leeway: f64) -> bool {
+        match bound {
             Bound::AtMost(most) => self.value <= most * leeway,
             Bound::AtLeast(least) => self.value >= least / leeway,
         }
@@ -93,7 +100,7 @@ mod tests {
         let (one, other) = (of(&[20.0, 200.0, 20.0]), of(&[10.0, 100.0, 10.0]));
         let goal = Goal::ratio("twice", &one, &other, Bound::AtMost(2.0));
         assert_eq!((goal.value, goal.interval), (2.0, (2.0, 2.0)));
-        assert!(goal.is_met() && !goal.is_far());
+        assert!(goal.is_met() && !goal.is_far(None));
     }
 
     #[test]
@@ -113,13 +120,28 @@ mod tests {
             (0.4, Bound::AtLeast(1.0), false, true),
         ] {
             let goal = goal(value, bound);
-            assert_eq!((goal.is_met(), goal.is_far()), (met, far), "{value} {bound:?}");
+            assert_eq!((goal.is_met(), goal.is_far(None)), (met, far), "{value} {bound:?}");
+        }
+    }
+
+    #[test]
+    fn a_goal_that_was_missed_before_is_far_when_it_is_twice_as_far() {
+        let goal = |value: f64, bound| Goal::ratio("", &of(&[value]), &of(&[1.0]), bound);
+        for (value, bound, published, far) in [
+            (2.1, Bound::AtMost(1.0), 3.0, false),
+            (5.9, Bound::AtMost(1.0), 3.0, false),
+            (6.1, Bound::AtMost(1.0), 3.0, true),
+            (2.1, Bound::AtMost(1.0), 0.5, true),
+            (0.3, Bound::AtLeast(1.0), 0.5, false),
+            (0.2, Bound::AtLeast(1.0), 0.5, true),
+        ] {
+            assert_eq!(goal(value, bound).is_far(Some(published)), far, "{value} {bound:?}");
         }
     }
 
     #[test]
     fn only_ratios_are_far_since_other_figures_depend_on_the_machine() {
         let goal = Goal::figure(&of(&[100.0]), Bound::AtMost(1.0));
-        assert!(!goal.is_met() && !goal.is_far());
+        assert!(!goal.is_met() && !goal.is_far(None));
     }
 }

@@ -1,12 +1,13 @@
 //! The benchmarks, run by `cargo xtask bench`.
 
-use std::{env, path::PathBuf, process::ExitCode, time::Instant};
+use std::{env, fs, path::PathBuf, process::ExitCode, time::Instant};
 
-use anyhow::{Error, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use clap::Parser;
 use intune_filter_tests::{
     bench::{
-        ALL, Effort, Findings, Unavailable,
+        ALL, Effort, Findings, Goal, Unavailable,
+        figures::Figures,
         machine::Machine,
         report::{Report, text},
         written,
@@ -35,7 +36,8 @@ struct Options {
     /// Write the result into tests/figures, and what it comes to into the README
     #[arg(long, conflicts_with = "write")]
     publish: bool,
-    /// Fail where a ratio is out by twice, and count goals as a test runner counts tests
+    /// Fail where a ratio is out by twice, of its goal and of what it was when figures were published
+    /// last; and count goals as a test runner counts tests
     #[arg(long)]
     check: bool,
 }
@@ -118,7 +120,13 @@ fn command() -> String {
 
 /// Prints which goals are out by twice, and the count of all as the runners of tests do.
 fn check(report: &Report, broken: &[(&str, Error)]) -> Result<()> {
-    let (far, near): (Vec<_>, Vec<_>) = report.goals().partition(|goal| goal.is_far());
+    let path = cargo::root().join(FIGURES).join("report.json");
+    let json = fs::read_to_string(&path);
+    let json = json.with_context(|| format!("cannot read {}", path.display()))?;
+    let published: Figures = serde_json::from_str(&json)
+        .with_context(|| format!("{} holds no figures", path.display()))?;
+    let is_far = |goal: &&Goal| goal.is_far(published.of_goal(&goal.name));
+    let (far, near): (Vec<_>, Vec<_>) = report.goals().partition(is_far);
     for goal in &far {
         println!("FAR FROM ITS GOAL: {}: {}", goal.name, text(goal.unit, goal.value));
     }
