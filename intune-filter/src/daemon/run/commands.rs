@@ -25,8 +25,10 @@ impl Daemon<'_> {
         request: Request,
         reply: oneshot::Sender<Answer>,
     ) -> bool {
-        // Whoever asks is told of all that has happened.
-        self.catch_up();
+        // Whoever asks is told of what has happened, and waits for no flood to end.
+        if let Err(error) = self.listen() {
+            log::error!("{error:#}");
+        }
         if let Request::Events { filter, last, follow } = request {
             let _ = reply.send(match self.chronicle.subscribe(filter, last, follow) {
                 Ok(events) => Answer::Events(events),
