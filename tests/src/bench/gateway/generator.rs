@@ -8,10 +8,7 @@ use aya::{
     maps::{Array, MapData, PerCpuArray},
     programs::{TestRunAttrs, Xdp, XdpMode},
 };
-use intune_filter_ebpf::{
-    abi::Counter,
-    traffic::{Course, Frame},
-};
+use intune_filter_ebpf::traffic::{Course, Frame};
 use nix::{
     libc,
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
@@ -33,9 +30,10 @@ pub struct Generator {
     ebpf: Ebpf,
     frames: Array<MapData, Frame>,
     course: Array<MapData, Course>,
-    arrived: PerCpuArray<MapData, Counter>,
+    arrived: PerCpuArray<MapData, u64>,
     checked: Array<MapData, u32>,
     used: u32,
+    _spare: Namespace,
 }
 
 /// Frames that can be sent.
@@ -68,14 +66,20 @@ pub struct Origin<'n> {
 }
 
 impl Generator {
-    /// Loads the programs, with room for so many frames.
-    pub fn load(room: u32) -> Result<Self> {
+    /// Loads the programs, with room for so many frames, and makes a namespace whose name begins
+    /// with `label`.
+    pub fn load(label: &str, room: u32) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("FRAMES", room);
         let mut ebpf = object::load(&mut loader)?;
         for name in ["send", "sink", "discard"] {
             program::<Xdp>(&mut ebpf, name)?.load()?;
         }
+        // The kernel calls programs that are attached directly, and makes those of test runs such:
+        // each run would wait for that at its begin and at its end.
+        let spare = Namespace::create(&format!("{label}-spare"))?;
+        spare.ip(&["link add spare type veth peer other"])?;
+        attach(&mut ebpf, "send", &spare, "spare")?;
         Ok(Self {
             frames: Array::try_from(take(&mut ebpf, "FRAMES")?)?,
             course: Array::try_from(take(&mut ebpf, "COURSE")?)?,
@@ -83,6 +87,7 @@ impl Generator {
             checked: Array::try_from(take(&mut ebpf, "CHECKED")?)?,
             ebpf,
             used: 0,
+            _spare: spare,
         })
     }
 
@@ -109,19 +114,12 @@ impl Generator {
 
     /// Has an interface drop everything, and tells what has come over the gateway.
     pub fn receive_at(&mut self, namespace: &Namespace, interface: &str) -> Result<()> {
-        self.attach("sink", namespace, interface)
+        attach(&mut self.ebpf, "sink", namespace, interface)
     }
 
     /// Has an interface drop everything.
     pub fn discard_at(&mut self, namespace: &Namespace, interface: &str) -> Result<()> {
-        self.attach("discard", namespace, interface)
-    }
-
-    fn attach(&mut self, name: &str, namespace: &Namespace, interface: &str) -> Result<()> {
-        let program = program::<Xdp>(&mut self.ebpf, name)?;
-        let attach = || program.attach(interface, XdpMode::Driver);
-        namespace.run(attach).with_context(|| format!("cannot attach {name} to {interface}"))?;
-        Ok(())
+        attach(&mut self.ebpf, "discard", namespace, interface)
     }
 
     /// Sends so many frames of a list, and tells how long each took on average. Whoever handles
@@ -161,8 +159,15 @@ impl Generator {
 
     /// Frames that have arrived and are not checked.
     pub fn arrived(&self) -> Result<u64> {
-        Ok(self.arrived.get(&0, 0)?.iter().map(|counter| counter.packets).sum())
+        Ok(self.arrived.get(&0, 0)?.iter().sum())
     }
+}
+
+fn attach(ebpf: &mut Ebpf, name: &str, namespace: &Namespace, interface: &str) -> Result<()> {
+    let program = program::<Xdp>(ebpf, name)?;
+    let attach = || program.attach(interface, XdpMode::Driver);
+    namespace.run(attach).with_context(|| format!("cannot attach {name} to {interface}"))?;
+    Ok(())
 }
 
 /// Keeps this thread on the last CPU, ahead of everybody else who wants it.

@@ -21,11 +21,12 @@ mod wiring;
 use anyhow::{Context as _, Result};
 
 use super::{Bound, Chart, Effort, Findings, Goal, Measurement, Unit, programs::packets::Family};
+use crate::directory::Directory;
 use generator::Generator;
 use load::Load;
 use site::Site;
 use traffic::Traffic;
-use variant::{Kind, NATIVE, NFTABLES, PASS_ONLY, Variant};
+use variant::{Kind, NATIVE, NFTABLES, NOTHING, PASS_ONLY, Variant};
 use verdicts::Verdicts;
 
 /// What the filter's rates are to be to others'.
@@ -38,20 +39,18 @@ const GOALS: [(Load, &str, f64); 6] = [
     (Load::Denied, NFTABLES, 5.0),
 ];
 
-/// Every figure is of thousands of packets, and the kernel needs longer to tidy up behind them than
-/// to send them.
-const MOST_ROUNDS: usize = 20;
-
 /// Measures every variant.
 pub fn run(effort: Effort) -> Result<Findings> {
     let site = Site::new()?;
-    let mut generator = Generator::load(2 * (traffic::ROOM + verdicts::ROOM))?;
+    let directory = Directory::create()?;
+    let mut generator = Generator::load(directory.label(), 2 * (traffic::ROOM + verdicts::ROOM))?;
     let (variants, notes) = variant::all(&site, &mut generator)?;
     let mut findings = Findings { notes, ..Findings::default() };
     let mut bench = Bench { variants, generator, effort };
     for family in [Family::V4, Family::V6] {
         let verdicts = Verdicts::new(family, &site, &mut bench.generator)?;
         bench.check(&verdicts)?;
+        findings.notes.push(format!("{family}: before it was measured, {verdicts}"));
         let packets = Traffic::new(family, &site, &mut bench.generator)?;
         let rates = bench.measure(&packets)?;
         findings.add(bench.told(family, &rates)?);
@@ -107,7 +106,8 @@ impl Bench {
                 (0..self.variants.len()).filter(|at| load.is_for(self.variants[*at].kind));
             all.extend(variants.map(|variant| Rates { load: *load, variant, rates: Vec::new() }));
         }
-        for _ in 0..self.effort.runs.div_ceil(2).min(MOST_ROUNDS) {
+        // Each is of thousands of packets.
+        for _ in 0..self.effort.runs.div_ceil(2) {
             for Rates { load, variant, rates } in &mut all {
                 let variant = &self.variants[*variant];
                 if *load == Load::New {
@@ -138,6 +138,9 @@ impl Bench {
             });
             rows.push((load.name(), bars.collect()));
         }
+        for load in [Load::KnownHot, Load::Known, Load::Back] {
+            findings.measurements.extend(self.beyond_nothing(family, load, all));
+        }
         findings.charts.push(Chart {
             title: format!("{family} through a gateway, one core"),
             unit: Unit::Rate,
@@ -154,5 +157,22 @@ impl Bench {
             findings.goals.push(Goal::ratio(name, own, others, Bound::AtLeast(bound)));
         }
         Ok(findings)
+    }
+
+    /// What variants take of a packet's time, which the rates show diluted: most of it goes to
+    /// making the packet, to the kernel's own forwarding, and to receiving it.
+    fn beyond_nothing(&self, family: Family, load: Load, all: &[Rates]) -> Vec<Measurement> {
+        let named = |name: &str| {
+            let index = self.variants.iter().position(|variant| variant.name == name)?;
+            all.iter().find(|found| found.load == load && found.variant == index)
+        };
+        let measured = [PASS_ONLY, NATIVE, NFTABLES].map(|name| {
+            let (own, nothing) = named(name).zip(named(NOTHING))?;
+            let pairs = own.rates.iter().zip(&nothing.rates);
+            let times = pairs.map(|(own, nothing)| 1e9 / own - 1e9 / nothing).collect();
+            let name = format!("{family}, {}: a packet by {name}, beyond {NOTHING}", load.name());
+            Some(Measurement::new(name, Unit::Time, times))
+        });
+        measured.into_iter().flatten().collect()
     }
 }

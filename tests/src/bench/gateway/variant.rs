@@ -15,6 +15,8 @@ use super::{
 };
 use crate::{directory::Directory, network::LAN, xdp::PassAll};
 
+/// The kernel's own forwarding.
+pub const NOTHING: &str = "no filter";
 /// The filter in native mode.
 pub const NATIVE: &str = "intune-filter, native";
 /// What any XDP program takes.
@@ -63,7 +65,7 @@ pub fn all(site: &Site, generator: &mut Generator) -> Result<(Vec<Variant>, Vec<
         variants.push(Variant { name, opponent, wiring, kind, _directory: directory });
         Ok(())
     };
-    add("no filter", Kind::Open, &|_, _, _| Ok(Box::new(Nothing)))?;
+    add(NOTHING, Kind::Open, &|_, _, _| Ok(Box::new(Nothing)))?;
     add(PASS_ONLY, Kind::Open, &|wiring, _, _| {
         Ok(Box::new(PassAll::attach(&wiring.network.gateway, LAN)?))
     })?;

@@ -1,6 +1,6 @@
 //! What every filter has to let through and what not, before any is measured.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_ebpf::{abi::port_index, traffic::Frame};
@@ -60,6 +60,17 @@ impl Verdicts {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Verdicts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let passing = self.cases.iter().filter(|case| case.passes).count();
+        write!(
+            f,
+            "every filter let the same {passing} of {} packets through, and answers to those alone",
+            self.cases.len()
+        )
     }
 }
 
