@@ -3,7 +3,10 @@
 use std::{env, fs};
 
 use anyhow::{Context as _, Result};
-use aya::{Ebpf, EbpfLoader};
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{HashMap, MapData},
+};
 
 /// Where it is, seen from the directory of cargo's products.
 const OBJECT: &str = "bpf/bpfel-unknown-none/bpf/intune-filter-yardstick";
@@ -32,4 +35,14 @@ where
 {
     let program = ebpf.program_mut(name);
     Ok(program.with_context(|| format!("the object has no program {name}"))?.try_into()?)
+}
+
+/// Puts keys into one of the floors' hashes.
+pub fn fill<K: Pod>(ebpf: &mut Ebpf, name: &str, keys: &[K]) -> Result<()> {
+    let map = ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
+    let mut map: HashMap<&mut MapData, K, u64> = HashMap::try_from(map)?;
+    for key in keys {
+        map.insert(key, 1, 0)?;
+    }
+    Ok(())
 }

@@ -8,7 +8,10 @@ use aya::{
     maps::{Array, MapData, PerCpuArray},
     programs::{TestRunAttrs, Xdp, XdpMode},
 };
-use intune_filter_ebpf::traffic::{Course, Frame};
+use intune_filter_ebpf::{
+    abi::{FlowKey, V4, V6},
+    traffic::{Course, Frame},
+};
 use nix::{
     libc,
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
@@ -71,8 +74,9 @@ impl Generator {
     pub fn load(label: &str, room: u32) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("FRAMES", room);
+        loader.map_max_entries("FLOOR4", room).map_max_entries("FLOOR6", room);
         let mut ebpf = object::load(&mut loader)?;
-        for name in ["send", "sink", "discard"] {
+        for name in ["send", "sink", "discard", "lookup"] {
             program::<Xdp>(&mut ebpf, name)?.load()?;
         }
         // The kernel calls programs that are attached directly, and makes those of test runs such:
@@ -120,6 +124,21 @@ impl Generator {
     /// Has an interface drop everything.
     pub fn discard_at(&mut self, namespace: &Namespace, interface: &str) -> Result<()> {
         attach(&mut self.ebpf, "discard", namespace, interface)
+    }
+
+    /// Has an interface drop all but flows that are known.
+    pub fn look_up_at(&mut self, namespace: &Namespace, interface: &str) -> Result<()> {
+        attach(&mut self.ebpf, "lookup", namespace, interface)
+    }
+
+    /// Has flows be known where they are looked up.
+    pub fn know4(&mut self, keys: &[FlowKey<V4>]) -> Result<()> {
+        object::fill(&mut self.ebpf, "FLOOR4", keys)
+    }
+
+    /// The same of IPv6.
+    pub fn know6(&mut self, keys: &[FlowKey<V6>]) -> Result<()> {
+        object::fill(&mut self.ebpf, "FLOOR6", keys)
     }
 
     /// Sends so many frames of a list, and tells how long each took on average. Whoever handles

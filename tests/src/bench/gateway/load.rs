@@ -48,6 +48,8 @@ impl Load {
         match kind {
             Kind::Filter => true,
             Kind::Open => !self.is_denied(),
+            // It knows nothing of the way back.
+            Kind::Floor => !matches!(self, Self::New | Self::Back),
             Kind::Closed => self.is_denied(),
         }
     }

@@ -26,7 +26,7 @@ use generator::Generator;
 use load::Load;
 use site::Site;
 use traffic::Traffic;
-use variant::{Kind, NATIVE, NFTABLES, NOTHING, PASS_ONLY, Variant};
+use variant::{FLOOR, Kind, NATIVE, NFTABLES, NOTHING, PASS_ONLY, Variant};
 use verdicts::Verdicts;
 
 /// What the filter's rates are to be to others'.
@@ -74,7 +74,8 @@ struct Rates {
 impl Bench {
     /// Fails unless every filter has the verdicts.
     fn check(&mut self, verdicts: &Verdicts) -> Result<()> {
-        for variant in self.variants.iter().filter(|variant| variant.kind != Kind::Closed) {
+        let judging = |variant: &&Variant| matches!(variant.kind, Kind::Open | Kind::Filter);
+        for variant in self.variants.iter().filter(judging) {
             let Variant { name, opponent, wiring, kind, .. } = variant;
             verdicts
                 .check(&mut self.generator, wiring, *kind == Kind::Open)
@@ -166,7 +167,7 @@ impl Bench {
             let index = self.variants.iter().position(|variant| variant.name == name)?;
             all.iter().find(|found| found.load == load && found.variant == index)
         };
-        let measured = [PASS_ONLY, NATIVE, NFTABLES].map(|name| {
+        let measured = [PASS_ONLY, FLOOR, NATIVE, NFTABLES].map(|name| {
             let (own, nothing) = named(name).zip(named(NOTHING))?;
             let pairs = own.rates.iter().zip(&nothing.rates);
             let times = pairs.map(|(own, nothing)| 1e9 / own - 1e9 / nothing).collect();

@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+use intune_filter_ebpf::abi::{FlowKey, V4, V6};
 
 use super::{
     generator::{Generator, List},
@@ -58,6 +59,7 @@ impl Traffic {
         for flow in &denied {
             ensure!(site.networks_of(flow.remote) == 0, "{} is in a network", flow.remote);
         }
+        know(&known, generator)?;
         let mut list = |flows: &[Flow], packet: &dyn Fn(&Flow) -> Datagram| {
             let frames: Vec<_> = flows.iter().map(|flow| packet(flow).frame()).collect();
             generator.list(&frames)
@@ -110,6 +112,37 @@ impl Flow {
     fn back(&self, flags: Flags, numbers: [u32; 2]) -> Datagram {
         let ports = [self.remote_port, self.client_port];
         Datagram::new(self.remote, self.client).segment(ports, flags, numbers, &[])
+    }
+}
+
+/// Has flows be known to the floor.
+fn know(flows: &[Flow], generator: &mut Generator) -> Result<()> {
+    let (mut keys4, mut keys6) = (Vec::new(), Vec::new());
+    for flow in flows {
+        match (flow.client, flow.remote) {
+            (IpAddr::V4(client), IpAddr::V4(remote)) => {
+                keys4.push(key(flow, V4::from(client), V4::from(remote)));
+            }
+            (IpAddr::V6(client), IpAddr::V6(remote)) => {
+                keys6.push(key(flow, V6::from(client), V6::from(remote)));
+            }
+            _ => bail!("{flow:?} is of two families"),
+        }
+    }
+    generator.know4(&keys4)?;
+    generator.know6(&keys6)
+}
+
+/// As the floor, which knows one zone, reads it from a packet.
+const fn key<A>(flow: &Flow, client: A, remote: A) -> FlowKey<A> {
+    FlowKey {
+        zone: 1,
+        protocol: 6,
+        reserved: 0,
+        client_port: flow.client_port.to_be(),
+        remote_port: flow.remote_port.to_be(),
+        client,
+        remote,
     }
 }
 

@@ -21,6 +21,8 @@ pub const NOTHING: &str = "no filter";
 pub const NATIVE: &str = "intune-filter, native";
 /// What any XDP program takes.
 pub const PASS_ONLY: &str = "XDP that only passes";
+/// What any filter takes that knows flows: their table, and no policy.
+pub const FLOOR: &str = "XDP that looks up flows";
 /// What making packets takes, and receiving them by an XDP program.
 const DROP_ONLY: &str = "XDP that only drops";
 /// The rules of nftables.
@@ -47,6 +49,8 @@ pub enum Kind {
     Open,
     /// Judges them.
     Filter,
+    /// Lets known flows through.
+    Floor,
     /// Drops all.
     Closed,
 }
@@ -71,6 +75,10 @@ pub fn all(site: &Site, generator: &mut Generator) -> Result<(Vec<Variant>, Vec<
     })?;
     add(DROP_ONLY, Kind::Closed, &|wiring, _, generator| {
         generator.discard_at(&wiring.network.gateway, LAN)?;
+        Ok(Box::new(Nothing))
+    })?;
+    add(FLOOR, Kind::Floor, &|wiring, _, generator| {
+        generator.look_up_at(&wiring.network.gateway, LAN)?;
         Ok(Box::new(Nothing))
     })?;
     for (name, mode) in

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::{
-    Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
-    maps::{Array, HashMap, MapData, ProgramArray},
+    Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
+    maps::{Array, MapData, ProgramArray},
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use intune_filter_ebpf::{
@@ -74,8 +74,8 @@ impl Yardstick {
 
     /// Fills the floors' hashes with the flows of a rotation.
     pub fn fill(&mut self, keys4: &[FlowKey<V4>], keys6: &[FlowKey<V6>]) -> Result<()> {
-        fill::<FlowKey<V4>>(&mut self.ebpf, "FLOOR4", keys4)?;
-        fill::<FlowKey<V6>>(&mut self.ebpf, "FLOOR6", keys6)
+        object::fill::<FlowKey<V4>>(&mut self.ebpf, "FLOOR4", keys4)?;
+        object::fill::<FlowKey<V6>>(&mut self.ebpf, "FLOOR6", keys6)
     }
 
     /// How long a packet takes on average, over so many that differ as `rotation` says. `program`
@@ -149,13 +149,4 @@ where
 {
     let program = ebpf.program(name);
     Ok(program.with_context(|| format!("the object has no program {name}"))?.try_into()?)
-}
-
-fn fill<K: Pod>(ebpf: &mut Ebpf, name: &str, keys: &[K]) -> Result<()> {
-    let map = ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
-    let mut map: HashMap<&mut MapData, K, u64> = HashMap::try_from(map)?;
-    for key in keys {
-        map.insert(key, 1, 0)?;
-    }
-    Ok(())
 }
