@@ -13,5 +13,6 @@ pub mod dns;
 pub mod host;
 pub mod packet;
 pub mod rotation;
+pub mod traffic;
 pub mod verdict;
 pub mod world;

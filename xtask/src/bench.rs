@@ -16,7 +16,7 @@ const YARDSTICK: &str = "intune-filter-yardstick";
 
 /// Builds the benchmarks and runs them.
 pub fn run(arguments: &[OsString]) -> Result<()> {
-    setup::run(Scope::Everything)?;
+    setup::run(Scope::Benchmarks)?;
     command::run(build()?.args(arguments))
 }
 

@@ -41,6 +41,9 @@ pub const TOOLS: [Tool; 15] = [
     tool(ARCHIVE_KEYS, "debian-archive-keyring"),
 ];
 
+/// What the benchmarks hold the filter against, besides.
+pub const RIVALS: [Tool; 2] = [tool("iptables", "iptables"), tool("ipset", "ipset")];
+
 /// The compiler with `core` for the BPF target, in the release that `toolchain` fixes.
 pub const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 

@@ -68,7 +68,7 @@ pub fn run(options: &Options) -> Result<()> {
             quick: options.quick,
         });
     }
-    setup::run(Scope::Everything)?;
+    setup::run(if options.bench { Scope::Benchmarks } else { Scope::Everything })?;
     // Who asks for some tests asks for those alone.
     let elsewhere = options.arguments.is_empty() && !options.no_vm;
     if elsewhere {

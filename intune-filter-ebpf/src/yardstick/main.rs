@@ -5,6 +5,8 @@
 mod floor;
 #[cfg(target_arch = "bpf")]
 mod rotate;
+#[cfg(target_arch = "bpf")]
+mod traffic;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -3,11 +3,13 @@
 pub mod daemon;
 pub mod dns;
 pub mod figures;
+pub mod gateway;
 pub mod goal;
 pub mod learning;
 pub mod machine;
 pub mod markdown;
 pub mod measurement;
+mod object;
 pub mod picture;
 pub mod programs;
 pub mod reload;
@@ -93,8 +95,9 @@ impl From<Vec<Measurement>> for Findings {
 pub type Benchmark = fn(Effort) -> Result<Findings>;
 
 /// Every benchmark by its name, in the order in which they run.
-pub const ALL: [(&str, Benchmark); 5] = [
+pub const ALL: [(&str, Benchmark); 6] = [
     ("programs", programs::run),
+    ("gateway", gateway::run),
     ("dns", dns::run),
     ("learning", learning::run),
     ("daemon", daemon::run),

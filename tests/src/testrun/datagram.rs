@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{
-    EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpFragOffset,
-    IpNumber, Ipv4Header, Ipv4Options, Ipv6Header, TcpHeader, UdpHeader,
+    EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpDscp, IpEcn,
+    IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, Ipv6Header, TcpHeader, UdpHeader,
 };
 
 /// Octets of an Ethernet header without tags.
@@ -49,6 +49,8 @@ pub struct Datagram {
     source: IpAddr,
     destination: IpAddr,
     hop_limit: u8,
+    class: u8,
+    label: u16,
     tags: Vec<(u16, u16)>,
     options: Vec<u8>,
     extensions: Vec<(u8, Vec<u8>)>,
@@ -68,6 +70,8 @@ impl Datagram {
             source,
             destination,
             hop_limit: 64,
+            class: 0,
+            label: 0,
             tags: Vec::new(),
             options: Vec::new(),
             extensions: Vec::new(),
@@ -82,6 +86,15 @@ impl Datagram {
     #[must_use]
     pub const fn hop_limit(mut self, hop_limit: u8) -> Self {
         self.hop_limit = hop_limit;
+        self
+    }
+
+    /// Sets the traffic class, of IPv4 the octet that is called type of service, and a number: the
+    /// flow label, of IPv4 the identification.
+    #[must_use]
+    pub const fn label(mut self, class: u8, number: u16) -> Self {
+        self.class = class;
+        self.label = number;
         self
     }
 
@@ -257,7 +270,9 @@ impl Datagram {
         let length = u16::try_from(self.payload.len()).expect("a short payload");
         let header = Ipv4Header::new(length, self.hop_limit, protocol, source, destination);
         let mut header = header.expect("a short payload");
-        header.identification = self.identification.unwrap_or_default();
+        header.identification = self.identification.unwrap_or(self.label);
+        header.dscp = IpDscp::try_new(self.class >> 2).expect("6 bits");
+        header.ecn = IpEcn::try_new(self.class & 3).expect("2 bits");
         let (offset, more) = self.fragment;
         header.fragment_offset = IpFragOffset::try_new(offset).expect("13 bits");
         header.more_fragments = more;
@@ -278,12 +293,13 @@ impl Datagram {
         }
         payload.extend(&self.payload);
         let header = Ipv6Header {
+            traffic_class: self.class,
+            flow_label: u32::from(self.label).try_into().expect("16 bits"),
             payload_length: u16::try_from(payload.len()).expect("a short payload"),
             next_header,
             hop_limit: self.hop_limit,
             source,
             destination,
-            ..Ipv6Header::default()
         };
         [header.to_bytes().as_slice(), &payload].concat()
     }

@@ -25,6 +25,8 @@ pub enum Scope {
     Build,
     /// Building, testing and the demo.
     Everything,
+    /// The same, and what the filter is measured against.
+    Benchmarks,
 }
 
 /// Installs what is missing for `scope`.
@@ -121,13 +123,14 @@ struct Missing {
 
 impl Missing {
     fn find(scope: Scope) -> Self {
-        let everything = scope == Scope::Everything;
+        let everything = scope != Scope::Build;
+        let benchmarks = scope == Scope::Benchmarks;
         let lacks_component =
             |name: &&str| !succeeds(workspace::cargo().args([*name, "--version"]));
         Self {
-            tools: packages::TOOLS
-                .iter()
-                .filter(|tool| everything && find(tool.program).is_none())
+            tools: (packages::TOOLS.iter().filter(|_| everything))
+                .chain(packages::RIVALS.iter().filter(|_| benchmarks))
+                .filter(|tool| find(tool.program).is_none())
                 .collect(),
             components: ["fmt", "clippy"]
                 .into_iter()

@@ -3,8 +3,8 @@
 //!
 //! What an empty program takes for the same packets is taken off.
 
-mod packets;
-mod tables;
+pub(super) mod packets;
+pub(super) mod tables;
 mod yardstick;
 
 use std::time::Duration;

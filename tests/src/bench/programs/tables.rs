@@ -102,7 +102,8 @@ impl Tables {
     }
 }
 
-fn spread(index: u32) -> u32 {
+/// A number of 24 bits that is no other index's, of those below that.
+pub fn spread(index: u32) -> u32 {
     index.wrapping_mul(SPREAD) & BITS
 }
 

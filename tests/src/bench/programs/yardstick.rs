@@ -1,12 +1,12 @@
 //! The object of the benchmarks' own: floors to measure against, and the program that makes every
 //! packet of a test run another one.
 
-use std::{env, fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::{
-    Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
-    maps::{Array, HashMap, MapData, ProgramArray},
+    Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
+    maps::{Array, MapData, ProgramArray},
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use intune_filter_ebpf::{
@@ -14,13 +14,11 @@ use intune_filter_ebpf::{
     rotation::Rotation,
 };
 
+use crate::bench::object::{self, program, take};
 use crate::testrun::{
     filter::{egress_context, index, ingress_context},
     site::LAN,
 };
-
-/// Where `cargo xtask bench` has built the object, seen from the directory of cargo's products.
-const OBJECT: &str = "bpf/bpfel-unknown-none/bpf/intune-filter-yardstick";
 
 /// Packets of a run, for each run that is asked for.
 const PACKETS: u32 = 20_000;
@@ -48,16 +46,9 @@ pub struct Yardstick {
 impl Yardstick {
     /// Loads the object, with room for so many flows in the floors' maps.
     pub fn load(flows: u32) -> Result<Self> {
-        let own = env::current_exe().context("cannot tell where this program is")?;
-        // TARGET/PROFILE/bench
-        let target = own.ancestors().nth(2).context("cargo has put this program nowhere")?;
-        let path = target.join(OBJECT);
-        let object = fs::read(&path).with_context(|| {
-            format!("cannot read {}, which `cargo xtask bench` builds", path.display())
-        })?;
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("FLOOR4", flows).map_max_entries("FLOOR6", flows);
-        let mut ebpf = loader.load(&object).context("cannot load the benchmarks' object")?;
+        let mut ebpf = object::load(&mut loader)?;
         for name in ["rotate", "empty", "parse", "lookup", "insert"] {
             program::<Xdp>(&mut ebpf, name)?.load()?;
         }
@@ -83,8 +74,8 @@ impl Yardstick {
 
     /// Fills the floors' hashes with the flows of a rotation.
     pub fn fill(&mut self, keys4: &[FlowKey<V4>], keys6: &[FlowKey<V6>]) -> Result<()> {
-        fill::<FlowKey<V4>>(&mut self.ebpf, "FLOOR4", keys4)?;
-        fill::<FlowKey<V6>>(&mut self.ebpf, "FLOOR6", keys6)
+        object::fill::<FlowKey<V4>>(&mut self.ebpf, "FLOOR4", keys4)?;
+        object::fill::<FlowKey<V6>>(&mut self.ebpf, "FLOOR6", keys6)
     }
 
     /// How long a packet takes on average, over so many that differ as `rotation` says. `program`
@@ -152,31 +143,10 @@ pub enum Measured<'p> {
     Other(&'p ProgramFd),
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
-    ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
-}
-
-fn program<'e, P>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut P>
-where
-    &'e mut P: TryFrom<&'e mut aya::programs::Program, Error = aya::programs::ProgramError>,
-{
-    let program = ebpf.program_mut(name);
-    Ok(program.with_context(|| format!("the object has no program {name}"))?.try_into()?)
-}
-
 fn program_of<'e, P>(ebpf: &'e Ebpf, name: &str) -> Result<&'e P>
 where
     &'e P: TryFrom<&'e aya::programs::Program, Error = aya::programs::ProgramError>,
 {
     let program = ebpf.program(name);
     Ok(program.with_context(|| format!("the object has no program {name}"))?.try_into()?)
-}
-
-fn fill<K: Pod>(ebpf: &mut Ebpf, name: &str, keys: &[K]) -> Result<()> {
-    let map = ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
-    let mut map: HashMap<&mut MapData, K, u64> = HashMap::try_from(map)?;
-    for key in keys {
-        map.insert(key, 1, 0)?;
-    }
-    Ok(())
 }

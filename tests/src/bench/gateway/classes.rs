@@ -1,0 +1,72 @@
+//! The policy as filters take it that know sets: ports that open the same rules are one class, with
+//! all networks and learned addresses of these rules.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use intune_filter::ports::PortRange;
+use intune_filter_ebpf::abi::port_index;
+use ipnet::IpNet;
+
+use super::site::Site;
+
+/// Ports, and what they may be reached at.
+#[derive(Clone, Debug, Default)]
+pub struct Class {
+    /// TCP ports.
+    pub tcp: Vec<PortRange>,
+    /// UDP ports.
+    pub udp: Vec<PortRange>,
+    /// Networks of IPv4 and of IPv6, none inside another.
+    pub networks: [Vec<IpNet>; 2],
+    /// Learned addresses of IPv4 and of IPv6.
+    pub learned: [Vec<IpAddr>; 2],
+}
+
+/// The classes of a site's policy.
+pub fn of(site: &Site) -> Vec<Class> {
+    let mut classes: BTreeMap<u64, Class> = BTreeMap::new();
+    for udp in [false, true] {
+        for (rules, range) in ranges(site, udp) {
+            let class = classes.entry(rules).or_insert_with(|| destinations(site, rules));
+            if udp { &mut class.udp } else { &mut class.tcp }.push(range);
+        }
+    }
+    classes.into_values().collect()
+}
+
+/// Ports in a row that open the same rules.
+fn ranges(site: &Site, udp: bool) -> Vec<(u64, PortRange)> {
+    let rules = |port| site.policy.ports[port_index(udp, port) as usize];
+    let mut ranges: Vec<(u64, PortRange)> = Vec::new();
+    for port in (1..=u16::MAX).filter(|port| rules(*port) != 0) {
+        let first = match ranges.last() {
+            Some((last, range)) if *last == rules(port) && range.last() + 1 == port => {
+                let first = range.first();
+                ranges.pop();
+                first
+            }
+            _ => port,
+        };
+        ranges.extend(PortRange::new(first, port).ok().map(|range| (rules(port), range)));
+    }
+    ranges
+}
+
+fn destinations(site: &Site, rules: u64) -> Class {
+    let family = |v6: bool| {
+        let networks = site.networks(v6).into_iter().filter(|(_, bit)| rules & 1 << bit != 0);
+        IpNet::aggregate(&networks.map(|(net, _)| net).collect())
+    };
+    let learned = |v6: bool| {
+        let learned = site
+            .learned
+            .iter()
+            .filter(|(address, bit)| rules & 1 << bit != 0 && address.is_ipv6() == v6);
+        learned.map(|(address, _)| *address).collect()
+    };
+    Class {
+        networks: [family(false), family(true)],
+        learned: [learned(false), learned(true)],
+        ..Class::default()
+    }
+}
