@@ -13,7 +13,7 @@
 //!   that are pointers to one that was read just before, and half an octet of the question each;
 //!   records, the parameters and ends of services, and hints; and four CNAMEs that are looked at
 //!   for the next. Addresses that take more than the steps that are left, twelve each, are left to
-//!   userspace. Hickory has no such limits, nor does any server come near them.
+//!   userspace, and eight more. Hickory has no such limits, nor does any server come near them.
 //! - Data is read only where class and type say what it is: A, AAAA and CNAME of class IN must
 //!   fill their data exactly. All else is opaque (RFC 3597); hickory, asked for a whole message,
 //!   would refuse it for a malformed MX record that nobody asked for.
@@ -63,6 +63,8 @@ const CHAIN: usize = 16;
 const STEPS: usize = 320;
 /// Steps that an address takes.
 const STEPS_OF_ADDRESS: usize = 12;
+/// Addresses fewer that are learned where others are left to userspace.
+const WAKING: usize = 8;
 /// CNAMEs that are looked at in one step.
 const COMPARED: usize = 4;
 
@@ -422,6 +424,7 @@ fn resolve(
     }
     let most = budget.steps / STEPS_OF_ADDRESS;
     let is_long = all.len() > most;
+    let most = if is_long { most.saturating_sub(WAKING) } else { most };
     let looked_at = all.into_iter().take(most);
     let counts = looked_at.filter(|(is_owner, _)| *is_owner).map(|(_, address)| address);
     Some((counts.collect(), is_long))

@@ -18,7 +18,7 @@ pub(super) const RECORDS: usize = 1 << 16;
 const SOON: Duration = Duration::from_millis(20);
 
 /// The same if there was nothing. The programs wake the daemon only for what a client waits for.
-const LATER: Duration = Duration::from_millis(100);
+const LATER: Duration = Duration::from_millis(400);
 
 impl Daemon<'_> {
     /// Takes what the ring holds.
