@@ -159,6 +159,15 @@ fn answers(filter: &mut Filter, effort: Effort) -> Result<Vec<Measurement>> {
     add("hostile: 64 names of 125 labels", &|_| {
         (longest("s1.one"), Box::new(|message| deep(message, false)))
     })?;
+    add("hostile: 64 A of a name of 125 labels, left to userspace", &|_| {
+        (
+            longest("s1.one"),
+            Box::new(|message| {
+                (0..64)
+                    .fold(message, |message, host| message.address(&QUESTION, 300, address(host)))
+            }),
+        )
+    })?;
     add("hostile: 64 CNAMEs between names of 125 labels", &|_| {
         (longest("s1.one"), Box::new(|message| deep(message, true)))
     })?;
