@@ -36,8 +36,13 @@ pub fn drain(
         if let Record::Answer(event, message) = &record
             && event.flags & answer_flags::DEFERRED != 0
         {
-            if let Some(answer) = teach(punted.kernel, learner, event, message)? {
-                chronicle.learned(event, &answer, learner.services(answer.rules));
+            match teach(punted.kernel, learner, event, message) {
+                Ok(Some(answer)) => {
+                    chronicle.learned(event, &answer, learner.services(answer.rules));
+                }
+                Ok(None) => {}
+                // What the kernel has learned stays, and the next answer is another chance.
+                Err(error) => log::error!("cannot learn the rest of an answer: {error:#}"),
             }
         } else if let Record::Answer(event, message) = &record
             && let Some(answer) = learner.take(event, message)
