@@ -26,9 +26,10 @@ const COMPARED: u64 = 4;
 /// that are dearer to read, no server sends.
 pub(super) const STEPS_OF_MESSAGE: u64 = 320;
 /// How many of them an address takes that is learned.
-const STEPS_OF_ADDRESS: u64 = 12;
-/// So many addresses fewer are learned where others are left to userspace: to wake it takes as long.
-const ADDRESSES_OF_WAKING: u64 = 8;
+const STEPS_OF_ADDRESS: u64 = 20;
+/// So many addresses fewer are learned, but one, where others are left to userspace: to wake it takes
+/// as long.
+const ADDRESSES_OF_WAKING: u64 = 9;
 /// Where the second numbers of CNAMEs and addresses begin in their slots.
 pub(super) const SECOND: u64 = RECORDS as u64;
 
@@ -180,11 +181,16 @@ impl<W: World> Step<W> for Alias {
     }
 }
 
-/// For how many of the addresses that [`read_answer`] has found a packet may wait.
+/// For how many of the addresses that [`read_answer`] has found a packet may wait. It always may for
+/// the first: without a daemon the others are never learned.
 #[inline(always)]
 pub fn affordable(scratch: &Scratch) -> u64 {
-    let most = scratch.steps_left.get() / STEPS_OF_ADDRESS;
-    if scratch.address_count.get() > most { most.saturating_sub(ADDRESSES_OF_WAKING) } else { most }
+    let most = (scratch.steps_left.get() / STEPS_OF_ADDRESS).max(1);
+    if scratch.address_count.get() > most {
+        most.saturating_sub(ADDRESSES_OF_WAKING).max(1)
+    } else {
+        most
+    }
 }
 
 /// Learns the addresses that [`read_answer`] has found, for these rules: `most` of them at most, the

@@ -62,9 +62,9 @@ const CHAIN: usize = 16;
 /// Steps that a message is read with.
 const STEPS: usize = 320;
 /// Steps that an address takes.
-const STEPS_OF_ADDRESS: usize = 12;
-/// Addresses fewer that are learned where others are left to userspace.
-const WAKING: usize = 8;
+const STEPS_OF_ADDRESS: usize = 20;
+/// Addresses fewer that are learned, but one, where others are left to userspace.
+const WAKING: usize = 9;
 /// CNAMEs that are looked at in one step.
 const COMPARED: usize = 4;
 
@@ -422,9 +422,9 @@ fn resolve(
     if all.len() > usize::from(RECORDS) {
         return None;
     }
-    let most = budget.steps / STEPS_OF_ADDRESS;
+    let most = (budget.steps / STEPS_OF_ADDRESS).max(1);
     let is_long = all.len() > most;
-    let most = if is_long { most.saturating_sub(WAKING) } else { most };
+    let most = if is_long { most.saturating_sub(WAKING).max(1) } else { most };
     let looked_at = all.into_iter().take(most);
     let counts = looked_at.filter(|(is_owner, _)| *is_owner).map(|(_, address)| address);
     Some((counts.collect(), is_long))

@@ -133,11 +133,11 @@ fn answers(filter: &mut Filter, effort: Effort) -> Result<Vec<Measurement>> {
         )
     })?;
     // As many as the kernel learns.
-    add("22 A", &|index| {
+    add("14 A", &|index| {
         (
             own(index),
             Box::new(|message| {
-                (0..22)
+                (0..14)
                     .fold(message, |message, host| message.address(&QUESTION, 300, address(host)))
             }),
         )

@@ -126,9 +126,9 @@ fn many_records(who: &Addresses) -> Vec<Case> {
         texts = texts.record(Section::Answer, &QUESTION, TXT, 300, &[1, n]);
     }
     vec![
-        case(who, "22 records", message(22), Teaches(all(22))),
-        case(who, "63 records", message(63), Deferred(all(12))),
-        case(who, "64 records", message(64), Deferred(all(12))),
+        case(who, "14 records", message(14), Teaches(all(14))),
+        case(who, "63 records", message(63), Deferred(all(3))),
+        case(who, "64 records", message(64), Deferred(all(3))),
         case(who, "65 records", message(65), Malformed),
         case(who, "100 records", message(100), Malformed),
         case(
