@@ -3,14 +3,14 @@
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, MapData};
-use intune_filter::kernel::{self, PinDirectory};
+use intune_filter::kernel::{self, Hook, PinDirectory};
 use intune_filter_ebpf::abi::{Active, V4};
 use intune_filter_tests::directory::Directory;
 
 const SIZES: [(&str, u32); 2] = [("HOSTS4", 256), ("FLOWS4", 256)];
 
 fn load(directory: &Directory, sizes: &[(&'static str, u32)]) -> Result<kernel::Kernel> {
-    kernel::load(PinDirectory::new(directory.bpffs()), sizes, log::LevelFilter::Off)
+    kernel::load(PinDirectory::new(directory.bpffs()), sizes, log::LevelFilter::Off, &Hook::ALL)
 }
 
 #[test]

@@ -47,6 +47,24 @@ const fn hooks_of(mode: &str) -> [&'static str; 2] {
     if mode.len() == "tc".len() { ["egress", "tc_ingress"] } else { ["egress", "ingress"] }
 }
 
+/// The programs that are pinned.
+fn programs(laboratory: &Laboratory) -> Result<Vec<String>> {
+    let pins = pins::pins(&laboratory.filter.pins(), "programs")?;
+    let names = pins.iter().map(|pin| {
+        let name = pin.file_name().context("a pin has a name")?;
+        Ok(name.to_string_lossy().into_owned())
+    });
+    let mut names = names.collect::<Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// The programs that a daemon loads which starts in a mode.
+const fn programs_of(mode: &str) -> [&'static str; 3] {
+    let [egress, ingress] = hooks_of(mode);
+    [egress, "explain", ingress]
+}
+
 /// Whether an XDP program is on the LAN interface.
 fn has_xdp(laboratory: &Laboratory) -> Result<bool> {
     let gateway = laboratory.network.gateway.name();
@@ -63,6 +81,7 @@ fn every_mode_enforces_the_same() -> Result<()> {
         laboratory.expect_verdicts().with_context(|| mode.to_owned())?;
         expect_mode(&laboratory, mode)?;
         ensure!(hooks(&laboratory)? == hooks_of(mode), "{mode}: {:?}", hooks(&laboratory)?);
+        ensure!(programs(&laboratory)? == programs_of(mode), "{:?}", programs(&laboratory)?);
         ensure!(has_xdp(&laboratory)? == (mode != "tc"), "{mode}: XDP is not as expected");
         let mut scrape = laboratory.network.gateway.command("curl");
         let metrics = run(scrape.args(["--silent", "--max-time", "10", "127.0.0.1:9469/metrics"]))?;
@@ -109,6 +128,8 @@ fn a_mode_is_changed_by_a_reload_and_by_a_restart() -> Result<()> {
         eventually("what the other mode has left is gone", || {
             Ok(hooks(&laboratory)? == hooks_of(mode))
         })?;
+        let (pinned, hooks) = (programs(&laboratory)?, hooks_of(mode));
+        ensure!(hooks.iter().all(|hook| pinned.iter().any(|name| name == hook)), "{pinned:?}");
         laboratory.expect_verdicts().with_context(|| mode.to_owned())?;
     }
     for mode in ["tc", "native"] {

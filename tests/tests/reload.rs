@@ -8,7 +8,7 @@ use intune_filter::{
     catalogue::Catalogue,
     config::Config,
     daemon::{learner::Learner, reload},
-    kernel::{self, Kernel, PinDirectory, Segments},
+    kernel::{self, Hook, Kernel, PinDirectory, Segments},
     names::Names,
     policy::{Policy, RuleBits, compile},
 };
@@ -28,7 +28,7 @@ impl Site {
     fn new(services: &str) -> Result<Self> {
         let directory = Directory::create()?;
         let pins = PinDirectory::new(directory.bpffs());
-        let kernel = kernel::load(pins, &[("HOSTS4", 256)], log::LevelFilter::Off)?;
+        let kernel = kernel::load(pins, &[("HOSTS4", 256)], log::LevelFilter::Off, &Hook::ALL)?;
         let policy = compiled(services, &RuleBits::new())?;
         let learner = Learner::new(Names::default(), policy);
         let mut site = Self { directory, kernel, learner };

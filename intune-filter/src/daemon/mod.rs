@@ -13,6 +13,7 @@ pub mod forget;
 pub mod learner;
 pub mod ledger;
 pub mod logging;
+mod memory;
 mod metrics;
 pub mod netlink;
 mod punted;

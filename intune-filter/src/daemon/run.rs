@@ -34,7 +34,7 @@ use super::{
     control::{Call, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
-    metrics,
+    memory, metrics,
     netlink::{Netlink, Snapshot},
     punted::Punted,
     reload,
@@ -43,7 +43,7 @@ use super::{
     rings::{async_fd, drain, flush},
     saved::Saved,
     saver::Saver,
-    setup::{prepare, sizes, wanted},
+    setup::{hooks, prepare, sizes, wanted},
     source::Source,
     streams::Streams,
     warm_up::WarmUp,
@@ -201,7 +201,7 @@ impl<'a> Daemon<'a> {
         let directory = PinDirectory::new(&paths.pin_dir);
         // A reboot takes the pins away, and what was learned with them.
         let is_empty = !directory.has_pins();
-        let mut kernel = kernel::load(directory, &sizes(&config.maps), kernel_log)?;
+        let mut kernel = kernel::load(directory, &sizes(&config.maps), kernel_log, &hooks(config))?;
         // Chosen again: the directories are now locked, and nobody else decides any more.
         let (document, saved) = source.choose()?;
         let bits = reload::previous_bits(&kernel.pins())?;
@@ -360,6 +360,7 @@ impl<'a> Daemon<'a> {
         for warning in &policy.warnings {
             log::warn!("{warning}");
         }
+        memory::give_back();
         Ok(())
     }
 

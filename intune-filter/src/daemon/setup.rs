@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::engine::Wanted;
 use crate::{
     config::{Config, Maps, Mode, Paths},
-    kernel::{self, Lock, PinDirectory, WantedMode},
+    kernel::{self, Hook, Lock, PinDirectory, WantedMode},
     policy::Policy,
 };
 
@@ -44,18 +44,31 @@ pub fn sizes(maps: &Maps) -> [(&'static str, u32); 12] {
     ]
 }
 
+/// The hooks that the interfaces need, each once.
+#[must_use]
+pub fn hooks(config: &Config) -> Vec<Hook> {
+    let judges = |hook: &Hook| {
+        config.interfaces.iter().any(|interface| wanted_mode(interface.mode).hook() == *hook)
+    };
+    Hook::ALL.into_iter().filter(|hook| *hook == Hook::Egress || judges(hook)).collect()
+}
+
+const fn wanted_mode(mode: Mode) -> WantedMode {
+    match mode {
+        Mode::Auto => WantedMode::Auto,
+        Mode::Native => WantedMode::Native,
+        Mode::Generic => WantedMode::Generic,
+        Mode::Tc => WantedMode::Tc,
+    }
+}
+
 /// The interfaces that the policy wants enforced.
 pub fn wanted(config: &Config, policy: &Policy) -> Result<Vec<Wanted>> {
     config
         .interfaces
         .iter()
         .map(|interface| {
-            let mode = match interface.mode {
-                Mode::Auto => WantedMode::Auto,
-                Mode::Native => WantedMode::Native,
-                Mode::Generic => WantedMode::Generic,
-                Mode::Tc => WantedMode::Tc,
-            };
+            let mode = wanted_mode(interface.mode);
             let zones = policy.zones.iter().filter(|zone| zone.interface == interface.name);
             let zones = zones.map(|zone| (zone.vlan, zone.number)).collect();
             Ok(Wanted {

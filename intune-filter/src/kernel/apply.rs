@@ -7,16 +7,18 @@ use aya::{
     Pod,
     maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
-use aya_obj::Object;
 use intune_filter_ebpf::abi::{Active, Client, Glob, Info, NameNode, Settings};
 
-use super::{Kernel, Pins, definition::inner_definition};
+use super::{
+    Kernel, Pins,
+    definition::{Maps, inner_definition},
+};
 use crate::policy::{Policy, Prefix};
 
 /// The set of inner maps that is not in force, to be filled.
 struct Fresh<'a> {
     pins: Pins,
-    object: &'a Object,
+    maps: &'a Maps,
     slot: u32,
 }
 
@@ -32,7 +34,7 @@ impl Kernel {
         active.generation = active.generation.wrapping_add(1).max(1);
         let slot = active.generation & 1;
 
-        let fresh = Fresh { pins: self.pins(), object: &self.object, slot };
+        let fresh = Fresh { pins: self.pins(), maps: &self.maps, slot };
         let keep = !without;
         let keep_client = |client: Client| Client { rules: client.rules & keep, ..client };
         let keep_node = |node: NameNode| NameNode {
@@ -135,7 +137,7 @@ impl Fresh<'_> {
         elements: Option<usize>,
         fill: impl FnOnce(&mut Map) -> Result<(), MapError>,
     ) -> Result<()> {
-        let definition = inner_definition(self.object, name)?;
+        let definition = inner_definition(self.maps, name)?;
         let room = match elements {
             Some(elements) => u32::try_from(elements.max(1)).context("too many elements")?,
             None => definition.room,

@@ -34,6 +34,17 @@ pub enum WantedMode {
     Tc,
 }
 
+impl WantedMode {
+    /// Where packets from clients are judged.
+    #[must_use]
+    pub const fn hook(self) -> Hook {
+        match self {
+            Self::Tc => Hook::TcIngress,
+            Self::Auto | Self::Native | Self::Generic => Hook::Ingress,
+        }
+    }
+}
+
 /// Where packets from clients are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -92,6 +103,7 @@ impl Kernel {
     /// Attaches to both directions of an interface, or puts the programs in place of what is
     /// attached. An error leaves nothing attached that was not before.
     pub fn attach(&mut self, interface: &Interface, wanted: WantedMode) -> Result<Mode> {
+        self.require(wanted.hook())?;
         let had_egress = pinned(&self.directory.link(&interface.name, Hook::Egress))?.is_some();
         self.attach_tc(interface, Hook::Egress)?;
         let attached = match wanted {

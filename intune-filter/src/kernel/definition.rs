@@ -3,13 +3,14 @@
 //! aya adopts a pinned map whatever it is. With a value of another size the first lookup would
 //! write past a buffer, so that every pin is compared before anything is loaded.
 
-use std::fs;
+use std::{collections::HashMap, fs};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::maps::{ArrayOfMaps, Map, MapData, MapInfo};
 use aya_obj::{EbpfSectionKind, Object, generated::bpf_map_type};
 
 use super::directory::{PinDirectory, entries};
+use crate::OBJECT;
 
 /// Maps whose names begin so are a program's working memory and die with it.
 const SCRATCH: &str = "SCRATCH";
@@ -77,10 +78,19 @@ impl Definition {
     }
 }
 
+/// The maps that the object defines, by their names. The object itself is not kept: of each function
+/// it has the lines of all, tens of megabytes together.
+pub type Maps = HashMap<String, aya_obj::Map>;
+
+/// What the embedded object defines.
+pub fn maps_of_object() -> Result<Maps> {
+    let object = Object::parse(OBJECT).context("the embedded BPF object does not parse")?;
+    Ok(object.maps)
+}
+
 /// The names of the maps that are pinned, in the order of their names.
-pub fn pinned_maps(object: &Object) -> Vec<&str> {
-    let mut names: Vec<_> = object
-        .maps
+pub fn pinned_maps(maps: &Maps) -> Vec<&str> {
+    let mut names: Vec<_> = maps
         .iter()
         .filter(|(name, map)| {
             matches!(map.section_kind(), EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps)
@@ -95,14 +105,14 @@ pub fn pinned_maps(object: &Object) -> Vec<&str> {
 
 /// Compares every pin with the object. A pin that differs in nothing but its room is removed, to
 /// be made anew, if nothing is attached that works with it; all else is an error.
-pub fn reconcile(directory: &PinDirectory, object: &Object, sizes: &Sizes) -> Result<()> {
+pub fn reconcile(directory: &PinDirectory, maps: &Maps, sizes: &Sizes) -> Result<()> {
     let attached = !entries(&directory.links())?.is_empty();
-    for name in pinned_maps(object) {
+    for name in pinned_maps(maps) {
         let path = directory.map(name);
         if !path.exists() {
             continue;
         }
-        let Some(map) = object.maps.get(name) else { continue };
+        let Some(map) = maps.get(name) else { continue };
         let size = sizes.iter().find(|(map, _)| *map == name).map(|(_, room)| *room);
         let wanted = Definition::of_object(map, size);
         let pin = MapData::from_pin(&path)
@@ -142,8 +152,8 @@ pub fn reconcile(directory: &PinDirectory, object: &Object, sizes: &Sizes) -> Re
 }
 
 /// Removes pins of maps that the object no longer has.
-pub fn remove_leftovers(directory: &PinDirectory, object: &Object) -> Result<()> {
-    let known = pinned_maps(object);
+pub fn remove_leftovers(directory: &PinDirectory, maps: &Maps) -> Result<()> {
+    let known = pinned_maps(maps);
     for name in entries(&directory.maps())? {
         if !known.contains(&name.as_str()) {
             let path = directory.map(&name);
@@ -154,9 +164,8 @@ pub fn remove_leftovers(directory: &PinDirectory, object: &Object) -> Result<()>
 }
 
 /// The definition of the maps inside an array of maps.
-pub fn inner_definition(object: &Object, outer: &str) -> Result<Definition> {
-    let inner = object
-        .maps
+pub fn inner_definition(maps: &Maps, outer: &str) -> Result<Definition> {
+    let inner = maps
         .get(outer)
         .and_then(aya_obj::Map::inner)
         .with_context(|| format!("the object has no array of maps {outer}"))?;

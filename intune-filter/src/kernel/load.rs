@@ -1,20 +1,19 @@
 //! Loading the object: pins adopted or made, programs verified, nothing attached.
 
-use std::{borrow::Cow, fs, path::PathBuf, sync::Mutex};
+use std::{borrow::Cow, fs, panic, path::PathBuf, sync::Mutex, thread};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map, MapData},
-    programs::ProgramError,
+    programs::{Program, ProgramError},
     util::KernelVersion,
 };
-use aya_obj::Object;
 use intune_filter_ebpf::abi::Active;
 
 use super::{
     Kernel,
-    definition::{Sizes, pinned_maps, reconcile, remove_leftovers},
+    definition::{Maps, Sizes, maps_of_object, pinned_maps, reconcile, remove_leftovers},
     directory::{Hook, PinDirectory, entries},
 };
 use crate::OBJECT;
@@ -41,23 +40,29 @@ pub fn check_kernel() -> Result<()> {
 
 /// Loads the object with its maps in `directory`. Programs that are attached stay as they are.
 ///
+/// Of the hooks, `hooks` have their programs loaded now, and another one when it is first attached to.
 /// `level` is the most verbose level that the programs log at; at `Off` their log statements are
 /// dead code, which the kernel removes.
-pub fn load(directory: PinDirectory, sizes: &Sizes, level: log::LevelFilter) -> Result<Kernel> {
+pub fn load(
+    directory: PinDirectory,
+    sizes: &Sizes,
+    level: log::LevelFilter,
+    hooks: &[Hook],
+) -> Result<Kernel> {
     check_kernel()?;
-    let object = Object::parse(OBJECT).context("the embedded BPF object does not parse")?;
+    let maps = maps_of_object()?;
     let fresh = !directory.has_pins();
     directory.create()?;
-    let loaded = reconcile(&directory, &object, sizes).and_then(|()| {
-        let ebpf = load_object(&directory, &object, sizes, level)?;
+    let loaded = reconcile(&directory, &maps, sizes).and_then(|()| {
+        let ebpf = load_object(&directory, &maps, sizes, level)?;
         let mut kernel = Kernel {
             directory: directory.clone(),
-            object,
+            maps,
             ebpf,
             diagnostics: None,
             revoked: Mutex::default(),
         };
-        load_programs(&mut kernel)?;
+        load_programs(&mut kernel, hooks)?;
         Ok(kernel)
     });
     let mut kernel = match loaded {
@@ -71,7 +76,7 @@ pub fn load(directory: PinDirectory, sizes: &Sizes, level: log::LevelFilter) -> 
         }
     };
     seed(&directory)?;
-    remove_leftovers(&directory, &kernel.object)?;
+    remove_leftovers(&directory, &kernel.maps)?;
     if level != log::LevelFilter::Off {
         kernel.diagnostics = aya_log::EbpfLogger::init(&mut kernel.ebpf).ok();
     }
@@ -80,12 +85,12 @@ pub fn load(directory: PinDirectory, sizes: &Sizes, level: log::LevelFilter) -> 
 
 fn load_object(
     directory: &PinDirectory,
-    object: &Object,
+    maps: &Maps,
     sizes: &Sizes,
     level: log::LevelFilter,
 ) -> Result<Ebpf> {
     let pins: Vec<(&str, PathBuf)> =
-        pinned_maps(object).into_iter().map(|name| (name, directory.map(name))).collect();
+        pinned_maps(maps).into_iter().map(|name| (name, directory.map(name))).collect();
     let mut loader = EbpfLoader::new();
     for (name, path) in &pins {
         loader.map_pin_path(name, Cow::from(path.as_path()));
@@ -98,19 +103,42 @@ fn load_object(
     loader.load(OBJECT).context("cannot load the BPF object")
 }
 
-fn load_programs(kernel: &mut Kernel) -> Result<()> {
-    for hook in Hook::ALL {
+/// The verifier takes tenths of a second for each: all are loaded at once.
+fn load_programs(kernel: &mut Kernel, hooks: &[Hook]) -> Result<()> {
+    let is_needed = |name: &str| {
+        [EXPLAIN, AMEND].contains(&name) || hooks.iter().any(|hook| hook.program() == name)
+    };
+    let needed = kernel.ebpf.programs_mut().filter(|(name, _)| is_needed(name));
+    thread::scope(|scope| {
+        let loads: Vec<_> = needed
+            .map(|(name, program)| scope.spawn(move || load_program(name, program)))
+            .collect();
+        loads
+            .into_iter()
+            .try_for_each(|load| load.join().unwrap_or_else(|cause| panic::resume_unwind(cause)))
+    })
+}
+
+fn load_program(name: &str, program: &mut Program) -> Result<()> {
+    let loaded = match program {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        _ => bail!("the program {name} is of a kind that is never loaded"),
+    };
+    loaded.map_err(|error| refused(name, error))
+}
+
+impl Kernel {
+    /// Loads the program of a hook, and pins it, unless it was loaded before.
+    pub(super) fn require(&mut self, hook: Hook) -> Result<()> {
         let name = hook.program();
-        let loaded = match hook {
-            Hook::Ingress => kernel.xdp(name)?.load(),
-            Hook::TcIngress | Hook::Egress => kernel.tc(name)?.load(),
-        };
-        loaded.map_err(|error| refused(name, error))?;
+        let program = self.program_mut(name)?;
+        if program.fd().is_ok() {
+            return Ok(());
+        }
+        load_program(name, program)?;
+        self.pin_program(name)
     }
-    for name in [EXPLAIN, AMEND] {
-        kernel.xdp(name)?.load().map_err(|error| refused(name, error))?;
-    }
-    Ok(())
 }
 
 /// The verifier's refusal, with what it has to say.

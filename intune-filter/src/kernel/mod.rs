@@ -10,10 +10,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    programs::{SchedClassifier, Xdp},
+    programs::{Program, SchedClassifier, Xdp},
 };
 use aya_log::EbpfLogger;
-use aya_obj::Object;
 use intune_filter_ebpf::abi::{Flow, FlowKey, V6};
 
 mod amend;
@@ -55,7 +54,7 @@ pub type Diagnostics = EbpfLogger<&'static dyn log::Log>;
 /// The loaded object and the pins that it works with.
 pub struct Kernel {
     directory: PinDirectory,
-    object: Object,
+    maps: definition::Maps,
     ebpf: Ebpf,
     diagnostics: Option<Diagnostics>,
     revoked: Mutex<Vec<RevokedFlow>>,
@@ -77,22 +76,27 @@ impl Kernel {
         Pins::new(self.directory.clone())
     }
 
-    /// Pins the programs, for `explain` and so that what is in force can be looked at.
+    /// Pins the programs that are loaded, for `explain` and so that what is in force can be looked at.
+    /// Of the others no pin is left.
     pub fn pin_programs(&mut self) -> Result<()> {
         for name in Hook::ALL.map(Hook::program).into_iter().chain([load::EXPLAIN]) {
-            let program = self
-                .ebpf
-                .program(name)
-                .with_context(|| format!("the BPF object has no program {name}"))?;
-            let (pin, new) = (self.directory.program(name), format!("{name}_new"));
-            let new = self.directory.program(&new);
-            let _ = fs::remove_file(&new);
-            syscall::pin(program.fd()?.as_fd(), &new)
-                .with_context(|| format!("cannot pin {}", new.display()))?;
-            // Whoever opens the pin meets the old program or the new one.
-            fs::rename(&new, &pin).with_context(|| format!("cannot pin {}", pin.display()))?;
+            if self.program_mut(name)?.fd().is_ok() {
+                self.pin_program(name)?;
+            } else {
+                let _ = fs::remove_file(self.directory.program(name));
+            }
         }
         Ok(())
+    }
+
+    fn pin_program(&mut self, name: &str) -> Result<()> {
+        let (pin, new) = (self.directory.program(name), format!("{name}_new"));
+        let new = self.directory.program(&new);
+        let _ = fs::remove_file(&new);
+        syscall::pin(self.program_mut(name)?.fd()?.as_fd(), &new)
+            .with_context(|| format!("cannot pin {}", new.display()))?;
+        // Whoever opens the pin meets the old program or the new one.
+        fs::rename(&new, &pin).with_context(|| format!("cannot pin {}", pin.display()))
     }
 
     /// The reader of the programs' diagnostics, once; `None` when they were loaded without.
@@ -106,19 +110,18 @@ impl Kernel {
         std::mem::take(&mut self.revoked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn program_mut(&mut self, name: &str) -> Result<&mut Program> {
+        let program = self.ebpf.program_mut(name);
+        program.with_context(|| format!("the BPF object has no program {name}"))
+    }
+
     fn xdp(&mut self, name: &str) -> Result<&mut Xdp> {
-        let program = self
-            .ebpf
-            .program_mut(name)
-            .with_context(|| format!("the BPF object has no program {name}"))?;
+        let program = self.program_mut(name)?;
         program.try_into().with_context(|| format!("the program {name} is not XDP"))
     }
 
     fn tc(&mut self, name: &str) -> Result<&mut SchedClassifier> {
-        let program = self
-            .ebpf
-            .program_mut(name)
-            .with_context(|| format!("the BPF object has no program {name}"))?;
+        let program = self.program_mut(name)?;
         program.try_into().with_context(|| format!("the program {name} is no TC classifier"))
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use intune_filter::{
     config::Maps,
     daemon::{learner::Learner, reload, setup},
-    kernel::{self, Kernel, PinDirectory, Segments},
+    kernel::{self, Hook, Kernel, PinDirectory, Segments},
     names::Names,
     policy::{Loaded, RuleBits, load_text},
 };
@@ -108,7 +108,8 @@ impl Site {
     fn start(text: &str) -> Result<Self> {
         let directory = Directory::create()?;
         let pins = PinDirectory::new(directory.bpffs());
-        let kernel = kernel::load(pins, &setup::sizes(&Maps::default()), log::LevelFilter::Off)?;
+        let kernel =
+            kernel::load(pins, &setup::sizes(&Maps::default()), log::LevelFilter::Off, &Hook::ALL)?;
         let loaded = load(text, &RuleBits::new())?;
         let learner = Learner::new(Names::default(), loaded.policy);
         let mut site = Self { kernel, learner, directory };

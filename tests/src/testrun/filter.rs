@@ -166,7 +166,7 @@ impl Filter {
         sizes: &[(&'static str, u32)],
     ) -> Result<Self> {
         let pins = PinDirectory::new(directory.bpffs());
-        let mut kernel = kernel::load(pins.clone(), sizes, log::LevelFilter::Off)?;
+        let mut kernel = kernel::load(pins.clone(), sizes, log::LevelFilter::Off, &Hook::ALL)?;
         kernel.pin_programs()?;
         let policy = compile(config, &site::catalogue(), &RuleBits::new())?;
         let ingress = Xdp::from_pin(pins.program(Hook::Ingress.program()), XDP_ATTACHED)?;
