@@ -1,5 +1,5 @@
 //! Lints, then every test of the workspace as root, some of them on another kernel too, a quick
-//! benchmark where it is asked for, and one count of them all.
+//! benchmark, and one count of them all.
 
 use std::{
     env,
@@ -37,15 +37,16 @@ pub struct Options {
     #[arg(long, conflicts_with = "vm")]
     no_vm: bool,
     /// For so many minutes everything at once: traffic, reloads, ends of the daemon, interfaces that
-    /// go and return, resolver outages, full tables; a model of its own judges every packet
-    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["vm", "rounds", "cases", "arguments"])]
+    /// go and return, resolver outages, full tables; a model of its own judges every packet. With
+    /// `--vm` in virtual machines, whose wall clocks are set meanwhile
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["quick", "rounds", "cases", "arguments"])]
     soak: Option<f64>,
     /// Repeats the random choices of an earlier soak
     #[arg(long, requires = "soak")]
     seed: Option<u64>,
-    /// Followed by the quick benchmark, whose goals count as tests
-    #[arg(long, conflicts_with_all = ["vm", "soak", "arguments"])]
-    bench: bool,
+    /// Without the quick benchmark, whose goals count as tests
+    #[arg(long, conflicts_with_all = ["vm", "soak"])]
+    no_bench: bool,
     /// Random cases of each test that makes them up: frames, DNS exchanges
     #[arg(long)]
     cases: Option<u64>,
@@ -57,7 +58,7 @@ pub struct Options {
 
 /// Checks format and lints, then runs the tests.
 pub fn run(options: &Options) -> Result<()> {
-    if let Some(minutes) = options.soak {
+    if let (Some(minutes), None) = (options.soak, &options.vm) {
         return soak::run(minutes, options.seed);
     }
     if let Some(versions) = &options.vm {
@@ -66,11 +67,13 @@ pub fn run(options: &Options) -> Result<()> {
             versions: versions.clone(),
             runners: runners.collect(),
             quick: options.quick,
+            soak: options.soak.map(|minutes| vm::Soak { minutes, seed: options.seed }),
         });
     }
-    setup::run(if options.bench { Scope::Benchmarks } else { Scope::Everything })?;
     // Who asks for some tests asks for those alone.
-    let elsewhere = options.arguments.is_empty() && !options.no_vm;
+    let everything = options.arguments.is_empty();
+    let (elsewhere, bench) = (everything && !options.no_vm, everything && !options.no_bench);
+    setup::run(if bench { Scope::Benchmarks } else { Scope::Everything })?;
     if elsewhere {
         vm::set_up()?;
     }
@@ -109,7 +112,7 @@ pub fn run(options: &Options) -> Result<()> {
         count += guest;
     }
     // Last: nothing else is to run meanwhile.
-    if options.bench {
+    if bench {
         println!("\ntests: {count}");
         count += bench::check()?;
     }

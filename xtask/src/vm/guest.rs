@@ -15,10 +15,7 @@ use super::{
     modules::{self, Module},
     programs::{self, Test, libraries},
 };
-use crate::{
-    command::find,
-    workspace::{self, Profile},
-};
+use crate::{command::find, workspace};
 
 /// What the first process prints before a runner starts; the runner's name follows.
 pub const BEGIN: &str = "vm: runs ";
@@ -60,8 +57,14 @@ const MODULES: [&str; 19] = [
 /// machine's start has nothing before that.
 const AGE: u32 = 60;
 
-/// Writes the first file system.
-pub fn write(image: &Path, busybox: &Path, kernel: &Kernel, tests: &[Test]) -> Result<()> {
+/// Writes the first file system, with the filter that is tested.
+pub fn write(
+    image: &Path,
+    busybox: &Path,
+    kernel: &Kernel,
+    filter: &Path,
+    tests: &[Test],
+) -> Result<()> {
     let file = File::create(image).with_context(|| format!("cannot write {}", image.display()))?;
     let mut archive = Initramfs::new(BufWriter::new(file));
     for directory in ["dev", "proc", "sys", "tmp", "run", "root", "var/lib"] {
@@ -83,9 +86,8 @@ pub fn write(image: &Path, busybox: &Path, kernel: &Kernel, tests: &[Test]) -> R
         needed.extend(libraries(&path)?);
         archive.file(&format!("usr/bin/{program}"), &read(&path)?)?;
     }
-    let filter = workspace::program(Profile::Debug, "intune-filter")?;
     let tested = tests.iter().map(|test| (test.name.as_str(), test.program.as_path()));
-    for (name, program) in tested.chain([("intune-filter", filter.as_path())]) {
+    for (name, program) in tested.chain([("intune-filter", filter)]) {
         needed.extend(libraries(program)?);
         archive.file(&format!("tests/{name}"), &programs::stripped(program)?)?;
     }

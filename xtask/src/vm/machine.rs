@@ -16,15 +16,13 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    PROCESSORS,
+    PROCESSORS, SOAK,
     figures::Figures,
     guest::{BEGIN, DONE, END},
     kernel::Kernel,
 };
 use crate::test::Count;
 
-/// How long a machine may take from its start to its last word.
-const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 /// How long it may say nothing: on a busy computer a test that loads the programs again and again
 /// takes minutes.
 const SILENCE: Duration = Duration::from_secs(900);
@@ -95,7 +93,7 @@ impl Report {
             return Some(format!("{}: {}", self.runner, line.trim_start_matches("test ")));
         }
         self.count.read(line);
-        None
+        (self.runner == SOAK).then(|| line.to_owned())
     }
 }
 
@@ -106,7 +104,14 @@ impl fmt::Display for Report {
 }
 
 /// Boots a kernel, shows a line for each test, and returns what it told.
-pub fn boot(emulator: &Path, kernel: &Kernel, image: &Path, version: &str) -> Result<Report> {
+/// It has to come to its last word in time.
+pub fn boot(
+    emulator: &Path,
+    kernel: &Kernel,
+    image: &Path,
+    version: &str,
+    patience: Duration,
+) -> Result<Report> {
     let log_path = image.with_file_name(format!("{version}.log"));
     let kernel_log = image.with_file_name(format!("{version}.kernel.log"));
     let mut log =
@@ -125,7 +130,7 @@ pub fn boot(emulator: &Path, kernel: &Kernel, image: &Path, version: &str) -> Re
 
     let mut report = Report::default();
     let mut tail = VecDeque::new();
-    while started.elapsed() < PATIENCE {
+    while started.elapsed() < patience {
         let line = match lines.recv_timeout(SILENCE) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => {

@@ -16,12 +16,13 @@ mod suite;
 
 use std::{
     env,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -30,12 +31,12 @@ use crate::{
     command::say,
     setup::{self, Scope},
     test::Count,
-    workspace,
+    workspace::{self, Profile},
 };
 use archive::{Archive, OLD_SUITES, SUITES};
 use kernel::{Kernel, is_older};
 use machine::Report;
-use programs::Runners;
+use programs::{Runners, Test};
 use suite::Suite;
 
 /// The oldest kernel that the programs run on: a part of every test run.
@@ -53,21 +54,39 @@ pub struct Wanted {
     pub runners: Vec<String>,
     /// Only whether the programs load, are attached and judge.
     pub quick: bool,
+    /// In place of tests, the soak.
+    pub soak: Option<Soak>,
+}
+
+/// A soak of a machine, whose wall clock it sets too.
+#[derive(Clone, Copy)]
+pub struct Soak {
+    /// How long.
+    pub minutes: f64,
+    /// Repeats the random choices of an earlier one.
+    pub seed: Option<u64>,
 }
 
 /// Runs the tests on the newest kernel of each version.
 pub fn run(wanted: Wanted) -> Result<()> {
     setup::run(Scope::Everything)?;
-    let Wanted { mut versions, runners, quick } = wanted;
+    let Wanted { mut versions, runners, quick, soak } = wanted;
     if versions.is_empty() {
         versions = MATRIX.map(str::to_owned).into();
+        // One that is refused enforces nothing.
+        versions.retain(|version| soak.is_none() || !is_older(version, OLDEST));
     }
-    let suite = match (quick, runners.is_empty()) {
-        (true, true) => Suite::Quick,
-        (false, true) => Suite::Full,
-        _ => Suite::Only(runners),
+    let fetched = Fetched::fetch(&versions)?;
+    let count = if let Some(soak) = soak {
+        soaked(&fetched, soak)?
+    } else {
+        let suite = match (quick, runners.is_empty()) {
+            (true, true) => Suite::Quick,
+            (false, true) => Suite::Full,
+            _ => Suite::Only(runners),
+        };
+        test(&fetched, &suite)?
     };
-    let count = test(&Fetched::fetch(&versions)?, &suite)?;
     println!("\n{count}");
     if count.failed > 0 { bail!("tests failed") } else { Ok(()) }
 }
@@ -124,19 +143,51 @@ impl Fetched {
     }
 }
 
+/// How long a machine may take from its start to its last word.
+const PATIENCE: Duration = Duration::from_secs(3 * 3600);
+/// The soak's name among what a machine runs.
+const SOAK: &str = "soak";
 /// Processors that a machine has, and of this computer keeps busy.
 const PROCESSORS: usize = 2;
 
-/// The tests of all machines, as many at once as there are processors for, and a line for each. One
-/// that did not come to its end counts as a failure.
+/// The tests of all machines.
 fn test(fetched: &Fetched, suite: &Suite) -> Result<Count> {
     let runners = Runners::build()?;
+    let tests = |kernel: &Kernel| {
+        let old = is_older(&kernel.release, OLDEST);
+        runners.tests(if old { &Suite::Refusal } else { suite })
+    };
+    let filter = workspace::program(Profile::Debug, "intune-filter")?;
+    boot(fetched, &filter, tests, PATIENCE)
+}
+
+/// The soak in all machines.
+fn soaked(fetched: &Fetched, soak: Soak) -> Result<Count> {
+    workspace::build(Profile::Release, &["intune-filter", "soak"])?;
+    let mut arguments = vec![soak.minutes.to_string(), "--slow".into(), "--clock-steps".into()];
+    arguments.extend(soak.seed.map(|seed| format!("--seed={seed}")));
+    let program = workspace::program(Profile::Release, "soak")?;
+    let tests = |_: &Kernel| {
+        let (arguments, program) = (arguments.clone(), program.clone());
+        Ok(vec![Test { name: SOAK.to_owned(), arguments, program }])
+    };
+    let filter = workspace::program(Profile::Release, "intune-filter")?;
+    boot(fetched, &filter, tests, PATIENCE + Duration::from_secs_f64(60.0 * soak.minutes))
+}
+
+/// Runs all machines, as many at once as there are processors for, and shows a line for each. One
+/// that did not come to its end counts as a failure.
+fn boot(
+    fetched: &Fetched,
+    filter: &Path,
+    tests: impl Fn(&Kernel) -> Result<Vec<Test>>,
+    patience: Duration,
+) -> Result<Count> {
     let mut machines = Vec::new();
     for (version, kernel) in &fetched.kernels {
-        let old = is_older(&kernel.release, OLDEST);
-        let tests = runners.tests(if old { &Suite::Refusal } else { suite })?;
         let image = fetched.directory.join(format!("initramfs-{version}"));
-        guest::write(&image, &fetched.busybox.join("bin/busybox"), kernel, &tests)?;
+        let busybox = fetched.busybox.join("bin/busybox");
+        guest::write(&image, &busybox, kernel, filter, &tests(kernel)?)?;
         machines.push((version, kernel, image));
     }
 
@@ -153,7 +204,7 @@ fn test(fetched: &Fetched, suite: &Suite) -> Result<Count> {
                 return;
             };
             say(&format!("Linux {version}: {}, on an emulated processor", kernel.release));
-            let told = machine::boot(&fetched.emulator, kernel, image, version);
+            let told = machine::boot(&fetched.emulator, kernel, image, version, patience);
             *report.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         }
     };
