@@ -33,34 +33,36 @@ pub fn drain(
             log::debug!("a record of {} octets is none that this version knows", octets.len());
             continue;
         };
-        if let Record::Answer(event, message) = &record
-            && event.flags & answer_flags::DEFERRED != 0
-        {
-            match teach(punted.kernel, learner, event, message) {
-                Ok(Some(answer)) => {
+        match &record {
+            Record::Answer(event, message) if event.flags & answer_flags::DEFERRED != 0 => {
+                match teach(punted.kernel, learner, event, message) {
+                    Ok(Some(answer)) => {
+                        chronicle.learned(event, &answer, learner.services(answer.rules));
+                    }
+                    Ok(None) => {}
+                    // What the kernel has learned stays, and the next answer is another chance.
+                    Err(error) => log::error!("cannot learn the rest of an answer: {error:#}"),
+                }
+            }
+            Record::Answer(event, message) => {
+                if let Some(answer) = learner.take(event, message) {
+                    if event.flags & answer_flags::LEARNED != 0 {
+                        for (address, expires) in &answer.addresses {
+                            if let Some(versions) = learned(*address, answer.rules, *expires)? {
+                                learner.refreshed(*address, versions);
+                            }
+                        }
+                    }
                     chronicle.learned(event, &answer, learner.services(answer.rules));
                 }
-                Ok(None) => {}
-                // What the kernel has learned stays, and the next answer is another chance.
-                Err(error) => log::error!("cannot learn the rest of an answer: {error:#}"),
             }
-        } else if let Record::Answer(event, message) = &record
-            && let Some(answer) = learner.take(event, message)
-        {
-            if event.flags & answer_flags::LEARNED != 0 {
-                for (address, expires) in &answer.addresses {
-                    if let Some(versions) = learned(*address, answer.rules, *expires)? {
-                        learner.refreshed(*address, versions);
-                    }
+            Record::Segment(event, data) => {
+                if let Err(error) = punted.take(event, data, learner, chronicle) {
+                    // What is not read passes after a while.
+                    log::error!("cannot read an answer over TCP: {error:#}");
                 }
             }
-            chronicle.learned(event, &answer, learner.services(answer.rules));
-        }
-        if let Record::Segment(event, data) = &record
-            && let Err(error) = punted.take(event, data, learner, chronicle)
-        {
-            // What is not read passes after a while.
-            log::error!("cannot read an answer over TCP: {error:#}");
+            Record::Denied(_) | Record::Opened(_) | Record::Closed(_) => {}
         }
         chronicle.take(&record, learner.names());
     }

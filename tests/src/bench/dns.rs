@@ -124,32 +124,13 @@ fn answers(filter: &mut Filter, effort: Effort) -> Result<Vec<Measurement>> {
     let own = |index: usize| name(&format!("host{index}.s{}.one", index % SERVICES));
     add("1 CNAME and 4 A", &|index| {
         let target = name(&format!("edge{index}.cdn.test"));
-        (
-            own(index),
-            Box::new(move |message| {
-                let message = message.alias(&QUESTION, &target);
-                (0..4).fold(message, |message, host| message.address(&target, 300, address(host)))
-            }),
-        )
+        let records = move |message: Message| many(message.alias(&QUESTION, &target), &target, 4);
+        (own(index), Box::new(records))
     })?;
     // As many as the kernel learns.
-    add("14 A", &|index| {
-        (
-            own(index),
-            Box::new(|message| {
-                (0..14)
-                    .fold(message, |message, host| message.address(&QUESTION, 300, address(host)))
-            }),
-        )
-    })?;
+    add("14 A", &|index| (own(index), Box::new(|message| many(message, &QUESTION, 14))))?;
     add("64 A, left to userspace", &|index| {
-        (
-            own(index),
-            Box::new(|message| {
-                (0..64)
-                    .fold(message, |message, host| message.address(&QUESTION, 300, address(host)))
-            }),
-        )
+        (own(index), Box::new(|message| many(message, &QUESTION, 64)))
     })?;
     add("64 hints in 13 HTTPS records, left to userspace", &|index| (own(index), Box::new(hints)))?;
     add("hostile: 16 CNAMEs last to first, behind 47 others", &|index| {
@@ -160,13 +141,7 @@ fn answers(filter: &mut Filter, effort: Effort) -> Result<Vec<Measurement>> {
         (longest("s1.one"), Box::new(|message| deep(message, false)))
     })?;
     add("hostile: 64 A of a name of 125 labels, left to userspace", &|_| {
-        (
-            longest("s1.one"),
-            Box::new(|message| {
-                (0..64)
-                    .fold(message, |message, host| message.address(&QUESTION, 300, address(host)))
-            }),
-        )
+        (longest("s1.one"), Box::new(|message| many(message, &QUESTION, 64)))
     })?;
     add("hostile: 64 CNAMEs between names of 125 labels", &|_| {
         (longest("s1.one"), Box::new(|message| deep(message, true)))
@@ -189,6 +164,11 @@ type Answer = Box<dyn FnOnce(Message) -> Message>;
 
 fn address(host: u8) -> IpAddr {
     IpAddr::from([20, 0, 0, host])
+}
+
+/// Adds so many addresses of a name.
+fn many(message: Message, owner: &[u8], count: u8) -> Message {
+    (0..count).fold(message, |message, host| message.address(owner, 300, address(host)))
 }
 
 /// A name of 255 octets, of as many labels as there can be.
