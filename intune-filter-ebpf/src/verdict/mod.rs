@@ -7,6 +7,7 @@ mod ingress;
 mod known;
 mod limit;
 mod links;
+mod policy;
 mod reply;
 mod resolver;
 mod stream;

@@ -2,7 +2,7 @@
 //! when that is certain.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,6 +29,18 @@ struct Grant {
     surely: Option<Span>,
     /// While this holds it may be known.
     maybe: Span,
+    /// When it would have been over if no policy had taken it away.
+    lasts: Instant,
+    /// Whether a daemon was killed since, and its names with it.
+    orphaned: bool,
+}
+
+impl Grant {
+    fn is_uncertain_from(&mut self, now: Instant) {
+        if let Some(surely) = &mut self.surely {
+            surely.to = surely.to.min(now);
+        }
+    }
 }
 
 /// Everything that answers have taught, and may have.
@@ -36,6 +48,8 @@ struct Grant {
 pub struct Knowledge {
     grants: HashMap<IpAddr, Vec<Grant>>,
     queries: u64,
+    /// Services that have lost a pattern in a policy that is not yet settled.
+    narrowed: BTreeSet<String>,
 }
 
 /// A query that was sent.
@@ -83,6 +97,7 @@ impl Knowledge {
                 let has =
                     |policy: &Arc<Policy>| policy.services_of(name).any(|id| id == grant.service);
                 grant.maybe.to = grant.maybe.to.min(maybe.to);
+                grant.lasts = grant.maybe.to;
                 if certain && policies.iter().all(has) {
                     grant.surely = Some(Span { from: received, to: shortest.min(grant.maybe.to) });
                 }
@@ -117,25 +132,41 @@ impl Knowledge {
                         service: (*service).to_owned(),
                         surely: None,
                         maybe,
+                        lasts: maybe.to,
+                        orphaned: false,
                     });
                 }
             }
         }
     }
 
-    /// A policy begins to be put into force: what only names lead to that it has no more is
-    /// uncertain from now on.
-    pub fn begin(&mut self, policy: &Policy) {
+    /// A policy begins to be put into force after another one: what only names lead to that it has
+    /// no more is uncertain from now on.
+    pub fn begin(&mut self, policy: &Policy, before: Option<&Policy>) {
         let now = Instant::now();
-        for grant in self.lost(policy) {
-            if let Some(surely) = &mut grant.surely {
-                surely.to = surely.to.min(now);
-            }
-        }
+        self.lost(policy).for_each(|grant| grant.is_uncertain_from(now));
+        self.narrowed.extend(before.into_iter().flat_map(|before| policy.narrower_than(before)));
+        self.doubt_orphans();
+    }
+
+    /// The daemon was killed, and knows no more which names led to what it has in the kernel.
+    pub fn orphan(&mut self) {
+        self.grants.values_mut().flatten().for_each(|grant| grant.orphaned = true);
+        self.doubt_orphans();
+    }
+
+    /// Of a service that loses a pattern, no address is left that no known name leads to.
+    fn doubt_orphans(&mut self) {
+        let (now, narrowed) = (Instant::now(), &self.narrowed);
+        let orphans = self.grants.values_mut().flatten().filter(|grant| grant.orphaned);
+        orphans
+            .filter(|grant| narrowed.contains(&grant.service))
+            .for_each(|grant| grant.is_uncertain_from(now));
     }
 
     /// It is in force: that is forgotten.
     pub fn settle(&mut self, policy: &Policy) {
+        self.narrowed.clear();
         let now = Instant::now();
         for grant in self.lost(policy) {
             grant.maybe.to = grant.maybe.to.min(now);
@@ -165,11 +196,16 @@ impl Knowledge {
             let late = Span { to: grant.maybe.to + FORGET, ..grant.maybe };
             grant.service != service && touches(late)
         });
-        if ours().any(|grant| touches(grant.maybe) || is_shared && grant.maybe.from <= span.to) {
-            Verdict::Either
-        } else {
-            Verdict::Denied
-        }
+        // Of an orphan it is not known when it is over: it has the address's whole life.
+        let lives_on = |orphan: &Grant| {
+            let lasts =
+                |other: &Grant| touches(Span { from: orphan.maybe.from, to: other.lasts + FORGET });
+            orphan.orphaned && grants.iter().any(lasts)
+        };
+        let may = |grant: &Grant| {
+            touches(grant.maybe) || is_shared && grant.maybe.from <= span.to || lives_on(grant)
+        };
+        if ours().any(may) { Verdict::Either } else { Verdict::Denied }
     }
 }
 
@@ -227,12 +263,12 @@ mod tests {
         knowledge.answered(&asked, "a.web.test", 4, &[Arc::clone(&with)], true);
         let before = Span::since(Instant::now());
         std::thread::sleep(Duration::from_millis(1));
-        knowledge.begin(&without);
+        knowledge.begin(&without, Some(&with));
         assert_eq!(knowledge.leads("web", ADDRESS, before), Verdict::Passes);
         assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Either);
         knowledge.settle(&without);
         assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Denied);
-        knowledge.begin(&with);
+        knowledge.begin(&with, Some(&without));
         knowledge.settle(&with);
         assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Denied);
     }
@@ -247,6 +283,36 @@ mod tests {
         // The first lives for five seconds, the second for eight.
         assert_eq!(knowledge.leads("web", ADDRESS, at(4 * SECOND)), Verdict::Passes);
         assert_eq!(knowledge.leads("web", ADDRESS, at(7 * SECOND)), Verdict::Either);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(14 * SECOND)), Verdict::Denied);
+    }
+
+    #[test]
+    fn a_service_that_loses_a_pattern_loses_what_a_killed_daemon_knew() {
+        let (with, without) = (policy("'*.web.test', b.test"), policy("'*.web.test'"));
+        let mut knowledge = Knowledge::default();
+        let asked = knowledge.ask("a.web.test", &[ADDRESS], &[Arc::clone(&with)]);
+        knowledge.answered(&asked, "a.web.test", 4, &[Arc::clone(&with)], true);
+        knowledge.orphan();
+        assert_eq!(knowledge.leads("web", ADDRESS, at(NOW)), Verdict::Passes);
+        knowledge.begin(&without, Some(&with));
+        assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Either);
+        // One that is answered from now on is known again.
+        knowledge.settle(&without);
+        let asked = knowledge.ask("a.web.test", &[ADDRESS], &[Arc::clone(&without)]);
+        knowledge.answered(&asked, "a.web.test", 4, &[Arc::clone(&without)], true);
+        knowledge.begin(&with, Some(&without));
+        assert_eq!(knowledge.leads("web", ADDRESS, at(NOW)), Verdict::Passes);
+    }
+
+    #[test]
+    fn what_a_killed_daemon_knew_lives_as_long_as_its_address() {
+        let (mut knowledge, policies) = (Knowledge::default(), [policy("'*.web.test'")]);
+        let first = knowledge.ask("a.web.test", &[ADDRESS], &policies);
+        knowledge.answered(&first, "a.web.test", 1, &policies, true);
+        knowledge.orphan();
+        let second = knowledge.ask("mail.test", &[ADDRESS], &policies);
+        knowledge.answered(&second, "mail.test", 6, &policies, true);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(12 * SECOND)), Verdict::Either);
         assert_eq!(knowledge.leads("web", ADDRESS, at(14 * SECOND)), Verdict::Denied);
     }
 }

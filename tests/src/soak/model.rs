@@ -164,6 +164,15 @@ impl Policy {
         self.services.values().filter(has).map(|service| service.id.as_str())
     }
 
+    /// The services that have lost a pattern since another policy.
+    pub fn narrower_than(&self, before: &Self) -> impl Iterator<Item = String> {
+        let lost = |now: &&Service| {
+            let before = before.services.values().find(|before| before.id == now.id);
+            before.is_some_and(|before| before.fqdns.iter().any(|one| !now.fqdns.contains(one)))
+        };
+        self.services.values().filter(lost).map(|service| service.id.clone())
+    }
+
     /// The names without a wildcard, each with its service.
     pub fn exact_names(&self) -> impl Iterator<Item = (&str, &str)> {
         self.services.values().flat_map(|service| {

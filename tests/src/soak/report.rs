@@ -1,11 +1,18 @@
 //! The figures: what was judged and how, which faults there were, which checks failed.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    time::Instant,
+};
 
 use super::{model::Verdict, timeline::Fault};
 
 /// Wrong verdicts that are printed.
 const SHOWN: usize = 40;
+
+/// What has happened last: so much of it is told with a wrong verdict.
+const TOLD: usize = 12;
 
 /// Packets of a kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +30,7 @@ pub struct Tally {
     faults: BTreeMap<Fault, u64>,
     figures: BTreeMap<&'static str, u64>,
     wrong: Vec<String>,
+    happened: VecDeque<(Instant, String)>,
     failures: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -64,10 +72,21 @@ impl Tally {
         self.faults.get(&fault).copied().unwrap_or(0)
     }
 
+    /// Something happened that may explain a wrong verdict.
+    pub fn note(&mut self, what: impl Into<String>) {
+        if self.happened.len() == TOLD {
+            self.happened.pop_front();
+        }
+        self.happened.push_back((Instant::now(), what.into()));
+    }
+
     /// A packet had another fate than it should.
     pub fn wrong(&mut self, what: String) {
         if self.wrong.len() < SHOWN {
             println!("WRONG {what}");
+            for (when, happened) in &self.happened {
+                println!("    {:.3} s ago: {happened}", when.elapsed().as_secs_f64());
+            }
         }
         self.wrong.push(what);
     }

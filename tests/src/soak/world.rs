@@ -120,8 +120,8 @@ impl World {
     /// A policy begins to be put into force.
     pub fn begin(&self, policy: &Arc<Policy>) {
         let (timeline, knowledge) = &mut *self.history();
+        knowledge.begin(policy, timeline.newest().as_deref());
         timeline.begin(Arc::clone(policy));
-        knowledge.begin(policy);
     }
 
     /// The policy that was begun last is in force.
@@ -136,8 +136,10 @@ impl World {
     /// Runs while a fault is there.
     pub fn during<T>(&self, fault: Fault, run: impl FnOnce() -> Result<T>) -> Result<T> {
         self.history().0.fault(fault);
+        self.tally().note(format!("{fault:?} begins"));
         let done = run();
         self.history().0.heal(fault);
+        self.tally().note(format!("{fault:?} is over"));
         self.tally().count_fault(fault);
         done
     }

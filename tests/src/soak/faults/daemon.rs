@@ -25,9 +25,12 @@ pub fn run(world: &World) -> Result<()> {
             if random.once_in(3) {
                 filter.stop()?;
                 world.tally().add(STOPS, 1);
+                world.tally().note("the daemon was stopped");
             } else {
                 filter.kill()?;
+                world.history().1.orphan();
                 world.tally().add(KILLS, 1);
+                world.tally().note("the daemon was killed");
             }
         }
         world.pause(Duration::from_millis(random.within(0..3000).into()));
@@ -39,8 +42,10 @@ pub fn run(world: &World) -> Result<()> {
 /// Starts a daemon, which puts into force what the file says.
 pub fn start(world: &World) -> Result<()> {
     let _change = lock(&world.change);
+    world.tally().note("a daemon starts");
     lock(&world.filter).start()?;
     world.settle();
+    world.tally().note("it enforces");
     world.down.store(false, Ordering::SeqCst);
     Ok(())
 }

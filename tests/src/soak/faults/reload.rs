@@ -33,6 +33,7 @@ pub fn reload(world: &World, text: &str) -> Result<()> {
     let _change = lock(&world.change);
     let (was_down, ended) = (world.is_down(), world.ended.load(Ordering::SeqCst));
     world.begin(&policy);
+    world.tally().note(format!("a reload begins:\n{text}"));
     let mut command = {
         let filter = lock(&world.filter);
         filter.configure(text)?;
@@ -41,9 +42,11 @@ pub fn reload(world: &World, text: &str) -> Result<()> {
     let output = command.output().context("cannot run intune-filter")?;
     if output.status.success() {
         world.settle();
+        world.tally().note("it is over");
         world.tally().add(RELOADS, 1);
     } else if was_down || world.is_down() || ended != world.ended.load(Ordering::SeqCst) {
         // Which one is in force shows when the next daemon has started: this one.
+        world.tally().note("it was cut short");
         world.tally().add(CUT_SHORT, 1);
     } else {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,0 +1,237 @@
+//! The AND of client, destination and port.
+
+use super::{
+    Action, NO_GROUP, NO_RULE, Run, Verdict,
+    flow::{self, Direction},
+    limit,
+    links::Links,
+    lowest,
+    resolver::{self, DNS_PORT},
+};
+use crate::{
+    abi::{
+        Client, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Matched, Reason, SERVER_DHCP,
+        Settings, flow_flags, port_index,
+    },
+    packet::{Datagram, Fragment, Network, Packet, TCP, UDP},
+    world::{Maps, World},
+};
+
+impl<W: World, P: Packet> Run<'_, W, P> {
+    /// A source that is in no group, and no link-local one.
+    #[inline(always)]
+    pub(super) fn by_unlisted<A: Links>(
+        &self,
+        datagram: &Datagram<A>,
+        settings: &Settings,
+    ) -> Verdict
+    where
+        W: Maps<A>,
+    {
+        if settings.allow_unlisted_clients == 0 {
+            return Verdict::deny(Reason::UnlistedClient);
+        }
+        self.open(datagram, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
+        Verdict::control(Reason::UnlistedAllowed)
+    }
+
+    #[inline(always)]
+    fn open<A: Links>(&self, datagram: &Datagram<A>, group: u32, rule: u8, flags: u8)
+    where
+        W: Maps<A>,
+    {
+        if datagram.fragment != Fragment::Later {
+            flow::open(self, datagram, Direction::FromClient, group, rule, flags);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn by_policy<A: Links>(&self, datagram: &Datagram<A>) -> Verdict
+    where
+        W: Maps<A>,
+    {
+        let Some(settings) = self.settings() else {
+            return Verdict::deny(Reason::NoPolicy);
+        };
+        if datagram.source.is_link_local() || datagram.source.is_unspecified() {
+            return Verdict::deny(Reason::LinkLocal);
+        }
+        // The gateway would forward it to a client that waits for just this answer.
+        let forged = resolver::is_from_resolver(self, datagram);
+        let Some(client) = self.client(datagram) else {
+            if forged {
+                return Verdict::deny(Reason::Source);
+            }
+            return self.by_unlisted(datagram, settings);
+        };
+        if client.mode == MODE_EXEMPT {
+            self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
+            return Verdict::control(Reason::Exempt).of(&client);
+        }
+        if forged {
+            return Verdict::deny(Reason::Source);
+        }
+        let mut verdict = self.by_rules(datagram, settings, &client);
+        let opens = verdict.reason == Reason::Policy || verdict.reason == Reason::Link;
+        if opens && !limit::admits::<LIMIT_FLOWS, W, P>(self, &client) {
+            verdict = Verdict::over_limit(Reason::FlowLimit, &client, verdict.rules);
+        }
+        if verdict.reason == Reason::Policy {
+            self.open(datagram, client.group, verdict.rule, 0);
+        } else if verdict.reason == Reason::Link {
+            // A DHCP server's answer has to find its way back.
+            self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
+        } else if verdict.audited != 0 {
+            let audited = client.mode == MODE_AUDIT;
+            let flags = if audited { flow_flags::AUDITED } else { flow_flags::WARM_UP };
+            self.open(datagram, client.group, NO_RULE, flags);
+        }
+        verdict
+    }
+
+    #[inline(always)]
+    fn by_rules<A: Links>(
+        &self,
+        datagram: &Datagram<A>,
+        settings: &Settings,
+        client: &Client,
+    ) -> Verdict
+    where
+        W: Maps<A>,
+    {
+        if datagram.fragment == Fragment::Later {
+            return Verdict::deny_client(Reason::Fragment, client, 0);
+        }
+        let (protocol, udp) = (datagram.protocol, datagram.protocol == UDP);
+        if protocol == A::ICMP
+            && (datagram.transport.flags != A::ECHO_REQUEST || settings.icmp_echo == 0)
+        {
+            return self.by_quote(datagram, client);
+        }
+        if protocol != A::ICMP && protocol != TCP && !udp {
+            return Verdict::deny_client(Reason::Protocol, client, 0);
+        }
+        if self.is_to_dhcp_server(datagram) {
+            return Verdict::control(Reason::Link);
+        }
+        if is_dns(datagram) {
+            // Only trusted resolvers are asked; every other is a way out.
+            return Verdict::deny_client(Reason::Resolver, client, 0);
+        }
+        let set = self.set();
+        let networks = Maps::<A>::networks(self.world, self.scratch, set, &datagram.destination);
+        let (learned, expired) = match self.world.host(&datagram.destination) {
+            Some(host) if host.expires > self.now() => (host.rules, 0),
+            Some(host) => (0, host.rules),
+            None => (0, 0),
+        };
+        let destination = networks | learned;
+        let granted = destination & client.rules;
+        let port = if protocol == A::ICMP {
+            u64::MAX
+        } else {
+            let port = u16::from_be(datagram.transport.destination_port);
+            self.world.port(set, port_index(udp, port))
+        };
+        let allowed = granted & port;
+        if allowed != 0 {
+            let rule = lowest(allowed);
+            let by_network = networks >> (rule & 63) & 1 != 0;
+            let matched = if by_network { Matched::Cidr } else { Matched::Name };
+            return Verdict {
+                rule,
+                rules: allowed,
+                matched,
+                ..Verdict::control(Reason::Policy).of(client)
+            };
+        }
+        let (reason, nearest) = if granted != 0 {
+            (Reason::Port, granted)
+        } else if destination != 0 {
+            (Reason::Service, destination)
+        } else if expired != 0 {
+            (Reason::Expired, expired)
+        } else {
+            (Reason::Destination, 0)
+        };
+        let reason = if is_dns_over_tls(datagram) { Reason::DnsOverTls } else { reason };
+        let verdict = Verdict::deny_client(reason, client, nearest);
+        let unknown = networks | learned == 0;
+        let ports = port & client.rules & settings.warm_up_rules;
+        if unknown && ports != 0 && self.is_warming_up(datagram, settings, client) {
+            return Verdict { action: Action::Pass, audited: 1, ..verdict };
+        }
+        verdict
+    }
+
+    /// Whether what nobody knows yet may be tried: for a while after a start without learned
+    /// addresses, and only to where a DNS answer may lead.
+    #[inline(always)]
+    fn is_warming_up<A: Links>(
+        &self,
+        datagram: &Datagram<A>,
+        settings: &Settings,
+        client: &Client,
+    ) -> bool
+    where
+        W: Maps<A>,
+    {
+        let (set, destination) = (self.set(), &datagram.destination);
+        client.mode == MODE_ENFORCE
+            && self.now() < settings.warm_up_until
+            && !self.is_own()
+            && Maps::<A>::is_acceptable(self.world, self.scratch, set, destination)
+    }
+
+    /// An ICMP message that is no echo request passes if it is an error that quotes a flow.
+    #[inline(always)]
+    fn by_quote<A: Links>(&self, datagram: &Datagram<A>, client: &Client) -> Verdict
+    where
+        W: Maps<A>,
+    {
+        let known = A::quoted_by_client(self.packet, datagram, self.zone())
+            .is_some_and(|key| flow::is_known(self, &key));
+        if known {
+            return Verdict::control(Reason::IcmpError).of(client);
+        }
+        Verdict::deny_client(Reason::Icmp, client, 0)
+    }
+
+    /// Whether it is for a DHCP server that the configuration names (RFC 2131, RFC 8415).
+    #[inline(always)]
+    fn is_to_dhcp_server<A: Network>(&self, datagram: &Datagram<A>) -> bool {
+        const V4_SERVER: u16 = 67_u16.to_be();
+        const V4_CLIENT: u16 = 68_u16.to_be();
+        const V6_SERVER: u16 = 547_u16.to_be();
+        const V6_CLIENT: u16 = 546_u16.to_be();
+        let ports = (datagram.transport.source_port, datagram.transport.destination_port);
+        datagram.protocol == UDP
+            && (ports == (V4_CLIENT, V4_SERVER) || ports == (V6_CLIENT, V6_SERVER))
+            && self.world.server(self.set(), self.destination()) & SERVER_DHCP != 0
+    }
+}
+
+/// Whether it is DNS, by its port.
+#[inline(always)]
+pub(super) fn is_dns<A: Network>(datagram: &Datagram<A>) -> bool {
+    is_to_port(datagram, DNS_PORT)
+}
+
+/// Whether it is DNS over TLS (RFC 7858) or QUIC (RFC 9250), by its port.
+#[inline(always)]
+fn is_dns_over_tls<A: Network>(datagram: &Datagram<A>) -> bool {
+    is_to_port(datagram, 853_u16.to_be())
+}
+
+/// Whether it is either.
+#[inline(always)]
+pub(super) fn is_any_dns<A: Network>(datagram: &Datagram<A>) -> bool {
+    is_dns(datagram) || is_dns_over_tls(datagram)
+}
+
+#[inline(always)]
+fn is_to_port<A: Network>(datagram: &Datagram<A>, port: u16) -> bool {
+    datagram.fragment != Fragment::Later
+        && datagram.transport.destination_port == port
+        && (datagram.protocol == UDP || datagram.protocol == TCP)
+}
