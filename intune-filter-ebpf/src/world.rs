@@ -116,7 +116,8 @@ pub trait Maps<A: Network>: World {
     fn networks(self, scratch: &Scratch, set: u32, address: &A) -> u64;
     /// Rules and expiry of a learned address.
     fn host(self, address: &A) -> Option<crate::abi::Host>;
-    /// Adds rules to an address and prolongs it, at a time: what it had stays.
+    /// Adds rules to an address and prolongs it, at a time: what it has stays, and what it had when
+    /// it expired does not come back.
     fn learn(self, address: &A, rules: u64, expires: u64, now: u64) -> Insertion;
     /// Whether a DNS answer may contain the address.
     fn is_acceptable(self, scratch: &Scratch, set: u32, address: &A) -> bool;

@@ -138,8 +138,15 @@ macro_rules! maps_of {
 
             #[inline(always)]
             fn host(self, address: &$address) -> Option<Host> {
-                // SAFETY: both words are single loads, and stale ones were true a moment ago.
-                unsafe { maps::$hosts.get(address) }.copied()
+                let host = maps::$hosts.get_ptr(address)?;
+                // SAFETY: words of a map's value, and stale ones were true a moment ago. The time
+                // first: rules that were read before it may be those from before it was prolonged.
+                unsafe {
+                    let expires = (&raw const (*host).expires).read_volatile();
+                    let rules = (&raw const (*host).rules).read_volatile();
+                    let version = (&raw const (*host).version).read_volatile();
+                    Some(Host { version, rules, expires })
+                }
             }
 
             #[inline(always)]

@@ -66,9 +66,10 @@ macro_rules! hosts_of {
                 (maps::$hosts.get_ptr_mut(address)? == host).then_some(version)
             }
 
-            /// Adds rules to an address that is there, and prolongs it.
+            /// Adds rules to an address that is there, and prolongs it. One that has expired gets
+            /// these rules alone: what it had before is over.
             #[inline(never)]
-            fn refresh(address: &$address, rules: u64, expires: u64) -> u64 {
+            fn refresh(address: &$address, rules: u64, expires: u64, now: u64) -> u64 {
                 for _ in 0..ATTEMPTS {
                     let Some(host) = maps::$hosts.get_ptr_mut(address) else {
                         return Outcome::Absent as u64;
@@ -79,9 +80,22 @@ macro_rules! hosts_of {
                     if !Host::is_open(version) {
                         continue;
                     }
-                    // SAFETY: words of a map's value, which stays what it is once counted in.
+                    // SAFETY: words of a map's value, which stays what it is once counted in, and
+                    // is this one's alone once claimed.
                     unsafe {
                         let at = &raw mut (*host).version;
+                        if (&raw const (*host).expires).read_volatile() <= now {
+                            if Host::is_busy(version)
+                                || !atomic::exchange(at, version, version | Host::CLAIMED)
+                            {
+                                continue;
+                            }
+                            (&raw mut (*host).rules).write_volatile(rules);
+                            (&raw mut (*host).expires).write_volatile(expires);
+                            // The highest bit is carried out of the word.
+                            atomic::add(at, Host::CLAIMED + Host::REFRESH);
+                            return Outcome::Done as u64;
+                        }
                         if !atomic::exchange(at, version, version + Host::WRITER) {
                             continue;
                         }
@@ -98,10 +112,11 @@ macro_rules! hosts_of {
                 Outcome::Busy as u64
             }
 
-            /// Adds rules to an address and prolongs it, or inserts it.
+            /// Adds rules to an address and prolongs it, or inserts it. One that has expired has what
+            /// it is given now and nothing else.
             #[inline(always)]
             pub fn learn(address: &$address, rules: u64, expires: u64, now: u64) -> Insertion {
-                let known = refresh(address, rules, expires);
+                let known = refresh(address, rules, expires, now);
                 if known != Outcome::Absent as u64 {
                     return insertion(known);
                 }
@@ -109,7 +124,7 @@ macro_rules! hosts_of {
                     return Insertion::Done;
                 }
                 // Another CPU may have inserted it in between.
-                let known = refresh(address, rules, expires);
+                let known = refresh(address, rules, expires, now);
                 if known != Outcome::Absent as u64 {
                     return insertion(known);
                 }

@@ -35,7 +35,7 @@ macro_rules! maps_of {
                 self.$hosts.borrow().get(address).copied()
             }
 
-            fn learn(self, address: &$address, rules: u64, expires: u64, _: u64) -> Insertion {
+            fn learn(self, address: &$address, rules: u64, expires: u64, now: u64) -> Insertion {
                 let mut hosts = self.$hosts.borrow_mut();
                 let room = self.hosts_capacity == 0 || hosts.len() < self.hosts_capacity;
                 if !room && !hosts.contains_key(address) {
@@ -43,8 +43,9 @@ macro_rules! maps_of {
                 }
                 let host = hosts.entry(*address).or_default();
                 host.version += Host::REFRESH;
-                host.rules |= rules;
-                host.expires = host.expires.max(expires);
+                let (lives, before) = (host.expires > now, *host);
+                host.rules = rules | if lives { before.rules } else { 0 };
+                host.expires = expires.max(if lives { before.expires } else { 0 });
                 Insertion::Done
             }
 

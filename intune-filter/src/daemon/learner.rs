@@ -174,6 +174,12 @@ impl Learner {
         })
     }
 
+    /// Looks at an address that the kernel has as `host`: see [`Accounts::examine`].
+    pub fn examine(&mut self, address: IpAddr, host: &Host, now: u64) {
+        let (vouched, _) = self.vouched(address);
+        self.accounts.examine(address, host, vouched, now);
+    }
+
     /// What is to be done with an address that the kernel has as `host`: see
     /// [`Accounts::decide`].
     #[must_use]

@@ -265,6 +265,7 @@ impl<'a> Daemon<'a> {
             }
         }
         daemon.settle();
+        daemon.examine();
         Ok(daemon)
     }
 

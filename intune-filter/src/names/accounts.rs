@@ -98,6 +98,17 @@ impl Accounts {
         self.due.insert(address);
     }
 
+    /// Something may have to be taken away from an address that the kernel has as `host`, if it has
+    /// rules that neither its names vouch for nor an answer which userspace is known to have
+    /// overlooked: nobody would look at it as long as other names prolong it.
+    pub fn examine(&mut self, address: IpAddr, host: &Host, vouched: u64, now: u64) {
+        let account = self.by_address.get(&address).filter(|account| account.until > now);
+        let known = vouched | account.map_or(0, |account| account.rules);
+        if host.expires > now && host.rules & !known != 0 {
+            self.suspect(address);
+        }
+    }
+
     /// What is known of an address is not all any more.
     pub fn distrust(&mut self, address: IpAddr) {
         if let Some(account) = self.by_address.get_mut(&address) {
@@ -256,6 +267,26 @@ mod tests {
             accounts.decide(address(), &more, (1, NOW + 150), NOW + 100),
             Decision::Narrow { rules: 1, until: NOW + 150 }
         );
+    }
+
+    #[test]
+    fn rules_that_nothing_vouches_for_are_looked_at_though_others_live() {
+        let mut accounts = Accounts::default();
+        for (rules, expires, vouched, is_due) in [
+            (1, NOW + 50, 1, false),
+            (3, NOW + 50, 1, true),
+            (3, NOW, 1, false),
+            (3, NOW + 50, 3, false),
+        ] {
+            accounts.examine(address(), &host(1, rules, expires), vouched, NOW);
+            assert_eq!(accounts.due(9).len(), usize::from(is_due), "{rules} {expires} {vouched}");
+            accounts.settle(address());
+        }
+        accounts.adopt(address(), &host(1, 3, NOW + 50), NOW);
+        accounts.examine(address(), &host(2, 3, NOW + 90), 1, NOW + 49);
+        assert!(accounts.due(9).is_empty(), "it is known until when that may be");
+        accounts.examine(address(), &host(2, 3, NOW + 90), 1, NOW + 50);
+        assert_eq!(accounts.due(9), [address()]);
     }
 
     #[test]

@@ -19,6 +19,9 @@ const LATE: Duration = Duration::from_secs(60);
 /// How long the daemon may take to take one service away from an address that keeps another.
 const FORGET: Duration = Duration::from_secs(5);
 
+/// How long after the end of a daemon the next one has found what nobody knows the name of.
+const FOUND: Duration = Duration::from_secs(20);
+
 /// What an answer has given to a service.
 #[derive(Clone, Debug)]
 struct Grant {
@@ -31,8 +34,8 @@ struct Grant {
     maybe: Span,
     /// When it would have been over if no policy had taken it away.
     lasts: Instant,
-    /// Whether a daemon was killed since, and its names with it.
-    orphaned: bool,
+    /// When a daemon was killed since, and its names with it.
+    orphaned: Option<Instant>,
 }
 
 impl Grant {
@@ -133,7 +136,7 @@ impl Knowledge {
                         surely: None,
                         maybe,
                         lasts: maybe.to,
-                        orphaned: false,
+                        orphaned: None,
                     });
                 }
             }
@@ -151,14 +154,16 @@ impl Knowledge {
 
     /// The daemon was killed, and knows no more which names led to what it has in the kernel.
     pub fn orphan(&mut self) {
-        self.grants.values_mut().flatten().for_each(|grant| grant.orphaned = true);
+        let now = Instant::now();
+        let grants = self.grants.values_mut().flatten();
+        grants.for_each(|grant| grant.orphaned = grant.orphaned.or(Some(now)));
         self.doubt_orphans();
     }
 
     /// Of a service that loses a pattern, no address is left that no known name leads to.
     fn doubt_orphans(&mut self) {
         let (now, narrowed) = (Instant::now(), &self.narrowed);
-        let orphans = self.grants.values_mut().flatten().filter(|grant| grant.orphaned);
+        let orphans = self.grants.values_mut().flatten().filter(|grant| grant.orphaned.is_some());
         orphans
             .filter(|grant| narrowed.contains(&grant.service))
             .for_each(|grant| grant.is_uncertain_from(now));
@@ -196,11 +201,15 @@ impl Knowledge {
             let late = Span { to: grant.maybe.to + FORGET, ..grant.maybe };
             grant.service != service && touches(late)
         });
-        // Of an orphan it is not known when it is over: it has the address's whole life.
+        // Of an orphan it is not known when it is over: it has the life that the address has when
+        // the next daemon has found it.
         let lives_on = |orphan: &Grant| {
-            let lasts =
-                |other: &Grant| touches(Span { from: orphan.maybe.from, to: other.lasts + FORGET });
-            orphan.orphaned && grants.iter().any(lasts)
+            let Some(since) = orphan.orphaned else { return false };
+            let lasts = |other: &Grant| {
+                other.maybe.from <= since + FOUND
+                    && touches(Span { from: orphan.maybe.from, to: other.lasts + FORGET })
+            };
+            grants.iter().any(lasts)
         };
         let may = |grant: &Grant| {
             touches(grant.maybe) || is_shared && grant.maybe.from <= span.to || lives_on(grant)

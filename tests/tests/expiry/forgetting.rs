@@ -7,6 +7,7 @@ use std::{
 };
 
 use intune_filter::daemon::{forget::forget_expired, learner::Learner};
+use intune_filter_ebpf::abi::Host;
 use intune_filter_tests::testrun::{Filter, state::now};
 
 use crate::site::{Client, address, bit, catch_up, learner, run};
@@ -83,6 +84,45 @@ fn what_is_left_expires_with_its_last_name() {
         forget(filter, &mut learner);
         let host = filter.pins().host(address(1)).unwrap().unwrap();
         assert!(host.rules == bit(filter, 0) && host.expires <= now().unwrap());
+    });
+}
+
+/// What it had before is over, whoever had it.
+#[test]
+fn an_address_that_has_expired_comes_back_with_what_it_is_given_then() {
+    run("{min: 1s, max: 1d, grace: 0s}", |filter| {
+        assert!(Client::new(filter, 0).unwrap().ask(&[address(1)], 1).unwrap());
+        let host = || filter.pins().host(address(1)).unwrap().unwrap();
+        let first = host();
+        while now().unwrap() <= first.expires {
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert!(Client::new(filter, 1).unwrap().ask(&[address(1)], 300).unwrap());
+        let second = host();
+        assert_eq!(second.rules, bit(filter, 1));
+        assert!(second.expires > now().unwrap() + 290_000_000_000);
+        assert_eq!(second.version, first.version + Host::REFRESH, "it was refreshed once");
+    });
+}
+
+#[test]
+fn what_a_killed_daemon_knew_goes_though_another_name_lives() {
+    run("{min: 1s, max: 1d, grace: 0s}", |filter| {
+        let mut killed = learner(filter);
+        for (service, ttl) in [(0, 1), (1, 4)] {
+            assert!(Client::new(filter, service).unwrap().ask(&[address(1)], ttl).unwrap());
+        }
+        let until = now().unwrap() + 4_000_000_000;
+        catch_up(&mut filter.events, &mut killed, |_| ()).unwrap();
+        drop(killed);
+        let mut learner = learner(filter);
+        for (address, host) in filter.pins().hosts().unwrap() {
+            learner.examine(address, &host, now().unwrap());
+        }
+        forget(filter, &mut learner);
+        assert!(Client::new(filter, 1).unwrap().ask(&[address(1)], 300).unwrap());
+        wait_for(filter, &mut learner, bit(filter, 1));
+        assert!(now().unwrap() + 500_000_000 >= until, "not before what it was known for");
     });
 }
 

@@ -19,7 +19,7 @@ use intune_filter_tests::testrun::state::now;
 use crate::site::{Client, Pace, SERVICES, address, bit, catch_up, learner, name, run};
 
 /// Addresses that all answers lead to.
-const ADDRESSES: u32 = 16;
+const ADDRESSES: u32 = 14;
 /// How long the answers are good for, in seconds.
 const TTL: u64 = 3000;
 /// Answers of each client that wait to be heard of, at most: there is room for them in the ring.

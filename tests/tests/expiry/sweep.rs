@@ -19,7 +19,7 @@ use crate::{
     site::{Client, Pace, address, bit, run},
 };
 
-const ADDRESSES: u32 = 16;
+const ADDRESSES: u32 = 14;
 const CLIENTS: usize = 4;
 /// Seconds.
 const TTL: u64 = 300;

@@ -25,6 +25,7 @@ impl Daemon<'_> {
     /// Removes what has expired, and saves the table of names.
     pub(super) fn tidy(&mut self) {
         self.gate.look();
+        self.examine();
         self.forget();
         let now = clock::boot_time();
         let ago = |time: Duration| now.saturating_sub(time.as_nanos() as u64);
@@ -43,6 +44,18 @@ impl Daemon<'_> {
             log::error!("{error:#}");
         }
         self.save();
+    }
+
+    /// Finds addresses with rules that nobody knows the names of: those of a daemon that was killed,
+    /// and of records that were lost.
+    pub(super) fn examine(&mut self) {
+        let now = clock::boot_time();
+        match self.kernel.pins().hosts() {
+            Ok(hosts) => {
+                hosts.iter().for_each(|(address, host)| self.learner.examine(*address, host, now));
+            }
+            Err(error) => log::error!("{error:#}"),
+        }
     }
 
     /// Forgets names that have expired, and takes what they alone gave to addresses away from these.
