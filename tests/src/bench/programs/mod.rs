@@ -67,7 +67,8 @@ struct Costs {
 
 impl<'f> Bench<'f> {
     fn new(filter: &'f mut Filter, effort: Effort) -> Result<Self> {
-        let yardstick = Yardstick::load(Load::MOST_FLOWS + Load::MOST_FLOWS / 4)?;
+        let yardstick =
+            Yardstick::load(Load::MOST_FLOWS + Load::MOST_FLOWS / 4, Maps::default().new_flows)?;
         Ok(Self { filter, yardstick, tables: Tables::default(), effort })
     }
 

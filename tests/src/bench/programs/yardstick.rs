@@ -44,10 +44,12 @@ pub struct Yardstick {
 }
 
 impl Yardstick {
-    /// Loads the object, with room for so many flows in the floors' maps.
-    pub fn load(flows: u32) -> Result<Self> {
+    /// Loads the object, with room for so many flows in the floors' maps, and for so many in those
+    /// that make room for themselves.
+    pub fn load(flows: u32, new_flows: u32) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("FLOOR4", flows).map_max_entries("FLOOR6", flows);
+        loader.map_max_entries("FLOOR_LRU4", new_flows).map_max_entries("FLOOR_LRU6", new_flows);
         let mut ebpf = object::load(&mut loader)?;
         for name in ["rotate", "empty", "parse", "lookup", "insert"] {
             program::<Xdp>(&mut ebpf, name)?.load()?;
