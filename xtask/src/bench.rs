@@ -11,8 +11,9 @@ use crate::{
     workspace::{self, Profile},
 };
 
-/// The programs that the filter is measured against, in an object of their own.
-const YARDSTICK: &str = "intune-filter-yardstick";
+/// Objects of the benchmarks' own: programs that the filter is measured against, and programs that do
+/// one thing each that it does.
+const OBJECTS: [&str; 2] = ["intune-filter-yardstick", "intune-filter-profile"];
 
 /// Builds the benchmarks and runs them.
 pub fn run(arguments: &[OsString]) -> Result<()> {
@@ -33,14 +34,14 @@ pub fn check() -> Result<Count> {
 /// Builds the benchmarks, and returns the command that runs them.
 fn build() -> Result<Command> {
     workspace::build(Profile::Release, &["intune-filter", "bench"])?;
-    build_yardstick()?;
+    build_objects()?;
     let bench = workspace::program(Profile::Release, "bench")?;
     command::root_command("measuring programs in the kernel", bench)
 }
 
-/// Builds the object that only benchmarks load, as the filter's own is built, to where they look
-/// for it.
-fn build_yardstick() -> Result<()> {
+/// Builds the objects that only benchmarks load, as the filter's own is built, to where they look
+/// for them.
+fn build_objects() -> Result<()> {
     let mut cargo = workspace::kernel_cargo("build", "bpf")?;
-    command::run(cargo.args(["--bin", YARDSTICK]))
+    command::run(cargo.args(OBJECTS.iter().flat_map(|object| ["--bin", object])))
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bound, Chart, Findings, Goal, Measurement, Unit, machine::Machine, report::Report};
+use super::{
+    Bound, Chart, Findings, Goal, Measurement, Unit, machine::Machine, profile::Profile,
+    report::Report,
+};
 
 /// A report's figures.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -26,6 +29,9 @@ pub struct Found {
     pub measurements: Vec<Measured>,
     /// What it was to be.
     pub goals: Vec<Aim>,
+    /// What makes up what was measured.
+    #[serde(default)]
+    pub profiles: Vec<Profile>,
     /// What there are pictures of.
     pub charts: Vec<Picture>,
 }
@@ -111,6 +117,7 @@ impl Found {
             notes: findings.notes.clone(),
             measurements: findings.measurements.iter().map(Measured::of).collect(),
             goals: findings.goals.iter().map(Aim::of).collect(),
+            profiles: findings.profiles.clone(),
             charts: findings.charts.iter().map(picture).collect(),
         }
     }

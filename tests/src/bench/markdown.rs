@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use super::{
     Unit,
     figures::{Aim, Figures, Found, Measured},
+    profile,
     report::{limit, text},
 };
 
@@ -33,6 +34,10 @@ pub fn page(figures: &Figures) -> String {
                     ]
                 });
                 table(text, ["goal", "is", "95 %", "is to be", "met"], rows)?;
+            }
+            for profile in &found.profiles {
+                writeln!(text, "\nProfile of {}:", profile.name)?;
+                table(text, profile::HEAD, profile.rows().into_iter())?;
             }
             if !found.measurements.is_empty() {
                 let head =
@@ -175,6 +180,8 @@ mod tests {
             "beads: no child was at hand.",
             "![Beads](beads-beads.svg)",
             "| counting beads | 3000.0 us | 1000.0 us .. 9000.0 us | <= 1000.0 us | **no** |",
+            "Profile of counting:",
+            "| push a bead | 1000.0 us | 2 | 2000.0 us |",
             "| counting beads | 3 | 1000.0 us | 3000.0 us | 1000.0 us .. 9000.0 us | 9000.0 us \
              | 9000.0 us |",
         ] {

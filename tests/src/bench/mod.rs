@@ -11,6 +11,7 @@ pub mod markdown;
 pub mod measurement;
 mod object;
 pub mod picture;
+pub mod profile;
 pub mod programs;
 pub mod reload;
 pub mod report;
@@ -46,6 +47,8 @@ pub struct Findings {
     pub goals: Vec<Goal>,
     /// What is worth a picture.
     pub charts: Vec<Chart>,
+    /// What makes up what was measured.
+    pub profiles: Vec<profile::Profile>,
     /// What has to be known of the figures: what could not be measured here, and why.
     pub notes: Vec<String>,
 }
@@ -81,6 +84,7 @@ impl Findings {
         self.measurements.extend(other.measurements);
         self.goals.extend(other.goals);
         self.charts.extend(other.charts);
+        self.profiles.extend(other.profiles);
         self.notes.extend(other.notes);
     }
 }

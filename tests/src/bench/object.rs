@@ -1,4 +1,4 @@
-//! The object of the benchmarks' own, as `cargo xtask bench` has built it.
+//! The objects of the benchmarks' own, as `cargo xtask bench` has built them.
 
 use std::{env, fs};
 
@@ -8,19 +8,23 @@ use aya::{
     maps::{HashMap, MapData},
 };
 
-/// Where it is, seen from the directory of cargo's products.
-const OBJECT: &str = "bpf/bpfel-unknown-none/bpf/intune-filter-yardstick";
+/// Where they are, seen from the directory of cargo's products.
+const DIRECTORY: &str = "bpf/bpfel-unknown-none/bpf";
+/// The object whose programs the filter is measured against.
+pub const YARDSTICK: &str = "intune-filter-yardstick";
+/// The object whose programs do one thing each that the filter does.
+pub const PROFILE: &str = "intune-filter-profile";
 
-/// Loads it, with what the loader was told; of its programs none is loaded yet.
-pub fn load(loader: &mut EbpfLoader<'_>) -> Result<Ebpf> {
+/// Loads one, with what the loader was told; of its programs none is loaded yet.
+pub fn load(loader: &mut EbpfLoader<'_>, name: &str) -> Result<Ebpf> {
     let own = env::current_exe().context("cannot tell where this program is")?;
     // TARGET/PROFILE/bench
     let target = own.ancestors().nth(2).context("cargo has put this program nowhere")?;
-    let path = target.join(OBJECT);
+    let path = target.join(DIRECTORY).join(name);
     let object = fs::read(&path).with_context(|| {
         format!("cannot read {}, which `cargo xtask bench` builds", path.display())
     })?;
-    loader.load(&object).context("cannot load the benchmarks' object")
+    loader.load(&object).with_context(|| format!("cannot load {name}"))
 }
 
 /// Takes one of the object's maps out of it.

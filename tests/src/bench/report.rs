@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Bound, Findings, Goal, Unit, figures::Figures, machine::Machine};
+use super::{Bound, Findings, Goal, Unit, figures::Figures, machine::Machine, profile};
 
 /// What the benchmarks have found on one machine.
 #[derive(Clone, Debug)]
@@ -56,6 +56,14 @@ impl fmt::Display for Report {
             });
             let head = ["WHAT", "RUNS", "MIN", "MEDIAN", "95 % OF MEDIANS", "P99", "MAX"];
             table(f, head, rows.collect())?;
+            for profile in &findings.profiles {
+                writeln!(f, "\nprofile of {}", profile.name)?;
+                table(
+                    f,
+                    profile::HEAD.map(str::to_uppercase).each_ref().map(String::as_str),
+                    profile.rows(),
+                )?;
+            }
             if findings.goals.is_empty() {
                 continue;
             }
@@ -175,6 +183,12 @@ pub(super) fn example() -> Report {
                         ("guessed".into(), vec![Some(2e3), Some(1e3)]),
                     ],
                 }],
+                profiles: vec![super::profile::Profile::new(
+                    "counting".into(),
+                    vec![super::profile::Part { name: "push a bead".into(), each: 1e6, times: 2 }],
+                    3e6,
+                    None,
+                )],
                 notes: vec!["no child was at hand".into()],
             },
         )],
@@ -197,6 +211,11 @@ mod tests {
         let goal = of(&["counting", "beads", "3000.0", "us"]);
         assert!(goal.is_some_and(|goal| goal.ends_with(&["NO"])), "{text}");
         assert!(text.contains("<= 1000.0 us"), "{text}");
+        assert!(of(&["profile", "of", "counting"]).is_some(), "{text}");
+        assert!(
+            of(&["push", "a", "bead", "1000.0", "us", "2", "2000.0", "us"]).is_some(),
+            "{text}"
+        );
     }
 
     #[test]
@@ -208,6 +227,8 @@ mod tests {
         assert_eq!((&one["median"], &one["unit"]), (&json!(3e6), &json!("ns")));
         let goal = &value["benchmarks"][0]["goals"][0];
         assert_eq!((&goal["at_most"], &goal["met"]), (&json!(1e6), &json!(false)));
+        let profile = &value["benchmarks"][0]["profiles"][0];
+        assert_eq!((&profile["sum"], &profile["rest"]), (&json!(2e6), &json!(1e6)));
     }
 
     #[test]

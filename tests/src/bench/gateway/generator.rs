@@ -75,7 +75,7 @@ impl Generator {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("FRAMES", room);
         loader.map_max_entries("FLOOR4", room).map_max_entries("FLOOR6", room);
-        let mut ebpf = object::load(&mut loader)?;
+        let mut ebpf = object::load(&mut loader, object::YARDSTICK)?;
         for name in ["send", "sink", "discard", "lookup"] {
             program::<Xdp>(&mut ebpf, name)?.load()?;
         }

@@ -3,7 +3,9 @@
 //!
 //! What an empty program takes for the same packets is taken off.
 
+mod operations;
 pub(super) mod packets;
+mod profile;
 pub(super) mod tables;
 mod yardstick;
 
@@ -15,12 +17,15 @@ use intune_filter::daemon::setup;
 
 use super::{Bound, Effort, Findings, Goal, Measurement, Unit};
 use crate::testrun::{Filter, IngressHook, filter::run_sized};
+use operations::Operations;
 use packets::{Family, Kind, Packets};
 use tables::{Load, Tables};
 use yardstick::{Hook, Measured, Yardstick};
 
 /// Flows and destinations that a processor's caches hold.
 const HOT: u32 = 64;
+/// Networks of the largest policy, of each family.
+const MOST_NETWORKS: u32 = 10_000;
 
 /// How the packets of a test run lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,7 @@ pub fn run(effort: Effort) -> Result<Findings> {
 struct Bench<'f> {
     filter: &'f mut Filter,
     yardstick: Yardstick,
+    operations: Operations,
     tables: Tables,
     effort: Effort,
 }
@@ -67,8 +73,10 @@ struct Costs {
 
 impl<'f> Bench<'f> {
     fn new(filter: &'f mut Filter, effort: Effort) -> Result<Self> {
-        let yardstick = Yardstick::load(Load::MOST_FLOWS + Load::MOST_FLOWS / 4)?;
-        Ok(Self { filter, yardstick, tables: Tables::default(), effort })
+        let yardstick =
+            Yardstick::load(Load::MOST_FLOWS + Load::MOST_FLOWS / 4, Maps::default().new_flows)?;
+        let operations = Operations::load(filter.pins())?;
+        Ok(Self { filter, yardstick, operations, tables: Tables::default(), effort })
     }
 
     fn run(&mut self) -> Result<Findings> {
@@ -118,7 +126,8 @@ impl<'f> Bench<'f> {
                         "{family}, known flow {direction}, 1 of {flows} ({} in the table)",
                         load.flows
                     );
-                    let costs = self.costs(&name, hook, packets)?;
+                    let costs = self.costs(&name, hook, &mut packets)?;
+                    let allowed = 1.25 * costs.floor.median();
                     let ratio = format!("{name}, to the floor of a lookup");
                     findings.goals.push(Goal::ratio(
                         ratio,
@@ -126,6 +135,12 @@ impl<'f> Bench<'f> {
                         &costs.floor,
                         Bound::AtMost(1.25),
                     ));
+                    // The most flows, and the fewest, where the caches hold them all or none.
+                    let extreme = (load == Load::BASE) == (heat == Heat::Hot);
+                    if hook == Hook::Ingress && extreme {
+                        let profile = self.profile(&name, &mut packets, Some(allowed))?;
+                        findings.profiles.push(profile);
+                    }
                     findings.measurements.push(costs.floor);
                     findings.measurements.push(costs.filter);
                 }
@@ -137,7 +152,7 @@ impl<'f> Bench<'f> {
     /// Packets that begin something, with more and more destinations in the tables.
     fn destinations(&mut self, findings: &mut Findings) -> Result<()> {
         let base = Load::BASE;
-        let networks = [60, 500, 10_000].map(|nets| Load { nets, ..base });
+        let networks = [60, 500, MOST_NETWORKS].map(|nets| Load { nets, ..base });
         let names = [1_000, 100_000].map(|hosts| Load { hosts, ..base });
         for family in [Family::V4, Family::V6] {
             for (kind, loads) in [
@@ -170,12 +185,14 @@ impl<'f> Bench<'f> {
             let mut packets = Packets::new(kind, family, 0, remotes);
             packets.rotation.scattered = u32::from(heat == Heat::Cold);
             let name = format!("{family}, {kind}, 1 of {remotes} ({there} in the table)");
-            let costs = self.costs(&name, Hook::Ingress, packets)?;
+            let costs = self.costs(&name, Hook::Ingress, &mut packets)?;
+            let mut allowed = None;
             if let Some(insert) = &costs.insert {
                 // What may be spent: two floors and an insertion.
                 let allowance = costs.floor.values().iter().zip(insert.values());
                 let allowance = allowance.map(|(floor, insert)| 2.0 * floor + insert).collect();
                 let allowance = Measurement::new("", Unit::Time, allowance);
+                allowed = Some(allowance.median());
                 let ratio = format!("{name}, to two lookups and an insertion");
                 findings.goals.push(Goal::ratio(
                     ratio,
@@ -183,6 +200,10 @@ impl<'f> Bench<'f> {
                     &allowance,
                     Bound::AtMost(1.0),
                 ));
+            }
+            let worst = load.nets == MOST_NETWORKS && kind == Kind::ToNetwork;
+            if if heat == Heat::Hot { *load == Load::BASE } else { worst } {
+                findings.profiles.push(self.profile(&name, &mut packets, allowed)?);
             }
             all.push(costs);
         }
@@ -223,7 +244,7 @@ impl<'f> Bench<'f> {
     }
 
     /// The program's cost and the floors', run by run.
-    fn costs(&mut self, name: &str, hook: Hook, mut packets: Packets) -> Result<Costs> {
+    fn costs(&mut self, name: &str, hook: Hook, packets: &mut Packets) -> Result<Costs> {
         let (empty, lookup) = match hook {
             Hook::Ingress => ("empty", "lookup"),
             Hook::Egress => ("empty_tc", "lookup_tc"),
@@ -233,7 +254,7 @@ impl<'f> Bench<'f> {
         let mut known = Packets::new(Kind::Established, packets.family, HOT, HOT);
         let [mut filter, mut floor, mut insert] = [Vec::new(), Vec::new(), Vec::new()];
         for run in 0..=self.effort.runs {
-            self.tables.point(&mut self.yardstick, &packets)?;
+            self.tables.point(&mut self.yardstick, packets)?;
             let descriptors = self.filter.descriptors()?;
             let own = match hook {
                 Hook::Ingress => Measured::Other(descriptors.0),
@@ -247,13 +268,13 @@ impl<'f> Bench<'f> {
                 let time = time.with_context(|| format!("{name}, run {run}"))?;
                 Ok::<_, anyhow::Error>(time.as_nanos() as f64)
             };
-            self.tables.point(yardstick, &packets)?;
-            let nothing = time(yardstick, Measured::Own(empty), &mut packets)?;
-            let this = time(yardstick, own, &mut packets)? - nothing;
+            self.tables.point(yardstick, packets)?;
+            let nothing = time(yardstick, Measured::Own(empty), packets)?;
+            let this = time(yardstick, own, packets)? - nothing;
             let (least, inserted) = if packets.kind == Kind::Established {
-                (time(yardstick, Measured::Own(lookup), &mut packets)? - nothing, 0.0)
+                (time(yardstick, Measured::Own(lookup), packets)? - nothing, 0.0)
             } else {
-                let inserted = time(yardstick, Measured::Own("insert"), &mut packets)? - nothing;
+                let inserted = time(yardstick, Measured::Own("insert"), packets)? - nothing;
                 self.tables.point(yardstick, &known)?;
                 let nothing = time(yardstick, Measured::Own(empty), &mut known)?;
                 (time(yardstick, Measured::Own(lookup), &mut known)? - nothing, inserted)

@@ -44,11 +44,13 @@ pub struct Yardstick {
 }
 
 impl Yardstick {
-    /// Loads the object, with room for so many flows in the floors' maps.
-    pub fn load(flows: u32) -> Result<Self> {
+    /// Loads the object, with room for so many flows in the floors' maps, and for so many in those
+    /// that make room for themselves.
+    pub fn load(flows: u32, new_flows: u32) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("FLOOR4", flows).map_max_entries("FLOOR6", flows);
-        let mut ebpf = object::load(&mut loader)?;
+        loader.map_max_entries("FLOOR_LRU4", new_flows).map_max_entries("FLOOR_LRU6", new_flows);
+        let mut ebpf = object::load(&mut loader, object::YARDSTICK)?;
         for name in ["rotate", "empty", "parse", "lookup", "insert"] {
             program::<Xdp>(&mut ebpf, name)?.load()?;
         }
@@ -89,6 +91,19 @@ impl Yardstick {
         frame: &[u8],
         passes: bool,
     ) -> Result<Duration> {
+        self.time_of(PACKETS, hook, program, rotation, frame, passes)
+    }
+
+    /// The same over so many packets.
+    pub fn time_of(
+        &mut self,
+        packets: u32,
+        hook: Hook,
+        program: Measured<'_>,
+        rotation: &mut Rotation,
+        frame: &[u8],
+        passes: bool,
+    ) -> Result<Duration> {
         let own;
         let fd = match (program, hook) {
             (Measured::Other(fd), _) => fd,
@@ -113,7 +128,7 @@ impl Yardstick {
         let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&context),
-            repeat: PACKETS,
+            repeat: packets,
             ..TestRunOptions::default()
         };
         let result = match hook {
@@ -123,7 +138,7 @@ impl Yardstick {
             }
         };
         let after = self.rotation.get(&0, 0)?;
-        anyhow::ensure!(after.next == rotation.next.wrapping_add(PACKETS), "packets went missing");
+        anyhow::ensure!(after.next == rotation.next.wrapping_add(packets), "packets went missing");
         *rotation = after;
         let passed = match hook {
             Hook::Ingress => result.return_value == XDP_PASS,

@@ -1,0 +1,44 @@
+//! Programs that each do one thing that the filter does with a packet, by its own code and in its
+//! own maps, in an object of their own. On the host it is an empty program, so that the workspace
+//! builds as a whole.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#[cfg(target_arch = "bpf")]
+#[path = "../bpf/atomic.rs"]
+mod atomic;
+#[cfg(target_arch = "bpf")]
+#[path = "../bpf/family.rs"]
+mod family;
+#[cfg(target_arch = "bpf")]
+#[path = "../bpf/frame.rs"]
+#[expect(dead_code, reason = "nothing is measured at TC")]
+mod frame;
+#[cfg(target_arch = "bpf")]
+#[path = "../bpf/hosts.rs"]
+#[expect(dead_code, reason = "nothing is amended")]
+mod hosts;
+#[cfg(target_arch = "bpf")]
+#[path = "../bpf/kernel.rs"]
+mod kernel;
+#[cfg(target_arch = "bpf")]
+#[path = "../bpf/maps.rs"]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod operations;
+#[cfg(target_arch = "bpf")]
+mod programs;
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // SAFETY: the verifier refuses a program that could get here.
+    unsafe { core::hint::unreachable_unchecked() }
+}
+
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,262 @@
+//! What the filter does with packets, one thing at a time. What an operation needs beforehand is
+//! an operation too, whose time is taken off.
+
+use core::marker::PhantomData;
+
+use aya_ebpf::{bindings::BPF_ANY, btf_maps::Array, macros::btf_map};
+use intune_filter_ebpf::{
+    abi::{self, DeniedEvent, FlowEvent, FlowKey, Reason, V4, V6, flow_flags, port_index},
+    dns::Scratch,
+    packet::{Network as Protocol, Packet as _},
+    world::{Maps, RuleEvent, World as _},
+};
+
+use crate::{
+    frame::XdpFrame,
+    kernel::{Kernel, SECOND, XDP},
+    maps,
+};
+
+/// A packet whose headers were read.
+pub struct At<'p, A> {
+    pub kernel: Kernel<XDP>,
+    pub packet: &'p XdpFrame<'p>,
+    pub scratch: &'p Scratch,
+    pub ifindex: u32,
+    /// The index of the maps of the policy in force.
+    pub set: u32,
+    /// Of its flow.
+    pub key: FlowKey<A>,
+}
+
+/// A thing that the filter does.
+pub trait Operation {
+    /// Does it; whether it comes to what it is to.
+    fn perform<A: Family>(at: &At<'_, A>) -> bool
+    where
+        Kernel<XDP>: Maps<A>;
+}
+
+/// Maps of an address family, by themselves.
+pub trait Family: Protocol {
+    /// Deletes an answered flow; whether it was there.
+    fn delete(key: &FlowKey<Self>) -> bool;
+    /// Puts in a flow that is not answered; whether there was room.
+    fn insert(key: &FlowKey<Self>, flow: &abi::Flow) -> bool;
+}
+
+macro_rules! family {
+    ($address:ty, $flows:ident, $new_flows:ident) => {
+        impl Family for $address {
+            #[inline(always)]
+            fn delete(key: &FlowKey<Self>) -> bool {
+                maps::$flows.remove(key).is_ok()
+            }
+
+            #[inline(always)]
+            fn insert(key: &FlowKey<Self>, flow: &abi::Flow) -> bool {
+                maps::$new_flows.insert(key, flow, u64::from(BPF_ANY)).is_ok()
+            }
+        }
+    };
+}
+
+family!(V4, FLOWS4, NEW_FLOWS4);
+family!(V6, FLOWS6, NEW_FLOWS6);
+
+macro_rules! operations {
+    ($($(#[$meta:meta])* $name:ty $(, const $parameter:ident)?: $at:ident => $body:expr;)*) => {
+        $(
+            impl $(<const $parameter: bool>)? Operation for $name {
+                #[inline(always)]
+                fn perform<A: Family>($at: &At<'_, A>) -> bool
+                where
+                    Kernel<XDP>: Maps<A>,
+                {
+                    $body
+                }
+            }
+        )*
+    };
+}
+
+/// To do the same eight times: for what takes so little that it could not be told from noise, and
+/// finds the same in the caches every time.
+pub struct Often<O>(PhantomData<O>);
+
+impl<O: Operation> Operation for Often<O> {
+    #[inline(always)]
+    fn perform<A: Family>(at: &At<'_, A>) -> bool
+    where
+        Kernel<XDP>: Maps<A>,
+    {
+        let four = || O::perform(at) && O::perform(at) && O::perform(at) && O::perform(at);
+        four() && four()
+    }
+}
+
+/// Nothing but what every other one does beforehand.
+pub struct Nothing;
+/// To look the zone up.
+pub struct Zone;
+/// To look up which policy is in force.
+pub struct Policy;
+/// To look the policy's switches up.
+pub struct Switches;
+/// To ask for the time.
+pub struct Now;
+/// To look up the time of the system's tick.
+pub struct Tick;
+/// To ask for the frame's length.
+pub struct Length;
+/// To find an answered flow, and to count in it.
+pub struct Note;
+/// To find no answered flow.
+pub struct NoFlow;
+/// To find no flow that is not answered.
+pub struct NoNewFlow;
+/// To find that the destination is not the gateway.
+pub struct NotOwn;
+/// To find the client's group.
+pub struct Client;
+/// To find the destination's network, or none.
+pub struct Network<const FOUND: bool>;
+/// To find the destination among learned addresses, or not to.
+pub struct Host<const FOUND: bool>;
+/// To look the port's rules up.
+pub struct Port;
+/// To have the routes say that the packet is to be forwarded.
+pub struct Routes;
+/// To find no answered flow once more.
+pub struct Again;
+/// To delete an answered flow that was not found.
+pub struct Delete;
+/// To put in a flow that was not found among those that are not answered.
+pub struct Open;
+/// To make no record, since there are too many.
+pub struct Allowance;
+/// To make a record.
+pub struct Record;
+/// To count a packet.
+pub struct Count;
+/// To count a packet for its rule.
+pub struct CountRule;
+
+operations! {
+    Nothing: _at => true;
+    // Compared as an option, the number would be a register that nobody has written.
+    Zone: at => at.kernel.zone(at.ifindex, 0).unwrap_or_default() == at.key.zone;
+    Policy: at => at.kernel.active().is_some();
+    Switches: at => {
+        let settings = at.kernel.settings(at.set);
+        settings.is_some_and(|settings| settings.judge_gateway == 0)
+    };
+    Now: at => at.kernel.now() != 0;
+    Tick: at => at.kernel.tick() != 0;
+    Length: at => at.packet.length() != 0;
+    Note: at => {
+        // SAFETY: the headers were read in this run.
+        let length = u64::from(unsafe { (*A::facts(at.scratch)).length });
+        let noted = at.kernel.flow(&at.key, |flow| {
+            let answered = is_answered(flow);
+            flow.client_packets += 1;
+            flow.client_bytes += length;
+            answered
+        });
+        noted == Some(true)
+    };
+    NoFlow: at => at.kernel.flow(&at.key, is_answered).is_none();
+    NoNewFlow: at => at.kernel.new_flow(&at.key, is_answered).is_none();
+    NotOwn: at => {
+        // SAFETY: the headers were read in this run.
+        !at.kernel.is_own(unsafe { &*at.scratch.facts.destination.get() })
+    };
+    Client: at => {
+        let (zone, source) = (at.key.zone, &at.key.client);
+        let client = Maps::<A>::client(at.kernel, at.scratch, at.set, zone, source);
+        client.is_some_and(|client| client.rules != 0)
+    };
+    Network<FOUND>, const FOUND: at => {
+        let rules = Maps::<A>::networks(at.kernel, at.scratch, at.set, &at.key.remote);
+        (rules != 0) == FOUND
+    };
+    Host<FOUND>, const FOUND: at => {
+        let host = at.kernel.host(&at.key.remote);
+        host.is_some_and(|host| host.expires != 0 && host.rules != 0) == FOUND
+    };
+    Port: at => {
+        let index = port_index(false, u16::from_be(at.key.remote_port));
+        at.kernel.port(at.set, index) != 0
+    };
+    Routes: at => {
+        let (source, destination) = (&at.key.client, &at.key.remote);
+        !Maps::<A>::is_local(at.kernel, at.scratch, at.ifindex, source, destination)
+    };
+    Again: at => {
+        at.kernel.flow(&at.key, is_answered).is_none()
+            && at.kernel.flow(&at.key, is_answered).is_none()
+    };
+    Delete: at => at.kernel.flow(&at.key, is_answered).is_none() && !A::delete(&at.key);
+    Open: at => {
+        let flow = abi::Flow { client_packets: 1, ..abi::Flow::default() };
+        at.kernel.new_flow(&at.key, is_answered).is_none() && A::insert(&at.key, &flow)
+    };
+    Allowance: at => {
+        // A time at which nothing is due.
+        at.kernel.report_denied(1, DeniedEvent::default);
+        true
+    };
+    Record: at => {
+        let Some(number) = RECORDS.get_ptr_mut(0) else {
+            return false;
+        };
+        // SAFETY: one test run at a time uses the map.
+        let number = unsafe {
+            *number += 1;
+            *number
+        };
+        // Far enough after the one before.
+        let time = number * (SECOND / 1000);
+        at.kernel.report_flow(time, || record(at, time));
+        true
+    };
+    Count: at => {
+        at.kernel.count(Reason::Flow, 1, 60);
+        true
+    };
+    CountRule: at => {
+        at.kernel.count_rule(0, RuleEvent::Packet, 1, 60);
+        true
+    };
+}
+
+/// How many records were made.
+#[btf_map]
+pub static RECORDS: Array<u64, 1> = Array::new();
+
+#[inline(always)]
+fn is_answered(flow: &mut abi::Flow) -> bool {
+    flow.flags & flow_flags::ANSWERED != 0 && flow.last_seen != 0 && flow.generation != 0
+}
+
+#[inline(always)]
+fn record<A: Family>(at: &At<'_, A>, time: u64) -> FlowEvent {
+    FlowEvent {
+        kind: abi::EventKind::Opened as u32,
+        reserved: 0,
+        time,
+        flow: abi::Flow {
+            opened: time,
+            last_seen: time,
+            client_packets: 1,
+            ..abi::Flow::default()
+        },
+        client: at.key.client.wide(),
+        remote: at.key.remote.wide(),
+        client_port: at.key.client_port,
+        remote_port: at.key.remote_port,
+        zone: at.key.zone,
+        protocol: at.key.protocol,
+        ending: 0,
+    }
+}
