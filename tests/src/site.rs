@@ -129,6 +129,17 @@ impl Laboratory {
         Ok([v4?, v6?])
     }
 
+    /// Waits until addresses are learned that the kernel has left to the daemon: so many that no
+    /// packet waits for all.
+    pub fn await_learned(&self, addresses: &[IpAddr]) -> Result<()> {
+        eventually("the daemon has learned all addresses", || {
+            let names = self.filter.json(&["names"])?;
+            let names = names.as_array().context("a list")?;
+            let known: Vec<&str> = names.iter().filter_map(|one| one["address"].as_str()).collect();
+            Ok(addresses.iter().all(|address| known.contains(&address.to_string().as_str())))
+        })
+    }
+
     /// Checks that the client reaches a target.
     pub fn expect_reached(&self, target: Target) -> Result<()> {
         let outcome = self.network.client.run(|| probe(target, ANSWER));

@@ -60,6 +60,9 @@ impl Known {
         let mut expected = expected.to_vec();
         expected.sort();
         ensure!(found == expected, "dig @{server} {options:?}: {output}");
+        if options.contains(&MANY) {
+            self.laboratory.await_learned(&found)?;
+        }
         self.reach(&found).with_context(|| format!("dig @{server} {options:?}"))
     }
 
