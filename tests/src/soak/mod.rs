@@ -1,6 +1,7 @@
 //! The soak: everything that can happen to a filter, at once and for a long time, while a model of
 //! the policy judges every packet. `cargo xtask test --soak MINUTES` runs it.
 
+pub mod far_end;
 pub mod faults;
 pub mod judge;
 pub mod knowledge;

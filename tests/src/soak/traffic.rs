@@ -3,12 +3,14 @@
 use std::{
     collections::VecDeque,
     net::IpAddr,
+    sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 
 use super::{
+    far_end,
     judge::Flow,
     ledger::Side,
     links::Links,
@@ -168,7 +170,7 @@ impl<'a> Sender<'a> {
                 opened.extend(world.opened(&packet, span));
             }
             if matches!(packet.what, What::Echo { .. }) {
-                self.judge_echo(&packet, tag, span, arrived);
+                self.judge_echo(&packet, tag, span, arrived)?;
             }
             if judgement.0 == Verdict::Denied && !arrived {
                 world.ledger.deny(tag);
@@ -183,12 +185,12 @@ impl<'a> Sender<'a> {
     }
 
     /// An echo that has arrived is answered.
-    fn judge_echo(&self, packet: &Packet, tag: u64, begun: Span, arrived: bool) {
+    fn judge_echo(&self, packet: &Packet, tag: u64, begun: Span, arrived: bool) -> Result<()> {
         let world = self.world;
         let back = packet.reversed(packet.what.clone());
         if !arrived {
             world.ledger.take(tag, Side::Client);
-            return;
+            return Ok(());
         }
         let answered = world.ledger.wait(tag, Side::Client, LATE);
         world.ledger.take(tag, Side::Client);
@@ -198,7 +200,20 @@ impl<'a> Sender<'a> {
             Some(flow) => world.judge_flow(&flow, &back, span),
             None => world.judge(&back, span),
         };
-        world.hold("echo reply, to client", &back, judgement, span, answered);
+        let lost = !answered && judgement.0 == Verdict::Passes;
+        if lost && self.was_left_unanswered(packet.destination.is_ipv6())? {
+            world.tally().add("echoes that the far end had no room to answer", 1);
+        } else {
+            world.hold("echo reply, to client", &back, judgement, span, answered);
+        }
+        Ok(())
+    }
+
+    /// Whether the far end has left an echo request unanswered that is not yet accounted for.
+    fn was_left_unanswered(&self, v6: bool) -> Result<bool> {
+        let known = &self.world.unanswered[usize::from(v6)];
+        let all = far_end::unanswered(self.world, v6)?;
+        Ok(known.fetch_update(SeqCst, SeqCst, |one| (one < all).then_some(one + 1)).is_ok())
     }
 
     /// Packets from a client: one, or the fragments of one.

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -63,6 +63,8 @@ pub struct World {
     pub gateway_macs: Mutex<[[u8; 6]; 2]>,
     /// What the names lead to.
     pub names: Names,
+    /// Echo requests of each family that the far end is known not to have answered.
+    pub unanswered: [AtomicU64; 2],
     history: Mutex<(Timeline, Knowledge)>,
     stopped: Mutex<bool>,
     stop: Condvar,
@@ -96,6 +98,7 @@ impl World {
             tally: Mutex::default(),
             gateway_macs: Mutex::new(gateway_macs),
             names: Names::of_site(),
+            unanswered: Default::default(),
             history: Mutex::default(),
             stopped: Mutex::default(),
             stop: Condvar::new(),

@@ -25,10 +25,6 @@ use crate::{
 /// How long the daemon may take to attach to an interface that is back, its own restart included.
 const ATTACHED: Duration = Duration::from_secs(120);
 
-/// How late the kernel may notice that a carrier has changed, and set up IPv6 again: it looks at
-/// links once a second. A packet in a million was lost to clients meanwhile.
-const LINK_WATCHED: Duration = Duration::from_millis(1500);
-
 /// Breaks the link until the soak is over. `answering` is the clients' own XDP program.
 pub fn run_faults(world: &World, mut answering: PassAll, mean: Duration) -> Result<PassAll> {
     let mut random = Random::new(world.measure.seed, "links");
@@ -78,7 +74,6 @@ pub fn run_faults(world: &World, mut answering: PassAll, mean: Duration) -> Resu
                 links.settle_by(Side::Client, family)?;
                 links.settle_by(Side::Server, family)?;
             }
-            world.pause(LINK_WATCHED);
             Ok(())
         };
         if replaced {
