@@ -60,9 +60,9 @@ pub struct Terms<'t> {
 const RECORDS: u16 = 64;
 const CHAIN: usize = 16;
 /// Steps that a message is read with.
-const STEPS: usize = 320;
+const STEPS: usize = 300;
 /// Steps that an address takes.
-const STEPS_OF_ADDRESS: usize = 20;
+const STEPS_OF_ADDRESS: usize = 19;
 /// Addresses fewer that are learned, but one, where others are left to userspace.
 const WAKING: usize = 9;
 /// CNAMEs that are looked at in one step.

@@ -127,8 +127,8 @@ fn many_records(who: &Addresses) -> Vec<Case> {
     }
     vec![
         case(who, "14 records", message(14), Teaches(all(14))),
-        case(who, "63 records", message(63), Deferred(all(3))),
-        case(who, "64 records", message(64), Deferred(all(3))),
+        case(who, "63 records", message(63), Deferred(all(2))),
+        case(who, "64 records", message(64), Deferred(all(2))),
         case(who, "65 records", message(65), Malformed),
         case(who, "100 records", message(100), Malformed),
         case(
