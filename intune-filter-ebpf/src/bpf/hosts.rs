@@ -45,6 +45,17 @@ unsafe fn prolong(host: *mut Host, expires: u64) -> bool {
     false
 }
 
+/// Claims an element that has this version, unless somebody refreshes it or has claimed it.
+///
+/// # Safety
+///
+/// `at` points to the version of a map's element.
+#[inline(always)]
+unsafe fn claim(at: *mut u64, version: u64) -> bool {
+    // SAFETY: the caller's promise.
+    !Host::is_busy(version) && unsafe { atomic::exchange(at, version, version | Host::CLAIMED) }
+}
+
 macro_rules! hosts_of {
     ($module:ident, $address:ty, $hosts:ident, $order:ident) => {
         pub mod $module {
@@ -85,9 +96,7 @@ macro_rules! hosts_of {
                     unsafe {
                         let at = &raw mut (*host).version;
                         if (&raw const (*host).expires).read_volatile() <= now {
-                            if Host::is_busy(version)
-                                || !atomic::exchange(at, version, version | Host::CLAIMED)
-                            {
+                            if !claim(at, version) {
                                 continue;
                             }
                             (&raw mut (*host).rules).write_volatile(rules);
@@ -184,9 +193,7 @@ macro_rules! hosts_of {
                         return Outcome::Changed as u64;
                     }
                     let at = &raw mut (*host).version;
-                    if Host::is_busy(version)
-                        || !atomic::exchange(at, version, version | Host::CLAIMED)
-                    {
+                    if !claim(at, version) {
                         return Outcome::Busy as u64;
                     }
                     if maps::$hosts.remove(address).is_err() {
@@ -209,9 +216,7 @@ macro_rules! hosts_of {
                 // SAFETY: words of a map's value, which is the caller's alone once claimed.
                 unsafe {
                     let at = &raw mut (*host).version;
-                    if Host::is_busy(version)
-                        || !atomic::exchange(at, version, version | Host::CLAIMED)
-                    {
+                    if !claim(at, version) {
                         return Outcome::Busy as u64;
                     }
                     let rules = (&raw const (*host).rules).read_volatile() & amendment.host.rules;
