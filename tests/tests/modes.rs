@@ -30,9 +30,9 @@ fn links(laboratory: &Laboratory) -> Result<BTreeMap<PathBuf, u64>> {
     pins::ids(&laboratory.filter.pins(), "links")
 }
 
-/// The hooks that links are pinned for.
-fn hooks(laboratory: &Laboratory) -> Result<Vec<String>> {
-    let pins = pins::pins(&laboratory.filter.pins(), "links")?;
+/// The names of what is pinned of a kind, in their order; of links without the interface's.
+fn pinned(laboratory: &Laboratory, kind: &str) -> Result<Vec<String>> {
+    let pins = pins::pins(&laboratory.filter.pins(), kind)?;
     let names = pins.iter().map(|pin| {
         let name = pin.file_name().context("a pin has a name")?.to_string_lossy();
         Ok(name.trim_start_matches("eth1-").to_owned())
@@ -42,6 +42,11 @@ fn hooks(laboratory: &Laboratory) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The hooks that links are pinned for.
+fn hooks(laboratory: &Laboratory) -> Result<Vec<String>> {
+    pinned(laboratory, "links")
+}
+
 /// The hooks of a mode.
 const fn hooks_of(mode: &str) -> [&'static str; 2] {
     if mode.len() == "tc".len() { ["egress", "tc_ingress"] } else { ["egress", "ingress"] }
@@ -49,14 +54,7 @@ const fn hooks_of(mode: &str) -> [&'static str; 2] {
 
 /// The programs that are pinned.
 fn programs(laboratory: &Laboratory) -> Result<Vec<String>> {
-    let pins = pins::pins(&laboratory.filter.pins(), "programs")?;
-    let names = pins.iter().map(|pin| {
-        let name = pin.file_name().context("a pin has a name")?;
-        Ok(name.to_string_lossy().into_owned())
-    });
-    let mut names = names.collect::<Result<Vec<_>>>()?;
-    names.sort();
-    Ok(names)
+    pinned(laboratory, "programs")
 }
 
 /// The programs that a daemon loads which starts in a mode.

@@ -22,7 +22,7 @@ const COMPARED: u64 = 4;
 /// Steps that a message is read with at most, and learned from: what a packet may wait for. Each
 /// label, pointer and root of a name is one, and so is each record, parameter and hint, and each
 /// look for the next CNAME. A pointer to a name that was read just before costs nothing. This is
-/// enough for a chain of 16 CNAMEs in whatever order, with names of six labels in full; messages
+/// enough for a chain of 16 CNAMEs in whatever order, with names of five labels in full; messages
 /// that are dearer to read, no server sends.
 pub(super) const STEPS_OF_MESSAGE: u64 = 300;
 /// How many of them an address takes that is learned.

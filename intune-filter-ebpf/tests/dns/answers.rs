@@ -257,6 +257,25 @@ fn names_in_full_are_read_up_to_a_bound() {
     }
 }
 
+/// The dearest order: each look for the next CNAME goes past all before it.
+#[test]
+fn sixteen_aliases_last_to_first_with_names_of_five_labels_in_full_are_followed() {
+    let name = |at: usize| match at {
+        0 => "a.b.c.d.one".to_owned(),
+        _ => format!("a.b.c.n{at}.two"),
+    };
+    let site = Site::new();
+    let query = Writer::new(7, QUERY, &name(0).as_str().into(), 1, 1);
+    site.query(V4_ENDS, &query.octets);
+    let mut answer = Writer::answer(&name(0));
+    for at in (0..16).rev() {
+        answer.record(1, &Record::cname(&name(at), &name(at + 1)), Compression::None);
+    }
+    answer.record(1, &Record::a(&name(16), "93.184.216.34"), Compression::None);
+    site.answer(V4_ENDS, &answer.octets);
+    assert_eq!(site.addresses(), ["93.184.216.34"]);
+}
+
 #[test]
 fn additional_and_authority_records_teach_nothing() {
     let site = Site::new();

@@ -9,11 +9,11 @@
 //! - A name is at most 255 octets (RFC 1035 section 2.3.4); pointers lead to a prior occurrence
 //!   (section 4.1.4), so to before the labels that they continue, and none of the labels found
 //!   there reach into those. Hickory says the same.
-//! - What takes more than 320 steps is not read: labels, pointers and roots of names, less those
+//! - What takes more than 300 steps is not read: labels, pointers and roots of names, less those
 //!   that are pointers to one that was read just before, and half an octet of the question each;
 //!   records, the parameters and ends of services, and hints; and four CNAMEs that are looked at
-//!   for the next. Addresses that take more than the steps that are left, twelve each, are left to
-//!   userspace, and eight more. Hickory has no such limits, nor does any server come near them.
+//!   for the next. Addresses that take more than the steps that are left, nineteen each, are left to
+//!   userspace, and nine more, but never the first. Hickory has no such limits, nor does any server come near them.
 //! - Data is read only where class and type say what it is: A, AAAA and CNAME of class IN must
 //!   fill their data exactly. All else is opaque (RFC 3597); hickory, asked for a whole message,
 //!   would refuse it for a malformed MX record that nobody asked for.

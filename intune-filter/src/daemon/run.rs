@@ -265,7 +265,6 @@ impl<'a> Daemon<'a> {
             }
         }
         daemon.settle();
-        daemon.examine();
         Ok(daemon)
     }
 

@@ -48,7 +48,7 @@ impl Daemon<'_> {
 
     /// Finds addresses with rules that nobody knows the names of: those of a daemon that was killed,
     /// and of records that were lost.
-    pub(super) fn examine(&mut self) {
+    fn examine(&mut self) {
         let now = clock::boot_time();
         match self.kernel.pins().hosts() {
             Ok(hosts) => {
