@@ -3,5 +3,8 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #[cfg(target_arch = "bpf")]
 mod bpf;
+#[cfg(target_arch = "bpf")]
+mod object;
+
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
