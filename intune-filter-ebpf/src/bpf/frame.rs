@@ -3,7 +3,7 @@
 use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
-    EbpfContext as _,
+    bindings::{__sk_buff, xdp_md},
     helpers::generated::{
         bpf_skb_load_bytes, bpf_skb_pull_data, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
@@ -27,22 +27,33 @@ const CONTIGUOUS: u32 = 256;
 const USUAL: u32 = 74;
 
 /// A frame at XDP.
-pub struct XdpFrame<'c> {
-    ctx: &'c XdpContext,
+///
+/// It holds the context itself and not a reference to where the program keeps it. The newest kernels
+/// (seen on 7.3) find out beforehand which parts of the stack are still needed; after a pointer to
+/// the stack that lies on the stack itself they cannot look, take all of it for needed, and follow
+/// every content that it may have on its own: four times as many instructions.
+#[derive(Clone, Copy)]
+pub struct XdpFrame {
+    ctx: *mut xdp_md,
 }
 
-impl<'c> XdpFrame<'c> {
+impl XdpFrame {
     #[inline(always)]
-    pub const fn new(ctx: &'c XdpContext) -> Self {
-        Self { ctx }
+    pub const fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.ctx }
+    }
+
+    #[inline(always)]
+    fn context(self) -> XdpContext {
+        XdpContext::new(self.ctx)
     }
 }
 
-impl Packet for XdpFrame<'_> {
+impl Packet for XdpFrame {
     #[inline(always)]
     fn length(&self) -> u32 {
         // SAFETY: the context is the program's.
-        unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) as u32 }
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as u32 }
     }
 
     #[inline(always)]
@@ -52,7 +63,7 @@ impl Packet for XdpFrame<'_> {
 
     #[inline(always)]
     fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]> {
-        octets(self.ctx.data(), self.ctx.data_end(), offset)
+        octets(self.context().data(), self.context().data_end(), offset)
     }
 
     #[inline(always)]
@@ -62,43 +73,51 @@ impl Packet for XdpFrame<'_> {
         };
         // SAFETY: the message has room for every length that `message_length` gives.
         unsafe {
-            bpf_xdp_load_bytes(self.ctx.ctx, offset, scratch.message.as_mut_ptr().cast(), length)
+            bpf_xdp_load_bytes(self.ctx, offset, scratch.message.as_mut_ptr().cast(), length)
                 == 0
         }
     }
 }
 
 /// A frame at TC.
-pub struct SkbFrame<'c> {
-    ctx: &'c TcContext,
+///
+/// It holds the context itself: see [`XdpFrame`].
+#[derive(Clone, Copy)]
+pub struct SkbFrame {
+    skb: *mut __sk_buff,
 }
 
-impl<'c> SkbFrame<'c> {
+impl SkbFrame {
     /// The frame, its headers made contiguous.
     #[inline(always)]
-    pub fn new(ctx: &'c TcContext) -> Self {
-        let frame = Self { ctx };
+    pub fn new(ctx: &TcContext) -> Self {
+        let frame = Self { skb: ctx.skb.skb };
         frame.pull(USUAL, CONTIGUOUS);
-        if frame.linear() < ctx.len() && !frame.has_short_headers() {
+        if frame.linear() < frame.length() && !frame.has_short_headers() {
             frame.pull(HEADERS, HEADERS);
         }
         frame
     }
 
+    #[inline(always)]
+    fn context(self) -> TcContext {
+        TcContext::new(self.skb)
+    }
+
     /// Octets that can be read directly.
     #[inline(always)]
     fn linear(&self) -> u32 {
-        (self.ctx.data_end() - self.ctx.data()) as u32
+        (self.context().data_end() - self.context().data()) as u32
     }
 
     /// Makes up to `wanted` octets contiguous if fewer than `needed` are.
     #[inline(always)]
     fn pull(&self, needed: u32, wanted: u32) {
-        let length = self.ctx.len();
+        let length = self.length();
         if self.linear() < needed.min(length) {
             // SAFETY: the context is the program's. A failure leaves the packet as it was, and
             // what then cannot be read does not parse.
-            unsafe { bpf_skb_pull_data(self.ctx.skb.skb, length.min(wanted)) };
+            unsafe { bpf_skb_pull_data(self.skb, length.min(wanted)) };
         }
     }
 
@@ -121,8 +140,8 @@ impl<'c> SkbFrame<'c> {
     pub fn place(&self) -> Place {
         // SAFETY: the fields of the context are readable.
         let (ifindex, ingress, present, tag) = unsafe {
-            let skb = self.ctx.skb.skb;
-            ((*skb).ifindex, (*skb).ingress_ifindex, (*skb).vlan_present, (*skb).vlan_tci)
+            let skb = &*self.skb;
+            (skb.ifindex, skb.ingress_ifindex, skb.vlan_present, skb.vlan_tci)
         };
         Place {
             ifindex,
@@ -132,24 +151,24 @@ impl<'c> SkbFrame<'c> {
     }
 }
 
-impl Packet for SkbFrame<'_> {
+impl Packet for SkbFrame {
     #[inline(always)]
     fn length(&self) -> u32 {
-        self.ctx.len()
+        self.context().len()
     }
 
     #[inline(always)]
     fn counted_length(&self) -> u32 {
         const TAG: u32 = 4;
         // SAFETY: the field of the context is readable; it is 0 or 1.
-        self.length() + TAG * unsafe { (*self.ctx.skb.skb).vlan_present }
+        self.length() + TAG * unsafe { (*self.skb).vlan_present }
     }
 
     #[inline(always)]
     fn packets(&self) -> u32 {
         // SAFETY: the fields of the context are readable.
         let (segments, size) =
-            unsafe { ((*self.ctx.skb.skb).gso_segs, (*self.ctx.skb.skb).gso_size) };
+            unsafe { ((*self.skb).gso_segs, (*self.skb).gso_size) };
         if segments != 0 {
             segments
         } else if size != 0 {
@@ -162,7 +181,7 @@ impl Packet for SkbFrame<'_> {
 
     #[inline(always)]
     fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]> {
-        octets(self.ctx.data(), self.ctx.data_end(), offset)
+        octets(self.context().data(), self.context().data_end(), offset)
     }
 
     #[inline(always)]
@@ -173,7 +192,7 @@ impl Packet for SkbFrame<'_> {
         // SAFETY: the message has room for every length that `message_length` gives.
         unsafe {
             bpf_skb_load_bytes(
-                self.ctx.as_ptr().cast_const(),
+                self.skb.cast_const().cast(),
                 offset,
                 scratch.message.as_mut_ptr().cast::<c_void>(),
                 length,

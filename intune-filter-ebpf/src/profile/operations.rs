@@ -20,7 +20,7 @@ use crate::{
 /// A packet whose headers were read.
 pub struct At<'p, A> {
     pub kernel: Kernel<XDP>,
-    pub packet: &'p XdpFrame<'p>,
+    pub packet: &'p XdpFrame,
     pub scratch: &'p Scratch,
     pub ifindex: u32,
     /// The index of the maps of the policy in force.

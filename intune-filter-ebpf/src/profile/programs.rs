@@ -110,7 +110,7 @@ fn measure<O: Operation>(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn one<A: Family, O: Operation>(
     kernel: Kernel<XDP>,
-    packet: &XdpFrame<'_>,
+    packet: &XdpFrame,
     scratch: &intune_filter_ebpf::dns::Scratch,
     ifindex: u32,
     offset: u32,

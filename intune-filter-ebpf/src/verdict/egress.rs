@@ -16,7 +16,7 @@ use crate::{
 
 /// Judges a frame that is about to leave on a LAN interface.
 #[inline(always)]
-pub fn egress<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
+pub fn egress<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place: Place) -> Verdict {
     let verdict = judge(packet, world, place);
     let (packets, bytes) = (packet.packets(), packet.counted_length());
     world.count(verdict.counted(), packets, bytes);
@@ -27,7 +27,7 @@ pub fn egress<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Pla
 }
 
 #[inline(always)]
-fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
+fn judge<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place: Place) -> Verdict {
     let Some(frame) = Frame::parse(packet, place.stripped_tag) else {
         return Verdict::deny(Reason::Malformed);
     };
@@ -42,7 +42,7 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
     let Some(scratch) = world.claim() else {
         return Verdict::deny(Reason::Busy);
     };
-    let run = Run::new(world, packet, scratch, place, zone, frame.payload);
+    let run = Run::new(world, *packet, scratch, place, zone, frame.payload);
     let mut left = if frame.second_tag {
         run.second_tag(place.from_gateway).leave(scratch);
         LEFT
@@ -108,7 +108,7 @@ fn stages<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(run: &Run<'_, W
 #[inline(never)]
 fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let from_gateway = run.is_from_gateway();
-    let verdict = match A::parse(run.packet, run.scratch, run.world, run.network_offset()) {
+    let verdict = match A::parse(&run.packet, run.scratch, run.world, run.network_offset()) {
         Ok(()) if run.read_policy() => return NEXT,
         Ok(()) | Err(_) if from_gateway => Verdict::control(Reason::GatewaySent),
         Ok(()) => {
@@ -212,7 +212,7 @@ fn by_flow<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdict {
     }
     if datagram.protocol == A::ICMP
         && datagram.fragment != Fragment::Later
-        && let Some(key) = A::quoted_to_client(run.packet, datagram, run.zone())
+        && let Some(key) = A::quoted_to_client(&run.packet, datagram, run.zone())
         && flow::is_known(run, &key)
     {
         return Verdict { matched: Matched::Flow, ..Verdict::control(Reason::IcmpError) };

@@ -24,7 +24,7 @@ use crate::{
 
 /// Judges a frame that came in on a LAN interface.
 #[inline(always)]
-pub fn ingress<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
+pub fn ingress<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place: Place) -> Verdict {
     let verdict = judge(packet, world, place);
     let (packets, bytes) = (packet.packets(), packet.counted_length());
     world.count(verdict.counted(), packets, bytes);
@@ -40,7 +40,7 @@ pub fn ingress<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Pl
 }
 
 #[inline(always)]
-fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -> Verdict {
+fn judge<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place: Place) -> Verdict {
     let Some(frame) = Frame::parse(packet, place.stripped_tag) else {
         return Verdict::deny(Reason::Malformed);
     };
@@ -57,7 +57,7 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &impl Packet, world: W, place: Place) -
     let Some(scratch) = world.claim() else {
         return Verdict::deny(Reason::Busy);
     };
-    let run = Run::new(world, packet, scratch, place, zone, frame.payload);
+    let run = Run::new(world, *packet, scratch, place, zone, frame.payload);
     if frame.second_tag {
         run.deny_frame(Reason::VlanTag).leave(scratch);
     } else if frame.ethertype == ETHERTYPE_IPV4 {
@@ -106,7 +106,7 @@ fn stages<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) {
 /// Reads the headers, and passes what needs no look at the policy: link scope, known flows.
 #[inline(never)]
 fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    let verdict = match A::parse(run.packet, run.scratch, run.world, run.network_offset()) {
+    let verdict = match A::parse(&run.packet, run.scratch, run.world, run.network_offset()) {
         Err(HeaderError::Malformed) => run.deny_frame(Reason::Malformed),
         Err(HeaderError::SourceRoute) => run.deny_frame(Reason::SourceRoute),
         Err(HeaderError::Fragment) => run.deny_frame(Reason::Fragment),

@@ -247,7 +247,7 @@ const fn trailing_zeros(rules: u64) -> u8 {
 /// The frame at hand; what is plain about it is in the working memory.
 struct Run<'p, W, P> {
     world: W,
-    packet: &'p P,
+    packet: P,
     scratch: &'p Scratch,
 }
 
@@ -255,7 +255,7 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
     #[inline(always)]
     fn new(
         world: W,
-        packet: &'p P,
+        packet: P,
         scratch: &'p Scratch,
         place: Place,
         zone: u16,

@@ -189,7 +189,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     where
         W: Maps<A>,
     {
-        let known = A::quoted_by_client(self.packet, datagram, self.zone())
+        let known = A::quoted_by_client(&self.packet, datagram, self.zone())
             .is_some_and(|key| flow::is_known(self, &key));
         if known {
             return Verdict::control(Reason::IcmpError).of(client);
