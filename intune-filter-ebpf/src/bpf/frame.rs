@@ -73,8 +73,7 @@ impl Packet for XdpFrame {
         };
         // SAFETY: the message has room for every length that `message_length` gives.
         unsafe {
-            bpf_xdp_load_bytes(self.ctx, offset, scratch.message.as_mut_ptr().cast(), length)
-                == 0
+            bpf_xdp_load_bytes(self.ctx, offset, scratch.message.as_mut_ptr().cast(), length) == 0
         }
     }
 }
@@ -167,8 +166,7 @@ impl Packet for SkbFrame {
     #[inline(always)]
     fn packets(&self) -> u32 {
         // SAFETY: the fields of the context are readable.
-        let (segments, size) =
-            unsafe { ((*self.skb).gso_segs, (*self.skb).gso_size) };
+        let (segments, size) = unsafe { ((*self.skb).gso_segs, (*self.skb).gso_size) };
         if segments != 0 {
             segments
         } else if size != 0 {

@@ -347,10 +347,9 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
         }
         let head = size_of::<AnswerEvent>() as u64;
         let event = scratch.answer_event();
-        const WAITED_FOR: u32 = answer_flags::DEFERRED | answer_flags::LEARNED;
-        // Of what took so long to read that nothing was learned from it, no client waits for more.
+        // The client may want an address of those that are left to userspace.
         // SAFETY: the record's head was written in this run.
-        let waited_for = unsafe { (*event).flags } & WAITED_FOR == WAITED_FOR;
+        let waited_for = unsafe { (*event).flags } & answer_flags::DEFERRED != 0;
         self.output(event.cast(), head, scratch, if waited_for { WAKES } else { SILENT });
     }
 

@@ -24,7 +24,11 @@ use crate::{
 
 /// Judges a frame that came in on a LAN interface.
 #[inline(always)]
-pub fn ingress<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place: Place) -> Verdict {
+pub fn ingress<W: Maps<V4> + Maps<V6>>(
+    packet: &(impl Packet + Copy),
+    world: W,
+    place: Place,
+) -> Verdict {
     let verdict = judge(packet, world, place);
     let (packets, bytes) = (packet.packets(), packet.counted_length());
     world.count(verdict.counted(), packets, bytes);

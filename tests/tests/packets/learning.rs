@@ -1,11 +1,14 @@
 //! What is kept of a DNS answer: for which rules, and for how long.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, os::fd::AsFd as _};
 
 use intune_filter_ebpf::abi::Reason::{DnsAnswer, HostsFull, NothingLearned};
 use intune_filter_tests::testrun::{
-    Addresses, Filter, Message, check_in_order, check_on, expect, message::QUESTION, run, to_client,
+    Addresses, Filter, Message, check_in_order, check_on, expect, message::QUESTION, run,
+    state::Event, to_client,
 };
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use crate::answers::{
     NONE, PORTAL, WEB, addresses, answer, answered, asked, hosts, kind, query, teaches, try_answer,
@@ -63,6 +66,39 @@ fn a_later_answer_prolongs_and_adds_rules() {
             assert_eq!(hosts(filter)[&who.public], (web, 1030), "never shortened");
             learn(filter, "push.core.example", 2000);
             assert_eq!(hosts(filter)[&who.public], (web | push, 2030));
+        }
+    });
+}
+
+/// A client may wait for any of the addresses that the kernel has no time for.
+#[test]
+fn userspace_is_woken_for_what_is_left_to_it_though_all_else_was_refused() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            let query = query(&who);
+            let mut message = query.answered();
+            for number in 1..=60 {
+                let refused: IpAddr = match who.public {
+                    IpAddr::V4(_) => [127, 0, 0, number].into(),
+                    IpAddr::V6(_) => [0xfe80, 0, 0, 0, 0, 0, 0, number.into()].into(),
+                };
+                message = message.address(&QUESTION, 300, refused);
+            }
+            message = message.address(&QUESTION, 300, who.public);
+            check_on(filter, &[asked(&who, &query)]);
+            filter.events();
+
+            // Only what is submitted to wake whoever waits makes this ready.
+            let waiting = Epoll::new(EpollCreateFlags::empty()).unwrap();
+            let interest = EpollEvent::new(EpollFlags::EPOLLIN, 0);
+            waiting.add(filter.events.as_fd(), interest).unwrap();
+            let answer =
+                to_client("an answer", answered(&who, &message).frame(), expect(DnsAnswer));
+            filter.judge(answer.place, &answer.frame).unwrap();
+            assert_eq!(waiting.wait(&mut [EpollEvent::empty()], 10_000_u16), Ok(1));
+            assert!(matches!(filter.events()[..], [Event::Answer]));
+            assert!(hosts(filter).is_empty());
         }
     });
 }
