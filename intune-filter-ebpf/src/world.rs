@@ -127,8 +127,9 @@ pub trait Maps<A: Network>: World {
     fn flow<R>(self, key: &FlowKey<A>, visit: impl FnOnce(&mut Flow) -> R) -> Option<R>;
     /// Hands a flow that has not been answered to `visit`.
     fn new_flow<R>(self, key: &FlowKey<A>, visit: impl FnOnce(&mut Flow) -> R) -> Option<R>;
-    /// Opens a flow, in place of what is there under its key.
-    fn open(self, key: &FlowKey<A>, flow: &Flow);
+    /// Opens a flow, in place of what is there under its key: an answered one as well, if there
+    /// may be one.
+    fn open(self, key: &FlowKey<A>, flow: &Flow, may_be_answered: bool);
     /// Moves a flow that [`Self::new_flow`] has handed out to the answered ones.
     fn answered(self, key: &FlowKey<A>, flow: &Flow);
     /// Forgets a flow.

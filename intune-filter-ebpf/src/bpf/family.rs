@@ -230,10 +230,12 @@ macro_rules! maps_of {
             }
 
             #[inline(always)]
-            fn open(self, key: &FlowKey<$address>, flow: &Flow) {
+            fn open(self, key: &FlowKey<$address>, flow: &Flow, may_be_answered: bool) {
                 if !Self::READ_ONLY {
-                    // What is there has expired; a lookup would find it before the new one.
-                    let _ = maps::$flows.remove(key);
+                    if may_be_answered {
+                        // What is there has expired; a lookup would find it before the new one.
+                        let _ = maps::$flows.remove(key);
+                    }
                     let _ = maps::$new_flows.insert(key, flow, u64::from(BPF_ANY));
                 }
             }

@@ -265,6 +265,8 @@ pub struct Facts {
     pub parsed: Word,
     /// When it was seen.
     pub now: Word,
+    /// 1 once no answered flow was found under its key.
+    pub no_answered_flow: Word,
     /// The policy in force.
     pub generation: Word,
     /// The interface's index.

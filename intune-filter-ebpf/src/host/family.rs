@@ -74,8 +74,9 @@ macro_rules! maps_of {
                 visit_entry(&self.$new_flows, key, visit)
             }
 
-            fn open(self, key: &FlowKey<$address>, flow: &Flow) {
-                self.$flows.borrow_mut().remove(key);
+            fn open(self, key: &FlowKey<$address>, flow: &Flow, may_be_answered: bool) {
+                let answered = self.$flows.borrow_mut().remove(key);
+                assert!(may_be_answered || answered.is_none(), "{key:?} would be hidden");
                 self.$new_flows.borrow_mut().insert(*key, *flow);
             }
 

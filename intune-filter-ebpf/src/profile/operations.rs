@@ -39,20 +39,13 @@ pub trait Operation {
 
 /// Maps of an address family, by themselves.
 pub trait Family: Protocol {
-    /// Deletes an answered flow; whether it was there.
-    fn delete(key: &FlowKey<Self>) -> bool;
     /// Puts in a flow that is not answered; whether there was room.
     fn insert(key: &FlowKey<Self>, flow: &abi::Flow) -> bool;
 }
 
 macro_rules! family {
-    ($address:ty, $flows:ident, $new_flows:ident) => {
+    ($address:ty, $new_flows:ident) => {
         impl Family for $address {
-            #[inline(always)]
-            fn delete(key: &FlowKey<Self>) -> bool {
-                maps::$flows.remove(key).is_ok()
-            }
-
             #[inline(always)]
             fn insert(key: &FlowKey<Self>, flow: &abi::Flow) -> bool {
                 maps::$new_flows.insert(key, flow, u64::from(BPF_ANY)).is_ok()
@@ -61,8 +54,8 @@ macro_rules! family {
     };
 }
 
-family!(V4, FLOWS4, NEW_FLOWS4);
-family!(V6, FLOWS6, NEW_FLOWS6);
+family!(V4, NEW_FLOWS4);
+family!(V6, NEW_FLOWS6);
 
 macro_rules! operations {
     ($($(#[$meta:meta])* $name:ty $(, const $parameter:ident)?: $at:ident => $body:expr;)*) => {
@@ -127,10 +120,6 @@ pub struct Host<const FOUND: bool>;
 pub struct Port;
 /// To have the routes say that the packet is to be forwarded.
 pub struct Routes;
-/// To find no answered flow once more.
-pub struct Again;
-/// To delete an answered flow that was not found.
-pub struct Delete;
 /// To put in a flow that was not found among those that are not answered.
 pub struct Open;
 /// To make no record, since there are too many.
@@ -192,11 +181,6 @@ operations! {
         let (source, destination) = (&at.key.client, &at.key.remote);
         !Maps::<A>::is_local(at.kernel, at.scratch, at.ifindex, source, destination)
     };
-    Again: at => {
-        at.kernel.flow(&at.key, is_answered).is_none()
-            && at.kernel.flow(&at.key, is_answered).is_none()
-    };
-    Delete: at => at.kernel.flow(&at.key, is_answered).is_none() && !A::delete(&at.key);
     Open: at => {
         let flow = abi::Flow { client_packets: 1, ..abi::Flow::default() };
         at.kernel.new_flow(&at.key, is_answered).is_none() && A::insert(&at.key, &flow)

@@ -47,8 +47,6 @@ programs! {
     no_host: operations::Host<false>,
     port: Often<operations::Port>,
     routes: operations::Routes,
-    again: operations::Again,
-    delete: operations::Delete,
     open: operations::Open,
     allowance: Often<operations::Allowance>,
     record: operations::Record,

@@ -175,13 +175,16 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
         |flow: &mut Flow| touch(flow, run.scratch, generation, now, packets, datagram, direction);
     let touched = match world.flow(key, change) {
         Some(touched) => touched,
-        None => world.new_flow(key, |flow| {
-            let touched = change(flow);
-            if touched.state == State::Alive {
-                note_answer(world, key, flow, direction);
-            }
-            touched
-        })?,
+        None => {
+            run.scratch.facts.no_answered_flow.set(1);
+            world.new_flow(key, |flow| {
+                let touched = change(flow);
+                if touched.state == State::Alive {
+                    note_answer(world, key, flow, direction);
+                }
+                touched
+            })?
+        }
     };
     if touched.ending != Ending::Open as u8 {
         report::<A, W, P>(run, EventKind::Closed, touched.ending);
@@ -482,7 +485,8 @@ pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
         run.scratch.facts.flow.get().write(flow);
-        run.world.open(key, &*run.scratch.facts.flow.get());
+        let may_be_answered = run.scratch.facts.no_answered_flow.get() == 0;
+        run.world.open(key, &*run.scratch.facts.flow.get(), may_be_answered);
     }
     if !silent {
         report::<A, W, P>(run, EventKind::Opened, Ending::Open as u8);

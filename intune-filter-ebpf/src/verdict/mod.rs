@@ -263,6 +263,7 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
     ) -> Self {
         let facts = &scratch.facts;
         facts.parsed.set(0);
+        facts.no_answered_flow.set(0);
         facts.ifindex.set(u64::from(place.ifindex));
         facts.from_gateway.set(u64::from(place.from_gateway));
         facts.zone.set(u64::from(zone));

@@ -63,7 +63,6 @@ const HOST: Operation = once("host", "destination among learned addresses (hash)
 const NO_HOST: Operation = once("no_host", "destination not among learned addresses (hash)");
 const PORT: Operation = often("port", "port's rules (array in an array)");
 const ROUTES: Operation = once("routes", "not for the gateway (bpf_fib_lookup)");
-const DELETE: Operation = after("no_flow", "delete", "delete an answered flow that is not there");
 const OPEN: Operation = after("no_new_flow", "open", "insert the flow (LRU hash)");
 const ALLOWANCE: Operation = often("allowance", "no record, there are too many (per-CPU arrays)");
 const RECORDED: Operation = once(RECORD, "record in the ring, for 1000 packets a second at most");
@@ -113,7 +112,7 @@ pub const fn of(kind: Kind) -> &'static [(Operation, u32)] {
 }
 
 /// The way of a new flow, by the lookups of its destination.
-const fn to(network: Operation, host: Operation) -> [(Operation, u32); 19] {
+const fn to(network: Operation, host: Operation) -> [(Operation, u32); 18] {
     [
         (ZONE, 1),
         (UNUSUAL, 1),
@@ -127,7 +126,6 @@ const fn to(network: Operation, host: Operation) -> [(Operation, u32); 19] {
         (network, 1),
         (host, 1),
         (PORT, 1),
-        (DELETE, 1),
         (OPEN, 1),
         (ALLOWANCE, 1),
         (RECORDED, 0),
