@@ -30,7 +30,8 @@ const ALLOWANCE: u64 = 1000;
 const REFILL: u64 = SECOND / 1000;
 /// How often a word is tried to be replaced that other CPUs replace at the same time.
 const ATTEMPTS: u32 = 4;
-/// A record that a client waits for: userspace is to learn from it.
+/// A record that is read at once: a client waits until userspace has learned from it, or there is
+/// little room left.
 const WAKES: u64 = BPF_RB_FORCE_WAKEUP as u64;
 /// One that is found when userspace looks the next time: to wake it takes longer than to judge a
 /// packet.
@@ -362,7 +363,8 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
 
 impl<const HOOK: u8> Kernel<HOOK> {
     /// Makes a record, if the allowance and the room in the ring buffer permit. Half of the ring is
-    /// for DNS answers alone: while no daemon reads, names are worth more than another denial.
+    /// for DNS answers alone: while no daemon reads, names are worth more than another denial. What
+    /// goes past a quarter wakes the daemon, which else looks too late after a burst.
     #[inline(always)]
     fn report<T: 'static>(self, allowance: u32, time: u64, event: impl FnOnce() -> T) {
         if Self::READ_ONLY {
@@ -372,7 +374,8 @@ impl<const HOOK: u8> Kernel<HOOK> {
             self.count(Reason::EventSuppressed, 1, 0);
             return;
         }
-        if events(BPF_RB_AVAIL_DATA) > events(BPF_RB_RING_SIZE) / 2 {
+        let (waiting, size) = (events(BPF_RB_AVAIL_DATA), events(BPF_RB_RING_SIZE));
+        if waiting > size / 2 {
             self.count(Reason::EventLost, 1, 0);
             return;
         }
@@ -381,7 +384,9 @@ impl<const HOOK: u8> Kernel<HOOK> {
             return;
         };
         entry.write(event());
-        entry.submit(SILENT);
+        // More than one record wide: other CPUs make some at the same time.
+        let wakes = waiting.wrapping_sub(size / 4) < size / 256;
+        entry.submit(if wakes { WAKES } else { SILENT });
     }
 }
 

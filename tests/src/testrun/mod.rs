@@ -9,6 +9,7 @@ pub mod message;
 pub mod site;
 pub mod state;
 pub mod table;
+pub mod waiting;
 
 pub use datagram::{Datagram, Flags};
 pub use filter::{Fate, Filter, IngressHook, Place, Runner, run, run_at, run_without_policy};
@@ -17,3 +18,4 @@ pub use site::Addresses;
 pub use table::{
     Expected, Row, both, check, check_in_order, check_on, expect, from_client, to_client,
 };
+pub use waiting::Waiting;

@@ -4,7 +4,7 @@ use intune_filter_ebpf::abi::{
     Ending, EventKind, Flow, FlowEvent, FlowKey, Reason, V4, V6, flow_flags,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Flags, Place, run, site,
+    Addresses, Datagram, Filter, Flags, Place, Waiting, run, site,
     state::{Event, now},
 };
 
@@ -212,14 +212,20 @@ fn a_flood_of_openings_suppresses_no_record_of_a_denial() {
 }
 
 #[test]
-fn half_of_the_ring_is_left_for_answers() {
+fn half_of_the_ring_is_left_for_answers_and_a_quarter_wakes_the_daemon() {
     run("", "", |filter| {
         let [who, _] = Addresses::both();
         filter.clear().unwrap();
         let frame = Datagram::new(who.client, who.public).tcp(1, 2, Flags::SYN).frame();
-        for _ in 0..900 {
+        let waiting = Waiting::on(&filter.events);
+        for _ in 0..100 {
             filter.judge(INGRESS, &frame).unwrap();
         }
+        assert!(!waiting.is_woken_within(0));
+        for _ in 100..900 {
+            filter.judge(INGRESS, &frame).unwrap();
+        }
+        assert!(waiting.is_woken_within(10_000));
         let events = filter.events();
         // A record is 72 octets behind a header of 8; the ring has 64 KiB.
         let half = (1 << 15) / 80;

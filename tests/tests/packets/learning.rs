@@ -1,14 +1,12 @@
 //! What is kept of a DNS answer: for which rules, and for how long.
 
-use std::{net::IpAddr, os::fd::AsFd as _};
+use std::net::IpAddr;
 
 use intune_filter_ebpf::abi::Reason::{DnsAnswer, HostsFull, NothingLearned};
 use intune_filter_tests::testrun::{
-    Addresses, Filter, Message, check_in_order, check_on, expect, message::QUESTION, run,
+    Addresses, Filter, Message, Waiting, check_in_order, check_on, expect, message::QUESTION, run,
     state::Event, to_client,
 };
-
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use crate::answers::{
     NONE, PORTAL, WEB, addresses, answer, answered, asked, hosts, kind, query, teaches, try_answer,
@@ -89,14 +87,11 @@ fn userspace_is_woken_for_what_is_left_to_it_though_all_else_was_refused() {
             check_on(filter, &[asked(&who, &query)]);
             filter.events();
 
-            // Only what is submitted to wake whoever waits makes this ready.
-            let waiting = Epoll::new(EpollCreateFlags::empty()).unwrap();
-            let interest = EpollEvent::new(EpollFlags::EPOLLIN, 0);
-            waiting.add(filter.events.as_fd(), interest).unwrap();
+            let waiting = Waiting::on(&filter.events);
             let answer =
                 to_client("an answer", answered(&who, &message).frame(), expect(DnsAnswer));
             filter.judge(answer.place, &answer.frame).unwrap();
-            assert_eq!(waiting.wait(&mut [EpollEvent::empty()], 10_000_u16), Ok(1));
+            assert!(waiting.is_woken_within(10_000));
             assert!(matches!(filter.events()[..], [Event::Answer]));
             assert!(hosts(filter).is_empty());
         }
