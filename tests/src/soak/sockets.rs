@@ -118,7 +118,7 @@ pub fn resolve(
                 world.tally().fail(check, format!("{}: no answer", what()));
             }
         }
-        Some((ResponseCode::Refused, .., sent)) => {
+        Some(Answer { code: ResponseCode::Refused, sent, .. }) => {
             // An earlier one may have been passed on by another policy, and be answered yet.
             if sent == 1 {
                 world.history().1.refused(&asked);
@@ -128,7 +128,7 @@ pub fn resolve(
                 world.tally().fail(check, format!("{}: refused", what()));
             }
         }
-        Some((ResponseCode::NoError, addresses, ttl, _)) => {
+        Some(Answer { code: ResponseCode::NoError, addresses, ttl, .. }) => {
             world.tally().add("names answered", 1);
             if refused {
                 world.tally().fail(check, format!("{}: answered", what()));
@@ -141,14 +141,21 @@ pub fn resolve(
             let judged = !matches!(group, Group::Lab | Group::Admin);
             world.history().1.answered(&asked, &known.name, ttl, &policies, room && judged);
         }
-        Some((code, ..)) => world.tally().fail(check, format!("{}: {code}", what())),
+        Some(Answer { code, .. }) => world.tally().fail(check, format!("{}: {code}", what())),
     }
     let _ = random;
     Ok(())
 }
 
-/// Its code, addresses and shortest time to live, and how often the query was sent.
-type Answer = (ResponseCode, Vec<IpAddr>, u32, u32);
+/// What a query was answered.
+struct Answer {
+    code: ResponseCode,
+    addresses: Vec<IpAddr>,
+    /// The shortest of its records, in seconds.
+    ttl: u32,
+    /// How often the query was sent.
+    sent: u32,
+}
 
 /// Asks, again and again if nothing comes.
 fn ask(world: &World, socket: &UdpSocket, query: &[u8]) -> Result<Option<Answer>> {
@@ -169,7 +176,12 @@ fn ask(world: &World, socket: &UdpSocket, query: &[u8]) -> Result<Option<Answer>
         let octets = buffer.get(..length).unwrap_or_default();
         let answer = dns::parse(query, octets)?;
         let ttl = Message::from_vec(octets)?.answers.iter().map(|record| record.ttl).min();
-        return Ok(Some((answer.code, answer.addresses, ttl.unwrap_or(0), attempt + 1)));
+        return Ok(Some(Answer {
+            code: answer.code,
+            addresses: answer.addresses,
+            ttl: ttl.unwrap_or(0),
+            sent: attempt + 1,
+        }));
     }
     Ok(None)
 }

@@ -6,14 +6,16 @@ pub mod drain;
 pub mod filter;
 pub mod live;
 pub mod message;
+pub mod program;
 pub mod site;
 pub mod state;
 pub mod table;
 pub mod waiting;
 
 pub use datagram::{Datagram, Flags};
-pub use filter::{Fate, Filter, IngressHook, Place, Runner, run, run_at, run_without_policy};
+pub use filter::{Fate, Filter, IngressHook, Place, run, run_at, run_without_policy};
 pub use message::Message;
+pub use program::Runner;
 pub use site::Addresses;
 pub use table::{
     Expected, Row, both, check, check_in_order, check_on, expect, from_client, to_client,

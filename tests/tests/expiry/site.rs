@@ -19,8 +19,8 @@ use intune_filter::{
 use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Fate, Filter, IngressHook, Message, Runner,
-    filter::index,
     message::{A, QUESTION},
+    program::index,
     run_at,
     site::{LAN, changed_config},
 };

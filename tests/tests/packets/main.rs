@@ -18,6 +18,7 @@ mod lifetimes;
 mod limits;
 mod links;
 mod other_dns;
+mod parts;
 mod policy;
 mod queries;
 mod random;

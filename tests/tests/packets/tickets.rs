@@ -1,8 +1,8 @@
 //! What the TC program sends back passes egress once, and nothing that looks like it does.
 
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Fate, Filter, Flags, IngressHook, Message, filter::index, live::stay,
-    message::A, run,
+    Addresses, Datagram, Fate, Filter, Flags, IngressHook, Message, live::stay, message::A,
+    program::index, run,
 };
 
 const LAN: &str = "eth1";

@@ -16,7 +16,7 @@ use intune_filter_ebpf::{
 
 use crate::bench::object::{self, program, take};
 use crate::testrun::{
-    filter::{egress_context, index, ingress_context},
+    program::{egress_context, index, ingress_context},
     site::LAN,
 };
 
