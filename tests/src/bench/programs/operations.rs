@@ -71,8 +71,8 @@ const COUNT_RULE: Operation = often("count_rule", "count for its rule (per-CPU a
 
 /// What the filter does at XDP with a packet from a client, and how often, where nothing limits the
 /// client's flows.
-pub const fn of(kind: Kind) -> &'static [(Operation, u32)] {
-    const KNOWN: &[(Operation, u32)] = &[
+pub fn of(kind: Kind) -> Vec<(Operation, u32)> {
+    const KNOWN: [(Operation, u32); 8] = [
         (ZONE, 1),
         (USUAL, 1),
         (POLICY, 1),
@@ -82,38 +82,26 @@ pub const fn of(kind: Kind) -> &'static [(Operation, u32)] {
         (COUNT, 1),
         (COUNT_RULE, 1),
     ];
-    const TO_NETWORK: &[(Operation, u32)] = &to(NETWORK, NO_HOST);
-    const TO_NAME: &[(Operation, u32)] = &to(NO_NETWORK, HOST);
-    const DENIED: &[(Operation, u32)] = &[
-        (ZONE, 1),
-        (UNUSUAL, 1),
-        (READ, 1),
-        (NOW, 1),
-        (NO_FLOW, 1),
-        (NO_NEW_FLOW, 1),
-        (SWITCHES, 3),
-        (NOT_OWN, 1),
-        (CLIENT, 1),
-        (NO_NETWORK, 1),
-        (NO_HOST, 1),
-        (PORT, 1),
-        (ROUTES, 1),
-        (ALLOWANCE, 1),
-        (RECORDED, 0),
-        (LENGTH, 1),
-        (COUNT, 1),
-    ];
+    const OPENED: [(Operation, u32); 2] = [(PORT, 1), (OPEN, 1)];
     match kind {
-        Kind::Established => KNOWN,
-        Kind::ToNetwork => TO_NETWORK,
-        Kind::ToName => TO_NAME,
-        Kind::Denied | Kind::Rejected => DENIED,
+        Kind::Established => KNOWN.into(),
+        Kind::ToNetwork => judged(NETWORK, NO_HOST, &OPENED, &[(COUNT_RULE, 1)]),
+        Kind::ToName => judged(NO_NETWORK, HOST, &OPENED, &[(COUNT_RULE, 1)]),
+        Kind::Denied | Kind::Rejected => {
+            judged(NO_NETWORK, NO_HOST, &[(PORT, 1), (ROUTES, 1)], &[])
+        }
     }
 }
 
-/// The way of a new flow, by the lookups of its destination.
-const fn to(network: Operation, host: Operation) -> [(Operation, u32); 18] {
-    [
+/// The way of a packet of no known flow, by the lookups of its destination, what follows from them,
+/// and what is counted but the packet.
+fn judged(
+    network: Operation,
+    host: Operation,
+    then: &[(Operation, u32)],
+    counted: &[(Operation, u32)],
+) -> Vec<(Operation, u32)> {
+    let before = [
         (ZONE, 1),
         (UNUSUAL, 1),
         (READ, 1),
@@ -125,14 +113,9 @@ const fn to(network: Operation, host: Operation) -> [(Operation, u32); 18] {
         (CLIENT, 1),
         (network, 1),
         (host, 1),
-        (PORT, 1),
-        (OPEN, 1),
-        (ALLOWANCE, 1),
-        (RECORDED, 0),
-        (LENGTH, 1),
-        (COUNT, 1),
-        (COUNT_RULE, 1),
-    ]
+    ];
+    let after = [(ALLOWANCE, 1), (RECORDED, 0), (LENGTH, 1), (COUNT, 1)];
+    [&before, then, &after, counted].concat()
 }
 
 /// The loaded object.
