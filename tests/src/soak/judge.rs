@@ -10,7 +10,7 @@ use super::{
     packet::{Packet, What},
     site,
     timeline::{Fault, Span},
-    world::World,
+    world::{World, lock},
 };
 
 /// What the resolver knows, by name.
@@ -124,7 +124,33 @@ impl World {
         if wrong {
             let found = if arrived { "arrived" } else { "did not arrive" };
             tally.wrong(format!("{kind}: {packet} {found}; expected {verdict:?}: {reason}"));
+            drop(tally);
+            self.testify(packet, span);
         }
+    }
+
+    /// Prints what the model and the filter know of a packet that had another fate than it should.
+    fn testify(&self, packet: &Packet, span: Span) {
+        println!("    sent {:.3} s ago at the earliest", span.from.elapsed().as_secs_f64());
+        for address in [packet.source, packet.destination] {
+            self.history().1.told(address).for_each(|told| println!("    {address}: {told}"));
+        }
+        let client = packet.client().to_string();
+        let remote = if packet.to_client { packet.source } else { packet.destination };
+        let remote = remote.to_string();
+        let run = |arguments: &[&str]| {
+            let mut command = lock(&self.filter).command(arguments)?;
+            crate::namespace::run(&mut command)
+        };
+        let of_remote = |text: String| {
+            text.lines()
+                .filter(|line| line.contains(&remote))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        println!("    names: {:?}", run(&["names"]).map(of_remote));
+        println!("    events: {:?}", run(&["events", "--last", "9", "--client", &client]));
+        println!("    counted: {:?}", self.counters());
     }
 }
 

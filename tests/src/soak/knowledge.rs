@@ -183,6 +183,24 @@ impl Knowledge {
         self.grants.values_mut().flatten().filter(move |grant| !keeps(grant))
     }
 
+    /// What answers have told of an address, for whoever has to find out why a verdict was wrong.
+    pub fn told(&self, address: IpAddr) -> impl Iterator<Item = String> {
+        let now = Instant::now();
+        let around = move |at: Instant| match now.checked_duration_since(at) {
+            Some(past) => format!("-{:.3}", past.as_secs_f64()),
+            None => format!("+{:.3}", (at - now).as_secs_f64()),
+        };
+        let between = move |span: Span| format!("{} to {} s", around(span.from), around(span.to));
+        self.grants.get(&address).into_iter().flatten().map(move |grant| {
+            let surely = grant.surely.map_or_else(|| "never".to_owned(), between);
+            let orphaned = grant
+                .orphaned
+                .map_or_else(String::new, |at| format!(", orphaned at {} s", around(at)));
+            let Grant { name, service, maybe, .. } = grant;
+            format!("{name} for {service}: surely {surely}, maybe {}{orphaned}", between(*maybe))
+        })
+    }
+
     /// Whether a service leads to an address all the time of a span, at no time, or perhaps.
     #[must_use]
     pub fn leads(&self, service: &str, address: IpAddr, span: Span) -> Verdict {

@@ -199,7 +199,8 @@ pub fn connect_to(world: &World, client: IpAddr, remote: SocketAddr) -> Result<(
     let patience = if expected == Verdict::Passes { CONNECTED } else { IN_VAIN };
     world.ledger.watch(local, remote);
     let begun = Instant::now();
-    let connected = attempt(&stream, remote, patience)?;
+    let attempt = attempt(&stream, remote, patience)?;
+    let connected = attempt.is_ok();
     let span = Span::since(begun);
     let sent_again = if connected { sent_again(&stream)?.0 } else { 0 };
     drop(stream);
@@ -219,7 +220,7 @@ pub fn connect_to(world: &World, client: IpAddr, remote: SocketAddr) -> Result<(
     } else if judgement.0 == Verdict::Passes && !world.had(Fault::Link, span) {
         world
             .tally()
-            .fail("first packets", format!("{packet}: not connected, {arrived} SYNs arrived"));
+            .fail("first packets", format!("{packet}: {attempt:?}, {arrived} SYNs arrived"));
     }
     Ok(())
 }
@@ -245,16 +246,18 @@ fn prepared(world: &World, client: IpAddr) -> Result<Option<(OwnedFd, SocketAddr
     Ok(Some((stream, local)))
 }
 
-/// Whether a connection is made within this time.
-fn attempt(stream: &OwnedFd, remote: SocketAddr, patience: Duration) -> Result<bool> {
+/// Makes a connection within this time, or tells why not.
+fn attempt(stream: &OwnedFd, remote: SocketAddr, patience: Duration) -> Result<Result<(), Errno>> {
     match connect(stream.as_raw_fd(), &SockaddrStorage::from(remote)) {
-        Ok(()) => return Ok(true),
         Err(Errno::EINPROGRESS) => {}
-        Err(_) => return Ok(false),
+        done => return Ok(done),
     }
     let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)];
-    let ready = poll(&mut fds, PollTimeout::try_from(patience)?)?;
-    Ok(ready > 0 && getsockopt(stream, SocketError)? == 0)
+    if poll(&mut fds, PollTimeout::try_from(patience)?)? == 0 {
+        return Ok(Err(Errno::ETIMEDOUT));
+    }
+    let error = getsockopt(stream, SocketError)?;
+    Ok(if error == 0 { Ok(()) } else { Err(Errno::from_raw(error)) })
 }
 
 /// Segments of a connection that were sent again, and those of them that need not have been, as the
@@ -360,7 +363,7 @@ impl Kept {
         let client = group.client(number)[family];
         let remote = SocketAddr::new(site::core(number)[family], ECHO);
         let Some((stream, local)) = prepared(world, client)? else { return Ok(None) };
-        if !attempt(&stream, remote, CONNECTED)? {
+        if attempt(&stream, remote, CONNECTED)?.is_err() {
             world.pause(Duration::from_millis(100));
             return Ok(None);
         }
