@@ -186,9 +186,11 @@ impl Kernel {
     }
 
     /// Brings the queues in which the kernel looks for addresses that make room back in step with
-    /// the tables: each address stands there once, and nothing else does. Whatever is removed
-    /// leaves its place in the queue behind, and what comes back has a second one; a queue that is
-    /// full of those pushes out addresses, for which nothing would ever look again.
+    /// the tables: each address stands there once, that which has expired longest first, and nothing
+    /// else does. The kernel looks at a few of them for each that it learns, and those that were
+    /// learned first are often those that live longest. Whatever is removed leaves its place in the
+    /// queue behind, and what comes back has a second one; a queue that is full of those pushes out
+    /// addresses, for which nothing would ever look again.
     pub fn reorder_hosts(&self) -> Result<()> {
         self.reorder::<V4>(HOSTS4)?;
         self.reorder::<V6>(HOSTS6)
@@ -198,11 +200,13 @@ impl Kernel {
         let pins = self.pins();
         let map: HashMap<MapData, K, Host> = pins.map(name)?;
         let mut order: Queue<MapData, K> = pins.map(order)?;
-        let mut unseen: HashSet<K> =
-            pins.elements::<K, Host>(name)?.into_iter().map(|(key, _)| key).collect();
-        let mut seen = HashSet::new();
-        // The queue goes round once, so that hardly anything is missing from it at any time. No
-        // name leads to the unspecified address: where that comes round, all was seen.
+        let mut hosts = pins.elements::<K, Host>(name)?;
+        hosts.sort_unstable_by_key(|(_, host)| host.expires);
+        let known: HashSet<K> = hosts.iter().map(|(key, _)| *key).collect();
+        let mut sorted = hosts.into_iter().map(|(key, _)| key);
+        let mut young = HashSet::new();
+        // For each that is taken out one is put in, so that hardly anything is missing at any time.
+        // No name leads to the unspecified address: where that comes round, all was seen.
         let mark = K::default();
         order.push(mark, BPF_EXIST.into())?;
         for _ in 0..=2 * u64::from(order.capacity()) {
@@ -210,17 +214,15 @@ impl Kernel {
                 Err(MapError::ElementNotFound) => break,
                 Ok(key) if key == mark => break,
                 // What was learned since is in the table all the same.
-                Ok(key)
-                    if unseen.remove(&key) || !seen.contains(&key) && map.get(&key, 0).is_ok() =>
-                {
-                    order.push(key, BPF_EXIST.into())?;
-                    seen.insert(key);
+                Ok(key) if !known.contains(&key) && map.get(&key, 0).is_ok() => {
+                    young.insert(key);
                 }
                 Ok(_) => {}
                 Err(error) => return Err(error.into()),
             }
+            sorted.next().map_or(Ok(()), |key| order.push(key, BPF_EXIST.into()))?;
         }
-        for key in unseen {
+        for key in sorted.chain(young) {
             order.push(key, BPF_EXIST.into())?;
         }
         Ok(())

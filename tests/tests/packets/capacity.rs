@@ -90,6 +90,23 @@ fn looking_for_an_expired_address_is_bounded_and_goes_on_with_the_next_answer() 
 }
 
 #[test]
+fn what_has_expired_longest_makes_room_once_the_daemon_has_looked() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            filter.kernel().reorder_hosts().unwrap();
+            assert_hosts(filter, &who, 0..ROOM - 2, 1000);
+            assert_hosts(filter, &who, ROOM - 2..ROOM - 1, LONG_AGO);
+            assert_hosts(filter, &who, ROOM - 1..ROOM, LONG_AGO - 1);
+            filter.kernel().reorder_hosts().unwrap();
+            assert!(learns(filter, &who));
+            let left = addresses(filter);
+            assert!((0..ROOM - 1).all(|number| left.contains(&host(&who, number))));
+        }
+    });
+}
+
+#[test]
 fn the_daemon_has_no_more_room_than_the_kernel() {
     run("", "", |filter| {
         for who in Addresses::both() {
