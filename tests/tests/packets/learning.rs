@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
-use intune_filter_ebpf::abi::Reason::{DnsAnswer, HostsFull, NothingLearned};
+use intune_filter_ebpf::abi::{
+    Host,
+    Reason::{DnsAnswer, DnsPunted, HostsFull, NothingLearned},
+    V4, V6,
+};
 use intune_filter_tests::testrun::{
     Addresses, Filter, Message, Waiting, check_in_order, check_on, expect, message::QUESTION, run,
     state::Event, to_client,
@@ -64,6 +68,35 @@ fn a_later_answer_prolongs_and_adds_rules() {
             assert_eq!(hosts(filter)[&who.public], (web, 1030), "never shortened");
             learn(filter, "push.core.example", 2000);
             assert_eq!(hosts(filter)[&who.public], (web | push, 2030));
+        }
+    });
+}
+
+/// Claims every learned address, as who narrows it does for a moment, or gives it back.
+fn claim(filter: &Filter, claimed: bool) {
+    let change = |host: &mut Host| {
+        host.version &= !Host::CLAIMED;
+        host.version |= if claimed { Host::CLAIMED } else { 0 };
+    };
+    filter.change::<V4, Host>("HOSTS4", change).unwrap();
+    filter.change::<V6, Host>("HOSTS6", change).unwrap();
+}
+
+#[test]
+fn an_answer_waits_while_its_address_cannot_be_written_to() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            let learn = |ttl| query(&who).answered().address(&QUESTION, ttl, who.public);
+            try_answer(filter, &who, "an answer", &learn(100), teaches(&learn(100)));
+            let told =
+                |text, expected| to_client(text, answered(&who, &learn(1000)).frame(), expected);
+            claim(filter, true);
+            check_on(filter, &[asked(&who, &query(&who)), told("held", expect(DnsPunted))]);
+            assert_eq!(hosts(filter)[&who.public].1, 130);
+            claim(filter, false);
+            check_on(filter, &[told("sent again", teaches(&learn(1000)))]);
+            assert_eq!(hosts(filter)[&who.public].1, 1030);
         }
     });
 }
