@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    fmt,
     net::SocketAddr,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     sync::{
@@ -49,10 +50,28 @@ const ROOM: usize = 64 << 20;
 struct State {
     awaited: [HashSet<u64>; 2],
     arrived: [HashSet<u64>; 2],
-    denied: HashSet<u64>,
+    denied: HashMap<u64, Instant>,
     order: VecDeque<u64>,
-    late: Vec<u64>,
+    late: Vec<Late>,
     syns: HashMap<(SocketAddr, SocketAddr), u32>,
+}
+
+/// A packet that has arrived after it was found to have been denied.
+#[derive(Clone, Debug)]
+pub struct Late {
+    tag: u64,
+    by: Duration,
+    ago: Instant,
+    frame: Vec<u8>,
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tag, by, ago, frame } = self;
+        let ago = ago.elapsed();
+        write!(f, "the packet with tag {tag} arrived after all, {by:?} late, {ago:?} ago:")?;
+        frame.iter().try_for_each(|octet| write!(f, " {octet:02x}"))
+    }
 }
 
 /// What has arrived.
@@ -105,7 +124,7 @@ impl Ledger {
     /// From now on it is known that this tag must not arrive.
     pub fn deny(&self, tag: u64) {
         let mut state = self.lock();
-        state.denied.insert(tag);
+        state.denied.insert(tag, Instant::now());
         state.order.push_back(tag);
         if state.order.len() > REMEMBERED
             && let Some(oldest) = state.order.pop_front()
@@ -114,9 +133,9 @@ impl Ledger {
         }
     }
 
-    /// Tags that have arrived after they were found to have been denied.
+    /// Packets that have arrived after they were found to have been denied.
     #[must_use]
-    pub fn late(&self) -> Vec<u64> {
+    pub fn late(&self) -> Vec<Late> {
         self.lock().late.clone()
     }
 
@@ -153,8 +172,11 @@ impl Ledger {
             state.arrived[side as usize].insert(tag);
             drop(state);
             self.changed.notify_all();
-        } else if side == Side::Server && state.denied.contains(&tag) {
-            state.late.push(tag);
+        } else if side == Side::Server
+            && let Some(denied) = state.denied.get(&tag)
+        {
+            let (by, ago) = (denied.elapsed(), Instant::now());
+            state.late.push(Late { tag, by, ago, frame: frame.to_vec() });
         }
     }
 

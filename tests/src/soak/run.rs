@@ -157,8 +157,8 @@ impl Soak {
         let world = &self.world;
         let unheard = self.ears.iter().map(Ear::unheard).sum::<Result<u32>>()?;
         let late = world.ledger.late();
-        for tag in &late {
-            world.tally().wrong(format!("the packet with tag {tag} arrived after all"));
+        for packet in &late {
+            world.tally().wrong(packet.to_string());
         }
         let rests = drained(world, &measured.before)?;
         for (check, what) in rests {
