@@ -374,8 +374,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
             self.count(Reason::EventSuppressed, 1, 0);
             return;
         }
-        let (waiting, size) = (events(BPF_RB_AVAIL_DATA), events(BPF_RB_RING_SIZE));
-        if waiting > size / 2 {
+        if !has_room() {
             self.count(Reason::EventLost, 1, 0);
             return;
         }
@@ -384,9 +383,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
             return;
         };
         entry.write(event());
-        // More than one record wide: other CPUs make some at the same time.
-        let wakes = waiting.wrapping_sub(size / 4) < size / 256;
-        entry.submit(if wakes { WAKES } else { SILENT });
+        entry.submit(wakeup());
     }
 }
 
@@ -403,6 +400,31 @@ unsafe fn compare_exchange(at: *mut u64, old: u64, new: u64) -> u64 {
             at = in(reg) at, new = in(reg) new, inout("r0") found, options(nostack));
     }
     found
+}
+
+/// Whether there is room for a record that nobody waits for.
+#[inline(always)]
+fn has_room() -> bool {
+    events(BPF_RB_AVAIL_DATA) <= events(BPF_RB_RING_SIZE) / 2
+}
+
+/// How a record that nobody waits for is submitted.
+#[inline(never)]
+fn wakeup() -> u64 {
+    let (waiting, size) = (events(BPF_RB_AVAIL_DATA), events(BPF_RB_RING_SIZE));
+    // Wider than one record: other CPUs make some at the same time.
+    let (quarter, width) = (size / 4, size / 256);
+    let mut below = waiting.wrapping_sub(quarter);
+    let mut within = waiting.wrapping_sub(quarter + width);
+    // SAFETY: plain arithmetic, kept from the optimizer, which would branch: before Linux 6.4 the
+    // verifier follows each number that a branch leads to on its own. Differences of numbers far
+    // below 2^63 have its bit set if they are negative.
+    unsafe {
+        asm!("{below} >>= 63", "{within} >>= 63",
+            below = inout(reg) below, within = inout(reg) within,
+            options(pure, nomem, nostack));
+    }
+    SILENT + (WAKES - SILENT) * (within & !below)
 }
 
 /// Octets of the ring buffer: what waits in it, or all.

@@ -341,7 +341,7 @@ mod tests {
         assert!(!ledger.take(tag, Side::Server));
         ledger.deny(tag);
         ledger.hear(Side::Server, &frame(tag));
-        assert_eq!(ledger.late(), [tag]);
+        assert!(matches!(ledger.late()[..], [ref late] if late.tag == tag));
     }
 
     #[test]
