@@ -7,9 +7,9 @@ use aya::maps::{HashMap, MapData};
 use intune_filter::{
     catalogue::Catalogue,
     config::Config,
-    daemon::{learner::Learner, reload},
+    daemon::{clock, learner::Learner, reload},
     kernel::{self, Hook, Kernel, PinDirectory, Segments},
-    names::Names,
+    names::{self, Clocks, Names},
     policy::{Policy, RuleBits, compile},
 };
 use intune_filter_ebpf::abi::{Flow, FlowKey, V4, flow_flags};
@@ -180,6 +180,28 @@ fn an_address_lives_no_longer_than_the_names_that_are_left() -> Result<()> {
     assert_eq!(expires("20.0.0.1")?, Some(soon));
     assert_eq!(expires("20.0.0.2")?, Some(FOREVER));
     assert_eq!(site.rules_of("20.0.0.2")?, ["web/site", "mail/site"]);
+    Ok(())
+}
+
+#[test]
+fn an_address_lives_as_long_as_its_name_though_the_daemon_was_restarted_before() -> Result<()> {
+    let mut site = Site::new(&service("web", "a.web.test, b.web.test"))?;
+    let address: IpAddr = "20.0.0.1".parse()?;
+    // The worst parts of seconds that it may expire in and be saved in.
+    let now = clock::boot_time();
+    let second = 1_000_000_000;
+    let saved_at = (now / second + 1) * second;
+    let expires = saved_at + 3600 * second + second - 1;
+    site.learner.names_mut().learn("b.web.test", address, ["web/site".to_owned()], expires);
+    site.kernel.assert_host(address, 1, expires)?;
+
+    let saved = names::to_json(site.learner.names(), Clocks { boot: saved_at, wall: 5_999 })?;
+    let loaded_at = Clocks { boot: saved_at + second / 2, wall: 6_499 };
+    let policy = site.learner.policy().clone();
+    site.learner = Learner::new(names::from_json(saved, loaded_at)?, policy);
+    site.apply(&service("web", "b.web.test"), &Segments::new())?;
+    assert_eq!(site.kernel.pins().host(address)?.map(|host| host.expires), Some(expires));
+    assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
     Ok(())
 }
 

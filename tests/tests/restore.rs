@@ -10,8 +10,8 @@ use intune_filter_tests::{
 };
 use serde_json::Value;
 
-/// Longer than every name lives.
-const DAY: u64 = 86_400;
+/// Longer than every name lives, in milliseconds.
+const DAY: u64 = 86_400_000;
 
 /// A site whose client knows the addresses of two names, and what these are.
 fn learned() -> Result<(Laboratory, [IpAddr; 2], [IpAddr; 2])> {

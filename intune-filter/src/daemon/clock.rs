@@ -17,6 +17,6 @@ pub fn boot_time() -> u64 {
 /// Both clocks.
 #[must_use]
 pub fn clocks() -> Clocks {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Clocks { boot: boot_time(), wall }
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    Clocks { boot: boot_time(), wall: u64::try_from(wall).unwrap_or(u64::MAX) }
 }

@@ -21,15 +21,15 @@ pub const FILE_NAME: &str = "names.json";
 const DAMAGED: &str = "names.json.damaged";
 
 /// Of the format.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
-/// Seconds, in nanoseconds.
-const SECOND: u64 = 1_000_000_000;
+/// Milliseconds, in nanoseconds.
+const MILLISECOND: u64 = 1_000_000;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     version: u32,
-    /// When it was saved: seconds since 1970.
+    /// When it was saved: milliseconds since 1970.
     saved: u64,
     /// Every rule once.
     rules: Vec<String>,
@@ -42,7 +42,7 @@ struct SavedName {
     addresses: Vec<SavedClaim>,
 }
 
-/// An address; when it expires, in seconds since 1970; which of the rules it has.
+/// An address; when it expires, in milliseconds since 1970; which of the rules it has.
 #[derive(Serialize, Deserialize)]
 struct SavedClaim(IpAddr, u64, Vec<usize>);
 
@@ -51,13 +51,14 @@ struct SavedClaim(IpAddr, u64, Vec<usize>);
 pub struct Clocks {
     /// CLOCK_BOOTTIME in nanoseconds.
     pub boot: u64,
-    /// Seconds since 1970.
+    /// Milliseconds since 1970.
     pub wall: u64,
 }
 
 impl Clocks {
-    fn to_wall(self, boot: u64) -> u64 {
-        (self.wall + boot / SECOND).saturating_sub(self.boot / SECOND)
+    /// Rounded up: to be saved must not end a name before its time, nor, by it, an address.
+    const fn to_wall(self, boot: u64) -> u64 {
+        (self.wall + boot.div_ceil(MILLISECOND)).saturating_sub(self.boot / MILLISECOND)
     }
 }
 
@@ -112,12 +113,14 @@ pub fn from_json(saved: Value, now: Clocks) -> Result<Names> {
 }
 
 fn from_saved(saved: Saved, now: Clocks, lives: Lives) -> Result<Names> {
-    let is_behind = now.wall < saved.saved;
+    // A correction of less than a second is none.
+    let is_behind = now.wall / 1000 < saved.saved / 1000;
     let (from, most) = if is_behind {
         (saved.saved, lives.most.min(lives.clock_behind))
     } else {
         (now.wall, lives.most)
     };
+    let most = most.saturating_mul(1000);
     let mut names = Names::default();
     for SavedName { name, addresses } in saved.names {
         for SavedClaim(address, expires, rules) in addresses {
@@ -126,7 +129,7 @@ fn from_saved(saved: Saved, now: Clocks, lives: Lives) -> Result<Names> {
                 rules.into_iter().map(|number| saved.rules.get(number).cloned()).collect();
             let rules = rules.with_context(|| format!("a rule of {name} is not in the table"))?;
             if left > 0 {
-                let expires = now.boot.saturating_add(left.saturating_mul(SECOND));
+                let expires = now.boot.saturating_add(left.saturating_mul(MILLISECOND));
                 names.learn(&name, address, rules, expires);
             }
         }
@@ -183,6 +186,7 @@ mod tests {
     use super::*;
 
     const LIVES: Lives = Lives { most: 100, clock_behind: 5 };
+    const SECOND: u64 = 1000 * MILLISECOND;
     const RULES: [&str; 2] = ["intune-core/core", "push/wns"];
 
     fn table() -> Names {
@@ -197,11 +201,12 @@ mod tests {
     /// Saves the table, and loads it when the wall clock shows `wall`: what has how long left.
     fn left_at(wall: u64) -> Vec<(String, IpAddr, u64)> {
         let directory = tempfile::tempdir().unwrap();
-        let text = to_text(&table(), Clocks { boot: 100 * SECOND, wall: 5_000 }).unwrap();
+        let text = to_text(&table(), Clocks { boot: 100 * SECOND, wall: 5_000_000 }).unwrap();
         save(directory.path(), &text).unwrap();
         assert!(!directory.path().join("names.json.new").exists());
         let boot = 3 * SECOND;
-        let loaded = load(directory.path(), Clocks { boot, wall }, LIVES).unwrap();
+        let clocks = Clocks { boot, wall: wall * 1000 };
+        let loaded = load(directory.path(), clocks, LIVES).unwrap();
         let all = loaded.iter().map(|(name, address, claim)| {
             assert!(claim.rules.iter().eq(&RULES));
             (name.to_owned(), address, (claim.expires - boot) / SECOND)
@@ -222,6 +227,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_expires_before_its_time_for_having_been_saved() {
+        let expires = 110 * SECOND + 987_654_321;
+        let mut names = Names::default();
+        names.learn("a.example", "192.0.2.1".parse().unwrap(), RULES.map(str::to_owned), expires);
+        // Both clocks go on by a second and a half, whatever parts of seconds they show.
+        for (wall, boot) in [(5_000_000, 0), (5_000_999, 999_999_999), (5_000_600, 400_000_001)] {
+            let saved = Clocks { boot: 100 * SECOND + boot, wall };
+            let later = Clocks { boot: saved.boot + 3 * SECOND / 2, wall: wall + 1500 };
+            let back = from_json(to_json(&names, saved).unwrap(), later).unwrap();
+            let (.., claim) = back.iter().next().unwrap();
+            assert!(claim.expires >= expires, "{} ns early", expires - claim.expires);
+            assert!(claim.expires <= expires + 2 * MILLISECOND);
+        }
+    }
+
+    #[test]
     fn a_clock_that_is_behind_leaves_the_grace_alone() {
         for wall in [0, 4_999] {
             assert_eq!(
@@ -238,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_file_and_the_answer_to_commands_are_one_format() {
-        let now = Clocks { boot: 100 * SECOND, wall: 5_000 };
+        let now = Clocks { boot: 100 * SECOND, wall: 5_000_000 };
         let value = to_json(&table(), now).unwrap();
         let text: Value = serde_json::from_slice(&to_text(&table(), now).unwrap()).unwrap();
         assert_eq!(value, text);
@@ -250,13 +271,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let now = Clocks { boot: 0, wall: 0 };
         assert!(load(directory.path(), now, LIVES).unwrap().is_empty());
-        let wrong_rule = r#"{"version": 2, "saved": 1, "rules": [],
-            "names": [{"name": "a", "addresses": [["192.0.2.1", 9, [0]]]}]}"#;
+        let wrong_rule = r#"{"version": 3, "saved": 1000, "rules": [],
+            "names": [{"name": "a", "addresses": [["192.0.2.1", 9000, [0]]]}]}"#;
         let unusable = [
             ("", "no table"),
             ("[]", "no table"),
-            (r#"{"version": 1, "names": 5}"#, "of version 1"),
-            (r#"{"version": 2, "names": []}"#, "no table"),
+            (r#"{"version": 2, "names": 5}"#, "of version 2"),
+            (r#"{"version": 3, "names": []}"#, "no table"),
             (wrong_rule, "a rule of a"),
         ];
         for (text, why) in unusable {
