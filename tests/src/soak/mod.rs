@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod links;
 pub mod model;
 pub mod packet;
+pub mod queue;
 pub mod random;
 pub mod report;
 pub mod run;

@@ -24,6 +24,7 @@ use nix::{
 use super::{
     model::Verdict,
     packet::{Packet, What},
+    queue,
     random::Random,
     site::{self, Group, Known},
     timeline::{Fault, Span},
@@ -198,6 +199,7 @@ pub fn connect_to(world: &World, client: IpAddr, remote: SocketAddr) -> Result<(
     let (expected, _) = world.judge(&packet, Span::since(begun));
     let patience = if expected == Verdict::Passes { CONNECTED } else { IN_VAIN };
     world.ledger.watch(local, remote);
+    let dropped = queue::dropped(world)?;
     let begun = Instant::now();
     let attempt = attempt(&stream, remote, patience)?;
     let connected = attempt.is_ok();
@@ -206,6 +208,10 @@ pub fn connect_to(world: &World, client: IpAddr, remote: SocketAddr) -> Result<(
     drop(stream);
     let awaited = if connected { sent_again + 1 } else { 0 };
     let arrived = world.ledger.unwatch(local, remote, awaited);
+    if arrived <= sent_again && queue::dropped(world)? > dropped {
+        world.tally().add("connections whose SYN may have found no room", 1);
+        return Ok(());
+    }
     let judgement = world.judge(&packet, span);
     world.hold("connections", &packet, judgement, span, connected || arrived > 0);
     if connected {
