@@ -29,12 +29,17 @@ impl Wire {
 
     /// Sends a frame. One that finds the other end's queue full is lost, as on any wire.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
+        self.offer(frame).map(drop)
+    }
+
+    /// Sends a frame, unless the other end's queue is full; whether it was sent.
+    pub fn offer(&self, frame: &[u8]) -> Result<bool> {
         let sent = match send(self.socket.as_raw_fd(), frame, MsgFlags::empty()) {
-            Err(Errno::ENOBUFS) => return Ok(()),
+            Err(Errno::ENOBUFS) => return Ok(false),
             sent => sent?,
         };
         ensure!(sent == frame.len(), "{sent} of {} octets were sent", frame.len());
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -27,6 +27,9 @@ use crate::{
 /// How long a mark may take, faults of the interface and the daemon included.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How long the other end's queue may be full.
+const ROOM: Duration = Duration::from_secs(5);
+
 /// How long to wait for a mark before another one is sent.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -48,11 +51,12 @@ impl<'a> Links<'a> {
         Ok(Self { world, client: None, server, number })
     }
 
-    /// Sends a frame from a side. One that the interface does not take is lost.
+    /// Sends a frame from a side, as soon as there is room. One that the interface does not take is
+    /// lost.
     pub fn send(&mut self, from: Side, frame: Vec<u8>) -> Result<()> {
         let [by_client, by_server] = *lock(&self.world.gateway_macs);
         match from {
-            Side::Server => self.server.send(&patched(frame, 0, &by_server)),
+            Side::Server => put(&self.server, &patched(frame, 0, &by_server)),
             Side::Client => {
                 let frame = patched(frame, 0, &by_client);
                 // One that was replaced, or was down meanwhile, says so once.
@@ -60,7 +64,7 @@ impl<'a> Links<'a> {
                     if self.client.is_none() {
                         self.client = self.world.network.client.run(|| Wire::open(WAN)).ok();
                     }
-                    if self.client.as_ref().is_some_and(|wire| wire.send(&frame).is_ok()) {
+                    if self.client.as_ref().is_some_and(|wire| put(wire, &frame).is_ok()) {
                         break;
                     }
                     self.client = None;
@@ -99,6 +103,16 @@ impl<'a> Links<'a> {
             }
         }
     }
+}
+
+/// Sends a frame as soon as the other end's queue has room.
+fn put(wire: &Wire, frame: &[u8]) -> Result<()> {
+    let deadline = Instant::now() + ROOM;
+    while !wire.offer(frame)? {
+        ensure!(Instant::now() < deadline, "the queue has been full for {ROOM:?}");
+        thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
 }
 
 /// Keeps this thread on one of the CPUs.
