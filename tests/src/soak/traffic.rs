@@ -172,7 +172,8 @@ impl<'a> Sender<'a> {
             if matches!(packet.what, What::Echo { .. }) {
                 self.judge_echo(&packet, tag, span, arrived)?;
             }
-            if judgement.0 == Verdict::Denied && !arrived {
+            // What goes to a client while its interface is away is routed back to where it came from.
+            if judgement.0 == Verdict::Denied && !arrived && to == Side::Server {
                 world.ledger.deny(tag);
             }
             world.hold(kind, &packet, judgement, span, arrived);
