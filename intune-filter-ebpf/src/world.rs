@@ -3,10 +3,13 @@
 
 use crate::abi::{
     Active, Client, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict,
-    Glob, LimitKey, Limits, NameNode, Pending, PendingKey, Reason, Settings, Stream, StreamRead,
-    V6,
+    Glob, Limit, LimitKey, Limits, NameNode, Pending, PendingKey, Reason, Settings, Stream,
+    StreamRead, V4, V6,
 };
-use crate::{dns::Scratch, packet::Network};
+use crate::{
+    dns::{self, Scratch},
+    packet::Network,
+};
 
 /// What became of an address that was to be learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +80,8 @@ pub trait World: Copy {
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream);
     /// How far userspace has read it.
     fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead>;
-    /// Replaces the time in a client's limits at the index `KIND` by what `next` makes of it, unless
-    /// that is 0. Nobody else changes it in between.
-    fn take<const KIND: usize>(self, key: &LimitKey, next: impl Fn(u64) -> u64) -> Taken;
+    /// Takes one of a kind, such as [`crate::abi::LIMIT_FLOWS`], from what a client may begin.
+    fn take(self, key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken;
     /// Notes the limits of a client that nothing is known of.
     fn meet(self, key: &LimitKey, limits: &Limits);
     /// What is known of a fragmented datagram.
@@ -106,6 +108,27 @@ pub trait World: Copy {
     fn report_answer(self, scratch: &Scratch);
     /// Reports the part of a segment that `scratch` holds; false if there was no room.
     fn report_segment(self, scratch: &Scratch) -> bool;
+
+    // The kernel has functions of their own for what follows.
+
+    /// As [`dns::walk_patterns`].
+    #[inline(always)]
+    fn walk_patterns(self, scratch: &Scratch) {
+        dns::walk_patterns(scratch, self);
+    }
+    /// As [`dns::read_answer`].
+    #[inline(always)]
+    fn read_answer(self, scratch: &Scratch, start: u64) -> bool {
+        dns::read_answer(scratch, self, start)
+    }
+    /// As [`dns::learn_addresses`].
+    #[inline(always)]
+    fn learn_addresses(self, scratch: &Scratch)
+    where
+        Self: Maps<V4> + Maps<V6>,
+    {
+        dns::learn_addresses(scratch, self);
+    }
 }
 
 /// The maps of one address family.

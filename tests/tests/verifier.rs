@@ -3,7 +3,7 @@
 use aya::{EbpfLoader, programs::Program};
 
 /// Instructions that the verifier may process for one program.
-const LIMIT: u32 = 200_000;
+const LIMIT: u32 = 150_000;
 
 #[test]
 fn programs_load_within_the_limit() {

@@ -3,6 +3,8 @@
 //! An element of a hash map may be removed, and its memory given to another address, between the
 //! lookup and what is done with it. So nothing is written unless [`Host::version`] says, in one
 //! step with counting in or claiming, that the element still is what was looked up.
+//!
+//! Exported functions are as [`super::outline`] has them.
 
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use intune_filter_ebpf::{
@@ -57,7 +59,15 @@ unsafe fn claim(at: *mut u64, version: u64) -> bool {
 }
 
 macro_rules! hosts_of {
-    ($module:ident, $address:ty, $hosts:ident, $order:ident) => {
+    (
+        $module:ident,
+        $address:ty,
+        $hosts:ident,
+        $order:ident,
+        $refresh:ident,
+        $make_room:ident,
+        $remove:ident
+    ) => {
         pub mod $module {
             use super::*;
 
@@ -80,7 +90,18 @@ macro_rules! hosts_of {
             /// Adds rules to an address that is there, and prolongs it. One that has expired gets
             /// these rules alone: what it had before is over.
             #[inline(never)]
-            fn refresh(address: &$address, rules: u64, expires: u64, now: u64) -> u64 {
+            #[unsafe(no_mangle)]
+            extern "C" fn $refresh(
+                address: *const $address,
+                rules: u64,
+                expires: u64,
+                now: u64,
+            ) -> u64 {
+                // SAFETY: null, or from a reference.
+                let Some(&address) = (unsafe { address.as_ref() }) else {
+                    return Outcome::Busy as u64;
+                };
+                let address = &address;
                 for _ in 0..ATTEMPTS {
                     let Some(host) = maps::$hosts.get_ptr_mut(address) else {
                         return Outcome::Absent as u64;
@@ -125,7 +146,7 @@ macro_rules! hosts_of {
             /// it is given now and nothing else.
             #[inline(always)]
             pub fn learn(address: &$address, rules: u64, expires: u64, now: u64) -> Insertion {
-                let known = refresh(address, rules, expires, now);
+                let known = $refresh(address, rules, expires, now);
                 if known != Outcome::Absent as u64 {
                     return insertion(known);
                 }
@@ -133,11 +154,11 @@ macro_rules! hosts_of {
                     return Insertion::Done;
                 }
                 // Another CPU may have inserted it in between.
-                let known = refresh(address, rules, expires, now);
+                let known = $refresh(address, rules, expires, now);
                 if known != Outcome::Absent as u64 {
                     return insertion(known);
                 }
-                if make_room(now) != 0 && insert(address, rules, expires, now) != 0 {
+                if $make_room(now) != 0 && insert(address, rules, expires, now) != 0 {
                     return Insertion::Done;
                 }
                 Insertion::Full
@@ -162,13 +183,14 @@ macro_rules! hosts_of {
 
             /// Removes one expired address, if there is one among the oldest; 0 if there is none.
             #[inline(never)]
-            fn make_room(now: u64) -> u64 {
+            #[unsafe(no_mangle)]
+            extern "C" fn $make_room(now: u64) -> u64 {
                 let before = now.saturating_sub(RECLAIM_GRACE);
                 for _ in 0..RECLAIM {
                     let Ok(Some(oldest)) = maps::$order.pop() else {
                         return 0;
                     };
-                    let outcome = remove(&oldest, before);
+                    let outcome = $remove(&raw const oldest, before);
                     if outcome == Outcome::Done as u64 {
                         return 1;
                     }
@@ -182,7 +204,13 @@ macro_rules! hosts_of {
 
             /// Removes an address that expires before a time, unless somebody refreshes it.
             #[inline(never)]
-            pub fn remove(address: &$address, before: u64) -> u64 {
+            #[unsafe(no_mangle)]
+            extern "C" fn $remove(address: *const $address, before: u64) -> u64 {
+                // SAFETY: null, or from a reference.
+                let Some(&address) = (unsafe { address.as_ref() }) else {
+                    return Outcome::Busy as u64;
+                };
+                let address = &address;
                 let Some((host, version)) = find(address) else {
                     return absent_or_busy(address);
                 };
@@ -242,7 +270,7 @@ macro_rules! hosts_of {
                     return narrow(address, amendment);
                 }
                 if amendment.operation == Operation::Remove as u32 {
-                    return remove(address, amendment.host.expires);
+                    return $remove(address, amendment.host.expires);
                 }
                 amendment.expected = version_of(address);
                 let Host { rules, expires, .. } = amendment.host;
@@ -279,5 +307,5 @@ macro_rules! hosts_of {
     };
 }
 
-hosts_of!(v4, V4, HOSTS4, HOSTS_ORDER4);
-hosts_of!(v6, V6, HOSTS6, HOSTS_ORDER6);
+hosts_of!(v4, V4, HOSTS4, HOSTS_ORDER4, refresh_host4, make_room_for_host4, remove_host4);
+hosts_of!(v6, V6, HOSTS6, HOSTS_ORDER6, refresh_host6, make_room_for_host6, remove_host6);

@@ -1,6 +1,6 @@
 //! The kernel's maps and clock, as the logic sees them.
 
-use core::{arch::asm, ffi::c_void};
+use core::{arch::asm, ffi::c_void, ptr};
 
 use aya_ebpf::{
     EbpfContext,
@@ -13,14 +13,14 @@ use aya_ebpf::{
 use intune_filter_ebpf::{
     abi::{
         Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, FragmentKey,
-        FragmentVerdict, Glob, LimitKey, Limits, NameNode, Pending, PendingKey, Reason,
+        FragmentVerdict, Glob, Limit, LimitKey, Limits, NameNode, Pending, PendingKey, Reason,
         SegmentEvent, Settings, Stream, StreamRead, V6, ZoneKey, answer_flags,
     },
     dns::Scratch,
     world::{RuleEvent, Taken, World},
 };
 
-use super::{family::visit_value, maps};
+use super::{family::visit_value, maps, outline};
 
 /// Records of denials, of flows, and answers to denied packets: as many of each has one CPU at
 /// once, and then one more for each [`REFILL`].
@@ -28,8 +28,6 @@ const ALLOWANCE: u64 = 1000;
 /// A thousand a second, spread evenly: under a flood, what is reported is a sample of all of it
 /// and not of the beginning of each second.
 const REFILL: u64 = SECOND / 1000;
-/// How often a word is tried to be replaced that other CPUs replace at the same time.
-const ATTEMPTS: u32 = 4;
 /// A record that is read at once: a client waits until userspace has learned from it, or there is
 /// little room left.
 const WAKES: u64 = BPF_RB_FORCE_WAKEUP as u64;
@@ -54,6 +52,25 @@ impl<const HOOK: u8> Kernel<HOOK> {
     #[inline(always)]
     pub fn new(context: &impl EbpfContext) -> Self {
         Self { context: context.as_ptr() }
+    }
+
+    /// The hook's working memory.
+    #[inline(always)]
+    pub(super) fn scratch<'s>() -> Option<&'s Scratch> {
+        let scratch = match HOOK {
+            XDP => maps::SCRATCH_XDP.get_ptr(0),
+            TC_EGRESS => maps::SCRATCH_TC.get_ptr(0),
+            TC_INGRESS => maps::SCRATCH_TC_INGRESS.get_ptr(0),
+            _ => maps::SCRATCH_EXPLAIN.get_ptr(0),
+        };
+        // SAFETY: elements of a per-CPU array live as long as the program.
+        scratch.map(|scratch| unsafe { &*scratch })
+    }
+
+    /// The maps that are the same whatever the packet is.
+    #[inline(always)]
+    pub(super) fn without_context() -> Self {
+        Self { context: ptr::null_mut() }
     }
 }
 
@@ -177,6 +194,28 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
+    fn walk_patterns(self, _: &Scratch) {
+        match HOOK {
+            XDP => outline::walk_patterns_at_ingress(),
+            TC_INGRESS => outline::walk_patterns_at_tc_ingress(),
+            TC_EGRESS => outline::walk_patterns_at_egress(),
+            _ => outline::walk_patterns_to_explain(),
+        };
+    }
+
+    #[inline(always)]
+    fn read_answer(self, _: &Scratch, start: u64) -> bool {
+        const { assert!(HOOK == TC_EGRESS) };
+        outline::read_answer(start) != 0
+    }
+
+    #[inline(always)]
+    fn learn_addresses(self, _: &Scratch) {
+        const { assert!(HOOK == TC_EGRESS) };
+        outline::learn_addresses();
+    }
+
+    #[inline(always)]
     fn remember(self, key: &PendingKey, pending: &Pending) {
         if !Self::READ_ONLY {
             // An LRU map makes room for itself; what fails is learned from the next answer.
@@ -210,31 +249,12 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
-    fn take<const KIND: usize>(self, key: &LimitKey, next: impl Fn(u64) -> u64) -> Taken {
-        let Some(limits) = maps::CLIENT_LIMITS.get_ptr_mut(key) else {
-            return Taken::Unknown;
-        };
-        // SAFETY: the pointer is to a map's value, in which all access to the word is atomic.
-        unsafe {
-            let at = (&raw mut (*limits).due).cast::<u64>().add(KIND);
-            let mut due = at.read_volatile();
-            for _ in 0..ATTEMPTS {
-                let then = next(due);
-                if then == 0 {
-                    return Taken::Refused;
-                }
-                if Self::READ_ONLY {
-                    return Taken::Done;
-                }
-                let found = compare_exchange(at, due, then);
-                if found == due {
-                    return Taken::Done;
-                }
-                due = found;
-            }
+    fn take(self, key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken {
+        if Self::READ_ONLY {
+            outline::look_at_limit(key, kind, limit, now)
+        } else {
+            outline::take_limit(key, kind, limit, now)
         }
-        // Other CPUs were faster each time: the client sends more than it may on all of them.
-        Taken::Refused
     }
 
     #[inline(always)]
@@ -306,14 +326,7 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     where
         Self: 's,
     {
-        let scratch = match HOOK {
-            XDP => maps::SCRATCH_XDP.get_ptr(0),
-            TC_EGRESS => maps::SCRATCH_TC.get_ptr(0),
-            TC_INGRESS => maps::SCRATCH_TC_INGRESS.get_ptr(0),
-            _ => maps::SCRATCH_EXPLAIN.get_ptr(0),
-        }?;
-        // SAFETY: elements of a per-CPU array live as long as the program.
-        let scratch = unsafe { &*scratch };
+        let scratch = Self::scratch()?;
         // Not atomic: programs of one CPU nest, they do not interleave.
         // SAFETY: the word is in the map's value.
         unsafe {
@@ -387,21 +400,6 @@ impl<const HOOK: u8> Kernel<HOOK> {
     }
 }
 
-/// Replaces a word if it is `old`; returns what it was.
-///
-/// # Safety
-/// The word has to be in a map's value.
-#[inline(always)]
-unsafe fn compare_exchange(at: *mut u64, old: u64, new: u64) -> u64 {
-    let mut found = old;
-    // SAFETY: the caller vouches for the pointer. Linux has the instruction since 5.12.
-    unsafe {
-        asm!("r0 = cmpxchg_64({at} + 0, r0, {new})",
-            at = in(reg) at, new = in(reg) new, inout("r0") found, options(nostack));
-    }
-    found
-}
-
 /// Whether there is room for a record that nobody waits for.
 #[inline(always)]
 fn has_room() -> bool {
@@ -409,7 +407,7 @@ fn has_room() -> bool {
 }
 
 /// How a record that nobody waits for is submitted. It asks for itself what waits in the ring: what
-/// [`has_room`] has found, kept until then, costs the verifier of Linux 6.1 a seventh more.
+/// [`has_room`] has found, kept until then, cost the verifier of Linux 6.1 a seventh more.
 #[inline(never)]
 fn wakeup() -> u64 {
     let (waiting, size) = (events(BPF_RB_AVAIL_DATA), events(BPF_RB_RING_SIZE));

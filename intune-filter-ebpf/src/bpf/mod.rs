@@ -8,6 +8,7 @@ mod frame;
 mod hosts;
 mod kernel;
 mod maps;
+mod outline;
 mod refuse;
 mod reject;
 mod rewrite;

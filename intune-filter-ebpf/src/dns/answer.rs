@@ -213,7 +213,7 @@ pub fn learn<W: Maps<V4> + Maps<V6>>(
     scratch.refused.set(0);
     scratch.full.set(0);
     scratch.busy.set(0);
-    walk::<Learn, W>(scratch, world, RECORDS);
+    world.learn_addresses(scratch);
     Lesson {
         learned: scratch.learned.get(),
         refused: scratch.refused.get(),
@@ -221,6 +221,12 @@ pub fn learn<W: Maps<V4> + Maps<V6>>(
         busy: scratch.busy.get(),
         left: scratch.address_count.get().saturating_sub(most),
     }
+}
+
+/// Goes over the addresses as [`learn`] has begun.
+#[inline(always)]
+pub fn learn_addresses<W: Maps<V4> + Maps<V6>>(scratch: &Scratch, world: W) {
+    walk::<Learn, W>(scratch, world, RECORDS);
 }
 
 struct Learn;

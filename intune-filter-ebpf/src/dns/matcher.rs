@@ -25,7 +25,7 @@ pub fn match_name<W: World>(scratch: &Scratch, world: W, settings: &Settings) ->
     scratch.match_glob_count.set(0);
     scratch.match_chunk.set(0);
     arrive(scratch, &settings.root, labels);
-    walk::<Match, W>(scratch, world, MATCH_STEPS);
+    world.walk_patterns(scratch);
     scratch.match_rules.get()
 }
 
@@ -33,6 +33,12 @@ pub fn match_name<W: World>(scratch: &Scratch, world: W, settings: &Settings) ->
 #[inline(always)]
 pub fn is_over_https(scratch: &Scratch) -> bool {
     scratch.match_over_https.get() != 0
+}
+
+/// Follows the edges and globs that lead on from where [`match_name`] has begun.
+#[inline(always)]
+pub fn walk_patterns<W: World>(scratch: &Scratch, world: W) {
+    walk::<Match, W>(scratch, world, MATCH_STEPS);
 }
 
 /// Takes note of a node that the labels have led to, but for the first `left`: its rules, its globs,

@@ -13,8 +13,8 @@ mod scratch;
 mod service;
 mod walk;
 
-pub use answer::{Lesson, affordable, learn, read_answer};
-pub use matcher::{is_over_https, match_name};
+pub use answer::{Lesson, affordable, learn, learn_addresses, read_answer};
+pub use matcher::{is_over_https, match_name, walk_patterns};
 pub use question::{
     HASHED_MAX, Question, hash_message, is_answer, is_bare_error, is_query, is_response,
     read_question,

@@ -315,6 +315,8 @@ pub struct Segment {
     pub opened: Word,
     /// Where the next message begins that was not read.
     pub next: Word,
+    /// 1 if it goes on to the client, even though userspace is to read it.
+    pub passes: Word,
 }
 
 /// What it takes to turn a denied packet into the answer to it.

@@ -10,8 +10,9 @@ use super::Trie;
 use crate::{
     abi::{
         Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey,
-        FragmentKey, FragmentVerdict, Glob, Host, LimitKey, Limits, NameNode, Pending, PendingKey,
-        Reason, RuleCounter, SegmentEvent, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+        FragmentKey, FragmentVerdict, Glob, Host, Limit, LimitKey, Limits, NameNode, Pending,
+        PendingKey, Reason, RuleCounter, SegmentEvent, Settings, Stream, StreamRead, V4, V6,
+        ZoneKey,
     },
     dns::Scratch,
     verdict::{self, Place, Verdict},
@@ -190,15 +191,15 @@ impl World for &Tables {
         self.streams_read.borrow().get(key).copied()
     }
 
-    fn take<const KIND: usize>(self, key: &LimitKey, next: impl Fn(u64) -> u64) -> Taken {
+    fn take(self, key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken {
         let mut limits = self.limits.borrow_mut();
         let Some(limits) = limits.get_mut(key) else {
             return Taken::Unknown;
         };
-        match next(limits.due[KIND]) {
+        match limit.next_due(limits.due[kind], now) {
             0 => Taken::Refused,
             due => {
-                limits.due[KIND] = due;
+                limits.due[kind] = due;
                 Taken::Done
             }
         }

@@ -29,6 +29,9 @@ mod object;
 #[cfg(target_arch = "bpf")]
 mod operations;
 #[cfg(target_arch = "bpf")]
+#[path = "../bpf/outline.rs"]
+mod outline;
+#[cfg(target_arch = "bpf")]
 mod programs;
 
 #[cfg(not(target_arch = "bpf"))]

@@ -271,7 +271,7 @@ fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
     let (world, scratch, now) = (run.world, run.scratch, run.now());
     let length = scratch.length.get() as u32;
     scratch.now.set(now);
-    if !dns::read_answer(scratch, world, answers) {
+    if !world.read_answer(scratch, answers) {
         world.count(Reason::AnswerMalformed, 1, length);
         return true;
     }

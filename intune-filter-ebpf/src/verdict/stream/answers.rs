@@ -104,8 +104,9 @@ pub(in crate::verdict) fn read<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, 
         return PASSED;
     }
     let passes = found == PARTIAL || found == HARMLESS || is_late(run, key);
+    segment.passes.set(u64::from(passes));
     report(run, key);
-    if passes { PASSED } else { PUNTED }
+    if segment.passes.get() != 0 { PASSED } else { PUNTED }
 }
 
 /// Learns from the messages of a segment, and leaves in the working memory what comes last:
