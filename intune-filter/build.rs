@@ -7,6 +7,11 @@ use std::{
     process::{Command, ExitCode},
 };
 
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
+
 #[path = "../xtask/src/toolchain.rs"]
 #[expect(dead_code, reason = "some of it serves only to install what this script runs")]
 mod toolchain;
@@ -20,6 +25,11 @@ const SOURCES: [&str; 6] = [
     ".cargo/config.toml",
     "xtask/src/toolchain.rs",
 ];
+
+/// What only a debugger reads. A start would read it too.
+const DEBUGGING: &[&str] = &[".debug_"];
+/// The same, and what only the verifier reads: a line for each instruction.
+const DESCRIBING: &[&str] = &[".debug_", ".BTF.ext"];
 
 fn main() -> ExitCode {
     for name in ["INTUNE_BPF_OBJECT", "INTUNE_BPF_RUSTC", "INTUNE_BPF_LINKER"] {
@@ -54,13 +64,16 @@ fn run() -> Result<(), Failure> {
     let out = PathBuf::from(variable("OUT_DIR")?);
     let manifest = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let workspace = manifest.parent().unwrap_or(&manifest);
-    let object = out.join("intune-filter-bpf");
+    let embedded = [("intune-filter-bpf", DEBUGGING), ("intune-filter-maps", DESCRIBING)];
+    let embed = |object: &Path| {
+        embedded.iter().try_for_each(|(name, left_out)| strip(object, &out.join(name), left_out))
+    };
 
     // A machine without the compiler embeds an object that was built elsewhere.
     if let Some(prebuilt) = env::var_os("INTUNE_BPF_OBJECT") {
         let prebuilt = PathBuf::from(prebuilt);
         println!("cargo::rerun-if-changed={}", prebuilt.display());
-        return copy(&prebuilt, &object);
+        return embed(&prebuilt);
     }
     for path in SOURCES {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
@@ -69,7 +82,7 @@ fn run() -> Result<(), Failure> {
     // that the outer one has locked, and build, test and clippy can share this one.
     let target = out.ancestors().nth(4).unwrap_or(&out).join("bpf");
     build(workspace, &target)?;
-    copy(&target.join(toolchain::TARGET).join("bpf/intune-filter-bpf"), &object)
+    embed(&target.join(toolchain::TARGET).join("bpf/intune-filter-bpf"))
 }
 
 fn build(workspace: &Path, target: &Path) -> Result<(), Failure> {
@@ -95,8 +108,25 @@ fn variable(name: &str) -> Result<OsString, String> {
     env::var_os(name).ok_or_else(|| format!("{name} is not set: this script is run by cargo"))
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::copy(from, to)
-        .map(drop)
-        .map_err(|error| format!("cannot embed {}: {error}", from.display()).into())
+/// Copies an object without the sections whose names begin as said, and what relocates them.
+fn strip(from: &Path, to: &Path, left_out: &[&str]) -> Result<(), Failure> {
+    let read = fs::read(from);
+    let stripped = read.map_err(|error| error.to_string()).and_then(|octets| {
+        let mut object = Builder::read(octets.as_slice()).map_err(|error| error.to_string())?;
+        for section in &mut object.sections {
+            let name = section.name.as_slice();
+            let name = name.strip_prefix(b".rel").unwrap_or(name);
+            section.delete = left_out.iter().any(|start| name.starts_with(start.as_bytes()));
+        }
+        object.delete_orphans();
+        // LLVM puts the names of sections and symbols into one.
+        let names = object.sections.add();
+        names.name = b".shstrtab".as_slice().into();
+        names.sh_type = SHT_STRTAB;
+        names.data = SectionData::SectionString;
+        let mut stripped = Vec::new();
+        object.write(&mut stripped).map_err(|error| error.to_string())?;
+        fs::write(to, stripped).map_err(|error| error.to_string())
+    });
+    stripped.map_err(|error| format!("cannot embed {}: {error}", from.display()).into())
 }

@@ -18,3 +18,7 @@ pub mod yaml;
 /// The BPF object, aligned as the ELF parser needs it.
 pub static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intune-filter-bpf"));
+
+/// The same without the lines that its instructions come from, which take most of the time that
+/// reading it takes: for what maps it has.
+static MAPS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intune-filter-maps"));

@@ -10,7 +10,7 @@ use aya::maps::{ArrayOfMaps, Map, MapData, MapInfo};
 use aya_obj::{EbpfSectionKind, Object, generated::bpf_map_type};
 
 use super::directory::{PinDirectory, entries};
-use crate::OBJECT;
+use crate::MAPS;
 
 /// Maps whose names begin so are a program's working memory and die with it.
 const SCRATCH: &str = "SCRATCH";
@@ -84,7 +84,7 @@ pub type Maps = HashMap<String, aya_obj::Map>;
 
 /// What the embedded object defines.
 pub fn maps_of_object() -> Result<Maps> {
-    let object = Object::parse(OBJECT).context("the embedded BPF object does not parse")?;
+    let object = Object::parse(MAPS).context("the embedded BPF object does not parse")?;
     Ok(object.maps)
 }
 
