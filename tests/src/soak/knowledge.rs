@@ -51,6 +51,8 @@ impl Grant {
 pub struct Knowledge {
     grants: HashMap<IpAddr, Vec<Grant>>,
     queries: u64,
+    /// Queries that may be answered yet.
+    open: Vec<(Asked, Arc<str>)>,
     /// Services that have lost a pattern in a policy that is not yet settled.
     narrowed: BTreeSet<String>,
 }
@@ -73,6 +75,8 @@ impl Knowledge {
         let life = policies.iter().map(|policy| policy.longest_life()).max().unwrap_or_default();
         let maybe = Span { from: at, to: at + LATE + life };
         self.grant(&asked, name, policies, maybe);
+        self.open.retain(|(asked, _)| asked.at + LATE > at);
+        self.open.push((asked.clone(), name.into()));
         asked
     }
 
@@ -89,6 +93,7 @@ impl Knowledge {
         certain: bool,
     ) {
         let received = Instant::now();
+        self.close(asked);
         let lives = || policies.iter().map(|policy| policy.life(ttl));
         let shortest = asked.at + lives().min().unwrap_or_default();
         let maybe = Span { from: asked.at, to: received + lives().max().unwrap_or_default() };
@@ -110,11 +115,16 @@ impl Knowledge {
 
     /// The answer said that there is nothing, or was the filter's own.
     pub fn refused(&mut self, asked: &Asked) {
+        self.close(asked);
         for address in &asked.addresses {
             if let Some(grants) = self.grants.get_mut(address) {
                 grants.retain(|grant| grant.query != asked.query);
             }
         }
+    }
+
+    fn close(&mut self, asked: &Asked) {
+        self.open.retain(|(open, _)| open.query != asked.query);
     }
 
     /// Adds what is not there yet to services that any of the policies gives the name.
@@ -144,9 +154,13 @@ impl Knowledge {
     }
 
     /// A policy begins to be put into force after another one: what only names lead to that it has
-    /// no more is uncertain from now on.
-    pub fn begin(&mut self, policy: &Policy, before: Option<&Policy>) {
+    /// no more is uncertain from now on, and what a query is answered yet may be learned by it.
+    pub fn begin(&mut self, policy: &Arc<Policy>, before: Option<&Policy>) {
         let now = Instant::now();
+        for (asked, name) in self.open.clone() {
+            let maybe = Span { from: asked.at, to: asked.at + LATE + policy.longest_life() };
+            self.grant(&asked, &name, std::slice::from_ref(policy), maybe);
+        }
         self.lost(policy).for_each(|grant| grant.is_uncertain_from(now));
         self.narrowed.extend(before.into_iter().flat_map(|before| policy.narrower_than(before)));
         self.doubt_orphans();
@@ -280,6 +294,21 @@ mod tests {
         assert_eq!(knowledge.leads("web", ADDRESS, at(NOW)), Verdict::Either);
         knowledge.refused(&asked);
         assert_eq!(knowledge.leads("web", ADDRESS, at(NOW)), Verdict::Denied);
+    }
+
+    #[test]
+    fn a_query_that_no_answer_came_to_may_be_answered_under_another_policy() {
+        let (with, without) = (policy("'*.web.test'"), policy("b.web.test"));
+        let mut knowledge = Knowledge::default();
+        let asked = knowledge.ask("a.web.test", &[ADDRESS], &[Arc::clone(&without)]);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Denied);
+        knowledge.begin(&with, Some(&without));
+        assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Either);
+        knowledge.refused(&asked);
+        assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Denied);
+        knowledge.settle(&with);
+        knowledge.begin(&with, Some(&with));
+        assert_eq!(knowledge.leads("web", ADDRESS, at(SECOND)), Verdict::Denied);
     }
 
     #[test]
