@@ -47,7 +47,7 @@ pub struct Laboratory {
     pub resolver: Resolver,
     _responder: Responder,
     _listeners: [Listeners; 2],
-    _answering: PassAll,
+    answering: Option<PassAll>,
     /// The namespaces.
     pub network: Network,
     /// Where its files are.
@@ -79,9 +79,15 @@ impl Laboratory {
             _responder: Responder::in_internet(&network.internet)?,
             _listeners: listeners,
             // Without it, what the filter answers itself does not reach the client.
-            _answering: PassAll::attach(&network.client, WAN)?,
+            answering: Some(PassAll::attach(&network.client, WAN)?),
             network,
             directory,
         })
+    }
+
+    /// Takes off the client what lets it hear the filter's own answers, and which some kernels hand no
+    /// packet to that is in several pieces.
+    pub fn leave_client_bare(&mut self) {
+        self.answering = None;
     }
 }

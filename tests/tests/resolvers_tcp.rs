@@ -125,7 +125,10 @@ fn an_aggregate_is_read_by_the_kernel() -> Result<()> {
 /// An answer of two kilooctets over UDP, where packets may be that large.
 #[test]
 fn a_large_answer_over_udp_is_learned() -> Result<()> {
-    let (laboratory, many) = laboratory(Kind::Unbound)?;
+    let (mut laboratory, many) = laboratory(Kind::Unbound)?;
+    // Over IPv6, unbound has the kernel make an answer of pieces of 1,280 octets, which leave as one
+    // packet where the interface has room for it. Linux 6.12 drops such a one at a veth with XDP.
+    laboratory.leave_client_bare();
     let network = &laboratory.network;
     network.client.ip(&[format!("link set {WAN} mtu 9000")])?;
     network.gateway.ip(&[LAN, WAN].map(|interface| format!("link set {interface} mtu 9000")))?;
