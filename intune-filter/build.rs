@@ -8,7 +8,7 @@ use std::{
 };
 
 use object::{
-    build::elf::{Builder, SectionData},
+    build::elf::{Builder, Section, SectionData},
     elf::SHT_STRTAB,
 };
 
@@ -119,11 +119,14 @@ fn strip(from: &Path, to: &Path, left_out: &[&str]) -> Result<(), Failure> {
             section.delete = left_out.iter().any(|start| name.starts_with(start.as_bytes()));
         }
         object.delete_orphans();
-        // LLVM puts the names of sections and symbols into one.
-        let names = object.sections.add();
-        names.name = b".shstrtab".as_slice().into();
-        names.sh_type = SHT_STRTAB;
-        names.data = SectionData::SectionString;
+        // LLVM has the names of sections in one with those of symbols.
+        let named = |section: &Section<'_>| matches!(section.data, SectionData::SectionString);
+        if !object.sections.iter().any(named) {
+            let names = object.sections.add();
+            names.name = b".shstrtab".as_slice().into();
+            names.sh_type = SHT_STRTAB;
+            names.data = SectionData::SectionString;
+        }
         let mut stripped = Vec::new();
         object.write(&mut stripped).map_err(|error| error.to_string())?;
         fs::write(to, stripped).map_err(|error| error.to_string())
