@@ -22,7 +22,7 @@ use super::{
 
 /// How often a word is tried to be replaced that other CPUs replace at the same time.
 const ATTEMPTS: u32 = 4;
-/// What [`take_limit`] returns for [`Taken::Refused`].
+/// What [`take_client_limit`] returns for [`Taken::Refused`].
 const REFUSED: u64 = 0;
 /// The same for [`Taken::Done`].
 const DONE: u64 = 1;

@@ -154,7 +154,7 @@ impl Knowledge {
     }
 
     /// A policy begins to be put into force after another one: what only names lead to that it has
-    /// no more is uncertain from now on, and what a query is answered yet may be learned by it.
+    /// no more is uncertain from now on, and what is yet answered to a query may be learned by it.
     pub fn begin(&mut self, policy: &Arc<Policy>, before: Option<&Policy>) {
         let now = Instant::now();
         for (asked, name) in self.open.clone() {
