@@ -7,6 +7,7 @@
 extern crate std;
 
 pub mod abi;
+pub mod atomic;
 pub mod bytes;
 pub mod dns;
 #[cfg(not(target_arch = "bpf"))]

@@ -9,6 +9,7 @@ use crate::abi::{
 use crate::{
     dns::{self, Scratch},
     packet::Network,
+    verdict::{self, Direction},
 };
 
 /// What became of an address that was to be learned.
@@ -52,6 +53,12 @@ pub trait World: Copy {
     fn now(self) -> u64;
     /// The same to within a tick of the system's, at less cost.
     fn tick(self) -> u64;
+    /// Whether nothing is changed: what the logic does to a map's values it does to copies, which
+    /// are in the working memory.
+    #[inline(always)]
+    fn is_read_only(self) -> bool {
+        false
+    }
     /// Which policy is in force; `None` until the first is loaded.
     fn active(self) -> Option<Active>;
     /// The zone of an interface and VLAN id.
@@ -78,6 +85,16 @@ pub trait World: Copy {
     fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R>;
     /// Notes that a client opens one, in place of what is there under its key.
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream);
+    /// Gives a slot of kept octets to an owner: whether it was the owner's before, `None` if
+    /// another takes it at this moment.
+    fn own_kept(self, slot: u32, owner: u64) -> Option<bool>;
+    /// Whether a slot of kept octets is an owner's. Orders what is read of the slot before and
+    /// after.
+    fn is_kept_of(self, slot: u32, owner: u64) -> bool;
+    /// Keeps the octet with this sequence number.
+    fn keep_octet(self, slot: u32, number: u32, octet: u64);
+    /// The kept octet with this sequence number.
+    fn kept_octet(self, slot: u32, number: u32) -> u64;
     /// How far userspace has read it.
     fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead>;
     /// Takes one of a kind, such as [`crate::abi::LIMIT_FLOWS`], from what a client may begin.
@@ -111,6 +128,27 @@ pub trait World: Copy {
 
     // The kernel has functions of their own for what follows.
 
+    /// As [`verdict::note_segment`].
+    #[inline(always)]
+    fn note_segment(
+        self,
+        flow: &mut Flow,
+        scratch: &Scratch,
+        flags: u8,
+        direction: Direction,
+    ) -> u8 {
+        verdict::note_segment(flow, scratch, flags, direction)
+    }
+    /// As [`verdict::keep_octets`].
+    #[inline(always)]
+    fn keep_octets(self, scratch: &Scratch) {
+        verdict::keep_octets(scratch, self);
+    }
+    /// As [`verdict::compare_octets`].
+    #[inline(always)]
+    fn compare_octets(self, scratch: &Scratch) {
+        verdict::compare_octets(scratch, self);
+    }
     /// As [`dns::walk_patterns`].
     #[inline(always)]
     fn walk_patterns(self, scratch: &Scratch) {

@@ -169,7 +169,7 @@ pub struct FlowEvent {
     /// [`Ending`].
     pub ending: u8,
 }
-layout!(FlowEvent, 112, u32, u32, u64, Flow, V6, V6, u16, u16, u16, u8, u8);
+layout!(FlowEvent, 128, u32, u32, u64, Flow, V6, V6, u16, u16, u16, u8, u8);
 /// A segment of a resolver's answer over TCP that the kernel could not read: part of a message, or
 /// out of order; `length` octets of data follow. Segments that are too long for one record come in
 /// several.

@@ -38,10 +38,13 @@ pub use state::{
     Active, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Pending, PendingKey, RuleCounter,
     flow_flags,
 };
-pub use stream::{Stream, StreamRead, stream_flags};
+pub use stream::{
+    JudgedPrefix, KEPT_CAPACITY, KEPT_SLOTS, KeptOctets, Stream, StreamRead, client_state,
+    server_state, stream_flags,
+};
 
 /// Version of everything in this module; a part of the pins' path.
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 
 /// Interfaces by whose index `UNTAGGED` has the zone; of others `ZONES` alone does.
 pub const UNTAGGED: usize = 4096;

@@ -85,6 +85,14 @@ pub struct Flow {
     pub remote_packets: u64,
     /// Octets to the client.
     pub remote_bytes: u64,
+    /// TCP: sequence number behind the client's last octet, byte order of the host.
+    pub client_end: u32,
+    /// TCP: highest number that the client has acknowledged.
+    pub client_acknowledged: u32,
+    /// TCP: sequence number behind the remote's last octet.
+    pub remote_end: u32,
+    /// TCP: highest number that the remote has acknowledged.
+    pub remote_acknowledged: u32,
     /// The policy that last allowed it, [`Active::generation`]; 0 during the warm-up.
     pub generation: u32,
     /// The rule that allows it, below [`super::RULES`]; 255 if a flag says why there is none.
@@ -94,7 +102,7 @@ pub struct Flow {
     /// The client's group.
     pub group: u16,
 }
-layout!(Flow, 56, u64, u64, u64, u64, u64, u64, u32, u8, u8, u16);
+layout!(Flow, 72, u64, u64, u64, u64, u64, u64, u32, u32, u32, u32, u32, u8, u8, u16);
 
 /// Key of `DNS_PENDING`: a query on its way. Addresses of both families, IPv4 mapped.
 #[repr(C)]

@@ -2,21 +2,7 @@
 
 use core::arch::asm;
 
-/// Puts `new` in the place of `old`; whether that was there.
-///
-/// # Safety
-///
-/// `at` points to an aligned word of a map's value.
-#[inline(always)]
-pub unsafe fn exchange(at: *mut u64, old: u64, new: u64) -> bool {
-    let found: u64;
-    // SAFETY: the caller's promise.
-    unsafe {
-        asm!("r0 = cmpxchg_64({at} + 0, r0, {new})",
-            at = in(reg) at, new = in(reg) new, inlateout("r0") old => found, options(nostack));
-    }
-    found == old
-}
+pub use intune_filter_ebpf::atomic::exchange;
 
 /// Adds to a word; returns what was there before.
 ///

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use intune_filter_ebpf::{
     abi::{Address, Client, ClientKey, Flow, FlowKey, Host, V4, V6},
-    dns::Scratch,
+    dns::{self, Scratch},
     world::{Insertion, Maps},
 };
 
@@ -39,22 +39,24 @@ fn read_client(value: *const Client) -> Client {
     }
 }
 
-/// Hands out a map's value, a flow or a stream: the map's own, or, read-only, a copy.
+/// Hands out a map's value, a flow or a stream: the map's own, or, read-only, a copy in the working
+/// memory.
 #[inline(always)]
 pub(super) fn visit_value<const HOOK: u8, T: Copy, R>(
     value: Option<*mut T>,
     visit: impl FnOnce(&mut T) -> R,
 ) -> Option<R> {
-    let value = value?;
+    const { assert!(size_of::<T>() <= size_of::<[u64; dns::COPY_WORDS]>()) };
+    let mut value = value?;
+    if HOOK == EXPLAIN {
+        let copy = Kernel::<HOOK>::scratch()?.facts.copy.get().cast::<T>();
+        // SAFETY: the memory is this run's, and has room for the value.
+        unsafe { copy.write(*value) };
+        value = copy;
+    }
     // SAFETY: the pointer is to a map's value. Other CPUs may count in it at the same time: a
     // lost count is accepted, flags and times are single stores.
-    unsafe {
-        if HOOK == EXPLAIN {
-            let mut copy = *value;
-            return Some(visit(&mut copy));
-        }
-        Some(visit(&mut *value))
-    }
+    Some(visit(unsafe { &mut *value }))
 }
 
 const AF_INET: u8 = 2;

@@ -12,15 +12,16 @@ use aya_ebpf::{
 };
 use intune_filter_ebpf::{
     abi::{
-        Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, FragmentKey,
-        FragmentVerdict, Glob, Limit, LimitKey, Limits, NameNode, Pending, PendingKey, Reason,
-        SegmentEvent, Settings, Stream, StreamRead, V6, ZoneKey, answer_flags,
+        Active, AnswerEvent, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey,
+        FragmentVerdict, Glob, KEPT_CAPACITY, Limit, LimitKey, Limits, NameNode, Pending,
+        PendingKey, Reason, SegmentEvent, Settings, Stream, StreamRead, V6, ZoneKey, answer_flags,
     },
     dns::Scratch,
+    verdict::Direction,
     world::{RuleEvent, Taken, World},
 };
 
-use super::{family::visit_value, maps, outline};
+use super::{atomic, family::visit_value, maps, outline};
 
 /// Records of denials, of flows, and answers to denied packets: as many of each has one CPU at
 /// once, and then one more for each [`REFILL`].
@@ -134,6 +135,11 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
+    fn is_read_only(self) -> bool {
+        Self::READ_ONLY
+    }
+
+    #[inline(always)]
     fn active(self) -> Option<Active> {
         maps::ACTIVE.get(0).copied().filter(|active| active.generation != 0)
     }
@@ -240,6 +246,81 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
             // An LRU map makes room for itself; a connection that is not known is denied.
             let _ = maps::STREAMS.insert(key, stream, u64::from(BPF_ANY));
         }
+    }
+
+    #[inline(always)]
+    fn own_kept(self, slot: u32, owner: u64) -> Option<bool> {
+        if Self::READ_ONLY {
+            return Some(false);
+        }
+        let kept = maps::KEPT_OCTETS.get_ptr_mut(slot)?;
+        // SAFETY: a word of a map's value, all access to which is atomic.
+        unsafe {
+            let at = &raw mut (*kept).owner;
+            let before = at.read_volatile();
+            atomic::exchange(at, before, owner).then_some(before == owner)
+        }
+    }
+
+    #[inline(always)]
+    fn is_kept_of(self, slot: u32, owner: u64) -> bool {
+        let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) else {
+            return false;
+        };
+        // SAFETY: a word of a map's value, all access to which is atomic. It is replaced by itself.
+        unsafe { atomic::exchange(&raw mut (*kept).owner, owner, owner) }
+    }
+
+    #[inline(always)]
+    fn keep_octet(self, slot: u32, number: u32, octet: u64) {
+        if let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) {
+            // SAFETY: octets of a map's value. Whoever has the slot writes alone.
+            unsafe {
+                let octets = (&raw mut (*kept).octets).cast::<u8>();
+                store_kept(octets, number, octet);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn kept_octet(self, slot: u32, number: u32) -> u64 {
+        let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) else {
+            return 0;
+        };
+        // SAFETY: octets of a map's value; who reads them asks afterwards whose they were.
+        unsafe { load_kept((&raw const (*kept).octets).cast::<u8>(), number) }
+    }
+
+    #[inline(always)]
+    fn note_segment(self, flow: &mut Flow, _: &Scratch, flags: u8, _: Direction) -> u8 {
+        let flags = u64::from(flags);
+        let ends = match HOOK {
+            XDP => outline::note_segment_at_ingress(flow, flags),
+            TC_INGRESS => outline::note_segment_at_tc_ingress(flow, flags),
+            TC_EGRESS => outline::note_segment_at_egress(flow, flags),
+            _ => outline::note_segment_to_explain(flow, flags),
+        };
+        ends as u8
+    }
+
+    #[inline(always)]
+    fn keep_octets(self, _: &Scratch) {
+        match HOOK {
+            XDP => outline::keep_octets_at_ingress(),
+            TC_INGRESS => outline::keep_octets_at_tc_ingress(),
+            // To explain a packet keeps nothing, and on egress nothing is kept.
+            _ => 0,
+        };
+    }
+
+    #[inline(always)]
+    fn compare_octets(self, _: &Scratch) {
+        match HOOK {
+            XDP => outline::compare_octets_at_ingress(),
+            TC_INGRESS => outline::compare_octets_at_tc_ingress(),
+            EXPLAIN => outline::compare_octets_to_explain(),
+            _ => 0,
+        };
     }
 
     #[inline(always)]
@@ -397,6 +478,38 @@ impl<const HOOK: u8> Kernel<HOOK> {
         };
         entry.write(event());
         entry.submit(wakeup());
+    }
+}
+
+/// The octet at a number modulo the capacity.
+///
+/// # Safety
+///
+/// [`KEPT_CAPACITY`] octets can be read at `octets`.
+#[inline(always)]
+unsafe fn load_kept(octets: *const u8, number: u32) -> u64 {
+    let mut at = u64::from(number);
+    // SAFETY: the mask keeps the access inside.
+    unsafe {
+        asm!("{at} &= {mask}", "{at} += {octets}", "{at} = *(u8 *)({at} + 0)",
+            at = inout(reg) at, octets = in(reg) octets, mask = const KEPT_CAPACITY - 1,
+            options(readonly, nostack));
+    }
+    at
+}
+
+/// Replaces the octet at a number modulo the capacity.
+///
+/// # Safety
+///
+/// [`KEPT_CAPACITY`] octets can be written at `octets`.
+#[inline(always)]
+unsafe fn store_kept(octets: *mut u8, number: u32, octet: u64) {
+    // SAFETY: the mask keeps the access inside.
+    unsafe {
+        asm!("{at} &= {mask}", "{at} += {octets}", "*(u8 *)({at} + 0) = {octet}",
+            at = inout(reg) u64::from(number) => _, octets = in(reg) octets,
+            octet = in(reg) octet, mask = const KEPT_CAPACITY - 1, options(nostack));
     }
 }
 

@@ -7,8 +7,8 @@ use aya_ebpf::{
 use intune_filter_ebpf::{
     abi::{
         Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
-        GROUPS, Glob, Host, Info, LimitKey, Limits, NameNode, Pending, PendingKey, RULES,
-        RuleCounter, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+        GROUPS, Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitKey, Limits, NameNode, Pending,
+        PendingKey, RULES, RuleCounter, Settings, Stream, StreamRead, V4, V6, ZoneKey,
     },
     dns::Scratch,
 };
@@ -86,6 +86,8 @@ pub static DNS_PENDING: LruHashMap<PendingKey, Pending, 8192> = LruHashMap::new(
 pub static STREAMS: LruHashMap<FlowKey<V6>, Stream, 4096> = LruHashMap::new();
 #[btf_map]
 pub static STREAMS_READ: LruHashMap<FlowKey<V6>, StreamRead, 1024> = LruHashMap::new();
+#[btf_map]
+pub static KEPT_OCTETS: Array<KeptOctets, { KEPT_SLOTS as usize }> = Array::new();
 
 #[btf_map]
 pub static CLIENT_LIMITS: LruHashMap<LimitKey, Limits, 8192> = LruHashMap::new();

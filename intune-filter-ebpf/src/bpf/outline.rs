@@ -9,8 +9,9 @@
 use core::mem;
 
 use intune_filter_ebpf::{
-    abi::{Limit, LimitKey, Limits},
+    abi::{Flow, Limit, LimitKey, Limits},
     dns,
+    verdict::{self, Direction},
     world::Taken,
 };
 
@@ -48,6 +49,26 @@ walk_patterns!(walk_patterns_at_tc_ingress, TC_INGRESS);
 walk_patterns!(walk_patterns_at_egress, TC_EGRESS);
 walk_patterns!(walk_patterns_to_explain, EXPLAIN);
 
+macro_rules! kept_octets {
+    ($name:ident, $hook:ident, $what:ident) => {
+        /// Goes over the octets of the segment in this hook's working memory.
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name() -> u64 {
+            if let Some(scratch) = Kernel::<$hook>::scratch() {
+                verdict::$what(scratch, Kernel::<$hook>::without_context());
+            }
+            0
+        }
+    };
+}
+
+kept_octets!(keep_octets_at_ingress, XDP, keep_octets);
+kept_octets!(keep_octets_at_tc_ingress, TC_INGRESS, keep_octets);
+kept_octets!(compare_octets_at_ingress, XDP, compare_octets);
+kept_octets!(compare_octets_at_tc_ingress, TC_INGRESS, compare_octets);
+kept_octets!(compare_octets_to_explain, EXPLAIN, compare_octets);
+
 /// Reads the answer in the working memory that starts behind the question; 0 if it does not parse.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -67,6 +88,30 @@ pub extern "C" fn learn_addresses() -> u64 {
     }
     0
 }
+
+macro_rules! note_segment {
+    ($name:ident, $hook:ident, $direction:ident) => {
+        /// Notes in a flow what the segment in this hook's working memory, with these flags, says of
+        /// its connection; the flags by which it ends a side.
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name(flow: *mut Flow, flags: u64) -> u64 {
+            // SAFETY: null, or from a reference.
+            let (Some(flow), Some(scratch)) =
+                (unsafe { flow.as_mut() }, Kernel::<$hook>::scratch())
+            else {
+                return 0;
+            };
+            let ends = verdict::note_segment(flow, scratch, flags as u8, Direction::$direction);
+            u64::from(ends)
+        }
+    };
+}
+
+note_segment!(note_segment_at_ingress, XDP, FromClient);
+note_segment!(note_segment_at_tc_ingress, TC_INGRESS, FromClient);
+note_segment!(note_segment_at_egress, TC_EGRESS, ToClient);
+note_segment!(note_segment_to_explain, EXPLAIN, FromClient);
 
 /// Takes one of a kind from what a client may begin.
 #[inline(always)]

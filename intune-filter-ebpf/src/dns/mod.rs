@@ -15,12 +15,10 @@ mod walk;
 
 pub use answer::{Lesson, affordable, learn, learn_addresses, read_answer};
 pub use matcher::{is_over_https, match_name, walk_patterns};
-pub use question::{
-    HASHED_MAX, Question, hash_message, is_answer, is_bare_error, is_query, is_response,
-    read_question,
-};
+pub(crate) use name::mix;
+pub use question::{Question, is_answer, is_bare_error, is_query, is_response, read_question};
 pub use refusal::refuse;
-pub use scratch::{Facts, Message, Refusal, Reply, Scratch, Segment, Word};
+pub use scratch::{COPY_WORDS, Facts, Message, Refusal, Reply, Scratch, Segment, Word};
 use walk::take_step;
 pub use walk::{Step, walk};
 

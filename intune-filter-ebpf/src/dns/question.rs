@@ -72,15 +72,7 @@ pub fn read_question<W: World>(scratch: &Scratch, world: W) -> Option<Question> 
     Some(Question { hash: hash(scratch, world, HEADER_LENGTH, end), end })
 }
 
-/// Octets that [`hash_message`] reads at most.
-pub const HASHED_MAX: u64 = 8 * LABELS_MAX as u64;
-
-/// Keyed hash of the octets in the scratch memory, [`HASHED_MAX`] at most.
-#[inline(always)]
-pub fn hash_message<W: World>(scratch: &Scratch, world: W) -> u64 {
-    hash(scratch, world, 0, scratch.length.get())
-}
-
+/// Keyed hash of the octets from `begin` to `end`, 1024 at most.
 #[inline(always)]
 fn hash<W: World>(scratch: &Scratch, world: W, begin: u64, end: u64) -> u64 {
     scratch.hash.set(scratch.seed.get());

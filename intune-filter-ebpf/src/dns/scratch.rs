@@ -18,6 +18,9 @@ const SLACK: usize = 64;
 /// Labels of a name at most, and twice the records of an answer at most, rounded up.
 const SLOTS: usize = 128;
 
+/// Words of the largest value of a map that is copied.
+pub const COPY_WORDS: usize = 11;
+
 /// One word of state. Access is volatile: the verifier forgets what was stored, so every
 /// iteration of a loop looks alike to it, and the compiler cannot keep the word in a register.
 #[repr(transparent)]
@@ -251,6 +254,8 @@ pub struct Facts {
     pub flow_kind: Word,
     /// How it has ended, [`crate::abi::Ending`].
     pub flow_ending: Word,
+    /// Copy of a map's value, where nothing is to be changed.
+    pub copy: UnsafeCell<[u64; COPY_WORDS]>,
     /// Key of a client's TCP connection to a resolver.
     pub stream_key: UnsafeCell<FlowKey<V6>>,
     /// One that is to be opened.
@@ -307,10 +312,14 @@ pub struct Segment {
     pub found: Word,
     /// Octets that are missing of its last message; 0 if that is not known.
     pub missing: Word,
-    /// Keyed hash of its messages.
-    pub hash: Word,
-    /// 1 if it has to be the same as the one before.
+    /// 1 if it repeats what was judged.
     pub repeats: Word,
+    /// Whether its connection was opened by a client of an audited group.
+    pub audited: Word,
+    /// Names its connection among those whose octets are kept.
+    pub owner: Word,
+    /// Queries among its messages; of a resolver's, those that it answers.
+    pub queries: Word,
     /// The stream's [`Stream::opened`].
     pub opened: Word,
     /// Where the next message begins that was not read.

@@ -10,9 +10,9 @@ use super::Trie;
 use crate::{
     abi::{
         Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey,
-        FragmentKey, FragmentVerdict, Glob, Host, Limit, LimitKey, Limits, NameNode, Pending,
-        PendingKey, Reason, RuleCounter, SegmentEvent, Settings, Stream, StreamRead, V4, V6,
-        ZoneKey,
+        FragmentKey, FragmentVerdict, Glob, Host, KEPT_CAPACITY, KeptOctets, Limit, LimitKey,
+        Limits, NameNode, Pending, PendingKey, Reason, RuleCounter, SegmentEvent, Settings, Stream,
+        StreamRead, V4, V6, ZoneKey,
     },
     dns::Scratch,
     verdict::{self, Place, Verdict},
@@ -79,6 +79,8 @@ pub struct Tables {
     pub streams: RefCell<HashMap<FlowKey<V6>, Stream>>,
     /// As `STREAMS_READ`.
     pub streams_read: RefCell<HashMap<FlowKey<V6>, StreamRead>>,
+    /// As `KEPT_OCTETS`.
+    pub kept: RefCell<HashMap<u32, KeptOctets>>,
     /// As `CLIENT_LIMITS`.
     pub limits: RefCell<HashMap<LimitKey, Limits>>,
     /// As `FRAGMENTS`.
@@ -185,6 +187,30 @@ impl World for &Tables {
 
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream) {
         self.streams.borrow_mut().insert(*key, *stream);
+    }
+
+    fn own_kept(self, slot: u32, owner: u64) -> Option<bool> {
+        let mut kept = self.kept.borrow_mut();
+        let empty = KeptOctets { owner: 0, octets: [0; KEPT_CAPACITY as usize] };
+        let slot = kept.entry(slot).or_insert(empty);
+        let had = slot.owner == owner;
+        slot.owner = owner;
+        Some(had)
+    }
+
+    fn is_kept_of(self, slot: u32, owner: u64) -> bool {
+        self.kept.borrow().get(&slot).is_some_and(|slot| slot.owner == owner)
+    }
+
+    fn keep_octet(self, slot: u32, number: u32, octet: u64) {
+        if let Some(slot) = self.kept.borrow_mut().get_mut(&slot) {
+            slot.octets[(number % KEPT_CAPACITY) as usize] = octet as u8;
+        }
+    }
+
+    fn kept_octet(self, slot: u32, number: u32) -> u64 {
+        let octet = |slot: &KeptOctets| slot.octets[(number % KEPT_CAPACITY) as usize];
+        self.kept.borrow().get(&slot).map_or(0, |slot| u64::from(octet(slot)))
     }
 
     fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead> {

@@ -13,7 +13,7 @@ pub use icmp::{Quoted, quoted_v4, quoted_v6};
 pub use ip::{Datagram, Fragment, HeaderError, Network};
 pub use transport::{
     ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMPV6, ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, IGMP,
-    TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP,
+    TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG, Transport, UDP,
 };
 pub use usual::{Read, Usual};
 

@@ -29,6 +29,8 @@ pub const TCP_SYN: u8 = 2;
 pub const TCP_RST: u8 = 4;
 /// ACK among [`Transport::flags`].
 pub const TCP_ACK: u8 = 16;
+/// URG among [`Transport::flags`].
+pub const TCP_URG: u8 = 32;
 
 /// What the header behind the IP headers says. All zero for other protocols.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -38,10 +38,11 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place:
     let Some(zone) = world.zone(place.ifindex, frame.vlan) else {
         return Verdict::control(Reason::Unmanaged);
     };
-    if !place.from_gateway
-        && let Some(verdict) = known::pass(packet, world, zone, &frame, Direction::ToClient)
-    {
-        return verdict;
+    if !place.from_gateway {
+        let known = known::pass(packet, world, zone, &frame, Direction::ToClient);
+        if known != 0 {
+            return known::verdict(known);
+        }
     }
     let Some(scratch) = world.claim() else {
         return Verdict::deny(Reason::Busy);
@@ -62,6 +63,13 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place:
     if left == ANSWERS {
         // Here for both families: the verifier goes through it once.
         left = answers(&run);
+        if left == LEFT {
+            left = if frame.ethertype == ETHERTYPE_IPV4 {
+                after::<V4, _, _>(&run)
+            } else {
+                after::<V6, _, _>(&run)
+            };
+        }
     }
     let verdict = Verdict::take(scratch);
     world.release(scratch);
@@ -152,6 +160,7 @@ fn resolvers<A: Links, W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -
             stream::PASSED => Verdict::control(Reason::DnsAnswer),
             stream::PUNTED => Verdict::deny(Reason::DnsPunted),
             stream::DENIED => Verdict::deny(Reason::DnsTransport),
+            stream::UNSOLICITED => Verdict::deny(Reason::Unsolicited),
             stream::READABLE | stream::UNREADABLE | stream::HARMLESS => return ANSWERS,
             _ => return NEXT,
         }
@@ -163,10 +172,10 @@ fn resolvers<A: Links, W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -
 /// Learns from what a resolver answers over TCP.
 #[inline(always)]
 fn answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    let verdict = if stream::read(run) == stream::PASSED {
-        Verdict::control(Reason::DnsAnswer)
-    } else {
-        Verdict::deny(Reason::DnsPunted)
+    let verdict = match stream::read(run) {
+        stream::PASSED => Verdict::control(Reason::DnsAnswer),
+        stream::UNSOLICITED => Verdict::deny(Reason::Unsolicited),
+        _ => Verdict::deny(Reason::DnsPunted),
     };
     verdict.leave(run.scratch);
     LEFT
@@ -243,13 +252,14 @@ fn unsolicited<A: Links, W: Maps<A>, P: Packet>(
     if client.mode == MODE_EXEMPT {
         return Verdict::control(Reason::Exempt).of(&client);
     }
-    if client.flags & client_flags::INBOUND == 0 {
+    // What a resolver sends is an answer or nothing: a flow opened by it would be one to it.
+    if client.flags & client_flags::INBOUND == 0 || resolver::is_from_resolver(run, datagram) {
         let later = datagram.fragment == Fragment::Later;
         let reason = if later { Reason::Fragment } else { Reason::Unsolicited };
         return Verdict::deny_client(reason, &client, 0);
     }
     let mut verdict = Verdict::control(Reason::Inbound).of(&client);
-    if datagram.fragment != Fragment::Later && flow::is_kept(datagram) {
+    if datagram.fragment != Fragment::Later && flow::may_open(datagram) {
         if !limit::admits::<LIMIT_INBOUND, W, P>(run, &client) {
             verdict = Verdict::over_limit(Reason::FlowLimit, &client, 0);
             if verdict.audited == 0 {

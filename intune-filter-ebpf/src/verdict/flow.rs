@@ -1,6 +1,10 @@
 //! Flows: when one is alive, whether it is still allowed, what its packets change.
 
-use super::{LEFT, NO_RULE, Run, left, resolver::DNS_PORT};
+use super::{
+    LEFT, NO_RULE, Run, left,
+    resolver::DNS_PORT,
+    segment::{self, Numbers},
+};
 use crate::{
     abi::{
         Client, Ending, EventKind, Flow, FlowEvent, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT,
@@ -8,7 +12,7 @@ use crate::{
     },
     dns::Scratch,
     packet::{Datagram, Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
-    world::Maps,
+    world::{Maps, World},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -27,7 +31,7 @@ const ECHO: u64 = 60 * SECOND;
 
 /// How the packet travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
+pub enum Direction {
     /// From the client.
     FromClient,
     /// To the client.
@@ -42,6 +46,14 @@ pub(super) fn is_kept<A: Network>(datagram: &Datagram<A>) -> bool {
     let echo = protocol == A::ICMP
         && (transport.flags == A::ECHO_REQUEST || transport.flags == A::ECHO_REPLY);
     protocol == TCP || protocol == UDP || echo
+}
+
+/// Whether a datagram of no known flow may open one. What ends a connection opens none: it would
+/// hold a place for whoever forges it.
+#[inline(always)]
+pub(super) fn may_open<A: Network>(datagram: &Datagram<A>) -> bool {
+    let ends = datagram.protocol == TCP && datagram.transport.flags & (TCP_FIN | TCP_RST) != 0;
+    is_kept(datagram) && !ends
 }
 
 /// The key of the flow that a datagram belongs to, put into the scratch memory; `None` for
@@ -169,10 +181,11 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
     direction: Direction,
 ) -> Option<Known> {
     let key = key(run.scratch, datagram, run.zone(), direction)?;
-    let (world, generation, now) = (run.world, run.generation(), run.now());
-    let packets = run.packets();
-    let change =
-        |flow: &mut Flow| touch(flow, run.scratch, generation, now, packets, datagram, direction);
+    let world = run.world;
+    if datagram.protocol == TCP && !segment::read(run, datagram) {
+        return None;
+    }
+    let change = |flow: &mut Flow| touch(run, flow, datagram, direction);
     let touched = match world.flow(key, change) {
         Some(touched) => touched,
         None => {
@@ -207,11 +220,10 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
                 return None;
             }
             let renew = |flow: &mut Flow| {
-                flow.generation = generation;
+                flow.generation = run.generation();
                 flow.group = group as u16;
-                let ending =
-                    touch(flow, run.scratch, generation, now, packets, datagram, direction).ending;
-                flow.generation = lasting(generation, flow.flags);
+                let ending = touch(run, flow, datagram, direction).ending;
+                flow.generation = lasting(run.generation(), flow.flags);
                 ending
             };
             let ending = match world.flow(key, renew) {
@@ -266,19 +278,18 @@ struct Touched {
     ending: u8,
 }
 
+/// What a packet changes of its flow. The packet's numbers stay in the working memory: on the stack
+/// there is no room.
 #[inline(always)]
-fn touch<A: Network>(
+fn touch<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
     flow: &mut Flow,
-    scratch: &Scratch,
-    generation: u32,
-    now: u64,
-    packets: u64,
     datagram: &Datagram<A>,
     direction: Direction,
 ) -> Touched {
-    let protocol = datagram.protocol;
+    let (scratch, protocol) = (run.scratch, datagram.protocol);
     // Another CPU may have written a later time than this packet's.
-    let idle = now.saturating_sub(flow.last_seen);
+    let idle = run.now().saturating_sub(flow.last_seen);
     let (rule, flags, group) = (flow.rule, flow.flags, flow.group);
     // A SYN on a flow that is closing begins another connection between the same ports.
     let reopened = protocol == TCP
@@ -289,23 +300,13 @@ fn touch<A: Network>(
         return Touched { state: State::Expired, rule, flags, group, ending };
     }
     let open = Ending::Open as u8;
-    if flow.generation != generation {
+    if flow.generation != run.generation() {
         return Touched { state: State::Older, rule, flags, group, ending: open };
     }
-    note(flow, now, idle, packets, datagram.length, direction);
-    let fin = match direction {
-        Direction::FromClient => flow_flags::CLIENT_FIN,
-        Direction::ToClient => flow_flags::REMOTE_FIN,
-    };
+    note(flow, run.now(), idle, run.packets(), datagram.length, direction);
     let mut news = open;
     let tcp = datagram.transport.flags;
-    if protocol == TCP && tcp & (TCP_FIN | TCP_RST) != 0 {
-        if tcp & TCP_FIN != 0 {
-            flow.flags |= fin;
-        }
-        if tcp & TCP_RST != 0 {
-            flow.flags |= flow_flags::RESET;
-        }
+    if protocol == TCP && run.world.note_segment(flow, scratch, tcp, direction) != 0 {
         let ending = ending(flow.flags);
         if ending != Ending::Open {
             news = note_end(flow, scratch, ending);
@@ -451,7 +452,7 @@ const fn lasting(generation: u32, flags: u8) -> u32 {
     if flags & flow_flags::WARM_UP == flow_flags::WARM_UP { 0 } else { generation }
 }
 
-/// Opens the flow of a datagram, if its protocol has any.
+/// Opens the flow of a datagram, if it may open one; whether it has.
 #[inline(always)]
 pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
     run: &Run<'_, W, P>,
@@ -460,9 +461,12 @@ pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
     group: u32,
     rule: u8,
     flags: u8,
-) {
+) -> bool {
+    if !may_open(datagram) || (datagram.protocol == TCP && !segment::read(run, datagram)) {
+        return false;
+    }
     let Some(key) = key(run.scratch, datagram, run.zone(), direction) else {
-        return;
+        return false;
     };
     let bytes = u64::from(datagram.length);
     let from_client = u64::from(direction == Direction::FromClient);
@@ -470,25 +474,32 @@ pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
     // DNS over UDP never matches its flow: every query opens it anew.
     let silent = datagram.protocol == UDP && key.remote_port == DNS_PORT;
     let flags = if silent { flags | flow_flags::REPORTED } else { flags };
-    let flow = Flow {
-        opened: run.now(),
-        last_seen: run.now(),
-        client_packets: from_client,
-        client_bytes: from_client * bytes,
-        remote_packets: to_client,
-        remote_bytes: to_client * bytes,
-        generation: lasting(run.generation(), flags),
-        rule,
-        flags,
-        group: group as u16,
-    };
-    // SAFETY: the scratch memory is this run's alone.
+    // SAFETY: the scratch memory is this run's alone. Field by field: on the stack there is no room.
     unsafe {
-        run.scratch.facts.flow.get().write(flow);
+        let flow = &mut *run.scratch.facts.flow.get();
+        flow.opened = run.now();
+        flow.last_seen = run.now();
+        flow.client_packets = from_client;
+        flow.client_bytes = from_client * bytes;
+        flow.remote_packets = to_client;
+        flow.remote_bytes = to_client * bytes;
+        flow.client_end = 0;
+        flow.client_acknowledged = 0;
+        flow.remote_end = 0;
+        flow.remote_acknowledged = 0;
+        flow.generation = lasting(run.generation(), flags);
+        flow.rule = rule;
+        flow.flags = flags;
+        flow.group = group as u16;
+        if datagram.protocol == TCP {
+            let numbers = Numbers::of(&run.scratch.segment, datagram.transport.flags);
+            segment::note(flow, numbers, direction, true);
+        }
         let may_be_answered = run.scratch.facts.no_answered_flow.get() == 0;
-        run.world.open(key, &*run.scratch.facts.flow.get(), may_be_answered);
+        run.world.open(key, flow, may_be_answered);
     }
     if !silent {
         report::<A, W, P>(run, EventKind::Opened, Ending::Open as u8);
     }
+    true
 }

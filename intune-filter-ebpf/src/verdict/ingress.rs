@@ -34,7 +34,7 @@ pub fn ingress<W: Maps<V4> + Maps<V6>>(
     world.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
         let event = match verdict.reason {
-            Reason::Policy => RuleEvent::Opened,
+            Reason::Policy if verdict.opened != 0 => RuleEvent::Opened,
             reason if reason.denies() => RuleEvent::Denied,
             _ => RuleEvent::Packet,
         };
@@ -55,8 +55,9 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place:
             Verdict::control(Reason::Unmanaged)
         };
     };
-    if let Some(verdict) = known::pass(packet, world, zone, &frame, Direction::FromClient) {
-        return verdict;
+    let known = known::pass(packet, world, zone, &frame, Direction::FromClient);
+    if known != 0 {
+        return known::verdict(known);
     }
     let Some(scratch) = world.claim() else {
         return Verdict::deny(Reason::Busy);

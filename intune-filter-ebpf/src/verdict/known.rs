@@ -9,14 +9,16 @@ use super::{
     flow::{self, Direction, Known},
     flow_verdict,
     resolver::DNS_PORT,
+    segment::{self, Numbers},
 };
 use crate::{
     abi::{FlowKey, V4, V6, flow_flags},
-    packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Packet, Read, Usual},
+    packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Packet, Read, TCP, Usual},
     world::Maps,
 };
 
-/// Passes what a frame carries by its flow, if nothing about either is unusual.
+/// What the flow says of what a frame carries, if nothing about either is unusual: a word for
+/// [`verdict`], or 0. What an `Option` leaves unsaid would be an unwritten register.
 #[inline(always)]
 pub(super) fn pass<W: Maps<V4> + Maps<V6>>(
     packet: &impl Packet,
@@ -24,13 +26,20 @@ pub(super) fn pass<W: Maps<V4> + Maps<V6>>(
     zone: u16,
     frame: &Frame,
     direction: Direction,
-) -> Option<Verdict> {
+) -> u64 {
     match frame.ethertype {
-        _ if frame.second_tag => None,
+        // Copies need the working memory, which is not claimed yet.
+        _ if frame.second_tag || world.is_read_only() => 0,
         ETHERTYPE_IPV4 => by_flow::<V4, W>(packet, world, zone, frame.payload, direction),
         ETHERTYPE_IPV6 => by_flow::<V6, W>(packet, world, zone, frame.payload, direction),
-        _ => None,
+        _ => 0,
     }
+}
+
+/// The verdict that a word of [`pass`] stands for.
+#[inline(always)]
+pub(super) fn verdict(word: u64) -> Verdict {
+    flow_verdict(&Known { rule: (word >> 16) as u8, group: word as u16, audited: 0 })
 }
 
 /// The same for the datagram at `offset`.
@@ -41,32 +50,45 @@ fn by_flow<A: Read, W: Maps<A>>(
     zone: u16,
     offset: u32,
     direction: Direction,
-) -> Option<Verdict> {
-    let usual = A::usual(packet, offset)?;
+) -> u64 {
+    let Some(usual) = A::usual(packet, offset) else {
+        return 0;
+    };
     let key = key(&usual, zone, direction);
     // DNS is read, whether a flow of it is known or not.
     if key.remote_port == DNS_PORT {
-        return None;
+        return 0;
     }
-    let generation = world.active()?.generation;
+    let generation = world.active().map_or(0, |active| active.generation);
+    if generation == 0 {
+        return 0;
+    }
     let packets = u64::from(packet.packets());
     let known = world.flow(&key, |flow| {
         // Neither audited, nor opened from outside, nor ending.
         if flow.flags & !flow_flags::UNRULED != flow_flags::ANSWERED
             || flow.generation != generation
         {
-            return None;
+            return 0;
         }
         let now = world.tick();
         let idle = now.saturating_sub(flow.last_seen);
         if idle > flow::lifetime(key.protocol, flow_flags::ANSWERED) {
-            return None;
+            return 0;
         }
         flow::note(flow, now, idle, packets, usual.length, direction);
-        Some(Known { rule: flow.rule, group: flow.group, audited: 0 })
+        if key.protocol == TCP
+            && let Some(numbers) = Numbers::at(packet, offset, A::HEADER, usual.length)
+        {
+            segment::note(flow, numbers, direction, false);
+        }
+        KNOWN | u64::from(flow.rule) << 16 | u64::from(flow.group)
     });
-    known?.map(|known| flow_verdict(&known))
+    known.unwrap_or(0)
 }
+
+/// The bit of a flow that is known, beside its rule and group.
+const KNOWN: u64 = 1 << 32;
 
 /// The key of the flow that a datagram belongs to. Not made by what makes it for [`flow`]: shared, it
 /// takes octets of the stack at TC that Linux 6.1 does not have.

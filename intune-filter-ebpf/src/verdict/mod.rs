@@ -4,18 +4,22 @@ mod egress;
 mod flow;
 mod fragment;
 mod ingress;
+mod judged;
 mod known;
 mod limit;
 mod links;
 mod policy;
 mod reply;
 mod resolver;
+mod segment;
 mod stream;
 
 pub use egress::egress;
-pub use flow::{ending, lifetime};
+pub use flow::{Direction, ending, lifetime};
 pub use ingress::ingress;
+pub use judged::{compare_octets, keep_octets};
 pub use reply::{REPLY_PROHIBITED, REPLY_RESET};
+pub use segment::note_segment;
 
 use crate::abi::{
     Client, DeniedEvent, Explanation, MODE_AUDIT, Matched, Reason, Settings, V6, client_flags,
@@ -91,8 +95,8 @@ pub struct Verdict {
     pub audited: u8,
     /// 1 if a denial should be answered (`on_deny: reject`).
     pub reject: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// 1 if the packet has opened a flow.
+    pub opened: u8,
 }
 
 impl Verdict {
@@ -109,7 +113,7 @@ impl Verdict {
             group: NO_GROUP,
             audited: 0,
             reject: 0,
-            reserved: 0,
+            opened: 0,
         }
     }
 
@@ -183,14 +187,14 @@ impl Verdict {
             self.group,
             self.audited,
             self.reject,
-            0,
+            self.opened,
         ]));
     }
 
     /// Takes the verdict that a function has left.
     #[inline(always)]
     fn take(scratch: &Scratch) -> Self {
-        let [action, reason, matched, rule, group, audited, reject, reserved] =
+        let [action, reason, matched, rule, group, audited, reject, opened] =
             scratch.facts.verdict.get().to_ne_bytes();
         // SAFETY: `leave` has put values of these types there, in this run.
         let (action, reason, matched) = unsafe {
@@ -201,7 +205,7 @@ impl Verdict {
             )
         };
         let rules = scratch.facts.rules.get();
-        Self { rules, action, reason, matched, rule, group, audited, reject, reserved }
+        Self { rules, action, reason, matched, rule, group, audited, reject, opened }
     }
 }
 

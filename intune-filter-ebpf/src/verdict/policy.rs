@@ -35,14 +35,14 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         Verdict::control(Reason::UnlistedAllowed)
     }
 
+    /// Opens the flow of a client's datagram; whether there is one.
     #[inline(always)]
-    fn open<A: Links>(&self, datagram: &Datagram<A>, group: u32, rule: u8, flags: u8)
+    fn open<A: Links>(&self, datagram: &Datagram<A>, group: u32, rule: u8, flags: u8) -> bool
     where
         W: Maps<A>,
     {
-        if datagram.fragment != Fragment::Later {
-            flow::open(self, datagram, Direction::FromClient, group, rule, flags);
-        }
+        datagram.fragment != Fragment::Later
+            && flow::open(self, datagram, Direction::FromClient, group, rule, flags)
     }
 
     #[inline(always)]
@@ -73,11 +73,12 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         }
         let mut verdict = self.by_rules(datagram, settings, &client);
         let opens = verdict.reason == Reason::Policy || verdict.reason == Reason::Link;
-        if opens && !limit::admits::<LIMIT_FLOWS, W, P>(self, &client) {
+        if opens && flow::may_open(datagram) && !limit::admits::<LIMIT_FLOWS, W, P>(self, &client) {
             verdict = Verdict::over_limit(Reason::FlowLimit, &client, verdict.rules);
         }
         if verdict.reason == Reason::Policy {
-            self.open(datagram, client.group, verdict.rule, 0);
+            let opened = self.open(datagram, client.group, verdict.rule, 0);
+            verdict.opened = u8::from(opened);
         } else if verdict.reason == Reason::Link {
             // A DHCP server's answer has to find its way back.
             self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);

@@ -23,11 +23,13 @@ const UDP_TRANSPORT: u16 = UDP as u16;
 /// [`PendingKey::protocol`] of a query over TCP.
 pub(super) const TCP_TRANSPORT: u16 = TCP as u16;
 /// A message that answers a recorded query.
-const HEEDED: u64 = 1;
+pub(super) const HEEDED: u64 = 1;
 /// One that does not.
 pub(super) const IGNORED: u64 = 0;
 /// One that does, and that could not be learned from at this moment: it is to come again.
 pub(super) const HELD: u64 = 2;
+/// One that answers a query which another message has answered.
+pub(super) const AGAIN: u64 = 3;
 /// How long an answer is waited for: the longest that stub resolvers do, with a margin.
 const PATIENCE: u64 = 30_000_000_000;
 
@@ -204,8 +206,8 @@ pub(super) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
 }
 
 /// Learns from the message in the scratch memory, which a trusted resolver sent to a client's
-/// `port`. [`HEEDED`] if it answers a recorded query, [`HELD`] if that is to be answered again. A
-/// function of its own in the kernel, for the sake of its stack.
+/// `port`. [`HEEDED`] if it answers a recorded query, [`AGAIN`] if another message has, [`HELD`] if
+/// it is to be answered again. A function of its own in the kernel, for the sake of its stack.
 #[inline(never)]
 pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
     run: &Run<'_, W, P>,
@@ -235,7 +237,7 @@ pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
         return IGNORED;
     }
     if pending.answered != 0 {
-        return HEEDED;
+        return AGAIN;
     }
     record(scratch, world, key, Pending { answered: 1, ..pending });
     if !dns::is_answer(scratch, &question) {

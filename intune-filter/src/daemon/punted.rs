@@ -31,26 +31,39 @@ impl Punted<'_> {
     ) -> Result<()> {
         let now = clock::boot_time();
         let Some(read) = self.streams.take(segment, data, now) else { return Ok(()) };
+        let (mut answered, mut solicited) = (0, true);
         for message in &read.messages {
-            let Some((key, pending)) = self.query(segment, message)? else { continue };
+            let Some((key, pending)) = self.query(segment, message)? else {
+                solicited = false;
+                continue;
+            };
             let seed = self.kernel.pins().active()?.seed;
             if now.saturating_sub(pending.asked) > PATIENCE
                 || !learner.is_answer_to(message, pending.question, seed)
             {
+                solicited = false;
+                continue;
+            }
+            if pending.answered != 0 {
                 continue;
             }
             self.kernel.consume(&key, pending)?;
+            answered += 1;
             let (client, zone) = (segment.client, segment.zone);
             let flags = answer_flags::DEFERRED;
             let event = AnswerEvent { time: now, client, zone, flags, ..AnswerEvent::default() };
             let Some(answer) = teach(self.kernel, learner, &event, message)? else { continue };
             chronicle.learned(&event, &answer, learner.services(answer.rules));
         }
+        if !solicited {
+            log::debug!("a segment of a resolver's answers no recorded query: it does not pass");
+            return Ok(());
+        }
         // Last of all: what passes was learned from.
-        self.kernel.release(&read.key, read.read)
+        self.kernel.release(&read.key, read.read, answered)
     }
 
-    /// The query that a message answers, unless another message has.
+    /// The query that a message says to answer.
     fn query(
         &self,
         segment: &SegmentEvent,
@@ -65,7 +78,6 @@ impl Punted<'_> {
             client: segment.client,
             resolver: segment.resolver,
         };
-        let pending = self.kernel.pending(&key)?;
-        Ok(pending.filter(|pending| pending.answered == 0).map(|pending| (key, pending)))
+        Ok(self.kernel.pending(&key)?.map(|pending| (key, pending)))
     }
 }

@@ -35,7 +35,8 @@ pub struct Read {
     pub messages: Vec<Vec<u8>>,
     /// The stream, as the kernel's maps name it.
     pub key: FlowKey<V6>,
-    /// What the kernel is to be told once they were learned from.
+    /// What the kernel is to be told once they were learned from; without the queries that they
+    /// answer.
     pub read: StreamRead,
 }
 
@@ -86,7 +87,7 @@ impl Streams {
         stream.go_on_to(event.answer_next);
         stream.keep(event.sequence, data);
         let messages = stream.whole_messages();
-        let read = StreamRead { opened: stream.opened, answer_next: stream.next, reserved: 0 };
+        let read = StreamRead { opened: stream.opened, answer_next: stream.next, answered: 0 };
         if stream.parts.is_empty() {
             self.octets -= before;
             self.streams.remove(&key);
@@ -237,7 +238,7 @@ mod tests {
             messages.dedup();
             assert_eq!(messages, [long(), b"second".to_vec(), long()], "{order:?}");
             let end = BEGIN.wrapping_add(octets.len() as u32);
-            assert_eq!(last, Some(StreamRead { opened: 5, answer_next: end, reserved: 0 }));
+            assert_eq!(last, Some(StreamRead { opened: 5, answer_next: end, answered: 0 }));
         }
     }
 

@@ -19,9 +19,12 @@ impl Kernel {
         Ok(map.insert(key, Pending { answered: 1, ..pending }, 0)?)
     }
 
-    /// Lets the segments of a stream pass that were read.
-    pub fn release(&self, key: &FlowKey<V6>, read: StreamRead) -> Result<()> {
+    /// Lets the segments of a stream pass that were read, and counts the queries that they answer.
+    pub fn release(&self, key: &FlowKey<V6>, read: StreamRead, answered: u32) -> Result<()> {
         let mut map: HashMap<MapData, FlowKey<V6>, StreamRead> = self.pins().map("STREAMS_READ")?;
+        let before = found_or_none(map.get(key, 0))?.filter(|before| before.opened == read.opened);
+        let before = before.map_or(0, |before| before.answered);
+        let read = StreamRead { answered: before.wrapping_add(answered), ..read };
         Ok(map.insert(key, read, 0)?)
     }
 }

@@ -4,8 +4,8 @@
 use intune_filter_ebpf::{
     abi::{
         Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, GROUPS,
-        Glob, Host, Info, LimitKey, Limits, NameNode, PORTS, Pending, PendingKey, RULES,
-        RuleCounter, Stream, StreamRead, UNTAGGED, V4, V6, ZoneKey,
+        Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitKey, Limits, NameNode, PORTS, Pending,
+        PendingKey, RULES, RuleCounter, Stream, StreamRead, UNTAGGED, V4, V6, ZoneKey,
     },
     dns::Scratch,
 };
@@ -60,6 +60,7 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         hash("DNS_PENDING", maps.pending, size::<PendingKey>(), size::<Pending>()),
         hash("STREAMS", 4096, k6, size::<Stream>()),
         hash("STREAMS_READ", 1024, k6, size::<StreamRead>()),
+        array("KEPT_OCTETS", u64::from(KEPT_SLOTS), size::<KeptOctets>()),
         hash("CLIENT_LIMITS", maps.clients, size::<LimitKey>(), size::<Limits>()),
         hash("FRAGMENTS", maps.fragments, size::<FragmentKey>(), size::<FragmentVerdict>()),
         MapMemory {

@@ -237,7 +237,7 @@ impl<'a> Sender<'a> {
                     Flags::RST,
                     Flags::ACK,
                     Flags::SYN_ACK,
-                    Flags { syn: true, fin: true, ack: true, rst: true },
+                    Flags { syn: true, fin: true, ack: true, rst: true, urg: false },
                     Flags::default(),
                 ]);
                 one("TCP, odd flags", new(What::Tcp { local, remote, flags }))

@@ -28,11 +28,13 @@ pub struct Flags {
     pub fin: bool,
     /// RST.
     pub rst: bool,
+    /// URG, with an urgent pointer to behind the first octet.
+    pub urg: bool,
 }
 
 impl Flags {
     /// Opens a connection.
-    pub const SYN: Self = Self { syn: true, ack: false, fin: false, rst: false };
+    pub const SYN: Self = Self { syn: true, ack: false, fin: false, rst: false, urg: false };
     /// Answers an opening.
     pub const SYN_ACK: Self = Self { ack: true, ..Self::SYN };
     /// Carries data.
@@ -41,6 +43,8 @@ impl Flags {
     pub const FIN: Self = Self { fin: true, ..Self::ACK };
     /// Ends both at once.
     pub const RST: Self = Self { rst: true, ..Self::ACK };
+    /// Carries data of which the first octet is urgent.
+    pub const URG: Self = Self { urg: true, ..Self::ACK };
 }
 
 /// A datagram that becomes a frame.
@@ -148,10 +152,16 @@ impl Datagram {
         self
     }
 
-    /// Carries a TCP segment with a few octets of data.
+    /// Carries a TCP segment with a few octets of data, of a connection on which each side has sent
+    /// no more than its SYN, with such data.
     #[must_use]
     pub fn tcp(self, source_port: u16, destination_port: u16, flags: Flags) -> Self {
-        self.segment([source_port, destination_port], flags, [1, 0], b"data")
+        const DATA: &[u8] = b"data";
+        const FIRST: u32 = 1;
+        const NEXT: u32 = FIRST + 1 + DATA.len() as u32;
+        let sequence = if flags.syn { FIRST } else { NEXT };
+        let acknowledgment = if flags.ack { NEXT } else { 0 };
+        self.segment([source_port, destination_port], flags, [sequence, acknowledgment], DATA)
     }
 
     /// Carries a TCP segment: source and destination port, flags, sequence and acknowledgment
@@ -162,6 +172,7 @@ impl Datagram {
         header.acknowledgment_number = numbers[1];
         (header.syn, header.ack) = (flags.syn, flags.ack);
         (header.fin, header.rst) = (flags.fin, flags.rst);
+        (header.urg, header.urgent_pointer) = (flags.urg, u16::from(flags.urg));
         header.checksum = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 header.calc_checksum_ipv4_raw(source.octets(), destination.octets(), data)

@@ -96,13 +96,18 @@ impl Filter {
         Ok(())
     }
 
+    /// Forgets connections to resolvers.
+    pub fn forget_streams(&self) -> Result<()> {
+        self.empty::<FlowKey<V6>, Stream>("STREAMS")?;
+        self.empty::<FlowKey<V6>, StreamRead>("STREAMS_READ")
+    }
+
     /// Forgets addresses, flows, queries and events. Counters stay.
     pub fn clear(&mut self) -> Result<()> {
         self.forget_addresses()?;
         self.forget_flows()?;
         self.empty::<PendingKey, Pending>("DNS_PENDING")?;
-        self.empty::<FlowKey<V6>, Stream>("STREAMS")?;
-        self.empty::<FlowKey<V6>, StreamRead>("STREAMS_READ")?;
+        self.forget_streams()?;
         self.empty::<LimitKey, Limits>("CLIENT_LIMITS")?;
         self.empty::<FragmentKey, FragmentVerdict>("FRAGMENTS")?;
         self.events();

@@ -34,6 +34,7 @@ pub struct Expected {
     rejected: bool,
     silent: bool,
     partial: bool,
+    flowless: bool,
     also: Vec<(Reason, u64)>,
 }
 
@@ -55,6 +56,7 @@ pub fn expect(reason: Reason) -> Expected {
         rejected: false,
         silent: false,
         partial: false,
+        flowless: false,
         also: Vec::new(),
     }
 }
@@ -109,6 +111,13 @@ impl Expected {
         self
     }
 
+    /// It opens no flow, though its kind of packet does.
+    #[must_use]
+    pub const fn flowless(mut self) -> Self {
+        self.flowless = true;
+        self
+    }
+
     /// Counted beside the verdict, with this many octets of message.
     #[must_use]
     pub fn and(mut self, reason: Reason, bytes: usize) -> Self {
@@ -148,7 +157,7 @@ impl Expected {
         if let Some(rule) = self.rule {
             let of_packet = RuleCounter { packets: 1, bytes, ..RuleCounter::default() };
             let counter = match self.reason {
-                Reason::Policy => RuleCounter { flows: 1, ..of_packet },
+                Reason::Policy if !self.flowless => RuleCounter { flows: 1, ..of_packet },
                 reason if reason.denies() => RuleCounter { denied: 1, ..RuleCounter::default() },
                 _ => of_packet,
             };

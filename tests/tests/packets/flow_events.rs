@@ -64,6 +64,7 @@ fn a_connection_is_told_of_when_it_is_opened_and_when_both_sides_have_ended_it()
                 last_seen: opened.time,
                 client_packets: 1,
                 client_bytes: length,
+                client_end: 6,
                 generation: 1,
                 rule: filter.rule(WEB),
                 group: filter.group("lan").into(),
@@ -97,6 +98,10 @@ fn a_connection_is_told_of_when_it_is_opened_and_when_both_sides_have_ended_it()
                 client_bytes: 3 * length,
                 remote_packets: 2,
                 remote_bytes: 2 * length,
+                client_end: 11,
+                client_acknowledged: 6,
+                remote_end: 11,
+                remote_acknowledged: 6,
                 flags: flow_flags::CLIENT_FIN
                     | flow_flags::REMOTE_FIN
                     | flow_flags::ANSWERED
@@ -193,7 +198,7 @@ fn a_flood_of_openings_suppresses_no_record_of_a_denial() {
         let (mut told, mut opened) = (0, 0);
         while counted(filter, Reason::EventSuppressed) == 0 {
             assert!(opened < 100_000, "nothing was ever suppressed");
-            for _ in 0..250 {
+            for _ in 0..200 {
                 let port = 1024 + opened % 60_000;
                 let datagram = Datagram::new(who.client, who.web).echo_request(port as u16);
                 filter.judge(INGRESS, &datagram.frame()).unwrap();

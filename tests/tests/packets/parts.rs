@@ -142,7 +142,7 @@ fn what_userspace_has_read_passes() {
             let read = |stream: &Stream, octets: u32| StreamRead {
                 opened: stream.opened,
                 answer_next: stream.answer_next.wrapping_add(octets),
-                reserved: 0,
+                answered: 0,
             };
             tell(filter, |stream| StreamRead { opened: 1, ..read(stream, 100) });
             check_on(filter, &[came("of another connection", &who, 60, &data[60..], part())]);

@@ -2,15 +2,16 @@
 
 use super::{
     super::{
-        LEFT, Run,
+        LEFT, Run, judged,
         resolver::{self, TCP_TRANSPORT},
+        segment::{self, Numbers, is_after, low},
     },
     BROKEN, DENIED, HARMLESS, IDLE, MESSAGES, PARTIAL, PASSED, PUNTED, READABLE, UNKNOWN,
-    UNREADABLE, WHOLE, key, load, next_message, read_segment, sequence,
+    UNREADABLE, UNSOLICITED, WHOLE, key, load, next_message,
 };
 use crate::{
-    abi::{EventKind, FlowKey, Reason, SegmentEvent, V4, V6, stream_flags},
-    packet::{Fragment, Network, Packet, TCP_ACK, TCP_SYN},
+    abi::{EventKind, FlowKey, Reason, SegmentEvent, V4, V6, server_state, stream_flags},
+    packet::{Fragment, Network, Packet, TCP_SYN},
     world::{Maps, World},
 };
 
@@ -28,47 +29,50 @@ pub(in crate::verdict) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
 ) -> u64 {
     let (world, scratch, now) = (run.world, run.scratch, run.now());
     let (segment, datagram) = (&scratch.segment, run.datagram::<A>());
-    if datagram.fragment != Fragment::Whole || !read_segment(run, datagram) {
+    if datagram.fragment != Fragment::Whole || !segment::read(run, datagram) {
         return UNKNOWN;
     }
     let port = datagram.transport.destination_port;
     let key = key(scratch, run.zone(), port, *run.destination(), *run.source());
-    let (flags, length) = (datagram.transport.flags, segment.length.get());
+    let numbers = Numbers::of(segment, datagram.transport.flags);
     // What `None` leaves unsaid would be an unwritten stack slot. No stream is opened at time 0.
     let read = world.stream_read(key).unwrap_or_default();
     let found = world.stream(key, |stream| {
         if now.saturating_sub(stream.last_seen) > IDLE {
             return UNKNOWN;
         }
-        stream.last_seen = now;
-        let begin = sequence(&segment.sequence);
-        let established = stream.flags & stream_flags::ESTABLISHED != 0;
-        if flags & TCP_SYN != 0 {
-            let answers =
-                flags & TCP_ACK != 0 && sequence(&segment.acknowledgment) == stream.query_next;
-            if length == 0 && answers && !established {
-                stream.flags |= stream_flags::ESTABLISHED;
-                stream.answer_next = begin.wrapping_add(1);
-            }
-            return if length == 0 { PASSED } else { DENIED };
-        }
-        if length == 0 {
-            return PASSED;
-        }
-        if !established {
+        let before = stream.prefix.server_state;
+        let place = judged::server(&mut stream.prefix, numbers);
+        if place == judged::FOREIGN {
             return DENIED;
         }
-        if read.opened == stream.opened && is_after(read.answer_next, stream.answer_next) {
-            stream.answer_next = read.answer_next;
-            stream.punted = 0;
+        stream.last_seen = now;
+        if numbers.flags & TCP_SYN != 0 && before == server_state::SILENT {
+            stream.answer_next = stream.prefix.server_begin;
+        }
+        if place == judged::EMPTY {
+            return PASSED;
+        }
+        let audited = stream.flags & stream_flags::AUDITED;
+        segment.audited.set(u64::from(audited));
+        let mut answered = stream.answered;
+        if read.opened == stream.opened {
+            answered = answered.wrapping_add(read.answered);
+            if is_after(read.answer_next, stream.answer_next) {
+                stream.answer_next = read.answer_next;
+                stream.punted = 0;
+            }
         }
         let next = stream.answer_next;
         segment.opened.set(stream.opened);
         segment.next.set(u64::from(next));
-        let end = begin.wrapping_add(length as u32);
+        let begin = numbers.sequence;
+        let end = begin.wrapping_add(numbers.length);
         if !is_after(end, next) {
             // It repeats what was read.
             PASSED
+        } else if audited == 0 && !is_after(stream.asked, answered) {
+            UNSOLICITED
         } else if begin == next {
             READABLE
         } else if is_after(stream.answer_end, end) {
@@ -80,12 +84,6 @@ pub(in crate::verdict) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
     let found = found.unwrap_or(UNKNOWN);
     segment.found.set(found);
     found
-}
-
-/// Whether a sequence number is after another (RFC 9293 section 3.4).
-#[inline(always)]
-const fn is_after(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b) as i32 > 0
 }
 
 /// Goes over the data of a segment that [`answer`] has looked at, of either family. What the kernel
@@ -100,8 +98,8 @@ pub(in crate::verdict) fn read<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, 
         return DENIED;
     }
     let found = segment.found.get();
-    if found == WHOLE {
-        return PASSED;
+    if found == WHOLE || found == UNSOLICITED {
+        return if found == WHOLE { PASSED } else { UNSOLICITED };
     }
     let passes = found == PARTIAL || found == HARMLESS || is_late(run, key);
     segment.passes.set(u64::from(passes));
@@ -116,13 +114,22 @@ fn read_answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>, key: &Fl
     let segment = &run.scratch.segment;
     let length = segment.length.get();
     segment.owed.set(0);
+    segment.queries.set(0);
     for _ in 0..MESSAGES {
         if next_message(run) != WHOLE {
             break;
         }
-        if resolver::heed(run, key.client_port, TCP_TRANSPORT) == resolver::HELD {
+        let heeded = resolver::heed(run, key.client_port, TCP_TRANSPORT);
+        if heeded == resolver::HELD {
             segment.found.set(BROKEN);
             break;
+        }
+        if heeded == resolver::IGNORED && segment.audited.get() == 0 {
+            segment.found.set(UNSOLICITED);
+            break;
+        }
+        if heeded == resolver::HEEDED {
+            segment.queries.add(1);
         }
         if segment.done.get() >= length {
             break;
@@ -133,15 +140,16 @@ fn read_answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>, key: &Fl
         segment.found.set(BROKEN);
     }
     let found = segment.found.get();
-    if found == BROKEN {
+    if found == BROKEN || found == UNSOLICITED {
         return LEFT;
     }
-    let begin = sequence(&segment.sequence);
+    let begin = low(&segment.sequence);
     let next = begin.wrapping_add(segment.done.get() as u32);
     let missing = if found == PARTIAL { segment.missing.get() as u32 } else { 0 };
     segment.next.set(u64::from(next));
     run.world.stream(key, |stream| {
         stream.answer_next = next;
+        stream.answered = stream.answered.wrapping_add(segment.queries.get() as u32);
         stream.answer_end = begin.wrapping_add(length as u32).wrapping_add(missing);
         stream.punted = 0;
     });
@@ -196,8 +204,8 @@ fn report_part<W: World, P: Packet>(
         opened: segment.opened.get(),
         client: key.client,
         resolver: key.remote,
-        sequence: sequence(&segment.sequence).wrapping_add(begin as u32),
-        answer_next: sequence(&segment.next),
+        sequence: low(&segment.sequence).wrapping_add(begin as u32),
+        answer_next: low(&segment.next),
         port: key.client_port,
         zone: key.zone,
         reserved: 0,

@@ -2,7 +2,8 @@
 //! whole messages are judged and learned from like those over UDP.
 //!
 //! Data passes only where a message is known to begin: else what a client or a zone's owner put
-//! into the middle of a message could be taken for one.
+//! into the middle of a message could be taken for one. What a client sends is a judged prefix: see
+//! [`super::judged`].
 
 mod answers;
 mod queries;
@@ -16,9 +17,8 @@ use super::{
 };
 use crate::{
     abi::{FlowKey, V6},
-    bytes::be32,
-    dns::{self, Scratch},
-    packet::{Datagram, Network, Packet, TCP},
+    dns::Scratch,
+    packet::{Packet, TCP},
     world::World,
 };
 
@@ -37,6 +37,8 @@ pub(super) const PASSED: u64 = 2;
 pub(super) const PUNTED: u64 = 3;
 /// It is denied.
 pub(super) const DENIED: u64 = 4;
+/// It answers no query.
+pub(super) const UNSOLICITED: u64 = 15;
 
 /// It has messages for the kernel to read.
 pub(super) const READABLE: u64 = 5;
@@ -50,25 +52,6 @@ const BROKEN: u64 = 10;
 const WHOLE: u64 = 11;
 /// There is the beginning of a message.
 const PARTIAL: u64 = 12;
-
-/// Notes where a segment's data is; false if its header cannot be read.
-#[inline(always)]
-fn read_segment<A: Network, W: World, P: Packet>(
-    run: &Run<'_, W, P>,
-    datagram: &Datagram<A>,
-) -> bool {
-    let Some(header) = run.packet.at::<20>(datagram.transport_offset) else {
-        return false;
-    };
-    let segment = &run.scratch.segment;
-    let header_length = datagram.transport.length;
-    segment.sequence.set(u64::from(be32::<4, 20>(header)));
-    segment.acknowledgment.set(u64::from(be32::<8, 20>(header)));
-    segment.data.set(u64::from(datagram.transport_offset + header_length));
-    segment.length.set(u64::from(datagram.transport_length.saturating_sub(header_length)));
-    segment.done.set(0);
-    true
-}
 
 /// The key of the stream between a client's port and a resolver.
 #[inline(always)]
@@ -87,12 +70,6 @@ fn key(scratch: &Scratch, zone: u16, port: u16, client: V6, resolver: V6) -> &Fl
         });
         &*key
     }
-}
-
-/// The low half of a word, where sequence numbers are.
-#[inline(always)]
-fn sequence(word: &dns::Word) -> u32 {
-    word.get() as u32
 }
 
 /// Copies the segment's next message into the working memory, and leaves there what there is.

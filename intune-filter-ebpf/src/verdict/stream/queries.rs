@@ -2,24 +2,24 @@
 
 use super::{
     super::{
-        Run, Verdict, limit,
+        Run, Verdict, judged, limit,
         resolver::{self, MESSAGE_MIN, TCP_TRANSPORT},
+        segment::{self, Numbers},
     },
     IDLE, MESSAGES, PASSED, PREFIX, READABLE, UNKNOWN, WHOLE, key, load, next_message,
-    read_segment, sequence,
 };
 use crate::{
     abi::{
-        Client, FlowKey, LIMIT_QUERIES, LIMIT_STREAMS, MODE_AUDIT, Reason, Settings, Stream,
-        UNLISTED_FORWARD, UNLISTED_REFUSE, V6, stream_flags,
+        Client, FlowKey, KEPT_CAPACITY, LIMIT_QUERIES, LIMIT_STREAMS, MODE_AUDIT, Reason, Settings,
+        Stream, UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_state, stream_flags,
     },
-    dns,
-    packet::{Datagram, Fragment, Network, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
+    atomic, dns,
+    packet::{Datagram, Fragment, Network, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG},
     world::World,
 };
 
 /// Octets of a client's segment at most.
-const QUERIES_MAX: u64 = dns::HASHED_MAX;
+const QUERIES_MAX: u64 = KEPT_CAPACITY as u64;
 
 /// It asks for a name of no rule of the client's.
 const UNLISTED: u64 = 8;
@@ -30,6 +30,8 @@ const MALFORMED: u64 = 9;
 
 /// It begins more than the client may.
 const LIMITED: u64 = 13;
+/// It has no place in its connection, or not yet.
+const MISPLACED: u64 = 16;
 
 /// Judges a client's segment to a trusted resolver.
 #[inline(always)]
@@ -49,6 +51,10 @@ pub(in crate::verdict) fn query<A: Network, W: World, P: Packet>(
     if found == LIMITED {
         return Verdict::over_limit(Reason::DnsLimit, who, 0);
     }
+    if found == MISPLACED {
+        // In silence: an honest client's comes again, in its place.
+        return Verdict::over_limit(Reason::DnsTransport, who, 0);
+    }
     let reason = match found {
         UNLISTED => resolver::unlisted_reason(false),
         OVER_HTTPS => resolver::unlisted_reason(true),
@@ -65,7 +71,8 @@ pub(in crate::verdict) fn query<A: Network, W: World, P: Packet>(
     verdict
 }
 
-/// What a client's segment is to the connection that it belongs to.
+/// What a client's segment is to the connection that it belongs to. Data that is to be judged is
+/// this CPU's alone then, until [`leave_claim`] or [`go_on`].
 #[inline(always)]
 fn open_or_find<A: Network, W: World, P: Packet>(
     run: &Run<'_, W, P>,
@@ -74,107 +81,146 @@ fn open_or_find<A: Network, W: World, P: Packet>(
 ) -> u64 {
     let (scratch, now) = (run.scratch, run.now());
     let segment = &scratch.segment;
-    if datagram.fragment != Fragment::Whole || !read_segment(run, datagram) {
+    if datagram.fragment != Fragment::Whole || !segment::read(run, datagram) {
         return UNKNOWN;
     }
     let port = datagram.transport.source_port;
     let key = key(scratch, run.zone(), port, *run.source(), *run.destination());
-    let (flags, length) = (datagram.transport.flags, segment.length.get());
-    if flags & TCP_SYN != 0 {
+    let numbers = Numbers::of(segment, datagram.transport.flags);
+    if numbers.flags & TCP_SYN != 0 {
         // Data in a SYN (RFC 7413) would be read before the connection is known to exist.
-        if flags & (TCP_ACK | TCP_FIN | TCP_RST) != 0 || length != 0 {
+        let others = TCP_ACK | TCP_FIN | TCP_RST | TCP_URG;
+        if numbers.flags & others != 0 || numbers.length != 0 {
             return UNKNOWN;
         }
         return open(run, key, who);
     }
     let found = run.world.stream(key, |stream| {
-        if now.saturating_sub(stream.last_seen) > IDLE {
+        let audited = stream.flags & stream_flags::AUDITED != 0;
+        // What passed while the group was audited may have left off anywhere.
+        if now.saturating_sub(stream.last_seen) > IDLE || (audited && who.mode != MODE_AUDIT) {
             return UNKNOWN;
         }
-        if length == 0 {
-            stream.last_seen = now;
+        let place = judged::client(&mut stream.prefix, numbers);
+        if place == judged::FOREIGN {
+            return MISPLACED;
+        }
+        stream.last_seen = now;
+        if place == judged::EMPTY {
             return PASSED;
         }
         segment.owed.set(u64::from(stream.query_owed));
-        segment.hash.set(stream.query_hash);
-        let (begin, next) = (sequence(&segment.sequence), stream.query_next);
-        let repeats =
-            begin.wrapping_add(length as u32) == next && length as u32 == stream.query_length;
-        if stream.flags & stream_flags::ESTABLISHED == 0 || length > QUERIES_MAX {
-            UNKNOWN
-        } else if begin == next {
-            segment.repeats.set(0);
-            READABLE
-        } else if repeats {
-            segment.repeats.set(1);
+        segment.opened.set(stream.opened);
+        segment.repeats.set(u64::from(place == judged::REPEATED));
+        // SAFETY: a word of a map's value or, to explain, of this run's copy.
+        if unsafe { atomic::exchange(&raw mut stream.claimed, 0, 1) } {
             READABLE
         } else {
-            UNKNOWN
+            MISPLACED
         }
     });
     found.unwrap_or(UNKNOWN)
 }
 
-/// Judges the messages of a client's segment, which has to be made of them, or to be the same as
-/// the one before.
+/// Judges the messages of a client's segment, which has to be made of them, or to repeat what was
+/// judged.
 #[inline(always)]
 fn read_queries<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
-    let (world, scratch) = (run.world, run.scratch);
-    let segment = &scratch.segment;
-    let length = segment.length.get();
-    if !load(run, 0, length) {
+    let segment = &run.scratch.segment;
+    // SAFETY: the scratch memory is this run's alone.
+    let key = unsafe { &*run.scratch.stream_key() };
+    if !load(run, 0, segment.length.get()) {
+        leave_claim(run, key);
         return UNKNOWN;
     }
-    let hash = dns::hash_message(scratch, world);
+    let owner = judged::owner(run.scratch.seed.get(), key, segment.opened.get());
+    segment.owner.set(owner);
     if segment.repeats.get() != 0 {
-        return if hash == segment.hash.get() { PASSED } else { UNKNOWN };
+        let found = if judged::compare(run) { PASSED } else { MISPLACED };
+        leave_claim(run, key);
+        return found;
     }
-    segment.hash.set(hash);
+    let found = read_messages(run, who);
+    // What does not pass is not where the next message begins.
+    if found == PASSED || who.mode == MODE_AUDIT {
+        return if go_on(run, key) { found } else { MISPLACED };
+    }
+    leave_claim(run, key);
+    found
+}
+
+#[inline(always)]
+fn read_messages<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
+    let segment = &run.scratch.segment;
+    let length = segment.length.get();
     let mut found = PASSED;
+    segment.queries.set(0);
     if length == PREFIX && segment.owed.get() == 0 {
-        let owed = scratch.message.be16(0);
+        let owed = run.scratch.message.be16(0);
         if !(MESSAGE_MIN..=QUERIES_MAX).contains(&owed) {
             return UNKNOWN;
         }
         segment.owed.set(owed);
-    } else {
-        for _ in 0..MESSAGES {
-            if segment.done.get() >= length {
-                break;
-            }
-            if next_message(run) != WHOLE {
-                return UNKNOWN;
-            }
-            let one = ask(run, who);
-            if one != PASSED {
-                found = one;
-            }
+        return found;
+    }
+    for _ in 0..MESSAGES {
+        if segment.done.get() >= length {
+            break;
         }
-        if segment.done.get() < length {
+        if next_message(run) != WHOLE {
             return UNKNOWN;
         }
-        segment.owed.set(0);
+        let one = ask(run, who);
+        if one != PASSED {
+            found = one;
+        }
     }
-    // What does not pass is not where the next message begins.
-    if found == PASSED || who.mode == MODE_AUDIT {
-        go_on(run, length);
+    if segment.done.get() < length {
+        return UNKNOWN;
     }
+    segment.owed.set(0);
     found
 }
 
-/// Notes what a client's segment leads to.
+/// Gives back the claim of a segment that leads to nothing.
 #[inline(always)]
-fn go_on<W: World, P: Packet>(run: &Run<'_, W, P>, length: u64) {
-    let (segment, now) = (&run.scratch.segment, run.now());
-    // SAFETY: the scratch memory is this run's alone.
-    let key = unsafe { &*run.scratch.stream_key() };
+fn leave_claim<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
+    let opened = run.scratch.segment.opened.get();
     run.world.stream(key, |stream| {
-        stream.last_seen = now;
-        stream.query_next = stream.query_next.wrapping_add(length as u32);
-        stream.query_length = length as u32;
-        stream.query_hash = segment.hash.get();
-        stream.query_owed = segment.owed.get() as u32;
+        if stream.opened == opened {
+            stream.claimed = 0;
+        }
     });
+}
+
+/// Notes what a client's segment leads to, keeps its octets, and gives its claim back. False if it
+/// may not pass, since nobody could tell what repeats it.
+#[inline(always)]
+fn go_on<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
+    let segment = &run.scratch.segment;
+    // Judging has read the messages to where the segment's octets are to be.
+    let length = segment.length.get();
+    let kept = if load(run, 0, length) { judged::keep(run) } else { None };
+    let Some(had) = kept else {
+        leave_claim(run, key);
+        return false;
+    };
+    let done = run.world.stream(key, |stream| {
+        if stream.opened != segment.opened.get() {
+            return false;
+        }
+        let prefix = &mut stream.prefix;
+        if !had {
+            prefix.kept = prefix.end;
+        }
+        prefix.end = prefix.end.wrapping_add(length as u32);
+        prefix.client_state |= client_state::SPOKE;
+        stream.query_owed = segment.owed.get() as u32;
+        stream.asked = stream.asked.wrapping_add(segment.queries.get() as u32);
+        stream.claimed = 0;
+        true
+    });
+    done == Some(true)
 }
 
 /// Reads the query in the working memory, and records it.
@@ -200,6 +246,7 @@ fn ask<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
         // SAFETY: the scratch memory is this run's alone.
         let port = unsafe { (*scratch.stream_key()).client_port };
         resolver::remember(run, port, TCP_TRANSPORT, question.hash);
+        scratch.segment.queries.add(1);
     }
     if admitted { PASSED } else { LIMITED }
 }
@@ -208,14 +255,25 @@ fn ask<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
 #[inline(always)]
 fn open<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Client) -> u64 {
     let (world, scratch, now) = (run.world, run.scratch, run.now());
-    let next = sequence(&scratch.segment.sequence).wrapping_add(1);
-    let repeated = world.stream(key, |stream| {
-        stream.query_next == next && now.saturating_sub(stream.last_seen) <= IDLE
-    });
-    if repeated == Some(true) {
-        return PASSED;
-    }
+    let sequence = segment::low(&scratch.segment.sequence);
     let audited = who.mode == MODE_AUDIT;
+    let before = world.stream(key, |stream| {
+        let idle = now.saturating_sub(stream.last_seen);
+        if idle <= IDLE && judged::is_same_syn(&stream.prefix, sequence) {
+            return SAME;
+        }
+        let age = now.saturating_sub(stream.opened);
+        match judged::reopens(&stream.prefix, sequence, age, idle, IDLE) {
+            Some(state) => u64::from(state),
+            None => FOREIGN,
+        }
+    });
+    let state = match before {
+        Some(SAME) => return PASSED,
+        Some(FOREIGN) if !audited => return MISPLACED,
+        Some(FOREIGN) | None => 0,
+        Some(state) => state as u32,
+    };
     let admitted = limit::admits::<LIMIT_STREAMS, W, P>(run, who);
     if !admitted && !audited {
         return LIMITED;
@@ -226,7 +284,7 @@ fn open<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Clien
         stream.write(Stream {
             opened: now,
             last_seen: now,
-            query_next: next,
+            prefix: judged::begin(sequence, state),
             flags: if audited { stream_flags::AUDITED } else { 0 },
             ..Stream::default()
         });
@@ -234,3 +292,9 @@ fn open<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Clien
     }
     if admitted { PASSED } else { LIMITED }
 }
+
+/// What a SYN is to a connection between the same ports that has not ended: the one that it began
+/// with, or another. Not among the bits of [`client_state`].
+const SAME: u64 = 1 << 32;
+/// See [`SAME`].
+const FOREIGN: u64 = 2 << 32;

@@ -47,8 +47,7 @@ enum Outcome {
     Malformed,
     /// It is an answer to the query, but none that is read.
     Unread,
-    /// It is no answer to the query: over UDP it does not pass, and the true answer is still waited
-    /// for.
+    /// It is no answer to the query: it does not pass, and the true answer is still waited for.
     Foreign,
 }
 
@@ -80,7 +79,7 @@ fn begin(who: &Addresses) -> Message {
 }
 
 impl Outcome {
-    fn expected(&self, transport: Transport, length: usize) -> Expected {
+    fn expected(&self, length: usize) -> Expected {
         let answer = expect(DnsAnswer);
         match self {
             Teaches(_) => answer.and(Learned, length),
@@ -92,8 +91,6 @@ impl Outcome {
             Nothing => answer.and(NothingLearned, length),
             Malformed => answer.and(AnswerMalformed, length),
             Unread => answer,
-            // On a connection nothing can be left out: what is no answer passes unread.
-            Foreign if transport == Transport::Tcp => answer,
             Foreign => expect(Unsolicited),
         }
     }
@@ -122,12 +119,13 @@ impl Case {
     /// What is not as expected.
     fn faults(&self, filter: &mut Filter, who: &Addresses, transport: Transport) -> Vec<String> {
         filter.forget_addresses().expect("the maps can be emptied");
+        filter.forget_streams().expect("the maps can be emptied");
         for row in self.asked(who, transport) {
             filter.judge(row.place, &row.frame).expect("the kernel takes the frame");
         }
         filter.events();
         let length = self.answer.octets().len();
-        let expected = self.outcome.expected(transport, length);
+        let expected = self.outcome.expected(length);
         let mut faults = differences(filter, &answered(who, transport, 0, &self.answer, expected));
         let learned = addresses(filter);
         if learned != self.outcome.learned() {
@@ -135,9 +133,8 @@ impl Case {
         }
         if matches!(self.outcome, Foreign) {
             let sound = self.query.answered().address(&QUESTION, 300, who.public);
-            let expected = Teaches(vec![who.public]).expected(transport, sound.octets().len());
-            let at = framed(&[&self.answer]).len();
-            let found = differences(filter, &answered(who, transport, at, &sound, expected));
+            let expected = Teaches(vec![who.public]).expected(sound.octets().len());
+            let found = differences(filter, &answered(who, transport, 0, &sound, expected));
             faults.extend(found.into_iter().map(|fault| format!("the true answer: {fault}")));
         }
         faults

@@ -1,0 +1,108 @@
+//! Judged octets that the server has not acknowledged, and comparing what repeats them.
+
+use super::super::Run;
+use crate::{
+    abi::{FlowKey, KEPT_CAPACITY, KEPT_SLOTS, V6},
+    dns::{Scratch, Step, mix, walk},
+    packet::Packet,
+    world::World,
+};
+
+/// Names a connection among those whose octets are kept: a keyed hash, never 0.
+#[inline(always)]
+pub(in crate::verdict) fn owner(seed: u64, key: &FlowKey<V6>, opened: u64) -> u64 {
+    let pair = |a: u32, b: u32| u64::from(a) << 32 | u64::from(b);
+    let ports = pair(u32::from(key.client_port), u32::from(key.zone));
+    let [a, b, c, d] = key.client.0;
+    let [e, f, g, h] = key.remote.0;
+    let mut hash = mix(seed, opened);
+    hash = mix(hash, ports);
+    hash = mix(hash, pair(a, b));
+    hash = mix(hash, pair(c, d));
+    hash = mix(hash, pair(e, f));
+    mix(hash, pair(g, h)) | 1
+}
+
+/// The slot of a connection.
+#[inline(always)]
+const fn slot(owner: u64) -> u32 {
+    (owner >> 32) as u32 & (KEPT_SLOTS - 1)
+}
+
+/// Keeps the segment's octets, which are in the working memory's message, and whether what was kept
+/// before is still there; `None` if another connection takes the slot at this moment.
+#[inline(always)]
+pub(in crate::verdict) fn keep<W: World, P: Packet>(run: &Run<'_, W, P>) -> Option<bool> {
+    let segment = &run.scratch.segment;
+    let owner = segment.owner.get();
+    let had = run.world.own_kept(slot(owner), owner)?;
+    segment.done.set(0);
+    run.world.keep_octets(run.scratch);
+    Some(had)
+}
+
+/// Whether the segment's octets, which are in the working memory's message, are those that are kept.
+#[inline(always)]
+pub(in crate::verdict) fn compare<W: World, P: Packet>(run: &Run<'_, W, P>) -> bool {
+    let segment = &run.scratch.segment;
+    let owner = segment.owner.get();
+    segment.done.set(0);
+    if !run.world.is_kept_of(slot(owner), owner) {
+        return false;
+    }
+    run.world.compare_octets(run.scratch);
+    // Once more: whoever takes the slot says so before it writes there.
+    segment.done.get() == segment.length.get() && run.world.is_kept_of(slot(owner), owner)
+}
+
+/// Keeps the octets of the segment in the working memory.
+#[inline(always)]
+pub fn keep_octets<W: World>(scratch: &Scratch, world: W) {
+    walk::<Keep, W>(scratch, world, KEPT_CAPACITY);
+}
+
+/// Counts in [`crate::dns::Segment::done`] the octets of the segment in the working memory, from
+/// the first on, that are kept.
+#[inline(always)]
+pub fn compare_octets<W: World>(scratch: &Scratch, world: W) {
+    walk::<Compare, W>(scratch, world, KEPT_CAPACITY);
+}
+
+/// Keeps one octet.
+struct Keep;
+
+impl<W: World> Step<W> for Keep {
+    #[inline(always)]
+    fn step(scratch: &Scratch, world: W) -> bool {
+        let segment = &scratch.segment;
+        let done = segment.done.get();
+        if done >= segment.length.get() {
+            return true;
+        }
+        let number = segment.sequence.get().wrapping_add(done);
+        world.keep_octet(slot(segment.owner.get()), number as u32, scratch.message.octet(done));
+        segment.done.set(done + 1);
+        false
+    }
+}
+
+/// Compares one octet.
+struct Compare;
+
+impl<W: World> Step<W> for Compare {
+    #[inline(always)]
+    fn step(scratch: &Scratch, world: W) -> bool {
+        let segment = &scratch.segment;
+        let done = segment.done.get();
+        if done >= segment.length.get() {
+            return true;
+        }
+        let number = segment.sequence.get().wrapping_add(done);
+        let kept = world.kept_octet(slot(segment.owner.get()), number as u32);
+        if kept != scratch.message.octet(done) {
+            return true;
+        }
+        segment.done.set(done + 1);
+        false
+    }
+}

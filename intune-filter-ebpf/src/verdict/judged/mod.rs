@@ -1,0 +1,241 @@
+//! The judged prefix: a server reads of a followed TCP connection what was judged, and nothing else.
+//!
+//! What a filter reads of a stream need not be what its receiver reads: segments may overlap, come
+//! in any order, come twice with other octets, be lost behind the filter, or mark octets as urgent,
+//! which the receiver takes out of the stream. So, for each sequence number from the client's first
+//! to the end of what was judged, at most one octet ever passes:
+//!
+//! - Data passes only where what was judged ends, or as a repetition, octet for octet, of what was
+//!   judged and the server has not acknowledged. Once it has, nothing passes that begins there. So
+//!   it makes no difference whether a copy has a false checksum, a short hop limit or an old
+//!   timestamp, nor whether an acknowledgement is forged: what is forgotten early cannot be repeated.
+//! - One first sequence number per connection: another SYN is denied until the connection has ended.
+//!   A server that answers SYNs with cookies (RFC 4987 section 3.6) remembers none, and the client's
+//!   first acknowledgement chooses which one it was; hence a client may acknowledge only what the
+//!   server has been seen to send since the SYN-ACK that counts. A cookie forgives a sequence number
+//!   that is a few octets out, which then count as its MSS: until the server has acknowledged one,
+//!   nothing begins there.
+//! - Nothing with an urgent pointer, and no data with a SYN or after a reset or the server's FIN.
+//!
+//! [`JudgedPrefix`] is the state. Who follows a connection says what a segment's octets mean, and
+//! moves `end` for what passes.
+
+mod kept;
+
+pub(super) use kept::{compare, keep, owner};
+pub use kept::{compare_octets, keep_octets};
+
+use super::segment::{Numbers, is_after};
+use crate::{
+    abi::{JudgedPrefix, KEPT_CAPACITY, client_state, server_state},
+    packet::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG},
+};
+
+/// The segment has no place in the connection, or not yet: it is dropped in silence, and comes again
+/// if it is an honest one.
+pub(super) const FOREIGN: u64 = 0;
+/// It has no data, and may pass.
+pub(super) const EMPTY: u64 = 1;
+/// Its data begins where what was judged ends.
+pub(super) const NEXT: u64 = 2;
+/// Its data repeats what was judged, if [`compare`] agrees.
+pub(super) const REPEATED: u64 = 3;
+/// It has data, from the server.
+pub(super) const DATA: u64 = 4;
+
+/// Octets behind the client's first within which a cookie might take another for the first: less
+/// than a message has, more than there are sizes in a server's table (Linux: 4).
+const SHIFT: u32 = 16;
+/// How far the numbers of two connections between the same ports have to be apart: more than a
+/// server's window, so that it cannot take the octets of the one for those of the other.
+const NEAR: u32 = 1 << 21;
+/// How far ahead of what it has sent a server is believed to send.
+const WINDOW: u32 = 1 << 24;
+/// How long a SYN may wait for its answer before another takes its place.
+const SILENCE: u64 = 10_000_000_000;
+/// How long a server takes the acknowledgement of a SYN cookie.
+const COOKIE: u64 = 120_000_000_000;
+
+/// Whether a number is from `begin` to `end`, both of which are.
+#[inline(always)]
+const fn is_within(number: u32, begin: u32, end: u32) -> bool {
+    number.wrapping_sub(begin) <= end.wrapping_sub(begin)
+}
+
+/// The state behind a SYN that nothing came before.
+#[inline(always)]
+pub(super) const fn begin(sequence: u32, state: u32) -> JudgedPrefix {
+    let end = sequence.wrapping_add(1);
+    JudgedPrefix {
+        end,
+        kept: end,
+        acknowledged: end,
+        server_begin: 0,
+        server_end: 0,
+        server_acknowledged: 0,
+        client_state: state,
+        server_state: server_state::SILENT,
+    }
+}
+
+/// Whether a SYN with this sequence number repeats the one that the connection began with.
+#[inline(always)]
+pub(super) const fn is_same_syn(prefix: &JudgedPrefix, sequence: u32) -> bool {
+    prefix.client_state & client_state::SPOKE == 0 && prefix.end == sequence.wrapping_add(1)
+}
+
+/// The [`JudgedPrefix::client_state`] of a connection that a SYN with this sequence number opens in
+/// the place of another, which is so old and was idle for so long, in nanoseconds; `None` if it may
+/// not.
+///
+/// What has ended for the filter need not have ended for the server: a reset may be lost, a FIN or
+/// RST of the server's forged. Hence the distance of the numbers, and hence two connections at the
+/// most while a cookie lives.
+#[inline(always)]
+pub(super) const fn reopens(
+    prefix: &JudgedPrefix,
+    sequence: u32,
+    age: u64,
+    idle: u64,
+    idle_most: u64,
+) -> Option<u32> {
+    let unanswered = prefix.server_state == server_state::SILENT && idle > SILENCE;
+    let ended = prefix.server_state == server_state::CLOSED
+        || prefix.client_state & client_state::RESET != 0
+        || unanswered
+        || idle > idle_most;
+    let near = is_within(sequence, prefix.end.wrapping_sub(NEAR), prefix.end.wrapping_add(NEAR));
+    let recent = age <= COOKIE;
+    if !ended || near || (recent && prefix.client_state & client_state::REOPENED != 0) {
+        return None;
+    }
+    Some(if recent { client_state::REOPENED } else { 0 })
+}
+
+/// What a client's segment is, but a SYN.
+#[inline(always)]
+pub(super) fn client(prefix: &mut JudgedPrefix, segment: Numbers) -> u64 {
+    let Numbers { sequence, acknowledgment, length, flags } = segment;
+    if flags & (TCP_URG | TCP_SYN) != 0 {
+        return FOREIGN;
+    }
+    if flags & TCP_RST != 0 {
+        if length != 0 {
+            return FOREIGN;
+        }
+        if is_within(sequence, prefix.acknowledged, prefix.end) {
+            prefix.client_state |= client_state::RESET;
+        }
+        return EMPTY;
+    }
+    if flags & TCP_ACK == 0
+        || prefix.server_state == server_state::SILENT
+        || !is_within(acknowledgment, prefix.server_begin, prefix.server_end)
+    {
+        return FOREIGN;
+    }
+    let at = sequence.wrapping_sub(prefix.acknowledged);
+    let judged = prefix.end.wrapping_sub(prefix.acknowledged);
+    if prefix.server_state == server_state::ANSWERED && at != 0 && (at < SHIFT || at > judged) {
+        return FOREIGN;
+    }
+    if is_after(acknowledgment, prefix.server_acknowledged) {
+        prefix.server_acknowledged = acknowledgment;
+    }
+    if length == 0 {
+        return EMPTY;
+    }
+    if prefix.server_state == server_state::CLOSED || prefix.client_state & client_state::RESET != 0
+    {
+        return FOREIGN;
+    }
+    if is_after(prefix.acknowledged, prefix.kept) {
+        prefix.kept = prefix.acknowledged;
+    }
+    let kept = prefix.end.wrapping_sub(prefix.kept);
+    if sequence == prefix.end {
+        return if kept.wrapping_add(length) > KEPT_CAPACITY { FOREIGN } else { NEXT };
+    }
+    let at = sequence.wrapping_sub(prefix.kept);
+    if length <= kept && at <= kept - length { REPEATED } else { FOREIGN }
+}
+
+/// What a server's segment is.
+#[inline(always)]
+pub(super) fn server(prefix: &mut JudgedPrefix, segment: Numbers) -> u64 {
+    let Numbers { sequence, acknowledgment, length, flags } = segment;
+    if flags & TCP_SYN != 0 {
+        return syn_ack(prefix, segment);
+    }
+    let state = prefix.server_state;
+    if flags & TCP_RST != 0 {
+        let refuses =
+            state == server_state::SILENT && flags & TCP_ACK != 0 && acknowledgment == prefix.end;
+        let resets = state != server_state::SILENT
+            && (sequence == prefix.server_end || sequence == prefix.server_acknowledged);
+        if refuses || resets {
+            prefix.server_state = server_state::CLOSED;
+        }
+        return if length == 0 { EMPTY } else { FOREIGN };
+    }
+    // An acknowledgement out of turn tells the client of a connection that the server still has
+    // (RFC 9293 section 3.10.7.4).
+    if state == server_state::SILENT {
+        return if length == 0 { EMPTY } else { FOREIGN };
+    }
+    if flags & TCP_ACK != 0 && acknowledge(prefix, acknowledgment) {
+        prefix.server_state = state.max(server_state::ACKNOWLEDGED);
+    }
+    let fin = flags & TCP_FIN != 0;
+    let end = sequence.wrapping_add(length).wrapping_add(fin as u32);
+    if end.wrapping_sub(prefix.server_end) < WINDOW {
+        prefix.server_end = end;
+        if end.wrapping_sub(prefix.server_begin) > 1 << 31 {
+            prefix.server_begin = end.wrapping_sub(1 << 30);
+        }
+        if fin {
+            prefix.server_state = server_state::CLOSED;
+        }
+    }
+    if length == 0 { EMPTY } else { DATA }
+}
+
+/// The answer to the client's SYN. As long as the client has said nothing it may come again with
+/// another number: with cookies a server remembers none.
+#[inline(always)]
+fn syn_ack(prefix: &mut JudgedPrefix, segment: Numbers) -> u64 {
+    let begin = segment.sequence.wrapping_add(1);
+    if segment.flags & TCP_ACK == 0
+        || segment.length != 0
+        || prefix.server_state == server_state::CLOSED
+    {
+        return FOREIGN;
+    }
+    if prefix.client_state & client_state::SPOKE != 0 {
+        return if begin == prefix.server_begin { EMPTY } else { FOREIGN };
+    }
+    if segment.acknowledgment != prefix.end {
+        return FOREIGN;
+    }
+    prefix.server_begin = begin;
+    prefix.server_end = begin;
+    prefix.server_acknowledged = begin;
+    prefix.server_state = server_state::ANSWERED;
+    EMPTY
+}
+
+/// Notes what the server has acknowledged; whether that is more than before. A FIN of the client's
+/// has a number, too.
+#[inline(always)]
+fn acknowledge(prefix: &mut JudgedPrefix, number: u32) -> bool {
+    let most = prefix.end.wrapping_sub(prefix.acknowledged);
+    let more = number.wrapping_sub(prefix.acknowledged);
+    if more > most.wrapping_add(1) {
+        return false;
+    }
+    prefix.acknowledged = if more > most { prefix.end } else { number };
+    more != 0 && most != 0
+}
+
+#[cfg(test)]
+mod tests;
