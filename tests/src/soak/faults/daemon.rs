@@ -14,15 +14,17 @@ use crate::soak::{
 /// Ends daemons until the soak is calm.
 pub fn run(world: &World) -> Result<()> {
     let mut random = Random::new(world.measure.seed, "daemons");
+    // The first one as systemd does it: what a daemon leaves in its directories is there from then on.
+    let mut leaves = true;
     while between(world, &mut random, Duration::from_secs(8)) {
-        if world.calm.load(Ordering::SeqCst) {
-            return Ok(());
-        }
         {
             let mut filter = lock(&world.filter);
+            if world.calm.load(Ordering::SeqCst) {
+                return Ok(());
+            }
             world.down.store(true, Ordering::SeqCst);
             world.ended.fetch_add(1, Ordering::SeqCst);
-            if random.once_in(3) {
+            if random.once_in(3) || std::mem::take(&mut leaves) {
                 filter.stop()?;
                 world.tally().add(STOPS, 1);
                 world.tally().note("the daemon was stopped");
