@@ -60,11 +60,12 @@ pub fn watch(world: &World, begun: Instant) -> Result<Measured> {
             let octets = leaks::resident(process)? as f64;
             measured.memory.push((elapsed.as_secs_f64(), octets));
         }
-        if elapsed >= look && (!has_filled || measured.before.looks() == 0) {
-            if let Some(held) = Holdings::when_settled(world)? {
-                measured.before.add(held);
-                look = elapsed + LOOKED;
-            }
+        if elapsed >= look
+            && (!has_filled || measured.before.looks() == 0)
+            && let Some(held) = Holdings::when_settled(world)?
+        {
+            measured.before.add(held);
+            look = elapsed + LOOKED;
         }
         if elapsed >= look_at_objects {
             look_at_objects = elapsed + LOOKED;

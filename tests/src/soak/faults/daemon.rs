@@ -15,7 +15,7 @@ use crate::soak::{
 pub fn run(world: &World) -> Result<()> {
     let mut random = Random::new(world.measure.seed, "daemons");
     // The first one as systemd does it: what a daemon leaves in its directories is there from then on.
-    let mut leaves = true;
+    let mut first = true;
     while between(world, &mut random, Duration::from_secs(8)) {
         {
             let mut filter = lock(&world.filter);
@@ -24,7 +24,7 @@ pub fn run(world: &World) -> Result<()> {
             }
             world.down.store(true, Ordering::SeqCst);
             world.ended.fetch_add(1, Ordering::SeqCst);
-            if random.once_in(3) || std::mem::take(&mut leaves) {
+            if random.once_in(3) || first {
                 filter.stop()?;
                 world.tally().add(STOPS, 1);
                 world.tally().note("the daemon was stopped");
@@ -35,6 +35,7 @@ pub fn run(world: &World) -> Result<()> {
                 world.tally().note("the daemon was killed");
             }
         }
+        first = false;
         world.pause(Duration::from_millis(random.within(0..3000).into()));
         start(world)?;
     }
