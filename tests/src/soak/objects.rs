@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use aya::{
+    maps::{ArrayOfMaps, Map, MapData, MapInfo, MapType},
+    programs::ProgramInfo,
+};
 use serde_json::Value;
 
 use crate::{namespace::run, pins};
@@ -48,39 +52,21 @@ impl Objects {
     }
 }
 
-/// The id of a map in a map: the value's octets, the least significant first.
-fn inner_map(element: &Value) -> Option<u64> {
-    let octets = element["value"].as_array()?.iter().rev();
-    octets.map(Value::as_str).try_fold(0, |number, text| {
-        let octet = u64::from_str_radix(text?.strip_prefix("0x")?, 16).ok()?;
-        Some(number << 8 | octet)
-    })
-}
-
 /// What belongs to the filter in the kernel at this moment.
 pub fn objects(directory: &Path, process: u32) -> Result<Objects> {
-    let ids = |kind| -> Result<BTreeSet<u64>> {
-        Ok(pins::ids(directory, kind)?.into_values().filter(|id| *id != 0).collect())
-    };
-    let mut objects = Objects {
-        programs: ids("programs")?,
-        maps: ids("maps")?,
-        inner: BTreeSet::new(),
-        links: ids("links")?,
-    };
+    let mut objects = Objects::default();
+    for path in pins::pins(directory, "programs")? {
+        objects.programs.insert(ProgramInfo::from_pin(&path)?.id().into());
+    }
     for path in pins::pins(directory, "maps")? {
-        let mut show = Command::new("bpftool");
-        let text = run(show.args(["--json", "map", "show", "pinned"]).arg(&path))?;
-        let map: Value = serde_json::from_str(&text)?;
-        if map["type"] == "array_of_maps" {
-            let mut dump = Command::new("bpftool");
-            let text = run(dump.args(["--json", "map", "dump", "pinned"]).arg(&path))?;
-            let dump: Value = serde_json::from_str(&text)?;
-            for element in dump.as_array().into_iter().flatten() {
-                objects.inner.insert(inner_map(element).context("a map in a map has an id")?);
-            }
+        let info = MapInfo::from_pin(&path)?;
+        objects.maps.insert(info.id().into());
+        if info.map_type()? == MapType::ArrayOfMaps {
+            objects.inner.extend(inner_maps(&path, info.max_entries())?);
         }
     }
+    let links = pins::ids(directory, "links")?;
+    objects.links.extend(links.into_values().filter(|id| *id != 0));
     for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))? {
         let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
         for line in text.lines() {
@@ -97,15 +83,10 @@ pub fn objects(directory: &Path, process: u32) -> Result<Objects> {
     Ok(objects)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_id_of_a_map_in_a_map_is_read() {
-        let element = serde_json::json!({"value": ["0x96", "0xfd", "0x00", "0x00"]});
-        assert_eq!(inner_map(&element), Some(0xfd96));
-        assert_eq!(inner_map(&serde_json::json!({"value": ["96"]})), None);
-        assert_eq!(inner_map(&serde_json::json!({"inner_map_id": 3})), None);
-    }
+/// Ids of the maps in an array of maps; some of its slots may be empty.
+fn inner_maps(path: &Path, slots: u32) -> Result<Vec<u64>> {
+    let map = Map::from_map_data(MapData::from_pin(path)?)?;
+    let array: ArrayOfMaps<MapData> = map.try_into()?;
+    let inner = (0..slots).filter_map(|slot| array.get(&slot, 0).ok());
+    inner.map(|inner: MapData| Ok(inner.info()?.id().into())).collect()
 }

@@ -24,7 +24,7 @@ use super::{
     sockets::{self, Echo},
     timeline::Fault,
     traffic::Sender,
-    watch::{Measured, watch},
+    watch::{Measured, memory, watch},
     world::{Measure, World, lock},
 };
 use crate::{
@@ -117,6 +117,7 @@ impl Soak {
                 .collect();
             let breaking = scope
                 .spawn(|| link::run_faults(world, answering, mean).inspect_err(|_| world.end()));
+            let remembering = scope.spawn(|| memory(world, begun).inspect_err(|_| world.end()));
             let failing = scope.spawn(|| outage::run(world, resolver).inspect_err(|_| world.end()));
 
             let measured = watch(world, begun);
@@ -129,7 +130,10 @@ impl Soak {
                 breaking.join().unwrap_or_else(|panic| resume_unwind(panic)).context(join)?;
             let resolver =
                 failing.join().unwrap_or_else(|panic| resume_unwind(panic)).context(join)?;
-            Ok((measured?, answering, resolver))
+            let join = "memory";
+            let memory =
+                remembering.join().unwrap_or_else(|panic| resume_unwind(panic)).context(join)?;
+            Ok((Measured { memory, ..measured? }, answering, resolver))
         })?;
         (self.answering, self.resolver) = (Some(answering), Some(resolver));
         println!("the traffic has ended after {:.0?}; what is left?", begun.elapsed());

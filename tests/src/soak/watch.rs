@@ -1,12 +1,15 @@
 //! What is measured while the soak goes on: memory, what the daemon holds, what the kernel has.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
 use super::{
     growth::Range,
-    leaks::{self, Holdings},
+    leaks::{Holdings, resident},
     objects::{Objects, objects},
     world::{World, lock},
 };
@@ -28,7 +31,7 @@ pub struct Measured {
     pub before: Range,
 }
 
-/// Prints a line a minute, and measures, until the time is over.
+/// Prints a line a minute, and looks at what is held, until the time is over.
 pub fn watch(world: &World, begun: Instant) -> Result<Measured> {
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -54,26 +57,43 @@ pub fn watch(world: &World, begun: Instant) -> Result<Measured> {
         }
         let calm_since = *calm_since.get_or_insert(elapsed);
         let process = lock(&world.filter).daemon()?.id();
-        // The first third of the daemon's life fills what is bounded.
-        let has_filled = elapsed > calm_since + (duration - calm_since) / 3;
-        if has_filled {
-            let octets = leaks::resident(process)? as f64;
-            measured.memory.push((elapsed.as_secs_f64(), octets));
-        }
+        let has_filled = elapsed > filled(calm_since, duration);
         if elapsed >= look
             && (!has_filled || measured.before.looks() == 0)
             && let Some(held) = Holdings::when_settled(world)?
         {
             measured.before.add(held);
-            look = elapsed + LOOKED;
+            look = begun.elapsed() + LOOKED;
         }
         if elapsed >= look_at_objects {
-            look_at_objects = elapsed + LOOKED;
             let pins = lock(&world.filter).pins();
             // Something may vanish while it is looked at.
             if let Ok(objects) = objects(&pins, process) {
                 measured.seen.add(objects);
             }
+            look_at_objects = begun.elapsed() + LOOKED;
         }
     }
+}
+
+/// When the daemon has filled what is bounded, if it lives since then: a third of its life later.
+fn filled(since: Duration, duration: Duration) -> Duration {
+    since + duration.saturating_sub(since) / 3
+}
+
+/// Measures memory until the time is over, and waits for nothing that others do meanwhile: on a busy
+/// machine a look at everything else takes longer than all measurements have time for.
+pub fn memory(world: &World, begun: Instant) -> Result<Vec<(f64, f64)>> {
+    let (mut memory, mut calm_since) = (Vec::new(), None);
+    while world.pause(MEASURED) {
+        if !world.calm.load(Ordering::SeqCst) || world.is_down() {
+            continue;
+        }
+        let elapsed = begun.elapsed();
+        if elapsed > filled(*calm_since.get_or_insert(elapsed), world.measure.duration) {
+            let process = lock(&world.filter).daemon()?.id();
+            memory.push((elapsed.as_secs_f64(), resident(process)? as f64));
+        }
+    }
+    Ok(memory)
 }
