@@ -32,6 +32,12 @@ const SWEPT: Duration = Duration::from_secs(120);
 /// Waits until what the daemon holds is no more than before, and every flow that is over is gone;
 /// returns what is still there when that takes too long.
 pub fn drained(world: &World, before: &Range) -> Result<Vec<(&'static str, String)>> {
+    if before.looks() == 0 {
+        // All of it would have grown from nothing.
+        let what =
+            "nothing to compare with: at no moment were all interfaces there between reloads";
+        return Ok(vec![("kernel objects", what.to_owned())]);
+    }
     let begun = Instant::now();
     let mut after = Range::default();
     loop {
