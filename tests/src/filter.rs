@@ -90,16 +90,7 @@ impl Filter {
     /// Runs a command with `--json` and reads what it prints. Its exit code has to be 0, or 4,
     /// which is a "no".
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let arguments = [&["--json"], arguments].concat();
-        let output = self.run(&arguments)?;
-        let [text, errors] = [&output.stdout, &output.stderr].map(|t| String::from_utf8_lossy(t));
-        ensure!(
-            matches!(output.status.code(), Some(0 | 4)),
-            "intune-filter {arguments:?}: {}: {text}{errors}",
-            output.status,
-        );
-        serde_json::from_str(&text)
-            .with_context(|| format!("intune-filter {arguments:?} prints no JSON: {text}{errors}"))
+        json_of(&mut self.command(&[&["--json"], arguments].concat())?)
     }
 
     /// Starts the daemon and returns once it says that it enforces.
@@ -184,6 +175,21 @@ impl Filter {
         });
         counters.collect()
     }
+}
+
+/// Runs a command that prints JSON. Its exit code has to be 0, or 4, which is a "no".
+pub fn json_of(command: &mut Command) -> Result<Value> {
+    let output = command.output().context("cannot run intune-filter")?;
+    let [text, errors] = [&output.stdout, &output.stderr].map(|t| String::from_utf8_lossy(t));
+    let what = || format!("{:?}", command.get_args().collect::<Vec<_>>());
+    ensure!(
+        matches!(output.status.code(), Some(0 | 4)),
+        "intune-filter {}: {}: {text}{errors}",
+        what(),
+        output.status,
+    );
+    serde_json::from_str(&text)
+        .with_context(|| format!("intune-filter {} prints no JSON: {text}{errors}", what()))
 }
 
 /// A daemon that was started, and what it tells systemd.

@@ -9,6 +9,7 @@ use intune_filter_tests::{
         ALL, Effort, Findings, Goal, Unavailable,
         figures::Figures,
         machine::Machine,
+        programs::versus,
         report::{Report, text},
         written,
     },
@@ -40,6 +41,14 @@ struct Options {
     /// last; and count goals as a test runner counts tests
     #[arg(long)]
     check: bool,
+    /// Instead, measure packets of known flows with this build and with the one that this program of
+    /// benchmarks belongs to, such as OTHER/target/release/bench, in turn; fail where this one takes
+    /// more than 5 ns more. 20 runs, unless others are asked for
+    #[arg(long, value_name = "BENCH", conflicts_with_all = ["names", "json", "quick", "write", "publish", "check"])]
+    against: Option<PathBuf>,
+    /// Measure what the program on the other end of the pipes asks for
+    #[arg(long, hide = true, exclusive = true)]
+    serve: bool,
 }
 
 /// Where the figures are that the README shows, seen from it.
@@ -56,6 +65,12 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    if options.serve {
+        return versus::serve();
+    }
+    if let Some(other) = &options.against {
+        return versus::run(other, options.runs.map_or(versus::RUNS, |runs| runs as usize));
+    }
     let known = ALL.map(|(name, _)| name);
     for name in &options.names {
         ensure!(known.contains(&name.as_str()), "no benchmark {name}, expected {known:?}");

@@ -1,26 +1,31 @@
-//! What must not grow: memory, descriptors, threads, pins, objects in the kernel, map entries,
-//! files, tables of nftables, dead processes.
+//! What a daemon holds: memory, descriptors, threads, pins, objects in the kernel, files, tables of
+//! nftables, dead processes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
-use super::world::{World, lock};
+use super::{
+    objects::objects,
+    timeline::{Fault, Span},
+    world::{World, lock},
+};
 use crate::{namespace::run, pins};
 
-/// What a daemon holds at a moment when nothing is being done.
+/// Things of several kinds, counted.
+pub type Counts = BTreeMap<String, usize>;
+
+/// What a daemon holds at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     /// Open descriptors by what they are.
-    pub descriptors: BTreeMap<String, usize>,
-    /// Threads.
-    pub threads: usize,
+    pub descriptors: Counts,
+    /// Threads by their names.
+    pub threads: Counts,
     /// Dead children that nobody has asked for.
     pub zombies: usize,
     /// Pins, by their path.
@@ -34,7 +39,7 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// What the daemon holds.
+    /// What the daemon holds. It is asked nothing itself: an answer takes threads and sockets.
     pub fn of(world: &World) -> Result<Self> {
         let (process, directory) = {
             let mut filter = lock(&world.filter);
@@ -45,7 +50,7 @@ impl Holdings {
         let found: Vec<Vec<PathBuf>> = found.into_iter().collect::<Result<_>>()?;
         Ok(Self {
             descriptors: descriptors(process)?,
-            threads: fs::read_dir(format!("/proc/{process}/task"))?.count(),
+            threads: threads(process)?,
             zombies: zombies(process)?,
             pins: found.into_iter().flatten().collect(),
             files: files(world.directory.path())?,
@@ -54,36 +59,19 @@ impl Holdings {
         })
     }
 
-    /// What there is more of than before, in words.
-    #[must_use]
-    pub fn grown(&self, before: &Self) -> Vec<(&'static str, String)> {
-        let mut grown = Vec::new();
-        for (kind, count) in &self.descriptors {
-            let earlier = before.descriptors.get(kind).copied().unwrap_or(0);
-            if *count > earlier {
-                grown.push(("descriptors", format!("{kind}: {earlier}, then {count}")));
-            }
-        }
-        for (check, earlier, later) in [
-            ("threads", before.threads, self.threads),
-            ("zombies", 0, self.zombies),
-            ("kernel objects", before.inner_maps, self.inner_maps),
-        ] {
-            if later > earlier {
-                grown.push((check, format!("{earlier}, then {later}")));
-            }
-        }
-        let more = |check, earlier: &BTreeSet<PathBuf>, later: &BTreeSet<PathBuf>| {
-            let new: Vec<_> = later.difference(earlier).collect();
-            (!new.is_empty()).then(|| (check, format!("{new:?}")))
-        };
-        grown.extend(more("pins", &before.pins, &self.pins));
-        grown.extend(more("files", &before.files, &self.files));
-        if self.tables != before.tables {
-            grown.push(("nftables", format!("{:?}, then {:?}", before.tables, self.tables)));
-        }
-        grown
+    /// What the daemon holds between two reloads; `None` if an interface was away meanwhile, or not
+    /// attached to yet: what belongs to it is away too, and what stands in for it is there.
+    pub fn when_settled(world: &World) -> Result<Option<Self>> {
+        let _change = lock(&world.change);
+        let begun = std::time::Instant::now();
+        let held = Self::of(world);
+        undisturbed(held, world.had(Fault::Link, Span::since(begun)))
     }
+}
+
+/// What was seen, or failed to be, unless there is an excuse for it.
+fn undisturbed(held: Result<Holdings>, disturbed: bool) -> Result<Option<Holdings>> {
+    if disturbed { Ok(None) } else { held.map(Some) }
 }
 
 /// Resident octets of a process.
@@ -95,8 +83,8 @@ pub fn resident(process: u32) -> Result<u64> {
 }
 
 /// Open descriptors by kind: what a link names, without the numbers in it.
-fn descriptors(process: u32) -> Result<BTreeMap<String, usize>> {
-    let mut kinds = BTreeMap::new();
+fn descriptors(process: u32) -> Result<Counts> {
+    let mut kinds = Counts::new();
     for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
         // It may be closed by now.
         let Ok(target) = fs::read_link(entry?.path()) else { continue };
@@ -105,6 +93,17 @@ fn descriptors(process: u32) -> Result<BTreeMap<String, usize>> {
         *kinds.entry(kind).or_default() += 1;
     }
     Ok(kinds)
+}
+
+/// Threads by their names, as the kernel shows them: of 15 octets at most.
+fn threads(process: u32) -> Result<Counts> {
+    let mut names = Counts::new();
+    for entry in fs::read_dir(format!("/proc/{process}/task"))? {
+        // It may have ended by now.
+        let Ok(name) = fs::read_to_string(entry?.path().join("comm")) else { continue };
+        *names.entry(name.trim_end().to_owned()).or_default() += 1;
+    }
+    Ok(names)
 }
 
 fn zombies(process: u32) -> Result<usize> {
@@ -137,122 +136,32 @@ pub fn tables(world: &World) -> Result<BTreeSet<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Ids of what belongs to this filter in the kernel.
-#[derive(Clone, Debug, Default)]
-pub struct Objects {
-    /// Programs.
-    pub programs: BTreeSet<u64>,
-    /// Maps, by their pins or as the daemon holds them.
-    pub maps: BTreeSet<u64>,
-    /// Maps in maps.
-    pub inner: BTreeSet<u64>,
-    /// Links.
-    pub links: BTreeSet<u64>,
-}
-
-impl Objects {
-    /// Adds others.
-    pub fn add(&mut self, other: Self) {
-        self.programs.extend(other.programs);
-        self.maps.extend(other.maps);
-        self.inner.extend(other.inner);
-        self.links.extend(other.links);
-    }
-
-    /// Those that the kernel still has.
-    pub fn left(&self) -> Result<Vec<String>> {
-        let mut left = Vec::new();
-        let maps: BTreeSet<u64> = self.maps.union(&self.inner).copied().collect();
-        for (kind, ids) in [("prog", &self.programs), ("map", &maps), ("link", &self.links)] {
-            let text = run(Command::new("bpftool").args(["--json", kind, "show"]))?;
-            let all: Value = serde_json::from_str(&text)?;
-            for object in all.as_array().into_iter().flatten() {
-                let id = object["id"].as_u64().unwrap_or(0);
-                if ids.contains(&id) {
-                    let name = object["name"].as_str().unwrap_or_default();
-                    left.push(format!("{kind} {id} {name}"));
-                }
-            }
-        }
-        Ok(left)
-    }
-}
-
-/// The id of a map in a map: the value's octets, the least significant first.
-fn inner_map(element: &Value) -> Option<u64> {
-    let octets = element["value"].as_array()?.iter().rev();
-    octets.map(Value::as_str).try_fold(0, |number, text| {
-        let octet = u64::from_str_radix(text?.strip_prefix("0x")?, 16).ok()?;
-        Some(number << 8 | octet)
-    })
-}
-
-/// What belongs to the filter in the kernel at this moment.
-pub fn objects(directory: &Path, process: u32) -> Result<Objects> {
-    let ids = |kind| -> Result<BTreeSet<u64>> {
-        Ok(pins::ids(directory, kind)?.into_values().filter(|id| *id != 0).collect())
-    };
-    let mut objects = Objects {
-        programs: ids("programs")?,
-        maps: ids("maps")?,
-        inner: BTreeSet::new(),
-        links: ids("links")?,
-    };
-    for path in pins::pins(directory, "maps")? {
-        let mut show = Command::new("bpftool");
-        let text = run(show.args(["--json", "map", "show", "pinned"]).arg(&path))?;
-        let map: Value = serde_json::from_str(&text)?;
-        if map["type"] == "array_of_maps" {
-            let mut dump = Command::new("bpftool");
-            let text = run(dump.args(["--json", "map", "dump", "pinned"]).arg(&path))?;
-            let dump: Value = serde_json::from_str(&text)?;
-            for element in dump.as_array().into_iter().flatten() {
-                objects.inner.insert(inner_map(element).context("a map in a map has an id")?);
-            }
-        }
-    }
-    for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))? {
-        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
-        for line in text.lines() {
-            let Some((key, value)) = line.split_once(':') else { continue };
-            let Ok(id) = value.trim().parse() else { continue };
-            match key {
-                "map_id" => objects.maps.insert(id),
-                "prog_id" => objects.programs.insert(id),
-                "link_id" => objects.links.insert(id),
-                _ => continue,
-            };
-        }
-    }
-    Ok(objects)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_id_of_a_map_in_a_map_is_read() {
-        let element = serde_json::json!({"value": ["0x96", "0xfd", "0x00", "0x00"]});
-        assert_eq!(inner_map(&element), Some(0xfd96));
-        assert_eq!(inner_map(&serde_json::json!({"value": ["96"]})), None);
-        assert_eq!(inner_map(&serde_json::json!({"inner_map_id": 3})), None);
+    fn nothing_is_seen_while_an_interface_is_away() {
+        let seen = || Ok(Holdings { inner_maps: 1, ..Holdings::default() });
+        assert!(undisturbed(seen(), true).unwrap().is_none());
+        assert!(undisturbed(Err(anyhow::anyhow!("its pin has gone")), true).unwrap().is_none());
+        assert!(undisturbed(seen(), false).unwrap().is_some());
+        assert!(undisturbed(Err(anyhow::anyhow!("no daemon")), false).is_err());
     }
 
     #[test]
-    fn what_has_grown_is_named_and_what_has_shrunk_is_not() {
-        let before = Holdings {
-            descriptors: [("socket".to_owned(), 2), ("pipe".to_owned(), 2)].into(),
-            threads: 3,
-            inner_maps: 20,
-            ..Holdings::default()
-        };
-        assert!(before.grown(&before).is_empty());
-        let mut after = before.clone();
-        after.descriptors = [("socket".to_owned(), 3)].into();
-        (after.threads, after.inner_maps, after.zombies) = (2, 21, 1);
-        after.pins.insert("links/100-ingress".into());
-        let checks: Vec<_> = after.grown(&before).into_iter().map(|(check, _)| check).collect();
-        assert_eq!(checks, ["descriptors", "zombies", "kernel objects", "pins"]);
+    fn threads_are_known_by_their_names() {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("a leak of threads".to_owned());
+        let thread = thread.spawn(move || {
+            begin.send(()).unwrap();
+            let _ = ended.recv();
+        });
+        begun.recv().unwrap();
+        let names = threads(std::process::id()).unwrap();
+        assert_eq!(names.get("a leak of threa"), Some(&1), "{names:?}");
+        drop(end);
+        thread.unwrap().join().unwrap();
     }
 }

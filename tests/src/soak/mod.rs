@@ -3,20 +3,24 @@
 
 pub mod far_end;
 pub mod faults;
+pub mod growth;
 pub mod judge;
 pub mod knowledge;
 pub mod leaks;
 pub mod ledger;
 pub mod links;
 pub mod model;
+pub mod objects;
 pub mod packet;
 pub mod queue;
 pub mod random;
 pub mod report;
+pub mod rest;
 pub mod run;
 pub mod site;
 pub mod slope;
 pub mod sockets;
 pub mod timeline;
 pub mod traffic;
+pub mod watch;
 pub mod world;

@@ -3,26 +3,28 @@
 
 use std::{
     panic::resume_unwind,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 
 use super::{
     faults::{self, link, outage},
-    leaks::{self, Holdings, Objects},
+    leaks,
     ledger::{Ear, Side},
     model::Policy,
+    objects::objects,
     random::Random,
     report::{KILLS, RELOADS, STOPS},
+    rest::{drained, left, map_entries},
     site,
-    slope::{Slope, slope},
+    slope::{Slope, smoothed},
     sockets::{self, Echo},
     timeline::Fault,
     traffic::Sender,
+    watch::{Measured, memory, watch},
     world::{Measure, World, lock},
 };
 use crate::{
@@ -39,16 +41,6 @@ use crate::{
 /// Growth of the daemon's memory that counts as a leak, in octets a minute: its lower bound, with
 /// 99 % certainty. A page a minute.
 const LEAK: f64 = 4096.0;
-
-/// How often memory is measured.
-const MEASURED: Duration = Duration::from_secs(2);
-
-/// How long what is over may take to be over: the daemon looks for flows that have ended in silence
-/// once a minute.
-const DRAINED: Duration = Duration::from_secs(150);
-
-/// How often objects in the kernel are looked at.
-const LOOKED: Duration = Duration::from_secs(10);
 
 /// Runs the soak; prints what it finds, and returns how many checks have passed and failed.
 pub fn run(measure: Measure) -> Result<(u32, u32)> {
@@ -67,14 +59,6 @@ struct Soak {
     resolver: Option<Process>,
     answering: Option<PassAll>,
     world: World,
-}
-
-/// What was measured on the way.
-#[derive(Default)]
-struct Measured {
-    seen: Objects,
-    memory: Vec<(f64, f64)>,
-    before: Holdings,
 }
 
 impl Soak {
@@ -133,6 +117,7 @@ impl Soak {
                 .collect();
             let breaking = scope
                 .spawn(|| link::run_faults(world, answering, mean).inspect_err(|_| world.end()));
+            let remembering = scope.spawn(|| memory(world, begun).inspect_err(|_| world.end()));
             let failing = scope.spawn(|| outage::run(world, resolver).inspect_err(|_| world.end()));
 
             let measured = watch(world, begun);
@@ -145,7 +130,10 @@ impl Soak {
                 breaking.join().unwrap_or_else(|panic| resume_unwind(panic)).context(join)?;
             let resolver =
                 failing.join().unwrap_or_else(|panic| resume_unwind(panic)).context(join)?;
-            Ok((measured?, answering, resolver))
+            let join = "memory";
+            let memory =
+                remembering.join().unwrap_or_else(|panic| resume_unwind(panic)).context(join)?;
+            Ok((Measured { memory, ..measured? }, answering, resolver))
         })?;
         (self.answering, self.resolver) = (Some(answering), Some(resolver));
         println!("the traffic has ended after {:.0?}; what is left?", begun.elapsed());
@@ -165,21 +153,24 @@ impl Soak {
             world.tally().fail(check, what);
         }
         let maps = map_entries(world)?;
-        let slope = slope(&measured.memory);
-        if slope.is_some_and(|slope| slope.lower * 60.0 > LEAK) {
-            world.tally().fail("memory", format!("{slope:?} octets a second"));
+        let slope = smoothed(&measured.memory);
+        // Two minutes are too short for anything to be told of memory: what is bounded is filled yet.
+        if world.measure.duration > Duration::from_secs(180) {
+            match slope {
+                None => world.tally().fail("memory", "was not measured".to_owned()),
+                Some(slope) if slope.lower * 60.0 > LEAK => {
+                    world.tally().fail("memory", format!("{slope:?} octets a second"));
+                }
+                Some(_) => {}
+            }
         }
-        // Two minutes are too short for anything to be told of memory.
-        if slope.is_none() && world.measure.duration > Duration::from_secs(180) {
-            world.tally().fail("memory", "was not measured".to_owned());
-        }
-        if measured.before.inner_maps == 0 {
+        if measured.before.looks() > 0 && measured.before.most().inner_maps == 0 {
             world.tally().fail("kernel objects", "no maps of policies were found".to_owned());
         }
         let process = lock(&world.filter).daemon()?.id();
         let resident = leaks::resident(process)?;
         let pins = lock(&world.filter).pins();
-        measured.seen.add(leaks::objects(&pins, process)?);
+        measured.seen.add(objects(&pins, process)?);
         {
             let mut filter = lock(&world.filter);
             filter.stop()?;
@@ -221,136 +212,6 @@ fn tasks(world: &World) -> Vec<(&'static str, Task<'_>)> {
     tasks
 }
 
-/// Prints a line a minute, and measures, until the time is over.
-fn watch(world: &World, begun: Instant) -> Result<Measured> {
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    let duration = world.measure.duration;
-    let mut measured = Measured::default();
-    let (mut line, mut look, mut calm_since) = (MINUTE, Duration::ZERO, None);
-    loop {
-        let elapsed = begun.elapsed();
-        if elapsed >= duration || !world.pause(MEASURED.min(duration.saturating_sub(elapsed))) {
-            return Ok(measured);
-        }
-        let elapsed = begun.elapsed();
-        if elapsed >= line {
-            println!("{:>4} min: {}", elapsed.as_secs() / 60, world.tally().progress());
-            line += MINUTE;
-        }
-        if elapsed >= duration / 2 && !world.calm.swap(true, Ordering::SeqCst) {
-            println!("  from now on the daemon lives");
-        }
-        if elapsed < duration / 2 || world.is_down() {
-            continue;
-        }
-        let calm_since = *calm_since.get_or_insert(elapsed);
-        let process = lock(&world.filter).daemon()?.id();
-        if measured.before == Holdings::default() {
-            // Between two reloads, so that nothing is half done.
-            let _change = lock(&world.change);
-            measured.before = Holdings::of(world)?;
-        }
-        // The first third of the daemon's life fills what is bounded.
-        if elapsed > calm_since + (duration - calm_since) / 3 {
-            let octets = leaks::resident(process)? as f64;
-            measured.memory.push((elapsed.as_secs_f64(), octets));
-        }
-        if elapsed >= look {
-            look = elapsed + LOOKED;
-            let pins = lock(&world.filter).pins();
-            // Something may vanish while it is looked at.
-            if let Ok(objects) = leaks::objects(&pins, process) {
-                measured.seen.add(objects);
-            }
-        }
-    }
-}
-
-/// Waits until what the daemon holds is no more than before, and every flow that is over is gone;
-/// returns what is still there when that takes too long.
-fn drained(world: &World, before: &Holdings) -> Result<Vec<(&'static str, String)>> {
-    let begun = Instant::now();
-    loop {
-        let mut rests = Holdings::of(world)?.grown(before);
-        rests.extend(stale_flows(world)?.map(|what| ("map entries", what)));
-        if rests.is_empty() || begun.elapsed() > DRAINED {
-            return Ok(rests);
-        }
-        thread::sleep(Duration::from_millis(500));
-    }
-}
-
-/// Flows whose life is over and that are still in the tables.
-fn stale_flows(world: &World) -> Result<Option<String>> {
-    // As long as a flow of UDP or of echoes lives after its last packet, or a closed connection;
-    // the daemon looks once a minute.
-    const ANSWERED: u64 = 300;
-    const MINUTE: u64 = 60;
-
-    let flows = lock(&world.filter).json(&["flows"])?;
-    let stale = flows.as_array().into_iter().flatten().filter(|flow| {
-        let idle = flow["idle_s"].as_u64().unwrap_or(0);
-        flow["protocol"] != "tcp" && idle > ANSWERED + MINUTE
-            || flow["state"] == "closing" && idle > 30 + 2 * MINUTE
-    });
-    let stale: Vec<&Value> = stale.collect();
-    Ok(stale.first().map(|first| format!("{} flows are over, {first}", stale.len())))
-}
-
-/// Entries and room of the maps that packets fill; more than there is room for cannot be.
-fn map_entries(world: &World) -> Result<Vec<(String, u64, u64)>> {
-    let status = lock(&world.filter).json(&["status"])?;
-    let maps = status["maps"].as_object().context("status tells of maps")?;
-    let filled = [
-        "HOSTS4",
-        "HOSTS6",
-        "FLOWS4",
-        "FLOWS6",
-        "NEW_FLOWS4",
-        "NEW_FLOWS6",
-        "FRAGMENTS",
-        "DNS_PENDING",
-        "STREAMS",
-        "STREAMS_READ",
-        "CLIENT_LIMITS",
-        "ZONES",
-        "OWN_ADDRESSES",
-    ];
-    let number = |value: &Value| value.as_u64().unwrap_or(0);
-    let room = |name: &str| {
-        let map = maps.get(name)?;
-        Some((name.to_owned(), number(&map["entries"]), number(&map["capacity"])))
-    };
-    let rooms: Vec<_> = filled.into_iter().filter_map(room).collect();
-    for (name, entries, capacity) in &rooms {
-        if entries > capacity || *capacity == 0 {
-            world.tally().fail("map entries", format!("{name}: {entries} of {capacity}"));
-        }
-        // One interface without tags: whatever the interface was before is no more.
-        if name == "ZONES" && *entries != 1 {
-            world.tally().fail("map entries", format!("{name}: {entries}, expected 1"));
-        }
-        // The gateway's, of its two links and loopback, link-local ones among them.
-        if name == "OWN_ADDRESSES" && *entries > 24 {
-            world.tally().fail("map entries", format!("{name}: {entries}, expected 24 at most"));
-        }
-    }
-    Ok(rooms)
-}
-
-/// Objects that are left; the kernel frees them a moment after their last holder is gone.
-fn left(seen: &Objects) -> Result<Vec<String>> {
-    let begun = Instant::now();
-    loop {
-        let left = seen.left()?;
-        if left.is_empty() || begun.elapsed() > Duration::from_secs(20) {
-            return Ok(left);
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-}
-
 fn print_rest(
     measured: &Measured,
     slope: Option<Slope>,
@@ -372,13 +233,16 @@ fn print_rest(
             )
         })
     );
+    let held = before.most();
     println!(
-        "held: {} descriptors, {} threads, {} pins, {} files, {} maps of policies",
-        before.descriptors.values().sum::<usize>(),
-        before.threads,
-        before.pins.len(),
-        before.files.len(),
-        before.inner_maps
+        "held at most, of {} looks: {} descriptors, {} pins, {} files, {} maps of policies, threads \
+         {:?}",
+        before.looks(),
+        held.descriptors.values().sum::<usize>(),
+        held.pins.len(),
+        held.files.len(),
+        held.inner_maps,
+        held.threads
     );
     println!(
         "seen in the kernel over the time: {} programs, {} maps, {} maps of policies, {} links",

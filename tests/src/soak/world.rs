@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{
     judge::Names,
@@ -19,7 +20,12 @@ use super::{
     site::Sizes,
     timeline::{Fault, Span, Timeline},
 };
-use crate::{counters::Counters, directory::Directory, filter::Filter, network::Network};
+use crate::{
+    counters::Counters,
+    directory::Directory,
+    filter::{Filter, json_of},
+    network::Network,
+};
 
 /// How much there is to do, and how fast.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +59,7 @@ pub struct World {
     pub down: AtomicBool,
     /// How often a daemon was ended.
     pub ended: AtomicU32,
-    /// Whether faults that end the daemon are over.
+    /// Whether faults that end the daemon are over; set by [`Self::calm_down`].
     pub calm: AtomicBool,
     /// What has arrived.
     pub ledger: Arc<Ledger>,
@@ -183,11 +189,21 @@ impl World {
         self.down.load(Ordering::SeqCst)
     }
 
+    /// From now on no daemon is ended; whether that is new. One that is being ended is down by then.
+    pub fn calm_down(&self) -> bool {
+        let _filter = lock(&self.filter);
+        !self.calm.swap(true, Ordering::SeqCst)
+    }
+
+    /// What the filter tells of itself. Others may use it meanwhile: they start the next daemon.
+    pub fn status(&self) -> Result<Value> {
+        let mut command = lock(&self.filter).command(&["--json", "status"])?;
+        json_of(&mut command)
+    }
+
     /// Packets by reason, as the filter counts them.
     pub fn counters(&self) -> Result<Counters> {
-        let mut command = lock(&self.filter).command(&["--json", "status"])?;
-        let status: serde_json::Value =
-            serde_json::from_str(&crate::namespace::run(&mut command)?)?;
+        let status = self.status()?;
         let counters = status["counters"].as_object().into_iter().flatten();
         Ok(counters.map(|(reason, count)| (reason.clone(), count.as_u64().unwrap_or(0))).collect())
     }

@@ -7,6 +7,7 @@ mod operations;
 pub(super) mod packets;
 mod profile;
 pub(super) mod tables;
+pub mod versus;
 mod yardstick;
 
 use std::time::Duration;

@@ -14,15 +14,17 @@ use crate::soak::{
 /// Ends daemons until the soak is calm.
 pub fn run(world: &World) -> Result<()> {
     let mut random = Random::new(world.measure.seed, "daemons");
+    // The first one as systemd does it: what a daemon leaves in its directories is there from then on.
+    let mut first = true;
     while between(world, &mut random, Duration::from_secs(8)) {
-        if world.calm.load(Ordering::SeqCst) {
-            return Ok(());
-        }
         {
             let mut filter = lock(&world.filter);
+            if world.calm.load(Ordering::SeqCst) {
+                return Ok(());
+            }
             world.down.store(true, Ordering::SeqCst);
             world.ended.fetch_add(1, Ordering::SeqCst);
-            if random.once_in(3) {
+            if random.once_in(3) || first {
                 filter.stop()?;
                 world.tally().add(STOPS, 1);
                 world.tally().note("the daemon was stopped");
@@ -33,6 +35,7 @@ pub fn run(world: &World) -> Result<()> {
                 world.tally().note("the daemon was killed");
             }
         }
+        first = false;
         world.pause(Duration::from_millis(random.within(0..3000).into()));
         start(world)?;
     }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::between;
 use crate::{
-    namespace::{Namespace, run},
+    namespace::Namespace,
     network::{CLIENT, GATEWAY, LAN, Network, WAN},
     soak::{
         ledger::Side,
@@ -89,8 +89,7 @@ pub fn run_faults(world: &World, mut answering: PassAll, mean: Duration) -> Resu
 fn wait_until_attached(world: &World) -> Result<()> {
     let begun = Instant::now();
     loop {
-        let mut command = lock(&world.filter).command(&["--json", "status"])?;
-        let status: serde_json::Value = serde_json::from_str(&run(&mut command)?)?;
+        let status = world.status()?;
         let shut = status["daemon"]["gate"]["shut"].as_array().is_some_and(|shut| !shut.is_empty());
         if status["interfaces"][0]["attached"] == true && !shut && !world.is_down() {
             return Ok(());
