@@ -1,0 +1,239 @@
+//! Queries that streams are made of, and what a reader takes octets for.
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, ResponseCode},
+    rr::{RData, Record, RecordType, rdata},
+};
+use intune_filter_tests::{records::addresses, soak::random::Random};
+
+/// Where every allowed name is, by the site's service `web`.
+const ALLOWED: &str = "web.test";
+/// Where every denied name is: as long.
+const DENIED: &str = "bad.test";
+/// Octets of a length before a message.
+pub const PREFIX: usize = 2;
+/// Octets of a header.
+const HEADER: usize = 12;
+/// A query is no longer.
+const LONGEST: usize = 1024;
+
+/// The first labels of names.
+pub const LABELS: [&str; 6] = ["www", "static", "mail-1", "a", "under.deep", "x0123456789"];
+
+/// A name that the client may ask for.
+#[must_use]
+pub fn allowed(label: &str) -> String {
+    format!("{label}.{ALLOWED}")
+}
+
+/// A name as long that it may not.
+#[must_use]
+pub fn denied(label: &str) -> String {
+    format!("{label}.{DENIED}")
+}
+
+/// Whether the client may ask for a name.
+#[must_use]
+pub fn is_allowed(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.trim_end_matches('.').strip_suffix(ALLOWED).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// A message with its length before it.
+#[must_use]
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as u16).to_be_bytes()[..], message].concat()
+}
+
+/// A query; with padding, in an OPT record (RFC 7830), if there is any.
+#[must_use]
+pub fn query(id: u16, name: &str, kind: RecordType, padding: &[u8]) -> Vec<u8> {
+    let additional = u16::from(!padding.is_empty());
+    let header = [id, 0x0100, 1, 0, 0, additional];
+    let mut octets: Vec<u8> = header.iter().flat_map(|word| word.to_be_bytes()).collect();
+    for label in name.split('.') {
+        octets.push(label.len() as u8);
+        octets.extend(label.as_bytes());
+    }
+    octets.push(0);
+    octets.extend([u16::from(kind), 1].iter().flat_map(|word| word.to_be_bytes()));
+    if !padding.is_empty() {
+        let length = padding.len() as u16;
+        octets.extend([0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0]);
+        octets.extend([length + 4, 12, length].iter().flat_map(|word| word.to_be_bytes()));
+        octets.extend(padding);
+    }
+    octets
+}
+
+/// One message of a stream, and another as long that asks for a denied name.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The message with its length.
+    pub message: Vec<u8>,
+    /// Its twin.
+    pub twin: Vec<u8>,
+    /// Where another message begins in the padding of both, one for a denied name: who begins to
+    /// read there finds nothing amiss.
+    pub inner: Option<usize>,
+}
+
+/// An allowed query and its twin; with one for a denied name inside of both, if wanted.
+pub fn pair(random: &mut Random, carries: bool) -> Pair {
+    let label = random.pick(&LABELS);
+    let kind = if random.once_in(2) { RecordType::A } else { RecordType::AAAA };
+    let id = random.next() as u16;
+    if !carries {
+        let make = |name: &str| framed(&query(id, name, kind, &[]));
+        return Pair { message: make(&allowed(label)), twin: make(&denied(label)), inner: None };
+    }
+    let inside = *random.pick(&LABELS);
+    let inside = framed(&query(random.next() as u16, &denied(inside), kind, &[]));
+    let filler = vec![0; random.within(0..24) as usize];
+    // A reader that begins with the message's second octet goes on behind as many octets as its
+    // third one says: that is the identifier's first.
+    let bare = PREFIX + query(id, &allowed(label), kind, &[0]).len() - 1;
+    let inner = bare + filler.len();
+    let id = u16::from_be_bytes([(inner - PREFIX - 1) as u8, id as u8]);
+    let padding = [&filler[..], &inside, &vec![0; random.within(0..9) as usize]].concat();
+    let make = |name: &str| framed(&query(id, name, kind, &padding));
+    Pair { message: make(&allowed(label)), twin: make(&denied(label)), inner: Some(inner) }
+}
+
+/// What a query asks for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// Its identifier.
+    pub id: u16,
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub kind: u16,
+}
+
+/// What a message asks for; `None` if it is no query with one question.
+#[must_use]
+pub fn asked(message: &[u8]) -> Option<Asked> {
+    let query = Message::from_vec(message).ok()?;
+    let asks = query.metadata.message_type == MessageType::Query
+        && query.metadata.op_code == OpCode::Query;
+    question(&query).filter(|_| asks)
+}
+
+/// What a message answers; of one without a question `Err` with its identifier.
+pub fn answered(message: &[u8]) -> Option<Result<Asked, u16>> {
+    let answer = Message::from_vec(message).ok()?;
+    if answer.queries.is_empty() && answer.answers.is_empty() {
+        return Some(Err(answer.metadata.id));
+    }
+    question(&answer).map(Ok)
+}
+
+fn question(message: &Message) -> Option<Asked> {
+    let [question] = message.queries.as_slice() else { return None };
+    let name = question.name.to_ascii().to_ascii_lowercase();
+    let kind = question.query_type.into();
+    Some(Asked { id: message.metadata.id, name, kind })
+}
+
+/// A plausible answer to whatever a reader takes for a message.
+#[must_use]
+pub fn answer(message: &[u8]) -> Vec<u8> {
+    let id = u16::from_be_bytes([octet(message, 0), octet(message, 1)]);
+    let Ok(query) = Message::from_vec(message) else {
+        let error = Message::error_msg(id, OpCode::Query, ResponseCode::FormErr);
+        return error.to_vec().unwrap_or_default();
+    };
+    let mut answer = Message::new(id, MessageType::Response, OpCode::Query);
+    for question in query.queries {
+        let length: usize = question.name.iter().map(<[u8]>::len).sum();
+        let [v4, v6] = addresses(200 + length as u32);
+        for address in [v4, v6] {
+            let data = match address {
+                std::net::IpAddr::V4(v4) => RData::A(rdata::A(v4)),
+                std::net::IpAddr::V6(v6) => RData::AAAA(rdata::AAAA(v6)),
+            };
+            if data.record_type() == question.query_type {
+                answer.add_answer(Record::from_rdata(question.name.clone(), 300, data));
+            }
+        }
+        answer.add_query(question);
+    }
+    answer.to_vec().unwrap_or_default()
+}
+
+fn octet(octets: &[u8], at: usize) -> u8 {
+    octets.get(at).copied().unwrap_or(0)
+}
+
+/// Octets cut into messages by the lengths before them, and what is left behind the last.
+#[must_use]
+pub fn split(mut octets: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+    let mut messages = Vec::new();
+    while let [high, low, rest @ ..] = octets {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some((message, behind)) = rest.split_at_checked(length) else { break };
+        messages.push(message);
+        octets = behind;
+    }
+    (messages, octets)
+}
+
+/// Whether the beginning of a message can be that of a query for an allowed name.
+#[must_use]
+pub fn may_become_allowed(tail: &[u8]) -> bool {
+    let Some((prefix, message)) = tail.split_at_checked(PREFIX) else {
+        return tail.iter().all(|high| usize::from(*high) <= LONGEST >> 8);
+    };
+    let length = usize::from(u16::from_be_bytes([octet(prefix, 0), octet(prefix, 1)]));
+    if !(HEADER..=LONGEST).contains(&length) {
+        return false;
+    }
+    // QR and opcode 0; one question; no answers, no authorities.
+    let is_query = message.get(2).is_none_or(|flags| flags & 0xf8 == 0)
+        && [0, 1, 0, 0, 0, 0]
+            .iter()
+            .enumerate()
+            .all(|(at, expected)| message.get(4 + at).is_none_or(|found| found == expected));
+    is_query && name_of(message).is_none_or(|name| is_allowed(&name))
+}
+
+/// The name in a message's question, if it is whole.
+fn name_of(message: &[u8]) -> Option<String> {
+    let mut name = String::new();
+    let mut at = HEADER;
+    loop {
+        let length = usize::from(*message.get(at)?);
+        if length == 0 {
+            return Some(name);
+        }
+        let label = message.get(at + 1..at + 1 + length)?;
+        name.push_str(&String::from_utf8_lossy(label));
+        name.push('.');
+        at += 1 + length;
+    }
+}
+
+#[test]
+fn a_reader_that_misses_the_second_octet_finds_the_message_inside() {
+    let mut random = Random::new(7, "carriers");
+    for _ in 0..200 {
+        let Pair { message, twin, inner } = pair(&mut random, true);
+        let inner = inner.expect("it carries one");
+        let (outer, rest) = split(&message);
+        assert!(rest.is_empty() && asked(outer[0]).is_some_and(|a| is_allowed(&a.name)));
+        let (outer, _) = split(&twin);
+        assert!(asked(outer[0]).is_some_and(|a| !is_allowed(&a.name)));
+        let missed = [&message[..1], &message[2..]].concat();
+        for reading in [&message[inner..], split(&missed).0.concat().as_slice()] {
+            assert!(!reading.is_empty());
+        }
+        let (messages, _) = split(&missed);
+        assert!(asked(messages[1]).is_some_and(|a| !is_allowed(&a.name)), "{messages:x?}");
+        assert!(asked(split(&message[inner..]).0[0]).is_some_and(|a| !is_allowed(&a.name)));
+        for cut in 0..message.len() {
+            assert!(may_become_allowed(&message[..cut]));
+        }
+        assert!(!may_become_allowed(&twin[..twin.len() - 1]));
+    }
+}
