@@ -32,6 +32,8 @@ const ASKING: [u8; 4] = [10, 20, 0, 9];
 const ASKED: [u8; 4] = [192, 0, 2, 5];
 /// The link-layer address of the client's accomplice.
 const ACCOMPLICE: [u8; 6] = [2, 0, 0, 0, 0, 0x66];
+/// The group's first lines: what is denied it is not told of.
+const DROPPING: &str = "clients:\n  - name: devices\n    on_deny: drop\n";
 /// How long a packet may be under way.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Octets of frames that may wait to be looked at.
@@ -70,7 +72,9 @@ impl Field {
     pub fn create(mode: &str) -> Result<Self> {
         let directory = Arc::new(Directory::create()?);
         let network = Network::create(directory.label())?;
-        let config = site::in_mode(site::CONFIG, mode);
+        // A reset of the filter's would look like one of the server's.
+        let config = site::CONFIG.replace("clients:\n  - name: devices\n", DROPPING);
+        let config = site::in_mode(&config, mode);
         let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
         let client_mac = address_of(&network.client, WAN)?;
         let mut neighbours = Vec::new();

@@ -1,8 +1,9 @@
 //! Queries that streams are made of, and what a reader takes octets for.
 
 use hickory_proto::{
-    op::{Message, MessageType, OpCode, ResponseCode},
+    op::{Message, MessageType, OpCode, Query, ResponseCode},
     rr::{RData, Record, RecordType, rdata},
+    serialize::binary::{BinDecodable as _, BinDecoder},
 };
 use intune_filter_tests::{records::addresses, soak::random::Random};
 
@@ -111,13 +112,14 @@ pub struct Asked {
     pub kind: u16,
 }
 
-/// What a message asks for; `None` if it is no query with one question.
+/// What a message asks for; `None` if it is no query with one question. What stands behind the
+/// question is not looked at.
 #[must_use]
 pub fn asked(message: &[u8]) -> Option<Asked> {
-    let query = Message::from_vec(message).ok()?;
-    let asks = query.metadata.message_type == MessageType::Query
-        && query.metadata.op_code == OpCode::Query;
-    question(&query).filter(|_| asks)
+    let id = u16::from_be_bytes([octet(message, 0), octet(message, 1)]);
+    let mut decoder = BinDecoder::new(message.get(HEADER..)?);
+    let question = Query::read(&mut decoder).ok()?;
+    is_beginning_of_query(message).then(|| of_question(id, &question))
 }
 
 /// What a message answers; of one without a question `Err` with its identifier.
@@ -131,9 +133,27 @@ pub fn answered(message: &[u8]) -> Option<Result<Asked, u16>> {
 
 fn question(message: &Message) -> Option<Asked> {
     let [question] = message.queries.as_slice() else { return None };
-    let name = question.name.to_ascii().to_ascii_lowercase();
-    let kind = question.query_type.into();
-    Some(Asked { id: message.metadata.id, name, kind })
+    Some(of_question(message.metadata.id, question))
+}
+
+fn of_question(id: u16, question: &Query) -> Asked {
+    Asked { id, name: text(question.name.iter()), kind: question.query_type.into() }
+}
+
+/// A name as text in which no letter of a label can be taken for a dot.
+fn text<'a>(labels: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut text = String::new();
+    for label in labels {
+        for octet in label {
+            match octet {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' => text.push(char::from(*octet)),
+                b'A'..=b'Z' => text.push(char::from(octet.to_ascii_lowercase())),
+                _ => text += &format!("\\{octet:03}"),
+            }
+        }
+        text.push('.');
+    }
+    text
 }
 
 /// A plausible answer to whatever a reader takes for a message.
@@ -189,27 +209,29 @@ pub fn may_become_allowed(tail: &[u8]) -> bool {
     if !(HEADER..=LONGEST).contains(&length) {
         return false;
     }
+    is_beginning_of_query(message) && name_of(message).is_none_or(|name| is_allowed(&name))
+}
+
+/// Whether a header, as far as it is there, is that of a query with one question.
+fn is_beginning_of_query(message: &[u8]) -> bool {
     // QR and opcode 0; one question; no answers, no authorities.
-    let is_query = message.get(2).is_none_or(|flags| flags & 0xf8 == 0)
+    message.get(2).is_none_or(|flags| flags & 0xf8 == 0)
         && [0, 1, 0, 0, 0, 0]
             .iter()
             .enumerate()
-            .all(|(at, expected)| message.get(4 + at).is_none_or(|found| found == expected));
-    is_query && name_of(message).is_none_or(|name| is_allowed(&name))
+            .all(|(at, expected)| message.get(4 + at).is_none_or(|found| found == expected))
 }
 
 /// The name in a message's question, if it is whole.
 fn name_of(message: &[u8]) -> Option<String> {
-    let mut name = String::new();
+    let mut labels = Vec::new();
     let mut at = HEADER;
     loop {
         let length = usize::from(*message.get(at)?);
         if length == 0 {
-            return Some(name);
+            return Some(text(labels.into_iter()));
         }
-        let label = message.get(at + 1..at + 1 + length)?;
-        name.push_str(&String::from_utf8_lossy(label));
-        name.push('.');
+        labels.push(message.get(at + 1..at + 1 + length)?);
         at += 1 + length;
     }
 }
