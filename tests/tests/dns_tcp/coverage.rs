@@ -40,6 +40,10 @@ tricks! {
     LostChanged = "lost-changed";
     /// What was sent and lost again.
     LostRepeat = "lost-repeat";
+    /// What was sent and lost, and not again.
+    LostForever = "lost-forever";
+    /// An answer to the SYN-ACK that is some octets off: of SYN cookies some are right then.
+    Skipped = "skipped";
     /// Denied octets first, then allowed ones in their place.
     DeniedFirst = "denied-first";
     /// A denied query.

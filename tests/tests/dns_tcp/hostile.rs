@@ -40,7 +40,13 @@ pub fn script(random: &mut Random, without: &[Trick]) -> Script {
         split: random.once_in(10),
         unasked: unasked.then(|| (kind, random.within(0..2) as usize)),
     };
-    Script { expected: None, stamps: random.within(0..3) != 0, manner, steps }
+    Script {
+        expected: None,
+        stamps: random.within(0..3) != 0,
+        most: *random.pick(&[536, 1440, 9000]),
+        manner,
+        steps,
+    }
 }
 
 struct Client<'a> {
@@ -132,7 +138,11 @@ impl Client<'_> {
     fn connection(&mut self, base: i64) {
         let plan = self.plan();
         let (from, acknowledging) = self.open(base, &plan);
-        if acknowledging != from || self.random.once_in(2) {
+        if self.random.once_in(12) && self.may(Trick::Skipped) {
+            let off = i64::from(self.random.within(0..7)) - 3;
+            self.send(Cut::data(Trick::Skipped, acknowledging, acknowledging + 1 + off, &[]));
+            self.perhaps_rest();
+        } else if acknowledging != from || self.random.once_in(2) {
             self.send(Cut::data(Trick::Plain, acknowledging, acknowledging + 1, &[]));
             self.perhaps_rest();
         }
@@ -269,6 +279,7 @@ impl Client<'_> {
             Trick::LostChanged,
             Trick::LostChanged,
             Trick::LostRepeat,
+            Trick::LostForever,
             Trick::DeniedFirst,
             Trick::Urgent,
             Trick::KeepAlive,
@@ -315,7 +326,9 @@ impl Client<'_> {
                 let begin = self.random.within(0..begin as u32 + 1) as usize;
                 self.octets(trick, from, &changed, begin, end);
             }
-            Trick::LostChanged | Trick::LostRepeat => self.lost(trick, from, plan, begin, end),
+            Trick::LostChanged | Trick::LostRepeat | Trick::LostForever => {
+                self.lost(trick, from, plan, begin, end)
+            }
             Trick::DeniedFirst => {
                 self.octets(trick, from, &plan.twin, begin, end);
                 self.perhaps_rest();
@@ -409,6 +422,9 @@ impl Client<'_> {
             // More arrives behind the hole, and is acknowledged selectively.
             let next = (end + 20).min(plan.octets.len());
             self.octets(Trick::Reorder, from, &plan.octets, end, next);
+        }
+        if trick == Trick::LostForever {
+            return;
         }
         if trick == Trick::LostRepeat {
             self.octets(trick, from, &plan.octets, begin, end);

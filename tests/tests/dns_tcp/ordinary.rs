@@ -19,7 +19,7 @@ pub fn script(random: &mut Random) -> Script {
     }
     let Client { steps, expected, .. } = client;
     let manner = Manner { slow: random.once_in(2), split: random.once_in(20), unasked: None };
-    Script { expected: Some(expected), stamps: random.once_in(2), manner, steps }
+    Script { expected: Some(expected), stamps: random.once_in(2), most: 1440, manner, steps }
 }
 
 struct Client<'a> {

@@ -103,7 +103,7 @@ impl Streams {
                 }
             }
         }
-        failures.sort_by_key(String::len);
+        failures.sort_by_key(|failure| (failure.starts_with("a second"), failure.len()));
         let told = failures.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("\n");
         let mut kinds: HashMap<String, u64> = HashMap::new();
         for failure in &failures {

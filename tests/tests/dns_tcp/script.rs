@@ -154,6 +154,8 @@ pub struct Script {
     pub expected: Option<Vec<Asked>>,
     /// Whether segments carry time stamps.
     pub stamps: bool,
+    /// The largest segment that the client says to take. A SYN cookie is made from it.
+    pub most: u16,
     /// How the server behaves.
     pub manner: Manner,
     /// What the client does.
@@ -214,7 +216,8 @@ impl fmt::Display for Act {
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.expected.is_some() { "honest" } else { "hostile" };
-        writeln!(f, "{kind}, time stamps {}, server {:?}", self.stamps, self.manner)?;
+        let Self { stamps, most, manner, .. } = self;
+        writeln!(f, "{kind}, time stamps {stamps}, segments {most}, server {manner:?}")?;
         for (number, step) in self.steps.iter().enumerate() {
             for act in &step.acts {
                 writeln!(f, "  {number}. {act}")?;

@@ -64,6 +64,8 @@ pub struct Stream {
     /// Why an honest client has given up.
     pub stuck: Option<String>,
     step: usize,
+    edge: (i64, i64),
+    acknowledged: Option<u32>,
     waiting_since: Option<Instant>,
 }
 
@@ -82,6 +84,8 @@ impl Stream {
             readings: Vec::new(),
             stuck: None,
             step: 0,
+            edge: (0, 0),
+            acknowledged: None,
             waiting_since: None,
         }
     }
@@ -103,13 +107,18 @@ impl Stream {
             if since.elapsed() > PATIENCE {
                 self.stuck = Some(format!("waited in vain for {:?}", step.until));
             }
+            self.acknowledge(field)?;
             return Ok(true);
         }
         self.waiting_since = None;
         let acts = step.acts.clone();
         for act in &acts {
             let frame = match act {
-                Act::Send(cut) => self.frame(cut, field)?,
+                Act::Send(cut) => {
+                    let flags = u32::from(cut.flags & (SYN | FIN) != 0);
+                    self.edge = (cut.base, cut.at + cut.data.len() as i64 + i64::from(flags));
+                    self.frame(cut, field)?
+                }
                 Act::Forge(forged) => self.forged_frame(forged, field)?,
             };
             self.sent.push(act.trick());
@@ -117,6 +126,19 @@ impl Stream {
         }
         self.step += 1;
         Ok(true)
+    }
+
+    /// Acknowledges what has come since the last time: until then the server sends it again.
+    fn acknowledge(&mut self, field: &Field) -> Result<()> {
+        let (base, at) = self.edge;
+        let come = self.server_initial(base).map(|initial| self.next_from_server(initial));
+        if come.is_none() || come == self.acknowledged {
+            return Ok(());
+        }
+        self.acknowledged = come;
+        let frame = self.frame(&Cut::data(Trick::Plain, base, at, &[]), field)?;
+        self.sent.push(Trick::Plain);
+        field.send(&frame)
     }
 
     /// Whether it waits for something.
@@ -233,7 +255,9 @@ impl Stream {
     fn options(&self, cut: &Cut) -> Vec<u8> {
         let mut options = Vec::new();
         if cut.flags & SYN != 0 {
-            options.extend([2, 4, 5, 160, 1, 1, 4, 2]);
+            options.extend([2, 4]);
+            options.extend(self.script.most.to_be_bytes());
+            options.extend([1, 1, 4, 2]);
         }
         if self.script.stamps {
             let echoed = self.back.iter().rev().find_map(|crossed| crossed.segment.stamp);
