@@ -64,7 +64,7 @@ pub struct Field {
     _answering: PassAll,
     /// The namespaces.
     pub network: Network,
-    _directory: Arc<Directory>,
+    directory: Arc<Directory>,
 }
 
 impl Field {
@@ -90,7 +90,6 @@ impl Field {
         neighbours.push(format!("neigh replace {asking} lladdr {mac} dev {LAN} nud permanent"));
         network.gateway.ip(&neighbours)?;
         let internet = &network.internet;
-        internet.ip(&BEYOND.map(|address| format!("address add {address} dev lo")))?;
         for (key, value) in [
             ("core/somaxconn", "65535"),
             ("ipv4/tcp_max_syn_backlog", "65535"),
@@ -116,8 +115,14 @@ impl Field {
             _answering: PassAll::attach(&network.client, WAN)?,
             filter,
             network,
-            _directory: directory,
+            directory,
         })
+    }
+
+    /// Where the files are.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Whether the server answers SYNs without remembering them.

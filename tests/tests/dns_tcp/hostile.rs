@@ -4,7 +4,7 @@ use intune_filter_tests::soak::random::Random;
 
 use crate::{
     coverage::Trick,
-    messages::{self, Pair},
+    messages::{self, Carries, Pair},
     script::{Acknowledged, Act, Cut, Dud, Forged, Manner, Script, Step, Unasked, Until},
     segment::{ACK, FIN, RST, SYN, URG},
 };
@@ -106,7 +106,8 @@ impl Client<'_> {
             Plan { octets: Vec::new(), twin: Vec::new(), cuts: vec![0], inner: Vec::new() };
         let style = self.random.within(0..4);
         for _ in 0..self.random.within(1..5) {
-            let carries = self.random.once_in(2);
+            let choices = [Carries::Nothing, Carries::Nothing, Carries::Padding, Carries::Name];
+            let carries = *self.random.pick(&choices);
             let Pair { message, twin, inner } = messages::pair(self.random, carries);
             let begin = plan.octets.len();
             let denied = self.random.once_in(10) && self.may(Trick::Denied);

@@ -4,7 +4,7 @@ use intune_filter_tests::soak::random::Random;
 
 use crate::{
     coverage::Trick,
-    messages::{self, Asked, PREFIX},
+    messages::{self, Asked, Carries, PREFIX},
     script::{Act, Cut, Manner, Script, Step, Until},
     segment::{ACK, FIN},
 };
@@ -62,7 +62,8 @@ impl Client<'_> {
     /// What is sent at once, cut into segments.
     fn flight(&mut self) -> Vec<Vec<u8>> {
         let mut message = || {
-            let carries = self.random.once_in(3);
+            let padded = self.random.once_in(3);
+            let carries = if padded { Carries::Padding } else { Carries::Nothing };
             let message = messages::pair(self.random, carries).message;
             let query = message.get(PREFIX..).and_then(messages::asked);
             self.expected.push(query.expect("a query is one"));
@@ -73,7 +74,7 @@ impl Client<'_> {
             // As glibc does: both questions at once.
             0 => {
                 let mut message = || {
-                    let message = messages::pair(self.random, false).message;
+                    let message = messages::pair(self.random, Carries::Nothing).message;
                     let query = message.get(PREFIX..).and_then(messages::asked);
                     self.expected.push(query.expect("a query is one"));
                     message

@@ -53,6 +53,7 @@ impl Reader {
             listener.set_nonblocking(true)?;
             Ok(listener)
         };
+        internet.ip(&BEYOND.map(|address| format!("address add {address} dev lo")))?;
         let listeners = internet.run(|| BEYOND.into_iter().map(listen).collect::<Result<_>>())?;
         Ok(Self { listeners, live: Vec::new() })
     }

@@ -96,6 +96,8 @@ impl Streams {
             for stream in live.round(field, reader.as_deref_mut())? {
                 if let Some(reader) = reader.as_deref_mut() {
                     reader.forget(stream.client);
+                } else {
+                    stream.reset(field)?;
                 }
                 match judge::judge(&stream) {
                     Ok(read) => count(&mut coverage, &stream, read),

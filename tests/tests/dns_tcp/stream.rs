@@ -128,6 +128,23 @@ impl Stream {
         Ok(true)
     }
 
+    /// Ends what the server may have left open, as far as it has shown where that stands.
+    pub fn reset(&self, field: &Field) -> Result<()> {
+        let segments = self.back.iter().map(|crossed| &crossed.segment);
+        let mut expected: Vec<u32> = segments
+            .filter(|segment| segment.has(ACK) && !segment.has(RST))
+            .map(|segment| segment.acknowledgement)
+            .collect();
+        expected.sort_unstable();
+        expected.dedup();
+        for sequence in expected.iter().rev() {
+            let at = i64::from(sequence.wrapping_sub(self.initial));
+            let cut = Cut { flags: RST, ..Cut::data(Trick::Reset, 0, at, &[]) };
+            field.send(&self.frame(&cut, field)?)?;
+        }
+        Ok(())
+    }
+
     /// Acknowledges what has come since the last time: until then the server sends it again.
     fn acknowledge(&mut self, field: &Field) -> Result<()> {
         let (base, at) = self.edge;
