@@ -35,7 +35,7 @@ const ACCOMPLICE: [u8; 6] = [2, 0, 0, 0, 0, 0x66];
 /// The group's first lines: what is denied it is not told of.
 const DROPPING: &str = "clients:\n  - name: devices\n    on_deny: drop\n";
 /// How long a packet may be under way.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Octets of frames that may wait to be looked at.
 const ROOM: usize = 64 << 20;
 

@@ -5,6 +5,7 @@
 //! run, and `INTUNE_STREAM` runs one of them alone.
 
 mod coverage;
+mod failures;
 mod field;
 mod hostile;
 mod judge;

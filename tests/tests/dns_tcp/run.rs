@@ -7,11 +7,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use intune_filter_tests::soak::random::Random;
 
 use crate::{
     coverage::{Coverage, Trick},
+    failures::Failures,
     field::{CLIENTS, Field, client},
     hostile, judge, ordinary,
     reader::{Clients, Reader},
@@ -19,12 +20,10 @@ use crate::{
     stream::{Crossed, Reading, Stream},
 };
 
-/// Failures that are told in full.
-const TOLD: usize = 2;
-/// The first port that clients use.
-const FIRST_PORT: u64 = 1024;
+/// The first port that clients use; those before it are for streams that run once more.
+const FIRST_PORT: u64 = 4096;
 /// Ports of a client.
-const PORTS: u64 = 60_000;
+const PORTS: u64 = 61_440;
 /// How long to wait for something to come when every stream waits.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -82,7 +81,7 @@ impl Streams {
         let mut numbers = numbers.into_iter().fuse();
         let mut live = Live::default();
         let mut coverage = Coverage::default();
-        let mut failures = Vec::new();
+        let mut failures = Failures::default();
         loop {
             while live.streams.len() < self.live
                 && let Some(number) = numbers.next()
@@ -101,23 +100,35 @@ impl Streams {
                 }
                 match judge::judge(&stream) {
                     Ok(read) => count(&mut coverage, &stream, read),
-                    Err(error) => failures.push(format!("{error:#}\n{stream}")),
+                    Err(error) => failures.add(format!("{error:#}"), stream),
                 }
             }
         }
-        failures.sort_by_key(|failure| (failure.starts_with("a second"), failure.len()));
-        let told = failures.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("\n");
-        let mut kinds: HashMap<String, u64> = HashMap::new();
-        for failure in &failures {
-            let kind: String = failure
-                .chars()
-                .take_while(|letter| !matches!(letter, '#' | ':' | '\n' | '[' | '{'))
-                .collect();
-            *kinds.entry(kind).or_default() += 1;
+        if failures.is_none() {
+            return Ok(coverage);
         }
-        let number = failures.len();
-        ensure!(number == 0, "{number} streams of seed {}: {kinds:?}\n{told}", self.seed);
-        Ok(coverage)
+        let told = failures.tell(|stream| self.alone(field, reader.as_deref_mut(), stream))?;
+        bail!("{told} of seed {}", self.seed)
+    }
+
+    /// Runs one stream by itself, and judges it.
+    fn alone(
+        &self,
+        field: &Field,
+        mut reader: Option<&mut Reader>,
+        stream: Stream,
+    ) -> Result<(Stream, Result<u64>)> {
+        let mut live = Live::default();
+        live.streams.insert(stream.client, stream);
+        loop {
+            if let Some(stream) = live.round(field, reader.as_deref_mut())?.pop() {
+                if let Some(reader) = reader.as_deref_mut() {
+                    reader.forget(stream.client);
+                }
+                let judged = judge::judge(&stream);
+                return Ok((stream, judged));
+            }
+        }
     }
 }
 

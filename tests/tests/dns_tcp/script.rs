@@ -163,6 +163,26 @@ pub struct Script {
 }
 
 impl Script {
+    /// How much the client does.
+    #[must_use]
+    pub fn acts(&self) -> usize {
+        self.steps.iter().map(|step| step.acts.len()).sum()
+    }
+
+    /// The same but for the act with this number.
+    #[must_use]
+    pub fn without(&self, mut number: usize) -> Self {
+        let mut less = self.clone();
+        for step in &mut less.steps {
+            if number < step.acts.len() {
+                step.acts.remove(number);
+                break;
+            }
+            number -= step.acts.len();
+        }
+        less
+    }
+
     /// What is tried.
     pub fn tricks(&self) -> impl Iterator<Item = Trick> {
         let acts = self.steps.iter().flat_map(|step| &step.acts);

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long an honest client waits for what has to come.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Hops from the client to beyond the gateway, where [`Field`] has a packet die.
 const HOPS_TOO_FEW: u8 = 2;
 /// How far behind a time stamp is that is old.

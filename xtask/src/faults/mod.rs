@@ -16,7 +16,8 @@ use list::{FAULTS, Fault};
 use crate::{
     command,
     setup::{self, Scope},
-    test, workspace,
+    test,
+    workspace::{self, Profile},
 };
 
 /// Random streams for each fault.
@@ -51,36 +52,44 @@ pub fn run(names: &[String]) -> Result<()> {
             }
         }
     }
+    workspace::build(Profile::Debug, &["intune-filter"])?;
     ensure!(missed.is_empty(), "not found: {}", missed.join(", "));
     println!("every fault was found");
     Ok(())
 }
 
-/// The copy that faults are planted in, and what is built from it.
+/// The copy that faults are planted in.
 struct Field {
     sources: PathBuf,
-    products: PathBuf,
 }
 
 impl Field {
     /// Copies the sources as they are now.
     fn make() -> Result<Self> {
-        let directory = workspace::target()?.join("faults");
-        let field =
-            Self { sources: directory.join("sources"), products: directory.join("products") };
+        let field = Self { sources: workspace::target()?.join("faults") };
         if field.sources.exists() {
             fs::remove_dir_all(&field.sources).context("cannot remove the last copy")?;
         }
         copy(workspace::root(), &field.sources)?;
+        // Cargo takes the settings of every directory above, and would take these twice.
+        if field.sources.starts_with(workspace::root()) {
+            fs::remove_dir_all(field.sources.join(".cargo")).context("cannot remove a copy")?;
+        }
         Ok(field)
     }
 
-    /// Builds the program from the copy.
+    /// Builds the program from the copy. Among the workspace's own products, so that the libraries
+    /// need not be built again; what is built of the workspace next takes the program's place.
     fn build(&self) -> Result<PathBuf> {
+        let target = workspace::target()?;
         let mut cargo = workspace::cargo();
-        cargo.current_dir(&self.sources).args(["build", "--locked", "--bin", "intune-filter"]);
-        command::run(cargo.arg("--target-dir").arg(&self.products))?;
-        Ok(self.products.join("debug/intune-filter"))
+        cargo.current_dir(&self.sources);
+        cargo.args(["build", "--locked", "--workspace", "--bin", "intune-filter"]);
+        command::run(cargo.arg("--target-dir").arg(&target))?;
+        let program = self.sources.join("intune-filter-faulty");
+        let built = workspace::program(Profile::Debug, "intune-filter")?;
+        fs::copy(built, &program).context("cannot copy the program")?;
+        Ok(program)
     }
 
     /// Runs the streams against a program: what they find, and all that they say.
