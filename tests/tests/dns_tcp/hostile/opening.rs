@@ -40,6 +40,8 @@ impl Client<'_> {
                 self.send(Cut::syn(Trick::Plain, base));
             }
             Trick::Early => {
+                // Else the answer is there as soon as the SYN is sent.
+                syn.dud = self.loss_of_syn();
                 self.send(syn);
                 // Sent before the answer is known: it acknowledges nothing.
                 let end = plan.cuts.get(1).copied().unwrap_or(0);
