@@ -55,6 +55,8 @@ struct Plan {
     cuts: Vec<usize>,
     /// Where a message for a denied name begins in the middle of an allowed one.
     inner: Vec<usize>,
+    /// Whether one of the messages is for a denied name.
+    denied: bool,
 }
 
 impl Client<'_> {
@@ -94,8 +96,13 @@ impl Client<'_> {
     }
 
     fn plan(&mut self) -> Plan {
-        let mut plan =
-            Plan { octets: Vec::new(), twin: Vec::new(), cuts: vec![0], inner: Vec::new() };
+        let mut plan = Plan {
+            octets: Vec::new(),
+            twin: Vec::new(),
+            cuts: vec![0],
+            inner: Vec::new(),
+            denied: false,
+        };
         let style = self.random.within(0..4);
         for _ in 0..self.random.within(1..5) {
             let choices = [Carries::Nothing, Carries::Nothing, Carries::Padding, Carries::Name];
@@ -103,6 +110,7 @@ impl Client<'_> {
             let Pair { message, twin, inner } = messages::pair(self.random, carries);
             let begin = plan.octets.len();
             let denied = self.random.once_in(10) && self.may(Trick::Denied);
+            plan.denied |= denied;
             plan.octets.extend(if denied { &twin } else { &message });
             plan.twin.extend(&twin);
             plan.inner.extend(inner.map(|inner| begin + inner));

@@ -148,7 +148,10 @@ impl Client<'_> {
                 let answer = messages::framed(&messages::answer(&query));
                 self.forge(trick, ACK, from + 1 + end as i64, from, &answer);
             }
-            _ => self.send(Cut { trick: Trick::Plain, ..whole }),
+            _ => {
+                let trick = if plan.denied { Trick::Denied } else { Trick::Plain };
+                self.send(Cut { trick, ..whole });
+            }
         }
     }
 
