@@ -12,7 +12,7 @@ use nix::{
     libc,
     net::if_::if_nametoindex,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket},
+    sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, setsockopt, socket, sockopt},
 };
 
 /// A packet socket on one interface of the thread's network namespace.
@@ -60,6 +60,12 @@ impl Tap {
     /// Begins to listen to what is sent.
     pub fn of_sent(interface: &str) -> Result<Self> {
         Ok(Self { sent: true, ..Self::open(interface)? })
+    }
+
+    /// Lets so many octets of frames wait to be taken: what finds no room is lost.
+    pub fn with_room(self, octets: usize) -> Result<Self> {
+        setsockopt(&self.socket, sockopt::RcvBufForce, &octets)?;
+        Ok(self)
     }
 
     /// The next frame; `None` if there is none.

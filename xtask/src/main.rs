@@ -3,6 +3,7 @@
 mod bench;
 mod command;
 mod demo;
+mod faults;
 mod install;
 mod lint;
 mod packages;

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
-    bench, command, lint,
+    bench, command, faults, lint,
     setup::{self, Scope},
     soak, vm,
     workspace::{self, Profile},
@@ -50,6 +50,11 @@ pub struct Options {
     /// Random cases of each test that makes them up: frames, DNS exchanges
     #[arg(long)]
     cases: Option<u64>,
+    /// Plants faults into a copy of the sources, one at a time, these or all: random DNS streams over
+    /// TCP have to find each
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    #[arg(conflicts_with_all = ["vm", "soak", "quick", "rounds", "cases", "arguments"])]
+    faults: Option<Vec<String>>,
     /// Passed on to `cargo test`, as in `-p intune-filter-tests --test first_packet -- --nocapture`;
     /// for virtual machines the names of runners, as in `--vm 6.1 -- devices`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -60,6 +65,9 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     if let (Some(minutes), None) = (options.soak, &options.vm) {
         return soak::run(minutes, options.seed);
+    }
+    if let Some(names) = &options.faults {
+        return faults::run(names);
     }
     if let Some(versions) = &options.vm {
         let runners = options.arguments.iter().map(|name| name.to_string_lossy().into_owned());
@@ -81,17 +89,9 @@ pub fn run(options: &Options) -> Result<()> {
     // Built here, as the user who asks: tests that called cargo as root would leave root's files
     // among the user's.
     workspace::build(Profile::Debug, &["intune-filter"])?;
-    let mut cargo = workspace::cargo();
-    cargo.args(["test", "--locked", "--no-fail-fast"]);
+    let mut cargo = cargo_as_root()?;
+    cargo.arg("--no-fail-fast");
     cargo.env("INTUNE_FILTER", workspace::program(Profile::Debug, "intune-filter")?);
-    cargo.env("INTUNE_XTASK", env::current_exe().context("cannot tell where this program is")?);
-    // Programs are loaded and namespaces made: cargo itself need not be root for that.
-    let sudo = command::as_root("loading programs and making network namespaces")?;
-    if !sudo.is_empty() {
-        let words: Vec<String> =
-            sudo.iter().chain(&["-E"]).map(|word| format!("\"{word}\"")).collect();
-        cargo.arg("--config").arg(format!("target.'cfg(unix)'.runner=[{}]", words.join(",")));
-    }
     cargo.args(&options.arguments);
     if let Some(rounds) = options.rounds {
         cargo.env("INTUNE_ROUNDS", rounds.to_string());
@@ -130,6 +130,21 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("no test ran");
     }
     Ok(())
+}
+
+/// A `cargo test` whose tests run as root.
+pub fn cargo_as_root() -> Result<Command> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--locked"]);
+    cargo.env("INTUNE_XTASK", env::current_exe().context("cannot tell where this program is")?);
+    // Programs are loaded and namespaces made: cargo itself need not be root for that.
+    let sudo = command::as_root("loading programs and making network namespaces")?;
+    if !sudo.is_empty() {
+        let words: Vec<String> =
+            sudo.iter().chain(&["-E"]).map(|word| format!("\"{word}\"")).collect();
+        cargo.arg("--config").arg(format!("target.'cfg(unix)'.runner=[{}]", words.join(",")));
+    }
+    Ok(cargo)
 }
 
 /// Runs a command to its end, shows what it prints, and counts what runners of tests say in it.

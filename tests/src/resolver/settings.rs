@@ -24,6 +24,7 @@ pub(super) fn unbound([v4, v6]: [IpAddr; 2]) -> String {
   module-config: iterator
   num-threads: 1
   verbosity: 1
+  log-queries: yes
   prefetch: no
   edns-buffer-size: 4096
   max-udp-size: 4096
