@@ -5,22 +5,21 @@ use core::{arch::asm, ffi::c_void, ptr};
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP,
-        BPF_RB_RING_SIZE,
+        BPF_ANY, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE,
     },
     helpers::generated,
 };
 use intune_filter_ebpf::{
     abi::{
         Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, FragmentKey,
-        FragmentVerdict, Glob, Limit, LimitKey, Limits, NameNode, Pending, PendingKey, Reason,
-        SegmentEvent, Settings, Stream, StreamRead, V6, ZoneKey, answer_flags,
+        FragmentVerdict, Glob, NameNode, OwnKey, Pending, PendingKey, Reason, SegmentEvent,
+        Settings, Stream, StreamRead, Taking, V6, ZoneKey, answer_flags, gateway_port,
     },
     dns::Scratch,
-    world::{RuleEvent, Taken, World},
+    world::{Routes, RuleEvent, Taken, World},
 };
 
-use super::{family::visit_value, maps, outline};
+use super::{family::visit_value, maps, outline, route};
 
 /// Records of denials, of flows, and answers to denied packets: as many of each has one CPU at
 /// once, and then one more for each [`REFILL`].
@@ -178,6 +177,56 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
+    fn is_own_on(self, scratch: &Scratch, device: u32, address: &V6) -> bool {
+        // SAFETY: the memory is this run's.
+        let key = unsafe {
+            let key = scratch.facts.own.get();
+            key.write(OwnKey { device, address: *address });
+            &*key
+        };
+        maps::OWN_ON_DEVICE.get_ptr(key).is_some()
+    }
+
+    #[inline(always)]
+    fn device(self, zone: u16) -> u32 {
+        maps::ZONE_DEVICES.get(u32::from(zone)).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn is_gateway_port(self, set: u32, index: u32) -> bool {
+        let (word, bit) = gateway_port(set, index);
+        maps::GATEWAY_PORTS.get(word).is_some_and(|ports| *ports & bit != 0)
+    }
+
+    #[inline(always)]
+    fn route(self, _: &Scratch, ifindex: u32, routes: Routes) -> u64 {
+        match HOOK {
+            TC_INGRESS => route::ask_at_tc_ingress(self.context.cast(), ifindex, routes as u32),
+            EXPLAIN => route::ask_to_explain(self.context.cast(), ifindex, routes as u32),
+            _ => route::ask_at_ingress(self.context.cast(), ifindex, routes as u32),
+        }
+    }
+
+    #[inline(always)]
+    fn locate(self, _: &Scratch) -> u64 {
+        match HOOK {
+            TC_INGRESS => route::locate_at_tc_ingress(self.context.cast()),
+            EXPLAIN => route::locate_to_explain(self.context.cast()),
+            _ => route::locate_at_ingress(self.context.cast()),
+        }
+    }
+
+    #[inline(always)]
+    fn is_forged(self, _: &Scratch) -> bool {
+        let forged = match HOOK {
+            TC_INGRESS => route::is_forged_at_tc_ingress(self.context.cast()),
+            EXPLAIN => route::is_forged_to_explain(self.context.cast()),
+            _ => route::is_forged_at_ingress(self.context.cast()),
+        };
+        forged != 0
+    }
+
+    #[inline(always)]
     fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R> {
         let value = maps::EDGES.get_value_ptr_mut(set, key)?.cast::<NameNode>();
         // SAFETY: the value is a node, aligned as all of a hash map's, and the map is never written
@@ -249,21 +298,8 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
-    fn take(self, key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken {
-        if Self::READ_ONLY {
-            outline::look_at_limit(key, kind, limit, now)
-        } else {
-            outline::take_limit(key, kind, limit, now)
-        }
-    }
-
-    #[inline(always)]
-    fn meet(self, key: &LimitKey, limits: &Limits) {
-        if !Self::READ_ONLY {
-            // An LRU map makes room for itself. What another CPU has noted meanwhile stays, and
-            // this one's first goes uncounted.
-            let _ = maps::CLIENT_LIMITS.insert(key, limits, u64::from(BPF_NOEXIST));
-        }
+    fn take(self, taking: &Taking) -> Taken {
+        if Self::READ_ONLY { outline::look_at_limit(taking) } else { outline::take_limit(taking) }
     }
 
     #[inline(always)]

@@ -12,6 +12,7 @@ mod outline;
 mod refuse;
 mod reject;
 mod rewrite;
+mod route;
 mod ticket;
 
 use aya_ebpf::{

@@ -6,10 +6,8 @@
 //! again for each way that leads to it. A pointer that is an argument may be null there, and on
 //! older kernels is no key of a map: what it points to is copied, or found anew.
 
-use core::mem;
-
 use intune_filter_ebpf::{
-    abi::{Limit, LimitKey, Limits},
+    abi::{LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
     dns,
     world::Taken,
 };
@@ -26,8 +24,8 @@ const ATTEMPTS: u32 = 4;
 const REFUSED: u64 = 0;
 /// The same for [`Taken::Done`].
 const DONE: u64 = 1;
-/// The same for [`Taken::Unknown`].
-const UNKNOWN: u64 = 2;
+/// The same for [`Taken::Full`].
+const FULL: u64 = 2;
 
 macro_rules! walk_patterns {
     ($name:ident, $hook:ident) => {
@@ -70,36 +68,33 @@ pub extern "C" fn learn_addresses() -> u64 {
 
 /// Takes one of a kind from what a client may begin.
 #[inline(always)]
-pub fn take_limit(key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken {
-    match take_client_limit(key, kind as u64, limit.interval, limit.window, now) {
+pub fn take_limit(taking: &Taking) -> Taken {
+    match take_client_limit(taking) {
         DONE => Taken::Done,
-        UNKNOWN => Taken::Unknown,
+        FULL => Taken::Full,
         _ => Taken::Refused,
     }
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn take_client_limit(
-    key: *const LimitKey,
-    kind: u64,
-    interval: u64,
-    window: u64,
-    now: u64,
-) -> u64 {
+extern "C" fn take_client_limit(taking: *const Taking) -> u64 {
     // SAFETY: null, or from a reference.
-    let Some(&key) = (unsafe { key.as_ref() }) else {
-        return UNKNOWN;
+    let Some(taking) = (unsafe { taking.as_ref() }) else {
+        return REFUSED;
     };
-    let Some(at) = due(&key, kind as usize) else {
-        return UNKNOWN;
+    let Some(at) = bucket(taking, |owner, old, new| {
+        // SAFETY: a word of a map's value.
+        unsafe { atomic::exchange(owner, old, new) }
+    }) else {
+        return FULL;
     };
-    let limit = Limit { interval, window };
+    let limit = Limit { interval: taking.interval, window: taking.window };
     for _ in 0..ATTEMPTS {
         // SAFETY: a word of a map's value, all access to which is atomic.
         unsafe {
             let due = at.read_volatile();
-            let next = limit.next_due(due, now);
+            let next = limit.next_due(due, taking.now);
             if next == 0 {
                 return REFUSED;
             }
@@ -114,21 +109,54 @@ extern "C" fn take_client_limit(
 
 /// The same, taking nothing.
 #[inline(always)]
-pub fn look_at_limit(key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken {
-    let Some(at) = due(key, kind) else {
-        return Taken::Unknown;
+pub fn look_at_limit(taking: &Taking) -> Taken {
+    let Some(at) = bucket(taking, |_, _, _| true) else {
+        return Taken::Full;
     };
     // SAFETY: as above.
     let due = unsafe { at.read_volatile() };
-    if limit.next_due(due, now) == 0 { Taken::Refused } else { Taken::Done }
+    let limit = Limit { interval: taking.interval, window: taking.window };
+    if limit.next_due(due, taking.now) == 0 { Taken::Refused } else { Taken::Done }
 }
 
-/// When the next one of a kind is due; `None` if nothing is known of the client.
+/// When the next one of a kind is due, in the client's bucket, or in one that is free and that
+/// `claim` makes the client's; `None` if none is.
 #[inline(always)]
-fn due(key: &LimitKey, kind: usize) -> Option<*mut u64> {
-    const KINDS: usize = mem::size_of::<Limits>() / mem::size_of::<u64>();
-    const { assert!(KINDS.is_power_of_two()) };
-    let limits = maps::CLIENT_LIMITS.get_ptr_mut(key)?;
-    // SAFETY: within the map's value.
-    Some(unsafe { (&raw mut (*limits).due).cast::<u64>().add(kind % KINDS) })
+fn bucket(taking: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Option<*mut u64> {
+    const { assert!(LIMIT_KINDS.is_power_of_two()) };
+    let kind = taking.kind as usize % LIMIT_KINDS;
+    if taking.key.bits == LIMIT_ZONE {
+        let limits = maps::ZONE_LIMITS.get_ptr_mut(taking.key.zone)?;
+        // SAFETY: within the map's value.
+        return Some(unsafe { (&raw mut (*limits).due).cast::<u64>().add(kind) });
+    }
+    let owner = taking.key.owner(maps::ACTIVE.get(0)?.seed);
+    let set = maps::CLIENT_LIMITS.get_ptr_mut((owner & taking.sets.wrapping_sub(1)) as u32)?;
+    // SAFETY: within the map's value, as all that follows.
+    let (owners, limits) = unsafe {
+        ((&raw mut (*set).owners).cast::<u64>(), (&raw mut (*set).limits).cast::<Limits>())
+    };
+    for way in 0..LIMIT_WAYS {
+        // SAFETY: see above.
+        unsafe {
+            if owners.add(way).read_volatile() == owner {
+                return Some(limits.add(way).cast::<u64>().add(kind));
+            }
+        }
+    }
+    for way in 0..LIMIT_WAYS {
+        // SAFETY: see above.
+        unsafe {
+            let (whose, due) = (owners.add(way), limits.add(way).cast::<u64>());
+            let before = whose.read_volatile();
+            let mut spent = u64::MAX;
+            for other in 0..LIMIT_KINDS {
+                spent &= Limits::spent(due.add(other).read_volatile(), taking.now, taking.horizon);
+            }
+            if spent >> 63 != 0 && claim(whose, before, owner) {
+                return Some(due.add(kind));
+            }
+        }
+    }
+    None
 }

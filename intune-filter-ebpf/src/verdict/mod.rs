@@ -3,6 +3,7 @@
 mod egress;
 mod flow;
 mod fragment;
+mod gateway;
 mod ingress;
 mod known;
 mod limit;
@@ -14,6 +15,7 @@ mod stream;
 
 pub use egress::egress;
 pub use flow::{ending, lifetime};
+pub use gateway::{is_forged, locate};
 pub use ingress::ingress;
 pub use reply::{REPLY_PROHIBITED, REPLY_RESET};
 
