@@ -141,6 +141,16 @@ pub trait World: Copy {
 
     // The kernel has functions of their own for what follows.
 
+    /// As [`verdict::may_begin`].
+    #[inline(always)]
+    fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool {
+        verdict::may_begin(scratch, self, kind, devices)
+    }
+    /// As [`verdict::place`].
+    #[inline(always)]
+    fn place(self, scratch: &Scratch) -> u64 {
+        verdict::place(scratch, self)
+    }
     /// As [`verdict::locate`].
     #[inline(always)]
     fn locate(self, scratch: &Scratch) -> u64 {

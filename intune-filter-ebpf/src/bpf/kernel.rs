@@ -208,6 +208,26 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
+    fn admits(self, _: &Scratch, kind: u64, devices: u64) -> bool {
+        let admitted = match HOOK {
+            XDP => outline::admits_at_ingress(kind, devices),
+            TC_INGRESS => outline::admits_at_tc_ingress(kind, devices),
+            TC_EGRESS => outline::admits_at_egress(kind, devices),
+            _ => outline::admits_to_explain(kind, devices),
+        };
+        admitted != 0
+    }
+
+    #[inline(always)]
+    fn place(self, _: &Scratch) -> u64 {
+        match HOOK {
+            TC_INGRESS => route::place_at_tc_ingress(),
+            EXPLAIN => route::place_to_explain(),
+            _ => route::place_at_ingress(),
+        }
+    }
+
+    #[inline(always)]
     fn locate(self, _: &Scratch) -> u64 {
         match HOOK {
             TC_INGRESS => route::locate_at_tc_ingress(self.context.cast()),

@@ -6,9 +6,11 @@
 //! again for each way that leads to it. A pointer that is an argument may be null there, and on
 //! older kernels is no key of a map: what it points to is copied, or found anew.
 
+use core::arch::asm;
+
 use intune_filter_ebpf::{
     abi::{LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
-    dns,
+    dns, verdict,
     world::Taken,
 };
 
@@ -45,6 +47,24 @@ walk_patterns!(walk_patterns_at_ingress, XDP);
 walk_patterns!(walk_patterns_at_tc_ingress, TC_INGRESS);
 walk_patterns!(walk_patterns_at_egress, TC_EGRESS);
 walk_patterns!(walk_patterns_to_explain, EXPLAIN);
+
+macro_rules! admits {
+    ($name:ident, $hook:ident) => {
+        /// Whether the client of the packet in this hook's working memory may begin one more.
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name(kind: u64, devices: u64) -> u64 {
+            let kernel = Kernel::<$hook>::without_context();
+            let admits = |scratch| verdict::may_begin(scratch, kernel, kind, devices);
+            u64::from(Kernel::<$hook>::scratch().is_some_and(admits))
+        }
+    };
+}
+
+admits!(admits_at_ingress, XDP);
+admits!(admits_at_tc_ingress, TC_INGRESS);
+admits!(admits_at_egress, TC_EGRESS);
+admits!(admits_to_explain, EXPLAIN);
 
 /// Reads the answer in the working memory that starts behind the question; 0 if it does not parse.
 #[inline(never)]
@@ -121,9 +141,11 @@ pub fn look_at_limit(taking: &Taking) -> Taken {
 
 /// When the next one of a kind is due, in the client's bucket, or in one that is free and that
 /// `claim` makes the client's; `None` if none is.
+///
+/// Without a branch for each bucket: the verifier follows each, and what comes after it.
 #[inline(always)]
 fn bucket(taking: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Option<*mut u64> {
-    const { assert!(LIMIT_KINDS.is_power_of_two()) };
+    const { assert!(LIMIT_KINDS.is_power_of_two() && LIMIT_WAYS.is_power_of_two()) };
     let kind = taking.kind as usize % LIMIT_KINDS;
     if taking.key.bits == LIMIT_ZONE {
         let limits = maps::ZONE_LIMITS.get_ptr_mut(taking.key.zone)?;
@@ -133,30 +155,49 @@ fn bucket(taking: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Option
     let owner = taking.key.owner(maps::ACTIVE.get(0)?.seed);
     let set = maps::CLIENT_LIMITS.get_ptr_mut((owner & taking.sets.wrapping_sub(1)) as u32)?;
     // SAFETY: within the map's value, as all that follows.
-    let (owners, limits) = unsafe {
-        ((&raw mut (*set).owners).cast::<u64>(), (&raw mut (*set).limits).cast::<Limits>())
-    };
-    for way in 0..LIMIT_WAYS {
+    let (owners, due) =
+        unsafe { ((&raw mut (*set).owners).cast::<u64>(), (&raw mut (*set).limits).cast::<u64>()) };
+    let mut way = NO_WAY;
+    for candidate in 0..LIMIT_WAYS {
         // SAFETY: see above.
-        unsafe {
-            if owners.add(way).read_volatile() == owner {
-                return Some(limits.add(way).cast::<u64>().add(kind));
-            }
-        }
+        let other = unsafe { owners.add(candidate).read_volatile() } ^ owner;
+        // The highest bit is set unless they are the same.
+        way = choose(way, other | other.wrapping_neg(), candidate);
     }
-    for way in 0..LIMIT_WAYS {
-        // SAFETY: see above.
-        unsafe {
-            let (whose, due) = (owners.add(way), limits.add(way).cast::<u64>());
-            let before = whose.read_volatile();
+    if way == NO_WAY {
+        for candidate in 0..LIMIT_WAYS {
             let mut spent = u64::MAX;
             for other in 0..LIMIT_KINDS {
-                spent &= Limits::spent(due.add(other).read_volatile(), taking.now, taking.horizon);
+                // SAFETY: see above.
+                let due = unsafe { due.add(candidate * LIMIT_KINDS + other).read_volatile() };
+                spent &= Limits::spent(due, taking.now, taking.horizon);
             }
-            if spent >> 63 != 0 && claim(whose, before, owner) {
-                return Some(due.add(kind));
+            way = choose(way, !spent, candidate);
+        }
+        if way == NO_WAY {
+            return None;
+        }
+        // SAFETY: see above.
+        unsafe {
+            let whose = owners.add(way as usize % LIMIT_WAYS);
+            if !claim(whose, whose.read_volatile(), owner) {
+                return None;
             }
         }
     }
-    None
+    // SAFETY: see above.
+    Some(unsafe { due.add(way as usize % LIMIT_WAYS * LIMIT_KINDS + kind) })
+}
+
+/// No bucket of a set.
+const NO_WAY: u64 = u64::MAX;
+
+/// The candidate, unless the highest bit of `refused` is set. Kept from the optimizer, which would
+/// branch.
+#[inline(always)]
+fn choose(way: u64, refused: u64, candidate: usize) -> u64 {
+    let mut mask = refused;
+    // SAFETY: plain arithmetic: all ones if the highest bit is set.
+    unsafe { asm!("{mask} s>>= 63", mask = inout(reg) mask, options(pure, nomem, nostack)) };
+    way & mask | candidate as u64 & !mask
 }

@@ -25,12 +25,20 @@ const TABLE_LOCAL: u32 = 255;
 const _: () = assert!(size_of::<bpf_fib_lookup>() == size_of::<[u64; 8]>());
 
 macro_rules! routes {
-    ($context:ty, $hook:ident, $ask:ident, $locate:ident, $is_forged:ident) => {
+    ($context:ty, $hook:ident, $ask:ident, $place:ident, $locate:ident, $is_forged:ident) => {
         /// As [`intune_filter_ebpf::world::World::route`].
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $ask(context: *mut $context, ifindex: u32, flags: u32) -> u64 {
             ask(Kernel::<$hook> { context: context.cast() }, ifindex, flags)
+        }
+
+        /// As [`verdict::place`].
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $place() -> u64 {
+            let kernel = Kernel::<$hook>::without_context();
+            Kernel::<$hook>::scratch().map_or(0, |scratch| verdict::place(scratch, kernel))
         }
 
         /// As [`verdict::locate`].
@@ -52,9 +60,16 @@ macro_rules! routes {
     };
 }
 
-routes!(xdp_md, XDP, ask_at_ingress, locate_at_ingress, is_forged_at_ingress);
-routes!(__sk_buff, TC_INGRESS, ask_at_tc_ingress, locate_at_tc_ingress, is_forged_at_tc_ingress);
-routes!(xdp_md, EXPLAIN, ask_to_explain, locate_to_explain, is_forged_to_explain);
+routes!(xdp_md, XDP, ask_at_ingress, place_at_ingress, locate_at_ingress, is_forged_at_ingress);
+routes!(
+    __sk_buff,
+    TC_INGRESS,
+    ask_at_tc_ingress,
+    place_at_tc_ingress,
+    locate_at_tc_ingress,
+    is_forged_at_tc_ingress
+);
+routes!(xdp_md, EXPLAIN, ask_to_explain, place_to_explain, locate_to_explain, is_forged_to_explain);
 
 #[inline(always)]
 fn ask<const HOOK: u8>(kernel: Kernel<HOOK>, ifindex: u32, flags: u32) -> u64 {

@@ -257,8 +257,6 @@ pub struct Facts {
     pub stream: UnsafeCell<Stream>,
     /// What the client wishes to begin.
     pub taking: UnsafeCell<Taking>,
-    /// Whether the client may begin what it wishes to.
-    pub admitted: Word,
     /// 1 once its headers are here and not another packet's.
     pub parsed: Word,
     /// When it was seen.

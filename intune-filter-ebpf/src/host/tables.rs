@@ -65,8 +65,8 @@ pub struct Tables {
     pub devices: HashMap<u16, u32>,
     /// Addresses that the routes make the gateway's own, and the device of their network.
     pub local_routes: HashMap<V6, u32>,
-    /// Addresses that routes lead to, and by which device.
-    pub routes: HashMap<V6, u32>,
+    /// Where routes lead to, by mapped addresses.
+    pub routes: Trie<u32>,
     /// The maps of the policies, by the lowest bit of their generation.
     pub policies: [Policy; 2],
     /// As `HOSTS4`.
@@ -190,7 +190,10 @@ impl World for &Tables {
             (Some(_), Routes::All) => NOT_FORWARDED,
             (Some(device), Routes::Main) => u64::from(*device),
             (Some(_), _) => UNTOLD,
-            (None, _) => self.routes.get(&to).map_or(NOT_FORWARDED, |device| u64::from(*device)),
+            (None, _) => {
+                let key: Vec<u8> = to.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
+                self.routes.get(&key).map_or(NOT_FORWARDED, u64::from)
+            }
         }
     }
 

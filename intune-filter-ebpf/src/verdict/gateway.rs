@@ -27,12 +27,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     /// What the destination is to the gateway, by the map.
     #[inline(always)]
     pub(super) fn place(&self) -> u64 {
-        if !self.world.is_own(self.destination()) {
-            return ELSEWHERE;
-        }
-        let device = self.world.device(self.zone());
-        let here = device != 0 && self.world.is_own_on(self.scratch, device, self.destination());
-        if here { HERE } else { APART }
+        self.world.place(self.scratch)
     }
 
     /// Whether the gateway lets in what is for an address on the client's network.
@@ -72,6 +67,19 @@ fn is_dhcp<A: Network>(datagram: &Datagram<A>) -> bool {
         && datagram.protocol == UDP
         && datagram.fragment != Fragment::Later
         && ports == (CLIENT, SERVER)
+}
+
+/// What the destination of the packet in the working memory is to the gateway, by the map.
+#[inline(always)]
+pub fn place<W: World>(scratch: &Scratch, world: W) -> u64 {
+    // SAFETY: the scratch memory is this run's alone.
+    let destination = unsafe { &*scratch.facts.destination.get() };
+    if !world.is_own(destination) {
+        return ELSEWHERE;
+    }
+    let device = world.device(scratch.facts.zone.get() as u16);
+    let here = device != 0 && world.is_own_on(scratch, device, destination);
+    if here { HERE } else { APART }
 }
 
 #[inline(always)]

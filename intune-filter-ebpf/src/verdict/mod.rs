@@ -15,8 +15,9 @@ mod stream;
 
 pub use egress::egress;
 pub use flow::{ending, lifetime};
-pub use gateway::{is_forged, locate};
+pub use gateway::{is_forged, locate, place};
 pub use ingress::ingress;
+pub use limit::may_begin;
 pub use reply::{REPLY_PROHIBITED, REPLY_RESET};
 
 use crate::abi::{

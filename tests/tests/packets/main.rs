@@ -26,6 +26,7 @@ mod records;
 mod refusals;
 mod rejections;
 mod reloads;
+mod sources;
 mod streams;
 mod tickets;
 mod truncation;
