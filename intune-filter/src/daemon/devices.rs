@@ -9,7 +9,7 @@ use crate::kernel::{Devices, OwnAddresses};
 const DEPTH: usize = 4;
 
 /// The devices of the zones of those interfaces that exist.
-pub(super) fn devices_of(wanted: &[Wanted], snapshot: &Snapshot) -> Devices {
+pub(crate) fn devices_of(wanted: &[Wanted], snapshot: &Snapshot) -> Devices {
     let mut devices = Devices::new();
     for wanted in wanted {
         let Some(interface) = snapshot.interface(&wanted.name) else { continue };
@@ -41,7 +41,7 @@ fn vlan_device(snapshot: &Snapshot, parents: &[u32], vlan: u16) -> Option<u32> {
 
 /// The gateway's addresses and their devices. What is on a device upon another is on that, too: a
 /// router's virtual address is there that several routers take turns with.
-pub(super) fn own_addresses(snapshot: &Snapshot) -> OwnAddresses {
+pub(crate) fn own_addresses(snapshot: &Snapshot) -> OwnAddresses {
     let on = |(device, network): &(u32, ipnet::IpNet)| {
         let below = snapshot.upon.get(device).copied();
         let devices = std::iter::once(*device).chain(below);
