@@ -40,7 +40,8 @@ const SIZES: [(&str, u32); 12] = [
     ("NEW_FLOWS4", ROOM),
     ("NEW_FLOWS6", ROOM),
     ("DNS_PENDING", ROOM),
-    ("CLIENT_LIMITS", ROOM / 4),
+    // Of four buckets each: so many that each client of a table finds one.
+    ("CLIENT_LIMITS", 1 << 12),
     ("FRAGMENTS", ROOM),
     ("EVENTS", 1 << 16),
 ];

@@ -31,11 +31,12 @@ fn a_flood_of_fragments_takes_no_neighbours_place() -> Result<()> {
                 let datagram = Datagram::new(source, server).fragment(0, true);
                 datagram.udp(40_000, port, b"8 octets").frame()
             };
-            let later = Datagram::new(neighbour, server).fragment(2, false).raw(17, b"8 octets");
+            let later = Datagram::new(neighbour, server).fragment(2, false);
+            let later = later.raw(17, b"8 octets").frame();
             // Those on one flow pass, and those to another port do not.
-            for (what, port) in [("allowed", PORT), ("denied", PORT + 1)] {
+            for (what, port, id) in [("allowed", PORT, 1), ("denied", PORT + 1, 2)] {
                 let before = attacker.counted(&["policy", "flow"])?;
-                attacker.send_frame(first(neighbour, PORT))?;
+                attacker.send_frame(with_id(first(neighbour, PORT), id))?;
                 let judged = || Ok(attacker.counted(&["policy", "flow"])? > before);
                 eventually("the neighbour's first fragment was judged", judged)?;
                 let reasons = ["policy", "flow", "flow_limit", "fragment", "port", "destination"];
@@ -44,7 +45,7 @@ fn a_flood_of_fragments_takes_no_neighbours_place() -> Result<()> {
                 })?;
                 let allowed = attacker.counted(&["fragment_allowed"])?;
                 let denied = attacker.counted(&["fragment"])?;
-                attacker.send(&later)?;
+                attacker.send_frame(with_id(later.clone(), id))?;
                 let judged =
                     || Ok(attacker.counted(&["fragment_allowed", "fragment"])? > allowed + denied);
                 eventually("the neighbour's later fragment was judged", judged)?;

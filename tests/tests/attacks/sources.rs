@@ -83,7 +83,7 @@ fn a_network_behind_another_router_is_believed() -> Result<()> {
         ])?;
         let attacker = Attacker::new(laboratory)?;
         for family in 0..2 {
-            let behind = both(["10.50.7.7", "fd00:50:7::7"])?[family];
+            let behind = both(["10.50.7.7", "fd00:50:0:7::7"])?[family];
             let socket = laboratory.network.gateway.run(|| bound((any(family), 41_001).into()))?;
             socket.set_read_timeout(Some(ANSWER))?;
             attacker.send(&Datagram::new(behind, GATEWAY[family]).udp(40_000, 41_001, b"x"))?;
