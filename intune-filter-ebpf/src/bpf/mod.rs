@@ -11,6 +11,7 @@ mod maps;
 mod outline;
 mod refuse;
 mod reject;
+mod report;
 mod rewrite;
 mod route;
 mod ticket;

@@ -87,7 +87,7 @@ impl<'a> Attacker<'a> {
             (self.counted(reasons)?, Instant::now() + Duration::from_secs(120));
         let mut number = 0;
         loop {
-            for _ in 0..500 {
+            for _ in 0..1000 {
                 self.send_frame(frame(number))?;
                 number += 1;
             }

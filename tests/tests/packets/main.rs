@@ -1,6 +1,7 @@
 //! Tables of packets and verdicts, judged by the programs in the kernel.
 
 mod answers;
+mod buckets;
 mod busy;
 mod capacity;
 mod errors;
