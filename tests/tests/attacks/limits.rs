@@ -60,7 +60,8 @@ fn rotating_sources_reset_no_bucket() -> Result<()> {
                  came by; {most} at most"
             );
             ensure!(opened <= most, "{opened} flows, {most} at most: the bucket was reset");
-            ensure!(opened >= BURST, "only {opened} flows were opened");
+            // After the others of the first family nobody has any left that comes later.
+            ensure!(family == 1 || opened >= BURST, "only {opened} flows were opened");
         }
         Ok(())
     })
