@@ -224,7 +224,7 @@ fn link_local_sources_of_ipv4_reach_the_gateway_alone() {
     run("", "", |filter| {
         let [four, six] = Addresses::both();
         let tcp = |who: &Addresses, to| {
-            Datagram::new(who.link_local, to).tcp(40000, 53, Flags::SYN).frame()
+            Datagram::new(who.link_local, to).segment([40000, 53], Flags::SYN, [7, 0], b"").frame()
         };
         check(
             filter,
