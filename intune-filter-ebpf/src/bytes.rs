@@ -86,3 +86,11 @@ mod word {
 }
 
 use word::{load16, load32};
+
+/// Mixes a word into a hash. Not cryptographic by itself; the start value is a secret.
+#[inline(always)]
+pub(crate) const fn mix(hash: u64, word: u64) -> u64 {
+    let x = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    x ^ (x >> 29)
+}

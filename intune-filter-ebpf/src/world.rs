@@ -3,14 +3,35 @@
 
 use crate::abi::{
     Active, Client, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict,
-    Glob, Limit, LimitKey, Limits, NameNode, Pending, PendingKey, Reason, Settings, Stream,
-    StreamRead, V4, V6,
+    Glob, NameNode, Pending, PendingKey, Reason, Settings, Stream, StreamRead, Taking, V4, V6,
 };
 use crate::{
     dns::{self, Scratch},
     packet::Network,
     verdict::{self, Direction},
 };
+
+/// Which routes a question is for.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routes {
+    /// All, as for a packet without a mark: no flag.
+    All = 0,
+    /// The table main: `BPF_FIB_LOOKUP_DIRECT`.
+    Main = 1,
+    /// Those out of the interface, as for a packet of the gateway's: `BPF_FIB_LOOKUP_OUTPUT`.
+    Out = 2,
+    /// The table local: `BPF_FIB_LOOKUP_DIRECT` and `BPF_FIB_LOOKUP_TBID`. It has unicast routes only
+    /// where it is one with the table main.
+    Local = 1 | 8,
+}
+
+/// In place of a device: the kernel forwards nothing there. The gateway itself is there, or no route
+/// leads there.
+pub const NOT_FORWARDED: u64 = 0;
+/// In place of a device: the kernel does not say, since it does not forward for that interface, or a
+/// route says that there is no way.
+pub const UNTOLD: u64 = u64::MAX;
 
 /// What became of an address that was to be learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +51,8 @@ pub enum Taken {
     Done,
     /// It has to wait.
     Refused,
-    /// Nothing is known of the client.
-    Unknown,
+    /// No bucket is free for the client.
+    Full,
 }
 
 /// Which of a rule's counters a packet adds to.
@@ -73,6 +94,16 @@ pub trait World: Copy {
     fn server(self, set: u32, address: &V6) -> u32;
     /// Whether an address is one of the gateway's, as far as userspace has said.
     fn is_own(self, address: &V6) -> bool;
+    /// Whether it is one on a device, by its index.
+    fn is_own_on(self, scratch: &Scratch, device: u32, address: &V6) -> bool;
+    /// The device, by its index, from which the gateway's stack has what comes from a zone; 0 if that
+    /// is not known.
+    fn device(self, zone: u16) -> u32;
+    /// Whether a port of the gateway's is open, see [`crate::abi::port_index`].
+    fn is_gateway_port(self, set: u32, index: u32) -> bool;
+    /// Where routes lead that an interface's packets take: the index of a device, or
+    /// [`NOT_FORWARDED`] or [`UNTOLD`]. From where and to where is in the working memory.
+    fn route(self, scratch: &Scratch, ifindex: u32, routes: Routes) -> u64;
     /// Hands the node that the trie's edge leads to to `visit`.
     fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R>;
     /// Hands the glob with this number to `visit`.
@@ -97,10 +128,8 @@ pub trait World: Copy {
     fn kept_octet(self, slot: u32, number: u32) -> u64;
     /// How far userspace has read it.
     fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead>;
-    /// Takes one of a kind, such as [`crate::abi::LIMIT_FLOWS`], from what a client may begin.
-    fn take(self, key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken;
-    /// Notes the limits of a client that nothing is known of.
-    fn meet(self, key: &LimitKey, limits: &Limits);
+    /// Takes one of a kind from what a client may begin.
+    fn take(self, taking: &Taking) -> Taken;
     /// What is known of a fragmented datagram.
     fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict>;
     /// Remembers a fragmented datagram.
@@ -149,6 +178,27 @@ pub trait World: Copy {
     fn compare_octets(self, scratch: &Scratch) {
         verdict::compare_octets(scratch, self);
     }
+    /// As [`verdict::may_begin`].
+    #[inline(always)]
+    fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool {
+        verdict::may_begin(scratch, self, kind, devices)
+    }
+    /// As [`verdict::place`].
+    #[inline(always)]
+    fn place(self, scratch: &Scratch) -> u64 {
+        verdict::place(scratch, self)
+    }
+    /// As [`verdict::locate`].
+    #[inline(always)]
+    fn locate(self, scratch: &Scratch) -> u64 {
+        verdict::locate(scratch, self)
+    }
+    /// As [`verdict::is_forged`].
+    #[inline(always)]
+    fn is_forged(self, scratch: &Scratch) -> bool {
+        verdict::is_forged(scratch, self)
+    }
+
     /// As [`dns::walk_patterns`].
     #[inline(always)]
     fn walk_patterns(self, scratch: &Scratch) {
@@ -182,8 +232,6 @@ pub trait Maps<A: Network>: World {
     fn learn(self, address: &A, rules: u64, expires: u64, now: u64) -> Insertion;
     /// Whether a DNS answer may contain the address.
     fn is_acceptable(self, scratch: &Scratch, set: u32, address: &A) -> bool;
-    /// Whether the kernel's routes say that the gateway itself is the destination.
-    fn is_local(self, scratch: &Scratch, ifindex: u32, source: &A, destination: &A) -> bool;
     /// Hands an answered flow to `visit`.
     fn flow<R>(self, key: &FlowKey<A>, visit: impl FnOnce(&mut Flow) -> R) -> Option<R>;
     /// Hands a flow that has not been answered to `visit`.

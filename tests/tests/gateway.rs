@@ -45,18 +45,18 @@ fn a_client_connects_to_the_gateway_itself() -> Result<()> {
         laboratory.expect_reached(tcp(address, FOREIGN_PORT))?;
         ping(&laboratory.network.client, address)?;
     }
-    // Of another interface, but the gateway's own all the same.
-    laboratory.expect_reached(tcp("172.31.0.1".parse()?, FOREIGN_PORT))?;
-    laboratory.expect_reached(tcp("fd00:31::1".parse()?, FOREIGN_PORT))
+    // Of another interface: a destination like any other.
+    laboratory.expect_denied(tcp("172.31.0.1".parse()?, FOREIGN_PORT))?;
+    laboratory.expect_denied(tcp("fd00:31::1".parse()?, FOREIGN_PORT))
 }
 
 #[test]
 fn an_address_that_the_gateway_gets_later_is_its_own_without_a_daemon() -> Result<()> {
     let mut laboratory = enforcing()?;
     laboratory.filter.kill()?;
-    for address in ["192.0.2.99", "2001:db8:99::1"] {
+    for (address, length) in [("10.20.0.99", 24), ("fd00:20::99", 64)] {
         let gateway = &laboratory.network.gateway;
-        gateway.ip(&[format!("address add {address} dev lo")])?;
+        gateway.ip(&[format!("address add {address}/{length} dev {LAN}")])?;
         // The kernel enters an IPv6 address into its routes on its own time.
         site::eventually("it has a route", || {
             let output = gateway.command("ip").args(["route", "get", address]).output()?;

@@ -51,6 +51,17 @@ impl From<V6> for Ipv6Addr {
     }
 }
 
+impl V6 {
+    /// Whether the address, of either family, means something on its link alone.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of_link(self) -> bool {
+        let Self([a, b, c, d]) = self;
+        let v4 = a | b == 0 && c == 0xffff_u32.to_be() && u32::from_be(d) >> 16 == 0xa9fe;
+        v4 || u32::from_be(a) >> 22 == 0xfe80 >> 6
+    }
+}
+
 impl From<IpAddr> for V6 {
     fn from(address: IpAddr) -> Self {
         match address {

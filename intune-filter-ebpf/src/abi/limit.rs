@@ -1,6 +1,7 @@
-//! Map for limits per client: what a source may begin in a time.
+//! Maps for limits: what a source, or a zone's doubtful ones together, may begin in a time.
 
 use super::{V6, layout};
+use crate::bytes::mix;
 
 /// Index in [`Limits::due`]: DNS queries that are remembered.
 pub const LIMIT_QUERIES: usize = 0;
@@ -10,6 +11,16 @@ pub const LIMIT_STREAMS: usize = 1;
 pub const LIMIT_FLOWS: usize = 2;
 /// Index in [`Limits::due`]: flows that are opened to the client (`inbound: allow`).
 pub const LIMIT_INBOUND: usize = 3;
+/// Index in [`Limits::due`]: datagrams that the client sends in fragments.
+pub const LIMIT_FRAGMENTS: usize = 4;
+/// Index in [`Limits::due`]: datagrams that are sent to the client in fragments.
+pub const LIMIT_INBOUND_FRAGMENTS: usize = 5;
+/// Elements of [`Limits::due`].
+pub const LIMIT_KINDS: usize = 8;
+
+/// [`LimitKey::bits`] of what a zone's link-local sources share, and those for whom no bucket is
+/// free.
+pub const LIMIT_ZONE: u32 = 0;
 
 /// [`LimitKey::bits`] of an address.
 pub const LIMIT_ADDRESS: u32 = 128;
@@ -19,28 +30,105 @@ pub const LIMIT_SUBNET: u32 = 64;
 /// How many times as much as one address such a network may begin in all.
 pub const LIMIT_SUBNET_CLIENTS: u64 = 64;
 
-/// Key of `CLIENT_LIMITS`: a source in a zone, or the network that it is in.
+/// Whose limits: a source's in a zone, the network's that it is in, or its zone's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LimitKey {
     /// The client's zone.
     pub zone: u32,
-    /// [`LIMIT_ADDRESS`] or [`LIMIT_SUBNET`].
+    /// [`LIMIT_ADDRESS`], [`LIMIT_SUBNET`] or [`LIMIT_ZONE`].
     pub bits: u32,
     /// The address; IPv4 mapped.
     pub address: V6,
 }
 layout!(LimitKey, 24, u32, u32, V6);
 
-/// Value of `CLIENT_LIMITS`.
+impl LimitKey {
+    /// What stands for the key in [`LimitSet::owners`], by a secret seed. Mixed in both orders: an
+    /// address that has another's in one order has not in the other.
+    #[inline(always)]
+    #[must_use]
+    pub const fn owner(&self, seed: u64) -> u64 {
+        let V6([a, b, c, d]) = self.address;
+        let network = pair(a, b);
+        let host = pair(c, d);
+        let start = mix(seed, pair(self.zone, self.bits));
+        let (one, other) = (mix(mix(start, network), host), mix(mix(!start, host), network));
+        mix(one, other)
+    }
+}
+
+#[inline(always)]
+const fn pair(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+/// Element of `ZONE_LIMITS`, by zone, and a part of `CLIENT_LIMITS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// When the next one of each kind is due, if they came at the rate that is allowed:
     /// CLOCK_BOOTTIME, nanoseconds. What is due in the future was begun in advance.
-    pub due: [u64; 4],
+    pub due: [u64; LIMIT_KINDS],
 }
-layout!(Limits, 32, [u64; 4]);
+layout!(Limits, 64, [u64; LIMIT_KINDS]);
+
+impl Limits {
+    /// A word whose highest bit says whether something due says nothing: it is not due in the
+    /// future, or later than any can be that is due within the horizon. Without a branch, for the
+    /// verifier's sake.
+    #[inline(always)]
+    #[must_use]
+    pub const fn spent(due: u64, now: u64, horizon: u64) -> u64 {
+        let ahead = due.wrapping_sub(now).wrapping_sub(1);
+        ahead | horizon.wrapping_sub(ahead)
+    }
+}
+
+/// Buckets in a [`LimitSet`].
+pub const LIMIT_WAYS: usize = 4;
+
+/// Element of `CLIENT_LIMITS`: buckets of clients whose [`LimitKey::owner`] leads here.
+///
+/// A bucket belongs to its owner as long as it says anything; one that is full again says nothing,
+/// and is anybody's. So nobody resets another's, whatever sources he makes up: whoever finds none
+/// shares his zone's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitSet {
+    /// Whose each bucket is.
+    pub owners: [u64; LIMIT_WAYS],
+    /// What each has begun.
+    pub limits: [Limits; LIMIT_WAYS],
+}
+layout!(LimitSet, 288, [u64; LIMIT_WAYS], [Limits; LIMIT_WAYS]);
+
+/// Elements of `CLIENT_LIMITS` for so many clients: a power of two.
+#[must_use]
+pub const fn limit_sets(clients: u32) -> u32 {
+    clients.div_ceil(LIMIT_WAYS as u32).next_power_of_two()
+}
+
+/// A wish to begin something.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taking {
+    /// Whose bucket it is taken from.
+    pub key: LimitKey,
+    /// What, such as [`LIMIT_FLOWS`].
+    pub kind: u64,
+    /// As [`Limit::interval`].
+    pub interval: u64,
+    /// As [`Limit::window`].
+    pub window: u64,
+    /// CLOCK_BOOTTIME, nanoseconds.
+    pub now: u64,
+    /// Nanoseconds from now within which everything is due that any bucket says.
+    pub horizon: u64,
+    /// Elements of `CLIENT_LIMITS`, a power of two.
+    pub sets: u64,
+}
+layout!(Taking, 72, LimitKey, u64, u64, u64, u64, u64, u64);
 
 /// A rate, and how much may be begun in advance.
 #[repr(C)]
@@ -54,7 +142,7 @@ pub struct Limit {
 layout!(Limit, 16, u64, u64);
 
 /// How much later than this packet, at most, another CPU's packet came that was counted before it.
-const SLACK: u64 = 1_000_000_000;
+pub(crate) const SLACK: u64 = 1_000_000_000;
 
 impl Limit {
     /// When the next one is due after one that begins now, if this one was due at `due`; 0 if that
@@ -72,7 +160,7 @@ impl Limit {
 
 #[cfg(test)]
 mod tests {
-    use super::{Limit, SLACK};
+    use super::{LIMIT_ADDRESS, Limit, LimitKey, Limits, SLACK, V6, limit_sets};
 
     const WINDOW: u64 = 50;
     const LIMIT: Limit = Limit { interval: 10, window: WINDOW };
@@ -106,6 +194,39 @@ mod tests {
         assert_eq!(passed(&mut due, std::iter::repeat_n(1000, 100)), 5);
         let mut due = 1000 + WINDOW + SLACK;
         assert_eq!(passed(&mut due, std::iter::repeat_n(1000, 100)), 0);
+    }
+
+    #[test]
+    fn a_bucket_says_nothing_once_it_is_full_again() {
+        let spent = |due| Limits::spent(due, 1000, WINDOW + SLACK) >> 63 != 0;
+        assert!(spent(0) && spent(999) && spent(1000));
+        assert!(!spent(1001) && !spent(1000 + WINDOW) && !spent(1000 + WINDOW + SLACK));
+        assert!(spent(1002 + WINDOW + SLACK) && spent(u64::MAX >> 1));
+    }
+
+    #[test]
+    fn owners_differ_by_each_part_of_the_key() {
+        let key = |zone, bits, address| LimitKey { zone, bits, address: V6(address) };
+        let owner = key(1, LIMIT_ADDRESS, [1, 2, 3, 4]).owner(7);
+        assert_eq!(owner, key(1, LIMIT_ADDRESS, [1, 2, 3, 4]).owner(7));
+        for other in [
+            key(2, LIMIT_ADDRESS, [1, 2, 3, 4]).owner(7),
+            key(1, 64, [1, 2, 3, 4]).owner(7),
+            key(1, LIMIT_ADDRESS, [1, 2, 3, 5]).owner(7),
+            key(1, LIMIT_ADDRESS, [3, 4, 1, 2]).owner(7),
+            key(1, LIMIT_ADDRESS, [1, 2, 3, 4]).owner(8),
+        ] {
+            assert_ne!(owner, other);
+        }
+        // What multiplication leaves alone, and the word that would make up for it.
+        let word = |top: u32, low: u32| key(1, LIMIT_ADDRESS, [1, 2 ^ top, 3 ^ low, 4 ^ top]);
+        assert_ne!(owner, word(1 << 31, 1 << 31).owner(7));
+        assert_ne!(owner, word(1 << 31, 0).owner(7));
+    }
+
+    #[test]
+    fn sets_are_a_power_of_two_and_have_room_for_all() {
+        assert_eq!((limit_sets(256), limit_sets(257), limit_sets(1 << 14)), (64, 128, 1 << 12));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod address;
 mod event;
 mod explain;
 mod host;
-mod limit;
+pub(crate) mod limit;
 mod names;
 mod policy;
 mod reason;
@@ -24,14 +24,16 @@ pub use event::{
 pub use explain::{Explanation, Matched};
 pub use host::{Amendment, Host, Operation, Outcome};
 pub use limit::{
-    LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_INBOUND, LIMIT_QUERIES, LIMIT_STREAMS, LIMIT_SUBNET,
-    LIMIT_SUBNET_CLIENTS, Limit, LimitKey, Limits,
+    LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_FRAGMENTS, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS,
+    LIMIT_KINDS, LIMIT_QUERIES, LIMIT_STREAMS, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_WAYS,
+    LIMIT_ZONE, Limit, LimitKey, LimitSet, Limits, Taking, limit_sets,
 };
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower};
 pub use policy::{
-    Client, ClientKey, INFO_CAPACITY, Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS,
-    SERVER_DHCP, SERVER_RESOLVER, Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE,
-    ZoneKey, client_flags, port_index,
+    Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, GATEWAY_WORDS, INFO_CAPACITY,
+    Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, OwnKey, PORTS, SERVER_DHCP, SERVER_RESOLVER,
+    Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey,
+    client_flags, gateway_port, port_index,
 };
 pub use reason::{REASONS, Reason};
 pub use state::{

@@ -1,6 +1,6 @@
 //! Maps that userspace fills: who may do what. Each policy is a fresh set of them.
 
-use super::{Limit, NameNode, layout};
+use super::{Limit, NameNode, V6, layout};
 
 /// Key of `ZONES`.
 #[repr(C)]
@@ -75,6 +75,37 @@ pub const UNLISTED_FORWARD: u32 = 1;
 /// [`Settings::dns_unlisted`]: it is dropped.
 pub const UNLISTED_DROP: u32 = 2;
 
+/// [`Settings::to_gateway`]: all pass that are for addresses of the client's own network.
+pub const GATEWAY_PASS: u32 = 0;
+/// [`Settings::to_gateway`]: they are judged like any other.
+pub const GATEWAY_POLICY: u32 = 1;
+/// [`Settings::to_gateway`]: of those, the ones pass whose port `GATEWAY_PORTS` has.
+pub const GATEWAY_PORTS: u32 = 2;
+
+/// Elements of `GATEWAY_PORTS`: for each of the two policies, a bit for each of [`PORTS`].
+pub const GATEWAY_WORDS: u32 = 2 * PORTS / u64::BITS;
+
+/// Index in `GATEWAY_PORTS`, and the bit, of a [`port_index`] in a set of maps.
+#[inline(always)]
+#[must_use]
+pub const fn gateway_port(set: u32, port: u32) -> (u32, u64) {
+    ((set & 1) * (GATEWAY_WORDS / 2) + port / u64::BITS, 1 << (port % u64::BITS))
+}
+
+/// Zones that have an element in `ZONE_LIMITS` and `ZONE_DEVICES`: configured ones count from 1.
+pub const ZONE_ELEMENTS: usize = 1025;
+
+/// Key of `OWN_ON_DEVICE`: an address of the gateway's, and the device that it is on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnKey {
+    /// The device's index.
+    pub device: u32,
+    /// The address; IPv4 mapped.
+    pub address: V6,
+}
+layout!(OwnKey, 20, u32, V6);
+
 /// Element of `SETTINGS`: a policy's switches.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,8 +114,8 @@ pub struct Settings {
     pub dns_unlisted: u32,
     /// 1 if sources in no group pass, as if exempt.
     pub allow_unlisted_clients: u32,
-    /// 1 if packets to the gateway itself are judged like any other.
-    pub judge_gateway: u32,
+    /// Which packets to the gateway itself pass, such as [`GATEWAY_PASS`].
+    pub to_gateway: u32,
     /// 1 if echo requests to an allowed destination pass.
     pub icmp_echo: u32,
     /// Least time to live of a learned address, in seconds.
@@ -93,8 +124,8 @@ pub struct Settings {
     pub ttl_max: u32,
     /// Added to the time to live, in seconds.
     pub ttl_grace: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Elements of `CLIENT_LIMITS`, as far as it is a power of two.
+    pub limit_sets: u32,
     /// The root of the names' trie; its `below` are the rules of every name (the pattern `*`).
     pub root: NameNode,
     /// When the warm-up ends: CLOCK_BOOTTIME, nanoseconds; 0 is none. Until then, what is denied to
@@ -106,8 +137,15 @@ pub struct Settings {
     pub limit_queries: Limit,
     /// New flows of one client.
     pub limit_flows: Limit,
+    /// As `limit_queries`, of a zone's doubtful sources together: see [`super::LIMIT_ZONE`].
+    pub zone_queries: Limit,
+    /// As `limit_flows`, of the same.
+    pub zone_flows: Limit,
 }
-layout!(Settings, 112, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, u64, Limit, Limit);
+layout!(
+    Settings, 144, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, u64, Limit, Limit, Limit,
+    Limit
+);
 
 /// Bit of a value of `SERVERS`: a trusted resolver.
 pub const SERVER_RESOLVER: u32 = 1;

@@ -77,7 +77,8 @@ reasons! {
     /// a fragment whose datagram's first one was not allowed or not seen, a second first one, one
     /// too short for its headers, or one that would overwrite them
     Fragment = "fragment", deny;
-    /// a source address that no client can have
+    /// a source address that no client can have; to the gateway, also one that is its own, a resolver's, or
+    /// routed to another interface
     Source = "source", deny;
     /// a link-local source, and not to the gateway
     LinkLocal = "link_local", deny;
@@ -135,7 +136,7 @@ reasons! {
     DnsOverHttps = "dns_over_https", deny;
     /// a DNS query, or a connection to a resolver, of a client that makes too many (limits.queries)
     DnsLimit = "dns_limit", deny;
-    /// a new flow of a client that opens too many (limits.flows)
+    /// a new flow, or a datagram in fragments, of a client that begins too many (limits.flows)
     FlowLimit = "flow_limit", deny;
     /// a DNS answer with more addresses than the kernel learns while a packet waits: passed on, and the
     /// rest learned by userspace

@@ -1,10 +1,6 @@
 //! The kernel's maps of one address family.
 
-use aya_ebpf::{
-    bindings::{BPF_ANY, bpf_fib_lookup},
-    btf_maps::lpm_trie::Key,
-    helpers::generated,
-};
+use aya_ebpf::{bindings::BPF_ANY, btf_maps::lpm_trie::Key};
 use intune_filter_ebpf::{
     abi::{Address, Client, ClientKey, Flow, FlowKey, Host, V4, V6},
     dns::{self, Scratch},
@@ -59,42 +55,6 @@ pub(super) fn visit_value<const HOOK: u8, T: Copy, R>(
     Some(visit(unsafe { &mut *value }))
 }
 
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-
-const _: () = assert!(size_of::<bpf_fib_lookup>() == size_of::<[u64; 8]>());
-
-/// Which routes a question is for.
-#[derive(Clone, Copy)]
-enum Routes {
-    /// All, as for a packet without a mark.
-    All,
-    /// The table main.
-    Main,
-    /// The table local, which has unicast routes only where it is one with the table main.
-    Local,
-}
-
-/// Whether the routes make the gateway itself the destination.
-///
-/// The full lookup says "not forwarded" for local destinations and for those without a route
-/// alike. Where tables are apart, main has a unicast route for the former (the subnet's, or the
-/// default one) and none for the latter, so that a packet that policy routing by a mark would
-/// forward is never taken for a local one. As long as a namespace has no rules of its own, the
-/// kernel keeps IPv4's local routes in the table main, and says "not forwarded" there too. The
-/// way back to the client, looked for in the table local, tells that case from the other; then
-/// there is no policy routing either, and what is not forwarded is the gateway's to answer.
-#[inline(always)]
-fn is_local_route(ask: impl Fn(Routes) -> i64) -> bool {
-    const NOT_FORWARDED: i64 = 4;
-    const SUCCESS: i64 = 0;
-    const NO_NEIGHBOUR: i64 = 7;
-    /// At TC: there is a route, and the frame is longer than it takes.
-    const TOO_LONG: i64 = 8;
-    let has_route = |routes| matches!(ask(routes), SUCCESS | NO_NEIGHBOUR | TOO_LONG);
-    ask(Routes::All) == NOT_FORWARDED && (has_route(Routes::Main) || has_route(Routes::Local))
-}
-
 /// The key of a lookup of a whole address in a trie.
 #[inline(always)]
 fn trie_key<'s, A: Address>(scratch: &'s Scratch, address: &A) -> &'s Key<A> {
@@ -107,8 +67,8 @@ fn trie_key<'s, A: Address>(scratch: &'s Scratch, address: &A) -> &'s Key<A> {
 }
 
 macro_rules! maps_of {
-    ($address:ty, $family:expr, $source:ident, $destination:ident, $clients:ident, $networks:ident,
-     $answers:ident, $hosts:ident, $module:ident, $flows:ident, $new_flows:ident) => {
+    ($address:ty, $clients:ident, $networks:ident, $answers:ident, $hosts:ident, $module:ident,
+     $flows:ident, $new_flows:ident) => {
         impl<const HOOK: u8> Maps<$address> for Kernel<HOOK> {
             #[inline(always)]
             fn client(
@@ -168,52 +128,6 @@ macro_rules! maps_of {
             }
 
             #[inline(always)]
-            fn is_local(
-                self,
-                scratch: &Scratch,
-                ifindex: u32,
-                source: &$address,
-                destination: &$address,
-            ) -> bool {
-                const DIRECT: u32 = 1;
-                const TABLE: u32 = 8;
-                const TABLE_LOCAL: u32 = 255;
-                let request = scratch.facts.route.get().cast::<bpf_fib_lookup>();
-                // The kernel forwards nothing from a link-local source, hence denies knowledge.
-                let anybody = <$address>::default();
-                let source = if <$address>::BITS == 128 && source.is_link_local() {
-                    &anybody
-                } else {
-                    source
-                };
-                let ask = |routes| {
-                    let (destination, flags) = match routes {
-                        Routes::All => (destination, 0),
-                        Routes::Main => (destination, DIRECT),
-                        Routes::Local => (source, DIRECT | TABLE),
-                    };
-                    // SAFETY: the memory is this run's, and has the request's size; zero is valid
-                    // for all of its integers. The lookup writes into it.
-                    unsafe {
-                        // Volatile: a call of memset is a loop, and the verifier walks it.
-                        for word in 0..8 {
-                            request.cast::<u64>().add(word).write_volatile(0);
-                        }
-                        (*request).family = $family;
-                        (*request).ifindex = ifindex;
-                        (*request).__bindgen_anon_3.$source = source.0;
-                        (*request).__bindgen_anon_4.$destination = destination.0;
-                        if flags & TABLE != 0 {
-                            (*request).__bindgen_anon_5.tbid = TABLE_LOCAL;
-                        }
-                        let size = size_of::<bpf_fib_lookup>() as i32;
-                        generated::bpf_fib_lookup(self.context, request, size, flags)
-                    }
-                };
-                is_local_route(ask)
-            }
-
-            #[inline(always)]
             fn flow<R>(
                 self,
                 key: &FlowKey<$address>,
@@ -260,9 +174,5 @@ macro_rules! maps_of {
     };
 }
 
-maps_of!(
-    V4, AF_INET, ipv4_src, ipv4_dst, CLIENTS4, NETS4, ANSWERS4, HOSTS4, v4, FLOWS4, NEW_FLOWS4
-);
-maps_of!(
-    V6, AF_INET6, ipv6_src, ipv6_dst, CLIENTS6, NETS6, ANSWERS6, HOSTS6, v6, FLOWS6, NEW_FLOWS6
-);
+maps_of!(V4, CLIENTS4, NETS4, ANSWERS4, HOSTS4, v4, FLOWS4, NEW_FLOWS4);
+maps_of!(V6, CLIENTS6, NETS6, ANSWERS6, HOSTS6, v6, FLOWS6, NEW_FLOWS6);

@@ -1,40 +1,26 @@
 //! The kernel's maps and clock, as the logic sees them.
 
-use core::{arch::asm, ffi::c_void, ptr};
+use core::{ffi::c_void, ptr};
 
-use aya_ebpf::{
-    EbpfContext,
-    bindings::{
-        BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP,
-        BPF_RB_RING_SIZE,
-    },
-    helpers::generated,
-};
+use aya_ebpf::{EbpfContext, bindings::BPF_ANY, helpers::generated};
 use intune_filter_ebpf::{
     abi::{
         Active, AnswerEvent, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey,
-        FragmentVerdict, Glob, KEPT_CAPACITY, Limit, LimitKey, Limits, NameNode, Pending,
-        PendingKey, Reason, SegmentEvent, Settings, Stream, StreamRead, V6, ZoneKey, answer_flags,
+        FragmentVerdict, Glob, NameNode, OwnKey, Pending, PendingKey, Reason, SegmentEvent,
+        Settings, Stream, StreamRead, Taking, V6, ZoneKey, answer_flags, gateway_port,
     },
     dns::Scratch,
     verdict::Direction,
-    world::{RuleEvent, Taken, World},
+    world::{Routes, RuleEvent, Taken, World},
 };
 
-use super::{atomic, family::visit_value, maps, outline};
+use super::{
+    family::visit_value,
+    kept, maps, outline,
+    report::{self, SILENT, WAKES},
+    route,
+};
 
-/// Records of denials, of flows, and answers to denied packets: as many of each has one CPU at
-/// once, and then one more for each [`REFILL`].
-const ALLOWANCE: u64 = 1000;
-/// A thousand a second, spread evenly: under a flood, what is reported is a sample of all of it
-/// and not of the beginning of each second.
-const REFILL: u64 = SECOND / 1000;
-/// A record that is read at once: a client waits until userspace has learned from it, or there is
-/// little room left.
-const WAKES: u64 = BPF_RB_FORCE_WAKEUP as u64;
-/// One that is found when userspace looks the next time: to wake it takes longer than to judge a
-/// packet.
-const SILENT: u64 = BPF_RB_NO_WAKEUP as u64;
 /// Nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
 
@@ -72,28 +58,6 @@ impl<const HOOK: u8> Kernel<HOOK> {
     #[inline(always)]
     pub(super) fn without_context() -> Self {
         Self { context: ptr::null_mut() }
-    }
-}
-
-impl<const HOOK: u8> Kernel<HOOK> {
-    /// Puts a record into the ring: a head in the scratch memory, and the message behind it.
-    #[inline(always)]
-    fn output(self, record: *mut c_void, head: u64, scratch: &Scratch, wakeup: u64) -> bool {
-        let mut length = scratch.length.get().wrapping_sub(1);
-        // SAFETY: the verifier wants the bound right before its use; a length is 1 to 4096.
-        unsafe {
-            asm!("{length} &= 4095", "{length} += 1", length = inout(reg) length,
-                options(pure, nomem, nostack));
-        }
-        // SAFETY: the record's head and the message follow each other in the scratch memory.
-        let failed = unsafe {
-            let ring = (&raw const maps::EVENTS).cast_mut().cast();
-            generated::bpf_ringbuf_output(ring, record, head + length, wakeup)
-        };
-        if failed != 0 {
-            self.count(Reason::EventLost, 1, 0);
-        }
-        failed == 0
     }
 }
 
@@ -184,6 +148,76 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
+    fn is_own_on(self, scratch: &Scratch, device: u32, address: &V6) -> bool {
+        // SAFETY: the memory is this run's.
+        let key = unsafe {
+            let key = scratch.facts.own.get();
+            key.write(OwnKey { device, address: *address });
+            &*key
+        };
+        maps::OWN_ON_DEVICE.get_ptr(key).is_some()
+    }
+
+    #[inline(always)]
+    fn device(self, zone: u16) -> u32 {
+        maps::ZONE_DEVICES.get(u32::from(zone)).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn is_gateway_port(self, set: u32, index: u32) -> bool {
+        let (word, bit) = gateway_port(set, index);
+        maps::GATEWAY_PORTS.get(word).is_some_and(|ports| *ports & bit != 0)
+    }
+
+    #[inline(always)]
+    fn route(self, _: &Scratch, ifindex: u32, routes: Routes) -> u64 {
+        match HOOK {
+            TC_INGRESS => route::ask_at_tc_ingress(self.context.cast(), ifindex, routes as u32),
+            EXPLAIN => route::ask_to_explain(self.context.cast(), ifindex, routes as u32),
+            _ => route::ask_at_ingress(self.context.cast(), ifindex, routes as u32),
+        }
+    }
+
+    #[inline(always)]
+    fn admits(self, _: &Scratch, kind: u64, devices: u64) -> bool {
+        let admitted = match HOOK {
+            XDP => outline::admits_at_ingress(kind, devices),
+            TC_INGRESS => outline::admits_at_tc_ingress(kind, devices),
+            TC_EGRESS => outline::admits_at_egress(kind, devices),
+            _ => outline::admits_to_explain(kind, devices),
+        };
+        admitted != 0
+    }
+
+    #[inline(always)]
+    fn place(self, _: &Scratch) -> u64 {
+        match HOOK {
+            TC_INGRESS => route::place_at_tc_ingress(),
+            EXPLAIN => route::place_to_explain(),
+            _ => route::place_at_ingress(),
+        }
+    }
+
+    #[inline(always)]
+    fn locate(self, _: &Scratch) -> u64 {
+        match HOOK {
+            TC_INGRESS => route::locate_at_tc_ingress(self.context.cast()),
+            EXPLAIN => route::locate_to_explain(self.context.cast()),
+            _ => route::locate_at_ingress(self.context.cast()),
+        }
+    }
+
+    #[inline(always)]
+    fn is_forged(self, _: &Scratch) -> bool {
+        let forged = match HOOK {
+            TC_INGRESS => route::is_forged_at_tc_ingress(self.context.cast()),
+            EXPLAIN => route::is_forged_to_explain(self.context.cast()),
+            _ => route::is_forged_at_ingress(self.context.cast()),
+        };
+        forged != 0
+    }
+
+    #[inline(always)]
     fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R> {
         let value = maps::EDGES.get_value_ptr_mut(set, key)?.cast::<NameNode>();
         // SAFETY: the value is a node, aligned as all of a hash map's, and the map is never written
@@ -250,45 +284,22 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
 
     #[inline(always)]
     fn own_kept(self, slot: u32, owner: u64) -> Option<bool> {
-        if Self::READ_ONLY {
-            return Some(false);
-        }
-        let kept = maps::KEPT_OCTETS.get_ptr_mut(slot)?;
-        // SAFETY: a word of a map's value, all access to which is atomic.
-        unsafe {
-            let at = &raw mut (*kept).owner;
-            let before = at.read_volatile();
-            atomic::exchange(at, before, owner).then_some(before == owner)
-        }
+        if Self::READ_ONLY { Some(false) } else { kept::own(slot, owner) }
     }
 
     #[inline(always)]
     fn is_kept_of(self, slot: u32, owner: u64) -> bool {
-        let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) else {
-            return false;
-        };
-        // SAFETY: a word of a map's value, all access to which is atomic. It is replaced by itself.
-        unsafe { atomic::exchange(&raw mut (*kept).owner, owner, owner) }
+        kept::is_of(slot, owner)
     }
 
     #[inline(always)]
     fn keep_octet(self, slot: u32, number: u32, octet: u64) {
-        if let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) {
-            // SAFETY: octets of a map's value. Whoever has the slot writes alone.
-            unsafe {
-                let octets = (&raw mut (*kept).octets).cast::<u8>();
-                store_kept(octets, number, octet);
-            }
-        }
+        kept::keep(slot, number, octet);
     }
 
     #[inline(always)]
     fn kept_octet(self, slot: u32, number: u32) -> u64 {
-        let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) else {
-            return 0;
-        };
-        // SAFETY: octets of a map's value; who reads them asks afterwards whose they were.
-        unsafe { load_kept((&raw const (*kept).octets).cast::<u8>(), number) }
+        kept::octet(slot, number)
     }
 
     #[inline(always)]
@@ -330,21 +341,8 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
-    fn take(self, key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken {
-        if Self::READ_ONLY {
-            outline::look_at_limit(key, kind, limit, now)
-        } else {
-            outline::take_limit(key, kind, limit, now)
-        }
-    }
-
-    #[inline(always)]
-    fn meet(self, key: &LimitKey, limits: &Limits) {
-        if !Self::READ_ONLY {
-            // An LRU map makes room for itself. What another CPU has noted meanwhile stays, and
-            // this one's first goes uncounted.
-            let _ = maps::CLIENT_LIMITS.insert(key, limits, u64::from(BPF_NOEXIST));
-        }
+    fn take(self, taking: &Taking) -> Taken {
+        if Self::READ_ONLY { outline::look_at_limit(taking) } else { outline::take_limit(taking) }
     }
 
     #[inline(always)]
@@ -399,7 +397,7 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
 
     #[inline(always)]
     fn may_reply(self, now: u64) -> bool {
-        Self::READ_ONLY || take(maps::REPLIES, now)
+        Self::READ_ONLY || report::take(maps::REPLIES, now)
     }
 
     #[inline(always)]
@@ -453,118 +451,4 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
         let head = size_of::<SegmentEvent>() as u64;
         !Self::READ_ONLY && self.output(scratch.segment_event().cast(), head, scratch, WAKES)
     }
-}
-
-impl<const HOOK: u8> Kernel<HOOK> {
-    /// Makes a record, if the allowance and the room in the ring buffer permit. Half of the ring is
-    /// for DNS answers alone: while no daemon reads, names are worth more than another denial. What
-    /// goes past a quarter wakes the daemon, which else looks too late after a burst.
-    #[inline(always)]
-    fn report<T: 'static>(self, allowance: u32, time: u64, event: impl FnOnce() -> T) {
-        if Self::READ_ONLY {
-            return;
-        }
-        if !take(allowance, time) {
-            self.count(Reason::EventSuppressed, 1, 0);
-            return;
-        }
-        if !has_room() {
-            self.count(Reason::EventLost, 1, 0);
-            return;
-        }
-        let Some(mut entry) = maps::EVENTS.reserve_untyped::<T>(0) else {
-            self.count(Reason::EventLost, 1, 0);
-            return;
-        };
-        entry.write(event());
-        entry.submit(wakeup());
-    }
-}
-
-/// The octet at a number modulo the capacity.
-///
-/// # Safety
-///
-/// [`KEPT_CAPACITY`] octets can be read at `octets`.
-#[inline(always)]
-unsafe fn load_kept(octets: *const u8, number: u32) -> u64 {
-    let mut at = u64::from(number);
-    // SAFETY: the mask keeps the access inside.
-    unsafe {
-        asm!("{at} &= {mask}", "{at} += {octets}", "{at} = *(u8 *)({at} + 0)",
-            at = inout(reg) at, octets = in(reg) octets, mask = const KEPT_CAPACITY - 1,
-            options(readonly, nostack));
-    }
-    at
-}
-
-/// Replaces the octet at a number modulo the capacity.
-///
-/// # Safety
-///
-/// [`KEPT_CAPACITY`] octets can be written at `octets`.
-#[inline(always)]
-unsafe fn store_kept(octets: *mut u8, number: u32, octet: u64) {
-    // SAFETY: the mask keeps the access inside.
-    unsafe {
-        asm!("{at} &= {mask}", "{at} += {octets}", "*(u8 *)({at} + 0) = {octet}",
-            at = inout(reg) u64::from(number) => _, octets = in(reg) octets,
-            octet = in(reg) octet, mask = const KEPT_CAPACITY - 1, options(nostack));
-    }
-}
-
-/// Whether there is room for a record that nobody waits for.
-#[inline(always)]
-fn has_room() -> bool {
-    events(BPF_RB_AVAIL_DATA) <= events(BPF_RB_RING_SIZE) / 2
-}
-
-/// How a record that nobody waits for is submitted. It asks for itself what waits in the ring: what
-/// [`has_room`] has found, kept until then, cost the verifier of Linux 6.1 a seventh more.
-#[inline(never)]
-fn wakeup() -> u64 {
-    let (waiting, size) = (events(BPF_RB_AVAIL_DATA), events(BPF_RB_RING_SIZE));
-    // Wider than one record: other CPUs make some at the same time.
-    let (quarter, width) = (size / 4, size / 256);
-    let mut below = waiting.wrapping_sub(quarter);
-    let mut within = waiting.wrapping_sub(quarter + width);
-    // SAFETY: plain arithmetic, kept from the optimizer, which would branch: before Linux 6.4 the
-    // verifier follows each number that a branch leads to on its own. Differences of numbers far
-    // below 2^63 have its bit set if they are negative.
-    unsafe {
-        asm!("{below} >>= 63", "{within} >>= 63",
-            below = inout(reg) below, within = inout(reg) within,
-            options(pure, nomem, nostack));
-    }
-    SILENT + (WAKES - SILENT) * (within & !below)
-}
-
-/// Octets of the ring buffer: what waits in it, or all.
-#[inline(always)]
-fn events(what: u32) -> u64 {
-    let ring = (&raw const maps::EVENTS).cast_mut().cast();
-    // SAFETY: the ring buffer lives as long as the program.
-    unsafe { generated::bpf_ringbuf_query(ring, u64::from(what)) }
-}
-
-/// Takes one from an allowance of this CPU's; false if nothing is left of it.
-#[inline(always)]
-fn take(allowance: u32, now: u64) -> bool {
-    let Some(allowance) = maps::SCRATCH_ALLOWANCE.get_ptr_mut(allowance) else {
-        return false;
-    };
-    // SAFETY: the element is this CPU's; a nested run can at worst report a few more.
-    unsafe {
-        // A run that is interrupted comes back with an older time.
-        let due = now.saturating_sub((*allowance).until) / REFILL;
-        if due > 0 {
-            (*allowance).until = now;
-            (*allowance).left = ((*allowance).left + due).min(ALLOWANCE);
-        }
-        if (*allowance).left == 0 {
-            return false;
-        }
-        (*allowance).left -= 1;
-    }
-    true
 }

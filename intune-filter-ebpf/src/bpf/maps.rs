@@ -7,8 +7,9 @@ use aya_ebpf::{
 use intune_filter_ebpf::{
     abi::{
         Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
-        GROUPS, Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitKey, Limits, NameNode, Pending,
-        PendingKey, RULES, RuleCounter, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+        GATEWAY_WORDS, GROUPS, Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitSet, Limits,
+        NameNode, OwnKey, Pending, PendingKey, RULES, RuleCounter, Settings, Stream, StreamRead,
+        V4, V6, ZONE_ELEMENTS, ZoneKey,
     },
     dns::Scratch,
 };
@@ -31,6 +32,14 @@ pub static ZONES: HashMap<ZoneKey, u32, 1024> = HashMap::new();
 pub static UNTAGGED: Array<u32, { intune_filter_ebpf::abi::UNTAGGED }> = Array::new();
 #[btf_map]
 pub static OWN_ADDRESSES: HashMap<V6, u32, 4096> = HashMap::new();
+/// The same addresses by the devices that they are on.
+#[btf_map]
+pub static OWN_ON_DEVICE: HashMap<OwnKey, u32, 4096> = HashMap::new();
+/// By zone, the device that the stack has its packets from; 0 if there is none.
+#[btf_map]
+pub static ZONE_DEVICES: Array<u32, ZONE_ELEMENTS> = Array::new();
+#[btf_map]
+pub static GATEWAY_PORTS: Array<u64, { GATEWAY_WORDS as usize }> = Array::new();
 #[btf_map]
 pub static SETTINGS: Array<Settings, 2> = Array::new();
 #[btf_map]
@@ -90,7 +99,9 @@ pub static STREAMS_READ: LruHashMap<FlowKey<V6>, StreamRead, 1024> = LruHashMap:
 pub static KEPT_OCTETS: Array<KeptOctets, { KEPT_SLOTS as usize }> = Array::new();
 
 #[btf_map]
-pub static CLIENT_LIMITS: LruHashMap<LimitKey, Limits, 8192> = LruHashMap::new();
+pub static CLIENT_LIMITS: Array<LimitSet, 4096> = Array::new();
+#[btf_map]
+pub static ZONE_LIMITS: Array<Limits, ZONE_ELEMENTS> = Array::new();
 
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counter, 64> = PerCpuArray::new();

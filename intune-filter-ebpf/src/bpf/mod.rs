@@ -6,12 +6,15 @@ mod atomic;
 mod family;
 mod frame;
 mod hosts;
+mod kept;
 mod kernel;
 mod maps;
 mod outline;
 mod refuse;
 mod reject;
+mod report;
 mod rewrite;
+mod route;
 mod ticket;
 
 use aya_ebpf::{

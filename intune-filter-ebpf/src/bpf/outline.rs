@@ -6,10 +6,10 @@
 //! again for each way that leads to it. A pointer that is an argument may be null there, and on
 //! older kernels is no key of a map: what it points to is copied, or found anew.
 
-use core::mem;
+use core::arch::asm;
 
 use intune_filter_ebpf::{
-    abi::{Flow, Limit, LimitKey, Limits},
+    abi::{Flow, LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
     dns,
     verdict::{self, Direction},
     world::Taken,
@@ -27,8 +27,8 @@ const ATTEMPTS: u32 = 4;
 const REFUSED: u64 = 0;
 /// The same for [`Taken::Done`].
 const DONE: u64 = 1;
-/// The same for [`Taken::Unknown`].
-const UNKNOWN: u64 = 2;
+/// The same for [`Taken::Full`].
+const FULL: u64 = 2;
 
 macro_rules! walk_patterns {
     ($name:ident, $hook:ident) => {
@@ -68,6 +68,24 @@ kept_octets!(keep_octets_at_tc_ingress, TC_INGRESS, keep_octets);
 kept_octets!(compare_octets_at_ingress, XDP, compare_octets);
 kept_octets!(compare_octets_at_tc_ingress, TC_INGRESS, compare_octets);
 kept_octets!(compare_octets_to_explain, EXPLAIN, compare_octets);
+
+macro_rules! admits {
+    ($name:ident, $hook:ident) => {
+        /// Whether the client of the packet in this hook's working memory may begin one more.
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name(kind: u64, devices: u64) -> u64 {
+            let kernel = Kernel::<$hook>::without_context();
+            let admits = |scratch| verdict::may_begin(scratch, kernel, kind, devices);
+            u64::from(Kernel::<$hook>::scratch().is_some_and(admits))
+        }
+    };
+}
+
+admits!(admits_at_ingress, XDP);
+admits!(admits_at_tc_ingress, TC_INGRESS);
+admits!(admits_at_egress, TC_EGRESS);
+admits!(admits_to_explain, EXPLAIN);
 
 /// Reads the answer in the working memory that starts behind the question; 0 if it does not parse.
 #[inline(never)]
@@ -115,36 +133,33 @@ note_segment!(note_segment_to_explain, EXPLAIN, FromClient);
 
 /// Takes one of a kind from what a client may begin.
 #[inline(always)]
-pub fn take_limit(key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken {
-    match take_client_limit(key, kind as u64, limit.interval, limit.window, now) {
+pub fn take_limit(taking: &Taking) -> Taken {
+    match take_client_limit(taking) {
         DONE => Taken::Done,
-        UNKNOWN => Taken::Unknown,
+        FULL => Taken::Full,
         _ => Taken::Refused,
     }
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn take_client_limit(
-    key: *const LimitKey,
-    kind: u64,
-    interval: u64,
-    window: u64,
-    now: u64,
-) -> u64 {
+extern "C" fn take_client_limit(taking: *const Taking) -> u64 {
     // SAFETY: null, or from a reference.
-    let Some(&key) = (unsafe { key.as_ref() }) else {
-        return UNKNOWN;
+    let Some(taking) = (unsafe { taking.as_ref() }) else {
+        return REFUSED;
     };
-    let Some(at) = due(&key, kind as usize) else {
-        return UNKNOWN;
+    let Some(at) = bucket(taking, |owner, old, new| {
+        // SAFETY: a word of a map's value.
+        unsafe { atomic::exchange(owner, old, new) }
+    }) else {
+        return FULL;
     };
-    let limit = Limit { interval, window };
+    let limit = Limit { interval: taking.interval, window: taking.window };
     for _ in 0..ATTEMPTS {
         // SAFETY: a word of a map's value, all access to which is atomic.
         unsafe {
             let due = at.read_volatile();
-            let next = limit.next_due(due, now);
+            let next = limit.next_due(due, taking.now);
             if next == 0 {
                 return REFUSED;
             }
@@ -159,21 +174,75 @@ extern "C" fn take_client_limit(
 
 /// The same, taking nothing.
 #[inline(always)]
-pub fn look_at_limit(key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken {
-    let Some(at) = due(key, kind) else {
-        return Taken::Unknown;
+pub fn look_at_limit(taking: &Taking) -> Taken {
+    let Some(at) = bucket(taking, |_, _, _| true) else {
+        return Taken::Full;
     };
     // SAFETY: as above.
     let due = unsafe { at.read_volatile() };
-    if limit.next_due(due, now) == 0 { Taken::Refused } else { Taken::Done }
+    let limit = Limit { interval: taking.interval, window: taking.window };
+    if limit.next_due(due, taking.now) == 0 { Taken::Refused } else { Taken::Done }
 }
 
-/// When the next one of a kind is due; `None` if nothing is known of the client.
+/// When the next one of a kind is due, in the client's bucket, or in one that is free and that
+/// `claim` makes the client's; `None` if none is.
+///
+/// Without a branch for each bucket: the verifier follows each, and what comes after it.
 #[inline(always)]
-fn due(key: &LimitKey, kind: usize) -> Option<*mut u64> {
-    const KINDS: usize = mem::size_of::<Limits>() / mem::size_of::<u64>();
-    const { assert!(KINDS.is_power_of_two()) };
-    let limits = maps::CLIENT_LIMITS.get_ptr_mut(key)?;
-    // SAFETY: within the map's value.
-    Some(unsafe { (&raw mut (*limits).due).cast::<u64>().add(kind % KINDS) })
+fn bucket(taking: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Option<*mut u64> {
+    const { assert!(LIMIT_KINDS.is_power_of_two() && LIMIT_WAYS.is_power_of_two()) };
+    let kind = taking.kind as usize % LIMIT_KINDS;
+    if taking.key.bits == LIMIT_ZONE {
+        let limits = maps::ZONE_LIMITS.get_ptr_mut(taking.key.zone)?;
+        // SAFETY: within the map's value.
+        return Some(unsafe { (&raw mut (*limits).due).cast::<u64>().add(kind) });
+    }
+    let owner = taking.key.owner(maps::ACTIVE.get(0)?.seed);
+    let set = maps::CLIENT_LIMITS.get_ptr_mut((owner & taking.sets.wrapping_sub(1)) as u32)?;
+    // SAFETY: within the map's value, as all that follows.
+    let (owners, due) =
+        unsafe { ((&raw mut (*set).owners).cast::<u64>(), (&raw mut (*set).limits).cast::<u64>()) };
+    let mut way = NO_WAY;
+    for candidate in 0..LIMIT_WAYS {
+        // SAFETY: see above.
+        let other = unsafe { owners.add(candidate).read_volatile() } ^ owner;
+        // The highest bit is set unless they are the same.
+        way = choose(way, other | other.wrapping_neg(), candidate);
+    }
+    if way == NO_WAY {
+        for candidate in 0..LIMIT_WAYS {
+            let mut spent = u64::MAX;
+            for other in 0..LIMIT_KINDS {
+                // SAFETY: see above.
+                let due = unsafe { due.add(candidate * LIMIT_KINDS + other).read_volatile() };
+                spent &= Limits::spent(due, taking.now, taking.horizon);
+            }
+            way = choose(way, !spent, candidate);
+        }
+        if way == NO_WAY {
+            return None;
+        }
+        // SAFETY: see above.
+        unsafe {
+            let whose = owners.add(way as usize % LIMIT_WAYS);
+            if !claim(whose, whose.read_volatile(), owner) {
+                return None;
+            }
+        }
+    }
+    // SAFETY: see above.
+    Some(unsafe { due.add(way as usize % LIMIT_WAYS * LIMIT_KINDS + kind) })
+}
+
+/// No bucket of a set.
+const NO_WAY: u64 = u64::MAX;
+
+/// The candidate, unless the highest bit of `refused` is set. Kept from the optimizer, which would
+/// branch.
+#[inline(always)]
+fn choose(way: u64, refused: u64, candidate: usize) -> u64 {
+    let mut mask = refused;
+    // SAFETY: plain arithmetic: all ones if the highest bit is set.
+    unsafe { asm!("{mask} s>>= 63", mask = inout(reg) mask, options(pure, nomem, nostack)) };
+    way & mask | candidate as u64 & !mask
 }

@@ -15,7 +15,6 @@ mod walk;
 
 pub use answer::{Lesson, affordable, learn, learn_addresses, read_answer};
 pub use matcher::{is_over_https, match_name, walk_patterns};
-pub(crate) use name::mix;
 pub use question::{Question, is_answer, is_bare_error, is_query, is_response, read_question};
 pub use refusal::refuse;
 pub use scratch::{COPY_WORDS, Facts, Message, Refusal, Reply, Scratch, Segment, Word};

@@ -1,7 +1,7 @@
 //! Names inside a message: masks for their labels, and a hash that follows compression.
 
 use super::{Scratch, Step, scratch::Recent, walk};
-use crate::{abi::lower, world::World};
+use crate::{abi::lower, bytes::mix, world::World};
 
 /// Which octets of eight words belong to the first `n` of 64: a table, since branches would cost
 /// the verifier a state each. 128 rows, so that a mask of the index keeps loads inside.
@@ -51,14 +51,6 @@ impl Masks {
     pub(super) fn word(&self, length: u64, index: u64) -> u64 {
         self.0[(length & 127) as usize][(index & 7) as usize]
     }
-}
-
-/// Mixes a word into a hash. Not cryptographic by itself; the start value is a secret.
-#[inline(always)]
-pub(crate) const fn mix(hash: u64, word: u64) -> u64 {
-    let x = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    x ^ (x >> 29)
 }
 
 /// Octets of a name's labels at most, without its root (RFC 1035 section 2.3.4).

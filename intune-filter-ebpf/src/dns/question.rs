@@ -117,7 +117,7 @@ impl<W: World> Step<W> for Octets {
         }
         let left = end - offset;
         let octets = scratch.message.ne64(offset) & MASKS.word(left.min(8), 0);
-        scratch.hash.set(super::name::mix(scratch.hash.get(), octets));
+        scratch.hash.set(crate::bytes::mix(scratch.hash.get(), octets));
         scratch.position.set(offset + 8);
         false
     }

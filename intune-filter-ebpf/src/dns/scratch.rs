@@ -5,8 +5,8 @@ use core::cell::UnsafeCell;
 use super::access;
 use crate::{
     abi::{
-        ANSWER_CAPACITY, AnswerEvent, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
-        LimitKey, Limits, Pending, PendingKey, SegmentEvent, Stream, V4, V6,
+        ANSWER_CAPACITY, AnswerEvent, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, OwnKey,
+        Pending, PendingKey, SegmentEvent, Stream, Taking, V4, V6,
     },
     packet::Datagram,
 };
@@ -260,12 +260,8 @@ pub struct Facts {
     pub stream_key: UnsafeCell<FlowKey<V6>>,
     /// One that is to be opened.
     pub stream: UnsafeCell<Stream>,
-    /// Key of the client's limits.
-    pub limit_key: UnsafeCell<LimitKey>,
-    /// The limits of a client that nothing is known of.
-    pub limits: UnsafeCell<Limits>,
-    /// Whether the client may begin what it wishes to.
-    pub admitted: Word,
+    /// What the client wishes to begin.
+    pub taking: UnsafeCell<Taking>,
     /// 1 once its headers are here and not another packet's.
     pub parsed: Word,
     /// When it was seen.
@@ -290,6 +286,12 @@ pub struct Facts {
     pub rules: Word,
     /// A question to the routing table.
     pub route: UnsafeCell<[u64; 8]>,
+    /// Where the route is to lead.
+    pub route_to: UnsafeCell<V6>,
+    /// Whose packet asks, for rules that go by that; unspecified if nobody's.
+    pub route_from: UnsafeCell<V6>,
+    /// An address of the gateway's on a device.
+    pub own: UnsafeCell<OwnKey>,
 }
 
 /// A TCP segment to or from a resolver, and what its stream says of it.

@@ -54,10 +54,6 @@ macro_rules! maps_of {
                 self.policy(set).$answers.get(&key).is_none_or(|accept| accept != 0)
             }
 
-            fn is_local(self, _: &Scratch, _: u32, _: &$address, destination: &$address) -> bool {
-                self.local_routes.contains(&destination.wide())
-            }
-
             fn flow<R>(
                 self,
                 key: &FlowKey<$address>,

@@ -11,12 +11,12 @@ use crate::{
     abi::{
         Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey,
         FragmentKey, FragmentVerdict, Glob, Host, KEPT_CAPACITY, KeptOctets, Limit, LimitKey,
-        Limits, NameNode, Pending, PendingKey, Reason, RuleCounter, SegmentEvent, Settings, Stream,
-        StreamRead, V4, V6, ZoneKey,
+        Limits, NameNode, OwnKey, Pending, PendingKey, Reason, RuleCounter, SegmentEvent, Settings,
+        Stream, StreamRead, Taking, V4, V6, ZoneKey,
     },
     dns::Scratch,
     verdict::{self, Place, Verdict},
-    world::{RuleEvent, Taken, World},
+    world::{NOT_FORWARDED, Routes, RuleEvent, Taken, UNTOLD, World},
 };
 
 /// One policy's maps.
@@ -42,6 +42,8 @@ pub struct Policy {
     pub globs: Vec<Glob>,
     /// As `SERVERS`.
     pub servers: HashMap<V6, u32>,
+    /// As the policy's half of `GATEWAY_PORTS`: indices of ports.
+    pub gateway_ports: HashSet<u32>,
     /// As an element of `SETTINGS`.
     pub settings: Settings,
 }
@@ -57,8 +59,14 @@ pub struct Tables {
     pub zones: HashMap<ZoneKey, u32>,
     /// As `OWN_ADDRESSES`.
     pub own_addresses: HashSet<V6>,
-    /// Addresses that the routes, if not `own_addresses`, make the gateway's own.
-    pub local_routes: HashSet<V6>,
+    /// As `OWN_ON_DEVICE`.
+    pub own_on_device: HashSet<OwnKey>,
+    /// As `ZONE_DEVICES`.
+    pub devices: HashMap<u16, u32>,
+    /// Addresses that the routes make the gateway's own, and the device of their network.
+    pub local_routes: HashMap<V6, u32>,
+    /// Where routes lead to, by mapped addresses.
+    pub routes: Trie<u32>,
     /// The maps of the policies, by the lowest bit of their generation.
     pub policies: [Policy; 2],
     /// As `HOSTS4`.
@@ -81,7 +89,7 @@ pub struct Tables {
     pub streams_read: RefCell<HashMap<FlowKey<V6>, StreamRead>>,
     /// As `KEPT_OCTETS`.
     pub kept: RefCell<HashMap<u32, KeptOctets>>,
-    /// As `CLIENT_LIMITS`.
+    /// As `CLIENT_LIMITS`, with room for everybody, and `ZONE_LIMITS`.
     pub limits: RefCell<HashMap<LimitKey, Limits>>,
     /// As `FRAGMENTS`.
     pub fragments: RefCell<HashMap<FragmentKey, FragmentVerdict>>,
@@ -165,6 +173,32 @@ impl World for &Tables {
         self.own_addresses.contains(address)
     }
 
+    fn is_own_on(self, _: &Scratch, device: u32, address: &V6) -> bool {
+        self.own_on_device.contains(&OwnKey { device, address: *address })
+    }
+
+    fn device(self, zone: u16) -> u32 {
+        self.devices.get(&zone).copied().unwrap_or_default()
+    }
+
+    fn is_gateway_port(self, set: u32, index: u32) -> bool {
+        self.policy(set).gateway_ports.contains(&index)
+    }
+
+    fn route(self, scratch: &Scratch, _: u32, routes: Routes) -> u64 {
+        // SAFETY: tables are not shared between threads.
+        let to = unsafe { *scratch.facts.route_to.get() };
+        match (self.local_routes.get(&to), routes) {
+            (Some(_), Routes::All) => NOT_FORWARDED,
+            (Some(device), Routes::Main) => u64::from(*device),
+            (Some(_), _) => UNTOLD,
+            (None, _) => {
+                let key: Vec<u8> = to.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
+                self.routes.get(&key).map_or(NOT_FORWARDED, u64::from)
+            }
+        }
+    }
+
     fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R> {
         self.policy(set).edges.get(key).map(visit)
     }
@@ -217,22 +251,17 @@ impl World for &Tables {
         self.streams_read.borrow().get(key).copied()
     }
 
-    fn take(self, key: &LimitKey, kind: usize, limit: Limit, now: u64) -> Taken {
+    fn take(self, taking: &Taking) -> Taken {
         let mut limits = self.limits.borrow_mut();
-        let Some(limits) = limits.get_mut(key) else {
-            return Taken::Unknown;
-        };
-        match limit.next_due(limits.due[kind], now) {
+        let limits = limits.entry(taking.key).or_default();
+        let limit = Limit { interval: taking.interval, window: taking.window };
+        match limit.next_due(limits.due[taking.kind as usize], taking.now) {
             0 => Taken::Refused,
             due => {
-                limits.due[kind] = due;
+                limits.due[taking.kind as usize] = due;
                 Taken::Done
             }
         }
-    }
-
-    fn meet(self, key: &LimitKey, limits: &Limits) {
-        self.limits.borrow_mut().insert(*key, *limits);
     }
 
     fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {

@@ -33,6 +33,12 @@ mod operations;
 mod outline;
 #[cfg(target_arch = "bpf")]
 mod programs;
+#[cfg(target_arch = "bpf")]
+#[path = "../bpf/report.rs"]
+mod report;
+#[cfg(target_arch = "bpf")]
+#[path = "../bpf/route.rs"]
+mod route;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -8,7 +8,7 @@ use intune_filter_ebpf::{
     abi::{self, DeniedEvent, FlowEvent, FlowKey, Reason, V4, V6, flow_flags, port_index},
     dns::Scratch,
     packet::{Network as Protocol, Packet as _},
-    world::{Maps, RuleEvent, World as _},
+    world::{Maps, NOT_FORWARDED, Routes, RuleEvent, World as _},
 };
 
 use crate::{
@@ -138,7 +138,7 @@ operations! {
     Policy: at => at.kernel.active().is_some();
     Switches: at => {
         let settings = at.kernel.settings(at.set);
-        settings.is_some_and(|settings| settings.judge_gateway == 0)
+        settings.is_some_and(|settings| settings.to_gateway == abi::GATEWAY_PASS)
     };
     Now: at => at.kernel.now() != 0;
     Tick: at => at.kernel.tick() != 0;
@@ -178,8 +178,9 @@ operations! {
         at.kernel.port(at.set, index) != 0
     };
     Routes: at => {
-        let (source, destination) = (&at.key.client, &at.key.remote);
-        !Maps::<A>::is_local(at.kernel, at.scratch, at.ifindex, source, destination)
+        // SAFETY: the headers were read in this run, and the working memory is its own.
+        unsafe { at.scratch.facts.route_to.get().write(*at.scratch.facts.destination.get()) };
+        at.kernel.route(at.scratch, at.ifindex, Routes::All) != NOT_FORWARDED
     };
     Open: at => {
         let flow = abi::Flow { client_packets: 1, ..abi::Flow::default() };

@@ -9,7 +9,10 @@ use super::{
     stream,
 };
 use crate::{
-    abi::{LIMIT_INBOUND, MODE_EXEMPT, Matched, Reason, V4, V6, client_flags, flow_flags},
+    abi::{
+        LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS, MODE_EXEMPT, Matched, Reason, V4, V6, client_flags,
+        flow_flags,
+    },
     packet::{Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, UDP},
     world::{Maps, RuleEvent, World},
 };
@@ -192,7 +195,13 @@ fn others<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 #[inline(never)]
 fn after<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let (verdict, datagram) = (Verdict::take(run.scratch), run.datagram::<A>());
-    fragment::remember(run, datagram, &verdict);
+    let client = || {
+        let (scratch, set, zone) = (run.scratch, run.set(), run.zone());
+        Maps::<A>::client(run.world, scratch, set, zone, &datagram.destination)
+    };
+    let verdict =
+        fragment::remember::<LIMIT_INBOUND_FRAGMENTS, A, W, P>(run, datagram, verdict, client);
+    verdict.leave(run.scratch);
     // What is held back for userspace is reported as that.
     if verdict.reason.denies() && verdict.reason != Reason::DnsPunted {
         run.world.report_denied(run.now(), || denied_event(&verdict, run.scratch, datagram, true));

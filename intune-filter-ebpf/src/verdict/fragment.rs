@@ -1,11 +1,13 @@
 //! Fragments: the first one's verdict holds for the rest.
 //!
 //! A fragment that comes before the first of its datagram is denied: a program can neither keep
-//! it nor know its ports.
+//! it nor know its ports. What is denied takes no entry, for without one the rest is denied too;
+//! and of those that pass a client may begin as many as of flows, whichever flow they are of, so
+//! that nobody fills the table: what is in it was allowed within its patience.
 
-use super::{Action, NO_GROUP, NO_RULE, Run, Verdict};
+use super::{Action, Run, Verdict, limit};
 use crate::{
-    abi::{Address as _, FragmentKey, FragmentVerdict, Matched, Reason, V4},
+    abi::{Address as _, Client, FragmentKey, FragmentVerdict, Matched, Reason, V4},
     packet::{Datagram, Fragment, Network, Packet},
     world::World,
 };
@@ -94,28 +96,42 @@ pub(super) fn is_second_first<A: Network, W: World, P: Packet>(
     true
 }
 
-/// Remembers the verdict over a first fragment for those to come.
+/// Remembers for those to come that a first fragment passes, if the client may begin one more; else
+/// that does not pass either. Returns what becomes of it.
+///
+/// Of who is exempt or audited all fragments pass anyway, as those of the gateway's own do.
 #[inline(always)]
-pub(super) fn remember<A: Network, W: World, P: Packet>(
+pub(super) fn remember<const KIND: usize, A: Network, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
-    verdict: &Verdict,
-) {
+    verdict: Verdict,
+    client: impl FnOnce() -> Option<Client>,
+) -> Verdict {
     // A verdict that says "fragment" is about this fragment, and was remembered by who found it.
-    if datagram.fragment != Fragment::First || verdict.reason == Reason::Fragment {
-        return;
+    if datagram.fragment != Fragment::First
+        || verdict.action != Action::Pass
+        || verdict.reason == Reason::GatewaySent
+    {
+        return verdict;
     }
-    let allowed = verdict.action == Action::Pass;
+    let client = client().unwrap_or_default();
+    if !limit::admits::<KIND, W, P>(run, &client) {
+        if verdict.audited != 0 || verdict.reason == Reason::Exempt {
+            return verdict;
+        }
+        return Verdict { group: verdict.group, ..Verdict::deny(Reason::FlowLimit) };
+    }
     keep(
         run,
         key(run, datagram),
         FragmentVerdict {
             seen: run.now(),
             headers: datagram.fragment_headers,
-            allowed: u8::from(allowed),
-            rule: if allowed { verdict.rule } else { NO_RULE },
-            group: if allowed { verdict.group } else { NO_GROUP },
+            allowed: 1,
+            rule: verdict.rule,
+            group: verdict.group,
             audited: verdict.audited,
         },
     );
+    verdict
 }

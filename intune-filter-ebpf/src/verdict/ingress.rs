@@ -4,9 +4,11 @@
 //! memory: programs have 512 octets of stack in all, and what a caller holds counts as well.
 
 use super::{
-    Action, LEFT, NO_GROUP, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
+    Action, LEFT, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
     flow::{self, Direction},
-    flow_verdict, fragment, known, left,
+    flow_verdict, fragment,
+    gateway::{ELSEWHERE, HERE},
+    known, left,
     links::Links,
     policy::{is_any_dns, is_dns},
     reply,
@@ -14,7 +16,7 @@ use super::{
     stream,
 };
 use crate::{
-    abi::{Address as _, Client, MODE_EXEMPT, Reason, V4, V6},
+    abi::{Address as _, Client, LIMIT_FRAGMENTS, MODE_EXEMPT, Reason, V4, V6},
     packet::{
         Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Network, Packet,
         UDP, is_link_scope_ethertype,
@@ -97,11 +99,11 @@ fn stages<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) {
     if stage == POLICY {
         stage = policy(run);
     }
-    if stage == LEFT && Verdict::take(run.scratch).reason.denies() {
-        stage = last(run);
-    }
     if stage == LEFT {
         stage = after(run);
+    }
+    if stage == LEFT && Verdict::take(run.scratch).reason.denies() {
+        stage = last(run);
     }
     if stage != LEFT {
         Verdict::deny(Reason::Malformed).leave(run.scratch);
@@ -159,9 +161,11 @@ fn last<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 /// What the verdict over a first fragment means for those to come.
 #[inline(never)]
 fn after<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    let verdict = Verdict::take(run.scratch);
     if run.is_parsed() {
-        fragment::remember::<A, W, P>(run, run.datagram(), &verdict);
+        let (verdict, datagram) = (Verdict::take(run.scratch), run.datagram());
+        let client = || run.client(datagram);
+        fragment::remember::<LIMIT_FRAGMENTS, A, W, P>(run, datagram, verdict, client)
+            .leave(run.scratch);
     }
     left()
 }
@@ -184,8 +188,17 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         if !self.is_parsed() || verdict.reason == Reason::Source {
             return verdict;
         }
-        let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
-        if !judged && !is_any_dns(datagram) && self.is_local(datagram) {
+        // Before there is a policy, no network is known to be the client's: whoever administers the
+        // gateway is not to be cut off.
+        let here = if verdict.reason == Reason::NoPolicy {
+            self.is_gateway()
+        } else {
+            self.place() == ELSEWHERE && self.world.locate(self.scratch) == HERE
+        };
+        if !is_any_dns(datagram) && self.is_let_in(datagram) && here {
+            if self.is_forged(datagram) {
+                return Verdict::deny(Reason::Source);
+            }
             return Verdict::control(Reason::Gateway);
         }
         let event = || denied_event(&verdict, self.scratch, datagram, false);
@@ -213,7 +226,11 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         if datagram.destination.is_mapped() {
             return Ok(Verdict::deny(Reason::Destination));
         }
-        if A::is_link_scope(datagram, || self.is_own() || self.is_local(datagram)) {
+        if A::is_link_scope(datagram, || self.is_gateway()) {
+            // Sockets that are bound to no address take what is for all hosts of the link.
+            if datagram.protocol == UDP && self.is_forged(datagram) {
+                return Ok(Verdict::deny(Reason::Source));
+            }
             return Ok(Verdict::control(Reason::Link));
         }
         let mut to_resolver = false;
@@ -225,23 +242,30 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             return Ok(Verdict::deny(Reason::Fragment));
         } else {
             to_resolver = self.is_to_resolver(datagram);
-            if to_resolver && datagram.protocol == UDP {
-                return Err(QUERY);
-            }
             // Over TCP, of clients that may ask whatever they like: see `by_stream`.
             if let Some(verdict) = self.by_flow(datagram) {
                 return Ok(verdict);
             }
         }
-        if to_resolver {
-            return Err(STREAM);
-        }
-        let judged = self.settings().is_none_or(|settings| settings.judge_gateway != 0);
         // The stack never forwards IPv6 to link-local destinations beyond their link; to those of
         // IPv4 it does. A resolver that listens on every address of the gateway must not become a
         // way out.
         let stays = A::BITS == V6::BITS && datagram.destination.is_link_local();
-        if !judged && !is_any_dns(datagram) && (stays || self.is_own()) {
+        let place = if stays { HERE } else { self.place() };
+        if place != ELSEWHERE && self.is_forged(datagram) {
+            return Ok(Verdict::deny(Reason::Source));
+        }
+        if to_resolver {
+            let forwarded = A::BITS == V4::BITS
+                && datagram.source.is_link_local()
+                && place == ELSEWHERE
+                && self.world.locate(self.scratch) == ELSEWHERE;
+            if forwarded {
+                return Ok(Verdict::deny(Reason::LinkLocal));
+            }
+            return Err(if datagram.protocol == UDP { QUERY } else { STREAM });
+        }
+        if place == HERE && !is_any_dns(datagram) && self.is_let_in(datagram) {
             return Ok(Verdict::control(Reason::Gateway));
         }
         Err(POLICY)
@@ -258,14 +282,10 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         self.world.is_own(self.destination())
     }
 
+    /// Whether the gateway itself is addressed, as far as map and routes know.
     #[inline(always)]
-    fn is_local<A: Links>(&self, datagram: &Datagram<A>) -> bool
-    where
-        W: Maps<A>,
-    {
-        let ifindex = self.scratch.facts.ifindex.get() as u32;
-        let (source, destination) = (&datagram.source, &datagram.destination);
-        Maps::<A>::is_local(self.world, self.scratch, ifindex, source, destination)
+    fn is_gateway(&self) -> bool {
+        self.is_own() || self.world.locate(self.scratch) != ELSEWHERE
     }
 
     #[inline(always)]
@@ -285,11 +305,11 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         let Some(settings) = self.settings() else {
             return Verdict::deny(Reason::NoPolicy);
         };
-        let found = self.client(datagram);
-        if found.is_none() && !datagram.source.is_link_local() {
+        // A link-local source is in no group: its zone's element has what its groups may ask for.
+        let Some(client) = self.client(datagram) else {
             return self.by_unlisted(datagram, settings);
-        }
-        resolver::query(self, settings, datagram, &asker(found))
+        };
+        resolver::query(self, settings, datagram, &client)
     }
 
     /// A verdict, or the stage that finds it.
@@ -301,11 +321,9 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         let Some(settings) = self.settings() else {
             return Ok(Verdict::deny(Reason::NoPolicy));
         };
-        let found = self.client(datagram);
-        if found.is_none() && !datagram.source.is_link_local() {
+        let Some(client) = self.client(datagram) else {
             return Err(POLICY);
-        }
-        let client = asker(found);
+        };
         if client.mode == MODE_EXEMPT {
             return Err(POLICY);
         }
@@ -323,12 +341,4 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         }
         flow::pass(self, datagram, Direction::FromClient).map(|known| flow_verdict(&known))
     }
-}
-
-/// Who asks. Link-local sources are in no group and cannot be forwarded: they may ask for whatever
-/// any group may. What `None` leaves unsaid would be an unwritten register, see [`Verdict`].
-#[inline(always)]
-fn asker(found: Option<Client>) -> Client {
-    let nobody = Client { rules: u64::MAX, group: NO_GROUP as u32, ..Client::default() };
-    found.unwrap_or(nobody)
 }

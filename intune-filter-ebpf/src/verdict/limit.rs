@@ -1,4 +1,5 @@
-//! What a client may begin in a time: queries that are remembered, connections to resolvers, flows.
+//! What a client may begin in a time: queries that are remembered, connections to resolvers, flows,
+//! datagrams in fragments.
 //!
 //! Tables that make room for themselves belong to who fills them fastest: a client that floods would
 //! take away others' pending queries and new flows. Only what takes an entry is looked at here, never
@@ -10,13 +11,17 @@
 //! A client is an address in its zone. An IPv6 host has as many of those as it likes, but all of
 //! the network that it is in, so the network has a limit too: a host that changes its address with
 //! every packet takes from its neighbours in the same /64 at most, and only as long as it goes on.
+//! Link-local addresses cost nothing at all: those of a zone share one bucket, and so does whoever
+//! finds none free.
 
-use super::{LEFT, Run, left};
+use super::Run;
 use crate::{
     abi::{
-        Address as _, Client, LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_INBOUND, LIMIT_SUBNET,
-        LIMIT_SUBNET_CLIENTS, Limit, LimitKey, Limits, V6,
+        Client, LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS, LIMIT_QUERIES,
+        LIMIT_STREAMS, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_ZONE, Limit, LimitKey, Settings,
+        Taking, V6, limit::SLACK,
     },
+    dns::Scratch,
     packet::Packet,
     world::{Taken, World},
 };
@@ -27,67 +32,78 @@ pub(super) fn admits<const KIND: usize, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     client: &Client,
 ) -> bool {
-    ask::<KIND, W, P>(run, u64::from(client.devices)) == LEFT
-        && run.scratch.facts.admitted.get() != 0
+    run.world.admits(run.scratch, KIND as u64, u64::from(client.devices))
 }
 
-/// A function of its own in the kernel, for the sake of its stack.
-#[inline(never)]
-fn ask<const KIND: usize, W: World, P: Packet>(run: &Run<'_, W, P>, devices: u64) -> u64 {
-    run.scratch.facts.admitted.set(u64::from(may_begin::<KIND, W, P>(run, devices)));
-    left()
-}
-
+/// The same of the client of the packet in the working memory, whose address so many devices are
+/// behind.
 #[inline(always)]
-fn may_begin<const KIND: usize, W: World, P: Packet>(run: &Run<'_, W, P>, devices: u64) -> bool {
-    let Some(settings) = run.settings() else {
+pub fn may_begin<W: World>(scratch: &Scratch, world: W, kind: u64, devices: u64) -> bool {
+    const _: () = assert!(LIMIT_QUERIES < LIMIT_FLOWS && LIMIT_STREAMS < LIMIT_FLOWS);
+    let Some(settings) = world.settings(scratch.facts.generation.get() as u32 & 1) else {
         return false;
     };
-    let flows = KIND == LIMIT_FLOWS || KIND == LIMIT_INBOUND;
-    let limit = if flows { &settings.limit_flows } else { &settings.limit_queries };
-    if limit.interval == 0 {
+    let inbound = kind == LIMIT_INBOUND as u64 || kind == LIMIT_INBOUND_FRAGMENTS as u64;
+    let facts = &scratch.facts;
+    let client = if inbound { facts.destination.get() } else { facts.source.get() };
+    // SAFETY: any bit pattern is an address, and the scratch memory is this run's alone.
+    let client = unsafe { *client };
+    let flows = kind >= LIMIT_FLOWS as u64;
+    let (limit, zone) = if flows {
+        (&settings.limit_flows, &settings.zone_flows)
+    } else {
+        (&settings.limit_queries, &settings.zone_queries)
+    };
+    let wish = Wish { scratch, world, settings, kind };
+    let of_link = client.is_of_link();
+    if !of_link && limit.interval == 0 {
         return true;
     }
-    let client = if KIND == LIMIT_INBOUND { run.destination() } else { run.source() };
-    let devices = devices.max(1);
-    take::<KIND, W, P>(run, LIMIT_ADDRESS, client, limit, devices)
-        && (client.is_mapped()
-            || take::<KIND, W, P>(run, LIMIT_SUBNET, client, limit, devices * LIMIT_SUBNET_CLIENTS))
+    let mut taken = Taken::Full;
+    if !of_link {
+        let devices = devices.max(1);
+        let V6([a, b, c, _]) = client;
+        taken = wish.take(LIMIT_ADDRESS, client, limit, devices);
+        if taken == Taken::Done && !(a | b == 0 && c == 0xffff_u32.to_be()) {
+            let subnet = V6([a, b, 0, 0]);
+            taken = wish.take(LIMIT_SUBNET, subnet, limit, devices * LIMIT_SUBNET_CLIENTS);
+        }
+    }
+    if taken == Taken::Full {
+        // Of the bucket that the zone's doubtful sources share.
+        return zone.interval == 0 || wish.take(LIMIT_ZONE, V6::default(), zone, 1) == Taken::Done;
+    }
+    taken == Taken::Done
 }
 
-/// Takes one from the bucket of an address or its network, which is as large as those of so many
-/// devices.
-#[inline(always)]
-fn take<const KIND: usize, W: World, P: Packet>(
-    run: &Run<'_, W, P>,
-    bits: u32,
-    client: &V6,
-    limit: &Limit,
-    devices: u64,
-) -> bool {
-    let (world, now) = (run.world, run.now());
-    let V6([a, b, c, d]) = *client;
-    let address = if bits == LIMIT_SUBNET { V6([a, b, 0, 0]) } else { V6([a, b, c, d]) };
-    // SAFETY: the scratch memory is this run's alone.
-    let key = unsafe {
-        let key = run.scratch.facts.limit_key.get();
-        key.write(LimitKey { zone: u32::from(run.zone()), bits, address });
-        &*key
-    };
-    let limit = Limit { interval: (limit.interval / devices).max(1), window: limit.window };
-    match world.take(key, KIND, limit, now) {
-        Taken::Done => true,
-        Taken::Refused => false,
-        Taken::Unknown => {
-            let limits = run.scratch.facts.limits.get();
-            let mut due = [0; 4];
-            due[KIND] = now + limit.interval;
-            // SAFETY: as above.
-            unsafe {
-                limits.write(Limits { due });
-                world.meet(key, &*limits);
-            }
-            true
-        }
+/// What is to begin.
+struct Wish<'w, W> {
+    scratch: &'w Scratch,
+    world: W,
+    settings: &'w Settings,
+    kind: u64,
+}
+
+impl<W: World> Wish<'_, W> {
+    /// Takes one from a bucket that is as large as those of so many devices.
+    #[inline(always)]
+    fn take(&self, bits: u32, address: V6, limit: &Limit, devices: u64) -> Taken {
+        let (settings, facts) = (self.settings, &self.scratch.facts);
+        let longest = settings.limit_flows.window.max(settings.limit_queries.window);
+        // SAFETY: the scratch memory is this run's alone.
+        let taking = unsafe {
+            let taking = facts.taking.get();
+            taking.write(Taking {
+                key: LimitKey { zone: facts.zone.get() as u32, bits, address },
+                kind: self.kind,
+                interval: (limit.interval / devices).max(1),
+                window: limit.window,
+                now: facts.now.get(),
+                horizon: longest + SLACK,
+                sets: u64::from(settings.limit_sets),
+            });
+            &*taking
+        };
+        self.world.take(taking)
     }
 }

@@ -3,6 +3,7 @@
 mod egress;
 mod flow;
 mod fragment;
+mod gateway;
 mod ingress;
 mod judged;
 mod known;
@@ -16,8 +17,10 @@ mod stream;
 
 pub use egress::egress;
 pub use flow::{Direction, ending, lifetime};
+pub use gateway::{is_forged, locate, place};
 pub use ingress::ingress;
 pub use judged::{compare_octets, keep_octets};
+pub use limit::may_begin;
 pub use reply::{REPLY_PROHIBITED, REPLY_RESET};
 pub use segment::note_segment;
 

@@ -4,6 +4,7 @@ use anyhow::Result;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use super::listening;
 use crate::{
     config::{Config, Environment, OnLink},
     daemon::netlink::{self, Snapshot},
@@ -48,6 +49,7 @@ pub fn gather(config: &Config) -> Result<Facts> {
         Ok(tables) => offloaded = flowtable_devices(&tables),
         Err(why) => notes.push(format!("flow offload was not looked for: {why}")),
     }
+    notes.extend(listening::notes(config, &snapshot));
     let environment = Environment {
         on_link: on_link(&snapshot),
         own_addresses: snapshot.addresses,

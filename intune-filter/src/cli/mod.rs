@@ -20,6 +20,7 @@ mod facts;
 mod failure;
 mod flows;
 mod listed;
+mod listening;
 mod match_name;
 mod names;
 mod output;

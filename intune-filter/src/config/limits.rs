@@ -9,7 +9,18 @@ use super::decode::{Fields, Findings, Place, Read, word};
 pub struct Limits {
     /// DNS queries that are passed on; and, counted apart, TCP connections to resolvers.
     pub queries: Limit,
-    /// New flows.
+    /// New flows; and, counted apart, datagrams in fragments.
+    pub flows: Limit,
+    /// What a zone's link-local sources may begin together, and those for whom no bucket is free.
+    pub zone: ZoneLimits,
+}
+
+/// What the sources of a zone may begin together that are nobody in particular.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ZoneLimits {
+    /// As [`Limits::queries`], and by default as much.
+    pub queries: Limit,
+    /// As [`Limits::flows`], and by default as much.
     pub flows: Limit,
 }
 
@@ -30,7 +41,14 @@ pub enum Limit {
 impl Default for Limits {
     fn default() -> Self {
         let limit = Limit::At { rate: 100, burst: 1000 };
-        Self { queries: limit, flows: limit }
+        Self::both(limit, limit)
+    }
+}
+
+impl Limits {
+    /// A zone has what one address has.
+    const fn both(queries: Limit, flows: Limit) -> Self {
+        Self { queries, flows, zone: ZoneLimits { queries, flows } }
     }
 }
 
@@ -52,12 +70,33 @@ impl Read for Limits {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
         let default = Self::default();
         let mut fields = Fields::open(place, findings)?;
-        let limits = Self {
-            queries: fields.or("queries", default.queries),
-            flows: fields.or("flows", default.flows),
-        };
+        let queries = fields.or("queries", default.queries);
+        let limits = Self::both(queries, fields.or("flows", default.flows));
+        let zone: Option<GivenZone> = fields.optional("zone");
         fields.close();
-        Some(limits)
+        let GivenZone { queries, flows } = zone.unwrap_or_default();
+        let ZoneLimits { queries: same_queries, flows: same_flows } = limits.zone;
+        let zone = ZoneLimits {
+            queries: queries.unwrap_or(same_queries),
+            flows: flows.unwrap_or(same_flows),
+        };
+        Some(Self { zone, ..limits })
+    }
+}
+
+/// What the file says of a zone's limits.
+#[derive(Default)]
+struct GivenZone {
+    queries: Option<Limit>,
+    flows: Option<Limit>,
+}
+
+impl Read for GivenZone {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let mut fields = Fields::open(place, findings)?;
+        let zone = Self { queries: fields.optional("queries"), flows: fields.optional("flows") };
+        fields.close();
+        Some(zone)
     }
 }
 

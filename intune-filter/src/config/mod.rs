@@ -17,17 +17,19 @@ mod model;
 mod read;
 #[cfg(test)]
 mod tests;
+mod to_gateway;
 mod tree;
 mod zones;
 
 pub use duration::{DurationError, Seconds};
 pub use environment::{Environment, Finding, OnLink, Severity, check_environment};
 pub use error::{ConfigError, ConfigErrors};
-pub use limits::{Limit, Limits};
+pub use limits::{Limit, Limits, ZoneLimits};
 pub use model::{
     Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics,
-    Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, ToGateway, Ttl, UnlistedClients,
+    Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, Ttl, UnlistedClients,
 };
+pub use to_gateway::ToGateway;
 pub use zones::Zone;
 
 /// Where a configuration came from.

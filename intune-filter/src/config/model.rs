@@ -8,7 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv6Net};
 use serde::Serialize;
 
-use super::{Limits, Seconds, Source, choice::choice};
+use super::{Limits, Seconds, Source, ToGateway, choice::choice};
 use crate::{pattern::Pattern, ports::PortRange};
 
 /// A configuration that has been read and checked against itself.
@@ -81,17 +81,6 @@ choice! {
         Deny = "deny",
         /// They pass, as if exempt.
         Allow = "allow",
-    }
-}
-
-choice! {
-    /// What becomes of packets to the gateway itself.
-    pub enum ToGateway {
-        /// They pass: the host firewall's business.
-        #[default]
-        Pass = "pass",
-        /// They are judged like any other.
-        Policy = "policy",
     }
 }
 

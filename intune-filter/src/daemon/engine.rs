@@ -1,13 +1,12 @@
 //! What to do about interfaces and addresses: events in, commands out, no I/O.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-use super::netlink::Snapshot;
-use crate::kernel::{Interface, Mode, Segments, WantedMode};
+use super::{devices, netlink::Snapshot};
+use crate::kernel::{Devices, Interface, Mode, OwnAddresses, Segments, WantedMode};
 
 /// How long after a failed attachment the next one is tried.
 const RETRY: Duration = Duration::from_secs(5);
@@ -37,9 +36,11 @@ impl Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Make exactly these the gateway's own addresses.
-    SetOwnAddresses(BTreeSet<IpAddr>),
+    SetOwnAddresses(OwnAddresses),
     /// Make exactly these the zones.
     SetZones(Segments),
+    /// Make exactly these the zones' devices.
+    SetDevices(Devices),
     /// Attach to an interface, or replace what is attached; [`Engine::attached`] or
     /// [`Engine::failed`] tells how that went.
     Attach(Interface, WantedMode),
@@ -76,7 +77,8 @@ pub struct Engine {
     wanted: Vec<Wanted>,
     states: BTreeMap<String, State>,
     written_zones: Option<Segments>,
-    own_addresses: Option<BTreeSet<IpAddr>>,
+    written_devices: Option<Devices>,
+    own_addresses: Option<OwnAddresses>,
 }
 
 impl Engine {
@@ -97,13 +99,15 @@ impl Engine {
             }
         }
         self.wanted = wanted;
+        // Whoever sets the zones forgets the devices of those that change.
+        self.written_devices = None;
         commands
     }
 
     /// Compares the machine with what is wanted.
     pub fn observe(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Command> {
         let mut commands = Vec::new();
-        let own: BTreeSet<IpAddr> = snapshot.addresses.iter().copied().collect();
+        let own = devices::own_addresses(snapshot);
         if self.own_addresses.as_ref() != Some(&own) {
             commands.push(Command::SetOwnAddresses(own.clone()));
             self.own_addresses = Some(own);
@@ -113,6 +117,12 @@ impl Engine {
         if self.written_zones.as_ref() != Some(&zones) {
             commands.push(Command::SetZones(zones.clone()));
             self.written_zones = Some(zones);
+            self.written_devices = None;
+        }
+        let devices = devices::devices_of(&self.wanted, snapshot);
+        if self.written_devices.as_ref() != Some(&devices) {
+            commands.push(Command::SetDevices(devices.clone()));
+            self.written_devices = Some(devices);
         }
         for wanted in &self.wanted {
             let before = self.states.get(&wanted.name);
@@ -247,7 +257,7 @@ mod tests {
     fn snapshot(interfaces: &[Interface]) -> Snapshot {
         Snapshot {
             interfaces: interfaces.to_vec(),
-            addresses: vec!["10.0.0.1".parse().unwrap()],
+            networks: vec![(5, "10.0.0.1/24".parse().unwrap())],
             ..Snapshot::default()
         }
     }
@@ -268,8 +278,9 @@ mod tests {
         assert_eq!(
             commands,
             [
-                Command::SetOwnAddresses(["10.0.0.1".parse().unwrap()].into()),
+                Command::SetOwnAddresses([(5, "10.0.0.1".parse().unwrap())].into()),
                 Command::SetZones([((5, 0), 1), ((5, 20), 2)].into()),
+                Command::SetDevices([(1, 5)].into()),
                 Command::Attach(interface("lan", 5), WantedMode::Auto),
             ]
         );
@@ -289,7 +300,11 @@ mod tests {
         let (mut engine, now) = running();
         assert_eq!(
             engine.observe(&snapshot(&[]), now),
-            [Command::SetZones(BTreeMap::new()), Command::Await("lan".into())]
+            [
+                Command::SetZones(BTreeMap::new()),
+                Command::SetDevices(BTreeMap::new()),
+                Command::Await("lan".into())
+            ]
         );
         assert!(!engine.is_enforcing());
         assert_eq!(engine.observe(&snapshot(&[]), now), []);
@@ -297,6 +312,7 @@ mod tests {
             engine.observe(&snapshot(&[interface("lan", 9)]), now),
             [
                 Command::SetZones([((9, 0), 1), ((9, 20), 2)].into()),
+                Command::SetDevices([(1, 9)].into()),
                 Command::Attach(interface("lan", 9), WantedMode::Auto),
             ]
         );
@@ -390,6 +406,7 @@ mod tests {
             commands,
             [
                 Command::SetZones([((6, 0), 1), ((6, 20), 2)].into()),
+                Command::SetDevices([(1, 6)].into()),
                 Command::Attach(interface("new", 6), WantedMode::Auto),
             ]
         );
@@ -402,7 +419,10 @@ mod tests {
         engine.want(vec![generic], &["lan".into()]);
         assert_eq!(
             engine.observe(&snapshot(&[attached(interface("lan", 5))]), now),
-            [Command::Attach(attached(interface("lan", 5)), WantedMode::Generic)]
+            [
+                Command::SetDevices([(1, 5)].into()),
+                Command::Attach(attached(interface("lan", 5)), WantedMode::Generic)
+            ]
         );
     }
 

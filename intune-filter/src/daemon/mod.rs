@@ -7,6 +7,7 @@ pub mod chronicle;
 pub mod clock;
 pub mod confirmation;
 pub mod control;
+pub(crate) mod devices;
 pub mod engine;
 pub mod feed;
 pub mod forget;

@@ -10,7 +10,7 @@ use rtnetlink::{
     packet_route::{
         address::AddressAttribute,
         link::{
-            InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+            InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
             XdpAttached,
         },
     },
@@ -29,6 +29,11 @@ pub struct Snapshot {
     pub networks: Vec<(u32, IpNet)>,
     /// VLAN devices by their index: the parent's index and the VLAN id.
     pub vlan_devices: BTreeMap<u32, (u32, u16)>,
+    /// The bridges, bonds and teams whose parts interfaces are, by the interface's index: what comes
+    /// in on the part, the stack has from the whole.
+    pub wholes: BTreeMap<u32, u32>,
+    /// Devices with a MAC or IP address of their own on another (macvlan, ipvlan), by their index.
+    pub upon: BTreeMap<u32, u32>,
 }
 
 impl Snapshot {
@@ -81,6 +86,8 @@ impl Netlink {
         let mut snapshot = Snapshot {
             interfaces: links.iter().filter_map(interface).collect(),
             vlan_devices: links.iter().filter_map(vlan_device).collect(),
+            wholes: wholes(&links),
+            upon: links.iter().filter_map(upon).collect(),
             ..Snapshot::default()
         };
         let mut addresses = self.handle.address().get().execute();
@@ -147,6 +154,46 @@ fn vlan_device(message: &LinkMessage) -> Option<(u32, (u32, u16))> {
         _ => None,
     })?;
     Some((message.header.index, (parent, id)))
+}
+
+fn kind(message: &LinkMessage) -> Option<&InfoKind> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
+            LinkInfo::Kind(kind) => Some(kind),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+/// Which interface is a part of which bridge, bond or team. A VRF is none: its interfaces stay what
+/// they are to the stack.
+fn wholes(links: &[LinkMessage]) -> BTreeMap<u32, u32> {
+    let is_whole = |link: &&LinkMessage| match kind(link) {
+        Some(InfoKind::Bridge | InfoKind::Bond) => true,
+        Some(InfoKind::Other(name)) => name == "team",
+        _ => false,
+    };
+    let all: Vec<u32> = links.iter().filter(is_whole).map(|link| link.header.index).collect();
+    let part = |link: &LinkMessage| {
+        let whole = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Controller(whole) => Some(*whole),
+            _ => None,
+        })?;
+        all.contains(&whole).then_some((link.header.index, whole))
+    };
+    links.iter().filter_map(part).collect()
+}
+
+/// A macvlan or ipvlan device's index, and that of the device that it is on.
+fn upon(message: &LinkMessage) -> Option<(u32, u32)> {
+    if !matches!(kind(message)?, InfoKind::MacVlan | InfoKind::IpVlan) {
+        return None;
+    }
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(below) => Some((message.header.index, *below)),
+        _ => None,
+    })
 }
 
 /// The program's id and where it runs; with several programs, the one in the driver.

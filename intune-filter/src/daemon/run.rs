@@ -430,10 +430,12 @@ impl<'a> Daemon<'a> {
         let result = match command {
             Command::SetOwnAddresses(addresses) => {
                 let result = self.kernel.set_own_addresses(&addresses);
-                self.learner.set_own_addresses(addresses);
+                let addresses = addresses.into_iter().map(|(_, address)| address);
+                self.learner.set_own_addresses(addresses.collect());
                 result
             }
             Command::SetZones(zones) => self.kernel.set_zones(&zones),
+            Command::SetDevices(devices) => self.kernel.set_devices(&devices),
             Command::Attach(interface, mode) => {
                 let tags = self.see_tags(&interface.name);
                 match tags.and_then(|()| self.kernel.attach(&interface, mode)) {

@@ -5,6 +5,8 @@ use std::{fs, os::unix::fs::DirBuilderExt as _};
 
 use anyhow::{Context as _, Result};
 
+use intune_filter_ebpf::abi::limit_sets;
+
 use super::engine::Wanted;
 use crate::{
     config::{Config, Maps, Mode, Paths},
@@ -38,7 +40,7 @@ pub fn sizes(maps: &Maps) -> [(&'static str, u32); 12] {
         ("NEW_FLOWS4", maps.new_flows),
         ("NEW_FLOWS6", maps.new_flows),
         ("DNS_PENDING", maps.pending),
-        ("CLIENT_LIMITS", maps.clients),
+        ("CLIENT_LIMITS", limit_sets(maps.clients)),
         ("FRAGMENTS", maps.fragments),
         ("EVENTS", maps.events),
     ]

@@ -7,7 +7,9 @@ use aya::{
     Pod,
     maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
-use intune_filter_ebpf::abi::{Active, Client, Glob, Info, NameNode, Settings};
+use intune_filter_ebpf::abi::{
+    Active, Client, GATEWAY_WORDS, Glob, Info, NameNode, Settings, gateway_port,
+};
 
 use super::{
     Kernel, Pins,
@@ -73,8 +75,10 @@ impl Kernel {
         let settings = Settings {
             root: keep_node(policy.settings.root),
             warm_up_rules: policy.settings.warm_up_rules & keep,
+            limit_sets: pins.limit_sets()?,
             ..policy.settings
         };
+        open_ports(&pins, slot, &policy.gateway_ports)?;
         pins.map::<Array<MapData, Settings>>("SETTINGS")?.set(slot, settings, 0)?;
 
         active_map.set(0, active, 0).context("cannot put the policy into force")?;
@@ -90,6 +94,23 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+/// Opens exactly these ports of the gateway's in the set that is not in force.
+fn open_ports(pins: &Pins, slot: u32, ports: &[u32]) -> Result<()> {
+    let (first, _) = gateway_port(slot, 0);
+    let mut words = vec![0_u64; GATEWAY_WORDS as usize / 2];
+    for port in ports {
+        let (word, bit) = gateway_port(slot, *port);
+        words[(word - first) as usize] |= bit;
+    }
+    let mut array: Array<MapData, u64> = pins.map("GATEWAY_PORTS")?;
+    for (index, word) in (first..).zip(words) {
+        if array.get(&index, 0)? != word {
+            array.set(index, word, 0).context("cannot change GATEWAY_PORTS")?;
+        }
+    }
+    Ok(())
 }
 
 impl Fresh<'_> {

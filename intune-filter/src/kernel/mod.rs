@@ -46,7 +46,7 @@ pub use lock::{Lock, acquire, try_acquire};
 pub use offloads::keep_tags;
 pub use pins::{ClientEntry, Pins, Usage};
 pub use removal::remove_all;
-pub use segments::{Segment, Segments};
+pub use segments::{Devices, OwnAddresses, Segment, Segments};
 
 /// The reader of the programs' diagnostics.
 pub type Diagnostics = EbpfLogger<&'static dyn log::Log>;

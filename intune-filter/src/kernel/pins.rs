@@ -192,6 +192,12 @@ impl Pins {
         found_or_none(found)
     }
 
+    /// Elements of `CLIENT_LIMITS` that programs use: as many as there are, as a power of two.
+    pub fn limit_sets(&self) -> Result<u32> {
+        let elements = self.data("CLIENT_LIMITS")?.info()?.max_entries();
+        Ok(1 << elements.max(1).ilog2())
+    }
+
     /// The zones in force.
     pub fn zones(&self) -> Result<Vec<(ZoneKey, u32)>> {
         self.elements("ZONES")

@@ -1,4 +1,5 @@
-//! Zones and the gateway's own addresses: what the maps hold of the machine, not of the policy.
+//! Zones, their devices and the gateway's own addresses: what the maps hold of the machine, not of
+//! the policy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, MapData};
-use intune_filter_ebpf::abi::{UNTAGGED, V6, ZoneKey};
+use intune_filter_ebpf::abi::{OwnKey, UNTAGGED, V6, ZONE_ELEMENTS, ZoneKey};
 
 use super::Kernel;
 
@@ -16,6 +17,12 @@ pub type Segment = (u32, u32);
 
 /// The zone of each segment.
 pub type Segments = BTreeMap<Segment, u32>;
+
+/// By number of a zone, the index of the device that the stack has its packets from.
+pub type Devices = BTreeMap<u32, u32>;
+
+/// The gateway's own addresses, each with the index of a device that it is on.
+pub type OwnAddresses = BTreeSet<(u32, IpAddr)>;
 
 /// A zone that no policy has clients in: configured ones count from 1.
 const NOWHERE: u32 = 0;
@@ -42,6 +49,7 @@ impl Kernel {
             .map(|(_, number)| *number)
             .collect();
         self.end_flows_of_zones(&taken)?;
+        self.forget_devices(&taken)?;
         for (segment, number) in wanted {
             if present.get(segment) != Some(number) {
                 zones.insert(*segment, *number)?;
@@ -53,8 +61,49 @@ impl Kernel {
         Ok(())
     }
 
+    /// Makes exactly these the zones' devices.
+    pub fn set_devices(&self, wanted: &Devices) -> Result<()> {
+        let mut map: Array<MapData, u32> = self.pins().map("ZONE_DEVICES")?;
+        for zone in 0..ZONE_ELEMENTS as u32 {
+            let device = wanted.get(&zone).copied().unwrap_or_default();
+            if map.get(&zone, 0)? != device {
+                map.set(zone, device, 0).context("cannot change ZONE_DEVICES")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not known is not held against anybody.
+    fn forget_devices(&self, zones: &[u32]) -> Result<()> {
+        let mut map: Array<MapData, u32> = self.pins().map("ZONE_DEVICES")?;
+        for zone in zones.iter().filter(|zone| (**zone as usize) < ZONE_ELEMENTS) {
+            map.set(*zone, 0, 0).context("cannot change ZONE_DEVICES")?;
+        }
+        Ok(())
+    }
+
     /// Makes exactly these the gateway's own addresses.
-    pub fn set_own_addresses(&self, wanted: &BTreeSet<IpAddr>) -> Result<()> {
+    pub fn set_own_addresses(&self, wanted: &OwnAddresses) -> Result<()> {
+        let key = |(device, address): &(u32, IpAddr)| OwnKey {
+            device: *device,
+            address: V6::from(*address),
+        };
+        let on_devices: BTreeSet<OwnKey> = wanted.iter().map(key).collect();
+        let pins = self.pins();
+        let mut map: HashMap<MapData, OwnKey, u32> = pins.map("OWN_ON_DEVICE")?;
+        let elements = pins.elements::<OwnKey, u32>("OWN_ON_DEVICE")?;
+        let present: BTreeSet<OwnKey> = elements.into_iter().map(|(key, _)| key).collect();
+        // Of an address that is none any more both maps say so in turn: meanwhile it is nobody's.
+        for key in present.difference(&on_devices) {
+            map.remove(key).context("cannot change OWN_ON_DEVICE")?;
+        }
+        for key in on_devices.difference(&present) {
+            map.insert(*key, 1, 0).context("cannot change OWN_ON_DEVICE")?;
+        }
+        self.set_addresses(&wanted.iter().map(|(_, address)| *address).collect())
+    }
+
+    fn set_addresses(&self, wanted: &BTreeSet<IpAddr>) -> Result<()> {
         let pins = self.pins();
         let mut map: HashMap<MapData, V6, u32> = pins.map("OWN_ADDRESSES")?;
         let present: BTreeSet<IpAddr> = pins

@@ -3,16 +3,17 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
 };
 
 use intune_filter_ebpf::abi::{
-    Client, ClientKey, Glob, Limit as KernelLimit, MATCH_STEPS, MODE_AUDIT, MODE_ENFORCE,
-    MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER, Settings, UNLISTED_DROP, UNLISTED_FORWARD,
-    UNLISTED_REFUSE, V4, V6, client_flags, port_index,
+    Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, Glob, Limit as KernelLimit,
+    MATCH_STEPS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER,
+    Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, client_flags, port_index,
 };
-use ipnet::{IpNet, Ipv6Net};
+use intune_filter_ebpf::verdict::NO_GROUP;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     ClientPrefix, Group, Policy, Prefix, Rule, RuleBits, Services,
@@ -133,6 +134,7 @@ fn compile_part(
         answers6,
         ports: ports(&rules),
         servers: servers(config),
+        gateway_ports: gateway_ports(&config.to_gateway),
         settings: settings(config, &trie, &rules),
         edges: trie.edges,
         globs: trie.globs,
@@ -163,6 +165,13 @@ fn warnings(config: &Config) -> Vec<ConfigError> {
         warnings.push(config.error("warm_up", message));
     }
     for (index, group) in config.clients.iter().enumerate() {
+        for (at, network) in group.networks.iter().enumerate().filter(|(_, net)| is_of_link(net)) {
+            let message = format!(
+                "{network} is in no group: link-local sources may ask what any group of their zone may, \
+                 and reach the gateway alone"
+            );
+            warnings.push(config.error(format!("clients[{index}].networks[{at}]"), message));
+        }
         let what = match group.mode {
             GroupMode::Enforce => continue,
             GroupMode::Audit => "audit denies nothing",
@@ -221,12 +230,14 @@ fn listed(patterns: &[&Pattern]) -> String {
 }
 
 fn clients(config: &Config, masks: &[u64]) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
-    let (mut clients4, mut clients6) = (Vec::new(), Vec::new());
+    let (mut clients4, mut clients6) = links(config, masks);
     for ((number, group), mask) in (0..).zip(&config.clients).zip(masks) {
         let value = client(number, group, *mask);
         for zone in config.zones_of(group) {
             let zone = zone.number;
-            for network in &group.networks {
+            // What means something on its link alone is nobody's: see `links`.
+            let of_groups = group.networks.iter().filter(|network| !is_of_link(network));
+            for network in of_groups {
                 let length = u32::BITS + u32::from(network.prefix_len());
                 match network {
                     IpNet::V4(v4) => {
@@ -242,6 +253,54 @@ fn clients(config: &Config, masks: &[u64]) -> (Vec<ClientPrefix<V4>>, Vec<Client
         }
     }
     (clients4, clients6)
+}
+
+/// What a zone's link-local sources may ask for: what some group of the zone may.
+fn links(config: &Config, masks: &[u64]) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
+    let zones = config.zones();
+    let value = |zone: u32| {
+        let groups = config.clients.iter().zip(masks);
+        let of_zone = groups.filter(|(group, _)| {
+            config.zones_of(group).iter().any(|its_zone| its_zone.number == zone)
+        });
+        let rules = of_zone.fold(0, |rules, (_, mask)| rules | mask);
+        Client { rules, group: u32::from(NO_GROUP), devices: 1, ..Client::default() }
+    };
+    let links4 = zones.iter().map(|zone| Prefix {
+        length: u32::BITS + u32::from(LINK4.prefix_len()),
+        key: ClientKey { zone: zone.number, address: LINK4.addr().into() },
+        value: value(zone.number),
+    });
+    let links6 = zones.iter().map(|zone| Prefix {
+        length: u32::BITS + u32::from(LINK6.prefix_len()),
+        key: ClientKey { zone: zone.number, address: LINK6.addr().into() },
+        value: value(zone.number),
+    });
+    (links4.collect(), links6.collect())
+}
+
+/// RFC 3927.
+const LINK4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
+/// RFC 4291.
+const LINK6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
+
+fn is_of_link(network: &IpNet) -> bool {
+    IpNet::V4(LINK4).contains(network) || IpNet::V6(LINK6).contains(network)
+}
+
+/// The ports of the gateway's that are open, as [`port_index`] has them.
+fn gateway_ports(to_gateway: &ToGateway) -> Vec<u32> {
+    let ToGateway::Ports { tcp, udp } = to_gateway else { return Vec::new() };
+    let mut ports: Vec<u32> = [(false, tcp), (true, udp)]
+        .into_iter()
+        .flat_map(|(udp, ranges)| {
+            let ports = ranges.iter().flat_map(|range| range.ports());
+            ports.map(move |port| port_index(udp, port))
+        })
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 fn client(number: u32, group: &ClientGroup, rules: u64) -> Client {
@@ -317,12 +376,17 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
             DnsUnlisted::Drop => UNLISTED_DROP,
         },
         allow_unlisted_clients: (config.unlisted_clients == UnlistedClients::Allow).into(),
-        judge_gateway: (config.to_gateway == ToGateway::Policy).into(),
+        to_gateway: match config.to_gateway {
+            ToGateway::Pass => GATEWAY_PASS,
+            ToGateway::Policy => GATEWAY_POLICY,
+            ToGateway::Ports { .. } => GATEWAY_PORTS,
+        },
         icmp_echo: config.icmp_echo.into(),
         ttl_min: ttl.min.0,
         ttl_max: ttl.max.0,
         ttl_grace: ttl.grace.0,
-        reserved: 0,
+        // The map's size, which whoever loads the policy knows.
+        limit_sets: 0,
         root: trie.root,
         // Whether there is a warm-up, and until when, depends on what the maps hold at the start.
         warm_up_until: 0,
@@ -332,5 +396,7 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
             .fold(0, |mask, (bit, _)| mask | 1 << bit),
         limit_queries: limit(config.limits.queries),
         limit_flows: limit(config.limits.flows),
+        zone_queries: limit(config.limits.zone.queries),
+        zone_flows: limit(config.limits.zone.flows),
     }
 }

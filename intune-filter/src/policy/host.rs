@@ -20,6 +20,7 @@ impl From<&Policy> for host::Policy {
             edges: policy.edges.clone(),
             globs: policy.globs.clone(),
             servers: policy.servers.clone(),
+            gateway_ports: policy.gateway_ports.iter().copied().collect(),
             settings: policy.settings,
         }
     }

@@ -3,9 +3,10 @@
 
 use intune_filter_ebpf::{
     abi::{
-        Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, GROUPS,
-        Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitKey, Limits, NameNode, PORTS, Pending,
-        PendingKey, RULES, RuleCounter, Stream, StreamRead, UNTAGGED, V4, V6, ZoneKey,
+        Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
+        GATEWAY_WORDS, GROUPS, Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitSet, Limits,
+        NameNode, OwnKey, PORTS, Pending, PendingKey, RULES, RuleCounter, Stream, StreamRead,
+        UNTAGGED, V4, V6, ZONE_ELEMENTS, ZoneKey, limit_sets,
     },
     dns::Scratch,
 };
@@ -61,7 +62,8 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         hash("STREAMS", 4096, k6, size::<Stream>()),
         hash("STREAMS_READ", 1024, k6, size::<StreamRead>()),
         array("KEPT_OCTETS", u64::from(KEPT_SLOTS), size::<KeptOctets>()),
-        hash("CLIENT_LIMITS", maps.clients, size::<LimitKey>(), size::<Limits>()),
+        array("CLIENT_LIMITS", limit_sets(maps.clients).into(), size::<LimitSet>()),
+        array("ZONE_LIMITS", ZONE_ELEMENTS as u64, size::<Limits>()),
         hash("FRAGMENTS", maps.fragments, size::<FragmentKey>(), size::<FragmentVerdict>()),
         MapMemory {
             name: "EVENTS",
@@ -85,6 +87,9 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         // Elements of arrays begin at every eighth octet.
         array("UNTAGGED", UNTAGGED as u64, 8),
         hash("OWN_ADDRESSES", 4096, size::<V6>(), 4),
+        hash("OWN_ON_DEVICE", 4096, size::<OwnKey>(), 4),
+        array("ZONE_DEVICES", ZONE_ELEMENTS as u64, 8),
+        array("GATEWAY_PORTS", GATEWAY_WORDS.into(), 8),
         per_cpu("COUNTERS", COUNTERS, size::<Counter>(), cpus),
         per_cpu("RULE_COUNTERS", RULES as u64, size::<RuleCounter>(), cpus),
         per_cpu("SCRATCH_XDP", 1, size::<Scratch>(), cpus),

@@ -71,6 +71,8 @@ pub struct Policy {
     pub globs: Vec<Glob>,
     /// `SERVERS`.
     pub servers: HashMap<V6, u32>,
+    /// The ports in `GATEWAY_PORTS`, as [`intune_filter_ebpf::abi::port_index`] has them.
+    pub gateway_ports: Vec<u32>,
     /// The element of `SETTINGS`.
     pub settings: Settings,
     /// Bits of earlier rules that are no longer in force. Who loads the policy clears them from

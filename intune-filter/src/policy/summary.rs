@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Origin, Policy, map_memory};
+use intune_filter_ebpf::abi::GROUPS;
+
+use super::{ClientPrefix, Origin, Policy, map_memory};
 use crate::config::{Config, Zone};
 
 /// What a policy comes to.
@@ -140,7 +142,7 @@ pub fn summarize(config: &Config, policy: &Policy, cpus: u32) -> Summary {
         services: services(policy),
         counts: Counts {
             rules: policy.rules.len(),
-            clients: policy.clients4.len() + policy.clients6.len(),
+            clients: clients(&policy.clients4) + clients(&policy.clients6),
             networks: policy.nets4.len() + policy.nets6.len(),
             patterns: policy.rules.values().map(|rule| rule.fqdns.len()).sum(),
             edges: policy.edges.len(),
@@ -150,6 +152,11 @@ pub fn summarize(config: &Config, policy: &Policy, cpus: u32) -> Summary {
         warnings: config.errors(policy.warnings.clone()).lines(),
         configuration: config.clone(),
     }
+}
+
+/// Client prefixes of groups.
+fn clients<A>(prefixes: &[ClientPrefix<A>]) -> usize {
+    prefixes.iter().filter(|prefix| (prefix.value.group as usize) < GROUPS).count()
 }
 
 fn groups(config: &Config, policy: &Policy) -> Vec<GroupSummary> {

@@ -1,6 +1,6 @@
 //! The programs in a network namespace of their own, with a policy in their maps.
 
-use std::{collections::BTreeSet, net::IpAddr, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -11,7 +11,7 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 use intune_filter::{
     config::Config,
-    kernel::{self, Hook, Kernel, PinDirectory, Pins, Segments},
+    kernel::{self, Devices, Hook, Kernel, PinDirectory, Pins, Segments},
     policy::{Policy, RuleBits, compile},
 };
 use intune_filter_ebpf::abi::Explanation;
@@ -40,7 +40,8 @@ const SIZES: [(&str, u32); 12] = [
     ("NEW_FLOWS4", ROOM),
     ("NEW_FLOWS6", ROOM),
     ("DNS_PENDING", ROOM),
-    ("CLIENT_LIMITS", ROOM),
+    // Of four buckets each: so many that each client of a table finds one.
+    ("CLIENT_LIMITS", 1 << 12),
     ("FRAGMENTS", ROOM),
     ("EVENTS", 1 << 16),
 ];
@@ -201,8 +202,10 @@ impl Filter {
         self.policy = compile(config, &site::catalogue(), &self.policy.rule_bits())?;
         self.policy.settings.warm_up_until = until;
         self.set_zones(&self.zones()?)?;
-        let own: BTreeSet<IpAddr> = site::Addresses::both().iter().map(|who| who.gateway).collect();
-        self.kernel.set_own_addresses(&own)?;
+        self.kernel.set_devices(&self.devices()?)?;
+        let lan = index(site::LAN)?;
+        let own = site::Addresses::both().map(|who| (lan, who.gateway));
+        self.kernel.set_own_addresses(&own.into())?;
         self.kernel.install(&self.policy, 0)?;
         Ok(())
     }
@@ -212,6 +215,18 @@ impl Filter {
         let zones = self.policy.zones.iter();
         zones
             .map(|zone| Ok(((index(&zone.interface)?, u32::from(zone.vlan)), zone.number)))
+            .collect()
+    }
+
+    /// The devices of the zones of the policy.
+    pub fn devices(&self) -> Result<Devices> {
+        let zones = self.policy.zones.iter();
+        zones
+            .map(|zone| {
+                let name =
+                    if zone.vlan == site::VLAN { site::VLAN_DEVICE } else { &zone.interface };
+                Ok((zone.number, index(name)?))
+            })
             .collect()
     }
 

@@ -119,8 +119,10 @@ pub fn wire(gateway: &Namespace) -> Result<()> {
         "link add eth1 type veth peer peer1",
         "link add eth2 type veth peer peer2",
         "link add eth0 type veth peer peer0",
+        // In the place of a VLAN device, which not every kernel has.
+        "link add eth1.20 type veth peer peer20",
     ])?;
-    for peer in ["peer1", "peer2"] {
+    for peer in ["peer1", "peer2", "peer20"] {
         // Nothing is sent to the gateway but by tests.
         gateway.sysctl(&format!("ipv6/conf/{peer}/disable_ipv6"), "1")?;
     }
@@ -128,9 +130,11 @@ pub fn wire(gateway: &Namespace) -> Result<()> {
         "link set eth0 up",
         "link set eth1 up",
         "link set eth2 up",
+        "link set eth1.20 up",
         "link set peer0 up",
         "link set peer1 up",
         "link set peer2 up",
+        "link set peer20 up",
         "address add 10.20.0.1/24 dev eth1",
         "address add fd00:20::1/64 dev eth1 nodad",
         "address add fe80::1/64 dev eth1 nodad",
@@ -142,8 +146,18 @@ pub fn wire(gateway: &Namespace) -> Result<()> {
         "address add fd00:31::1/64 dev eth0 nodad",
         "route add default via 172.31.0.2",
         "route add default via fd00:31::2",
+        // Where the clients are.
+        "route add 10.20.0.0/16 dev eth1",
+        "route add fd00:20::/48 dev eth1",
+        "route add 10.21.0.0/24 dev eth1.20",
+        "route add fd00:21::/64 dev eth1.20",
+        "route add 10.22.0.0/24 dev eth2",
+        "route add fd00:22::/64 dev eth2",
     ])
 }
+
+/// The gateway's own device behind [`LAN`]'s second zone.
+pub const VLAN_DEVICE: &str = "eth1.20";
 
 /// Who is who, in one address family.
 #[derive(Clone, Copy, Debug)]

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, fmt::Debug, net::IpAddr};
 use anyhow::Result;
 use aya::{
     Pod,
-    maps::{HashMap, MapData},
+    maps::{Array, HashMap, MapData},
 };
 use intune_filter_ebpf::abi::{
     Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Host,
-    LimitKey, Limits, Pending, PendingKey, REASONS, Reason, RuleCounter, Stream, StreamRead, V4,
+    LimitSet, Limits, Pending, PendingKey, REASONS, Reason, RuleCounter, Stream, StreamRead, V4,
     V6,
 };
 
@@ -63,7 +63,9 @@ impl Filter {
         }
         self.dump::<PendingKey, Pending>("DNS_PENDING", &mut elements)?;
         self.dump::<FlowKey<V6>, Stream>("STREAMS", &mut elements)?;
-        self.dump::<LimitKey, Limits>("CLIENT_LIMITS", &mut elements)?;
+        for (map, key, limits) in self.limits()? {
+            elements.insert(format!("{map} {key:#x}"), format!("{limits:?}"));
+        }
         self.dump::<FragmentKey, FragmentVerdict>("FRAGMENTS", &mut elements)?;
         Ok(State { elements, ..self.counted()? })
     }
@@ -108,7 +110,7 @@ impl Filter {
         self.forget_flows()?;
         self.empty::<PendingKey, Pending>("DNS_PENDING")?;
         self.forget_streams()?;
-        self.empty::<LimitKey, Limits>("CLIENT_LIMITS")?;
+        self.change_limits(|limits| *limits = Limits::default())?;
         self.empty::<FragmentKey, FragmentVerdict>("FRAGMENTS")?;
         self.events();
         Ok(())
@@ -144,6 +146,43 @@ impl Filter {
         for (key, mut value) in self.pins().elements::<K, V>(name)? {
             change(&mut value);
             map.insert(key, value, 0)?;
+        }
+        Ok(())
+    }
+
+    /// What clients and zones have begun: the map, whose it is, and what.
+    fn limits(&self) -> Result<Vec<(&'static str, u64, Limits)>> {
+        let sets: Array<MapData, LimitSet> = self.pins().map("CLIENT_LIMITS")?;
+        let zones: Array<MapData, Limits> = self.pins().map("ZONE_LIMITS")?;
+        let mut all = Vec::new();
+        for set in sets.iter() {
+            let LimitSet { owners, limits } = set?;
+            let both = owners.into_iter().zip(limits);
+            all.extend(both.map(|(owner, limits)| ("CLIENT_LIMITS", owner, limits)));
+        }
+        for (zone, limits) in zones.iter().enumerate() {
+            all.push(("ZONE_LIMITS", zone as u64, limits?));
+        }
+        all.retain(|(_, _, limits)| *limits != Limits::default());
+        Ok(all)
+    }
+
+    /// Changes what clients and zones have begun.
+    pub fn change_limits(&self, change: impl Fn(&mut Limits)) -> Result<()> {
+        let mut sets: Array<MapData, LimitSet> = self.pins().map("CLIENT_LIMITS")?;
+        for index in 0..sets.len() {
+            let before = sets.get(&index, 0)?;
+            let mut set = before;
+            set.limits.iter_mut().for_each(&change);
+            if set != before {
+                sets.set(index, set, 0)?;
+            }
+        }
+        let mut zones: Array<MapData, Limits> = self.pins().map("ZONE_LIMITS")?;
+        for index in 0..zones.len() {
+            let mut limits = zones.get(&index, 0)?;
+            change(&mut limits);
+            zones.set(index, limits, 0)?;
         }
         Ok(())
     }

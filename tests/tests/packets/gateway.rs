@@ -51,15 +51,111 @@ fn packets_to_the_gateway_are_the_host_firewalls_business() {
 }
 
 #[test]
-fn the_gateway_is_reached_from_every_zone() {
+fn each_zone_reaches_the_addresses_of_its_own_network_alone() {
     run("", "", |filter| {
+        // Known by the routes alone, as all that appear while no daemon runs.
+        ip(&[
+            "address add 10.21.0.1/24 dev eth1.20",
+            "address add fd00:21::1/64 dev eth1.20 nodad",
+            "address add 10.22.0.1/24 dev eth2",
+            "address add fd00:22::1/64 dev eth2 nodad",
+            "address add 10.99.0.1/32 dev lo",
+            "address add fd00:99::1/128 dev lo nodad",
+        ]);
         let rows = both(|who| {
-            let to =
-                |source| Datagram::new(source, who.gateway_by_route).tcp(40000, 22, Flags::SYN);
-            vec![
-                from_client("a VLAN", to(who.tagged).tag(0x8100, VLAN).frame(), expect(Gateway)),
-                from_client("eth2", to(who.other).frame(), expect(Gateway)).on_other(),
-            ]
+            let v4 = who.client.is_ipv4();
+            let own = |four: &str, six: &str| -> IpAddr {
+                if v4 { four.parse().unwrap() } else { six.parse().unwrap() }
+            };
+            let vlan = own("10.21.0.1", "fd00:21::1");
+            let other = own("10.22.0.1", "fd00:22::1");
+            let mut rows = Vec::new();
+            let mut row = |from: &str, to: &str, source, destination, expected| {
+                for (kind, datagram) in [
+                    ("TCP", Datagram::new(source, destination).tcp(40000, 22, Flags::SYN)),
+                    ("UDP", Datagram::new(source, destination).udp(40000, 161, b"x")),
+                    ("an echo", Datagram::new(source, destination).echo_request(1)),
+                ] {
+                    let reason = if expected { Gateway } else { Destination };
+                    let what = format!("{kind} from {from} to {to}");
+                    let frame = if from == "the VLAN" {
+                        datagram.tag(0x8100, VLAN).frame()
+                    } else {
+                        datagram.frame()
+                    };
+                    let row = from_client(what, frame, expect(reason));
+                    rows.push(if from == "eth2" { row.on_other() } else { row });
+                }
+            };
+            for (from, source, its) in [
+                ("eth1", who.client, "eth1"),
+                ("the VLAN", who.tagged, "the VLAN"),
+                ("eth2", who.other, "eth2"),
+            ] {
+                row(from, "eth1 by the map", source, who.gateway, its == "eth1");
+                row(from, "eth1 by routes", source, who.gateway_by_route, its == "eth1");
+                row(from, "the VLAN", source, vlan, its == "the VLAN");
+                row(from, "eth2", source, other, its == "eth2");
+                row(from, "the WAN", source, own("172.31.0.1", "fd00:31::1"), false);
+                row(from, "loopback's", source, own("10.99.0.1", "fd00:99::1"), false);
+            }
+            rows
+        });
+        check(filter, &rows);
+    });
+}
+
+/// The same where the map knows all of them, and two networks share one.
+#[test]
+fn an_address_is_of_each_network_that_has_it() {
+    run("", "", |filter| {
+        let index = |name: &str| nix::net::if_::if_nametoindex(name).unwrap();
+        let (lan, other) = (index("eth1"), index("eth2"));
+        for who in Addresses::both() {
+            let own = [(lan, who.gateway), (other, who.gateway), (other, who.gateway_by_route)];
+            filter.kernel().set_own_addresses(&own.into()).unwrap();
+            let to = |source, own| Datagram::new(source, own).tcp(40000, 22, Flags::SYN).frame();
+            let rows = [
+                from_client("both, from eth1", to(who.client, who.gateway), expect(Gateway)),
+                from_client("both, from eth2", to(who.other, who.gateway), expect(Gateway))
+                    .on_other(),
+                from_client("one, from eth2", to(who.other, who.gateway_by_route), expect(Gateway))
+                    .on_other(),
+                from_client("the other's", to(who.client, who.gateway_by_route), {
+                    expect(Destination)
+                }),
+            ];
+            check(filter, &rows);
+        }
+    });
+}
+
+#[test]
+fn ports_of_the_gateway_that_are_open_are_a_list() {
+    run("", "to_gateway: {tcp: [22, '8000-8001'], udp: [161]}", |filter| {
+        let rows = both(|who| {
+            let mut rows = Vec::new();
+            for gateway in [who.gateway, who.gateway_by_route, who.gateway_link_local] {
+                let to = || Datagram::new(who.client, gateway);
+                let mut row = |what: &str, datagram: Datagram, reason| {
+                    rows.push(from_client(what, datagram.frame(), expect(reason)));
+                };
+                for (port, reason) in
+                    [(22, Gateway), (8000, Gateway), (8001, Gateway), (8002, Destination)]
+                {
+                    row("TCP", to().tcp(40000, port, Flags::SYN), reason);
+                }
+                row("TCP to UDP's", to().tcp(40000, 161, Flags::SYN), Destination);
+                row("UDP", to().udp(40000, 161, b"x"), Gateway);
+                row("UDP to TCP's", to().udp(40000, 22, b"x"), Destination);
+                row("an echo", to().echo_request(1), Destination);
+                row("another protocol", to().raw(89, &[0; 16]), Protocol);
+            }
+            let unlisted = Datagram::new(who.unlisted, who.gateway).tcp(1, 22, Flags::SYN);
+            rows.push(from_client("an unlisted source", unlisted.frame(), expect(Gateway)));
+            let unlisted = Datagram::new(who.unlisted, who.gateway).tcp(1, 23, Flags::SYN);
+            rows.push(from_client("to another port", unlisted.frame(), expect(UnlistedClient)));
+            rows
         });
         check(filter, &rows);
     });

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use aya::maps::{Array, MapData};
 use intune_filter_ebpf::abi::{
-    Limit, LimitKey, Limits, Pending, PendingKey,
+    Limit, Limits, Pending, PendingKey,
     Reason::{self, DnsLimit, DnsQuery, Exempt, FlowLimit, Inbound, Policy},
     Settings,
 };
@@ -22,32 +22,34 @@ use crate::{
 };
 
 /// Longer than any test takes, so that nothing becomes due by itself.
-const INTERVAL: u64 = 3_600_000_000_000;
+pub(crate) const INTERVAL: u64 = 3_600_000_000_000;
 /// How many may come at once.
-const BURST: u64 = 3;
+pub(crate) const BURST: u64 = 3;
 
 /// Makes these the limits in force.
 fn set(filter: &Filter, limit_queries: Limit, limit_flows: Limit) {
     let slot = filter.pins().active().unwrap().generation & 1;
     let mut map: Array<MapData, Settings> = filter.pins().map("SETTINGS").unwrap();
     let settings = map.get(&slot, 0).unwrap();
-    map.set(slot, Settings { limit_queries, limit_flows, ..settings }, 0).unwrap();
+    let (zone_queries, zone_flows) = (limit_queries, limit_flows);
+    let settings = Settings { limit_queries, limit_flows, zone_queries, zone_flows, ..settings };
+    map.set(slot, settings, 0).unwrap();
 }
 
-fn limit(filter: &Filter) {
+pub(crate) fn limit(filter: &Filter) {
     let limit = Limit { interval: INTERVAL, window: BURST * INTERVAL };
     set(filter, limit, limit);
 }
 
 /// Lets time pass for what is due.
-fn pass(filter: &Filter, time: u64) {
+pub(crate) fn pass(filter: &Filter, time: u64) {
     let earlier = |limits: &mut Limits| {
         limits.due = limits.due.map(|due| due.saturating_sub(time));
     };
-    filter.change::<LimitKey, Limits>("CLIENT_LIMITS", earlier).unwrap();
+    filter.change_limits(earlier).unwrap();
 }
 
-fn syn(source: IpAddr, destination: IpAddr, port: u16) -> Vec<u8> {
+pub(crate) fn syn(source: IpAddr, destination: IpAddr, port: u16) -> Vec<u8> {
     Datagram::new(source, destination).tcp(port, 443, Flags::SYN).frame()
 }
 
@@ -55,12 +57,12 @@ fn opened() -> Expected {
     expect(Policy).rule(WEB)
 }
 
-fn too_many() -> Expected {
+pub(crate) fn too_many() -> Expected {
     expect(FlowLimit).rule(WEB)
 }
 
 /// So many flows of a client that pass, and one that does not.
-fn burst(source: IpAddr, who: &Addresses, number: u64, over: Expected) -> Vec<Row> {
+pub(crate) fn burst(source: IpAddr, who: &Addresses, number: u64, over: Expected) -> Vec<Row> {
     let row = |port: u64, expected| {
         from_client(format!("flow {port}"), syn(source, who.web, port as u16), expected)
     };
@@ -185,26 +187,34 @@ fn queries_over_tcp_and_the_connections_for_them() {
 }
 
 #[test]
-fn a_client_is_an_address_in_its_zone() {
+fn link_local_sources_share_what_their_zone_has() {
     run("", "", |filter| {
         limit(filter);
         for who in Addresses::both() {
-            let ask = |id, expected| {
+            let from = |source: IpAddr, id, expected| {
                 let message = query(&who).id(id);
-                let datagram = Datagram::new(who.link_local, who.gateway);
+                let datagram = Datagram::new(source, who.gateway);
                 let frame = datagram.udp(40000, 53, message.octets()).frame();
-                from_client(format!("query {id} from the link"), frame, expected)
+                from_client(format!("query {id} from {source}"), frame, expected)
             };
+            let ask = |id, expected| from(who.link_local, id, expected);
+            let neighbour = if who.client.is_ipv4() { "169.254.7.8" } else { "fe80:0:0:9::11" };
+            let neighbour: IpAddr = neighbour.parse().unwrap();
             check_in_order(
                 filter,
                 &[
                     ask(1, expect(DnsQuery)),
-                    ask(2, expect(DnsQuery)),
+                    from(neighbour, 2, expect(DnsQuery)),
                     ask(3, expect(DnsQuery)),
                     ask(4, expect(DnsLimit)),
-                    ask(4, expect(DnsQuery)).on_other(),
+                    from(neighbour, 5, expect(DnsLimit)),
+                    from(who.client, 6, expect(DnsQuery)),
                 ],
             );
+            pass(filter, INTERVAL);
+            check_on(filter, &[from(neighbour, 7, expect(DnsQuery))]);
+            check_on(filter, &[ask(8, expect(DnsLimit))]);
+            filter.clear().unwrap();
         }
     });
 }

@@ -1,6 +1,7 @@
 //! Tables of packets and verdicts, judged by the programs in the kernel.
 
 mod answers;
+mod buckets;
 mod busy;
 mod capacity;
 mod errors;
@@ -28,6 +29,7 @@ mod refusals;
 mod rejections;
 mod reloads;
 mod resets;
+mod sources;
 mod streams;
 mod tickets;
 mod truncation;

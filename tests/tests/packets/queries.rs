@@ -122,7 +122,8 @@ pub(crate) fn malformed(who: &Addresses) -> Vec<Row> {
         rows.push(row(who.client, expect(DnsMalformed)));
         rows.push(row(who.audited, expect(DnsMalformed).audited()));
         rows.push(from_client(what, ask(who.client, who.gateway, &message), expect(DnsMalformed)));
-        rows.push(row(who.link_local, expect(DnsMalformed)));
+        let from_link = ask(who.link_local, who.gateway, &message);
+        rows.push(from_client(what, from_link, expect(DnsMalformed)));
         rows.push(row(who.unlisted, expect(UnlistedClient)));
     }
     rows
@@ -186,13 +187,17 @@ pub(crate) fn others(who: &Addresses) -> Vec<Row> {
         datagram.udp(40000, 53, &octets[..octets.len() / 8 * 8]).frame()
     };
     let foreign = Message::query(1, "other.example", A);
+    let from_link = |message: &Message| ask(who.link_local, who.gateway, message);
     vec![
         row("audited, listed", who.audited, &listed, expect(DnsQuery)),
         row("audited, unlisted", who.audited, &unlisted, expect(DnsUnlisted).audited()),
         row("exempt, unlisted", who.exempt, &unlisted, expect(DnsQuery)),
         row("exempt, no query", who.exempt, &unlisted.answered(), expect(Exempt)),
-        row("link-local, listed", who.link_local, &listed, expect(DnsQuery)),
-        row("link-local, unlisted", who.link_local, &unlisted, refused()),
+        from_client("link-local, listed", from_link(&listed), expect(DnsQuery)),
+        from_client("link-local, unlisted", from_link(&unlisted), refused()),
+        from_client("link-local, the other zone's name", from_link(&foreign), refused()),
+        from_client("link-local, there", from_link(&foreign), expect(DnsQuery)).on_other(),
+        from_client("link-local, a listed name there", from_link(&listed), refused()).on_other(),
         row("unlisted client", who.unlisted, &listed, expect(UnlistedClient)),
         row("the other zone's name", who.client, &foreign, refused()),
         row("in the other zone", who.other, &foreign, expect(DnsQuery)).on_other(),

@@ -109,10 +109,10 @@ fn a_reset_is_one_that_the_client_believes() {
     run("", "", |filter| {
         for who in Addresses::both() {
             for (flags, sequence, acknowledgment, acknowledges) in [
-                // Four octets of data follow sequence number 1, and SYN and FIN count one.
+                // Four octets of data follow sequence number 1, or 6 without a SYN; SYN and FIN count one.
                 (Flags::SYN, 0, 6, true),
                 (Flags { fin: true, ..Flags::SYN }, 0, 7, true),
-                (Flags::default(), 0, 5, true),
+                (Flags::default(), 0, 10, true),
                 (Flags::ACK, 0xdead_beef, 0, false),
                 (Flags::FIN, 0xdead_beef, 0, false),
             ] {

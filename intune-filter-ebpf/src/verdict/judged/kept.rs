@@ -3,7 +3,8 @@
 use super::super::Run;
 use crate::{
     abi::{FlowKey, KEPT_CAPACITY, KEPT_SLOTS, V6},
-    dns::{Scratch, Step, mix, walk},
+    bytes::mix,
+    dns::{Scratch, Step, walk},
     packet::Packet,
     world::World,
 };

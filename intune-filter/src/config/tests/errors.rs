@@ -246,6 +246,13 @@ fn values_out_of_range() {
     one(&rate("0"), 4, "limits.queries.rate", "0, expected 1 to 1000000");
     one(&rate("1000001"), 4, "limits.queries.rate", "expected 1 to 1000000");
     one(&with("limits", "{flows: {rate: 9, burst: 0}}"), 4, "limits.flows.burst", "expected 1 to");
+    let zone = |more: &str| with("limits", &format!("{{zone: {{flows: {more}}}}}"));
+    one(&zone("{rate: 0, burst: 9}"), 4, "limits.zone.flows.rate", "expected 1 to 1000000");
+    one(&zone("on"), 4, "limits.zone.flows", "expected {rate: ..., burst: ...}, or off, found on");
+    let gateway = |text: &str| with("to_gateway", text);
+    one(&gateway("none"), 4, "to_gateway", "expected pass or policy, or ports");
+    one(&gateway("{tcp: [0]}"), 4, "to_gateway.tcp[0]", "");
+    one(&gateway("{sctp: [1]}"), 4, "to_gateway.sctp", "unknown key, expected one of tcp, udp");
     let devices = |n| {
         with("clients", &format!("[{{name: a, networks: [10.0.0.0/8], devices_per_address: {n}}}]"))
     };

@@ -22,8 +22,9 @@ clients:
 dns: {resolvers: [10.0.0.1]}
 ";
     let policy = policy(&Config::parse("config.yaml", text).unwrap());
-    assert_eq!(policy.clients4.len(), 3 + 1 + 2);
-    assert_eq!(policy.clients6.len(), 3);
+    // And one for what is link-local in each of the zones.
+    assert_eq!(policy.clients4.len(), 3 + 1 + 2 + 3);
+    assert_eq!(policy.clients6.len(), 3 + 3);
     assert!(policy.clients4.iter().all(|prefix| prefix.length >= 32 + 8));
     let group = |zone, source: &str| {
         policy.client(zone, source.parse().unwrap()).map(|client| (client.group, client.mode))
@@ -112,12 +113,13 @@ fn settings() {
     let settings = policy(&config("[core]", "")).settings;
     assert_eq!(settings.dns_unlisted, UNLISTED_REFUSE);
     assert_eq!((settings.ttl_min, settings.ttl_max, settings.ttl_grace), (60, 86_400, 30));
-    assert_eq!((settings.allow_unlisted_clients, settings.judge_gateway), (0, 0));
+    assert_eq!((settings.allow_unlisted_clients, settings.to_gateway), (0, 0));
     assert_eq!(settings.icmp_echo, 1);
     assert_eq!((settings.root.globs, settings.root.below), (0, 0));
     // A hundred in a second, and as many at once as in ten.
     let limit = Limit { interval: 10_000_000, window: 10_000_000_000 };
     assert_eq!((settings.limit_queries, settings.limit_flows), (limit, limit));
+    assert_eq!((settings.zone_queries, settings.zone_flows), (limit, limit));
 
     let text = "\
 interfaces: [{name: eth1}]
@@ -134,7 +136,7 @@ services: [{id: every, fqdns: ['*', 'printer*'], tcp: [1]}]
     let settings = compiled.settings;
     assert_eq!(settings.dns_unlisted, UNLISTED_FORWARD);
     assert_eq!((settings.ttl_min, settings.ttl_max, settings.ttl_grace), (1, 2, 0));
-    assert_eq!((settings.allow_unlisted_clients, settings.judge_gateway), (1, 1));
+    assert_eq!((settings.allow_unlisted_clients, settings.to_gateway), (1, 1));
     assert_eq!(settings.icmp_echo, 0);
     assert_eq!(settings.limit_queries, Limit::default());
     let flows = Limit { interval: 500_000_000, window: 1_500_000_000 };
@@ -172,4 +174,48 @@ fn names_behind_the_numbers() {
     assert_eq!(name_of(&groups[0]), "lan");
     assert_eq!(name_of(&info(&"\u{e9}".repeat(60))), "\u{e9}".repeat(48));
     assert_eq!(name_of(&info(&"a".repeat(96))), "a".repeat(96));
+}
+
+#[test]
+fn link_local_sources_may_ask_what_some_group_of_their_zone_may() {
+    let text = "\
+interfaces: [{name: eth1, vlans: [20, 30]}]
+clients:
+  - {name: a, on: eth1.20, networks: [10.0.0.0/8, '::/0', 169.254.0.0/24], services: [core]}
+  - {name: b, on: eth1.20, networks: [10.1.0.0/16], services: [regional]}
+  - {name: c, on: eth1.30, networks: [0.0.0.0/0], services: [regional]}
+dns: {resolvers: [10.0.0.1]}
+";
+    let policy = policy(&Config::parse("config.yaml", text).unwrap());
+    let [a, b, c] = [0, 1, 2].map(|group| policy.groups[group].rules);
+    assert!(a != 0 && c != 0 && a & c == 0);
+    for address in ["169.254.0.7", "169.254.9.9", "fe80::7", "febf::1"] {
+        let link = |zone| policy.client(zone, address.parse().unwrap()).unwrap();
+        assert_eq!(link(1).rules, a | b, "{address}");
+        assert_eq!(link(2).rules, c, "{address}");
+        assert_eq!((link(1).group, link(1).mode, link(1).flags), (255, MODE_ENFORCE, 0));
+    }
+    assert_eq!(policy.client(1, "fec0::1".parse().unwrap()).unwrap().group, 0);
+    let warned = policy.warnings.iter().any(|error| error.key == "clients[0].networks[2]");
+    assert!(warned, "{:?}", policy.warnings);
+}
+
+#[test]
+fn ports_of_the_gateway_are_a_list() {
+    let text = "to_gateway: {tcp: [22, '8000-8002'], udp: [161]}";
+    let policy = policy(&config("[core]", text));
+    let expected = [22, 8000, 8001, 8002, 1 << 16 | 161];
+    assert_eq!((policy.settings.to_gateway, &policy.gateway_ports[..]), (2, &expected[..]));
+}
+
+#[test]
+fn a_zone_has_what_an_address_has_unless_the_file_says_otherwise() {
+    let settings = |text: &str| policy(&config("[core]", text)).settings;
+    let same = settings("limits: {queries: {rate: 10, burst: 20}, flows: off}");
+    assert_eq!(same.zone_queries, Limit { interval: 100_000_000, window: 2_000_000_000 });
+    assert_eq!(same.zone_queries, same.limit_queries);
+    assert_eq!(same.zone_flows, Limit::default());
+    let own = settings("limits: {queries: off, zone: {queries: {rate: 1, burst: 2}, flows: off}}");
+    assert_eq!(own.zone_queries, Limit { interval: 1_000_000_000, window: 2_000_000_000 });
+    assert_eq!((own.limit_queries, own.zone_flows), (Limit::default(), Limit::default()));
 }

@@ -8,15 +8,17 @@ use intune_filter::{
     policy::{Policy, RuleBits, compile},
 };
 use intune_filter_ebpf::{
-    abi::{Active, Matched, ZoneKey},
+    abi::{Active, Matched, OwnKey, V6, ZoneKey},
     host::{self, Tables},
     verdict::{self, Action},
 };
 use intune_filter_tests::testrun::{
     Addresses,
     filter::Place,
-    site::{catalogue, changed_config, config},
+    site::{LAN, OTHER, VLAN_DEVICE, catalogue, changed_config, config},
 };
+
+use ipnet::IpNet;
 
 use super::{
     cases,
@@ -31,6 +33,18 @@ pub fn other_config() -> Config {
     })
 }
 
+/// The routes of the tables' site.
+const ROUTES: [(&str, &str); 8] = [
+    ("0.0.0.0/0", "eth0"),
+    ("::/0", "eth0"),
+    ("10.20.0.0/16", LAN),
+    ("fd00:20::/48", LAN),
+    ("10.21.0.0/24", VLAN_DEVICE),
+    ("fd00:21::/64", VLAN_DEVICE),
+    ("10.22.0.0/24", OTHER),
+    ("fd00:22::/64", OTHER),
+];
+
 /// Tables of two policies with the same zones, for interfaces of these indices.
 pub fn tables(policies: [&Policy; 2], active: Active, index: impl Fn(&str) -> u32) -> Tables {
     let mut tables = Tables::default();
@@ -39,11 +53,22 @@ pub fn tables(policies: [&Policy; 2], active: Active, index: impl Fn(&str) -> u3
     for zone in &policies[0].zones {
         let key = ZoneKey { ifindex: index(&zone.interface), vlan: zone.vlan.into() };
         tables.zones.insert(key, zone.number);
+        let name = if zone.vlan == 0 { &zone.interface } else { VLAN_DEVICE };
+        tables.devices.insert(zone.number as u16, index(name));
+    }
+    for (network, device) in ROUTES {
+        let network: IpNet = network.parse().expect("a constant");
+        let more = if network.addr().is_ipv4() { 96 } else { 0 };
+        let address: V6 = network.addr().into();
+        let key: Vec<u8> = address.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        tables.routes.insert(more + u32::from(network.prefix_len()), &key, index(device));
     }
     for who in Addresses::both() {
         tables.own_addresses.insert(IpAddr::into(who.gateway));
-        tables.local_routes.insert(who.gateway_by_route.into());
-        tables.local_routes.insert(who.gateway_link_local.into());
+        let lan = index(LAN);
+        tables.own_on_device.insert(OwnKey { device: lan, address: who.gateway.into() });
+        tables.local_routes.insert(who.gateway_by_route.into(), lan);
+        tables.local_routes.insert(who.gateway_link_local.into(), lan);
     }
     tables
 }

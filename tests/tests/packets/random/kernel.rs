@@ -111,7 +111,7 @@ impl Bed {
 fn judged_alike(cases: u64, warm_up_until: u64) {
     let frames = Frames::new();
     run("", "", |filter| {
-        let indices = ["eth1", "eth2"].map(|name| (name, index(name)));
+        let indices = ["eth0", "eth1", "eth1.20", "eth2"].map(|name| (name, index(name)));
         let index = |name: &str| indices.iter().find(|one| one.0 == name).expect("known").1;
         let mut bed = Bed::new(filter, warm_up_until, index).expect("two policies");
         let (mut judged, mut untested, mut routed) = (0_u64, 0_u64, 0_u64);

@@ -122,13 +122,19 @@ pub fn may_go_on(second: bool, interface: &str, flow: &Flow) -> bool {
         || RULES.iter().any(|rule| letters.contains(rule.letter) && ports(rule))
 }
 
-/// Whether a client may ask for a name. A host of the link may ask for what any group may.
+/// Whether a client may ask for a name. A host of the link may ask for what any group of its zone may.
 pub fn may_ask(second: bool, interface: &str, vlan: u16, client: IpAddr, name: &str) -> bool {
     let link_local = match client {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    let letters = if link_local { "wpto" } else { letters(second, interface, vlan, client) };
+    let letters = match (link_local, interface, vlan) {
+        (false, ..) => letters(second, interface, vlan, client),
+        (true, "eth1", 0) if second => "wpto",
+        (true, "eth1", 0) => "wpt",
+        (true, "eth1", _) => "wp",
+        (true, ..) => "o",
+    };
     let name = name.to_ascii_lowercase();
     let is_part = name
         .strip_suffix(".blob.example")

@@ -1,0 +1,114 @@
+//! Questions to the kernel's routes, for the gateway's own addresses and whose a source is.
+//!
+//! Each is a function that the verifier reads once, as those in [`super::outline`]: they have the
+//! hook's context and find the rest in its working memory.
+
+use aya_ebpf::{
+    bindings::{__sk_buff, bpf_fib_lookup, xdp_md},
+    helpers::generated,
+};
+use intune_filter_ebpf::{
+    abi::V6,
+    verdict,
+    world::{NOT_FORWARDED, UNTOLD},
+};
+
+use super::kernel::{EXPLAIN, Kernel, TC_INGRESS, XDP};
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// `BPF_FIB_LOOKUP_TBID`.
+const TABLE: u32 = 8;
+/// `RT_TABLE_LOCAL`.
+const TABLE_LOCAL: u32 = 255;
+
+const _: () = assert!(size_of::<bpf_fib_lookup>() == size_of::<[u64; 8]>());
+
+macro_rules! routes {
+    ($context:ty, $hook:ident, $ask:ident, $place:ident, $locate:ident, $is_forged:ident) => {
+        /// As [`intune_filter_ebpf::world::World::route`].
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $ask(context: *mut $context, ifindex: u32, flags: u32) -> u64 {
+            ask(Kernel::<$hook> { context: context.cast() }, ifindex, flags)
+        }
+
+        /// As [`verdict::place`].
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $place() -> u64 {
+            let kernel = Kernel::<$hook>::without_context();
+            Kernel::<$hook>::scratch().map_or(0, |scratch| verdict::place(scratch, kernel))
+        }
+
+        /// As [`verdict::locate`].
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $locate(context: *mut $context) -> u64 {
+            let kernel = Kernel::<$hook> { context: context.cast() };
+            Kernel::<$hook>::scratch().map_or(0, |scratch| verdict::locate(scratch, kernel))
+        }
+
+        /// As [`verdict::is_forged`].
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $is_forged(context: *mut $context) -> u64 {
+            let kernel = Kernel::<$hook> { context: context.cast() };
+            let scratch = Kernel::<$hook>::scratch();
+            u64::from(scratch.is_none_or(|scratch| verdict::is_forged(scratch, kernel)))
+        }
+    };
+}
+
+routes!(xdp_md, XDP, ask_at_ingress, place_at_ingress, locate_at_ingress, is_forged_at_ingress);
+routes!(
+    __sk_buff,
+    TC_INGRESS,
+    ask_at_tc_ingress,
+    place_at_tc_ingress,
+    locate_at_tc_ingress,
+    is_forged_at_tc_ingress
+);
+routes!(xdp_md, EXPLAIN, ask_to_explain, place_to_explain, locate_to_explain, is_forged_to_explain);
+
+#[inline(always)]
+fn ask<const HOOK: u8>(kernel: Kernel<HOOK>, ifindex: u32, flags: u32) -> u64 {
+    const SUCCESS: i64 = 0;
+    const NOT_FWDED: i64 = 4;
+    const NO_NEIGHBOUR: i64 = 7;
+    /// At TC: there is a route, and the frame is longer than it takes.
+    const TOO_LONG: i64 = 8;
+    let Some(scratch) = Kernel::<HOOK>::scratch() else {
+        return UNTOLD;
+    };
+    let request = scratch.facts.route.get().cast::<bpf_fib_lookup>();
+    // SAFETY: the memory is this run's, and has the request's size; zero is valid for all of its
+    // integers. The lookup writes into it.
+    unsafe {
+        let (to, from) = (&*scratch.facts.route_to.get(), &*scratch.facts.route_from.get());
+        // Volatile: a call of memset is a loop, and the verifier walks it.
+        for word in 0..8 {
+            request.cast::<u64>().add(word).write_volatile(0);
+        }
+        let V6([a, b, c, d]) = *to;
+        if a | b == 0 && c == 0xffff_u32.to_be() {
+            (*request).family = AF_INET;
+            (*request).__bindgen_anon_3.ipv4_src = from.0[3];
+            (*request).__bindgen_anon_4.ipv4_dst = d;
+        } else {
+            (*request).family = AF_INET6;
+            (*request).__bindgen_anon_3.ipv6_src = from.0;
+            (*request).__bindgen_anon_4.ipv6_dst = [a, b, c, d];
+        }
+        (*request).ifindex = ifindex;
+        if flags & TABLE != 0 {
+            (*request).__bindgen_anon_5.tbid = TABLE_LOCAL;
+        }
+        let size = size_of::<bpf_fib_lookup>() as i32;
+        match generated::bpf_fib_lookup(kernel.context, request, size, flags) {
+            SUCCESS | NO_NEIGHBOUR | TOO_LONG => u64::from((*request).ifindex),
+            NOT_FWDED => NOT_FORWARDED,
+            _ => UNTOLD,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Packets to the gateway itself: which of its addresses a client reaches, and who may have sent
+//! them.
+//!
+//! A client reaches the addresses of its own network; others, such as the one on the WAN, are
+//! judged by the policy like any destination. Which is which a map says that userspace keeps; of
+//! an address that the map does not have yet the routes say it.
+//!
+//! Whatever reaches a socket of the gateway's has to come from where the routes lead back to: a
+//! resolver on the gateway takes answers from whoever sends them in its server's name.
+
+use super::Run;
+use crate::{
+    abi::{Address as _, GATEWAY_PASS, GATEWAY_PORTS, SERVER_RESOLVER, V4, V6, port_index},
+    dns::Scratch,
+    packet::{Datagram, Fragment, Network, Packet, TCP, UDP},
+    world::{NOT_FORWARDED, Routes, UNTOLD, World},
+};
+
+/// Not an address of the gateway's, as far as is known.
+pub(super) const ELSEWHERE: u64 = 0;
+/// One of the gateway's, on another network than the client's.
+const APART: u64 = 1;
+/// One on the client's network.
+pub(super) const HERE: u64 = 2;
+
+impl<W: World, P: Packet> Run<'_, W, P> {
+    /// What the destination is to the gateway, by the map.
+    #[inline(always)]
+    pub(super) fn place(&self) -> u64 {
+        self.world.place(self.scratch)
+    }
+
+    /// Whether the gateway lets in what is for an address on the client's network.
+    #[inline(always)]
+    pub(super) fn is_let_in<A: Network>(&self, datagram: &Datagram<A>) -> bool {
+        let Some(settings) = self.settings() else {
+            return false;
+        };
+        if settings.to_gateway != GATEWAY_PORTS {
+            return settings.to_gateway == GATEWAY_PASS;
+        }
+        let udp = datagram.protocol == UDP;
+        let port = u16::from_be(datagram.transport.destination_port);
+        datagram.fragment != Fragment::Later
+            && (udp || datagram.protocol == TCP)
+            && self.world.is_gateway_port(self.set(), port_index(udp, port))
+    }
+
+    /// Whether what the gateway would take says to come from where it cannot. Who has no address
+    /// yet, or asks for one, says nothing that could be believed.
+    #[inline(always)]
+    pub(super) fn is_forged<A: Network>(&self, datagram: &Datagram<A>) -> bool {
+        !datagram.source.is_unspecified()
+            && !is_dhcp(datagram)
+            && self.world.is_forged(self.scratch)
+    }
+}
+
+/// Whether it is for a DHCP server (RFC 2131): a client that comes from elsewhere still has the
+/// address that it had there. Over IPv6 clients use their link-local addresses.
+#[inline(always)]
+fn is_dhcp<A: Network>(datagram: &Datagram<A>) -> bool {
+    const SERVER: u16 = 67_u16.to_be();
+    const CLIENT: u16 = 68_u16.to_be();
+    let ports = (datagram.transport.source_port, datagram.transport.destination_port);
+    A::BITS == V4::BITS
+        && datagram.protocol == UDP
+        && datagram.fragment != Fragment::Later
+        && ports == (CLIENT, SERVER)
+}
+
+/// What the destination of the packet in the working memory is to the gateway, by the map.
+#[inline(always)]
+pub fn place<W: World>(scratch: &Scratch, world: W) -> u64 {
+    // SAFETY: the scratch memory is this run's alone.
+    let destination = unsafe { &*scratch.facts.destination.get() };
+    if !world.is_own(destination) {
+        return ELSEWHERE;
+    }
+    let device = world.device(scratch.facts.zone.get() as u16);
+    let here = device != 0 && world.is_own_on(scratch, device, destination);
+    if here { HERE } else { APART }
+}
+
+#[inline(always)]
+const fn is_mapped(V6([a, b, c, _]): V6) -> bool {
+    a | b == 0 && c == 0xffff_u32.to_be()
+}
+
+/// Whether a route leads to a device.
+#[inline(always)]
+const fn leads(to: u64) -> bool {
+    to != NOT_FORWARDED && to != UNTOLD
+}
+
+/// Asks for the routes to an address, in nobody's name or in another address's.
+#[inline(always)]
+fn ask<W: World>(scratch: &Scratch, world: W, ifindex: u32, to: V6, routes: Routes) -> u64 {
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe { scratch.facts.route_to.get().write(to) };
+    world.route(scratch, ifindex, routes)
+}
+
+/// The interface to ask for: the device that the stack has the zone's packets from, or the one that
+/// the packet came in on.
+#[inline(always)]
+fn interface(scratch: &Scratch, device: u32) -> u32 {
+    if device == 0 { scratch.facts.ifindex.get() as u32 } else { device }
+}
+
+/// What the destination of the packet in the working memory is to the gateway, by the routes.
+///
+/// The full lookup says "not forwarded" for local destinations and for those without a route
+/// alike. Where tables are apart, main has a unicast route for the former (the subnet's, or the
+/// default one) and none for the latter, so that a packet that policy routing by a mark would
+/// forward is never taken for a local one. As long as a namespace has no rules of its own, the
+/// kernel keeps IPv4's local routes in the table main, and says "not forwarded" there too. The
+/// way back to the client, looked for in the table local, tells that case from the other; then
+/// there is no policy routing either, and what is not forwarded is the gateway's to answer.
+///
+/// The network that a local address is in is its subnet's route, or else that of its neighbours.
+#[inline(always)]
+pub fn locate<W: World>(scratch: &Scratch, world: W) -> u64 {
+    // SAFETY: the scratch memory is this run's alone.
+    let (source, destination) =
+        unsafe { (*scratch.facts.source.get(), *scratch.facts.destination.get()) };
+    let device = world.device(scratch.facts.zone.get() as u16);
+    let ifindex = interface(scratch, device);
+    // The kernel forwards nothing from a link-local IPv6 source, hence denies knowledge.
+    let anybody = V6::default();
+    let from = if !is_mapped(source) && source.is_of_link() { anybody } else { source };
+    // SAFETY: as above.
+    unsafe { scratch.facts.route_from.get().write(from) };
+    if ask(scratch, world, ifindex, destination, Routes::All) != NOT_FORWARDED {
+        return ELSEWHERE;
+    }
+    let subnet = ask(scratch, world, ifindex, destination, Routes::Main);
+    if leads(subnet) {
+        return place_of(subnet, device);
+    }
+    if !leads(ask(scratch, world, ifindex, source, Routes::Local)) {
+        return ELSEWHERE;
+    }
+    let V6([a, b, c, d]) = destination;
+    // The first that is neither the network's own address nor its broadcast address, whatever the
+    // prefix's length; and one more, if that is the gateway's too.
+    for flipped in [3_u32, 1, 4] {
+        let neighbour = V6([a, b, c, d ^ flipped.to_be()]);
+        let subnet = ask(scratch, world, ifindex, neighbour, Routes::All);
+        if leads(subnet) {
+            return place_of(subnet, device);
+        }
+    }
+    APART
+}
+
+#[inline(always)]
+fn place_of(subnet: u64, device: u32) -> u64 {
+    if device != 0 && subnet == u64::from(device) { HERE } else { APART }
+}
+
+/// Whether the source of the packet in the working memory is the gateway's own, a resolver's, or
+/// one that the routes lead to by another device than the zone's. What the kernel does not say is
+/// no reason.
+#[inline(always)]
+pub fn is_forged<W: World>(scratch: &Scratch, world: W) -> bool {
+    // SAFETY: the scratch memory is this run's alone.
+    let source = unsafe { &*scratch.facts.source.get() };
+    let device = world.device(scratch.facts.zone.get() as u16);
+    let of_link = source.is_of_link();
+    // Another link may have the same link-local addresses.
+    let own = if of_link && !is_mapped(*source) {
+        device != 0 && world.is_own_on(scratch, device, source)
+    } else {
+        world.is_own(source)
+    };
+    let set = scratch.facts.generation.get() as u32 & 1;
+    if own || world.server(set, source) & SERVER_RESOLVER != 0 {
+        return true;
+    }
+    if of_link || device == 0 {
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe { scratch.facts.route_from.get().write(V6::default()) };
+    let back = ask(scratch, world, device, *source, Routes::All);
+    if back == UNTOLD {
+        return false;
+    }
+    if back == NOT_FORWARDED {
+        // An own address that the map does not have yet. Of IPv4 the stack itself takes none.
+        return !is_mapped(*source) && leads(ask(scratch, world, device, *source, Routes::Main));
+    }
+    // Routes may be chosen by the interface that packets come in on, or several be as good.
+    back != u64::from(device)
+        && ask(scratch, world, device, *source, Routes::Out) != u64::from(device)
+}

@@ -1,0 +1,171 @@
+//! What listens on the gateway's addresses, as the kernel tells it: what `to_gateway` lets clients
+//! reach.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use crate::{
+    config::{Config, ToGateway},
+    daemon::{
+        devices::{devices_of, own_addresses},
+        engine::Wanted,
+        netlink::Snapshot,
+    },
+    kernel::WantedMode,
+};
+
+/// Ports of DNS: those of resolvers are judged query by query, and no other is reached.
+const DNS: [u16; 2] = [53, 853];
+
+/// A socket that takes what comes to it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Listening {
+    udp: bool,
+    port: u16,
+    address: IpAddr,
+}
+
+/// One line for each zone whose clients reach something.
+pub(super) fn notes(config: &Config, snapshot: &Snapshot) -> Vec<String> {
+    if config.to_gateway == ToGateway::Policy {
+        return Vec::new();
+    }
+    let files = [("tcp", false), ("tcp6", false), ("udp", true), ("udp6", true)];
+    let mut listening = BTreeSet::new();
+    for (name, udp) in files {
+        // Without IPv6 there is no such file.
+        let text = fs::read_to_string(format!("/proc/self/net/{name}")).unwrap_or_default();
+        listening.extend(text.lines().skip(1).filter_map(|line| read(line, udp)));
+    }
+    reached(config, snapshot, &listening)
+}
+
+fn reached(config: &Config, snapshot: &Snapshot, listening: &BTreeSet<Listening>) -> Vec<String> {
+    let devices = devices_of(&wanted(config), snapshot);
+    let own = own_addresses(snapshot);
+    let mut notes = Vec::new();
+    for zone in config.zones() {
+        let Some(device) = devices.get(&zone.number) else { continue };
+        let is_reached = |socket: &&Listening| {
+            let here = socket.address.is_unspecified() || own.contains(&(*device, socket.address));
+            here && !DNS.contains(&socket.port)
+                && config.to_gateway.lets_in(socket.udp, socket.port)
+        };
+        let sockets: Vec<String> = listening.iter().filter(is_reached).map(text).collect();
+        if !sockets.is_empty() {
+            notes.push(format!(
+                "to_gateway: clients on {zone} reach what listens on the gateway, as far as its own \
+                 firewall lets them: {}",
+                sockets.join(", ")
+            ));
+        }
+    }
+    notes
+}
+
+/// The interfaces with their zones: where programs run does not matter here.
+fn wanted(config: &Config) -> Vec<Wanted> {
+    let zones = config.zones();
+    let of = |name: &str| {
+        let of_interface = zones.iter().filter(|zone| zone.interface == name);
+        of_interface.map(|zone| (zone.vlan, zone.number)).collect()
+    };
+    let interfaces = config.interfaces.iter();
+    interfaces
+        .map(|interface| Wanted {
+            name: interface.name.clone(),
+            mode: WantedMode::Auto,
+            zones: of(&interface.name),
+            manage_offloads: config.manage_offloads,
+        })
+        .collect()
+}
+
+fn text(socket: &Listening) -> String {
+    let protocol = if socket.udp { "udp" } else { "tcp" };
+    let address = match socket.address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    format!("{protocol} {address}:{}", socket.port)
+}
+
+/// Reads a line such as `0: 0100007F:0016 00000000:0000 0A ...`: addresses are words in the byte
+/// order of the host.
+fn read(line: &str, udp: bool) -> Option<Listening> {
+    /// TCP_LISTEN.
+    const LISTENS: &str = "0A";
+    /// TCP_CLOSE: a socket of UDP's that is not connected.
+    const UNCONNECTED: &str = "07";
+    let mut words = line.split_whitespace().skip(1);
+    let (address, port) = words.next()?.split_once(':')?;
+    let state = words.nth(1)?;
+    if state != if udp { UNCONNECTED } else { LISTENS } {
+        return None;
+    }
+    let mut octets = Vec::new();
+    for at in (0..address.len()).step_by(8) {
+        octets.extend(u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+    }
+    let address = match octets.len() {
+        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?)),
+        16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?)).to_canonical(),
+        _ => return None,
+    };
+    Some(Listening { udp, port: u16::from_str_radix(port, 16).ok()?, address })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Interface;
+
+    const TCP: &str = "   0: 0100140A:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000";
+    const ESTABLISHED: &str = "   1: 0100140A:0016 0A00140A:9C40 01 00000000:00000000 00:00000000";
+    const ANY: &str = "   2: 00000000000000000000000000000000:0050 \
+                       00000000000000000000000000000000:0000 0A 00000000:00000000";
+    const UDP: &str = "   3: 01001FAC:00A1 00000000:0000 07 00000000:00000000 00:00000000 00000000";
+
+    #[test]
+    fn lines_of_the_kernels_tables_are_read() {
+        let read = |line, udp| read(line, udp).map(|socket| text(&socket));
+        assert_eq!(read(TCP, false).as_deref(), Some("tcp 10.20.0.1:22"));
+        assert_eq!(read(ANY, false).as_deref(), Some("tcp [::]:80"));
+        assert_eq!(read(UDP, true).as_deref(), Some("udp 172.31.0.1:161"));
+        assert_eq!(
+            (read(ESTABLISHED, false), read("", true), read("0: x", true)),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn a_zone_reaches_what_listens_on_its_addresses_and_on_all() {
+        let config = |to_gateway: &str| {
+            let text = format!(
+                "interfaces: [{{name: eth1}}]\nclients: [{{name: a, networks: [10.20.0.0/24]}}]\n\
+                 dns: {{resolvers: [10.20.0.1]}}\nto_gateway: {to_gateway}\n"
+            );
+            Config::parse("config.yaml", &text).unwrap()
+        };
+        let interface =
+            |name: &str, index| Interface { name: name.into(), index, up: true, xdp: None };
+        let snapshot = Snapshot {
+            interfaces: vec![interface("eth0", 2), interface("eth1", 3)],
+            networks: vec![
+                (2, "172.31.0.1/30".parse().unwrap()),
+                (3, "10.20.0.1/24".parse().unwrap()),
+            ],
+            ..Snapshot::default()
+        };
+        let listening = [(TCP, false), (ANY, false), (UDP, true)];
+        let listening = listening.iter().filter_map(|(line, udp)| read(line, *udp)).collect();
+        let reached = |to_gateway| reached(&config(to_gateway), &snapshot, &listening);
+        let [note] = &reached("pass")[..] else { panic!("one zone") };
+        assert!(note.contains("on eth1 ") && note.ends_with("tcp 10.20.0.1:22, tcp [::]:80"));
+        assert!(reached("{tcp: [80]}")[0].ends_with(": tcp [::]:80"));
+        assert!(reached("{udp: [161]}").is_empty() && reached("policy").is_empty());
+    }
+}

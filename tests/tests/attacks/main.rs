@@ -1,0 +1,9 @@
+//! Attacks of a client's on the gateway, its filter and its neighbours, end to end: each succeeded
+//! once.
+
+mod fragments;
+mod limits;
+mod link_local;
+mod own_addresses;
+mod site;
+mod sources;

@@ -1,0 +1,113 @@
+//! What the attacks share: a laboratory in each mode, and frames from the client's wire.
+
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    laboratory::{Laboratory, Setup},
+    network::WAN,
+    site::{self, CONFIG, MODES, SILENCE, in_mode},
+    testrun::{Datagram, datagram::patched, live::stay},
+    wire::Wire,
+};
+
+/// A service of UDP whose hosts need no name, of each family.
+pub const SERVER: [&str; 2] = ["192.0.2.65", "2001:db8:9165::65"];
+/// Its port.
+pub const PORT: u16 = 5001;
+
+/// The site's configuration with that service, and with other limits.
+pub fn config(limits: &str) -> String {
+    let config = CONFIG
+        .replacen("limits: {queries: off, flows: off}\n", &format!("{limits}\n"), 1)
+        .replacen("services: [web,", "services: [slow, web,", 1);
+    format!(
+        "{config}  - id: slow\n    title: Slow\n    cidrs: [192.0.2.64/29, \"2001:db8:9165::/64\"]\n    \
+         udp: [{PORT}]\n"
+    )
+}
+
+/// Runs an attack in each mode.
+pub fn in_each_mode(
+    config: &str,
+    attack: impl Fn(&mut Laboratory, &str) -> Result<()>,
+) -> Result<()> {
+    // Another CPU's newest entries are not yet where the kernel looks for some to evict.
+    stay()?;
+    for mode in MODES {
+        let setup = Setup { config: in_mode(config, mode), ..site::setup() };
+        let mut laboratory = Laboratory::create(&setup)?;
+        laboratory.filter.start()?;
+        attack(&mut laboratory, mode).with_context(|| format!("in {mode} mode"))?;
+    }
+    Ok(())
+}
+
+/// The client's end of its wire.
+pub struct Attacker<'a> {
+    laboratory: &'a Laboratory,
+    wire: Wire,
+    gateway: [u8; 6],
+}
+
+impl<'a> Attacker<'a> {
+    pub fn new(laboratory: &'a Laboratory) -> Result<Self> {
+        let wire = laboratory.network.client.run(|| Wire::open(WAN))?;
+        Ok(Self { laboratory, wire, gateway: laboratory.network.lan_address()? })
+    }
+
+    /// Sends a frame with this datagram to the gateway.
+    pub fn send(&self, datagram: &Datagram) -> Result<()> {
+        self.send_frame(datagram.frame())
+    }
+
+    /// The same of a frame that has no destination yet.
+    pub fn send_frame(&self, frame: Vec<u8>) -> Result<()> {
+        self.wire.send(&patched(frame, 0, &self.gateway))
+    }
+
+    /// How often these reasons were counted.
+    pub fn counted(&self, reasons: &[&str]) -> Result<u64> {
+        let counters = self.laboratory.filter.counters()?;
+        Ok(reasons.iter().map(|reason| counters.get(reason)).sum())
+    }
+
+    /// Sends frames, by number, until the filter has judged so many for one of these reasons: what
+    /// finds no room on the way is lost before.
+    pub fn flood(
+        &self,
+        reasons: &[&str],
+        enough: u64,
+        frame: impl Fn(u32) -> Vec<u8>,
+    ) -> Result<()> {
+        let (before, deadline) =
+            (self.counted(reasons)?, Instant::now() + Duration::from_secs(120));
+        let mut number = 0;
+        loop {
+            for _ in 0..1000 {
+                self.send_frame(frame(number))?;
+                number += 1;
+            }
+            let seen = self.counted(reasons)? - before;
+            if seen >= enough {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the filter has judged no more than {seen} frames");
+        }
+    }
+}
+
+/// A socket that takes what comes, from whomever, for as long as nothing may come.
+pub fn bound(address: SocketAddr) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_read_timeout(Some(SILENCE))?;
+    Ok(socket)
+}
+
+/// The unspecified address of a family.
+pub fn any(family: usize) -> IpAddr {
+    if family == 0 { [0; 4].into() } else { [0_u16; 8].into() }
+}
