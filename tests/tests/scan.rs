@@ -34,7 +34,7 @@ const SOURCE_PORTS: [u16; 8] = [20, 53, 67, 68, 443, 547, 631, 40_000];
 const PORTS: [u16; 10] = [0, 22, 53, 67, 80, 443, 547, 853, 7680, 65_535];
 
 fn flags() -> [Flags; 9] {
-    let all = Flags { syn: true, ack: true, fin: true, rst: true };
+    let all = Flags { syn: true, ack: true, fin: true, rst: true, urg: true };
     let syn_fin = Flags { fin: true, ..Flags::SYN };
     let fin = Flags { ack: false, ..Flags::FIN };
     let rst = Flags { ack: false, ..Flags::RST };

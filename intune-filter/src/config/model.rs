@@ -299,7 +299,7 @@ impl Default for Maps {
             hosts4: 1 << 17,
             hosts6: 1 << 16,
             flows4: 1 << 17,
-            flows6: 1 << 16,
+            flows6: 3 << 14,
             new_flows: 1 << 14,
             pending: 1 << 14,
             clients: 1 << 14,

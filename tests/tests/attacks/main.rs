@@ -5,5 +5,6 @@ mod fragments;
 mod limits;
 mod link_local;
 mod own_addresses;
+mod resets;
 mod site;
 mod sources;

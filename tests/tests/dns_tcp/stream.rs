@@ -19,6 +19,8 @@ use crate::{
 
 /// How long an honest client waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// After how long an honest client sends again what was not acknowledged.
+const AGAIN: Duration = Duration::from_millis(200);
 /// Hops from the client to beyond the gateway, where [`Field`] has a packet die.
 const HOPS_TOO_FEW: u8 = 2;
 /// How far behind a time stamp is that is old.
@@ -67,6 +69,7 @@ pub struct Stream {
     edge: (i64, i64),
     acknowledged: Option<u32>,
     waiting_since: Option<Instant>,
+    repeated: Option<Instant>,
 }
 
 impl Stream {
@@ -87,6 +90,7 @@ impl Stream {
             edge: (0, 0),
             acknowledged: None,
             waiting_since: None,
+            repeated: None,
         }
     }
 
@@ -108,9 +112,13 @@ impl Stream {
                 self.stuck = Some(format!("waited in vain for {:?}", step.until));
             }
             self.acknowledge(field)?;
+            if self.script.expected.is_some() && self.repeated.unwrap_or(since).elapsed() > AGAIN {
+                self.repeated = Some(Instant::now());
+                self.repeat(field)?;
+            }
             return Ok(true);
         }
-        self.waiting_since = None;
+        (self.waiting_since, self.repeated) = (None, None);
         let acts = step.acts.clone();
         for act in &acts {
             let frame = match act {
@@ -156,6 +164,33 @@ impl Stream {
         let frame = self.frame(&Cut::data(Trick::Plain, base, at, &[]), field)?;
         self.sent.push(Trick::Plain);
         field.send(&frame)
+    }
+
+    /// Sends what the server has not acknowledged again, as every sender does in the end.
+    fn repeat(&mut self, field: &Field) -> Result<()> {
+        let (base, _) = self.edge;
+        let Some(initial) = self.server_initial(base) else { return Ok(()) };
+        let next = self.sequence(base + 1);
+        let of_this = |segment: &&Seen| segment.sequence.wrapping_sub(initial) < 1 << 30;
+        let acknowledged = self.back.iter().map(|crossed| &crossed.segment).filter(of_this);
+        let acknowledged =
+            acknowledged.map(|segment| segment.acknowledgement.wrapping_sub(next)).max();
+        let from = base + 1 + i64::from(acknowledged.unwrap_or_default());
+        let steps = self.script.steps.get(..self.step).unwrap_or_default();
+        let cuts: Vec<Cut> = steps
+            .iter()
+            .flat_map(|step| &step.acts)
+            .filter_map(|act| match act {
+                Act::Send(cut) => Some(cut.clone()),
+                Act::Forge(_) => None,
+            })
+            .filter(|cut| cut.base == base && !cut.data.is_empty() && cut.at >= from)
+            .collect();
+        for cut in cuts {
+            self.sent.push(Trick::Repeat);
+            field.send(&self.frame(&cut, field)?)?;
+        }
+        Ok(())
     }
 
     /// Whether it waits for something.

@@ -17,7 +17,7 @@ use intune_filter_tests::{
     site::{self, ANSWER, MODES, WEB, in_mode},
     soak::random::Random,
 };
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt::Linger};
 
 use crate::messages::{self, Carries, PREFIX, Pair, denied};
 
@@ -56,6 +56,8 @@ fn ways(random: &mut Random) -> Vec<(String, Parts)> {
 /// Whether an answer comes that is not for an allowed name.
 fn is_answered(server: IpAddr, parts: &Parts) -> Result<bool> {
     let mut stream = TcpStream::connect_timeout(&(server, 53).into(), ANSWER)?;
+    // Reset at the end: dnsmasq serves twenty at a time, and what it waits for never comes.
+    setsockopt(&stream, Linger, &libc::linger { l_onoff: 1, l_linger: 0 })?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(SILENCE))?;
     for (octets, urgent) in parts {
