@@ -47,7 +47,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "repetition-not-compared",
         file: QUERIES,
-        text: "if judged::compare(run) { PASSED } else { UNKNOWN }",
+        text: "if judged::compare(run) { PASSED } else { MISPLACED }",
         instead: "PASSED",
     },
     Fault {
@@ -71,8 +71,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "acknowledgement-unsigned",
         file: JUDGED,
-        text: "    if more <= most.wrapping_add(1) {",
-        instead: "    if number > prefix.acknowledged && more <= most.wrapping_add(1) {",
+        text: "    if more > most.wrapping_add(1) {",
+        instead: "    if number < prefix.acknowledged || more > most.wrapping_add(1) {",
     },
     Fault {
         name: "data-after-reset",
@@ -85,6 +85,12 @@ pub const FAULTS: &[Fault] = &[
         file: JUDGED,
         text: "    if sequence == prefix.end {",
         instead: "    if !is_after(prefix.end, sequence) {",
+    },
+    Fault {
+        name: "cookie-shift",
+        file: JUDGED,
+        text: "(at < SHIFT || at > judged)",
+        instead: "at > judged",
     },
     Fault {
         name: "unasked-answer",
