@@ -9,7 +9,7 @@ use super::{
     output,
 };
 use crate::{
-    config::{Finding, Severity, check_environment},
+    config::{Finding, Severity, check_environment, writable_by_others},
     kernel::Pins,
     policy::{self, RuleBits, summarize},
 };
@@ -35,6 +35,7 @@ pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Fa
     let mut summary = summarize(&loaded.config, &loaded.policy, facts.cpus);
     summary.warnings.extend(warnings.iter().map(|finding| finding.error.to_string()));
     summary.warnings.extend(facts.notes);
+    summary.warnings.extend(writable_by_others(&path));
     let text = if global.json {
         output::json(&summary)?
     } else {

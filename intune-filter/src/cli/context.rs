@@ -60,6 +60,12 @@ pub fn lenient(global: &Global) -> (Option<Config>, Paths) {
     (config, global.paths(&configured))
 }
 
+/// The paths for a command to the daemon, which says itself what is wrong with the file.
+pub fn daemon_paths(global: &Global) -> Paths {
+    let (config, _) = Config::load_part(&config_path(global));
+    global.paths(&config.map(|config| config.paths).unwrap_or_default())
+}
+
 /// The paths alone.
 pub fn paths(global: &Global) -> Paths {
     lenient(global).1

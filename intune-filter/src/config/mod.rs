@@ -14,6 +14,7 @@ mod environment;
 mod error;
 mod limits;
 mod model;
+mod ownership;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use model::{
     Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics,
     Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, ToGateway, Ttl, UnlistedClients,
 };
+pub use ownership::writable_by_others;
 pub use zones::Zone;
 
 /// Where a configuration came from.
@@ -45,6 +47,31 @@ impl PartialEq for Source {
 }
 
 impl Config {
+    /// A configuration of interfaces alone; it passes no check.
+    pub(crate) fn bare(interfaces: Vec<Interface>) -> Self {
+        Self {
+            interfaces,
+            clients: Vec::new(),
+            dns: Dns::default(),
+            manage_offloads: true,
+            unlisted_clients: UnlistedClients::default(),
+            to_gateway: ToGateway::default(),
+            boot: Boot::default(),
+            icmp_echo: true,
+            dhcp_servers: Vec::new(),
+            nat64: Vec::new(),
+            warm_up: Seconds(0),
+            tenant: None,
+            region: None,
+            services: Vec::new(),
+            limits: Limits::default(),
+            maps: Maps::default(),
+            paths: Paths::default(),
+            metrics: Metrics::default(),
+            source: Source::default(),
+        }
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors

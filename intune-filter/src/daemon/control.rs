@@ -55,7 +55,14 @@ pub enum Request {
         text: String,
         /// Seconds after which the configuration before comes back, unless confirmed.
         confirm_s: Option<u32>,
+        /// Whether only to tell what that would change.
+        #[serde(default)]
+        dry_run: bool,
     },
+    /// Load the configuration file again.
+    Reload,
+    /// The configuration in force.
+    Configuration,
     /// Keep the configuration that waits for this.
     Confirm,
     /// The clients that were denied something.
@@ -356,6 +363,7 @@ mod tests {
                 file: "a.yaml".into(),
                 text: "line\n".repeat(100_000),
                 confirm_s: Some(60),
+                dry_run: false,
             };
             let error = Client::connect(directory).unwrap().ask(request, PATIENCE).unwrap_err();
             assert_eq!(error.downcast::<Invalid>().unwrap(), Invalid(text.into()));

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    clock,
+    clock, figures,
     netlink::{Netlink, Snapshot},
     resolution::Counts,
 };
@@ -199,6 +199,7 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> 
     let help = "Answered flows that had to make room before their time, since the daemon's start";
     registry.register("flows_evicted", help, flows_evicted);
     add_resolution(&mut registry, resolution);
+    figures::register(&mut registry);
     let warm_up = Gauge::<i64>::default();
     let left = pins.warm_up_left(clock::boot_time())?.map_or(0, |left| left.as_secs());
     warm_up.set(i64::try_from(left)?);

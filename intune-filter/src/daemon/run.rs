@@ -3,14 +3,20 @@
 mod commands;
 mod configure;
 mod gatekeeping;
+mod guard;
+mod keep;
 mod listen;
+mod metrics;
+mod preview;
 mod resolve;
 mod tags;
 mod tidy;
 mod warming;
 
 use std::{
+    fmt,
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -21,10 +27,12 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use configure::Standing;
+use keep::{LastReload, Watched};
 
 use super::{
     asker::Asker,
@@ -34,8 +42,9 @@ use super::{
     control::{Call, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
-    memory, metrics,
+    memory,
     netlink::{Netlink, Snapshot},
+    problems::Problems,
     punted::Punted,
     reload,
     resolution::{Counts, Resolution},
@@ -44,16 +53,16 @@ use super::{
     saved::Saved,
     saver::Saver,
     setup::{hooks, prepare, sizes, wanted},
-    source::Source,
+    source::{Chosen, Source},
     streams::Streams,
     warm_up::WarmUp,
 };
 use crate::{
-    config::{Config, ConfigErrors, Maps, Paths},
+    config::{Config, ConfigErrors, Paths},
     gate::Keeper,
     kernel::{self, Diagnostics, Interface, Kernel, PinDirectory},
     names::{self, Lives, Names},
-    policy::{Loaded, Policy, RuleBits},
+    policy::{Policy, RuleBits},
 };
 
 /// How often the machine is looked at even if nothing was heard of it.
@@ -77,11 +86,11 @@ pub enum RunError {
     Other(anyhow::Error),
 }
 
-impl RunError {
-    fn into_error(self) -> anyhow::Error {
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Configuration(errors) => errors.into(),
-            Self::Other(error) => error,
+            Self::Configuration(errors) => errors.fmt(f),
+            Self::Other(error) => write!(f, "{error:#}"),
         }
     }
 }
@@ -101,14 +110,12 @@ impl From<ConfigErrors> for RunError {
 /// Runs until a signal or a command ends it. What is attached stays attached, unless the command
 /// was to detach. The kernel's programs log up to `kernel_log`.
 pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
-    // What is wrong with the configuration is told before anything is touched.
-    let (document, _) = source.choose()?;
-    let config = match source.load(&document, &RuleBits::new()) {
-        Ok(loaded) => loaded.config,
+    // Before anything is read that may be wrong.
+    let known = guard::shut_as_kept(source);
+    let config = match source.choose(&RuleBits::new()) {
+        Ok(chosen) => chosen.loaded.config,
         Err(errors) => {
-            // What can be read of it tells whom to keep out until it is mended.
-            let readable = Config::parse_part(&document.file, &document.text).0;
-            readable.iter().for_each(|config| gatekeeping::shut(config, source));
+            guard::all_lost(source, known);
             return Err(errors.into());
         }
     };
@@ -157,6 +164,13 @@ fn saved_names(config: &Config) -> Names {
     })
 }
 
+/// What a policy has ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Effects {
+    flows_ended: usize,
+    names_forgotten: usize,
+}
+
 struct Daemon<'a> {
     source: &'a Source<'a>,
     in_force: Standing,
@@ -165,6 +179,12 @@ struct Daemon<'a> {
     confirmation: Confirmation,
     /// What the state directory holds.
     saved: Option<Saved>,
+    problems: Problems,
+    last_reload: Option<LastReload>,
+    /// Where the metrics are served.
+    metrics: Option<(SocketAddr, JoinHandle<()>)>,
+    /// The configuration file, while the last good one runs in its place.
+    watched: Option<Watched>,
     kernel: Kernel,
     engine: Engine,
     gate: Keeper,
@@ -184,7 +204,6 @@ struct Daemon<'a> {
     netlink: Netlink,
     calls: mpsc::Receiver<Call>,
     paths: Paths,
-    maps: Maps,
     generation: u32,
     ready: bool,
 }
@@ -203,19 +222,24 @@ impl<'a> Daemon<'a> {
         let is_empty = !directory.has_pins();
         let mut kernel = kernel::load(directory, &sizes(&config.maps), kernel_log, &hooks(config))?;
         // Chosen again: the directories are now locked, and nobody else decides any more.
-        let (document, saved) = source.choose()?;
         let bits = reload::previous_bits(&kernel.pins())?;
-        let Loaded { config, catalogue, policy } = source.load(&document, &bits)?;
+        let Chosen { document, origin, loaded, saved, refused, damaged } = source.choose(&bits)?;
+        let (in_force, policy) = Standing::new(document, origin, loaded);
+        let config = in_force.config.clone();
         let names = saved_names(&config);
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
         let events = async_fd(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
         let mut daemon = Self {
             source,
-            in_force: Standing { document, config: config.clone(), catalogue },
+            in_force,
             confirmed: None,
             confirmation: Confirmation::default(),
             saved,
+            problems: Problems::default(),
+            last_reload: None,
+            metrics: None,
+            watched: None,
             kernel,
             engine: Engine::default(),
             gate: Keeper::default(),
@@ -233,10 +257,10 @@ impl<'a> Daemon<'a> {
             netlink: Netlink::new()?,
             calls,
             paths,
-            maps: config.maps,
             generation: 0,
             ready: false,
         };
+        daemon.tell_of_start(refused.as_ref(), damaged);
         let snapshot = daemon.netlink.snapshot().await?;
         daemon.learner.set_own_addresses(snapshot.addresses.iter().copied().collect());
         let policy = daemon.learner.policy().clone();
@@ -246,18 +270,7 @@ impl<'a> Daemon<'a> {
             log::info!("{entered} learned addresses are known from before");
         }
         daemon.kernel.pin_programs()?;
-        if let Some(address) = config.metrics.listen {
-            match metrics::bind(address).await {
-                Ok(listener) => {
-                    let evicted = daemon.chronicle.evicted();
-                    let resolution = daemon.resolution_told.subscribe();
-                    let pins = daemon.kernel.pins();
-                    tokio::spawn(metrics::serve(listener, pins, evicted, resolution));
-                }
-                // Enforcement does not depend on who watches it.
-                Err(error) => log::warn!("no metrics at {address}: {error}"),
-            }
-        }
+        daemon.listen_for_metrics(config.metrics.listen).await;
         daemon.look_at(&snapshot);
         for interface in daemon.engine.status() {
             if let Some(error) = interface.error {
@@ -281,10 +294,11 @@ impl<'a> Daemon<'a> {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload().await,
+                _ = hangup.recv() => drop(self.reload().await),
                 () = wait_until(self.confirmation.due()) => self.roll_back().await,
                 () = wait_until(self.warm_up_due()) => self.tell_end_of_warm_up(),
                 () = wait_until(self.resolution.due()) => self.resolve(),
+                () = Watched::changed(&mut self.watched) => drop(self.reload().await),
                 (question, answer) = self.asker.next() => self.resolved(&question, answer),
                 () = self.netlink.changed() => self.look().await,
                 _ = look.tick() => self.look().await,
@@ -318,7 +332,12 @@ impl<'a> Daemon<'a> {
     }
 
     /// Puts a policy into force; its interfaces are looked at next. An error leaves the old one.
-    fn apply(&mut self, config: &Config, mut policy: Policy, snapshot: &Snapshot) -> Result<()> {
+    fn apply(
+        &mut self,
+        config: &Config,
+        mut policy: Policy,
+        snapshot: &Snapshot,
+    ) -> Result<Effects> {
         let warm_up = self.warm_up.under(config.warm_up, clock::boot_time());
         policy.settings.warm_up_until = warm_up.until();
         let linked = self.kernel.directory().linked_interfaces()?;
@@ -335,16 +354,23 @@ impl<'a> Daemon<'a> {
             drain(events, learner, chronicle, punted, usize::MAX, assert).map(drop)
         };
         let result = reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up);
-        self.chronicle.revoked(&self.kernel.take_revoked(), self.learner.names());
-        match result {
-            Ok(generation) => self.generation = generation,
+        let ended = self.kernel.take_revoked();
+        self.chronicle.revoked(&ended, self.learner.names());
+        let effects = match result {
+            Ok(applied) => {
+                self.generation = applied.generation;
+                if let Some(error) = applied.unsaved {
+                    log::warn!("{error:#}");
+                }
+                Effects { flows_ended: ended.len(), names_forgotten: applied.names_forgotten }
+            }
             Err(error) => {
                 self.chronicle.set_policy(&before);
                 self.learner.set_policy(before);
                 self.kernel.set_zones(&self.engine.zones(snapshot))?;
                 return Err(error);
             }
-        }
+        };
         let commands = self.engine.want(wanted, &linked);
         for command in commands {
             self.execute(command);
@@ -361,33 +387,7 @@ impl<'a> Daemon<'a> {
             log::warn!("{warning}");
         }
         memory::give_back();
-        Ok(())
-    }
-
-    /// What is in force was loaded by a start: nothing waits for a confirmation any more, and what
-    /// the file has taken the place of is forgotten.
-    fn settle(&mut self) {
-        let Some(saved) = self.saved.clone() else { return };
-        let (file, kept) = (self.source.path.display(), &saved.kept.file);
-        let loaded_kept = saved.kept == self.in_force.document;
-        if let Some(unconfirmed) = &saved.unconfirmed {
-            log::warn!(
-                "{} was not confirmed before the daemon ended: {kept} is in force again",
-                unconfirmed.file
-            );
-        } else if loaded_kept {
-            log::info!("{kept} is in force, which was applied, and not what {file} says");
-        }
-        let saved = loaded_kept.then(|| {
-            let on_disk = self.source.read().ok().map(|document| document.text);
-            match saved.unconfirmed {
-                Some(_) => saved.rolled_back(on_disk.as_deref()),
-                None => saved,
-            }
-        });
-        if let Err(error) = self.store(saved) {
-            log::error!("{error:#}");
-        }
+        Ok(effects)
     }
 
     async fn look(&mut self) {

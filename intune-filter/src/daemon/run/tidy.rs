@@ -24,6 +24,7 @@ const EXPIRED_FOR_IF_CROWDED: Duration = Duration::from_secs(60);
 impl Daemon<'_> {
     /// Removes what has expired, and saves the table of names.
     pub(super) fn tidy(&mut self) {
+        self.keep_good();
         self.gate.look();
         self.examine();
         self.forget();
