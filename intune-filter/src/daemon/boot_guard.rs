@@ -95,8 +95,10 @@ impl BootGuard {
         if fs::read(&path).is_ok_and(|kept| kept == text) {
             return Ok(());
         }
-        if path.is_dir() {
-            whole_file::set_aside(&path)?;
+        if Self::load(state_directory).is_err() {
+            let kept = whole_file::set_aside(&path)
+                .with_context(|| format!("cannot set {} aside", path.display()))?;
+            log::warn!("{} cannot be used; it is kept as {}", path.display(), kept.display());
         }
         whole_file::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))
     }

@@ -119,8 +119,15 @@ impl LastGood {
             files: digests.collect(),
         };
         let [now, new, old] = NAMES.map(|name| state_directory.join(name));
-        if Meta::read(&now).is_ok_and(|kept| kept == meta) {
-            return Ok(());
+        match Meta::read(&now) {
+            Ok(kept) if kept == meta => return Ok(()),
+            // A newer one is worth something to whoever has written it.
+            Err(error) if now.exists() => {
+                let kept = whole_file::set_aside(&now)
+                    .with_context(|| format!("cannot set {} aside", now.display()))?;
+                log::warn!("{}: {error:#}; it is kept as {}", now.display(), kept.display());
+            }
+            _ => {}
         }
         let write = || -> Result<()> {
             remove(&new)?;

@@ -200,14 +200,22 @@ fn load(directory: &Path, generation: u32) -> Option<Patterns> {
             return None;
         }
     };
+    let set_aside = |why: String| {
+        let kept = whole_file::set_aside(&path);
+        let kept = kept.map_or_else(|error| error.to_string(), |kept| kept.display().to_string());
+        log::warn!("cannot use {}: {why}; set aside: {kept}", path.display());
+    };
     match serde_json::from_slice::<Patterns>(&text) {
         Ok(patterns) if patterns.version == VERSION => {
             let (first, last) = patterns.generations;
             (first..=last).contains(&generation).then_some(patterns)
         }
-        Ok(_) => None,
+        Ok(patterns) => {
+            set_aside(format!("of version {}, expected {VERSION}", patterns.version));
+            None
+        }
         Err(error) => {
-            log::warn!("cannot use {}: {error}", path.display());
+            set_aside(error.to_string());
             None
         }
     }
