@@ -89,6 +89,13 @@ fn an_invalid_configuration_leaves_the_old_one_in_force() -> Result<()> {
     laboratory.filter.start()?;
     laboratory.filter.stop()?;
     laboratory.filter.configure(&CONFIG.replace("tcp: [631]", "tcp: []"))?;
+    laboratory.filter.start()?;
+    let output = laboratory.filter.output();
+    ensure!(output.contains(": services[2].tcp: "), "does not say where: {output}");
+    laboratory.expect_verdicts()?;
+    // Also where nothing is kept: then without a daemon.
+    laboratory.filter.stop()?;
+    std::fs::remove_dir_all(laboratory.directory.path().join("state/last-good"))?;
     let (code, output) = laboratory.filter.fail_to_start()?;
     ensure!(code == Some(3), "expected exit code 3, got {code:?}: {output}");
     laboratory.expect_verdicts()
