@@ -95,7 +95,7 @@ pub fn request(
 
 /// Asks the daemon, which has to run.
 pub fn ask(global: &Global, request: Request) -> Result<Value, Failure> {
-    let paths = context::daemon_paths(global);
+    let paths = context::quiet_paths(global);
     let client = Client::connect(&paths.runtime_dir).ok_or_else(|| {
         anyhow!(
             "no daemon listens in {}: `intune-filter run` (or `systemctl start intune-filter`) \

@@ -49,7 +49,7 @@ pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Fa
 }
 
 fn previous_bits(global: &Global) -> RuleBits {
-    let paths = context::paths(global);
+    let paths = context::quiet_paths(global);
     match Pins::open(&paths.pin_dir) {
         Ok(Some(pins)) => crate::daemon::reload::previous_bits(&pins).unwrap_or_default(),
         _ => RuleBits::new(),

@@ -60,8 +60,8 @@ pub fn lenient(global: &Global) -> (Option<Config>, Paths) {
     (config, global.paths(&configured))
 }
 
-/// The paths for a command to the daemon, which says itself what is wrong with the file.
-pub fn daemon_paths(global: &Global) -> Paths {
+/// The paths for a command that says, or whose daemon says, what is wrong with the file.
+pub fn quiet_paths(global: &Global) -> Paths {
     let (config, _) = Config::load_part(&config_path(global));
     global.paths(&config.map(|config| config.paths).unwrap_or_default())
 }

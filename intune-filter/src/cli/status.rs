@@ -220,7 +220,9 @@ fn configuration(details: Option<&Value>) -> String {
         );
     }
     match value["origin"].as_str() {
-        Some("applied") => format!("{file} is in force in place of the configuration file\n\n"),
+        Some("applied") => {
+            format!("{file}, as it was then, is in force in place of the configuration file\n\n")
+        }
         Some("last-good") => format!(
             "the configuration file cannot be used: what was last in force runs, from {file}\n\n"
         ),

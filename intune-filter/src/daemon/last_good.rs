@@ -120,7 +120,13 @@ impl LastGood {
         };
         let [now, new, old] = NAMES.map(|name| state_directory.join(name));
         match Meta::read(&now) {
-            Ok(kept) if kept == meta => return Ok(()),
+            Ok(kept) if kept == meta => {
+                // What a process has left that died while it wrote.
+                for left in [&new, &old].into_iter().filter(|left| left.exists()) {
+                    let _ = remove(left);
+                }
+                return Ok(());
+            }
             // A newer one is worth something to whoever has written it.
             Err(error) if now.exists() => {
                 let kept = whole_file::set_aside(&now)

@@ -179,6 +179,8 @@ struct Daemon<'a> {
     confirmation: Confirmation,
     /// What the state directory holds.
     saved: Option<Saved>,
+    /// Whether it could not be written.
+    saved_unwritten: bool,
     problems: Problems,
     last_reload: Option<LastReload>,
     /// Where the metrics are served.
@@ -236,6 +238,7 @@ impl<'a> Daemon<'a> {
             confirmed: None,
             confirmation: Confirmation::default(),
             saved,
+            saved_unwritten: false,
             problems: Problems::default(),
             last_reload: None,
             metrics: None,

@@ -179,7 +179,9 @@ fn every_line_for_the_journal_has_its_priority() -> Result<()> {
     ensure!(status.code() == Some(3), "{status}");
     let text = fs::read_to_string(path)?;
     ensure!(text.lines().count() >= 4, "{text}");
-    ensure!(text.lines().all(|line| line.starts_with("<3>") || line.starts_with("<2>")), "{text}");
+    let has_priority = |line: &str| matches!(line.as_bytes(), [b'<', b'0'..=b'7', b'>', ..]);
+    ensure!(text.lines().all(has_priority), "{text}");
+    ensure!(text.contains("<3>") && text.contains(": clients: "), "{text}");
     ensure!(text.contains("<2>no configuration can be used"), "{text}");
     ensure!(text.contains("config.yaml:1: interfaces: "), "{text}");
     // Whoever inherits the variable and writes elsewhere is no journal.

@@ -270,6 +270,9 @@ impl Daemon<'_> {
     }
 
     async fn put_config(&mut self, config: &Config, policy: Policy) -> Result<Effects> {
+        if let Err(error) = self.make_state_directory() {
+            log::warn!("{error:#}");
+        }
         let snapshot = self.netlink.snapshot().await?;
         let effects = self.apply(config, policy, &snapshot)?;
         self.listen_for_metrics(config.metrics.listen).await;

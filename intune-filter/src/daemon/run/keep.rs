@@ -191,12 +191,14 @@ impl Daemon<'_> {
         self.tell_of_state(result);
     }
 
-    fn try_keep_good(&self) -> Result<()> {
-        let good = self.confirmed.as_ref().unwrap_or(&self.in_force);
+    fn try_keep_good(&mut self) -> Result<()> {
         self.make_state_directory()?;
+        let good = self.confirmed.as_ref().unwrap_or(&self.in_force);
         let directory = &self.paths.state_dir;
-        if self.saved.is_some() && !directory.join(saved::FILE_NAME).exists() {
+        let is_lost = self.saved.is_some() && !directory.join(saved::FILE_NAME).exists();
+        if self.saved_unwritten || is_lost {
             Saved::store(self.saved.as_ref(), directory)?;
+            self.saved_unwritten = false;
         }
         BootGuard::of(&good.config).store(directory)?;
         let good = LastGood {
@@ -208,7 +210,7 @@ impl Daemon<'_> {
     }
 
     /// Somebody may have removed it while it was in use.
-    fn make_state_directory(&self) -> Result<()> {
+    pub(super) fn make_state_directory(&self) -> Result<()> {
         let directory = &self.paths.state_dir;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.with_context(|| format!("cannot make {}", directory.display()))
@@ -232,17 +234,18 @@ impl Daemon<'_> {
 
     /// Replaces what a start finds in the state directory.
     pub(super) fn store(&mut self, saved: Option<Saved>) -> Result<()> {
-        if saved != self.saved {
+        if saved != self.saved || self.saved_unwritten {
             self.make_state_directory()?;
             Saved::store(saved.as_ref(), &self.paths.state_dir)?;
-            self.saved = saved;
+            (self.saved, self.saved_unwritten) = (saved, false);
         }
         Ok(())
     }
 
-    /// The same where a failure changes nothing.
+    /// The same where it is so even if it cannot be written now.
     pub(super) fn store_or_tell(&mut self, saved: Option<Saved>) {
-        if let Err(error) = self.store(saved) {
+        if let Err(error) = self.store(saved.clone()) {
+            (self.saved, self.saved_unwritten) = (saved, true);
             self.tell_of_state(Err(error));
         }
     }
