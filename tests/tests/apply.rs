@@ -115,6 +115,7 @@ fn the_file_itself_is_applied_without_leaving_anything_behind() -> Result<()> {
     site.expect_new()?;
     ensure!(site.configuration()?["overrides_file"] == false, "{}", site.configuration()?);
     // And back, from another state.
+    site.laboratory.directory.write("new.yaml", &format!("{}icmp_echo: false\n", changed()))?;
     site.apply(&["--confirm", AMPLE])?;
     site.laboratory.filter.succeed(&["confirm"])?;
     site.laboratory.filter.configure(CONFIG)?;

@@ -103,7 +103,7 @@ fn what_would_open_close_and_end_is_told_before_and_after() -> Result<()> {
         "+ devices to 192.0.2.0/28 tcp 9100\n",
         "- devices to *.web.test tcp 80 443 udp 443\n",
         "~ icmp_echo: false, until now true\n",
-        "2 names are forgotten\n",
+        "2 names are forgotten",
     ] {
         ensure!(text.contains(line), "no {line} in\n{text}");
     }
@@ -161,12 +161,12 @@ fn the_metrics_follow_at_once() -> Result<()> {
 #[test]
 fn what_cannot_change_while_it_is_in_use_is_refused_by_name() -> Result<()> {
     let site = Site::start(CONFIG)?;
-    let text = format!("{}maps: {{flows4: 2048, events: 4096}}\n", changed());
+    let text = format!("{}maps: {{flows4: 2048, events: 65536}}\n", changed());
     let other = site.other("other.yaml", &text)?;
     site.configure(&text)?;
     for arguments in [&["apply", &other][..], &["apply", &other, "--dry-run"], &["reload"]] {
         let told = site.fail(1, arguments)?;
-        for words in ["sizes of maps", "maps.flows4: 2048, and 131072", "maps.events: 4096"] {
+        for words in ["sizes of maps", "maps.flows4: 2048, and 131072", "maps.events: 65536"] {
             ensure!(told.contains(words), "{arguments:?}: no {words} in {told}");
         }
         ensure!(!told.contains("maps.hosts4"), "{told}");

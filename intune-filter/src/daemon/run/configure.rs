@@ -119,6 +119,8 @@ impl Daemon<'_> {
         let file = &self.in_force.document.file;
         if let Some(patience) = patience {
             self.confirmed.get_or_insert(replaced);
+            // Nothing is reloaded until then; whatever comes of it looks again.
+            self.watched = None;
             self.confirmation.begin(patience, Instant::now());
             let seconds = patience.as_secs();
             log::info!("{file} is in force, and waits {seconds} s for its confirmation");
