@@ -2,6 +2,7 @@
 
 mod commands;
 mod configure;
+mod error;
 mod gatekeeping;
 mod guard;
 mod keep;
@@ -14,7 +15,6 @@ mod tidy;
 mod warming;
 
 use std::{
-    fmt,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     net::SocketAddr,
     time::{Duration, Instant},
@@ -32,6 +32,7 @@ use tokio::{
 };
 
 use configure::Standing;
+pub use error::RunError;
 use keep::{LastReload, Watched};
 
 use super::{
@@ -48,7 +49,7 @@ use super::{
     punted::Punted,
     reload,
     resolution::{Counts, Resolution},
-    restore::restore,
+    restore::{restore, saved_names},
     rings::{async_fd, drain, flush},
     saved::Saved,
     saver::Saver,
@@ -58,10 +59,9 @@ use super::{
     warm_up::WarmUp,
 };
 use crate::{
-    config::{Config, ConfigErrors, Paths},
+    config::{Config, Paths},
     gate::Keeper,
     kernel::{self, Diagnostics, Interface, Kernel, PinDirectory},
-    names::{self, Lives, Names},
     policy::{Policy, RuleBits},
 };
 
@@ -76,36 +76,6 @@ const FORGET: Duration = Duration::from_secs(5);
 
 /// How long the last answer may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// The daemon failed, or its configuration did.
-#[derive(Debug)]
-pub enum RunError {
-    /// The configuration is not usable.
-    Configuration(ConfigErrors),
-    /// Anything else.
-    Other(anyhow::Error),
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configuration(errors) => errors.fmt(f),
-            Self::Other(error) => write!(f, "{error:#}"),
-        }
-    }
-}
-
-impl From<anyhow::Error> for RunError {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Other(error)
-    }
-}
-
-impl From<ConfigErrors> for RunError {
-    fn from(errors: ConfigErrors) -> Self {
-        Self::Configuration(errors)
-    }
-}
 
 /// Runs until a signal or a command ends it. What is attached stays attached, unless the command
 /// was to detach. The kernel's programs log up to `kernel_log`.
@@ -143,25 +113,6 @@ pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunE
     })?;
     drop(locks);
     Ok(())
-}
-
-/// The table of names as it was saved. A file that cannot be used is kept aside, and is no reason
-/// not to start.
-fn saved_names(config: &Config) -> Names {
-    let directory = &config.paths.state_dir;
-    let ttl = &config.dns.ttl;
-    let lives = Lives {
-        most: u64::from(ttl.max.0).saturating_add(ttl.grace.0.into()),
-        clock_behind: ttl.grace.0.into(),
-    };
-    names::load(directory, clock::clocks(), lives).unwrap_or_else(|error| {
-        let kept = match names::set_aside(directory) {
-            Ok(kept) => format!("it is kept as {}", kept.display()),
-            Err(error) => format!("{error:#}"),
-        };
-        log::warn!("starting without the saved names: {error:#}; {kept}");
-        Names::default()
-    })
 }
 
 /// What a policy has ended.

@@ -7,6 +7,9 @@ use intune_filter_tests::{filter::PATIENCE, namespace::run, network::Network, si
 
 use super::{Site, changed, remove};
 
+/// What is wrong with a file: in words, how it comes about, and what is said of it.
+type Fault<'a> = (&'a str, &'a (dyn Fn(&Path) -> Result<()> + 'a), &'a str);
+
 /// The gateway's tables of nftables.
 fn tables(network: &Network) -> Result<String> {
     run(network.gateway.command("nft").args(["list", "tables"]))
@@ -25,7 +28,7 @@ fn a_start_without_a_usable_file_runs_what_was_last_in_force() -> Result<()> {
     let mut site = Site::start(CONFIG)?;
     let wrong_key = format!("{CONFIG}no_such_key: 1\n");
     let wrong_service = CONFIG.replace("[web, clock, printer]", "[web, clock, plotter]");
-    let faults: [(&str, &dyn Fn(&Path) -> Result<()>, &str); 7] = [
+    let faults: [Fault<'_>; 7] = [
         ("no YAML", &|file| Ok(fs::write(file, "clients: [")?), "not YAML"),
         ("empty", &|file| Ok(fs::write(file, "")?), "empty"),
         ("missing", &|file| remove(file), "cannot read"),
