@@ -7,8 +7,26 @@ use intune_filter_tests::{filter::PATIENCE, namespace::run, network::Network, si
 
 use super::{Site, changed, remove};
 
-/// What is wrong with a file: in words, how it comes about, and what is said of it.
-type Fault<'a> = (&'a str, &'a (dyn Fn(&Path) -> Result<()> + 'a), &'a str);
+/// What may become of a file.
+enum Fault<'a> {
+    Content(&'a [u8]),
+    Missing,
+    Directory,
+}
+
+impl Fault<'_> {
+    fn happen(&self, file: &Path) -> Result<()> {
+        if file.exists() {
+            remove(file)?;
+        }
+        match self {
+            Self::Content(content) => fs::write(file, content)?,
+            Self::Missing => {}
+            Self::Directory => fs::create_dir(file)?,
+        }
+        Ok(())
+    }
+}
 
 /// The gateway's tables of nftables.
 fn tables(network: &Network) -> Result<String> {
@@ -28,21 +46,17 @@ fn a_start_without_a_usable_file_runs_what_was_last_in_force() -> Result<()> {
     let mut site = Site::start(CONFIG)?;
     let wrong_key = format!("{CONFIG}no_such_key: 1\n");
     let wrong_service = CONFIG.replace("[web, clock, printer]", "[web, clock, plotter]");
-    let faults: [Fault<'_>; 7] = [
-        ("no YAML", &|file| Ok(fs::write(file, "clients: [")?), "not YAML"),
-        ("empty", &|file| Ok(fs::write(file, "")?), "empty"),
-        ("missing", &|file| remove(file), "cannot read"),
-        ("not readable", &|file| Ok(fs::create_dir(file)?), "cannot read"),
-        ("not text", &|file| Ok(fs::write(file, [0xff, 0xfe])?), "UTF-8"),
-        ("wrong key", &|file| Ok(fs::write(file, &wrong_key)?), "no_such_key"),
-        ("wrong service", &|file| Ok(fs::write(file, &wrong_service)?), "plotter"),
-    ];
-    for (what, fault, words) in faults {
+    for (what, fault, words) in [
+        ("no YAML", Fault::Content(b"clients: ["), "not YAML"),
+        ("empty", Fault::Content(b""), "empty"),
+        ("missing", Fault::Missing, "cannot read"),
+        ("a directory", Fault::Directory, "cannot read"),
+        ("not text", Fault::Content(&[0xff, 0xfe]), "UTF-8"),
+        ("wrong key", Fault::Content(wrong_key.as_bytes()), "no_such_key"),
+        ("wrong service", Fault::Content(wrong_service.as_bytes()), "plotter"),
+    ] {
         reboot(&mut site)?;
-        if site.file().is_dir() {
-            remove(&site.file())?;
-        }
-        fault(&site.file()).context(what)?;
+        fault.happen(&site.file()).context(what)?;
         site.laboratory.filter.start().context(what)?;
         site.expect_old().context(what)?;
         ensure!(site.origin()? == "last-good", "{what}");
