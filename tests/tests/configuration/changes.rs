@@ -54,11 +54,11 @@ fn what_comes_to_the_same_raises_no_generation_and_starts_no_trial() -> Result<(
     ensure!(site.status()?["configuration"]["file"] == json!(other), "a restart has another");
     // Of one that waits, what comes to the same is on trial as that is, until the same moment.
     let trial = site.other("trial.yaml", &changed())?;
-    site.json(&["apply", &trial, "--confirm", "5s"])?;
+    site.json(&["apply", &trial, "--confirm", "15s"])?;
     let same = site.other("same.yaml", &format!("{}# the same\n", changed()))?;
     let answer = site.json(&["apply", &same, "--confirm", "10m"])?;
     ensure!(
-        answer["changed"] == false && answer["confirm_within_s"].as_u64() <= Some(5),
+        answer["changed"] == false && answer["confirm_within_s"].as_u64() <= Some(15),
         "{answer:#}"
     );
     site.laboratory.filter.daemon()?.wait_for("same.yaml was not confirmed in time", PATIENCE)?;
@@ -152,7 +152,7 @@ fn the_metrics_follow_at_once() -> Result<()> {
     ensure!(served(&site, 9470) && !served(&site, 9469), "it has not moved");
     // On trial, and back.
     let off = site.other("off.yaml", &format!("{CONFIG}metrics: {{listen: off}}\n"))?;
-    site.json(&["apply", &off, "--confirm", "3s"])?;
+    site.json(&["apply", &off, "--confirm", "8s"])?;
     ensure!(!served(&site, 9470), "it still listens");
     site.laboratory.filter.daemon()?.wait_for("not confirmed in time", PATIENCE)?;
     eventually("it listens again", || Ok(served(&site, 9470)))
