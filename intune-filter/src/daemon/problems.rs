@@ -50,12 +50,6 @@ impl Problems {
         self.0.remove(&code).is_some()
     }
 
-    /// Whether there is this one.
-    #[must_use]
-    pub fn has(&self, code: Code) -> bool {
-        self.0.contains_key(&code)
-    }
-
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Problem<'_>> {
         self.0.iter().map(|(code, (since, text))| Problem { code: *code, since: *since, text })

@@ -130,7 +130,11 @@ impl Daemon<'_> {
     pub(super) fn note_reload(&mut self, told: LastReload) {
         match &told.error {
             None => {
-                log::info!("{} is in force ({})", self.in_force.document.file, told.result);
+                let what = match told.result {
+                    "unchanged" => "comes to what is in force already",
+                    _ => "is in force",
+                };
+                log::info!("{} {what}", self.in_force.document.file);
                 self.problems.clear(Code::ReloadRefused);
             }
             Some(error) => {
