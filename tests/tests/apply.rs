@@ -258,6 +258,23 @@ fn a_rollback_that_fails_is_told_and_tried_again() -> Result<()> {
 }
 
 #[test]
+fn what_was_on_trial_can_be_kept_while_going_back_fails() -> Result<()> {
+    let mut site = Site::start()?;
+    site.apply(&["--confirm", "2s"])?;
+    let pins = intune_filter::kernel::PinDirectory::new(site.laboratory.filter.pins());
+    let (map, elsewhere) = (pins.map("GROUP_INFO"), pins.map("GROUP_INFO_away"));
+    std::fs::rename(&map, &elsewhere)?;
+    site.wait_for("CANNOT be put back")?;
+    let answer = site.apply(&[])?;
+    ensure!(answer["changed"] == false && answer["confirm_within_s"].is_null(), "{answer}");
+    std::fs::rename(&elsewhere, &map)?;
+    let told = site.configuration()?;
+    ensure!(told.get("rollback_error").is_none(), "{told}");
+    site.restart()?;
+    site.expect_new()
+}
+
+#[test]
 fn what_cannot_be_put_into_force_changes_nothing() -> Result<()> {
     let mut site = Site::start()?;
     let faulty = changed().replace("tcp: [443]", "tcp: [0]");

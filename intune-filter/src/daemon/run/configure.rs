@@ -96,10 +96,10 @@ impl Daemon<'_> {
         may.map_err(anyhow::Error::msg)?;
         let origin = self.origin_of(&document);
         let (standing, policy) = self.compile(document, origin)?;
-        // What is in force already needs no confirmation.
+        // What is in force already needs no confirmation, unless it waits for one.
         let is_same = standing.digest == self.in_force.digest;
+        let waits = patience.is_some() && (!is_same || self.confirmed.is_some());
         let patience = patience.filter(|_| !is_same);
-        let waits = patience.is_some() || is_same && self.confirmed.is_some();
         // On disk first: whenever this process ends, the next one knows what to load.
         let before = self.saved.clone();
         self.store(match waits {
