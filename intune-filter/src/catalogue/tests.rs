@@ -1,6 +1,7 @@
 //! Tests of [`super`]: the built-in catalogue as a whole, queries, and what is refused where.
 
 use intune_filter_ebpf::abi::{INFO_CAPACITY, RULES};
+use std::fs;
 
 use super::*;
 

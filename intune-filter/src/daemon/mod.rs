@@ -2,6 +2,7 @@
 //!
 //! What is attached works without it. [`engine`] and [`learner`] decide, [`mod@run`] does.
 
+pub mod ahead;
 pub mod asker;
 pub mod chronicle;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod ledger;
 pub mod logging;
 mod memory;
 mod metrics;
+mod metrics_server;
 pub mod netlink;
 mod punted;
 pub mod records;

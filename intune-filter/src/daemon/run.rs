@@ -2,12 +2,14 @@
 
 mod commands;
 mod configure;
+mod errands;
 mod gatekeeping;
 mod listen;
 mod resolve;
 mod tags;
 mod tidy;
 mod warming;
+mod watchdog;
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -21,12 +23,15 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval, sleep_until, timeout},
+    time::{MissedTickBehavior, interval, sleep_until},
 };
 
 use configure::Standing;
+use errands::Errand;
+use watchdog::Watchdog;
 
 use super::{
+    ahead::Reader,
     asker::Asker,
     chronicle::Chronicle,
     clock,
@@ -35,6 +40,7 @@ use super::{
     engine::{Command, Engine, zones_of},
     learner::Learner,
     memory, metrics,
+    metrics_server::MetricsServer,
     netlink::{Netlink, Snapshot},
     punted::Punted,
     reload,
@@ -64,9 +70,6 @@ const TIDY: Duration = Duration::from_secs(60);
 
 /// How often names are forgotten that have expired.
 const FORGET: Duration = Duration::from_secs(5);
-
-/// How long the last answer may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The daemon failed, or its configuration did.
 #[derive(Debug)]
@@ -169,6 +172,7 @@ struct Daemon<'a> {
     engine: Engine,
     gate: Keeper,
     learner: Learner,
+    metrics: MetricsServer,
     saver: Saver,
     chronicle: Chronicle,
     streams: Streams,
@@ -183,6 +187,7 @@ struct Daemon<'a> {
     diagnostics: Option<AsyncFd<Diagnostics>>,
     netlink: Netlink,
     calls: mpsc::Receiver<Call>,
+    reader: Reader<Errand>,
     paths: Paths,
     maps: Maps,
     generation: u32,
@@ -210,6 +215,13 @@ impl<'a> Daemon<'a> {
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
         let events = async_fd(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
+        let chronicle = Chronicle::default();
+        let resolution_told = watch::Sender::<Counts>::default();
+        let metrics = MetricsServer::new(metrics::Sources {
+            pins: kernel.pins(),
+            evicted: chronicle.evicted(),
+            resolution: resolution_told.subscribe(),
+        });
         let mut daemon = Self {
             source,
             in_force: Standing { document, config: config.clone(), catalogue },
@@ -221,10 +233,11 @@ impl<'a> Daemon<'a> {
             gate: Keeper::default(),
             learner: Learner::new(names, policy),
             saver: Saver::new(paths.state_dir.clone(), Instant::now()),
-            chronicle: Chronicle::default(),
+            metrics,
+            chronicle,
             streams: Streams::default(),
             resolution: Resolution::new(RandomState::new().build_hasher().finish()),
-            resolution_told: watch::Sender::default(),
+            resolution_told,
             asker: Asker::default(),
             warm_up,
             events,
@@ -232,6 +245,7 @@ impl<'a> Daemon<'a> {
             diagnostics,
             netlink: Netlink::new()?,
             calls,
+            reader: Reader::default(),
             paths,
             maps: config.maps,
             generation: 0,
@@ -246,18 +260,7 @@ impl<'a> Daemon<'a> {
             log::info!("{entered} learned addresses are known from before");
         }
         daemon.kernel.pin_programs()?;
-        if let Some(address) = config.metrics.listen {
-            match metrics::bind(address).await {
-                Ok(listener) => {
-                    let evicted = daemon.chronicle.evicted();
-                    let resolution = daemon.resolution_told.subscribe();
-                    let pins = daemon.kernel.pins();
-                    tokio::spawn(metrics::serve(listener, pins, evicted, resolution));
-                }
-                // Enforcement does not depend on who watches it.
-                Err(error) => log::warn!("no metrics at {address}: {error}"),
-            }
-        }
+        daemon.listen_for_metrics(config.metrics.listen).await;
         daemon.look_at(&snapshot);
         for interface in daemon.engine.status() {
             if let Some(error) = interface.error {
@@ -276,14 +279,21 @@ impl<'a> Daemon<'a> {
         let mut look = ticks(LOOK);
         let mut tidy = ticks(TIDY);
         let mut forget = ticks(FORGET);
+        let mut watchdog = Watchdog::new();
         self.announce();
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload().await,
-                () = wait_until(self.confirmation.due()) => self.roll_back().await,
+                _ = hangup.recv() => self.read_ahead(Errand::Reload, None),
+                () = wait_until(self.roll_back_due()) => self.read_ahead(Errand::RollBack, None),
                 () = wait_until(self.warm_up_due()) => self.tell_end_of_warm_up(),
+                (errand, ahead) = self.reader.next() => {
+                    if self.run_errand(errand, ahead).await {
+                        return Ok(());
+                    }
+                }
+                () = watchdog.due() => watchdog.feed(),
                 () = wait_until(self.resolution.due()) => self.resolve(),
                 (question, answer) = self.asker.next() => self.resolved(&question, answer),
                 () = self.netlink.changed() => self.look().await,
@@ -298,9 +308,7 @@ impl<'a> Daemon<'a> {
                 () = sleep_until(self.listens.into()) => self.listen()?,
                 result = flush(self.diagnostics.as_mut()) => result?,
                 Some(call) = self.calls.recv() => {
-                    if self.answer(call.request, call.reply).await {
-                        // Whoever asked learns of it before this process ends.
-                        let _ = timeout(FAREWELL, call.written).await;
+                    if self.take_call(call).await {
                         return Ok(());
                     }
                 }
@@ -459,13 +467,18 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Tells systemd, once, that what exists is enforced.
+    /// Tells systemd, once, that what exists is enforced: what is missing is not waited for, since
+    /// it may be for this unit that it waits.
     fn announce(&mut self) {
-        if self.ready || !self.engine.is_enforcing() {
+        if self.ready {
             return;
         }
         self.ready = true;
-        log::info!("ready");
+        if self.engine.is_enforcing() {
+            log::info!("ready");
+        } else {
+            log::warn!("ready, and enforcing nothing: no interface of the configuration is there");
+        }
         if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
             log::warn!("cannot notify systemd: {error}");
         }

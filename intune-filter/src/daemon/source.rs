@@ -1,9 +1,13 @@
 //! Where the daemon's configuration comes from: its file, or what is kept in place of that.
 
-use std::path::Path;
+use std::{cell::RefCell, path::Path};
 
-use super::saved::{Document, Saved};
+use super::{
+    ahead::Ahead,
+    saved::{Document, Saved},
+};
 use crate::{
+    catalogue::CatalogueFiles,
     config::{Config, ConfigErrors, Paths},
     policy::{self, Loaded, RuleBits},
 };
@@ -14,6 +18,8 @@ pub struct Source<'a> {
     pub path: &'a Path,
     /// Puts paths in the place of a configuration's.
     pub adjust: &'a dyn Fn(&mut Paths),
+    /// What was read ahead, while that is gone by.
+    pub ahead: RefCell<Option<Ahead>>,
 }
 
 impl Source<'_> {
@@ -22,7 +28,10 @@ impl Source<'_> {
     /// # Errors
     /// It cannot be read, or is not UTF-8.
     pub fn read(&self) -> Result<Document, ConfigErrors> {
-        let text = Config::read_text(self.path)?;
+        let text = match &*self.ahead.borrow() {
+            Some(ahead) => ahead.text.clone()?,
+            None => Config::read_text(self.path)?,
+        };
         Ok(Document { file: self.path.display().to_string(), text })
     }
 
@@ -31,7 +40,11 @@ impl Source<'_> {
     /// # Errors
     /// Every fault that can be found.
     pub fn load(&self, document: &Document, bits: &RuleBits) -> Result<Loaded, ConfigErrors> {
-        policy::load_text(&document.file, &document.text, self.adjust, bits)
+        let catalogue = |directory: &Path| match &*self.ahead.borrow() {
+            Some(ahead) => ahead.catalogue(directory),
+            None => CatalogueFiles::read(directory),
+        };
+        policy::load_with(&document.file, &document.text, self.adjust, bits, catalogue)
     }
 
     /// What a start loads, and what is kept in the state directory.
@@ -81,7 +94,7 @@ mod tests {
         }
         Saved::store(saved, directory.path()).unwrap();
         let adjust = |paths: &mut Paths| paths.state_dir = directory.path().to_owned();
-        let source = Source { path: &path, adjust: &adjust };
+        let source = Source { path: &path, adjust: &adjust, ahead: RefCell::default() };
         source.choose().ok().map(|(document, _)| document.text)
     }
 
@@ -114,7 +127,7 @@ mod tests {
         fs::write(&path, format!("paths: {{state_dir: {state}}}\nclients: 7\n")).unwrap();
         let saved = Saved::awaiting(document("old"), document("new"));
         Saved::store(Some(&saved), directory.path()).unwrap();
-        let source = Source { path: &path, adjust: &|_| {} };
+        let source = Source { path: &path, adjust: &|_| {}, ahead: RefCell::default() };
         assert_eq!(source.choose().unwrap(), (document("old"), Some(saved)));
     }
 
@@ -125,7 +138,7 @@ mod tests {
         fs::write(&path, "file").unwrap();
         fs::write(directory.path().join(super::super::saved::FILE_NAME), "{").unwrap();
         let adjust = |paths: &mut Paths| paths.state_dir = directory.path().to_owned();
-        let source = Source { path: &path, adjust: &adjust };
+        let source = Source { path: &path, adjust: &adjust, ahead: RefCell::default() };
         let (document, saved) = source.choose().unwrap();
         assert_eq!((document.text.as_str(), saved), ("file", None));
     }

@@ -23,7 +23,7 @@ use super::{
     over_https,
 };
 use crate::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, CatalogueError, CatalogueFiles},
     config::{
         ClientGroup, Config, ConfigError, ConfigErrors, DnsUnlisted, GroupMode, Inbound, Limit,
         OnDeny, Paths, ToGateway, UnlistedClients,
@@ -65,12 +65,26 @@ pub fn load_text(
     adjust: impl FnOnce(&mut Paths),
     previous: &RuleBits,
 ) -> Result<Loaded, ConfigErrors> {
+    load_with(file, text, adjust, previous, CatalogueFiles::read)
+}
+
+/// The same with the files of a site's catalogue as `read` has them for a directory.
+///
+/// # Errors
+/// Every fault that can be found, with file, line and key.
+pub(crate) fn load_with(
+    file: &str,
+    text: &str,
+    adjust: impl FnOnce(&mut Paths),
+    previous: &RuleBits,
+    read: impl FnOnce(&Path) -> Result<CatalogueFiles, CatalogueError>,
+) -> Result<Loaded, ConfigErrors> {
     let (config, mut errors) = Config::parse_part(file, text);
     let Some(mut config) = config else { return Err(ConfigErrors::new(file, errors)) };
     adjust(&mut config.paths);
     let catalogue = match &config.paths.catalogue {
         None => Ok(Cow::Borrowed(Catalogue::builtin())),
-        Some(directory) => Catalogue::load(directory).map(Cow::Owned),
+        Some(directory) => read(directory).and_then(|files| files.parse()).map(Cow::Owned),
     };
     let catalogue = match catalogue {
         Ok(catalogue) => catalogue,

@@ -23,6 +23,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compile::load_with;
 pub use compile::{Loaded, compile, load, load_text};
 pub use memory::{MapMemory, map_memory};
 pub use networks::Prefix;

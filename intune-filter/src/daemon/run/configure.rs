@@ -210,6 +210,7 @@ impl Daemon<'_> {
         }
         let snapshot = self.netlink.snapshot().await?;
         self.apply(config, policy, &snapshot)?;
+        self.listen_for_metrics(config.metrics.listen).await;
         self.look_at(&snapshot);
         Ok(())
     }
