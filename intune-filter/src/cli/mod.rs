@@ -26,6 +26,7 @@ mod output;
 mod run;
 mod services;
 mod status;
+mod unjudged;
 
 use args::{Arguments, Command, Endpoints};
 pub use failure::{Failure, Outcome};

@@ -56,7 +56,7 @@ use super::{
 };
 use crate::{
     config::{Config, ConfigErrors, Maps, Paths},
-    gate::Keeper,
+    gate::{Changes, Keeper},
     kernel::{self, Diagnostics, Interface, Kernel, PinDirectory},
     names::{self, Lives, Names},
     policy::{Loaded, Policy, RuleBits},
@@ -186,6 +186,9 @@ struct Daemon<'a> {
     listens: Instant,
     diagnostics: Option<AsyncFd<Diagnostics>>,
     netlink: Netlink,
+    /// What it has told of last.
+    seen: Snapshot,
+    nftables: Option<Changes>,
     calls: mpsc::Receiver<Call>,
     reader: Reader<Errand>,
     paths: Paths,
@@ -244,6 +247,8 @@ impl<'a> Daemon<'a> {
             listens: Instant::now(),
             diagnostics,
             netlink: Netlink::new()?,
+            seen: Snapshot::default(),
+            nftables: gatekeeping::listen(),
             calls,
             reader: Reader::default(),
             paths,
@@ -287,6 +292,7 @@ impl<'a> Daemon<'a> {
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => self.read_ahead(Errand::Reload, None),
                 () = wait_until(self.roll_back_due()) => self.read_ahead(Errand::RollBack, None),
+                () = wait_until(self.gate.due()) => self.look_at_gate(),
                 () = wait_until(self.warm_up_due()) => self.tell_end_of_warm_up(),
                 (errand, ahead) = self.reader.next() => {
                     if self.run_errand(errand, ahead).await {
@@ -297,6 +303,7 @@ impl<'a> Daemon<'a> {
                 () = wait_until(self.resolution.due()) => self.resolve(),
                 (question, answer) = self.asker.next() => self.resolved(&question, answer),
                 () = self.netlink.changed() => self.look().await,
+                () = next_of(self.nftables.as_mut()) => self.gate.heard(Instant::now()),
                 _ = look.tick() => self.look().await,
                 _ = tidy.tick() => self.tidy(),
                 _ = forget.tick() => self.forget(),
@@ -424,6 +431,7 @@ impl<'a> Daemon<'a> {
             self.execute(command);
         }
         self.keep_gate(snapshot);
+        self.seen.clone_from(snapshot);
         self.tell_resolution();
     }
 
@@ -489,6 +497,13 @@ impl<'a> Daemon<'a> {
 async fn wait_until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_of(changes: Option<&mut Changes>) {
+    match changes {
+        Some(changes) => changes.next().await,
         None => std::future::pending().await,
     }
 }
