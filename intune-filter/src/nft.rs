@@ -8,9 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long nft may take, which waits for the transactions of others. It is killed then: nothing is
-/// to hang with it.
+/// How long nft may take where a loop waits for it. It waits for the transactions of others, and is
+/// killed then: nothing is to hang with it.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same where a person does, who may have a large ruleset.
+const PATIENCE_OF_A_PERSON: Duration = Duration::from_secs(60);
 
 /// How long to wait before looking again whether it has ended.
 const STEP: Duration = Duration::from_millis(1);
@@ -59,9 +62,21 @@ fn command() -> Command {
 /// # Errors
 /// Nft cannot be run, or refuses.
 pub fn ask(arguments: &[&str]) -> Result<String, Error> {
+    ask_for(arguments, PATIENCE_OF_A_PERSON)
+}
+
+/// The same, for a loop.
+///
+/// # Errors
+/// Nft cannot be run, refuses, or takes too long.
+pub fn ask_soon(arguments: &[&str]) -> Result<String, Error> {
+    ask_for(arguments, PATIENCE)
+}
+
+fn ask_for(arguments: &[&str], patience: Duration) -> Result<String, Error> {
     let mut command = command();
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    text(&end_of(command.spawn()?, PATIENCE)?)
+    text(&end_of(command.spawn()?, patience)?)
 }
 
 /// Loads a ruleset: all of it, in one step, or nothing.

@@ -3,14 +3,19 @@
 use std::{
     fs,
     io::Read as _,
-    net::TcpStream,
+    net::{Ipv4Addr, TcpStream},
     os::unix::{fs::PermissionsExt as _, fs::symlink, net::UnixStream},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use intune_filter::daemon::control::{Client, Request, SOCKET_NAME};
+use aya::maps::{HashMap, MapData};
+use intune_filter::{
+    daemon::control::{Client, Request, SOCKET_NAME},
+    kernel::Pins,
+};
+use intune_filter_ebpf::abi::{Host, V4};
 use intune_filter_tests::{
     filter::{Filter, PATIENCE},
     hung::Hung,
@@ -49,21 +54,27 @@ fn signs(filter: &Filter) -> usize {
     filter.output().matches("WATCHDOG=1").count()
 }
 
+fn metrics(laboratory: &Laboratory) -> Result<String> {
+    let mut curl = laboratory.network.gateway.command("curl");
+    run(curl.args(["--silent", "--show-error", "--max-time", "2", "127.0.0.1:9469/metrics"]))
+}
+
 /// Everything else is answered, and the loop gives signs of life.
 fn expect_alive(laboratory: &Laboratory) -> Result<()> {
     let filter = &laboratory.filter;
     let (begun, before) = (Instant::now(), signs(filter));
     ask(filter, Request::Status)?;
     ask(filter, Request::Names)?;
-    let mut curl = laboratory.network.gateway.command("curl");
-    curl.args(["--silent", "--show-error", "--max-time", "2", "127.0.0.1:9469/metrics"]);
-    ensure!(run(&mut curl)?.contains("policy_generation"), "no metrics");
+    ensure!(metrics(laboratory)?.contains("policy_generation"), "no metrics");
     while signs(filter) < before + 2 {
         ensure!(begun.elapsed() < WATCHDOG * 2, "no signs of life");
         std::thread::yield_now();
     }
     Ok(())
 }
+
+/// Makes something at a path.
+type Make<'a> = &'a dyn Fn(&Path) -> Result<()>;
 
 /// Puts something else in the place of the configuration file.
 fn replace_config(filter: &Filter, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
@@ -79,7 +90,7 @@ fn only_a_regular_file_of_bounded_size_is_a_configuration() -> Result<()> {
         fs::write(path, CONFIG)?;
         Ok(fs::File::options().write(true).open(path)?.set_len((16 << 20) + 1)?)
     };
-    let kinds: [(&str, &dyn Fn(&Path) -> Result<()>); 3] = [
+    let kinds: [(&str, Make<'_>); 3] = [
         ("a FIFO, expected a regular file", &|path| Ok(mkfifo(path, Mode::S_IRWXU)?)),
         ("a device, expected a regular file", &|path| Ok(symlink("/dev/zero", path)?)),
         ("larger than 16 MiB", &large),
@@ -181,7 +192,8 @@ fn clients_that_do_not_read_or_speak_hold_nobody_up() -> Result<()> {
 #[test]
 fn signs_of_life_come_from_the_loop_alone() -> Result<()> {
     let mut laboratory = laboratory()?;
-    let [tools, hang, begun] = ["tools", "hang", "begun"].map(|n| laboratory.directory.path().join(n));
+    let [tools, hang, begun] =
+        ["tools", "hang", "begun"].map(|n| laboratory.directory.path().join(n));
     fs::create_dir(&tools)?;
     // Nft is asked by the loop, for as long as it may take.
     let script = format!(
@@ -208,4 +220,25 @@ fn signs_of_life_come_from_the_loop_alone() -> Result<()> {
     ensure!(meanwhile <= 1, "{meanwhile} signs of life from a loop that stood still");
     fs::remove_file(&hang)?;
     eventually("the loop goes round again", || Ok(expect_alive(&laboratory).is_ok()))
+}
+
+#[test]
+fn large_tables_are_walked_through_beside_the_loop() -> Result<()> {
+    let mut laboratory = laboratory()?;
+    laboratory.filter.start()?;
+    let pins = Pins::open(&laboratory.filter.pins())?.context("nothing is pinned")?;
+    let mut hosts: HashMap<MapData, V4, Host> = pins.map("HOSTS4")?;
+    for number in 0..10_000_u32 {
+        let address = Ipv4Addr::from(0x1500_0000 + number);
+        hosts.insert(
+            V4::from(address),
+            Host { rules: 1, expires: u64::MAX / 2, ..Host::default() },
+            0,
+        )?;
+    }
+    expect_alive(&laboratory)?;
+    eventually("the table is told of", || {
+        Ok(metrics(&laboratory)?.contains("map_entries{map=\"HOSTS4\"} 10000"))
+    })?;
+    expect_alive(&laboratory)
 }

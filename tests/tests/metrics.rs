@@ -27,8 +27,7 @@ fn scrape(laboratory: &Laboratory, place: &str) -> Result<String> {
 
 /// What is answered to these octets.
 fn answer(laboratory: &Laboratory, octets: &[u8]) -> Result<String> {
-    let mut stream =
-        laboratory.network.gateway.run(|| TcpStream::connect("127.0.0.1:9469"))?;
+    let mut stream = laboratory.network.gateway.run(|| TcpStream::connect("127.0.0.1:9469"))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     // The other side may have stopped listening.
     let _ = stream.write_all(octets);
@@ -66,7 +65,8 @@ fn what_was_judged_is_scraped() -> Result<()> {
 fn only_requests_that_no_web_page_can_make_are_answered() -> Result<()> {
     let mut laboratory = Laboratory::create(&site::setup())?;
     laboratory.filter.start()?;
-    let long = format!("GET /metrics HTTP/1.1\r\nHost: [::1]\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let long =
+        format!("GET /metrics HTTP/1.1\r\nHost: [::1]\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
     for (request, status) in [
         ("GET /metrics HTTP/1.1\r\nHost: localhost:9469\r\n\r\n", "HTTP/1.1 200 "),
         ("GET /metrics?a=b HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n", "HTTP/1.1 200 "),

@@ -41,21 +41,6 @@ impl CatalogueError {
     }
 }
 
-impl Clone for CatalogueError {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Read { path, error } => {
-                let error = io::Error::new(error.kind(), error.to_string());
-                Self::Read { path: path.clone(), error }
-            }
-            Self::NoFiles(path) => Self::NoFiles(path.clone()),
-            Self::Invalid { file, line, message } => {
-                Self::Invalid { file: file.clone(), line: *line, message: message.clone() }
-            }
-        }
-    }
-}
-
 impl fmt::Display for CatalogueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

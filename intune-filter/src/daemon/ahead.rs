@@ -3,7 +3,6 @@
 
 use std::{
     collections::VecDeque,
-    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -16,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    catalogue::{CatalogueError, CatalogueFiles},
+    catalogue::CatalogueFiles,
     config::{Config, ConfigError, ConfigErrors},
     regular_file,
 };
@@ -27,7 +26,7 @@ pub struct Ahead {
     /// What the configuration file says.
     pub text: Result<String, ConfigErrors>,
     /// The files of the site's catalogue, by its directory.
-    pub catalogue: Option<(PathBuf, Result<CatalogueFiles, CatalogueError>)>,
+    pub catalogue: Option<(PathBuf, Result<CatalogueFiles, String>)>,
     /// Why there is no other.
     failed: String,
 }
@@ -45,13 +44,10 @@ impl Ahead {
     ///
     /// # Errors
     /// They cannot be read, or were not in time.
-    pub fn catalogue(&self, directory: &Path) -> Result<CatalogueFiles, CatalogueError> {
+    pub fn catalogue(&self, directory: &Path) -> Result<CatalogueFiles, String> {
         match &self.catalogue {
             Some((read, files)) if read == directory => files.clone(),
-            _ => {
-                let error = io::Error::other(self.failed.clone());
-                Err(CatalogueError::Read { path: directory.to_owned(), error })
-            }
+            _ => Err(format!("{}: {}", directory.display(), self.failed)),
         }
     }
 }
@@ -82,6 +78,7 @@ impl Wanted {
             let config = Config::parse_part("", text).0;
             if let Some(directory) = config.and_then(|config| config.paths.catalogue) {
                 let files = CatalogueFiles::read_here(&directory);
+                let files = files.map_err(|error| error.to_string());
                 let _ = parts.send(Part::Catalogue(directory, files));
             }
         };
@@ -99,7 +96,7 @@ impl Wanted {
 
 enum Part {
     Text(Result<String, ConfigErrors>),
-    Catalogue(PathBuf, Result<CatalogueFiles, CatalogueError>),
+    Catalogue(PathBuf, Result<CatalogueFiles, String>),
 }
 
 /// Reads for one errand after the other.
@@ -136,9 +133,9 @@ impl<E> Reader<E> {
     }
 
     /// Whether there is such an errand that has not been returned yet.
-    pub fn has(&self, mut is_such: impl FnMut(&E) -> bool) -> bool {
+    pub fn has(&self, is_such: impl FnMut(&E) -> bool) -> bool {
         let waiting = self.waiting.iter().map(|(errand, _)| errand);
-        self.current.iter().map(|current| &current.errand).chain(waiting).any(|one| is_such(one))
+        self.current.iter().map(|current| &current.errand).chain(waiting).any(is_such)
     }
 
     /// Waits for the next errand whose files have been read, or cannot be; for ever if there is
@@ -287,12 +284,12 @@ mod tests {
         let (sender, parts) = unbounded_channel();
         let ahead = Ahead::failed(Path::new("a.yaml"), "slow".to_owned());
         let until = Instant::from_std(std::time::Instant::now() + Duration::from_millis(20));
-        let mut reader = Reader::default();
-        reader.current = Some(Current { errand: (), ahead, parts, until });
+        let current = Some(Current { errand: (), ahead, parts, until });
+        let mut reader = Reader { current, ..Reader::default() };
         let _ = sender.send(Part::Text(Ok("text".to_owned())));
         let ((), ahead) = run(reader.next());
         assert_eq!(ahead.text.as_deref().unwrap(), "text");
-        let error = ahead.catalogue(Path::new("/site")).unwrap_err().to_string();
+        let error = ahead.catalogue(Path::new("/site")).unwrap_err();
         assert_eq!(error, "/site: slow");
     }
 }

@@ -230,7 +230,13 @@ async fn stream_events(
         let Some(event) = event else { return Ok(()) };
         let mut text = serde_json::to_vec(&*event)?;
         text.push(b'\n');
-        writer.write_all(&text).await?;
+        let written = writer.write_all(&text);
+        if events.follows() {
+            // A terminal may stand still for long, and few may follow.
+            written.await?;
+        } else {
+            timeout(PATIENCE, written).await??;
+        }
     }
 }
 

@@ -162,6 +162,7 @@ async fn serve(stream: TcpStream, cache: Arc<Cache>) {
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEAD_MAX)
         .keep_alive(false)
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let _ = timeout(PATIENCE, connection).await;
 }

@@ -5,9 +5,11 @@ mod configure;
 mod errands;
 mod gatekeeping;
 mod listen;
+mod metrics;
 mod resolve;
 mod tags;
 mod tidy;
+mod waiting;
 mod warming;
 mod watchdog;
 
@@ -23,11 +25,12 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval, sleep_until},
+    time::sleep_until,
 };
 
 use configure::Standing;
 use errands::Errand;
+use waiting::{next_of, ticks, wait_until};
 use watchdog::Watchdog;
 
 use super::{
@@ -39,7 +42,7 @@ use super::{
     control::{Call, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
-    memory, metrics,
+    memory,
     metrics_server::MetricsServer,
     netlink::{Netlink, Snapshot},
     punted::Punted,
@@ -220,11 +223,7 @@ impl<'a> Daemon<'a> {
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
         let chronicle = Chronicle::default();
         let resolution_told = watch::Sender::<Counts>::default();
-        let metrics = MetricsServer::new(metrics::Sources {
-            pins: kernel.pins(),
-            evicted: chronicle.evicted(),
-            resolution: resolution_told.subscribe(),
-        });
+        let metrics = metrics::server(kernel.pins(), &chronicle, &resolution_told);
         let mut daemon = Self {
             source,
             in_force: Standing { document, config: config.clone(), catalogue },
@@ -491,25 +490,4 @@ impl<'a> Daemon<'a> {
             log::warn!("cannot notify systemd: {error}");
         }
     }
-}
-
-/// Waits until a time, or for ever.
-async fn wait_until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_of(changes: Option<&mut Changes>) {
-    match changes {
-        Some(changes) => changes.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }

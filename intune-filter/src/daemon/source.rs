@@ -42,9 +42,9 @@ impl Source<'_> {
     pub fn load(&self, document: &Document, bits: &RuleBits) -> Result<Loaded, ConfigErrors> {
         let catalogue = |directory: &Path| match &*self.ahead.borrow() {
             Some(ahead) => ahead.catalogue(directory),
-            None => CatalogueFiles::read(directory),
+            None => CatalogueFiles::read(directory).map_err(|error| error.to_string()),
         };
-        policy::load_with(&document.file, &document.text, self.adjust, bits, catalogue)
+        policy::load_text_with(&document.file, &document.text, self.adjust, bits, catalogue)
     }
 
     /// What a start loads, and what is kept in the state directory.

@@ -118,9 +118,7 @@ fn concerns_us(datagram: &[u8]) -> bool {
             let name = CStr::from_bytes_until_nul(body.get(8..4 + usize::from(length))?).ok()?;
             (kind == NAME).then_some(name.to_bytes())
         };
-        kind >> 8 == SUBSYSTEM
-            && body.first() == Some(&FAMILY)
-            && name() == Some(TABLE.as_bytes())
+        kind >> 8 == SUBSYSTEM && body.first() == Some(&FAMILY) && name() == Some(TABLE.as_bytes())
     })
 }
 
@@ -176,9 +174,7 @@ mod tests {
     #[test]
     fn only_word_of_the_own_table_counts() {
         assert!(concerns_us(&adoption()), "behind another message");
-        let named = |kind, family, name: &[u8]| {
-            message(kind, 0, family, 0, &attribute(NAME, name))
-        };
+        let named = |kind, family, name: &[u8]| message(kind, 0, family, 0, &attribute(NAME, name));
         let deleted_set = SUBSYSTEM << 8 | libc::NFT_MSG_DELSET as u16;
         assert!(concerns_us(&named(deleted_set, FAMILY, b"intune-filter\0")));
         let ipv4 = libc::NFPROTO_IPV4 as u8;

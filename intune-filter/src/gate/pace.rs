@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// How long after the look before, at least; twice as long after each loss that follows another.
-const SPACING: Duration = Duration::from_millis(500);
+const SPACING: Duration = Duration::from_millis(200);
 const SPACING_MAX: Duration = Duration::from_secs(60);
 
 /// The table was left alone for so long: a loss now follows no other.
@@ -97,7 +97,7 @@ mod tests {
         };
         let (first, then) =
             (looks_in(&mut pace, 0, 120, true), looks_in(&mut pace, 120, 600, true));
-        assert!((7..=9).contains(&first), "{first}");
+        assert!((8..=11).contains(&first), "{first}");
         assert!((7..=9).contains(&then), "{then}");
         // Left alone, it is looked after as before.
         looks_in(&mut pace, 600, 900, false);

@@ -47,7 +47,7 @@ pub fn open() -> Result<()> {
 /// Whether there is a table; `None` if that cannot be told.
 #[must_use]
 pub fn presence() -> Option<bool> {
-    match nft::ask(&["list", "table", "inet", TABLE]) {
+    match nft::ask_soon(&["list", "table", "inet", TABLE]) {
         Ok(_) => Some(true),
         Err(nft::Error::NotInstalled) => Some(false),
         Err(nft::Error::Refused(text)) if text.contains("No such file") => Some(false),
@@ -61,7 +61,7 @@ pub(super) fn is_there() -> bool {
 
 /// What the table is, but for what changes by itself; `None` if there is none.
 pub(super) fn listed() -> Option<Value> {
-    let text = nft::ask(&["--json", "list", "table", "inet", TABLE]).ok()?;
+    let text = nft::ask_soon(&["--json", "list", "table", "inet", TABLE]).ok()?;
     let mut listing: Value = serde_json::from_str(&text).ok()?;
     listing["nftables"].as_array_mut()?.retain(|object| object.get("metainfo").is_none());
     steady(&mut listing);

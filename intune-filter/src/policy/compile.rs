@@ -23,7 +23,7 @@ use super::{
     over_https,
 };
 use crate::{
-    catalogue::{Catalogue, CatalogueError, CatalogueFiles},
+    catalogue::{Catalogue, CatalogueFiles},
     config::{
         ClientGroup, Config, ConfigError, ConfigErrors, DnsUnlisted, GroupMode, Inbound, Limit,
         OnDeny, Paths, ToGateway, UnlistedClients,
@@ -65,31 +65,36 @@ pub fn load_text(
     adjust: impl FnOnce(&mut Paths),
     previous: &RuleBits,
 ) -> Result<Loaded, ConfigErrors> {
-    load_with(file, text, adjust, previous, CatalogueFiles::read)
+    let read =
+        |directory: &Path| CatalogueFiles::read(directory).map_err(|error| error.to_string());
+    load_text_with(file, text, adjust, previous, read)
 }
 
-/// The same with the files of a site's catalogue as `read` has them for a directory.
+/// The same, with a site's catalogue as `read` says that it is in a directory.
 ///
 /// # Errors
 /// Every fault that can be found, with file, line and key.
-pub(crate) fn load_with(
+pub fn load_text_with(
     file: &str,
     text: &str,
     adjust: impl FnOnce(&mut Paths),
     previous: &RuleBits,
-    read: impl FnOnce(&Path) -> Result<CatalogueFiles, CatalogueError>,
+    read: impl FnOnce(&Path) -> Result<CatalogueFiles, String>,
 ) -> Result<Loaded, ConfigErrors> {
     let (config, mut errors) = Config::parse_part(file, text);
     let Some(mut config) = config else { return Err(ConfigErrors::new(file, errors)) };
     adjust(&mut config.paths);
     let catalogue = match &config.paths.catalogue {
         None => Ok(Cow::Borrowed(Catalogue::builtin())),
-        Some(directory) => read(directory).and_then(|files| files.parse()).map(Cow::Owned),
+        Some(directory) => read(directory).and_then(|files| {
+            let catalogue = files.parse().map_err(|error| error.to_string())?;
+            Ok(Cow::Owned(catalogue))
+        }),
     };
     let catalogue = match catalogue {
         Ok(catalogue) => catalogue,
         Err(error) => {
-            errors.push(config.error("paths.catalogue", error.to_string()));
+            errors.push(config.error("paths.catalogue", error));
             return Err(ConfigErrors::new(file, errors));
         }
     };

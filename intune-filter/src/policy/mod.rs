@@ -23,8 +23,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use compile::load_with;
-pub use compile::{Loaded, compile, load, load_text};
+pub use compile::{Loaded, compile, load, load_text, load_text_with};
 pub use memory::{MapMemory, map_memory};
 pub use networks::Prefix;
 pub use services::{Origin, Rule, Service, Services};

@@ -1,9 +1,6 @@
 //! What has to wait for files that are read ahead: the loop goes on meanwhile.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -82,13 +79,5 @@ impl Daemon<'_> {
         // Whoever asks learns of it before this process ends.
         let _ = timeout(FAREWELL, call.written).await;
         true
-    }
-
-    /// Serves the metrics at this address, or not at all.
-    pub(super) async fn listen_for_metrics(&mut self, address: Option<SocketAddr>) {
-        // Enforcement does not depend on who watches it.
-        if let Err(error) = self.metrics.listen(address).await {
-            log::warn!("{error:#}");
-        }
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::Interval;
+
+use super::waiting::ticks;
 
 /// The loop's sign of life. Nobody but the loop gives it: a daemon whose loop hangs is started anew,
 /// and what is attached stays in force meanwhile.
@@ -13,11 +15,7 @@ impl Watchdog {
     /// Gives a sign twice in the time that systemd waits for one.
     pub(super) fn new() -> Self {
         let period = sd_notify::watchdog_enabled().map(|patience| patience / 2);
-        Self(period.filter(|period| *period > Duration::ZERO).map(|period| {
-            let mut ticks = interval(period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        }))
+        Self(period.filter(|period| *period > Duration::ZERO).map(ticks))
     }
 
     /// Waits until the next sign is due; for ever if nobody waits for any.
