@@ -60,16 +60,22 @@ fn programs_that_do_not_load_leave_nothing_half_way() -> Result<()> {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_named_and_waited_for() -> Result<()> {
+fn an_interface_that_is_not_there_is_named_and_holds_no_unit_up() -> Result<()> {
     let mut laboratory = Laboratory::create(&site::setup())?;
     laboratory.filter.configure(&CONFIG.replace(LAN, "lan9"))?;
     laboratory.filter.begin()?;
     laboratory.filter.daemon()?.wait_for("lan9", PATIENCE)?;
-    ensure!(!laboratory.filter.output().contains("READY=1"), "ready, and enforces nothing");
+    // What would make the interface may be waiting for this unit.
+    laboratory.filter.wait_until_ready()?;
+    let status = laboratory.filter.json(&["status"])?;
+    ensure!(status["enforcing"] == false, "{status}");
+    ensure!(status["daemon"]["missing_interfaces"][0] == "lan9", "{status}");
+    let text = laboratory.filter.succeed(&["status"])?;
+    ensure!(text.contains("missing, and attached to when they appear: lan9"), "{text}");
     laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443))?;
 
     laboratory.network.rename_lan("lan9")?;
-    laboratory.filter.wait_until_ready()?;
+    laboratory.filter.daemon()?.wait_for("lan9: enforcing", PATIENCE)?;
     laboratory.expect_verdicts()
 }
 

@@ -1,11 +1,12 @@
 //! The files of a catalogue as they are on disk, so that they can be kept and read again.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use super::{Catalogue, CatalogueError};
+use crate::regular_file::{self, PATIENCE, SIZE_MAX};
 
 /// Every `*.yaml` of a directory, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +19,16 @@ impl CatalogueFiles {
     /// Reads them.
     ///
     /// # Errors
-    /// The directory or a file cannot be read, or there is none.
+    /// The directory or a file cannot be read, not in time, or there is none; the files are no
+    /// regular ones, or larger together than one file may be.
     pub fn read(directory: &Path) -> Result<Self, CatalogueError> {
+        let path = directory.to_owned();
+        regular_file::within(PATIENCE, move || Self::read_here(&path))
+            .map_err(|error| CatalogueError::Read { path: directory.to_owned(), error })?
+    }
+
+    /// The same by the thread that calls, however long the file system takes to answer.
+    pub(crate) fn read_here(directory: &Path) -> Result<Self, CatalogueError> {
         let read = |path: &Path| {
             let path = path.to_owned();
             move |error| CatalogueError::Read { path, error }
@@ -35,9 +44,16 @@ impl CatalogueFiles {
             return Err(CatalogueError::NoFiles(directory.to_owned()));
         }
         paths.sort();
-        let mut texts = Vec::new();
+        let (mut texts, mut room) = (Vec::new(), SIZE_MAX);
         for path in paths {
-            let text = fs::read_to_string(&path).map_err(read(&path))?;
+            let octets = regular_file::read(&path).map_err(read(&path))?;
+            let Some(left) = room.checked_sub(octets.len() as u64) else {
+                let error = format!("with the files before it larger than {} MiB", SIZE_MAX >> 20);
+                return Err(read(&path)(io::Error::other(error)));
+            };
+            room = left;
+            let text = String::from_utf8(octets)
+                .map_err(|error| read(&path)(io::Error::new(io::ErrorKind::InvalidData, error)))?;
             texts.push((path, text));
         }
         Ok(Self { texts })

@@ -15,6 +15,7 @@ use crate::{
         control::{Client, Request},
     },
     names::{self, Lives, Names},
+    regular_file,
 };
 
 /// Where the configuration is unless a flag says otherwise.
@@ -36,7 +37,10 @@ pub fn required_config(global: &Global) -> Result<Config, Failure> {
 
 /// The configuration, or `None` if none is named and there is none at the default place.
 pub fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
-    if global.config.is_none() && !Path::new(DEFAULT_CONFIG).exists() {
+    // A file system that does not answer has one that is read, and told of.
+    let exists = || Path::new(DEFAULT_CONFIG).exists();
+    let is_there = || regular_file::within(regular_file::PATIENCE, exists).unwrap_or(true);
+    if global.config.is_none() && !is_there() {
         return Ok(None);
     }
     required_config(global).map(Some)

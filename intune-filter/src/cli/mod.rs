@@ -27,6 +27,7 @@ mod output;
 mod run;
 mod services;
 mod status;
+mod unjudged;
 
 use args::{Arguments, Command, ConfigCommand, Endpoints};
 pub use failure::{Failure, Outcome};

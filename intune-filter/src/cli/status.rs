@@ -11,6 +11,7 @@ use super::{
     context,
     failure::{Failure, Outcome},
     output,
+    unjudged::{BootGate, missing},
 };
 use crate::{
     daemon::{
@@ -49,6 +50,16 @@ struct Status {
     maps: BTreeMap<String, Room>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waiting: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate: Option<BootGate>,
+}
+
+impl Status {
+    /// What is open although it should be shut.
+    fn open(&self) -> String {
+        let open = self.gate.as_ref().and_then(|gate| gate.open(self.daemon.running));
+        open.map_or_else(String::new, |open| format!("{open}\n\n"))
+    }
 }
 
 /// Packets by which clients have tried to ask for names past the site's resolvers.
@@ -108,10 +119,12 @@ impl From<Usage> for Room {
 /// Runs the command.
 pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     let (config, paths) = context::lenient(global);
-    let configured = config.map(|config| config.interfaces).unwrap_or_default();
     let pins = Pins::open(&paths.pin_dir)?;
     let daemon = daemon(&paths.runtime_dir);
     let told = |key: &str| daemon.details.as_ref().map(|details| details[key].clone());
+    let gate = config.as_ref().map(|c| BootGate::look(c, pins.as_ref(), &netlink::snapshot()?));
+    let gate = gate.transpose()?.flatten();
+    let configured = config.map(|config| config.interfaces).unwrap_or_default();
     let mut status = Status {
         schema: 1,
         problems: told("problems").unwrap_or_else(|| Value::Array(Vec::new())),
@@ -125,6 +138,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
         other_dns: OtherDns::default(),
         maps: BTreeMap::new(),
         waiting: Vec::new(),
+        gate,
     };
     if let Some(pins) = &pins {
         status.generation = pins.active()?.generation;
@@ -145,9 +159,10 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
         output::json(&status)?
     } else if pins.is_none() {
         format!(
-            "not enforcing: nothing is pinned in {}{}\n",
+            "not enforcing: nothing is pinned in {}{}\n{}",
             paths.pin_dir.display(),
-            if status.daemon.running { ", though a daemon runs" } else { "" }
+            if status.daemon.running { ", though a daemon runs" } else { "" },
+            status.open()
         )
     } else {
         text(&status)
@@ -327,6 +342,8 @@ fn text(status: &Status) -> String {
     }
     text += &problems(status);
     text += &configuration(status.daemon.details.as_ref());
+    text += &status.open();
+    text += &missing(status.daemon.details.as_ref());
     text += &gate(status.daemon.details.as_ref());
     text += &resolution(status.daemon.details.as_ref());
     let rows: Vec<[String; 4]> = status

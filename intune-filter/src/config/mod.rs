@@ -4,7 +4,7 @@
 //! the tenant's location, how many rules there are) is checked by [`crate::policy`], and what needs
 //! the machine by [`check_environment`].
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 mod check;
 mod choice;
@@ -31,6 +31,8 @@ pub use model::{
 };
 pub use ownership::writable_by_others;
 pub use zones::Zone;
+
+use crate::regular_file;
 
 /// Where a configuration came from.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +101,12 @@ impl Config {
         read(path).map_err(|error| ConfigErrors::new(path.display().to_string(), vec![error]))
     }
 
+    /// The same by the thread that calls, however long the file system takes to answer.
+    pub(crate) fn read_text_here(path: &Path) -> Result<String, ConfigErrors> {
+        text_of(regular_file::read(path))
+            .map_err(|error| ConfigErrors::new(path.display().to_string(), vec![error]))
+    }
+
     /// Checks a file's text; `file` is for the errors.
     ///
     /// # Errors
@@ -143,7 +151,13 @@ impl Config {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let text = fs::read(path).map_err(|error| format!("cannot read: {error}"));
+    let file = path.to_owned();
+    let read = regular_file::within(regular_file::PATIENCE, move || regular_file::read(&file));
+    text_of(read.and_then(|octets| octets))
+}
+
+fn text_of(octets: io::Result<Vec<u8>>) -> Result<String, ConfigError> {
+    let text = octets.map_err(|error| format!("cannot read: {error}"));
     let text = text.and_then(|octets| {
         String::from_utf8(octets).map_err(|error| format!("not UTF-8 text: {error}"))
     });

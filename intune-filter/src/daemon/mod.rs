@@ -2,6 +2,7 @@
 //!
 //! What is attached works without it. [`engine`] and [`learner`] decide, [`mod@run`] does.
 
+pub mod ahead;
 pub mod asker;
 pub mod boot_guard;
 pub mod chronicle;
@@ -19,6 +20,7 @@ pub mod logging;
 mod memory;
 pub mod mended;
 mod metrics;
+mod metrics_server;
 pub mod netlink;
 pub mod problems;
 mod punted;

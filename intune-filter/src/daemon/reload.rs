@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    io,
     path::Path,
 };
 
@@ -15,7 +15,7 @@ use crate::{
     kernel::{Kernel, Pins, Segments},
     pattern::Pattern,
     policy::{Policy, RuleBits},
-    whole_file,
+    regular_file, whole_file,
 };
 
 /// Where the patterns of the policy in force are kept, so that the next process knows which of
@@ -191,7 +191,7 @@ fn patterns(policy: &Policy) -> Patterns {
 /// Those of the policy of this generation, if they are known.
 fn load(directory: &Path, generation: u32) -> Option<Patterns> {
     let path = directory.join(FILE_NAME);
-    let text = match fs::read(&path) {
+    let text = match regular_file::read(&path) {
         Ok(text) => text,
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
@@ -229,6 +229,8 @@ fn save(directory: &Path, patterns: &Patterns) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{catalogue::Catalogue, config::Config, policy::compile};
 

@@ -2,6 +2,7 @@
 
 mod commands;
 mod configure;
+mod errands;
 mod error;
 mod gatekeeping;
 mod guard;
@@ -12,11 +13,12 @@ mod preview;
 mod resolve;
 mod tags;
 mod tidy;
+mod waiting;
 mod warming;
+mod watchdog;
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -27,15 +29,18 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
-    task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep_until, timeout},
+    time::sleep_until,
 };
 
 use configure::Standing;
+use errands::Errand;
 pub use error::RunError;
 use keep::{LastReload, Watched};
+use waiting::{next_of, ticks, wait_until};
+use watchdog::Watchdog;
 
 use super::{
+    ahead::Reader,
     asker::Asker,
     chronicle::Chronicle,
     clock,
@@ -44,6 +49,7 @@ use super::{
     engine::{Command, Engine, zones_of},
     learner::Learner,
     memory,
+    metrics_server::MetricsServer,
     netlink::{Netlink, Snapshot},
     problems::Problems,
     punted::Punted,
@@ -60,7 +66,7 @@ use super::{
 };
 use crate::{
     config::{Config, Paths},
-    gate::Keeper,
+    gate::{Changes, Keeper},
     kernel::{self, Diagnostics, Interface, Kernel, PinDirectory},
     policy::{Policy, RuleBits},
 };
@@ -73,9 +79,6 @@ const TIDY: Duration = Duration::from_secs(60);
 
 /// How often names are forgotten that have expired.
 const FORGET: Duration = Duration::from_secs(5);
-
-/// How long the last answer may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Runs until a signal or a command ends it. What is attached stays attached, unless the command
 /// was to detach. The kernel's programs log up to `kernel_log`.
@@ -134,14 +137,13 @@ struct Daemon<'a> {
     saved_unwritten: bool,
     problems: Problems,
     last_reload: Option<LastReload>,
-    /// Where the metrics are served.
-    metrics: Option<(SocketAddr, JoinHandle<()>)>,
     /// The configuration file, while the last good one runs in its place.
     watched: Option<Watched>,
     kernel: Kernel,
     engine: Engine,
     gate: Keeper,
     learner: Learner,
+    metrics: MetricsServer,
     saver: Saver,
     chronicle: Chronicle,
     streams: Streams,
@@ -155,7 +157,11 @@ struct Daemon<'a> {
     listens: Instant,
     diagnostics: Option<AsyncFd<Diagnostics>>,
     netlink: Netlink,
+    /// What it has told of last.
+    seen: Snapshot,
+    nftables: Option<Changes>,
     calls: mpsc::Receiver<Call>,
+    reader: Reader<Errand>,
     paths: Paths,
     generation: u32,
     ready: bool,
@@ -183,6 +189,9 @@ impl<'a> Daemon<'a> {
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
         let events = async_fd(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
+        let chronicle = Chronicle::default();
+        let resolution_told = watch::Sender::<Counts>::default();
+        let metrics = metrics::server(kernel.pins(), &chronicle, &resolution_told);
         let mut daemon = Self {
             source,
             in_force,
@@ -192,24 +201,27 @@ impl<'a> Daemon<'a> {
             saved_unwritten: false,
             problems: Problems::default(),
             last_reload: None,
-            metrics: None,
             watched: None,
             kernel,
             engine: Engine::default(),
             gate: Keeper::default(),
             learner: Learner::new(names, policy),
             saver: Saver::new(paths.state_dir.clone(), Instant::now()),
-            chronicle: Chronicle::default(),
+            metrics,
+            chronicle,
             streams: Streams::default(),
             resolution: Resolution::new(RandomState::new().build_hasher().finish()),
-            resolution_told: watch::Sender::default(),
+            resolution_told,
             asker: Asker::default(),
             warm_up,
             events,
             listens: Instant::now(),
             diagnostics,
             netlink: Netlink::new()?,
+            seen: Snapshot::default(),
+            nftables: gatekeeping::listen(),
             calls,
+            reader: Reader::default(),
             paths,
             generation: 0,
             ready: false,
@@ -243,18 +255,27 @@ impl<'a> Daemon<'a> {
         let mut look = ticks(LOOK);
         let mut tidy = ticks(TIDY);
         let mut forget = ticks(FORGET);
+        let mut watchdog = Watchdog::new();
         self.announce();
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => drop(self.reload().await),
-                () = wait_until(self.confirmation.due()) => self.roll_back().await,
+                _ = hangup.recv() => self.read_ahead(Errand::Reload, None),
+                () = wait_until(self.roll_back_due()) => self.read_ahead(Errand::RollBack, None),
+                () = wait_until(self.gate.due()) => self.look_at_gate(),
                 () = wait_until(self.warm_up_due()) => self.tell_end_of_warm_up(),
+                (errand, ahead) = self.reader.next() => {
+                    if self.run_errand(errand, ahead).await {
+                        return Ok(());
+                    }
+                }
+                () = watchdog.due() => watchdog.feed(),
                 () = wait_until(self.resolution.due()) => self.resolve(),
-                () = Watched::changed(&mut self.watched) => drop(self.reload().await),
+                () = Watched::changed(&mut self.watched) => self.read_ahead(Errand::Mended, None),
                 (question, answer) = self.asker.next() => self.resolved(&question, answer),
                 () = self.netlink.changed() => self.look().await,
+                () = next_of(self.nftables.as_mut()) => self.gate.heard(Instant::now()),
                 _ = look.tick() => self.look().await,
                 _ = tidy.tick() => self.tidy(),
                 _ = forget.tick() => self.forget(),
@@ -266,9 +287,7 @@ impl<'a> Daemon<'a> {
                 () = sleep_until(self.listens.into()) => self.listen()?,
                 result = flush(self.diagnostics.as_mut()) => result?,
                 Some(call) = self.calls.recv() => {
-                    if self.answer(call.request, call.reply).await {
-                        // Whoever asked learns of it before this process ends.
-                        let _ = timeout(FAREWELL, call.written).await;
+                    if self.take_call(call).await {
                         return Ok(());
                     }
                 }
@@ -370,6 +389,7 @@ impl<'a> Daemon<'a> {
             self.execute(command);
         }
         self.keep_gate(snapshot);
+        self.seen.clone_from(snapshot);
         self.tell_resolution();
     }
 
@@ -413,29 +433,20 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Tells systemd, once, that what exists is enforced.
+    /// Tells systemd, once, that what exists is enforced: what is missing is not waited for, since
+    /// it may be for this unit that it waits.
     fn announce(&mut self) {
-        if self.ready || !self.engine.is_enforcing() {
+        if self.ready {
             return;
         }
         self.ready = true;
-        log::info!("ready");
+        if self.engine.is_enforcing() {
+            log::info!("ready");
+        } else {
+            log::warn!("ready, and enforcing nothing: no interface of the configuration is there");
+        }
         if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
             log::warn!("cannot notify systemd: {error}");
         }
     }
-}
-
-/// Waits until a time, or for ever.
-async fn wait_until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }

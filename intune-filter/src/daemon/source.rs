@@ -1,10 +1,14 @@
 //! Where the daemon's configuration comes from: its file, or what is kept in place of that.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
 use super::{
+    ahead::Ahead,
     last_good::{self, LastGood},
     saved::{self, Document, Saved},
 };
@@ -20,6 +24,8 @@ pub struct Source<'a> {
     pub path: &'a Path,
     /// Puts paths in the place of a configuration's.
     pub adjust: &'a dyn Fn(&mut Paths),
+    /// What was read ahead, while that is gone by.
+    pub ahead: RefCell<Option<Ahead>>,
 }
 
 /// Where a configuration in force comes from.
@@ -56,7 +62,10 @@ impl Source<'_> {
     /// # Errors
     /// It cannot be read, or is not UTF-8.
     pub fn read(&self) -> Result<Document, ConfigErrors> {
-        let text = Config::read_text(self.path)?;
+        let text = match &*self.ahead.borrow() {
+            Some(ahead) => ahead.text.clone()?,
+            None => Config::read_text(self.path)?,
+        };
         Ok(Document { file: self.path.display().to_string(), text })
     }
 
@@ -65,7 +74,11 @@ impl Source<'_> {
     /// # Errors
     /// Every fault that can be found.
     pub fn load(&self, document: &Document, bits: &RuleBits) -> Result<Loaded, ConfigErrors> {
-        policy::load_text(&document.file, &document.text, self.adjust, bits)
+        let catalogue = |directory: &Path| match &*self.ahead.borrow() {
+            Some(ahead) => ahead.catalogue(directory),
+            None => CatalogueFiles::read(directory).map_err(|error| error.to_string()),
+        };
+        policy::load_text_with(&document.file, &document.text, self.adjust, bits, catalogue)
     }
 
     /// What a start loads: what the file says, or was applied in its place, and where that cannot
@@ -194,7 +207,8 @@ mod tests {
 
         fn choose(&self) -> Result<Chosen, ConfigErrors> {
             let adjust = |paths: &mut Paths| paths.state_dir = self.0.path().to_owned();
-            Source { path: &self.file(), adjust: &adjust }.choose(&RuleBits::new())
+            let source = Source { path: &self.file(), adjust: &adjust, ahead: RefCell::default() };
+            source.choose(&RuleBits::new())
         }
     }
 
@@ -260,7 +274,7 @@ mod tests {
         fs::write(&path, format!("paths: {{state_dir: {state}}}\nclients: 7\n")).unwrap();
         let saved = Saved::awaiting(document("old"), document("new"));
         Saved::store(Some(&saved), directory.path()).unwrap();
-        let source = Source { path: &path, adjust: &|_| {} };
+        let source = Source { path: &path, adjust: &|_| {}, ahead: RefCell::default() };
         let chosen = source.choose(&RuleBits::new()).unwrap();
         assert_eq!((chosen.document, chosen.saved), (document("old"), Some(saved)));
     }

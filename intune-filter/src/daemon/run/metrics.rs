@@ -2,36 +2,37 @@
 
 use std::net::SocketAddr;
 
+use tokio::sync::watch;
+
 use super::Daemon;
-use crate::daemon::{metrics, problems::Code};
+use crate::{
+    daemon::{
+        chronicle::Chronicle, metrics::Sources, metrics_server::MetricsServer, problems::Code,
+        resolution::Counts,
+    },
+    kernel::Pins,
+};
+
+/// The server, which listens nowhere yet.
+pub(super) fn server(
+    pins: Pins,
+    chronicle: &Chronicle,
+    resolution: &watch::Sender<Counts>,
+) -> MetricsServer {
+    let evicted = chronicle.evicted();
+    MetricsServer::new(Sources { pins, evicted, resolution: resolution.subscribe() })
+}
 
 impl Daemon<'_> {
     /// Serves the metrics at this address, or not at all.
     pub(super) async fn listen_for_metrics(&mut self, address: Option<SocketAddr>) {
-        if self.metrics.as_ref().map(|(at, _)| *at) == address {
-            return;
-        }
-        let served = match address {
-            None => Ok(None),
-            Some(address) => metrics::bind(address).await.map(|listener| {
-                let (pins, evicted) = (self.kernel.pins(), self.chronicle.evicted());
-                let resolution = self.resolution_told.subscribe();
-                let task = tokio::spawn(metrics::serve(listener, pins, evicted, resolution));
-                Some((address, task))
-            }),
-        };
-        if let Some((_, task)) = self.metrics.take() {
-            task.abort();
-        }
-        match (served, address) {
-            (Ok(served), _) => {
-                self.metrics = served;
+        match self.metrics.listen(address).await {
+            Ok(()) => {
                 self.problems.clear(Code::MetricsNotServed);
             }
             // Enforcement does not depend on who watches it.
-            (Err(error), address) => {
-                let address = address.map(|address| address.to_string()).unwrap_or_default();
-                let text = format!("no metrics at {address}: {error}");
+            Err(error) => {
+                let text = format!("{error:#}");
                 log::warn!("{text}");
                 self.problems.add(Code::MetricsNotServed, text);
             }

@@ -25,7 +25,7 @@ impl Daemon<'_> {
     /// Removes what has expired, and saves the table of names.
     pub(super) fn tidy(&mut self) {
         self.keep_good();
-        self.gate.look();
+        self.look_at_gate();
         self.examine();
         self.forget();
         let now = clock::boot_time();
