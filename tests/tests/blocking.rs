@@ -47,7 +47,7 @@ fn ask(filter: &Filter, request: Request) -> Result<Value> {
 
 fn apply(filter: &Filter, text: &str) -> Result<Value> {
     let (file, text) = ("/elsewhere.yaml".to_owned(), text.to_owned());
-    ask(filter, Request::Apply { file, text, confirm_s: None })
+    ask(filter, Request::Apply { file, text, confirm_s: None, dry_run: false })
 }
 
 fn signs(filter: &Filter) -> usize {
@@ -115,7 +115,8 @@ fn only_a_regular_file_of_bounded_size_is_a_configuration() -> Result<()> {
         ensure!(refused.contains(error) && refused.contains("paths.catalogue"), "{refused}");
         fs::remove_dir_all(&catalogue)?;
     }
-    replace_config(&laboratory.filter, |path| Ok(fs::write(path, CONFIG)?))?;
+    let changed = CONFIG.replace("tcp: [631]", "tcp: [631, 632]");
+    replace_config(&laboratory.filter, |path| Ok(fs::write(path, changed)?))?;
     laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
     laboratory.filter.daemon()?.wait_for("policy 2 is in force", PATIENCE)?;
     laboratory.expect_verdicts()

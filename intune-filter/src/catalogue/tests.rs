@@ -3,7 +3,6 @@
 use std::fs;
 
 use intune_filter_ebpf::abi::{INFO_CAPACITY, RULES};
-use std::fs;
 
 use super::*;
 

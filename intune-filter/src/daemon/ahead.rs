@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     catalogue::CatalogueFiles,
-    config::{Config, ConfigError, ConfigErrors},
+    config::{Config, ConfigError, ConfigErrors, writable_by_others},
     regular_file,
 };
 
@@ -25,6 +25,8 @@ use crate::{
 pub struct Ahead {
     /// What the configuration file says.
     pub text: Result<String, ConfigErrors>,
+    /// Why others than root may change it, if they may.
+    pub writable: Option<String>,
     /// The files of the site's catalogue, by its directory.
     pub catalogue: Option<(PathBuf, Result<CatalogueFiles, String>)>,
     /// Why there is no other.
@@ -37,7 +39,7 @@ impl Ahead {
         let message = format!("cannot read: {why}");
         let error = ConfigError { line: None, key: String::new(), message };
         let text = Err(ConfigErrors::new(file.display().to_string(), vec![error]));
-        Self { text, catalogue: None, failed: why }
+        Self { text, writable: None, catalogue: None, failed: why }
     }
 
     /// The files of the catalogue of a directory.
@@ -88,6 +90,7 @@ impl Wanted {
         let read = Config::read_text_here(&self.file);
         let own = read.as_ref().ok().filter(|_| !other).cloned();
         let _ = parts.send(Part::Text(read));
+        let _ = parts.send(Part::Writable(writable_by_others(&self.file)));
         if let Some(text) = own {
             catalogue(&text);
         }
@@ -96,6 +99,7 @@ impl Wanted {
 
 enum Part {
     Text(Result<String, ConfigErrors>),
+    Writable(Option<String>),
     Catalogue(PathBuf, Result<CatalogueFiles, String>),
 }
 
@@ -151,6 +155,7 @@ impl<E> Reader<E> {
             };
             match timeout_at(current.until, current.parts.recv()).await {
                 Ok(Some(Part::Text(text))) => current.ahead.text = text,
+                Ok(Some(Part::Writable(why))) => current.ahead.writable = why,
                 Ok(Some(Part::Catalogue(directory, catalogue))) => {
                     current.ahead.catalogue = Some((directory, catalogue));
                 }
@@ -204,7 +209,12 @@ fn lock(busy: &Mutex<Option<String>>) -> std::sync::MutexGuard<'_, Option<String
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, fs::OpenOptions, io::Write as _};
+    use std::{
+        fs,
+        fs::{OpenOptions, Permissions},
+        io::Write as _,
+        os::unix::fs::PermissionsExt as _,
+    };
 
     use nix::{sys::stat::Mode, unistd::mkfifo};
 
@@ -233,6 +243,7 @@ mod tests {
         fs::write(catalogue.join("a.yaml"), "services: []").unwrap();
         let text = with_catalogue(&catalogue);
         fs::write(&file, &text).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
         let mut reader = Reader::default();
         reader.begin(1, wanted(&file, None));
         reader.begin(2, wanted(&file, Some("another: text")));
@@ -241,6 +252,7 @@ mod tests {
             let (errand, ahead) = reader.next().await;
             assert_eq!((errand, ahead.text.clone().unwrap()), (1, text));
             assert_eq!(ahead.catalogue(&catalogue).unwrap().texts.len(), 1);
+            assert!(ahead.writable.unwrap().contains("config.yaml"));
             let (errand, ahead) = reader.next().await;
             assert_eq!(errand, 2);
             assert!(ahead.text.is_ok() && ahead.catalogue.is_none());

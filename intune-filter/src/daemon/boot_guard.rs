@@ -1,13 +1,13 @@
 //! What the gate is to be at a start, kept where it is known before any configuration is read.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Boot, Config},
-    whole_file,
+    regular_file, whole_file,
 };
 
 /// Its name in the state directory.
@@ -75,7 +75,7 @@ impl BootGuard {
     /// What is there cannot be used.
     pub fn load(state_directory: &Path) -> Result<Option<Self>> {
         let path = state_directory.join(FILE_NAME);
-        let octets = match fs::read(&path) {
+        let octets = match regular_file::read(&path) {
             Ok(octets) => octets,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
@@ -92,7 +92,7 @@ impl BootGuard {
     pub fn store(&self, state_directory: &Path) -> Result<()> {
         let path = state_directory.join(FILE_NAME);
         let text = serde_json::to_vec(self)?;
-        if fs::read(&path).is_ok_and(|kept| kept == text) {
+        if regular_file::read(&path).is_ok_and(|kept| kept == text) {
             return Ok(());
         }
         if Self::load(state_directory).is_err() {
@@ -119,6 +119,8 @@ fn parse(octets: &[u8]) -> Result<BootGuard> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn config(boot: &str) -> Config {

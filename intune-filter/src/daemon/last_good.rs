@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::saved::Document;
-use crate::{catalogue::CatalogueFiles, policy::hexadecimal, whole_file};
+use crate::{catalogue::CatalogueFiles, policy::hexadecimal, regular_file, whole_file};
 
 /// Its name in the state directory.
 pub const DIRECTORY: &str = "last-good";
@@ -89,7 +89,8 @@ impl LastGood {
         let read = || -> Result<Self> {
             let meta = Meta::read(directory)?;
             let text = |path: &str| -> Result<String> {
-                let octets = fs::read(directory.join(path)).with_context(|| path.to_owned())?;
+                let octets =
+                    regular_file::read(&directory.join(path)).with_context(|| path.to_owned())?;
                 let is_whole = meta.files.get(path) == Some(&hexadecimal(&octets));
                 ensure!(is_whole, "{path} is not what was written");
                 Ok(String::from_utf8(octets)?)
@@ -178,7 +179,7 @@ impl Meta {
             format: u32,
         }
 
-        let octets = fs::read(directory.join(META)).context(META)?;
+        let octets = regular_file::read(&directory.join(META)).context(META)?;
         // One of another format is said to be that, whatever else is in it.
         let Format { format } = serde_json::from_slice(&octets).context(META)?;
         if format != FORMAT {

@@ -32,7 +32,7 @@ use tokio::{
     time::sleep_until,
 };
 
-use configure::Standing;
+use configure::{Effects, Standing};
 use errands::Errand;
 pub use error::RunError;
 use keep::{LastReload, Watched};
@@ -116,13 +116,6 @@ pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunE
     })?;
     drop(locks);
     Ok(())
-}
-
-/// What a policy has ended.
-#[derive(Clone, Copy, Debug, Default)]
-struct Effects {
-    flows_ended: usize,
-    names_forgotten: usize,
 }
 
 struct Daemon<'a> {

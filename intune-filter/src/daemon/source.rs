@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     catalogue::CatalogueFiles,
-    config::{Config, ConfigErrors, Paths},
+    config::{Config, ConfigErrors, Paths, writable_by_others},
     policy::{self, Loaded, RuleBits},
+    regular_file,
 };
 
 /// The configuration file, and the flags that go before what it says.
@@ -153,6 +154,19 @@ impl Source<'_> {
         let mut paths = config.map(|config| config.paths).unwrap_or_default();
         (self.adjust)(&mut paths);
         paths
+    }
+
+    /// Why others than root may change the file, if they may; nothing if that cannot be told.
+    #[must_use]
+    pub fn writable_by_others(&self) -> Option<String> {
+        match &*self.ahead.borrow() {
+            Some(ahead) => ahead.writable.clone(),
+            None => {
+                let path = self.path.to_owned();
+                let look = move || writable_by_others(&path);
+                regular_file::within(regular_file::PATIENCE, look).ok().flatten()
+            }
+        }
     }
 
     /// Whose change may mend a file that cannot be used.

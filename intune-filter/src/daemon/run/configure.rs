@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Daemon, Effects, RunError, keep::LastReload, reload};
+use super::{Daemon, RunError, keep::LastReload, reload};
 use crate::{
     catalogue::{Catalogue, CatalogueFiles},
     config::Config,
@@ -29,6 +29,13 @@ pub(super) struct Standing {
     /// Of what it comes to.
     pub(super) digest: String,
     pub(super) origin: Origin,
+}
+
+/// What a policy has ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Effects {
+    pub(super) flows_ended: usize,
+    pub(super) names_forgotten: usize,
 }
 
 /// What a change has come to.

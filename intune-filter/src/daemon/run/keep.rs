@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Daemon;
 use crate::{
-    config::{ConfigErrors, writable_by_others},
+    config::ConfigErrors,
     daemon::{
         boot_guard::BootGuard,
         figures,
@@ -176,7 +176,7 @@ impl Daemon<'_> {
 
     /// Sees who may write the configuration file.
     fn look_at_owner(&mut self) {
-        match writable_by_others(self.source.path) {
+        match self.source.writable_by_others() {
             None => {
                 self.problems.clear(Code::FileWritable);
             }
