@@ -159,6 +159,36 @@ fn a_file_system_that_does_not_answer_holds_up_one_thread_and_nothing_else() -> 
     laboratory.expect_verdicts()
 }
 
+/// What waits for a file to be mended, too.
+#[test]
+fn a_mended_file_that_does_not_answer_holds_nothing_up() -> Result<()> {
+    let mut laboratory = laboratory()?;
+    laboratory.filter.start()?;
+    laboratory.filter.stop()?;
+    laboratory.filter.configure("interfaces: [")?;
+    laboratory.filter.start()?;
+    let origin = |filter: &Filter| -> Result<Value> {
+        Ok(ask(filter, Request::Status)?["configuration"]["origin"].take())
+    };
+    ensure!(origin(&laboratory.filter)? == "last-good", "{}", origin(&laboratory.filter)?);
+
+    let hung = Hung::file(laboratory.filter.config())?;
+    // Looks like a change, and opens nothing.
+    fs::set_permissions(laboratory.filter.config(), fs::Permissions::from_mode(0o640))?;
+    let said = "its file system has not answered for 5 s";
+    let begun = Instant::now();
+    while !laboratory.filter.output().contains(said) {
+        ensure!(begun.elapsed() < PATIENCE, "the file is not being read");
+        expect_alive(&laboratory)?;
+    }
+    ensure!(origin(&laboratory.filter)? == "last-good", "{}", origin(&laboratory.filter)?);
+    laboratory.expect_verdicts()?;
+
+    drop(hung);
+    laboratory.filter.configure(CONFIG)?;
+    eventually("the file is in force", || Ok(origin(&laboratory.filter)? == "file"))
+}
+
 #[test]
 fn clients_that_do_not_read_or_speak_hold_nobody_up() -> Result<()> {
     let mut laboratory = laboratory()?;

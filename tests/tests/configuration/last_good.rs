@@ -61,7 +61,7 @@ fn a_start_without_a_usable_file_runs_what_was_last_in_force() -> Result<()> {
         site.expect_old().context(what)?;
         ensure!(site.origin()? == "last-good", "{what}");
         site.expect_problem("configuration_refused", words).context(what)?;
-        ensure!(site.metric(9469, "configuration_last_good")? == Some(1), "{what}");
+        site.eventually_metric("configuration_last_good", 1).context(what)?;
         let log = site.laboratory.filter.output();
         ensure!(log.contains("what was last in force runs instead"), "{what}: {log}");
         let text = site.laboratory.filter.succeed(&["status"])?;
@@ -76,7 +76,7 @@ fn a_start_without_a_usable_file_runs_what_was_last_in_force() -> Result<()> {
     site.eventually_from("file")?;
     site.expect_new()?;
     site.expect_none("configuration_refused")?;
-    ensure!(site.metric(9469, "configuration_last_good")? == Some(0), "the gauge stays");
+    site.eventually_metric("configuration_last_good", 0)?;
     // And that is the last good one from now on.
     remove(&site.file())?;
     site.restart()?;

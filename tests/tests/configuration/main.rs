@@ -139,6 +139,11 @@ impl Site {
         Ok(text.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok()))
     }
 
+    /// What is served may be a second old.
+    fn eventually_metric(&self, name: &str, value: i64) -> Result<()> {
+        eventually(&format!("{name} is {value}"), || Ok(self.metric(9469, name)? == Some(value)))
+    }
+
     fn expect_old(&self) -> Result<()> {
         self.laboratory.expect_reached(old()?)?;
         self.laboratory.expect_denied(new()?)
