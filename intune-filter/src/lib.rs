@@ -12,6 +12,7 @@ pub mod nft;
 pub mod pattern;
 pub mod policy;
 pub mod ports;
+mod regular_file;
 mod whole_file;
 pub mod yaml;
 

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Writes `content` beside `path`, then in its place, readable by the owner alone.
@@ -34,7 +34,29 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+/// Keeps what cannot be used where nobody writes over it, beside `path`; returns where.
+///
+/// # Errors
+/// It is where it was.
+pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(".damaged");
+    let kept = PathBuf::from(kept);
+    // Of several, the last one is kept. A directory does not give way to a rename.
+    if kept.is_dir() {
+        fs::remove_dir_all(&kept)?;
+    } else if path.is_dir() {
+        remove(&kept)?;
+    }
+    fs::rename(path, &kept)?;
+    Ok(kept)
+}
+
+/// Makes a file's entry in its directory outlive a power failure.
+///
+/// # Errors
+/// It may not.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
@@ -65,5 +87,24 @@ mod tests {
         fs::create_dir(directory.path().join("file.json.new")).unwrap();
         write(&path, b"new").unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+    #[test]
+    fn what_is_set_aside_takes_the_place_of_what_was_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let fill: [fn(&Path); 2] = [
+            |path| fs::write(path, "text").unwrap(),
+            |path| {
+                fs::create_dir(path).unwrap();
+                fs::write(path.join("inside"), "text").unwrap();
+            },
+        ];
+        for fill in [fill[0], fill[1], fill[1], fill[0]] {
+            fill(&path);
+            let kept = set_aside(&path).unwrap();
+            assert_eq!(kept, directory.path().join("file.damaged"));
+            assert!(kept.exists() && !path.exists());
+        }
+        set_aside(&path).unwrap_err();
     }
 }

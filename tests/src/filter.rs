@@ -1,8 +1,9 @@
 //! The `intune-filter` binary under test, with directories of its own, on one gateway.
 
 use std::{
+    ffi::OsString,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::Arc,
     time::Duration,
@@ -31,6 +32,7 @@ pub struct Filter {
     gateway: Arc<Namespace>,
     directory: Arc<Directory>,
     config: PathBuf,
+    environment: Vec<(&'static str, OsString)>,
     daemon: Option<Daemon>,
 }
 
@@ -41,7 +43,24 @@ impl Filter {
         for name in ["state", "run"] {
             fs::create_dir_all(directory.path().join(name))?;
         }
-        Ok(Self { gateway, directory, config, daemon: None })
+        Ok(Self { gateway, directory, config, environment: Vec::new(), daemon: None })
+    }
+
+    /// Gives daemons that are started from now on a variable.
+    pub fn set_variable(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.push((name, value.into()));
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The directory of the control socket.
+    #[must_use]
+    pub fn runtime_directory(&self) -> PathBuf {
+        self.directory.path().join("run")
     }
 
     /// Replaces the configuration file.
@@ -135,6 +154,7 @@ impl Filter {
         let notifications = Notifications::listen(socket.clone(), Arc::clone(&log))?;
         let mut command = self.command(&["run"])?;
         command.env("NOTIFY_SOCKET", socket);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::spawn_into("intune-filter run", &mut command, log)?;
         Ok(Daemon { process, _notifications: notifications })
     }

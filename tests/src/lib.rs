@@ -9,6 +9,7 @@ pub mod directory;
 pub mod dns;
 pub mod filter;
 pub mod glibc;
+pub mod hung;
 pub mod laboratory;
 pub mod listeners;
 pub mod namespace;

@@ -115,6 +115,7 @@ fn the_file_itself_is_applied_without_leaving_anything_behind() -> Result<()> {
     site.expect_new()?;
     ensure!(site.configuration()?["overrides_file"] == false, "{}", site.configuration()?);
     // And back, from another state.
+    site.laboratory.directory.write("new.yaml", &format!("{}icmp_echo: false\n", changed()))?;
     site.apply(&["--confirm", AMPLE])?;
     site.laboratory.filter.succeed(&["confirm"])?;
     site.laboratory.filter.configure(CONFIG)?;
@@ -237,22 +238,40 @@ fn while_one_waits_only_another_that_waits_takes_its_place() -> Result<()> {
 fn a_rollback_that_fails_is_told_and_tried_again() -> Result<()> {
     let mut site = Site::start()?;
     site.apply(&["--confirm", "4s"])?;
-    // Where the daemon writes what it is about to change.
-    let obstacle = site.laboratory.directory.path().join("state/patterns.json.new");
-    std::fs::create_dir(&obstacle)?;
+    // A map that the daemon writes, and `status` does not read.
+    let pins = intune_filter::kernel::PinDirectory::new(site.laboratory.filter.pins());
+    let (map, elsewhere) = (pins.map("GROUP_INFO"), pins.map("GROUP_INFO_away"));
+    std::fs::rename(&map, &elsewhere)?;
     site.wait_for("CANNOT be put back")?;
     let told = site.configuration()?;
     let error = told["rollback_error"].as_str().unwrap_or_default();
-    ensure!(error.contains("patterns.json") && told["confirm_within_s"] == 0, "{told}");
+    ensure!(error.contains("GROUP_INFO") && told["confirm_within_s"] == 0, "{told}");
     let text = site.fail(&["confirm"])?;
     ensure!(text.contains("too late"), "{text}");
     site.expect_new()?;
-    std::fs::remove_dir(&obstacle)?;
+    std::fs::rename(&elsewhere, &map)?;
     site.wait_for("new.yaml was not confirmed in time: ")?;
     eventually("the old configuration is back", || {
         Ok(site.configuration()?.get("rollback_error").is_none())
     })?;
     site.expect_old()
+}
+
+#[test]
+fn what_was_on_trial_can_be_kept_while_going_back_fails() -> Result<()> {
+    let mut site = Site::start()?;
+    site.apply(&["--confirm", "2s"])?;
+    let pins = intune_filter::kernel::PinDirectory::new(site.laboratory.filter.pins());
+    let (map, elsewhere) = (pins.map("GROUP_INFO"), pins.map("GROUP_INFO_away"));
+    std::fs::rename(&map, &elsewhere)?;
+    site.wait_for("CANNOT be put back")?;
+    let answer = site.apply(&[])?;
+    ensure!(answer["changed"] == false && answer["confirm_within_s"].is_null(), "{answer}");
+    std::fs::rename(&elsewhere, &map)?;
+    let told = site.configuration()?;
+    ensure!(told.get("rollback_error").is_none(), "{told}");
+    site.restart()?;
+    site.expect_new()
 }
 
 #[test]

@@ -60,16 +60,22 @@ fn programs_that_do_not_load_leave_nothing_half_way() -> Result<()> {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_named_and_waited_for() -> Result<()> {
+fn an_interface_that_is_not_there_is_named_and_holds_no_unit_up() -> Result<()> {
     let mut laboratory = Laboratory::create(&site::setup())?;
     laboratory.filter.configure(&CONFIG.replace(LAN, "lan9"))?;
     laboratory.filter.begin()?;
     laboratory.filter.daemon()?.wait_for("lan9", PATIENCE)?;
-    ensure!(!laboratory.filter.output().contains("READY=1"), "ready, and enforces nothing");
+    // What would make the interface may be waiting for this unit.
+    laboratory.filter.wait_until_ready()?;
+    let status = laboratory.filter.json(&["status"])?;
+    ensure!(status["enforcing"] == false, "{status}");
+    ensure!(status["daemon"]["missing_interfaces"][0] == "lan9", "{status}");
+    let text = laboratory.filter.succeed(&["status"])?;
+    ensure!(text.contains("missing, and attached to when they appear: lan9"), "{text}");
     laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443))?;
 
     laboratory.network.rename_lan("lan9")?;
-    laboratory.filter.wait_until_ready()?;
+    laboratory.filter.daemon()?.wait_for("lan9: enforcing", PATIENCE)?;
     laboratory.expect_verdicts()
 }
 
@@ -89,6 +95,13 @@ fn an_invalid_configuration_leaves_the_old_one_in_force() -> Result<()> {
     laboratory.filter.start()?;
     laboratory.filter.stop()?;
     laboratory.filter.configure(&CONFIG.replace("tcp: [631]", "tcp: []"))?;
+    laboratory.filter.start()?;
+    let output = laboratory.filter.output();
+    ensure!(output.contains(": services[2].tcp: "), "does not say where: {output}");
+    laboratory.expect_verdicts()?;
+    // Also where nothing is kept: then without a daemon.
+    laboratory.filter.stop()?;
+    std::fs::remove_dir_all(laboratory.directory.path().join("state/last-good"))?;
     let (code, output) = laboratory.filter.fail_to_start()?;
     ensure!(code == Some(3), "expected exit code 3, got {code:?}: {output}");
     laboratory.expect_verdicts()

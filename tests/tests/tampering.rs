@@ -147,7 +147,7 @@ fn a_storm_of_reloads_ends_in_the_last_configuration() -> Result<()> {
         laboratory.filter.configure(&config)?;
         laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
     }
-    laboratory.filter.configure(&format!("{CONFIG}# the last one\n"))?;
+    laboratory.filter.configure(&format!("{CONFIG}icmp_echo: false\n"))?;
     laboratory.filter.succeed(&["apply"])?;
     laboratory.expect_reached(printer)?;
     laboratory.expect_verdicts()?;

@@ -22,10 +22,18 @@ fn bounding_set() -> Result<String> {
     Ok(std::iter::once("-all".to_owned()).chain(names).collect::<Vec<_>>().join(","))
 }
 
-/// `run` of this filter, with the unit's capabilities. The filter's own command is
+/// The command that a line of the unit names.
+fn command_of(key: &str) -> Result<&'static str> {
+    let unit = include_str!("../../config/intune-filter.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix(&format!("{key}=")));
+    let command = line.and_then(|line| line.strip_prefix("/usr/bin/intune-filter "));
+    command.with_context(|| format!("the unit has no command under {key}"))
+}
+
+/// A command of this filter, with the unit's capabilities. The filter's own one is
 /// `nsenter --net=... -- intune-filter ...`: the namespace is entered before they are given up.
-fn confined(filter: &Filter) -> Result<Command> {
-    let plain = filter.command(&["run"])?;
+fn confined(filter: &Filter, command: &str) -> Result<Command> {
+    let plain = filter.command(&[command])?;
     let mut arguments = plain.get_args();
     let mut command = Command::new(plain.get_program());
     command.args(arguments.by_ref().take(2));
@@ -41,16 +49,39 @@ fn the_units_capabilities_are_enough_to_enforce_adopt_and_reload() -> Result<()>
     let config = include_str!("../../config/config.yaml").replace("boot: open ", "boot: closed ");
     let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
 
-    let first = Process::spawn("the first daemon", &mut confined(&filter)?)?;
+    let first =
+        Process::spawn("the first daemon", &mut confined(&filter, command_of("ExecStart")?)?)?;
     first.wait_for("ready", PATIENCE)?;
-    first.signal(Signal::SIGHUP)?;
+    filter.configure(&config.replace("icmp_echo: true", "icmp_echo: false"))?;
+    let reload = command_of("ExecReload")?;
+    let output = confined(&filter, reload)?.output()?;
+    assert!(output.status.success(), "{output:?}");
     first.wait_for("policy 2 is in force", PATIENCE)?;
+    filter.configure("interfaces: [")?;
+    let output = confined(&filter, reload)?.output()?;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    filter.configure(&config)?;
+    first.signal(Signal::SIGHUP)?;
+    first.wait_for("policy 3 is in force", PATIENCE)?;
     drop(first); // killed
 
-    let second = Process::spawn("the second daemon", &mut confined(&filter)?)?;
+    let second =
+        Process::spawn("the second daemon", &mut confined(&filter, command_of("ExecStart")?)?)?;
     second.wait_for("ready", PATIENCE)?;
     let status = filter.json(&["status"])?;
     assert_eq!(status["interfaces"][0]["attached"], true, "{status}");
-    assert_eq!(status["daemon"]["gate"], serde_json::json!({"shut": [], "error": null}));
+    let gate = &status["daemon"]["gate"];
+    assert_eq!(gate["shut"], serde_json::json!([]), "{gate}");
+    assert!(gate["error"].is_null(), "{gate}");
+    Ok(())
+}
+
+#[test]
+fn the_watchdog_outwaits_what_a_command_may_take() -> Result<()> {
+    let unit = include_str!("../../config/intune-filter.service");
+    let value = unit.lines().find_map(|line| line.strip_prefix("WatchdogSec="));
+    let seconds: u64 = value.and_then(|v| v.strip_suffix('s')).context("WatchdogSec")?.parse()?;
+    // `apply` waits so long for its answer, in which the loop may be busy.
+    assert!(seconds > 120, "{seconds}");
     Ok(())
 }

@@ -5,18 +5,20 @@
 
 mod check;
 mod error;
+mod files;
 mod selector;
 mod service;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
+use std::{collections::BTreeMap, path::Path, sync::LazyLock};
 
 use serde::Deserialize;
 
 use self::{check::check, error::Place};
 pub use self::{
     error::CatalogueError,
+    files::CatalogueFiles,
     selector::{Destinations, Selector},
     service::{Date, Region, Rule, RuleId, Selected, Service, Source},
 };
@@ -92,27 +94,7 @@ impl Catalogue {
     /// # Errors
     /// When the directory or a file cannot be read, holds no catalogue, or is refused by a check.
     pub fn load(directory: &Path) -> Result<Self, CatalogueError> {
-        let read = |path: &Path| {
-            let path = path.to_owned();
-            move |error| CatalogueError::Read { path, error }
-        };
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(directory).map_err(read(directory))? {
-            let path = entry.map_err(read(directory))?.path();
-            if path.extension().is_some_and(|extension| extension == "yaml") {
-                paths.push(path);
-            }
-        }
-        if paths.is_empty() {
-            return Err(CatalogueError::NoFiles(directory.to_owned()));
-        }
-        paths.sort();
-        let mut files = Vec::new();
-        for path in paths {
-            let text = fs::read_to_string(&path).map_err(read(&path))?;
-            files.push((path.display().to_string(), text));
-        }
-        Self::parse(files.iter().map(|(name, text)| (name.as_str(), text.as_str())))
+        CatalogueFiles::read(directory)?.parse()
     }
 
     /// Reads a catalogue from the names and texts of its files.

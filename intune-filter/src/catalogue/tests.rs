@@ -1,5 +1,7 @@
 //! Tests of [`super`]: the built-in catalogue as a whole, queries, and what is refused where.
 
+use std::fs;
+
 use intune_filter_ebpf::abi::{INFO_CAPACITY, RULES};
 
 use super::*;

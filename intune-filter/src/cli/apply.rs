@@ -1,5 +1,6 @@
-//! `apply [FILE] [--confirm TIME]` and `confirm`: a new configuration, by way of the daemon, which
-//! also goes back by itself. Nothing depends on how long the command or its terminal lives.
+//! `apply [FILE] [--confirm TIME]`, `confirm` and `reload`: a new configuration, by way of the
+//! daemon, which also goes back by itself. Nothing depends on how long the command or its terminal
+//! lives.
 
 use std::{fmt::Write as _, path::Path, time::Duration};
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     args::Global,
-    context,
+    config, context,
     failure::{Failure, Outcome},
     output,
 };
@@ -27,32 +28,26 @@ pub fn run(
     file: Option<&Path>,
     confirm: Option<Seconds>,
 ) -> Result<(Outcome, String), Failure> {
-    let path = file.map_or_else(|| context::config_path(global), Path::to_owned);
-    let text = Config::read_text(&path)?;
-    // Also without a daemon a fault is told as one.
-    let adjust = |paths: &mut Paths| *paths = global.paths(paths);
-    policy::load_text(&path.display().to_string(), &text, adjust, &RuleBits::new())?;
-    // A daemon's messages are read elsewhere.
-    let file = std::path::absolute(&path)?.display().to_string();
     let confirm_s = confirm.map(|seconds| seconds.0);
-    let answer = ask(global, Request::Apply { file, text, confirm_s })?;
+    let answer = ask(global, request(global, file, confirm_s, false)?)?;
     if global.json {
         return Ok((Outcome::Yes, output::json(&answer)?));
     }
     let mut text = in_force(&answer);
-    if let Some(seconds) = confirm_s {
+    text += &config::changes(&answer);
+    if let Some(seconds) = answer["confirm_within_s"].as_u64() {
         let _ = writeln!(
             text,
             "the configuration before comes back in {seconds} s, unless you say: intune-filter \
              confirm"
         );
     } else {
+        if confirm.is_some() {
+            text += "there is nothing to confirm\n";
+        }
         text += &overriding(global, &answer);
     }
-    for failed in answer["failed_interfaces"].as_array().into_iter().flatten() {
-        let word = |key: &str| failed[key].as_str().unwrap_or_default();
-        let _ = writeln!(text, "{} is NOT enforced: {}", word("name"), word("error"));
-    }
+    text += &failed(&answer);
     Ok((Outcome::Yes, text))
 }
 
@@ -62,13 +57,45 @@ pub fn confirm(global: &Global) -> Result<(Outcome, String), Failure> {
     let text = if global.json {
         output::json(&answer)?
     } else {
-        format!("confirmed; {}{}", in_force(&answer), overriding(global, &answer))
+        let file = file(&answer);
+        let generation = &answer["generation"];
+        let over = overriding(global, &answer);
+        format!("confirmed; {file} is in force, policy generation {generation}\n{over}")
     };
     Ok((Outcome::Yes, text))
 }
 
-fn ask(global: &Global, request: Request) -> Result<Value, Failure> {
-    let paths = context::paths(global);
+/// Runs `reload`: well only if the file is in force afterwards.
+pub fn reload(global: &Global) -> Result<(Outcome, String), Failure> {
+    let answer = ask(global, Request::Reload)?;
+    let text = if global.json {
+        output::json(&answer)?
+    } else {
+        in_force(&answer) + &config::changes(&answer) + &failed(&answer)
+    };
+    Ok((Outcome::Yes, text))
+}
+
+/// What `apply` asks of the daemon, after the file was found sound.
+pub fn request(
+    global: &Global,
+    file: Option<&Path>,
+    confirm_s: Option<u32>,
+    dry_run: bool,
+) -> Result<Request, Failure> {
+    let path = file.map_or_else(|| context::config_path(global), Path::to_owned);
+    let text = Config::read_text(&path)?;
+    // Also without a daemon a fault is told as one.
+    let adjust = |paths: &mut Paths| *paths = global.paths(paths);
+    policy::load_text(&path.display().to_string(), &text, adjust, &RuleBits::new())?;
+    // A daemon's messages are read elsewhere.
+    let file = std::path::absolute(&path)?.display().to_string();
+    Ok(Request::Apply { file, text, confirm_s, dry_run })
+}
+
+/// Asks the daemon, which has to run.
+pub fn ask(global: &Global, request: Request) -> Result<Value, Failure> {
+    let paths = context::quiet_paths(global);
     let client = Client::connect(&paths.runtime_dir).ok_or_else(|| {
         anyhow!(
             "no daemon listens in {}: `intune-filter run` (or `systemctl start intune-filter`) \
@@ -82,9 +109,27 @@ fn ask(global: &Global, request: Request) -> Result<Value, Failure> {
     })
 }
 
+fn file(answer: &Value) -> &str {
+    answer["file"].as_str().unwrap_or_default()
+}
+
 fn in_force(answer: &Value) -> String {
-    let file = answer["file"].as_str().unwrap_or_default();
-    format!("{file} is in force, policy generation {}\n", answer["generation"])
+    let (file, generation) = (file(answer), &answer["generation"]);
+    if answer["changed"] == true {
+        format!("{file} is in force, policy generation {generation}\n")
+    } else {
+        format!("{file} is in force, and changes nothing: policy generation {generation} stays\n")
+    }
+}
+
+/// What is in force and does not reach an interface.
+fn failed(answer: &Value) -> String {
+    let mut text = String::new();
+    for failed in answer["failed_interfaces"].as_array().into_iter().flatten() {
+        let word = |key: &str| failed[key].as_str().unwrap_or_default();
+        let _ = writeln!(text, "{} is NOT enforced: {}", word("name"), word("error"));
+    }
+    text
 }
 
 /// What to know where the configuration file says otherwise.

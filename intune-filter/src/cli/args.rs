@@ -75,6 +75,17 @@ pub enum Command {
         /// Go back to the configuration before, unless `confirm` follows within this time: 60s, 5m
         #[arg(long, value_name = "TIME", value_parser = patience)]
         confirm: Option<Seconds>,
+        /// Tell what would open and close, and which flows and names would end; change nothing
+        #[arg(long, conflicts_with = "confirm")]
+        dry_run: bool,
+    },
+    /// Have the daemon load the configuration file again
+    Reload,
+    /// Show the configuration in force, or what another one would change
+    Config {
+        /// What to show
+        #[command(subcommand)]
+        command: ConfigCommand,
     },
     /// Keep the configuration that `apply --confirm` has put into force
     Confirm,
@@ -162,6 +173,18 @@ fn reasons() -> PossibleValuesParser {
     REASONS.iter().filter(|reason| reason.denies()).map(|reason| reason.as_str()).into()
 }
 
+/// What to show of configurations.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the configuration in force with its defaults, as YAML that applies again
+    Show,
+    /// Tell what a configuration would open, close and set
+    Diff {
+        /// The configuration, instead of --config
+        file: Option<PathBuf>,
+    },
+}
+
 /// What to do with the catalogue.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Endpoints {
@@ -195,7 +218,7 @@ mod tests {
             let arguments =
                 Arguments::try_parse_from(["intune-filter", "apply", "a.yaml", "--confirm", time]);
             match arguments.ok()?.command {
-                Command::Apply { confirm, .. } => confirm,
+                Command::Apply { confirm, dry_run: false, .. } => confirm,
                 _ => None,
             }
         };
@@ -204,6 +227,8 @@ mod tests {
         for time in ["60", "0s", "2d", "a.yaml"] {
             assert_eq!(parse(time), None, "{time}");
         }
+        let both = ["intune-filter", "apply", "--confirm", "60s", "--dry-run"];
+        assert!(Arguments::try_parse_from(both).is_err(), "nothing would wait for it");
     }
 
     #[test]

@@ -7,9 +7,11 @@ use super::{
     context, facts,
     failure::{Failure, Outcome},
     output,
+    unjudged::BootGate,
 };
 use crate::{
-    config::{Finding, Severity, check_environment},
+    config::{Config, Finding, Severity, check_environment, writable_by_others},
+    daemon::{control::Client, netlink},
     kernel::Pins,
     policy::{self, RuleBits, summarize},
 };
@@ -35,6 +37,8 @@ pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Fa
     let mut summary = summarize(&loaded.config, &loaded.policy, facts.cpus);
     summary.warnings.extend(warnings.iter().map(|finding| finding.error.to_string()));
     summary.warnings.extend(facts.notes);
+    summary.warnings.extend(writable_by_others(&path));
+    summary.warnings.extend(open_gate(&loaded.config)?);
     let text = if global.json {
         output::json(&summary)?
     } else {
@@ -47,8 +51,16 @@ pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Fa
     Ok((Outcome::Yes, text))
 }
 
+/// What `boot: closed` should keep out now, and does not.
+fn open_gate(config: &Config) -> anyhow::Result<Option<String>> {
+    let pins = Pins::open(&config.paths.pin_dir)?;
+    let gate = BootGate::look(config, pins.as_ref(), &netlink::snapshot()?)?;
+    let daemon_runs = Client::connect(&config.paths.runtime_dir).is_some();
+    Ok(gate.and_then(|gate| gate.open(daemon_runs)))
+}
+
 fn previous_bits(global: &Global) -> RuleBits {
-    let paths = context::paths(global);
+    let paths = context::quiet_paths(global);
     match Pins::open(&paths.pin_dir) {
         Ok(Some(pins)) => crate::daemon::reload::previous_bits(&pins).unwrap_or_default(),
         _ => RuleBits::new(),

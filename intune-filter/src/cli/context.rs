@@ -15,6 +15,7 @@ use crate::{
         control::{Client, Request},
     },
     names::{self, Lives, Names},
+    regular_file,
 };
 
 /// Where the configuration is unless a flag says otherwise.
@@ -36,7 +37,10 @@ pub fn required_config(global: &Global) -> Result<Config, Failure> {
 
 /// The configuration, or `None` if none is named and there is none at the default place.
 pub fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
-    if global.config.is_none() && !Path::new(DEFAULT_CONFIG).exists() {
+    // A file system that does not answer has one that is read, and told of.
+    let exists = || Path::new(DEFAULT_CONFIG).exists();
+    let is_there = || regular_file::within(regular_file::PATIENCE, exists).unwrap_or(true);
+    if global.config.is_none() && !is_there() {
         return Ok(None);
     }
     required_config(global).map(Some)
@@ -58,6 +62,12 @@ pub fn lenient(global: &Global) -> (Option<Config>, Paths) {
     };
     let configured = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
     (config, global.paths(&configured))
+}
+
+/// The paths for a command that says, or whose daemon says, what is wrong with the file.
+pub fn quiet_paths(global: &Global) -> Paths {
+    let (config, _) = Config::load_part(&config_path(global));
+    global.paths(&config.map(|config| config.paths).unwrap_or_default())
 }
 
 /// The paths alone.

@@ -11,6 +11,7 @@ mod apply;
 mod args;
 mod check;
 mod clients;
+mod config;
 mod context;
 mod detach;
 mod endpoints;
@@ -27,8 +28,9 @@ mod output;
 mod run;
 mod services;
 mod status;
+mod unjudged;
 
-use args::{Arguments, Command, Endpoints};
+use args::{Arguments, Command, ConfigCommand, Endpoints};
 pub use failure::{Failure, Outcome};
 
 use crate::daemon::logging;
@@ -53,7 +55,7 @@ pub fn main() -> ExitCode {
             outcome.into()
         }
         Err(failure) => {
-            let _ = writeln!(io::stderr(), "intune-filter: {failure}");
+            logging::failure(&failure.to_string());
             failure.code()
         }
     }
@@ -64,7 +66,13 @@ fn dispatch(arguments: &Arguments) -> Result<(Outcome, String), Failure> {
     match &arguments.command {
         Command::Run => run::run(global),
         Command::Check { file } => check::run(global, file.as_deref()),
-        Command::Apply { file, confirm } => apply::run(global, file.as_deref(), *confirm),
+        Command::Apply { file, dry_run: true, .. } => config::dry_run(global, file.as_deref()),
+        Command::Apply { file, confirm, .. } => apply::run(global, file.as_deref(), *confirm),
+        Command::Reload => apply::reload(global),
+        Command::Config { command: ConfigCommand::Show } => config::show(global),
+        Command::Config { command: ConfigCommand::Diff { file } } => {
+            config::diff(global, file.as_deref())
+        }
         Command::Confirm => apply::confirm(global),
         Command::Status => status::run(global),
         Command::Services => services::run(global),

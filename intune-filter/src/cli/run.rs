@@ -1,5 +1,7 @@
 //! `run`: the daemon.
 
+use std::cell::RefCell;
+
 use super::{
     args::Global,
     context,
@@ -17,7 +19,7 @@ use crate::{
 pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     let path = context::config_path(global);
     let adjust = |paths: &mut Paths| *paths = global.paths(paths);
-    let source = Source { path: &path, adjust: &adjust };
+    let source = Source { path: &path, adjust: &adjust, ahead: RefCell::default() };
     // The programs' diagnostics name clients: they are for whoever looks for something.
     let kernel_log = match global.verbose {
         0 => log::LevelFilter::Off,

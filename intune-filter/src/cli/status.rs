@@ -11,6 +11,7 @@ use super::{
     context,
     failure::{Failure, Outcome},
     output,
+    unjudged::{BootGate, missing},
 };
 use crate::{
     daemon::{
@@ -32,7 +33,12 @@ const WAITING: [&str; 5] = [
 
 #[derive(Debug, Serialize)]
 struct Status {
+    schema: u32,
     daemon: Daemon,
+    /// What is not as it should be, by the daemon's word.
+    problems: Value,
+    /// Which configuration is in force, by the daemon's word.
+    configuration: Value,
     enforcing: bool,
     generation: u32,
     /// Seconds that are left of the warm-up.
@@ -44,6 +50,16 @@ struct Status {
     maps: BTreeMap<String, Room>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waiting: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate: Option<BootGate>,
+}
+
+impl Status {
+    /// What is open although it should be shut.
+    fn open(&self) -> String {
+        let open = self.gate.as_ref().and_then(|gate| gate.open(self.daemon.running));
+        open.map_or_else(String::new, |open| format!("{open}\n\n"))
+    }
 }
 
 /// Packets by which clients have tried to ask for names past the site's resolvers.
@@ -103,10 +119,17 @@ impl From<Usage> for Room {
 /// Runs the command.
 pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     let (config, paths) = context::lenient(global);
-    let configured = config.map(|config| config.interfaces).unwrap_or_default();
     let pins = Pins::open(&paths.pin_dir)?;
+    let daemon = daemon(&paths.runtime_dir);
+    let told = |key: &str| daemon.details.as_ref().map(|details| details[key].clone());
+    let gate = config.as_ref().map(|c| BootGate::look(c, pins.as_ref(), &netlink::snapshot()?));
+    let gate = gate.transpose()?.flatten();
+    let configured = config.map(|config| config.interfaces).unwrap_or_default();
     let mut status = Status {
-        daemon: daemon(&paths.runtime_dir),
+        schema: 1,
+        problems: told("problems").unwrap_or_else(|| Value::Array(Vec::new())),
+        configuration: told("configuration").unwrap_or_default(),
+        daemon,
         enforcing: false,
         generation: 0,
         warm_up_s_left: None,
@@ -115,6 +138,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
         other_dns: OtherDns::default(),
         maps: BTreeMap::new(),
         waiting: Vec::new(),
+        gate,
     };
     if let Some(pins) = &pins {
         status.generation = pins.active()?.generation;
@@ -135,9 +159,10 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
         output::json(&status)?
     } else if pins.is_none() {
         format!(
-            "not enforcing: nothing is pinned in {}{}\n",
+            "not enforcing: nothing is pinned in {}{}\n{}",
             paths.pin_dir.display(),
-            if status.daemon.running { ", though a daemon runs" } else { "" }
+            if status.daemon.running { ", though a daemon runs" } else { "" },
+            status.open()
         )
     } else {
         text(&status)
@@ -209,10 +234,35 @@ fn configuration(details: Option<&Value>) -> String {
             "{file} waits for its confirmation, {seconds} s more: intune-filter confirm\n\n"
         );
     }
-    if value["overrides_file"] == true {
-        return format!("{file} is in force in place of the configuration file\n\n");
+    match value["origin"].as_str() {
+        Some("applied") => {
+            format!("{file}, as it was then, is in force in place of the configuration file\n\n")
+        }
+        Some("last-good") => format!(
+            "the configuration file cannot be used: what was last in force runs, from {file}\n\n"
+        ),
+        _ => String::new(),
     }
-    String::new()
+}
+
+/// What the daemon has to complain of, and how the last reload went.
+fn problems(status: &Status) -> String {
+    let mut text = String::new();
+    for problem in status.problems.as_array().into_iter().flatten() {
+        let word = |key: &str| problem[key].as_str().unwrap_or_default();
+        let _ = writeln!(text, "PROBLEM {} since {}:", word("code"), word("since"));
+        for line in word("text").lines() {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    let reload = &status.configuration["reload"];
+    if let (Some(at), Some(result)) = (reload["at"].as_str(), reload["result"].as_str()) {
+        let _ = writeln!(text, "last reload at {at}: {}", result.replace('_', " "));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
 }
 
 /// What the daemon tells of the gate, where that is shut, or should be.
@@ -290,7 +340,10 @@ fn text(status: &Status) -> String {
             "WARM-UP for {seconds} s more: destinations that nobody knows yet are let through\n"
         );
     }
+    text += &problems(status);
     text += &configuration(status.daemon.details.as_ref());
+    text += &status.open();
+    text += &missing(status.daemon.details.as_ref());
     text += &gate(status.daemon.details.as_ref());
     text += &resolution(status.daemon.details.as_ref());
     let rows: Vec<[String; 4]> = status
@@ -352,8 +405,10 @@ mod tests {
         let failing = json!({"file": "/b.yaml", "overrides_file": true, "confirm_within_s": 0,
                              "rollback_error": "no memory"});
         assert!(told(failing).contains("cannot be put back: no memory"));
-        let overriding = json!({"file": "/b.yaml", "overrides_file": true});
+        let overriding = json!({"file": "/b.yaml", "origin": "applied"});
         assert!(told(overriding).contains("in place of the configuration file"));
+        let last_good = json!({"file": "/b.yaml", "origin": "last-good"});
+        assert!(told(last_good).contains("cannot be used: what was last in force runs"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! the tenant's location, how many rules there are) is checked by [`crate::policy`], and what needs
 //! the machine by [`check_environment`].
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 mod check;
 mod choice;
@@ -14,6 +14,7 @@ mod environment;
 mod error;
 mod limits;
 mod model;
+mod ownership;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -29,8 +30,11 @@ pub use model::{
     Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics,
     Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, Ttl, UnlistedClients,
 };
+pub use ownership::writable_by_others;
 pub use to_gateway::ToGateway;
 pub use zones::Zone;
+
+use crate::regular_file;
 
 /// Where a configuration came from.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +51,31 @@ impl PartialEq for Source {
 }
 
 impl Config {
+    /// A configuration of interfaces alone; it passes no check.
+    pub(crate) fn bare(interfaces: Vec<Interface>) -> Self {
+        Self {
+            interfaces,
+            clients: Vec::new(),
+            dns: Dns::default(),
+            manage_offloads: true,
+            unlisted_clients: UnlistedClients::default(),
+            to_gateway: ToGateway::default(),
+            boot: Boot::default(),
+            icmp_echo: true,
+            dhcp_servers: Vec::new(),
+            nat64: Vec::new(),
+            warm_up: Seconds(0),
+            tenant: None,
+            region: None,
+            services: Vec::new(),
+            limits: Limits::default(),
+            maps: Maps::default(),
+            paths: Paths::default(),
+            metrics: Metrics::default(),
+            source: Source::default(),
+        }
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors
@@ -72,6 +101,12 @@ impl Config {
     /// It cannot be read, or is not UTF-8.
     pub fn read_text(path: &Path) -> Result<String, ConfigErrors> {
         read(path).map_err(|error| ConfigErrors::new(path.display().to_string(), vec![error]))
+    }
+
+    /// The same by the thread that calls, however long the file system takes to answer.
+    pub(crate) fn read_text_here(path: &Path) -> Result<String, ConfigErrors> {
+        text_of(regular_file::read(path))
+            .map_err(|error| ConfigErrors::new(path.display().to_string(), vec![error]))
     }
 
     /// Checks a file's text; `file` is for the errors.
@@ -118,7 +153,13 @@ impl Config {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let text = fs::read(path).map_err(|error| format!("cannot read: {error}"));
+    let file = path.to_owned();
+    let read = regular_file::within(regular_file::PATIENCE, move || regular_file::read(&file));
+    text_of(read.and_then(|octets| octets))
+}
+
+fn text_of(octets: io::Result<Vec<u8>>) -> Result<String, ConfigError> {
+    let text = octets.map_err(|error| format!("cannot read: {error}"));
     let text = text.and_then(|octets| {
         String::from_utf8(octets).map_err(|error| format!("not UTF-8 text: {error}"))
     });

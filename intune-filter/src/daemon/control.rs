@@ -8,6 +8,7 @@ use std::{
         unix::{fs::PermissionsExt as _, net::UnixStream},
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,18 +21,22 @@ use tokio::{
         UnixListener,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
 
 use super::feed::Subscription;
-use crate::events::Filter;
+use crate::{events::Filter, regular_file::SIZE_MAX};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "control.sock";
 
-/// Octets of a request at most: a configuration fits that has every prefix of the internet.
-const REQUEST_MAX: u64 = 64 << 20;
+/// Octets of a request at most: a configuration of the largest size fits, each of whose characters
+/// takes two.
+const REQUEST_MAX: u64 = 2 * SIZE_MAX + (1 << 16);
+
+/// Connections at once; twice as many as may follow events. Further ones are told so.
+const CONNECTIONS: usize = 64;
 
 /// Octets of a reply at most: the whole table of names fits.
 const REPLY_MAX: u64 = 256 << 20;
@@ -55,7 +60,14 @@ pub enum Request {
         text: String,
         /// Seconds after which the configuration before comes back, unless confirmed.
         confirm_s: Option<u32>,
+        /// Whether only to tell what that would change.
+        #[serde(default)]
+        dry_run: bool,
     },
+    /// Load the configuration file again.
+    Reload,
+    /// The configuration in force.
+    Configuration,
     /// Keep the configuration that waits for this.
     Confirm,
     /// The clients that were denied something.
@@ -140,6 +152,7 @@ impl Server {
 
     /// Hands every request to `calls`, and its reply back. Ends when nobody takes calls.
     pub async fn serve(self, calls: mpsc::Sender<Call>) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -152,11 +165,16 @@ impl Server {
             if calls.is_closed() {
                 return;
             }
+            let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                refuse(&stream);
+                continue;
+            };
             let calls = calls.clone();
             tokio::spawn(async move {
                 if let Err(error) = answer(stream, calls).await {
                     log::debug!("control socket: {error}");
                 }
+                drop(place);
             });
         }
     }
@@ -166,6 +184,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Left behind, it would be refused and replaced.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Says that too many are being answered, if the other side takes that at once.
+fn refuse(stream: &tokio::net::UnixStream) {
+    let error = format!("{CONNECTIONS} commands are being answered already");
+    let reply = Reply::Error { error, invalid: false };
+    if let Ok(text) = serde_json::to_string(&reply) {
+        let _ = stream.try_write(format!("{text}\n").as_bytes());
     }
 }
 
@@ -210,7 +237,13 @@ async fn stream_events(
         let Some(event) = event else { return Ok(()) };
         let mut text = serde_json::to_vec(&*event)?;
         text.push(b'\n');
-        writer.write_all(&text).await?;
+        let written = writer.write_all(&text);
+        if events.follows() {
+            // A terminal may stand still for long, and few may follow.
+            written.await?;
+        } else {
+            timeout(PATIENCE, written).await??;
+        }
     }
 }
 
@@ -356,6 +389,7 @@ mod tests {
                 file: "a.yaml".into(),
                 text: "line\n".repeat(100_000),
                 confirm_s: Some(60),
+                dry_run: false,
             };
             let error = Client::connect(directory).unwrap().ask(request, PATIENCE).unwrap_err();
             assert_eq!(error.downcast::<Invalid>().unwrap(), Invalid(text.into()));
@@ -372,6 +406,20 @@ mod tests {
             let _guard = runtime.enter();
             let error = Server::bind(directory).unwrap_err().to_string();
             assert!(error.contains("another daemon"), "{error}");
+        });
+    }
+
+    #[test]
+    fn connections_are_bounded_and_one_too_many_is_told_so() {
+        with_daemon(Reply::Ok(Value::Null), |directory| {
+            let connect = || UnixStream::connect(directory.join(SOCKET_NAME)).unwrap();
+            // They say nothing, for as long as they may.
+            let mut silent: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
+            let ask = || Client::connect(directory).unwrap().ask(Request::Status, PATIENCE);
+            let error = ask().unwrap_err().to_string();
+            assert!(error.contains("64 commands are being answered already"), "{error}");
+            silent.pop();
+            while ask().is_err() {}
         });
     }
 

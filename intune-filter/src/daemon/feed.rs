@@ -89,6 +89,12 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Whether events to come are waited for.
+    #[must_use]
+    pub const fn follows(&self) -> bool {
+        self.live.is_some()
+    }
+
     /// The next event, `None` after the last. What was missed comes as [`What::Lost`].
     pub async fn next(&mut self) -> Option<Arc<Event>> {
         if let Some(event) = self.recent.pop_front() {

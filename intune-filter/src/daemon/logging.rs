@@ -2,13 +2,18 @@
 
 use std::{
     env,
+    fs::File,
     io::{self, Write as _},
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
 };
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// What the daemon's own modules and the kernel's programs begin their targets with.
 const OWN: &str = "intune_filter";
+
+/// The target of records that are worse than errors: nothing filters.
+pub const CRITICAL: &str = "intune_filter::critical";
 
 struct Logger {
     level: LevelFilter,
@@ -17,7 +22,7 @@ struct Logger {
 
 /// Logs records up to `level`; of other crates, warnings and errors alone.
 pub fn init(level: LevelFilter) {
-    let journal = env::var_os("JOURNAL_STREAM").is_some();
+    let journal = leads_to_journal();
     log::set_max_level(level);
     // A second call in one process keeps the first logger.
     let _ = log::set_boxed_logger(Box::new(Logger { level, journal }));
@@ -33,17 +38,45 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = record.args();
-        // Where standard error leads is not ours to repair.
-        let _ = if self.journal {
-            // sd-daemon(3): a line's priority stands before it.
-            writeln!(io::stderr(), "<{}>{text}", priority(record.level()))
+        let is_critical = record.target() == CRITICAL;
+        let text = if self.journal {
+            let priority = if is_critical { CRIT } else { priority(record.level()) };
+            with_priority(priority, &record.args().to_string())
         } else {
-            writeln!(io::stderr(), "{}: {text}", record.level().as_str().to_lowercase())
+            let level = record.level().as_str().to_lowercase();
+            format!("{}: {}\n", if is_critical { "critical" } else { &level }, record.args())
         };
+        // Where standard error leads is not ours to repair. At once: others write there, too.
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 
     fn flush(&self) {}
+}
+
+/// Tells why a command, or the daemon, has failed.
+pub fn failure(text: &str) {
+    let text = match leads_to_journal() {
+        true => with_priority(priority(Level::Error), text),
+        false => format!("intune-filter: {text}\n"),
+    };
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// syslog(3)'s LOG_CRIT.
+const CRIT: u8 = 2;
+
+/// sd-daemon(3): a line's priority stands before it, and each line is a record of its own.
+fn with_priority(priority: u8, text: &str) -> String {
+    text.lines().map(|line| format!("<{priority}>{line}\n")).collect()
+}
+
+/// Whether standard error is the journal's own stream: systemd names its device and inode, and
+/// whoever inherits that variable may have turned the output elsewhere.
+fn leads_to_journal() -> bool {
+    let Some(stream) = env::var_os("JOURNAL_STREAM") else { return false };
+    let own = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    let own = own.and_then(|file| file.metadata());
+    own.is_ok_and(|own| *stream == *format!("{}:{}", own.dev(), own.ino()))
 }
 
 const fn priority(level: Level) -> u8 {
@@ -52,5 +85,16 @@ const fn priority(level: Level) -> u8 {
         Level::Warn => 4,
         Level::Info => 6,
         Level::Debug | Level::Trace => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_carries_the_priority() {
+        let text = with_priority(3, "a.yaml:3: dns: missing\na.yaml:4: x: unknown key");
+        assert_eq!(text, "<3>a.yaml:3: dns: missing\n<3>a.yaml:4: x: unknown key\n");
     }
 }

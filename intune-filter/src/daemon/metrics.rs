@@ -1,14 +1,8 @@
-//! The metrics endpoint: what the maps hold, in the text form of OpenMetrics.
+//! The metrics: what the maps hold, in the text form of OpenMetrics.
 
-use std::{
-    fmt::Write as _,
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use anyhow::{Context as _, Result};
@@ -17,26 +11,14 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    time::timeout,
-};
+use tokio::sync::watch;
 
 use super::{
-    clock,
-    netlink::{Netlink, Snapshot},
+    clock, figures,
+    netlink::{self, Snapshot},
     resolution::Counts,
 };
 use crate::kernel::Pins;
-
-/// How long a request may take to arrive, or its answer to be taken.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Octets of a request's head at most.
-const REQUEST_MAX: usize = 4096;
-/// What OpenMetrics calls itself.
-const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
@@ -65,87 +47,25 @@ struct Map {
     map: String,
 }
 
-/// Listens for requests.
-///
-/// # Errors
-///
-/// If the address is not to be had; nothing else depends on it.
-pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+/// Where the metrics come from.
+pub struct Sources {
+    /// What the kernel counts.
+    pub pins: Pins,
+    /// Answered flows that had to make room.
+    pub evicted: Arc<AtomicU64>,
+    /// How the names are that the daemon resolves.
+    pub resolution: watch::Receiver<Counts>,
 }
 
-/// Answers requests, one at a time: whoever scrapes comes once in a while.
-pub async fn serve(
-    listener: TcpListener,
-    pins: Pins,
-    evicted: Arc<AtomicU64>,
-    resolution: watch::Receiver<Counts>,
-) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // A client that goes away, or sends nothing, is its own affair.
-                let _ = timeout(PATIENCE, answer(stream, &pins, &evicted, &resolution)).await;
-            }
-            Err(error) => {
-                log::warn!("metrics: {error}");
-                tokio::time::sleep(PATIENCE).await;
-            }
-        }
+impl Sources {
+    /// Everything, as it is now. Walks through whole tables.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn text(&self) -> Result<String> {
+        let counts = self.resolution.borrow().clone();
+        text(&self.pins, &netlink::snapshot()?, self.evicted.load(Ordering::Relaxed), &counts)
     }
-}
-
-async fn answer(
-    mut stream: TcpStream,
-    pins: &Pins,
-    evicted: &AtomicU64,
-    resolution: &watch::Receiver<Counts>,
-) -> io::Result<()> {
-    let mut head = Vec::new();
-    while !head.windows(4).any(|four| four == b"\r\n\r\n") {
-        let mut part = [0; 512];
-        let read = stream.read(&mut part).await?;
-        head.extend_from_slice(part.get(..read).unwrap_or_default());
-        if read == 0 || head.len() > REQUEST_MAX {
-            return Ok(());
-        }
-    }
-    let (status, body) = match path_of(&head) {
-        Some("/metrics") => {
-            let counts = resolution.borrow().clone();
-            match scrape(pins, evicted.load(Ordering::Relaxed), &counts).await {
-                Ok(text) => ("200 OK", text),
-                Err(error) => {
-                    log::warn!("metrics: {error:#}");
-                    ("500 Internal Server Error", String::new())
-                }
-            }
-        }
-        Some(_) => ("404 Not Found", String::new()),
-        None => ("405 Method Not Allowed", String::new()),
-    };
-    let mut response = String::new();
-    let length = body.len();
-    // Writing to a string does not fail.
-    let _ = write!(
-        response,
-        "HTTP/1.1 {status}\r\nContent-Type: {TYPE}\r\nContent-Length: {length}\r\n\
-         Connection: close\r\n\r\n{body}"
-    );
-    stream.write_all(response.as_bytes()).await?;
-    stream.shutdown().await
-}
-
-/// The path that a request's head asks for, without its query; `None` unless it is a GET.
-fn path_of(head: &[u8]) -> Option<&str> {
-    let line = head.split(|octet| *octet == b'\r').next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split(' ');
-    (words.next()? == "GET").then_some(())?;
-    words.next()?.split('?').next()
-}
-
-async fn scrape(pins: &Pins, evicted: u64, resolution: &Counts) -> Result<String> {
-    text(pins, &Netlink::new()?.snapshot().await?, evicted, resolution)
 }
 
 /// Everything, as it is now.
@@ -199,6 +119,7 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> 
     let help = "Answered flows that had to make room before their time, since the daemon's start";
     registry.register("flows_evicted", help, flows_evicted);
     add_resolution(&mut registry, resolution);
+    figures::register(&mut registry);
     let warm_up = Gauge::<i64>::default();
     let left = pins.warm_up_left(clock::boot_time())?.map_or(0, |left| left.as_secs());
     warm_up.set(i64::try_from(left)?);
@@ -238,19 +159,4 @@ fn add_resolution(registry: &mut Registry, counts: &Counts) {
 
 fn add<L: Clone + std::hash::Hash + Eq>(family: &Family<L, Counter>, labels: &L, value: u64) {
     family.get_or_create(labels).inc_by(value);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::path_of;
-
-    #[test]
-    fn a_request_has_a_path() {
-        assert_eq!(path_of(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Some("/metrics"));
-        assert_eq!(path_of(b"GET /metrics?a=b HTTP/1.0\r\n\r\n"), Some("/metrics"));
-        assert_eq!(path_of(b"GET / HTTP/1.1\r\n\r\n"), Some("/"));
-        assert_eq!(path_of(b"POST /metrics HTTP/1.1\r\n\r\n"), None);
-        assert_eq!(path_of(b"\xff\r\n\r\n"), None);
-        assert_eq!(path_of(b""), None);
-    }
 }

@@ -2,7 +2,9 @@
 //!
 //! What is attached works without it. [`engine`] and [`learner`] decide, [`mod@run`] does.
 
+pub mod ahead;
 pub mod asker;
+pub mod boot_guard;
 pub mod chronicle;
 pub mod clock;
 pub mod confirmation;
@@ -10,13 +12,18 @@ pub mod control;
 pub(crate) mod devices;
 pub mod engine;
 pub mod feed;
+mod figures;
 pub mod forget;
+pub mod last_good;
 pub mod learner;
 pub mod ledger;
 pub mod logging;
 mod memory;
+pub mod mended;
 mod metrics;
+mod metrics_server;
 pub mod netlink;
+pub mod problems;
 mod punted;
 pub mod records;
 pub mod reload;

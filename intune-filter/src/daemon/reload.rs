@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    io,
     path::Path,
 };
 
@@ -15,7 +15,7 @@ use crate::{
     kernel::{Kernel, Pins, Segments},
     pattern::Pattern,
     policy::{Policy, RuleBits},
-    whole_file,
+    regular_file, whole_file,
 };
 
 /// Where the patterns of the policy in force are kept, so that the next process knows which of
@@ -26,24 +26,45 @@ const FILE_NAME: &str = "patterns.json";
 const ROUNDS: usize = 8;
 
 /// Of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The patterns of each rule in force.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Patterns {
     version: u32,
+    /// The generations of the policy that they may be in force in, first and last. Of another one
+    /// nothing was written: it could not be, or the maps are new.
+    generations: (u32, u32),
     rules: BTreeMap<String, BTreeSet<Pattern>>,
 }
 
 impl Patterns {
-    /// The patterns of both.
+    /// The patterns of both, while one takes the place of the other.
     fn with(&self, other: &Self) -> Self {
         let mut rules = self.rules.clone();
         for (id, patterns) in &other.rules {
             rules.entry(id.clone()).or_default().extend(patterns.iter().cloned());
         }
-        Self { version: VERSION, rules }
+        // A policy may be put into force in two steps.
+        let (first, _) = self.generations;
+        Self { version: VERSION, generations: (first, first.saturating_add(2)), rules }
     }
+
+    fn in_generation(self, generation: u32) -> Self {
+        Self { generations: (generation, generation), ..self }
+    }
+}
+
+/// What has become of a policy.
+#[derive(Debug)]
+pub struct Applied {
+    /// Its generation.
+    pub generation: u32,
+    /// Names that were forgotten, since no rule has them any more.
+    pub names_forgotten: usize,
+    /// Why the state directory does not tell what is in force. The next policy is then held against
+    /// all patterns: it takes back no less.
+    pub unsaved: Option<anyhow::Error>,
 }
 
 /// Which bit each rule in force has, whoever put it there.
@@ -59,8 +80,6 @@ pub fn previous_bits(pins: &Pins) -> Result<RuleBits> {
 
 /// Puts a policy and its zones into force. When this returns, no learned address and no flow has
 /// anything left of rules that are gone or of patterns that were removed.
-///
-/// Returns the policy's generation.
 pub fn apply(
     kernel: &Kernel,
     policy: &Policy,
@@ -68,15 +87,18 @@ pub fn apply(
     learner: &mut Learner,
     state_directory: &Path,
     mut catch_up: impl FnMut(&mut Learner) -> Result<()>,
-) -> Result<u32> {
+) -> Result<Applied> {
     let bit = |number: u32| 1_u64.checked_shl(number).unwrap_or(0);
-    let (before, now) = (load(state_directory), patterns(policy));
+    let (before, now) =
+        (load(state_directory, kernel.pins().active()?.generation), patterns(policy));
     // From the moment that the policy is in force, addresses are learned by its patterns, and
     // those of the old ones are still there: if this process ends in between, the next one knows
     // of both. If it is not known what the old ones were, it is not known until all is clean.
-    if let Some(before) = &before {
-        save(state_directory, &before.with(&now))?;
-    }
+    let unsaved = match &before {
+        Some(before) => save(state_directory, &before.with(&now)).err(),
+        // What is there is of other maps, or of nothing that is known.
+        None => whole_file::remove(&state_directory.join(FILE_NAME)).err().map(Into::into),
+    };
     kernel.park_zones(zones)?;
     let rules = policy.rule_info();
     kernel.set_infos("GROUP_INFO", &policy.group_info(), |_| true)?;
@@ -90,19 +112,18 @@ pub fn apply(
 
     learner.accounts().forget_rules(policy.freed);
     catch_up(learner)?;
+    let known = learner.names().len();
     learner.names_mut().retain_rules(|name, rule| {
         let bits = policy.rules_of_name(name);
         policy.rules_of(bits).any(|one| one.id.to_string() == rule)
     });
+    let names_forgotten = known - learner.names().len();
     let narrowed = narrowed(policy, before.as_ref(), &now);
     learner.accounts().forget_rules(narrowed);
     narrow(kernel, narrowed, learner, catch_up)?;
     kernel.set_zones(zones)?;
-    if let Err(error) = save(state_directory, &now) {
-        // The next policy is then held against more patterns, or all: it takes back no less.
-        log::warn!("{error:#}");
-    }
-    Ok(generation)
+    let saved = save(state_directory, &now.in_generation(generation));
+    Ok(Applied { generation, names_forgotten, unsaved: saved.err().or(unsaved) })
 }
 
 /// Takes rules of `mask` away from the learned addresses that no name vouches for any more, and
@@ -164,12 +185,13 @@ fn patterns(policy: &Policy) -> Patterns {
     let rules = policy.rules.values();
     let rules =
         rules.map(|rule| (rule.id.to_string(), rule.fqdns.iter().cloned().collect())).collect();
-    Patterns { version: VERSION, rules }
+    Patterns { version: VERSION, generations: (0, 0), rules }
 }
 
-fn load(directory: &Path) -> Option<Patterns> {
+/// Those of the policy of this generation, if they are known.
+fn load(directory: &Path, generation: u32) -> Option<Patterns> {
     let path = directory.join(FILE_NAME);
-    let text = match fs::read(&path) {
+    let text = match regular_file::read(&path) {
         Ok(text) => text,
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
@@ -178,11 +200,22 @@ fn load(directory: &Path) -> Option<Patterns> {
             return None;
         }
     };
+    let set_aside = |why: String| {
+        let kept = whole_file::set_aside(&path);
+        let kept = kept.map_or_else(|error| error.to_string(), |kept| kept.display().to_string());
+        log::warn!("cannot use {}: {why}; set aside: {kept}", path.display());
+    };
     match serde_json::from_slice::<Patterns>(&text) {
-        Ok(patterns) if patterns.version == VERSION => Some(patterns),
-        Ok(_) => None,
+        Ok(patterns) if patterns.version == VERSION => {
+            let (first, last) = patterns.generations;
+            (first..=last).contains(&generation).then_some(patterns)
+        }
+        Ok(patterns) => {
+            set_aside(format!("of version {}, expected {VERSION}", patterns.version));
+            None
+        }
         Err(error) => {
-            log::warn!("cannot use {}: {error}", path.display());
+            set_aside(error.to_string());
             None
         }
     }
@@ -196,6 +229,8 @@ fn save(directory: &Path, patterns: &Patterns) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{catalogue::Catalogue, config::Config, policy::compile};
 
@@ -236,13 +271,24 @@ mod tests {
     #[test]
     fn patterns_are_read_back_and_foreign_ones_are_not() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(load(directory.path()), None);
-        let saved = patterns(&policy("'*.test'"));
+        assert_eq!(load(directory.path(), 7), None);
+        let saved = patterns(&policy("'*.test'")).in_generation(7);
         save(directory.path(), &saved).unwrap();
-        assert_eq!(load(directory.path()), Some(saved));
-        for text in ["", r#"{"version": 2, "rules": {}}"#] {
+        assert_eq!(load(directory.path(), 7), Some(saved));
+        for text in ["", r#"{"version": 1, "rules": {}}"#] {
             fs::write(directory.path().join(FILE_NAME), text).unwrap();
-            assert_eq!(load(directory.path()), None, "{text}");
+            assert_eq!(load(directory.path(), 7), None, "{text}");
         }
+    }
+
+    #[test]
+    fn patterns_of_another_generation_say_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, two) = (patterns(&policy("a.test")), patterns(&policy("b.test")));
+        save(directory.path(), &one.in_generation(7).with(&two)).unwrap();
+        let known = |generation| load(directory.path(), generation).is_some();
+        assert_eq!([6, 7, 8, 9, 10].map(known), [false, true, true, true, false]);
+        save(directory.path(), &two.in_generation(8)).unwrap();
+        assert_eq!([7, 8, 9].map(known), [false, true, false]);
     }
 }

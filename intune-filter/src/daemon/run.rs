@@ -2,12 +2,20 @@
 
 mod commands;
 mod configure;
+mod errands;
+mod error;
 mod gatekeeping;
+mod guard;
+mod keep;
 mod listen;
+mod metrics;
+mod preview;
 mod resolve;
 mod tags;
 mod tidy;
+mod waiting;
 mod warming;
+mod watchdog;
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -21,12 +29,18 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval, sleep_until, timeout},
+    time::sleep_until,
 };
 
-use configure::Standing;
+use configure::{Effects, Standing};
+use errands::Errand;
+pub use error::RunError;
+use keep::{LastReload, Watched};
+use waiting::{next_of, ticks, wait_until};
+use watchdog::Watchdog;
 
 use super::{
+    ahead::Reader,
     asker::Asker,
     chronicle::Chronicle,
     clock,
@@ -34,26 +48,27 @@ use super::{
     control::{Call, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
-    memory, metrics,
+    memory,
+    metrics_server::MetricsServer,
     netlink::{Netlink, Snapshot},
+    problems::Problems,
     punted::Punted,
     reload,
     resolution::{Counts, Resolution},
-    restore::restore,
+    restore::{restore, saved_names},
     rings::{async_fd, drain, flush},
     saved::Saved,
     saver::Saver,
     setup::{hooks, prepare, sizes, wanted},
-    source::Source,
+    source::{Chosen, Source},
     streams::Streams,
     warm_up::WarmUp,
 };
 use crate::{
-    config::{Config, ConfigErrors, Maps, Paths},
-    gate::Keeper,
+    config::{Config, Paths},
+    gate::{Changes, Keeper},
     kernel::{self, Diagnostics, Interface, Kernel, PinDirectory},
-    names::{self, Lives, Names},
-    policy::{Loaded, Policy, RuleBits},
+    policy::{Policy, RuleBits},
 };
 
 /// How often the machine is looked at even if nothing was heard of it.
@@ -65,50 +80,15 @@ const TIDY: Duration = Duration::from_secs(60);
 /// How often names are forgotten that have expired.
 const FORGET: Duration = Duration::from_secs(5);
 
-/// How long the last answer may take.
-const FAREWELL: Duration = Duration::from_secs(1);
-
-/// The daemon failed, or its configuration did.
-#[derive(Debug)]
-pub enum RunError {
-    /// The configuration is not usable.
-    Configuration(ConfigErrors),
-    /// Anything else.
-    Other(anyhow::Error),
-}
-
-impl RunError {
-    fn into_error(self) -> anyhow::Error {
-        match self {
-            Self::Configuration(errors) => errors.into(),
-            Self::Other(error) => error,
-        }
-    }
-}
-
-impl From<anyhow::Error> for RunError {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Other(error)
-    }
-}
-
-impl From<ConfigErrors> for RunError {
-    fn from(errors: ConfigErrors) -> Self {
-        Self::Configuration(errors)
-    }
-}
-
 /// Runs until a signal or a command ends it. What is attached stays attached, unless the command
 /// was to detach. The kernel's programs log up to `kernel_log`.
 pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
-    // What is wrong with the configuration is told before anything is touched.
-    let (document, _) = source.choose()?;
-    let config = match source.load(&document, &RuleBits::new()) {
-        Ok(loaded) => loaded.config,
+    // Before anything is read that may be wrong.
+    let known = guard::shut_as_kept(source);
+    let config = match source.choose(&RuleBits::new()) {
+        Ok(chosen) => chosen.loaded.config,
         Err(errors) => {
-            // What can be read of it tells whom to keep out until it is mended.
-            let readable = Config::parse_part(&document.file, &document.text).0;
-            readable.iter().for_each(|config| gatekeeping::shut(config, source));
+            guard::all_lost(source, known);
             return Err(errors.into());
         }
     };
@@ -138,25 +118,6 @@ pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunE
     Ok(())
 }
 
-/// The table of names as it was saved. A file that cannot be used is kept aside, and is no reason
-/// not to start.
-fn saved_names(config: &Config) -> Names {
-    let directory = &config.paths.state_dir;
-    let ttl = &config.dns.ttl;
-    let lives = Lives {
-        most: u64::from(ttl.max.0).saturating_add(ttl.grace.0.into()),
-        clock_behind: ttl.grace.0.into(),
-    };
-    names::load(directory, clock::clocks(), lives).unwrap_or_else(|error| {
-        let kept = match names::set_aside(directory) {
-            Ok(kept) => format!("it is kept as {}", kept.display()),
-            Err(error) => format!("{error:#}"),
-        };
-        log::warn!("starting without the saved names: {error:#}; {kept}");
-        Names::default()
-    })
-}
-
 struct Daemon<'a> {
     source: &'a Source<'a>,
     in_force: Standing,
@@ -165,10 +126,17 @@ struct Daemon<'a> {
     confirmation: Confirmation,
     /// What the state directory holds.
     saved: Option<Saved>,
+    /// Whether it could not be written.
+    saved_unwritten: bool,
+    problems: Problems,
+    last_reload: Option<LastReload>,
+    /// The configuration file, while the last good one runs in its place.
+    watched: Option<Watched>,
     kernel: Kernel,
     engine: Engine,
     gate: Keeper,
     learner: Learner,
+    metrics: MetricsServer,
     saver: Saver,
     chronicle: Chronicle,
     streams: Streams,
@@ -182,9 +150,12 @@ struct Daemon<'a> {
     listens: Instant,
     diagnostics: Option<AsyncFd<Diagnostics>>,
     netlink: Netlink,
+    /// What it has told of last.
+    seen: Snapshot,
+    nftables: Option<Changes>,
     calls: mpsc::Receiver<Call>,
+    reader: Reader<Errand>,
     paths: Paths,
-    maps: Maps,
     generation: u32,
     ready: bool,
 }
@@ -203,40 +174,52 @@ impl<'a> Daemon<'a> {
         let is_empty = !directory.has_pins();
         let mut kernel = kernel::load(directory, &sizes(&config.maps), kernel_log, &hooks(config))?;
         // Chosen again: the directories are now locked, and nobody else decides any more.
-        let (document, saved) = source.choose()?;
         let bits = reload::previous_bits(&kernel.pins())?;
-        let Loaded { config, catalogue, policy } = source.load(&document, &bits)?;
+        let Chosen { document, origin, loaded, saved, refused, damaged } = source.choose(&bits)?;
+        let (in_force, policy) = Standing::new(document, origin, loaded);
+        let config = in_force.config.clone();
         let names = saved_names(&config);
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
         let events = async_fd(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
+        let chronicle = Chronicle::default();
+        let resolution_told = watch::Sender::<Counts>::default();
+        let metrics = metrics::server(kernel.pins(), &chronicle, &resolution_told);
         let mut daemon = Self {
             source,
-            in_force: Standing { document, config: config.clone(), catalogue },
+            in_force,
             confirmed: None,
             confirmation: Confirmation::default(),
             saved,
+            saved_unwritten: false,
+            problems: Problems::default(),
+            last_reload: None,
+            watched: None,
             kernel,
             engine: Engine::default(),
             gate: Keeper::default(),
             learner: Learner::new(names, policy),
             saver: Saver::new(paths.state_dir.clone(), Instant::now()),
-            chronicle: Chronicle::default(),
+            metrics,
+            chronicle,
             streams: Streams::default(),
             resolution: Resolution::new(RandomState::new().build_hasher().finish()),
-            resolution_told: watch::Sender::default(),
+            resolution_told,
             asker: Asker::default(),
             warm_up,
             events,
             listens: Instant::now(),
             diagnostics,
             netlink: Netlink::new()?,
+            seen: Snapshot::default(),
+            nftables: gatekeeping::listen(),
             calls,
+            reader: Reader::default(),
             paths,
-            maps: config.maps,
             generation: 0,
             ready: false,
         };
+        daemon.tell_of_start(refused.as_ref(), damaged);
         let snapshot = daemon.netlink.snapshot().await?;
         daemon.learner.set_own_addresses(snapshot.addresses.iter().copied().collect());
         let policy = daemon.learner.policy().clone();
@@ -246,18 +229,7 @@ impl<'a> Daemon<'a> {
             log::info!("{entered} learned addresses are known from before");
         }
         daemon.kernel.pin_programs()?;
-        if let Some(address) = config.metrics.listen {
-            match metrics::bind(address).await {
-                Ok(listener) => {
-                    let evicted = daemon.chronicle.evicted();
-                    let resolution = daemon.resolution_told.subscribe();
-                    let pins = daemon.kernel.pins();
-                    tokio::spawn(metrics::serve(listener, pins, evicted, resolution));
-                }
-                // Enforcement does not depend on who watches it.
-                Err(error) => log::warn!("no metrics at {address}: {error}"),
-            }
-        }
+        daemon.listen_for_metrics(config.metrics.listen).await;
         daemon.look_at(&snapshot);
         for interface in daemon.engine.status() {
             if let Some(error) = interface.error {
@@ -276,17 +248,27 @@ impl<'a> Daemon<'a> {
         let mut look = ticks(LOOK);
         let mut tidy = ticks(TIDY);
         let mut forget = ticks(FORGET);
+        let mut watchdog = Watchdog::new();
         self.announce();
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload().await,
-                () = wait_until(self.confirmation.due()) => self.roll_back().await,
+                _ = hangup.recv() => self.read_ahead(Errand::Reload, None),
+                () = wait_until(self.roll_back_due()) => self.read_ahead(Errand::RollBack, None),
+                () = wait_until(self.gate.due()) => self.look_at_gate(),
                 () = wait_until(self.warm_up_due()) => self.tell_end_of_warm_up(),
+                (errand, ahead) = self.reader.next() => {
+                    if self.run_errand(errand, ahead).await {
+                        return Ok(());
+                    }
+                }
+                () = watchdog.due() => watchdog.feed(),
                 () = wait_until(self.resolution.due()) => self.resolve(),
+                () = Watched::changed(&mut self.watched) => self.read_ahead(Errand::Mended, None),
                 (question, answer) = self.asker.next() => self.resolved(&question, answer),
                 () = self.netlink.changed() => self.look().await,
+                () = next_of(self.nftables.as_mut()) => self.gate.heard(Instant::now()),
                 _ = look.tick() => self.look().await,
                 _ = tidy.tick() => self.tidy(),
                 _ = forget.tick() => self.forget(),
@@ -298,9 +280,7 @@ impl<'a> Daemon<'a> {
                 () = sleep_until(self.listens.into()) => self.listen()?,
                 result = flush(self.diagnostics.as_mut()) => result?,
                 Some(call) = self.calls.recv() => {
-                    if self.answer(call.request, call.reply).await {
-                        // Whoever asked learns of it before this process ends.
-                        let _ = timeout(FAREWELL, call.written).await;
+                    if self.take_call(call).await {
                         return Ok(());
                     }
                 }
@@ -318,7 +298,12 @@ impl<'a> Daemon<'a> {
     }
 
     /// Puts a policy into force; its interfaces are looked at next. An error leaves the old one.
-    fn apply(&mut self, config: &Config, mut policy: Policy, snapshot: &Snapshot) -> Result<()> {
+    fn apply(
+        &mut self,
+        config: &Config,
+        mut policy: Policy,
+        snapshot: &Snapshot,
+    ) -> Result<Effects> {
         let warm_up = self.warm_up.under(config.warm_up, clock::boot_time());
         policy.settings.warm_up_until = warm_up.until();
         let linked = self.kernel.directory().linked_interfaces()?;
@@ -335,16 +320,23 @@ impl<'a> Daemon<'a> {
             drain(events, learner, chronicle, punted, usize::MAX, assert).map(drop)
         };
         let result = reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up);
-        self.chronicle.revoked(&self.kernel.take_revoked(), self.learner.names());
-        match result {
-            Ok(generation) => self.generation = generation,
+        let ended = self.kernel.take_revoked();
+        self.chronicle.revoked(&ended, self.learner.names());
+        let effects = match result {
+            Ok(applied) => {
+                self.generation = applied.generation;
+                if let Some(error) = applied.unsaved {
+                    log::warn!("{error:#}");
+                }
+                Effects { flows_ended: ended.len(), names_forgotten: applied.names_forgotten }
+            }
             Err(error) => {
                 self.chronicle.set_policy(&before);
                 self.learner.set_policy(before);
                 self.kernel.set_zones(&self.engine.zones(snapshot))?;
                 return Err(error);
             }
-        }
+        };
         let commands = self.engine.want(wanted, &linked);
         for command in commands {
             self.execute(command);
@@ -361,33 +353,7 @@ impl<'a> Daemon<'a> {
             log::warn!("{warning}");
         }
         memory::give_back();
-        Ok(())
-    }
-
-    /// What is in force was loaded by a start: nothing waits for a confirmation any more, and what
-    /// the file has taken the place of is forgotten.
-    fn settle(&mut self) {
-        let Some(saved) = self.saved.clone() else { return };
-        let (file, kept) = (self.source.path.display(), &saved.kept.file);
-        let loaded_kept = saved.kept == self.in_force.document;
-        if let Some(unconfirmed) = &saved.unconfirmed {
-            log::warn!(
-                "{} was not confirmed before the daemon ended: {kept} is in force again",
-                unconfirmed.file
-            );
-        } else if loaded_kept {
-            log::info!("{kept} is in force, which was applied, and not what {file} says");
-        }
-        let saved = loaded_kept.then(|| {
-            let on_disk = self.source.read().ok().map(|document| document.text);
-            match saved.unconfirmed {
-                Some(_) => saved.rolled_back(on_disk.as_deref()),
-                None => saved,
-            }
-        });
-        if let Err(error) = self.store(saved) {
-            log::error!("{error:#}");
-        }
+        Ok(effects)
     }
 
     async fn look(&mut self) {
@@ -416,6 +382,7 @@ impl<'a> Daemon<'a> {
             self.execute(command);
         }
         self.keep_gate(snapshot);
+        self.seen.clone_from(snapshot);
         self.tell_resolution();
     }
 
@@ -461,29 +428,20 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Tells systemd, once, that what exists is enforced.
+    /// Tells systemd, once, that what exists is enforced: what is missing is not waited for, since
+    /// it may be for this unit that it waits.
     fn announce(&mut self) {
-        if self.ready || !self.engine.is_enforcing() {
+        if self.ready {
             return;
         }
         self.ready = true;
-        log::info!("ready");
+        if self.engine.is_enforcing() {
+            log::info!("ready");
+        } else {
+            log::warn!("ready, and enforcing nothing: no interface of the configuration is there");
+        }
         if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
             log::warn!("cannot notify systemd: {error}");
         }
     }
-}
-
-/// Waits until a time, or for ever.
-async fn wait_until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }

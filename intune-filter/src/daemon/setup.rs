@@ -1,7 +1,7 @@
 //! What the daemon needs before it can start: directories, locks, and the configuration in the
 //! terms of the kernel and the engine.
 
-use std::{fs, os::unix::fs::DirBuilderExt as _};
+use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path};
 
 use anyhow::{Context as _, Result};
 
@@ -15,17 +15,21 @@ use crate::{
 };
 
 /// Makes the directories, and keeps every other daemon out of them.
-pub fn prepare(paths: &Paths) -> Result<[Lock; 2]> {
-    for directory in [&paths.state_dir, &paths.runtime_dir] {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-    }
+pub fn prepare(paths: &Paths) -> Result<Vec<Lock>> {
+    let make = |directory: &Path| {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.with_context(|| format!("cannot make {}", directory.display()))
+    };
+    make(&paths.runtime_dir)?;
     kernel::ensure_bpffs(&paths.pin_dir)?;
     PinDirectory::new(&paths.pin_dir).refuse_other_layouts()?;
-    Ok([kernel::acquire(&paths.pin_dir)?, kernel::acquire(&paths.state_dir)?])
+    let mut locks = vec![kernel::acquire(&paths.pin_dir)?];
+    match make(&paths.state_dir) {
+        Ok(()) => locks.push(kernel::acquire(&paths.state_dir)?),
+        // Without it nothing outlives a restart, and everything filters.
+        Err(error) => log::error!("{error:#}"),
+    }
+    Ok(locks)
 }
 
 /// The maps whose sizes the configuration has.

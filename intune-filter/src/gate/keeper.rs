@@ -1,14 +1,21 @@
 //! Keeps the gate's table in step: shut before anything else at a start, opened for what is
 //! attached, gone where it is not wanted.
 
-use anyhow::{Context as _, Result};
+use std::time::Instant;
 
-use super::{Gate, TABLE, removal};
+use anyhow::Result;
+use serde_json::Value;
+
+use super::{
+    Gate, TABLE,
+    netfilter::Ownership,
+    pace::Pace,
+    table::{self, Kind},
+};
 use crate::{
     config::{Boot, Config, Paths},
     daemon::netlink,
     kernel::Pins,
-    nft,
 };
 
 /// Shuts the gate before a daemon's start has loaded anything. What an earlier daemon has attached
@@ -17,7 +24,7 @@ use crate::{
 /// # Errors
 /// It cannot be shut.
 pub fn shut(config: &Config, paths: &Paths) -> Result<()> {
-    if config.boot == Boot::Open || is_there() {
+    if config.boot == Boot::Open || table::is_there() {
         return Ok(());
     }
     let pins = Pins::open(&paths.pin_dir).ok().flatten();
@@ -25,21 +32,7 @@ pub fn shut(config: &Config, paths: &Paths) -> Result<()> {
         let mode = pins.as_ref().map(|pins| pins.enforced(interface));
         matches!(mode, Some(Ok(Some(_))))
     });
-    write(&gate)
-}
-
-/// Removes the table. Nothing to remove is no error.
-///
-/// # Errors
-/// It may still be there.
-pub fn open() -> Result<()> {
-    match nft::load(&removal()) {
-        // Without nft there was none.
-        Ok(()) | Err(nft::Error::NotInstalled) => Ok(()),
-        Err(error) => Err(error).with_context(|| {
-            format!("cannot open the gate of `boot: closed` (`nft delete table inet {TABLE}` does)")
-        }),
-    }
+    table::write(&gate).map(drop)
 }
 
 /// The table as it was last written.
@@ -47,6 +40,11 @@ pub fn open() -> Result<()> {
 pub struct Keeper {
     /// What is in force: none if the gate is gone; unknown at first, and after a failure.
     written: Option<Option<Gate>>,
+    /// How the kernel has shown what was written.
+    shown: Option<Value>,
+    /// Keeps everybody else from changing it, where kernel and nft can.
+    owned: Option<Ownership>,
+    pace: Pace,
     error: Option<String>,
 }
 
@@ -57,9 +55,9 @@ impl Keeper {
             return;
         }
         let result = match &wanted {
-            Some(gate) => write(gate),
-            None if self.written.is_none() && !is_there() => Ok(()),
-            None => open(),
+            Some(gate) => self.write(gate),
+            None if self.written.is_none() && !table::is_there() => Ok(()),
+            None => self.open(),
         };
         match result {
             Ok(()) => {
@@ -76,12 +74,63 @@ impl Keeper {
         }
     }
 
-    /// Looks whether the table is still there: whoever loads a ruleset may flush all others.
-    pub fn look(&mut self) {
-        if matches!(self.written, Some(Some(_))) && !is_there() {
-            log::warn!("somebody has removed the table inet {TABLE} of nftables; making it anew");
+    fn write(&mut self, gate: &Gate) -> Result<()> {
+        // Nft may change it when nobody owns it, which ends with the socket.
+        self.owned = None;
+        self.shown = None;
+        if table::write(gate)? == Kind::Persistent {
+            match Ownership::take() {
+                Ok(owned) => self.owned = Some(owned),
+                Err(error) => log::warn!("{error:#}"),
+            }
+        }
+        self.shown = table::listed();
+        Ok(())
+    }
+
+    /// Removes the table.
+    ///
+    /// # Errors
+    /// It may still be there.
+    pub fn open(&mut self) -> Result<()> {
+        self.owned = None;
+        table::open()
+    }
+
+    /// The table may have changed.
+    pub fn heard(&mut self, now: Instant) {
+        if matches!(self.written, Some(Some(_))) {
+            self.pace.heard(now);
+        }
+    }
+
+    /// When to look whether it has.
+    #[must_use]
+    pub const fn due(&self) -> Option<Instant> {
+        self.pace.due()
+    }
+
+    /// Looks whether the table is as it was written: whoever loads a ruleset may flush all others.
+    /// False if it has to be made anew.
+    pub fn look(&mut self, now: Instant) -> bool {
+        if !matches!(self.written, Some(Some(_))) {
+            return true;
+        }
+        let shown = table::listed();
+        let intact = shown.is_some() && (self.shown.is_none() || shown == self.shown);
+        self.pace.looked(now, intact);
+        if !intact {
+            let what = if shown.is_some() { "changed" } else { "removed" };
+            log::warn!("somebody has {what} the table inet {TABLE} of nftables; making it anew");
             self.written = None;
         }
+        intact
+    }
+
+    /// Whether nobody else can change or remove the table while this process runs.
+    #[must_use]
+    pub const fn is_owned(&self) -> bool {
+        self.owned.is_some()
     }
 
     /// What is wrong with it, for the commands.
@@ -89,12 +138,4 @@ impl Keeper {
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
-}
-
-fn write(gate: &Gate) -> Result<()> {
-    nft::load(&gate.ruleset()).context("`boot: closed` is NOT kept")
-}
-
-fn is_there() -> bool {
-    nft::ask(&["list", "table", "inet", TABLE]).is_ok()
 }

@@ -5,12 +5,17 @@
 //! gate shut, whether a daemon runs or not. What is for the gateway itself is never dropped.
 
 mod keeper;
+mod netfilter;
+mod pace;
+mod table;
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use crate::{config::Zone, daemon::netlink::Snapshot, kernel::Interface};
 
-pub use keeper::{Keeper, open, shut};
+pub use keeper::{Keeper, shut};
+pub use netfilter::Changes;
+pub use table::{open, presence};
 
 /// The table's name; its family is `inet`.
 pub const TABLE: &str = "intune-filter";
@@ -60,13 +65,17 @@ impl Gate {
         gate
     }
 
-    /// The table, in place of the one that is there, as nft reads it.
+    /// The table, in place of the one that is there, as nft reads it. One that persists can be owned,
+    /// and needs nft 1.1 and Linux 6.9.
     #[must_use]
-    pub fn ruleset(&self) -> String {
+    pub fn ruleset(&self, persists: bool) -> String {
         let names: Vec<String> = self.names.iter().map(|name| format!("\"{name}\"")).collect();
         let judged: Vec<String> = self.judged.iter().map(u32::to_string).collect();
-        let mut text = removal();
+        let mut text = if persists { DESTRUCTION.to_owned() } else { removal() };
         let _ = writeln!(text, "table inet {TABLE} {{");
+        if persists {
+            text += "\tflags persist\n";
+        }
         text += &set("clients", "ifname", &names);
         text += &set("judged", "iface_index", &judged);
         let _ = write!(
@@ -81,7 +90,10 @@ impl Gate {
     }
 }
 
-/// What removes the table, whether it is there or not.
+/// What removes the table, whether it is there or not, and whether it persists.
+const DESTRUCTION: &str = "destroy table inet intune-filter\n";
+
+/// The same for nft before 1.0.7, and a table that does not persist.
 fn removal() -> String {
     format!("table inet {TABLE}\ndelete table inet {TABLE}\n")
 }
@@ -161,10 +173,14 @@ mod tests {
     #[test]
     fn the_table_is_replaced_in_one_step() {
         let gate = Gate { names: ["eth1".into(), "eth1.20".into()].into(), judged: [3].into() };
-        let text = gate.ruleset();
+        let text = gate.ruleset(true);
+        assert!(text.starts_with(DESTRUCTION) && text.contains("\tflags persist\n"), "{text}");
+        assert!(DESTRUCTION.ends_with(&format!(" {TABLE}\n")));
+        let text = gate.ruleset(false);
+        assert!(!text.contains("persist"), "{text}");
         assert!(text.starts_with("table inet intune-filter\ndelete table inet intune-filter\n"));
         assert!(text.contains("elements = { \"eth1\", \"eth1.20\" }"), "{text}");
         assert!(text.contains("elements = { 3 }"), "{text}");
-        assert!(!Gate::default().ruleset().contains("elements"), "an empty list is no list");
+        assert!(!Gate::default().ruleset(false).contains("elements"), "an empty list is no list");
     }
 }

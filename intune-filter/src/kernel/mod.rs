@@ -63,6 +63,13 @@ pub struct Kernel {
 /// A flow that a change of the policy has ended; IPv4 mapped.
 pub type RevokedFlow = (FlowKey<V6>, Flow);
 
+/// What this machine calls itself.
+#[must_use]
+pub fn host_name() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned()).filter(|name| !name.is_empty())
+}
+
 impl Kernel {
     /// Where the pins are.
     #[must_use]

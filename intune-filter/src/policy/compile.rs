@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
+    sync::Arc,
 };
 
 use intune_filter_ebpf::abi::{
@@ -24,7 +25,7 @@ use super::{
     over_https,
 };
 use crate::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, CatalogueFiles},
     config::{
         ClientGroup, Config, ConfigError, ConfigErrors, DnsUnlisted, GroupMode, Inbound, Limit,
         OnDeny, Paths, ToGateway, UnlistedClients,
@@ -39,6 +40,8 @@ pub struct Loaded {
     pub config: Config,
     /// The built-in catalogue, or the one that the configuration names.
     pub catalogue: Cow<'static, Catalogue>,
+    /// The files of that catalogue; none if it is the built-in one.
+    pub files: Option<Arc<CatalogueFiles>>,
     /// The policy.
     pub policy: Policy,
 }
@@ -66,24 +69,43 @@ pub fn load_text(
     adjust: impl FnOnce(&mut Paths),
     previous: &RuleBits,
 ) -> Result<Loaded, ConfigErrors> {
+    let read =
+        |directory: &Path| CatalogueFiles::read(directory).map_err(|error| error.to_string());
+    load_text_with(file, text, adjust, previous, read)
+}
+
+/// The same, with a site's catalogue as `read` says that it is in a directory.
+///
+/// # Errors
+/// Every fault that can be found, with file, line and key.
+pub fn load_text_with(
+    file: &str,
+    text: &str,
+    adjust: impl FnOnce(&mut Paths),
+    previous: &RuleBits,
+    read: impl FnOnce(&Path) -> Result<CatalogueFiles, String>,
+) -> Result<Loaded, ConfigErrors> {
     let (config, mut errors) = Config::parse_part(file, text);
     let Some(mut config) = config else { return Err(ConfigErrors::new(file, errors)) };
     adjust(&mut config.paths);
     let catalogue = match &config.paths.catalogue {
-        None => Ok(Cow::Borrowed(Catalogue::builtin())),
-        Some(directory) => Catalogue::load(directory).map(Cow::Owned),
+        None => Ok((Cow::Borrowed(Catalogue::builtin()), None)),
+        Some(directory) => read(directory).and_then(|files| {
+            let catalogue = files.parse().map_err(|error| error.to_string())?;
+            Ok((Cow::Owned(catalogue), Some(Arc::new(files))))
+        }),
     };
-    let catalogue = match catalogue {
+    let (catalogue, files) = match catalogue {
         Ok(catalogue) => catalogue,
         Err(error) => {
-            errors.push(config.error("paths.catalogue", error.to_string()));
+            errors.push(config.error("paths.catalogue", error));
             return Err(ConfigErrors::new(file, errors));
         }
     };
     let (policy, found) = compile_part(&config, &catalogue, previous);
     ConfigError::add(&mut errors, found);
     if errors.is_empty() {
-        Ok(Loaded { config, catalogue, policy })
+        Ok(Loaded { config, catalogue, files, policy })
     } else {
         Err(ConfigErrors::new(file, errors))
     }

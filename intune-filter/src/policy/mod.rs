@@ -11,6 +11,8 @@ use intune_filter_ebpf::abi::{
 
 mod answers;
 mod compile;
+mod difference;
+mod digest;
 mod groups;
 mod host;
 mod lookup;
@@ -18,12 +20,15 @@ mod memory;
 mod names;
 mod networks;
 pub mod over_https;
+mod port_sets;
 pub mod services;
 mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{Loaded, compile, load, load_text};
+pub use compile::{Loaded, compile, load, load_text, load_text_with};
+pub use difference::{Difference, Grant, Setting, difference, leaves};
+pub use digest::{digest, hexadecimal};
 pub use memory::{MapMemory, map_memory};
 pub use networks::Prefix;
 pub use services::{Origin, Rule, Service, Services};

@@ -2,6 +2,7 @@
 
 mod environment;
 mod errors;
+mod round_trip;
 mod tree;
 mod values;
 

@@ -15,7 +15,7 @@ use crate::{
         control::{Answer, Reply, Request},
         saved::Document,
     },
-    gate, kernel, names,
+    kernel, names,
 };
 
 impl Daemon<'_> {
@@ -58,13 +58,18 @@ impl Daemon<'_> {
                 serde_json::to_value(denials).map_err(|error| RunError::Other(error.into()))
             }
             Request::Status => Ok(self.status()),
-            Request::Apply { file, text, confirm_s } => {
+            Request::Apply { file, text, dry_run: true, .. } => {
+                self.preview(Document { file, text })
+            }
+            Request::Apply { file, text, confirm_s, .. } => {
                 let patience = confirm_s.map(|seconds| Duration::from_secs(seconds.into()));
                 self.apply_document(Document { file, text }, patience).await
             }
+            Request::Reload => self.reload().await,
+            Request::Configuration => Ok(self.shown_configuration()),
             Request::Confirm => self.confirm().map_err(RunError::from),
             Request::Detach => kernel::remove_all(self.kernel.directory())
-                .and_then(|_| gate::open())
+                .and_then(|_| self.gate.open())
                 .map(|()| Value::Null)
                 .map_err(RunError::from),
         };
@@ -93,6 +98,7 @@ impl Daemon<'_> {
             .collect();
         serde_json::json!({
             "ready": self.ready,
+            "problems": self.problems.iter().collect::<Vec<_>>(),
             "names": self.learner.names().len(),
             "missing_interfaces": missing,
             "failed_interfaces": self.failed_interfaces(),

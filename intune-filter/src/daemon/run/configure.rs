@@ -2,18 +2,22 @@
 
 use std::{
     borrow::Cow,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Daemon, RunError, reload};
+use super::{Daemon, RunError, keep::LastReload, reload};
 use crate::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, CatalogueFiles},
     config::Config,
-    daemon::saved::{Document, Saved},
-    policy::{self, Loaded, Policy},
+    daemon::{
+        saved::{Document, Saved},
+        source::Origin,
+    },
+    policy::{self, Difference, Loaded, Policy},
 };
 
 /// A configuration that is in force, or was, with all that it takes to put it back.
@@ -21,31 +25,71 @@ pub(super) struct Standing {
     pub(super) document: Document,
     pub(super) config: Config,
     pub(super) catalogue: Cow<'static, Catalogue>,
+    pub(super) files: Option<Arc<CatalogueFiles>>,
+    /// Of what it comes to.
+    pub(super) digest: String,
+    pub(super) origin: Origin,
+}
+
+/// What a policy has ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Effects {
+    pub(super) flows_ended: usize,
+    pub(super) names_forgotten: usize,
+}
+
+/// What a change has come to.
+#[derive(Default)]
+struct Change {
+    changed: bool,
+    difference: Difference,
+    effects: Effects,
+}
+
+impl Standing {
+    /// A configuration and the policy that it comes to.
+    pub(super) fn new(document: Document, origin: Origin, loaded: Loaded) -> (Self, Policy) {
+        let Loaded { config, catalogue, files, policy } = loaded;
+        let digest = policy::digest(&config, &policy);
+        (Self { document, config, catalogue, files, digest, origin }, policy)
+    }
 }
 
 impl Daemon<'_> {
-    /// Loads the file again; whatever is wrong is logged, and leaves everything as it is.
-    pub(super) async fn reload(&mut self) {
-        let result = async {
-            self.confirmation.may_reload(Instant::now()).map_err(anyhow::Error::msg)?;
-            let document = self.source.read().map_err(anyhow::Error::new)?;
-            if let Some(saved) = self.saved.as_ref().filter(|s| s.passes_over(&document.text)) {
-                bail!(
-                    "{} has not changed since {} took its place: `intune-filter apply` loads it \
-                     all the same",
-                    document.file,
-                    saved.kept.file
-                );
-            }
-            let (standing, policy) = self.compile(document).map_err(RunError::into_error)?;
-            self.put(standing, policy).await?;
-            self.store(None)
+    /// Loads the file again. Whatever is wrong is logged, shown by `status` and returned, and leaves
+    /// everything as it is.
+    pub(super) async fn reload(&mut self) -> Result<Value, RunError> {
+        let result = self.load_file().await;
+        let told = match &result {
+            Ok(answer) if answer["changed"] == true => LastReload::in_force(),
+            Ok(_) => LastReload::unchanged(),
+            Err(error) => LastReload::refused(error.to_string()),
         };
-        if let Err(error) = result.await {
-            log::error!(
-                "the new configuration is not used, the old one stays in force:\n{error:#}"
+        self.note_reload(told);
+        result
+    }
+
+    async fn load_file(&mut self) -> Result<Value, RunError> {
+        self.confirmation.may_reload(Instant::now()).map_err(anyhow::Error::msg)?;
+        let document = self.source.read()?;
+        if let Some(saved) = self.saved.as_ref().filter(|s| s.passes_over(&document.text)) {
+            let (file, kept) = (&document.file, &saved.kept);
+            let error = anyhow::anyhow!(
+                "{file} has not changed since {} took its place: `intune-filter apply` loads it all \
+                 the same",
+                kept.file
             );
+            if self.in_force.origin == Origin::LastGood && *kept == self.in_force.document {
+                self.in_force.origin = Origin::Applied;
+            }
+            return Err(error.into());
         }
+        let (standing, policy) = self.compile(document, Origin::File)?;
+        let change = self.take(standing, policy).await?;
+        // Where that fails, the file goes first all the same: it has changed.
+        self.store_or_tell(None);
+        self.keep_good();
+        Ok(self.outcome(&change, None))
     }
 
     /// Puts a configuration into force, for good or until `patience` has passed without a
@@ -57,43 +101,68 @@ impl Daemon<'_> {
     ) -> Result<Value, RunError> {
         let may = self.confirmation.may_apply(patience.is_some(), Instant::now());
         may.map_err(anyhow::Error::msg)?;
-        let (standing, policy) = self.compile(document)?;
+        let origin = self.origin_of(&document);
+        let (standing, policy) = self.compile(document, origin)?;
+        // What is in force already needs no confirmation, unless it waits for one.
+        let is_same = standing.digest == self.in_force.digest;
+        let waits = patience.is_some() && (!is_same || self.confirmed.is_some());
+        let patience = patience.filter(|_| !is_same);
         // On disk first: whenever this process ends, the next one knows what to load.
         let before = self.saved.clone();
-        self.store(match patience {
-            Some(_) => {
+        self.store(match waits {
+            true => {
                 let kept = self.confirmed.as_ref().unwrap_or(&self.in_force);
                 Some(Saved::awaiting(kept.document.clone(), standing.document.clone()))
             }
-            None => self.kept_as_final(&standing.document),
+            false => self.kept_as_final(&standing.document),
         })?;
-        let replaced = match self.put(standing, policy).await {
-            Ok(replaced) => replaced,
+        let (change, replaced) = match self.replace(standing, policy).await {
+            Ok(done) => done,
             Err(error) => {
                 self.store(before)?;
                 return Err(error.into());
             }
         };
         let file = &self.in_force.document.file;
-        match patience {
-            Some(patience) => {
-                self.confirmed.get_or_insert(replaced);
-                self.confirmation.begin(patience, Instant::now());
-                let seconds = patience.as_secs();
-                log::info!("{file} is in force, and waits {seconds} s for its confirmation");
-            }
-            None => {
-                self.confirmed = None;
-                self.confirmation.end();
-                log::info!("{file} is in force");
-            }
+        if let Some(patience) = patience {
+            self.confirmed.get_or_insert(replaced);
+            // Nothing is reloaded until then; whatever comes of it looks again.
+            self.watched = None;
+            self.confirmation.begin(patience, Instant::now());
+            let seconds = patience.as_secs();
+            log::info!("{file} is in force, and waits {seconds} s for its confirmation");
+        } else if !waits {
+            self.confirmed = None;
+            self.confirmation.end();
+            log::info!("{file} is in force");
+            self.settled();
         }
+        let seconds = patience.map(|patience| patience.as_secs());
+        Ok(self.outcome(&change, seconds))
+    }
+
+    /// What applying a configuration would come to. Changes nothing.
+    pub(super) fn preview(&mut self, document: Document) -> Result<Value, RunError> {
+        let origin = self.origin_of(&document);
+        let (standing, policy) = self.compile(document, origin)?;
+        self.may_follow(&standing)?;
+        let difference = self.difference(&standing, &policy);
+        let changed = standing.digest != self.in_force.digest;
+        let loses = super::preview::losses(self, &policy).map_err(RunError::Other)?;
         Ok(json!({
-            "file": file,
+            "schema": 1,
+            "file": standing.document.file,
+            "in_force": self.in_force.document.file,
+            "changed": changed,
             "generation": self.generation,
-            "confirm_within_s": patience.map(|patience| patience.as_secs()),
-            "overrides_file": self.saved.is_some(),
-            "failed_interfaces": self.failed_interfaces(),
+            "digest": standing.digest,
+            "opens": difference.opens,
+            "closes": difference.closes,
+            "settings": difference.settings,
+            "flows_ended": loses.flows_ended,
+            "flows": loses.flows,
+            "names_forgotten": loses.names_forgotten,
+            "names": loses.names,
         }))
     }
 
@@ -101,36 +170,45 @@ impl Daemon<'_> {
     pub(super) fn confirm(&mut self) -> Result<Value> {
         self.confirmation.may_confirm(Instant::now()).map_err(anyhow::Error::msg)?;
         self.store(self.kept_as_final(&self.in_force.document))?;
+        self.in_force.origin = self.origin_of(&self.in_force.document);
         self.confirmed = None;
         self.confirmation.end();
         let file = &self.in_force.document.file;
         log::info!("{file} is confirmed");
+        self.settled();
         Ok(json!({
-            "file": file,
+            "schema": 1,
+            "file": self.in_force.document.file,
             "generation": self.generation,
-            "overrides_file": self.saved.is_some(),
+            "digest": self.in_force.digest,
+            "overrides_file": self.in_force.origin != Origin::File,
         }))
     }
 
     /// Puts the configuration back that was in force before the one that waits. Where that fails,
     /// it is tried again.
     pub(super) async fn roll_back(&mut self) {
-        let Some(confirmed) = self.confirmed.take() else { return };
+        let Some(mut confirmed) = self.confirmed.take() else { return };
         let (back, dropped) =
             (confirmed.document.file.clone(), self.in_force.document.file.clone());
         match self.put_back(&confirmed).await {
             Ok(()) => {
+                // The file may say something else by now.
+                confirmed.origin = match (self.origin_of(&confirmed.document), confirmed.origin) {
+                    (Origin::Applied, Origin::LastGood) => Origin::LastGood,
+                    (now, _) => now,
+                };
                 self.in_force = confirmed;
                 self.confirmation.end();
                 self.look().await;
                 self.look().await;
                 log::warn!("{dropped} was not confirmed in time: {back} is in force again");
-                let on_disk = self.source.read().ok().map(|document| document.text);
+                let on_disk = self.on_disk();
                 let saved = self.saved.clone().map(|saved| saved.rolled_back(on_disk.as_deref()));
                 // What is on disk already leads to the same configuration.
-                if let Err(error) = self.store(saved) {
-                    log::error!("{error:#}");
-                }
+                self.store_or_tell(saved);
+                self.keep_good();
+                self.watch_file();
             }
             Err(error) => {
                 self.confirmed = Some(confirmed);
@@ -145,46 +223,51 @@ impl Daemon<'_> {
         }
     }
 
-    /// What `status` tells of the configuration.
-    pub(super) fn configuration_status(&self) -> Value {
-        let mut status = json!({
-            "file": self.in_force.document.file,
-            "overrides_file": self.saved.is_some(),
-        });
-        if let Some(waiting) = self.confirmation.status(Instant::now()) {
-            status["confirm_within_s"] = waiting.seconds_left.into();
-            status["rollback_error"] = waiting.error.into();
+    /// Where a document comes from that is put into force now.
+    pub(super) fn origin_of(&self, document: &Document) -> Origin {
+        match self.on_disk().as_deref() == Some(&document.text) {
+            true => Origin::File,
+            false => Origin::Applied,
         }
-        status
     }
 
-    /// Replaces what a start finds in the state directory.
-    pub(super) fn store(&mut self, saved: Option<Saved>) -> Result<()> {
-        if saved != self.saved {
-            Saved::store(saved.as_ref(), &self.paths.state_dir)?;
-            self.saved = saved;
-        }
-        Ok(())
+    fn on_disk(&self) -> Option<String> {
+        self.source.read().ok().map(|document| document.text)
     }
 
     fn kept_as_final(&self, document: &Document) -> Option<Saved> {
-        let on_disk = self.source.read().ok().map(|document| document.text);
-        Saved::applied(document, on_disk.as_deref())
+        Saved::applied(document, self.on_disk().as_deref())
     }
 
-    fn compile(&self, document: Document) -> Result<(Standing, Policy), RunError> {
+    fn compile(&self, document: Document, origin: Origin) -> Result<(Standing, Policy), RunError> {
         let bits = reload::previous_bits(&self.kernel.pins())?;
-        let Loaded { config, catalogue, policy } = self.source.load(&document, &bits)?;
-        Ok((Standing { document, config, catalogue }, policy))
+        let loaded = self.source.load(&document, &bits)?;
+        Ok(Standing::new(document, origin, loaded))
     }
 
-    /// Puts a configuration into force and looks at its interfaces. Returns the one before.
-    async fn put(&mut self, standing: Standing, policy: Policy) -> Result<Standing> {
-        self.put_config(&standing.config, policy).await?;
+    fn difference(&self, standing: &Standing, policy: &Policy) -> Difference {
+        let before = (&self.in_force.config, self.learner.policy());
+        policy::difference(before, (&standing.config, policy))
+    }
+
+    async fn take(&mut self, standing: Standing, policy: Policy) -> Result<Change> {
+        self.replace(standing, policy).await.map(|(change, _)| change)
+    }
+
+    /// Puts a configuration into the place of the one in force, and returns that. If both come to
+    /// the same, the new document is the one in force from now on, and nothing else happens.
+    async fn replace(&mut self, standing: Standing, policy: Policy) -> Result<(Change, Standing)> {
+        self.may_follow(&standing)?;
+        if standing.digest == self.in_force.digest {
+            let before = std::mem::replace(&mut self.in_force, standing);
+            return Ok((Change::default(), before));
+        }
+        let difference = self.difference(&standing, &policy);
+        let effects = self.put_config(&standing.config, policy).await?;
         let before = std::mem::replace(&mut self.in_force, standing);
         // The gate is the new configuration's.
         self.look().await;
-        Ok(before)
+        Ok((Change { changed: true, difference, effects }, before))
     }
 
     async fn put_back(&mut self, standing: &Standing) -> Result<()> {
@@ -192,25 +275,60 @@ impl Daemon<'_> {
         let bits = reload::previous_bits(&self.kernel.pins())?;
         let policy = policy::compile(&standing.config, &standing.catalogue, &bits)
             .map_err(anyhow::Error::new)?;
-        self.put_config(&standing.config, policy).await
+        self.put_config(&standing.config, policy).await.map(drop)
     }
 
-    async fn put_config(&mut self, config: &Config, policy: Policy) -> Result<()> {
-        if config.maps != self.maps {
-            bail!("the sizes of maps cannot change while they are in use: detach, and run again");
-        }
-        let (new, old) = (&config.paths, &self.paths);
-        if (&new.state_dir, &new.runtime_dir, &new.pin_dir)
-            != (&old.state_dir, &old.runtime_dir, &old.pin_dir)
-        {
-            bail!(
-                "the directories under `paths` cannot change while they are in use: detach, and \
-                 run again"
-            );
+    async fn put_config(&mut self, config: &Config, policy: Policy) -> Result<Effects> {
+        if let Err(error) = self.make_state_directory() {
+            log::warn!("{error:#}");
         }
         let snapshot = self.netlink.snapshot().await?;
-        self.apply(config, policy, &snapshot)?;
+        let effects = self.apply(config, policy, &snapshot)?;
+        self.listen_for_metrics(config.metrics.listen).await;
         self.look_at(&snapshot);
-        Ok(())
+        Ok(effects)
+    }
+
+    /// Whether a configuration leaves as it is what cannot change while it is in use.
+    fn may_follow(&self, standing: &Standing) -> Result<()> {
+        let (old, new) = (policy::leaves(&self.in_force.config), policy::leaves(&standing.config));
+        let is_fixed = |key: &String| {
+            let path = key.strip_prefix("paths.");
+            key.starts_with("maps.") || path.is_some_and(|path| path != "catalogue")
+        };
+        let changed = new.iter().filter(|(key, to)| is_fixed(key) && old.get(*key) != Some(*to));
+        let lines: Vec<String> = changed
+            .map(|(key, to)| {
+                let from = old.get(key).cloned().unwrap_or_default();
+                format!("{}: {key}: {to}, and {from} is in use", standing.document.file)
+            })
+            .collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "the sizes of maps and the directories under `paths` cannot change while they are in \
+             use: detach, and run again\n{}",
+            lines.join("\n")
+        )
+    }
+
+    fn outcome(&self, change: &Change, confirm_within_s: Option<u64>) -> Value {
+        let waiting = self.confirmation.status(Instant::now()).map(|waiting| waiting.seconds_left);
+        json!({
+            "schema": 1,
+            "file": self.in_force.document.file,
+            "changed": change.changed,
+            "generation": self.generation,
+            "digest": self.in_force.digest,
+            "opens": change.difference.opens,
+            "closes": change.difference.closes,
+            "settings": change.difference.settings,
+            "flows_ended": change.effects.flows_ended,
+            "names_forgotten": change.effects.names_forgotten,
+            "confirm_within_s": confirm_within_s.or(waiting),
+            "overrides_file": self.in_force.origin != Origin::File,
+            "failed_interfaces": self.failed_interfaces(),
+        })
     }
 }

@@ -1,12 +1,14 @@
 //! The gate of `boot: closed` in the daemon's life: shut at its start, opened for what it attaches.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use super::Daemon;
 use crate::{
     config::{Boot, Config},
     daemon::{netlink::Snapshot, source::Source},
-    gate::{self, Gate},
+    gate::{self, Changes, Gate},
 };
 
 /// Keeps clients out until programs are attached, if the configuration says so. A failure is no
@@ -19,6 +21,11 @@ pub(super) fn shut(config: &Config, source: &Source<'_>) {
     }
 }
 
+/// Word of what others do to the gate. Without it, it is looked after from time to time.
+pub(super) fn listen() -> Option<Changes> {
+    Changes::listen().inspect_err(|error| log::warn!("{error:#}")).ok()
+}
+
 impl Daemon<'_> {
     /// Opens the gate for what is attached, if there is one.
     pub(super) fn keep_gate(&mut self, snapshot: &Snapshot) {
@@ -29,6 +36,13 @@ impl Daemon<'_> {
         self.gate.keep(gate);
     }
 
+    /// Looks whether the gate's table is still as it was written, and has it made anew.
+    pub(super) fn look_at_gate(&mut self) {
+        if !self.gate.look(Instant::now()) {
+            self.keep_gate(&self.seen.clone());
+        }
+    }
+
     /// What `status` tells of the gate: nothing if it is not configured.
     pub(super) fn gate_status(&self) -> Value {
         if self.in_force.config.boot == Boot::Open {
@@ -37,6 +51,6 @@ impl Daemon<'_> {
         let interfaces = self.engine.status().into_iter();
         let shut = interfaces.filter(|interface| interface.mode.is_none());
         let shut: Vec<String> = shut.map(|interface| interface.name).collect();
-        json!({ "shut": shut, "error": self.gate.error() })
+        json!({ "shut": shut, "owned": self.gate.is_owned(), "error": self.gate.error() })
     }
 }

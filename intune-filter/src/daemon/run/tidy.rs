@@ -24,7 +24,8 @@ const EXPIRED_FOR_IF_CROWDED: Duration = Duration::from_secs(60);
 impl Daemon<'_> {
     /// Removes what has expired, and saves the table of names.
     pub(super) fn tidy(&mut self) {
-        self.gate.look();
+        self.keep_good();
+        self.look_at_gate();
         self.examine();
         self.forget();
         let now = clock::boot_time();

@@ -1,0 +1,43 @@
+//! What the metrics tell of the configuration: one set of figures for the process, as it has one
+//! endpoint.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use jiff::Timestamp;
+use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+
+static RUNS_LAST_GOOD: AtomicBool = AtomicBool::new(false);
+
+/// Seconds since 1970; 0 for never.
+static RELOADED_AT: AtomicI64 = AtomicI64::new(0);
+
+static RELOAD_SUCCEEDED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the last good configuration is in force because the file cannot be used.
+pub fn runs_last_good(it_does: bool) {
+    RUNS_LAST_GOOD.store(it_does, Ordering::Relaxed);
+}
+
+/// There was a reload.
+pub fn reloaded(at: Timestamp, succeeded: bool) {
+    RELOAD_SUCCEEDED.store(succeeded, Ordering::Relaxed);
+    RELOADED_AT.store(at.as_second(), Ordering::Relaxed);
+}
+
+/// Adds the figures to the others.
+pub fn register(registry: &mut Registry) {
+    let mut add = |name, help, value: i64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
+    let help = "1 while the configuration file cannot be used and the last good one is in force";
+    add("configuration_last_good", help, RUNS_LAST_GOOD.load(Ordering::Relaxed).into());
+    let at = RELOADED_AT.load(Ordering::Relaxed);
+    // Before the first reload there is nothing to tell.
+    if at != 0 {
+        let succeeded = RELOAD_SUCCEEDED.load(Ordering::Relaxed);
+        add("last_reload_success", "1 if the last reload is in force", succeeded.into());
+        add("last_reload_timestamp_seconds", "When the last reload was, since 1970", at);
+    }
+}

@@ -1,0 +1,93 @@
+//! What has to wait for files that are read ahead: the loop goes on meanwhile.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::Daemon;
+use crate::daemon::{
+    ahead::{Ahead, Wanted},
+    control::{Call, Request},
+};
+
+/// How long the last answer may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What is done once its files have been read.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// Loads the configuration file again.
+    Reload,
+    /// The same, since the file may have been mended that could not be used.
+    Mended,
+    /// Goes back to what was confirmed.
+    RollBack,
+    /// Answers a command.
+    Call(Call),
+}
+
+impl Daemon<'_> {
+    /// Answers a command, now or when its files have been read. True if the daemon is to end.
+    pub(super) async fn take_call(&mut self, call: Call) -> bool {
+        let text = match &call.request {
+            Request::Status
+            | Request::Names
+            | Request::Clients
+            | Request::Events { .. }
+            | Request::Configuration
+            | Request::Detach => return self.answer_call(call).await,
+            Request::Apply { text, .. } => Some(text.clone()),
+            Request::Reload | Request::Confirm => None,
+        };
+        self.read_ahead(Errand::Call(call), text);
+        false
+    }
+
+    /// Reads the configuration file, and the catalogue of what it says, or of `text`.
+    pub(super) fn read_ahead(&mut self, errand: Errand, text: Option<String>) {
+        self.reader.begin(errand, Wanted { file: self.source.path.to_owned(), text });
+    }
+
+    /// When the configuration before has to be put back, unless that has begun.
+    pub(super) fn roll_back_due(&self) -> Option<Instant> {
+        let begun = self.reader.has(|errand| matches!(errand, Errand::RollBack));
+        self.confirmation.due().filter(|_| !begun)
+    }
+
+    /// Does what has waited. True if the daemon is to end.
+    pub(super) async fn run_errand(&mut self, errand: Errand, ahead: Ahead) -> bool {
+        self.source.ahead.replace(Some(ahead));
+        let ends = match errand {
+            Errand::Reload => {
+                drop(self.reload().await);
+                false
+            }
+            Errand::Mended => {
+                // What runs in the file's place may have been replaced by now.
+                if self.watched.is_some() {
+                    drop(self.reload().await);
+                }
+                false
+            }
+            Errand::RollBack => {
+                // What it was about may have been confirmed or replaced by now.
+                if self.confirmation.due().is_some_and(|due| due <= Instant::now()) {
+                    self.roll_back().await;
+                }
+                false
+            }
+            Errand::Call(call) => self.answer_call(call).await,
+        };
+        self.source.ahead.take();
+        ends
+    }
+
+    async fn answer_call(&mut self, call: Call) -> bool {
+        if !self.answer(call.request, call.reply).await {
+            return false;
+        }
+        // Whoever asks learns of it before this process ends.
+        let _ = timeout(FAREWELL, call.written).await;
+        true
+    }
+}

@@ -1,0 +1,286 @@
+//! What outlives this process: the last good configuration, what the gate is to be at the next
+//! start, and what was applied. And what is wrong meanwhile, for `status`.
+
+use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::PathBuf, time::Instant};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Daemon;
+use crate::{
+    config::ConfigErrors,
+    daemon::{
+        boot_guard::BootGuard,
+        figures,
+        last_good::LastGood,
+        mended::Watch,
+        problems::{self, Code},
+        saved::{self, Saved},
+        source::Origin,
+    },
+    whole_file,
+};
+
+/// How the last reload went.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LastReload {
+    at: Timestamp,
+    /// `in_force`, `unchanged` or `refused`.
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl LastReload {
+    pub(super) fn in_force() -> Self {
+        Self { at: problems::now(), result: "in_force", error: None }
+    }
+
+    pub(super) fn unchanged() -> Self {
+        Self { result: "unchanged", ..Self::in_force() }
+    }
+
+    pub(super) fn refused(error: String) -> Self {
+        Self { result: "refused", error: Some(error), ..Self::in_force() }
+    }
+}
+
+/// The configuration file, while it cannot be used.
+pub(super) struct Watched {
+    paths: Vec<PathBuf>,
+    watch: Watch,
+}
+
+impl Watched {
+    /// Waits for a change of the file, or for ever if there is nothing to wait for.
+    pub(super) async fn changed(watched: &mut Option<Self>) {
+        match watched {
+            Some(watched) => watched.watch.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Daemon<'_> {
+    /// Tells of what a start has found: why the file is not in force, and what is set aside.
+    pub(super) fn tell_of_start(
+        &mut self,
+        refused: Option<&ConfigErrors>,
+        damaged: Vec<(PathBuf, String)>,
+    ) {
+        let mut lines = Vec::new();
+        for (path, why) in damaged {
+            lines.push(match whole_file::set_aside(&path) {
+                Ok(kept) => format!("{why}; it is kept as {}", kept.display()),
+                Err(error) => format!("{why}; it cannot be set aside: {error}"),
+            });
+        }
+        if !lines.is_empty() {
+            let text = lines.join("\n");
+            log::error!("{text}");
+            self.problems.add(Code::StateSetAside, text);
+        }
+        if let Some(errors) = refused {
+            let file = self.source.path.display();
+            log::error!("{file} cannot be used: what was last in force runs instead:\n{errors}");
+            self.problems.add(Code::ConfigurationRefused, errors.to_string());
+        }
+    }
+
+    /// What is in force was loaded by a start: nothing waits for a confirmation any more, and what
+    /// the file has taken the place of is forgotten.
+    pub(super) fn settle(&mut self) {
+        if let Some(saved) = self.saved.clone() {
+            let (file, kept) = (self.source.path.display(), &saved.kept.file);
+            let loaded_kept = saved.kept == self.in_force.document;
+            if let Some(unconfirmed) = &saved.unconfirmed {
+                log::warn!(
+                    "{} was not confirmed before the daemon ended: {kept} is in force again",
+                    unconfirmed.file
+                );
+            } else if loaded_kept && self.in_force.origin == Origin::Applied {
+                log::info!("{kept} is in force, which was applied, and not what {file} says");
+            }
+            // While the file cannot be used, it has not taken the place of anything.
+            let stays = loaded_kept || self.in_force.origin == Origin::LastGood;
+            let saved = stays.then(|| {
+                let on_disk = self.source.read().ok().map(|document| document.text);
+                match saved.unconfirmed {
+                    Some(_) => saved.rolled_back(on_disk.as_deref()),
+                    None => saved,
+                }
+            });
+            self.store_or_tell(saved);
+        }
+        self.keep_good();
+        self.watch_file();
+    }
+
+    /// A configuration is in force for good: it is kept, and what was wrong with those before is no
+    /// problem any more.
+    pub(super) fn settled(&mut self) {
+        self.problems.clear(Code::ReloadRefused);
+        self.keep_good();
+        self.watch_file();
+    }
+
+    /// Takes note of a reload.
+    pub(super) fn note_reload(&mut self, told: LastReload) {
+        match &told.error {
+            None => {
+                let what = match told.result {
+                    "unchanged" => "comes to what is in force already",
+                    _ => "is in force",
+                };
+                log::info!("{} {what}", self.in_force.document.file);
+                self.problems.clear(Code::ReloadRefused);
+            }
+            Some(error) => {
+                let runs_last_good = self.in_force.origin == Origin::LastGood;
+                let code =
+                    if runs_last_good { Code::ConfigurationRefused } else { Code::ReloadRefused };
+                // The same again, by a look at the file, is no news.
+                if self.problems.add(code, error.clone()) || !runs_last_good {
+                    log::error!(
+                        "the new configuration is not used, the old one stays in force:\n{error}"
+                    );
+                }
+            }
+        }
+        figures::reloaded(told.at, told.error.is_none());
+        self.last_reload = Some(told);
+        self.watch_file();
+    }
+
+    /// Waits for the file to be mended while it cannot be used, and not otherwise.
+    pub(super) fn watch_file(&mut self) {
+        let runs_last_good = self.in_force.origin == Origin::LastGood;
+        figures::runs_last_good(runs_last_good);
+        self.look_at_owner();
+        if !runs_last_good {
+            self.problems.clear(Code::ConfigurationRefused);
+            self.watched = None;
+            return;
+        }
+        let paths = self.source.depends_on();
+        if self.watched.as_ref().is_some_and(|watched| watched.paths == paths) {
+            return;
+        }
+        match Watch::start(paths.clone()) {
+            Ok(watch) => self.watched = Some(Watched { paths, watch }),
+            Err(error) => log::error!("cannot watch the configuration file: {error}"),
+        }
+    }
+
+    /// Sees who may write the configuration file.
+    fn look_at_owner(&mut self) {
+        match self.source.writable_by_others() {
+            None => {
+                self.problems.clear(Code::FileWritable);
+            }
+            Some(text) => {
+                if self.problems.add(Code::FileWritable, text.clone()) {
+                    log::warn!("{text}");
+                }
+            }
+        }
+    }
+
+    /// Keeps what is in force for good, unless it is kept already. A failure is a problem, and tried
+    /// again; nothing that filters depends on it.
+    pub(super) fn keep_good(&mut self) {
+        let result = self.try_keep_good();
+        self.tell_of_state(result);
+    }
+
+    fn try_keep_good(&mut self) -> Result<()> {
+        self.make_state_directory()?;
+        let good = self.confirmed.as_ref().unwrap_or(&self.in_force);
+        let directory = &self.paths.state_dir;
+        let is_lost = self.saved.is_some() && !directory.join(saved::FILE_NAME).exists();
+        if self.saved_unwritten || is_lost {
+            Saved::store(self.saved.as_ref(), directory)?;
+            self.saved_unwritten = false;
+        }
+        BootGuard::of(&good.config).store(directory)?;
+        let good = LastGood {
+            document: good.document.clone(),
+            catalogue: good.files.as_deref().cloned(),
+            digest: good.digest.clone(),
+        };
+        good.store(directory)
+    }
+
+    /// Somebody may have removed it while it was in use.
+    pub(super) fn make_state_directory(&self) -> Result<()> {
+        let directory = &self.paths.state_dir;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.with_context(|| format!("cannot make {}", directory.display()))
+    }
+
+    fn tell_of_state(&mut self, result: Result<()>) {
+        match result {
+            Ok(()) => {
+                if self.problems.clear(Code::StateNotSaved) {
+                    log::info!("the state directory is written again");
+                }
+            }
+            Err(error) => {
+                let text = format!("not kept over a restart: {error:#}");
+                if self.problems.add(Code::StateNotSaved, text.clone()) {
+                    log::error!("{text}");
+                }
+            }
+        }
+    }
+
+    /// Replaces what a start finds in the state directory.
+    pub(super) fn store(&mut self, saved: Option<Saved>) -> Result<()> {
+        if saved != self.saved || self.saved_unwritten {
+            self.make_state_directory()?;
+            Saved::store(saved.as_ref(), &self.paths.state_dir)?;
+            (self.saved, self.saved_unwritten) = (saved, false);
+        }
+        Ok(())
+    }
+
+    /// The same where it is so even if it cannot be written now.
+    pub(super) fn store_or_tell(&mut self, saved: Option<Saved>) {
+        if let Err(error) = self.store(saved.clone()) {
+            (self.saved, self.saved_unwritten) = (saved, true);
+            self.tell_of_state(Err(error));
+        }
+    }
+
+    /// What `status` tells of the configuration.
+    pub(super) fn configuration_status(&self) -> Value {
+        let mut status = json!({
+            "file": self.in_force.document.file,
+            "digest": self.in_force.digest,
+            "origin": self.in_force.origin,
+            "overrides_file": self.in_force.origin != Origin::File,
+            "reload": self.last_reload,
+        });
+        if let Some(waiting) = self.confirmation.status(Instant::now()) {
+            status["confirm_within_s"] = waiting.seconds_left.into();
+            status["rollback_error"] = waiting.error.into();
+        }
+        status
+    }
+
+    /// What `config show` prints.
+    pub(super) fn shown_configuration(&self) -> Value {
+        let in_force = &self.in_force;
+        json!({
+            "schema": 1,
+            "file": in_force.document.file,
+            "origin": in_force.origin,
+            "digest": in_force.digest,
+            "generation": self.generation,
+            "configuration": in_force.config,
+            "text": in_force.document.text,
+        })
+    }
+}

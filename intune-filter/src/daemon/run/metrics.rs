@@ -1,0 +1,41 @@
+//! Where the metrics are served: it follows the configuration at once.
+
+use std::net::SocketAddr;
+
+use tokio::sync::watch;
+
+use super::Daemon;
+use crate::{
+    daemon::{
+        chronicle::Chronicle, metrics::Sources, metrics_server::MetricsServer, problems::Code,
+        resolution::Counts,
+    },
+    kernel::Pins,
+};
+
+/// The server, which listens nowhere yet.
+pub(super) fn server(
+    pins: Pins,
+    chronicle: &Chronicle,
+    resolution: &watch::Sender<Counts>,
+) -> MetricsServer {
+    let evicted = chronicle.evicted();
+    MetricsServer::new(Sources { pins, evicted, resolution: resolution.subscribe() })
+}
+
+impl Daemon<'_> {
+    /// Serves the metrics at this address, or not at all.
+    pub(super) async fn listen_for_metrics(&mut self, address: Option<SocketAddr>) {
+        match self.metrics.listen(address).await {
+            Ok(()) => {
+                self.problems.clear(Code::MetricsNotServed);
+            }
+            // Enforcement does not depend on who watches it.
+            Err(error) => {
+                let text = format!("{error:#}");
+                log::warn!("{text}");
+                self.problems.add(Code::MetricsNotServed, text);
+            }
+        }
+    }
+}

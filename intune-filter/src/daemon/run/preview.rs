@@ -1,0 +1,66 @@
+//! What a policy would end, without ending it.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use intune_filter_ebpf::abi::flow_flags;
+use serde_json::Value;
+
+use super::Daemon;
+use crate::{events::Labels, policy::Policy};
+
+/// Flows and names that are listed at most; all of them are counted.
+const LISTED: usize = 100;
+
+/// Flows without a rule of their own.
+const UNRULED: u8 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
+
+/// What would end.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    pub(super) flows_ended: usize,
+    pub(super) flows: Vec<Value>,
+    pub(super) names_forgotten: usize,
+    pub(super) names: Vec<Value>,
+}
+
+/// What `policy` would end: the flows of rules that go and of zones that are others then, and the
+/// names that no rule has any more.
+pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
+    let mut losses = Losses::default();
+    let names = daemon.learner.names();
+    let labels = Labels::of_policy(daemon.learner.policy());
+    let moved = moved_zones(daemon, policy);
+    for entry in daemon.kernel.pins().flows()? {
+        let rule = 1_u64.checked_shl(entry.flow.rule.into()).unwrap_or(0);
+        let goes = entry.flow.flags & UNRULED == 0 && rule & policy.freed != 0;
+        if goes || moved.contains(&u32::from(entry.key.zone)) {
+            losses.flows_ended += 1;
+            if losses.flows.len() < LISTED {
+                losses.flows.push(serde_json::to_value(labels.flow(
+                    &entry.key,
+                    &entry.flow,
+                    names,
+                ))?);
+            }
+        }
+    }
+    for (name, address, claim) in names.iter() {
+        let bits = policy.rules_of_name(name);
+        let keeps = policy.rules_of(bits).any(|rule| claim.rules.contains(&rule.id.to_string()));
+        if !keeps {
+            losses.names_forgotten += 1;
+            if losses.names.len() < LISTED {
+                losses.names.push(serde_json::json!({"name": name, "address": address}));
+            }
+        }
+    }
+    Ok(losses)
+}
+
+/// The numbers of zones that would mean another segment than now, or none.
+fn moved_zones(daemon: &Daemon<'_>, policy: &Policy) -> BTreeSet<u32> {
+    let now = &daemon.learner.policy().zones;
+    let moved = policy.zones.iter().filter(|zone| !now.contains(zone));
+    moved.map(|zone| zone.number).collect()
+}

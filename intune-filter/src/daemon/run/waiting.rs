@@ -1,0 +1,30 @@
+//! What the loop waits for, where there may be nothing to wait for.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+
+use crate::gate::Changes;
+
+/// Waits until a time, or for ever.
+pub(super) async fn wait_until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the gate's table may have changed, or for ever.
+pub(super) async fn next_of(changes: Option<&mut Changes>) {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Something regular, which does not catch up after a pause.
+pub(super) fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,274 @@
+//! What one configuration lets through and another does not, in terms of policy: who reaches what.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Policy, port_sets::PortSet};
+use crate::config::{Config, GroupMode};
+
+/// What changes with a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What passes that did not.
+    pub opens: Vec<Grant>,
+    /// What passes no more.
+    pub closes: Vec<Grant>,
+    /// Keys with another value that are neither.
+    pub settings: Vec<Setting>,
+}
+
+/// What clients of a group may do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Grant {
+    /// The group's name.
+    pub group: String,
+    /// These of its clients alone, where that is not all: `NETWORK on ZONE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<String>,
+    /// A name, a pattern or a network; `any` where nothing is judged, or for what the group may
+    /// reach in all.
+    pub destination: String,
+    /// TCP ports.
+    pub tcp: Vec<String>,
+    /// UDP ports.
+    pub udp: Vec<String>,
+}
+
+/// A key of the configuration whose value changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// The key, such as `dns.unlisted` or `clients.devices.on_deny`.
+    pub key: String,
+    /// Its value until now; null if it has none.
+    pub from: Value,
+    /// Its new value.
+    pub to: Value,
+}
+
+/// What changes from one configuration to another.
+#[must_use]
+pub fn difference(old: (&Config, &Policy), new: (&Config, &Policy)) -> Difference {
+    let (before, after) = (groups(old), groups(new));
+    Difference {
+        opens: granted(&after, &before),
+        closes: granted(&before, &after),
+        settings: settings(old.0, new.0),
+    }
+}
+
+/// TCP and UDP ports.
+type Ports = [PortSet; 2];
+
+/// What one group may do.
+#[derive(Default)]
+struct Reach {
+    clients: BTreeSet<String>,
+    destinations: BTreeMap<String, Ports>,
+    /// Whether nothing is denied.
+    is_open: bool,
+}
+
+fn groups((config, policy): (&Config, &Policy)) -> BTreeMap<String, Reach> {
+    let reach = |(group, compiled): (&crate::config::ClientGroup, &super::Group)| {
+        let mut reach = Reach { is_open: group.mode != GroupMode::Enforce, ..Reach::default() };
+        for zone in config.zones_of(group) {
+            reach.clients.extend(group.networks.iter().map(|net| format!("{net} on {zone}")));
+        }
+        for rule in policy.rules_of(compiled.rules) {
+            let ports = [PortSet::of(&rule.tcp), PortSet::of(&rule.udp)];
+            let names = rule.fqdns.iter().map(ToString::to_string);
+            for destination in names.chain(rule.cidrs.iter().map(ToString::to_string)) {
+                let known = reach.destinations.entry(destination).or_default();
+                known.iter_mut().zip(&ports).for_each(|(known, ports)| known.add(ports));
+            }
+        }
+        (group.name.clone(), reach)
+    };
+    config.clients.iter().zip(&policy.groups).map(reach).collect()
+}
+
+/// What groups have that they do not have in `others`.
+fn granted(groups: &BTreeMap<String, Reach>, others: &BTreeMap<String, Reach>) -> Vec<Grant> {
+    let nothing = Reach::default();
+    let mut grants = Vec::new();
+    for (group, reach) in groups {
+        let other = others.get(group).unwrap_or(&nothing);
+        let mut add = |clients: Option<&String>, destination: &str, ports: &Ports| {
+            grants.push(Grant {
+                group: group.clone(),
+                clients: clients.cloned(),
+                destination: destination.to_owned(),
+                tcp: ports[0].to_texts(),
+                udp: ports[1].to_texts(),
+            });
+        };
+        for clients in reach.clients.difference(&other.clients) {
+            add(Some(clients), "any", &Ports::default());
+        }
+        if reach.is_open && !other.is_open {
+            add(None, "any", &Ports::default());
+        }
+        for (destination, ports) in &reach.destinations {
+            let none = Ports::default();
+            let known = other.destinations.get(destination).unwrap_or(&none);
+            let [tcp, udp] = [0, 1].map(|protocol| ports[protocol].without(&known[protocol]));
+            if !tcp.is_empty() || !udp.is_empty() {
+                add(None, destination, &[tcp, udp]);
+            }
+        }
+    }
+    grants
+}
+
+/// Keys whose values grants tell of, or which cannot change.
+fn is_told_otherwise(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or_default();
+    key.starts_with("services.")
+        || key.starts_with("maps.")
+        || key.starts_with("paths.")
+        || key.starts_with("clients.") && matches!(last, "networks" | "services" | "on" | "name")
+}
+
+fn settings(old: &Config, new: &Config) -> Vec<Setting> {
+    let (old, new) = (leaves(old), leaves(new));
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let value =
+        |of: &BTreeMap<String, Value>, key: &String| of.get(key).cloned().unwrap_or_default();
+    let changed = keys.into_iter().filter(|key| !is_told_otherwise(key)).map(|key| Setting {
+        key: key.clone(),
+        from: value(&old, key),
+        to: value(&new, key),
+    });
+    changed.filter(|setting| setting.from != setting.to).collect()
+}
+
+/// Every value of a configuration by its key; the elements of a list that have names by these.
+#[must_use]
+pub fn leaves(config: &Config) -> BTreeMap<String, Value> {
+    fn add(key: &str, value: Value, into: &mut BTreeMap<String, Value>) {
+        let below = |name: &str| {
+            if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
+        };
+        match value {
+            Value::Object(values) => {
+                for (name, value) in values {
+                    add(&below(&name), value, into);
+                }
+            }
+            Value::Array(values) if values.first().is_some_and(Value::is_object) => {
+                for value in values {
+                    let name = value.get("name").or_else(|| value.get("id"));
+                    let name = name.and_then(Value::as_str).unwrap_or_default().to_owned();
+                    add(&below(&name), value, into);
+                }
+            }
+            value => {
+                into.insert(key.to_owned(), value);
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    add("", serde_json::to_value(config).unwrap_or_default(), &mut all);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        catalogue::Catalogue,
+        policy::{RuleBits, compile},
+    };
+
+    const CONFIG: &str = "
+interfaces: [{name: lan}]
+clients:
+- {name: devices, networks: [10.0.0.0/24], services: [web, mail]}
+- {name: guests, networks: [10.0.1.0/24], services: [web]}
+dns: {resolvers: [10.0.0.1]}
+services:
+- {id: web, tcp: [80, 443], udp: [443], fqdns: [a.test]}
+- {id: mail, tcp: [990-999], cidrs: [192.0.2.0/24]}
+";
+
+    /// A change as text.
+    fn line(grant: &Grant) -> String {
+        let clients = grant.clients.iter().map(|clients| format!(" ({clients})"));
+        let ports = [("tcp", &grant.tcp), ("udp", &grant.udp)];
+        let ports = ports.into_iter().filter(|(_, ports)| !ports.is_empty());
+        let ports = ports.map(|(protocol, ports)| format!(" {protocol} {}", ports.join(" ")));
+        let (clients, ports): (String, String) = (clients.collect(), ports.collect());
+        format!("{}{clients} to {}{ports}", grant.group, grant.destination)
+    }
+
+    fn told(old: &str, new: &str) -> Vec<String> {
+        let compiled = |text: &str| {
+            let config = Config::parse("test", text).unwrap();
+            let policy = compile(&config, Catalogue::builtin(), &RuleBits::new()).unwrap();
+            (config, policy)
+        };
+        let (old, new) = (compiled(old), compiled(new));
+        let changes = difference((&old.0, &old.1), (&new.0, &new.1));
+        let opens = changes.opens.iter().map(|grant| format!("+ {}", line(grant)));
+        let closes = changes.closes.iter().map(|grant| format!("- {}", line(grant)));
+        let settings = changes.settings.iter().map(|setting| {
+            let Setting { key, from, to } = setting;
+            format!("  {key}: {to}, until now {from}")
+        });
+        opens.chain(closes).chain(settings).collect()
+    }
+
+    #[test]
+    fn what_opens_and_closes_is_told_by_group_destination_and_port() {
+        assert_eq!(told(CONFIG, CONFIG), [""; 0]);
+        for (old, new, expected) in [
+            (
+                "990-999",
+                "995-1000",
+                &["+ devices to 192.0.2.0/24 tcp 1000", "- devices to 192.0.2.0/24 tcp 990-994"][..],
+            ),
+            (
+                "a.test",
+                "b.test",
+                &[
+                    "+ devices to b.test tcp 80 443 udp 443",
+                    "+ guests to b.test tcp 80 443 udp 443",
+                    "- devices to a.test tcp 80 443 udp 443",
+                    "- guests to a.test tcp 80 443 udp 443",
+                ],
+            ),
+            (
+                "10.0.1.0/24",
+                "10.0.2.0/24",
+                &["+ guests (10.0.2.0/24 on lan) to any", "- guests (10.0.1.0/24 on lan) to any"],
+            ),
+            (
+                "services: [web]}",
+                "services: [web], mode: audit}",
+                &["+ guests to any", "  clients.guests.mode: \"audit\", until now \"enforce\""],
+            ),
+            (
+                "[10.0.0.1]",
+                "[10.0.0.1], ttl: {min: 2m}",
+                &["  dns.ttl.min: \"2m\", until now \"1m\""],
+            ),
+            (
+                "[10.0.0.1]}",
+                "[10.0.0.1]}\nregion: europe",
+                &["  region: \"europe\", until now null"],
+            ),
+        ] {
+            assert_eq!(told(CONFIG, &CONFIG.replacen(old, new, 1)), expected, "{new}");
+        }
+    }
+
+    #[test]
+    fn the_way_a_service_is_named_opens_nothing() {
+        let renamed =
+            CONFIG.replace("[web, mail]", "[mail, web]").replace("id: web", "title: W\n  id: web");
+        let renamed = renamed.replace("- {title: W\n  id: web", "- {title: W, id: web");
+        assert_eq!(told(CONFIG, &renamed), [""; 0]);
+    }
+}

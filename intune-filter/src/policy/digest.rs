@@ -1,0 +1,191 @@
+//! What a configuration comes to, as one digest: equal for configurations that mean the same.
+//!
+//! Formatting, comments, the order of keys, the names of sets and the bits of rules make no
+//! difference; what a catalogue has under the same service does.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{Policy, Rule, port_sets::PortSet};
+use crate::config::Config;
+
+/// Keys of the configuration that others stand for below, or that say where things are and not
+/// what is let through.
+const NOT_COUNTED: [&str; 8] =
+    ["interfaces", "clients", "services", "tenant", "region", "maps", "paths", "dhcp_servers"];
+
+/// The digest of a configuration and of the policy that was compiled from it, in hexadecimal.
+#[must_use]
+pub fn digest(config: &Config, policy: &Policy) -> String {
+    hexadecimal(canonical(config, policy).to_string().as_bytes())
+}
+
+/// The SHA-256 of octets, in hexadecimal.
+#[must_use]
+pub fn hexadecimal(octets: &[u8]) -> String {
+    let mut text = String::new();
+    for octet in Sha256::digest(octets) {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{octet:02x}");
+    }
+    text
+}
+
+/// One value for all configurations that mean the same; its keys are in order.
+fn canonical(config: &Config, policy: &Policy) -> Value {
+    // Whatever key is added to the configuration counts, unless it is named above.
+    let mut value = serde_json::to_value(config).unwrap_or_default();
+    if let Some(keys) = value.as_object_mut() {
+        keys.retain(|key, _| !NOT_COUNTED.contains(&key.as_str()));
+    }
+    if let Some(dns) = value["dns"].as_object_mut() {
+        // The resolvers are asked in their order, which is left.
+        dns.insert("allow_private".into(), sorted(&config.dns.allow_private));
+    }
+    value["nat64"] = sorted(&config.nat64);
+    value["dhcp_servers"] = sorted(&config.dhcp_servers);
+    // In their order: it numbers the zones and the groups.
+    value["interfaces"] = config
+        .interfaces
+        .iter()
+        .map(|interface| {
+            let zones = policy.zones.iter().filter(|zone| zone.interface == interface.name);
+            let vlans: Vec<u16> = zones.map(|zone| zone.vlan).collect();
+            json!({"name": interface.name, "mode": interface.mode, "vlans": vlans})
+        })
+        .collect();
+    value["clients"] = config
+        .clients
+        .iter()
+        .zip(&policy.groups)
+        .map(|(group, compiled)| {
+            let zones: Vec<u32> = config.zones_of(group).iter().map(|zone| zone.number).collect();
+            let mut rules: Vec<String> =
+                policy.rules_of(compiled.rules).map(|rule| rule.id.to_string()).collect();
+            rules.sort();
+            json!({
+                "name": group.name,
+                "zones": zones,
+                "networks": sorted(&group.networks),
+                "rules": rules,
+                "mode": group.mode,
+                "on_deny": group.on_deny,
+                "inbound": group.inbound,
+                "devices_per_address": group.devices_per_address,
+            })
+        })
+        .collect();
+    let rules: BTreeMap<String, Value> =
+        policy.rules.values().map(|rule| (rule.id.to_string(), of_rule(rule))).collect();
+    value["rules"] = json!(rules);
+    value
+}
+
+fn of_rule(rule: &Rule) -> Value {
+    json!({
+        "fqdns": sorted(&rule.fqdns),
+        "cidrs": sorted(&rule.cidrs),
+        "tcp": PortSet::of(&rule.tcp).to_texts(),
+        "udp": PortSet::of(&rule.udp).to_texts(),
+    })
+}
+
+/// A list whose order means nothing, and in which nothing counts twice.
+fn sorted<T: Serialize>(values: &[T]) -> Value {
+    let mut texts: Vec<String> =
+        values.iter().map(|value| serde_json::to_string(value).unwrap_or_default()).collect();
+    texts.sort();
+    texts.dedup();
+    json!(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        catalogue::Catalogue,
+        policy::{RuleBits, compile},
+    };
+
+    const CONFIG: &str = "
+interfaces: [{name: lan, vlans: [20]}]
+clients:
+- {name: devices, networks: [10.0.0.0/24, \"fd00::/64\"], services: [web, mail]}
+dns: {resolvers: [10.0.0.1, 10.0.0.2]}
+services:
+- {id: web, tcp: [80, 443], fqdns: [a.test, b.test]}
+- {id: mail, tcp: [993], cidrs: [192.0.2.0/24]}
+";
+
+    fn of(text: &str, bits: &RuleBits) -> (String, RuleBits) {
+        let config = Config::parse("test", text).unwrap();
+        let policy = compile(&config, Catalogue::builtin(), bits).unwrap();
+        (digest(&config, &policy), policy.rule_bits())
+    }
+
+    fn digest_of(text: &str) -> String {
+        of(text, &RuleBits::new()).0
+    }
+
+    #[test]
+    fn what_means_the_same_has_the_same_digest() {
+        let same = "
+# A comment.
+services:
+- fqdns: [b.test, a.test, ]
+  title: The web
+  tcp: [443, \"80-80\"]
+  id: web
+- {id: mail, tcp: [993, 993], cidrs: [192.0.2.0/24]}
+dns: {resolvers: [10.0.0.1, 10.0.0.2], unlisted: refuse}
+interfaces: [{vlans: [20], name: lan, mode: auto}]
+clients:
+- {services: [mail, web], on: lan.20, name: devices, networks: [\"fd00::/64\", 10.0.0.0/24]}
+";
+        assert_eq!(digest_of(CONFIG), digest_of(same));
+        assert_eq!(digest_of(CONFIG).len(), 64);
+    }
+
+    #[test]
+    fn the_bits_of_rules_make_no_difference() {
+        let (first, bits) = of(CONFIG, &RuleBits::new());
+        let others = bits.into_iter().map(|(id, bit)| (id, 40 - bit)).collect();
+        let (second, bits) = of(CONFIG, &others);
+        assert_eq!(bits, others);
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn whatever_is_let_through_or_set_makes_a_difference() {
+        let mut seen = std::collections::BTreeSet::from([digest_of(CONFIG)]);
+        for (old, new) in [
+            ("993", "994"),
+            ("a.test", "c.test"),
+            ("192.0.2.0/24", "192.0.2.0/25"),
+            ("tcp: [80, 443]", "udp: [80, 443]"),
+            ("fd00::/64", "fd00:1::/64"),
+            ("[web, mail]}", "[web]}"),
+            ("[web, mail]}", "[web, mail], mode: audit}"),
+            ("[web, mail]}", "[web, mail], on_deny: drop}"),
+            ("[web, mail]}", "[web, mail], inbound: allow}"),
+            ("[web, mail]}", "[web, mail], devices_per_address: 2}"),
+            ("vlans: [20]", "vlans: [30]"),
+            ("vlans: [20]", "mode: tc, vlans: [20]"),
+            ("[10.0.0.1, 10.0.0.2]", "[10.0.0.2, 10.0.0.1]"),
+            ("10.0.0.2]", "10.0.0.2], unlisted: drop"),
+            ("10.0.0.2]}", "10.0.0.2]}\nboot: closed"),
+            ("10.0.0.2]}", "10.0.0.2]}\nmetrics: {listen: off}"),
+            ("10.0.0.2]}", "10.0.0.2]}\nlimits: {flows: off}"),
+            ("10.0.0.2]}", "10.0.0.2]}\ndhcp_servers: [10.0.0.9]"),
+        ] {
+            let changed = CONFIG.replacen(old, new, 1);
+            assert_ne!(changed, CONFIG, "{old}");
+            assert!(seen.insert(digest_of(&changed)), "{new}");
+        }
+        let elsewhere = format!("{CONFIG}paths: {{state_dir: /tmp}}\nmaps: {{hosts4: 1024}}\n");
+        assert_eq!(digest_of(&elsewhere), digest_of(CONFIG), "these cannot change in force");
+    }
+}

@@ -1,0 +1,29 @@
+//! Files that do not answer, as those of a network file system whose server has gone: whoever opens
+//! one waits.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use nix::{
+    fcntl::AT_FDCWD,
+    sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags},
+};
+
+/// A file that does not answer as long as this lives: the kernel asks for a permission that nobody
+/// gives. Whoever waits goes on when it is dropped.
+#[derive(Debug)]
+pub struct Hung {
+    _fanotify: Fanotify,
+}
+
+impl Hung {
+    /// Has everyone wait who opens this file.
+    pub fn file(path: &Path) -> Result<Self> {
+        let flags = InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC;
+        let fanotify = Fanotify::init(flags, EventFFlags::O_RDONLY).context("no fanotify")?;
+        fanotify
+            .mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_OPEN_PERM, AT_FDCWD, Some(path))
+            .with_context(|| format!("cannot hold up {}", path.display()))?;
+        Ok(Self { _fanotify: fanotify })
+    }
+}

@@ -1,0 +1,275 @@
+//! Nothing that the daemon reads, asks or is asked by holds its loop up.
+
+use std::{
+    fs,
+    io::Read as _,
+    net::{Ipv4Addr, TcpStream},
+    os::unix::{fs::PermissionsExt as _, fs::symlink, net::UnixStream},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::{HashMap, MapData};
+use intune_filter::{
+    daemon::control::{Client, Request, SOCKET_NAME},
+    kernel::Pins,
+};
+use intune_filter_ebpf::abi::{Host, V4};
+use intune_filter_tests::{
+    filter::{Filter, PATIENCE},
+    hung::Hung,
+    laboratory::Laboratory,
+    namespace::run,
+    site::{self, CONFIG, eventually},
+};
+use nix::{
+    sys::{signal::Signal, stat::Mode},
+    unistd::mkfifo,
+};
+use serde_json::Value;
+
+/// How long an answer may take of a daemon that nothing holds up, on a busy machine.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Between two signs of life that systemd wants to see.
+const WATCHDOG: Duration = Duration::from_secs(1);
+
+fn laboratory() -> Result<Laboratory> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    laboratory.filter.set_variable("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+    Ok(laboratory)
+}
+
+fn ask(filter: &Filter, request: Request) -> Result<Value> {
+    Client::connect(&filter.runtime_directory()).context("no daemon")?.ask(request, SOON)
+}
+
+fn apply(filter: &Filter, text: &str) -> Result<Value> {
+    let (file, text) = ("/elsewhere.yaml".to_owned(), text.to_owned());
+    ask(filter, Request::Apply { file, text, confirm_s: None, dry_run: false })
+}
+
+fn signs(filter: &Filter) -> usize {
+    filter.output().matches("WATCHDOG=1").count()
+}
+
+fn metrics(laboratory: &Laboratory) -> Result<String> {
+    let mut curl = laboratory.network.gateway.command("curl");
+    run(curl.args(["--silent", "--show-error", "--max-time", "2", "127.0.0.1:9469/metrics"]))
+}
+
+/// Everything else is answered, and the loop gives signs of life.
+fn expect_alive(laboratory: &Laboratory) -> Result<()> {
+    let filter = &laboratory.filter;
+    let (begun, before) = (Instant::now(), signs(filter));
+    ask(filter, Request::Status)?;
+    ask(filter, Request::Names)?;
+    ensure!(metrics(laboratory)?.contains("policy_generation"), "no metrics");
+    while signs(filter) < before + 2 {
+        ensure!(begun.elapsed() < WATCHDOG * 2, "no signs of life");
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// Makes something at a path.
+type Make<'a> = &'a dyn Fn(&Path) -> Result<()>;
+
+/// Puts something else in the place of the configuration file.
+fn replace_config(filter: &Filter, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    fs::remove_file(filter.config())?;
+    make(filter.config())
+}
+
+#[test]
+fn only_a_regular_file_of_bounded_size_is_a_configuration() -> Result<()> {
+    let mut laboratory = laboratory()?;
+    laboratory.filter.start()?;
+    let large = |path: &Path| {
+        fs::write(path, CONFIG)?;
+        Ok(fs::File::options().write(true).open(path)?.set_len((16 << 20) + 1)?)
+    };
+    let kinds: [(&str, Make<'_>); 3] = [
+        ("a FIFO, expected a regular file", &|path| Ok(mkfifo(path, Mode::S_IRWXU)?)),
+        ("a device, expected a regular file", &|path| Ok(symlink("/dev/zero", path)?)),
+        ("larger than 16 MiB", &large),
+    ];
+    for (error, make) in kinds {
+        replace_config(&laboratory.filter, make)?;
+        laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+        laboratory.filter.daemon()?.wait_for(error, PATIENCE)?;
+        expect_alive(&laboratory)?;
+        for command in ["check", "apply"] {
+            let output = laboratory.filter.run(&[command])?;
+            let text = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.code() == Some(3), "{command}: {}: {text}", output.status);
+            ensure!(text.contains(error), "{command}: {text}");
+        }
+        // The same as a file of the site's catalogue.
+        let catalogue = laboratory.directory.path().join("catalogue");
+        fs::create_dir(&catalogue)?;
+        make(&catalogue.join("a.yaml"))?;
+        let with_catalogue = format!("{CONFIG}paths: {{catalogue: {}}}\n", catalogue.display());
+        let refused = apply(&laboratory.filter, &with_catalogue).unwrap_err().to_string();
+        ensure!(refused.contains(error) && refused.contains("paths.catalogue"), "{refused}");
+        fs::remove_dir_all(&catalogue)?;
+    }
+    let changed = CONFIG.replace("tcp: [631]", "tcp: [631, 632]");
+    replace_config(&laboratory.filter, |path| Ok(fs::write(path, changed)?))?;
+    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    laboratory.filter.daemon()?.wait_for("policy 2 is in force", PATIENCE)?;
+    laboratory.expect_verdicts()
+}
+
+#[test]
+fn a_file_system_that_does_not_answer_holds_up_one_thread_and_nothing_else() -> Result<()> {
+    let mut laboratory = laboratory()?;
+    laboratory.filter.start()?;
+    let daemon = laboratory.filter.daemon()?.id();
+    let readers = || -> Result<usize> {
+        let tasks: Vec<PathBuf> = fs::read_dir(format!("/proc/{daemon}/task"))?
+            .map(|task| Ok(task?.path().join("comm")))
+            .collect::<Result<_>>()?;
+        // A thread may have ended since.
+        let names = tasks.iter().filter_map(|task| fs::read_to_string(task).ok());
+        Ok(names.filter(|name| name.trim_end() == "read").count())
+    };
+    let hung = Hung::file(laboratory.filter.config())?;
+    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    eventually("the file is being read", || Ok(readers()? == 1))?;
+    expect_alive(&laboratory)?;
+    let said = "its file system has not answered for 5 s";
+    laboratory.filter.daemon()?.wait_for(said, PATIENCE)?;
+
+    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    laboratory.filter.daemon()?.wait_for("nothing is read before an earlier", PATIENCE)?;
+    ensure!(readers()? == 1, "{} threads hang", readers()?);
+    // What needs no file is applied all the same.
+    apply(&laboratory.filter, &CONFIG.replace("tcp: [631]", "tcp: [631, 632]"))?;
+    expect_alive(&laboratory)?;
+    let output = laboratory.filter.run(&["check"])?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(3) && text.contains(said), "{}: {text}", output.status);
+
+    drop(hung);
+    eventually("the thread has ended", || Ok(readers()? == 0))?;
+    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    laboratory.filter.daemon()?.wait_for("policy 3 is in force", PATIENCE)?;
+    laboratory.expect_verdicts()
+}
+
+/// What waits for a file to be mended, too.
+#[test]
+fn a_mended_file_that_does_not_answer_holds_nothing_up() -> Result<()> {
+    let mut laboratory = laboratory()?;
+    laboratory.filter.start()?;
+    laboratory.filter.stop()?;
+    laboratory.filter.configure("interfaces: [")?;
+    laboratory.filter.start()?;
+    let origin = |filter: &Filter| -> Result<Value> {
+        Ok(ask(filter, Request::Status)?["configuration"]["origin"].take())
+    };
+    ensure!(origin(&laboratory.filter)? == "last-good", "{}", origin(&laboratory.filter)?);
+
+    let hung = Hung::file(laboratory.filter.config())?;
+    // Looks like a change, and opens nothing.
+    fs::set_permissions(laboratory.filter.config(), fs::Permissions::from_mode(0o640))?;
+    let said = "its file system has not answered for 5 s";
+    let begun = Instant::now();
+    while !laboratory.filter.output().contains(said) {
+        ensure!(begun.elapsed() < PATIENCE, "the file is not being read");
+        expect_alive(&laboratory)?;
+    }
+    ensure!(origin(&laboratory.filter)? == "last-good", "{}", origin(&laboratory.filter)?);
+    laboratory.expect_verdicts()?;
+
+    drop(hung);
+    laboratory.filter.configure(CONFIG)?;
+    eventually("the file is in force", || Ok(origin(&laboratory.filter)? == "file"))
+}
+
+#[test]
+fn clients_that_do_not_read_or_speak_hold_nobody_up() -> Result<()> {
+    let mut laboratory = laboratory()?;
+    laboratory.filter.start()?;
+    let socket = laboratory.filter.runtime_directory().join(SOCKET_NAME);
+    let silent = (0..30).map(|_| UnixStream::connect(&socket)).collect::<Result<Vec<_>, _>>()?;
+    let deaf = (0..30)
+        .map(|_| {
+            let mut stream = UnixStream::connect(&socket)?;
+            std::io::Write::write_all(&mut stream, b"{\"command\": \"names\"}\n")?;
+            Ok(stream)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    expect_alive(&laboratory)?;
+    drop((silent, deaf));
+
+    let connect = || laboratory.network.gateway.run(|| TcpStream::connect("127.0.0.1:9469"));
+    let slow = (0..15).map(|_| connect()).collect::<Result<Vec<_>, _>>()?;
+    expect_alive(&laboratory)?;
+    // They are let go of when their time is over.
+    let begun = Instant::now();
+    for mut stream in slow {
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let _ = stream.read(&mut [0; 64])?;
+    }
+    let passed = begun.elapsed();
+    ensure!(passed < Duration::from_secs(8), "they could stay for {passed:?}");
+    Ok(())
+}
+
+/// Where the loop itself is held up, nobody else speaks for it.
+#[test]
+fn signs_of_life_come_from_the_loop_alone() -> Result<()> {
+    let mut laboratory = laboratory()?;
+    let [tools, hang, begun] =
+        ["tools", "hang", "begun"].map(|n| laboratory.directory.path().join(n));
+    fs::create_dir(&tools)?;
+    // Nft is asked by the loop, for as long as it may take.
+    let script = format!(
+        "#!/bin/sh\nif [ -e {} ]; then touch {}; exec sleep 1000; fi\nexec /usr/sbin/nft \"$@\"\n",
+        hang.display(),
+        begun.display()
+    );
+    fs::write(tools.join("nft"), script)?;
+    fs::set_permissions(tools.join("nft"), fs::Permissions::from_mode(0o755))?;
+    let path = std::env::var("PATH")?;
+    laboratory.filter.set_variable("PATH", format!("{}:{path}", tools.display()));
+    laboratory.filter.configure(&format!("{CONFIG}boot: closed\n"))?;
+    laboratory.filter.start()?;
+    expect_alive(&laboratory)?;
+
+    fs::write(&hang, "")?;
+    laboratory.filter.configure(CONFIG)?;
+    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    eventually("nft is asked", || Ok(begun.exists()))?;
+    let before = signs(&laboratory.filter);
+    laboratory.filter.daemon()?.wait_for("it has not ended for 5 s", PATIENCE)?;
+    let meanwhile = signs(&laboratory.filter) - before;
+    // Ten would have been due.
+    ensure!(meanwhile <= 1, "{meanwhile} signs of life from a loop that stood still");
+    fs::remove_file(&hang)?;
+    eventually("the loop goes round again", || Ok(expect_alive(&laboratory).is_ok()))
+}
+
+#[test]
+fn large_tables_are_walked_through_beside_the_loop() -> Result<()> {
+    let mut laboratory = laboratory()?;
+    laboratory.filter.start()?;
+    let pins = Pins::open(&laboratory.filter.pins())?.context("nothing is pinned")?;
+    let mut hosts: HashMap<MapData, V4, Host> = pins.map("HOSTS4")?;
+    for number in 0..10_000_u32 {
+        let address = Ipv4Addr::from(0x1500_0000 + number);
+        hosts.insert(
+            V4::from(address),
+            Host { rules: 1, expires: u64::MAX / 2, ..Host::default() },
+            0,
+        )?;
+    }
+    expect_alive(&laboratory)?;
+    eventually("the table is told of", || {
+        Ok(metrics(&laboratory)?.contains("map_entries{map=\"HOSTS4\"} 10000"))
+    })?;
+    expect_alive(&laboratory)
+}
