@@ -62,7 +62,7 @@ impl Numbers {
     /// The sequence number behind all that it takes: SYN and FIN have one each.
     #[inline(always)]
     const fn end(self) -> u32 {
-        let (syn, fin) = (self.flags / TCP_SYN & 1, self.flags / TCP_FIN & 1);
+        let (syn, fin) = ((self.flags / TCP_SYN) & 1, (self.flags / TCP_FIN) & 1);
         self.data_end().wrapping_add(syn as u32 + fin as u32)
     }
 }
@@ -141,7 +141,7 @@ fn below(number: u32, bound: u64) -> u32 {
 /// All bits if a flag is set, or none.
 #[inline(always)]
 fn flag(flags: u8, flag: u8) -> u32 {
-    u32::from(flags / flag & 1).wrapping_neg()
+    u32::from((flags / flag) & 1).wrapping_neg()
 }
 
 /// Whether a FIN or RST is the work of who sends in a flow, and not of somebody who guesses. It is

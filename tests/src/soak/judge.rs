@@ -61,8 +61,11 @@ impl World {
     }
 
     /// A conversation whose first packet has arrived, if it can be followed: those of groups that
-    /// are enforced.
+    /// are enforced. What ends a connection begins none.
     pub fn opened(&self, packet: &Packet, span: Span) -> Option<Flow> {
+        if matches!(packet.what, What::Tcp { flags, .. } if flags.fin || flags.rst) {
+            return None;
+        }
         let policies = self.policies(span);
         let is_enforced =
             policies.iter().all(|policy| policy.mode(packet.client()) == Some(Mode::Enforce));

@@ -222,7 +222,7 @@ impl Stream {
     /// The messages that have come back, from all connections.
     #[must_use]
     pub fn answers(&self) -> Vec<Vec<u8>> {
-        let octets = self.server_initials().map(|initial| self.from_server(initial));
+        let octets = self.server_initials().map(|initial| self.server_octets(initial));
         octets
             .flat_map(|octets| {
                 messages::split(&octets).0.iter().map(|m| m.to_vec()).collect::<Vec<_>>()
@@ -251,7 +251,7 @@ impl Stream {
     }
 
     /// What has come of the stream with this initial number, as far as it is whole.
-    fn from_server(&self, initial: u32) -> Vec<u8> {
+    fn server_octets(&self, initial: u32) -> Vec<u8> {
         let mut octets = Vec::new();
         let mut grows = true;
         while grows {
@@ -269,7 +269,7 @@ impl Stream {
     }
 
     fn next_from_server(&self, initial: u32) -> u32 {
-        initial.wrapping_add(1).wrapping_add(self.from_server(initial).len() as u32)
+        initial.wrapping_add(1).wrapping_add(self.server_octets(initial).len() as u32)
     }
 
     fn frame(&self, cut: &Cut, field: &Field) -> Result<Vec<u8>> {
