@@ -18,6 +18,9 @@ mod frame;
 #[expect(dead_code, reason = "nothing is amended")]
 mod hosts;
 #[cfg(target_arch = "bpf")]
+#[path = "../bpf/kept.rs"]
+mod kept;
+#[cfg(target_arch = "bpf")]
 #[path = "../bpf/kernel.rs"]
 mod kernel;
 #[cfg(target_arch = "bpf")]

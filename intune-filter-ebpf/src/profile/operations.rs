@@ -8,7 +8,7 @@ use intune_filter_ebpf::{
     abi::{self, DeniedEvent, FlowEvent, FlowKey, Reason, V4, V6, flow_flags, port_index},
     dns::Scratch,
     packet::{Network as Protocol, Packet as _},
-    world::{Maps, NOT_FORWARDED, Routes, RuleEvent, World as _},
+    world::{self, Maps, NOT_FORWARDED, RuleEvent, World as _},
 };
 
 use crate::{
@@ -180,7 +180,7 @@ operations! {
     Routes: at => {
         // SAFETY: the headers were read in this run, and the working memory is its own.
         unsafe { at.scratch.facts.route_to.get().write(*at.scratch.facts.destination.get()) };
-        at.kernel.route(at.scratch, at.ifindex, Routes::All) != NOT_FORWARDED
+        at.kernel.route(at.scratch, at.ifindex, world::Routes::All) != NOT_FORWARDED
     };
     Open: at => {
         let flow = abi::Flow { client_packets: 1, ..abi::Flow::default() };

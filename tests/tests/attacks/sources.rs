@@ -82,11 +82,11 @@ fn a_network_behind_another_router_is_believed() -> Result<()> {
             format!("route add fd00:50::/48 via {next6}"),
         ])?;
         let attacker = Attacker::new(laboratory)?;
-        for family in 0..2 {
+        for (family, gateway) in GATEWAY.into_iter().enumerate() {
             let behind = both(["10.50.7.7", "fd00:50:0:7::7"])?[family];
             let socket = laboratory.network.gateway.run(|| bound((any(family), 41_001).into()))?;
             socket.set_read_timeout(Some(ANSWER))?;
-            attacker.send(&Datagram::new(behind, GATEWAY[family]).udp(40_000, 41_001, b"x"))?;
+            attacker.send(&Datagram::new(behind, gateway).udp(40_000, 41_001, b"x"))?;
             socket.recv(&mut [0; 64]).with_context(|| format!("{mode}: from {behind}"))?;
         }
         Ok(())
