@@ -72,9 +72,9 @@ layout!(KeptOctets, 1032, u64, [u8; KEPT_CAPACITY as usize]);
 
 /// Bits of [`Stream::flags`].
 pub mod stream_flags {
-    /// The client's group was audited when the connection was opened: nothing is held back, and
-    /// where messages begin is not known for certain.
-    pub const AUDITED: u32 = 1;
+    /// The client's group was audited or exempt at some time of the connection's: nothing is held
+    /// back, and where messages begin is not known for certain.
+    pub const UNJUDGED: u32 = 1;
 }
 
 /// Value of `STREAMS`: a client's TCP connection to a trusted resolver. Its key is a

@@ -137,6 +137,8 @@ pub struct Scratch {
     pub fragment_id: Word,
     /// Where the data behind it begins.
     pub fragment_start: Word,
+    /// State of the walk over TCP options: the kind that is looked for.
+    pub option_kind: Word,
     /// What the walk found, see [`crate::packet`].
     pub header_result: Word,
     /// State of the walk over records: where the next begins.
@@ -316,8 +318,8 @@ pub struct Segment {
     pub missing: Word,
     /// 1 if it repeats what was judged.
     pub repeats: Word,
-    /// Whether its connection was opened by a client of an audited group.
-    pub audited: Word,
+    /// Not 0 if its connection was not judged at some time.
+    pub unjudged: Word,
     /// Names its connection among those whose octets are kept.
     pub owner: Word,
     /// Queries among its messages; of a resolver's, those that it answers.

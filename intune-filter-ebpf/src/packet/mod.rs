@@ -11,6 +11,7 @@ mod usual;
 pub use frame::{ETHERNET_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, is_link_scope_ethertype};
 pub use icmp::{Quoted, quoted_v4, quoted_v6};
 pub use ip::{Datagram, Fragment, HeaderError, Network};
+pub use options::{MULTIPATH, has_tcp_option};
 pub use transport::{
     ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMPV6, ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, IGMP,
     TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG, Transport, UDP,

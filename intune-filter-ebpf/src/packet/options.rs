@@ -1,4 +1,5 @@
-//! IPv4 options (RFC 791 section 3.1): looked through for source routes.
+//! Options: of IPv4 (RFC 791 section 3.1), looked through for source routes, and of TCP (RFC 9293
+//! section 3.1), for one kind. Both have the same form.
 
 use super::{HeaderError, Packet};
 use crate::{
@@ -16,7 +17,7 @@ const STEPS: u32 = 41;
 /// What the walk found.
 const MALFORMED: u64 = 0;
 const CLEAN: u64 = 1;
-const SOURCE_ROUTE: u64 = 2;
+const FOUND: u64 = 2;
 
 /// Looks through the `length` octets of options at `offset`.
 #[inline(always)]
@@ -36,8 +37,41 @@ pub(super) fn check<W: World>(
     let result = scratch.header_result.get();
     match result {
         CLEAN => Ok(()),
-        SOURCE_ROUTE => Err(HeaderError::SourceRoute),
+        FOUND => Err(HeaderError::SourceRoute),
         _ => Err(HeaderError::Malformed),
+    }
+}
+
+/// Kind of the TCP options of Multipath TCP (RFC 8684 section 3).
+pub const MULTIPATH: u64 = 30;
+
+/// Whether the `length` octets of TCP options at `offset` have one of this kind, or cannot be read.
+#[inline(always)]
+pub fn has_tcp_option<W: World>(
+    packet: &impl Packet,
+    scratch: &Scratch,
+    world: W,
+    offset: u32,
+    length: u32,
+    kind: u64,
+) -> bool {
+    scratch.header_result.set(MALFORMED);
+    scratch.option_kind.set(kind);
+    if packet.copy(offset, length, scratch) {
+        scratch.position.set(0);
+        scratch.headers_end.set(u64::from(length));
+        walk::<TcpOption, W>(scratch, world, STEPS);
+    }
+    scratch.header_result.get() != CLEAN
+}
+
+struct TcpOption;
+
+impl<W: World> Step<W> for TcpOption {
+    #[inline(always)]
+    fn step(scratch: &Scratch, _: W) -> bool {
+        let wanted = scratch.option_kind.get();
+        step(scratch, |kind| kind == wanted)
     }
 }
 
@@ -46,22 +80,28 @@ struct Option;
 impl<W: World> Step<W> for Option {
     #[inline(always)]
     fn step(scratch: &Scratch, _: W) -> bool {
-        let (at, end) = (scratch.position.get(), scratch.headers_end.get());
-        let kind = scratch.message.octet(at);
-        if at == end || kind == END {
-            scratch.header_result.set(CLEAN);
-            return true;
-        }
-        if kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE {
-            scratch.header_result.set(SOURCE_ROUTE);
-            return true;
-        }
-        let own = if kind == NO_OPERATION { 1 } else { scratch.message.octet(at + 1) };
-        // An option's length counts its kind and itself, and stays inside the header.
-        if (kind != NO_OPERATION && own < 2) || at + own > end {
-            return true;
-        }
-        scratch.position.set(at + own);
-        false
+        step(scratch, |kind| kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE)
     }
+}
+
+/// Looks at the next option: true if it is the last one, one of those that are looked for, or none.
+#[inline(always)]
+fn step(scratch: &Scratch, is_found: impl Fn(u64) -> bool) -> bool {
+    let (at, end) = (scratch.position.get(), scratch.headers_end.get());
+    let kind = scratch.message.octet(at);
+    if at == end || kind == END {
+        scratch.header_result.set(CLEAN);
+        return true;
+    }
+    if is_found(kind) {
+        scratch.header_result.set(FOUND);
+        return true;
+    }
+    let own = if kind == NO_OPERATION { 1 } else { scratch.message.octet(at + 1) };
+    // An option's length counts its kind and itself, and stays inside the header.
+    if (kind != NO_OPERATION && own < 2) || at + own > end {
+        return true;
+    }
+    scratch.position.set(at + own);
+    false
 }

@@ -321,12 +321,11 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         let Some(settings) = self.settings() else {
             return Ok(Verdict::deny(Reason::NoPolicy));
         };
-        let Some(client) = self.client(datagram) else {
+        let found = self.client(datagram);
+        let Some(client) = found.filter(|client| client.mode != MODE_EXEMPT) else {
+            stream::leave_unjudged(self, datagram);
             return Err(POLICY);
         };
-        if client.mode == MODE_EXEMPT {
-            return Err(POLICY);
-        }
         Ok(stream::query(self, settings, datagram, &client))
     }
 

@@ -168,10 +168,24 @@ impl Datagram {
     /// number, data.
     #[must_use]
     pub fn segment(self, ports: [u16; 2], flags: Flags, numbers: [u32; 2], data: &[u8]) -> Self {
+        self.segment_with(&[], ports, flags, numbers, data)
+    }
+
+    /// The same with options, of which the last are filled up with zeros.
+    #[must_use]
+    pub fn segment_with(
+        self,
+        options: &[u8],
+        ports: [u16; 2],
+        flags: Flags,
+        numbers: [u32; 2],
+        data: &[u8],
+    ) -> Self {
         let mut header = TcpHeader::new(ports[0], ports[1], numbers[0], 1024);
         header.acknowledgment_number = numbers[1];
         (header.syn, header.ack) = (flags.syn, flags.ack);
         (header.fin, header.rst) = (flags.fin, flags.rst);
+        header.set_options_raw(options).expect("a few options");
         (header.urg, header.urgent_pointer) = (flags.urg, u16::from(flags.urg));
         header.checksum = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {

@@ -6,8 +6,8 @@ use intune_filter_ebpf::abi::{
     Stream, V6,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Flags, check_in_order, check_on, expect, from_client, run, site,
-    to_client,
+    Addresses, Datagram, Fate, Filter, Flags, Place, check_in_order, check_on, expect, from_client,
+    run, site, to_client,
 };
 
 use crate::{
@@ -249,6 +249,65 @@ fn a_connection_of_an_audited_group_carries_nothing_once_it_is_enforced() {
             assert_eq!(streams(filter).len(), 1);
         }
         filter.install(&site::config("", "")).unwrap();
+    });
+}
+
+/// The same for what an exempt client sends, and for what passed when the group was audited for a
+/// while.
+#[test]
+fn a_connection_that_was_left_unjudged_carries_nothing_afterwards() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            for mode in ["audit", "exempt"] {
+                filter.install(&site::config("", "")).unwrap();
+                let data = framed(&[&query(&who)]);
+                let mut rows = connected(&who).to_vec();
+                rows.push(sent("a query", &who, 0, &data, expect(DnsQuery)));
+                check_in_order(filter, &rows);
+                let lenient = site::changed_config("", "", |text| {
+                    text.replacen("on_deny: drop", &format!("on_deny: drop\n    mode: {mode}"), 1)
+                });
+                filter.install(&lenient).unwrap();
+                let rest = out(&who, Flags::ACK, data.len(), &data[..5]);
+                let place = Place::Ingress("eth1");
+                assert_eq!(filter.judge(place, &rest).unwrap(), Fate::Passed, "{mode}");
+                filter.events();
+                filter.install(&site::config("", "")).unwrap();
+                check_on(filter, &[sent("then", &who, data.len(), &data, expect(DnsTransport))]);
+            }
+        }
+    });
+}
+
+/// Octets of Multipath TCP have numbers of their own.
+#[test]
+fn no_resolver_agrees_to_multipath() {
+    const MULTIPATH: [u8; 12] = [30, 12, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    const SIZE: [u8; 4] = [2, 4, 5, 0xb4];
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            let answer = |what: &str, options: &[u8], expected| {
+                let numbers = [RESOLVER, CLIENT.wrapping_add(1)];
+                let datagram = Datagram::new(who.resolver, who.client);
+                let ports = [53, PORT];
+                let segment = datagram.segment_with(options, ports, Flags::SYN_ACK, numbers, b"");
+                to_client(what, segment.frame(), expected)
+            };
+            let denied = || expect(DnsTransport);
+            let whole = [&SIZE[..], &[1, 1], &MULTIPATH[..]].concat();
+            check_in_order(
+                filter,
+                &[
+                    from_client("SYN", out(&who, Flags::SYN, 0, b""), expect(DnsQuery)),
+                    answer("multipath", &MULTIPATH, denied()),
+                    answer("behind others", &whole, denied()),
+                    answer("what is none", &[2, 0, 0, 0], denied()),
+                    sent("a query", &who, 0, &framed(&[&query(&who)]), denied()),
+                    answer("none", &SIZE, expect(DnsAnswer)),
+                    sent("a query", &who, 0, &framed(&[&query(&who)]), expect(DnsQuery)),
+                ],
+            );
+        }
     });
 }
 

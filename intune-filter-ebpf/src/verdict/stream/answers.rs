@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     abi::{EventKind, FlowKey, Reason, SegmentEvent, V4, V6, server_state, stream_flags},
-    packet::{Fragment, Network, Packet, TCP_SYN},
+    packet::{Datagram, Fragment, MULTIPATH, Network, Packet, TCP_SYN, has_tcp_option},
     world::{Maps, World},
 };
 
@@ -35,11 +35,17 @@ pub(in crate::verdict) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
     let port = datagram.transport.destination_port;
     let key = key(scratch, run.zone(), port, *run.destination(), *run.source());
     let numbers = Numbers::of(segment, datagram.transport.flags);
+    // A server that agrees to Multipath TCP puts its octets together by other numbers (RFC 8684): the
+    // client does without when it gets no answer.
+    let multipath = numbers.flags & TCP_SYN != 0 && has_multipath(run, datagram);
     // What `None` leaves unsaid would be an unwritten stack slot. No stream is opened at time 0.
     let read = world.stream_read(key).unwrap_or_default();
     let found = world.stream(key, |stream| {
         if now.saturating_sub(stream.last_seen) > IDLE {
             return UNKNOWN;
+        }
+        if multipath {
+            return DENIED;
         }
         let before = stream.prefix.server_state;
         let place = judged::server(&mut stream.prefix, numbers);
@@ -53,8 +59,8 @@ pub(in crate::verdict) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
         if place == judged::EMPTY {
             return PASSED;
         }
-        let audited = stream.flags & stream_flags::AUDITED;
-        segment.audited.set(u64::from(audited));
+        let unjudged = stream.flags & stream_flags::UNJUDGED;
+        segment.unjudged.set(u64::from(unjudged));
         let mut answered = stream.answered;
         if read.opened == stream.opened {
             answered = answered.wrapping_add(read.answered);
@@ -71,7 +77,7 @@ pub(in crate::verdict) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
         if !is_after(end, next) {
             // It repeats what was read.
             PASSED
-        } else if audited == 0 && !is_after(stream.asked, answered) {
+        } else if unjudged == 0 && !is_after(stream.asked, answered) {
             UNSOLICITED
         } else if begin == next {
             READABLE
@@ -84,6 +90,17 @@ pub(in crate::verdict) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
     let found = found.unwrap_or(UNKNOWN);
     segment.found.set(found);
     found
+}
+
+/// Whether a segment's options agree to Multipath TCP, or cannot be read.
+#[inline(always)]
+fn has_multipath<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+) -> bool {
+    const HEADER: u32 = 20;
+    let (offset, length) = (datagram.transport_offset + HEADER, datagram.transport.length - HEADER);
+    length != 0 && has_tcp_option(&run.packet, run.scratch, run.world, offset, length, MULTIPATH)
 }
 
 /// Goes over the data of a segment that [`answer`] has looked at, of either family. What the kernel
@@ -124,7 +141,7 @@ fn read_answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>, key: &Fl
             segment.found.set(BROKEN);
             break;
         }
-        if heeded == resolver::IGNORED && segment.audited.get() == 0 {
+        if heeded == resolver::IGNORED && segment.unjudged.get() == 0 {
             segment.found.set(UNSOLICITED);
             break;
         }
@@ -164,7 +181,7 @@ fn is_late<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool 
         if stream.punted == 0 {
             stream.punted = now;
         }
-        stream.flags & stream_flags::AUDITED == 0 && now.saturating_sub(stream.punted) <= PUNT
+        stream.flags & stream_flags::UNJUDGED == 0 && now.saturating_sub(stream.punted) <= PUNT
     });
     if waits != Some(true) {
         world.count(Reason::AnswerUnread, 1, run.scratch.segment.length.get() as u32);

@@ -71,6 +71,17 @@ pub(in crate::verdict) fn query<A: Network, W: World, P: Packet>(
     verdict
 }
 
+/// Notes that a connection, if it was followed, is not any more: its client may send what it likes.
+#[inline(always)]
+pub(in crate::verdict) fn leave_unjudged<A: Network, W: World, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+) {
+    let port = datagram.transport.source_port;
+    let key = key(run.scratch, run.zone(), port, *run.source(), *run.destination());
+    run.world.stream(key, |stream| stream.flags |= stream_flags::UNJUDGED);
+}
+
 /// What a client's segment is to the connection that it belongs to. Data that is to be judged is
 /// this CPU's alone then, until [`leave_claim`] or [`go_on`].
 #[inline(always)]
@@ -96,9 +107,14 @@ fn open_or_find<A: Network, W: World, P: Packet>(
         return open(run, key, who);
     }
     let found = run.world.stream(key, |stream| {
-        let audited = stream.flags & stream_flags::AUDITED != 0;
         // What passed while the group was audited may have left off anywhere.
-        if now.saturating_sub(stream.last_seen) > IDLE || (audited && who.mode != MODE_AUDIT) {
+        let unjudged = stream.flags & stream_flags::UNJUDGED != 0;
+        if who.mode == MODE_AUDIT {
+            stream.flags |= stream_flags::UNJUDGED;
+        } else if unjudged {
+            return UNKNOWN;
+        }
+        if now.saturating_sub(stream.last_seen) > IDLE {
             return UNKNOWN;
         }
         let place = judged::client(&mut stream.prefix, numbers);
@@ -285,7 +301,7 @@ fn open<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Clien
             opened: now,
             last_seen: now,
             prefix: judged::begin(sequence, state),
-            flags: if audited { stream_flags::AUDITED } else { 0 },
+            flags: if audited { stream_flags::UNJUDGED } else { 0 },
             ..Stream::default()
         });
         world.open_stream(key, &*stream);
