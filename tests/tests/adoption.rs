@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, MapData};
 use intune_filter::kernel::{self, Hook, PinDirectory};
-use intune_filter_ebpf::abi::{Active, V4};
+use intune_filter_ebpf::abi::{Active, LAYOUT_VERSION, V4};
 use intune_filter_tests::directory::Directory;
 
 const SIZES: [(&str, u32); 2] = [("HOSTS4", 256), ("FLOWS4", 256)];
@@ -74,11 +74,12 @@ fn everything_is_removed_whatever_its_layout() -> Result<()> {
     let pins = PinDirectory::new(directory.bpffs());
     let mut kernel = load(&directory, &SIZES)?;
     kernel.pin_programs()?;
-    let other = pins.root().join("v7/maps");
-    std::fs::create_dir_all(&other)?;
-    Array::<MapData, u64>::create(1, 0)?.pin(other.join("ANY"))?;
+    let other = format!("v{}", LAYOUT_VERSION + 1);
+    let maps = pins.root().join(&other).join("maps");
+    std::fs::create_dir_all(&maps)?;
+    Array::<MapData, u64>::create(1, 0)?.pin(maps.join("ANY"))?;
     let error = pins.refuse_other_layouts().unwrap_err().to_string();
-    assert!(error.contains("layout v7"), "{error}");
+    assert!(error.contains(&format!("layout {other}")), "{error}");
     assert!(kernel::remove_all(&pins)?);
     assert!(pins.layouts()?.is_empty());
     assert!(!kernel::remove_all(&pins)?, "there is nothing left to remove");
