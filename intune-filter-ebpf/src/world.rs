@@ -116,9 +116,11 @@ pub trait World: Copy {
     fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R>;
     /// Notes that a client opens one, in place of what is there under its key.
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream);
-    /// Gives a slot of kept octets to an owner: whether it was the owner's before, `None` if
-    /// another takes it at this moment.
+    /// Gives a slot of kept octets to an owner, an odd number, for writing: whether it was the
+    /// owner's before, `None` if another has or takes it at this moment.
     fn own_kept(self, slot: u32, owner: u64) -> Option<bool>;
+    /// Ends an owner's writing to a slot of kept octets.
+    fn settle_kept(self, slot: u32, owner: u64);
     /// Whether a slot of kept octets is an owner's. Orders what is read of the slot before and
     /// after.
     fn is_kept_of(self, slot: u32, owner: u64) -> bool;

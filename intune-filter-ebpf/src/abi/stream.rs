@@ -52,9 +52,9 @@ pub struct JudgedPrefix {
 layout!(JudgedPrefix, 32, u32, u32, u32, u32, u32, u32, u32, u32);
 
 /// Octets of a client that are kept until the server has acknowledged them: a power of two.
-pub const KEPT_CAPACITY: u32 = 1024;
+pub const KEPT_CAPACITY: u32 = 4096;
 /// Elements of `KEPT_OCTETS`: a power of two.
-pub const KEPT_SLOTS: u32 = 512;
+pub const KEPT_SLOTS: u32 = 256;
 
 /// Element of `KEPT_OCTETS`: judged octets that the server has not acknowledged.
 ///
@@ -63,12 +63,12 @@ pub const KEPT_SLOTS: u32 = 512;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptOctets {
-    /// Hash of the connection that they belong to.
+    /// Hash of the connection that they belong to, odd; even while they are written.
     pub owner: u64,
     /// By sequence number modulo the capacity.
     pub octets: [u8; KEPT_CAPACITY as usize],
 }
-layout!(KeptOctets, 1032, u64, [u8; KEPT_CAPACITY as usize]);
+layout!(KeptOctets, 4104, u64, [u8; KEPT_CAPACITY as usize]);
 
 /// Bits of [`Stream::flags`].
 pub mod stream_flags {

@@ -6,8 +6,11 @@ use intune_filter_ebpf::{abi::KEPT_CAPACITY, atomic};
 
 use super::maps;
 
-/// Gives a slot to an owner: whether it was the owner's before, `None` if another takes it at this
-/// moment.
+/// The bit that an owner's number has, and that is taken off while the owner writes.
+const SETTLED: u64 = 1;
+
+/// Gives a slot to an owner for writing: whether it was the owner's before, `None` if another has
+/// or takes it at this moment.
 #[inline(always)]
 pub fn own(slot: u32, owner: u64) -> Option<bool> {
     let kept = maps::KEPT_OCTETS.get_ptr_mut(slot)?;
@@ -15,7 +18,20 @@ pub fn own(slot: u32, owner: u64) -> Option<bool> {
     unsafe {
         let at = &raw mut (*kept).owner;
         let before = at.read_volatile();
-        atomic::exchange(at, before, owner).then_some(before == owner)
+        // A slot that nobody has had is 0.
+        if before != 0 && before & SETTLED == 0 {
+            return None;
+        }
+        atomic::exchange(at, before, owner & !SETTLED).then_some(before == owner)
+    }
+}
+
+/// Ends an owner's writing.
+#[inline(always)]
+pub fn settle(slot: u32, owner: u64) {
+    if let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) {
+        // SAFETY: a word of a map's value, all access to which is atomic.
+        unsafe { atomic::exchange(&raw mut (*kept).owner, owner & !SETTLED, owner) };
     }
 }
 

@@ -288,6 +288,13 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     }
 
     #[inline(always)]
+    fn settle_kept(self, slot: u32, owner: u64) {
+        if !Self::READ_ONLY {
+            kept::settle(slot, owner);
+        }
+    }
+
+    #[inline(always)]
     fn is_kept_of(self, slot: u32, owner: u64) -> bool {
         kept::is_of(slot, owner)
     }

@@ -232,6 +232,8 @@ impl World for &Tables {
         Some(had)
     }
 
+    fn settle_kept(self, _: u32, _: u64) {}
+
     fn is_kept_of(self, slot: u32, owner: u64) -> bool {
         self.kept.borrow().get(&slot).is_some_and(|slot| slot.owner == owner)
     }

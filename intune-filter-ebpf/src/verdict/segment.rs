@@ -10,8 +10,7 @@ use crate::{
     world::World,
 };
 
-/// How far ahead of its last octet a side is believed to send, and how far behind the other's to
-/// acknowledge.
+/// How far ahead of its last octet a side is believed to send.
 const WINDOW: u32 = 1 << 22;
 
 /// What a segment's header says, numbers in the byte order of the host.
@@ -151,9 +150,13 @@ fn flag(flags: u8, flag: u8) -> u32 {
 /// before [`note`]: what is doubted says nothing of where its side is.
 #[inline(always)]
 fn is_believed(flow: &Flow, segment: Numbers, direction: Direction, first: bool) -> bool {
-    let (end, other_end, waits_for) = match direction {
-        Direction::FromClient => (flow.client_end, flow.remote_end, flow.remote_acknowledged),
-        Direction::ToClient => (flow.remote_end, flow.client_end, flow.client_acknowledged),
+    let (end, acknowledged, other_end, waits_for) = match direction {
+        Direction::FromClient => {
+            (flow.client_end, flow.client_acknowledged, flow.remote_end, flow.remote_acknowledged)
+        }
+        Direction::ToClient => {
+            (flow.remote_end, flow.remote_acknowledged, flow.client_end, flow.client_acknowledged)
+        }
     };
     let acknowledges = segment.flags & TCP_ACK != 0;
     let behind = other_end.wrapping_sub(segment.acknowledgment);
@@ -162,7 +165,9 @@ fn is_believed(flow: &Flow, segment: Numbers, direction: Direction, first: bool)
     }
     // A FIN that comes again has the number before the end.
     let follows = segment.sequence == end || segment.end() == end;
-    segment.sequence == waits_for || (follows && acknowledges && behind < WINDOW)
+    // From what it has acknowledged on: of an idle flow that is one number.
+    let lately = behind <= other_end.wrapping_sub(acknowledged);
+    segment.sequence == waits_for || (follows && acknowledges && lately)
 }
 
 /// Notes in a flow what the segment in the working memory, with these flags, says of its connection.
@@ -238,7 +243,11 @@ mod tests {
         // Data that is on its way.
         note(&mut flow, numbers(1100, 5050, 10, ACK), Direction::FromClient, false);
         assert!(from_client(&flow, numbers(1110, 5050, 0, TCP_RST | ACK)));
-        assert!(from_client(&flow, numbers(1110, 5000, 0, TCP_RST | ACK)));
+        assert!(!from_client(&flow, numbers(1110, 5000, 0, TCP_RST | ACK)));
+        note(&mut flow, numbers(5050, 1100, 30, ACK), Direction::ToClient, false);
+        assert!(from_client(&flow, numbers(1110, 5050, 0, TCP_RST | ACK)));
+        assert!(from_client(&flow, numbers(1110, 5080, 0, TCP_RST | ACK)));
+        assert!(!from_client(&flow, numbers(1110, 5049, 0, TCP_RST | ACK)));
         assert!(!from_client(&flow, numbers(1110, 9999, 0, TCP_RST | ACK)));
         assert!(!from_client(&flow, numbers(1110, 0, 0, TCP_RST)));
     }
@@ -265,6 +274,21 @@ mod tests {
             let reset = numbers(at.wrapping_add(1), FAR, 0, TCP_RST | ACK);
             assert!(!resets(&flow, reset, Direction::FromClient), "{at}");
             assert!(resets(&flow, numbers(1100, 0, 0, TCP_RST), Direction::FromClient), "{at}");
+        }
+    }
+
+    /// Data that each time is a little ahead leads the end anywhere.
+    #[test]
+    fn who_walks_the_end_to_a_number_has_to_guess_the_other_sides() {
+        let mut flow = idle();
+        for step in 1..=1030_u32 {
+            let at = step.wrapping_mul(WINDOW - 1);
+            note(&mut flow, numbers(at, FAR, 1, ACK), Direction::FromClient, false);
+        }
+        let end = flow.client_end;
+        for step in 0..1024_u32 {
+            let guess = numbers(end, step.wrapping_mul(WINDOW), 0, TCP_RST | ACK);
+            assert!(!resets(&flow, guess, Direction::FromClient), "{step}");
         }
     }
 

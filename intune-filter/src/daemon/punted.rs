@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use intune_filter_ebpf::{
-    abi::{AnswerEvent, Pending, PendingKey, SegmentEvent, answer_flags},
+    abi::{AnswerEvent, Pending, PendingKey, SegmentEvent, StreamRead, answer_flags},
     packet::TCP,
 };
 
 use super::{chronicle::Chronicle, clock, learner::Learner, streams::Streams, teach::teach};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, NO_MORE};
 
 /// How long an answer is waited for, as in the kernel.
 const PATIENCE: u64 = 30_000_000_000;
@@ -57,7 +57,10 @@ impl Punted<'_> {
         }
         if !solicited {
             log::debug!("a segment of a resolver's answers no recorded query: it does not pass");
-            return Ok(());
+            // Nothing further does on this connection: where it stands is not known any more.
+            let (key, stale) =
+                (read.key, StreamRead { answer_next: segment.answer_next, ..read.read });
+            return self.kernel.release(&key, stale, NO_MORE);
         }
         // Last of all: what passes was learned from.
         self.kernel.release(&read.key, read.read, answered)

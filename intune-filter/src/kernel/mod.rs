@@ -47,6 +47,7 @@ pub use offloads::keep_tags;
 pub use pins::{ClientEntry, Pins, Usage};
 pub use removal::remove_all;
 pub use segments::{Devices, OwnAddresses, Segment, Segments};
+pub use streams::NO_MORE;
 
 /// The reader of the programs' diagnostics.
 pub type Diagnostics = EbpfLogger<&'static dyn log::Log>;

@@ -6,6 +6,10 @@ use intune_filter_ebpf::abi::{FlowKey, Pending, PendingKey, StreamRead, V6};
 
 use super::{Kernel, pins::found_or_none};
 
+/// In place of the queries of a stream that were answered: more than can have been asked, so that
+/// none waits for an answer.
+pub const NO_MORE: u32 = 1 << 30;
+
 impl Kernel {
     /// A recorded query.
     pub fn pending(&self, key: &PendingKey) -> Result<Option<Pending>> {
@@ -24,7 +28,7 @@ impl Kernel {
         let mut map: HashMap<MapData, FlowKey<V6>, StreamRead> = self.pins().map("STREAMS_READ")?;
         let before = found_or_none(map.get(key, 0))?.filter(|before| before.opened == read.opened);
         let before = before.map_or(0, |before| before.answered);
-        let read = StreamRead { answered: before.wrapping_add(answered), ..read };
+        let read = StreamRead { answered: before.saturating_add(answered).min(NO_MORE), ..read };
         Ok(map.insert(key, read, 0)?)
     }
 }

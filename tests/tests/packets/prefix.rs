@@ -130,7 +130,7 @@ fn only_as_much_passes_unacknowledged_as_is_kept() {
     run("", "", |filter| {
         for who in Addresses::both() {
             let data = framed(&[&query(&who)]);
-            let fits = 1024 / data.len();
+            let fits = 4096 / data.len();
             let mut rows = connected(&who).to_vec();
             for number in 0..fits {
                 let at = number * data.len();

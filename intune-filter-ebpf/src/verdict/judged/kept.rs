@@ -1,8 +1,8 @@
 //! Judged octets that the server has not acknowledged, and comparing what repeats them.
 
-use super::super::Run;
+use super::{super::Run, SEGMENT_MAX};
 use crate::{
-    abi::{FlowKey, KEPT_CAPACITY, KEPT_SLOTS, V6},
+    abi::{FlowKey, KEPT_SLOTS, V6},
     bytes::mix,
     dns::{Scratch, Step, walk},
     packet::Packet,
@@ -39,34 +39,37 @@ pub(in crate::verdict) fn keep<W: World, P: Packet>(run: &Run<'_, W, P>) -> Opti
     let had = run.world.own_kept(slot(owner), owner)?;
     segment.done.set(0);
     run.world.keep_octets(run.scratch);
+    run.world.settle_kept(slot(owner), owner);
     Some(had)
 }
 
-/// Whether the segment's octets, which are in the working memory's message, are those that are kept.
+/// Whether the segment's octets, which are in the working memory's message, are those that are kept;
+/// `None` if another connection has the slot, so that nobody can tell any more.
 #[inline(always)]
-pub(in crate::verdict) fn compare<W: World, P: Packet>(run: &Run<'_, W, P>) -> bool {
+pub(in crate::verdict) fn compare<W: World, P: Packet>(run: &Run<'_, W, P>) -> Option<bool> {
     let segment = &run.scratch.segment;
     let owner = segment.owner.get();
     segment.done.set(0);
     if !run.world.is_kept_of(slot(owner), owner) {
-        return false;
+        return None;
     }
     run.world.compare_octets(run.scratch);
+    let same = segment.done.get() == segment.length.get();
     // Once more: whoever takes the slot says so before it writes there.
-    segment.done.get() == segment.length.get() && run.world.is_kept_of(slot(owner), owner)
+    if run.world.is_kept_of(slot(owner), owner) { Some(same) } else { None }
 }
 
 /// Keeps the octets of the segment in the working memory.
 #[inline(always)]
 pub fn keep_octets<W: World>(scratch: &Scratch, world: W) {
-    walk::<Keep, W>(scratch, world, KEPT_CAPACITY);
+    walk::<Keep, W>(scratch, world, SEGMENT_MAX);
 }
 
 /// Counts in [`crate::dns::Segment::done`] the octets of the segment in the working memory, from
 /// the first on, that are kept.
 #[inline(always)]
 pub fn compare_octets<W: World>(scratch: &Scratch, world: W) {
-    walk::<Compare, W>(scratch, world, KEPT_CAPACITY);
+    walk::<Compare, W>(scratch, world, SEGMENT_MAX);
 }
 
 /// Keeps one octet.

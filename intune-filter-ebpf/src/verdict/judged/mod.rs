@@ -46,9 +46,15 @@ pub(super) const DATA: u64 = 4;
 /// Octets behind the client's first within which a cookie might take another for the first: less
 /// than a message has, more than there are sizes in a server's table (Linux: 4).
 const SHIFT: u32 = 16;
-/// How far the numbers of two connections between the same ports have to be apart: more than a
-/// server's window, so that it cannot take the octets of the one for those of the other.
+/// How far the numbers of a connection have to be ahead of those of one before between the same
+/// ports: more than a server's window, so that it cannot take the octets of the one for those of the
+/// other.
 const NEAR: u32 = 1 << 21;
+/// How far they have to be behind otherwise: farther than anybody gets by asking. Senders' numbers
+/// rise (RFC 6528).
+const BEHIND: u32 = 1 << 30;
+/// Octets of a client's segment at most.
+const SEGMENT_MAX: u32 = 1024;
 /// How far ahead of what it has sent a server is believed to send.
 const WINDOW: u32 = 1 << 24;
 /// How long a SYN may wait for its answer before another takes its place.
@@ -104,7 +110,7 @@ pub(super) const fn reopens(
         || prefix.client_state & client_state::RESET != 0
         || unanswered
         || idle > idle_most;
-    let near = is_within(sequence, prefix.end.wrapping_sub(NEAR), prefix.end.wrapping_add(NEAR));
+    let near = is_within(sequence, prefix.end.wrapping_sub(BEHIND), prefix.end.wrapping_add(NEAR));
     let recent = age <= COOKIE;
     if !ended || near || (recent && prefix.client_state & client_state::REOPENED != 0) {
         return None;

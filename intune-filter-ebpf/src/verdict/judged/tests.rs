@@ -43,8 +43,8 @@ fn data_is_next_or_repeated_or_has_no_place() {
     let mut prefix = spoken(100);
     for (at, length, what) in [
         (100, 1, NEXT),
-        (100, KEPT_CAPACITY - 100, NEXT),
-        (100, KEPT_CAPACITY - 99, FOREIGN),
+        (100, SEGMENT_MAX, NEXT),
+        (100, SEGMENT_MAX + 1, FOREIGN),
         (0, 100, REPEATED),
         (0, 1, REPEATED),
         (60, 40, REPEATED),
@@ -62,18 +62,19 @@ fn data_is_next_or_repeated_or_has_no_place() {
 
 #[test]
 fn what_was_acknowledged_is_not_repeated_and_makes_room() {
-    let mut prefix = spoken(1000);
-    assert_eq!(data(&mut prefix, 1000, 25), FOREIGN);
+    const SPOKEN: u32 = KEPT_CAPACITY - 24;
+    let mut prefix = spoken(SPOKEN);
+    assert_eq!(data(&mut prefix, SPOKEN, 25), FOREIGN);
     acknowledged(&mut prefix, 40);
     assert_eq!(data(&mut prefix, 39, 10), FOREIGN);
     assert_eq!(data(&mut prefix, 40, 10), REPEATED);
-    assert_eq!(data(&mut prefix, 1000, 64), NEXT);
-    assert_eq!(data(&mut prefix, 1000, 65), FOREIGN);
-    acknowledged(&mut prefix, 1000);
-    assert_eq!(data(&mut prefix, 999, 1), FOREIGN);
-    assert_eq!(data(&mut prefix, 1000, KEPT_CAPACITY), NEXT);
+    assert_eq!(data(&mut prefix, SPOKEN, 64), NEXT);
+    assert_eq!(data(&mut prefix, SPOKEN, 65), FOREIGN);
+    acknowledged(&mut prefix, SPOKEN);
+    assert_eq!(data(&mut prefix, SPOKEN - 1, 1), FOREIGN);
+    assert_eq!(data(&mut prefix, SPOKEN, SEGMENT_MAX), NEXT);
     // An older acknowledgement, and one of what was never judged, change nothing.
-    for at in [0, 500, 2000, 1 << 31] {
+    for at in [0, 500, SPOKEN + 1000, 1 << 31] {
         acknowledged(&mut prefix, at);
         assert_eq!(prefix.acknowledged, prefix.end, "{at}");
     }
@@ -209,7 +210,9 @@ fn another_connection_has_to_wait_until_one_has_ended() {
     assert_eq!(after(&closed, far, 0), Some(client_state::REOPENED));
     assert_eq!(after(&closed, far, 121), Some(0));
     // So near that a server might take the octets of one for those of the other.
-    for near in [0, 1, 60, 1 << 20, u32::MAX, 0_u32.wrapping_sub(1 << 20)] {
+    for near in
+        [0, 1, 60, 1 << 20, u32::MAX, 0_u32.wrapping_sub(1 << 20), 0_u32.wrapping_sub(1 << 29)]
+    {
         for seconds in [0, 121] {
             assert_eq!(after(&closed, ISN.wrapping_add(near), seconds), None, "{near}");
         }

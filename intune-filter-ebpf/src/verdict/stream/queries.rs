@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     abi::{
-        Client, FlowKey, KEPT_CAPACITY, LIMIT_QUERIES, LIMIT_STREAMS, MODE_AUDIT, Reason, Settings,
-        Stream, UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_state, stream_flags,
+        Client, FlowKey, LIMIT_QUERIES, LIMIT_STREAMS, MODE_AUDIT, Reason, Settings, Stream,
+        UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_state, stream_flags,
     },
     atomic, dns,
     packet::{Datagram, Fragment, Network, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Octets of a client's segment at most.
-const QUERIES_MAX: u64 = KEPT_CAPACITY as u64;
+const QUERIES_MAX: u64 = 1024;
 
 /// It asks for a name of no rule of the client's.
 const UNLISTED: u64 = 8;
@@ -117,8 +117,16 @@ fn open_or_find<A: Network, W: World, P: Packet>(
         if now.saturating_sub(stream.last_seen) > IDLE {
             return UNKNOWN;
         }
+        // Before anything is read of the connection: another CPU may be about to move its end.
+        let claims = numbers.length != 0;
+        if claims && !claim(stream, 0, 1) {
+            return MISPLACED;
+        }
         let place = judged::client(&mut stream.prefix, numbers);
         if place == judged::FOREIGN {
+            if claims {
+                claim(stream, 1, 0);
+            }
             return MISPLACED;
         }
         stream.last_seen = now;
@@ -128,14 +136,17 @@ fn open_or_find<A: Network, W: World, P: Packet>(
         segment.owed.set(u64::from(stream.query_owed));
         segment.opened.set(stream.opened);
         segment.repeats.set(u64::from(place == judged::REPEATED));
-        // SAFETY: a word of a map's value or, to explain, of this run's copy.
-        if unsafe { atomic::exchange(&raw mut stream.claimed, 0, 1) } {
-            READABLE
-        } else {
-            MISPLACED
-        }
+        READABLE
     });
     found.unwrap_or(UNKNOWN)
+}
+
+/// Takes a connection's claim, or gives it back, in order with all else that is written of it;
+/// whether it was there.
+#[inline(always)]
+fn claim(stream: &mut Stream, before: u64, after: u64) -> bool {
+    // SAFETY: a word of a map's value or, to explain, of this run's copy.
+    unsafe { atomic::exchange(&raw mut stream.claimed, before, after) }
 }
 
 /// Judges the messages of a client's segment, which has to be made of them, or to repeat what was
@@ -152,7 +163,12 @@ fn read_queries<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
     let owner = judged::owner(run.scratch.seed.get(), key, segment.opened.get());
     segment.owner.set(owner);
     if segment.repeats.get() != 0 {
-        let found = if judged::compare(run) { PASSED } else { MISPLACED };
+        let found = match judged::compare(run) {
+            Some(true) => PASSED,
+            Some(false) => MISPLACED,
+            // It will never pass: who is told so connects anew.
+            None => UNKNOWN,
+        };
         leave_claim(run, key);
         return found;
     }
@@ -204,7 +220,7 @@ fn leave_claim<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
     let opened = run.scratch.segment.opened.get();
     run.world.stream(key, |stream| {
         if stream.opened == opened {
-            stream.claimed = 0;
+            claim(stream, 1, 0);
         }
     });
 }
@@ -233,7 +249,7 @@ fn go_on<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
         prefix.client_state |= client_state::SPOKE;
         stream.query_owed = segment.owed.get() as u32;
         stream.asked = stream.asked.wrapping_add(segment.queries.get() as u32);
-        stream.claimed = 0;
+        claim(stream, 1, 0);
         true
     });
     done == Some(true)

@@ -29,7 +29,8 @@ pub fn script(random: &mut Random, without: &[Trick]) -> Script {
     let kind = *client.random.pick(&[Unasked::Name, Unasked::Identifier, Unasked::Early]);
     let manner = Manner {
         slow: random.once_in(2),
-        split: random.once_in(10),
+        // What the kernel leaves to a daemon that is late passes unread, and is counted.
+        split: !unasked && random.once_in(10),
         unasked: unasked.then(|| (kind, random.within(0..2) as usize)),
     };
     Script {
