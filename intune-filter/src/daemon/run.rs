@@ -270,7 +270,7 @@ impl<'a> Daemon<'a> {
                 () = self.netlink.changed() => self.look().await,
                 () = next_of(self.nftables.as_mut()) => self.gate.heard(Instant::now()),
                 _ = look.tick() => self.look().await,
-                _ = tidy.tick() => self.tidy(),
+                _ = tidy.tick() => self.tidy().await,
                 _ = forget.tick() => self.forget(),
                 guard = self.events.readable_mut() => {
                     // Before the ring is read: what comes meanwhile wakes the daemon again.
