@@ -3,9 +3,11 @@
 use std::{fs, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use intune_filter::kernel::PinDirectory;
 use intune_filter_tests::{
     filter::PATIENCE,
     site::{CONFIG, eventually},
+    xdp::PassAll,
 };
 use nix::sys::signal::Signal;
 
