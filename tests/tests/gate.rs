@@ -138,6 +138,55 @@ fn a_daemon_that_cannot_attach_leaves_the_gate_shut_and_detach_opens_it() -> Res
     expect_nothing_filtered(&laboratory)
 }
 
+/// The indices that the gate lets pass.
+fn judged(network: &Network) -> Result<String> {
+    run(network.gateway.command("nft").args(["list", "set", "inet", "intune-filter", "judged"]))
+}
+
+#[test]
+fn a_start_that_fails_at_one_interface_leaves_the_gate_shut_for_all() -> Result<()> {
+    let laboratory = laboratory("closed")?;
+    let gateway = &laboratory.network.gateway;
+    gateway.ip(&["link add lan2 type veth peer lan3", "link set lan2 up"])?;
+    let foreign = PassAll::attach(gateway, "lan2")?;
+    let both = config("closed").replace("  - name: eth1\n", "  - name: eth1\n  - name: lan2\n");
+    laboratory.filter.configure(&both)?;
+    let (code, output) = laboratory.filter.fail_to_start()?;
+    ensure!(code == Some(1) && output.contains("eth1: enforcing"), "{code:?}: {output}");
+    let judged = judged(&laboratory.network)?;
+    ensure!(!judged.contains("elements"), "{judged}");
+    expect_shut(&laboratory)?;
+    drop(foreign);
+    expect_shut(&laboratory)
+}
+
+#[test]
+fn a_table_that_lets_pass_what_nobody_judges_any_more_is_shut_by_a_start() -> Result<()> {
+    let mut laboratory = laboratory("closed")?;
+    laboratory.filter.start()?;
+    laboratory.filter.kill()?;
+    ensure!(judged(&laboratory.network)?.contains("elements"), "nothing passes");
+    std::fs::remove_dir_all(laboratory.filter.pins())?;
+    expect_nothing_filtered(&laboratory)?;
+    // Enough for nft, and not for programs.
+    let (code, output) = laboratory.filter.fail_to_start_without(&["sys_admin", "bpf"])?;
+    ensure!(code == Some(1), "expected exit code 1, got {code:?}: {output}");
+    expect_shut(&laboratory)
+}
+
+#[test]
+fn a_second_daemon_leaves_the_gate_of_the_first_as_it_is() -> Result<()> {
+    let mut laboratory = laboratory("closed")?;
+    laboratory.filter.start()?;
+    let before = listing(&laboratory.network).context("no table")?;
+    let (code, output) = laboratory.filter.fail_to_start()?;
+    ensure!(code == Some(1) && !output.contains("NOT kept"), "{code:?}: {output}");
+    ensure!(listing(&laboratory.network) == Some(before), "the table has changed");
+    let first = laboratory.filter.output();
+    ensure!(!first.contains("making it anew"), "{first}");
+    expect_judged(&laboratory)
+}
+
 #[test]
 fn detach_opens_the_gate_of_a_running_daemon() -> Result<()> {
     let mut laboratory = laboratory("closed")?;

@@ -157,3 +157,33 @@ fn the_address_follows_the_configuration_and_is_kept_where_another_is_not_to_be_
     laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
     eventually("nothing is served", || Ok(!at(&laboratory, "127.0.0.1:9469")))
 }
+
+#[test]
+fn an_address_that_was_not_there_yet_is_listened_at_once_it_is() -> Result<()> {
+    let mut laboratory = Laboratory::create(&site::setup())?;
+    let at = |address: &str| format!("{CONFIG}metrics: {{listen: \"{address}:9469\"}}\n");
+    let served = |laboratory: &Laboratory, address: &str| {
+        let text = scrape(laboratory, &format!("{address}:9469/metrics"));
+        text.is_ok_and(|text| text.ends_with("200"))
+    };
+    for address in ["10.99.0.1", "10.99.0.2"] {
+        let by_itself = address == "10.99.0.2";
+        laboratory.filter.configure(&at(address))?;
+        laboratory.filter.start()?;
+        ensure!(laboratory.filter.output().contains("no metrics at"), "it is there already");
+        laboratory.network.gateway.ip(&[format!("address add {address}/32 dev lo")])?;
+        if by_itself {
+            let begun = Instant::now();
+            while !served(&laboratory, address) && begun.elapsed() < Duration::from_secs(90) {
+                thread::sleep(Duration::from_secs(1));
+            }
+        } else {
+            laboratory.filter.succeed(&["reload"])?;
+        }
+        ensure!(served(&laboratory, address), "{}", laboratory.filter.output());
+        let status = laboratory.filter.json(&["status"])?;
+        ensure!(!status.to_string().contains("metrics_not_served"), "{status}");
+        laboratory.filter.stop()?;
+    }
+    Ok(())
+}

@@ -31,7 +31,7 @@ pub fn run(
     let confirm_s = confirm.map(|seconds| seconds.0);
     let answer = ask(global, request(global, file, confirm_s, false)?)?;
     if global.json {
-        return Ok((Outcome::Yes, output::json(&answer)?));
+        return Ok((outcome(&answer), output::json(&answer)?));
     }
     let mut text = in_force(&answer);
     text += &config::changes(&answer);
@@ -48,7 +48,7 @@ pub fn run(
         text += &overriding(global, &answer);
     }
     text += &failed(&answer);
-    Ok((Outcome::Yes, text))
+    Ok((outcome(&answer), text))
 }
 
 /// Runs `confirm`.
@@ -65,7 +65,7 @@ pub fn confirm(global: &Global) -> Result<(Outcome, String), Failure> {
     Ok((Outcome::Yes, text))
 }
 
-/// Runs `reload`: well only if the file is in force afterwards.
+/// Runs `reload`: well only if the file is in force afterwards, on every interface that is there.
 pub fn reload(global: &Global) -> Result<(Outcome, String), Failure> {
     let answer = ask(global, Request::Reload)?;
     let text = if global.json {
@@ -73,7 +73,7 @@ pub fn reload(global: &Global) -> Result<(Outcome, String), Failure> {
     } else {
         in_force(&answer) + &config::changes(&answer) + &failed(&answer)
     };
-    Ok((Outcome::Yes, text))
+    Ok((outcome(&answer), text))
 }
 
 /// What `apply` asks of the daemon, after the file was found sound.
@@ -120,6 +120,12 @@ fn in_force(answer: &Value) -> String {
     } else {
         format!("{file} is in force, and changes nothing: policy generation {generation} stays\n")
     }
+}
+
+/// Well only if what is in force reaches every interface that is there.
+fn outcome(answer: &Value) -> Outcome {
+    let failed = answer["failed_interfaces"].as_array();
+    if failed.is_some_and(|failed| !failed.is_empty()) { Outcome::Partly } else { Outcome::Yes }
 }
 
 /// What is in force and does not reach an interface.

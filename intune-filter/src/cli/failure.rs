@@ -11,6 +11,8 @@ pub enum Outcome {
     Yes,
     /// With the answer no: exit code 4.
     No,
+    /// Done, and without its effect in every place: exit code 1.
+    Partly,
 }
 
 impl From<Outcome> for ExitCode {
@@ -18,6 +20,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Yes => Self::SUCCESS,
             Outcome::No => Self::from(4),
+            Outcome::Partly => Self::FAILURE,
         }
     }
 }

@@ -120,8 +120,8 @@ impl LastGood {
             files: digests.collect(),
         };
         let [now, new, old] = NAMES.map(|name| state_directory.join(name));
-        match Meta::read(&now) {
-            Ok(kept) if kept == meta => {
+        match Self::load_from(&now) {
+            Ok(Some(kept)) if kept.is_same(self) => {
                 // What a process has left that died while it wrote.
                 for left in [&new, &old].into_iter().filter(|left| left.exists()) {
                     let _ = remove(left);
@@ -159,6 +159,12 @@ impl LastGood {
             // Half of one would take room where there may be none.
             let _ = remove(&new);
         })
+    }
+
+    /// Whether both are the same, wherever their files were read.
+    fn is_same(&self, other: &Self) -> bool {
+        let of = |good: &Self| (good.document.file.clone(), good.digest.clone());
+        of(self) == of(other) && self.files() == other.files()
     }
 
     /// The text of each file, by its path in the directory.
@@ -247,6 +253,26 @@ mod tests {
         assert_eq!(inode(), first);
         good("another", &[]).store(state.path()).unwrap();
         assert_ne!(inode(), first);
+    }
+
+    #[test]
+    fn what_is_damaged_is_written_again() {
+        let state = tempfile::tempdir().unwrap();
+        let kept = good("text", &[("/c/a.yaml", "one")]);
+        for path in [CONFIGURATION, "catalogue/a.yaml", META] {
+            for damage in [true, false] {
+                kept.store(state.path()).unwrap();
+                let file = state.path().join(DIRECTORY).join(path);
+                if damage {
+                    fs::write(file, "cut").unwrap();
+                } else {
+                    fs::remove_file(file).unwrap();
+                }
+                kept.store(state.path()).unwrap();
+                let back = LastGood::load(state.path()).unwrap().unwrap();
+                assert!(back.is_same(&kept), "{path}: {back:?}");
+            }
+        }
     }
 
     #[test]

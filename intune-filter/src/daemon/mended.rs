@@ -31,20 +31,40 @@ enum Look {
     Missing(io::ErrorKind),
 }
 
+/// Finds what has changed, and does no more.
+#[derive(Debug, Default)]
+struct Settling {
+    last: Option<Vec<Look>>,
+    told: Option<Vec<Look>>,
+}
+
+impl Settling {
+    /// Whether there is a change to tell of: one that two looks in a row have seen. What is being
+    /// written may be sound at any moment, and half of what it is to be.
+    fn look(&mut self, now: Vec<Look>) -> bool {
+        let is_steady = self.last.as_ref() == Some(&now);
+        let tells = is_steady && self.told.as_ref() != Some(&now);
+        if tells {
+            self.told = Some(now.clone());
+        }
+        self.last = Some(now);
+        tells
+    }
+}
+
 impl Watch {
-    /// Watches these files and, of directories, the files in them. The first look counts as a
-    /// change: whatever happened before it is not known.
+    /// Watches these files and, of directories, the files in them. What is found at first counts
+    /// as a change: whatever happened before it is not known.
     ///
     /// # Errors
     /// There is no thread to be had.
     pub fn start(paths: Vec<PathBuf>) -> io::Result<Self> {
         let (sender, changes) = mpsc::channel(1);
         thread::Builder::new().name("watch file".to_owned()).spawn(move || {
-            let mut before = None;
+            let mut settling = Settling::default();
             while !sender.is_closed() {
-                let now: Vec<Look> = paths.iter().flat_map(|path| look_into(path)).collect();
-                if before.as_ref() != Some(&now) {
-                    before = Some(now);
+                let now = paths.iter().flat_map(|path| look_into(path)).collect();
+                if settling.look(now) {
                     // One that is not taken yet will be taken after this look, too.
                     let _ = sender.try_send(());
                 }
@@ -115,6 +135,21 @@ mod tests {
             before = now;
         }
         assert_eq!(look(), before);
+    }
+
+    #[test]
+    fn a_change_is_told_once_it_stays_for_two_looks() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a.yaml");
+        let mut settling = Settling::default();
+        let mut written = |text: Option<&str>| {
+            text.into_iter().for_each(|text| fs::write(&file, text).unwrap());
+            settling.look(look_into(&file))
+        };
+        assert!(!written(Some("o")) && written(None) && !written(None));
+        // While it is being written it changes from look to look.
+        assert!(!written(Some("on")) && !written(Some("one")) && !written(Some("one, ")));
+        assert!(written(None) && !written(None));
     }
 
     #[test]

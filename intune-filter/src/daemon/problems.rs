@@ -19,6 +19,8 @@ pub enum Code {
     StateSetAside,
     /// Others than root may write the configuration file.
     FileWritable,
+    /// A change of the policy has failed half-way, and so has going back.
+    PolicyInDoubt,
     /// Nothing listens where the metrics should be.
     MetricsNotServed,
 }
@@ -50,6 +52,12 @@ impl Problems {
         self.0.remove(&code).is_some()
     }
 
+    /// Whether this problem stands.
+    #[must_use]
+    pub fn has(&self, code: Code) -> bool {
+        self.0.contains_key(&code)
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Problem<'_>> {
         self.0.iter().map(|(code, (since, text))| Problem { code: *code, since: *since, text })
@@ -71,6 +79,7 @@ mod tests {
     fn a_problem_has_the_time_of_its_beginning_and_its_last_text() {
         let mut problems = Problems::default();
         assert!(problems.add(Code::ReloadRefused, "first".into()));
+        assert!(problems.has(Code::ReloadRefused) && !problems.has(Code::StateNotSaved));
         let since = problems.iter().next().unwrap().since;
         assert!(!problems.add(Code::ReloadRefused, "first".into()));
         assert!(problems.add(Code::ReloadRefused, "second".into()));

@@ -99,23 +99,19 @@ pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunE
         .enable_all()
         .build()
         .context("cannot start a runtime")?;
-    runtime.block_on(async {
-        let directory = PinDirectory::new(&config.paths.pin_dir);
-        let fresh = directory.linked_interfaces()?.is_empty();
-        let mut daemon = match Daemon::start(&config, source, kernel_log).await {
-            Ok(daemon) => daemon,
-            Err(error) => {
-                // Nothing half-way: what a first start has made goes; what was in force stays.
-                if fresh && let Err(error) = kernel::remove_all(&directory) {
-                    log::error!("{error:#}");
-                }
-                return Err(error);
-            }
-        };
+    let directory = PinDirectory::new(&config.paths.pin_dir);
+    let fresh = directory.linked_interfaces()?.is_empty();
+    let mut started = false;
+    let result = runtime.block_on(async {
+        let mut daemon = Daemon::start(&config, source, kernel_log).await?;
+        started = true;
         daemon.serve().await.map_err(RunError::Other)
-    })?;
+    });
+    if !started {
+        guard::undo_start(&config, source, fresh.then_some(&directory));
+    }
     drop(locks);
-    Ok(())
+    result
 }
 
 struct Daemon<'a> {
@@ -270,7 +266,7 @@ impl<'a> Daemon<'a> {
                 () = self.netlink.changed() => self.look().await,
                 () = next_of(self.nftables.as_mut()) => self.gate.heard(Instant::now()),
                 _ = look.tick() => self.look().await,
-                _ = tidy.tick() => self.tidy(),
+                _ = tidy.tick() => self.tidy().await,
                 _ = forget.tick() => self.forget(),
                 guard = self.events.readable_mut() => {
                     // Before the ring is read: what comes meanwhile wakes the daemon again.

@@ -19,12 +19,12 @@ use crate::{
 };
 
 /// Shuts the gate before a daemon's start has loaded anything. What an earlier daemon has attached
-/// passes, and a table that is there stays as it is.
+/// passes, and nothing else: a table that is there may tell of what no program judges any more.
 ///
 /// # Errors
 /// It cannot be shut.
 pub fn shut(config: &Config, paths: &Paths) -> Result<()> {
-    if config.boot == Boot::Open || table::is_there() {
+    if config.boot == Boot::Open {
         return Ok(());
     }
     let pins = Pins::open(&paths.pin_dir).ok().flatten();

@@ -3,9 +3,11 @@
 use std::{fs, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use intune_filter::kernel::PinDirectory;
 use intune_filter_tests::{
     filter::PATIENCE,
     site::{CONFIG, eventually},
+    xdp::PassAll,
 };
 use nix::sys::signal::Signal;
 
@@ -102,6 +104,99 @@ fn while_a_configuration_waits_a_reload_changes_nothing_and_says_so() -> Result<
     site.configure(&format!("{CONFIG}icmp_echo: false\n# again\n"))?;
     site.json(&["reload"])?;
     site.expect_old()
+}
+
+#[test]
+fn a_reload_that_was_refused_for_what_waited_is_no_problem_once_that_is_gone() -> Result<()> {
+    let site = Site::start(CONFIG)?;
+    let trial = site.other("trial.yaml", &changed())?;
+    for is_faulty in [false, true] {
+        if is_faulty {
+            site.configure("interfaces: [")?;
+            site.fail(3, &["reload"])?;
+        }
+        site.json(&["apply", &trial, "--confirm", "4s"])?;
+        site.fail(1, &["reload"])?;
+        site.expect_problem("reload_refused", "nothing is reloaded until then")?;
+        eventually("the configuration before is back", || {
+            Ok(site.status()?["configuration"].get("confirm_within_s").is_none())
+        })?;
+        // The file is faulty all the same.
+        ensure!(site.problem("reload_refused")?.is_some() == is_faulty, "{is_faulty}");
+    }
+    site.expect_old()
+}
+
+#[test]
+fn what_does_not_reach_every_interface_is_told_as_a_failure_and_not_kept() -> Result<()> {
+    let site = Site::start(CONFIG)?;
+    let network = &site.laboratory.network;
+    network.gateway.ip(&["link add lan2 type veth peer lan3", "link set lan2 up"])?;
+    let foreign = PassAll::attach(&network.gateway, "lan2")?;
+    let kept = || fs::read_to_string(site.path("state/last-good/config.yaml"));
+    let both = changed().replace("  - name: eth1\n", "  - name: eth1\n  - name: lan2\n");
+    site.configure(&both)?;
+    let path = site.file();
+    let path = path.to_str().context("a path of ours is text")?;
+    for arguments in [&["reload"][..], &["apply", path]] {
+        let output = site.laboratory.filter.run(arguments)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.code() == Some(1), "{arguments:?}: {}: {text}", output.status);
+        ensure!(text.contains("lan2 is NOT enforced: "), "{text}");
+        ensure!(kept()? == CONFIG, "it is kept");
+    }
+    site.expect_new()?;
+    drop(foreign);
+    eventually("lan2 is enforced", || {
+        let failed = site.json(&["status"])?["daemon"]["failed_interfaces"].clone();
+        Ok(failed.as_array().is_some_and(Vec::is_empty))
+    })?;
+    site.laboratory.filter.succeed(&["reload"])?;
+    ensure!(kept()? == both, "it is not kept");
+    Ok(())
+}
+
+/// Has a map's pin elsewhere for as long as `f` takes.
+fn without_map<T>(site: &Site, map: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    let pins = PinDirectory::new(site.laboratory.filter.pins());
+    let (pin, elsewhere) = (pins.map(map), pins.map(&format!("{map}_away")));
+    fs::rename(&pin, &elsewhere)?;
+    let result = f();
+    fs::rename(&elsewhere, &pin)?;
+    result
+}
+
+#[test]
+fn a_change_that_fails_half_way_leaves_what_was_in_force() -> Result<()> {
+    let site = Site::start(CONFIG)?;
+    site.expect_old()?;
+    // It frees a rule, whose flows are to end; going back frees none.
+    let fewer = changed().replace("[web, clock, printer]", "[web, printer]");
+    site.configure(&fewer)?;
+    let generation = site.generation()?;
+    let text = without_map(&site, "FLOWS4", || site.fail(1, &["reload"]))?;
+    ensure!(text.contains("FLOWS4"), "{text}");
+    ensure!(site.generation()? > generation, "it has not come so far");
+    site.expect_none("policy_in_doubt")?;
+    site.expect_old()?;
+    site.json(&["reload"])?;
+    site.expect_new()
+}
+
+#[test]
+fn where_going_back_fails_too_the_old_file_is_a_change() -> Result<()> {
+    let site = Site::start(CONFIG)?;
+    site.configure(&changed())?;
+    without_map(&site, "HOSTS4", || site.fail(1, &["reload"]))?;
+    site.expect_problem("policy_in_doubt", "CANNOT be put back")?;
+    site.configure(CONFIG)?;
+    let answer = site.json(&["reload"])?;
+    ensure!(answer["changed"] == true, "{answer:#}");
+    site.expect_none("policy_in_doubt")?;
+    site.expect_old()?;
+    let answer = site.json(&["reload"])?;
+    ensure!(answer["changed"] == false, "{answer:#}");
+    Ok(())
 }
 
 #[test]

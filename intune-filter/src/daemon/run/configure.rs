@@ -14,6 +14,7 @@ use crate::{
     catalogue::{Catalogue, CatalogueFiles},
     config::Config,
     daemon::{
+        problems::Code,
         saved::{Document, Saved},
         source::Origin,
     },
@@ -21,6 +22,7 @@ use crate::{
 };
 
 /// A configuration that is in force, or was, with all that it takes to put it back.
+#[derive(Clone)]
 pub(super) struct Standing {
     pub(super) document: Document,
     pub(super) config: Config,
@@ -29,6 +31,8 @@ pub(super) struct Standing {
     /// Of what it comes to.
     pub(super) digest: String,
     pub(super) origin: Origin,
+    /// Whether the kernel may have something else, since a change has failed half-way.
+    pub(super) in_doubt: bool,
 }
 
 /// What a policy has ended.
@@ -51,7 +55,12 @@ impl Standing {
     pub(super) fn new(document: Document, origin: Origin, loaded: Loaded) -> (Self, Policy) {
         let Loaded { config, catalogue, files, policy } = loaded;
         let digest = policy::digest(&config, &policy);
-        (Self { document, config, catalogue, files, digest, origin }, policy)
+        (Self { document, config, catalogue, files, digest, origin, in_doubt: false }, policy)
+    }
+
+    /// Whether another comes to what is in force as this.
+    fn is_same(&self, other: &Self) -> bool {
+        !self.in_doubt && self.digest == other.digest
     }
 }
 
@@ -104,7 +113,7 @@ impl Daemon<'_> {
         let origin = self.origin_of(&document);
         let (standing, policy) = self.compile(document, origin)?;
         // What is in force already needs no confirmation, unless it waits for one.
-        let is_same = standing.digest == self.in_force.digest;
+        let is_same = self.in_force.is_same(&standing);
         let waits = patience.is_some() && (!is_same || self.confirmed.is_some());
         let patience = patience.filter(|_| !is_same);
         // On disk first: whenever this process ends, the next one knows what to load.
@@ -147,7 +156,7 @@ impl Daemon<'_> {
         let (standing, policy) = self.compile(document, origin)?;
         self.may_follow(&standing)?;
         let difference = self.difference(&standing, &policy);
-        let changed = standing.digest != self.in_force.digest;
+        let changed = !self.in_force.is_same(&standing);
         let loses = super::preview::losses(self, &policy).map_err(RunError::Other)?;
         Ok(json!({
             "schema": 1,
@@ -199,6 +208,8 @@ impl Daemon<'_> {
                     (now, _) => now,
                 };
                 self.in_force = confirmed;
+                self.in_force.in_doubt = false;
+                self.problems.clear(Code::PolicyInDoubt);
                 self.confirmation.end();
                 self.look().await;
                 self.look().await;
@@ -207,11 +218,11 @@ impl Daemon<'_> {
                 let saved = self.saved.clone().map(|saved| saved.rolled_back(on_disk.as_deref()));
                 // What is on disk already leads to the same configuration.
                 self.store_or_tell(saved);
-                self.keep_good();
-                self.watch_file();
+                self.went_back();
             }
             Err(error) => {
                 self.confirmed = Some(confirmed);
+                self.in_force.in_doubt |= self.is_replaced();
                 let error = format!("{error:#}");
                 if self.confirmation.failed(error.clone(), Instant::now()) {
                     log::error!(
@@ -258,16 +269,53 @@ impl Daemon<'_> {
     /// the same, the new document is the one in force from now on, and nothing else happens.
     async fn replace(&mut self, standing: Standing, policy: Policy) -> Result<(Change, Standing)> {
         self.may_follow(&standing)?;
-        if standing.digest == self.in_force.digest {
+        if self.in_force.is_same(&standing) {
             let before = std::mem::replace(&mut self.in_force, standing);
+            self.retry_metrics().await;
             return Ok((Change::default(), before));
         }
         let difference = self.difference(&standing, &policy);
-        let effects = self.put_config(&standing.config, policy).await?;
+        let effects = match self.put_config(&standing.config, policy).await {
+            Ok(effects) => effects,
+            Err(error) => {
+                self.restore_in_force().await;
+                return Err(error);
+            }
+        };
         let before = std::mem::replace(&mut self.in_force, standing);
+        self.problems.clear(Code::PolicyInDoubt);
         // The gate is the new configuration's.
         self.look().await;
         Ok((Change { changed: true, difference, effects }, before))
+    }
+
+    /// Puts what is in force into the kernel again, which may have got a part of something else.
+    pub(super) async fn restore_in_force(&mut self) {
+        let in_force = self.in_force.clone();
+        let result = self.put_back(&in_force).await;
+        self.in_force.in_doubt = result.is_err();
+        let file = &in_force.document.file;
+        match result {
+            Ok(()) => {
+                self.problems.clear(Code::PolicyInDoubt);
+                log::warn!("{file} is put back, since a change has failed half-way");
+            }
+            Err(error) => {
+                let text = format!(
+                    "a change has failed half-way, and {file} CANNOT be put back; it is not known \
+                     which policy judges: {error:#}"
+                );
+                if self.problems.add(Code::PolicyInDoubt, text.clone()) {
+                    log::error!("{text}");
+                }
+            }
+        }
+    }
+
+    /// Whether a policy was put into the kernel that is not the one in force.
+    fn is_replaced(&self) -> bool {
+        let active = self.kernel.pins().active();
+        active.map_or(true, |active| active.generation != self.generation)
     }
 
     async fn put_back(&mut self, standing: &Standing) -> Result<()> {

@@ -7,18 +7,34 @@ use serde_json::{Value, json};
 use super::Daemon;
 use crate::{
     config::{Boot, Config},
-    daemon::{netlink::Snapshot, source::Source},
+    daemon::{control::Client, netlink::Snapshot, source::Source},
     gate::{self, Changes, Gate},
 };
 
 /// Keeps clients out until programs are attached, if the configuration says so. A failure is no
-/// reason not to attach them.
+/// reason not to attach them. A daemon that runs keeps its own gate.
 pub(super) fn shut(config: &Config, source: &Source<'_>) {
     let mut paths = config.paths.clone();
     (source.adjust)(&mut paths);
+    if Client::connect(&paths.runtime_dir).is_some_and(|client| !is_here(&client)) {
+        return;
+    }
     if let Err(error) = gate::shut(config, &paths) {
         log::error!("{error:#}");
     }
+}
+
+/// The same by a configuration of which only a part can be read: a table that is there may know
+/// of more.
+pub(super) fn shut_by_part(config: &Config, source: &Source<'_>) {
+    if gate::presence() != Some(true) {
+        shut(config, source);
+    }
+}
+
+/// Whether the daemon at the other end is this process, which has failed to start.
+fn is_here(client: &Client) -> bool {
+    client.daemon().is_ok_and(|pid| u32::try_from(pid) == Ok(std::process::id()))
 }
 
 /// Word of what others do to the gate. Without it, it is looked after from time to time.

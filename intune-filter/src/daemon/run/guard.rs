@@ -4,7 +4,7 @@ use super::gatekeeping;
 use crate::{
     config::{Boot, Config},
     daemon::{boot_guard::BootGuard, logging::CRITICAL, source::Source},
-    kernel::Pins,
+    kernel::{self, PinDirectory, Pins},
 };
 
 /// Shuts the gate if the configuration that was last in force for good says so. Returns what that
@@ -22,6 +22,15 @@ pub(super) fn shut_as_kept(source: &Source<'_>) -> Option<Boot> {
     Some(config.boot)
 }
 
+/// A start has failed: nothing stays half-way. What a first one has made goes, and the gate lets
+/// pass no more than is still attached; what was in force stays.
+pub(super) fn undo_start(config: &Config, source: &Source<'_>, made: Option<&PinDirectory>) {
+    if let Some(Err(error)) = made.map(kernel::remove_all) {
+        log::error!("{error:#}");
+    }
+    gatekeeping::shut(config, source);
+}
+
 fn load(state: &std::path::Path) -> Option<BootGuard> {
     BootGuard::load(state).unwrap_or_else(|error| {
         // The next configuration in force replaces it.
@@ -36,7 +45,7 @@ pub(super) fn all_lost(source: &Source<'_>, known: Option<Boot>) {
     // What can be read of the file tells whom to keep out until it is mended.
     let readable = source.read().ok();
     let readable = readable.and_then(|file| Config::parse_part(&file.file, &file.text).0);
-    readable.iter().for_each(|config| gatekeeping::shut(config, source));
+    readable.iter().for_each(|config| gatekeeping::shut_by_part(config, source));
     let says = readable.map(|config| config.boot);
     let pins = Pins::open(&source.first_paths().pin_dir).ok().flatten();
     let links = pins.and_then(|pins| pins.directory().linked_interfaces().ok());

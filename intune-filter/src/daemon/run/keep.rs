@@ -31,11 +31,14 @@ pub(super) struct LastReload {
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// Whether nothing else was wrong than that the configuration in force waited.
+    #[serde(skip)]
+    waited: bool,
 }
 
 impl LastReload {
     pub(super) fn in_force() -> Self {
-        Self { at: problems::now(), result: "in_force", error: None }
+        Self { at: problems::now(), result: "in_force", error: None, waited: false }
     }
 
     pub(super) fn unchanged() -> Self {
@@ -126,8 +129,21 @@ impl Daemon<'_> {
         self.watch_file();
     }
 
+    /// What was in force before is so again: a reload that was refused only because of what waited
+    /// would no longer be.
+    pub(super) fn went_back(&mut self) {
+        if self.last_reload.as_ref().is_some_and(|last| last.waited) {
+            self.problems.clear(Code::ReloadRefused);
+        }
+        self.keep_good();
+        self.watch_file();
+    }
+
     /// Takes note of a reload.
-    pub(super) fn note_reload(&mut self, told: LastReload) {
+    pub(super) fn note_reload(&mut self, mut told: LastReload) {
+        let stood_before = self.problems.has(Code::ReloadRefused)
+            && !self.last_reload.as_ref().is_some_and(|last| last.waited);
+        told.waited = told.error.is_some() && self.confirmation.is_awaited() && !stood_before;
         match &told.error {
             None => {
                 let what = match told.result {
@@ -203,6 +219,10 @@ impl Daemon<'_> {
         if self.saved_unwritten || is_lost {
             Saved::store(self.saved.as_ref(), directory)?;
             self.saved_unwritten = false;
+        }
+        // A start by it would fail.
+        if self.confirmed.is_none() && !self.failed_interfaces().is_empty() {
+            return Ok(());
         }
         BootGuard::of(&good.config).store(directory)?;
         let good = LastGood {

@@ -33,9 +33,17 @@ impl Daemon<'_> {
             // Enforcement does not depend on who watches it.
             Err(error) => {
                 let text = format!("{error:#}");
-                log::warn!("{text}");
-                self.problems.add(Code::MetricsNotServed, text);
+                if self.problems.add(Code::MetricsNotServed, text.clone()) {
+                    log::warn!("{text}");
+                }
             }
+        }
+    }
+
+    /// Tries again where nothing could listen: the address may be there by now.
+    pub(super) async fn retry_metrics(&mut self) {
+        if self.problems.has(Code::MetricsNotServed) {
+            self.listen_for_metrics(self.in_force.config.metrics.listen).await;
         }
     }
 }

@@ -23,8 +23,12 @@ const EXPIRED_FOR_IF_CROWDED: Duration = Duration::from_secs(60);
 
 impl Daemon<'_> {
     /// Removes what has expired, and saves the table of names.
-    pub(super) fn tidy(&mut self) {
+    pub(super) async fn tidy(&mut self) {
         self.keep_good();
+        self.retry_metrics().await;
+        if self.in_force.in_doubt && !self.confirmation.is_awaited() {
+            self.restore_in_force().await;
+        }
         self.look_at_gate();
         self.examine();
         self.forget();
