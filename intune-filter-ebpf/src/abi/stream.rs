@@ -72,8 +72,8 @@ layout!(KeptOctets, 4104, u64, [u8; KEPT_CAPACITY as usize]);
 
 /// Bits of [`Stream::flags`].
 pub mod stream_flags {
-    /// The client's group was audited or exempt at some time of the connection's: nothing is held
-    /// back, and where messages begin is not known for certain.
+    /// The client's group was audited at some time of the connection's: nothing is held back, and
+    /// where messages begin is not known for certain.
     pub const UNJUDGED: u32 = 1;
 }
 

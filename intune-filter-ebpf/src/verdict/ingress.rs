@@ -16,7 +16,7 @@ use super::{
     stream,
 };
 use crate::{
-    abi::{Address as _, Client, LIMIT_FRAGMENTS, MODE_AUDIT, MODE_EXEMPT, Reason, V4, V6},
+    abi::{Address as _, Client, LIMIT_FRAGMENTS, MODE_EXEMPT, Reason, V4, V6},
     packet::{
         Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Network, Packet,
         UDP, is_link_scope_ethertype,
@@ -321,14 +321,11 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         let Some(settings) = self.settings() else {
             return Ok(Verdict::deny(Reason::NoPolicy));
         };
-        let found = self.client(datagram);
-        let Some(client) = found.filter(|client| client.mode != MODE_EXEMPT) else {
-            stream::leave_unjudged(self, datagram);
+        let Some(client) = self.client(datagram) else {
             return Err(POLICY);
         };
-        // Of an audited client's fragments nothing is read, and they pass.
-        if client.mode == MODE_AUDIT && datagram.fragment != Fragment::Whole {
-            stream::leave_unjudged(self, datagram);
+        if client.mode == MODE_EXEMPT {
+            return Err(POLICY);
         }
         Ok(stream::query(self, settings, datagram, &client))
     }

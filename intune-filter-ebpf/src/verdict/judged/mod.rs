@@ -151,6 +151,9 @@ pub(super) fn client(prefix: &mut JudgedPrefix, segment: Numbers) -> u64 {
     if length == 0 {
         return EMPTY;
     }
+    if length > SEGMENT_MAX {
+        return FOREIGN;
+    }
     if prefix.server_state == server_state::CLOSED || prefix.client_state & client_state::RESET != 0
     {
         return FOREIGN;

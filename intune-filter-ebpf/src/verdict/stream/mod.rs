@@ -9,7 +9,7 @@ mod answers;
 mod queries;
 
 pub(super) use answers::{answer, read};
-pub(super) use queries::{leave_unjudged, query};
+pub(super) use queries::query;
 
 use super::{
     LEFT, Run, left,

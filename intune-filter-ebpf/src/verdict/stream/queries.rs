@@ -71,17 +71,6 @@ pub(in crate::verdict) fn query<A: Network, W: World, P: Packet>(
     verdict
 }
 
-/// Notes that a connection, if it was followed, is not any more: its client may send what it likes.
-#[inline(always)]
-pub(in crate::verdict) fn leave_unjudged<A: Network, W: World, P: Packet>(
-    run: &Run<'_, W, P>,
-    datagram: &Datagram<A>,
-) {
-    let port = datagram.transport.source_port;
-    let key = key(run.scratch, run.zone(), port, *run.source(), *run.destination());
-    run.world.stream(key, |stream| stream.flags |= stream_flags::UNJUDGED);
-}
-
 /// What a client's segment is to the connection that it belongs to. Data that is to be judged is
 /// this CPU's alone then, until [`leave_claim`] or [`go_on`].
 #[inline(always)]
