@@ -47,14 +47,14 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "repetition-not-compared",
         file: QUERIES,
-        text: "if judged::compare(run) { PASSED } else { MISPLACED }",
-        instead: "PASSED",
+        text: "Some(false) => MISPLACED,",
+        instead: "Some(false) => PASSED,",
     },
     Fault {
         name: "first-octet-compared",
         file: KEPT,
-        text: "segment.done.get() == segment.length.get() && run",
-        instead: "segment.done.get() != 0 && run",
+        text: "let same = segment.done.get() == segment.length.get();",
+        instead: "let same = segment.done.get() != 0;",
     },
     Fault {
         name: "below-the-end-passes",
@@ -95,8 +95,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "unasked-answer",
         file: ANSWERS,
-        text: "heeded == resolver::IGNORED && segment.audited.get() == 0 {",
-        instead: "heeded == resolver::IGNORED && segment.audited.get() != 0 {",
+        text: "heeded == resolver::IGNORED && segment.unjudged.get() == 0 {",
+        instead: "heeded == resolver::IGNORED && segment.unjudged.get() != 0 {",
     },
     Fault {
         name: "denied-name",
