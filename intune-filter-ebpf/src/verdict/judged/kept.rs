@@ -72,21 +72,33 @@ pub fn compare_octets<W: World>(scratch: &Scratch, world: W) {
     walk::<Compare, W>(scratch, world, SEGMENT_MAX);
 }
 
+/// Hands the next octet of the segment to `visit`, with the number by which it is kept. True if there
+/// is none left, or `visit` wants no more.
+#[inline(always)]
+fn next_octet(scratch: &Scratch, visit: impl FnOnce(u32, u32, u64) -> bool) -> bool {
+    let segment = &scratch.segment;
+    let done = segment.done.get();
+    if done >= segment.length.get() {
+        return true;
+    }
+    let number = segment.sequence.get().wrapping_add(done) as u32;
+    if !visit(slot(segment.owner.get()), number, scratch.message.octet(done)) {
+        return true;
+    }
+    segment.done.set(done + 1);
+    false
+}
+
 /// Keeps one octet.
 struct Keep;
 
 impl<W: World> Step<W> for Keep {
     #[inline(always)]
     fn step(scratch: &Scratch, world: W) -> bool {
-        let segment = &scratch.segment;
-        let done = segment.done.get();
-        if done >= segment.length.get() {
-            return true;
-        }
-        let number = segment.sequence.get().wrapping_add(done);
-        world.keep_octet(slot(segment.owner.get()), number as u32, scratch.message.octet(done));
-        segment.done.set(done + 1);
-        false
+        next_octet(scratch, |slot, number, octet| {
+            world.keep_octet(slot, number, octet);
+            true
+        })
     }
 }
 
@@ -96,17 +108,6 @@ struct Compare;
 impl<W: World> Step<W> for Compare {
     #[inline(always)]
     fn step(scratch: &Scratch, world: W) -> bool {
-        let segment = &scratch.segment;
-        let done = segment.done.get();
-        if done >= segment.length.get() {
-            return true;
-        }
-        let number = segment.sequence.get().wrapping_add(done);
-        let kept = world.kept_octet(slot(segment.owner.get()), number as u32);
-        if kept != scratch.message.octet(done) {
-            return true;
-        }
-        segment.done.set(done + 1);
-        false
+        next_octet(scratch, |slot, number, octet| world.kept_octet(slot, number) == octet)
     }
 }

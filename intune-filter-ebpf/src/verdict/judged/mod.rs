@@ -53,8 +53,8 @@ const NEAR: u32 = 1 << 21;
 /// How far they have to be behind otherwise: farther than anybody gets by asking. Senders' numbers
 /// rise (RFC 6528).
 const BEHIND: u32 = 1 << 30;
-/// Octets of a client's segment at most.
-const SEGMENT_MAX: u32 = 1024;
+/// Octets of a client's segment at most: as many are kept, and compared.
+pub(super) const SEGMENT_MAX: u32 = 1024;
 /// How far ahead of what it has sent a server is believed to send.
 const WINDOW: u32 = 1 << 24;
 /// How long a SYN may wait for its answer before another takes its place.

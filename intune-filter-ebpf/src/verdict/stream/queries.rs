@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Octets of a client's segment at most.
-const QUERIES_MAX: u64 = 1024;
+const QUERIES_MAX: u64 = judged::SEGMENT_MAX as u64;
 
 /// It asks for a name of no rule of the client's.
 const UNLISTED: u64 = 8;
