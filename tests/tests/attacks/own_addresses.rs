@@ -10,20 +10,10 @@ use intune_filter_tests::{
     site::{ANSWER, WEB, eventually, tcp},
 };
 
-use crate::site::{config, in_each_mode};
+use crate::site::{config, in_each_mode, wire_another_network};
 
 /// The gateway's on the WAN, and on another network.
 const APART: [&str; 4] = ["172.31.0.1", "fd00:31::1", "10.99.0.1", "fd00:99::1"];
-
-fn wire_another_network(laboratory: &Laboratory) -> Result<()> {
-    laboratory.network.gateway.ip(&[
-        "link add other type veth peer others",
-        "link set other up",
-        "link set others up",
-        "address add 10.99.0.1/24 dev other",
-        "address add fd00:99::1/64 dev other nodad",
-    ])
-}
 
 /// Whether the client reaches a port of the gateway's that does listen.
 fn reaches(laboratory: &Laboratory, address: IpAddr) -> Result<bool> {

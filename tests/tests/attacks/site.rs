@@ -46,6 +46,17 @@ pub fn in_each_mode(
     Ok(())
 }
 
+/// Gives the gateway another network than the client's.
+pub fn wire_another_network(laboratory: &Laboratory) -> Result<()> {
+    laboratory.network.gateway.ip(&[
+        "link add other type veth peer others",
+        "link set other up",
+        "link set others up",
+        "address add 10.99.0.1/24 dev other",
+        "address add fd00:99::1/64 dev other nodad",
+    ])
+}
+
 /// The client's end of its wire.
 pub struct Attacker<'a> {
     laboratory: &'a Laboratory,

@@ -10,7 +10,7 @@ use intune_filter_tests::{
     testrun::Datagram,
 };
 
-use crate::site::{Attacker, any, bound, config, in_each_mode};
+use crate::site::{Attacker, any, bound, config, in_each_mode, wire_another_network};
 
 /// The port from which a resolver on the gateway asks its own, as it were.
 const ASKS_FROM: u16 = 41_000;
@@ -22,13 +22,7 @@ fn both(texts: [&str; 2]) -> Result<[IpAddr; 2]> {
 #[test]
 fn nobody_answers_a_resolver_on_the_gateway_in_its_servers_name() -> Result<()> {
     in_each_mode(&config(""), |laboratory, mode| {
-        laboratory.network.gateway.ip(&[
-            "link add other type veth peer others",
-            "link set other up",
-            "link set others up",
-            "address add 10.99.0.1/24 dev other",
-            "address add fd00:99::1/64 dev other nodad",
-        ])?;
+        wire_another_network(laboratory)?;
         let attacker = Attacker::new(laboratory)?;
         for family in 0..2 {
             let sources = [
