@@ -113,41 +113,54 @@ fn reset<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) 
     store(ctx, transport, &tcp)
 }
 
+/// An ICMP error. It is put together where messages are: the stack has no room for it beside the
+/// program's own on Linux 6.1.
+#[repr(C)]
+struct Draft<const HEADER: usize> {
+    ip: [u8; HEADER],
+    icmp: [u8; ICMP_HEADER],
+    quoted_ip: [u8; HEADER],
+    quoted: [u8; QUOTED],
+}
+
 #[inline(never)]
 fn prohibited<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) -> Option<()> {
-    let quoted_ip = load::<HEADER>(ctx, network)?;
-    let quoted = load::<QUOTED>(ctx, network + HEADER as u32)?;
-    let udp = quoted_ip[if HEADER == V6_HEADER { 6 } else { 9 }] == UDP;
+    // SAFETY: the working memory is this run's alone, a denied frame that is answered by this has no
+    // message in it, and the message is longer; of octets, any content is valid.
+    let draft = unsafe { &mut *scratch.message.as_mut_ptr().cast::<Draft<HEADER>>() };
+    draft.quoted_ip = load::<HEADER>(ctx, network)?;
+    draft.quoted = load::<QUOTED>(ctx, network + HEADER as u32)?;
+    let udp = draft.quoted_ip[if HEADER == V6_HEADER { 6 } else { 9 }] == UDP;
     let length = transport_length::<HEADER>(scratch);
-    let unfinished = udp && is_unfinished(&quoted_ip, UDP, length, &quoted, 6);
-    let mut ip = quoted_ip;
+    let unfinished = udp && is_unfinished(&draft.quoted_ip, UDP, length, &draft.quoted, 6);
+    draft.ip = draft.quoted_ip;
     if HEADER == V6_HEADER {
-        swap(&mut ip, 8, 24, 16);
+        swap(&mut draft.ip, 8, 24, 16);
     } else {
-        swap(&mut ip, 12, 16, 4);
+        swap(&mut draft.ip, 12, 16, 4);
     }
     let protocol = if HEADER == V6_HEADER { ICMPV6 } else { ICMP };
-    let pseudo = finish(&mut ip, protocol, (ICMP_HEADER + HEADER + QUOTED) as u16);
+    let pseudo = finish(&mut draft.ip, protocol, (ICMP_HEADER + HEADER + QUOTED) as u16);
     // Destination unreachable, communication administratively prohibited.
-    let mut icmp =
+    draft.icmp =
         if HEADER == V6_HEADER { [1, 1, 0, 0, 0, 0, 0, 0] } else { [3, 13, 0, 0, 0, 0, 0, 0] };
     if HEADER == V6_HEADER && unfinished {
         // The device still computes what UDP would want, and puts it here, into a field that
         // nobody reads. What is here before makes the message's checksum hold before and after.
         // The message of ICMP for IPv4, whose checksum has no pseudo header, needs nothing of it.
-        [icmp[6], icmp[7]] = (!checksum(pseudo)).to_ne_bytes();
+        [draft.icmp[6], draft.icmp[7]] = (!checksum(pseudo)).to_ne_bytes();
     }
-    let message = sum(&icmp, 0, ICMP_HEADER) + sum(&quoted_ip, 0, HEADER) + sum(&quoted, 0, QUOTED);
+    let quoted = sum(&draft.quoted_ip, 0, HEADER) + sum(&draft.quoted, 0, QUOTED);
+    let message = sum(&draft.icmp, 0, ICMP_HEADER) + quoted;
     let total = if HEADER == V6_HEADER { message + pseudo } else { message };
-    [icmp[2], icmp[3]] = checksum(total).to_ne_bytes();
-    let message = network + HEADER as u32;
-    let quote = message + ICMP_HEADER as u32;
-    resize(ctx, quote + (HEADER + QUOTED) as u32)?;
+    [draft.icmp[2], draft.icmp[3]] = checksum(total).to_ne_bytes();
+    let length = size_of::<Draft<HEADER>>() as u32;
+    resize(ctx, network + length)?;
     turn_ethernet(ctx)?;
-    store(ctx, network, &ip)?;
-    store(ctx, message, &icmp)?;
-    store(ctx, quote, &quoted_ip)?;
-    store(ctx, quote + HEADER as u32, &quoted)
+    // SAFETY: the context is the program's, and the draft has that many octets.
+    let stored =
+        unsafe { bpf_skb_store_bytes(ctx.skb.skb, network, (&raw const *draft).cast(), length, 0) };
+    (stored == 0).then_some(())
 }
 
 /// Whether the sender has left the transport checksum to the device that sends the frame, which
