@@ -21,7 +21,7 @@ pub fn be32<const I: usize, const N: usize>(octets: &[u8; N]) -> u32 {
 pub fn ne16<const I: usize, const N: usize>(octets: &[u8; N]) -> u16 {
     const { assert!(I + 2 <= N) };
     // SAFETY: the assertion keeps the two octets inside the array.
-    unsafe { load16(octets.as_ptr().add(I)) }
+    unsafe { load16::<I>(octets.as_ptr()) }
 }
 
 /// Four octets at `I` as they are in memory.
@@ -30,7 +30,7 @@ pub fn ne16<const I: usize, const N: usize>(octets: &[u8; N]) -> u16 {
 pub fn ne32<const I: usize, const N: usize>(octets: &[u8; N]) -> u32 {
     const { assert!(I + 4 <= N) };
     // SAFETY: the assertion keeps the four octets inside the array.
-    unsafe { load32(octets.as_ptr().add(I)) }
+    unsafe { load32::<I>(octets.as_ptr()) }
 }
 
 /// Sixteen octets at `I` as four words.
@@ -41,7 +41,7 @@ pub fn ne128<const I: usize, const N: usize>(octets: &[u8; N]) -> [u32; 4] {
     // SAFETY: the assertion keeps the sixteen octets inside the array.
     unsafe {
         let start = octets.as_ptr().add(I);
-        [load32(start), load32(start.add(4)), load32(start.add(8)), load32(start.add(12))]
+        [load32::<0>(start), load32::<4>(start), load32::<8>(start), load32::<12>(start)]
     }
 }
 
@@ -50,23 +50,23 @@ mod word {
     use core::arch::asm;
 
     #[inline(always)]
-    pub(super) unsafe fn load16(at: *const u8) -> u16 {
+    pub(super) unsafe fn load16<const I: usize>(start: *const u8) -> u16 {
         let value: u64;
         // SAFETY: the caller vouches for two readable octets; the target allows any alignment.
         unsafe {
-            asm!("{value} = *(u16 *)({at} + 0)", value = out(reg) value, at = in(reg) at,
-                options(pure, readonly, nostack));
+            asm!("{value} = *(u16 *)({start} + {I})", value = out(reg) value,
+                start = in(reg) start, I = const I, options(pure, readonly, nostack));
         }
         value as u16
     }
 
     #[inline(always)]
-    pub(super) unsafe fn load32(at: *const u8) -> u32 {
+    pub(super) unsafe fn load32<const I: usize>(start: *const u8) -> u32 {
         let value: u64;
         // SAFETY: the caller vouches for four readable octets; the target allows any alignment.
         unsafe {
-            asm!("{value} = *(u32 *)({at} + 0)", value = out(reg) value, at = in(reg) at,
-                options(pure, readonly, nostack));
+            asm!("{value} = *(u32 *)({start} + {I})", value = out(reg) value,
+                start = in(reg) start, I = const I, options(pure, readonly, nostack));
         }
         value as u32
     }
@@ -74,14 +74,14 @@ mod word {
 
 #[cfg(not(target_arch = "bpf"))]
 mod word {
-    pub(super) unsafe fn load16(at: *const u8) -> u16 {
+    pub(super) unsafe fn load16<const I: usize>(start: *const u8) -> u16 {
         // SAFETY: the caller vouches for two readable octets.
-        unsafe { at.cast::<u16>().read_unaligned() }
+        unsafe { start.add(I).cast::<u16>().read_unaligned() }
     }
 
-    pub(super) unsafe fn load32(at: *const u8) -> u32 {
+    pub(super) unsafe fn load32<const I: usize>(start: *const u8) -> u32 {
         // SAFETY: the caller vouches for four readable octets.
-        unsafe { at.cast::<u32>().read_unaligned() }
+        unsafe { start.add(I).cast::<u32>().read_unaligned() }
     }
 }
 

@@ -35,12 +35,15 @@ const USUAL: u32 = 74;
 #[derive(Clone, Copy)]
 pub struct XdpFrame {
     ctx: *mut xdp_md,
+    /// Asked for once: it takes a call.
+    length: u32,
 }
 
 impl XdpFrame {
     #[inline(always)]
-    pub const fn new(ctx: &XdpContext) -> Self {
-        Self { ctx: ctx.ctx }
+    pub fn new(ctx: &XdpContext) -> Self {
+        // SAFETY: the context is the program's.
+        Self { ctx: ctx.ctx, length: unsafe { bpf_xdp_get_buff_len(ctx.ctx) as u32 } }
     }
 
     #[inline(always)]
@@ -52,8 +55,7 @@ impl XdpFrame {
 impl Packet for XdpFrame {
     #[inline(always)]
     fn length(&self) -> u32 {
-        // SAFETY: the context is the program's.
-        unsafe { bpf_xdp_get_buff_len(self.ctx) as u32 }
+        self.length
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Datagrams of which nothing is unusual: TCP that carries on, or UDP, directly behind an IP header
 //! without options or extension headers, and whole.
 
-use super::{Network, Packet, TCP, TCP_FIN, TCP_RST, TCP_SYN, UDP};
+use super::{Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP};
 use crate::{
     abi::{V4, V6},
     bytes::{be16, ne16, ne32, ne128},
@@ -43,7 +43,7 @@ impl Read for V4 {
         let length = u32::from(be16::<2, 28>(header));
         if header[0] != VERSION_AND_LENGTH
             || ne16::<6, 28>(header) & FRAGMENT != 0
-            || length > packet.length().saturating_sub(offset)
+            || !is_whole(packet, offset, length)
         {
             return None;
         }
@@ -68,7 +68,7 @@ impl Read for V6 {
         let header = packet.at::<48>(offset)?;
         let payload = u32::from(be16::<4, 48>(header));
         let length = payload + HEADER;
-        if header[0] >> 4 != 6 || length > packet.length().saturating_sub(offset) {
+        if header[0] >> 4 != 6 || !is_whole(packet, offset, length) {
             return None;
         }
         let protocol = header[6];
@@ -84,8 +84,15 @@ impl Read for V6 {
     }
 }
 
+/// Whether a frame holds all of the datagram of `length` octets at `offset`.
+#[inline(always)]
+fn is_whole(packet: &impl Packet, offset: u32, length: u32) -> bool {
+    u64::from(offset) + u64::from(length) <= u64::from(packet.length())
+}
+
 /// Whether the transport header at `offset`, of which the datagram holds `length` octets, is one
-/// that [`super::Transport::parse`] takes, and neither begins nor ends a connection.
+/// that [`super::Transport::parse`] takes, and of TCP acknowledges, and neither begins nor ends a
+/// connection.
 ///
 /// Calling that costs the verifier half as much again at TC, where it follows what each of its ways
 /// out leaves behind, and Linux 6.1 has no room for it.
@@ -96,7 +103,8 @@ fn is_usual(packet: &impl Packet, protocol: u8, offset: u32, length: u32) -> Opt
             const HEADER: u32 = 20;
             let header = packet.at::<20>(offset)?;
             let own = u32::from(header[12] >> 4) * 4;
-            own >= HEADER && own <= length && header[13] & (TCP_SYN | TCP_FIN | TCP_RST) == 0
+            let flags = header[13] & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK);
+            own >= HEADER && own <= length && flags == TCP_ACK
         }
         UDP => {
             const HEADER: u32 = 8;

@@ -24,8 +24,9 @@ pub fn egress<W: Maps<V4> + Maps<V6>>(
     world: W,
     place: Place,
 ) -> Verdict {
-    let verdict = judge(packet, world, place);
-    let (packets, bytes) = (packet.packets(), packet.counted_length());
+    let packets = packet.packets();
+    let verdict = judge(packet, world, place, packets);
+    let bytes = packet.counted_length();
     world.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
         world.count_rule(verdict.rule, RuleEvent::Packet, packets, bytes);
@@ -34,7 +35,12 @@ pub fn egress<W: Maps<V4> + Maps<V6>>(
 }
 
 #[inline(always)]
-fn judge<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place: Place) -> Verdict {
+fn judge<W: Maps<V4> + Maps<V6>>(
+    packet: &(impl Packet + Copy),
+    world: W,
+    place: Place,
+    packets: u32,
+) -> Verdict {
     let Some(frame) = Frame::parse(packet, place.stripped_tag) else {
         return Verdict::deny(Reason::Malformed);
     };
@@ -42,7 +48,7 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place:
         return Verdict::control(Reason::Unmanaged);
     };
     if !place.from_gateway {
-        let known = known::pass(packet, world, zone, &frame, Direction::ToClient);
+        let known = known::pass(packet, world, zone, &frame, Direction::ToClient, packets);
         if known != 0 {
             return known::verdict(known);
         }

@@ -17,13 +17,13 @@ use crate::{
 
 const SECOND: u64 = 1_000_000_000;
 /// TCP, answered: RFC 5382 REQ-5 asks for 2 hours and 4 minutes at least.
-const TCP_ANSWERED: u64 = 7_440 * SECOND;
+pub(super) const TCP_ANSWERED: u64 = 7_440 * SECOND;
 /// TCP, not answered: RFC 5382 REQ-5 asks for 4 minutes at least.
 const TCP_OPENING: u64 = 240 * SECOND;
 /// TCP after both FINs or an RST.
 const TCP_CLOSING: u64 = 30 * SECOND;
 /// UDP, answered: RFC 4787 REQ-5 recommends 5 minutes.
-const UDP_ANSWERED: u64 = 300 * SECOND;
+pub(super) const UDP_ANSWERED: u64 = 300 * SECOND;
 /// UDP, not answered: RFC 4787 REQ-5 asks for 2 minutes at least.
 const UDP_OPENING: u64 = 120 * SECOND;
 /// ICMP echo: RFC 5508 REQ-2 asks for 60 seconds at least.
@@ -303,7 +303,7 @@ fn touch<A: Network, W: World, P: Packet>(
     if flow.generation != run.generation() {
         return Touched { state: State::Older, rule, flags, group, ending: open };
     }
-    note(flow, run.now(), idle, run.packets(), datagram.length, direction);
+    note(flow, run.now(), idle.cast_signed(), run.packets(), datagram.length, direction);
     let mut news = open;
     let tcp = datagram.transport.flags;
     if protocol == TCP && run.world.note_segment(flow, scratch, tcp, direction) != 0 {
@@ -315,18 +315,19 @@ fn touch<A: Network, W: World, P: Packet>(
     Touched { state: State::Alive, rule, flags, group, ending: news }
 }
 
-/// Notes packets of a flow that has been idle for a time, in nanoseconds.
+/// Notes packets of a flow that has been idle for a time, in nanoseconds: negative if another CPU
+/// has written a later one.
 #[inline(always)]
 pub(super) fn note(
     flow: &mut Flow,
     now: u64,
-    idle: u64,
+    idle: i64,
     packets: u64,
     bytes: u32,
     direction: Direction,
 ) {
     // Most packets find a young time there, and leave the cache line clean but for the counters.
-    if idle > SECOND {
+    if idle > SECOND.cast_signed() {
         flow.last_seen = now;
     }
     match direction {

@@ -31,8 +31,9 @@ pub fn ingress<W: Maps<V4> + Maps<V6>>(
     world: W,
     place: Place,
 ) -> Verdict {
-    let verdict = judge(packet, world, place);
-    let (packets, bytes) = (packet.packets(), packet.counted_length());
+    let packets = packet.packets();
+    let verdict = judge(packet, world, place, packets);
+    let bytes = packet.counted_length();
     world.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
         let event = match verdict.reason {
@@ -46,7 +47,12 @@ pub fn ingress<W: Maps<V4> + Maps<V6>>(
 }
 
 #[inline(always)]
-fn judge<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place: Place) -> Verdict {
+fn judge<W: Maps<V4> + Maps<V6>>(
+    packet: &(impl Packet + Copy),
+    world: W,
+    place: Place,
+    packets: u32,
+) -> Verdict {
     let Some(frame) = Frame::parse(packet, place.stripped_tag) else {
         return Verdict::deny(Reason::Malformed);
     };
@@ -57,7 +63,7 @@ fn judge<W: Maps<V4> + Maps<V6>>(packet: &(impl Packet + Copy), world: W, place:
             Verdict::control(Reason::Unmanaged)
         };
     };
-    let known = known::pass(packet, world, zone, &frame, Direction::FromClient);
+    let known = known::pass(packet, world, zone, &frame, Direction::FromClient, packets);
     if known != 0 {
         return known::verdict(known);
     }

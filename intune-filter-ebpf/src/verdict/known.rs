@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What the flow says of what a frame carries, if nothing about either is unusual: a word for
-/// [`verdict`], or 0. What an `Option` leaves unsaid would be an unwritten register.
+/// [`verdict`], or 0. The frame stands for so many packets. What an `Option` leaves unsaid would be an unwritten register.
 #[inline(always)]
 pub(super) fn pass<W: Maps<V4> + Maps<V6>>(
     packet: &impl Packet,
@@ -26,12 +26,13 @@ pub(super) fn pass<W: Maps<V4> + Maps<V6>>(
     zone: u16,
     frame: &Frame,
     direction: Direction,
+    packets: u32,
 ) -> u64 {
     match frame.ethertype {
         // Copies need the working memory, which is not claimed yet.
         _ if frame.second_tag || world.is_read_only() => 0,
-        ETHERTYPE_IPV4 => by_flow::<V4, W>(packet, world, zone, frame.payload, direction),
-        ETHERTYPE_IPV6 => by_flow::<V6, W>(packet, world, zone, frame.payload, direction),
+        ETHERTYPE_IPV4 => by_flow::<V4, W>(packet, world, zone, frame.payload, direction, packets),
+        ETHERTYPE_IPV6 => by_flow::<V6, W>(packet, world, zone, frame.payload, direction, packets),
         _ => 0,
     }
 }
@@ -50,6 +51,7 @@ fn by_flow<A: Read, W: Maps<A>>(
     zone: u16,
     offset: u32,
     direction: Direction,
+    packets: u32,
 ) -> u64 {
     let Some(usual) = A::usual(packet, offset) else {
         return 0;
@@ -63,7 +65,6 @@ fn by_flow<A: Read, W: Maps<A>>(
     if generation == 0 {
         return 0;
     }
-    let packets = u64::from(packet.packets());
     let known = world.flow(&key, |flow| {
         // Neither audited, nor opened from outside, nor ending.
         if flow.flags & !flow_flags::UNRULED != flow_flags::ANSWERED
@@ -72,11 +73,13 @@ fn by_flow<A: Read, W: Maps<A>>(
             return 0;
         }
         let now = world.tick();
-        let idle = now.saturating_sub(flow.last_seen);
-        if idle > flow::lifetime(key.protocol, flow_flags::ANSWERED) {
+        // Another CPU may have written a later time than this packet's.
+        let idle = now.wrapping_sub(flow.last_seen).cast_signed();
+        let (tcp, udp) = (flow::TCP_ANSWERED, flow::UDP_ANSWERED);
+        if idle > if key.protocol == TCP { tcp } else { udp }.cast_signed() {
             return 0;
         }
-        flow::note(flow, now, idle, packets, usual.length, direction);
+        flow::note(flow, now, idle, u64::from(packets), usual.length, direction);
         if key.protocol == TCP
             && let Some(numbers) = Numbers::at(packet, offset, A::HEADER, usual.length)
         {

@@ -38,8 +38,8 @@ impl Numbers {
         }
     }
 
-    /// The numbers of a segment directly behind an IP header of `header` octets at `offset`, in a
-    /// datagram of `length` octets.
+    /// The numbers of a segment that carries on ([`crate::packet::Usual`]), directly behind an IP
+    /// header of `header` octets at `offset`, in a datagram of `length` octets.
     #[inline(always)]
     pub(super) fn at(packet: &impl Packet, offset: u32, header: u32, length: u32) -> Option<Self> {
         let tcp = packet.at::<20>(offset + header)?;
@@ -48,7 +48,7 @@ impl Numbers {
             sequence: be32::<4, 20>(tcp),
             acknowledgment: be32::<8, 20>(tcp),
             length: length.wrapping_sub(header + own),
-            flags: tcp[13],
+            flags: TCP_ACK,
         })
     }
 
@@ -167,7 +167,9 @@ fn is_believed(flow: &Flow, segment: Numbers, direction: Direction, first: bool)
     let follows = segment.sequence == end || segment.end() == end;
     // From what it has acknowledged on: of an idle flow that is one number.
     let lately = behind <= other_end.wrapping_sub(acknowledged);
-    segment.sequence == waits_for || (follows && acknowledges && lately)
+    // Who has acknowledged nothing yet waits for nothing that anybody knows.
+    let awaited = waits_for != 0 && segment.sequence == waits_for;
+    awaited || (follows && acknowledges && lately)
 }
 
 /// Notes in a flow what the segment in the working memory, with these flags, says of its connection.
@@ -290,6 +292,17 @@ mod tests {
             let guess = numbers(end, step.wrapping_mul(WINDOW), 0, TCP_RST | ACK);
             assert!(!resets(&flow, guess, Direction::FromClient), "{step}");
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_number_before_acknowledging_one() {
+        let mut flow = Flow { flags: flow_flags::ANSWERED, ..Flow::default() };
+        note(&mut flow, numbers(999, 0, 0, TCP_SYN), Direction::FromClient, true);
+        note(&mut flow, numbers(4999, 1000, 0, TCP_SYN | ACK), Direction::ToClient, true);
+        for flags in [TCP_RST, TCP_RST | ACK] {
+            assert!(!resets(&flow, numbers(0, 0, 0, flags), Direction::ToClient));
+        }
+        assert!(resets(&flow, numbers(5000, 1000, 0, TCP_RST | ACK), Direction::ToClient));
     }
 
     #[test]
