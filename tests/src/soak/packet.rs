@@ -74,6 +74,18 @@ impl What {
     pub const fn is_broken(&self) -> bool {
         matches!(self, Self::SourceRoute | Self::Cut | Self::Orphan { .. })
     }
+
+    /// Whether it is DNS by the remote's port, or by that of its first fragment.
+    #[must_use]
+    pub const fn is_of_dns(&self) -> bool {
+        matches!(
+            self,
+            Self::Answer { .. }
+                | Self::Udp { remote: 53, .. }
+                | Self::Tcp { remote: 53, .. }
+                | Self::Fragments { remote: 53, .. }
+        )
+    }
 }
 
 /// A packet.
