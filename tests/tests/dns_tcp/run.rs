@@ -107,8 +107,10 @@ impl Streams {
         if failures.is_none() {
             return Ok(coverage);
         }
+        // Before more is sent. Whatever is lost without being counted was lost elsewhere.
+        let counters = field.filter.counters();
         let told = failures.tell(|stream| self.alone(field, reader.as_deref_mut(), stream))?;
-        bail!("{told} of seed {}", self.seed)
+        bail!("{told} of seed {}\nthe filter has counted: {counters:?}", self.seed)
     }
 
     /// Runs one stream by itself, and judges it.
