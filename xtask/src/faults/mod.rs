@@ -16,8 +16,7 @@ use list::{FAULTS, Fault};
 use crate::{
     command,
     setup::{self, Scope},
-    test,
-    workspace::{self, Profile},
+    test, workspace,
 };
 
 /// Random streams for each fault.
@@ -39,12 +38,14 @@ pub fn run(names: &[String]) -> Result<()> {
     setup::run(Scope::Everything)?;
     let field = Field::make()?;
     // Whatever fails without a fault would be found with any.
-    let (found, text) = field.test(&field.build()?)?;
+    let sound = field.build()?;
+    let (found, text) = field.test(&sound)?;
     ensure!(found.is_none(), "the streams fail without a fault:\n{text}");
+    let sound = fs::read(&sound).context("cannot read the program without a fault")?;
     let mut missed = Vec::new();
     for fault in chosen {
         command::say(&format!("planting {}", fault.name));
-        match field.plant(fault) {
+        match field.plant(fault, &sound) {
             Ok(how) => println!("{}: found: {how}", fault.name),
             Err(error) => {
                 println!("{}: {error:#}", fault.name);
@@ -52,7 +53,6 @@ pub fn run(names: &[String]) -> Result<()> {
             }
         }
     }
-    workspace::build(Profile::Debug, &["intune-filter"])?;
     ensure!(missed.is_empty(), "not found: {}", missed.join(", "));
     println!("every fault was found");
     Ok(())
@@ -61,12 +61,16 @@ pub fn run(names: &[String]) -> Result<()> {
 /// The copy that faults are planted in.
 struct Field {
     sources: PathBuf,
+    /// What is built of them. Not among the workspace's own products: cargo names both alike, by
+    /// their place in their workspace, and takes the ones for the others.
+    products: PathBuf,
 }
 
 impl Field {
     /// Copies the sources as they are now.
     fn make() -> Result<Self> {
-        let field = Self { sources: workspace::target()?.join("faults") };
+        let target = workspace::target()?;
+        let field = Self { sources: target.join("faults"), products: target.join("faulty") };
         if field.sources.exists() {
             fs::remove_dir_all(&field.sources).context("cannot remove the last copy")?;
         }
@@ -78,18 +82,13 @@ impl Field {
         Ok(field)
     }
 
-    /// Builds the program from the copy. Among the workspace's own products, so that the libraries
-    /// need not be built again; what is built of the workspace next takes the program's place.
+    /// Builds the program from the copy.
     fn build(&self) -> Result<PathBuf> {
-        let target = workspace::target()?;
         let mut cargo = workspace::cargo();
         cargo.current_dir(&self.sources);
         cargo.args(["build", "--locked", "--workspace", "--bin", "intune-filter"]);
-        command::run(cargo.arg("--target-dir").arg(&target))?;
-        let program = self.sources.join("intune-filter-faulty");
-        let built = workspace::program(Profile::Debug, "intune-filter")?;
-        fs::copy(built, &program).context("cannot copy the program")?;
-        Ok(program)
+        command::run(cargo.arg("--target-dir").arg(&self.products))?;
+        Ok(self.products.join("debug/intune-filter"))
     }
 
     /// Runs the streams against a program: what they find, and all that they say.
@@ -107,14 +106,19 @@ impl Field {
         Ok((found, text))
     }
 
-    /// Plants a fault, and takes it away again. How it was found.
-    fn plant(&self, fault: &Fault) -> Result<String> {
+    /// Plants a fault, and takes it away again. How it was found. The program has to be another than
+    /// the one without it.
+    fn plant(&self, fault: &Fault, without: &[u8]) -> Result<String> {
         let path = self.sources.join(fault.file);
         let sound =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", fault.file))?;
         let faulty = planted(&sound, fault)?;
         fs::write(&path, faulty).with_context(|| format!("cannot write {}", fault.file))?;
-        let tested = self.build().and_then(|program| self.test(&program));
+        let tested = self.build().and_then(|program| {
+            let same = fs::read(&program).context("cannot read the program")? == without;
+            ensure!(!same, "the fault is not in the program");
+            self.test(&program)
+        });
         fs::write(&path, sound).with_context(|| format!("cannot write {}", fault.file))?;
         let (found, _) = tested?;
         found.context("NOT FOUND")
