@@ -8,12 +8,15 @@ extern crate std;
 
 pub mod abi;
 pub mod atomic;
+pub mod bpf_loop;
 pub mod bytes;
 pub mod dns;
 #[cfg(not(target_arch = "bpf"))]
 pub mod host;
+pub mod memory;
 pub mod packet;
 pub mod rotation;
+pub mod scratch;
 pub mod traffic;
 pub mod verdict;
 pub mod world;

@@ -6,8 +6,8 @@ use crate::abi::{
     Glob, NameNode, Pending, PendingKey, Reason, Settings, Stream, StreamRead, Taking, V4, V6,
 };
 use crate::{
-    dns::{self, Scratch},
-    packet::Network,
+    dns,
+    scratch::{Family, Scratch},
     verdict::{self, Direction},
 };
 
@@ -222,7 +222,7 @@ pub trait World: Copy {
 }
 
 /// The maps of one address family.
-pub trait Maps<A: Network>: World {
+pub trait Maps<A: Family>: World {
     /// The group of a source.
     fn client(self, scratch: &Scratch, set: u32, zone: u16, address: &A) -> Option<Client>;
     /// Rules of the longest network that holds the address.

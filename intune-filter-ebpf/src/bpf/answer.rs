@@ -10,8 +10,8 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use intune_filter_ebpf::{
-    dns::Scratch,
     packet::{ICMP, ICMPV6, TCP, UDP},
+    scratch::Scratch,
     verdict::REPLY_RESET,
     world::World as _,
 };
@@ -44,7 +44,7 @@ pub fn refusal(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) -> Option<()> {
 #[inline(always)]
 pub fn rejection(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) -> Option<()> {
     with_scratch(kernel, |scratch| {
-        let network = scratch.facts.network_offset.get() as u32;
+        let network = scratch.ctx.network_offset.get() as u32;
         let reply = &scratch.reply;
         match (reply.kind.get() == REPLY_RESET, reply.v6.get() != 0) {
             (true, false) => reset::<V4_HEADER>(ctx, scratch, network),
@@ -183,9 +183,9 @@ fn transport_length<const HEADER: usize>(scratch: &Scratch) -> u16 {
     // SAFETY: the headers were read in this run.
     let length = unsafe {
         if HEADER == V6_HEADER {
-            (*scratch.facts.datagram6.get()).transport_length
+            (*scratch.headers.datagram6.get()).transport_length
         } else {
-            (*scratch.facts.datagram4.get()).transport_length
+            (*scratch.headers.datagram4.get()).transport_length
         }
     };
     length as u16

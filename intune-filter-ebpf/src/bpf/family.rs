@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::lpm_trie::Key};
 use intune_filter_ebpf::{
     abi::{Address, Client, ClientKey, Flow, FlowKey, Host, V4, V6},
-    dns::{self, Scratch},
+    scratch::{COPY_WORDS, Scratch},
     world::{Insertion, Maps},
 };
 
@@ -42,10 +42,10 @@ pub(super) fn visit_value<const HOOK: u8, T: Copy, R>(
     value: Option<*mut T>,
     visit: impl FnOnce(&mut T) -> R,
 ) -> Option<R> {
-    const { assert!(size_of::<T>() <= size_of::<[u64; dns::COPY_WORDS]>()) };
+    const { assert!(size_of::<T>() <= size_of::<[u64; COPY_WORDS]>()) };
     let mut value = value?;
     if HOOK == EXPLAIN {
-        let copy = Kernel::<HOOK>::scratch()?.facts.copy.get().cast::<T>();
+        let copy = Kernel::<HOOK>::scratch()?.ctx.copy.get().cast::<T>();
         // SAFETY: the memory is this run's, and has room for the value.
         unsafe { copy.write(*value) };
         value = copy;
@@ -58,7 +58,7 @@ pub(super) fn visit_value<const HOOK: u8, T: Copy, R>(
 /// The key of a lookup of a whole address in a trie.
 #[inline(always)]
 fn trie_key<'s, A: Address>(scratch: &'s Scratch, address: &A) -> &'s Key<A> {
-    let key = scratch.facts.trie_key.get().cast::<Key<A>>();
+    let key = scratch.ctx.trie_key.get().cast::<Key<A>>();
     // SAFETY: the memory is this run's, and has room for the key.
     unsafe {
         key.write(Key::new(A::BITS, *address));
@@ -79,7 +79,7 @@ macro_rules! maps_of {
                 address: &$address,
             ) -> Option<Client> {
                 const BITS: u32 = 8 * size_of::<ClientKey<$address>>() as u32;
-                let key = scratch.facts.trie_key.get().cast::<Key<ClientKey<$address>>>();
+                let key = scratch.ctx.trie_key.get().cast::<Key<ClientKey<$address>>>();
                 // SAFETY: the memory is this run's, and has room for the key.
                 let key = unsafe {
                     let data = ClientKey { zone: u32::from(zone), address: *address };

@@ -12,7 +12,7 @@ use aya_ebpf::{
 use intune_filter_ebpf::{
     abi::ANSWER_CAPACITY,
     bytes::be16,
-    dns::Scratch,
+    memory::Message,
     packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet, TCP, UDP},
     verdict::Place,
 };
@@ -69,14 +69,12 @@ impl Packet for XdpFrame {
     }
 
     #[inline(always)]
-    fn copy(&self, offset: u32, length: u32, scratch: &Scratch) -> bool {
+    fn copy(&self, offset: u32, length: u32, message: &Message) -> bool {
         let Some(length) = message_length(length) else {
             return false;
         };
         // SAFETY: the message has room for every length that `message_length` gives.
-        unsafe {
-            bpf_xdp_load_bytes(self.ctx, offset, scratch.message.as_mut_ptr().cast(), length) == 0
-        }
+        unsafe { bpf_xdp_load_bytes(self.ctx, offset, message.as_mut_ptr().cast(), length) == 0 }
     }
 }
 
@@ -185,7 +183,7 @@ impl Packet for SkbFrame {
     }
 
     #[inline(always)]
-    fn copy(&self, offset: u32, length: u32, scratch: &Scratch) -> bool {
+    fn copy(&self, offset: u32, length: u32, message: &Message) -> bool {
         let Some(length) = message_length(length) else {
             return false;
         };
@@ -194,7 +192,7 @@ impl Packet for SkbFrame {
             bpf_skb_load_bytes(
                 self.skb.cast_const().cast(),
                 offset,
-                scratch.message.as_mut_ptr().cast::<c_void>(),
+                message.as_mut_ptr().cast::<c_void>(),
                 length,
             ) == 0
         }

@@ -9,7 +9,7 @@ use intune_filter_ebpf::{
         FragmentVerdict, Glob, NameNode, OwnKey, Pending, PendingKey, Reason, SegmentEvent,
         Settings, Stream, StreamRead, Taking, V6, ZoneKey, answer_flags, gateway_port,
     },
-    dns::Scratch,
+    scratch::Scratch,
     verdict::Direction,
     world::{Routes, RuleEvent, Taken, World},
 };
@@ -151,7 +151,7 @@ impl<const HOOK: u8> World for Kernel<HOOK> {
     fn is_own_on(self, scratch: &Scratch, device: u32, address: &V6) -> bool {
         // SAFETY: the memory is this run's.
         let key = unsafe {
-            let key = scratch.facts.own.get();
+            let key = scratch.ctx.own.get();
             key.write(OwnKey { device, address: *address });
             &*key
         };

@@ -11,7 +11,7 @@ use intune_filter_ebpf::{
         NameNode, OwnKey, Pending, PendingKey, RULES, RuleCounter, Settings, Stream, StreamRead,
         V4, V6, ZONE_ELEMENTS, ZoneKey,
     },
-    dns::Scratch,
+    scratch::Scratch,
 };
 
 /// Elements of a policy's inner maps: only a template, each policy brings its own.

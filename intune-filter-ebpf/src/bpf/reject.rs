@@ -5,8 +5,8 @@
 
 use aya_ebpf::{helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
 use intune_filter_ebpf::{
-    dns::{Reply, Scratch},
     packet::{ICMP, ICMPV6, TCP},
+    scratch::{Reply, Scratch},
     verdict::REPLY_RESET,
     world::World as _,
 };
@@ -40,7 +40,7 @@ pub fn answer(ctx: &XdpContext, kernel: Kernel<XDP>) -> Option<()> {
 #[inline(always)]
 fn write(ctx: &XdpContext, scratch: &Scratch) -> Option<()> {
     let reply = &scratch.reply;
-    let network = scratch.facts.network_offset.get() as u32;
+    let network = scratch.ctx.network_offset.get() as u32;
     match (reply.kind.get() == REPLY_RESET, reply.v6.get() != 0) {
         (true, false) => reset::<V4_HEADER>(ctx, scratch, network),
         (true, true) => reset::<V6_HEADER>(ctx, scratch, network),

@@ -6,7 +6,7 @@ use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     helpers::generated,
 };
-use intune_filter_ebpf::{abi::Reason, dns::Scratch, world::World as _};
+use intune_filter_ebpf::{abi::Reason, scratch::Scratch, world::World as _};
 
 use super::{
     kernel::{Kernel, SECOND},
@@ -36,7 +36,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
         scratch: &Scratch,
         wakeup: u64,
     ) -> bool {
-        let mut length = scratch.length.get().wrapping_sub(1);
+        let mut length = scratch.parser.length.get().wrapping_sub(1);
         // SAFETY: the verifier wants the bound right before its use; a length is 1 to 4096.
         unsafe {
             asm!("{length} &= 4095", "{length} += 1", length = inout(reg) length,

@@ -81,11 +81,11 @@ fn ask<const HOOK: u8>(kernel: Kernel<HOOK>, ifindex: u32, flags: u32) -> u64 {
     let Some(scratch) = Kernel::<HOOK>::scratch() else {
         return UNTOLD;
     };
-    let request = scratch.facts.route.get().cast::<bpf_fib_lookup>();
+    let request = scratch.ctx.route.get().cast::<bpf_fib_lookup>();
     // SAFETY: the memory is this run's, and has the request's size; zero is valid for all of its
     // integers. The lookup writes into it.
     unsafe {
-        let (to, from) = (&*scratch.facts.route_to.get(), &*scratch.facts.route_from.get());
+        let (to, from) = (&*scratch.ctx.route_to.get(), &*scratch.ctx.route_from.get());
         // Volatile: a call of memset is a loop, and the verifier walks it.
         for word in 0..8 {
             request.cast::<u64>().add(word).write_volatile(0);

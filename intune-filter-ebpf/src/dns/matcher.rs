@@ -5,9 +5,11 @@
 //! goes on from its node. Each label has at most one entry in that list, for the walk always comes
 //! to labels further left. The compiler of policies proves that the steps suffice.
 
-use super::{Scratch, Step, name::MASKS, walk};
+use super::name::MASKS;
 use crate::{
     abi::{CHUNK, EdgeKey, Glob, MATCH_STEPS, NameNode, Settings, lower},
+    bpf_loop::{self, LoopBody},
+    scratch::Scratch,
     world::World,
 };
 
@@ -15,30 +17,30 @@ use crate::{
 /// afterwards what else it is.
 #[inline(always)]
 pub fn match_name<W: World>(scratch: &Scratch, world: W, settings: &Settings) -> u64 {
-    let labels = scratch.label_count.get();
-    scratch.match_over_https.set(0);
+    let labels = scratch.parser.label_count.get();
+    scratch.matcher.over_https.set(0);
     if labels == 0 {
         // The root itself, which no pattern stands for.
         return 0;
     }
-    scratch.match_rules.set(0);
-    scratch.match_glob_count.set(0);
-    scratch.match_chunk.set(0);
+    scratch.matcher.rules.set(0);
+    scratch.matcher.glob_count.set(0);
+    scratch.matcher.chunk.set(0);
     arrive(scratch, &settings.root, labels);
     world.walk_patterns(scratch);
-    scratch.match_rules.get()
+    scratch.matcher.rules.get()
 }
 
 /// Whether the name that was matched last is one of a known server of DNS over HTTPS.
 #[inline(always)]
 pub fn is_over_https(scratch: &Scratch) -> bool {
-    scratch.match_over_https.get() != 0
+    scratch.matcher.over_https.get() != 0
 }
 
 /// Follows the edges and globs that lead on from where [`match_name`] has begun.
 #[inline(always)]
 pub fn walk_patterns<W: World>(scratch: &Scratch, world: W) {
-    walk::<Match, W>(scratch, world, MATCH_STEPS);
+    bpf_loop::run::<Match, _>((scratch, world), MATCH_STEPS);
 }
 
 /// Takes note of a node that the labels have led to, but for the first `left`: its rules, its globs,
@@ -46,21 +48,21 @@ pub fn walk_patterns<W: World>(scratch: &Scratch, world: W) {
 #[inline(always)]
 fn arrive(scratch: &Scratch, node: &NameNode, left: u64) {
     let rules = if left == 0 { node.exact } else { node.below };
-    scratch.match_rules.set(scratch.match_rules.get() | rules);
-    scratch.match_over_https.set(scratch.match_over_https.get() | u64::from(node.over_https));
-    scratch.match_walking.set(0);
+    scratch.matcher.rules.set(scratch.matcher.rules.get() | rules);
+    scratch.matcher.over_https.set(scratch.matcher.over_https.get() | u64::from(node.over_https));
+    scratch.matcher.walking.set(0);
     if left == 0 {
         return;
     }
     let globs = if left == 1 { node.globs } else { node.inner };
     if globs != 0 {
-        let count = scratch.match_glob_count.get();
-        scratch.match_globs.set(count, pack(left - 1, u64::from(globs), node.first_glob.into()));
-        scratch.match_glob_count.set(count + 1);
+        let count = scratch.matcher.glob_count.get();
+        scratch.matcher.globs.set(count, pack(left - 1, u64::from(globs), node.first_glob.into()));
+        scratch.matcher.glob_count.set(count + 1);
     }
-    scratch.match_left.set(left);
-    scratch.match_node.set(u64::from(node.id));
-    scratch.match_walking.set(u64::from(node.edges));
+    scratch.matcher.left.set(left);
+    scratch.matcher.node.set(u64::from(node.id));
+    scratch.matcher.walking.set(u64::from(node.edges));
 }
 
 /// One word for the globs that a label is to be compared with: the label, how many, and the first.
@@ -72,14 +74,14 @@ const fn pack(label: u64, globs: u64, first: u64) -> u64 {
 /// Goes over one edge, which is one chunk of one label, or compares one glob.
 struct Match;
 
-impl<W: World> Step<W> for Match {
+impl<W: World> LoopBody<(&Scratch, W)> for Match {
     #[inline(always)]
-    fn step(scratch: &Scratch, world: W) -> bool {
-        if scratch.match_walking.get() != 0 {
+    fn step((scratch, world): (&Scratch, W)) -> bool {
+        if scratch.matcher.walking.get() != 0 {
             follow_edge(scratch, world);
             return false;
         }
-        let count = scratch.match_glob_count.get();
+        let count = scratch.matcher.glob_count.get();
         if count == 0 {
             return true;
         }
@@ -90,24 +92,24 @@ impl<W: World> Step<W> for Match {
 
 #[inline(always)]
 fn follow_edge<W: World>(scratch: &Scratch, world: W) {
-    let chunk = scratch.match_chunk.get();
-    let left = scratch.match_left.get() - 1;
-    let start = scratch.labels.get(left);
+    let chunk = scratch.matcher.chunk.get();
+    let left = scratch.matcher.left.get() - 1;
+    let start = scratch.parser.labels.get(left);
     let length = scratch.message.octet(start);
     let done = chunk * CHUNK as u64;
     let ends = done + CHUNK as u64 >= length;
     let key = edge_key(scratch, start, length, chunk);
-    let found = world.edge(scratch.set.get() as u32, key, |node| {
+    let found = world.edge(scratch.parser.set.get() as u32, key, |node| {
         if ends {
             arrive(scratch, node, left);
         } else {
-            scratch.match_node.set(u64::from(node.id));
+            scratch.matcher.node.set(u64::from(node.id));
         }
     });
     if found.is_none() {
-        scratch.match_walking.set(0);
+        scratch.matcher.walking.set(0);
     }
-    scratch.match_chunk.set(if ends || found.is_none() { 0 } else { chunk + 1 });
+    scratch.matcher.chunk.set(if ends || found.is_none() { 0 } else { chunk + 1 });
 }
 
 /// The key of the edge that a chunk of a label needs.
@@ -119,8 +121,8 @@ fn edge_key(scratch: &Scratch, start: u64, length: u64, chunk: u64) -> &EdgeKey 
     let message = &scratch.message;
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
-        let key = scratch.facts.edge.get();
-        (*key).parent = scratch.match_node.get() as u32;
+        let key = scratch.ctx.edge.get();
+        (*key).parent = scratch.matcher.node.get() as u32;
         (*key).length = length as u16;
         (*key).chunk = chunk as u16;
         (*key).octets[0] = lower(message.ne64(at)) & MASKS.word(valid, 0);
@@ -133,12 +135,12 @@ fn edge_key(scratch: &Scratch, start: u64, length: u64, chunk: u64) -> &EdgeKey 
 /// Compares a label with the next of the globs that were noted in a slot, the last one.
 #[inline(always)]
 fn try_glob<W: World>(scratch: &Scratch, world: W, slot: u64) {
-    let noted = scratch.match_globs.get(slot);
+    let noted = scratch.matcher.globs.get(slot);
     let (label, globs, first) = (noted >> 48, noted >> 32 & 0xffff, noted & 0xffff_ffff);
-    scratch.match_globs.set(slot, pack(label, globs - 1, first + 1));
-    scratch.match_glob_count.set(if globs == 1 { slot } else { slot + 1 });
-    world.glob(scratch.set.get() as u32, first as u32, |glob| {
-        if matches(scratch, glob, scratch.labels.get(label)) {
+    scratch.matcher.globs.set(slot, pack(label, globs - 1, first + 1));
+    scratch.matcher.glob_count.set(if globs == 1 { slot } else { slot + 1 });
+    world.glob(scratch.parser.set.get() as u32, first as u32, |glob| {
+        if matches(scratch, glob, scratch.parser.labels.get(label)) {
             arrive(scratch, &glob.node, label);
         }
     });

@@ -1,7 +1,12 @@
 //! Names inside a message: masks for their labels, and a hash that follows compression.
 
-use super::{Scratch, Step, scratch::Recent, walk};
-use crate::{abi::lower, bytes::mix, world::World};
+use crate::{
+    abi::lower,
+    bpf_loop::{self, LoopBody},
+    bytes::mix,
+    scratch::{Recent, Scratch},
+    world::World,
+};
 
 /// Which octets of eight words belong to the first `n` of 64: a table, since branches would cost
 /// the verifier a state each. 128 rows, so that a mask of the index keeps loads inside.
@@ -74,39 +79,39 @@ pub(super) fn read_name<W: World>(
     let target = word & 0x3fff;
     if word < 0xc000 {
         recent.offset.set(offset);
-    } else if target == scratch.recent_owner.offset.get() {
-        return found(scratch, offset, &scratch.recent_owner);
-    } else if target == scratch.recent_target.offset.get() {
-        return found(scratch, offset, &scratch.recent_target);
+    } else if target == scratch.parser.recent_owner.offset.get() {
+        return found(scratch, offset, &scratch.parser.recent_owner);
+    } else if target == scratch.parser.recent_target.offset.get() {
+        return found(scratch, offset, &scratch.parser.recent_target);
     } else {
         recent.offset.set(target);
     }
-    scratch.position.set(offset);
-    scratch.name_bound.set(scratch.length.get());
-    scratch.pointer_limit.set(offset);
-    scratch.name_length.set(0);
-    scratch.name_end.set(0);
-    scratch.complete.set(0);
-    scratch.hash.set(scratch.seed.get());
-    let left = scratch.steps_left.get();
-    let done = walk::<Labels, W>(scratch, world, left as u32);
-    scratch.steps_left.set(left - done);
-    recent.hash.set(scratch.hash.get());
-    scratch.complete.get() != 0
+    scratch.parser.position.set(offset);
+    scratch.parser.name_bound.set(scratch.parser.length.get());
+    scratch.parser.pointer_limit.set(offset);
+    scratch.parser.name_length.set(0);
+    scratch.parser.name_end.set(0);
+    scratch.parser.complete.set(0);
+    scratch.parser.hash.set(scratch.parser.seed.get());
+    let left = scratch.parser.steps_left.get();
+    let done = bpf_loop::run::<Labels, _>((scratch, world), left as u32);
+    scratch.parser.steps_left.set(left - done);
+    recent.hash.set(scratch.parser.hash.get());
+    scratch.parser.complete.get() != 0
 }
 
 /// Begins with a message, which may be read with so many steps.
 #[inline(always)]
 pub(super) fn begin(scratch: &Scratch, steps: u64) {
-    scratch.steps_left.set(steps);
+    scratch.parser.steps_left.set(steps);
     forget(scratch);
 }
 
 /// Forgets the names that were read.
 #[inline(always)]
 pub(super) fn forget(scratch: &Scratch) {
-    scratch.recent_owner.offset.set(NOWHERE);
-    scratch.recent_target.offset.set(NOWHERE);
+    scratch.parser.recent_owner.offset.set(NOWHERE);
+    scratch.parser.recent_target.offset.set(NOWHERE);
 }
 
 /// An offset that no pointer can have.
@@ -115,45 +120,45 @@ const NOWHERE: u64 = u64::MAX;
 /// A pointer to a name that was read just before. Records follow each other: it is before them.
 #[inline(always)]
 fn found(scratch: &Scratch, offset: u64, recent: &Recent) -> bool {
-    scratch.hash.set(recent.hash.get());
-    scratch.name_end.set(offset + 2);
+    scratch.parser.hash.set(recent.hash.get());
+    scratch.parser.name_end.set(offset + 2);
     true
 }
 
 struct Labels;
 
-impl<W: World> Step<W> for Labels {
+impl<W: World> LoopBody<(&Scratch, W)> for Labels {
     #[inline(always)]
-    fn step(scratch: &Scratch, _: W) -> bool {
-        let offset = scratch.position.get();
+    fn step((scratch, _): (&Scratch, W)) -> bool {
+        let offset = scratch.parser.position.get();
         let length = scratch.message.octet(offset);
-        if offset >= scratch.name_bound.get() {
+        if offset >= scratch.parser.name_bound.get() {
             return true;
         }
         if length == 0 {
             end_in_place(scratch, offset + 1);
-            scratch.complete.set(1);
+            scratch.parser.complete.set(1);
             return true;
         }
         if length >= 0xc0 {
             let target = scratch.message.be16(offset) & 0x3fff;
-            let limit = scratch.pointer_limit.get();
-            if target >= limit || offset + 2 > scratch.length.get() {
+            let limit = scratch.parser.pointer_limit.get();
+            if target >= limit || offset + 2 > scratch.parser.length.get() {
                 return true;
             }
             end_in_place(scratch, offset + 2);
-            scratch.name_bound.set(limit);
-            scratch.pointer_limit.set(target);
-            scratch.position.set(target);
+            scratch.parser.name_bound.set(limit);
+            scratch.parser.pointer_limit.set(target);
+            scratch.parser.position.set(target);
             return false;
         }
-        scratch.name_length.add(length + 1);
-        if length > 63 || scratch.name_length.get() > LABELS_MAX {
+        scratch.parser.name_length.add(length + 1);
+        if length > 63 || scratch.parser.name_length.get() > LABELS_MAX {
             return true;
         }
         // With its length before it, which is no letter.
         let (at, valid) = (offset, length + 1);
-        let mut hash = scratch.hash.get();
+        let mut hash = scratch.parser.hash.get();
         hash = mix(hash, lower(scratch.message.ne64(at)) & MASKS.word(valid, 0));
         if valid > 8 {
             hash = mix(hash, lower(scratch.message.ne64(at + 8)) & MASKS.word(valid, 1));
@@ -168,8 +173,8 @@ impl<W: World> Step<W> for Labels {
             hash = mix(hash, lower(scratch.message.ne64(at + 48)) & MASKS.word(valid, 6));
             hash = mix(hash, lower(scratch.message.ne64(at + 56)) & MASKS.word(valid, 7));
         }
-        scratch.hash.set(hash);
-        scratch.position.set(offset + valid);
+        scratch.parser.hash.set(hash);
+        scratch.parser.position.set(offset + valid);
         false
     }
 }
@@ -177,7 +182,7 @@ impl<W: World> Step<W> for Labels {
 /// Notes where the name ends in its place, unless a pointer has ended it there before.
 #[inline(always)]
 fn end_in_place(scratch: &Scratch, offset: u64) {
-    if scratch.name_end.get() == 0 {
-        scratch.name_end.set(offset);
+    if scratch.parser.name_end.get() == 0 {
+        scratch.parser.name_end.set(offset);
     }
 }

@@ -1,7 +1,11 @@
 //! The header and the question of a message.
 
-use super::{HEADER_LENGTH, Scratch, Step, name::MASKS, walk};
-use crate::world::World;
+use super::{HEADER_LENGTH, name::MASKS};
+use crate::{
+    bpf_loop::{self, LoopBody},
+    scratch::Scratch,
+    world::World,
+};
 
 /// Octets of a name on the wire at most (RFC 1035 section 2.3.4).
 const NAME_MAX: u64 = 255;
@@ -60,13 +64,13 @@ pub fn is_bare_error(scratch: &Scratch) -> bool {
 /// memory. `None` unless it is whole, uncompressed, and its name at most 255 octets long.
 #[inline(always)]
 pub fn read_question<W: World>(scratch: &Scratch, world: W) -> Option<Question> {
-    scratch.position.set(HEADER_LENGTH);
-    scratch.label_count.set(0);
-    scratch.complete.set(0);
-    walk::<Labels, W>(scratch, world, LABELS_MAX);
+    scratch.parser.position.set(HEADER_LENGTH);
+    scratch.parser.label_count.set(0);
+    scratch.parser.complete.set(0);
+    bpf_loop::run::<Labels, _>((scratch, world), LABELS_MAX);
     // The name's root label, type and class.
-    let end = scratch.position.get() + 5;
-    if scratch.complete.get() == 0 || end > scratch.length.get() {
+    let end = scratch.parser.position.get() + 5;
+    if scratch.parser.complete.get() == 0 || end > scratch.parser.length.get() {
         return None;
     }
     Some(Question { hash: hash(scratch, world, HEADER_LENGTH, end), end })
@@ -75,32 +79,32 @@ pub fn read_question<W: World>(scratch: &Scratch, world: W) -> Option<Question> 
 /// Keyed hash of the octets from `begin` to `end`, 1024 at most.
 #[inline(always)]
 fn hash<W: World>(scratch: &Scratch, world: W, begin: u64, end: u64) -> u64 {
-    scratch.hash.set(scratch.seed.get());
-    scratch.position.set(begin);
-    scratch.pointer_limit.set(end);
-    walk::<Octets, W>(scratch, world, LABELS_MAX);
-    scratch.hash.get()
+    scratch.parser.hash.set(scratch.parser.seed.get());
+    scratch.parser.position.set(begin);
+    scratch.parser.pointer_limit.set(end);
+    bpf_loop::run::<Octets, _>((scratch, world), LABELS_MAX);
+    scratch.parser.hash.get()
 }
 
 struct Labels;
 
-impl<W: World> Step<W> for Labels {
+impl<W: World> LoopBody<(&Scratch, W)> for Labels {
     #[inline(always)]
-    fn step(scratch: &Scratch, _: W) -> bool {
-        let offset = scratch.position.get();
+    fn step((scratch, _): (&Scratch, W)) -> bool {
+        let offset = scratch.parser.position.get();
         let length = scratch.message.octet(offset);
         if length == 0 {
-            scratch.complete.set(1);
+            scratch.parser.complete.set(1);
             return true;
         }
         // A pointer, an unknown label type, or a name that is too long.
         if length > 63 || offset + length + 2 > HEADER_LENGTH + NAME_MAX {
             return true;
         }
-        let count = scratch.label_count.get();
-        scratch.labels.set(count, offset);
-        scratch.label_count.set(count + 1);
-        scratch.position.set(offset + length + 1);
+        let count = scratch.parser.label_count.get();
+        scratch.parser.labels.set(count, offset);
+        scratch.parser.label_count.set(count + 1);
+        scratch.parser.position.set(offset + length + 1);
         false
     }
 }
@@ -108,17 +112,17 @@ impl<W: World> Step<W> for Labels {
 /// Hashes the octets from `position` to `pointer_limit`, eight at a time.
 struct Octets;
 
-impl<W: World> Step<W> for Octets {
+impl<W: World> LoopBody<(&Scratch, W)> for Octets {
     #[inline(always)]
-    fn step(scratch: &Scratch, _: W) -> bool {
-        let (offset, end) = (scratch.position.get(), scratch.pointer_limit.get());
+    fn step((scratch, _): (&Scratch, W)) -> bool {
+        let (offset, end) = (scratch.parser.position.get(), scratch.parser.pointer_limit.get());
         if offset >= end {
             return true;
         }
         let left = end - offset;
         let octets = scratch.message.ne64(offset) & MASKS.word(left.min(8), 0);
-        scratch.hash.set(crate::bytes::mix(scratch.hash.get(), octets));
-        scratch.position.set(offset + 8);
+        scratch.parser.hash.set(crate::bytes::mix(scratch.parser.hash.get(), octets));
+        scratch.parser.position.set(offset + 8);
         false
     }
 }

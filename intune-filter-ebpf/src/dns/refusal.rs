@@ -1,7 +1,11 @@
 //! The answer REFUSED, made from a query in place (RFC 1035 section 4.1.1, RFC 6891).
 
-use super::{Scratch, Step, answer::STEPS_OF_MESSAGE, name, walk};
-use crate::world::World;
+use super::{name, record::STEPS_OF_MESSAGE};
+use crate::{
+    bpf_loop::{self, LoopBody},
+    scratch::Scratch,
+    world::World,
+};
 
 const RESPONSE: u64 = 0x8000;
 /// Said in the name of the resolver, which has it: clients complain where it is missing.
@@ -22,7 +26,7 @@ const ADDITIONAL: u32 = 4;
 pub fn refuse<W: World>(scratch: &Scratch, world: W, end: u64) -> u64 {
     let message = &scratch.message;
     find_opt(scratch, world, end);
-    let opt = scratch.opt.get();
+    let opt = scratch.parser.opt.get();
     let dnssec_ok = message.be16(opt + 6) & 0x8000;
     // What the client asked for (opcode, recursion desired, checking disabled) stays.
     let flags = message.be16(2) & 0x7910;
@@ -45,34 +49,34 @@ pub fn refuse<W: World>(scratch: &Scratch, world: W, end: u64) -> u64 {
 /// Looks for the OPT record, which may stand anywhere in the additional section.
 #[inline(always)]
 fn find_opt<W: World>(scratch: &Scratch, world: W, start: u64) {
-    scratch.opt.set(0);
-    scratch.record.set(start);
-    scratch.records_left.set(scratch.message.be16(10));
+    scratch.parser.opt.set(0);
+    scratch.parser.record.set(start);
+    scratch.parser.records_left.set(scratch.message.be16(10));
     name::begin(scratch, STEPS_OF_MESSAGE);
-    walk::<Additional, W>(scratch, world, ADDITIONAL);
+    bpf_loop::run::<Additional, _>((scratch, world), ADDITIONAL);
 }
 
 struct Additional;
 
-impl<W: World> Step<W> for Additional {
+impl<W: World> LoopBody<(&Scratch, W)> for Additional {
     #[inline(always)]
-    fn step(scratch: &Scratch, world: W) -> bool {
-        let (message, left) = (&scratch.message, scratch.records_left.get());
-        let start = scratch.record.get();
-        if left == 0 || !name::read_name(scratch, world, start, &scratch.recent_owner) {
+    fn step((scratch, world): (&Scratch, W)) -> bool {
+        let (message, left) = (&scratch.message, scratch.parser.records_left.get());
+        let start = scratch.parser.record.get();
+        if left == 0 || !name::read_name(scratch, world, start, &scratch.parser.recent_owner) {
             return true;
         }
-        let fixed = scratch.name_end.get();
+        let fixed = scratch.parser.name_end.get();
         let next = fixed + 10 + message.be16(fixed + 8);
-        if next > scratch.length.get() {
+        if next > scratch.parser.length.get() {
             return true;
         }
         if message.octet(start) == 0 && message.be16(fixed) == TYPE_OPT {
-            scratch.opt.set(fixed);
+            scratch.parser.opt.set(fixed);
             return true;
         }
-        scratch.record.set(next);
-        scratch.records_left.set(left - 1);
+        scratch.parser.record.set(next);
+        scratch.parser.records_left.set(left - 1);
         false
     }
 }

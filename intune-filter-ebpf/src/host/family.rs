@@ -6,7 +6,7 @@ use std::{collections::HashMap, vec::Vec};
 use super::Tables;
 use crate::{
     abi::{Address as _, Client, Flow, FlowKey, Host, V4, V6},
-    dns::Scratch,
+    scratch::Scratch,
     world::{Insertion, Maps},
 };
 

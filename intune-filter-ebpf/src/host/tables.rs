@@ -14,7 +14,7 @@ use crate::{
         Limits, NameNode, OwnKey, Pending, PendingKey, Reason, RuleCounter, SegmentEvent, Settings,
         Stream, StreamRead, Taking, V4, V6, ZoneKey,
     },
-    dns::Scratch,
+    scratch::Scratch,
     verdict::{self, Place, Verdict},
     world::{NOT_FORWARDED, Routes, RuleEvent, Taken, UNTOLD, World},
 };
@@ -187,7 +187,7 @@ impl World for &Tables {
 
     fn route(self, scratch: &Scratch, _: u32, routes: Routes) -> u64 {
         // SAFETY: tables are not shared between threads.
-        let to = unsafe { *scratch.facts.route_to.get() };
+        let to = unsafe { *scratch.ctx.route_to.get() };
         match (self.local_routes.get(&to), routes) {
             (Some(_), Routes::All) => NOT_FORWARDED,
             (Some(device), Routes::Main) => u64::from(*device),

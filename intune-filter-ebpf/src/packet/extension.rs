@@ -1,10 +1,7 @@
 //! IPv6 extension headers (RFC 8200 section 4).
 
-use super::{Fragment, HeaderError, Packet};
-use crate::{
-    dns::{Scratch, Step, walk},
-    world::World,
-};
+use super::{Fragment, HeaderError, Packet, headers::HeaderWalk};
+use crate::bpf_loop::{self, LoopBody};
 
 /// Extension headers that are passed at most; a longer chain is malformed.
 const EXTENSIONS: u64 = 8;
@@ -61,36 +58,35 @@ pub(super) const fn is_extension(protocol: u8) -> bool {
 
 /// Follows a chain to the header behind it.
 #[inline(always)]
-pub(super) fn follow<W: World>(
+pub(super) fn follow(
     packet: &impl Packet,
-    scratch: &Scratch,
-    world: W,
+    walk: HeaderWalk<'_>,
     chain: Chain,
 ) -> Result<Chain, HeaderError> {
-    scratch.header_result.set(MALFORMED);
+    walk.headers.result.set(MALFORMED);
     let length = chain.length.min(CHAIN_MAX);
-    if packet.copy(chain.offset, length, scratch) {
-        scratch.position.set(0);
-        scratch.headers_end.set(u64::from(length));
-        scratch.header_protocol.set(u64::from(chain.protocol));
-        scratch.header_count.set(0);
-        scratch.fragment_field.set(0);
-        scratch.fragment_id.set(0);
-        scratch.fragment_start.set(0);
-        walk::<Extension, W>(scratch, world, EXTENSIONS as u32 + 1);
+    if packet.copy(chain.offset, length, walk.message) {
+        walk.headers.position.set(0);
+        walk.headers.end.set(u64::from(length));
+        walk.headers.protocol.set(u64::from(chain.protocol));
+        walk.headers.count.set(0);
+        walk.headers.fragment_field.set(0);
+        walk.headers.fragment_id.set(0);
+        walk.headers.fragment_start.set(0);
+        bpf_loop::run::<Extension, _>(walk, EXTENSIONS as u32 + 1);
     }
-    let (result, passed) = (scratch.header_result.get(), scratch.position.get() as u32);
-    let protocol = scratch.header_protocol.get() as u8;
-    let field = scratch.fragment_field.get() as u32;
+    let (result, passed) = (walk.headers.result.get(), walk.headers.position.get() as u32);
+    let protocol = walk.headers.protocol.get() as u8;
+    let field = walk.headers.fragment_field.get() as u32;
     match result {
         FOUND if passed <= chain.length => Ok(Chain {
             protocol,
             offset: chain.offset + passed,
             length: chain.length - passed,
             fragment: Fragment::of(field & 0xfff8, field & 1 != 0),
-            id: scratch.fragment_id.get() as u32,
+            id: walk.headers.fragment_id.get() as u32,
             fragment_offset: field & 0xfff8,
-            fragment_start: chain.offset + scratch.fragment_start.get() as u32,
+            fragment_start: chain.offset + walk.headers.fragment_start.get() as u32,
         }),
         SOURCE_ROUTE => Err(HeaderError::SourceRoute),
         _ => Err(HeaderError::Malformed),
@@ -99,26 +95,26 @@ pub(super) fn follow<W: World>(
 
 struct Extension;
 
-impl<W: World> Step<W> for Extension {
+impl LoopBody<HeaderWalk<'_>> for Extension {
     #[inline(always)]
-    fn step(scratch: &Scratch, _: W) -> bool {
-        let (at, end) = (scratch.position.get(), scratch.headers_end.get());
-        let (protocol, count) = (scratch.header_protocol.get(), scratch.header_count.get());
-        let later = scratch.fragment_field.get() & 0xfff8 != 0;
+    fn step(walk: HeaderWalk<'_>) -> bool {
+        let (at, end) = (walk.headers.position.get(), walk.headers.end.get());
+        let (protocol, count) = (walk.headers.protocol.get(), walk.headers.count.get());
+        let later = walk.headers.fragment_field.get() & 0xfff8 != 0;
         // Behind the header of a later fragment there is data.
         if later || !is_extension(protocol as u8) {
-            scratch.header_result.set(FOUND);
+            walk.headers.result.set(FOUND);
             return true;
         }
         if protocol == ROUTING {
-            scratch.header_result.set(SOURCE_ROUTE);
+            walk.headers.result.set(SOURCE_ROUTE);
             return true;
         }
         // Hop-by-hop options come first or not at all (RFC 8200 section 4.1).
         if (protocol == HOP_BY_HOP && count > 0) || count >= EXTENSIONS || at + 8 > end {
             return true;
         }
-        let message = &scratch.message;
+        let message = walk.message;
         let length = message.octet(at + 1);
         let own = if protocol == FRAGMENT {
             8
@@ -130,17 +126,17 @@ impl<W: World> Step<W> for Extension {
         if at + own > end {
             return true;
         }
-        scratch.header_protocol.set(message.octet(at));
-        scratch.header_count.set(count + 1);
-        scratch.position.set(at + own);
+        walk.headers.protocol.set(message.octet(at));
+        walk.headers.count.set(count + 1);
+        walk.headers.position.set(at + own);
         if protocol == FRAGMENT {
             // One fragment header at most: another would be a fragment of a fragment.
-            if scratch.fragment_start.get() != 0 {
+            if walk.headers.fragment_start.get() != 0 {
                 return true;
             }
-            scratch.fragment_field.set(message.be16(at + 2) & 0xfff9);
-            scratch.fragment_id.set(u64::from(message.ne32(at + 4)));
-            scratch.fragment_start.set(at + own);
+            walk.headers.fragment_field.set(message.be16(at + 2) & 0xfff9);
+            walk.headers.fragment_id.set(u64::from(message.ne32(at + 4)));
+            walk.headers.fragment_start.set(at + own);
         }
         false
     }

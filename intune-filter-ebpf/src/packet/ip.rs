@@ -1,15 +1,15 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200) headers, with options and extension headers.
 
 use super::{
-    Packet, Transport,
+    Headers, Packet, Transport,
     extension::{self, Chain},
+    headers::HeaderWalk,
     options,
 };
 use crate::{
-    abi::{Address, FlowKey, V4, V6},
+    abi::{Address, V4, V6},
     bytes::{be16, ne16, ne32, ne128},
-    dns::Scratch,
-    world::World,
+    memory::Message,
 };
 
 /// Why a header is refused.
@@ -90,21 +90,16 @@ pub trait Network: Address {
     /// Its ICMP type of an echo reply.
     const ECHO_REPLY: u8;
 
-    /// Where the headers are put.
-    fn facts(scratch: &Scratch) -> *mut Datagram<Self>;
-
-    /// Where the key of the flow is put.
-    fn key(scratch: &Scratch) -> *mut FlowKey<Self>;
-
-    /// Reads the headers of the datagram at `offset`, and puts them into the scratch memory.
+    /// Reads the headers of the datagram at `offset`, and puts them into `headers`. Options and
+    /// extension headers are gone over in `message`.
     ///
     /// # Errors
     ///
     /// [`HeaderError`] if a header is not whole, contradicts itself, or carries a source route.
-    fn parse<W: World>(
+    fn parse(
         packet: &impl Packet,
-        scratch: &Scratch,
-        world: W,
+        headers: &Headers,
+        message: &Message,
         offset: u32,
     ) -> Result<(), HeaderError>;
 }
@@ -137,20 +132,10 @@ impl Network for V4 {
     const ECHO_REPLY: u8 = super::ICMP_ECHO_REPLY;
 
     #[inline(always)]
-    fn facts(scratch: &Scratch) -> *mut Datagram<Self> {
-        scratch.facts.datagram4.get()
-    }
-
-    #[inline(always)]
-    fn key(scratch: &Scratch) -> *mut FlowKey<Self> {
-        scratch.facts.key4.get()
-    }
-
-    #[inline(always)]
-    fn parse<W: World>(
+    fn parse(
         packet: &impl Packet,
-        scratch: &Scratch,
-        world: W,
+        headers: &Headers,
+        message: &Message,
         offset: u32,
     ) -> Result<(), HeaderError> {
         let header = packet.at::<20>(offset).ok_or(HeaderError::Malformed)?;
@@ -161,7 +146,8 @@ impl Network for V4 {
             return Err(HeaderError::Malformed);
         }
         if header_length > 20 {
-            options::check(packet, scratch, world, offset + 20, header_length - 20)?;
+            let walk = HeaderWalk { headers, message };
+            options::check(packet, walk, offset + 20, header_length - 20)?;
         }
         let protocol = header[9];
         let field = u32::from(be16::<6, 20>(header));
@@ -189,12 +175,12 @@ impl Network for V4 {
             fragment_headers: transport.length,
             transport,
         };
-        // SAFETY: the scratch memory is this run's alone.
+        // SAFETY: the memory is this run's alone.
         unsafe {
-            Self::facts(scratch).write(datagram);
-            scratch.facts.parsed.set(1);
-            scratch.facts.source.get().write(datagram.source.wide());
-            scratch.facts.destination.get().write(datagram.destination.wide());
+            headers.datagram4.get().write(datagram);
+            headers.parsed.set(1);
+            headers.source.get().write(datagram.source.wide());
+            headers.destination.get().write(datagram.destination.wide());
         }
         Ok(())
     }
@@ -207,20 +193,10 @@ impl Network for V6 {
     const ECHO_REPLY: u8 = super::ICMPV6_ECHO_REPLY;
 
     #[inline(always)]
-    fn facts(scratch: &Scratch) -> *mut Datagram<Self> {
-        scratch.facts.datagram6.get()
-    }
-
-    #[inline(always)]
-    fn key(scratch: &Scratch) -> *mut FlowKey<Self> {
-        scratch.facts.key6.get()
-    }
-
-    #[inline(always)]
-    fn parse<W: World>(
+    fn parse(
         packet: &impl Packet,
-        scratch: &Scratch,
-        world: W,
+        headers: &Headers,
+        message: &Message,
         offset: u32,
     ) -> Result<(), HeaderError> {
         let header = packet.at::<40>(offset).ok_or(HeaderError::Malformed)?;
@@ -241,13 +217,14 @@ impl Network for V6 {
             fragment_start: 0,
         };
         if extension::is_extension(chain.protocol) {
-            chain = extension::follow(packet, scratch, world, chain)?;
+            let walk = HeaderWalk { headers, message };
+            chain = extension::follow(packet, walk, chain)?;
         }
         let (fragment, fragment_offset) = (chain.fragment, chain.fragment_offset);
         // What comes before the transport header in the first fragment is part of its data.
         let before = chain.offset
             - if fragment == Fragment::Whole { chain.offset } else { chain.fragment_start };
-        let more = fragment == Fragment::First || scratch.fragment_field.get() & 1 != 0;
+        let more = fragment == Fragment::First || headers.fragment_field.get() & 1 != 0;
         if fragment != Fragment::Whole {
             check_fragment(fragment, fragment_offset, more, chain.length + before)?;
         }
@@ -270,12 +247,12 @@ impl Network for V6 {
             fragment_headers: before + transport.length,
             transport,
         };
-        // SAFETY: the scratch memory is this run's alone.
+        // SAFETY: the memory is this run's alone.
         unsafe {
-            Self::facts(scratch).write(datagram);
-            scratch.facts.parsed.set(1);
-            scratch.facts.source.get().write(datagram.source.wide());
-            scratch.facts.destination.get().write(datagram.destination.wide());
+            headers.datagram6.get().write(datagram);
+            headers.parsed.set(1);
+            headers.source.get().write(datagram.source.wide());
+            headers.destination.get().write(datagram.destination.wide());
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod extension;
 mod frame;
+mod headers;
 mod icmp;
 mod ip;
 mod options;
@@ -9,6 +10,7 @@ mod transport;
 mod usual;
 
 pub use frame::{ETHERNET_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, is_link_scope_ethertype};
+pub use headers::Headers;
 pub use icmp::{Quoted, quoted_v4, quoted_v6};
 pub use ip::{Datagram, Fragment, HeaderError, Network};
 pub use options::{MULTIPATH, has_tcp_option};
@@ -18,7 +20,7 @@ pub use transport::{
 };
 pub use usual::{Read, Usual};
 
-use crate::dns::Scratch;
+use crate::memory::Message;
 
 /// A frame's octets, wherever they are.
 pub trait Packet {
@@ -37,9 +39,9 @@ pub trait Packet {
     /// `N` octets from `offset`, unless the frame ends before.
     fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]>;
 
-    /// Copies `length` octets from `offset` to the message of `scratch`; false if the frame ends
-    /// before, or the message has no room.
-    fn copy(&self, offset: u32, length: u32, scratch: &Scratch) -> bool;
+    /// Copies `length` octets from `offset` to a message; false if the frame ends before, or the
+    /// message has no room.
+    fn copy(&self, offset: u32, length: u32, message: &Message) -> bool;
 }
 
 /// A frame in the host's memory.
@@ -57,8 +59,8 @@ impl Packet for &[u8] {
         self.get(offset as usize..)?.first_chunk()
     }
 
-    fn copy(&self, offset: u32, length: u32, scratch: &Scratch) -> bool {
+    fn copy(&self, offset: u32, length: u32, message: &Message) -> bool {
         let (start, length) = (offset as usize, length as usize);
-        self.get(start..start + length).is_some_and(|octets| scratch.message.fill(octets))
+        self.get(start..start + length).is_some_and(|octets| message.fill(octets))
     }
 }

@@ -1,10 +1,10 @@
 //! Options: of IPv4 (RFC 791 section 3.1), looked through for source routes, and of TCP (RFC 9293
 //! section 3.1), for one kind. Both have the same form.
 
-use super::{HeaderError, Packet};
+use super::{HeaderError, Headers, Packet, headers::HeaderWalk};
 use crate::{
-    dns::{Scratch, Step, walk},
-    world::World,
+    bpf_loop::{self, LoopBody},
+    memory::Message,
 };
 
 const END: u64 = 0;
@@ -21,20 +21,19 @@ const FOUND: u64 = 2;
 
 /// Looks through the `length` octets of options at `offset`.
 #[inline(always)]
-pub(super) fn check<W: World>(
+pub(super) fn check(
     packet: &impl Packet,
-    scratch: &Scratch,
-    world: W,
+    walk: HeaderWalk<'_>,
     offset: u32,
     length: u32,
 ) -> Result<(), HeaderError> {
-    scratch.header_result.set(MALFORMED);
-    if packet.copy(offset, length, scratch) {
-        scratch.position.set(0);
-        scratch.headers_end.set(u64::from(length));
-        walk::<Option, W>(scratch, world, STEPS);
+    walk.headers.result.set(MALFORMED);
+    if packet.copy(offset, length, walk.message) {
+        walk.headers.position.set(0);
+        walk.headers.end.set(u64::from(length));
+        bpf_loop::run::<SourceRoute, _>(walk, STEPS);
     }
-    let result = scratch.header_result.get();
+    let result = walk.headers.result.get();
     match result {
         CLEAN => Ok(()),
         FOUND => Err(HeaderError::SourceRoute),
@@ -47,61 +46,62 @@ pub const MULTIPATH: u64 = 30;
 
 /// Whether the `length` octets of TCP options at `offset` have one of this kind, or cannot be read.
 #[inline(always)]
-pub fn has_tcp_option<W: World>(
+pub fn has_tcp_option(
     packet: &impl Packet,
-    scratch: &Scratch,
-    world: W,
+    headers: &Headers,
+    message: &Message,
     offset: u32,
     length: u32,
     kind: u64,
 ) -> bool {
-    scratch.header_result.set(MALFORMED);
-    scratch.option_kind.set(kind);
-    if packet.copy(offset, length, scratch) {
-        scratch.position.set(0);
-        scratch.headers_end.set(u64::from(length));
-        walk::<TcpOption, W>(scratch, world, STEPS);
+    let walk = HeaderWalk { headers, message };
+    walk.headers.result.set(MALFORMED);
+    walk.headers.option_kind.set(kind);
+    if packet.copy(offset, length, walk.message) {
+        walk.headers.position.set(0);
+        walk.headers.end.set(u64::from(length));
+        bpf_loop::run::<TcpOption, _>(walk, STEPS);
     }
-    scratch.header_result.get() != CLEAN
+    walk.headers.result.get() != CLEAN
 }
 
 struct TcpOption;
 
-impl<W: World> Step<W> for TcpOption {
+impl LoopBody<HeaderWalk<'_>> for TcpOption {
     #[inline(always)]
-    fn step(scratch: &Scratch, _: W) -> bool {
-        let wanted = scratch.option_kind.get();
-        step(scratch, |kind| kind == wanted)
+    fn step(walk: HeaderWalk<'_>) -> bool {
+        let wanted = walk.headers.option_kind.get();
+        step(walk, |kind| kind == wanted)
     }
 }
 
-struct Option;
+struct SourceRoute;
 
-impl<W: World> Step<W> for Option {
+impl LoopBody<HeaderWalk<'_>> for SourceRoute {
     #[inline(always)]
-    fn step(scratch: &Scratch, _: W) -> bool {
-        step(scratch, |kind| kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE)
+    fn step(walk: HeaderWalk<'_>) -> bool {
+        step(walk, |kind| kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE)
     }
 }
 
 /// Looks at the next option: true if it is the last one, one of those that are looked for, or none.
 #[inline(always)]
-fn step(scratch: &Scratch, is_found: impl Fn(u64) -> bool) -> bool {
-    let (at, end) = (scratch.position.get(), scratch.headers_end.get());
-    let kind = scratch.message.octet(at);
+fn step(walk: HeaderWalk<'_>, is_found: impl Fn(u64) -> bool) -> bool {
+    let (at, end) = (walk.headers.position.get(), walk.headers.end.get());
+    let kind = walk.message.octet(at);
     if at == end || kind == END {
-        scratch.header_result.set(CLEAN);
+        walk.headers.result.set(CLEAN);
         return true;
     }
     if is_found(kind) {
-        scratch.header_result.set(FOUND);
+        walk.headers.result.set(FOUND);
         return true;
     }
-    let own = if kind == NO_OPERATION { 1 } else { scratch.message.octet(at + 1) };
+    let own = if kind == NO_OPERATION { 1 } else { walk.message.octet(at + 1) };
     // An option's length counts its kind and itself, and stays inside the header.
     if (kind != NO_OPERATION && own < 2) || at + own > end {
         return true;
     }
-    scratch.position.set(at + own);
+    walk.headers.position.set(at + own);
     false
 }

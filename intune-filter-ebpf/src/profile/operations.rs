@@ -6,8 +6,8 @@ use core::marker::PhantomData;
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::Array, macros::btf_map};
 use intune_filter_ebpf::{
     abi::{self, DeniedEvent, FlowEvent, FlowKey, Reason, V4, V6, flow_flags, port_index},
-    dns::Scratch,
     packet::{Network as Protocol, Packet as _},
+    scratch::Scratch,
     world::{self, Maps, NOT_FORWARDED, RuleEvent, World as _},
 };
 
@@ -145,7 +145,7 @@ operations! {
     Length: at => at.packet.length() != 0;
     Note: at => {
         // SAFETY: the headers were read in this run.
-        let length = u64::from(unsafe { (*A::facts(at.scratch)).length });
+        let length = u64::from(unsafe { (*A::datagram(at.scratch)).length });
         let noted = at.kernel.flow(&at.key, |flow| {
             let answered = is_answered(flow);
             flow.client_packets += 1;
@@ -158,7 +158,7 @@ operations! {
     NoNewFlow: at => at.kernel.new_flow(&at.key, is_answered).is_none();
     NotOwn: at => {
         // SAFETY: the headers were read in this run.
-        !at.kernel.is_own(unsafe { &*at.scratch.facts.destination.get() })
+        !at.kernel.is_own(unsafe { &*at.scratch.headers.destination.get() })
     };
     Client: at => {
         let (zone, source) = (at.key.zone, &at.key.client);
@@ -179,7 +179,7 @@ operations! {
     };
     Routes: at => {
         // SAFETY: the headers were read in this run, and the working memory is its own.
-        unsafe { at.scratch.facts.route_to.get().write(*at.scratch.facts.destination.get()) };
+        unsafe { at.scratch.ctx.route_to.get().write(*at.scratch.headers.destination.get()) };
         at.kernel.route(at.scratch, at.ifindex, world::Routes::All) != NOT_FORWARDED
     };
     Open: at => {

@@ -109,7 +109,7 @@ fn measure<O: Operation>(ctx: &XdpContext) -> u32 {
 fn one<A: Family, O: Operation>(
     kernel: Kernel<XDP>,
     packet: &XdpFrame,
-    scratch: &intune_filter_ebpf::dns::Scratch,
+    scratch: &intune_filter_ebpf::scratch::Scratch,
     ifindex: u32,
     offset: u32,
 ) -> bool
@@ -123,7 +123,7 @@ where
         return false;
     };
     // SAFETY: the headers were read in this run.
-    let datagram = unsafe { &*A::facts(scratch) };
+    let datagram = unsafe { &*A::datagram(scratch) };
     let key = FlowKey {
         zone: ZONE,
         protocol: datagram.protocol,

@@ -88,7 +88,7 @@ fn judge<W: Maps<V4> + Maps<V6>>(
 impl<W: World, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     fn is_from_gateway(&self) -> bool {
-        self.scratch.facts.from_gateway.get() != 0
+        self.scratch.ctx.from_gateway.get() != 0
     }
 
     /// A frame for a VLAN inside of a VLAN, from which nothing comes in either.
@@ -129,7 +129,8 @@ fn stages<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(run: &Run<'_, W
 #[inline(never)]
 fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let from_gateway = run.is_from_gateway();
-    let verdict = match A::parse(&run.packet, run.scratch, run.world, run.network_offset()) {
+    let (headers, message) = (&run.scratch.headers, &run.scratch.message);
+    let verdict = match A::parse(&run.packet, headers, message, run.network_offset()) {
         Ok(()) if run.read_policy() => return NEXT,
         Ok(()) | Err(_) if from_gateway => Verdict::control(Reason::GatewaySent),
         Ok(()) => {

@@ -10,8 +10,8 @@ use crate::{
         Client, Ending, EventKind, Flow, FlowEvent, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT,
         flow_flags, port_index,
     },
-    dns::Scratch,
-    packet::{Datagram, Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
+    packet::{Datagram, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
+    scratch::{Family, Scratch},
     world::{Maps, World},
 };
 
@@ -40,7 +40,7 @@ pub enum Direction {
 
 /// Whether datagrams of this kind belong to flows.
 #[inline(always)]
-pub(super) fn is_kept<A: Network>(datagram: &Datagram<A>) -> bool {
+pub(super) fn is_kept<A: Family>(datagram: &Datagram<A>) -> bool {
     let (protocol, transport) = (datagram.protocol, &datagram.transport);
     // Of ICMP, echoes alone: in other messages something else stands where their identifier is.
     let echo = protocol == A::ICMP
@@ -51,7 +51,7 @@ pub(super) fn is_kept<A: Network>(datagram: &Datagram<A>) -> bool {
 /// Whether a datagram of no known flow may open one. What ends a connection opens none: it would
 /// hold a place for whoever forges it.
 #[inline(always)]
-pub(super) fn may_open<A: Network>(datagram: &Datagram<A>) -> bool {
+pub(super) fn may_open<A: Family>(datagram: &Datagram<A>) -> bool {
     let ends = datagram.protocol == TCP && datagram.transport.flags & (TCP_FIN | TCP_RST) != 0;
     is_kept(datagram) && !ends
 }
@@ -59,7 +59,7 @@ pub(super) fn may_open<A: Network>(datagram: &Datagram<A>) -> bool {
 /// The key of the flow that a datagram belongs to, put into the scratch memory; `None` for
 /// protocols that have none.
 #[inline(always)]
-fn key<'s, A: Network>(
+fn key<'s, A: Family>(
     scratch: &'s Scratch,
     datagram: &Datagram<A>,
     zone: u16,
@@ -98,7 +98,7 @@ fn key<'s, A: Network>(
 
 /// Whether a flow with this key, opened by either side, is alive and allowed.
 #[inline(always)]
-pub(super) fn is_known<A: Network, W: Maps<A>, P: Packet>(
+pub(super) fn is_known<A: Family, W: Maps<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
 ) -> bool {
@@ -175,7 +175,7 @@ pub(super) struct Known {
 
 /// Passes a packet by its flow, if there is one, it is alive, and the policy allows it still.
 #[inline(always)]
-pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
+pub(super) fn pass<A: Family, W: Maps<A>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     direction: Direction,
@@ -189,7 +189,7 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
     let touched = match world.flow(key, change) {
         Some(touched) => touched,
         None => {
-            run.scratch.facts.no_answered_flow.set(1);
+            run.scratch.ctx.no_answered_flow.set(1);
             world.new_flow(key, |flow| {
                 let touched = change(flow);
                 if touched.state == State::Alive {
@@ -247,7 +247,7 @@ pub(super) fn pass<A: Network, W: Maps<A>, P: Packet>(
 
 /// Moves a flow to the answered ones, if the packet travels against who has opened it.
 #[inline(always)]
-fn note_answer<A: Network, W: Maps<A>>(
+fn note_answer<A: Family, W: Maps<A>>(
     world: W,
     key: &FlowKey<A>,
     flow: &mut Flow,
@@ -281,7 +281,7 @@ struct Touched {
 /// What a packet changes of its flow. The packet's numbers stay in the working memory: on the stack
 /// there is no room.
 #[inline(always)]
-fn touch<A: Network, W: World, P: Packet>(
+fn touch<A: Family, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     flow: &mut Flow,
     datagram: &Datagram<A>,
@@ -351,28 +351,28 @@ fn note_end(flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8 {
     }
     flow.flags |= flow_flags::REPORTED;
     // SAFETY: the scratch memory is this run's alone.
-    unsafe { scratch.facts.flow.get().write(*flow) };
+    unsafe { scratch.ctx.flow.get().write(*flow) };
     ending as u8
 }
 
 /// Reports the flow in the scratch memory. A function of its own in the kernel, for the sake of
 /// its stack, and called for few packets.
 #[inline(always)]
-fn report<A: Network, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>, kind: EventKind, ending: u8) {
-    run.scratch.facts.flow_kind.set(kind as u64);
-    run.scratch.facts.flow_ending.set(u64::from(ending));
+fn report<A: Family, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>, kind: EventKind, ending: u8) {
+    run.scratch.ctx.flow_kind.set(kind as u64);
+    run.scratch.ctx.flow_ending.set(u64::from(ending));
     if make_record::<A, W, P>(run) != LEFT {
-        run.scratch.facts.flow_kind.set(0);
+        run.scratch.ctx.flow_kind.set(0);
     }
 }
 
 #[inline(never)]
-fn make_record<A: Network, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    let facts = &run.scratch.facts;
+fn make_record<A: Family, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    let ctx = &run.scratch.ctx;
     // SAFETY: the scratch memory is this run's alone, and holds the key and the flow.
-    let (key, flow) = unsafe { (&*A::key(run.scratch), &*facts.flow.get()) };
+    let (key, flow) = unsafe { (&*A::key(run.scratch), &*ctx.flow.get()) };
     run.world.report_flow(run.now(), || FlowEvent {
-        kind: facts.flow_kind.get() as u32,
+        kind: ctx.flow_kind.get() as u32,
         reserved: 0,
         time: run.now(),
         flow: *flow,
@@ -382,7 +382,7 @@ fn make_record<A: Network, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
         remote_port: key.remote_port,
         zone: key.zone,
         protocol: key.protocol,
-        ending: facts.flow_ending.get() as u8,
+        ending: ctx.flow_ending.get() as u8,
     });
     left()
 }
@@ -398,7 +398,7 @@ const REVOKED: u32 = u32::MAX;
 /// The group of a flow's client by the policy in force, if that allows what an older one has
 /// opened, or [`REVOKED`].
 #[inline(always)]
-fn allowing_group<A: Network, W: Maps<A>, P: Packet>(
+fn allowing_group<A: Family, W: Maps<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
     flow: Touched,
@@ -412,7 +412,7 @@ fn allowing_group<A: Network, W: Maps<A>, P: Packet>(
 /// Whether a flow that an older policy has opened is allowed to its client: its rule is looked at,
 /// not its destination, so that it outlives the address's DNS answer.
 #[inline(always)]
-fn is_still_allowed<A: Network, W: Maps<A>, P: Packet>(
+fn is_still_allowed<A: Family, W: Maps<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
     flow: Touched,
@@ -455,7 +455,7 @@ const fn lasting(generation: u32, flags: u8) -> u32 {
 
 /// Opens the flow of a datagram, if it may open one; whether it has.
 #[inline(always)]
-pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
+pub(super) fn open<A: Family, W: Maps<A>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     direction: Direction,
@@ -477,7 +477,7 @@ pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
     let flags = if silent { flags | flow_flags::REPORTED } else { flags };
     // SAFETY: the scratch memory is this run's alone. Field by field: on the stack there is no room.
     unsafe {
-        let flow = &mut *run.scratch.facts.flow.get();
+        let flow = &mut *run.scratch.ctx.flow.get();
         flow.opened = run.now();
         flow.last_seen = run.now();
         flow.client_packets = from_client;
@@ -496,7 +496,7 @@ pub(super) fn open<A: Network, W: Maps<A>, P: Packet>(
             let numbers = Numbers::of(&run.scratch.segment, datagram.transport.flags);
             segment::note(flow, numbers, direction, true);
         }
-        let may_be_answered = run.scratch.facts.no_answered_flow.get() == 0;
+        let may_be_answered = run.scratch.ctx.no_answered_flow.get() == 0;
         run.world.open(key, flow, may_be_answered);
     }
     if !silent {

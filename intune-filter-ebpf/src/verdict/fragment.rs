@@ -8,7 +8,8 @@
 use super::{Action, Run, Verdict, limit};
 use crate::{
     abi::{Address as _, Client, FragmentKey, FragmentVerdict, Matched, Reason, V4},
-    packet::{Datagram, Fragment, Network, Packet},
+    packet::{Datagram, Fragment, Packet},
+    scratch::Family,
     world::World,
 };
 
@@ -17,13 +18,13 @@ const PATIENCE: u64 = 30_000_000_000;
 
 /// The key of a fragmented datagram, put into the scratch memory.
 #[inline(always)]
-fn key<'s, A: Network, W: World, P: Packet>(
+fn key<'s, A: Family, W: World, P: Packet>(
     run: &Run<'s, W, P>,
     datagram: &Datagram<A>,
 ) -> &'s FragmentKey {
     // The last extension header differs between the fragments of an IPv6 datagram.
     let protocol = if A::BITS == V4::BITS { u16::from(datagram.protocol) } else { 0 };
-    let key = run.scratch.facts.fragment_key.get();
+    let key = run.scratch.ctx.fragment_key.get();
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
         key.write(FragmentKey {
@@ -39,7 +40,7 @@ fn key<'s, A: Network, W: World, P: Packet>(
 
 #[inline(always)]
 fn keep<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FragmentKey, verdict: FragmentVerdict) {
-    let kept = run.scratch.facts.fragment.get();
+    let kept = run.scratch.ctx.fragment.get();
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
         kept.write(verdict);
@@ -56,7 +57,7 @@ fn known<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FragmentKey) -> Option<
 
 /// The verdict over a later fragment, by that over the first; `None` if none was seen.
 #[inline(always)]
-pub(super) fn later<A: Network, W: World, P: Packet>(
+pub(super) fn later<A: Family, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> Option<Verdict> {
@@ -81,7 +82,7 @@ pub(super) fn later<A: Network, W: World, P: Packet>(
 
 /// Whether another first fragment of the datagram was seen; then it is denied as a whole.
 #[inline(always)]
-pub(super) fn is_second_first<A: Network, W: World, P: Packet>(
+pub(super) fn is_second_first<A: Family, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {
@@ -101,7 +102,7 @@ pub(super) fn is_second_first<A: Network, W: World, P: Packet>(
 ///
 /// Of who is exempt or audited all fragments pass anyway, as those of the gateway's own do.
 #[inline(always)]
-pub(super) fn remember<const KIND: usize, A: Network, W: World, P: Packet>(
+pub(super) fn remember<const KIND: usize, A: Family, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     verdict: Verdict,

@@ -11,8 +11,8 @@
 use super::Run;
 use crate::{
     abi::{Address as _, GATEWAY_PASS, GATEWAY_PORTS, SERVER_RESOLVER, V4, V6, port_index},
-    dns::Scratch,
-    packet::{Datagram, Fragment, Network, Packet, TCP, UDP},
+    packet::{Datagram, Fragment, Packet, TCP, UDP},
+    scratch::{Family, Scratch},
     world::{NOT_FORWARDED, Routes, UNTOLD, World},
 };
 
@@ -32,7 +32,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
 
     /// Whether the gateway lets in what is for an address on the client's network.
     #[inline(always)]
-    pub(super) fn is_let_in<A: Network>(&self, datagram: &Datagram<A>) -> bool {
+    pub(super) fn is_let_in<A: Family>(&self, datagram: &Datagram<A>) -> bool {
         let Some(settings) = self.settings() else {
             return false;
         };
@@ -49,7 +49,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     /// Whether what the gateway would take says to come from where it cannot. Who has no address
     /// yet, or asks for one, says nothing that could be believed.
     #[inline(always)]
-    pub(super) fn is_forged<A: Network>(&self, datagram: &Datagram<A>) -> bool {
+    pub(super) fn is_forged<A: Family>(&self, datagram: &Datagram<A>) -> bool {
         !datagram.source.is_unspecified()
             && !is_dhcp(datagram)
             && self.world.is_forged(self.scratch)
@@ -59,7 +59,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
 /// Whether it is for a DHCP server (RFC 2131): a client that comes from elsewhere still has the
 /// address that it had there. Over IPv6 clients use their link-local addresses.
 #[inline(always)]
-fn is_dhcp<A: Network>(datagram: &Datagram<A>) -> bool {
+fn is_dhcp<A: Family>(datagram: &Datagram<A>) -> bool {
     const SERVER: u16 = 67_u16.to_be();
     const CLIENT: u16 = 68_u16.to_be();
     let ports = (datagram.transport.source_port, datagram.transport.destination_port);
@@ -73,11 +73,11 @@ fn is_dhcp<A: Network>(datagram: &Datagram<A>) -> bool {
 #[inline(always)]
 pub fn place<W: World>(scratch: &Scratch, world: W) -> u64 {
     // SAFETY: the scratch memory is this run's alone.
-    let destination = unsafe { &*scratch.facts.destination.get() };
+    let destination = unsafe { &*scratch.headers.destination.get() };
     if !world.is_own(destination) {
         return ELSEWHERE;
     }
-    let device = world.device(scratch.facts.zone.get() as u16);
+    let device = world.device(scratch.ctx.zone.get() as u16);
     let here = device != 0 && world.is_own_on(scratch, device, destination);
     if here { HERE } else { APART }
 }
@@ -97,7 +97,7 @@ const fn leads(to: u64) -> bool {
 #[inline(always)]
 fn ask<W: World>(scratch: &Scratch, world: W, ifindex: u32, to: V6, routes: Routes) -> u64 {
     // SAFETY: the scratch memory is this run's alone.
-    unsafe { scratch.facts.route_to.get().write(to) };
+    unsafe { scratch.ctx.route_to.get().write(to) };
     world.route(scratch, ifindex, routes)
 }
 
@@ -105,7 +105,7 @@ fn ask<W: World>(scratch: &Scratch, world: W, ifindex: u32, to: V6, routes: Rout
 /// the packet came in on.
 #[inline(always)]
 fn interface(scratch: &Scratch, device: u32) -> u32 {
-    if device == 0 { scratch.facts.ifindex.get() as u32 } else { device }
+    if device == 0 { scratch.ctx.ifindex.get() as u32 } else { device }
 }
 
 /// What the destination of the packet in the working memory is to the gateway, by the routes.
@@ -123,14 +123,14 @@ fn interface(scratch: &Scratch, device: u32) -> u32 {
 pub fn locate<W: World>(scratch: &Scratch, world: W) -> u64 {
     // SAFETY: the scratch memory is this run's alone.
     let (source, destination) =
-        unsafe { (*scratch.facts.source.get(), *scratch.facts.destination.get()) };
-    let device = world.device(scratch.facts.zone.get() as u16);
+        unsafe { (*scratch.headers.source.get(), *scratch.headers.destination.get()) };
+    let device = world.device(scratch.ctx.zone.get() as u16);
     let ifindex = interface(scratch, device);
     // The kernel forwards nothing from a link-local IPv6 source, hence denies knowledge.
     let anybody = V6::default();
     let from = if !is_mapped(source) && source.is_of_link() { anybody } else { source };
     // SAFETY: as above.
-    unsafe { scratch.facts.route_from.get().write(from) };
+    unsafe { scratch.ctx.route_from.get().write(from) };
     if ask(scratch, world, ifindex, destination, Routes::All) != NOT_FORWARDED {
         return ELSEWHERE;
     }
@@ -165,8 +165,8 @@ fn place_of(subnet: u64, device: u32) -> u64 {
 #[inline(always)]
 pub fn is_forged<W: World>(scratch: &Scratch, world: W) -> bool {
     // SAFETY: the scratch memory is this run's alone.
-    let source = unsafe { &*scratch.facts.source.get() };
-    let device = world.device(scratch.facts.zone.get() as u16);
+    let source = unsafe { &*scratch.headers.source.get() };
+    let device = world.device(scratch.ctx.zone.get() as u16);
     let of_link = source.is_of_link();
     // Another link may have the same link-local addresses.
     let own = if of_link && !is_mapped(*source) {
@@ -174,7 +174,7 @@ pub fn is_forged<W: World>(scratch: &Scratch, world: W) -> bool {
     } else {
         world.is_own(source)
     };
-    let set = scratch.facts.generation.get() as u32 & 1;
+    let set = scratch.ctx.generation.get() as u32 & 1;
     if own || world.server(set, source) & SERVER_RESOLVER != 0 {
         return true;
     }
@@ -182,7 +182,7 @@ pub fn is_forged<W: World>(scratch: &Scratch, world: W) -> bool {
         return false;
     }
     // SAFETY: as above.
-    unsafe { scratch.facts.route_from.get().write(V6::default()) };
+    unsafe { scratch.ctx.route_from.get().write(V6::default()) };
     let back = ask(scratch, world, device, *source, Routes::All);
     if back == UNTOLD {
         return false;

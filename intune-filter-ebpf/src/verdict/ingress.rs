@@ -18,9 +18,10 @@ use super::{
 use crate::{
     abi::{Address as _, Client, LIMIT_FRAGMENTS, MODE_EXEMPT, Reason, V4, V6},
     packet::{
-        Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Network, Packet,
-        UDP, is_link_scope_ethertype,
+        Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, UDP,
+        is_link_scope_ethertype,
     },
+    scratch::Family,
     world::{Maps, RuleEvent, World},
 };
 
@@ -119,7 +120,8 @@ fn stages<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) {
 /// Reads the headers, and passes what needs no look at the policy: link scope, known flows.
 #[inline(never)]
 fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    let verdict = match A::parse(&run.packet, run.scratch, run.world, run.network_offset()) {
+    let (headers, message) = (&run.scratch.headers, &run.scratch.message);
+    let verdict = match A::parse(&run.packet, headers, message, run.network_offset()) {
         Err(HeaderError::Malformed) => run.deny_frame(Reason::Malformed),
         Err(HeaderError::SourceRoute) => run.deny_frame(Reason::SourceRoute),
         Err(HeaderError::Fragment) => run.deny_frame(Reason::Fragment),
@@ -279,7 +281,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
 
     /// Whether it is DNS to a trusted resolver.
     #[inline(always)]
-    fn is_to_resolver<A: Network>(&self, datagram: &Datagram<A>) -> bool {
+    fn is_to_resolver<A: Family>(&self, datagram: &Datagram<A>) -> bool {
         is_dns(datagram) && resolver::is_resolver(self.world, self.set(), self.destination())
     }
 

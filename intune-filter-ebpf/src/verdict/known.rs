@@ -14,6 +14,7 @@ use super::{
 use crate::{
     abi::{FlowKey, V4, V6, flow_flags},
     packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Packet, Read, TCP, Usual},
+    scratch::Family,
     world::Maps,
 };
 
@@ -45,7 +46,7 @@ pub(super) fn verdict(word: u64) -> Verdict {
 
 /// The same for the datagram at `offset`.
 #[inline(always)]
-fn by_flow<A: Read, W: Maps<A>>(
+fn by_flow<A: Read + Family, W: Maps<A>>(
     packet: &impl Packet,
     world: W,
     zone: u16,

@@ -21,8 +21,8 @@ use crate::{
         LIMIT_STREAMS, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_ZONE, Limit, LimitKey, Settings,
         Taking, V6, limit::SLACK,
     },
-    dns::Scratch,
     packet::Packet,
+    scratch::Scratch,
     world::{Taken, World},
 };
 
@@ -40,12 +40,12 @@ pub(super) fn admits<const KIND: usize, W: World, P: Packet>(
 #[inline(always)]
 pub fn may_begin<W: World>(scratch: &Scratch, world: W, kind: u64, devices: u64) -> bool {
     const _: () = assert!(LIMIT_QUERIES < LIMIT_FLOWS && LIMIT_STREAMS < LIMIT_FLOWS);
-    let Some(settings) = world.settings(scratch.facts.generation.get() as u32 & 1) else {
+    let Some(settings) = world.settings(scratch.ctx.generation.get() as u32 & 1) else {
         return false;
     };
     let inbound = kind == LIMIT_INBOUND as u64 || kind == LIMIT_INBOUND_FRAGMENTS as u64;
-    let facts = &scratch.facts;
-    let client = if inbound { facts.destination.get() } else { facts.source.get() };
+    let headers = &scratch.headers;
+    let client = if inbound { headers.destination.get() } else { headers.source.get() };
     // SAFETY: any bit pattern is an address, and the scratch memory is this run's alone.
     let client = unsafe { *client };
     let flows = kind >= LIMIT_FLOWS as u64;
@@ -88,17 +88,17 @@ impl<W: World> Wish<'_, W> {
     /// Takes one from a bucket that is as large as those of so many devices.
     #[inline(always)]
     fn take(&self, bits: u32, address: V6, limit: &Limit, devices: u64) -> Taken {
-        let (settings, facts) = (self.settings, &self.scratch.facts);
+        let (settings, ctx) = (self.settings, &self.scratch.ctx);
         let longest = settings.limit_flows.window.max(settings.limit_queries.window);
         // SAFETY: the scratch memory is this run's alone.
         let taking = unsafe {
-            let taking = facts.taking.get();
+            let taking = ctx.taking.get();
             taking.write(Taking {
-                key: LimitKey { zone: facts.zone.get() as u32, bits, address },
+                key: LimitKey { zone: ctx.zone.get() as u32, bits, address },
                 kind: self.kind,
                 interval: (limit.interval / devices).max(1),
                 window: limit.window,
-                now: facts.now.get(),
+                now: ctx.now.get(),
                 horizon: longest + SLACK,
                 sets: u64::from(settings.limit_sets),
             });

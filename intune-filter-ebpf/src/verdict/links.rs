@@ -2,11 +2,12 @@
 
 use crate::{
     abi::{Address, FlowKey, V4, V6},
-    packet::{Datagram, IGMP, Network, Packet, Quoted, quoted_v4, quoted_v6},
+    packet::{Datagram, IGMP, Network as _, Packet, Quoted, quoted_v4, quoted_v6},
+    scratch::Family,
 };
 
 /// What a family knows of its links.
-pub(super) trait Links: Network {
+pub(super) trait Links: Family {
     /// Whether a datagram is for hosts of this link, or for its router as such: a router never
     /// forwards it. `is_gateway` says whether an address is the gateway's own.
     fn is_link_scope(datagram: &Datagram<Self>, is_gateway: impl FnOnce() -> bool) -> bool;
@@ -103,7 +104,7 @@ impl Links for V6 {
 /// An error from a client tells of a datagram that was sent to it, and tells who has sent it:
 /// told to anybody else it would carry what it quotes past the policy.
 #[inline(always)]
-fn by_client<A: Network>(
+fn by_client<A: Family>(
     quoted: &Quoted<A>,
     datagram: &Datagram<A>,
     zone: u16,
@@ -123,7 +124,7 @@ fn by_client<A: Network>(
 
 /// An error to a client tells of a datagram that it has sent.
 #[inline(always)]
-fn to_client<A: Network>(quoted: &Quoted<A>, client: A, zone: u16) -> Option<FlowKey<A>> {
+fn to_client<A: Family>(quoted: &Quoted<A>, client: A, zone: u16) -> Option<FlowKey<A>> {
     (quoted.source == client).then_some(FlowKey {
         zone,
         protocol: quoted.protocol,

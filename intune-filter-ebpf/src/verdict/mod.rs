@@ -28,8 +28,8 @@ use crate::abi::{
     Client, DeniedEvent, Explanation, MODE_AUDIT, Matched, Reason, Settings, V6, client_flags,
 };
 use crate::{
-    dns::Scratch,
-    packet::{Datagram, Network, Packet},
+    packet::{Datagram, Packet},
+    scratch::{Family, Scratch},
     world::World,
 };
 
@@ -53,10 +53,10 @@ pub enum Action {
     /// It is dropped.
     Drop,
     /// It is a DNS query that is answered REFUSED. The answer's message is in the working memory,
-    /// which whoever sends it releases; see [`crate::dns::Scratch::refusal`].
+    /// which whoever sends it releases; see [`crate::scratch::Scratch::refusal`].
     Refuse,
     /// It is dropped, and its sender is told. What to tell is in the working memory, which
-    /// whoever sends it releases; see [`crate::dns::Scratch::reply`].
+    /// whoever sends it releases; see [`crate::scratch::Scratch::reply`].
     Reject,
 }
 
@@ -181,8 +181,8 @@ impl Verdict {
     /// it can have through the rest of the caller; what comes from memory is one case to it.
     #[inline(always)]
     fn leave(self, scratch: &Scratch) {
-        scratch.facts.rules.set(self.rules);
-        scratch.facts.verdict.set(u64::from_ne_bytes([
+        scratch.ctx.rules.set(self.rules);
+        scratch.ctx.verdict.set(u64::from_ne_bytes([
             self.action as u8,
             self.reason as u8,
             self.matched as u8,
@@ -198,7 +198,7 @@ impl Verdict {
     #[inline(always)]
     fn take(scratch: &Scratch) -> Self {
         let [action, reason, matched, rule, group, audited, reject, opened] =
-            scratch.facts.verdict.get().to_ne_bytes();
+            scratch.ctx.verdict.get().to_ne_bytes();
         // SAFETY: `leave` has put values of these types there, in this run.
         let (action, reason, matched) = unsafe {
             (
@@ -207,7 +207,7 @@ impl Verdict {
                 core::mem::transmute::<u8, Matched>(matched),
             )
         };
-        let rules = scratch.facts.rules.get();
+        let rules = scratch.ctx.rules.get();
         Self { rules, action, reason, matched, rule, group, audited, reject, opened }
     }
 }
@@ -268,40 +268,40 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
         zone: u16,
         network_offset: u32,
     ) -> Self {
-        let facts = &scratch.facts;
-        facts.parsed.set(0);
-        facts.no_answered_flow.set(0);
-        facts.ifindex.set(u64::from(place.ifindex));
-        facts.from_gateway.set(u64::from(place.from_gateway));
-        facts.zone.set(u64::from(zone));
-        facts.packets.set(u64::from(packet.packets()));
-        facts.network_offset.set(u64::from(network_offset));
+        let ctx = &scratch.ctx;
+        scratch.headers.parsed.set(0);
+        ctx.no_answered_flow.set(0);
+        ctx.ifindex.set(u64::from(place.ifindex));
+        ctx.from_gateway.set(u64::from(place.from_gateway));
+        ctx.zone.set(u64::from(zone));
+        ctx.packets.set(u64::from(packet.packets()));
+        ctx.network_offset.set(u64::from(network_offset));
         Self { world, packet, scratch }
     }
 
     /// Whether the headers were read, so that [`Self::datagram`] is this packet's.
     #[inline(always)]
     fn is_parsed(&self) -> bool {
-        self.scratch.facts.parsed.get() != 0
+        self.scratch.headers.parsed.get() != 0
     }
 
     /// Notes the time and the policy in force; false if there is none yet.
     #[inline(always)]
     fn read_policy(&self) -> bool {
-        self.scratch.facts.now.set(self.world.now());
+        self.scratch.ctx.now.set(self.world.now());
         let generation = self.world.active().map_or(0, |active| active.generation);
-        self.scratch.facts.generation.set(u64::from(generation));
+        self.scratch.ctx.generation.set(u64::from(generation));
         generation != 0
     }
 
     #[inline(always)]
     fn now(&self) -> u64 {
-        self.scratch.facts.now.get()
+        self.scratch.ctx.now.get()
     }
 
     #[inline(always)]
     fn generation(&self) -> u32 {
-        self.scratch.facts.generation.get() as u32
+        self.scratch.ctx.generation.get() as u32
     }
 
     /// Index of the maps of the policy in force.
@@ -320,40 +320,40 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
 
     #[inline(always)]
     fn zone(&self) -> u16 {
-        self.scratch.facts.zone.get() as u16
+        self.scratch.ctx.zone.get() as u16
     }
 
     /// Packets that the frame stands for.
     #[inline(always)]
     fn packets(&self) -> u64 {
-        self.scratch.facts.packets.get()
+        self.scratch.ctx.packets.get()
     }
 
     #[inline(always)]
     fn network_offset(&self) -> u32 {
-        self.scratch.facts.network_offset.get() as u32
+        self.scratch.ctx.network_offset.get() as u32
     }
 
     /// The headers, once they were read.
     #[inline(always)]
-    fn datagram<A: Network>(&self) -> &'p Datagram<A> {
+    fn datagram<A: Family>(&self) -> &'p Datagram<A> {
         // SAFETY: any bit pattern is a datagram but for one field, an enum whose first variant
         // is the zero of fresh memory, and that only the parser writes.
-        unsafe { &*A::facts(self.scratch) }
+        unsafe { &*A::datagram(self.scratch) }
     }
 
     /// The source, whatever its family.
     #[inline(always)]
     fn source(&self) -> &'p V6 {
         // SAFETY: any bit pattern is an address.
-        unsafe { &*self.scratch.facts.source.get() }
+        unsafe { &*self.scratch.headers.source.get() }
     }
 
     /// The destination, whatever its family.
     #[inline(always)]
     fn destination(&self) -> &'p V6 {
         // SAFETY: any bit pattern is an address.
-        unsafe { &*self.scratch.facts.destination.get() }
+        unsafe { &*self.scratch.headers.destination.get() }
     }
 }
 
@@ -371,7 +371,7 @@ fn flow_verdict(known: &flow::Known) -> Verdict {
 
 /// The record that tells of a denied datagram.
 #[inline(always)]
-fn denied_event<A: Network>(
+fn denied_event<A: Family>(
     verdict: &Verdict,
     scratch: &Scratch,
     datagram: &Datagram<A>,
@@ -379,14 +379,14 @@ fn denied_event<A: Network>(
 ) -> DeniedEvent {
     DeniedEvent {
         kind: crate::abi::EventKind::Denied as u32,
-        ifindex: scratch.facts.ifindex.get() as u32,
-        time: scratch.facts.now.get(),
+        ifindex: scratch.ctx.ifindex.get() as u32,
+        time: scratch.ctx.now.get(),
         rules: verdict.rules,
         source: datagram.source.wide(),
         destination: datagram.destination.wide(),
         source_port: datagram.transport.source_port,
         destination_port: datagram.transport.destination_port,
-        zone: scratch.facts.zone.get() as u16,
+        zone: scratch.ctx.zone.get() as u16,
         group: u16::from(verdict.group),
         protocol: datagram.protocol,
         reason: verdict.reason as u8,
@@ -406,14 +406,14 @@ fn denied_frame_event(
 ) -> DeniedEvent {
     DeniedEvent {
         kind: crate::abi::EventKind::Denied as u32,
-        ifindex: scratch.facts.ifindex.get() as u32,
+        ifindex: scratch.ctx.ifindex.get() as u32,
         time,
         rules: 0,
         source: V6::default(),
         destination: V6::default(),
         source_port: 0,
         destination_port: 0,
-        zone: scratch.facts.zone.get() as u16,
+        zone: scratch.ctx.zone.get() as u16,
         group: u16::from(NO_GROUP),
         protocol: 0,
         reason: verdict.reason as u8,

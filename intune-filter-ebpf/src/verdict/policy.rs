@@ -13,7 +13,8 @@ use crate::{
         Client, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Matched, Reason, SERVER_DHCP,
         Settings, flow_flags, port_index,
     },
-    packet::{Datagram, Fragment, Network, Packet, TCP, UDP},
+    packet::{Datagram, Fragment, Packet, TCP, UDP},
+    scratch::Family,
     world::{Maps, World},
 };
 
@@ -200,7 +201,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
 
     /// Whether it is for a DHCP server that the configuration names (RFC 2131, RFC 8415).
     #[inline(always)]
-    fn is_to_dhcp_server<A: Network>(&self, datagram: &Datagram<A>) -> bool {
+    fn is_to_dhcp_server<A: Family>(&self, datagram: &Datagram<A>) -> bool {
         const V4_SERVER: u16 = 67_u16.to_be();
         const V4_CLIENT: u16 = 68_u16.to_be();
         const V6_SERVER: u16 = 547_u16.to_be();
@@ -214,24 +215,24 @@ impl<W: World, P: Packet> Run<'_, W, P> {
 
 /// Whether it is DNS, by its port.
 #[inline(always)]
-pub(super) fn is_dns<A: Network>(datagram: &Datagram<A>) -> bool {
+pub(super) fn is_dns<A: Family>(datagram: &Datagram<A>) -> bool {
     is_to_port(datagram, DNS_PORT)
 }
 
 /// Whether it is DNS over TLS (RFC 7858) or QUIC (RFC 9250), by its port.
 #[inline(always)]
-fn is_dns_over_tls<A: Network>(datagram: &Datagram<A>) -> bool {
+fn is_dns_over_tls<A: Family>(datagram: &Datagram<A>) -> bool {
     is_to_port(datagram, 853_u16.to_be())
 }
 
 /// Whether it is either.
 #[inline(always)]
-pub(super) fn is_any_dns<A: Network>(datagram: &Datagram<A>) -> bool {
+pub(super) fn is_any_dns<A: Family>(datagram: &Datagram<A>) -> bool {
     is_dns(datagram) || is_dns_over_tls(datagram)
 }
 
 #[inline(always)]
-fn is_to_port<A: Network>(datagram: &Datagram<A>, port: u16) -> bool {
+fn is_to_port<A: Family>(datagram: &Datagram<A>, port: u16) -> bool {
     datagram.fragment != Fragment::Later
         && datagram.transport.destination_port == port
         && (datagram.protocol == UDP || datagram.protocol == TCP)

@@ -7,8 +7,9 @@ use crate::{
         Reason, SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, answer_flags,
     },
     bytes::be16,
-    dns::{self, Scratch},
-    packet::{Datagram, Fragment, Network, Packet, TCP, UDP},
+    dns,
+    packet::{Datagram, Fragment, Packet, TCP, UDP},
+    scratch::{Family, Scratch},
     world::{Maps, World},
 };
 
@@ -41,7 +42,7 @@ pub(super) fn is_resolver<W: World>(world: W, set: u32, address: &V6) -> bool {
 
 /// Whether a packet says that a trusted resolver sends it from port 53.
 #[inline(always)]
-pub(super) fn is_from_resolver<A: Network, W: World, P: Packet>(
+pub(super) fn is_from_resolver<A: Family, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {
@@ -53,7 +54,7 @@ pub(super) fn is_from_resolver<A: Network, W: World, P: Packet>(
 
 /// Reads a datagram's message into the scratch memory.
 #[inline(always)]
-fn load<A: Network, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagram<A>) -> bool {
+fn load<A: Family, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagram<A>) -> bool {
     if datagram.protocol != UDP {
         return false;
     }
@@ -66,7 +67,7 @@ fn load<A: Network, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagra
         return false;
     }
     let length = length - UDP_HEADER;
-    run.packet.copy(datagram.transport_offset + UDP_HEADER, length, run.scratch)
+    run.packet.copy(datagram.transport_offset + UDP_HEADER, length, &run.scratch.message)
         && loaded(run, length)
 }
 
@@ -74,9 +75,9 @@ fn load<A: Network, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagra
 #[inline(always)]
 pub(super) fn loaded<W: World, P: Packet>(run: &Run<'_, W, P>, length: u32) -> bool {
     let scratch = run.scratch;
-    scratch.length.set(u64::from(length));
-    scratch.set.set(u64::from(run.set()));
-    scratch.seed.set(run.world.active().map_or(0, |active| active.seed));
+    scratch.parser.length.set(u64::from(length));
+    scratch.parser.set.set(u64::from(run.set()));
+    scratch.parser.seed.set(run.world.active().map_or(0, |active| active.seed));
     true
 }
 
@@ -93,7 +94,7 @@ fn pending_key(
     let id = (scratch.message.be16(0) as u16).to_be();
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
-        let key = scratch.facts.pending_key.get();
+        let key = scratch.ctx.pending_key.get();
         key.write(PendingKey { zone, port, id, protocol, client, resolver });
         &*key
     }
@@ -104,15 +105,15 @@ fn pending_key(
 fn record<W: World>(scratch: &Scratch, world: W, key: &PendingKey, pending: Pending) {
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
-        scratch.facts.pending.get().write(pending);
-        world.remember(key, &*scratch.facts.pending.get());
+        scratch.ctx.pending.get().write(pending);
+        world.remember(key, &*scratch.ctx.pending.get());
     }
 }
 
 /// Judges a query to a trusted resolver. A link-local source belongs to no group: `who` has every
 /// rule then, it may ask for whatever any group may.
 #[inline(always)]
-pub(super) fn query<A: Network, W: World, P: Packet>(
+pub(super) fn query<A: Family, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     settings: &Settings,
     datagram: &Datagram<A>,
@@ -195,7 +196,7 @@ pub(super) fn remember<W: World, P: Packet>(
 /// Learns from a datagram that a trusted resolver sent from port 53. [`IGNORED`] if it does not
 /// answer a recorded query; [`HELD`] if it must not pass yet.
 #[inline(always)]
-pub(super) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
+pub(super) fn answer<A: Family, W: Maps<V4> + Maps<V6>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> u64 {
@@ -251,7 +252,7 @@ pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
         // The query waits on: over TCP, userspace answers it.
         // SAFETY: the scratch memory is this run's alone.
         unsafe {
-            let (key, pending) = (scratch.facts.pending_key.get(), scratch.facts.pending.get());
+            let (key, pending) = (scratch.ctx.pending_key.get(), scratch.ctx.pending.get());
             (*pending).answered = 0;
             world.remember(&*key, &*pending);
         }
@@ -271,8 +272,8 @@ fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
     answers: u64,
 ) -> bool {
     let (world, scratch, now) = (run.world, run.scratch, run.now());
-    let length = scratch.length.get() as u32;
-    scratch.now.set(now);
+    let length = scratch.parser.length.get() as u32;
+    scratch.parser.now.set(now);
     if !world.read_answer(scratch, answers) {
         world.count(Reason::AnswerMalformed, 1, length);
         return true;
@@ -311,7 +312,7 @@ fn report<W: World, P: Packet>(run: &Run<'_, W, P>, rules: u64, flags: u32) {
     let scratch = run.scratch;
     let event = AnswerEvent {
         kind: EventKind::Answer as u32,
-        length: scratch.length.get() as u32,
+        length: scratch.parser.length.get() as u32,
         time: run.now(),
         rules,
         client: *run.destination(),

@@ -4,8 +4,9 @@ use super::Run;
 use crate::{
     abi::{Flow, flow_flags},
     bytes::be32,
-    dns::{Scratch, Segment, Word},
-    packet::{Datagram, Network, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
+    memory::VolatileU64,
+    packet::{Datagram, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
+    scratch::{Family, Scratch, Segment},
     verdict::flow::Direction,
     world::World,
 };
@@ -74,14 +75,14 @@ pub(super) const fn is_after(a: u32, b: u32) -> bool {
 
 /// The low half of a word, where sequence numbers are.
 #[inline(always)]
-pub(super) fn low(word: &Word) -> u32 {
+pub(super) fn low(word: &VolatileU64) -> u32 {
     word.get() as u32
 }
 
 /// Notes in the working memory where a segment is, and where its data; false if its header cannot
 /// be read.
 #[inline(always)]
-pub(super) fn read<A: Network, W: World, P: Packet>(
+pub(super) fn read<A: Family, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {

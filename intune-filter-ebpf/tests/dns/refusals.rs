@@ -1,10 +1,7 @@
 //! REFUSED, as clients read it.
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
-use intune_filter_ebpf::{
-    dns::{self, Scratch},
-    host::Tables,
-};
+use intune_filter_ebpf::{dns, host::Tables, scratch::Scratch};
 use proptest::{array::uniform32, prelude::any, prop_assert, prop_assert_eq};
 
 use crate::{
@@ -19,7 +16,7 @@ fn refuse(query: &[u8]) -> Vec<u8> {
     // What is behind the query in the working memory must not get into the refusal.
     scratch.message.fill(&[0xa5; 4000]);
     scratch.message.fill(query);
-    scratch.length.set(query.len() as u64);
+    scratch.parser.length.set(query.len() as u64);
     let question = dns::read_question(&scratch, &tables).expect("the query has a question");
     let length = dns::refuse(&scratch, &tables, question.end);
     (0..length).map(|at| scratch.message.octet(at) as u8).collect()

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use intune_filter_ebpf::{
     abi::{AnswerEvent, Host},
-    dns::{self, HEADER_LENGTH, Scratch},
+    dns::{self, HEADER_LENGTH},
     host::{self, Tables},
+    scratch::Scratch,
 };
 
 use crate::policy::Policy;
@@ -49,7 +50,7 @@ impl Reader {
     /// The keyed hash of a response's question; `None` if it has none that is whole, or is none.
     pub fn question(&mut self, message: &[u8], seed: u64) -> Option<u64> {
         self.fill(message)?;
-        self.scratch.seed.set(seed);
+        self.scratch.parser.seed.set(seed);
         if !dns::is_response(&self.scratch) {
             return None;
         }
@@ -60,8 +61,8 @@ impl Reader {
         if message.len() < HEADER_LENGTH as usize || !self.scratch.message.fill(message) {
             return None;
         }
-        self.scratch.length.set(message.len() as u64);
-        self.scratch.set.set(0);
+        self.scratch.parser.length.set(message.len() as u64);
+        self.scratch.parser.set.set(0);
         Some(())
     }
 
@@ -69,7 +70,7 @@ impl Reader {
     pub fn read(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
         self.fill(message)?;
         let (scratch, tables) = (&*self.scratch, &self.tables);
-        scratch.now.set(event.time);
+        scratch.parser.now.set(event.time);
         if !dns::is_response(scratch) {
             return None;
         }

@@ -8,7 +8,7 @@ use intune_filter_ebpf::{
         NameNode, OwnKey, PORTS, Pending, PendingKey, RULES, RuleCounter, Stream, StreamRead,
         UNTAGGED, V4, V6, ZONE_ELEMENTS, ZoneKey, limit_sets,
     },
-    dns::Scratch,
+    scratch::Scratch,
 };
 
 use super::Policy;

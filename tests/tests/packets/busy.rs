@@ -6,7 +6,7 @@ use aya::{
 };
 use intune_filter_ebpf::{
     abi::Reason::{Busy, Flow, Policy, Unmanaged},
-    dns::Scratch,
+    scratch::Scratch,
 };
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Filter, Flags, check_in_order, check_on, datagram::TAG, expect,

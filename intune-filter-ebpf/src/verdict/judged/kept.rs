@@ -3,9 +3,10 @@
 use super::{super::Run, SEGMENT_MAX};
 use crate::{
     abi::{FlowKey, KEPT_SLOTS, V6},
+    bpf_loop::{self, LoopBody},
     bytes::mix,
-    dns::{Scratch, Step, walk},
     packet::Packet,
+    scratch::Scratch,
     world::World,
 };
 
@@ -62,14 +63,14 @@ pub(in crate::verdict) fn compare<W: World, P: Packet>(run: &Run<'_, W, P>) -> O
 /// Keeps the octets of the segment in the working memory.
 #[inline(always)]
 pub fn keep_octets<W: World>(scratch: &Scratch, world: W) {
-    walk::<Keep, W>(scratch, world, SEGMENT_MAX);
+    bpf_loop::run::<Keep, _>((scratch, world), SEGMENT_MAX);
 }
 
 /// Counts in [`crate::dns::Segment::done`] the octets of the segment in the working memory, from
 /// the first on, that are kept.
 #[inline(always)]
 pub fn compare_octets<W: World>(scratch: &Scratch, world: W) {
-    walk::<Compare, W>(scratch, world, SEGMENT_MAX);
+    bpf_loop::run::<Compare, _>((scratch, world), SEGMENT_MAX);
 }
 
 /// Hands the next octet of the segment to `visit`, with the number by which it is kept. True if there
@@ -92,9 +93,9 @@ fn next_octet(scratch: &Scratch, visit: impl FnOnce(u32, u32, u64) -> bool) -> b
 /// Keeps one octet.
 struct Keep;
 
-impl<W: World> Step<W> for Keep {
+impl<W: World> LoopBody<(&Scratch, W)> for Keep {
     #[inline(always)]
-    fn step(scratch: &Scratch, world: W) -> bool {
+    fn step((scratch, world): (&Scratch, W)) -> bool {
         next_octet(scratch, |slot, number, octet| {
             world.keep_octet(slot, number, octet);
             true
@@ -105,9 +106,9 @@ impl<W: World> Step<W> for Keep {
 /// Compares one octet.
 struct Compare;
 
-impl<W: World> Step<W> for Compare {
+impl<W: World> LoopBody<(&Scratch, W)> for Compare {
     #[inline(always)]
-    fn step(scratch: &Scratch, world: W) -> bool {
+    fn step((scratch, world): (&Scratch, W)) -> bool {
         next_octet(scratch, |slot, number, octet| world.kept_octet(slot, number) == octet)
     }
 }

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     abi::{EventKind, FlowKey, Reason, SegmentEvent, V4, V6, server_state, stream_flags},
-    packet::{Datagram, Fragment, MULTIPATH, Network, Packet, TCP_SYN, has_tcp_option},
+    packet::{Datagram, Fragment, MULTIPATH, Packet, TCP_SYN, has_tcp_option},
+    scratch::Family,
     world::{Maps, World},
 };
 
@@ -24,7 +25,7 @@ const PARTS: u32 = 16;
 
 /// Judges a trusted resolver's segment, and learns from the messages that it is made of.
 #[inline(never)]
-pub(in crate::verdict) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
+pub(in crate::verdict) fn answer<A: Family, W: Maps<V4> + Maps<V6>, P: Packet>(
     run: &Run<'_, W, P>,
 ) -> u64 {
     let (world, scratch, now) = (run.world, run.scratch, run.now());
@@ -94,13 +95,14 @@ pub(in crate::verdict) fn answer<A: Network, W: Maps<V4> + Maps<V6>, P: Packet>(
 
 /// Whether a segment's options agree to Multipath TCP, or cannot be read.
 #[inline(always)]
-fn has_multipath<A: Network, W: World, P: Packet>(
+fn has_multipath<A: Family, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {
     const HEADER: u32 = 20;
     let (offset, length) = (datagram.transport_offset + HEADER, datagram.transport.length - HEADER);
-    length != 0 && has_tcp_option(&run.packet, run.scratch, run.world, offset, length, MULTIPATH)
+    let (headers, message) = (&run.scratch.headers, &run.scratch.message);
+    length != 0 && has_tcp_option(&run.packet, headers, message, offset, length, MULTIPATH)
 }
 
 /// Goes over the data of a segment that [`answer`] has looked at, of either family. What the kernel

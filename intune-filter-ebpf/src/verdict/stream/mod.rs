@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     abi::{FlowKey, V6},
-    dns::Scratch,
     packet::{Packet, TCP},
+    scratch::Scratch,
     world::World,
 };
 
@@ -121,6 +121,6 @@ fn look_for_message<W: World, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 #[inline(always)]
 fn load<W: World, P: Packet>(run: &Run<'_, W, P>, begin: u64, length: u64) -> bool {
     let offset = run.scratch.segment.data.get() + begin;
-    run.packet.copy(offset as u32, length as u32, run.scratch)
+    run.packet.copy(offset as u32, length as u32, &run.scratch.message)
         && resolver::loaded(run, length as u32)
 }

@@ -14,7 +14,8 @@ use crate::{
         UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_state, stream_flags,
     },
     atomic, dns,
-    packet::{Datagram, Fragment, Network, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG},
+    packet::{Datagram, Fragment, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG},
+    scratch::Family,
     world::World,
 };
 
@@ -35,7 +36,7 @@ const MISPLACED: u64 = 16;
 
 /// Judges a client's segment to a trusted resolver.
 #[inline(always)]
-pub(in crate::verdict) fn query<A: Network, W: World, P: Packet>(
+pub(in crate::verdict) fn query<A: Family, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     settings: &Settings,
     datagram: &Datagram<A>,
@@ -74,7 +75,7 @@ pub(in crate::verdict) fn query<A: Network, W: World, P: Packet>(
 /// What a client's segment is to the connection that it belongs to. Data that is to be judged is
 /// this CPU's alone then, until [`leave_claim`] or [`go_on`].
 #[inline(always)]
-fn open_or_find<A: Network, W: World, P: Packet>(
+fn open_or_find<A: Family, W: World, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     who: &Client,
@@ -149,7 +150,7 @@ fn read_queries<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
         leave_claim(run, key);
         return UNKNOWN;
     }
-    let owner = judged::owner(run.scratch.seed.get(), key, segment.opened.get());
+    let owner = judged::owner(run.scratch.parser.seed.get(), key, segment.opened.get());
     segment.owner.set(owner);
     if segment.repeats.get() != 0 {
         let found = match judged::compare(run) {
@@ -301,7 +302,7 @@ fn open<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Clien
     }
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
-        let stream = scratch.facts.stream.get();
+        let stream = scratch.ctx.stream.get();
         stream.write(Stream {
             opened: now,
             last_seen: now,

@@ -2,8 +2,9 @@
 
 use intune_filter_ebpf::{
     abi::Glob,
-    dns::{self, Scratch},
+    dns,
     host::{self, Tables},
+    scratch::Scratch,
 };
 use proptest::prelude::*;
 
@@ -30,7 +31,7 @@ impl Kernel {
         // What an earlier message left behind must not be taken for a part of this one.
         assert!(scratch.message.fill(&[b'a'; 600]));
         assert!(scratch.message.fill(&query));
-        scratch.length.set(query.len() as u64);
+        scratch.parser.length.set(query.len() as u64);
         let question = dns::read_question(scratch, tables).expect("the question is sound");
         assert_eq!(question.end, query.len() as u64);
         Some(dns::match_name(scratch, tables, &tables.policies[0].settings))
@@ -104,7 +105,7 @@ fn the_root_is_no_name_of_any_pattern() {
     let root = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1];
     let (scratch, tables) = (&*kernel.scratch, &kernel.tables);
     assert!(scratch.message.fill(&root));
-    scratch.length.set(root.len() as u64);
+    scratch.parser.length.set(root.len() as u64);
     assert!(dns::read_question(scratch, tables).is_some());
     assert_eq!(dns::match_name(scratch, tables, &tables.policies[0].settings), 0);
 }

@@ -1,0 +1,117 @@
+//! Address hints of SVCB and HTTPS records (RFC 9460): clients connect to them without asking for
+//! the addresses themselves.
+
+use super::{
+    name,
+    record::{HASH_HALF, RECORDS, STEPS_OF_MESSAGE, TYPE_A, TYPE_AAAA, pack},
+};
+use crate::{
+    bpf_loop::{self, LoopBody},
+    scratch::Scratch,
+    world::World,
+};
+
+/// Key of the parameter with IPv4 addresses (RFC 9460 section 7.3).
+const IPV4_HINT: u64 = 4;
+/// Key of the parameter with IPv6 addresses.
+const IPV6_HINT: u64 = 6;
+/// Adds the hints in the records of the name that the question leads to, to the addresses found.
+/// False if a record does not parse, or there are too many.
+#[inline(always)]
+pub(super) fn read_hints<W: World>(scratch: &Scratch, world: W) -> bool {
+    scratch.parser.svcb_next.set(0);
+    scratch.parser.parameter.set(0);
+    scratch.parser.hint.set(0);
+    scratch.parser.hint_end.set(0);
+    scratch.parser.complete.set(0);
+    if scratch.parser.svcb_count.get() == 0 {
+        return true;
+    }
+    // What was read of the records behind is no prior occurrence.
+    name::forget(scratch);
+    // Names are read in these steps, and say in `complete` whether they are whole.
+    scratch.parser.records_left.set(1);
+    bpf_loop::run::<Service, _>((scratch, world), STEPS_OF_MESSAGE as u32 + 1);
+    scratch.parser.records_left.get() == 0
+}
+
+/// Reads a record's beginning, one of its parameters, or one of a parameter's addresses.
+/// `records_left` becomes 0 when all were read.
+struct Service;
+
+impl<W: World> LoopBody<(&Scratch, W)> for Service {
+    #[inline(always)]
+    fn step((scratch, world): (&Scratch, W)) -> bool {
+        let (message, hint) = (&scratch.message, scratch.parser.hint.get());
+        let next = scratch.parser.svcb_next.get();
+        let fixed = scratch.parser.svcb_records.get(next);
+        let at = scratch.parser.parameter.get();
+        let is_done = hint >= scratch.parser.hint_end.get() && at == 0;
+        if is_done && next >= scratch.parser.svcb_count.get() {
+            scratch.parser.records_left.set(0);
+            return true;
+        }
+        if !scratch.parser.take_step() {
+            return true;
+        }
+        if hint < scratch.parser.hint_end.get() {
+            return add_hint(scratch, fixed, hint);
+        }
+        if at == 0 {
+            let data = fixed + 10;
+            let end = data + message.be16(fixed + 8);
+            if data + 2 >= end
+                || !name::read_name(scratch, world, data + 2, &scratch.parser.recent_target)
+            {
+                return true;
+            }
+            let name_end = scratch.parser.name_end.get();
+            // An alias has no parameters that count (RFC 9460 section 2.4.2).
+            let begin = if message.be16(data) == 0 { end } else { name_end };
+            scratch.parser.parameter.set(begin);
+            scratch.parser.parameters_end.set(end);
+            scratch.parser.parameter_key.set(0);
+            return name_end > end;
+        }
+        let end = scratch.parser.parameters_end.get();
+        if at == end {
+            scratch.parser.parameter.set(0);
+            scratch.parser.svcb_next.set(next + 1);
+            return false;
+        }
+        let (key, begin) = (message.be16(at), at + 4);
+        let after = begin + message.be16(at + 2);
+        // In ascending order, each once (RFC 9460 section 2.2).
+        if begin > end || after > end || key < scratch.parser.parameter_key.get() {
+            return true;
+        }
+        scratch.parser.parameter_key.set(key + 1);
+        scratch.parser.parameter.set(after);
+        if key == IPV4_HINT || key == IPV6_HINT {
+            let mask = if key == IPV4_HINT { 3 } else { 15 };
+            if after == begin || (after - begin) & mask != 0 {
+                return true;
+            }
+            if scratch.parser.svcb_records.get(HASH_HALF + next) == scratch.parser.owner.get() {
+                scratch.parser.hint_kind.set(if key == IPV4_HINT { TYPE_A } else { TYPE_AAAA });
+                scratch.parser.hint.set(begin);
+                scratch.parser.hint_end.set(after);
+            }
+        }
+        false
+    }
+}
+
+/// Adds an address to those found; true if there are too many.
+#[inline(always)]
+fn add_hint(scratch: &Scratch, fixed: u64, at: u64) -> bool {
+    let (kind, count) = (scratch.parser.hint_kind.get(), scratch.parser.address_count.get());
+    if count >= u64::from(RECORDS) {
+        return true;
+    }
+    scratch.parser.addresses.set(count, pack(at, fixed, kind));
+    scratch.parser.addresses.set(HASH_HALF + count, scratch.parser.owner.get());
+    scratch.parser.address_count.set(count + 1);
+    scratch.parser.hint.set(at + if kind == TYPE_A { 4 } else { 16 });
+    false
+}

@@ -1,0 +1,12 @@
+//! Memory whose content the verifier forgets: words, tables and messages that loops work on.
+//!
+//! Access to it is volatile or assembly, so that every iteration of a loop looks alike to the
+//! verifier, and the compiler keeps nothing of it in registers.
+
+mod message;
+mod table;
+mod word;
+
+pub use message::Message;
+pub use table::IndexTable;
+pub use word::VolatileU64;

@@ -1,0 +1,112 @@
+//! Working memory of a run: one per CPU and hook, split by whose each part is.
+
+mod matcher;
+mod packet;
+mod parser;
+mod reply;
+mod stream;
+
+use core::cell::UnsafeCell;
+
+pub use matcher::Matcher;
+pub use packet::{COPY_WORDS, PacketCtx};
+pub use parser::{Parser, Recent};
+pub use reply::{Refusal, Reply};
+pub use stream::Segment;
+
+use crate::{
+    abi::{AnswerEvent, FlowKey, SegmentEvent, V4, V6},
+    memory::Message,
+    packet::{Datagram, Headers, Network},
+};
+
+/// Octets of the longest head of a record with a message.
+const HEAD: usize = size_of::<SegmentEvent>();
+
+/// Working memory. One exists per CPU and hook.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Scratch {
+    /// 1 while a run uses the memory.
+    pub claimed: UnsafeCell<u64>,
+    /// The packet's headers.
+    pub headers: Headers,
+    /// Context of the packet.
+    pub ctx: PacketCtx,
+    /// Head of the record that reports the message, at its end: stands directly before it.
+    pub head: UnsafeCell<[u64; HEAD / 8]>,
+    /// The message.
+    pub message: Message,
+    /// State of the DNS parser.
+    pub parser: Parser,
+    /// State of the name matcher.
+    pub matcher: Matcher,
+    /// A segment of DNS over TCP.
+    pub segment: Segment,
+    /// An answer to a denied packet that is to be sent.
+    pub reply: Reply,
+    /// A refusal that is to be sent.
+    pub refusal: Refusal,
+}
+
+/// Network protocol with places in the working memory.
+pub trait Family: Network {
+    /// Where the headers are put.
+    fn datagram(scratch: &Scratch) -> *mut Datagram<Self>;
+
+    /// Where the key of the flow is put.
+    fn key(scratch: &Scratch) -> *mut FlowKey<Self>;
+}
+
+macro_rules! family {
+    ($address:ty, $datagram:ident, $key:ident) => {
+        impl Family for $address {
+            #[inline(always)]
+            fn datagram(scratch: &Scratch) -> *mut Datagram<Self> {
+                scratch.headers.$datagram.get()
+            }
+
+            #[inline(always)]
+            fn key(scratch: &Scratch) -> *mut FlowKey<Self> {
+                scratch.ctx.$key.get()
+            }
+        }
+    };
+}
+
+family!(V4, datagram4, key4);
+family!(V6, datagram6, key6);
+
+impl Scratch {
+    /// Where the head of a record stands that reports an answer.
+    #[inline(always)]
+    pub fn answer_event(&self) -> *mut AnswerEvent {
+        // The head's end is the message's beginning.
+        let offset = HEAD - size_of::<AnswerEvent>();
+        self.head.get().cast::<u8>().wrapping_add(offset).cast()
+    }
+
+    /// Where the key stands of a client's TCP connection to a resolver.
+    #[inline(always)]
+    pub const fn stream_key(&self) -> *mut FlowKey<V6> {
+        self.ctx.stream_key.get()
+    }
+
+    /// Where the head of a record stands that reports a segment.
+    #[inline(always)]
+    pub const fn segment_event(&self) -> *mut SegmentEvent {
+        self.head.get().cast()
+    }
+}
+
+// SAFETY: each element is one CPU's and one hook's, and claimed for the length of a run.
+#[cfg(target_arch = "bpf")]
+unsafe impl Sync for Scratch {}
+
+#[cfg(not(target_arch = "bpf"))]
+impl Default for Scratch {
+    fn default() -> Self {
+        // SAFETY: every field is made of integers, for which zero is valid.
+        unsafe { core::mem::zeroed() }
+    }
+}

@@ -1,0 +1,83 @@
+//! Context of the packet at hand.
+
+use core::cell::UnsafeCell;
+
+use crate::{
+    abi::{
+        EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, OwnKey, Pending, PendingKey, Stream,
+        Taking, V4, V6,
+    },
+    memory::VolatileU64,
+};
+
+/// Words of the largest value of a map that is copied.
+pub const COPY_WORDS: usize = 11;
+
+/// Facts, keys and values that are about a packet beside its headers. They are in memory and not on
+/// the stack: of that the kernel's programs have 512 octets in all.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PacketCtx {
+    /// Key of a lookup in a trie: the prefix length, and up to five words.
+    pub trie_key: UnsafeCell<[u32; 6]>,
+    /// An address that is to be learned.
+    pub address4: UnsafeCell<V4>,
+    /// An address that is to be learned, or the mapped form of the one above.
+    pub address6: UnsafeCell<V6>,
+    /// Key of a pending query.
+    pub pending_key: UnsafeCell<PendingKey>,
+    /// A pending query.
+    pub pending: UnsafeCell<Pending>,
+    /// Key of its flow.
+    pub key4: UnsafeCell<FlowKey<V4>>,
+    /// Key of its flow.
+    pub key6: UnsafeCell<FlowKey<V6>>,
+    /// Key of an edge of the names' trie.
+    pub edge: UnsafeCell<EdgeKey>,
+    /// Key of a fragmented datagram.
+    pub fragment_key: UnsafeCell<FragmentKey>,
+    /// What is to be remembered of it.
+    pub fragment: UnsafeCell<FragmentVerdict>,
+    /// A flow that is to be opened, or that has ended.
+    pub flow: UnsafeCell<Flow>,
+    /// Which record is made of it, [`crate::abi::EventKind`].
+    pub flow_kind: VolatileU64,
+    /// How it has ended, [`crate::abi::Ending`].
+    pub flow_ending: VolatileU64,
+    /// Copy of a map's value, where nothing is to be changed.
+    pub copy: UnsafeCell<[u64; COPY_WORDS]>,
+    /// Key of a client's TCP connection to a resolver.
+    pub stream_key: UnsafeCell<FlowKey<V6>>,
+    /// One that is to be opened.
+    pub stream: UnsafeCell<Stream>,
+    /// What the client wishes to begin.
+    pub taking: UnsafeCell<Taking>,
+    /// When it was seen.
+    pub now: VolatileU64,
+    /// 1 once no answered flow was found under its key.
+    pub no_answered_flow: VolatileU64,
+    /// The policy in force.
+    pub generation: VolatileU64,
+    /// The interface's index.
+    pub ifindex: VolatileU64,
+    /// The client's zone.
+    pub zone: VolatileU64,
+    /// Whether the gateway itself sent the packet.
+    pub from_gateway: VolatileU64,
+    /// Packets that the frame stands for.
+    pub packets: VolatileU64,
+    /// Where the IP header begins.
+    pub network_offset: VolatileU64,
+    /// A verdict, as [`crate::verdict::Verdict`] packs it.
+    pub verdict: VolatileU64,
+    /// The verdict's rules.
+    pub rules: VolatileU64,
+    /// A question to the routing table.
+    pub route: UnsafeCell<[u64; 8]>,
+    /// Where the route is to lead.
+    pub route_to: UnsafeCell<V6>,
+    /// Whose packet asks, for rules that go by that; unspecified if nobody's.
+    pub route_from: UnsafeCell<V6>,
+    /// An address of the gateway's on a device.
+    pub own: UnsafeCell<OwnKey>,
+}
