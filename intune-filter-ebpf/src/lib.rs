@@ -10,6 +10,7 @@ pub mod abi;
 pub mod atomic;
 pub mod bpf_loop;
 pub mod bytes;
+pub mod datapath;
 pub mod dns;
 #[cfg(not(target_arch = "bpf"))]
 pub mod host;
@@ -19,4 +20,3 @@ pub mod rotation;
 pub mod scratch;
 pub mod traffic;
 pub mod verdict;
-pub mod world;

@@ -10,10 +10,10 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use intune_filter_ebpf::{
+    datapath::WorkingMemory as _,
     packet::{ICMP, ICMPV6, TCP, UDP},
     scratch::Scratch,
     verdict::REPLY_RESET,
-    world::World as _,
 };
 
 use super::{

@@ -3,8 +3,8 @@
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::lpm_trie::Key};
 use intune_filter_ebpf::{
     abi::{Address, Client, ClientKey, Flow, FlowKey, Host, V4, V6},
+    datapath::{ClientMaps, FlowMaps, HostMaps, Insertion},
     scratch::{COPY_WORDS, Scratch},
-    world::{Insertion, Maps},
 };
 
 use super::{
@@ -69,7 +69,7 @@ fn trie_key<'s, A: Address>(scratch: &'s Scratch, address: &A) -> &'s Key<A> {
 macro_rules! maps_of {
     ($address:ty, $clients:ident, $networks:ident, $answers:ident, $hosts:ident, $module:ident,
      $flows:ident, $new_flows:ident) => {
-        impl<const HOOK: u8> Maps<$address> for Kernel<HOOK> {
+        impl<const HOOK: u8> ClientMaps<$address> for Kernel<HOOK> {
             #[inline(always)]
             fn client(
                 self,
@@ -99,6 +99,16 @@ macro_rules! maps_of {
             }
 
             #[inline(always)]
+            fn is_acceptable(self, scratch: &Scratch, set: u32, address: &$address) -> bool {
+                let key = trie_key(scratch, address);
+                let value = maps::$answers.get_value_ptr_mut(set, key);
+                // SAFETY: one word of a map that is never written while it is in use.
+                value.is_none_or(|accept| unsafe { *accept != 0 })
+            }
+        }
+
+        impl<const HOOK: u8> HostMaps<$address> for Kernel<HOOK> {
+            #[inline(always)]
             fn host(self, address: &$address) -> Option<Host> {
                 let host = maps::$hosts.get_ptr(address)?;
                 // SAFETY: words of a map's value, and stale ones were true a moment ago. The time
@@ -118,15 +128,9 @@ macro_rules! maps_of {
                 }
                 hosts::$module::learn(address, rules, expires, now)
             }
+        }
 
-            #[inline(always)]
-            fn is_acceptable(self, scratch: &Scratch, set: u32, address: &$address) -> bool {
-                let key = trie_key(scratch, address);
-                let value = maps::$answers.get_value_ptr_mut(set, key);
-                // SAFETY: one word of a map that is never written while it is in use.
-                value.is_none_or(|accept| unsafe { *accept != 0 })
-            }
-
+        impl<const HOOK: u8> FlowMaps<$address> for Kernel<HOOK> {
             #[inline(always)]
             fn flow<R>(
                 self,

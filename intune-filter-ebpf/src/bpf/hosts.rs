@@ -9,7 +9,7 @@
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use intune_filter_ebpf::{
     abi::{Amendment, Host, Operation, Outcome, V4, V6},
-    world::Insertion,
+    datapath::Insertion,
 };
 
 use super::{atomic, kernel::SECOND, maps};

@@ -3,6 +3,7 @@
 mod amend;
 mod answer;
 mod atomic;
+mod datapath;
 mod family;
 mod frame;
 mod hosts;
@@ -25,8 +26,8 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use frame::{SkbFrame, XdpFrame};
 use intune_filter_ebpf::{
+    datapath::WorkingMemory as _,
     verdict::{self, Action, Place},
-    world::World as _,
 };
 use kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP};
 

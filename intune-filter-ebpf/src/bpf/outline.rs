@@ -10,9 +10,10 @@ use core::arch::asm;
 
 use intune_filter_ebpf::{
     abi::{Flow, LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
+    datapath::Taken,
     dns,
-    verdict::{self, Direction},
-    world::Taken,
+    packet::Direction,
+    verdict,
 };
 
 use super::{

@@ -6,7 +6,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_csum_diff, bpf_xdp_store_bytes},
     programs::XdpContext,
 };
-use intune_filter_ebpf::{packet::UDP, scratch::Scratch, world::World as _};
+use intune_filter_ebpf::{datapath::WorkingMemory as _, packet::UDP, scratch::Scratch};
 
 use super::{
     kernel::{Kernel, XDP},

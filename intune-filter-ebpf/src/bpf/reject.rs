@@ -5,10 +5,10 @@
 
 use aya_ebpf::{helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
 use intune_filter_ebpf::{
+    datapath::WorkingMemory as _,
     packet::{ICMP, ICMPV6, TCP},
     scratch::{Reply, Scratch},
     verdict::REPLY_RESET,
-    world::World as _,
 };
 
 use super::{

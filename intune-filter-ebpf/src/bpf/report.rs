@@ -6,7 +6,7 @@ use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     helpers::generated,
 };
-use intune_filter_ebpf::{abi::Reason, scratch::Scratch, world::World as _};
+use intune_filter_ebpf::{abi::Reason, datapath::Counters as _, scratch::Scratch};
 
 use super::{
     kernel::{Kernel, SECOND},

@@ -9,8 +9,8 @@ use aya_ebpf::{
 };
 use intune_filter_ebpf::{
     abi::V6,
+    datapath::{NOT_FORWARDED, UNTOLD},
     verdict,
-    world::{NOT_FORWARDED, UNTOLD},
 };
 
 use super::kernel::{EXPLAIN, Kernel, TC_INGRESS, XDP};
@@ -26,7 +26,7 @@ const _: () = assert!(size_of::<bpf_fib_lookup>() == size_of::<[u64; 8]>());
 
 macro_rules! routes {
     ($context:ty, $hook:ident, $ask:ident, $place:ident, $locate:ident, $is_forged:ident) => {
-        /// As [`intune_filter_ebpf::world::World::route`].
+        /// As [`intune_filter_ebpf::datapath::World::route`].
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $ask(context: *mut $context, ifindex: u32, flags: u32) -> u64 {

@@ -14,9 +14,9 @@ use super::{
 use crate::{
     abi::{Settings, V4, V6},
     bpf_loop::{self, LoopBody},
+    datapath::{ClientMaps, Datapath, DualStack, Insertion},
     memory::Message,
     scratch::Scratch,
-    world::{Insertion, Maps, World},
 };
 
 /// CNAMEs that are followed at most.
@@ -50,14 +50,14 @@ pub struct LearnStats {
 /// if it does not parse to its end, has more records or longer names than are read, takes more
 /// steps than there are, or if its CNAMEs lead in a circle or too far.
 #[inline(always)]
-pub fn read_answer<W: World>(scratch: &Scratch, world: W, start: u64) -> bool {
+pub fn read_answer<W: Datapath>(scratch: &Scratch, datapath: W, start: u64) -> bool {
     let records = scratch.message.be16(6);
     if records > u64::from(RECORDS) {
         return false;
     }
     // The question's labels were gone over before.
     name::begin(scratch, STEPS_OF_MESSAGE - (start - HEADER_LENGTH) / 2);
-    if !name::read_name(scratch, world, HEADER_LENGTH, &scratch.parser.recent_target) {
+    if !name::read_name(scratch, datapath, HEADER_LENGTH, &scratch.parser.recent_target) {
         return false;
     }
     scratch.parser.owner.set(scratch.parser.hash.get());
@@ -66,15 +66,15 @@ pub fn read_answer<W: World>(scratch: &Scratch, world: W, start: u64) -> bool {
     scratch.parser.address_count.set(0);
     scratch.parser.alias_count.set(0);
     scratch.parser.svcb_count.set(0);
-    bpf_loop::run::<Record, _>((scratch, world), RECORDS);
+    bpf_loop::run::<Record, _>((scratch, datapath), RECORDS);
     if scratch.parser.records_left.get() != 0 {
         return false;
     }
     scratch.parser.alias_next.set(0);
     scratch.parser.chain_left.set(u64::from(CHAIN));
     scratch.parser.complete.set(0);
-    bpf_loop::run::<Alias, _>((scratch, world), STEPS_OF_MESSAGE as u32 + 1);
-    scratch.parser.complete.get() != 0 && svcb::read_hints(scratch, world)
+    bpf_loop::run::<Alias, _>((scratch, datapath), STEPS_OF_MESSAGE as u32 + 1);
+    scratch.parser.complete.get() != 0 && svcb::read_hints(scratch, datapath)
 }
 
 /// Reads one record. `records_left` stays above 0 if it does not parse.
@@ -84,9 +84,9 @@ pub fn read_answer<W: World>(scratch: &Scratch, world: W, start: u64) -> bool {
 /// its owner. A service has where its fixed part begins, and the hash of its owner.
 struct Record;
 
-impl<W: World> LoopBody<(&Scratch, W)> for Record {
+impl<W: Datapath> LoopBody<(&Scratch, W)> for Record {
     #[inline(always)]
-    fn step((scratch, world): (&Scratch, W)) -> bool {
+    fn step((scratch, datapath): (&Scratch, W)) -> bool {
         let left = scratch.parser.records_left.get();
         if left == 0 || !scratch.parser.take_step() {
             return true;
@@ -94,7 +94,7 @@ impl<W: World> LoopBody<(&Scratch, W)> for Record {
         let (message, length) = (&scratch.message, scratch.parser.length.get());
         if !name::read_name(
             scratch,
-            world,
+            datapath,
             scratch.parser.record.get(),
             &scratch.parser.recent_owner,
         ) {
@@ -114,7 +114,7 @@ impl<W: World> LoopBody<(&Scratch, W)> for Record {
         if message.be16(fixed + 2) != CLASS_IN {
             // What the data of other classes is, their types do not say.
         } else if kind == TYPE_CNAME {
-            let is_name = name::read_name(scratch, world, data, &scratch.parser.recent_target);
+            let is_name = name::read_name(scratch, datapath, data, &scratch.parser.recent_target);
             if !is_name || scratch.parser.name_end.get() != next {
                 return true;
             }
@@ -147,7 +147,7 @@ impl<W: World> LoopBody<(&Scratch, W)> for Record {
 /// section 10.1).
 struct Alias;
 
-impl<W: World> LoopBody<(&Scratch, W)> for Alias {
+impl<W: Datapath> LoopBody<(&Scratch, W)> for Alias {
     #[inline(always)]
     fn step((scratch, _): (&Scratch, W)) -> bool {
         let (next, count) = (scratch.parser.alias_next.get(), scratch.parser.alias_count.get());
@@ -188,9 +188,9 @@ pub fn affordable(scratch: &Scratch) -> u64 {
 /// Learns the addresses that [`read_answer`] has found, for these rules: `most` of them at most, the
 /// first.
 #[inline(always)]
-pub fn learn<W: Maps<V4> + Maps<V6>>(
+pub fn learn<W: DualStack>(
     scratch: &Scratch,
-    world: W,
+    datapath: W,
     settings: &Settings,
     rules: u64,
     most: u64,
@@ -205,7 +205,7 @@ pub fn learn<W: Maps<V4> + Maps<V6>>(
     scratch.parser.refused.set(0);
     scratch.parser.full.set(0);
     scratch.parser.busy.set(0);
-    world.learn_addresses(scratch);
+    datapath.learn_addresses(scratch);
     LearnStats {
         learned: scratch.parser.learned.get(),
         refused: scratch.parser.refused.get(),
@@ -217,15 +217,15 @@ pub fn learn<W: Maps<V4> + Maps<V6>>(
 
 /// Goes over the addresses as [`learn`] has begun.
 #[inline(always)]
-pub fn learn_addresses<W: Maps<V4> + Maps<V6>>(scratch: &Scratch, world: W) {
-    bpf_loop::run::<Learn, _>((scratch, world), RECORDS);
+pub fn learn_addresses<W: DualStack>(scratch: &Scratch, datapath: W) {
+    bpf_loop::run::<Learn, _>((scratch, datapath), RECORDS);
 }
 
 struct Learn;
 
-impl<W: Maps<V4> + Maps<V6>> LoopBody<(&Scratch, W)> for Learn {
+impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
     #[inline(always)]
-    fn step((scratch, world): (&Scratch, W)) -> bool {
+    fn step((scratch, datapath): (&Scratch, W)) -> bool {
         let next = scratch.parser.address_next.get();
         if next >= scratch.parser.address_count.get() || next >= scratch.parser.address_most.get() {
             return true;
@@ -253,7 +253,7 @@ impl<W: Maps<V4> + Maps<V6>> LoopBody<(&Scratch, W)> for Learn {
         };
         if kind == TYPE_AAAA {
             // SAFETY: as above.
-            if world.is_own(unsafe { &*v6 }) {
+            if datapath.is_own(unsafe { &*v6 }) {
                 scratch.parser.refused.add(1);
                 return false;
             }
@@ -265,16 +265,16 @@ impl<W: Maps<V4> + Maps<V6>> LoopBody<(&Scratch, W)> for Learn {
         // SAFETY: as above, and it is not written any more.
         let v6 = unsafe { &*v6 };
         let acceptable = if kind == TYPE_A {
-            Maps::<V4>::is_acceptable(world, scratch, set, v4)
+            ClientMaps::<V4>::is_acceptable(datapath, scratch, set, v4)
         } else {
-            Maps::<V6>::is_acceptable(world, scratch, set, v6)
+            ClientMaps::<V6>::is_acceptable(datapath, scratch, set, v6)
         };
-        let insertion = if !acceptable || world.is_own(v6) {
+        let insertion = if !acceptable || datapath.is_own(v6) {
             None
         } else if kind == TYPE_A {
-            Some(world.learn(v4, rules, expires, now))
+            Some(datapath.learn(v4, rules, expires, now))
         } else {
-            Some(world.learn(v6, rules, expires, now))
+            Some(datapath.learn(v6, rules, expires, now))
         };
         match insertion {
             None => scratch.parser.refused.add(1),

@@ -9,14 +9,14 @@ use super::name::MASKS;
 use crate::{
     abi::{CHUNK, EdgeKey, Glob, MATCH_STEPS, NameNode, Settings, lower},
     bpf_loop::{self, LoopBody},
+    datapath::Datapath,
     scratch::Scratch,
-    world::World,
 };
 
 /// Rules of the name whose labels [`super::read_question`] has found. [`is_over_https`] says
 /// afterwards what else it is.
 #[inline(always)]
-pub fn match_name<W: World>(scratch: &Scratch, world: W, settings: &Settings) -> u64 {
+pub fn match_name<W: Datapath>(scratch: &Scratch, datapath: W, settings: &Settings) -> u64 {
     let labels = scratch.parser.label_count.get();
     scratch.matcher.over_https.set(0);
     if labels == 0 {
@@ -27,7 +27,7 @@ pub fn match_name<W: World>(scratch: &Scratch, world: W, settings: &Settings) ->
     scratch.matcher.glob_count.set(0);
     scratch.matcher.chunk.set(0);
     arrive(scratch, &settings.root, labels);
-    world.walk_patterns(scratch);
+    datapath.walk_patterns(scratch);
     scratch.matcher.rules.get()
 }
 
@@ -39,8 +39,8 @@ pub fn is_over_https(scratch: &Scratch) -> bool {
 
 /// Follows the edges and globs that lead on from where [`match_name`] has begun.
 #[inline(always)]
-pub fn walk_patterns<W: World>(scratch: &Scratch, world: W) {
-    bpf_loop::run::<Match, _>((scratch, world), MATCH_STEPS);
+pub fn walk_patterns<W: Datapath>(scratch: &Scratch, datapath: W) {
+    bpf_loop::run::<Match, _>((scratch, datapath), MATCH_STEPS);
 }
 
 /// Takes note of a node that the labels have led to, but for the first `left`: its rules, its globs,
@@ -74,24 +74,24 @@ const fn pack(label: u64, globs: u64, first: u64) -> u64 {
 /// Goes over one edge, which is one chunk of one label, or compares one glob.
 struct Match;
 
-impl<W: World> LoopBody<(&Scratch, W)> for Match {
+impl<W: Datapath> LoopBody<(&Scratch, W)> for Match {
     #[inline(always)]
-    fn step((scratch, world): (&Scratch, W)) -> bool {
+    fn step((scratch, datapath): (&Scratch, W)) -> bool {
         if scratch.matcher.walking.get() != 0 {
-            follow_edge(scratch, world);
+            follow_edge(scratch, datapath);
             return false;
         }
         let count = scratch.matcher.glob_count.get();
         if count == 0 {
             return true;
         }
-        try_glob(scratch, world, count - 1);
+        try_glob(scratch, datapath, count - 1);
         false
     }
 }
 
 #[inline(always)]
-fn follow_edge<W: World>(scratch: &Scratch, world: W) {
+fn follow_edge<W: Datapath>(scratch: &Scratch, datapath: W) {
     let chunk = scratch.matcher.chunk.get();
     let left = scratch.matcher.left.get() - 1;
     let start = scratch.parser.labels.get(left);
@@ -99,7 +99,7 @@ fn follow_edge<W: World>(scratch: &Scratch, world: W) {
     let done = chunk * CHUNK as u64;
     let ends = done + CHUNK as u64 >= length;
     let key = edge_key(scratch, start, length, chunk);
-    let found = world.edge(scratch.parser.set.get() as u32, key, |node| {
+    let found = datapath.edge(scratch.parser.set.get() as u32, key, |node| {
         if ends {
             arrive(scratch, node, left);
         } else {
@@ -134,12 +134,12 @@ fn edge_key(scratch: &Scratch, start: u64, length: u64, chunk: u64) -> &EdgeKey 
 
 /// Compares a label with the next of the globs that were noted in a slot, the last one.
 #[inline(always)]
-fn try_glob<W: World>(scratch: &Scratch, world: W, slot: u64) {
+fn try_glob<W: Datapath>(scratch: &Scratch, datapath: W, slot: u64) {
     let noted = scratch.matcher.globs.get(slot);
     let (label, globs, first) = (noted >> 48, noted >> 32 & 0xffff, noted & 0xffff_ffff);
     scratch.matcher.globs.set(slot, pack(label, globs - 1, first + 1));
     scratch.matcher.glob_count.set(if globs == 1 { slot } else { slot + 1 });
-    world.glob(scratch.parser.set.get() as u32, first as u32, |glob| {
+    datapath.glob(scratch.parser.set.get() as u32, first as u32, |glob| {
         if matches(scratch, glob, scratch.parser.labels.get(label)) {
             arrive(scratch, &glob.node, label);
         }

@@ -4,8 +4,8 @@ use crate::{
     abi::lower,
     bpf_loop::{self, LoopBody},
     bytes::mix,
+    datapath::Datapath,
     scratch::{Recent, Scratch},
-    world::World,
 };
 
 /// Which octets of eight words belong to the first `n` of 64: a table, since branches would cost
@@ -69,9 +69,9 @@ const LABELS_MAX: u64 = 254;
 /// loop. `recent` remembers the name, for pointers to it: the first of a message needs [`begin`],
 /// and one that stands before those that were read needs [`forget`].
 #[inline(always)]
-pub(super) fn read_name<W: World>(
+pub(super) fn read_name<W: Datapath>(
     scratch: &Scratch,
-    world: W,
+    datapath: W,
     offset: u64,
     recent: &Recent,
 ) -> bool {
@@ -94,7 +94,7 @@ pub(super) fn read_name<W: World>(
     scratch.parser.complete.set(0);
     scratch.parser.hash.set(scratch.parser.seed.get());
     let left = scratch.parser.steps_left.get();
-    let done = bpf_loop::run::<Labels, _>((scratch, world), left as u32);
+    let done = bpf_loop::run::<Labels, _>((scratch, datapath), left as u32);
     scratch.parser.steps_left.set(left - done);
     recent.hash.set(scratch.parser.hash.get());
     scratch.parser.complete.get() != 0
@@ -127,7 +127,7 @@ fn found(scratch: &Scratch, offset: u64, recent: &Recent) -> bool {
 
 struct Labels;
 
-impl<W: World> LoopBody<(&Scratch, W)> for Labels {
+impl<W: Datapath> LoopBody<(&Scratch, W)> for Labels {
     #[inline(always)]
     fn step((scratch, _): (&Scratch, W)) -> bool {
         let offset = scratch.parser.position.get();

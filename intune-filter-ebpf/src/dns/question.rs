@@ -3,8 +3,8 @@
 use super::{HEADER_LENGTH, name::MASKS};
 use crate::{
     bpf_loop::{self, LoopBody},
+    datapath::Datapath,
     scratch::Scratch,
-    world::World,
 };
 
 /// Octets of a name on the wire at most (RFC 1035 section 2.3.4).
@@ -63,32 +63,32 @@ pub fn is_bare_error(scratch: &Scratch) -> bool {
 /// Reads the question behind the header, leaving the offsets of its labels in the scratch
 /// memory. `None` unless it is whole, uncompressed, and its name at most 255 octets long.
 #[inline(always)]
-pub fn read_question<W: World>(scratch: &Scratch, world: W) -> Option<Question> {
+pub fn read_question<W: Datapath>(scratch: &Scratch, datapath: W) -> Option<Question> {
     scratch.parser.position.set(HEADER_LENGTH);
     scratch.parser.label_count.set(0);
     scratch.parser.complete.set(0);
-    bpf_loop::run::<Labels, _>((scratch, world), LABELS_MAX);
+    bpf_loop::run::<Labels, _>((scratch, datapath), LABELS_MAX);
     // The name's root label, type and class.
     let end = scratch.parser.position.get() + 5;
     if scratch.parser.complete.get() == 0 || end > scratch.parser.length.get() {
         return None;
     }
-    Some(Question { hash: hash(scratch, world, HEADER_LENGTH, end), end })
+    Some(Question { hash: hash(scratch, datapath, HEADER_LENGTH, end), end })
 }
 
 /// Keyed hash of the octets from `begin` to `end`, 1024 at most.
 #[inline(always)]
-fn hash<W: World>(scratch: &Scratch, world: W, begin: u64, end: u64) -> u64 {
+fn hash<W: Datapath>(scratch: &Scratch, datapath: W, begin: u64, end: u64) -> u64 {
     scratch.parser.hash.set(scratch.parser.seed.get());
     scratch.parser.position.set(begin);
     scratch.parser.pointer_limit.set(end);
-    bpf_loop::run::<Octets, _>((scratch, world), LABELS_MAX);
+    bpf_loop::run::<Octets, _>((scratch, datapath), LABELS_MAX);
     scratch.parser.hash.get()
 }
 
 struct Labels;
 
-impl<W: World> LoopBody<(&Scratch, W)> for Labels {
+impl<W: Datapath> LoopBody<(&Scratch, W)> for Labels {
     #[inline(always)]
     fn step((scratch, _): (&Scratch, W)) -> bool {
         let offset = scratch.parser.position.get();
@@ -112,7 +112,7 @@ impl<W: World> LoopBody<(&Scratch, W)> for Labels {
 /// Hashes the octets from `position` to `pointer_limit`, eight at a time.
 struct Octets;
 
-impl<W: World> LoopBody<(&Scratch, W)> for Octets {
+impl<W: Datapath> LoopBody<(&Scratch, W)> for Octets {
     #[inline(always)]
     fn step((scratch, _): (&Scratch, W)) -> bool {
         let (offset, end) = (scratch.parser.position.get(), scratch.parser.pointer_limit.get());

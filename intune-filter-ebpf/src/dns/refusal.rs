@@ -3,8 +3,8 @@
 use super::{name, record::STEPS_OF_MESSAGE};
 use crate::{
     bpf_loop::{self, LoopBody},
+    datapath::Datapath,
     scratch::Scratch,
-    world::World,
 };
 
 const RESPONSE: u64 = 0x8000;
@@ -23,9 +23,9 @@ const ADDITIONAL: u32 = 4;
 /// more than the query's. `end` is where the question ends. A query with EDNS is answered with
 /// EDNS, as RFC 6891 section 6.1.1 asks.
 #[inline(always)]
-pub fn refuse<W: World>(scratch: &Scratch, world: W, end: u64) -> u64 {
+pub fn refuse<W: Datapath>(scratch: &Scratch, datapath: W, end: u64) -> u64 {
     let message = &scratch.message;
-    find_opt(scratch, world, end);
+    find_opt(scratch, datapath, end);
     let opt = scratch.parser.opt.get();
     let dnssec_ok = message.be16(opt + 6) & 0x8000;
     // What the client asked for (opcode, recursion desired, checking disabled) stays.
@@ -48,22 +48,22 @@ pub fn refuse<W: World>(scratch: &Scratch, world: W, end: u64) -> u64 {
 
 /// Looks for the OPT record, which may stand anywhere in the additional section.
 #[inline(always)]
-fn find_opt<W: World>(scratch: &Scratch, world: W, start: u64) {
+fn find_opt<W: Datapath>(scratch: &Scratch, datapath: W, start: u64) {
     scratch.parser.opt.set(0);
     scratch.parser.record.set(start);
     scratch.parser.records_left.set(scratch.message.be16(10));
     name::begin(scratch, STEPS_OF_MESSAGE);
-    bpf_loop::run::<Additional, _>((scratch, world), ADDITIONAL);
+    bpf_loop::run::<Additional, _>((scratch, datapath), ADDITIONAL);
 }
 
 struct Additional;
 
-impl<W: World> LoopBody<(&Scratch, W)> for Additional {
+impl<W: Datapath> LoopBody<(&Scratch, W)> for Additional {
     #[inline(always)]
-    fn step((scratch, world): (&Scratch, W)) -> bool {
+    fn step((scratch, datapath): (&Scratch, W)) -> bool {
         let (message, left) = (&scratch.message, scratch.parser.records_left.get());
         let start = scratch.parser.record.get();
-        if left == 0 || !name::read_name(scratch, world, start, &scratch.parser.recent_owner) {
+        if left == 0 || !name::read_name(scratch, datapath, start, &scratch.parser.recent_owner) {
             return true;
         }
         let fixed = scratch.parser.name_end.get();

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     bpf_loop::{self, LoopBody},
+    datapath::Datapath,
     scratch::Scratch,
-    world::World,
 };
 
 /// Key of the parameter with IPv4 addresses (RFC 9460 section 7.3).
@@ -18,7 +18,7 @@ const IPV6_HINT: u64 = 6;
 /// Adds the hints in the records of the name that the question leads to, to the addresses found.
 /// False if a record does not parse, or there are too many.
 #[inline(always)]
-pub(super) fn read_hints<W: World>(scratch: &Scratch, world: W) -> bool {
+pub(super) fn read_hints<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     scratch.parser.svcb_next.set(0);
     scratch.parser.parameter.set(0);
     scratch.parser.hint.set(0);
@@ -31,7 +31,7 @@ pub(super) fn read_hints<W: World>(scratch: &Scratch, world: W) -> bool {
     name::forget(scratch);
     // Names are read in these steps, and say in `complete` whether they are whole.
     scratch.parser.records_left.set(1);
-    bpf_loop::run::<Service, _>((scratch, world), STEPS_OF_MESSAGE as u32 + 1);
+    bpf_loop::run::<Service, _>((scratch, datapath), STEPS_OF_MESSAGE as u32 + 1);
     scratch.parser.records_left.get() == 0
 }
 
@@ -39,9 +39,9 @@ pub(super) fn read_hints<W: World>(scratch: &Scratch, world: W) -> bool {
 /// `records_left` becomes 0 when all were read.
 struct Service;
 
-impl<W: World> LoopBody<(&Scratch, W)> for Service {
+impl<W: Datapath> LoopBody<(&Scratch, W)> for Service {
     #[inline(always)]
-    fn step((scratch, world): (&Scratch, W)) -> bool {
+    fn step((scratch, datapath): (&Scratch, W)) -> bool {
         let (message, hint) = (&scratch.message, scratch.parser.hint.get());
         let next = scratch.parser.svcb_next.get();
         let fixed = scratch.parser.svcb_records.get(next);
@@ -61,7 +61,7 @@ impl<W: World> LoopBody<(&Scratch, W)> for Service {
             let data = fixed + 10;
             let end = data + message.be16(fixed + 8);
             if data + 2 >= end
-                || !name::read_name(scratch, world, data + 2, &scratch.parser.recent_target)
+                || !name::read_name(scratch, datapath, data + 2, &scratch.parser.recent_target)
             {
                 return true;
             }

@@ -6,14 +6,14 @@ use std::{collections::HashMap, vec::Vec};
 use super::Tables;
 use crate::{
     abi::{Address as _, Client, Flow, FlowKey, Host, V4, V6},
+    datapath::{ClientMaps, FlowMaps, HostMaps, Insertion},
     scratch::Scratch,
-    world::{Insertion, Maps},
 };
 
 macro_rules! maps_of {
     ($address:ty, $clients:ident, $networks:ident, $answers:ident, $hosts:ident, $flows:ident,
      $new_flows:ident) => {
-        impl Maps<$address> for &Tables {
+        impl ClientMaps<$address> for &Tables {
             fn client(
                 self,
                 _: &Scratch,
@@ -31,6 +31,13 @@ macro_rules! maps_of {
                 self.policy(set).$networks.get(&key).unwrap_or_default()
             }
 
+            fn is_acceptable(self, _: &Scratch, set: u32, address: &$address) -> bool {
+                let key = octets(&address.wide(), <$address>::BITS);
+                self.policy(set).$answers.get(&key).is_none_or(|accept| accept != 0)
+            }
+        }
+
+        impl HostMaps<$address> for &Tables {
             fn host(self, address: &$address) -> Option<Host> {
                 self.$hosts.borrow().get(address).copied()
             }
@@ -48,12 +55,9 @@ macro_rules! maps_of {
                 host.expires = expires.max(if lives { before.expires } else { 0 });
                 Insertion::Done
             }
+        }
 
-            fn is_acceptable(self, _: &Scratch, set: u32, address: &$address) -> bool {
-                let key = octets(&address.wide(), <$address>::BITS);
-                self.policy(set).$answers.get(&key).is_none_or(|accept| accept != 0)
-            }
-
+        impl FlowMaps<$address> for &Tables {
             fn flow<R>(
                 self,
                 key: &FlowKey<$address>,

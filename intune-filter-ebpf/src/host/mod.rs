@@ -1,5 +1,6 @@
 //! The maps on the host: the same logic, without a kernel, for tests, fuzzing and `explain`.
 
+mod datapath;
 mod family;
 mod tables;
 mod trie;

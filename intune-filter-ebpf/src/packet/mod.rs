@@ -22,6 +22,15 @@ pub use usual::{Read, Usual};
 
 use crate::memory::Message;
 
+/// Direction in which a packet travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client.
+    FromClient,
+    /// To the client.
+    ToClient,
+}
+
 /// A frame's octets, wherever they are.
 pub trait Packet {
     /// Octets of the whole frame.

@@ -6,9 +6,9 @@ use core::marker::PhantomData;
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::Array, macros::btf_map};
 use intune_filter_ebpf::{
     abi::{self, DeniedEvent, FlowEvent, FlowKey, Reason, V4, V6, flow_flags, port_index},
+    datapath::{self, ClientMaps, DatapathOf, NOT_FORWARDED, RuleEvent},
     packet::{Network as Protocol, Packet as _},
     scratch::Scratch,
-    world::{self, Maps, NOT_FORWARDED, RuleEvent, World as _},
 };
 
 use crate::{
@@ -34,7 +34,7 @@ pub trait Operation {
     /// Does it; whether it comes to what it is to.
     fn perform<A: Family>(at: &At<'_, A>) -> bool
     where
-        Kernel<XDP>: Maps<A>;
+        Kernel<XDP>: DatapathOf<A>;
 }
 
 /// Maps of an address family, by themselves.
@@ -64,7 +64,7 @@ macro_rules! operations {
                 #[inline(always)]
                 fn perform<A: Family>($at: &At<'_, A>) -> bool
                 where
-                    Kernel<XDP>: Maps<A>,
+                    Kernel<XDP>: DatapathOf<A>,
                 {
                     $body
                 }
@@ -81,7 +81,7 @@ impl<O: Operation> Operation for Often<O> {
     #[inline(always)]
     fn perform<A: Family>(at: &At<'_, A>) -> bool
     where
-        Kernel<XDP>: Maps<A>,
+        Kernel<XDP>: DatapathOf<A>,
     {
         let four = || O::perform(at) && O::perform(at) && O::perform(at) && O::perform(at);
         four() && four()
@@ -162,11 +162,11 @@ operations! {
     };
     Client: at => {
         let (zone, source) = (at.key.zone, &at.key.client);
-        let client = Maps::<A>::client(at.kernel, at.scratch, at.set, zone, source);
+        let client = ClientMaps::<A>::client(at.kernel, at.scratch, at.set, zone, source);
         client.is_some_and(|client| client.rules != 0)
     };
     Network<FOUND>, const FOUND: at => {
-        let rules = Maps::<A>::networks(at.kernel, at.scratch, at.set, &at.key.remote);
+        let rules = ClientMaps::<A>::networks(at.kernel, at.scratch, at.set, &at.key.remote);
         (rules != 0) == FOUND
     };
     Host<FOUND>, const FOUND: at => {
@@ -180,7 +180,7 @@ operations! {
     Routes: at => {
         // SAFETY: the headers were read in this run, and the working memory is its own.
         unsafe { at.scratch.ctx.route_to.get().write(*at.scratch.headers.destination.get()) };
-        at.kernel.route(at.scratch, at.ifindex, world::Routes::All) != NOT_FORWARDED
+        at.kernel.route(at.scratch, at.ifindex, datapath::Routes::All) != NOT_FORWARDED
     };
     Open: at => {
         let flow = abi::Flow { client_packets: 1, ..abi::Flow::default() };

@@ -4,8 +4,8 @@
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use intune_filter_ebpf::{
     abi::{FlowKey, V4, V6},
+    datapath::DatapathOf,
     packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Read},
-    world::{Maps, World as _},
 };
 
 use crate::{
@@ -114,7 +114,7 @@ fn one<A: Family, O: Operation>(
     offset: u32,
 ) -> bool
 where
-    Kernel<XDP>: Maps<A>,
+    Kernel<XDP>: DatapathOf<A>,
 {
     if A::parse(packet, scratch, kernel, offset).is_err() {
         return false;

@@ -1,9 +1,8 @@
 //! Packets to clients: names are learned from DNS answers, and what answers nothing is denied.
 
 use super::{
-    LEFT, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
-    flow::{self, Direction},
-    flow_verdict, fragment, known, left, limit,
+    LEFT, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, flow_verdict,
+    fragment, known, left, limit,
     links::Links,
     resolver::{self, DNS_PORT},
     stream,
@@ -13,50 +12,49 @@ use crate::{
         LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS, MODE_EXEMPT, Matched, Reason, V4, V6, client_flags,
         flow_flags,
     },
-    packet::{Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, UDP},
-    world::{Maps, RuleEvent, World},
+    datapath::{ClientMaps, Datapath, DatapathOf, DualStack, RuleEvent},
+    packet::{
+        Datagram, Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet,
+        UDP,
+    },
 };
 
 /// Judges a frame that is about to leave on a LAN interface.
 #[inline(always)]
-pub fn egress<W: Maps<V4> + Maps<V6>>(
-    packet: &(impl Packet + Copy),
-    world: W,
-    place: Place,
-) -> Verdict {
+pub fn egress<W: DualStack>(packet: &(impl Packet + Copy), datapath: W, place: Place) -> Verdict {
     let packets = packet.packets();
-    let verdict = judge(packet, world, place, packets);
+    let verdict = judge(packet, datapath, place, packets);
     let bytes = packet.counted_length();
-    world.count(verdict.counted(), packets, bytes);
+    datapath.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
-        world.count_rule(verdict.rule, RuleEvent::Packet, packets, bytes);
+        datapath.count_rule(verdict.rule, RuleEvent::Packet, packets, bytes);
     }
     verdict
 }
 
 #[inline(always)]
-fn judge<W: Maps<V4> + Maps<V6>>(
+fn judge<W: DualStack>(
     packet: &(impl Packet + Copy),
-    world: W,
+    datapath: W,
     place: Place,
     packets: u32,
 ) -> Verdict {
     let Some(frame) = Frame::parse(packet, place.stripped_tag) else {
         return Verdict::deny(Reason::Malformed);
     };
-    let Some(zone) = world.zone(place.ifindex, frame.vlan) else {
+    let Some(zone) = datapath.zone(place.ifindex, frame.vlan) else {
         return Verdict::control(Reason::Unmanaged);
     };
     if !place.from_gateway {
-        let known = known::pass(packet, world, zone, &frame, Direction::ToClient, packets);
+        let known = known::pass(packet, datapath, zone, &frame, Direction::ToClient, packets);
         if known != 0 {
             return known::verdict(known);
         }
     }
-    let Some(scratch) = world.claim() else {
+    let Some(scratch) = datapath.claim() else {
         return Verdict::deny(Reason::Busy);
     };
-    let run = Run::new(world, *packet, scratch, place, zone, frame.payload);
+    let run = Run::new(datapath, *packet, scratch, place, zone, frame.payload);
     let mut left = if frame.second_tag {
         run.second_tag(place.from_gateway).leave(scratch);
         LEFT
@@ -81,11 +79,11 @@ fn judge<W: Maps<V4> + Maps<V6>>(
         }
     }
     let verdict = Verdict::take(scratch);
-    world.release(scratch);
+    datapath.release(scratch);
     if left == LEFT { verdict } else { Verdict::deny(Reason::Malformed) }
 }
 
-impl<W: World, P: Packet> Run<'_, W, P> {
+impl<W: Datapath, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     fn is_from_gateway(&self) -> bool {
         self.scratch.ctx.from_gateway.get() != 0
@@ -98,8 +96,8 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             return Verdict::control(Reason::GatewaySent);
         }
         let verdict = Verdict::deny(Reason::VlanTag);
-        let now = self.world.now();
-        self.world.report_denied(now, || denied_frame_event(&verdict, self.scratch, now, true));
+        let now = self.datapath.now();
+        self.datapath.report_denied(now, || denied_frame_event(&verdict, self.scratch, now, true));
         verdict
     }
 }
@@ -111,7 +109,7 @@ const ANSWERS: u64 = 2;
 
 /// The stages are functions of their own in the kernel, for the sake of its stack.
 #[inline(always)]
-fn stages<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn stages<A: Links, W: DualStack + DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let mut stage = first::<A, W, P>(run);
     if stage == NEXT {
         stage = resolvers::<A, W, P>(run);
@@ -127,7 +125,7 @@ fn stages<A: Links, W: Maps<V4> + Maps<V6> + Maps<A>, P: Packet>(run: &Run<'_, W
 
 /// Reads the headers.
 #[inline(never)]
-fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let from_gateway = run.is_from_gateway();
     let (headers, message) = (&run.scratch.headers, &run.scratch.message);
     let verdict = match A::parse(&run.packet, headers, message, run.network_offset()) {
@@ -136,7 +134,7 @@ fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
         Ok(()) => {
             let verdict = Verdict::deny(Reason::NoPolicy);
             let event = || denied_event(&verdict, run.scratch, run.datagram::<A>(), true);
-            run.world.report_denied(run.now(), event);
+            run.datapath.report_denied(run.now(), event);
             verdict
         }
         Err(HeaderError::Malformed) => Verdict::deny(Reason::Malformed),
@@ -149,14 +147,14 @@ fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 
 /// Learns from what a trusted resolver answers.
 #[inline(never)]
-fn resolvers<A: Links, W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn resolvers<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let datagram = run.datagram::<A>();
     // A fragmented answer cannot be learned from, and one that nobody learns from has no use.
     if datagram.fragment != Fragment::Whole || !resolver::is_from_resolver(run, datagram) {
         return NEXT;
     }
     // The stack forwards IPv6 packets that say to come from its own addresses.
-    if !run.is_from_gateway() && run.world.is_own(run.source()) {
+    if !run.is_from_gateway() && run.datapath.is_own(run.source()) {
         return NEXT;
     }
     let verdict = if datagram.protocol == UDP {
@@ -181,7 +179,7 @@ fn resolvers<A: Links, W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -
 
 /// Learns from what a resolver answers over TCP.
 #[inline(always)]
-fn answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let verdict = match stream::read(run) {
         stream::PASSED => Verdict::control(Reason::DnsAnswer),
         stream::UNSOLICITED => Verdict::deny(Reason::Unsolicited),
@@ -193,31 +191,32 @@ fn answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 
 /// Passes what belongs to a known flow, and judges what answers nothing.
 #[inline(never)]
-fn others<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn others<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     by_flow::<A, W, P>(run).leave(run.scratch);
     left()
 }
 
 /// What the verdict means for later fragments, and for who watches.
 #[inline(never)]
-fn after<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn after<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let (verdict, datagram) = (Verdict::take(run.scratch), run.datagram::<A>());
     let client = || {
         let (scratch, set, zone) = (run.scratch, run.set(), run.zone());
-        Maps::<A>::client(run.world, scratch, set, zone, &datagram.destination)
+        ClientMaps::<A>::client(run.datapath, scratch, set, zone, &datagram.destination)
     };
     let verdict =
         fragment::remember::<LIMIT_INBOUND_FRAGMENTS, A, W, P>(run, datagram, verdict, client);
     verdict.leave(run.scratch);
     // What is held back for userspace is reported as that.
     if verdict.reason.denies() && verdict.reason != Reason::DnsPunted {
-        run.world.report_denied(run.now(), || denied_event(&verdict, run.scratch, datagram, true));
+        run.datapath
+            .report_denied(run.now(), || denied_event(&verdict, run.scratch, datagram, true));
     }
     left()
 }
 
 #[inline(always)]
-fn by_flow<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdict {
+fn by_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdict {
     let datagram = run.datagram::<A>();
     if run.is_from_gateway() {
         return Verdict::control(Reason::GatewaySent);
@@ -251,12 +250,13 @@ fn by_flow<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdict {
 
 /// A packet that answers nothing: the group's `inbound` choice.
 #[inline(always)]
-fn unsolicited<A: Links, W: Maps<A>, P: Packet>(
+fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> Verdict {
-    let (world, scratch) = (run.world, run.scratch);
-    let client = Maps::<A>::client(world, scratch, run.set(), run.zone(), &datagram.destination);
+    let (datapath, scratch) = (run.datapath, run.scratch);
+    let client =
+        ClientMaps::<A>::client(datapath, scratch, run.set(), run.zone(), &datagram.destination);
     let Some(client) = client else {
         let allowed = run.settings().is_some_and(|settings| settings.allow_unlisted_clients != 0);
         return if allowed {

@@ -10,9 +10,9 @@ use crate::{
         Client, Ending, EventKind, Flow, FlowEvent, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT,
         flow_flags, port_index,
     },
-    packet::{Datagram, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
+    datapath::{Datapath, DatapathOf},
+    packet::{Datagram, Direction, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
     scratch::{Family, Scratch},
-    world::{Maps, World},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -28,15 +28,6 @@ pub(super) const UDP_ANSWERED: u64 = 300 * SECOND;
 const UDP_OPENING: u64 = 120 * SECOND;
 /// ICMP echo: RFC 5508 REQ-2 asks for 60 seconds at least.
 const ECHO: u64 = 60 * SECOND;
-
-/// How the packet travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From the client.
-    FromClient,
-    /// To the client.
-    ToClient,
-}
 
 /// Whether datagrams of this kind belong to flows.
 #[inline(always)]
@@ -98,7 +89,7 @@ fn key<'s, A: Family>(
 
 /// Whether a flow with this key, opened by either side, is alive and allowed.
 #[inline(always)]
-pub(super) fn is_known<A: Family, W: Maps<A>, P: Packet>(
+pub(super) fn is_known<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
 ) -> bool {
@@ -114,9 +105,9 @@ pub(super) fn is_known<A: Family, W: Maps<A>, P: Packet>(
         };
         Touched { state, rule, flags, group, ending: Ending::Open as u8 }
     };
-    let found = match run.world.flow(key, look) {
+    let found = match run.datapath.flow(key, look) {
         Some(found) => found,
-        None => match run.world.new_flow(key, look) {
+        None => match run.datapath.new_flow(key, look) {
             Some(found) => found,
             None => return false,
         },
@@ -175,25 +166,25 @@ pub(super) struct Known {
 
 /// Passes a packet by its flow, if there is one, it is alive, and the policy allows it still.
 #[inline(always)]
-pub(super) fn pass<A: Family, W: Maps<A>, P: Packet>(
+pub(super) fn pass<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     direction: Direction,
 ) -> Option<Known> {
     let key = key(run.scratch, datagram, run.zone(), direction)?;
-    let world = run.world;
+    let datapath = run.datapath;
     if datagram.protocol == TCP && !segment::read(run, datagram) {
         return None;
     }
     let change = |flow: &mut Flow| touch(run, flow, datagram, direction);
-    let touched = match world.flow(key, change) {
+    let touched = match datapath.flow(key, change) {
         Some(touched) => touched,
         None => {
             run.scratch.ctx.no_answered_flow.set(1);
-            world.new_flow(key, |flow| {
+            datapath.new_flow(key, |flow| {
                 let touched = change(flow);
                 if touched.state == State::Alive {
-                    note_answer(world, key, flow, direction);
+                    note_answer(datapath, key, flow, direction);
                 }
                 touched
             })?
@@ -209,11 +200,11 @@ pub(super) fn pass<A: Family, W: Maps<A>, P: Packet>(
             let group = allowing_group(run, key, touched);
             if group == REVOKED {
                 let ended = |flow: &mut Flow| note_end(flow, run.scratch, Ending::Revoked);
-                let ending = match world.flow(key, ended) {
+                let ending = match datapath.flow(key, ended) {
                     Some(ending) => ending,
-                    None => world.new_flow(key, ended).unwrap_or(Ending::Open as u8),
+                    None => datapath.new_flow(key, ended).unwrap_or(Ending::Open as u8),
                 };
-                world.close(key);
+                datapath.close(key);
                 if ending != Ending::Open as u8 {
                     report::<A, W, P>(run, EventKind::Closed, ending);
                 }
@@ -226,12 +217,12 @@ pub(super) fn pass<A: Family, W: Maps<A>, P: Packet>(
                 flow.generation = lasting(run.generation(), flow.flags);
                 ending
             };
-            let ending = match world.flow(key, renew) {
+            let ending = match datapath.flow(key, renew) {
                 Some(ending) => ending,
                 None => {
-                    let ending = world.new_flow(key, |flow| {
+                    let ending = datapath.new_flow(key, |flow| {
                         let ending = renew(flow);
-                        note_answer(world, key, flow, direction);
+                        note_answer(datapath, key, flow, direction);
                         ending
                     });
                     ending.unwrap_or(Ending::Open as u8)
@@ -247,8 +238,8 @@ pub(super) fn pass<A: Family, W: Maps<A>, P: Packet>(
 
 /// Moves a flow to the answered ones, if the packet travels against who has opened it.
 #[inline(always)]
-fn note_answer<A: Family, W: Maps<A>>(
-    world: W,
+fn note_answer<A: Family, W: DatapathOf<A>>(
+    datapath: W,
     key: &FlowKey<A>,
     flow: &mut Flow,
     direction: Direction,
@@ -256,7 +247,7 @@ fn note_answer<A: Family, W: Maps<A>>(
     let opened_by_client = flow.flags & flow_flags::INBOUND == 0;
     if (direction == Direction::ToClient) == opened_by_client {
         flow.flags |= flow_flags::ANSWERED;
-        world.answered(key, flow);
+        datapath.answered(key, flow);
     }
 }
 
@@ -281,7 +272,7 @@ struct Touched {
 /// What a packet changes of its flow. The packet's numbers stay in the working memory: on the stack
 /// there is no room.
 #[inline(always)]
-fn touch<A: Family, W: World, P: Packet>(
+fn touch<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     flow: &mut Flow,
     datagram: &Datagram<A>,
@@ -306,7 +297,7 @@ fn touch<A: Family, W: World, P: Packet>(
     note(flow, run.now(), idle.cast_signed(), run.packets(), datagram.length, direction);
     let mut news = open;
     let tcp = datagram.transport.flags;
-    if protocol == TCP && run.world.note_segment(flow, scratch, tcp, direction) != 0 {
+    if protocol == TCP && run.datapath.note_segment(flow, scratch, tcp, direction) != 0 {
         let ending = ending(flow.flags);
         if ending != Ending::Open {
             news = note_end(flow, scratch, ending);
@@ -358,7 +349,11 @@ fn note_end(flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8 {
 /// Reports the flow in the scratch memory. A function of its own in the kernel, for the sake of
 /// its stack, and called for few packets.
 #[inline(always)]
-fn report<A: Family, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>, kind: EventKind, ending: u8) {
+fn report<A: Family, W: DatapathOf<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    kind: EventKind,
+    ending: u8,
+) {
     run.scratch.ctx.flow_kind.set(kind as u64);
     run.scratch.ctx.flow_ending.set(u64::from(ending));
     if make_record::<A, W, P>(run) != LEFT {
@@ -367,11 +362,11 @@ fn report<A: Family, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>, kind: EventKind
 }
 
 #[inline(never)]
-fn make_record<A: Family, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn make_record<A: Family, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let ctx = &run.scratch.ctx;
     // SAFETY: the scratch memory is this run's alone, and holds the key and the flow.
     let (key, flow) = unsafe { (&*A::key(run.scratch), &*ctx.flow.get()) };
-    run.world.report_flow(run.now(), || FlowEvent {
+    run.datapath.report_flow(run.now(), || FlowEvent {
         kind: ctx.flow_kind.get() as u32,
         reserved: 0,
         time: run.now(),
@@ -398,12 +393,12 @@ const REVOKED: u32 = u32::MAX;
 /// The group of a flow's client by the policy in force, if that allows what an older one has
 /// opened, or [`REVOKED`].
 #[inline(always)]
-fn allowing_group<A: Family, W: Maps<A>, P: Packet>(
+fn allowing_group<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
     flow: Touched,
 ) -> u32 {
-    match run.world.client(run.scratch, run.set(), key.zone, &key.client) {
+    match run.datapath.client(run.scratch, run.set(), key.zone, &key.client) {
         Some(client) if is_still_allowed(run, key, flow, &client) => client.group,
         _ => REVOKED,
     }
@@ -412,16 +407,16 @@ fn allowing_group<A: Family, W: Maps<A>, P: Packet>(
 /// Whether a flow that an older policy has opened is allowed to its client: its rule is looked at,
 /// not its destination, so that it outlives the address's DNS answer.
 #[inline(always)]
-fn is_still_allowed<A: Family, W: Maps<A>, P: Packet>(
+fn is_still_allowed<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
     flow: Touched,
     client: &Client,
 ) -> bool {
-    let (world, set) = (run.world, run.set());
+    let (datapath, set) = (run.datapath, run.set());
     if flow.flags & flow_flags::WARM_UP == flow_flags::WARM_UP {
         return client.mode == MODE_ENFORCE
-            && world.settings(set).is_some_and(|settings| run.now() < settings.warm_up_until);
+            && datapath.settings(set).is_some_and(|settings| run.now() < settings.warm_up_until);
     }
     if flow.flags & flow_flags::UNRULED != 0 {
         return client.mode == MODE_EXEMPT;
@@ -441,9 +436,9 @@ fn is_still_allowed<A: Family, W: Maps<A>, P: Packet>(
     }
     if key.protocol == TCP || key.protocol == UDP {
         let port = u16::from_be(key.remote_port);
-        return world.port(set, port_index(key.protocol == UDP, port)) & rule != 0;
+        return datapath.port(set, port_index(key.protocol == UDP, port)) & rule != 0;
     }
-    world.settings(set).is_some_and(|settings| settings.icmp_echo != 0)
+    datapath.settings(set).is_some_and(|settings| settings.icmp_echo != 0)
 }
 
 /// The generation that a flow is stored with: what the warm-up lets through is judged by its clock,
@@ -455,7 +450,7 @@ const fn lasting(generation: u32, flags: u8) -> u32 {
 
 /// Opens the flow of a datagram, if it may open one; whether it has.
 #[inline(always)]
-pub(super) fn open<A: Family, W: Maps<A>, P: Packet>(
+pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     direction: Direction,
@@ -497,7 +492,7 @@ pub(super) fn open<A: Family, W: Maps<A>, P: Packet>(
             segment::note(flow, numbers, direction, true);
         }
         let may_be_answered = run.scratch.ctx.no_answered_flow.get() == 0;
-        run.world.open(key, flow, may_be_answered);
+        run.datapath.open(key, flow, may_be_answered);
     }
     if !silent {
         report::<A, W, P>(run, EventKind::Opened, Ending::Open as u8);

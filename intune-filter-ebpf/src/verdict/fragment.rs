@@ -8,9 +8,9 @@
 use super::{Action, Run, Verdict, limit};
 use crate::{
     abi::{Address as _, Client, FragmentKey, FragmentVerdict, Matched, Reason, V4},
+    datapath::Datapath,
     packet::{Datagram, Fragment, Packet},
     scratch::Family,
-    world::World,
 };
 
 /// How long fragments are waited for: what Linux does for IPv4 (`ipfrag_time`).
@@ -18,7 +18,7 @@ const PATIENCE: u64 = 30_000_000_000;
 
 /// The key of a fragmented datagram, put into the scratch memory.
 #[inline(always)]
-fn key<'s, A: Family, W: World, P: Packet>(
+fn key<'s, A: Family, W: Datapath, P: Packet>(
     run: &Run<'s, W, P>,
     datagram: &Datagram<A>,
 ) -> &'s FragmentKey {
@@ -39,25 +39,28 @@ fn key<'s, A: Family, W: World, P: Packet>(
 }
 
 #[inline(always)]
-fn keep<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FragmentKey, verdict: FragmentVerdict) {
+fn keep<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FragmentKey, verdict: FragmentVerdict) {
     let kept = run.scratch.ctx.fragment.get();
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
         kept.write(verdict);
-        run.world.keep_fragment(key, &*kept);
+        run.datapath.keep_fragment(key, &*kept);
     }
 }
 
 /// What is known of the datagram, if its first fragment is not too long ago.
 #[inline(always)]
-fn known<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FragmentKey) -> Option<FragmentVerdict> {
-    let verdict = run.world.fragment(key)?;
+fn known<W: Datapath, P: Packet>(
+    run: &Run<'_, W, P>,
+    key: &FragmentKey,
+) -> Option<FragmentVerdict> {
+    let verdict = run.datapath.fragment(key)?;
     (run.now().saturating_sub(verdict.seen) <= PATIENCE).then_some(verdict)
 }
 
 /// The verdict over a later fragment, by that over the first; `None` if none was seen.
 #[inline(always)]
-pub(super) fn later<A: Family, W: World, P: Packet>(
+pub(super) fn later<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> Option<Verdict> {
@@ -82,7 +85,7 @@ pub(super) fn later<A: Family, W: World, P: Packet>(
 
 /// Whether another first fragment of the datagram was seen; then it is denied as a whole.
 #[inline(always)]
-pub(super) fn is_second_first<A: Family, W: World, P: Packet>(
+pub(super) fn is_second_first<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {
@@ -102,7 +105,7 @@ pub(super) fn is_second_first<A: Family, W: World, P: Packet>(
 ///
 /// Of who is exempt or audited all fragments pass anyway, as those of the gateway's own do.
 #[inline(always)]
-pub(super) fn remember<const KIND: usize, A: Family, W: World, P: Packet>(
+pub(super) fn remember<const KIND: usize, A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     verdict: Verdict,

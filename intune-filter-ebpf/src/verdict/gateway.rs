@@ -11,9 +11,9 @@
 use super::Run;
 use crate::{
     abi::{Address as _, GATEWAY_PASS, GATEWAY_PORTS, SERVER_RESOLVER, V4, V6, port_index},
+    datapath::{Datapath, NOT_FORWARDED, Routes, UNTOLD},
     packet::{Datagram, Fragment, Packet, TCP, UDP},
     scratch::{Family, Scratch},
-    world::{NOT_FORWARDED, Routes, UNTOLD, World},
 };
 
 /// Not an address of the gateway's, as far as is known.
@@ -23,11 +23,11 @@ const APART: u64 = 1;
 /// One on the client's network.
 pub(super) const HERE: u64 = 2;
 
-impl<W: World, P: Packet> Run<'_, W, P> {
+impl<W: Datapath, P: Packet> Run<'_, W, P> {
     /// What the destination is to the gateway, by the map.
     #[inline(always)]
     pub(super) fn place(&self) -> u64 {
-        self.world.place(self.scratch)
+        self.datapath.place(self.scratch)
     }
 
     /// Whether the gateway lets in what is for an address on the client's network.
@@ -43,7 +43,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         let port = u16::from_be(datagram.transport.destination_port);
         datagram.fragment != Fragment::Later
             && (udp || datagram.protocol == TCP)
-            && self.world.is_gateway_port(self.set(), port_index(udp, port))
+            && self.datapath.is_gateway_port(self.set(), port_index(udp, port))
     }
 
     /// Whether what the gateway would take says to come from where it cannot. Who has no address
@@ -52,7 +52,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     pub(super) fn is_forged<A: Family>(&self, datagram: &Datagram<A>) -> bool {
         !datagram.source.is_unspecified()
             && !is_dhcp(datagram)
-            && self.world.is_forged(self.scratch)
+            && self.datapath.is_forged(self.scratch)
     }
 }
 
@@ -71,14 +71,14 @@ fn is_dhcp<A: Family>(datagram: &Datagram<A>) -> bool {
 
 /// What the destination of the packet in the working memory is to the gateway, by the map.
 #[inline(always)]
-pub fn place<W: World>(scratch: &Scratch, world: W) -> u64 {
+pub fn place<W: Datapath>(scratch: &Scratch, datapath: W) -> u64 {
     // SAFETY: the scratch memory is this run's alone.
     let destination = unsafe { &*scratch.headers.destination.get() };
-    if !world.is_own(destination) {
+    if !datapath.is_own(destination) {
         return ELSEWHERE;
     }
-    let device = world.device(scratch.ctx.zone.get() as u16);
-    let here = device != 0 && world.is_own_on(scratch, device, destination);
+    let device = datapath.device(scratch.ctx.zone.get() as u16);
+    let here = device != 0 && datapath.is_own_on(scratch, device, destination);
     if here { HERE } else { APART }
 }
 
@@ -95,10 +95,10 @@ const fn leads(to: u64) -> bool {
 
 /// Asks for the routes to an address, in nobody's name or in another address's.
 #[inline(always)]
-fn ask<W: World>(scratch: &Scratch, world: W, ifindex: u32, to: V6, routes: Routes) -> u64 {
+fn ask<W: Datapath>(scratch: &Scratch, datapath: W, ifindex: u32, to: V6, routes: Routes) -> u64 {
     // SAFETY: the scratch memory is this run's alone.
     unsafe { scratch.ctx.route_to.get().write(to) };
-    world.route(scratch, ifindex, routes)
+    datapath.route(scratch, ifindex, routes)
 }
 
 /// The interface to ask for: the device that the stack has the zone's packets from, or the one that
@@ -120,25 +120,25 @@ fn interface(scratch: &Scratch, device: u32) -> u32 {
 ///
 /// The network that a local address is in is its subnet's route, or else that of its neighbours.
 #[inline(always)]
-pub fn locate<W: World>(scratch: &Scratch, world: W) -> u64 {
+pub fn locate<W: Datapath>(scratch: &Scratch, datapath: W) -> u64 {
     // SAFETY: the scratch memory is this run's alone.
     let (source, destination) =
         unsafe { (*scratch.headers.source.get(), *scratch.headers.destination.get()) };
-    let device = world.device(scratch.ctx.zone.get() as u16);
+    let device = datapath.device(scratch.ctx.zone.get() as u16);
     let ifindex = interface(scratch, device);
     // The kernel forwards nothing from a link-local IPv6 source, hence denies knowledge.
     let anybody = V6::default();
     let from = if !is_mapped(source) && source.is_of_link() { anybody } else { source };
     // SAFETY: as above.
     unsafe { scratch.ctx.route_from.get().write(from) };
-    if ask(scratch, world, ifindex, destination, Routes::All) != NOT_FORWARDED {
+    if ask(scratch, datapath, ifindex, destination, Routes::All) != NOT_FORWARDED {
         return ELSEWHERE;
     }
-    let subnet = ask(scratch, world, ifindex, destination, Routes::Main);
+    let subnet = ask(scratch, datapath, ifindex, destination, Routes::Main);
     if leads(subnet) {
         return place_of(subnet, device);
     }
-    if !leads(ask(scratch, world, ifindex, source, Routes::Local)) {
+    if !leads(ask(scratch, datapath, ifindex, source, Routes::Local)) {
         return ELSEWHERE;
     }
     let V6([a, b, c, d]) = destination;
@@ -146,7 +146,7 @@ pub fn locate<W: World>(scratch: &Scratch, world: W) -> u64 {
     // prefix's length; and one more, if that is the gateway's too.
     for flipped in [3_u32, 1, 4] {
         let neighbour = V6([a, b, c, d ^ flipped.to_be()]);
-        let subnet = ask(scratch, world, ifindex, neighbour, Routes::All);
+        let subnet = ask(scratch, datapath, ifindex, neighbour, Routes::All);
         if leads(subnet) {
             return place_of(subnet, device);
         }
@@ -163,19 +163,19 @@ fn place_of(subnet: u64, device: u32) -> u64 {
 /// one that the routes lead to by another device than the zone's. What the kernel does not say is
 /// no reason.
 #[inline(always)]
-pub fn is_forged<W: World>(scratch: &Scratch, world: W) -> bool {
+pub fn is_forged<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     // SAFETY: the scratch memory is this run's alone.
     let source = unsafe { &*scratch.headers.source.get() };
-    let device = world.device(scratch.ctx.zone.get() as u16);
+    let device = datapath.device(scratch.ctx.zone.get() as u16);
     let of_link = source.is_of_link();
     // Another link may have the same link-local addresses.
     let own = if of_link && !is_mapped(*source) {
-        device != 0 && world.is_own_on(scratch, device, source)
+        device != 0 && datapath.is_own_on(scratch, device, source)
     } else {
-        world.is_own(source)
+        datapath.is_own(source)
     };
     let set = scratch.ctx.generation.get() as u32 & 1;
-    if own || world.server(set, source) & SERVER_RESOLVER != 0 {
+    if own || datapath.server(set, source) & SERVER_RESOLVER != 0 {
         return true;
     }
     if of_link || device == 0 {
@@ -183,15 +183,15 @@ pub fn is_forged<W: World>(scratch: &Scratch, world: W) -> bool {
     }
     // SAFETY: as above.
     unsafe { scratch.ctx.route_from.get().write(V6::default()) };
-    let back = ask(scratch, world, device, *source, Routes::All);
+    let back = ask(scratch, datapath, device, *source, Routes::All);
     if back == UNTOLD {
         return false;
     }
     if back == NOT_FORWARDED {
         // An own address that the map does not have yet. Of IPv4 the stack itself takes none.
-        return !is_mapped(*source) && leads(ask(scratch, world, device, *source, Routes::Main));
+        return !is_mapped(*source) && leads(ask(scratch, datapath, device, *source, Routes::Main));
     }
     // Routes may be chosen by the interface that packets come in on, or several be as good.
     back != u64::from(device)
-        && ask(scratch, world, device, *source, Routes::Out) != u64::from(device)
+        && ask(scratch, datapath, device, *source, Routes::Out) != u64::from(device)
 }

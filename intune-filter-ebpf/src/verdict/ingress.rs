@@ -4,8 +4,7 @@
 //! memory: programs have 512 octets of stack in all, and what a caller holds counts as well.
 
 use super::{
-    Action, LEFT, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event,
-    flow::{self, Direction},
+    Action, LEFT, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow,
     flow_verdict, fragment,
     gateway::{ELSEWHERE, HERE},
     known, left,
@@ -17,61 +16,57 @@ use super::{
 };
 use crate::{
     abi::{Address as _, Client, LIMIT_FRAGMENTS, MODE_EXEMPT, Reason, V4, V6},
+    datapath::{ClientMaps, Datapath, DatapathOf, DualStack, RuleEvent},
     packet::{
-        Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet, UDP,
-        is_link_scope_ethertype,
+        Datagram, Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet,
+        UDP, is_link_scope_ethertype,
     },
     scratch::Family,
-    world::{Maps, RuleEvent, World},
 };
 
 /// Judges a frame that came in on a LAN interface.
 #[inline(always)]
-pub fn ingress<W: Maps<V4> + Maps<V6>>(
-    packet: &(impl Packet + Copy),
-    world: W,
-    place: Place,
-) -> Verdict {
+pub fn ingress<W: DualStack>(packet: &(impl Packet + Copy), datapath: W, place: Place) -> Verdict {
     let packets = packet.packets();
-    let verdict = judge(packet, world, place, packets);
+    let verdict = judge(packet, datapath, place, packets);
     let bytes = packet.counted_length();
-    world.count(verdict.counted(), packets, bytes);
+    datapath.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
         let event = match verdict.reason {
             Reason::Policy if verdict.opened != 0 => RuleEvent::Opened,
             reason if reason.denies() => RuleEvent::Denied,
             _ => RuleEvent::Packet,
         };
-        world.count_rule(verdict.rule, event, packets, bytes);
+        datapath.count_rule(verdict.rule, event, packets, bytes);
     }
     verdict
 }
 
 #[inline(always)]
-fn judge<W: Maps<V4> + Maps<V6>>(
+fn judge<W: DualStack>(
     packet: &(impl Packet + Copy),
-    world: W,
+    datapath: W,
     place: Place,
     packets: u32,
 ) -> Verdict {
     let Some(frame) = Frame::parse(packet, place.stripped_tag) else {
         return Verdict::deny(Reason::Malformed);
     };
-    let Some(zone) = world.zone(place.ifindex, frame.vlan) else {
+    let Some(zone) = datapath.zone(place.ifindex, frame.vlan) else {
         return if frame.hides_vlan() {
             Verdict::deny(Reason::VlanTag)
         } else {
             Verdict::control(Reason::Unmanaged)
         };
     };
-    let known = known::pass(packet, world, zone, &frame, Direction::FromClient, packets);
+    let known = known::pass(packet, datapath, zone, &frame, Direction::FromClient, packets);
     if known != 0 {
         return known::verdict(known);
     }
-    let Some(scratch) = world.claim() else {
+    let Some(scratch) = datapath.claim() else {
         return Verdict::deny(Reason::Busy);
     };
-    let run = Run::new(world, *packet, scratch, place, zone, frame.payload);
+    let run = Run::new(datapath, *packet, scratch, place, zone, frame.payload);
     if frame.second_tag {
         run.deny_frame(Reason::VlanTag).leave(scratch);
     } else if frame.ethertype == ETHERTYPE_IPV4 {
@@ -85,7 +80,7 @@ fn judge<W: Maps<V4> + Maps<V6>>(
     }
     let verdict = Verdict::take(scratch);
     if !verdict.action.is_answered() {
-        world.release(scratch);
+        datapath.release(scratch);
     }
     verdict
 }
@@ -96,7 +91,7 @@ const QUERY: u64 = 2;
 const STREAM: u64 = 3;
 
 #[inline(always)]
-fn stages<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) {
+fn stages<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) {
     let mut stage = first(run);
     stage = match stage {
         QUERY => query(run),
@@ -119,7 +114,7 @@ fn stages<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) {
 
 /// Reads the headers, and passes what needs no look at the policy: link scope, known flows.
 #[inline(never)]
-fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let (headers, message) = (&run.scratch.headers, &run.scratch.message);
     let verdict = match A::parse(&run.packet, headers, message, run.network_offset()) {
         Err(HeaderError::Malformed) => run.deny_frame(Reason::Malformed),
@@ -137,21 +132,21 @@ fn first<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 
 /// The AND of client, destination and port.
 #[inline(never)]
-fn policy<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn policy<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     run.by_policy(run.datagram()).leave(run.scratch);
     left()
 }
 
 /// A query to a trusted resolver.
 #[inline(never)]
-fn query<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn query<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     run.by_question(run.datagram()).leave(run.scratch);
     left()
 }
 
 /// A segment of a connection to a trusted resolver.
 #[inline(never)]
-fn stream<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn stream<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     match run.by_stream(run.datagram()) {
         Ok(verdict) => verdict.leave(run.scratch),
         Err(stage) => return stage,
@@ -161,14 +156,14 @@ fn stream<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 
 /// Before a denial, the routes say whether it is the gateway itself that is addressed.
 #[inline(never)]
-fn last<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn last<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     run.before_denial(run.datagram(), Verdict::take(run.scratch)).leave(run.scratch);
     left()
 }
 
 /// What the verdict over a first fragment means for those to come.
 #[inline(never)]
-fn after<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn after<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     if run.is_parsed() {
         let (verdict, datagram) = (Verdict::take(run.scratch), run.datagram());
         let client = || run.client(datagram);
@@ -178,19 +173,19 @@ fn after<A: Links, W: Maps<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     left()
 }
 
-impl<W: World, P: Packet> Run<'_, W, P> {
+impl<W: Datapath, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     fn deny_frame(&self, reason: Reason) -> Verdict {
         let verdict = Verdict::deny(reason);
-        let now = self.world.now();
-        self.world.report_denied(now, || denied_frame_event(&verdict, self.scratch, now, false));
+        let now = self.datapath.now();
+        self.datapath.report_denied(now, || denied_frame_event(&verdict, self.scratch, now, false));
         verdict
     }
 
     #[inline(always)]
     fn before_denial<A: Links>(&self, datagram: &Datagram<A>, verdict: Verdict) -> Verdict
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         // What did not parse was reported where it was found; a source that is none means nothing.
         if !self.is_parsed() || verdict.reason == Reason::Source {
@@ -201,7 +196,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         let here = if verdict.reason == Reason::NoPolicy {
             self.is_gateway()
         } else {
-            self.place() == ELSEWHERE && self.world.locate(self.scratch) == HERE
+            self.place() == ELSEWHERE && self.datapath.locate(self.scratch) == HERE
         };
         if !is_any_dns(datagram) && self.is_let_in(datagram) && here {
             if self.is_forged(datagram) {
@@ -210,11 +205,11 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             return Verdict::control(Reason::Gateway);
         }
         let event = || denied_event(&verdict, self.scratch, datagram, false);
-        self.world.report_denied(self.now(), event);
+        self.datapath.report_denied(self.now(), event);
         if verdict.reject != 0
             && verdict.action == Action::Drop
             && reply::describe(self, datagram)
-            && self.world.may_reply(self.now())
+            && self.datapath.may_reply(self.now())
         {
             return Verdict { action: Action::Reject, ..verdict };
         }
@@ -225,7 +220,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     fn by_scope_or_flow<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, u64>
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         if datagram.source.is_invalid_source() {
             return Ok(Verdict::deny(Reason::Source));
@@ -267,7 +262,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             let forwarded = A::BITS == V4::BITS
                 && datagram.source.is_link_local()
                 && place == ELSEWHERE
-                && self.world.locate(self.scratch) == ELSEWHERE;
+                && self.datapath.locate(self.scratch) == ELSEWHERE;
             if forwarded {
                 return Ok(Verdict::deny(Reason::LinkLocal));
             }
@@ -282,33 +277,33 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     /// Whether it is DNS to a trusted resolver.
     #[inline(always)]
     fn is_to_resolver<A: Family>(&self, datagram: &Datagram<A>) -> bool {
-        is_dns(datagram) && resolver::is_resolver(self.world, self.set(), self.destination())
+        is_dns(datagram) && resolver::is_resolver(self.datapath, self.set(), self.destination())
     }
 
     #[inline(always)]
     pub(super) fn is_own(&self) -> bool {
-        self.world.is_own(self.destination())
+        self.datapath.is_own(self.destination())
     }
 
     /// Whether the gateway itself is addressed, as far as map and routes know.
     #[inline(always)]
     fn is_gateway(&self) -> bool {
-        self.is_own() || self.world.locate(self.scratch) != ELSEWHERE
+        self.is_own() || self.datapath.locate(self.scratch) != ELSEWHERE
     }
 
     #[inline(always)]
     pub(super) fn client<A: Links>(&self, datagram: &Datagram<A>) -> Option<Client>
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         let set = self.set();
-        Maps::<A>::client(self.world, self.scratch, set, self.zone(), &datagram.source)
+        ClientMaps::<A>::client(self.datapath, self.scratch, set, self.zone(), &datagram.source)
     }
 
     #[inline(always)]
     fn by_question<A: Links>(&self, datagram: &Datagram<A>) -> Verdict
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         let Some(settings) = self.settings() else {
             return Verdict::deny(Reason::NoPolicy);
@@ -324,7 +319,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     fn by_stream<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, u64>
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         let Some(settings) = self.settings() else {
             return Ok(Verdict::deny(Reason::NoPolicy));
@@ -341,7 +336,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     fn by_flow<A: Links>(&self, datagram: &Datagram<A>) -> Option<Verdict>
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         // Port 53 over UDP never belongs to a flow: one socket sends several queries.
         if datagram.protocol == UDP && datagram.transport.destination_port == DNS_PORT {

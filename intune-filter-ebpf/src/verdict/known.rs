@@ -6,24 +6,24 @@
 
 use super::{
     Verdict,
-    flow::{self, Direction, Known},
+    flow::{self, Known},
     flow_verdict,
     resolver::DNS_PORT,
     segment::{self, Numbers},
 };
 use crate::{
     abi::{FlowKey, V4, V6, flow_flags},
-    packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Packet, Read, TCP, Usual},
+    datapath::{DatapathOf, DualStack},
+    packet::{Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Packet, Read, TCP, Usual},
     scratch::Family,
-    world::Maps,
 };
 
 /// What the flow says of what a frame carries, if nothing about either is unusual: a word for
 /// [`verdict`], or 0. The frame stands for so many packets. What an `Option` leaves unsaid would be an unwritten register.
 #[inline(always)]
-pub(super) fn pass<W: Maps<V4> + Maps<V6>>(
+pub(super) fn pass<W: DualStack>(
     packet: &impl Packet,
-    world: W,
+    datapath: W,
     zone: u16,
     frame: &Frame,
     direction: Direction,
@@ -31,9 +31,13 @@ pub(super) fn pass<W: Maps<V4> + Maps<V6>>(
 ) -> u64 {
     match frame.ethertype {
         // Copies need the working memory, which is not claimed yet.
-        _ if frame.second_tag || world.is_read_only() => 0,
-        ETHERTYPE_IPV4 => by_flow::<V4, W>(packet, world, zone, frame.payload, direction, packets),
-        ETHERTYPE_IPV6 => by_flow::<V6, W>(packet, world, zone, frame.payload, direction, packets),
+        _ if frame.second_tag || datapath.is_read_only() => 0,
+        ETHERTYPE_IPV4 => {
+            by_flow::<V4, W>(packet, datapath, zone, frame.payload, direction, packets)
+        }
+        ETHERTYPE_IPV6 => {
+            by_flow::<V6, W>(packet, datapath, zone, frame.payload, direction, packets)
+        }
         _ => 0,
     }
 }
@@ -46,9 +50,9 @@ pub(super) fn verdict(word: u64) -> Verdict {
 
 /// The same for the datagram at `offset`.
 #[inline(always)]
-fn by_flow<A: Read + Family, W: Maps<A>>(
+fn by_flow<A: Read + Family, W: DatapathOf<A>>(
     packet: &impl Packet,
-    world: W,
+    datapath: W,
     zone: u16,
     offset: u32,
     direction: Direction,
@@ -62,18 +66,18 @@ fn by_flow<A: Read + Family, W: Maps<A>>(
     if key.remote_port == DNS_PORT {
         return 0;
     }
-    let generation = world.active().map_or(0, |active| active.generation);
+    let generation = datapath.active().map_or(0, |active| active.generation);
     if generation == 0 {
         return 0;
     }
-    let known = world.flow(&key, |flow| {
+    let known = datapath.flow(&key, |flow| {
         // Neither audited, nor opened from outside, nor ending.
         if flow.flags & !flow_flags::UNRULED != flow_flags::ANSWERED
             || flow.generation != generation
         {
             return 0;
         }
-        let now = world.tick();
+        let now = datapath.tick();
         // Another CPU may have written a later time than this packet's.
         let idle = now.wrapping_sub(flow.last_seen).cast_signed();
         let (tcp, udp) = (flow::TCP_ANSWERED, flow::UDP_ANSWERED);

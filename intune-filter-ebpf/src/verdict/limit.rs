@@ -21,26 +21,26 @@ use crate::{
         LIMIT_STREAMS, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_ZONE, Limit, LimitKey, Settings,
         Taking, V6, limit::SLACK,
     },
+    datapath::{Datapath, Taken},
     packet::Packet,
     scratch::Scratch,
-    world::{Taken, World},
 };
 
 /// Whether a client may begin one more of a kind, such as [`LIMIT_FLOWS`]; then it has.
 #[inline(always)]
-pub(super) fn admits<const KIND: usize, W: World, P: Packet>(
+pub(super) fn admits<const KIND: usize, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     client: &Client,
 ) -> bool {
-    run.world.admits(run.scratch, KIND as u64, u64::from(client.devices))
+    run.datapath.admits(run.scratch, KIND as u64, u64::from(client.devices))
 }
 
 /// The same of the client of the packet in the working memory, whose address so many devices are
 /// behind.
 #[inline(always)]
-pub fn may_begin<W: World>(scratch: &Scratch, world: W, kind: u64, devices: u64) -> bool {
+pub fn may_begin<W: Datapath>(scratch: &Scratch, datapath: W, kind: u64, devices: u64) -> bool {
     const _: () = assert!(LIMIT_QUERIES < LIMIT_FLOWS && LIMIT_STREAMS < LIMIT_FLOWS);
-    let Some(settings) = world.settings(scratch.ctx.generation.get() as u32 & 1) else {
+    let Some(settings) = datapath.settings(scratch.ctx.generation.get() as u32 & 1) else {
         return false;
     };
     let inbound = kind == LIMIT_INBOUND as u64 || kind == LIMIT_INBOUND_FRAGMENTS as u64;
@@ -54,7 +54,7 @@ pub fn may_begin<W: World>(scratch: &Scratch, world: W, kind: u64, devices: u64)
     } else {
         (&settings.limit_queries, &settings.zone_queries)
     };
-    let wish = Wish { scratch, world, settings, kind };
+    let wish = Wish { scratch, datapath, settings, kind };
     let of_link = client.is_of_link();
     if !of_link && limit.interval == 0 {
         return true;
@@ -79,12 +79,12 @@ pub fn may_begin<W: World>(scratch: &Scratch, world: W, kind: u64, devices: u64)
 /// What is to begin.
 struct Wish<'w, W> {
     scratch: &'w Scratch,
-    world: W,
+    datapath: W,
     settings: &'w Settings,
     kind: u64,
 }
 
-impl<W: World> Wish<'_, W> {
+impl<W: Datapath> Wish<'_, W> {
     /// Takes one from a bucket that is as large as those of so many devices.
     #[inline(always)]
     fn take(&self, bits: u32, address: V6, limit: &Limit, devices: u64) -> Taken {
@@ -104,6 +104,6 @@ impl<W: World> Wish<'_, W> {
             });
             &*taking
         };
-        self.world.take(taking)
+        self.datapath.take(taking)
     }
 }

@@ -16,7 +16,7 @@ mod segment;
 mod stream;
 
 pub use egress::egress;
-pub use flow::{Direction, ending, lifetime};
+pub use flow::{ending, lifetime};
 pub use gateway::{is_forged, locate, place};
 pub use ingress::ingress;
 pub use judged::{compare_octets, keep_octets};
@@ -28,9 +28,9 @@ use crate::abi::{
     Client, DeniedEvent, Explanation, MODE_AUDIT, Matched, Reason, Settings, V6, client_flags,
 };
 use crate::{
+    datapath::Datapath,
     packet::{Datagram, Packet},
     scratch::{Family, Scratch},
-    world::World,
 };
 
 /// Where a packet was seen.
@@ -253,15 +253,15 @@ const fn trailing_zeros(rules: u64) -> u8 {
 
 /// The frame at hand; what is plain about it is in the working memory.
 struct Run<'p, W, P> {
-    world: W,
+    datapath: W,
     packet: P,
     scratch: &'p Scratch,
 }
 
-impl<'p, W: World, P: Packet> Run<'p, W, P> {
+impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
     #[inline(always)]
     fn new(
-        world: W,
+        datapath: W,
         packet: P,
         scratch: &'p Scratch,
         place: Place,
@@ -276,7 +276,7 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
         ctx.zone.set(u64::from(zone));
         ctx.packets.set(u64::from(packet.packets()));
         ctx.network_offset.set(u64::from(network_offset));
-        Self { world, packet, scratch }
+        Self { datapath, packet, scratch }
     }
 
     /// Whether the headers were read, so that [`Self::datagram`] is this packet's.
@@ -288,8 +288,8 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
     /// Notes the time and the policy in force; false if there is none yet.
     #[inline(always)]
     fn read_policy(&self) -> bool {
-        self.scratch.ctx.now.set(self.world.now());
-        let generation = self.world.active().map_or(0, |active| active.generation);
+        self.scratch.ctx.now.set(self.datapath.now());
+        let generation = self.datapath.active().map_or(0, |active| active.generation);
         self.scratch.ctx.generation.set(u64::from(generation));
         generation != 0
     }
@@ -315,7 +315,7 @@ impl<'p, W: World, P: Packet> Run<'p, W, P> {
     where
         W: 'p,
     {
-        self.world.settings(self.set())
+        self.datapath.settings(self.set())
     }
 
     #[inline(always)]

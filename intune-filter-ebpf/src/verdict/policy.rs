@@ -1,9 +1,7 @@
 //! The AND of client, destination and port.
 
 use super::{
-    Action, NO_GROUP, NO_RULE, Run, Verdict,
-    flow::{self, Direction},
-    limit,
+    Action, NO_GROUP, NO_RULE, Run, Verdict, flow, limit,
     links::Links,
     lowest,
     resolver::{self, DNS_PORT},
@@ -13,12 +11,12 @@ use crate::{
         Client, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Matched, Reason, SERVER_DHCP,
         Settings, flow_flags, port_index,
     },
-    packet::{Datagram, Fragment, Packet, TCP, UDP},
+    datapath::{ClientMaps, Datapath, DatapathOf},
+    packet::{Datagram, Direction, Fragment, Packet, TCP, UDP},
     scratch::Family,
-    world::{Maps, World},
 };
 
-impl<W: World, P: Packet> Run<'_, W, P> {
+impl<W: Datapath, P: Packet> Run<'_, W, P> {
     /// A source that is in no group, and no link-local one.
     #[inline(always)]
     pub(super) fn by_unlisted<A: Links>(
@@ -27,7 +25,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         settings: &Settings,
     ) -> Verdict
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         if settings.allow_unlisted_clients == 0 {
             return Verdict::deny(Reason::UnlistedClient);
@@ -40,7 +38,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     fn open<A: Links>(&self, datagram: &Datagram<A>, group: u32, rule: u8, flags: u8) -> bool
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         datagram.fragment != Fragment::Later
             && flow::open(self, datagram, Direction::FromClient, group, rule, flags)
@@ -49,7 +47,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     pub(super) fn by_policy<A: Links>(&self, datagram: &Datagram<A>) -> Verdict
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         let Some(settings) = self.settings() else {
             return Verdict::deny(Reason::NoPolicy);
@@ -99,7 +97,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         client: &Client,
     ) -> Verdict
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         if datagram.fragment == Fragment::Later {
             return Verdict::deny_client(Reason::Fragment, client, 0);
@@ -121,8 +119,9 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             return Verdict::deny_client(Reason::Resolver, client, 0);
         }
         let set = self.set();
-        let networks = Maps::<A>::networks(self.world, self.scratch, set, &datagram.destination);
-        let (learned, expired) = match self.world.host(&datagram.destination) {
+        let networks =
+            ClientMaps::<A>::networks(self.datapath, self.scratch, set, &datagram.destination);
+        let (learned, expired) = match self.datapath.host(&datagram.destination) {
             Some(host) if host.expires > self.now() => (host.rules, 0),
             Some(host) => (0, host.rules),
             None => (0, 0),
@@ -133,7 +132,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
             u64::MAX
         } else {
             let port = u16::from_be(datagram.transport.destination_port);
-            self.world.port(set, port_index(udp, port))
+            self.datapath.port(set, port_index(udp, port))
         };
         let allowed = granted & port;
         if allowed != 0 {
@@ -176,20 +175,20 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         client: &Client,
     ) -> bool
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         let (set, destination) = (self.set(), &datagram.destination);
         client.mode == MODE_ENFORCE
             && self.now() < settings.warm_up_until
             && !self.is_own()
-            && Maps::<A>::is_acceptable(self.world, self.scratch, set, destination)
+            && ClientMaps::<A>::is_acceptable(self.datapath, self.scratch, set, destination)
     }
 
     /// An ICMP message that is no echo request passes if it is an error that quotes a flow.
     #[inline(always)]
     fn by_quote<A: Links>(&self, datagram: &Datagram<A>, client: &Client) -> Verdict
     where
-        W: Maps<A>,
+        W: DatapathOf<A>,
     {
         let known = A::quoted_by_client(&self.packet, datagram, self.zone())
             .is_some_and(|key| flow::is_known(self, &key));
@@ -209,7 +208,7 @@ impl<W: World, P: Packet> Run<'_, W, P> {
         let ports = (datagram.transport.source_port, datagram.transport.destination_port);
         datagram.protocol == UDP
             && (ports == (V4_CLIENT, V4_SERVER) || ports == (V6_CLIENT, V6_SERVER))
-            && self.world.server(self.set(), self.destination()) & SERVER_DHCP != 0
+            && self.datapath.server(self.set(), self.destination()) & SERVER_DHCP != 0
     }
 }
 

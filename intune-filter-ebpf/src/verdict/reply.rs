@@ -3,9 +3,9 @@
 use super::Run;
 use crate::{
     bytes::be32,
+    datapath::Datapath,
     packet::{Datagram, Fragment, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
     scratch::{Family, Scratch},
-    world::World,
 };
 
 /// [`crate::dns::Reply::kind`]: a TCP reset.
@@ -19,7 +19,7 @@ pub const REPLY_PROHIBITED: u64 = 2;
 /// not sent to one host by one host (RFC 1122 section 3.2.2), nor to headers with options or
 /// extensions, which an answer could not quote in full.
 #[inline(always)]
-pub(super) fn describe<A: Family, W: World, P: Packet>(
+pub(super) fn describe<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {
@@ -47,7 +47,7 @@ pub(super) fn describe<A: Family, W: World, P: Packet>(
 
 /// A reset as RFC 9293 section 3.10.7.1 wants it.
 #[inline(always)]
-fn reset<A: Family, W: World, P: Packet>(
+fn reset<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     scratch: &Scratch,
     datagram: &Datagram<A>,

@@ -4,13 +4,13 @@ use super::{Action, Run, Verdict, limit};
 use crate::{
     abi::{
         AnswerEvent, Client, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Pending, PendingKey,
-        Reason, SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, answer_flags,
+        Reason, SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V6, answer_flags,
     },
     bytes::be16,
+    datapath::{Datapath, DualStack},
     dns,
     packet::{Datagram, Fragment, Packet, TCP, UDP},
     scratch::{Family, Scratch},
-    world::{Maps, World},
 };
 
 /// Port 53, network byte order.
@@ -36,25 +36,25 @@ const PATIENCE: u64 = 30_000_000_000;
 
 /// Whether a server is a trusted resolver.
 #[inline(always)]
-pub(super) fn is_resolver<W: World>(world: W, set: u32, address: &V6) -> bool {
-    world.server(set, address) & SERVER_RESOLVER != 0
+pub(super) fn is_resolver<W: Datapath>(datapath: W, set: u32, address: &V6) -> bool {
+    datapath.server(set, address) & SERVER_RESOLVER != 0
 }
 
 /// Whether a packet says that a trusted resolver sends it from port 53.
 #[inline(always)]
-pub(super) fn is_from_resolver<A: Family, W: World, P: Packet>(
+pub(super) fn is_from_resolver<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {
     datagram.fragment != Fragment::Later
         && datagram.transport.source_port == DNS_PORT
         && (datagram.protocol == UDP || datagram.protocol == TCP)
-        && is_resolver(run.world, run.set(), run.source())
+        && is_resolver(run.datapath, run.set(), run.source())
 }
 
 /// Reads a datagram's message into the scratch memory.
 #[inline(always)]
-fn load<A: Family, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagram<A>) -> bool {
+fn load<A: Family, W: Datapath, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagram<A>) -> bool {
     if datagram.protocol != UDP {
         return false;
     }
@@ -73,11 +73,11 @@ fn load<A: Family, W: World, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagram
 
 /// Notes what was read into the scratch memory, and what it is to be read by.
 #[inline(always)]
-pub(super) fn loaded<W: World, P: Packet>(run: &Run<'_, W, P>, length: u32) -> bool {
+pub(super) fn loaded<W: Datapath, P: Packet>(run: &Run<'_, W, P>, length: u32) -> bool {
     let scratch = run.scratch;
     scratch.parser.length.set(u64::from(length));
     scratch.parser.set.set(u64::from(run.set()));
-    scratch.parser.seed.set(run.world.active().map_or(0, |active| active.seed));
+    scratch.parser.seed.set(run.datapath.active().map_or(0, |active| active.seed));
     true
 }
 
@@ -102,24 +102,24 @@ fn pending_key(
 
 /// Records a query.
 #[inline(always)]
-fn record<W: World>(scratch: &Scratch, world: W, key: &PendingKey, pending: Pending) {
+fn record<W: Datapath>(scratch: &Scratch, datapath: W, key: &PendingKey, pending: Pending) {
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
         scratch.ctx.pending.get().write(pending);
-        world.remember(key, &*scratch.ctx.pending.get());
+        datapath.remember(key, &*scratch.ctx.pending.get());
     }
 }
 
 /// Judges a query to a trusted resolver. A link-local source belongs to no group: `who` has every
 /// rule then, it may ask for whatever any group may.
 #[inline(always)]
-pub(super) fn query<A: Family, W: World, P: Packet>(
+pub(super) fn query<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     settings: &Settings,
     datagram: &Datagram<A>,
     who: &Client,
 ) -> Verdict {
-    let (world, scratch) = (run.world, run.scratch);
+    let (datapath, scratch) = (run.datapath, run.scratch);
     let deny = |reason| Verdict::deny_client(reason, who, 0);
     // What is read of a first fragment is not all that arrives.
     let whole = datagram.fragment == Fragment::Whole;
@@ -131,10 +131,10 @@ pub(super) fn query<A: Family, W: World, P: Packet>(
             deny(Reason::DnsMalformed)
         };
     }
-    let Some(question) = dns::read_question(scratch, world) else {
+    let Some(question) = dns::read_question(scratch, datapath) else {
         return deny(Reason::DnsMalformed);
     };
-    let rules = dns::match_name(scratch, world, settings);
+    let rules = dns::match_name(scratch, datapath, settings);
     let exempt = who.mode == MODE_EXEMPT;
     let mut verdict =
         Verdict { rules, matched: Matched::Control, ..Verdict::control(Reason::DnsQuery).of(who) };
@@ -145,7 +145,7 @@ pub(super) fn query<A: Family, W: World, P: Packet>(
         if choice == UNLISTED_REFUSE && unlisted.action == Action::Drop {
             scratch.refusal.network_offset.set(u64::from(run.network_offset()));
             scratch.refusal.transport_offset.set(u64::from(datagram.transport_offset));
-            scratch.refusal.length.set(dns::refuse(scratch, world, question.end));
+            scratch.refusal.length.set(dns::refuse(scratch, datapath, question.end));
             return Verdict { action: Action::Refuse, ..unlisted };
         }
         if choice != UNLISTED_FORWARD && unlisted.action == Action::Drop {
@@ -182,7 +182,7 @@ pub(super) const fn unlisted_choice(settings: &Settings, over_https: bool) -> u3
 
 /// Records the client's query in the scratch memory, sent from `port`.
 #[inline(always)]
-pub(super) fn remember<W: World, P: Packet>(
+pub(super) fn remember<W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     port: u16,
     protocol: u16,
@@ -190,13 +190,13 @@ pub(super) fn remember<W: World, P: Packet>(
 ) {
     let (client, resolver) = (*run.source(), *run.destination());
     let key = pending_key(run.scratch, run.zone(), port, protocol, client, resolver);
-    record(run.scratch, run.world, key, Pending { question, asked: run.now(), answered: 0 });
+    record(run.scratch, run.datapath, key, Pending { question, asked: run.now(), answered: 0 });
 }
 
 /// Learns from a datagram that a trusted resolver sent from port 53. [`IGNORED`] if it does not
 /// answer a recorded query; [`HELD`] if it must not pass yet.
 #[inline(always)]
-pub(super) fn answer<A: Family, W: Maps<V4> + Maps<V6>, P: Packet>(
+pub(super) fn answer<A: Family, W: DualStack, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> u64 {
@@ -210,15 +210,11 @@ pub(super) fn answer<A: Family, W: Maps<V4> + Maps<V6>, P: Packet>(
 /// `port`. [`HEEDED`] if it answers a recorded query, [`AGAIN`] if another message has, [`HELD`] if
 /// it is to be answered again. A function of its own in the kernel, for the sake of its stack.
 #[inline(never)]
-pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
-    run: &Run<'_, W, P>,
-    port: u16,
-    protocol: u16,
-) -> u64 {
-    let (world, scratch, now) = (run.world, run.scratch, run.now());
+pub(super) fn heed<W: DualStack, P: Packet>(run: &Run<'_, W, P>, port: u16, protocol: u16) -> u64 {
+    let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let (client, resolver) = (*run.destination(), *run.source());
     let key = pending_key(scratch, run.zone(), port, protocol, client, resolver);
-    let Some(pending) = world.pending(key) else {
+    let Some(pending) = datapath.pending(key) else {
         return IGNORED;
     };
     if now.saturating_sub(pending.asked) > PATIENCE {
@@ -231,7 +227,7 @@ pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
     if !dns::is_response(scratch) {
         return IGNORED;
     }
-    let Some(question) = dns::read_question(scratch, world) else {
+    let Some(question) = dns::read_question(scratch, datapath) else {
         return IGNORED;
     };
     if question.hash != pending.question {
@@ -240,21 +236,21 @@ pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
     if pending.answered != 0 {
         return AGAIN;
     }
-    record(scratch, world, key, Pending { answered: 1, ..pending });
+    record(scratch, datapath, key, Pending { answered: 1, ..pending });
     if !dns::is_answer(scratch, &question) {
         return HEEDED;
     }
     let Some(settings) = run.settings() else {
         return HEEDED;
     };
-    let rules = dns::match_name(scratch, world, settings);
+    let rules = dns::match_name(scratch, datapath, settings);
     if rules != 0 && !teach(run, settings, rules, question.end) {
         // The query waits on: over TCP, userspace answers it.
         // SAFETY: the scratch memory is this run's alone.
         unsafe {
             let (key, pending) = (scratch.ctx.pending_key.get(), scratch.ctx.pending.get());
             (*pending).answered = 0;
-            world.remember(&*key, &*pending);
+            datapath.remember(&*key, &*pending);
         }
         return HELD;
     }
@@ -265,39 +261,39 @@ pub(super) fn heed<W: Maps<V4> + Maps<V6>, P: Packet>(
 /// address could not be written to: nothing is reported then, and userspace sees by the addresses'
 /// versions that it was not told of everything.
 #[inline(always)]
-fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
+fn teach<W: DualStack, P: Packet>(
     run: &Run<'_, W, P>,
     settings: &Settings,
     rules: u64,
     answers: u64,
 ) -> bool {
-    let (world, scratch, now) = (run.world, run.scratch, run.now());
+    let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let length = scratch.parser.length.get() as u32;
     scratch.parser.now.set(now);
-    if !world.read_answer(scratch, answers) {
-        world.count(Reason::AnswerMalformed, 1, length);
+    if !datapath.read_answer(scratch, answers) {
+        datapath.count(Reason::AnswerMalformed, 1, length);
         return true;
     }
-    let lesson = dns::learn(scratch, world, settings, rules, dns::affordable(scratch));
+    let lesson = dns::learn(scratch, datapath, settings, rules, dns::affordable(scratch));
     if lesson.busy > 0 {
         return false;
     }
     if lesson.refused > 0 {
-        world.count(Reason::AnswerRefused, 1, length);
+        datapath.count(Reason::AnswerRefused, 1, length);
     }
     if lesson.full > 0 {
-        world.count(Reason::HostsFull, 1, length);
+        datapath.count(Reason::HostsFull, 1, length);
     }
     if lesson.learned > 0 {
-        world.count(Reason::Learned, 1, length);
+        datapath.count(Reason::Learned, 1, length);
     } else {
-        world.count(Reason::NothingLearned, 1, length);
+        datapath.count(Reason::NothingLearned, 1, length);
         if lesson.full == 0 && lesson.left == 0 {
             return true;
         }
     }
     if lesson.left > 0 {
-        world.count(Reason::AnswerDeferred, 1, length);
+        datapath.count(Reason::AnswerDeferred, 1, length);
     }
     let learned = if lesson.learned > 0 { answer_flags::LEARNED } else { 0 };
     let full = if lesson.full > 0 { answer_flags::FULL } else { 0 };
@@ -308,7 +304,7 @@ fn teach<W: Maps<V4> + Maps<V6>, P: Packet>(
 
 /// Reports the answer in the scratch memory.
 #[inline(always)]
-fn report<W: World, P: Packet>(run: &Run<'_, W, P>, rules: u64, flags: u32) {
+fn report<W: Datapath, P: Packet>(run: &Run<'_, W, P>, rules: u64, flags: u32) {
     let scratch = run.scratch;
     let event = AnswerEvent {
         kind: EventKind::Answer as u32,
@@ -322,5 +318,5 @@ fn report<W: World, P: Packet>(run: &Run<'_, W, P>, rules: u64, flags: u32) {
     };
     // SAFETY: the scratch memory is this run's alone while it is claimed.
     unsafe { scratch.answer_event().write(event) };
-    run.world.report_answer(scratch);
+    run.datapath.report_answer(scratch);
 }

@@ -4,11 +4,10 @@ use super::Run;
 use crate::{
     abi::{Flow, flow_flags},
     bytes::be32,
+    datapath::Datapath,
     memory::VolatileU64,
-    packet::{Datagram, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
+    packet::{Datagram, Direction, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
     scratch::{Family, Scratch, Segment},
-    verdict::flow::Direction,
-    world::World,
 };
 
 /// How far ahead of its last octet a side is believed to send.
@@ -82,7 +81,7 @@ pub(super) fn low(word: &VolatileU64) -> u32 {
 /// Notes in the working memory where a segment is, and where its data; false if its header cannot
 /// be read.
 #[inline(always)]
-pub(super) fn read<A: Family, W: World, P: Packet>(
+pub(super) fn read<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {

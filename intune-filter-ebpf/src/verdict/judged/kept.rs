@@ -5,9 +5,9 @@ use crate::{
     abi::{FlowKey, KEPT_SLOTS, V6},
     bpf_loop::{self, LoopBody},
     bytes::mix,
+    datapath::Datapath,
     packet::Packet,
     scratch::Scratch,
-    world::World,
 };
 
 /// Names a connection among those whose octets are kept: a keyed hash, never 0.
@@ -34,43 +34,43 @@ const fn slot(owner: u64) -> u32 {
 /// Keeps the segment's octets, which are in the working memory's message, and whether what was kept
 /// before is still there; `None` if another connection takes the slot at this moment.
 #[inline(always)]
-pub(in crate::verdict) fn keep<W: World, P: Packet>(run: &Run<'_, W, P>) -> Option<bool> {
+pub(in crate::verdict) fn keep<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Option<bool> {
     let segment = &run.scratch.segment;
     let owner = segment.owner.get();
-    let had = run.world.own_kept(slot(owner), owner)?;
+    let had = run.datapath.own_kept(slot(owner), owner)?;
     segment.done.set(0);
-    run.world.keep_octets(run.scratch);
-    run.world.settle_kept(slot(owner), owner);
+    run.datapath.keep_octets(run.scratch);
+    run.datapath.settle_kept(slot(owner), owner);
     Some(had)
 }
 
 /// Whether the segment's octets, which are in the working memory's message, are those that are kept;
 /// `None` if another connection has the slot, so that nobody can tell any more.
 #[inline(always)]
-pub(in crate::verdict) fn compare<W: World, P: Packet>(run: &Run<'_, W, P>) -> Option<bool> {
+pub(in crate::verdict) fn compare<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Option<bool> {
     let segment = &run.scratch.segment;
     let owner = segment.owner.get();
     segment.done.set(0);
-    if !run.world.is_kept_of(slot(owner), owner) {
+    if !run.datapath.is_kept_of(slot(owner), owner) {
         return None;
     }
-    run.world.compare_octets(run.scratch);
+    run.datapath.compare_octets(run.scratch);
     let same = segment.done.get() == segment.length.get();
     // Once more: whoever takes the slot says so before it writes there.
-    if run.world.is_kept_of(slot(owner), owner) { Some(same) } else { None }
+    if run.datapath.is_kept_of(slot(owner), owner) { Some(same) } else { None }
 }
 
 /// Keeps the octets of the segment in the working memory.
 #[inline(always)]
-pub fn keep_octets<W: World>(scratch: &Scratch, world: W) {
-    bpf_loop::run::<Keep, _>((scratch, world), SEGMENT_MAX);
+pub fn keep_octets<W: Datapath>(scratch: &Scratch, datapath: W) {
+    bpf_loop::run::<Keep, _>((scratch, datapath), SEGMENT_MAX);
 }
 
 /// Counts in [`crate::dns::Segment::done`] the octets of the segment in the working memory, from
 /// the first on, that are kept.
 #[inline(always)]
-pub fn compare_octets<W: World>(scratch: &Scratch, world: W) {
-    bpf_loop::run::<Compare, _>((scratch, world), SEGMENT_MAX);
+pub fn compare_octets<W: Datapath>(scratch: &Scratch, datapath: W) {
+    bpf_loop::run::<Compare, _>((scratch, datapath), SEGMENT_MAX);
 }
 
 /// Hands the next octet of the segment to `visit`, with the number by which it is kept. True if there
@@ -93,11 +93,11 @@ fn next_octet(scratch: &Scratch, visit: impl FnOnce(u32, u32, u64) -> bool) -> b
 /// Keeps one octet.
 struct Keep;
 
-impl<W: World> LoopBody<(&Scratch, W)> for Keep {
+impl<W: Datapath> LoopBody<(&Scratch, W)> for Keep {
     #[inline(always)]
-    fn step((scratch, world): (&Scratch, W)) -> bool {
+    fn step((scratch, datapath): (&Scratch, W)) -> bool {
         next_octet(scratch, |slot, number, octet| {
-            world.keep_octet(slot, number, octet);
+            datapath.keep_octet(slot, number, octet);
             true
         })
     }
@@ -106,9 +106,9 @@ impl<W: World> LoopBody<(&Scratch, W)> for Keep {
 /// Compares one octet.
 struct Compare;
 
-impl<W: World> LoopBody<(&Scratch, W)> for Compare {
+impl<W: Datapath> LoopBody<(&Scratch, W)> for Compare {
     #[inline(always)]
-    fn step((scratch, world): (&Scratch, W)) -> bool {
-        next_octet(scratch, |slot, number, octet| world.kept_octet(slot, number) == octet)
+    fn step((scratch, datapath): (&Scratch, W)) -> bool {
+        next_octet(scratch, |slot, number, octet| datapath.kept_octet(slot, number) == octet)
     }
 }

@@ -10,10 +10,10 @@ use super::{
     UNREADABLE, UNSOLICITED, WHOLE, key, load, next_message,
 };
 use crate::{
-    abi::{EventKind, FlowKey, Reason, SegmentEvent, V4, V6, server_state, stream_flags},
+    abi::{EventKind, FlowKey, Reason, SegmentEvent, V6, server_state, stream_flags},
+    datapath::{Datapath, DualStack},
     packet::{Datagram, Fragment, MULTIPATH, Packet, TCP_SYN, has_tcp_option},
     scratch::Family,
-    world::{Maps, World},
 };
 
 /// How long userspace has to read what the kernel cannot.
@@ -25,10 +25,8 @@ const PARTS: u32 = 16;
 
 /// Judges a trusted resolver's segment, and learns from the messages that it is made of.
 #[inline(never)]
-pub(in crate::verdict) fn answer<A: Family, W: Maps<V4> + Maps<V6>, P: Packet>(
-    run: &Run<'_, W, P>,
-) -> u64 {
-    let (world, scratch, now) = (run.world, run.scratch, run.now());
+pub(in crate::verdict) fn answer<A: Family, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let (segment, datagram) = (&scratch.segment, run.datagram::<A>());
     if datagram.fragment != Fragment::Whole || !segment::read(run, datagram) {
         return UNKNOWN;
@@ -40,8 +38,8 @@ pub(in crate::verdict) fn answer<A: Family, W: Maps<V4> + Maps<V6>, P: Packet>(
     // client does without when it gets no answer.
     let multipath = numbers.flags & TCP_SYN != 0 && has_multipath(run, datagram);
     // What `None` leaves unsaid would be an unwritten stack slot. No stream is opened at time 0.
-    let read = world.stream_read(key).unwrap_or_default();
-    let found = world.stream(key, |stream| {
+    let read = datapath.stream_read(key).unwrap_or_default();
+    let found = datapath.stream(key, |stream| {
         if now.saturating_sub(stream.last_seen) > IDLE {
             return UNKNOWN;
         }
@@ -95,7 +93,7 @@ pub(in crate::verdict) fn answer<A: Family, W: Maps<V4> + Maps<V6>, P: Packet>(
 
 /// Whether a segment's options agree to Multipath TCP, or cannot be read.
 #[inline(always)]
-fn has_multipath<A: Family, W: World, P: Packet>(
+fn has_multipath<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {
@@ -109,7 +107,7 @@ fn has_multipath<A: Family, W: World, P: Packet>(
 /// cannot read, userspace gets a copy of; it is held back if it has the end of a message, which
 /// nobody can use before.
 #[inline(never)]
-pub(in crate::verdict) fn read<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+pub(in crate::verdict) fn read<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let segment = &run.scratch.segment;
     // SAFETY: the scratch memory is this run's alone.
     let key = unsafe { &*run.scratch.stream_key() };
@@ -129,7 +127,7 @@ pub(in crate::verdict) fn read<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, 
 /// Learns from the messages of a segment, and leaves in the working memory what comes last:
 /// [`WHOLE`], [`PARTIAL`] or [`BROKEN`].
 #[inline(always)]
-fn read_answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> u64 {
+fn read_answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> u64 {
     let segment = &run.scratch.segment;
     let length = segment.length.get();
     segment.owed.set(0);
@@ -166,7 +164,7 @@ fn read_answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>, key: &Fl
     let next = begin.wrapping_add(segment.done.get() as u32);
     let missing = if found == PARTIAL { segment.missing.get() as u32 } else { 0 };
     segment.next.set(u64::from(next));
-    run.world.stream(key, |stream| {
+    run.datapath.stream(key, |stream| {
         stream.answer_next = next;
         stream.answered = stream.answered.wrapping_add(segment.queries.get() as u32);
         stream.answer_end = begin.wrapping_add(length as u32).wrapping_add(missing);
@@ -177,23 +175,23 @@ fn read_answers<W: Maps<V4> + Maps<V6>, P: Packet>(run: &Run<'_, W, P>, key: &Fl
 
 /// Whether userspace had its time to read what is held back.
 #[inline(always)]
-fn is_late<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
-    let (world, now) = (run.world, run.now());
-    let waits = world.stream(key, |stream| {
+fn is_late<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
+    let (datapath, now) = (run.datapath, run.now());
+    let waits = datapath.stream(key, |stream| {
         if stream.punted == 0 {
             stream.punted = now;
         }
         stream.flags & stream_flags::UNJUDGED == 0 && now.saturating_sub(stream.punted) <= PUNT
     });
     if waits != Some(true) {
-        world.count(Reason::AnswerUnread, 1, run.scratch.segment.length.get() as u32);
+        datapath.count(Reason::AnswerUnread, 1, run.scratch.segment.length.get() as u32);
     }
     waits != Some(true)
 }
 
 /// Reports a segment's data.
 #[inline(always)]
-fn report<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
+fn report<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
     let segment = &run.scratch.segment;
     let length = segment.length.get();
     segment.done.set(0);
@@ -207,7 +205,7 @@ fn report<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
 }
 
 #[inline(never)]
-fn report_part<W: World, P: Packet>(
+fn report_part<W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<V6>,
     begin: u64,
@@ -231,5 +229,5 @@ fn report_part<W: World, P: Packet>(
     };
     // SAFETY: the scratch memory is this run's alone while it is claimed.
     unsafe { run.scratch.segment_event().write(event) };
-    u64::from(run.world.report_segment(run.scratch))
+    u64::from(run.datapath.report_segment(run.scratch))
 }

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     abi::{FlowKey, V6},
+    datapath::Datapath,
     packet::{Packet, TCP},
     scratch::Scratch,
-    world::World,
 };
 
 /// Messages in one segment at most: stub resolvers send two, for A and AAAA.
@@ -74,7 +74,7 @@ fn key(scratch: &Scratch, zone: u16, port: u16, client: V6, resolver: V6) -> &Fl
 
 /// Copies the segment's next message into the working memory, and leaves there what there is.
 #[inline(never)]
-fn find_message<W: World, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn find_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let found = look_for_message(run);
     run.scratch.segment.found.set(found);
     left()
@@ -82,13 +82,13 @@ fn find_message<W: World, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 
 /// What there is of a message, from memory: see [`Verdict::leave`].
 #[inline(always)]
-fn next_message<W: World, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn next_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let left = find_message(run);
     if left == LEFT { run.scratch.segment.found.get() } else { BROKEN }
 }
 
 #[inline(always)]
-fn look_for_message<W: World, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn look_for_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     let segment = &run.scratch.segment;
     let (done, owed) = (segment.done.get(), segment.owed.get());
     let mut left = segment.length.get() - done;
@@ -119,7 +119,7 @@ fn look_for_message<W: World, P: Packet>(run: &Run<'_, W, P>) -> u64 {
 
 /// Copies octets of the segment's data into the working memory.
 #[inline(always)]
-fn load<W: World, P: Packet>(run: &Run<'_, W, P>, begin: u64, length: u64) -> bool {
+fn load<W: Datapath, P: Packet>(run: &Run<'_, W, P>, begin: u64, length: u64) -> bool {
     let offset = run.scratch.segment.data.get() + begin;
     run.packet.copy(offset as u32, length as u32, &run.scratch.message)
         && resolver::loaded(run, length as u32)

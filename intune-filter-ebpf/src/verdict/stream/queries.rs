@@ -13,10 +13,11 @@ use crate::{
         Client, FlowKey, LIMIT_QUERIES, LIMIT_STREAMS, MODE_AUDIT, Reason, Settings, Stream,
         UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_state, stream_flags,
     },
-    atomic, dns,
+    atomic,
+    datapath::Datapath,
+    dns,
     packet::{Datagram, Fragment, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG},
     scratch::Family,
-    world::World,
 };
 
 /// Octets of a client's segment at most.
@@ -36,7 +37,7 @@ const MISPLACED: u64 = 16;
 
 /// Judges a client's segment to a trusted resolver.
 #[inline(always)]
-pub(in crate::verdict) fn query<A: Family, W: World, P: Packet>(
+pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     settings: &Settings,
     datagram: &Datagram<A>,
@@ -75,7 +76,7 @@ pub(in crate::verdict) fn query<A: Family, W: World, P: Packet>(
 /// What a client's segment is to the connection that it belongs to. Data that is to be judged is
 /// this CPU's alone then, until [`leave_claim`] or [`go_on`].
 #[inline(always)]
-fn open_or_find<A: Family, W: World, P: Packet>(
+fn open_or_find<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     who: &Client,
@@ -96,7 +97,7 @@ fn open_or_find<A: Family, W: World, P: Packet>(
         }
         return open(run, key, who);
     }
-    let found = run.world.stream(key, |stream| {
+    let found = run.datapath.stream(key, |stream| {
         // What passed while the group was audited may have left off anywhere.
         let unjudged = stream.flags & stream_flags::UNJUDGED != 0;
         if who.mode == MODE_AUDIT {
@@ -142,7 +143,7 @@ fn claim(stream: &mut Stream, before: u64, after: u64) -> bool {
 /// Judges the messages of a client's segment, which has to be made of them, or to repeat what was
 /// judged.
 #[inline(always)]
-fn read_queries<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
+fn read_queries<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
     let segment = &run.scratch.segment;
     // SAFETY: the scratch memory is this run's alone.
     let key = unsafe { &*run.scratch.stream_key() };
@@ -172,7 +173,7 @@ fn read_queries<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
 }
 
 #[inline(always)]
-fn read_messages<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
+fn read_messages<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
     let segment = &run.scratch.segment;
     let length = segment.length.get();
     let mut found = PASSED;
@@ -206,9 +207,9 @@ fn read_messages<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 
 
 /// Gives back the claim of a segment that leads to nothing.
 #[inline(always)]
-fn leave_claim<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
+fn leave_claim<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
     let opened = run.scratch.segment.opened.get();
-    run.world.stream(key, |stream| {
+    run.datapath.stream(key, |stream| {
         if stream.opened == opened {
             claim(stream, 1, 0);
         }
@@ -218,7 +219,7 @@ fn leave_claim<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
 /// Notes what a client's segment leads to, keeps its octets, and gives its claim back. False if it
 /// may not pass, since nobody could tell what repeats it.
 #[inline(always)]
-fn go_on<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
+fn go_on<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
     let segment = &run.scratch.segment;
     // Judging has read the messages to where the segment's octets are to be.
     let length = segment.length.get();
@@ -227,7 +228,7 @@ fn go_on<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
         leave_claim(run, key);
         return false;
     };
-    let done = run.world.stream(key, |stream| {
+    let done = run.datapath.stream(key, |stream| {
         if stream.opened != segment.opened.get() {
             return false;
         }
@@ -247,18 +248,18 @@ fn go_on<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
 
 /// Reads the query in the working memory, and records it.
 #[inline(never)]
-fn ask<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
-    let (world, scratch) = (run.world, run.scratch);
+fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
+    let (datapath, scratch) = (run.datapath, run.scratch);
     if !dns::is_query(scratch) {
         return MALFORMED;
     }
-    let Some(question) = dns::read_question(scratch, world) else {
+    let Some(question) = dns::read_question(scratch, datapath) else {
         return MALFORMED;
     };
     let Some(settings) = run.settings() else {
         return UNKNOWN;
     };
-    let listed = dns::match_name(scratch, world, settings) & who.rules != 0;
+    let listed = dns::match_name(scratch, datapath, settings) & who.rules != 0;
     let over_https = dns::is_over_https(scratch);
     if !listed && resolver::unlisted_choice(settings, over_https) != UNLISTED_FORWARD {
         return if over_https { OVER_HTTPS } else { UNLISTED };
@@ -275,11 +276,11 @@ fn ask<W: World, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
 
 /// Notes that a client opens a connection, unless it repeats itself. Whether that passes.
 #[inline(always)]
-fn open<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Client) -> u64 {
-    let (world, scratch, now) = (run.world, run.scratch, run.now());
+fn open<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Client) -> u64 {
+    let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let sequence = segment::low(&scratch.segment.sequence);
     let audited = who.mode == MODE_AUDIT;
-    let before = world.stream(key, |stream| {
+    let before = datapath.stream(key, |stream| {
         let idle = now.saturating_sub(stream.last_seen);
         if idle <= IDLE && judged::is_same_syn(&stream.prefix, sequence) {
             return SAME;
@@ -310,7 +311,7 @@ fn open<W: World, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Clien
             flags: if audited { stream_flags::UNJUDGED } else { 0 },
             ..Stream::default()
         });
-        world.open_stream(key, &*stream);
+        datapath.open_stream(key, &*stream);
     }
     if admitted { PASSED } else { LIMITED }
 }

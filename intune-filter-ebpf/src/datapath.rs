@@ -1,14 +1,14 @@
-//! What the logic asks of its surroundings: maps and a clock. The kernel has one implementation,
-//! the host another, so that the logic itself is one.
+//! Maps, clock and records that the logic works on, by subject. The kernel has one implementation, the
+//! host another, so that the logic itself is one.
 
 use crate::abi::{
     Active, Client, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict,
-    Glob, NameNode, Pending, PendingKey, Reason, Settings, Stream, StreamRead, Taking, V4, V6,
+    Glob, Host, NameNode, Pending, PendingKey, Reason, Settings, Stream, StreamRead, Taking, V4,
+    V6,
 };
 use crate::{
-    dns,
+    packet::Direction,
     scratch::{Family, Scratch},
-    verdict::{self, Direction},
 };
 
 /// Which routes a question is for.
@@ -66,20 +66,29 @@ pub enum RuleEvent {
     Denied,
 }
 
-/// Maps and clock, as far as they do not depend on the address family.
-///
-/// `set` is the index of a policy's maps. Implementations are handles: cheap to copy.
-pub trait World: Copy {
+/// Clock of a run.
+pub trait Clock: Copy {
     /// CLOCK_BOOTTIME in nanoseconds.
     fn now(self) -> u64;
     /// The same to within a tick of the system's, at less cost.
     fn tick(self) -> u64;
+}
+
+/// Working memory of a run.
+pub trait WorkingMemory: Copy {
     /// Whether nothing is changed: what the logic does to a map's values it does to copies, which
     /// are in the working memory.
-    #[inline(always)]
-    fn is_read_only(self) -> bool {
-        false
-    }
+    fn is_read_only(self) -> bool;
+    /// Claims the working memory; `None` while a run that this one interrupts has it.
+    fn claim<'s>(self) -> Option<&'s Scratch>
+    where
+        Self: 's;
+    /// Gives the working memory back.
+    fn release(self, scratch: &Scratch);
+}
+
+/// Maps of a policy, which userspace fills: `set` is the index of the one in force.
+pub trait PolicyMaps: Copy {
     /// Which policy is in force; `None` until the first is loaded.
     fn active(self) -> Option<Active>;
     /// The zone of an interface and VLAN id.
@@ -92,6 +101,14 @@ pub trait World: Copy {
     fn port(self, set: u32, index: u32) -> u64;
     /// What kind of server an address is, see [`crate::abi::SERVER_RESOLVER`].
     fn server(self, set: u32, address: &V6) -> u32;
+    /// Hands the node that the trie's edge leads to to `visit`.
+    fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R>;
+    /// Hands the glob with this number to `visit`.
+    fn glob<R>(self, set: u32, index: u32, visit: impl FnOnce(&Glob) -> R) -> Option<R>;
+}
+
+/// Addresses, ports and routes of the gateway.
+pub trait GatewayMaps: Copy {
     /// Whether an address is one of the gateway's, as far as userspace has said.
     fn is_own(self, address: &V6) -> bool;
     /// Whether it is one on a device, by its index.
@@ -104,18 +121,24 @@ pub trait World: Copy {
     /// Where routes lead that an interface's packets take: the index of a device, or
     /// [`NOT_FORWARDED`] or [`UNTOLD`]. From where and to where is in the working memory.
     fn route(self, scratch: &Scratch, ifindex: u32, routes: Routes) -> u64;
-    /// Hands the node that the trie's edge leads to to `visit`.
-    fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R>;
-    /// Hands the glob with this number to `visit`.
-    fn glob<R>(self, set: u32, index: u32, visit: impl FnOnce(&Glob) -> R) -> Option<R>;
+}
+
+/// Recorded DNS queries.
+pub trait QueryMaps: Copy {
     /// Records a query.
     fn remember(self, key: &PendingKey, pending: &Pending);
     /// The recorded query.
     fn pending(self, key: &PendingKey) -> Option<Pending>;
+}
+
+/// Followed TCP connections, and the octets that are kept of them.
+pub trait StreamMaps: Copy {
     /// Hands a client's TCP connection to a resolver to `visit`.
     fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R>;
     /// Notes that a client opens one, in place of what is there under its key.
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream);
+    /// How far userspace has read it.
+    fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead>;
     /// Gives a slot of kept octets to an owner, an odd number, for writing: whether it was the
     /// owner's before, `None` if another has or takes it at this moment.
     fn own_kept(self, slot: u32, owner: u64) -> Option<bool>;
@@ -128,112 +151,96 @@ pub trait World: Copy {
     fn keep_octet(self, slot: u32, number: u32, octet: u64);
     /// The kept octet with this sequence number.
     fn kept_octet(self, slot: u32, number: u32) -> u64;
-    /// How far userspace has read it.
-    fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead>;
+}
+
+/// Rates that clients are held to.
+pub trait RateLimits: Copy {
     /// Takes one of a kind from what a client may begin.
     fn take(self, taking: &Taking) -> Taken;
+    /// Whether one more answer to a denied packet may be sent now.
+    fn may_reply(self, now: u64) -> bool;
+}
+
+/// Fragmented datagrams.
+pub trait FragmentMaps: Copy {
     /// What is known of a fragmented datagram.
     fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict>;
     /// Remembers a fragmented datagram.
     fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict);
+}
+
+/// Counters of packets and occurrences.
+pub trait Counters: Copy {
     /// Counts packets, or occurrences.
     fn count(self, reason: Reason, packets: u32, bytes: u32);
     /// Counts for a rule.
     fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32);
+}
+
+/// Records for userspace.
+pub trait Reports: Copy {
     /// Reports a denied packet, unless there are too many.
     fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent);
     /// Reports a flow's beginning or end, unless there are too many.
     fn report_flow(self, time: u64, event: impl FnOnce() -> FlowEvent);
-    /// Whether one more answer to a denied packet may be sent now.
-    fn may_reply(self, now: u64) -> bool;
-    /// Claims the working memory; `None` while a run that this one interrupts has it.
-    fn claim<'s>(self) -> Option<&'s Scratch>
-    where
-        Self: 's;
-    /// Gives the working memory back.
-    fn release(self, scratch: &Scratch);
     /// Reports the answer that `scratch` holds.
     fn report_answer(self, scratch: &Scratch);
     /// Reports the part of a segment that `scratch` holds; false if there was no room.
     fn report_segment(self, scratch: &Scratch) -> bool;
+}
 
-    // The kernel has functions of their own for what follows.
-
-    /// As [`verdict::note_segment`].
-    #[inline(always)]
+/// Steps that are functions of their own in the kernel, which the verifier goes over once ("global
+/// functions", Linux commit 51c39bb1d5d1).
+pub trait GlobalFns: Copy {
+    /// As [`crate::verdict::note_segment`].
     fn note_segment(
         self,
         flow: &mut Flow,
         scratch: &Scratch,
         flags: u8,
         direction: Direction,
-    ) -> u8 {
-        verdict::note_segment(flow, scratch, flags, direction)
-    }
-    /// As [`verdict::keep_octets`].
-    #[inline(always)]
-    fn keep_octets(self, scratch: &Scratch) {
-        verdict::keep_octets(scratch, self);
-    }
-    /// As [`verdict::compare_octets`].
-    #[inline(always)]
-    fn compare_octets(self, scratch: &Scratch) {
-        verdict::compare_octets(scratch, self);
-    }
-    /// As [`verdict::may_begin`].
-    #[inline(always)]
-    fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool {
-        verdict::may_begin(scratch, self, kind, devices)
-    }
-    /// As [`verdict::place`].
-    #[inline(always)]
-    fn place(self, scratch: &Scratch) -> u64 {
-        verdict::place(scratch, self)
-    }
-    /// As [`verdict::locate`].
-    #[inline(always)]
-    fn locate(self, scratch: &Scratch) -> u64 {
-        verdict::locate(scratch, self)
-    }
-    /// As [`verdict::is_forged`].
-    #[inline(always)]
-    fn is_forged(self, scratch: &Scratch) -> bool {
-        verdict::is_forged(scratch, self)
-    }
-
-    /// As [`dns::walk_patterns`].
-    #[inline(always)]
-    fn walk_patterns(self, scratch: &Scratch) {
-        dns::walk_patterns(scratch, self);
-    }
-    /// As [`dns::read_answer`].
-    #[inline(always)]
-    fn read_answer(self, scratch: &Scratch, start: u64) -> bool {
-        dns::read_answer(scratch, self, start)
-    }
-    /// As [`dns::learn_addresses`].
-    #[inline(always)]
-    fn learn_addresses(self, scratch: &Scratch)
-    where
-        Self: Maps<V4> + Maps<V6>,
-    {
-        dns::learn_addresses(scratch, self);
-    }
+    ) -> u8;
+    /// As [`crate::verdict::keep_octets`].
+    fn keep_octets(self, scratch: &Scratch);
+    /// As [`crate::verdict::compare_octets`].
+    fn compare_octets(self, scratch: &Scratch);
+    /// As [`crate::verdict::may_begin`].
+    fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool;
+    /// As [`crate::verdict::place`].
+    fn place(self, scratch: &Scratch) -> u64;
+    /// As [`crate::verdict::locate`].
+    fn locate(self, scratch: &Scratch) -> u64;
+    /// As [`crate::verdict::is_forged`].
+    fn is_forged(self, scratch: &Scratch) -> bool;
+    /// As [`crate::dns::walk_patterns`].
+    fn walk_patterns(self, scratch: &Scratch);
+    /// As [`crate::dns::read_answer`].
+    fn read_answer(self, scratch: &Scratch, start: u64) -> bool;
+    /// As [`crate::dns::learn_addresses`].
+    fn learn_addresses(self, scratch: &Scratch);
 }
 
-/// The maps of one address family.
-pub trait Maps<A: Family>: World {
+/// Groups and destinations of a policy, of one address family.
+pub trait ClientMaps<A: Family>: Copy {
     /// The group of a source.
     fn client(self, scratch: &Scratch, set: u32, zone: u16, address: &A) -> Option<Client>;
     /// Rules of the longest network that holds the address.
     fn networks(self, scratch: &Scratch, set: u32, address: &A) -> u64;
+    /// Whether a DNS answer may contain the address.
+    fn is_acceptable(self, scratch: &Scratch, set: u32, address: &A) -> bool;
+}
+
+/// Learned addresses, of one address family.
+pub trait HostMaps<A: Family>: Copy {
     /// Rules and expiry of a learned address.
-    fn host(self, address: &A) -> Option<crate::abi::Host>;
+    fn host(self, address: &A) -> Option<Host>;
     /// Adds rules to an address and prolongs it, at a time: what it has stays, and what it had when
     /// it expired does not come back.
     fn learn(self, address: &A, rules: u64, expires: u64, now: u64) -> Insertion;
-    /// Whether a DNS answer may contain the address.
-    fn is_acceptable(self, scratch: &Scratch, set: u32, address: &A) -> bool;
+}
+
+/// Flows, of one address family.
+pub trait FlowMaps<A: Family>: Copy {
     /// Hands an answered flow to `visit`.
     fn flow<R>(self, key: &FlowKey<A>, visit: impl FnOnce(&mut Flow) -> R) -> Option<R>;
     /// Hands a flow that has not been answered to `visit`.
@@ -246,3 +253,44 @@ pub trait Maps<A: Family>: World {
     /// Forgets a flow.
     fn close(self, key: &FlowKey<A>);
 }
+
+/// All of it that is the same for both address families. Implementations are handles: cheap to copy.
+pub trait Datapath:
+    Clock
+    + WorkingMemory
+    + PolicyMaps
+    + GatewayMaps
+    + QueryMaps
+    + StreamMaps
+    + RateLimits
+    + FragmentMaps
+    + Counters
+    + Reports
+    + GlobalFns
+{
+}
+
+impl<T> Datapath for T where
+    T: Clock
+        + WorkingMemory
+        + PolicyMaps
+        + GatewayMaps
+        + QueryMaps
+        + StreamMaps
+        + RateLimits
+        + FragmentMaps
+        + Counters
+        + Reports
+        + GlobalFns
+{
+}
+
+/// [`Datapath`] with the maps of one address family.
+pub trait DatapathOf<A: Family>: Datapath + ClientMaps<A> + HostMaps<A> + FlowMaps<A> {}
+
+impl<A: Family, T> DatapathOf<A> for T where T: Datapath + ClientMaps<A> + HostMaps<A> + FlowMaps<A> {}
+
+/// [`Datapath`] with the maps of both address families.
+pub trait DualStack: DatapathOf<V4> + DatapathOf<V6> {}
+
+impl<T> DualStack for T where T: DatapathOf<V4> + DatapathOf<V6> {}

@@ -1,0 +1,435 @@
+//! The kernel's maps, clock and records, as the logic sees them.
+
+use aya_ebpf::{bindings::BPF_ANY, helpers::generated};
+use intune_filter_ebpf::{
+    abi::{
+        Active, AnswerEvent, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey,
+        FragmentVerdict, Glob, NameNode, OwnKey, Pending, PendingKey, Reason, SegmentEvent,
+        Settings, Stream, StreamRead, Taking, V6, ZoneKey, answer_flags, gateway_port,
+    },
+    datapath::{
+        Clock, Counters, FragmentMaps, GatewayMaps, GlobalFns, PolicyMaps, QueryMaps, RateLimits,
+        Reports, Routes, RuleEvent, StreamMaps, Taken, WorkingMemory,
+    },
+    packet::Direction,
+    scratch::Scratch,
+};
+
+use super::{
+    family::visit_value,
+    kept,
+    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+    maps, outline,
+    report::{self, SILENT, WAKES},
+    route,
+};
+
+impl<const HOOK: u8> Clock for Kernel<HOOK> {
+    #[inline(always)]
+    fn now(self) -> u64 {
+        // SAFETY: the helper has no arguments.
+        unsafe { generated::bpf_ktime_get_boot_ns() }
+    }
+
+    #[inline(always)]
+    fn tick(self) -> u64 {
+        // SAFETY: the helper has no arguments; the kernel makes it a load.
+        let jiffies = unsafe { generated::bpf_jiffies64() };
+        let Some(tick) = maps::SCRATCH_TICK.get_ptr_mut(0) else {
+            return self.now();
+        };
+        // SAFETY: each word is read and written at once. Whoever finds the tick of one CPU beside
+        // the time of another is out by a tick more.
+        unsafe {
+            let (at, time) = (&raw mut (*tick).jiffies, &raw mut (*tick).time);
+            if at.read_volatile() == jiffies {
+                return time.read_volatile();
+            }
+            let now = self.now();
+            time.write_volatile(now);
+            at.write_volatile(jiffies);
+            now
+        }
+    }
+}
+
+impl<const HOOK: u8> WorkingMemory for Kernel<HOOK> {
+    #[inline(always)]
+    fn is_read_only(self) -> bool {
+        Self::READ_ONLY
+    }
+
+    #[inline(always)]
+    fn claim<'s>(self) -> Option<&'s Scratch>
+    where
+        Self: 's,
+    {
+        let scratch = Self::scratch()?;
+        // Not atomic: programs of one CPU nest, they do not interleave.
+        // SAFETY: the word is in the map's value.
+        unsafe {
+            if scratch.claimed.get().read_volatile() != 0 {
+                return None;
+            }
+            scratch.claimed.get().write_volatile(1);
+        }
+        Some(scratch)
+    }
+
+    #[inline(always)]
+    fn release(self, scratch: &Scratch) {
+        // SAFETY: the word is in the map's value, and this run has claimed it.
+        unsafe { scratch.claimed.get().write_volatile(0) }
+    }
+}
+
+impl<const HOOK: u8> PolicyMaps for Kernel<HOOK> {
+    #[inline(always)]
+    fn active(self) -> Option<Active> {
+        maps::ACTIVE.get(0).copied().filter(|active| active.generation != 0)
+    }
+
+    #[inline(always)]
+    fn zone(self, ifindex: u32, vlan: u16) -> Option<u16> {
+        // One that is not there may be in the hash, and one that is there is.
+        if vlan == 0
+            && let Some(zone) = maps::UNTAGGED.get(ifindex)
+            && *zone != 0
+        {
+            return Some((*zone - 1) as u16);
+        }
+        let key = ZoneKey { ifindex, vlan: u32::from(vlan) };
+        // SAFETY: the value is one word, copied at once.
+        unsafe { maps::ZONES.get(&key) }.map(|zone| *zone as u16)
+    }
+
+    #[inline(always)]
+    fn settings<'s>(self, set: u32) -> Option<&'s Settings>
+    where
+        Self: 's,
+    {
+        maps::SETTINGS.get(set)
+    }
+
+    #[inline(always)]
+    fn port(self, set: u32, index: u32) -> u64 {
+        maps::PORTS.get_value(set, &index).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn server(self, set: u32, address: &V6) -> u32 {
+        let value = maps::SERVERS.get_value_ptr_mut(set, address);
+        // SAFETY: the value is one word of a map that is never written while it is in use.
+        value.map_or(0, |bits| unsafe { *bits })
+    }
+
+    #[inline(always)]
+    fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R> {
+        let value = maps::EDGES.get_value_ptr_mut(set, key)?.cast::<NameNode>();
+        // SAFETY: the value is a node, aligned as all of a hash map's, and the map is never written
+        // while it is in use.
+        Some(visit(unsafe { &*value }))
+    }
+
+    #[inline(always)]
+    fn glob<R>(self, set: u32, index: u32, visit: impl FnOnce(&Glob) -> R) -> Option<R> {
+        let value = maps::GLOBS.get_value_ptr_mut(set, &index)?.cast::<Glob>();
+        // SAFETY: the value is a glob, aligned as all of a hash map's, and the map is never written
+        // while it is in use.
+        Some(visit(unsafe { &*value }))
+    }
+}
+
+impl<const HOOK: u8> GatewayMaps for Kernel<HOOK> {
+    #[inline(always)]
+    fn is_own(self, address: &V6) -> bool {
+        maps::OWN_ADDRESSES.get_ptr(address).is_some()
+    }
+
+    #[inline(always)]
+    fn is_own_on(self, scratch: &Scratch, device: u32, address: &V6) -> bool {
+        // SAFETY: the memory is this run's.
+        let key = unsafe {
+            let key = scratch.ctx.own.get();
+            key.write(OwnKey { device, address: *address });
+            &*key
+        };
+        maps::OWN_ON_DEVICE.get_ptr(key).is_some()
+    }
+
+    #[inline(always)]
+    fn device(self, zone: u16) -> u32 {
+        maps::ZONE_DEVICES.get(u32::from(zone)).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn is_gateway_port(self, set: u32, index: u32) -> bool {
+        let (word, bit) = gateway_port(set, index);
+        maps::GATEWAY_PORTS.get(word).is_some_and(|ports| *ports & bit != 0)
+    }
+
+    #[inline(always)]
+    fn route(self, _: &Scratch, ifindex: u32, routes: Routes) -> u64 {
+        match HOOK {
+            TC_INGRESS => route::ask_at_tc_ingress(self.context.cast(), ifindex, routes as u32),
+            EXPLAIN => route::ask_to_explain(self.context.cast(), ifindex, routes as u32),
+            _ => route::ask_at_ingress(self.context.cast(), ifindex, routes as u32),
+        }
+    }
+}
+
+impl<const HOOK: u8> QueryMaps for Kernel<HOOK> {
+    #[inline(always)]
+    fn remember(self, key: &PendingKey, pending: &Pending) {
+        if !Self::READ_ONLY {
+            // An LRU map makes room for itself; what fails is learned from the next answer.
+            let _ = maps::DNS_PENDING.insert(key, pending, u64::from(BPF_ANY));
+        }
+    }
+
+    #[inline(always)]
+    fn pending(self, key: &PendingKey) -> Option<Pending> {
+        // SAFETY: a concurrent reuse of the element makes the hash of the question differ.
+        unsafe { maps::DNS_PENDING.get(key) }.copied()
+    }
+}
+
+impl<const HOOK: u8> StreamMaps for Kernel<HOOK> {
+    #[inline(always)]
+    fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R> {
+        visit_value::<HOOK, _, R>(maps::STREAMS.get_ptr_mut(key), visit)
+    }
+
+    #[inline(always)]
+    fn open_stream(self, key: &FlowKey<V6>, stream: &Stream) {
+        if !Self::READ_ONLY {
+            // An LRU map makes room for itself; a connection that is not known is denied.
+            let _ = maps::STREAMS.insert(key, stream, u64::from(BPF_ANY));
+        }
+    }
+
+    #[inline(always)]
+    fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead> {
+        // SAFETY: the words are read one by one, and one that is stale was true a moment ago.
+        unsafe { maps::STREAMS_READ.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn own_kept(self, slot: u32, owner: u64) -> Option<bool> {
+        if Self::READ_ONLY { Some(false) } else { kept::own(slot, owner) }
+    }
+
+    #[inline(always)]
+    fn settle_kept(self, slot: u32, owner: u64) {
+        if !Self::READ_ONLY {
+            kept::settle(slot, owner);
+        }
+    }
+
+    #[inline(always)]
+    fn is_kept_of(self, slot: u32, owner: u64) -> bool {
+        kept::is_of(slot, owner)
+    }
+
+    #[inline(always)]
+    fn keep_octet(self, slot: u32, number: u32, octet: u64) {
+        kept::keep(slot, number, octet);
+    }
+
+    #[inline(always)]
+    fn kept_octet(self, slot: u32, number: u32) -> u64 {
+        kept::octet(slot, number)
+    }
+}
+
+impl<const HOOK: u8> RateLimits for Kernel<HOOK> {
+    #[inline(always)]
+    fn take(self, taking: &Taking) -> Taken {
+        if Self::READ_ONLY { outline::look_at_limit(taking) } else { outline::take_limit(taking) }
+    }
+
+    #[inline(always)]
+    fn may_reply(self, now: u64) -> bool {
+        Self::READ_ONLY || report::take(maps::REPLIES, now)
+    }
+}
+
+impl<const HOOK: u8> FragmentMaps for Kernel<HOOK> {
+    #[inline(always)]
+    fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {
+        // SAFETY: the fields are read one by one; an element that is reused meanwhile belonged to
+        // a datagram that is too old.
+        unsafe { maps::FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict) {
+        if !Self::READ_ONLY {
+            // An LRU map makes room for itself; without an entry later fragments are denied.
+            let _ = maps::FRAGMENTS.insert(key, verdict, u64::from(BPF_ANY));
+        }
+    }
+}
+
+impl<const HOOK: u8> Counters for Kernel<HOOK> {
+    #[inline(always)]
+    fn count(self, reason: Reason, packets: u32, bytes: u32) {
+        if Self::READ_ONLY {
+            return;
+        }
+        if let Some(counter) = maps::COUNTERS.get_ptr_mut(reason as u32) {
+            // SAFETY: the element is this CPU's.
+            unsafe {
+                (*counter).packets += u64::from(packets);
+                (*counter).bytes += u64::from(bytes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32) {
+        if Self::READ_ONLY {
+            return;
+        }
+        if let Some(counter) = maps::RULE_COUNTERS.get_ptr_mut(u32::from(rule)) {
+            // SAFETY: the element is this CPU's.
+            unsafe {
+                if event == RuleEvent::Denied {
+                    (*counter).denied += u64::from(packets);
+                    return;
+                }
+                (*counter).packets += u64::from(packets);
+                (*counter).bytes += u64::from(bytes);
+                if event == RuleEvent::Opened {
+                    (*counter).flows += 1;
+                }
+            }
+        }
+    }
+}
+
+impl<const HOOK: u8> Reports for Kernel<HOOK> {
+    #[inline(always)]
+    fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent) {
+        self.report(maps::REPORTS, time, event);
+    }
+
+    #[inline(always)]
+    fn report_flow(self, time: u64, event: impl FnOnce() -> FlowEvent) {
+        self.report(maps::FLOW_REPORTS, time, event);
+    }
+
+    #[inline(always)]
+    fn report_answer(self, scratch: &Scratch) {
+        if Self::READ_ONLY {
+            return;
+        }
+        let head = size_of::<AnswerEvent>() as u64;
+        let event = scratch.answer_event();
+        // The client may want an address of those that are left to userspace.
+        // SAFETY: the record's head was written in this run.
+        let waited_for = unsafe { (*event).flags } & answer_flags::DEFERRED != 0;
+        self.output(event.cast(), head, scratch, if waited_for { WAKES } else { SILENT });
+    }
+
+    #[inline(always)]
+    fn report_segment(self, scratch: &Scratch) -> bool {
+        let head = size_of::<SegmentEvent>() as u64;
+        !Self::READ_ONLY && self.output(scratch.segment_event().cast(), head, scratch, WAKES)
+    }
+}
+
+impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
+    #[inline(always)]
+    fn note_segment(self, flow: &mut Flow, _: &Scratch, flags: u8, _: Direction) -> u8 {
+        let flags = u64::from(flags);
+        let ends = match HOOK {
+            XDP => outline::note_segment_at_ingress(flow, flags),
+            TC_INGRESS => outline::note_segment_at_tc_ingress(flow, flags),
+            TC_EGRESS => outline::note_segment_at_egress(flow, flags),
+            _ => outline::note_segment_to_explain(flow, flags),
+        };
+        ends as u8
+    }
+
+    #[inline(always)]
+    fn keep_octets(self, _: &Scratch) {
+        match HOOK {
+            XDP => outline::keep_octets_at_ingress(),
+            TC_INGRESS => outline::keep_octets_at_tc_ingress(),
+            // To explain a packet keeps nothing, and on egress nothing is kept.
+            _ => 0,
+        };
+    }
+
+    #[inline(always)]
+    fn compare_octets(self, _: &Scratch) {
+        match HOOK {
+            XDP => outline::compare_octets_at_ingress(),
+            TC_INGRESS => outline::compare_octets_at_tc_ingress(),
+            EXPLAIN => outline::compare_octets_to_explain(),
+            _ => 0,
+        };
+    }
+
+    #[inline(always)]
+    fn admits(self, _: &Scratch, kind: u64, devices: u64) -> bool {
+        let admitted = match HOOK {
+            XDP => outline::admits_at_ingress(kind, devices),
+            TC_INGRESS => outline::admits_at_tc_ingress(kind, devices),
+            TC_EGRESS => outline::admits_at_egress(kind, devices),
+            _ => outline::admits_to_explain(kind, devices),
+        };
+        admitted != 0
+    }
+
+    #[inline(always)]
+    fn place(self, _: &Scratch) -> u64 {
+        match HOOK {
+            TC_INGRESS => route::place_at_tc_ingress(),
+            EXPLAIN => route::place_to_explain(),
+            _ => route::place_at_ingress(),
+        }
+    }
+
+    #[inline(always)]
+    fn locate(self, _: &Scratch) -> u64 {
+        match HOOK {
+            TC_INGRESS => route::locate_at_tc_ingress(self.context.cast()),
+            EXPLAIN => route::locate_to_explain(self.context.cast()),
+            _ => route::locate_at_ingress(self.context.cast()),
+        }
+    }
+
+    #[inline(always)]
+    fn is_forged(self, _: &Scratch) -> bool {
+        let forged = match HOOK {
+            TC_INGRESS => route::is_forged_at_tc_ingress(self.context.cast()),
+            EXPLAIN => route::is_forged_to_explain(self.context.cast()),
+            _ => route::is_forged_at_ingress(self.context.cast()),
+        };
+        forged != 0
+    }
+
+    #[inline(always)]
+    fn walk_patterns(self, _: &Scratch) {
+        match HOOK {
+            XDP => outline::walk_patterns_at_ingress(),
+            TC_INGRESS => outline::walk_patterns_at_tc_ingress(),
+            TC_EGRESS => outline::walk_patterns_at_egress(),
+            _ => outline::walk_patterns_to_explain(),
+        };
+    }
+
+    #[inline(always)]
+    fn read_answer(self, _: &Scratch, start: u64) -> bool {
+        const { assert!(HOOK == TC_EGRESS) };
+        outline::read_answer(start) != 0
+    }
+
+    #[inline(always)]
+    fn learn_addresses(self, _: &Scratch) {
+        const { assert!(HOOK == TC_EGRESS) };
+        outline::learn_addresses();
+    }
+}

@@ -1,0 +1,298 @@
+//! The tables as the logic sees them: [`crate::datapath`] on the host.
+
+use std::vec::Vec;
+
+use super::Tables;
+use crate::{
+    abi::{
+        Active, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob,
+        KEPT_CAPACITY, KeptOctets, Limit, NameNode, OwnKey, Pending, PendingKey, Reason, Settings,
+        Stream, StreamRead, Taking, V6, ZoneKey,
+    },
+    datapath::{
+        Clock, Counters, FragmentMaps, GatewayMaps, GlobalFns, NOT_FORWARDED, PolicyMaps,
+        QueryMaps, RateLimits, Reports, Routes, RuleEvent, StreamMaps, Taken, UNTOLD,
+        WorkingMemory,
+    },
+    dns,
+    packet::Direction,
+    scratch::Scratch,
+    verdict,
+};
+
+impl Clock for &Tables {
+    fn now(self) -> u64 {
+        self.now.get()
+    }
+
+    fn tick(self) -> u64 {
+        self.now()
+    }
+}
+
+impl WorkingMemory for &Tables {
+    fn is_read_only(self) -> bool {
+        false
+    }
+
+    fn claim<'s>(self) -> Option<&'s Scratch>
+    where
+        Self: 's,
+    {
+        // SAFETY: tables are not shared between threads, and no reference to the word is kept.
+        unsafe {
+            if *self.scratch.claimed.get() != 0 {
+                return None;
+            }
+            *self.scratch.claimed.get() = 1;
+        }
+        Some(&self.scratch)
+    }
+
+    fn release(self, scratch: &Scratch) {
+        // SAFETY: as in `claim`.
+        unsafe { *scratch.claimed.get() = 0 }
+    }
+}
+
+impl PolicyMaps for &Tables {
+    fn active(self) -> Option<Active> {
+        Some(self.active.get()).filter(|active| active.generation != 0)
+    }
+
+    fn zone(self, ifindex: u32, vlan: u16) -> Option<u16> {
+        let key = ZoneKey { ifindex, vlan: u32::from(vlan) };
+        self.zones.get(&key).map(|zone| *zone as u16)
+    }
+
+    fn settings<'s>(self, set: u32) -> Option<&'s Settings>
+    where
+        Self: 's,
+    {
+        Some(&self.policy(set).settings)
+    }
+
+    fn port(self, set: u32, index: u32) -> u64 {
+        self.policy(set).ports.get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn server(self, set: u32, address: &V6) -> u32 {
+        self.policy(set).servers.get(address).copied().unwrap_or_default()
+    }
+
+    fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R> {
+        self.policy(set).edges.get(key).map(visit)
+    }
+
+    fn glob<R>(self, set: u32, index: u32, visit: impl FnOnce(&Glob) -> R) -> Option<R> {
+        self.policy(set).globs.get(index as usize).map(visit)
+    }
+}
+
+impl GatewayMaps for &Tables {
+    fn is_own(self, address: &V6) -> bool {
+        self.own_addresses.contains(address)
+    }
+
+    fn is_own_on(self, _: &Scratch, device: u32, address: &V6) -> bool {
+        self.own_on_device.contains(&OwnKey { device, address: *address })
+    }
+
+    fn device(self, zone: u16) -> u32 {
+        self.devices.get(&zone).copied().unwrap_or_default()
+    }
+
+    fn is_gateway_port(self, set: u32, index: u32) -> bool {
+        self.policy(set).gateway_ports.contains(&index)
+    }
+
+    fn route(self, scratch: &Scratch, _: u32, routes: Routes) -> u64 {
+        // SAFETY: tables are not shared between threads.
+        let to = unsafe { *scratch.ctx.route_to.get() };
+        match (self.local_routes.get(&to), routes) {
+            (Some(_), Routes::All) => NOT_FORWARDED,
+            (Some(device), Routes::Main) => u64::from(*device),
+            (Some(_), _) => UNTOLD,
+            (None, _) => {
+                let key: Vec<u8> = to.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
+                self.routes.get(&key).map_or(NOT_FORWARDED, u64::from)
+            }
+        }
+    }
+}
+
+impl QueryMaps for &Tables {
+    fn remember(self, key: &PendingKey, pending: &Pending) {
+        self.pending.borrow_mut().insert(*key, *pending);
+    }
+
+    fn pending(self, key: &PendingKey) -> Option<Pending> {
+        self.pending.borrow().get(key).copied()
+    }
+}
+
+impl StreamMaps for &Tables {
+    fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R> {
+        self.streams.borrow_mut().get_mut(key).map(visit)
+    }
+
+    fn open_stream(self, key: &FlowKey<V6>, stream: &Stream) {
+        self.streams.borrow_mut().insert(*key, *stream);
+    }
+
+    fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead> {
+        self.streams_read.borrow().get(key).copied()
+    }
+
+    fn own_kept(self, slot: u32, owner: u64) -> Option<bool> {
+        let mut kept = self.kept.borrow_mut();
+        let empty = KeptOctets { owner: 0, octets: [0; KEPT_CAPACITY as usize] };
+        let slot = kept.entry(slot).or_insert(empty);
+        let had = slot.owner == owner;
+        slot.owner = owner;
+        Some(had)
+    }
+
+    fn settle_kept(self, _: u32, _: u64) {}
+
+    fn is_kept_of(self, slot: u32, owner: u64) -> bool {
+        self.kept.borrow().get(&slot).is_some_and(|slot| slot.owner == owner)
+    }
+
+    fn keep_octet(self, slot: u32, number: u32, octet: u64) {
+        if let Some(slot) = self.kept.borrow_mut().get_mut(&slot) {
+            slot.octets[(number % KEPT_CAPACITY) as usize] = octet as u8;
+        }
+    }
+
+    fn kept_octet(self, slot: u32, number: u32) -> u64 {
+        let octet = |slot: &KeptOctets| slot.octets[(number % KEPT_CAPACITY) as usize];
+        self.kept.borrow().get(&slot).map_or(0, |slot| u64::from(octet(slot)))
+    }
+}
+
+impl RateLimits for &Tables {
+    fn take(self, taking: &Taking) -> Taken {
+        let mut limits = self.limits.borrow_mut();
+        let limits = limits.entry(taking.key).or_default();
+        let limit = Limit { interval: taking.interval, window: taking.window };
+        match limit.next_due(limits.due[taking.kind as usize], taking.now) {
+            0 => Taken::Refused,
+            due => {
+                limits.due[taking.kind as usize] = due;
+                Taken::Done
+            }
+        }
+    }
+
+    fn may_reply(self, _: u64) -> bool {
+        true
+    }
+}
+
+impl FragmentMaps for &Tables {
+    fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict) {
+        self.fragments.borrow_mut().insert(*key, *verdict);
+    }
+}
+
+impl Counters for &Tables {
+    fn count(self, reason: Reason, packets: u32, bytes: u32) {
+        let mut counters = self.counters.borrow_mut();
+        let counter = counters.entry(reason as u8).or_default();
+        counter.packets += u64::from(packets);
+        counter.bytes += u64::from(bytes);
+    }
+
+    fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32) {
+        let mut counters = self.rule_counters.borrow_mut();
+        let counter = counters.entry(rule).or_default();
+        if event == RuleEvent::Denied {
+            counter.denied += u64::from(packets);
+            return;
+        }
+        counter.packets += u64::from(packets);
+        counter.bytes += u64::from(bytes);
+        if event == RuleEvent::Opened {
+            counter.flows += 1;
+        }
+    }
+}
+
+impl Reports for &Tables {
+    fn report_denied(self, _: u64, event: impl FnOnce() -> DeniedEvent) {
+        self.denied.borrow_mut().push(event());
+    }
+
+    fn report_flow(self, _: u64, event: impl FnOnce() -> FlowEvent) {
+        self.flow_events.borrow_mut().push(event());
+    }
+
+    fn report_answer(self, scratch: &Scratch) {
+        // SAFETY: the logic has written the record, and the scratch memory is this run's alone.
+        let event = unsafe { *scratch.answer_event() };
+        let message =
+            (0..u64::from(event.length)).map(|at| scratch.message.octet(at) as u8).collect();
+        self.answers.borrow_mut().push((event, message));
+    }
+
+    fn report_segment(self, scratch: &Scratch) -> bool {
+        // SAFETY: as in `report_answer`.
+        let event = unsafe { *scratch.segment_event() };
+        let data = (0..u64::from(event.length)).map(|at| scratch.message.octet(at) as u8).collect();
+        self.segments.borrow_mut().push((event, data));
+        true
+    }
+}
+
+impl GlobalFns for &Tables {
+    fn note_segment(
+        self,
+        flow: &mut Flow,
+        scratch: &Scratch,
+        flags: u8,
+        direction: Direction,
+    ) -> u8 {
+        verdict::note_segment(flow, scratch, flags, direction)
+    }
+
+    fn keep_octets(self, scratch: &Scratch) {
+        verdict::keep_octets(scratch, self);
+    }
+
+    fn compare_octets(self, scratch: &Scratch) {
+        verdict::compare_octets(scratch, self);
+    }
+
+    fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool {
+        verdict::may_begin(scratch, self, kind, devices)
+    }
+
+    fn place(self, scratch: &Scratch) -> u64 {
+        verdict::place(scratch, self)
+    }
+
+    fn locate(self, scratch: &Scratch) -> u64 {
+        verdict::locate(scratch, self)
+    }
+
+    fn is_forged(self, scratch: &Scratch) -> bool {
+        verdict::is_forged(scratch, self)
+    }
+
+    fn walk_patterns(self, scratch: &Scratch) {
+        dns::walk_patterns(scratch, self);
+    }
+
+    fn read_answer(self, scratch: &Scratch, start: u64) -> bool {
+        dns::read_answer(scratch, self, start)
+    }
+
+    fn learn_addresses(self, scratch: &Scratch) {
+        dns::learn_addresses(scratch, self);
+    }
+}
