@@ -1,10 +1,11 @@
 //! Packets to clients: names are learned from DNS answers, and what answers nothing is denied.
 
 use super::{
-    LEFT, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, flow_verdict,
-    fragment, known, left, limit,
+    NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, flow_verdict, fragment,
+    known, limit,
     links::Links,
-    resolver::{self, DNS_PORT},
+    resolver::{self, DNS_PORT, Response},
+    stage::Stage,
     stream,
 };
 use crate::{
@@ -55,32 +56,32 @@ fn judge<W: DualStack>(
         return Verdict::deny(Reason::Busy);
     };
     let run = Run::new(datapath, *packet, scratch, place, zone, frame.payload);
-    let mut left = if frame.second_tag {
-        run.second_tag(place.from_gateway).leave(scratch);
-        LEFT
+    let mut stage = if frame.second_tag {
+        run.second_tag(place.from_gateway).store(scratch);
+        Stage::DONE
     } else if frame.ethertype == ETHERTYPE_IPV4 {
         stages::<V4, _, _>(&run)
     } else if frame.ethertype == ETHERTYPE_IPV6 {
         stages::<V6, _, _>(&run)
     } else {
         // A router forwards nothing else: the gateway itself speaks to its link.
-        Verdict::control(Reason::Link).leave(scratch);
-        LEFT
+        Verdict::control(Reason::Link).store(scratch);
+        Stage::DONE
     };
-    if left == ANSWERS {
+    if stage == Stage::ANSWERS {
         // Here for both families: the verifier goes through it once.
-        left = answers(&run);
-        if left == LEFT {
-            left = if frame.ethertype == ETHERTYPE_IPV4 {
+        stage = answers(&run);
+        if stage == Stage::DONE {
+            stage = if frame.ethertype == ETHERTYPE_IPV4 {
                 after::<V4, _, _>(&run)
             } else {
                 after::<V6, _, _>(&run)
             };
         }
     }
-    let verdict = Verdict::take(scratch);
+    let verdict = Verdict::load(scratch);
     datapath.release(scratch);
-    if left == LEFT { verdict } else { Verdict::deny(Reason::Malformed) }
+    if stage == Stage::DONE { verdict } else { Verdict::deny(Reason::Malformed) }
 }
 
 impl<W: Datapath, P: Packet> Run<'_, W, P> {
@@ -102,21 +103,16 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
     }
 }
 
-/// What a stage says if the next one is to judge.
-const NEXT: u64 = 1;
-/// What a stage says if there are answers over TCP to be read.
-const ANSWERS: u64 = 2;
-
 /// The stages are functions of their own in the kernel, for the sake of its stack.
 #[inline(always)]
-fn stages<A: Links, W: DualStack + DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn stages<A: Links, W: DualStack + DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let mut stage = first::<A, W, P>(run);
-    if stage == NEXT {
+    if stage == Stage::NEXT {
         stage = resolvers::<A, W, P>(run);
-        if stage == NEXT {
+        if stage == Stage::NEXT {
             stage = others::<A, W, P>(run);
         }
-        if stage == LEFT {
+        if stage == Stage::DONE {
             stage = after::<A, W, P>(run);
         }
     }
@@ -125,11 +121,11 @@ fn stages<A: Links, W: DualStack + DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>
 
 /// Reads the headers.
 #[inline(never)]
-fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let from_gateway = run.is_from_gateway();
     let (headers, message) = (&run.scratch.headers, &run.scratch.message);
     let verdict = match A::parse(&run.packet, headers, message, run.network_offset()) {
-        Ok(()) if run.read_policy() => return NEXT,
+        Ok(()) if run.read_policy() => return Stage::NEXT,
         Ok(()) | Err(_) if from_gateway => Verdict::control(Reason::GatewaySent),
         Ok(()) => {
             let verdict = Verdict::deny(Reason::NoPolicy);
@@ -141,78 +137,80 @@ fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
         Err(HeaderError::SourceRoute) => Verdict::deny(Reason::SourceRoute),
         Err(HeaderError::Fragment) => Verdict::deny(Reason::Fragment),
     };
-    verdict.leave(run.scratch);
-    left()
+    verdict.store(run.scratch);
+    Stage::done()
 }
 
 /// Learns from what a trusted resolver answers.
 #[inline(never)]
-fn resolvers<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn resolvers<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let datagram = run.datagram::<A>();
     // A fragmented answer cannot be learned from, and one that nobody learns from has no use.
     if datagram.fragment != Fragment::Whole || !resolver::is_from_resolver(run, datagram) {
-        return NEXT;
+        return Stage::NEXT;
     }
     // The stack forwards IPv6 packets that say to come from its own addresses.
     if !run.is_from_gateway() && run.datapath.is_own(run.source()) {
-        return NEXT;
+        return Stage::NEXT;
     }
     let verdict = if datagram.protocol == UDP {
         match resolver::answer(run, datagram) {
-            resolver::IGNORED => return NEXT,
-            resolver::HELD => Verdict::deny(Reason::DnsPunted),
+            Response::NOT_OURS => return Stage::NEXT,
+            Response::DEFERRED => Verdict::deny(Reason::DnsPunted),
             _ => Verdict::control(Reason::DnsAnswer),
         }
     } else {
         match stream::answer::<A, W, P>(run) {
-            stream::PASSED => Verdict::control(Reason::DnsAnswer),
-            stream::PUNTED => Verdict::deny(Reason::DnsPunted),
-            stream::DENIED => Verdict::deny(Reason::DnsTransport),
-            stream::UNSOLICITED => Verdict::deny(Reason::Unsolicited),
-            stream::READABLE | stream::UNREADABLE | stream::HARMLESS => return ANSWERS,
-            _ => return NEXT,
+            stream::Found::PASSED => Verdict::control(Reason::DnsAnswer),
+            stream::Found::PUNTED => Verdict::deny(Reason::DnsPunted),
+            stream::Found::DENIED => Verdict::deny(Reason::DnsTransport),
+            stream::Found::UNSOLICITED => Verdict::deny(Reason::Unsolicited),
+            stream::Found::READABLE | stream::Found::UNREADABLE | stream::Found::HARMLESS => {
+                return Stage::ANSWERS;
+            }
+            _ => return Stage::NEXT,
         }
     };
-    verdict.leave(run.scratch);
-    left()
+    verdict.store(run.scratch);
+    Stage::done()
 }
 
 /// Learns from what a resolver answers over TCP.
 #[inline(always)]
-fn answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let verdict = match stream::read(run) {
-        stream::PASSED => Verdict::control(Reason::DnsAnswer),
-        stream::UNSOLICITED => Verdict::deny(Reason::Unsolicited),
+        stream::Found::PASSED => Verdict::control(Reason::DnsAnswer),
+        stream::Found::UNSOLICITED => Verdict::deny(Reason::Unsolicited),
         _ => Verdict::deny(Reason::DnsPunted),
     };
-    verdict.leave(run.scratch);
-    LEFT
+    verdict.store(run.scratch);
+    Stage::DONE
 }
 
 /// Passes what belongs to a known flow, and judges what answers nothing.
 #[inline(never)]
-fn others<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    by_flow::<A, W, P>(run).leave(run.scratch);
-    left()
+fn others<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+    by_flow::<A, W, P>(run).store(run.scratch);
+    Stage::done()
 }
 
 /// What the verdict means for later fragments, and for who watches.
 #[inline(never)]
-fn after<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    let (verdict, datagram) = (Verdict::take(run.scratch), run.datagram::<A>());
+fn after<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+    let (verdict, datagram) = (Verdict::load(run.scratch), run.datagram::<A>());
     let client = || {
         let (scratch, set, zone) = (run.scratch, run.set(), run.zone());
         ClientMaps::<A>::client(run.datapath, scratch, set, zone, &datagram.destination)
     };
     let verdict =
         fragment::remember::<LIMIT_INBOUND_FRAGMENTS, A, W, P>(run, datagram, verdict, client);
-    verdict.leave(run.scratch);
+    verdict.store(run.scratch);
     // What is held back for userspace is reported as that.
     if verdict.reason.denies() && verdict.reason != Reason::DnsPunted {
         run.datapath
             .report_denied(run.now(), || denied_event(&verdict, run.scratch, datagram, true));
     }
-    left()
+    Stage::done()
 }
 
 #[inline(always)]

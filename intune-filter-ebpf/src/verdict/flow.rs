@@ -1,9 +1,10 @@
 //! Flows: when one is alive, whether it is still allowed, what its packets change.
 
 use super::{
-    LEFT, NO_RULE, Run, left,
+    NO_RULE, Run,
     resolver::DNS_PORT,
     segment::{self, Numbers},
+    stage::Stage,
 };
 use crate::{
     abi::{
@@ -356,13 +357,13 @@ fn report<A: Family, W: DatapathOf<A>, P: Packet>(
 ) {
     run.scratch.ctx.flow_kind.set(kind as u64);
     run.scratch.ctx.flow_ending.set(u64::from(ending));
-    if make_record::<A, W, P>(run) != LEFT {
+    if make_record::<A, W, P>(run) != Stage::DONE {
         run.scratch.ctx.flow_kind.set(0);
     }
 }
 
 #[inline(never)]
-fn make_record<A: Family, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn make_record<A: Family, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let ctx = &run.scratch.ctx;
     // SAFETY: the scratch memory is this run's alone, and holds the key and the flow.
     let (key, flow) = unsafe { (&*A::key(run.scratch), &*ctx.flow.get()) };
@@ -379,7 +380,7 @@ fn make_record<A: Family, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u
         protocol: key.protocol,
         ending: ctx.flow_ending.get() as u8,
     });
-    left()
+    Stage::done()
 }
 
 #[inline(always)]

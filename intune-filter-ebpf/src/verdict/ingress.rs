@@ -4,14 +4,15 @@
 //! memory: programs have 512 octets of stack in all, and what a caller holds counts as well.
 
 use super::{
-    Action, LEFT, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow,
-    flow_verdict, fragment,
+    Action, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, flow_verdict,
+    fragment,
     gateway::{ELSEWHERE, HERE},
-    known, left,
+    known,
     links::Links,
     policy::{is_any_dns, is_dns},
     reply,
     resolver::{self, DNS_PORT},
+    stage::Stage,
     stream,
 };
 use crate::{
@@ -68,53 +69,48 @@ fn judge<W: DualStack>(
     };
     let run = Run::new(datapath, *packet, scratch, place, zone, frame.payload);
     if frame.second_tag {
-        run.deny_frame(Reason::VlanTag).leave(scratch);
+        run.deny_frame(Reason::VlanTag).store(scratch);
     } else if frame.ethertype == ETHERTYPE_IPV4 {
         stages::<V4, _, _>(&run);
     } else if frame.ethertype == ETHERTYPE_IPV6 {
         stages::<V6, _, _>(&run);
     } else if is_link_scope_ethertype(frame.ethertype) {
-        Verdict::control(Reason::Link).leave(scratch);
+        Verdict::control(Reason::Link).store(scratch);
     } else {
-        run.deny_frame(Reason::EtherType).leave(scratch);
+        run.deny_frame(Reason::EtherType).store(scratch);
     }
-    let verdict = Verdict::take(scratch);
+    let verdict = Verdict::load(scratch);
     if !verdict.action.is_answered() {
         datapath.release(scratch);
     }
     verdict
 }
 
-/// What a stage says of the one that follows.
-const POLICY: u64 = 1;
-const QUERY: u64 = 2;
-const STREAM: u64 = 3;
-
 #[inline(always)]
 fn stages<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) {
     let mut stage = first(run);
     stage = match stage {
-        QUERY => query(run),
-        STREAM => stream(run),
+        Stage::QUERY => query(run),
+        Stage::STREAM => stream(run),
         _ => stage,
     };
-    if stage == POLICY {
+    if stage == Stage::POLICY {
         stage = policy(run);
     }
-    if stage == LEFT {
+    if stage == Stage::DONE {
         stage = after(run);
     }
-    if stage == LEFT && Verdict::take(run.scratch).reason.denies() {
+    if stage == Stage::DONE && Verdict::load(run.scratch).reason.denies() {
         stage = last(run);
     }
-    if stage != LEFT {
-        Verdict::deny(Reason::Malformed).leave(run.scratch);
+    if stage != Stage::DONE {
+        Verdict::deny(Reason::Malformed).store(run.scratch);
     }
 }
 
 /// Reads the headers, and passes what needs no look at the policy: link scope, known flows.
 #[inline(never)]
-fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let (headers, message) = (&run.scratch.headers, &run.scratch.message);
     let verdict = match A::parse(&run.packet, headers, message, run.network_offset()) {
         Err(HeaderError::Malformed) => run.deny_frame(Reason::Malformed),
@@ -126,51 +122,51 @@ fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
             Err(stage) => return stage,
         },
     };
-    verdict.leave(run.scratch);
-    left()
+    verdict.store(run.scratch);
+    Stage::done()
 }
 
 /// The AND of client, destination and port.
 #[inline(never)]
-fn policy<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    run.by_policy(run.datagram()).leave(run.scratch);
-    left()
+fn policy<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+    run.by_policy(run.datagram()).store(run.scratch);
+    Stage::done()
 }
 
 /// A query to a trusted resolver.
 #[inline(never)]
-fn query<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    run.by_question(run.datagram()).leave(run.scratch);
-    left()
+fn query<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+    run.by_question(run.datagram()).store(run.scratch);
+    Stage::done()
 }
 
 /// A segment of a connection to a trusted resolver.
 #[inline(never)]
-fn stream<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn stream<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     match run.by_stream(run.datagram()) {
-        Ok(verdict) => verdict.leave(run.scratch),
+        Ok(verdict) => verdict.store(run.scratch),
         Err(stage) => return stage,
     }
-    left()
+    Stage::done()
 }
 
 /// Before a denial, the routes say whether it is the gateway itself that is addressed.
 #[inline(never)]
-fn last<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    run.before_denial(run.datagram(), Verdict::take(run.scratch)).leave(run.scratch);
-    left()
+fn last<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+    run.before_denial(run.datagram(), Verdict::load(run.scratch)).store(run.scratch);
+    Stage::done()
 }
 
 /// What the verdict over a first fragment means for those to come.
 #[inline(never)]
-fn after<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn after<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     if run.is_parsed() {
-        let (verdict, datagram) = (Verdict::take(run.scratch), run.datagram());
+        let (verdict, datagram) = (Verdict::load(run.scratch), run.datagram());
         let client = || run.client(datagram);
         fragment::remember::<LIMIT_FRAGMENTS, A, W, P>(run, datagram, verdict, client)
-            .leave(run.scratch);
+            .store(run.scratch);
     }
-    left()
+    Stage::done()
 }
 
 impl<W: Datapath, P: Packet> Run<'_, W, P> {
@@ -218,7 +214,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
 
     /// A verdict, or the stage that finds it.
     #[inline(always)]
-    fn by_scope_or_flow<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, u64>
+    fn by_scope_or_flow<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, Stage>
     where
         W: DatapathOf<A>,
     {
@@ -266,12 +262,12 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             if forwarded {
                 return Ok(Verdict::deny(Reason::LinkLocal));
             }
-            return Err(if datagram.protocol == UDP { QUERY } else { STREAM });
+            return Err(if datagram.protocol == UDP { Stage::QUERY } else { Stage::STREAM });
         }
         if place == HERE && !is_any_dns(datagram) && self.is_let_in(datagram) {
             return Ok(Verdict::control(Reason::Gateway));
         }
-        Err(POLICY)
+        Err(Stage::POLICY)
     }
 
     /// Whether it is DNS to a trusted resolver.
@@ -317,7 +313,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
 
     /// A verdict, or the stage that finds it.
     #[inline(always)]
-    fn by_stream<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, u64>
+    fn by_stream<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, Stage>
     where
         W: DatapathOf<A>,
     {
@@ -325,10 +321,10 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             return Ok(Verdict::deny(Reason::NoPolicy));
         };
         let Some(client) = self.client(datagram) else {
-            return Err(POLICY);
+            return Err(Stage::POLICY);
         };
         if client.mode == MODE_EXEMPT {
-            return Err(POLICY);
+            return Err(Stage::POLICY);
         }
         Ok(stream::query(self, settings, datagram, &client))
     }

@@ -13,6 +13,7 @@ mod policy;
 mod reply;
 mod resolver;
 mod segment;
+mod stage;
 mod stream;
 
 pub use egress::egress;
@@ -180,7 +181,7 @@ impl Verdict {
     /// A function of the kernel's returns one register, and the verifier follows each value that
     /// it can have through the rest of the caller; what comes from memory is one case to it.
     #[inline(always)]
-    fn leave(self, scratch: &Scratch) {
+    fn store(self, scratch: &Scratch) {
         scratch.ctx.rules.set(self.rules);
         scratch.ctx.verdict.set(u64::from_ne_bytes([
             self.action as u8,
@@ -194,12 +195,12 @@ impl Verdict {
         ]));
     }
 
-    /// Takes the verdict that a function has left.
+    /// Loads the verdict that a function has stored.
     #[inline(always)]
-    fn take(scratch: &Scratch) -> Self {
+    fn load(scratch: &Scratch) -> Self {
         let [action, reason, matched, rule, group, audited, reject, opened] =
             scratch.ctx.verdict.get().to_ne_bytes();
-        // SAFETY: `leave` has put values of these types there, in this run.
+        // SAFETY: `store` has put values of these types there, in this run.
         let (action, reason, matched) = unsafe {
             (
                 core::mem::transmute::<u8, Action>(action),
@@ -210,25 +211,6 @@ impl Verdict {
         let rules = scratch.ctx.rules.get();
         Self { rules, action, reason, matched, rule, group, audited, reject, opened }
     }
-}
-
-/// What functions return whose verdict is in the working memory. Callers test it: a result that
-/// nobody reads is optimized away, and the register of a void function holds whatever was there,
-/// a pointer at times, which the verifier refuses.
-const LEFT: u64 = 0;
-
-/// [`LEFT`], unknown to the optimizer.
-#[inline(always)]
-fn left() -> u64 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let left: u64;
-        // SAFETY: a plain assignment.
-        unsafe { core::arch::asm!("{left} = 0", left = out(reg) left, options(nomem, nostack)) };
-        left
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    LEFT
 }
 
 /// The number of the lowest rule in a mask, or [`NO_RULE`].

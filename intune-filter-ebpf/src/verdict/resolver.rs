@@ -1,6 +1,6 @@
 //! DNS that passes: queries are recorded, answers learned from.
 
-use super::{Action, Run, Verdict, limit};
+use super::{Action, Run, Verdict, limit, stage::result_word};
 use crate::{
     abi::{
         AnswerEvent, Client, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Pending, PendingKey,
@@ -23,14 +23,20 @@ pub(super) const MESSAGE_MIN: u64 = dns::HEADER_LENGTH;
 const UDP_TRANSPORT: u16 = UDP as u16;
 /// [`PendingKey::protocol`] of a query over TCP.
 pub(super) const TCP_TRANSPORT: u16 = TCP as u16;
-/// A message that answers a recorded query.
-pub(super) const HEEDED: u64 = 1;
-/// One that does not.
-pub(super) const IGNORED: u64 = 0;
-/// One that does, and that could not be learned from at this moment: it is to come again.
-pub(super) const HELD: u64 = 2;
-/// One that answers a query which another message has answered.
-pub(super) const AGAIN: u64 = 3;
+
+result_word! {
+    /// What a message from a trusted resolver is.
+    Response {
+        /// It answers no recorded query.
+        NOT_OURS = 0,
+        /// It answers a recorded query.
+        ACCEPTED = 1,
+        /// It does, and could not be learned from at this moment: it is to come again.
+        DEFERRED = 2,
+        /// It answers a query which another message has answered.
+        REPEATED = 3,
+    }
+}
 /// How long an answer is waited for: the longest that stub resolvers do, with a margin.
 const PATIENCE: u64 = 30_000_000_000;
 
@@ -193,55 +199,59 @@ pub(super) fn remember<W: Datapath, P: Packet>(
     record(run.scratch, run.datapath, key, Pending { question, asked: run.now(), answered: 0 });
 }
 
-/// Learns from a datagram that a trusted resolver sent from port 53. [`IGNORED`] if it does not
-/// answer a recorded query; [`HELD`] if it must not pass yet.
+/// Learns from a datagram that a trusted resolver sent from port 53. [`Response::NOT_OURS`] if it does not
+/// answer a recorded query; [`Response::DEFERRED`] if it must not pass yet.
 #[inline(always)]
 pub(super) fn answer<A: Family, W: DualStack, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
-) -> u64 {
+) -> Response {
     if !load(run, datagram) {
-        return IGNORED;
+        return Response::NOT_OURS;
     }
-    heed(run, datagram.transport.destination_port, UDP_TRANSPORT)
+    process_response(run, datagram.transport.destination_port, UDP_TRANSPORT)
 }
 
 /// Learns from the message in the scratch memory, which a trusted resolver sent to a client's
-/// `port`. [`HEEDED`] if it answers a recorded query, [`AGAIN`] if another message has, [`HELD`] if
+/// `port`. [`Response::ACCEPTED`] if it answers a recorded query, [`Response::REPEATED`] if another message has, [`Response::DEFERRED`] if
 /// it is to be answered again. A function of its own in the kernel, for the sake of its stack.
 #[inline(never)]
-pub(super) fn heed<W: DualStack, P: Packet>(run: &Run<'_, W, P>, port: u16, protocol: u16) -> u64 {
+pub(super) fn process_response<W: DualStack, P: Packet>(
+    run: &Run<'_, W, P>,
+    port: u16,
+    protocol: u16,
+) -> Response {
     let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let (client, resolver) = (*run.destination(), *run.source());
     let key = pending_key(scratch, run.zone(), port, protocol, client, resolver);
     let Some(pending) = datapath.pending(key) else {
-        return IGNORED;
+        return Response::NOT_OURS;
     };
     if now.saturating_sub(pending.asked) > PATIENCE {
-        return IGNORED;
+        return Response::NOT_OURS;
     }
     if dns::is_bare_error(scratch) {
-        return HEEDED;
+        return Response::ACCEPTED;
     }
     // What answers nothing must not end the wait for the answer.
     if !dns::is_response(scratch) {
-        return IGNORED;
+        return Response::NOT_OURS;
     }
     let Some(question) = dns::read_question(scratch, datapath) else {
-        return IGNORED;
+        return Response::NOT_OURS;
     };
     if question.hash != pending.question {
-        return IGNORED;
+        return Response::NOT_OURS;
     }
     if pending.answered != 0 {
-        return AGAIN;
+        return Response::REPEATED;
     }
     record(scratch, datapath, key, Pending { answered: 1, ..pending });
     if !dns::is_answer(scratch, &question) {
-        return HEEDED;
+        return Response::ACCEPTED;
     }
     let Some(settings) = run.settings() else {
-        return HEEDED;
+        return Response::ACCEPTED;
     };
     let rules = dns::match_name(scratch, datapath, settings);
     if rules != 0 && !teach(run, settings, rules, question.end) {
@@ -252,9 +262,9 @@ pub(super) fn heed<W: DualStack, P: Packet>(run: &Run<'_, W, P>, port: u16, prot
             (*pending).answered = 0;
             datapath.remember(&*key, &*pending);
         }
-        return HELD;
+        return Response::DEFERRED;
     }
-    HEEDED
+    Response::ACCEPTED
 }
 
 /// Learns what the answer in the scratch memory says, counts it, and reports it. False if an

@@ -25,23 +25,31 @@ mod kept;
 pub(super) use kept::{compare, keep, owner};
 pub use kept::{compare_octets, keep_octets};
 
-use super::segment::{Numbers, is_after};
+use super::{
+    segment::{Numbers, is_after},
+    stage::result_word,
+};
 use crate::{
     abi::{JudgedPrefix, KEPT_CAPACITY, client_state, server_state},
     packet::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG},
 };
 
-/// The segment has no place in the connection, or not yet: it is dropped in silence, and comes again
-/// if it is an honest one.
-pub(super) const FOREIGN: u64 = 0;
-/// It has no data, and may pass.
-pub(super) const EMPTY: u64 = 1;
-/// Its data begins where what was judged ends.
-pub(super) const NEXT: u64 = 2;
-/// Its data repeats what was judged, if [`compare`] agrees.
-pub(super) const REPEATED: u64 = 3;
-/// It has data, from the server.
-pub(super) const DATA: u64 = 4;
+result_word! {
+    /// What a segment is to a followed connection.
+    Class {
+        /// It has no place in the connection, or not yet: it is dropped in silence, and comes again if
+        /// it is an honest one.
+        FOREIGN = 0,
+        /// It has no data, and may pass.
+        EMPTY = 1,
+        /// Its data begins where what was judged ends.
+        NEXT = 2,
+        /// Its data repeats what was judged, if [`compare`] agrees.
+        REPEATED = 3,
+        /// It has data, from the server.
+        DATA = 4,
+    }
+}
 
 /// Octets behind the client's first within which a cookie might take another for the first: less
 /// than a message has, more than there are sizes in a server's table (Linux: 4).
@@ -120,58 +128,62 @@ pub(super) const fn reopens(
 
 /// What a client's segment is, but a SYN.
 #[inline(always)]
-pub(super) fn client(prefix: &mut JudgedPrefix, segment: Numbers) -> u64 {
+pub(super) fn client(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     let Numbers { sequence, acknowledgment, length, flags } = segment;
     if flags & (TCP_URG | TCP_SYN) != 0 {
-        return FOREIGN;
+        return Class::FOREIGN;
     }
     if flags & TCP_RST != 0 {
         if length != 0 {
-            return FOREIGN;
+            return Class::FOREIGN;
         }
         if is_within(sequence, prefix.acknowledged, prefix.end) {
             prefix.client_state |= client_state::RESET;
         }
-        return EMPTY;
+        return Class::EMPTY;
     }
     if flags & TCP_ACK == 0
         || prefix.server_state == server_state::SILENT
         || !is_within(acknowledgment, prefix.server_begin, prefix.server_end)
     {
-        return FOREIGN;
+        return Class::FOREIGN;
     }
     let at = sequence.wrapping_sub(prefix.acknowledged);
     let judged = prefix.end.wrapping_sub(prefix.acknowledged);
     if prefix.server_state == server_state::ANSWERED && at != 0 && (at < SHIFT || at > judged) {
-        return FOREIGN;
+        return Class::FOREIGN;
     }
     if is_after(acknowledgment, prefix.server_acknowledged) {
         prefix.server_acknowledged = acknowledgment;
     }
     if length == 0 {
-        return EMPTY;
+        return Class::EMPTY;
     }
     if length > SEGMENT_MAX {
-        return FOREIGN;
+        return Class::FOREIGN;
     }
     if prefix.server_state == server_state::CLOSED || prefix.client_state & client_state::RESET != 0
     {
-        return FOREIGN;
+        return Class::FOREIGN;
     }
     if is_after(prefix.acknowledged, prefix.kept) {
         prefix.kept = prefix.acknowledged;
     }
     let kept = prefix.end.wrapping_sub(prefix.kept);
     if sequence == prefix.end {
-        return if kept.wrapping_add(length) > KEPT_CAPACITY { FOREIGN } else { NEXT };
+        return if kept.wrapping_add(length) > KEPT_CAPACITY {
+            Class::FOREIGN
+        } else {
+            Class::NEXT
+        };
     }
     let at = sequence.wrapping_sub(prefix.kept);
-    if length <= kept && at <= kept - length { REPEATED } else { FOREIGN }
+    if length <= kept && at <= kept - length { Class::REPEATED } else { Class::FOREIGN }
 }
 
 /// What a server's segment is.
 #[inline(always)]
-pub(super) fn server(prefix: &mut JudgedPrefix, segment: Numbers) -> u64 {
+pub(super) fn server(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     let Numbers { sequence, acknowledgment, length, flags } = segment;
     if flags & TCP_SYN != 0 {
         return syn_ack(prefix, segment);
@@ -185,12 +197,12 @@ pub(super) fn server(prefix: &mut JudgedPrefix, segment: Numbers) -> u64 {
         if refuses || resets {
             prefix.server_state = server_state::CLOSED;
         }
-        return if length == 0 { EMPTY } else { FOREIGN };
+        return if length == 0 { Class::EMPTY } else { Class::FOREIGN };
     }
     // An acknowledgement out of turn tells the client of a connection that the server still has
     // (RFC 9293 section 3.10.7.4).
     if state == server_state::SILENT {
-        return if length == 0 { EMPTY } else { FOREIGN };
+        return if length == 0 { Class::EMPTY } else { Class::FOREIGN };
     }
     if flags & TCP_ACK != 0 && acknowledge(prefix, acknowledgment) {
         prefix.server_state = state.max(server_state::ACKNOWLEDGED);
@@ -206,31 +218,31 @@ pub(super) fn server(prefix: &mut JudgedPrefix, segment: Numbers) -> u64 {
             prefix.server_state = server_state::CLOSED;
         }
     }
-    if length == 0 { EMPTY } else { DATA }
+    if length == 0 { Class::EMPTY } else { Class::DATA }
 }
 
 /// The answer to the client's SYN. As long as the client has said nothing it may come again with
 /// another number: with cookies a server remembers none.
 #[inline(always)]
-fn syn_ack(prefix: &mut JudgedPrefix, segment: Numbers) -> u64 {
+fn syn_ack(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     let begin = segment.sequence.wrapping_add(1);
     if segment.flags & TCP_ACK == 0
         || segment.length != 0
         || prefix.server_state == server_state::CLOSED
     {
-        return FOREIGN;
+        return Class::FOREIGN;
     }
     if prefix.client_state & client_state::SPOKE != 0 {
-        return if begin == prefix.server_begin { EMPTY } else { FOREIGN };
+        return if begin == prefix.server_begin { Class::EMPTY } else { Class::FOREIGN };
     }
     if segment.acknowledgment != prefix.end {
-        return FOREIGN;
+        return Class::FOREIGN;
     }
     prefix.server_begin = begin;
     prefix.server_end = begin;
     prefix.server_acknowledged = begin;
     prefix.server_state = server_state::ANSWERED;
-    EMPTY
+    Class::EMPTY
 }
 
 /// Notes what the server has acknowledged; whether that is more than before. A FIN of the client's

@@ -9,7 +9,7 @@ fn numbers(sequence: u32, acknowledgment: u32, length: u32, flags: u8) -> Number
 
 fn syn_acked(prefix: &mut JudgedPrefix) {
     let answer = numbers(SERVER, prefix.end, 0, TCP_SYN | TCP_ACK);
-    assert_eq!(server(prefix, answer), EMPTY);
+    assert_eq!(server(prefix, answer), Class::EMPTY);
 }
 
 fn established() -> JudgedPrefix {
@@ -28,7 +28,7 @@ fn spoken(octets: u32) -> JudgedPrefix {
 }
 
 /// What data of the client's is, so many octets behind its SYN.
-fn data(prefix: &mut JudgedPrefix, at: u32, length: u32) -> u64 {
+fn data(prefix: &mut JudgedPrefix, at: u32, length: u32) -> Class {
     let begin = ISN.wrapping_add(1).wrapping_add(at);
     client(prefix, numbers(begin, SERVER.wrapping_add(1), length, TCP_ACK))
 }
@@ -42,19 +42,19 @@ fn acknowledged(prefix: &mut JudgedPrefix, at: u32) {
 fn data_is_next_or_repeated_or_has_no_place() {
     let mut prefix = spoken(100);
     for (at, length, what) in [
-        (100, 1, NEXT),
-        (100, SEGMENT_MAX, NEXT),
-        (100, SEGMENT_MAX + 1, FOREIGN),
-        (0, 100, REPEATED),
-        (0, 1, REPEATED),
-        (60, 40, REPEATED),
-        (0, 101, FOREIGN),
-        (60, 41, FOREIGN),
-        (101, 1, FOREIGN),
-        (u32::MAX, 1, FOREIGN),
-        (u32::MAX, 2, FOREIGN),
-        (1 << 31, 1, FOREIGN),
-        (50, u32::MAX, FOREIGN),
+        (100, 1, Class::NEXT),
+        (100, SEGMENT_MAX, Class::NEXT),
+        (100, SEGMENT_MAX + 1, Class::FOREIGN),
+        (0, 100, Class::REPEATED),
+        (0, 1, Class::REPEATED),
+        (60, 40, Class::REPEATED),
+        (0, 101, Class::FOREIGN),
+        (60, 41, Class::FOREIGN),
+        (101, 1, Class::FOREIGN),
+        (u32::MAX, 1, Class::FOREIGN),
+        (u32::MAX, 2, Class::FOREIGN),
+        (1 << 31, 1, Class::FOREIGN),
+        (50, u32::MAX, Class::FOREIGN),
     ] {
         assert_eq!(data(&mut prefix, at, length), what, "{length} at {at}");
     }
@@ -64,15 +64,15 @@ fn data_is_next_or_repeated_or_has_no_place() {
 fn what_was_acknowledged_is_not_repeated_and_makes_room() {
     const SPOKEN: u32 = KEPT_CAPACITY - 24;
     let mut prefix = spoken(SPOKEN);
-    assert_eq!(data(&mut prefix, SPOKEN, 25), FOREIGN);
+    assert_eq!(data(&mut prefix, SPOKEN, 25), Class::FOREIGN);
     acknowledged(&mut prefix, 40);
-    assert_eq!(data(&mut prefix, 39, 10), FOREIGN);
-    assert_eq!(data(&mut prefix, 40, 10), REPEATED);
-    assert_eq!(data(&mut prefix, SPOKEN, 64), NEXT);
-    assert_eq!(data(&mut prefix, SPOKEN, 65), FOREIGN);
+    assert_eq!(data(&mut prefix, 39, 10), Class::FOREIGN);
+    assert_eq!(data(&mut prefix, 40, 10), Class::REPEATED);
+    assert_eq!(data(&mut prefix, SPOKEN, 64), Class::NEXT);
+    assert_eq!(data(&mut prefix, SPOKEN, 65), Class::FOREIGN);
     acknowledged(&mut prefix, SPOKEN);
-    assert_eq!(data(&mut prefix, SPOKEN - 1, 1), FOREIGN);
-    assert_eq!(data(&mut prefix, SPOKEN, SEGMENT_MAX), NEXT);
+    assert_eq!(data(&mut prefix, SPOKEN - 1, 1), Class::FOREIGN);
+    assert_eq!(data(&mut prefix, SPOKEN, SEGMENT_MAX), Class::NEXT);
     // An older acknowledgement, and one of what was never judged, change nothing.
     for at in [0, 500, SPOKEN + 1000, 1 << 31] {
         acknowledged(&mut prefix, at);
@@ -87,18 +87,18 @@ fn until_an_octet_is_acknowledged_nothing_begins_just_behind_the_first() {
     prefix.server_state = server_state::ANSWERED;
     for length in [0, 1, 10] {
         for at in [1, 2, 3, 15, 101, u32::MAX, u32::MAX - 2, 1 << 24] {
-            assert_eq!(data(&mut prefix, at, length), FOREIGN, "{length} at {at}");
+            assert_eq!(data(&mut prefix, at, length), Class::FOREIGN, "{length} at {at}");
         }
-        let repeated = if length == 0 { EMPTY } else { REPEATED };
+        let repeated = if length == 0 { Class::EMPTY } else { Class::REPEATED };
         for at in [0, 16, 90] {
             assert_eq!(data(&mut prefix, at, length), repeated, "{length} at {at}");
         }
     }
-    assert_eq!(data(&mut prefix, 100, 10), NEXT);
+    assert_eq!(data(&mut prefix, 100, 10), Class::NEXT);
     acknowledged(&mut prefix, 0);
-    assert_eq!(data(&mut prefix, 2, 10), FOREIGN);
+    assert_eq!(data(&mut prefix, 2, 10), Class::FOREIGN);
     acknowledged(&mut prefix, 1);
-    assert_eq!(data(&mut prefix, 2, 10), REPEATED);
+    assert_eq!(data(&mut prefix, 2, 10), Class::REPEATED);
 }
 
 #[test]
@@ -111,22 +111,22 @@ fn a_fin_is_acknowledged_beyond_the_end() {
 #[test]
 fn nothing_passes_before_the_server_has_answered_and_nothing_urgent_ever() {
     let mut prefix = begin(ISN, 0);
-    assert_eq!(data(&mut prefix, 0, 0), FOREIGN);
-    assert_eq!(data(&mut prefix, 0, 10), FOREIGN);
+    assert_eq!(data(&mut prefix, 0, 0), Class::FOREIGN);
+    assert_eq!(data(&mut prefix, 0, 10), Class::FOREIGN);
     syn_acked(&mut prefix);
-    assert_eq!(data(&mut prefix, 0, 10), NEXT);
+    assert_eq!(data(&mut prefix, 0, 10), Class::NEXT);
     let acknowledgment = SERVER.wrapping_add(1);
     let begin = ISN.wrapping_add(1);
     for flags in [TCP_URG, TCP_SYN, TCP_RST] {
         for length in [0, 10] {
             let what = client(&mut prefix, numbers(begin, acknowledgment, length, TCP_ACK | flags));
             let reset = flags == TCP_RST && length == 0;
-            assert_eq!(what, if reset { EMPTY } else { FOREIGN }, "{flags} {length}");
+            assert_eq!(what, if reset { Class::EMPTY } else { Class::FOREIGN }, "{flags} {length}");
         }
     }
     // After the reset.
-    assert_eq!(data(&mut prefix, 0, 10), FOREIGN);
-    assert_eq!(client(&mut established(), numbers(begin, acknowledgment, 10, 0)), FOREIGN);
+    assert_eq!(data(&mut prefix, 0, 10), Class::FOREIGN);
+    assert_eq!(client(&mut established(), numbers(begin, acknowledgment, 10, 0)), Class::FOREIGN);
 }
 
 /// Of two SYNs that a server has answered with cookies, an acknowledgement chooses one.
@@ -137,22 +137,22 @@ fn the_client_acknowledges_what_the_server_was_seen_to_send() {
         let number = SERVER.wrapping_add(1).wrapping_add(at);
         client(prefix, numbers(prefix.end, number, 0, TCP_ACK))
     };
-    assert_eq!(ack(&mut prefix, 0), EMPTY);
+    assert_eq!(ack(&mut prefix, 0), Class::EMPTY);
     for wrong in [1, 20, u32::MAX, 1 << 31] {
-        assert_eq!(ack(&mut prefix, wrong), FOREIGN, "{wrong}");
+        assert_eq!(ack(&mut prefix, wrong), Class::FOREIGN, "{wrong}");
     }
     let answer = numbers(SERVER.wrapping_add(1), prefix.end, 20, TCP_ACK);
-    assert_eq!(server(&mut prefix, answer), DATA);
-    assert_eq!(ack(&mut prefix, 20), EMPTY);
-    assert_eq!(ack(&mut prefix, 21), FOREIGN);
+    assert_eq!(server(&mut prefix, answer), Class::DATA);
+    assert_eq!(ack(&mut prefix, 20), Class::EMPTY);
+    assert_eq!(ack(&mut prefix, 21), Class::FOREIGN);
     // Far ahead, and so forged.
     let forged = numbers(SERVER.wrapping_add(1 << 28), prefix.end, 20, TCP_ACK);
-    assert_eq!(server(&mut prefix, forged), DATA);
-    assert_eq!(ack(&mut prefix, 1 << 28), FOREIGN);
+    assert_eq!(server(&mut prefix, forged), Class::DATA);
+    assert_eq!(ack(&mut prefix, 1 << 28), Class::FOREIGN);
     let fin = numbers(SERVER.wrapping_add(21), prefix.end, 0, TCP_ACK | TCP_FIN);
-    assert_eq!(server(&mut prefix, fin), EMPTY);
-    assert_eq!(ack(&mut prefix, 21), EMPTY);
-    assert_eq!(data(&mut prefix, 100, 1), FOREIGN);
+    assert_eq!(server(&mut prefix, fin), Class::EMPTY);
+    assert_eq!(ack(&mut prefix, 21), Class::EMPTY);
+    assert_eq!(data(&mut prefix, 100, 1), Class::FOREIGN);
 }
 
 #[test]
@@ -162,15 +162,15 @@ fn a_syn_ack_has_to_answer_the_syn_that_counts() {
         server(prefix, numbers(sequence, acknowledgment, 0, TCP_SYN | TCP_ACK))
     };
     let first = prefix.end;
-    assert_eq!(answer(&mut prefix, SERVER, first.wrapping_add(1)), FOREIGN);
-    assert_eq!(server(&mut prefix, numbers(SERVER, first, 0, TCP_SYN)), FOREIGN);
+    assert_eq!(answer(&mut prefix, SERVER, first.wrapping_add(1)), Class::FOREIGN);
+    assert_eq!(server(&mut prefix, numbers(SERVER, first, 0, TCP_SYN)), Class::FOREIGN);
     assert_eq!(prefix.server_state, server_state::SILENT);
-    assert_eq!(answer(&mut prefix, SERVER, first), EMPTY);
-    assert_eq!(answer(&mut prefix, SERVER - 1, first), EMPTY);
+    assert_eq!(answer(&mut prefix, SERVER, first), Class::EMPTY);
+    assert_eq!(answer(&mut prefix, SERVER - 1, first), Class::EMPTY);
     assert_eq!(prefix.server_begin, SERVER);
     prefix = spoken(10);
-    assert_eq!(answer(&mut prefix, SERVER, first), EMPTY);
-    assert_eq!(answer(&mut prefix, SERVER - 1, first), FOREIGN);
+    assert_eq!(answer(&mut prefix, SERVER, first), Class::EMPTY);
+    assert_eq!(answer(&mut prefix, SERVER - 1, first), Class::FOREIGN);
     assert_eq!(prefix.server_begin, SERVER.wrapping_add(1));
 }
 

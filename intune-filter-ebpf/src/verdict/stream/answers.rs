@@ -2,12 +2,12 @@
 
 use super::{
     super::{
-        LEFT, Run, judged,
-        resolver::{self, TCP_TRANSPORT},
+        Run, judged,
+        resolver::{self, Response, TCP_TRANSPORT},
         segment::{self, Numbers, is_after, low},
+        stage::Stage,
     },
-    BROKEN, DENIED, HARMLESS, IDLE, MESSAGES, PARTIAL, PASSED, PUNTED, READABLE, UNKNOWN,
-    UNREADABLE, UNSOLICITED, WHOLE, key, load, next_message,
+    Found, IDLE, MESSAGES, key, load, next_message,
 };
 use crate::{
     abi::{EventKind, FlowKey, Reason, SegmentEvent, V6, server_state, stream_flags},
@@ -25,11 +25,11 @@ const PARTS: u32 = 16;
 
 /// Judges a trusted resolver's segment, and learns from the messages that it is made of.
 #[inline(never)]
-pub(in crate::verdict) fn answer<A: Family, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+pub(in crate::verdict) fn answer<A: Family, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Found {
     let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let (segment, datagram) = (&scratch.segment, run.datagram::<A>());
     if datagram.fragment != Fragment::Whole || !segment::read(run, datagram) {
-        return UNKNOWN;
+        return Found::UNKNOWN;
     }
     let port = datagram.transport.destination_port;
     let key = key(scratch, run.zone(), port, *run.destination(), *run.source());
@@ -41,22 +41,22 @@ pub(in crate::verdict) fn answer<A: Family, W: DualStack, P: Packet>(run: &Run<'
     let read = datapath.stream_read(key).unwrap_or_default();
     let found = datapath.stream(key, |stream| {
         if now.saturating_sub(stream.last_seen) > IDLE {
-            return UNKNOWN;
+            return Found::UNKNOWN;
         }
         if multipath {
-            return DENIED;
+            return Found::DENIED;
         }
         let before = stream.prefix.server_state;
         let place = judged::server(&mut stream.prefix, numbers);
-        if place == judged::FOREIGN {
-            return DENIED;
+        if place == judged::Class::FOREIGN {
+            return Found::DENIED;
         }
         stream.last_seen = now;
         if numbers.flags & TCP_SYN != 0 && before == server_state::SILENT {
             stream.answer_next = stream.prefix.server_begin;
         }
-        if place == judged::EMPTY {
-            return PASSED;
+        if place == judged::Class::EMPTY {
+            return Found::PASSED;
         }
         let unjudged = stream.flags & stream_flags::UNJUDGED;
         segment.unjudged.set(u64::from(unjudged));
@@ -75,19 +75,19 @@ pub(in crate::verdict) fn answer<A: Family, W: DualStack, P: Packet>(run: &Run<'
         let end = begin.wrapping_add(numbers.length);
         if !is_after(end, next) {
             // It repeats what was read.
-            PASSED
+            Found::PASSED
         } else if unjudged == 0 && !is_after(stream.asked, answered) {
-            UNSOLICITED
+            Found::UNSOLICITED
         } else if begin == next {
-            READABLE
+            Found::READABLE
         } else if is_after(stream.answer_end, end) {
-            HARMLESS
+            Found::HARMLESS
         } else {
-            UNREADABLE
+            Found::UNREADABLE
         }
     });
-    let found = found.unwrap_or(UNKNOWN);
-    segment.found.set(found);
+    let found = found.unwrap_or(Found::UNKNOWN);
+    segment.found.set(found.word());
     found
 }
 
@@ -107,45 +107,45 @@ fn has_multipath<A: Family, W: Datapath, P: Packet>(
 /// cannot read, userspace gets a copy of; it is held back if it has the end of a message, which
 /// nobody can use before.
 #[inline(never)]
-pub(in crate::verdict) fn read<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+pub(in crate::verdict) fn read<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Found {
     let segment = &run.scratch.segment;
     // SAFETY: the scratch memory is this run's alone.
     let key = unsafe { &*run.scratch.stream_key() };
-    if segment.found.get() == READABLE && read_answers(run, key) != LEFT {
-        return DENIED;
+    if Found::of(segment.found.get()) == Found::READABLE && read_answers(run, key) != Stage::DONE {
+        return Found::DENIED;
     }
-    let found = segment.found.get();
-    if found == WHOLE || found == UNSOLICITED {
-        return if found == WHOLE { PASSED } else { UNSOLICITED };
+    let found = Found::of(segment.found.get());
+    if found == Found::WHOLE || found == Found::UNSOLICITED {
+        return if found == Found::WHOLE { Found::PASSED } else { Found::UNSOLICITED };
     }
-    let passes = found == PARTIAL || found == HARMLESS || is_late(run, key);
+    let passes = found == Found::PARTIAL || found == Found::HARMLESS || is_late(run, key);
     segment.passes.set(u64::from(passes));
     report(run, key);
-    if segment.passes.get() != 0 { PASSED } else { PUNTED }
+    if segment.passes.get() != 0 { Found::PASSED } else { Found::PUNTED }
 }
 
 /// Learns from the messages of a segment, and leaves in the working memory what comes last:
-/// [`WHOLE`], [`PARTIAL`] or [`BROKEN`].
+/// [`Found::WHOLE`], [`Found::PARTIAL`] or [`Found::BROKEN`].
 #[inline(always)]
-fn read_answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> u64 {
+fn read_answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> Stage {
     let segment = &run.scratch.segment;
     let length = segment.length.get();
     segment.owed.set(0);
     segment.queries.set(0);
     for _ in 0..MESSAGES {
-        if next_message(run) != WHOLE {
+        if next_message(run) != Found::WHOLE {
             break;
         }
-        let heeded = resolver::heed(run, key.client_port, TCP_TRANSPORT);
-        if heeded == resolver::HELD {
-            segment.found.set(BROKEN);
+        let response = resolver::process_response(run, key.client_port, TCP_TRANSPORT);
+        if response == Response::DEFERRED {
+            segment.found.set(Found::BROKEN.word());
             break;
         }
-        if heeded == resolver::IGNORED && segment.unjudged.get() == 0 {
-            segment.found.set(UNSOLICITED);
+        if response == Response::NOT_OURS && segment.unjudged.get() == 0 {
+            segment.found.set(Found::UNSOLICITED.word());
             break;
         }
-        if heeded == resolver::HEEDED {
+        if response == Response::ACCEPTED {
             segment.queries.add(1);
         }
         if segment.done.get() >= length {
@@ -153,16 +153,19 @@ fn read_answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>)
         }
     }
     // More than are read here.
-    if segment.found.get() == WHOLE && segment.done.get() < length && next_message(run) == WHOLE {
-        segment.found.set(BROKEN);
+    if Found::of(segment.found.get()) == Found::WHOLE
+        && segment.done.get() < length
+        && next_message(run) == Found::WHOLE
+    {
+        segment.found.set(Found::BROKEN.word());
     }
-    let found = segment.found.get();
-    if found == BROKEN || found == UNSOLICITED {
-        return LEFT;
+    let found = Found::of(segment.found.get());
+    if found == Found::BROKEN || found == Found::UNSOLICITED {
+        return Stage::DONE;
     }
     let begin = low(&segment.sequence);
     let next = begin.wrapping_add(segment.done.get() as u32);
-    let missing = if found == PARTIAL { segment.missing.get() as u32 } else { 0 };
+    let missing = if found == Found::PARTIAL { segment.missing.get() as u32 } else { 0 };
     segment.next.set(u64::from(next));
     run.datapath.stream(key, |stream| {
         stream.answer_next = next;
@@ -170,7 +173,7 @@ fn read_answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>)
         stream.answer_end = begin.wrapping_add(length as u32).wrapping_add(missing);
         stream.punted = 0;
     });
-    LEFT
+    Stage::DONE
 }
 
 /// Whether userspace had its time to read what is held back.

@@ -12,8 +12,9 @@ pub(super) use answers::{answer, read};
 pub(super) use queries::query;
 
 use super::{
-    LEFT, Run, left,
+    Run,
     resolver::{self, MESSAGE_MIN},
+    stage::{Stage, result_word},
 };
 use crate::{
     abi::{FlowKey, V6},
@@ -29,29 +30,43 @@ const PREFIX: u64 = 2;
 /// How long a connection may be idle; servers close theirs after seconds (RFC 7766 section 6.2.3).
 const IDLE: u64 = 120_000_000_000;
 
-/// It belongs to no connection that is followed.
-pub(super) const UNKNOWN: u64 = 1;
-/// It passes.
-pub(super) const PASSED: u64 = 2;
-/// It is held back until userspace has read it.
-pub(super) const PUNTED: u64 = 3;
-/// It is denied.
-pub(super) const DENIED: u64 = 4;
-/// It answers no query.
-pub(super) const UNSOLICITED: u64 = 15;
-
-/// It has messages for the kernel to read.
-pub(super) const READABLE: u64 = 5;
-/// It has data that only userspace can read.
-pub(super) const UNREADABLE: u64 = 6;
-/// It has data that only userspace can read, but not the end of a message.
-pub(super) const HARMLESS: u64 = 7;
-/// There is no message at all, or none that can be read.
-const BROKEN: u64 = 10;
-/// There is a whole message, now in the working memory.
-const WHOLE: u64 = 11;
-/// There is the beginning of a message.
-const PARTIAL: u64 = 12;
+result_word! {
+    /// What is found of a segment, or of its next message.
+    Found {
+        /// It belongs to no connection that is followed.
+        UNKNOWN = 1,
+        /// It passes.
+        PASSED = 2,
+        /// It is held back until userspace has read it.
+        PUNTED = 3,
+        /// It is denied.
+        DENIED = 4,
+        /// It has messages for the kernel to read.
+        READABLE = 5,
+        /// It has data that only userspace can read.
+        UNREADABLE = 6,
+        /// It has data that only userspace can read, but not the end of a message.
+        HARMLESS = 7,
+        /// It asks for a name of no rule of the client's.
+        UNLISTED = 8,
+        /// It has a message that is no query.
+        MALFORMED = 9,
+        /// There is no message at all, or none that can be read.
+        BROKEN = 10,
+        /// There is a whole message, now in the working memory.
+        WHOLE = 11,
+        /// There is the beginning of a message.
+        PARTIAL = 12,
+        /// It begins more than the client may.
+        LIMITED = 13,
+        /// It asks for such a name, of a known server of DNS over HTTPS.
+        OVER_HTTPS = 14,
+        /// It answers no query.
+        UNSOLICITED = 15,
+        /// It has no place in its connection, or not yet.
+        MISPLACED = 16,
+    }
+}
 
 /// The key of the stream between a client's port and a resolver.
 #[inline(always)]
@@ -74,21 +89,21 @@ fn key(scratch: &Scratch, zone: u16, port: u16, client: V6, resolver: V6) -> &Fl
 
 /// Copies the segment's next message into the working memory, and leaves there what there is.
 #[inline(never)]
-fn find_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn find_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let found = look_for_message(run);
-    run.scratch.segment.found.set(found);
-    left()
+    run.scratch.segment.found.set(found.word());
+    Stage::done()
 }
 
-/// What there is of a message, from memory: see [`Verdict::leave`].
+/// What there is of a message, from memory: see [`Verdict::store`].
 #[inline(always)]
-fn next_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    let left = find_message(run);
-    if left == LEFT { run.scratch.segment.found.get() } else { BROKEN }
+fn next_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Found {
+    let stage = find_message(run);
+    if stage == Stage::DONE { Found::of(run.scratch.segment.found.get()) } else { Found::BROKEN }
 }
 
 #[inline(always)]
-fn look_for_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+fn look_for_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Found {
     let segment = &run.scratch.segment;
     let (done, owed) = (segment.done.get(), segment.owed.get());
     let mut left = segment.length.get() - done;
@@ -96,10 +111,10 @@ fn look_for_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     if owed == 0 {
         if left < PREFIX {
             segment.missing.set(0);
-            return PARTIAL;
+            return Found::PARTIAL;
         }
         if !load(run, done, PREFIX) {
-            return BROKEN;
+            return Found::BROKEN;
         }
         length = run.scratch.message.be16(0);
         begin += PREFIX;
@@ -107,14 +122,14 @@ fn look_for_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> u64 {
     }
     if length > left {
         segment.missing.set(length - left);
-        return PARTIAL;
+        return Found::PARTIAL;
     }
     if length < MESSAGE_MIN || !load(run, begin, length) {
-        return BROKEN;
+        return Found::BROKEN;
     }
     segment.owed.set(0);
     segment.done.set(begin + length);
-    WHOLE
+    Found::WHOLE
 }
 
 /// Copies octets of the segment's data into the working memory.

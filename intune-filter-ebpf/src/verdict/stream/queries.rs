@@ -6,7 +6,7 @@ use super::{
         resolver::{self, MESSAGE_MIN, TCP_TRANSPORT},
         segment::{self, Numbers},
     },
-    IDLE, MESSAGES, PASSED, PREFIX, READABLE, UNKNOWN, WHOLE, key, load, next_message,
+    Found, IDLE, MESSAGES, PREFIX, key, load, next_message,
 };
 use crate::{
     abi::{
@@ -23,18 +23,6 @@ use crate::{
 /// Octets of a client's segment at most.
 const QUERIES_MAX: u64 = judged::SEGMENT_MAX as u64;
 
-/// It asks for a name of no rule of the client's.
-const UNLISTED: u64 = 8;
-/// It asks for such a name, of a known server of DNS over HTTPS.
-const OVER_HTTPS: u64 = 14;
-/// It has a message that is no query.
-const MALFORMED: u64 = 9;
-
-/// It begins more than the client may.
-const LIMITED: u64 = 13;
-/// It has no place in its connection, or not yet.
-const MISPLACED: u64 = 16;
-
 /// Judges a client's segment to a trusted resolver.
 #[inline(always)]
 pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
@@ -44,28 +32,28 @@ pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
     who: &Client,
 ) -> Verdict {
     let mut found = open_or_find(run, datagram, who);
-    if found == READABLE {
+    if found == Found::READABLE {
         found = read_queries(run, who);
     }
-    if found == PASSED {
+    if found == Found::PASSED {
         return Verdict::control(Reason::DnsQuery).of(who);
     }
-    if found == LIMITED {
+    if found == Found::LIMITED {
         return Verdict::over_limit(Reason::DnsLimit, who, 0);
     }
-    if found == MISPLACED {
+    if found == Found::MISPLACED {
         // In silence: an honest client's comes again, in its place.
         return Verdict::over_limit(Reason::DnsTransport, who, 0);
     }
     let reason = match found {
-        UNLISTED => resolver::unlisted_reason(false),
-        OVER_HTTPS => resolver::unlisted_reason(true),
-        MALFORMED => Reason::DnsMalformed,
+        Found::UNLISTED => resolver::unlisted_reason(false),
+        Found::OVER_HTTPS => resolver::unlisted_reason(true),
+        Found::MALFORMED => Reason::DnsMalformed,
         _ => Reason::DnsTransport,
     };
     let mut verdict = Verdict::deny_client(reason, who, 0);
-    let over_https = found == OVER_HTTPS;
-    if found == UNLISTED || over_https {
+    let over_https = found == Found::OVER_HTTPS;
+    if found == Found::UNLISTED || over_https {
         // No refusal can be put between the resolver's octets: the connection ends instead.
         let refused = resolver::unlisted_choice(settings, over_https) == UNLISTED_REFUSE;
         verdict.reject = u8::from(refused);
@@ -80,11 +68,11 @@ fn open_or_find<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     who: &Client,
-) -> u64 {
+) -> Found {
     let (scratch, now) = (run.scratch, run.now());
     let segment = &scratch.segment;
     if datagram.fragment != Fragment::Whole || !segment::read(run, datagram) {
-        return UNKNOWN;
+        return Found::UNKNOWN;
     }
     let port = datagram.transport.source_port;
     let key = key(scratch, run.zone(), port, *run.source(), *run.destination());
@@ -93,7 +81,7 @@ fn open_or_find<A: Family, W: Datapath, P: Packet>(
         // Data in a SYN (RFC 7413) would be read before the connection is known to exist.
         let others = TCP_ACK | TCP_FIN | TCP_RST | TCP_URG;
         if numbers.flags & others != 0 || numbers.length != 0 {
-            return UNKNOWN;
+            return Found::UNKNOWN;
         }
         return open(run, key, who);
     }
@@ -103,33 +91,33 @@ fn open_or_find<A: Family, W: Datapath, P: Packet>(
         if who.mode == MODE_AUDIT {
             stream.flags |= stream_flags::UNJUDGED;
         } else if unjudged {
-            return UNKNOWN;
+            return Found::UNKNOWN;
         }
         if now.saturating_sub(stream.last_seen) > IDLE {
-            return UNKNOWN;
+            return Found::UNKNOWN;
         }
         // Before anything is read of the connection: another CPU may be about to move its end.
         let claims = numbers.length != 0;
         if claims && !claim(stream, 0, 1) {
-            return MISPLACED;
+            return Found::MISPLACED;
         }
         let place = judged::client(&mut stream.prefix, numbers);
-        if place == judged::FOREIGN {
+        if place == judged::Class::FOREIGN {
             if claims {
                 claim(stream, 1, 0);
             }
-            return MISPLACED;
+            return Found::MISPLACED;
         }
         stream.last_seen = now;
-        if place == judged::EMPTY {
-            return PASSED;
+        if place == judged::Class::EMPTY {
+            return Found::PASSED;
         }
         segment.owed.set(u64::from(stream.query_owed));
         segment.opened.set(stream.opened);
-        segment.repeats.set(u64::from(place == judged::REPEATED));
-        READABLE
+        segment.repeats.set(u64::from(place == judged::Class::REPEATED));
+        Found::READABLE
     });
-    found.unwrap_or(UNKNOWN)
+    found.unwrap_or(Found::UNKNOWN)
 }
 
 /// Takes a connection's claim, or gives it back, in order with all else that is written of it;
@@ -143,45 +131,45 @@ fn claim(stream: &mut Stream, before: u64, after: u64) -> bool {
 /// Judges the messages of a client's segment, which has to be made of them, or to repeat what was
 /// judged.
 #[inline(always)]
-fn read_queries<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
+fn read_queries<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> Found {
     let segment = &run.scratch.segment;
     // SAFETY: the scratch memory is this run's alone.
     let key = unsafe { &*run.scratch.stream_key() };
     if !load(run, 0, segment.length.get()) {
         leave_claim(run, key);
-        return UNKNOWN;
+        return Found::UNKNOWN;
     }
     let owner = judged::owner(run.scratch.parser.seed.get(), key, segment.opened.get());
     segment.owner.set(owner);
     if segment.repeats.get() != 0 {
         let found = match judged::compare(run) {
-            Some(true) => PASSED,
-            Some(false) => MISPLACED,
+            Some(true) => Found::PASSED,
+            Some(false) => Found::MISPLACED,
             // It will never pass: who is told so connects anew.
-            None => UNKNOWN,
+            None => Found::UNKNOWN,
         };
         leave_claim(run, key);
         return found;
     }
     let found = read_messages(run, who);
     // What does not pass is not where the next message begins.
-    if found == PASSED || who.mode == MODE_AUDIT {
-        return if go_on(run, key) { found } else { MISPLACED };
+    if found == Found::PASSED || who.mode == MODE_AUDIT {
+        return if go_on(run, key) { found } else { Found::MISPLACED };
     }
     leave_claim(run, key);
     found
 }
 
 #[inline(always)]
-fn read_messages<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
+fn read_messages<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> Found {
     let segment = &run.scratch.segment;
     let length = segment.length.get();
-    let mut found = PASSED;
+    let mut found = Found::PASSED;
     segment.queries.set(0);
     if length == PREFIX && segment.owed.get() == 0 {
         let owed = run.scratch.message.be16(0);
         if !(MESSAGE_MIN..=QUERIES_MAX).contains(&owed) {
-            return UNKNOWN;
+            return Found::UNKNOWN;
         }
         segment.owed.set(owed);
         return found;
@@ -190,16 +178,16 @@ fn read_messages<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u
         if segment.done.get() >= length {
             break;
         }
-        if next_message(run) != WHOLE {
-            return UNKNOWN;
+        if next_message(run) != Found::WHOLE {
+            return Found::UNKNOWN;
         }
         let one = ask(run, who);
-        if one != PASSED {
+        if one != Found::PASSED {
             found = one;
         }
     }
     if segment.done.get() < length {
-        return UNKNOWN;
+        return Found::UNKNOWN;
     }
     segment.owed.set(0);
     found
@@ -248,21 +236,21 @@ fn go_on<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool
 
 /// Reads the query in the working memory, and records it.
 #[inline(never)]
-fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
+fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> Found {
     let (datapath, scratch) = (run.datapath, run.scratch);
     if !dns::is_query(scratch) {
-        return MALFORMED;
+        return Found::MALFORMED;
     }
     let Some(question) = dns::read_question(scratch, datapath) else {
-        return MALFORMED;
+        return Found::MALFORMED;
     };
     let Some(settings) = run.settings() else {
-        return UNKNOWN;
+        return Found::UNKNOWN;
     };
     let listed = dns::match_name(scratch, datapath, settings) & who.rules != 0;
     let over_https = dns::is_over_https(scratch);
     if !listed && resolver::unlisted_choice(settings, over_https) != UNLISTED_FORWARD {
-        return if over_https { OVER_HTTPS } else { UNLISTED };
+        return if over_https { Found::OVER_HTTPS } else { Found::UNLISTED };
     }
     let admitted = limit::admits::<LIMIT_QUERIES, W, P>(run, who);
     if admitted || who.mode == MODE_AUDIT {
@@ -271,12 +259,12 @@ fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> u64 {
         resolver::remember(run, port, TCP_TRANSPORT, question.hash);
         scratch.segment.queries.add(1);
     }
-    if admitted { PASSED } else { LIMITED }
+    if admitted { Found::PASSED } else { Found::LIMITED }
 }
 
 /// Notes that a client opens a connection, unless it repeats itself. Whether that passes.
 #[inline(always)]
-fn open<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Client) -> u64 {
+fn open<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Client) -> Found {
     let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let sequence = segment::low(&scratch.segment.sequence);
     let audited = who.mode == MODE_AUDIT;
@@ -292,14 +280,14 @@ fn open<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Cl
         }
     });
     let state = match before {
-        Some(SAME) => return PASSED,
-        Some(FOREIGN) if !audited => return MISPLACED,
+        Some(SAME) => return Found::PASSED,
+        Some(FOREIGN) if !audited => return Found::MISPLACED,
         Some(FOREIGN) | None => 0,
         Some(state) => state as u32,
     };
     let admitted = limit::admits::<LIMIT_STREAMS, W, P>(run, who);
     if !admitted && !audited {
-        return LIMITED;
+        return Found::LIMITED;
     }
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
@@ -313,7 +301,7 @@ fn open<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Cl
         });
         datapath.open_stream(key, &*stream);
     }
-    if admitted { PASSED } else { LIMITED }
+    if admitted { Found::PASSED } else { Found::LIMITED }
 }
 
 /// What a SYN is to a connection between the same ports that has not ended: the one that it began

@@ -1,0 +1,71 @@
+//! Results of the functions that a verdict is found by.
+//!
+//! They are words and not enums: what crosses a function of the kernel's is a register, and an enum's
+//! other values would each be a way that the verifier follows.
+
+/// Defines a word with named values.
+macro_rules! result_word {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $value:ident = $word:expr,)* }) => {
+        $(#[$doc])*
+        #[repr(transparent)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(in crate::verdict) struct $name(u64);
+
+        impl $name {
+            $($(#[$about])* pub(in crate::verdict) const $value: Self = Self($word);)*
+
+            /// Value that a word of memory has.
+            #[inline(always)]
+            #[allow(dead_code, reason = "not every result is kept in memory")]
+            pub(in crate::verdict) const fn of(word: u64) -> Self {
+                Self(word)
+            }
+
+            /// Word to be kept in memory.
+            #[inline(always)]
+            #[allow(dead_code, reason = "not every result is kept in memory")]
+            pub(in crate::verdict) const fn word(self) -> u64 {
+                self.0
+            }
+        }
+    };
+}
+pub(super) use result_word;
+
+result_word! {
+    /// Stage that follows, or none if the verdict is in the working memory. Callers test it: a result
+    /// that is not read is optimized away, and the register of a void function holds whatever was
+    /// there, a pointer at times, which the verifier refuses.
+    Stage {
+        /// The verdict is in the working memory.
+        DONE = 0,
+        /// The policy judges.
+        POLICY = 1,
+        /// A query to a trusted resolver is read.
+        QUERY = 2,
+        /// A segment to a trusted resolver is read.
+        STREAM = 3,
+        /// The next stage judges.
+        NEXT = 4,
+        /// A trusted resolver's answers over TCP are read.
+        ANSWERS = 5,
+    }
+}
+
+impl Stage {
+    /// [`Self::DONE`], unknown to the optimizer.
+    #[inline(always)]
+    pub(super) fn done() -> Self {
+        #[cfg(target_arch = "bpf")]
+        {
+            let done: u64;
+            // SAFETY: a plain assignment.
+            unsafe {
+                core::arch::asm!("{done} = 0", done = out(reg) done, options(nomem, nostack));
+            }
+            Self(done)
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        Self::DONE
+    }
+}
