@@ -49,7 +49,7 @@ impl Client<'_> {
         self.step(Until::Established(base), [Cut::data(trick, base, next, &[])]);
         let waits = self.random.once_in(2);
         // Some send more than anybody would keep until it is acknowledged.
-        let flights = if self.random.once_in(12) { 30 } else { self.random.within(1..4) };
+        let flights = if self.random.once_in(12) { 90 } else { self.random.within(1..4) };
         for _ in 0..flights {
             for data in self.flight() {
                 self.send(&mut next, &data);
