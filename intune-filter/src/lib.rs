@@ -8,12 +8,10 @@ pub mod events;
 pub mod gate;
 pub mod kernel;
 pub mod names;
-pub mod nft;
 pub mod pattern;
 pub mod policy;
 pub mod ports;
-mod regular_file;
-mod whole_file;
+pub mod system;
 pub mod yaml;
 
 /// The BPF object, aligned as the ELF parser needs it.

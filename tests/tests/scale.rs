@@ -14,7 +14,8 @@ use anyhow::{Context as _, Result, ensure};
 use intune_filter::{
     daemon::control::{Client, Request},
     kernel::Pins,
-    names::{self, Clocks, Lives, Names},
+    names::{self, Lives, Names},
+    system::clock::Clocks,
 };
 use intune_filter_ebpf::abi::{Matched, Reason};
 use intune_filter_tests::{

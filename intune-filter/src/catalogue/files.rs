@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Catalogue, CatalogueError};
-use crate::regular_file::{self, PATIENCE, SIZE_MAX};
+use crate::system::regular_file::{self, PATIENCE, SIZE_MAX};
 
 /// Every `*.yaml` of a directory, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     config::{Config, Finding, Severity, check_environment, writable_by_others},
-    daemon::{control::Client, netlink},
+    daemon::control::Client,
     kernel::Pins,
     policy::{self, RuleBits, summarize},
+    system::netlink,
 };
 
 /// Runs the command.

@@ -10,12 +10,9 @@ use super::{args::Global, failure::Failure};
 use crate::{
     catalogue::Catalogue,
     config::{Config, Paths},
-    daemon::{
-        clock,
-        control::{Client, Request},
-    },
+    daemon::control::{Client, Request},
     names::{self, Lives, Names},
-    regular_file,
+    system::{clock, regular_file},
 };
 
 /// Where the configuration is unless a flag says otherwise.

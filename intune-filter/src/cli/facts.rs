@@ -7,8 +7,11 @@ use serde_json::Value;
 use super::listening;
 use crate::{
     config::{Config, Environment, OnLink},
-    daemon::netlink::{self, Snapshot},
-    kernel, nft,
+    kernel,
+    system::{
+        netlink::{self, Snapshot},
+        nft,
+    },
 };
 
 /// What was found.
@@ -149,8 +152,12 @@ table ip nat {
 
     #[test]
     fn a_vlan_devices_network_is_behind_its_parent() {
-        let interface =
-            |name: &str, index| kernel::Interface { name: name.into(), index, up: true, xdp: None };
+        let interface = |name: &str, index| crate::system::Interface {
+            name: name.into(),
+            index,
+            up: true,
+            xdp: None,
+        };
         let snapshot = Snapshot {
             interfaces: vec![interface("eth1", 2), interface("eth1.20", 3)],
             networks: vec![(3, "10.20.0.1/24".parse().unwrap())],

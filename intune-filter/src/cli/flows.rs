@@ -15,10 +15,11 @@ use super::{
 };
 use crate::{
     config::Paths,
-    daemon::{clock, ledger::has_expired, netlink},
+    daemon::ledger::has_expired,
     events::{Flow, Labels, Traffic},
     kernel::{FlowEntry, Pins},
     names::Names,
+    system::{clock, netlink},
 };
 
 const SECOND: u64 = 1_000_000_000;

@@ -33,7 +33,7 @@ mod unjudged;
 use args::{Arguments, Command, ConfigCommand, Endpoints};
 pub use failure::{Failure, Outcome};
 
-use crate::daemon::logging;
+use crate::system::logging;
 
 /// Runs the program. The exit code: 0 ok, 1 failed, 2 usage, 3 configuration invalid, 4 "no".
 #[must_use]

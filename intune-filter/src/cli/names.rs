@@ -12,7 +12,7 @@ use super::{
     output,
     services::service_of,
 };
-use crate::{daemon::clock, kernel::Pins, names::Names};
+use crate::{kernel::Pins, names::Names, system::clock};
 
 const SECOND: u64 = 1_000_000_000;
 

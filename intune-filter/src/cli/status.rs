@@ -14,12 +14,12 @@ use super::{
     unjudged::{BootGate, missing},
 };
 use crate::{
-    daemon::{
-        clock,
-        control::{Client, Request},
+    daemon::control::{Client, Request},
+    kernel::{Pins, Usage},
+    system::{
+        Mode, clock,
         netlink::{self, Snapshot},
     },
-    kernel::{Mode, Pins, Usage},
 };
 
 /// What goes on without a daemon, and what does not: the fail table of the documentation.

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::{
     config::{Boot, Config},
-    daemon::netlink::Snapshot,
     gate::{self, TABLE},
     kernel::Pins,
+    system::netlink::Snapshot,
 };
 
 /// What becomes of the gate of `boot: closed` without a daemon.

@@ -34,7 +34,7 @@ pub use ownership::writable_by_others;
 pub use to_gateway::ToGateway;
 pub use zones::Zone;
 
-use crate::regular_file;
+use crate::system::regular_file;
 
 /// Where a configuration came from.
 #[derive(Clone, Debug, Default)]

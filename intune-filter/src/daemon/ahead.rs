@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     catalogue::CatalogueFiles,
     config::{Config, ConfigError, ConfigErrors, writable_by_others},
-    regular_file,
+    system::regular_file,
 };
 
 /// What has been read.

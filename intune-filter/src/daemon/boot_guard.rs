@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Boot, Config},
-    regular_file, whole_file,
+    system::{atomic_file, regular_file},
 };
 
 /// Its name in the state directory.
@@ -96,11 +96,11 @@ impl BootGuard {
             return Ok(());
         }
         if Self::load(state_directory).is_err() {
-            let kept = whole_file::set_aside(&path)
+            let kept = atomic_file::set_aside(&path)
                 .with_context(|| format!("cannot set {} aside", path.display()))?;
             log::warn!("{} cannot be used; it is kept as {}", path.display(), kept.display());
         }
-        whole_file::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))
+        atomic_file::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

@@ -14,7 +14,6 @@ use intune_filter_ebpf::abi::{AnswerEvent, Ending, FlowEvent, FlowKey, V6, answe
 use jiff::Timestamp;
 
 use super::{
-    clock,
     feed::{Feed, Subscription},
     ledger::Ledger,
     records::Record,
@@ -25,6 +24,7 @@ use crate::{
     kernel::Swept,
     names::{Names, answer::Answer},
     policy::Policy,
+    system::clock,
 };
 
 const SECOND: u64 = 1_000_000_000;

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::feed::Subscription;
-use crate::{events::Filter, regular_file::SIZE_MAX};
+use crate::{events::Filter, system::regular_file::SIZE_MAX};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "control.sock";

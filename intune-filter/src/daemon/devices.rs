@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::{engine::Wanted, netlink::Snapshot};
-use crate::kernel::{Devices, OwnAddresses};
+use super::engine::Wanted;
+use crate::{
+    kernel::{Devices, OwnAddresses},
+    system::netlink::Snapshot,
+};
 
 /// Bonds in bridges, and VLAN devices in bridges: nothing is nested deeper.
 const DEPTH: usize = 4;
@@ -54,7 +57,7 @@ pub(crate) fn own_addresses(snapshot: &Snapshot) -> OwnAddresses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Interface, WantedMode};
+    use crate::{kernel::WantedMode, system::Interface};
 
     fn wanted(name: &str, zones: &[(u16, u32)]) -> Wanted {
         let (name, zones) = (name.to_owned(), zones.to_vec());

@@ -5,8 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{devices, netlink::Snapshot};
-use crate::kernel::{Devices, Interface, Mode, OwnAddresses, Segments, WantedMode};
+use super::devices;
+use crate::{
+    kernel::{Devices, OwnAddresses, Segments, WantedMode},
+    system::{Interface, Mode, netlink::Snapshot},
+};
 
 /// How long after a failed attachment the next one is tried.
 const RETRY: Duration = Duration::from_secs(5);

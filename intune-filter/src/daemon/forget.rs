@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use anyhow::Result;
 use intune_filter_ebpf::abi::Host;
 
-use super::{clock, learner::Learner};
+use super::learner::Learner;
 use crate::{
     kernel::{HostTables, Kernel},
     names::accounts::Decision,
+    system::clock,
 };
 
 /// Addresses that are looked at in one go.

@@ -16,7 +16,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::saved::Document;
-use crate::{catalogue::CatalogueFiles, policy::hexadecimal, regular_file, whole_file};
+use crate::{
+    catalogue::CatalogueFiles,
+    policy::hexadecimal,
+    system::{atomic_file, regular_file},
+};
 
 /// Its name in the state directory.
 pub const DIRECTORY: &str = "last-good";
@@ -130,7 +134,7 @@ impl LastGood {
             }
             // A newer one is worth something to whoever has written it.
             Err(error) if now.exists() => {
-                let kept = whole_file::set_aside(&now)
+                let kept = atomic_file::set_aside(&now)
                     .with_context(|| format!("cannot set {} aside", now.display()))?;
                 log::warn!("{}: {error:#}; it is kept as {}", now.display(), kept.display());
             }
@@ -143,16 +147,16 @@ impl LastGood {
                 make(&new.join(CATALOGUE))?;
             }
             for (path, text) in &files {
-                whole_file::write(&new.join(path), text.as_bytes())?;
+                atomic_file::write(&new.join(path), text.as_bytes())?;
             }
-            whole_file::write(&new.join(META), &serde_json::to_vec(&meta)?)?;
+            atomic_file::write(&new.join(META), &serde_json::to_vec(&meta)?)?;
             remove(&old)?;
             match fs::rename(&now, &old) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
             }
             fs::rename(&new, &now)?;
-            whole_file::sync_directory(&now)?;
+            atomic_file::sync_directory(&now)?;
             remove(&old).map_err(Into::into)
         };
         write().with_context(|| format!("cannot write {}", now.display())).inspect_err(|_| {
@@ -203,7 +207,7 @@ fn make(path: &Path) -> io::Result<()> {
 
 /// Removes a directory, or whatever has its name. That there is none is no error.
 fn remove(path: &Path) -> io::Result<()> {
-    if path.is_dir() { fs::remove_dir_all(path) } else { whole_file::remove(path) }
+    if path.is_dir() { fs::remove_dir_all(path) } else { atomic_file::remove(path) }
 }
 
 #[cfg(test)]
@@ -313,7 +317,7 @@ mod tests {
             fs::write(now.join(path), content).unwrap();
             let error = format!("{:#}", LastGood::load(state.path()).unwrap_err());
             assert!(error.contains(DIRECTORY) && error.contains(why), "{error}");
-            whole_file::set_aside(&now).unwrap();
+            atomic_file::set_aside(&now).unwrap();
             assert_eq!(LastGood::load(state.path()).unwrap(), None);
         }
         // A file in the directory's place gives way.

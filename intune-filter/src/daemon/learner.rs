@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use intune_filter_ebpf::abi::{AnswerEvent, Host, answer_flags};
 
-use super::clock;
 use crate::{
     kernel::Refreshed,
     names::{
@@ -13,6 +12,7 @@ use crate::{
         answer::{Answer, Reader},
     },
     policy::Policy,
+    system::clock,
 };
 
 /// What has become of the table of names since it was saved.

@@ -13,12 +13,14 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use super::{
-    clock, figures,
-    netlink::{self, Snapshot},
-    resolution::Counts,
+use super::{figures, resolution::Counts};
+use crate::{
+    kernel::Pins,
+    system::{
+        clock,
+        netlink::{self, Snapshot},
+    },
 };
-use crate::kernel::Pins;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {

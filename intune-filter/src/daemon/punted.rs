@@ -6,8 +6,11 @@ use intune_filter_ebpf::{
     packet::TCP,
 };
 
-use super::{chronicle::Chronicle, clock, learner::Learner, streams::Streams, teach::teach};
-use crate::kernel::{Kernel, NO_MORE};
+use super::{chronicle::Chronicle, learner::Learner, streams::Streams, teach::teach};
+use crate::{
+    kernel::{Kernel, NO_MORE},
+    system::clock,
+};
 
 /// How long an answer is waited for, as in the kernel.
 const PATIENCE: u64 = 30_000_000_000;

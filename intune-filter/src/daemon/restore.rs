@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 
-use super::{clock, learner::Learner};
+use super::learner::Learner;
 use crate::{
     config::Config,
     kernel::Kernel,
     names::{self, Lives, Names},
+    system::clock,
 };
 
 /// Enters the addresses of all names that the policy in force still has, as long as the names live.

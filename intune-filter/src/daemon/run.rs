@@ -43,14 +43,11 @@ use super::{
     ahead::Reader,
     asker::Asker,
     chronicle::Chronicle,
-    clock,
     confirmation::Confirmation,
     control::{Call, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
-    memory,
     metrics_server::MetricsServer,
-    netlink::{Netlink, Snapshot},
     problems::Problems,
     punted::Punted,
     reload,
@@ -67,8 +64,12 @@ use super::{
 use crate::{
     config::{Config, Paths},
     gate::{Changes, Keeper},
-    kernel::{self, Diagnostics, Interface, Kernel, PinDirectory},
+    kernel::{self, Diagnostics, Kernel, PinDirectory},
     policy::{Policy, RuleBits},
+    system::{
+        Interface, clock, heap,
+        netlink::{Netlink, Snapshot},
+    },
 };
 
 /// How often the machine is looked at even if nothing was heard of it.
@@ -348,7 +349,7 @@ impl<'a> Daemon<'a> {
         for warning in &policy.warnings {
             log::warn!("{warning}");
         }
-        memory::give_back();
+        heap::trim_heap();
         Ok(effects)
     }
 

@@ -10,7 +10,7 @@ use std::{fs, io, path::Path};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::whole_file;
+use crate::system::atomic_file;
 
 /// Its name in the state directory.
 pub const FILE_NAME: &str = "configuration.json";
@@ -103,8 +103,8 @@ impl Saved {
     pub fn store(saved: Option<&Self>, state_directory: &Path) -> Result<()> {
         let path = state_directory.join(FILE_NAME);
         let done = match saved {
-            Some(saved) => whole_file::write(&path, &serde_json::to_vec(saved)?),
-            None => whole_file::remove(&path),
+            Some(saved) => atomic_file::write(&path, &serde_json::to_vec(saved)?),
+            None => atomic_file::remove(&path),
         };
         done.with_context(|| format!("cannot write {}", path.display()))
     }

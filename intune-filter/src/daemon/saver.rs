@@ -9,11 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{
-    clock,
-    learner::{Change, Learner},
-};
-use crate::names;
+use super::learner::{Change, Learner};
+use crate::{names, system::clock};
 
 /// How soon after the start: a gateway that is restarted again and again loses no more.
 const FIRST: Duration = Duration::from_secs(60);

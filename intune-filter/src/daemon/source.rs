@@ -16,7 +16,7 @@ use crate::{
     catalogue::CatalogueFiles,
     config::{Config, ConfigErrors, Paths, writable_by_others},
     policy::{self, Loaded, RuleBits},
-    regular_file,
+    system::regular_file,
 };
 
 /// The configuration file, and the flags that go before what it says.

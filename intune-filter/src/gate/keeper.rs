@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     config::{Boot, Config, Paths},
-    daemon::netlink,
     kernel::Pins,
+    system::netlink,
 };
 
 /// Shuts the gate before a daemon's start has loaded anything. What an earlier daemon has attached

@@ -11,7 +11,10 @@ mod table;
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use crate::{config::Zone, daemon::netlink::Snapshot, kernel::Interface};
+use crate::{
+    config::Zone,
+    system::{Interface, netlink::Snapshot},
+};
 
 pub use keeper::{Keeper, shut};
 pub use netfilter::Changes;

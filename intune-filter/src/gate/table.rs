@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::{DESTRUCTION, Gate, TABLE, removal};
-use crate::nft;
+use crate::system::nft;
 
 /// Whether the table that was written is one that persists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

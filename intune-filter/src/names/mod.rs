@@ -14,7 +14,7 @@ pub mod accounts;
 pub mod answer;
 mod file;
 
-pub use file::{Clocks, FILE_NAME, Lives, from_json, load, save, set_aside, to_json, to_text};
+pub use file::{FILE_NAME, Lives, from_json, load, save, set_aside, to_json, to_text};
 
 /// Names at most. A resolver that invents names for a wildcard must not fill the memory.
 const CAPACITY: usize = 1 << 17;

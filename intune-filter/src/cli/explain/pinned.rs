@@ -14,9 +14,9 @@ use super::{
     packet::first_packet,
 };
 use crate::{
-    daemon::{clock, netlink},
     kernel::{ClientEntry, Pins},
     names::Names,
+    system::{clock, netlink},
 };
 
 /// The pins, and where the client is.

@@ -11,11 +11,11 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 use super::{Daemon, RunError};
 use crate::{
     daemon::{
-        clock,
         control::{Answer, Reply, Request},
         saved::Document,
     },
     kernel, names,
+    system::clock,
 };
 
 impl Daemon<'_> {

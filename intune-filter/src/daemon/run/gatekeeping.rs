@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::Daemon;
 use crate::{
     config::{Boot, Config},
-    daemon::{control::Client, netlink::Snapshot, source::Source},
+    daemon::{control::Client, source::Source},
     gate::{self, Changes, Gate},
+    system::netlink::Snapshot,
 };
 
 /// Keeps clients out until programs are attached, if the configuration says so. A failure is no

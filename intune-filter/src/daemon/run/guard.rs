@@ -3,8 +3,9 @@
 use super::gatekeeping;
 use crate::{
     config::{Boot, Config},
-    daemon::{boot_guard::BootGuard, logging::CRITICAL, source::Source},
+    daemon::{boot_guard::BootGuard, source::Source},
     kernel::{self, PinDirectory, Pins},
+    system::logging::CRITICAL,
 };
 
 /// Shuts the gate if the configuration that was last in force for good says so. Returns what that

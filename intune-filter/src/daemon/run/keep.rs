@@ -20,7 +20,7 @@ use crate::{
         saved::{self, Saved},
         source::Origin,
     },
-    whole_file,
+    system::atomic_file,
 };
 
 /// How the last reload went.
@@ -75,7 +75,7 @@ impl Daemon<'_> {
     ) {
         let mut lines = Vec::new();
         for (path, why) in damaged {
-            lines.push(match whole_file::set_aside(&path) {
+            lines.push(match atomic_file::set_aside(&path) {
                 Ok(kept) => format!("{why}; it is kept as {}", kept.display()),
                 Err(error) => format!("{why}; it cannot be set aside: {error}"),
             });

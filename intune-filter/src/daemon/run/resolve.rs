@@ -10,10 +10,11 @@ use super::Daemon;
 use crate::{
     config::Config,
     daemon::{
-        asker, clock,
+        asker,
         resolution::{NAMES_MAX, Outcome, Question, Wanted},
         teach::teach,
     },
+    system::clock,
 };
 
 impl Daemon<'_> {

@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::Daemon;
-use crate::{daemon::netlink::Snapshot, kernel};
+use crate::{kernel, system::netlink::Snapshot};
 
 impl Daemon<'_> {
     /// Looks at every interface that is attached.

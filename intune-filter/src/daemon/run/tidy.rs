@@ -9,9 +9,11 @@ use std::{
 use anyhow::Result;
 
 use super::{Daemon, listen::RECORDS};
-use crate::daemon::{
-    clock, forget::forget_expired, learner::Learner, ledger::has_expired, punted::Punted,
-    rings::drain,
+use crate::{
+    daemon::{
+        forget::forget_expired, learner::Learner, ledger::has_expired, punted::Punted, rings::drain,
+    },
+    system::clock,
 };
 
 /// How long an expired address stays in the maps: whoever asks for it meanwhile is told that it

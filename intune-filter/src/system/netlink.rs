@@ -16,7 +16,7 @@ use rtnetlink::{
     },
 };
 
-use crate::kernel::{Interface, Mode};
+use super::{Interface, Mode};
 
 /// Interfaces and addresses at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

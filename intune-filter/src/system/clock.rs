@@ -2,7 +2,23 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::names::Clocks;
+const MILLISECOND: u64 = 1_000_000;
+
+/// Two clocks read at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub boot: u64,
+    /// Milliseconds since 1970.
+    pub wall: u64,
+}
+
+impl Clocks {
+    /// Rounded up: to be saved must not end a name before its time, nor, by it, an address.
+    pub(crate) const fn to_wall(self, boot: u64) -> u64 {
+        (self.wall + boot.div_ceil(MILLISECOND)).saturating_sub(self.boot / MILLISECOND)
+    }
+}
 
 /// CLOCK_BOOTTIME in nanoseconds, as `bpf_ktime_get_boot_ns` tells it.
 #[must_use]
