@@ -1,11 +1,11 @@
 //! Userspace of intune-filter: catalogue, configuration, policy compiler, daemon and commands.
 
+mod boot_guard;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod events;
-pub mod gate;
 pub mod kernel;
 pub mod names;
 pub mod pattern;

@@ -11,9 +11,9 @@ use super::{
     output,
 };
 use crate::{
+    boot_guard,
     config::Paths,
     daemon::control::{Client, Request},
-    gate,
     kernel::{self, PinDirectory},
 };
 
@@ -26,7 +26,7 @@ pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
     let paths = context::paths(global);
     let mut stopped = stop_daemon(&paths)?;
     let removed = remove(&paths, force || stopped)?;
-    gate::open()?;
+    boot_guard::open()?;
     stopped |= removed;
     let text = if global.json {
         output::json(&serde_json::json!({ "detached": stopped }))?

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    boot_guard::{self, TABLE},
     config::{Boot, Config},
-    gate::{self, TABLE},
     kernel::Pins,
     system::netlink::Snapshot,
 };
@@ -41,7 +41,7 @@ impl BootGate {
                 unjudged.push(interface.name.clone());
             }
         }
-        Ok(Some(Self { table: gate::presence(), unjudged }))
+        Ok(Some(Self { table: boot_guard::presence(), unjudged }))
     }
 
     /// What is open although it should be shut, in one sentence.

@@ -4,7 +4,6 @@
 
 pub mod ahead;
 pub mod asker;
-pub mod boot_guard;
 pub mod chronicle;
 pub mod confirmation;
 pub mod control;

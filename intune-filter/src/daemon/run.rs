@@ -1,16 +1,16 @@
 //! The daemon's loop: waits for what happens, asks the engine, and does what it says.
 
+mod boot_guard;
 mod commands;
 mod configure;
 mod errands;
 mod error;
-mod gatekeeping;
-mod guard;
 mod keep;
 mod listen;
 mod metrics;
 mod preview;
 mod resolve;
+mod startup;
 mod tags;
 mod tidy;
 mod waiting;
@@ -62,8 +62,8 @@ use super::{
     warm_up::WarmUp,
 };
 use crate::{
+    boot_guard::{BootGuard, Changes},
     config::{Config, Paths},
-    gate::{Changes, Keeper},
     kernel::{self, Diagnostics, Kernel, PinDirectory},
     policy::{Policy, RuleBits},
     system::{
@@ -85,15 +85,15 @@ const FORGET: Duration = Duration::from_secs(5);
 /// was to detach. The kernel's programs log up to `kernel_log`.
 pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
     // Before anything is read that may be wrong.
-    let known = guard::shut_as_kept(source);
+    let known = startup::shut_as_kept(source);
     let config = match source.choose(&RuleBits::new()) {
         Ok(chosen) => chosen.loaded.config,
         Err(errors) => {
-            guard::all_lost(source, known);
+            startup::all_lost(source, known);
             return Err(errors.into());
         }
     };
-    gatekeeping::shut(&config, source);
+    boot_guard::shut(&config, source);
     kernel::check_kernel()?;
     let locks = prepare(&config.paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -109,7 +109,7 @@ pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunE
         daemon.serve().await.map_err(RunError::Other)
     });
     if !started {
-        guard::undo_start(&config, source, fresh.then_some(&directory));
+        startup::undo_start(&config, source, fresh.then_some(&directory));
     }
     drop(locks);
     result
@@ -131,7 +131,7 @@ struct Daemon<'a> {
     watched: Option<Watched>,
     kernel: Kernel,
     engine: Engine,
-    gate: Keeper,
+    guard: BootGuard,
     learner: Learner,
     metrics: MetricsServer,
     saver: Saver,
@@ -194,7 +194,7 @@ impl<'a> Daemon<'a> {
             watched: None,
             kernel,
             engine: Engine::default(),
-            gate: Keeper::default(),
+            guard: BootGuard::default(),
             learner: Learner::new(names, policy),
             saver: Saver::new(paths.state_dir.clone(), Instant::now()),
             metrics,
@@ -209,7 +209,7 @@ impl<'a> Daemon<'a> {
             diagnostics,
             netlink: Netlink::new()?,
             seen: Snapshot::default(),
-            nftables: gatekeeping::listen(),
+            nftables: boot_guard::listen(),
             calls,
             reader: Reader::default(),
             paths,
@@ -253,7 +253,7 @@ impl<'a> Daemon<'a> {
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => self.read_ahead(Errand::Reload, None),
                 () = wait_until(self.roll_back_due()) => self.read_ahead(Errand::RollBack, None),
-                () = wait_until(self.gate.due()) => self.look_at_gate(),
+                () = wait_until(self.guard.due()) => self.look_at_gate(),
                 () = wait_until(self.warm_up_due()) => self.tell_end_of_warm_up(),
                 (errand, ahead) = self.reader.next() => {
                     if self.run_errand(errand, ahead).await {
@@ -265,7 +265,7 @@ impl<'a> Daemon<'a> {
                 () = Watched::changed(&mut self.watched) => self.read_ahead(Errand::Mended, None),
                 (question, answer) = self.asker.next() => self.resolved(&question, answer),
                 () = self.netlink.changed() => self.look().await,
-                () = next_of(self.nftables.as_mut()) => self.gate.heard(Instant::now()),
+                () = next_of(self.nftables.as_mut()) => self.guard.heard(Instant::now()),
                 _ = look.tick() => self.look().await,
                 _ = tidy.tick() => self.tidy().await,
                 _ = forget.tick() => self.forget(),

@@ -69,7 +69,7 @@ impl Daemon<'_> {
             Request::Configuration => Ok(self.shown_configuration()),
             Request::Confirm => self.confirm().map_err(RunError::from),
             Request::Detach => kernel::remove_all(self.kernel.directory())
-                .and_then(|_| self.gate.open())
+                .and_then(|_| self.guard.open())
                 .map(|()| Value::Null)
                 .map_err(RunError::from),
         };

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::Daemon;
 use crate::{
+    boot_guard::GuardState,
     config::ConfigErrors,
     daemon::{
-        boot_guard::BootGuard,
         figures,
         last_good::LastGood,
         mended::Watch,
@@ -224,7 +224,7 @@ impl Daemon<'_> {
         if self.confirmed.is_none() && !self.failed_interfaces().is_empty() {
             return Ok(());
         }
-        BootGuard::of(&good.config).store(directory)?;
+        GuardState::of(&good.config).store(directory)?;
         let good = LastGood {
             document: good.document.clone(),
             catalogue: good.files.as_deref().cloned(),

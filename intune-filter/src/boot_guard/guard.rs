@@ -7,9 +7,9 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::{
-    Gate, TABLE,
     netfilter::Ownership,
     pace::Pace,
+    rules::{GuardRules, TABLE},
     table::{self, Kind},
 };
 use crate::{
@@ -28,7 +28,7 @@ pub fn shut(config: &Config, paths: &Paths) -> Result<()> {
         return Ok(());
     }
     let pins = Pins::open(&paths.pin_dir).ok().flatten();
-    let gate = Gate::new(&config.zones(), &netlink::snapshot()?, |interface| {
+    let gate = GuardRules::new(&config.zones(), &netlink::snapshot()?, |interface| {
         let mode = pins.as_ref().map(|pins| pins.enforced(interface));
         matches!(mode, Some(Ok(Some(_))))
     });
@@ -37,9 +37,9 @@ pub fn shut(config: &Config, paths: &Paths) -> Result<()> {
 
 /// The table as it was last written.
 #[derive(Debug, Default)]
-pub struct Keeper {
+pub struct BootGuard {
     /// What is in force: none if the gate is gone; unknown at first, and after a failure.
-    written: Option<Option<Gate>>,
+    written: Option<Option<GuardRules>>,
     /// How the kernel has shown what was written.
     shown: Option<Value>,
     /// Keeps everybody else from changing it, where kernel and nft can.
@@ -48,9 +48,9 @@ pub struct Keeper {
     error: Option<String>,
 }
 
-impl Keeper {
+impl BootGuard {
     /// Sees to it that this is the gate in force; none is an open one.
-    pub fn keep(&mut self, wanted: Option<Gate>) {
+    pub fn keep(&mut self, wanted: Option<GuardRules>) {
         if self.written.as_ref() == Some(&wanted) {
             return;
         }
@@ -74,7 +74,7 @@ impl Keeper {
         }
     }
 
-    fn write(&mut self, gate: &Gate) -> Result<()> {
+    fn write(&mut self, gate: &GuardRules) -> Result<()> {
         // Nft may change it when nobody owns it, which ends with the socket.
         self.owned = None;
         self.shown = None;

@@ -1,13 +1,5 @@
-//! The gate of `boot: closed`: an nftables table of our own that drops what is forwarded from or
-//! to the clients' interfaces while no program judges it.
-//!
-//! An interface passes by its index. One that vanishes and returns has another one, and finds the
-//! gate shut, whether a daemon runs or not. What is for the gateway itself is never dropped.
-
-mod keeper;
-mod netfilter;
-mod pace;
-mod table;
+//! Rules of the gate: the interfaces that clients are behind, those that pass, and the nftables table
+//! that says so.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -15,10 +7,6 @@ use crate::{
     config::Zone,
     system::{Interface, netlink::Snapshot},
 };
-
-pub use keeper::{Keeper, shut};
-pub use netfilter::Changes;
-pub use table::{open, presence};
 
 /// The table's name; its family is `inet`.
 pub const TABLE: &str = "intune-filter";
@@ -31,14 +19,14 @@ const NAME_MAX: usize = 15;
 
 /// Who finds the gate shut.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Gate {
+pub struct GuardRules {
     /// The names of the interfaces that clients are behind, of VLAN devices too.
     pub names: BTreeSet<String>,
     /// The indices of those that pass, since what they hand to the gateway has been judged.
     pub judged: BTreeSet<u32>,
 }
 
-impl Gate {
+impl GuardRules {
     /// The gate before these zones. `is_attached` says whether both programs are on an interface.
     #[must_use]
     pub fn new(
@@ -94,10 +82,10 @@ impl Gate {
 }
 
 /// What removes the table, whether it is there or not, and whether it persists.
-const DESTRUCTION: &str = "destroy table inet intune-filter\n";
+pub(super) const DESTRUCTION: &str = "destroy table inet intune-filter\n";
 
 /// The same for nft before 1.0.7, and a table that does not persist.
-fn removal() -> String {
+pub(super) fn removal() -> String {
     format!("table inet {TABLE}\ndelete table inet {TABLE}\n")
 }
 
@@ -133,7 +121,7 @@ mod tests {
         Zone { number: 1, interface: interface.into(), vlan }
     }
 
-    fn names(gate: &Gate) -> Vec<&str> {
+    fn names(gate: &GuardRules) -> Vec<&str> {
         gate.names.iter().map(String::as_str).collect()
     }
 
@@ -144,11 +132,11 @@ mod tests {
             ..Snapshot::default()
         };
         let zones = [zone("eth1", 0)];
-        let shut = Gate::new(&zones, &snapshot, |_| false);
+        let shut = GuardRules::new(&zones, &snapshot, |_| false);
         assert_eq!((names(&shut), shut.judged.len()), (vec!["eth1"], 0));
-        let open = Gate::new(&zones, &snapshot, |one| *one == interface("eth1", 3));
+        let open = GuardRules::new(&zones, &snapshot, |one| *one == interface("eth1", 3));
         assert_eq!((names(&open), &open.judged), (vec!["eth1"], &[3].into()));
-        let gone = Gate::new(&zones, &Snapshot::default(), |_| true);
+        let gone = GuardRules::new(&zones, &Snapshot::default(), |_| true);
         assert_eq!((names(&gone), gone.judged.len()), (vec!["eth1"], 0));
     }
 
@@ -165,17 +153,18 @@ mod tests {
             vlan_devices: [(4, (3, 20)), (5, (3, 30)), (6, (7, 20))].into(),
             ..Snapshot::default()
         };
-        let gate = Gate::new(&[zone("eth1", 20)], &snapshot, |_| true);
+        let gate = GuardRules::new(&[zone("eth1", 20)], &snapshot, |_| true);
         // Of the usual names, one belongs to another interface.
         assert_eq!(names(&gate), ["eth1.0020", "eth1.20", "guests", "vlan0020"]);
         assert_eq!(gate.judged, [4].into());
-        let gate = Gate::new(&[zone("a-long-one-here", 20)], &snapshot, |_| true);
+        let gate = GuardRules::new(&[zone("a-long-one-here", 20)], &snapshot, |_| true);
         assert_eq!(names(&gate), ["vlan0020"]);
     }
 
     #[test]
     fn the_table_is_replaced_in_one_step() {
-        let gate = Gate { names: ["eth1".into(), "eth1.20".into()].into(), judged: [3].into() };
+        let gate =
+            GuardRules { names: ["eth1".into(), "eth1.20".into()].into(), judged: [3].into() };
         let text = gate.ruleset(true);
         assert!(text.starts_with(DESTRUCTION) && text.contains("\tflags persist\n"), "{text}");
         assert!(DESTRUCTION.ends_with(&format!(" {TABLE}\n")));
@@ -184,6 +173,9 @@ mod tests {
         assert!(text.starts_with("table inet intune-filter\ndelete table inet intune-filter\n"));
         assert!(text.contains("elements = { \"eth1\", \"eth1.20\" }"), "{text}");
         assert!(text.contains("elements = { 3 }"), "{text}");
-        assert!(!Gate::default().ruleset(false).contains("elements"), "an empty list is no list");
+        assert!(
+            !GuardRules::default().ruleset(false).contains("elements"),
+            "an empty list is no list"
+        );
     }
 }

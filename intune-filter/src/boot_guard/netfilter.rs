@@ -8,7 +8,7 @@ use std::{ffi::CStr, io};
 use anyhow::{Context as _, Result};
 use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, Socket, SocketAddr, TokioSocket};
 
-use super::TABLE;
+use super::rules::TABLE;
 
 /// Length of a netlink message's header, and of nfnetlink's after it.
 const HEADERS: usize = 16 + 4;

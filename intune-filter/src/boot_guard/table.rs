@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{DESTRUCTION, Gate, TABLE, removal};
+use super::rules::{DESTRUCTION, GuardRules, TABLE, removal};
 use crate::system::nft;
 
 /// Whether the table that was written is one that persists.
@@ -14,7 +14,7 @@ pub(super) enum Kind {
 }
 
 /// Writes the table, as one that persists where nft and the kernel know that.
-pub(super) fn write(gate: &Gate) -> Result<Kind> {
+pub(super) fn write(gate: &GuardRules) -> Result<Kind> {
     let refused = match nft::load(&gate.ruleset(true)) {
         Ok(()) => return Ok(Kind::Persistent),
         Err(error) => error,

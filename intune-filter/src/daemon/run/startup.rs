@@ -1,9 +1,10 @@
 //! The gate before any configuration is read, and where none can be used.
 
-use super::gatekeeping;
+use super::boot_guard;
 use crate::{
+    boot_guard::GuardState,
     config::{Boot, Config},
-    daemon::{boot_guard::BootGuard, source::Source},
+    daemon::source::Source,
     kernel::{self, PinDirectory, Pins},
     system::logging::CRITICAL,
 };
@@ -19,7 +20,7 @@ pub(super) fn shut_as_kept(source: &Source<'_>) -> Option<Boot> {
         (state != first).then(|| load(&state)).flatten()
     });
     let config = kept?.to_config();
-    gatekeeping::shut(&config, source);
+    boot_guard::shut(&config, source);
     Some(config.boot)
 }
 
@@ -29,11 +30,11 @@ pub(super) fn undo_start(config: &Config, source: &Source<'_>, made: Option<&Pin
     if let Some(Err(error)) = made.map(kernel::remove_all) {
         log::error!("{error:#}");
     }
-    gatekeeping::shut(config, source);
+    boot_guard::shut(config, source);
 }
 
-fn load(state: &std::path::Path) -> Option<BootGuard> {
-    BootGuard::load(state).unwrap_or_else(|error| {
+fn load(state: &std::path::Path) -> Option<GuardState> {
+    GuardState::load(state).unwrap_or_else(|error| {
         // The next configuration in force replaces it.
         log::error!("{error:#}");
         None
@@ -46,7 +47,7 @@ pub(super) fn all_lost(source: &Source<'_>, known: Option<Boot>) {
     // What can be read of the file tells whom to keep out until it is mended.
     let readable = source.read().ok();
     let readable = readable.and_then(|file| Config::parse_part(&file.file, &file.text).0);
-    readable.iter().for_each(|config| gatekeeping::shut_by_part(config, source));
+    readable.iter().for_each(|config| boot_guard::shut_by_part(config, source));
     let says = readable.map(|config| config.boot);
     let pins = Pins::open(&source.first_paths().pin_dir).ok().flatten();
     let links = pins.and_then(|pins| pins.directory().linked_interfaces().ok());

@@ -18,7 +18,7 @@ const FORMAT: u32 = 1;
 
 /// What the configuration says that was last in force for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BootGuard {
+pub struct GuardState {
     format: u32,
     /// `closed` or `open`.
     boot: Choice,
@@ -39,7 +39,7 @@ struct Interface {
     vlans: Vec<u16>,
 }
 
-impl BootGuard {
+impl GuardState {
     /// What a configuration says.
     #[must_use]
     pub fn of(config: &Config) -> Self {
@@ -104,7 +104,7 @@ impl BootGuard {
     }
 }
 
-fn parse(octets: &[u8]) -> Result<BootGuard> {
+fn parse(octets: &[u8]) -> Result<GuardState> {
     #[derive(Deserialize)]
     struct Format {
         format: u32,
@@ -135,11 +135,11 @@ mod tests {
     #[test]
     fn what_is_kept_leads_to_the_same_zones() {
         let state = tempfile::tempdir().unwrap();
-        assert_eq!(BootGuard::load(state.path()).unwrap(), None);
+        assert_eq!(GuardState::load(state.path()).unwrap(), None);
         for boot in ["closed", "open"] {
             let config = config(boot);
-            BootGuard::of(&config).store(state.path()).unwrap();
-            let back = BootGuard::load(state.path()).unwrap().unwrap().to_config();
+            GuardState::of(&config).store(state.path()).unwrap();
+            let back = GuardState::load(state.path()).unwrap().unwrap().to_config();
             assert_eq!((back.boot, back.zones()), (config.boot, config.zones()));
         }
         let text = fs::read_to_string(state.path().join(FILE_NAME)).unwrap();
@@ -156,13 +156,13 @@ mod tests {
             ["", "{}", r#"{"format": 2, "boot": "ajar"}"#, r#"{"format": 1, "boot": "ajar"}"#]
         {
             fs::write(state.path().join(FILE_NAME), text).unwrap();
-            let error = format!("{:#}", BootGuard::load(state.path()).unwrap_err());
+            let error = format!("{:#}", GuardState::load(state.path()).unwrap_err());
             assert!(error.contains(FILE_NAME), "{error}");
         }
         fs::remove_file(state.path().join(FILE_NAME)).unwrap();
         fs::create_dir(state.path().join(FILE_NAME)).unwrap();
-        BootGuard::load(state.path()).unwrap_err();
-        BootGuard::of(&config("open")).store(state.path()).unwrap();
-        assert!(BootGuard::load(state.path()).unwrap().is_some());
+        GuardState::load(state.path()).unwrap_err();
+        GuardState::of(&config("open")).store(state.path()).unwrap();
+        assert!(GuardState::load(state.path()).unwrap().is_some());
     }
 }

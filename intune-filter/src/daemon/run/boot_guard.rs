@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::Daemon;
 use crate::{
+    boot_guard::{self, Changes, GuardRules},
     config::{Boot, Config},
     daemon::{control::Client, source::Source},
-    gate::{self, Changes, Gate},
     system::netlink::Snapshot,
 };
 
@@ -20,7 +20,7 @@ pub(super) fn shut(config: &Config, source: &Source<'_>) {
     if Client::connect(&paths.runtime_dir).is_some_and(|client| !is_here(&client)) {
         return;
     }
-    if let Err(error) = gate::shut(config, &paths) {
+    if let Err(error) = boot_guard::shut(config, &paths) {
         log::error!("{error:#}");
     }
 }
@@ -28,7 +28,7 @@ pub(super) fn shut(config: &Config, source: &Source<'_>) {
 /// The same by a configuration of which only a part can be read: a table that is there may know
 /// of more.
 pub(super) fn shut_by_part(config: &Config, source: &Source<'_>) {
-    if gate::presence() != Some(true) {
+    if boot_guard::presence() != Some(true) {
         shut(config, source);
     }
 }
@@ -48,14 +48,16 @@ impl Daemon<'_> {
     pub(super) fn keep_gate(&mut self, snapshot: &Snapshot) {
         let config = &self.in_force.config;
         let gate = (config.boot == Boot::Closed).then(|| {
-            Gate::new(&config.zones(), snapshot, |interface| self.engine.is_attached(interface))
+            GuardRules::new(&config.zones(), snapshot, |interface| {
+                self.engine.is_attached(interface)
+            })
         });
-        self.gate.keep(gate);
+        self.guard.keep(gate);
     }
 
     /// Looks whether the gate's table is still as it was written, and has it made anew.
     pub(super) fn look_at_gate(&mut self) {
-        if !self.gate.look(Instant::now()) {
+        if !self.guard.look(Instant::now()) {
             self.keep_gate(&self.seen.clone());
         }
     }
@@ -68,6 +70,6 @@ impl Daemon<'_> {
         let interfaces = self.engine.status().into_iter();
         let shut = interfaces.filter(|interface| interface.mode.is_none());
         let shut: Vec<String> = shut.map(|interface| interface.name).collect();
-        json!({ "shut": shut, "owned": self.gate.is_owned(), "error": self.gate.error() })
+        json!({ "shut": shut, "owned": self.guard.is_owned(), "error": self.guard.error() })
     }
 }
