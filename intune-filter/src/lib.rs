@@ -7,6 +7,7 @@ pub mod config;
 pub mod daemon;
 pub mod events;
 pub mod kernel;
+mod metrics;
 pub mod names;
 pub mod pattern;
 pub mod policy;

@@ -15,8 +15,7 @@ use super::{
 };
 use crate::{
     config::Paths,
-    daemon::ledger::has_expired,
-    events::{Flow, Labels, Traffic},
+    events::{Flow, Labels, Traffic, flow_reaper::has_expired},
     kernel::{FlowEntry, Pins},
     names::Names,
     system::{clock, netlink},

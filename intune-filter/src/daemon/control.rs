@@ -25,8 +25,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::feed::Subscription;
-use crate::{events::Filter, system::regular_file::SIZE_MAX};
+use crate::{
+    events::{Filter, feed::Subscription},
+    system::regular_file::SIZE_MAX,
+};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "control.sock";

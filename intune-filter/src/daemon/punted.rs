@@ -6,8 +6,9 @@ use intune_filter_ebpf::{
     packet::TCP,
 };
 
-use super::{chronicle::Chronicle, learner::Learner, streams::Streams, teach::teach};
+use super::{learner::Learner, streams::Streams, teach::teach};
 use crate::{
+    events::recorder::EventRecorder,
     kernel::{Kernel, NO_MORE},
     system::clock,
 };
@@ -30,7 +31,7 @@ impl Punted<'_> {
         segment: &SegmentEvent,
         data: &[u8],
         learner: &mut Learner,
-        chronicle: &mut Chronicle,
+        recorder: &mut EventRecorder,
     ) -> Result<()> {
         let now = clock::boot_time();
         let Some(read) = self.streams.take(segment, data, now) else { return Ok(()) };
@@ -56,7 +57,7 @@ impl Punted<'_> {
             let flags = answer_flags::DEFERRED;
             let event = AnswerEvent { time: now, client, zone, flags, ..AnswerEvent::default() };
             let Some(answer) = teach(self.kernel, learner, &event, message)? else { continue };
-            chronicle.learned(&event, &answer, learner.services(answer.rules));
+            recorder.learned(&event, &answer, learner.services(answer.rules));
         }
         if !solicited {
             log::debug!("a segment of a resolver's answers no recorded query: it does not pass");

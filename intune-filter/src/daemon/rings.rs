@@ -7,14 +7,14 @@ use aya::maps::{MapData, RingBuf};
 use intune_filter_ebpf::abi::answer_flags;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{
-    chronicle::Chronicle,
-    learner::Learner,
-    punted::Punted,
-    records::{self, Record},
-    teach::teach,
+use super::{learner::Learner, punted::Punted, teach::teach};
+use crate::{
+    events::{
+        recorder::EventRecorder,
+        records::{self, Record},
+    },
+    kernel::{Diagnostics, Refreshed},
 };
-use crate::kernel::{Diagnostics, Refreshed};
 
 /// Takes records until the ring is empty, `most` at most; returns how many there were. What was
 /// learned is handed to `learned`: an address, its rules, and when it is forgotten; it returns the
@@ -22,7 +22,7 @@ use crate::kernel::{Diagnostics, Refreshed};
 pub fn drain(
     ring: &mut RingBuf<MapData>,
     learner: &mut Learner,
-    chronicle: &mut Chronicle,
+    recorder: &mut EventRecorder,
     punted: &mut Punted<'_>,
     most: usize,
     mut learned: impl FnMut(IpAddr, u64, u64) -> Result<Option<Refreshed>>,
@@ -37,7 +37,7 @@ pub fn drain(
             Record::Answer(event, message) if event.flags & answer_flags::DEFERRED != 0 => {
                 match teach(punted.kernel, learner, event, message) {
                     Ok(Some(answer)) => {
-                        chronicle.learned(event, &answer, learner.services(answer.rules));
+                        recorder.learned(event, &answer, learner.services(answer.rules));
                     }
                     Ok(None) => {}
                     // What the kernel has learned stays, and the next answer is another chance.
@@ -53,18 +53,18 @@ pub fn drain(
                             }
                         }
                     }
-                    chronicle.learned(event, &answer, learner.services(answer.rules));
+                    recorder.learned(event, &answer, learner.services(answer.rules));
                 }
             }
             Record::Segment(event, data) => {
-                if let Err(error) = punted.take(event, data, learner, chronicle) {
+                if let Err(error) = punted.take(event, data, learner, recorder) {
                     // What is not read passes after a while.
                     log::error!("cannot read an answer over TCP: {error:#}");
                 }
             }
             Record::Denied(_) | Record::Opened(_) | Record::Closed(_) => {}
         }
-        chronicle.take(&record, learner.names());
+        recorder.take(&record, learner.names());
     }
     Ok(most)
 }

@@ -42,12 +42,10 @@ use watchdog::Watchdog;
 use super::{
     ahead::Reader,
     asker::Asker,
-    chronicle::Chronicle,
     confirmation::Confirmation,
     control::{Call, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
-    metrics_server::MetricsServer,
     problems::Problems,
     punted::Punted,
     reload,
@@ -64,7 +62,9 @@ use super::{
 use crate::{
     boot_guard::{BootGuard, Changes},
     config::{Config, Paths},
+    events::recorder::EventRecorder,
     kernel::{self, Diagnostics, Kernel, PinDirectory},
+    metrics::MetricsServer,
     policy::{Policy, RuleBits},
     system::{
         Interface, clock, heap,
@@ -135,7 +135,7 @@ struct Daemon<'a> {
     learner: Learner,
     metrics: MetricsServer,
     saver: Saver,
-    chronicle: Chronicle,
+    recorder: EventRecorder,
     streams: Streams,
     resolution: Resolution,
     /// Tells the metrics how the names are that are resolved.
@@ -179,9 +179,9 @@ impl<'a> Daemon<'a> {
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
         let events = async_fd(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
-        let chronicle = Chronicle::default();
+        let recorder = EventRecorder::default();
         let resolution_told = watch::Sender::<Counts>::default();
-        let metrics = metrics::server(kernel.pins(), &chronicle, &resolution_told);
+        let metrics = metrics::server(kernel.pins(), &recorder, &resolution_told);
         let mut daemon = Self {
             source,
             in_force,
@@ -198,7 +198,7 @@ impl<'a> Daemon<'a> {
             learner: Learner::new(names, policy),
             saver: Saver::new(paths.state_dir.clone(), Instant::now()),
             metrics,
-            chronicle,
+            recorder,
             streams: Streams::default(),
             resolution: Resolution::new(RandomState::new().build_hasher().finish()),
             resolution_told,
@@ -308,17 +308,17 @@ impl<'a> Daemon<'a> {
         let zones = zones_of(&wanted, snapshot);
         let before = self.learner.policy().clone();
         self.learner.set_policy(policy.clone());
-        self.chronicle.set_policy(&policy);
+        self.recorder.set_policy(&policy);
         let (kernel, events, state) = (&self.kernel, self.events.get_mut(), &self.paths.state_dir);
-        let chronicle = &mut self.chronicle;
+        let recorder = &mut self.recorder;
         let punted = &mut Punted { streams: &mut self.streams, kernel };
         let catch_up = |learner: &mut Learner| {
             let assert = |address, rules, expires| kernel.ensure_host(address, rules, expires);
-            drain(events, learner, chronicle, punted, usize::MAX, assert).map(drop)
+            drain(events, learner, recorder, punted, usize::MAX, assert).map(drop)
         };
         let result = reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up);
         let ended = self.kernel.take_revoked();
-        self.chronicle.revoked(&ended, self.learner.names());
+        self.recorder.revoked(&ended, self.learner.names());
         let effects = match result {
             Ok(applied) => {
                 self.generation = applied.generation;
@@ -328,7 +328,7 @@ impl<'a> Daemon<'a> {
                 Effects { flows_ended: ended.len(), names_forgotten: applied.names_forgotten }
             }
             Err(error) => {
-                self.chronicle.set_policy(&before);
+                self.recorder.set_policy(&before);
                 self.learner.set_policy(before);
                 self.kernel.set_zones(&self.engine.zones(snapshot))?;
                 return Err(error);

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use intune_filter::{
-    daemon::ledger::has_expired,
+    events::flow_reaper::has_expired,
     kernel::{FlowEntry, Pins},
     system::clock,
 };

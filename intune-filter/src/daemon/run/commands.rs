@@ -30,7 +30,7 @@ impl Daemon<'_> {
             log::error!("{error:#}");
         }
         if let Request::Events { filter, last, follow } = request {
-            let _ = reply.send(match self.chronicle.subscribe(filter, last, follow) {
+            let _ = reply.send(match self.recorder.subscribe(filter, last, follow) {
                 Ok(events) => Answer::Events(events),
                 Err(error) => {
                     Answer::Reply(Reply::Error { error: error.to_owned(), invalid: false })
@@ -54,7 +54,7 @@ impl Daemon<'_> {
         let result = match request {
             Request::Events { .. } | Request::Names => return false,
             Request::Clients => {
-                let denials: Vec<_> = self.chronicle.denials().collect();
+                let denials: Vec<_> = self.recorder.denials().collect();
                 serde_json::to_value(denials).map_err(|error| RunError::Other(error.into()))
             }
             Request::Status => Ok(self.status()),
@@ -102,7 +102,7 @@ impl Daemon<'_> {
             "names": self.learner.names().len(),
             "missing_interfaces": missing,
             "failed_interfaces": self.failed_interfaces(),
-            "flows_evicted": self.chronicle.evicted().load(Ordering::Relaxed),
+            "flows_evicted": self.recorder.evicted().load(Ordering::Relaxed),
             "configuration": self.configuration_status(),
             "gate": self.gate_status(),
             "resolution": self.resolution.status(Instant::now()),

@@ -13,13 +13,13 @@ use crate::{
     boot_guard::GuardState,
     config::ConfigErrors,
     daemon::{
-        figures,
         last_good::LastGood,
         mended::Watch,
         problems::{self, Code},
         saved::{self, Saved},
         source::Origin,
     },
+    metrics::configuration,
     system::atomic_file,
 };
 
@@ -165,7 +165,7 @@ impl Daemon<'_> {
                 }
             }
         }
-        figures::reloaded(told.at, told.error.is_none());
+        configuration::reloaded(told.at, told.error.is_none());
         self.last_reload = Some(told);
         self.watch_file();
     }
@@ -173,7 +173,7 @@ impl Daemon<'_> {
     /// Waits for the file to be mended while it cannot be used, and not otherwise.
     pub(super) fn watch_file(&mut self) {
         let runs_last_good = self.in_force.origin == Origin::LastGood;
-        figures::runs_last_good(runs_last_good);
+        configuration::runs_last_good(runs_last_good);
         self.look_at_owner();
         if !runs_last_good {
             self.problems.clear(Code::ConfigurationRefused);

@@ -42,8 +42,8 @@ impl Daemon<'_> {
 
     /// Reads `most` records at most; returns how many there were.
     pub(super) fn read(&mut self, most: usize) -> Result<usize> {
-        let (learner, chronicle) = (&mut self.learner, &mut self.chronicle);
+        let (learner, recorder) = (&mut self.learner, &mut self.recorder);
         let punted = &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
-        drain(self.events.get_mut(), learner, chronicle, punted, most, |_, _, _| Ok(None))
+        drain(self.events.get_mut(), learner, recorder, punted, most, |_, _, _| Ok(None))
     }
 }

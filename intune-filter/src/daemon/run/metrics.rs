@@ -6,20 +6,19 @@ use tokio::sync::watch;
 
 use super::Daemon;
 use crate::{
-    daemon::{
-        chronicle::Chronicle, metrics::Sources, metrics_server::MetricsServer, problems::Code,
-        resolution::Counts,
-    },
+    daemon::{problems::Code, resolution::Counts},
+    events::recorder::EventRecorder,
     kernel::Pins,
+    metrics::{MetricsServer, Sources},
 };
 
 /// The server, which listens nowhere yet.
 pub(super) fn server(
     pins: Pins,
-    chronicle: &Chronicle,
+    recorder: &EventRecorder,
     resolution: &watch::Sender<Counts>,
 ) -> MetricsServer {
-    let evicted = chronicle.evicted();
+    let evicted = recorder.evicted();
     MetricsServer::new(Sources { pins, evicted, resolution: resolution.subscribe() })
 }
 

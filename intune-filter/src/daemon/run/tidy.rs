@@ -10,9 +10,8 @@ use anyhow::Result;
 
 use super::{Daemon, listen::RECORDS};
 use crate::{
-    daemon::{
-        forget::forget_expired, learner::Learner, ledger::has_expired, punted::Punted, rings::drain,
-    },
+    daemon::{forget::forget_expired, learner::Learner, punted::Punted, rings::drain},
+    events::flow_reaper::has_expired,
     system::clock,
 };
 
@@ -68,11 +67,11 @@ impl Daemon<'_> {
     /// Forgets names that have expired, and takes what they alone gave to addresses away from these.
     pub(super) fn forget(&mut self) {
         let (kernel, events) = (&self.kernel, self.events.get_mut());
-        let chronicle = &mut self.chronicle;
+        let recorder = &mut self.recorder;
         let punted = &mut Punted { streams: &mut self.streams, kernel };
         let catch_up = |learner: &mut Learner| {
             let read = |_, _, _| Ok(None);
-            drain(events, learner, chronicle, punted, RECORDS, read).map(drop)
+            drain(events, learner, recorder, punted, RECORDS, read).map(drop)
         };
         if let Err(error) = forget_expired(kernel, &mut self.learner, catch_up) {
             log::error!("{error:#}");
@@ -95,7 +94,7 @@ impl Daemon<'_> {
         self.read(RECORDS)?;
         let now = clock::boot_time();
         let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
-        self.chronicle.look(&swept, now, self.learner.names());
+        self.recorder.look(&swept, now, self.learner.names());
         Ok(())
     }
 

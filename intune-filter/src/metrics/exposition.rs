@@ -13,8 +13,9 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use super::{figures, resolution::Counts};
+use super::configuration;
 use crate::{
+    daemon::resolution::Counts,
     kernel::Pins,
     system::{
         clock,
@@ -121,7 +122,7 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> 
     let help = "Answered flows that had to make room before their time, since the daemon's start";
     registry.register("flows_evicted", help, flows_evicted);
     add_resolution(&mut registry, resolution);
-    figures::register(&mut registry);
+    configuration::register(&mut registry);
     let warm_up = Gauge::<i64>::default();
     let left = pins.warm_up_left(clock::boot_time())?.map_or(0, |left| left.as_secs());
     warm_up.set(i64::try_from(left)?);

@@ -14,13 +14,13 @@ use intune_filter_ebpf::abi::{AnswerEvent, Ending, FlowEvent, FlowKey, V6, answe
 use jiff::Timestamp;
 
 use super::{
+    Closed, Event, Filter, Labels, Learned, Traffic, What,
+    denial_stats::{DenialStats, Denials},
     feed::{Feed, Subscription},
-    ledger::Ledger,
-    records::Record,
-    tally::{Denials, Tally},
+    flow_reaper::FlowReaper,
+    records::{Record, key_of},
 };
 use crate::{
-    events::{Closed, Event, Filter, Labels, Learned, Traffic, What},
     kernel::Swept,
     names::{Names, answer::Answer},
     policy::Policy,
@@ -31,15 +31,15 @@ const SECOND: u64 = 1_000_000_000;
 
 /// Events, and what is kept of them.
 #[derive(Debug, Default)]
-pub struct Chronicle {
+pub struct EventRecorder {
     labels: Labels,
     feed: Feed,
-    ledger: Ledger,
-    tally: Tally,
+    reaper: FlowReaper,
+    denials: DenialStats,
     evicted: Arc<AtomicU64>,
 }
 
-impl Chronicle {
+impl EventRecorder {
     /// Goes by another policy from now on.
     pub fn set_policy(&mut self, policy: &Policy) {
         self.labels = Labels::of_policy(policy);
@@ -56,7 +56,7 @@ impl Chronicle {
         match record {
             Record::Denied(event) => {
                 let (denied, time) = (self.labels.denied(event, names), wall_time(event.time));
-                self.tally.add(&denied, time);
+                self.denials.add(&denied, time);
                 self.feed.push(Event { time, what: What::Denied(denied) });
             }
             Record::Opened(event) => {
@@ -64,7 +64,7 @@ impl Chronicle {
                 self.feed.push(Event { time: wall_time(event.time), what: What::Opened(flow) });
             }
             Record::Closed(event) => {
-                self.ledger.closed(event);
+                self.reaper.closed(event);
                 self.close(event, names);
             }
             Record::Answer(..) | Record::Segment(..) => {}
@@ -100,7 +100,7 @@ impl Chronicle {
     ) {
         let now = clock::boot_time();
         for (key, flow) in flows {
-            if let Some(event) = self.ledger.revoked(key, flow, now) {
+            if let Some(event) = self.reaper.revoked(key, flow, now) {
                 self.close(&event, names);
             }
         }
@@ -108,10 +108,10 @@ impl Chronicle {
 
     /// Takes in what a look at the tables of flows has found.
     pub fn look(&mut self, swept: &Swept, now: u64, names: &Names) {
-        for event in self.ledger.look(swept, now) {
+        for event in self.reaper.look(swept, now) {
             self.close(&event, names);
         }
-        self.evicted.store(self.ledger.evicted(), Ordering::Relaxed);
+        self.evicted.store(self.reaper.evicted(), Ordering::Relaxed);
     }
 
     /// See [`Feed::subscribe`].
@@ -130,7 +130,7 @@ impl Chronicle {
 
     /// The clients that were denied something.
     pub fn denials(&self) -> impl Iterator<Item = &Denials> {
-        self.tally.iter()
+        self.denials.iter()
     }
 
     fn close(&mut self, event: &FlowEvent, names: &Names) {
@@ -150,20 +150,6 @@ impl Chronicle {
             duration_s: duration.as_millis() as f64 / 1000.0,
         };
         self.feed.push(Event { time: wall_time(event.time), what: What::Closed(closed) });
-    }
-}
-
-/// The key of a record's flow.
-#[must_use]
-pub fn key_of(event: &FlowEvent) -> FlowKey<V6> {
-    FlowKey {
-        zone: event.zone,
-        protocol: event.protocol,
-        reserved: 0,
-        client_port: event.client_port,
-        remote_port: event.remote_port,
-        client: event.client,
-        remote: event.remote,
     }
 }
 

@@ -15,7 +15,7 @@ use intune_filter_ebpf::{
     verdict::{ending, lifetime},
 };
 
-use super::chronicle::key_of;
+use super::records::key_of;
 use crate::kernel::{FlowEntry, Swept};
 
 /// Whether a flow has had no packet for too long.
@@ -26,12 +26,12 @@ pub fn has_expired(protocol: u8, flow: &Flow, now: u64) -> bool {
 
 /// What was seen of the answered flows the last time.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct FlowReaper {
     known: HashMap<FlowKey<V6>, Flow>,
     evicted: u64,
 }
 
-impl Ledger {
+impl FlowReaper {
     /// How many answered flows had to make room before their time.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn silence_is_told_of_once() {
-        let mut ledger = Ledger::default();
+        let mut reaper = FlowReaper::default();
         let answered = flow_flags::ANSWERED;
         let first = (1, flow(299, answered));
         let tables1 = tables([
@@ -144,32 +144,32 @@ mod tests {
             (4, flow(301, answered | flow_flags::REPORTED)),
         ]);
         assert_eq!(
-            told(&ledger.look(&tables1, NOW)),
+            told(&reaper.look(&tables1, NOW)),
             [(2, Ending::Expired), (3, Ending::Expired)],
             "what was told of is only removed"
         );
-        assert_eq!(told(&ledger.look(&tables([first]), NOW)), []);
-        assert_eq!(ledger.evicted(), 0);
+        assert_eq!(told(&reaper.look(&tables([first]), NOW)), []);
+        assert_eq!(reaper.evicted(), 0);
     }
 
     #[test]
     fn what_is_gone_before_its_time_was_evicted() {
-        let mut ledger = Ledger::default();
+        let mut reaper = FlowReaper::default();
         let answered = flow_flags::ANSWERED;
         let all = (1..=5).map(|port| (port, flow(1, answered))).chain([(9, flow(0, 0))]);
-        assert_eq!(told(&ledger.look(&tables(all), NOW)), []);
+        assert_eq!(told(&reaper.look(&tables(all), NOW)), []);
 
-        ledger.closed(&FlowEvent { zone: 1, protocol: 17, client_port: 1, ..FlowEvent::default() });
-        let revoked = ledger.revoked(&key(2), &flow(1, answered), NOW);
+        reaper.closed(&FlowEvent { zone: 1, protocol: 17, client_port: 1, ..FlowEvent::default() });
+        let revoked = reaper.revoked(&key(2), &flow(1, answered), NOW);
         assert_eq!(told(&[revoked.unwrap()]), [(2, Ending::Revoked)]);
         // The same ports again: the other flow's end was reported, and may have been lost.
         let again = (3, Flow { opened: NOW, ..flow(0, answered) });
         let left = tables([again, (4, flow(1, answered))]);
-        assert_eq!(told(&ledger.look(&left, NOW)), [(5, Ending::Evicted)]);
-        assert_eq!(ledger.evicted(), 1);
-        assert_eq!(told(&ledger.look(&left, NOW)), []);
+        assert_eq!(told(&reaper.look(&left, NOW)), [(5, Ending::Evicted)]);
+        assert_eq!(reaper.evicted(), 1);
+        assert_eq!(told(&reaper.look(&left, NOW)), []);
         // Both have run out in the meantime: nobody can say what became of them.
-        assert_eq!(told(&ledger.look(&Swept::default(), NOW + 400 * SECOND)), []);
-        assert_eq!(ledger.evicted(), 1);
+        assert_eq!(told(&reaper.look(&Swept::default(), NOW + 400 * SECOND)), []);
+        assert_eq!(reaper.evicted(), 1);
     }
 }

@@ -27,7 +27,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::metrics::Sources;
+use super::exposition::Sources;
 
 /// Connections at once; further ones wait for these.
 const CONNECTIONS: usize = 16;

@@ -1,6 +1,8 @@
 //! Records of the ring buffer, taken apart.
 
-use intune_filter_ebpf::abi::{AnswerEvent, DeniedEvent, EventKind, FlowEvent, SegmentEvent};
+use intune_filter_ebpf::abi::{
+    AnswerEvent, DeniedEvent, EventKind, FlowEvent, FlowKey, SegmentEvent, V6,
+};
 
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,20 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
             Some(Record::Segment(event, data.get(..usize::try_from(event.length).ok()?)?))
         }
         _ => None,
+    }
+}
+
+/// The key of a record's flow.
+#[must_use]
+pub fn key_of(event: &FlowEvent) -> FlowKey<V6> {
+    FlowKey {
+        zone: event.zone,
+        protocol: event.protocol,
+        reserved: 0,
+        client_port: event.client_port,
+        remote_port: event.remote_port,
+        client: event.client,
+        remote: event.remote,
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::broadcast::{
     error::{RecvError, TryRecvError},
 };
 
-use crate::events::{Event, Filter, What};
+use super::{Event, Filter, What};
 
 /// Events that are kept, of each of three kinds: however many flows come and go, the denials stay.
 const RECENT: usize = 1000;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::events::{Denied, Place};
+use super::{Denied, Place};
 
 /// Clients at most. Sources can be forged: those that were not denied anything for the longest
 /// time are forgotten.
@@ -41,11 +41,11 @@ pub struct Denials {
 
 /// The denials of every client.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct DenialStats {
     clients: HashMap<(Option<String>, u16, IpAddr), Denials>,
 }
 
-impl Tally {
+impl DenialStats {
     /// Takes a denial in.
     pub fn add(&mut self, denied: &Denied, time: Timestamp) {
         let Some(client) = denied.client else { return };
@@ -115,14 +115,14 @@ mod tests {
 
     #[test]
     fn a_clients_denials_are_counted_and_the_last_is_kept() {
-        let mut tally = Tally::default();
-        tally.add(&denied(1, "port"), at(1));
-        tally.add(&Denied { audited: true, ..denied(1, "service") }, at(2));
-        tally.add(&Denied { inbound: true, ..denied(1, "unsolicited") }, at(3));
-        tally.add(&Denied { client: None, ..denied(1, "ethertype") }, at(3));
+        let mut denials = DenialStats::default();
+        denials.add(&denied(1, "port"), at(1));
+        denials.add(&Denied { audited: true, ..denied(1, "service") }, at(2));
+        denials.add(&Denied { inbound: true, ..denied(1, "unsolicited") }, at(3));
+        denials.add(&Denied { client: None, ..denied(1, "ethertype") }, at(3));
         let elsewhere = Place { interface: Some("lan".into()), vlan: 20 };
-        tally.add(&Denied { place: elsewhere, ..denied(1, "port") }, at(4));
-        let mut all: Vec<_> = tally.iter().collect();
+        denials.add(&Denied { place: elsewhere, ..denied(1, "port") }, at(4));
+        let mut all: Vec<_> = denials.iter().collect();
         all.sort_by_key(|one| one.last);
         let told: Vec<_> =
             all.iter().map(|one| (one.denied, one.audited, one.reason.as_str())).collect();
@@ -131,12 +131,12 @@ mod tests {
 
     #[test]
     fn forged_sources_push_out_the_oldest_and_no_more() {
-        let mut tally = Tally::default();
+        let mut denials = DenialStats::default();
         let many = u32::try_from(CLIENTS).unwrap() + 1;
         for number in 0..many {
-            tally.add(&denied(number, "source"), at(number.into()));
+            denials.add(&denied(number, "source"), at(number.into()));
         }
-        assert_eq!(tally.iter().count(), CLIENTS - CLIENTS / 8);
-        assert!(tally.iter().all(|one| one.last > at(CLIENTS as i64 / 8)));
+        assert_eq!(denials.iter().count(), CLIENTS - CLIENTS / 8);
+        assert!(denials.iter().all(|one| one.last > at(CLIENTS as i64 / 8)));
     }
 }
