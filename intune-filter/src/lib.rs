@@ -4,6 +4,7 @@ mod boot_guard;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod events;
 pub mod kernel;

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter::{
-    daemon::control::{Client, Request},
+    control::{Client, Request},
     kernel::Pins,
     names::{self, Lives, Names},
     system::clock::Clocks,

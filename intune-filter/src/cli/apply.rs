@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::{Config, Paths, Seconds},
-    daemon::control::{Client, Invalid, Request},
+    control::{Client, Invalid, Request},
     policy::{self, RuleBits},
 };
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{Config, Finding, Severity, check_environment, writable_by_others},
-    daemon::control::Client,
+    control::Client,
     kernel::Pins,
     policy::{self, RuleBits, summarize},
     system::netlink,

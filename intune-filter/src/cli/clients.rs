@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::Paths,
-    daemon::control::{Client as Control, Request},
+    control::{Client as Control, Request},
     events::{Place, Traffic, denial_stats::Denials},
 };
 

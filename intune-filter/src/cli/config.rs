@@ -11,7 +11,7 @@ use super::{
     failure::{Failure, Outcome},
     output,
 };
-use crate::daemon::control::Request;
+use crate::control::Request;
 
 /// Lines of each kind that are printed for people.
 const LINES: usize = 40;

@@ -10,7 +10,7 @@ use super::{args::Global, failure::Failure};
 use crate::{
     catalogue::Catalogue,
     config::{Config, Paths},
-    daemon::control::{Client, Request},
+    control::{Client, Request},
     names::{self, Lives, Names},
     system::{clock, regular_file},
 };

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     boot_guard,
     config::Paths,
-    daemon::control::{Client, Request},
+    control::{Client, Request},
     kernel::{self, PinDirectory},
 };
 

@@ -15,7 +15,7 @@ use super::{
     failure::{Failure, Outcome},
 };
 use crate::{
-    daemon::control::{Reply, Request, SOCKET_NAME},
+    control::{Reply, Request, SOCKET_NAME},
     events::{Event, Filter, Kind},
 };
 

@@ -14,7 +14,7 @@ use super::{
     unjudged::{BootGate, missing},
 };
 use crate::{
-    daemon::control::{Client, Request},
+    control::{Client, Request},
     kernel::{Pins, Usage},
     system::{
         Mode, clock,

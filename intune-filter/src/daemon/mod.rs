@@ -5,7 +5,6 @@
 pub mod ahead;
 pub mod asker;
 pub mod confirmation;
-pub mod control;
 pub(crate) mod devices;
 pub mod engine;
 pub mod forget;

@@ -43,7 +43,6 @@ use super::{
     ahead::Reader,
     asker::Asker,
     confirmation::Confirmation,
-    control::{Call, Server},
     engine::{Command, Engine, zones_of},
     learner::Learner,
     problems::Problems,
@@ -62,6 +61,7 @@ use super::{
 use crate::{
     boot_guard::{BootGuard, Changes},
     config::{Config, Paths},
+    control::{Call, Server},
     events::recorder::EventRecorder,
     kernel::{self, Diagnostics, Kernel, PinDirectory},
     metrics::MetricsServer,

@@ -8,7 +8,8 @@ use super::Daemon;
 use crate::{
     boot_guard::{self, Changes, GuardRules},
     config::{Boot, Config},
-    daemon::{control::Client, source::Source},
+    control::Client,
+    daemon::source::Source,
     system::netlink::Snapshot,
 };
 

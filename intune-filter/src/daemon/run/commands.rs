@@ -10,10 +10,8 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{Daemon, RunError};
 use crate::{
-    daemon::{
-        control::{Answer, Reply, Request},
-        saved::Document,
-    },
+    control::{Answer, Reply, Request},
+    daemon::saved::Document,
     kernel, names,
     system::clock,
 };

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::Daemon;
-use crate::daemon::{
-    ahead::{Ahead, Wanted},
+use crate::{
     control::{Call, Request},
+    daemon::ahead::{Ahead, Wanted},
 };
 
 /// How long the last answer may take.
