@@ -7,9 +7,9 @@ use aya::maps::{HashMap, MapData};
 use intune_filter::{
     catalogue::Catalogue,
     config::Config,
-    daemon::{learner::Learner, reload},
+    daemon::reload,
     kernel::{self, Hook, Kernel, PinDirectory, Segments},
-    names::{self, Names},
+    names::{self, Names, learning::Learner},
     policy::{Policy, RuleBits, compile},
     system::clock::{self, Clocks},
 };

@@ -6,10 +6,11 @@ use intune_filter_ebpf::{
     packet::TCP,
 };
 
-use super::{learner::Learner, streams::Streams, teach::teach};
+use super::streams::Streams;
 use crate::{
     events::recorder::EventRecorder,
     kernel::{Kernel, NO_MORE},
+    names::learning::Learner,
     system::clock,
 };
 
@@ -56,7 +57,9 @@ impl Punted<'_> {
             let (client, zone) = (segment.client, segment.zone);
             let flags = answer_flags::DEFERRED;
             let event = AnswerEvent { time: now, client, zone, flags, ..AnswerEvent::default() };
-            let Some(answer) = teach(self.kernel, learner, &event, message)? else { continue };
+            let Some(answer) = learner.learn_and_install(self.kernel, &event, message)? else {
+                continue;
+            };
             recorder.learned(&event, &answer, learner.services(answer.rules));
         }
         if !solicited {

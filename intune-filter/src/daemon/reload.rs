@@ -9,10 +9,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::learner::Learner;
 use crate::{
     catalogue::RuleId,
     kernel::{Kernel, Pins, Segments},
+    names::learning::Learner,
     pattern::Pattern,
     policy::{Policy, RuleBits},
     system::{atomic_file, clock, regular_file},

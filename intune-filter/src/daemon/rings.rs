@@ -7,13 +7,14 @@ use aya::maps::{MapData, RingBuf};
 use intune_filter_ebpf::abi::answer_flags;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{learner::Learner, punted::Punted, teach::teach};
+use super::punted::Punted;
 use crate::{
     events::{
         recorder::EventRecorder,
         records::{self, Record},
     },
     kernel::{Diagnostics, Refreshed},
+    names::learning::Learner,
 };
 
 /// Takes records until the ring is empty, `most` at most; returns how many there were. What was
@@ -35,7 +36,7 @@ pub fn drain(
         };
         match &record {
             Record::Answer(event, message) if event.flags & answer_flags::DEFERRED != 0 => {
-                match teach(punted.kernel, learner, event, message) {
+                match learner.learn_and_install(punted.kernel, event, message) {
                     Ok(Some(answer)) => {
                         recorder.learned(event, &answer, learner.services(answer.rules));
                     }

@@ -41,18 +41,13 @@ use watchdog::Watchdog;
 
 use super::{
     ahead::Reader,
-    asker::Asker,
     confirmation::Confirmation,
     engine::{Command, Engine, zones_of},
-    learner::Learner,
     problems::Problems,
     punted::Punted,
     reload,
-    resolution::{Counts, Resolution},
-    restore::{restore, saved_names},
     rings::{async_fd, drain, flush},
     saved::Saved,
-    saver::Saver,
     setup::{hooks, prepare, sizes, wanted},
     source::{Chosen, Source},
     streams::Streams,
@@ -65,6 +60,10 @@ use crate::{
     events::recorder::EventRecorder,
     kernel::{self, Diagnostics, Kernel, PinDirectory},
     metrics::MetricsServer,
+    names::{
+        learning::{Learner, NamesWriter, restore, saved_names},
+        resolution::{Counts, Resolution, dns_client::DnsClient},
+    },
     policy::{Policy, RuleBits},
     system::{
         Interface, clock, heap,
@@ -134,13 +133,13 @@ struct Daemon<'a> {
     guard: BootGuard,
     learner: Learner,
     metrics: MetricsServer,
-    saver: Saver,
+    writer: NamesWriter,
     recorder: EventRecorder,
     streams: Streams,
     resolution: Resolution,
     /// Tells the metrics how the names are that are resolved.
     resolution_told: watch::Sender<Counts>,
-    asker: Asker,
+    dns_client: DnsClient,
     warm_up: WarmUp,
     events: AsyncFd<RingBuf<MapData>>,
     /// When the ring is read even if nobody wakes the daemon.
@@ -196,13 +195,13 @@ impl<'a> Daemon<'a> {
             engine: Engine::default(),
             guard: BootGuard::default(),
             learner: Learner::new(names, policy),
-            saver: Saver::new(paths.state_dir.clone(), Instant::now()),
+            writer: NamesWriter::new(paths.state_dir.clone(), Instant::now()),
             metrics,
             recorder,
             streams: Streams::default(),
             resolution: Resolution::new(RandomState::new().build_hasher().finish()),
             resolution_told,
-            asker: Asker::default(),
+            dns_client: DnsClient::default(),
             warm_up,
             events,
             listens: Instant::now(),
@@ -263,7 +262,7 @@ impl<'a> Daemon<'a> {
                 () = watchdog.due() => watchdog.feed(),
                 () = wait_until(self.resolution.due()) => self.resolve(),
                 () = Watched::changed(&mut self.watched) => self.read_ahead(Errand::Mended, None),
-                (question, answer) = self.asker.next() => self.resolved(&question, answer),
+                (question, answer) = self.dns_client.next() => self.resolved(&question, answer),
                 () = self.netlink.changed() => self.look().await,
                 () = next_of(self.nftables.as_mut()) => self.guard.heard(Instant::now()),
                 _ = look.tick() => self.look().await,
@@ -287,7 +286,7 @@ impl<'a> Daemon<'a> {
         // Nobody else would, as long as no daemon runs.
         self.roll_back().await;
         self.catch_up();
-        if let Err(error) = self.saver.finish(&mut self.learner) {
+        if let Err(error) = self.writer.finish(&mut self.learner) {
             log::error!("{error:#}");
         }
         log::info!("stopping; what is attached stays in force");

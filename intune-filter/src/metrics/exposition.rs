@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use super::configuration;
 use crate::{
-    daemon::resolution::Counts,
     kernel::Pins,
+    names::resolution::Counts,
     system::{
         clock,
         netlink::{self, Snapshot},

@@ -6,10 +6,11 @@ use tokio::sync::watch;
 
 use super::Daemon;
 use crate::{
-    daemon::{problems::Code, resolution::Counts},
+    daemon::problems::Code,
     events::recorder::EventRecorder,
     kernel::Pins,
     metrics::{MetricsServer, Sources},
+    names::resolution::Counts,
 };
 
 /// The server, which listens nowhere yet.

@@ -10,8 +10,9 @@ use anyhow::Result;
 
 use super::{Daemon, listen::RECORDS};
 use crate::{
-    daemon::{forget::forget_expired, learner::Learner, punted::Punted, rings::drain},
+    daemon::{punted::Punted, rings::drain},
     events::flow_reaper::has_expired,
+    names::learning::{Learner, forget_expired},
     system::clock,
 };
 
@@ -100,7 +101,7 @@ impl Daemon<'_> {
 
     /// Saves the table of names when its time has come.
     pub(super) fn save(&mut self) {
-        if let Err(error) = self.saver.look(&mut self.learner, Instant::now()) {
+        if let Err(error) = self.writer.look(&mut self.learner, Instant::now()) {
             log::error!("{error:#}");
         }
     }

@@ -4,6 +4,7 @@
 //! expires, so that a client that still knows its addresses reaches them although it does not ask.
 //! Resolvers have other things to do: [`pace`] says how often they are asked at most.
 
+pub(crate) mod dns_client;
 mod pace;
 mod status;
 
@@ -14,9 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use pace::AT_ONCE;
+pub use pace::MAX_IN_FLIGHT;
 use pace::Pace;
-pub use status::{Counts, Status};
+pub use status::Counts;
 
 use crate::policy::Policy;
 
@@ -172,7 +173,7 @@ impl Resolution {
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let (due, _) = self.queue.first()?;
-        let free = self.asked.len() < AT_ONCE && !self.resolvers.is_empty();
+        let free = self.asked.len() < MAX_IN_FLIGHT && !self.resolvers.is_empty();
         free.then(|| self.pace.not_before(*due))
     }
 
@@ -196,7 +197,7 @@ impl Resolution {
         self.asked.remove(question);
         self.counts.add(&outcome);
         let silence = matches!(outcome, Outcome::Silence(_));
-        let outage = self.silent >= AT_ONCE.min(self.items.len());
+        let outage = self.silent >= MAX_IN_FLIGHT.min(self.items.len());
         self.silent = if silence { self.silent + 1 } else { 0 };
         // The policy may have lost the name meanwhile.
         let Some(item) = self.items.get_mut(question) else { return };

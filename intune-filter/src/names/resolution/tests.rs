@@ -162,12 +162,12 @@ fn no_more_than_a_few_questions_are_under_way_and_not_too_many_a_second() {
         under_way.push(engine.ask(now).unwrap().0);
         assert_eq!(engine.ask(now), None);
     }
-    assert_eq!(under_way.len(), AT_ONCE);
+    assert_eq!(under_way.len(), MAX_IN_FLIGHT);
     for question in under_way {
         engine.heard(&question, addresses(3600), now);
     }
     let asked = run(&mut engine, &mut now, MINUTE, |_| addresses(3600));
-    assert_eq!(asked.len() + AT_ONCE, 1200);
+    assert_eq!(asked.len() + MAX_IN_FLIGHT, 1200);
     let last = asked.last().unwrap().0 - begin;
     assert!(last >= Duration::from_millis(20 * 1199), "{last:?}");
 }

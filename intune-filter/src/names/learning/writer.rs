@@ -26,14 +26,14 @@ const PACE: u64 = 4096;
 
 /// Saves the table of names.
 #[derive(Debug)]
-pub struct Saver {
+pub struct NamesWriter {
     directory: PathBuf,
     /// When the table may be saved again, if names were learned, and if not.
     due: [Instant; 2],
     writing: Option<JoinHandle<Result<()>>>,
 }
 
-impl Saver {
+impl NamesWriter {
     /// A saver into a directory, from `now` on.
     #[must_use]
     pub fn new(directory: PathBuf, now: Instant) -> Self {
@@ -111,7 +111,7 @@ services: [{id: site, fqdns: ['*.test'], tcp: [443]}]
     }
 
     /// Whether the file is written at a time; it is gone afterwards.
-    fn is_saved(saver: &mut Saver, learner: &mut Learner, at: Instant) -> bool {
+    fn is_saved(saver: &mut NamesWriter, learner: &mut Learner, at: Instant) -> bool {
         saver.look(learner, at).unwrap();
         saver.wait().unwrap();
         std::fs::remove_file(saver.directory.join(names::FILE_NAME)).is_ok()
@@ -121,7 +121,8 @@ services: [{id: site, fqdns: ['*.test'], tcp: [443]}]
     fn new_names_are_saved_soon_and_new_times_seldom() {
         let directory = tempfile::tempdir().unwrap();
         let start = Instant::now();
-        let (mut saver, mut learner) = (Saver::new(directory.path().into(), start), learner());
+        let (mut saver, mut learner) =
+            (NamesWriter::new(directory.path().into(), start), learner());
         assert!(!is_saved(&mut saver, &mut learner, start + PROLONGED), "there is nothing");
         learn(&mut learner, "a.test");
         assert!(!is_saved(&mut saver, &mut learner, start + FIRST / 2));
@@ -141,7 +142,7 @@ services: [{id: site, fqdns: ['*.test'], tcp: [443]}]
     fn an_end_saves_at_once_and_only_what_has_changed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(names::FILE_NAME);
-        let mut saver = Saver::new(directory.path().into(), Instant::now());
+        let mut saver = NamesWriter::new(directory.path().into(), Instant::now());
         let mut learner = learner();
         saver.finish(&mut learner).unwrap();
         assert!(!path.exists());

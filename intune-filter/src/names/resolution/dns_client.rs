@@ -1,7 +1,7 @@
 //! Asks resolvers, over UDP and where an answer does not fit over TCP.
 //!
 //! The one place that knows the DNS library. What it makes sure of is that a message is an answer
-//! to the question; what that teaches is for [`super::learner`] to say, by the code that the kernel
+//! to the question; what that teaches is for [`super::super::learning`] to say, by the code that the kernel
 //! has. Over UDP each question has a port, an id and an order of upper and lower case of its own,
 //! at random.
 
@@ -20,7 +20,7 @@ use hickory_net::{
 };
 use tokio::task::{Id, JoinSet};
 
-use super::resolution::{Kind, Question};
+use super::{Kind, Question};
 
 /// How long an answer may take, over each of UDP and TCP.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,12 +47,12 @@ pub enum Answer {
 
 /// Questions that are under way.
 #[derive(Debug, Default)]
-pub struct Asker {
+pub struct DnsClient {
     tasks: JoinSet<Answer>,
     questions: HashMap<Id, Question>,
 }
 
-impl Asker {
+impl DnsClient {
     /// Sends a question.
     pub fn ask(&mut self, question: Question, resolver: IpAddr) {
         let task = self.tasks.spawn(ask(question.clone(), resolver));

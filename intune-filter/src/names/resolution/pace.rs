@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 /// Questions that wait for their answers at most.
-pub const AT_ONCE: usize = 16;
+pub const MAX_IN_FLIGHT: usize = 16;
 
 /// Between two questions at least: 50 a second.
-const APART: Duration = Duration::from_millis(20);
+const MIN_SPACING: Duration = Duration::from_millis(20);
 
 /// Between two times that the same question is asked at least, unless it failed.
 const LEAST: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ impl Pace {
 
     /// A question was asked.
     pub fn asked(&mut self, now: Instant) {
-        self.next = Some(now + APART);
+        self.next = Some(now + MIN_SPACING);
     }
 
     /// How long to wait with a question whose answer is forgotten after `lifetime`: three quarters
