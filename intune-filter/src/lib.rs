@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+mod dns_tcp;
 pub mod events;
 pub mod kernel;
 mod metrics;

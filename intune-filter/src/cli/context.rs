@@ -36,7 +36,7 @@ pub fn required_config(global: &Global) -> Result<Config, Failure> {
 pub fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
     // A file system that does not answer has one that is read, and told of.
     let exists = || Path::new(DEFAULT_CONFIG).exists();
-    let is_there = || regular_file::within(regular_file::PATIENCE, exists).unwrap_or(true);
+    let is_there = || regular_file::within(regular_file::READ_TIMEOUT, exists).unwrap_or(true);
     if global.config.is_none() && !is_there() {
         return Ok(None);
     }

@@ -30,7 +30,7 @@ const REQUEST_MAX: u64 = 2 * SIZE_MAX + (1 << 16);
 pub(super) const CONNECTIONS: usize = 64;
 
 /// How long a peer may take to say its line, or to take its reply.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the daemon's loop has to say.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ async fn answer(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>) -> Re
     let (reader, mut writer) = stream.into_split();
     let mut line = Vec::new();
     let mut reader = tokio::io::BufReader::new(reader.take(REQUEST_MAX));
-    timeout(PATIENCE, reader.read_until(b'\n', &mut line)).await??;
+    timeout(LINE_TIMEOUT, reader.read_until(b'\n', &mut line)).await??;
     let request = match serde_json::from_slice::<Request>(&line) {
         Ok(request) => request,
         Err(error) => {
@@ -173,7 +173,7 @@ async fn stream_events(
             // A terminal may stand still for long, and few may follow.
             written.await?;
         } else {
-            timeout(PATIENCE, written).await??;
+            timeout(LINE_TIMEOUT, written).await??;
         }
     }
 }
@@ -181,6 +181,6 @@ async fn stream_events(
 async fn write(writer: &mut OwnedWriteHalf, reply: &Reply) -> Result<()> {
     let mut text = serde_json::to_vec(reply)?;
     text.push(b'\n');
-    timeout(PATIENCE, writer.write_all(&text)).await??;
+    timeout(LINE_TIMEOUT, writer.write_all(&text)).await??;
     Ok(())
 }

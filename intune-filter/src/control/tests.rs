@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
-    server::{CONNECTIONS, PATIENCE},
+    server::{CONNECTIONS, LINE_TIMEOUT},
     *,
 };
 
@@ -52,7 +52,7 @@ fn a_question_gets_its_answer() {
     let answer = with_daemon(Reply::Ok(value.clone()), |directory| {
         let client = Client::connect(directory).unwrap();
         assert_eq!(client.daemon().unwrap(), std::process::id() as i32);
-        client.ask(Request::Status, PATIENCE).unwrap()
+        client.ask(Request::Status, LINE_TIMEOUT).unwrap()
     });
     assert_eq!(answer, value);
 }
@@ -61,7 +61,7 @@ fn a_question_gets_its_answer() {
 fn a_no_is_an_error_and_nonsense_is_answered() {
     with_daemon(Reply::Error { error: "not now".into(), invalid: false }, |directory| {
         let client = Client::connect(directory).unwrap();
-        let error = client.ask(Request::Detach, PATIENCE).unwrap_err().to_string();
+        let error = client.ask(Request::Detach, LINE_TIMEOUT).unwrap_err().to_string();
         assert!(error.contains("not now"), "{error}");
 
         let mut stream = UnixStream::connect(directory.join(SOCKET_NAME)).unwrap();
@@ -83,7 +83,7 @@ fn an_invalid_configuration_is_told_from_other_failures() {
             confirm_s: Some(60),
             dry_run: false,
         };
-        let error = Client::connect(directory).unwrap().ask(request, PATIENCE).unwrap_err();
+        let error = Client::connect(directory).unwrap().ask(request, LINE_TIMEOUT).unwrap_err();
         assert_eq!(error.downcast::<Invalid>().unwrap(), Invalid(text.into()));
     });
 }
@@ -106,7 +106,7 @@ fn connections_are_bounded_and_one_too_many_is_told_so() {
         let connect = || UnixStream::connect(directory.join(SOCKET_NAME)).unwrap();
         // They say nothing, for as long as they may.
         let mut silent: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
-        let ask = || Client::connect(directory).unwrap().ask(Request::Status, PATIENCE);
+        let ask = || Client::connect(directory).unwrap().ask(Request::Status, LINE_TIMEOUT);
         let error = ask().unwrap_err().to_string();
         assert!(error.contains("64 commands are being answered already"), "{error}");
         silent.pop();

@@ -125,7 +125,7 @@ impl<E> Default for Reader<E> {
             waiting: VecDeque::new(),
             current: None,
             busy: Arc::default(),
-            patience: regular_file::PATIENCE,
+            patience: regular_file::READ_TIMEOUT,
         }
     }
 }

@@ -7,8 +7,8 @@ use aya::maps::{MapData, RingBuf};
 use intune_filter_ebpf::abi::answer_flags;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::punted::Punted;
 use crate::{
+    dns_tcp::Punted,
     events::{
         recorder::EventRecorder,
         records::{self, Record},

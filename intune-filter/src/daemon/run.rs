@@ -44,19 +44,18 @@ use super::{
     confirmation::Confirmation,
     engine::{Command, Engine, zones_of},
     problems::Problems,
-    punted::Punted,
     reload,
     rings::{async_fd, drain, flush},
     saved::Saved,
     setup::{hooks, prepare, sizes, wanted},
     source::{Chosen, Source},
-    streams::Streams,
     warm_up::WarmUp,
 };
 use crate::{
     boot_guard::{BootGuard, Changes},
     config::{Config, Paths},
     control::{Call, Server},
+    dns_tcp::{Punted, Streams},
     events::recorder::EventRecorder,
     kernel::{self, Diagnostics, Kernel, PinDirectory},
     metrics::MetricsServer,
@@ -72,7 +71,7 @@ use crate::{
 };
 
 /// How often the machine is looked at even if nothing was heard of it.
-const LOOK: Duration = Duration::from_secs(5);
+const RESYNC_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often what has expired is removed, and the table of names is saved.
 const TIDY: Duration = Duration::from_secs(60);
@@ -241,7 +240,7 @@ impl<'a> Daemon<'a> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let mut look = ticks(LOOK);
+        let mut look = ticks(RESYNC_INTERVAL);
         let mut tidy = ticks(TIDY);
         let mut forget = ticks(FORGET);
         let mut watchdog = Watchdog::new();

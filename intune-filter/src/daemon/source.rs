@@ -164,7 +164,7 @@ impl Source<'_> {
             None => {
                 let path = self.path.to_owned();
                 let look = move || writable_by_others(&path);
-                regular_file::within(regular_file::PATIENCE, look).ok().flatten()
+                regular_file::within(regular_file::READ_TIMEOUT, look).ok().flatten()
             }
         }
     }

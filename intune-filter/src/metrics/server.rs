@@ -33,7 +33,7 @@ use super::exposition::Sources;
 const CONNECTIONS: usize = 16;
 
 /// How long a connection may last, from its first octet to its last.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Octets of a request's head at most.
 const HEAD_MAX: usize = 8192;
@@ -159,12 +159,12 @@ async fn serve(stream: TcpStream, cache: Arc<Cache>) {
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(CLIENT_TIMEOUT)
         .max_buf_size(HEAD_MAX)
         .keep_alive(false)
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
-    let _ = timeout(PATIENCE, connection).await;
+    let _ = timeout(CLIENT_TIMEOUT, connection).await;
 }
 
 async fn answer(request: &Request<Incoming>, cache: &Cache) -> Response<Full<Bytes>> {

@@ -10,10 +10,10 @@ use std::{
 
 /// How long nft may take where a loop waits for it. It waits for the transactions of others, and is
 /// killed then: nothing is to hang with it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The same where a person does, who may have a large ruleset.
-const PATIENCE_OF_A_PERSON: Duration = Duration::from_secs(60);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long to wait before looking again whether it has ended.
 const STEP: Duration = Duration::from_millis(1);
@@ -62,7 +62,7 @@ fn command() -> Command {
 /// # Errors
 /// Nft cannot be run, or refuses.
 pub fn ask(arguments: &[&str]) -> Result<String, Error> {
-    ask_for(arguments, PATIENCE_OF_A_PERSON)
+    ask_for(arguments, COMMAND_TIMEOUT)
 }
 
 /// The same, for a loop.
@@ -70,7 +70,7 @@ pub fn ask(arguments: &[&str]) -> Result<String, Error> {
 /// # Errors
 /// Nft cannot be run, refuses, or takes too long.
 pub fn ask_soon(arguments: &[&str]) -> Result<String, Error> {
-    ask_for(arguments, PATIENCE)
+    ask_for(arguments, QUERY_TIMEOUT)
 }
 
 fn ask_for(arguments: &[&str], patience: Duration) -> Result<String, Error> {
@@ -91,7 +91,7 @@ pub fn load(ruleset: &str) -> Result<(), Error> {
         // What nft has against it, it says itself.
         let _ = stdin.write_all(ruleset.as_bytes());
     }
-    text(&end_of(nft, PATIENCE)?).map(drop)
+    text(&end_of(nft, QUERY_TIMEOUT)?).map(drop)
 }
 
 /// What a process has printed when it has ended; one that takes too long is killed.
@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn however_much_is_printed_is_read() {
-        let output = end_of(sh("head -c 300000 /dev/zero; echo no >&2; exit 3"), PATIENCE).unwrap();
+        let output =
+            end_of(sh("head -c 300000 /dev/zero; echo no >&2; exit 3"), QUERY_TIMEOUT).unwrap();
         assert_eq!((output.stdout.len(), output.stderr.as_slice()), (300_000, &b"no\n"[..]));
         assert_eq!(output.status.code(), Some(3));
         assert!(matches!(text(&output), Err(Error::Refused(said)) if said == "no"));

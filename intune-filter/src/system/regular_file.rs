@@ -15,7 +15,7 @@ use std::{
 pub const SIZE_MAX: u64 = 16 << 20;
 
 /// How long a file system may take to answer.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a file holds. Waits as long as its file system does.
 ///
@@ -118,6 +118,6 @@ mod tests {
         let error = within(patience, move || held.recv()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(hold);
-        assert_eq!(within(PATIENCE, || 7).unwrap(), 7);
+        assert_eq!(within(READ_TIMEOUT, || 7).unwrap(), 7);
     }
 }

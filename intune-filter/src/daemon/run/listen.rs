@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::Daemon;
-use crate::daemon::{punted::Punted, rings::drain};
+use crate::{daemon::rings::drain, dns_tcp::Punted};
 
 /// Records taken from the ring before anything else has its turn.
 const RECORDS_AT_ONCE: usize = 1024;

@@ -10,7 +10,8 @@ use anyhow::Result;
 
 use super::{Daemon, listen::RECORDS};
 use crate::{
-    daemon::{punted::Punted, rings::drain},
+    daemon::rings::drain,
+    dns_tcp::Punted,
     events::flow_reaper::has_expired,
     names::learning::{Learner, forget_expired},
     system::clock,

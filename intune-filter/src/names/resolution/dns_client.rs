@@ -23,7 +23,7 @@ use tokio::task::{Id, JoinSet};
 use super::{Kind, Question};
 
 /// How long an answer may take, over each of UDP and TCP.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a question is sent over UDP at most, and how long after the time before.
 const TRIES: u8 = 2;
@@ -123,7 +123,7 @@ fn options() -> DnsRequestOptions {
 async fn over_udp(query: &Query, resolver: IpAddr) -> Result<DnsResponse, NetError> {
     let server = (resolver, PORT).into();
     let mut stream = UdpClientStream::builder(server, TokioRuntimeProvider::new())
-        .with_timeout(Some(PATIENCE))
+        .with_timeout(Some(ANSWER_TIMEOUT))
         .with_max_retries(TRIES)
         .with_retry_interval_floor(AGAIN_AFTER_MS)
         .build();
@@ -137,6 +137,6 @@ async fn over_tcp(query: &Query, resolver: IpAddr) -> Result<DnsResponse, NetErr
     let provider = TokioRuntimeProvider::new();
     let server = (resolver, PORT).into();
     let connection =
-        TcpClientStream::exchange(server, None, PATIENCE, None, provider.clone()).await?;
+        TcpClientStream::exchange(server, None, ANSWER_TIMEOUT, None, provider.clone()).await?;
     connection.send(DnsRequest::from_query(query.clone(), options())).first_answer().await
 }

@@ -23,7 +23,7 @@ const PARTS_MAX: usize = 512;
 const TOTAL_MAX: usize = 16 * 1024 * 1024;
 /// How long a stream is kept, in nanoseconds: after a second the kernel waits no longer, and
 /// resolvers give up after a few.
-const PATIENCE: u64 = 10_000_000_000;
+const STREAM_TIMEOUT: u64 = 10_000_000_000;
 
 /// Port 53, network byte order.
 const DNS_PORT: u16 = 53_u16.to_be();
@@ -70,7 +70,7 @@ impl Streams {
             client: event.client,
             remote: event.resolver,
         };
-        self.forget(|_, stream| now.saturating_sub(stream.since) > PATIENCE);
+        self.forget(|_, stream| now.saturating_sub(stream.since) > STREAM_TIMEOUT);
         if self.streams.get(&key).is_some_and(|stream| stream.opened != event.opened) {
             self.forget(|other, _| *other == key);
         }
@@ -293,7 +293,7 @@ mod tests {
         assert!(streams.octets > TOTAL_MAX / 2);
         let sum: usize = streams.streams.values().map(Stream::octets).sum();
         assert_eq!(streams.octets, sum);
-        streams.take(&event(1, 0), b"x", PATIENCE + 2000);
+        streams.take(&event(1, 0), b"x", STREAM_TIMEOUT + 2000);
         assert_eq!(streams.octets, 1);
     }
 

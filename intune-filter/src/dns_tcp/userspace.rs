@@ -6,7 +6,7 @@ use intune_filter_ebpf::{
     packet::TCP,
 };
 
-use super::streams::Streams;
+use super::reassembly::Streams;
 use crate::{
     events::recorder::EventRecorder,
     kernel::{Kernel, NO_MORE},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long an answer is waited for, as in the kernel.
-const PATIENCE: u64 = 30_000_000_000;
+const QUERY_TIMEOUT: u64 = 30_000_000_000;
 
 /// The streams that wait, and the kernel that waits for them.
 pub struct Punted<'a> {
@@ -43,7 +43,7 @@ impl Punted<'_> {
                 continue;
             };
             let seed = self.kernel.pins().active()?.seed;
-            if now.saturating_sub(pending.asked) > PATIENCE
+            if now.saturating_sub(pending.asked) > QUERY_TIMEOUT
                 || !learner.is_answer_to(message, pending.question, seed)
             {
                 solicited = false;
