@@ -9,9 +9,9 @@ use std::{
 
 use crate::{
     config::{Config, ToGateway},
-    daemon::{
+    daemon::interfaces::{
+        Wanted,
         devices::{devices_of, own_addresses},
-        engine::Wanted,
     },
     kernel::WantedMode,
     system::netlink::Snapshot,

@@ -1,18 +1,13 @@
 //! The daemon: keeps the programs attached and the maps in step with the machine.
 //!
-//! What is attached works without it. [`engine`] and [`learner`] decide, [`mod@run`] does.
+//! What is attached works without it. [`interfaces`] and
+//! [`names::learning`](crate::names::learning) decide, [`mod@run`] does.
 
-pub mod ahead;
-pub mod confirmation;
-pub(crate) mod devices;
-pub mod engine;
-pub mod last_good;
-pub mod mended;
-pub mod problems;
+pub(crate) mod config_source;
+pub(crate) mod interfaces;
+pub(crate) mod problems;
 pub mod reload;
-pub mod rings;
-pub mod run;
-pub mod saved;
+pub(crate) mod ring_buffer;
+pub(crate) mod run;
 pub mod setup;
-pub mod source;
-pub mod warm_up;
+pub(crate) mod warm_up;

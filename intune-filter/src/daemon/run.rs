@@ -1,4 +1,4 @@
-//! The daemon's loop: waits for what happens, asks the engine, and does what it says.
+//! The daemon's loop: waits for what happens, asks the reconciler, and does what it says.
 
 mod boot_guard;
 mod commands;
@@ -6,13 +6,13 @@ mod configure;
 mod errands;
 mod error;
 mod keep;
-mod listen;
+mod maintenance;
 mod metrics;
+mod poll_events;
 mod preview;
 mod resolve;
 mod startup;
 mod tags;
-mod tidy;
 mod waiting;
 mod warming;
 mod watchdog;
@@ -32,7 +32,7 @@ use tokio::{
     time::sleep_until,
 };
 
-use configure::{Effects, Standing};
+use configure::{ActiveConfig, Effects};
 use errands::Errand;
 pub use error::RunError;
 use keep::{LastReload, Watched};
@@ -40,15 +40,15 @@ use waiting::{next_of, ticks, wait_until};
 use watchdog::Watchdog;
 
 use super::{
-    ahead::Reader,
-    confirmation::Confirmation,
-    engine::{Command, Engine, zones_of},
+    config_source::{
+        Chosen, ConfigSource, ahead::Reader, config_override::ConfigOverride,
+        confirmation::Confirmation,
+    },
+    interfaces::{Command, InterfaceReconciler, zones_of},
     problems::Problems,
     reload,
-    rings::{async_fd, drain, flush},
-    saved::Saved,
+    ring_buffer::{async_fd, drain, flush},
     setup::{hooks, prepare, sizes, wanted},
-    source::{Chosen, Source},
     warm_up::WarmUp,
 };
 use crate::{
@@ -81,7 +81,7 @@ const FORGET: Duration = Duration::from_secs(5);
 
 /// Runs until a signal or a command ends it. What is attached stays attached, unless the command
 /// was to detach. The kernel's programs log up to `kernel_log`.
-pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
+pub fn run(source: &ConfigSource<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
     // Before anything is read that may be wrong.
     let known = startup::shut_as_kept(source);
     let config = match source.choose(&RuleBits::new()) {
@@ -114,13 +114,13 @@ pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunE
 }
 
 struct Daemon<'a> {
-    source: &'a Source<'a>,
-    in_force: Standing,
+    source: &'a ConfigSource<'a>,
+    in_force: ActiveConfig,
     /// What is gone back to, while what is in force waits for its confirmation.
-    confirmed: Option<Standing>,
+    confirmed: Option<ActiveConfig>,
     confirmation: Confirmation,
     /// What the state directory holds.
-    saved: Option<Saved>,
+    saved: Option<ConfigOverride>,
     /// Whether it could not be written.
     saved_unwritten: bool,
     problems: Problems,
@@ -128,7 +128,7 @@ struct Daemon<'a> {
     /// The configuration file, while the last good one runs in its place.
     watched: Option<Watched>,
     kernel: Kernel,
-    engine: Engine,
+    reconciler: InterfaceReconciler,
     guard: BootGuard,
     learner: Learner,
     metrics: MetricsServer,
@@ -158,7 +158,7 @@ struct Daemon<'a> {
 impl<'a> Daemon<'a> {
     async fn start(
         config: &Config,
-        source: &'a Source<'a>,
+        source: &'a ConfigSource<'a>,
         kernel_log: log::LevelFilter,
     ) -> Result<Self, RunError> {
         let paths = config.paths.clone();
@@ -171,7 +171,7 @@ impl<'a> Daemon<'a> {
         // Chosen again: the directories are now locked, and nobody else decides any more.
         let bits = reload::previous_bits(&kernel.pins())?;
         let Chosen { document, origin, loaded, saved, refused, damaged } = source.choose(&bits)?;
-        let (in_force, policy) = Standing::new(document, origin, loaded);
+        let (in_force, policy) = ActiveConfig::new(document, origin, loaded);
         let config = in_force.config.clone();
         let names = saved_names(&config);
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
@@ -191,7 +191,7 @@ impl<'a> Daemon<'a> {
             last_reload: None,
             watched: None,
             kernel,
-            engine: Engine::default(),
+            reconciler: InterfaceReconciler::default(),
             guard: BootGuard::default(),
             learner: Learner::new(names, policy),
             writer: NamesWriter::new(paths.state_dir.clone(), Instant::now()),
@@ -226,7 +226,7 @@ impl<'a> Daemon<'a> {
         daemon.kernel.pin_programs()?;
         daemon.listen_for_metrics(config.metrics.listen).await;
         daemon.look_at(&snapshot);
-        for interface in daemon.engine.status() {
+        for interface in daemon.reconciler.status() {
             if let Some(error) = interface.error {
                 return Err(anyhow!("{}: {error}", interface.name).into());
             }
@@ -270,9 +270,9 @@ impl<'a> Daemon<'a> {
                 guard = self.events.readable_mut() => {
                     // Before the ring is read: what comes meanwhile wakes the daemon again.
                     guard.context("cannot wait for events")?.clear_ready();
-                    self.listen()?;
+                    self.poll_events()?;
                 }
-                () = sleep_until(self.listens.into()) => self.listen()?,
+                () = sleep_until(self.listens.into()) => self.poll_events()?,
                 result = flush(self.diagnostics.as_mut()) => result?,
                 Some(call) = self.calls.recv() => {
                     if self.take_call(call).await {
@@ -328,11 +328,11 @@ impl<'a> Daemon<'a> {
             Err(error) => {
                 self.recorder.set_policy(&before);
                 self.learner.set_policy(before);
-                self.kernel.set_zones(&self.engine.zones(snapshot))?;
+                self.kernel.set_zones(&self.reconciler.zones(snapshot))?;
                 return Err(error);
             }
         };
-        let commands = self.engine.want(wanted, &linked);
+        let commands = self.reconciler.want(wanted, &linked);
         for command in commands {
             self.execute(command);
         }
@@ -361,19 +361,19 @@ impl<'a> Daemon<'a> {
 
     fn look_at(&mut self, snapshot: &Snapshot) {
         let pins = self.kernel.pins();
-        for interface in self.engine.attached_among(&snapshot.interfaces) {
+        for interface in self.reconciler.attached_among(&snapshot.interfaces) {
             match pins.enforced(interface) {
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     let name = &interface.name;
                     log::error!("{name}: somebody has taken a program off; putting it back");
-                    self.engine.lost(name);
+                    self.reconciler.lost(name);
                 }
                 Err(error) => log::error!("{error:#}"),
             }
         }
         self.keep_tags(snapshot);
-        for command in self.engine.observe(snapshot, Instant::now()) {
+        for command in self.reconciler.observe(snapshot, Instant::now()) {
             self.execute(command);
         }
         self.keep_gate(snapshot);
@@ -383,7 +383,7 @@ impl<'a> Daemon<'a> {
 
     fn failed(&mut self, interface: &Interface, error: &anyhow::Error) {
         let error = format!("{error:#}");
-        if self.engine.failed(interface, error.clone(), Instant::now()) {
+        if self.reconciler.failed(interface, error.clone(), Instant::now()) {
             log::error!("{}: NOT enforced: {error}", interface.name);
         }
     }
@@ -403,7 +403,7 @@ impl<'a> Daemon<'a> {
                 match tags.and_then(|()| self.kernel.attach(&interface, mode)) {
                     Ok(mode) => {
                         log::info!("{}: enforcing in {} mode", interface.name, mode.as_str());
-                        self.engine.attached(&interface, mode);
+                        self.reconciler.attached(&interface, mode);
                     }
                     Err(error) => self.failed(&interface, &error),
                 }
@@ -430,7 +430,7 @@ impl<'a> Daemon<'a> {
             return;
         }
         self.ready = true;
-        if self.engine.is_enforcing() {
+        if self.reconciler.is_enforcing() {
             log::info!("ready");
         } else {
             log::warn!("ready, and enforcing nothing: no interface of the configuration is there");

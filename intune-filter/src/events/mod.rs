@@ -4,7 +4,7 @@
 
 pub mod denial_stats;
 mod event;
-pub(crate) mod feed;
+pub mod feed;
 mod filter;
 pub mod flow_reaper;
 mod labels;

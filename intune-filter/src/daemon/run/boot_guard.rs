@@ -9,13 +9,13 @@ use crate::{
     boot_guard::{self, Changes, GuardRules},
     config::{Boot, Config},
     control::Client,
-    daemon::source::Source,
+    daemon::config_source::ConfigSource,
     system::netlink::Snapshot,
 };
 
 /// Keeps clients out until programs are attached, if the configuration says so. A failure is no
 /// reason not to attach them. A daemon that runs keeps its own gate.
-pub(super) fn shut(config: &Config, source: &Source<'_>) {
+pub(super) fn shut(config: &Config, source: &ConfigSource<'_>) {
     let mut paths = config.paths.clone();
     (source.adjust)(&mut paths);
     if Client::connect(&paths.runtime_dir).is_some_and(|client| !is_here(&client)) {
@@ -28,7 +28,7 @@ pub(super) fn shut(config: &Config, source: &Source<'_>) {
 
 /// The same by a configuration of which only a part can be read: a table that is there may know
 /// of more.
-pub(super) fn shut_by_part(config: &Config, source: &Source<'_>) {
+pub(super) fn shut_by_part(config: &Config, source: &ConfigSource<'_>) {
     if boot_guard::presence() != Some(true) {
         shut(config, source);
     }
@@ -50,7 +50,7 @@ impl Daemon<'_> {
         let config = &self.in_force.config;
         let gate = (config.boot == Boot::Closed).then(|| {
             GuardRules::new(&config.zones(), snapshot, |interface| {
-                self.engine.is_attached(interface)
+                self.reconciler.is_attached(interface)
             })
         });
         self.guard.keep(gate);
@@ -68,7 +68,7 @@ impl Daemon<'_> {
         if self.in_force.config.boot == Boot::Open {
             return Value::Null;
         }
-        let interfaces = self.engine.status().into_iter();
+        let interfaces = self.reconciler.status().into_iter();
         let shut = interfaces.filter(|interface| interface.mode.is_none());
         let shut: Vec<String> = shut.map(|interface| interface.name).collect();
         json!({ "shut": shut, "owned": self.guard.is_owned(), "error": self.guard.error() })

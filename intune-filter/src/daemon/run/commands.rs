@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 use super::{Daemon, RunError};
 use crate::{
     control::{Answer, Reply, Request},
-    daemon::saved::Document,
+    daemon::config_source::config_override::Document,
     kernel, names,
     system::clock,
 };
@@ -24,7 +24,7 @@ impl Daemon<'_> {
         reply: oneshot::Sender<Answer>,
     ) -> bool {
         // Whoever asks is told of what has happened, and waits for no flood to end.
-        if let Err(error) = self.listen() {
+        if let Err(error) = self.poll_events() {
             log::error!("{error:#}");
         }
         if let Request::Events { filter, last, follow } = request {
@@ -88,7 +88,7 @@ impl Daemon<'_> {
     }
 
     fn status(&self) -> Value {
-        let interfaces = self.engine.status();
+        let interfaces = self.reconciler.status();
         let missing: Vec<&str> = interfaces
             .iter()
             .filter(|interface| interface.mode.is_none() && interface.error.is_none())
@@ -108,7 +108,7 @@ impl Daemon<'_> {
     }
 
     pub(super) fn failed_interfaces(&self) -> Vec<Value> {
-        let failed = self.engine.status().into_iter().filter_map(|interface| {
+        let failed = self.reconciler.status().into_iter().filter_map(|interface| {
             Some(serde_json::json!({"name": interface.name, "error": interface.error?}))
         });
         failed.collect()

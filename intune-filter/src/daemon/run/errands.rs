@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::Daemon;
 use crate::{
     control::{Call, Request},
-    daemon::ahead::{Ahead, Wanted},
+    daemon::config_source::ahead::{Ahead, Wanted},
 };
 
 /// How long the last answer may take.

@@ -13,11 +13,13 @@ use crate::{
     boot_guard::GuardState,
     config::ConfigErrors,
     daemon::{
-        last_good::LastGood,
-        mended::Watch,
+        config_source::{
+            Origin,
+            config_override::{self, ConfigOverride},
+            last_good::LastGood,
+            mended::Watch,
+        },
         problems::{self, Code},
-        saved::{self, Saved},
-        source::Origin,
     },
     metrics::configuration,
     system::atomic_file,
@@ -215,9 +217,9 @@ impl Daemon<'_> {
         self.make_state_directory()?;
         let good = self.confirmed.as_ref().unwrap_or(&self.in_force);
         let directory = &self.paths.state_dir;
-        let is_lost = self.saved.is_some() && !directory.join(saved::FILE_NAME).exists();
+        let is_lost = self.saved.is_some() && !directory.join(config_override::FILE_NAME).exists();
         if self.saved_unwritten || is_lost {
-            Saved::store(self.saved.as_ref(), directory)?;
+            ConfigOverride::store(self.saved.as_ref(), directory)?;
             self.saved_unwritten = false;
         }
         // A start by it would fail.
@@ -257,17 +259,17 @@ impl Daemon<'_> {
     }
 
     /// Replaces what a start finds in the state directory.
-    pub(super) fn store(&mut self, saved: Option<Saved>) -> Result<()> {
+    pub(super) fn store(&mut self, saved: Option<ConfigOverride>) -> Result<()> {
         if saved != self.saved || self.saved_unwritten {
             self.make_state_directory()?;
-            Saved::store(saved.as_ref(), &self.paths.state_dir)?;
+            ConfigOverride::store(saved.as_ref(), &self.paths.state_dir)?;
             (self.saved, self.saved_unwritten) = (saved, false);
         }
         Ok(())
     }
 
     /// The same where it is so even if it cannot be written now.
-    pub(super) fn store_or_tell(&mut self, saved: Option<Saved>) {
+    pub(super) fn store_or_tell(&mut self, saved: Option<ConfigOverride>) {
         if let Err(error) = self.store(saved.clone()) {
             (self.saved, self.saved_unwritten) = (saved, true);
             self.tell_of_state(Err(error));

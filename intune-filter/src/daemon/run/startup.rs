@@ -4,14 +4,14 @@ use super::boot_guard;
 use crate::{
     boot_guard::GuardState,
     config::{Boot, Config},
-    daemon::source::Source,
+    daemon::config_source::ConfigSource,
     kernel::{self, PinDirectory, Pins},
     system::logging::CRITICAL,
 };
 
 /// Shuts the gate if the configuration that was last in force for good says so. Returns what that
 /// says, if it is known.
-pub(super) fn shut_as_kept(source: &Source<'_>) -> Option<Boot> {
+pub(super) fn shut_as_kept(source: &ConfigSource<'_>) -> Option<Boot> {
     // Where the state is may be said by the file, which is then read for that alone.
     let first = source.first_paths().state_dir;
     let kept = load(&first).or_else(|| {
@@ -26,7 +26,7 @@ pub(super) fn shut_as_kept(source: &Source<'_>) -> Option<Boot> {
 
 /// A start has failed: nothing stays half-way. What a first one has made goes, and the gate lets
 /// pass no more than is still attached; what was in force stays.
-pub(super) fn undo_start(config: &Config, source: &Source<'_>, made: Option<&PinDirectory>) {
+pub(super) fn undo_start(config: &Config, source: &ConfigSource<'_>, made: Option<&PinDirectory>) {
     if let Some(Err(error)) = made.map(kernel::remove_all) {
         log::error!("{error:#}");
     }
@@ -43,7 +43,7 @@ fn load(state: &std::path::Path) -> Option<GuardState> {
 
 /// No configuration can be used, and none is kept: says who passes now. `known` is what the
 /// configuration before said of the gate.
-pub(super) fn all_lost(source: &Source<'_>, known: Option<Boot>) {
+pub(super) fn all_lost(source: &ConfigSource<'_>, known: Option<Boot>) {
     // What can be read of the file tells whom to keep out until it is mended.
     let readable = source.read().ok();
     let readable = readable.and_then(|file| Config::parse_part(&file.file, &file.text).0);

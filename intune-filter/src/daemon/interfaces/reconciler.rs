@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::devices;
+use super::{
+    devices,
+    wanted::{Wanted, zones_of},
+};
 use crate::{
     kernel::{Devices, OwnAddresses, Segments, WantedMode},
     system::{Interface, Mode, netlink::Snapshot},
@@ -13,27 +16,6 @@ use crate::{
 
 /// How long after a failed attachment the next one is tried.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// An interface that the policy wants enforced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Its name.
-    pub name: String,
-    /// Where packets from clients are to be judged.
-    pub mode: WantedMode,
-    /// Its zones by VLAN id.
-    pub zones: Vec<(u16, u32)>,
-    /// Whether offloads that hide VLAN tags may be turned off.
-    pub manage_offloads: bool,
-}
-
-impl Wanted {
-    /// Whether frames have to show their VLAN tags: TC sees those that the hardware took off too.
-    #[must_use]
-    pub fn needs_tags(&self) -> bool {
-        self.mode != WantedMode::Tc && self.zones.iter().any(|(vlan, _)| *vlan != 0)
-    }
-}
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +26,8 @@ pub enum Command {
     SetZones(Segments),
     /// Make exactly these the zones' devices.
     SetDevices(Devices),
-    /// Attach to an interface, or replace what is attached; [`Engine::attached`] or
-    /// [`Engine::failed`] tells how that went.
+    /// Attach to an interface, or replace what is attached; [`InterfaceReconciler::attached`] or
+    /// [`InterfaceReconciler::failed`] tells how that went.
     Attach(Interface, WantedMode),
     /// Detach from an interface, which is no longer wanted, and remove its pins.
     Detach(String),
@@ -76,7 +58,7 @@ pub struct Status {
 
 /// The interfaces' state, and what the maps hold of the machine's.
 #[derive(Debug, Default)]
-pub struct Engine {
+pub struct InterfaceReconciler {
     wanted: Vec<Wanted>,
     states: BTreeMap<String, State>,
     written_zones: Option<Segments>,
@@ -84,7 +66,7 @@ pub struct Engine {
     own_addresses: Option<OwnAddresses>,
 }
 
-impl Engine {
+impl InterfaceReconciler {
     /// Takes a policy's interfaces over. `linked` are those with pinned links, of this process or
     /// of one before it; what the policy no longer names is detached.
     pub fn want(&mut self, wanted: Vec<Wanted>, linked: &[String]) -> Vec<Command> {
@@ -223,18 +205,6 @@ impl Engine {
     }
 }
 
-/// The zones of those of the interfaces that exist.
-#[must_use]
-pub fn zones_of(wanted: &[Wanted], snapshot: &Snapshot) -> Segments {
-    wanted
-        .iter()
-        .filter_map(|wanted| Some((wanted, snapshot.interface(&wanted.name)?.index)))
-        .flat_map(|(wanted, index)| {
-            wanted.zones.iter().map(move |(vlan, zone)| ((index, u32::from(*vlan)), *zone))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,19 +235,20 @@ mod tests {
         }
     }
 
-    fn running() -> (Engine, Instant) {
-        let (mut engine, now) = (Engine::default(), Instant::now());
-        assert_eq!(engine.want(vec![wanted("lan")], &[]), []);
-        engine.observe(&snapshot(&[interface("lan", 5)]), now);
-        engine.attached(&interface("lan", 5), Mode::Native);
-        (engine, now)
+    fn running() -> (InterfaceReconciler, Instant) {
+        let (mut reconciler, now) = (InterfaceReconciler::default(), Instant::now());
+        assert_eq!(reconciler.want(vec![wanted("lan")], &[]), []);
+        reconciler.observe(&snapshot(&[interface("lan", 5)]), now);
+        reconciler.attached(&interface("lan", 5), Mode::Native);
+        (reconciler, now)
     }
 
     #[test]
     fn zones_and_addresses_are_in_the_maps_before_anything_is_attached() {
-        let (mut engine, now) = (Engine::default(), Instant::now());
-        engine.want(vec![wanted("lan")], &[]);
-        let commands = engine.observe(&snapshot(&[interface("lan", 5), interface("wan", 6)]), now);
+        let (mut reconciler, now) = (InterfaceReconciler::default(), Instant::now());
+        reconciler.want(vec![wanted("lan")], &[]);
+        let commands =
+            reconciler.observe(&snapshot(&[interface("lan", 5), interface("wan", 6)]), now);
         assert_eq!(
             commands,
             [
@@ -287,32 +258,32 @@ mod tests {
                 Command::Attach(interface("lan", 5), WantedMode::Auto),
             ]
         );
-        assert!(!engine.is_enforcing());
-        engine.attached(&interface("lan", 5), Mode::Native);
-        assert!(engine.is_enforcing());
+        assert!(!reconciler.is_enforcing());
+        reconciler.attached(&interface("lan", 5), Mode::Native);
+        assert!(reconciler.is_enforcing());
     }
 
     #[test]
     fn what_is_settled_is_left_alone() {
-        let (mut engine, now) = running();
-        assert_eq!(engine.observe(&snapshot(&[attached(interface("lan", 5))]), now), []);
+        let (mut reconciler, now) = running();
+        assert_eq!(reconciler.observe(&snapshot(&[attached(interface("lan", 5))]), now), []);
     }
 
     #[test]
     fn an_interface_that_returns_is_attached_anew_under_its_new_index() {
-        let (mut engine, now) = running();
+        let (mut reconciler, now) = running();
         assert_eq!(
-            engine.observe(&snapshot(&[]), now),
+            reconciler.observe(&snapshot(&[]), now),
             [
                 Command::SetZones(BTreeMap::new()),
                 Command::SetDevices(BTreeMap::new()),
                 Command::Await("lan".into())
             ]
         );
-        assert!(!engine.is_enforcing());
-        assert_eq!(engine.observe(&snapshot(&[]), now), []);
+        assert!(!reconciler.is_enforcing());
+        assert_eq!(reconciler.observe(&snapshot(&[]), now), []);
         assert_eq!(
-            engine.observe(&snapshot(&[interface("lan", 9)]), now),
+            reconciler.observe(&snapshot(&[interface("lan", 9)]), now),
             [
                 Command::SetZones([((9, 0), 1), ((9, 20), 2)].into()),
                 Command::SetDevices([(1, 9)].into()),
@@ -323,8 +294,8 @@ mod tests {
 
     #[test]
     fn an_interface_that_was_replaced_between_two_looks_is_attached_anew() {
-        let (mut engine, now) = running();
-        let commands = engine.observe(&snapshot(&[attached(interface("lan", 9))]), now);
+        let (mut reconciler, now) = running();
+        let commands = reconciler.observe(&snapshot(&[attached(interface("lan", 9))]), now);
         assert!(
             commands.contains(&Command::Attach(attached(interface("lan", 9)), WantedMode::Auto))
         );
@@ -332,47 +303,47 @@ mod tests {
 
     #[test]
     fn a_program_that_someone_took_off_is_put_back() {
-        let (mut engine, now) = running();
+        let (mut reconciler, now) = running();
         assert_eq!(
-            engine.observe(&snapshot(&[interface("lan", 5)]), now),
+            reconciler.observe(&snapshot(&[interface("lan", 5)]), now),
             [Command::Attach(interface("lan", 5), WantedMode::Auto)]
         );
     }
 
     #[test]
     fn at_tc_no_xdp_program_is_waited_for_and_what_is_lost_is_put_back() {
-        let (mut engine, now) = (Engine::default(), Instant::now());
-        engine.want(vec![Wanted { mode: WantedMode::Tc, ..wanted("lan") }], &[]);
+        let (mut reconciler, now) = (InterfaceReconciler::default(), Instant::now());
+        reconciler.want(vec![Wanted { mode: WantedMode::Tc, ..wanted("lan") }], &[]);
         let seen = snapshot(&[interface("lan", 5)]);
         assert!(
-            engine
+            reconciler
                 .observe(&seen, now)
                 .contains(&Command::Attach(interface("lan", 5), WantedMode::Tc))
         );
-        engine.attached(&interface("lan", 5), Mode::Tc);
-        assert_eq!(engine.observe(&seen, now), []);
-        engine.lost("lan");
+        reconciler.attached(&interface("lan", 5), Mode::Tc);
+        assert_eq!(reconciler.observe(&seen, now), []);
+        reconciler.lost("lan");
         assert_eq!(
-            engine.observe(&seen, now),
+            reconciler.observe(&seen, now),
             [Command::Attach(interface("lan", 5), WantedMode::Tc)]
         );
     }
 
     #[test]
     fn what_was_lost_is_attached_again_though_another_program_is_there() {
-        let (mut engine, now) = running();
+        let (mut reconciler, now) = running();
         let seen = [attached(interface("lan", 5)), interface("wan", 6)];
-        assert_eq!(engine.attached_among(&seen), [&seen[0]]);
+        assert_eq!(reconciler.attached_among(&seen), [&seen[0]]);
         // Under another index it is another interface, which is attached anyway.
-        assert!(engine.attached_among(&[interface("lan", 9)]).is_empty());
-        engine.lost("lan");
-        assert!(!engine.is_enforcing() && engine.attached_among(&seen).is_empty());
+        assert!(reconciler.attached_among(&[interface("lan", 9)]).is_empty());
+        reconciler.lost("lan");
+        assert!(!reconciler.is_enforcing() && reconciler.attached_among(&seen).is_empty());
         let again = Command::Attach(seen[0].clone(), WantedMode::Auto);
-        assert_eq!(engine.observe(&snapshot(&seen[..1]), now), [again]);
-        engine.attached(&seen[0], Mode::Native);
-        assert_eq!(engine.observe(&snapshot(&seen[..1]), now), []);
-        engine.lost("wan");
-        assert!(engine.is_enforcing());
+        assert_eq!(reconciler.observe(&snapshot(&seen[..1]), now), [again]);
+        reconciler.attached(&seen[0], Mode::Native);
+        assert_eq!(reconciler.observe(&snapshot(&seen[..1]), now), []);
+        reconciler.lost("wan");
+        assert!(reconciler.is_enforcing());
     }
 
     #[test]
@@ -384,27 +355,28 @@ mod tests {
 
     #[test]
     fn a_failed_attachment_is_tried_again_after_a_while_and_is_news_once() {
-        let (mut engine, now) = (Engine::default(), Instant::now());
-        engine.want(vec![wanted("lan")], &[]);
+        let (mut reconciler, now) = (InterfaceReconciler::default(), Instant::now());
+        reconciler.want(vec![wanted("lan")], &[]);
         let seen = snapshot(&[interface("lan", 5)]);
-        engine.observe(&seen, now);
-        assert!(engine.failed(&interface("lan", 5), "busy".into(), now));
-        assert!(!engine.is_enforcing());
-        assert_eq!(engine.observe(&seen, now + RETRY / 2), []);
-        let retry = engine.observe(&seen, now + RETRY);
+        reconciler.observe(&seen, now);
+        assert!(reconciler.failed(&interface("lan", 5), "busy".into(), now));
+        assert!(!reconciler.is_enforcing());
+        assert_eq!(reconciler.observe(&seen, now + RETRY / 2), []);
+        let retry = reconciler.observe(&seen, now + RETRY);
         assert_eq!(retry, [Command::Attach(interface("lan", 5), WantedMode::Auto)]);
-        assert!(!engine.failed(&interface("lan", 5), "busy".into(), now + RETRY));
-        assert!(engine.failed(&interface("lan", 5), "other".into(), now + RETRY * 2));
-        assert_eq!(engine.status()[0].error.as_deref(), Some("other"));
+        assert!(!reconciler.failed(&interface("lan", 5), "busy".into(), now + RETRY));
+        assert!(reconciler.failed(&interface("lan", 5), "other".into(), now + RETRY * 2));
+        assert_eq!(reconciler.status()[0].error.as_deref(), Some("other"));
     }
 
     #[test]
     fn interfaces_that_the_policy_no_longer_names_are_detached() {
-        let (mut engine, now) = running();
+        let (mut reconciler, now) = running();
         let linked = ["lan".to_owned(), "old".to_owned()];
-        let commands = engine.want(vec![wanted("new")], &linked);
+        let commands = reconciler.want(vec![wanted("new")], &linked);
         assert_eq!(commands, [Command::Detach("lan".into()), Command::Detach("old".into())]);
-        let commands = engine.observe(&snapshot(&[interface("lan", 5), interface("new", 6)]), now);
+        let commands =
+            reconciler.observe(&snapshot(&[interface("lan", 5), interface("new", 6)]), now);
         assert_eq!(
             commands,
             [
@@ -417,11 +389,11 @@ mod tests {
 
     #[test]
     fn another_mode_is_another_attachment() {
-        let (mut engine, now) = running();
+        let (mut reconciler, now) = running();
         let generic = Wanted { mode: WantedMode::Generic, ..wanted("lan") };
-        engine.want(vec![generic], &["lan".into()]);
+        reconciler.want(vec![generic], &["lan".into()]);
         assert_eq!(
-            engine.observe(&snapshot(&[attached(interface("lan", 5))]), now),
+            reconciler.observe(&snapshot(&[attached(interface("lan", 5))]), now),
             [
                 Command::SetDevices([(1, 5)].into()),
                 Command::Attach(attached(interface("lan", 5)), WantedMode::Generic)
@@ -431,10 +403,10 @@ mod tests {
 
     #[test]
     fn a_missing_interface_does_not_keep_the_others_from_being_enforced() {
-        let (mut engine, now) = (Engine::default(), Instant::now());
-        engine.want(vec![wanted("lan"), wanted("spare")], &[]);
-        engine.observe(&snapshot(&[interface("lan", 5)]), now);
-        engine.attached(&interface("lan", 5), Mode::Generic);
-        assert!(engine.is_enforcing());
+        let (mut reconciler, now) = (InterfaceReconciler::default(), Instant::now());
+        reconciler.want(vec![wanted("lan"), wanted("spare")], &[]);
+        reconciler.observe(&snapshot(&[interface("lan", 5)]), now);
+        reconciler.attached(&interface("lan", 5), Mode::Generic);
+        assert!(reconciler.is_enforcing());
     }
 }

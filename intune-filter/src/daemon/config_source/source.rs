@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{
     ahead::Ahead,
+    config_override::{self, ConfigOverride, Document},
     last_good::{self, LastGood},
-    saved::{self, Document, Saved},
 };
 use crate::{
     catalogue::CatalogueFiles,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The configuration file, and the flags that go before what it says.
-pub struct Source<'a> {
+pub struct ConfigSource<'a> {
     /// The configuration file.
     pub path: &'a Path,
     /// Puts paths in the place of a configuration's.
@@ -50,14 +50,14 @@ pub struct Chosen {
     /// What it comes to.
     pub loaded: Loaded,
     /// What the state directory keeps in the file's place.
-    pub saved: Option<Saved>,
+    pub saved: Option<ConfigOverride>,
     /// What is wrong with the configuration that is not used.
     pub refused: Option<ConfigErrors>,
     /// What in the state directory cannot be used, and why.
     pub damaged: Vec<(PathBuf, String)>,
 }
 
-impl Source<'_> {
+impl ConfigSource<'_> {
     /// Reads the configuration file.
     ///
     /// # Errors
@@ -91,8 +91,8 @@ impl Source<'_> {
         let file = self.read();
         let state = self.paths(file.as_ref().ok()).state_dir;
         let mut damaged = Vec::new();
-        let saved = Saved::load(&state).unwrap_or_else(|error| {
-            damaged.push((state.join(saved::FILE_NAME), format!("{error:#}")));
+        let saved = ConfigOverride::load(&state).unwrap_or_else(|error| {
+            damaged.push((state.join(config_override::FILE_NAME), format!("{error:#}")));
             None
         });
         let on_disk = file.as_ref().ok().map(|file| file.text.clone());
@@ -201,12 +201,12 @@ mod tests {
     struct Place(tempfile::TempDir);
 
     impl Place {
-        fn new(file: Option<&str>, saved: Option<&Saved>, good: Option<&str>) -> Self {
+        fn new(file: Option<&str>, saved: Option<&ConfigOverride>, good: Option<&str>) -> Self {
             let place = Self(tempfile::tempdir().unwrap());
             if let Some(text) = file {
                 fs::write(place.file(), text).unwrap();
             }
-            Saved::store(saved, place.0.path()).unwrap();
+            ConfigOverride::store(saved, place.0.path()).unwrap();
             if let Some(service) = good {
                 let (document, digest) = (document(service), String::new());
                 let good = LastGood { document, catalogue: None, digest };
@@ -221,13 +221,18 @@ mod tests {
 
         fn choose(&self) -> Result<Chosen, ConfigErrors> {
             let adjust = |paths: &mut Paths| paths.state_dir = self.0.path().to_owned();
-            let source = Source { path: &self.file(), adjust: &adjust, ahead: RefCell::default() };
+            let source =
+                ConfigSource { path: &self.file(), adjust: &adjust, ahead: RefCell::default() };
             source.choose(&RuleBits::new())
         }
     }
 
     /// What a start loads for what the file and the state directory hold; errors as `None`.
-    fn chosen(file: Option<&str>, saved: Option<&Saved>, good: Option<&str>) -> Option<String> {
+    fn chosen(
+        file: Option<&str>,
+        saved: Option<&ConfigOverride>,
+        good: Option<&str>,
+    ) -> Option<String> {
         let chosen = Place::new(file, saved, good).choose().ok()?;
         assert_eq!(chosen.refused.is_some(), chosen.origin == Origin::LastGood);
         let service = &chosen.loaded.config.services[0].id;
@@ -240,7 +245,7 @@ mod tests {
         assert_eq!(chosen(Some(&file), None, None).as_deref(), Some("file File"));
         assert_eq!(chosen(Some(&file), None, Some("good")).as_deref(), Some("file File"));
         assert_eq!(chosen(None, None, None), None);
-        let applied = Saved::applied(&document("applied"), Some(&file));
+        let applied = ConfigOverride::applied(&document("applied"), Some(&file));
         let chosen = |file, good| chosen(file, applied.as_ref(), good);
         assert_eq!(chosen(Some(&file), None).as_deref(), Some("applied Applied"));
         assert_eq!(chosen(Some(&edited), None).as_deref(), Some("edited File"));
@@ -267,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_was_not_confirmed_is_never_loaded_whatever_became_of_the_file() {
-        let saved = Saved::awaiting(document("old"), document("new"));
+        let saved = ConfigOverride::awaiting(document("old"), document("new"));
         let (new, edited) = (config("new"), config("edited"));
         for file in [Some(&*new), Some(&*edited), Some("{faulty"), None] {
             let found = chosen(file, Some(&saved), Some("good"));
@@ -286,9 +291,9 @@ mod tests {
         let path = directory.path().join("config.yaml");
         let state = directory.path().display();
         fs::write(&path, format!("paths: {{state_dir: {state}}}\nclients: 7\n")).unwrap();
-        let saved = Saved::awaiting(document("old"), document("new"));
-        Saved::store(Some(&saved), directory.path()).unwrap();
-        let source = Source { path: &path, adjust: &|_| {}, ahead: RefCell::default() };
+        let saved = ConfigOverride::awaiting(document("old"), document("new"));
+        ConfigOverride::store(Some(&saved), directory.path()).unwrap();
+        let source = ConfigSource { path: &path, adjust: &|_| {}, ahead: RefCell::default() };
         let chosen = source.choose(&RuleBits::new()).unwrap();
         assert_eq!((chosen.document, chosen.saved), (document("old"), Some(saved)));
     }
@@ -297,11 +302,15 @@ mod tests {
     fn what_is_kept_and_cannot_be_read_is_named_and_stops_nothing() {
         for file in [config("file"), "{faulty".to_owned()] {
             let place = Place::new(Some(&file), None, Some("good"));
-            fs::write(place.0.path().join(saved::FILE_NAME), "{").unwrap();
+            fs::write(place.0.path().join(config_override::FILE_NAME), "{").unwrap();
             let chosen = place.choose().unwrap();
             assert_eq!(chosen.saved, None);
             let [(path, why)] = &chosen.damaged[..] else { panic!("{:?}", chosen.damaged) };
-            assert!(path.ends_with(saved::FILE_NAME) && why.contains(saved::FILE_NAME), "{why}");
+            assert!(
+                path.ends_with(config_override::FILE_NAME)
+                    && why.contains(config_override::FILE_NAME),
+                "{why}"
+            );
         }
         let place = Place::new(Some(&config("file")), None, Some("good"));
         fs::write(place.0.path().join("last-good/config.yaml"), "{").unwrap();

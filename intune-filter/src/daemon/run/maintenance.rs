@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Daemon, listen::RECORDS};
+use super::{Daemon, poll_events::RECORDS};
 use crate::{
-    daemon::rings::drain,
+    daemon::ring_buffer::drain,
     dns_tcp::Punted,
     events::flow_reaper::has_expired,
     names::learning::{Learner, forget_expired},

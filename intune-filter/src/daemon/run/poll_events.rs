@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::Daemon;
-use crate::{daemon::rings::drain, dns_tcp::Punted};
+use crate::{daemon::ring_buffer::drain, dns_tcp::Punted};
 
 /// Records taken from the ring before anything else has its turn.
 const RECORDS_AT_ONCE: usize = 1024;
@@ -22,7 +22,7 @@ const LATER: Duration = Duration::from_millis(400);
 
 impl Daemon<'_> {
     /// Takes what the ring holds.
-    pub(super) fn listen(&mut self) -> Result<()> {
+    pub(super) fn poll_events(&mut self) -> Result<()> {
         let taken = self.read(RECORDS_AT_ONCE)?;
         let rest = match taken {
             0 => LATER,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::engine::Wanted;
+use super::wanted::Wanted;
 use crate::{
     kernel::{Devices, OwnAddresses},
     system::netlink::Snapshot,

@@ -30,7 +30,7 @@ pub struct Document {
 /// What a start loads in place of the configuration file, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Saved {
+pub struct ConfigOverride {
     version: u32,
     /// What a start loads.
     pub kept: Document,
@@ -41,7 +41,7 @@ pub struct Saved {
     pub unconfirmed: Option<Document>,
 }
 
-impl Saved {
+impl ConfigOverride {
     /// While `unconfirmed` waits for its confirmation, a start loads `kept`, whatever the file
     /// says by then.
     #[must_use]
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn nothing_replaces_what_is_kept_while_another_waits() {
-        let saved = Saved::awaiting(document("old"), document("new"));
+        let saved = ConfigOverride::awaiting(document("old"), document("new"));
         for on_disk in ["old", "new", "edited meanwhile"] {
             assert!(saved.passes_over(on_disk), "{on_disk}");
         }
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_was_not_confirmed_stays_passed_over_until_the_file_changes() {
-        let waiting = Saved::awaiting(document("old"), document("new"));
+        let waiting = ConfigOverride::awaiting(document("old"), document("new"));
         for on_disk in [Some("new"), Some("edited meanwhile"), None] {
             let saved = waiting.clone().rolled_back(on_disk);
             assert_eq!((&saved.kept, &saved.unconfirmed), (&document("old"), &None));
@@ -142,23 +142,23 @@ mod tests {
 
     #[test]
     fn what_was_applied_takes_the_place_of_another_file_until_that_changes() {
-        assert_eq!(Saved::applied(&document("new"), Some("new")), None);
-        let saved = Saved::applied(&document("new"), Some("old")).unwrap();
+        assert_eq!(ConfigOverride::applied(&document("new"), Some("new")), None);
+        let saved = ConfigOverride::applied(&document("new"), Some("old")).unwrap();
         assert_eq!(saved.kept, document("new"));
         assert!(saved.passes_over("old"));
         assert!(!saved.passes_over("edited") && !saved.passes_over("new"));
-        assert!(!Saved::applied(&document("new"), None).unwrap().passes_over("old"));
+        assert!(!ConfigOverride::applied(&document("new"), None).unwrap().passes_over("old"));
     }
 
     #[test]
     fn what_was_stored_comes_back_and_a_foreign_file_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
-        let load = || Saved::load(directory.path());
+        let load = || ConfigOverride::load(directory.path());
         assert_eq!(load().unwrap(), None);
-        let saved = Saved::awaiting(document("old"), document("new"));
-        Saved::store(Some(&saved), directory.path()).unwrap();
+        let saved = ConfigOverride::awaiting(document("old"), document("new"));
+        ConfigOverride::store(Some(&saved), directory.path()).unwrap();
         assert_eq!(load().unwrap(), Some(saved));
-        Saved::store(None, directory.path()).unwrap();
+        ConfigOverride::store(None, directory.path()).unwrap();
         assert_eq!(load().unwrap(), None);
         let later = r#"{"version": 2, "kept": {"file": "", "text": ""}, "passed_over": [],
                         "unconfirmed": null}"#;

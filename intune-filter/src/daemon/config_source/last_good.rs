@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::saved::Document;
+use super::config_override::Document;
 use crate::{
     catalogue::CatalogueFiles,
     policy::hexadecimal,
