@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
     flows::{self, Live},
     output,
 };

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{args::Global, failure::Failure};
+use super::{args::Global, error::Failure};
 use crate::{
     catalogue::Catalogue,
     config::{Config, Paths},

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
     output,
 };
 use crate::{

@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     args::{Global, Wanted},
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
 };
 use crate::{
     control::{Reply, Request, SOCKET_NAME},

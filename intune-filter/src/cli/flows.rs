@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
     output,
 };
 use crate::{

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
 };
 use crate::{
     config::Paths,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
     output,
     unjudged::{BootGate, missing},
 };

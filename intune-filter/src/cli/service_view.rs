@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::failure::Failure;
+use super::error::Failure;
 use crate::{
     catalogue::{Catalogue, DEFAULT_SET, Selector},
     config::Config,

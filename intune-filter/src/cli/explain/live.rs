@@ -7,13 +7,9 @@ use intune_filter_ebpf::abi::{
     Client, MODE_AUDIT, MODE_EXEMPT, Matched, Reason, ZoneKey, port_index,
 };
 
-use super::{
-    Judge,
-    destination::{Host, Protocol},
-    judgement::Judgement,
-    packet::first_packet,
-};
+use super::{Judge, packet::first_packet, report::Judgement};
 use crate::{
+    cli::destination::{Host, Protocol},
     kernel::{ClientEntry, Pins},
     names::Names,
     system::{clock, netlink},

@@ -9,16 +9,13 @@ use intune_filter_ebpf::{
     verdict::Place,
 };
 
-use super::{
-    Judge,
-    destination::{Host, Protocol},
-    judgement::Judgement,
-    packet::first_packet,
-    pinned::would_be,
-};
+use super::{Judge, live::would_be, packet::first_packet, report::Judgement};
 use crate::{
     catalogue::Catalogue,
-    cli::failure::Failure,
+    cli::{
+        destination::{Host, Protocol},
+        error::Failure,
+    },
     config::{Config, Zone},
     policy::{Policy, RuleBits, compile},
 };

@@ -5,11 +5,11 @@ use std::{fmt::Write as _, net::IpAddr};
 use intune_filter_ebpf::abi::{Client, Explanation, Matched, Reason};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
-use super::{
+use super::packet::QUERY_NAME;
+use crate::cli::{
     destination::{Destination, Protocol},
-    packet::QUERY_NAME,
+    services::service_of,
 };
-use crate::cli::services::service_of;
 
 /// A verdict over one first packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
