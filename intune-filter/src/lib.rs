@@ -1,19 +1,20 @@
 //! Userspace of intune-filter: catalogue, configuration, policy compiler, daemon and commands.
 
+mod boot_guard;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
+mod dns_tcp;
 pub mod events;
-pub mod gate;
 pub mod kernel;
+mod metrics;
 pub mod names;
-pub mod nft;
 pub mod pattern;
 pub mod policy;
 pub mod ports;
-mod regular_file;
-mod whole_file;
+pub mod system;
 pub mod yaml;
 
 /// The BPF object, aligned as the ELF parser needs it.

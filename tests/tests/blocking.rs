@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{HashMap, MapData};
 use intune_filter::{
-    daemon::control::{Client, Request, SOCKET_NAME},
+    control::{Client, Request, SOCKET_NAME},
     kernel::Pins,
 };
 use intune_filter_ebpf::abi::{Host, V4};

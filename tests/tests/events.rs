@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use intune_filter::daemon::control::SOCKET_NAME;
+use intune_filter::control::SOCKET_NAME;
 use intune_filter_tests::{
     laboratory::Laboratory,
     network::CLIENT,

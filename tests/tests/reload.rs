@@ -7,10 +7,11 @@ use aya::maps::{HashMap, MapData};
 use intune_filter::{
     catalogue::Catalogue,
     config::Config,
-    daemon::{clock, learner::Learner, reload},
+    daemon::reload,
     kernel::{self, Hook, Kernel, PinDirectory, Segments},
-    names::{self, Clocks, Names},
+    names::{self, Names, learning::Learner},
     policy::{Policy, RuleBits, compile},
+    system::clock::{self, Clocks},
 };
 use intune_filter_ebpf::abi::{Flow, FlowKey, V4, flow_flags};
 use intune_filter_tests::directory::Directory;

@@ -12,9 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter::{
-    daemon::control::{Client, Request},
+    control::{Client, Request},
     kernel::Pins,
-    names::{self, Clocks, Lives, Names},
+    names::{self, Lives, Names},
+    system::clock::Clocks,
 };
 use intune_filter_ebpf::abi::{Matched, Reason};
 use intune_filter_tests::{

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Catalogue, CatalogueError};
-use crate::regular_file::{self, PATIENCE, SIZE_MAX};
+use crate::system::regular_file::{self, READ_TIMEOUT, SIZE_MAX};
 
 /// Every `*.yaml` of a directory, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl CatalogueFiles {
     /// regular ones, or larger together than one file may be.
     pub fn read(directory: &Path) -> Result<Self, CatalogueError> {
         let path = directory.to_owned();
-        regular_file::within(PATIENCE, move || Self::read_here(&path))
+        regular_file::within(READ_TIMEOUT, move || Self::read_here(&path))
             .map_err(|error| CatalogueError::Read { path: directory.to_owned(), error })?
     }
 

@@ -9,13 +9,14 @@ use serde_json::Value;
 
 use super::{
     args::Global,
-    config, context,
-    failure::{Failure, Outcome},
+    changes::changes,
+    context,
+    error::{Failure, Outcome},
     output,
 };
 use crate::{
     config::{Config, Paths, Seconds},
-    daemon::control::{Client, Invalid, Request},
+    control::{Client, Invalid, Request},
     policy::{self, RuleBits},
 };
 
@@ -34,7 +35,7 @@ pub fn run(
         return Ok((outcome(&answer), output::json(&answer)?));
     }
     let mut text = in_force(&answer);
-    text += &config::changes(&answer);
+    text += &changes(&answer);
     if let Some(seconds) = answer["confirm_within_s"].as_u64() {
         let _ = writeln!(
             text,
@@ -71,7 +72,7 @@ pub fn reload(global: &Global) -> Result<(Outcome, String), Failure> {
     let text = if global.json {
         output::json(&answer)?
     } else {
-        in_force(&answer) + &config::changes(&answer) + &failed(&answer)
+        in_force(&answer) + &changes(&answer) + &failed(&answer)
     };
     Ok((outcome(&answer), text))
 }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use intune_filter_ebpf::abi::REASONS;
 use ipnet::IpNet;
 
-use super::explain::Destination;
+use super::destination::Destination;
 use crate::config::{DurationError, Paths, Seconds};
 
 /// Lets a network reach what Microsoft Intune needs, and nothing else.

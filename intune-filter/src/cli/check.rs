@@ -4,16 +4,17 @@ use std::{fmt::Write as _, path::Path};
 
 use super::{
     args::Global,
-    context, facts,
-    failure::{Failure, Outcome},
+    context, environment,
+    error::{Failure, Outcome},
     output,
     unjudged::BootGate,
 };
 use crate::{
     config::{Config, Finding, Severity, check_environment, writable_by_others},
-    daemon::{control::Client, netlink},
+    control::Client,
     kernel::Pins,
     policy::{self, RuleBits, summarize},
+    system::netlink,
 };
 
 /// Runs the command.
@@ -23,7 +24,7 @@ pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Fa
     // What is in force decides which bits are free.
     let bits = previous_bits(global);
     let loaded = policy::load(&path, adjust, &bits)?;
-    let facts = facts::gather(&loaded.config)?;
+    let facts = environment::gather(&loaded.config)?;
     let findings = check_environment(&loaded.config, &facts.environment);
     let (errors, mut warnings): (Vec<Finding>, Vec<Finding>) =
         findings.into_iter().partition(|finding| finding.severity == Severity::Error);

@@ -11,17 +11,14 @@ use serde::Serialize;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
     flows::{self, Live},
     output,
 };
 use crate::{
     config::Paths,
-    daemon::{
-        control::{Client as Control, Request},
-        tally::Denials,
-    },
-    events::{Place, Traffic},
+    control::{Client as Control, Request},
+    events::{Place, Traffic, denial_stats::Denials},
 };
 
 /// A client.
@@ -86,11 +83,11 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     Ok((Outcome::Yes, text))
 }
 
-/// The daemon's tally; `None` if no daemon runs.
+/// The daemon's denials; `None` if no daemon runs.
 fn denials(paths: &Paths) -> anyhow::Result<Option<Vec<Denials>>> {
     let Some(daemon) = Control::connect(&paths.runtime_dir) else { return Ok(None) };
-    let tally = daemon.ask(Request::Clients, context::PATIENCE)?;
-    Ok(Some(serde_json::from_value(tally)?))
+    let denials = daemon.ask(Request::Clients, context::PATIENCE)?;
+    Ok(Some(serde_json::from_value(denials)?))
 }
 
 fn join(flows: &[Live], denials: Option<Vec<Denials>>, now: Timestamp) -> Vec<Client> {

@@ -6,16 +6,13 @@ use std::{
     time::Duration,
 };
 
-use super::{args::Global, failure::Failure};
+use super::{args::Global, error::Failure};
 use crate::{
     catalogue::Catalogue,
     config::{Config, Paths},
-    daemon::{
-        clock,
-        control::{Client, Request},
-    },
+    control::{Client, Request},
     names::{self, Lives, Names},
-    regular_file,
+    system::{clock, regular_file},
 };
 
 /// Where the configuration is unless a flag says otherwise.
@@ -39,7 +36,7 @@ pub fn required_config(global: &Global) -> Result<Config, Failure> {
 pub fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
     // A file system that does not answer has one that is read, and told of.
     let exists = || Path::new(DEFAULT_CONFIG).exists();
-    let is_there = || regular_file::within(regular_file::PATIENCE, exists).unwrap_or(true);
+    let is_there = || regular_file::within(regular_file::READ_TIMEOUT, exists).unwrap_or(true);
     if global.config.is_none() && !is_there() {
         return Ok(None);
     }

@@ -7,13 +7,13 @@ use anyhow::{Context as _, bail};
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
     output,
 };
 use crate::{
+    boot_guard,
     config::Paths,
-    daemon::control::{Client, Request},
-    gate,
+    control::{Client, Request},
     kernel::{self, PinDirectory},
 };
 
@@ -26,7 +26,7 @@ pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
     let paths = context::paths(global);
     let mut stopped = stop_daemon(&paths)?;
     let removed = remove(&paths, force || stopped)?;
-    gate::open()?;
+    boot_guard::open()?;
     stopped |= removed;
     let text = if global.json {
         output::json(&serde_json::json!({ "detached": stopped }))?

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
-    listed::{self, Service},
+    error::{Failure, Outcome},
     output,
+    service_view::{self, Service},
 };
 use crate::{pattern::Pattern, ports::PortRange};
 
@@ -29,7 +29,7 @@ struct Entry<'a> {
 pub fn list(global: &Global) -> Result<(Outcome, String), Failure> {
     let config = context::optional_config(global)?;
     let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
-    let services = listed::services(config.as_ref(), &*context::catalogue(&paths)?)?;
+    let services = service_view::services(config.as_ref(), &*context::catalogue(&paths)?)?;
     let text = if global.json {
         let entries: Vec<Entry<'_>> = services
             .iter()
@@ -63,7 +63,7 @@ fn text(services: &[Service]) -> String {
         for rule in &service.rules {
             let tcp = rule.tcp.iter().copied().collect();
             let udp = rule.udp.iter().copied().collect();
-            let _ = writeln!(text, "  {}: {}", rule.id, listed::ports(&tcp, &udp));
+            let _ = writeln!(text, "  {}: {}", rule.id, service_view::ports(&tcp, &udp));
             for fqdn in &rule.fqdns {
                 let _ = writeln!(text, "    {fqdn}");
             }

@@ -12,10 +12,10 @@ use tokio::{
 use super::{
     args::{Global, Wanted},
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
 };
 use crate::{
-    daemon::control::{Reply, Request, SOCKET_NAME},
+    control::{Reply, Request, SOCKET_NAME},
     events::{Event, Filter, Kind},
 };
 

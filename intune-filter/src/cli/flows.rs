@@ -10,15 +10,15 @@ use serde::Serialize;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
     output,
 };
 use crate::{
     config::Paths,
-    daemon::{clock, ledger::has_expired, netlink},
-    events::{Flow, Labels, Traffic},
+    events::{Flow, Labels, Traffic, flow_reaper::has_expired},
     kernel::{FlowEntry, Pins},
     names::Names,
+    system::{clock, netlink},
 };
 
 const SECOND: u64 = 1_000_000_000;

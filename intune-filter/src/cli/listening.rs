@@ -9,12 +9,12 @@ use std::{
 
 use crate::{
     config::{Config, ToGateway},
-    daemon::{
+    daemon::interfaces::{
+        Wanted,
         devices::{devices_of, own_addresses},
-        engine::Wanted,
-        netlink::Snapshot,
     },
     kernel::WantedMode,
+    system::netlink::Snapshot,
 };
 
 /// Ports of DNS: those of resolvers are judged query by query, and no other is reached.
@@ -121,7 +121,7 @@ fn read(line: &str, udp: bool) -> Option<Listening> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Interface;
+    use crate::system::Interface;
 
     const TCP: &str = "   0: 0100140A:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000";
     const ESTABLISHED: &str = "   1: 0100140A:0016 0A00140A:9C40 01 00000000:00000000 00:00000000";

@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
-    listed::{self, Service},
+    error::{Failure, Outcome},
     output,
+    service_view::{self, Service},
 };
 use crate::{pattern::Pattern, ports::PortRange};
 
@@ -36,7 +36,7 @@ struct Answer<'a> {
 pub fn run(global: &Global, name: &str) -> Result<(Outcome, String), Failure> {
     let config = context::optional_config(global)?;
     let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
-    let services = listed::services(config.as_ref(), &*context::catalogue(&paths)?)?;
+    let services = service_view::services(config.as_ref(), &*context::catalogue(&paths)?)?;
     let answer = Answer { name, services: matches(&services, name) };
     let outcome = if answer.services.is_empty() { Outcome::No } else { Outcome::Yes };
     let text = if global.json {
@@ -47,7 +47,9 @@ pub fn run(global: &Global, name: &str) -> Result<(Outcome, String), Failure> {
         let rows: Vec<[String; 3]> = answer
             .services
             .iter()
-            .map(|one| [one.id.clone(), one.pattern.to_string(), listed::ports(&one.tcp, &one.udp)])
+            .map(|one| {
+                [one.id.clone(), one.pattern.to_string(), service_view::ports(&one.tcp, &one.udp)]
+            })
             .collect();
         output::table(["SERVICE", "PATTERN", "PORTS"], &rows)
     };
@@ -98,7 +100,7 @@ services:
     #[test]
     fn a_pattern_has_the_ports_of_its_own_rules_alone() {
         let catalogue = Catalogue::parse([("c", CATALOGUE)]).unwrap();
-        let services = listed::services(None, &catalogue).unwrap();
+        let services = service_view::services(None, &catalogue).unwrap();
         let json = serde_json::to_value(matches(&services, "Both.Apple.Example")).unwrap();
         assert_eq!(
             json,

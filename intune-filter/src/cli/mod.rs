@@ -9,31 +9,33 @@ use clap::Parser as _;
 
 mod apply;
 mod args;
+mod changes;
 mod check;
 mod clients;
 mod config;
 mod context;
+mod destination;
 mod detach;
 mod endpoints;
+mod environment;
+mod error;
 mod events;
 mod explain;
-mod facts;
-mod failure;
 mod flows;
-mod listed;
 mod listening;
 mod match_name;
 mod names;
 mod output;
 mod run;
+mod service_view;
 mod services;
 mod status;
 mod unjudged;
 
 use args::{Arguments, Command, ConfigCommand, Endpoints};
-pub use failure::{Failure, Outcome};
+pub use error::{Failure, Outcome};
 
-use crate::daemon::logging;
+use crate::system::logging;
 
 /// Runs the program. The exit code: 0 ok, 1 failed, 2 usage, 3 configuration invalid, 4 "no".
 #[must_use]

@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
     output,
     services::service_of,
 };
-use crate::{daemon::clock, kernel::Pins, names::Names};
+use crate::{kernel::Pins, names::Names, system::clock};
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
 };
 use crate::{
     config::Paths,
     daemon::{
+        config_source::ConfigSource,
         run::{RunError, run as run_daemon},
-        source::Source,
     },
 };
 
@@ -19,7 +19,7 @@ use crate::{
 pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     let path = context::config_path(global);
     let adjust = |paths: &mut Paths| *paths = global.paths(paths);
-    let source = Source { path: &path, adjust: &adjust, ahead: RefCell::default() };
+    let source = ConfigSource { path: &path, adjust: &adjust, ahead: RefCell::default() };
     // The programs' diagnostics name clients: they are for whoever looks for something.
     let kernel_log = match global.verbose {
         0 => log::LevelFilter::Off,

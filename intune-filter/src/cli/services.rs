@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
     output,
 };
 use crate::kernel::Pins;

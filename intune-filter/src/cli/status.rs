@@ -9,17 +9,17 @@ use serde_json::Value;
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
+    error::{Failure, Outcome},
     output,
     unjudged::{BootGate, missing},
 };
 use crate::{
-    daemon::{
-        clock,
-        control::{Client, Request},
+    control::{Client, Request},
+    kernel::{Pins, Usage},
+    system::{
+        Mode, clock,
         netlink::{self, Snapshot},
     },
-    kernel::{Mode, Pins, Usage},
 };
 
 /// What goes on without a daemon, and what does not: the fail table of the documentation.

@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    boot_guard::{self, TABLE},
     config::{Boot, Config},
-    daemon::netlink::Snapshot,
-    gate::{self, TABLE},
     kernel::Pins,
+    system::netlink::Snapshot,
 };
 
 /// What becomes of the gate of `boot: closed` without a daemon.
@@ -41,7 +41,7 @@ impl BootGate {
                 unjudged.push(interface.name.clone());
             }
         }
-        Ok(Some(Self { table: gate::presence(), unjudged }))
+        Ok(Some(Self { table: boot_guard::presence(), unjudged }))
     }
 
     /// What is open although it should be shut, in one sentence.

@@ -34,7 +34,7 @@ pub use ownership::writable_by_others;
 pub use to_gateway::ToGateway;
 pub use zones::Zone;
 
-use crate::regular_file;
+use crate::system::regular_file;
 
 /// Where a configuration came from.
 #[derive(Clone, Debug, Default)]
@@ -154,7 +154,7 @@ impl Config {
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     let file = path.to_owned();
-    let read = regular_file::within(regular_file::PATIENCE, move || regular_file::read(&file));
+    let read = regular_file::within(regular_file::READ_TIMEOUT, move || regular_file::read(&file));
     text_of(read.and_then(|octets| octets))
 }
 

@@ -1,41 +1,13 @@
 //! The daemon: keeps the programs attached and the maps in step with the machine.
 //!
-//! What is attached works without it. [`engine`] and [`learner`] decide, [`mod@run`] does.
+//! What is attached works without it. [`interfaces`] and
+//! [`names::learning`](crate::names::learning) decide, [`mod@run`] does.
 
-pub mod ahead;
-pub mod asker;
-pub mod boot_guard;
-pub mod chronicle;
-pub mod clock;
-pub mod confirmation;
-pub mod control;
-pub(crate) mod devices;
-pub mod engine;
-pub mod feed;
-mod figures;
-pub mod forget;
-pub mod last_good;
-pub mod learner;
-pub mod ledger;
-pub mod logging;
-mod memory;
-pub mod mended;
-mod metrics;
-mod metrics_server;
-pub mod netlink;
-pub mod problems;
-mod punted;
-pub mod records;
+pub(crate) mod config_source;
+pub(crate) mod interfaces;
+pub(crate) mod problems;
 pub mod reload;
-pub mod resolution;
-pub mod restore;
-pub mod rings;
-pub mod run;
-pub mod saved;
-pub mod saver;
+pub(crate) mod ring_buffer;
+pub(crate) mod run;
 pub mod setup;
-pub mod source;
-mod streams;
-pub mod tally;
-mod teach;
-pub mod warm_up;
+pub(crate) mod warm_up;

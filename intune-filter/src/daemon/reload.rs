@@ -9,13 +9,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{clock, learner::Learner};
 use crate::{
     catalogue::RuleId,
     kernel::{Kernel, Pins, Segments},
+    names::learning::Learner,
     pattern::Pattern,
     policy::{Policy, RuleBits},
-    regular_file, whole_file,
+    system::{atomic_file, clock, regular_file},
 };
 
 /// Where the patterns of the policy in force are kept, so that the next process knows which of
@@ -97,7 +97,7 @@ pub fn apply(
     let unsaved = match &before {
         Some(before) => save(state_directory, &before.with(&now)).err(),
         // What is there is of other maps, or of nothing that is known.
-        None => whole_file::remove(&state_directory.join(FILE_NAME)).err().map(Into::into),
+        None => atomic_file::remove(&state_directory.join(FILE_NAME)).err().map(Into::into),
     };
     kernel.park_zones(zones)?;
     let rules = policy.rule_info();
@@ -201,7 +201,7 @@ fn load(directory: &Path, generation: u32) -> Option<Patterns> {
         }
     };
     let set_aside = |why: String| {
-        let kept = whole_file::set_aside(&path);
+        let kept = atomic_file::set_aside(&path);
         let kept = kept.map_or_else(|error| error.to_string(), |kept| kept.display().to_string());
         log::warn!("cannot use {}: {why}; set aside: {kept}", path.display());
     };
@@ -224,7 +224,7 @@ fn load(directory: &Path, generation: u32) -> Option<Patterns> {
 fn save(directory: &Path, patterns: &Patterns) -> Result<()> {
     let path = directory.join(FILE_NAME);
     let text = serde_json::to_vec(patterns)?;
-    whole_file::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))
+    atomic_file::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

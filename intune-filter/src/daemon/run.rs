@@ -1,18 +1,18 @@
-//! The daemon's loop: waits for what happens, asks the engine, and does what it says.
+//! The daemon's loop: waits for what happens, asks the reconciler, and does what it says.
 
+mod boot_guard;
 mod commands;
 mod configure;
 mod errands;
 mod error;
-mod gatekeeping;
-mod guard;
 mod keep;
-mod listen;
+mod maintenance;
 mod metrics;
+mod poll_events;
 mod preview;
 mod resolve;
+mod startup;
 mod tags;
-mod tidy;
 mod waiting;
 mod warming;
 mod watchdog;
@@ -32,7 +32,7 @@ use tokio::{
     time::sleep_until,
 };
 
-use configure::{Effects, Standing};
+use configure::{ActiveConfig, Effects};
 use errands::Errand;
 pub use error::RunError;
 use keep::{LastReload, Watched};
@@ -40,39 +40,38 @@ use waiting::{next_of, ticks, wait_until};
 use watchdog::Watchdog;
 
 use super::{
-    ahead::Reader,
-    asker::Asker,
-    chronicle::Chronicle,
-    clock,
-    confirmation::Confirmation,
-    control::{Call, Server},
-    engine::{Command, Engine, zones_of},
-    learner::Learner,
-    memory,
-    metrics_server::MetricsServer,
-    netlink::{Netlink, Snapshot},
+    config_source::{
+        Chosen, ConfigSource, ahead::Reader, config_override::ConfigOverride,
+        confirmation::Confirmation,
+    },
+    interfaces::{Command, InterfaceReconciler, zones_of},
     problems::Problems,
-    punted::Punted,
     reload,
-    resolution::{Counts, Resolution},
-    restore::{restore, saved_names},
-    rings::{async_fd, drain, flush},
-    saved::Saved,
-    saver::Saver,
+    ring_buffer::{async_fd, drain, flush},
     setup::{hooks, prepare, sizes, wanted},
-    source::{Chosen, Source},
-    streams::Streams,
     warm_up::WarmUp,
 };
 use crate::{
+    boot_guard::{BootGuard, Changes},
     config::{Config, Paths},
-    gate::{Changes, Keeper},
-    kernel::{self, Diagnostics, Interface, Kernel, PinDirectory},
+    control::{Call, Server},
+    dns_tcp::{Punted, Streams},
+    events::recorder::EventRecorder,
+    kernel::{self, Diagnostics, Kernel, PinDirectory},
+    metrics::MetricsServer,
+    names::{
+        learning::{Learner, NamesWriter, restore, saved_names},
+        resolution::{Counts, Resolution, dns_client::DnsClient},
+    },
     policy::{Policy, RuleBits},
+    system::{
+        Interface, clock, heap,
+        netlink::{Netlink, Snapshot},
+    },
 };
 
 /// How often the machine is looked at even if nothing was heard of it.
-const LOOK: Duration = Duration::from_secs(5);
+const RESYNC_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often what has expired is removed, and the table of names is saved.
 const TIDY: Duration = Duration::from_secs(60);
@@ -82,17 +81,17 @@ const FORGET: Duration = Duration::from_secs(5);
 
 /// Runs until a signal or a command ends it. What is attached stays attached, unless the command
 /// was to detach. The kernel's programs log up to `kernel_log`.
-pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
+pub fn run(source: &ConfigSource<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
     // Before anything is read that may be wrong.
-    let known = guard::shut_as_kept(source);
+    let known = startup::shut_as_kept(source);
     let config = match source.choose(&RuleBits::new()) {
         Ok(chosen) => chosen.loaded.config,
         Err(errors) => {
-            guard::all_lost(source, known);
+            startup::all_lost(source, known);
             return Err(errors.into());
         }
     };
-    gatekeeping::shut(&config, source);
+    boot_guard::shut(&config, source);
     kernel::check_kernel()?;
     let locks = prepare(&config.paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -108,20 +107,20 @@ pub fn run(source: &Source<'_>, kernel_log: log::LevelFilter) -> Result<(), RunE
         daemon.serve().await.map_err(RunError::Other)
     });
     if !started {
-        guard::undo_start(&config, source, fresh.then_some(&directory));
+        startup::undo_start(&config, source, fresh.then_some(&directory));
     }
     drop(locks);
     result
 }
 
 struct Daemon<'a> {
-    source: &'a Source<'a>,
-    in_force: Standing,
+    source: &'a ConfigSource<'a>,
+    in_force: ActiveConfig,
     /// What is gone back to, while what is in force waits for its confirmation.
-    confirmed: Option<Standing>,
+    confirmed: Option<ActiveConfig>,
     confirmation: Confirmation,
     /// What the state directory holds.
-    saved: Option<Saved>,
+    saved: Option<ConfigOverride>,
     /// Whether it could not be written.
     saved_unwritten: bool,
     problems: Problems,
@@ -129,17 +128,17 @@ struct Daemon<'a> {
     /// The configuration file, while the last good one runs in its place.
     watched: Option<Watched>,
     kernel: Kernel,
-    engine: Engine,
-    gate: Keeper,
+    reconciler: InterfaceReconciler,
+    guard: BootGuard,
     learner: Learner,
     metrics: MetricsServer,
-    saver: Saver,
-    chronicle: Chronicle,
+    writer: NamesWriter,
+    recorder: EventRecorder,
     streams: Streams,
     resolution: Resolution,
     /// Tells the metrics how the names are that are resolved.
     resolution_told: watch::Sender<Counts>,
-    asker: Asker,
+    dns_client: DnsClient,
     warm_up: WarmUp,
     events: AsyncFd<RingBuf<MapData>>,
     /// When the ring is read even if nobody wakes the daemon.
@@ -159,7 +158,7 @@ struct Daemon<'a> {
 impl<'a> Daemon<'a> {
     async fn start(
         config: &Config,
-        source: &'a Source<'a>,
+        source: &'a ConfigSource<'a>,
         kernel_log: log::LevelFilter,
     ) -> Result<Self, RunError> {
         let paths = config.paths.clone();
@@ -172,15 +171,15 @@ impl<'a> Daemon<'a> {
         // Chosen again: the directories are now locked, and nobody else decides any more.
         let bits = reload::previous_bits(&kernel.pins())?;
         let Chosen { document, origin, loaded, saved, refused, damaged } = source.choose(&bits)?;
-        let (in_force, policy) = Standing::new(document, origin, loaded);
+        let (in_force, policy) = ActiveConfig::new(document, origin, loaded);
         let config = in_force.config.clone();
         let names = saved_names(&config);
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
         let events = async_fd(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
-        let chronicle = Chronicle::default();
+        let recorder = EventRecorder::default();
         let resolution_told = watch::Sender::<Counts>::default();
-        let metrics = metrics::server(kernel.pins(), &chronicle, &resolution_told);
+        let metrics = metrics::server(kernel.pins(), &recorder, &resolution_told);
         let mut daemon = Self {
             source,
             in_force,
@@ -192,23 +191,23 @@ impl<'a> Daemon<'a> {
             last_reload: None,
             watched: None,
             kernel,
-            engine: Engine::default(),
-            gate: Keeper::default(),
+            reconciler: InterfaceReconciler::default(),
+            guard: BootGuard::default(),
             learner: Learner::new(names, policy),
-            saver: Saver::new(paths.state_dir.clone(), Instant::now()),
+            writer: NamesWriter::new(paths.state_dir.clone(), Instant::now()),
             metrics,
-            chronicle,
+            recorder,
             streams: Streams::default(),
             resolution: Resolution::new(RandomState::new().build_hasher().finish()),
             resolution_told,
-            asker: Asker::default(),
+            dns_client: DnsClient::default(),
             warm_up,
             events,
             listens: Instant::now(),
             diagnostics,
             netlink: Netlink::new()?,
             seen: Snapshot::default(),
-            nftables: gatekeeping::listen(),
+            nftables: boot_guard::listen(),
             calls,
             reader: Reader::default(),
             paths,
@@ -227,7 +226,7 @@ impl<'a> Daemon<'a> {
         daemon.kernel.pin_programs()?;
         daemon.listen_for_metrics(config.metrics.listen).await;
         daemon.look_at(&snapshot);
-        for interface in daemon.engine.status() {
+        for interface in daemon.reconciler.status() {
             if let Some(error) = interface.error {
                 return Err(anyhow!("{}: {error}", interface.name).into());
             }
@@ -241,7 +240,7 @@ impl<'a> Daemon<'a> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let mut look = ticks(LOOK);
+        let mut look = ticks(RESYNC_INTERVAL);
         let mut tidy = ticks(TIDY);
         let mut forget = ticks(FORGET);
         let mut watchdog = Watchdog::new();
@@ -252,7 +251,7 @@ impl<'a> Daemon<'a> {
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => self.read_ahead(Errand::Reload, None),
                 () = wait_until(self.roll_back_due()) => self.read_ahead(Errand::RollBack, None),
-                () = wait_until(self.gate.due()) => self.look_at_gate(),
+                () = wait_until(self.guard.due()) => self.look_at_gate(),
                 () = wait_until(self.warm_up_due()) => self.tell_end_of_warm_up(),
                 (errand, ahead) = self.reader.next() => {
                     if self.run_errand(errand, ahead).await {
@@ -262,18 +261,18 @@ impl<'a> Daemon<'a> {
                 () = watchdog.due() => watchdog.feed(),
                 () = wait_until(self.resolution.due()) => self.resolve(),
                 () = Watched::changed(&mut self.watched) => self.read_ahead(Errand::Mended, None),
-                (question, answer) = self.asker.next() => self.resolved(&question, answer),
+                (question, answer) = self.dns_client.next() => self.resolved(&question, answer),
                 () = self.netlink.changed() => self.look().await,
-                () = next_of(self.nftables.as_mut()) => self.gate.heard(Instant::now()),
+                () = next_of(self.nftables.as_mut()) => self.guard.heard(Instant::now()),
                 _ = look.tick() => self.look().await,
                 _ = tidy.tick() => self.tidy().await,
                 _ = forget.tick() => self.forget(),
                 guard = self.events.readable_mut() => {
                     // Before the ring is read: what comes meanwhile wakes the daemon again.
                     guard.context("cannot wait for events")?.clear_ready();
-                    self.listen()?;
+                    self.poll_events()?;
                 }
-                () = sleep_until(self.listens.into()) => self.listen()?,
+                () = sleep_until(self.listens.into()) => self.poll_events()?,
                 result = flush(self.diagnostics.as_mut()) => result?,
                 Some(call) = self.calls.recv() => {
                     if self.take_call(call).await {
@@ -286,7 +285,7 @@ impl<'a> Daemon<'a> {
         // Nobody else would, as long as no daemon runs.
         self.roll_back().await;
         self.catch_up();
-        if let Err(error) = self.saver.finish(&mut self.learner) {
+        if let Err(error) = self.writer.finish(&mut self.learner) {
             log::error!("{error:#}");
         }
         log::info!("stopping; what is attached stays in force");
@@ -307,17 +306,17 @@ impl<'a> Daemon<'a> {
         let zones = zones_of(&wanted, snapshot);
         let before = self.learner.policy().clone();
         self.learner.set_policy(policy.clone());
-        self.chronicle.set_policy(&policy);
+        self.recorder.set_policy(&policy);
         let (kernel, events, state) = (&self.kernel, self.events.get_mut(), &self.paths.state_dir);
-        let chronicle = &mut self.chronicle;
+        let recorder = &mut self.recorder;
         let punted = &mut Punted { streams: &mut self.streams, kernel };
         let catch_up = |learner: &mut Learner| {
             let assert = |address, rules, expires| kernel.ensure_host(address, rules, expires);
-            drain(events, learner, chronicle, punted, usize::MAX, assert).map(drop)
+            drain(events, learner, recorder, punted, usize::MAX, assert).map(drop)
         };
         let result = reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up);
         let ended = self.kernel.take_revoked();
-        self.chronicle.revoked(&ended, self.learner.names());
+        self.recorder.revoked(&ended, self.learner.names());
         let effects = match result {
             Ok(applied) => {
                 self.generation = applied.generation;
@@ -327,13 +326,13 @@ impl<'a> Daemon<'a> {
                 Effects { flows_ended: ended.len(), names_forgotten: applied.names_forgotten }
             }
             Err(error) => {
-                self.chronicle.set_policy(&before);
+                self.recorder.set_policy(&before);
                 self.learner.set_policy(before);
-                self.kernel.set_zones(&self.engine.zones(snapshot))?;
+                self.kernel.set_zones(&self.reconciler.zones(snapshot))?;
                 return Err(error);
             }
         };
-        let commands = self.engine.want(wanted, &linked);
+        let commands = self.reconciler.want(wanted, &linked);
         for command in commands {
             self.execute(command);
         }
@@ -348,7 +347,7 @@ impl<'a> Daemon<'a> {
         for warning in &policy.warnings {
             log::warn!("{warning}");
         }
-        memory::give_back();
+        heap::trim_heap();
         Ok(effects)
     }
 
@@ -362,19 +361,19 @@ impl<'a> Daemon<'a> {
 
     fn look_at(&mut self, snapshot: &Snapshot) {
         let pins = self.kernel.pins();
-        for interface in self.engine.attached_among(&snapshot.interfaces) {
+        for interface in self.reconciler.attached_among(&snapshot.interfaces) {
             match pins.enforced(interface) {
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     let name = &interface.name;
                     log::error!("{name}: somebody has taken a program off; putting it back");
-                    self.engine.lost(name);
+                    self.reconciler.lost(name);
                 }
                 Err(error) => log::error!("{error:#}"),
             }
         }
         self.keep_tags(snapshot);
-        for command in self.engine.observe(snapshot, Instant::now()) {
+        for command in self.reconciler.observe(snapshot, Instant::now()) {
             self.execute(command);
         }
         self.keep_gate(snapshot);
@@ -384,7 +383,7 @@ impl<'a> Daemon<'a> {
 
     fn failed(&mut self, interface: &Interface, error: &anyhow::Error) {
         let error = format!("{error:#}");
-        if self.engine.failed(interface, error.clone(), Instant::now()) {
+        if self.reconciler.failed(interface, error.clone(), Instant::now()) {
             log::error!("{}: NOT enforced: {error}", interface.name);
         }
     }
@@ -404,7 +403,7 @@ impl<'a> Daemon<'a> {
                 match tags.and_then(|()| self.kernel.attach(&interface, mode)) {
                     Ok(mode) => {
                         log::info!("{}: enforcing in {} mode", interface.name, mode.as_str());
-                        self.engine.attached(&interface, mode);
+                        self.reconciler.attached(&interface, mode);
                     }
                     Err(error) => self.failed(&interface, &error),
                 }
@@ -431,7 +430,7 @@ impl<'a> Daemon<'a> {
             return;
         }
         self.ready = true;
-        if self.engine.is_enforcing() {
+        if self.reconciler.is_enforcing() {
             log::info!("ready");
         } else {
             log::warn!("ready, and enforcing nothing: no interface of the configuration is there");

@@ -1,5 +1,5 @@
 //! What the daemon needs before it can start: directories, locks, and the configuration in the
-//! terms of the kernel and the engine.
+//! terms of the kernel and the reconciler.
 
 use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path};
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use intune_filter_ebpf::abi::limit_sets;
 
-use super::engine::Wanted;
+use super::interfaces::Wanted;
 use crate::{
     config::{Config, Maps, Mode, Paths},
     kernel::{self, Hook, Lock, PinDirectory, WantedMode},

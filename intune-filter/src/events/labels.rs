@@ -12,7 +12,7 @@ use intune_filter_ebpf::{
 };
 
 use super::{Denied, Flow, Place, text::protocol};
-use crate::{daemon::netlink::Snapshot, kernel::Pins, names::Names, policy::Policy};
+use crate::{kernel::Pins, names::Names, policy::Policy, system::netlink::Snapshot};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;

@@ -17,6 +17,7 @@ use super::{
     filter,
     syscall::{self, LinkState},
 };
+use crate::system::{Interface, Mode};
 
 /// From here on, links of TC programs can be pinned.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
@@ -43,51 +44,15 @@ impl WantedMode {
             Self::Auto | Self::Native | Self::Generic => Hook::Ingress,
         }
     }
-}
 
-/// Where packets from clients are judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// In the driver.
-    Native,
-    /// In the network stack.
-    Generic,
-    /// At TC, without XDP.
-    Tc,
-}
-
-impl Mode {
-    /// The word that the configuration uses.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    fn accepts(self, mode: Mode) -> bool {
         match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-            Self::Tc => "tc",
+            Self::Auto => true,
+            Self::Native => mode == Mode::Native,
+            Self::Generic => mode == Mode::Generic,
+            Self::Tc => mode == Mode::Tc,
         }
     }
-
-    fn satisfies(self, wanted: WantedMode) -> bool {
-        match wanted {
-            WantedMode::Auto => true,
-            WantedMode::Native => self == Self::Native,
-            WantedMode::Generic => self == Self::Generic,
-            WantedMode::Tc => self == Self::Tc,
-        }
-    }
-}
-
-/// A network interface as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
-    /// Its name.
-    pub name: String,
-    /// Its index.
-    pub index: u32,
-    /// Whether it is up.
-    pub up: bool,
-    /// The XDP program on it, and where that runs.
-    pub xdp: Option<(u32, Mode)>,
 }
 
 /// What a pin among the links stands for.
@@ -128,7 +93,7 @@ impl Kernel {
         let pin = self.directory.link(&interface.name, Hook::Ingress);
         if let Some((link, state)) = open_link(&pin)? {
             if let Some((_, mode)) = interface.xdp
-                && mode.satisfies(wanted)
+                && wanted.accepts(mode)
                 && replaced(&link, &state, interface, program.as_fd())?
             {
                 return Ok(mode);

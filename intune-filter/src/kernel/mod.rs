@@ -35,7 +35,7 @@ mod segments;
 mod streams;
 mod syscall;
 
-pub use attach::{Interface, Mode, WantedMode, detach};
+pub use attach::{WantedMode, detach};
 pub use bpffs::ensure as ensure_bpffs;
 pub use definition::Sizes;
 pub use directory::{Hook, PinDirectory};

@@ -14,10 +14,11 @@ use intune_filter_ebpf::abi::{
 use ipnet::IpNet;
 
 use super::{
-    attach::{Interface, Mode, is_on},
+    attach::is_on,
     directory::{Hook, PinDirectory, entries},
     syscall,
 };
+use crate::system::{Interface, Mode};
 
 /// The pins of an instance.
 #[derive(Clone, Debug)]

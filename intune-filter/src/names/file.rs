@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Names;
-use crate::whole_file;
+use crate::system::{atomic_file, clock::Clocks};
 
 /// Its name in the state directory.
 pub const FILE_NAME: &str = "names.json";
@@ -45,22 +45,6 @@ struct SavedName {
 /// An address; when it expires, in milliseconds since 1970; which of the rules it has.
 #[derive(Serialize, Deserialize)]
 struct SavedClaim(IpAddr, u64, Vec<usize>);
-
-/// Two clocks read at one moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Clocks {
-    /// CLOCK_BOOTTIME in nanoseconds.
-    pub boot: u64,
-    /// Milliseconds since 1970.
-    pub wall: u64,
-}
-
-impl Clocks {
-    /// Rounded up: to be saved must not end a name before its time, nor, by it, an address.
-    const fn to_wall(self, boot: u64) -> u64 {
-        (self.wall + boot.div_ceil(MILLISECOND)).saturating_sub(self.boot / MILLISECOND)
-    }
-}
 
 /// How long saved claims may live on, in seconds.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +125,7 @@ fn from_saved(saved: Saved, now: Clocks, lives: Lives) -> Result<Names> {
 pub fn save(directory: &Path, text: &[u8]) -> Result<()> {
     let path = directory.join(FILE_NAME);
     // Names that clients asked for are nobody else's business: the file is root's alone.
-    whole_file::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    atomic_file::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Reads the table back, without what has expired. No file is an empty table.

@@ -10,9 +10,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use intune_filter::{
     config::Maps,
-    daemon::{learner::Learner, reload, setup},
+    daemon::{reload, setup},
     kernel::{self, Hook, Kernel, PinDirectory, Segments},
-    names::Names,
+    names::{Names, learning::Learner},
     policy::{Loaded, RuleBits, load_text},
 };
 

@@ -7,8 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use intune_filter::{
-    daemon::{clock, ledger::has_expired},
+    events::flow_reaper::has_expired,
     kernel::{FlowEntry, Pins},
+    system::clock,
 };
 use serde_json::Value;
 

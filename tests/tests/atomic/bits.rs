@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use intune_filter::{
     catalogue::Catalogue,
     config::Config,
-    daemon::{learner::Learner, reload},
+    daemon::reload,
     kernel::{Kernel, Segments},
-    names::Names,
+    names::{Names, learning::Learner},
     policy::{Policy, RuleBits, compile},
 };
 use intune_filter_ebpf::abi::Reason;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use intune_filter::daemon::{forget::forget_expired, learner::Learner};
+use intune_filter::names::learning::{Learner, forget_expired};
 use intune_filter_ebpf::abi::Host;
 use intune_filter_tests::testrun::{Filter, state::now};
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use aya::maps::{HashMap, MapData};
-use intune_filter::daemon::forget::forget_due;
+use intune_filter::names::learning::forget_due;
 use intune_filter_ebpf::abi::{Host, V4};
 use intune_filter_tests::testrun::state::now;
 

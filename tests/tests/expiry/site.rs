@@ -10,11 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{MapData, RingBuf};
 use intune_filter::{
-    daemon::{
-        learner::Learner,
-        records::{self, Record},
-    },
-    names::{Names, answer::Answer},
+    events::records::{self, Record},
+    names::{Names, answer::Answer, learning::Learner},
 };
 use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
 use intune_filter_tests::testrun::{

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use intune_filter::daemon::ledger::{Ledger, has_expired};
+use intune_filter::events::flow_reaper::{FlowReaper, has_expired};
 use intune_filter_ebpf::abi::{
     Ending, FlowEvent,
     Reason::{self, HostsFull, Learned, Policy, Unsolicited},
@@ -142,12 +142,12 @@ fn addresses_that_are_in_no_queue_are_put_there() {
 }
 
 /// The ends of flows that a look at the tables finds.
-fn look(filter: &Filter, ledger: &mut Ledger) -> Vec<FlowEvent> {
+fn look(filter: &Filter, reaper: &mut FlowReaper) -> Vec<FlowEvent> {
     let now = now().unwrap();
     let ended = |protocol: u8, flow: &_| has_expired(protocol, flow, now);
     let swept = filter.kernel().sweep_flows(ended).unwrap();
     assert_eq!(swept.removed, [], "none has been silent for long");
-    ledger.look(&swept, now)
+    reaper.look(&swept, now)
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn flows_that_had_to_make_room_are_judged_anew_counted_and_told_of() {
     run("", "", |filter| {
         for who in Addresses::both() {
             filter.clear().unwrap();
-            let mut ledger = Ledger::default();
+            let mut reaper = FlowReaper::default();
             let out =
                 |port, flags| Datagram::new(who.client, who.web).tcp(port, 443, flags).frame();
             let back =
@@ -167,14 +167,14 @@ fn flows_that_had_to_make_room_are_judged_anew_counted_and_told_of() {
             for port in 1..=50 {
                 open(filter, port);
             }
-            assert_eq!(look(filter, &mut ledger), []);
+            assert_eq!(look(filter, &mut reaper), []);
             for port in 1000..2000 {
                 open(filter, port);
             }
             assert!(flows(filter, "FLOWS").len() <= ROOM as usize);
-            let told = look(filter, &mut ledger);
+            let told = look(filter, &mut reaper);
             assert!(!told.is_empty(), "1,050 flows in room for {ROOM}, and none was evicted");
-            assert_eq!(ledger.evicted(), told.len() as u64);
+            assert_eq!(reaper.evicted(), told.len() as u64);
             let evicted = told[0];
             assert_eq!(evicted.ending, Ending::Evicted as u8);
             assert_eq!((evicted.flow.client_packets, evicted.flow.remote_packets), (1, 1));

@@ -4,22 +4,21 @@ use std::{io, net::IpAddr, path::Path};
 
 use intune_filter_ebpf::abi::{Matched, Reason};
 
-mod destination;
-mod judgement;
+mod live;
+mod offline;
 mod packet;
-mod pinned;
-mod unloaded;
+mod report;
 
-pub use destination::{Destination, Host, Protocol};
-use judgement::{Answer, Judgement};
-use pinned::Pinned;
-use unloaded::Unloaded;
+use live::Pinned;
+use offline::Unloaded;
+use report::{Answer, Judgement};
 
 use super::{
     args::Global,
     context,
-    failure::{Failure, Outcome},
-    listed, match_name, output,
+    destination::{Destination, Host, Protocol},
+    error::{Failure, Outcome},
+    match_name, output, service_view,
 };
 use crate::{kernel::Pins, policy::over_https};
 
@@ -71,11 +70,11 @@ pub fn run(
         Some(pins) => Box::new(Pinned::new(pins, &names, client, on)?),
         None => Box::new(Unloaded::new(config.as_ref(), &catalogue, client, on)?),
     };
-    let services = match listed::services(config.as_ref(), &catalogue) {
+    let services = match service_view::services(config.as_ref(), &catalogue) {
         // The program judges; the patterns only explain, and the catalogue's are better than none.
         Err(error) if by_kernel => {
             log::warn!("{error}");
-            listed::services(None, &catalogue)?
+            service_view::services(None, &catalogue)?
         }
         services => services?,
     };

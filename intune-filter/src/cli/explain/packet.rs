@@ -8,7 +8,7 @@ use etherparse::{
     VlanId,
 };
 
-use super::destination::Protocol;
+use crate::cli::destination::Protocol;
 
 /// A port that no flow of a client's is likely to have.
 const SOURCE_PORT: u16 = 50_505;

@@ -10,12 +10,10 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{Daemon, RunError};
 use crate::{
-    daemon::{
-        clock,
-        control::{Answer, Reply, Request},
-        saved::Document,
-    },
+    control::{Answer, Reply, Request},
+    daemon::config_source::config_override::Document,
     kernel, names,
+    system::clock,
 };
 
 impl Daemon<'_> {
@@ -26,11 +24,11 @@ impl Daemon<'_> {
         reply: oneshot::Sender<Answer>,
     ) -> bool {
         // Whoever asks is told of what has happened, and waits for no flood to end.
-        if let Err(error) = self.listen() {
+        if let Err(error) = self.poll_events() {
             log::error!("{error:#}");
         }
         if let Request::Events { filter, last, follow } = request {
-            let _ = reply.send(match self.chronicle.subscribe(filter, last, follow) {
+            let _ = reply.send(match self.recorder.subscribe(filter, last, follow) {
                 Ok(events) => Answer::Events(events),
                 Err(error) => {
                     Answer::Reply(Reply::Error { error: error.to_owned(), invalid: false })
@@ -54,7 +52,7 @@ impl Daemon<'_> {
         let result = match request {
             Request::Events { .. } | Request::Names => return false,
             Request::Clients => {
-                let denials: Vec<_> = self.chronicle.denials().collect();
+                let denials: Vec<_> = self.recorder.denials().collect();
                 serde_json::to_value(denials).map_err(|error| RunError::Other(error.into()))
             }
             Request::Status => Ok(self.status()),
@@ -69,7 +67,7 @@ impl Daemon<'_> {
             Request::Configuration => Ok(self.shown_configuration()),
             Request::Confirm => self.confirm().map_err(RunError::from),
             Request::Detach => kernel::remove_all(self.kernel.directory())
-                .and_then(|_| self.gate.open())
+                .and_then(|_| self.guard.open())
                 .map(|()| Value::Null)
                 .map_err(RunError::from),
         };
@@ -90,7 +88,7 @@ impl Daemon<'_> {
     }
 
     fn status(&self) -> Value {
-        let interfaces = self.engine.status();
+        let interfaces = self.reconciler.status();
         let missing: Vec<&str> = interfaces
             .iter()
             .filter(|interface| interface.mode.is_none() && interface.error.is_none())
@@ -102,7 +100,7 @@ impl Daemon<'_> {
             "names": self.learner.names().len(),
             "missing_interfaces": missing,
             "failed_interfaces": self.failed_interfaces(),
-            "flows_evicted": self.chronicle.evicted().load(Ordering::Relaxed),
+            "flows_evicted": self.recorder.evicted().load(Ordering::Relaxed),
             "configuration": self.configuration_status(),
             "gate": self.gate_status(),
             "resolution": self.resolution.status(Instant::now()),
@@ -110,7 +108,7 @@ impl Daemon<'_> {
     }
 
     pub(super) fn failed_interfaces(&self) -> Vec<Value> {
-        let failed = self.engine.status().into_iter().filter_map(|interface| {
+        let failed = self.reconciler.status().into_iter().filter_map(|interface| {
             Some(serde_json::json!({"name": interface.name, "error": interface.error?}))
         });
         failed.collect()

@@ -14,16 +14,18 @@ use crate::{
     catalogue::{Catalogue, CatalogueFiles},
     config::Config,
     daemon::{
+        config_source::{
+            Origin,
+            config_override::{ConfigOverride, Document},
+        },
         problems::Code,
-        saved::{Document, Saved},
-        source::Origin,
     },
     policy::{self, Difference, Loaded, Policy},
 };
 
 /// A configuration that is in force, or was, with all that it takes to put it back.
 #[derive(Clone)]
-pub(super) struct Standing {
+pub(super) struct ActiveConfig {
     pub(super) document: Document,
     pub(super) config: Config,
     pub(super) catalogue: Cow<'static, Catalogue>,
@@ -50,7 +52,7 @@ struct Change {
     effects: Effects,
 }
 
-impl Standing {
+impl ActiveConfig {
     /// A configuration and the policy that it comes to.
     pub(super) fn new(document: Document, origin: Origin, loaded: Loaded) -> (Self, Policy) {
         let Loaded { config, catalogue, files, policy } = loaded;
@@ -121,7 +123,7 @@ impl Daemon<'_> {
         self.store(match waits {
             true => {
                 let kept = self.confirmed.as_ref().unwrap_or(&self.in_force);
-                Some(Saved::awaiting(kept.document.clone(), standing.document.clone()))
+                Some(ConfigOverride::awaiting(kept.document.clone(), standing.document.clone()))
             }
             false => self.kept_as_final(&standing.document),
         })?;
@@ -246,28 +248,36 @@ impl Daemon<'_> {
         self.source.read().ok().map(|document| document.text)
     }
 
-    fn kept_as_final(&self, document: &Document) -> Option<Saved> {
-        Saved::applied(document, self.on_disk().as_deref())
+    fn kept_as_final(&self, document: &Document) -> Option<ConfigOverride> {
+        ConfigOverride::applied(document, self.on_disk().as_deref())
     }
 
-    fn compile(&self, document: Document, origin: Origin) -> Result<(Standing, Policy), RunError> {
+    fn compile(
+        &self,
+        document: Document,
+        origin: Origin,
+    ) -> Result<(ActiveConfig, Policy), RunError> {
         let bits = reload::previous_bits(&self.kernel.pins())?;
         let loaded = self.source.load(&document, &bits)?;
-        Ok(Standing::new(document, origin, loaded))
+        Ok(ActiveConfig::new(document, origin, loaded))
     }
 
-    fn difference(&self, standing: &Standing, policy: &Policy) -> Difference {
+    fn difference(&self, standing: &ActiveConfig, policy: &Policy) -> Difference {
         let before = (&self.in_force.config, self.learner.policy());
         policy::difference(before, (&standing.config, policy))
     }
 
-    async fn take(&mut self, standing: Standing, policy: Policy) -> Result<Change> {
+    async fn take(&mut self, standing: ActiveConfig, policy: Policy) -> Result<Change> {
         self.replace(standing, policy).await.map(|(change, _)| change)
     }
 
     /// Puts a configuration into the place of the one in force, and returns that. If both come to
     /// the same, the new document is the one in force from now on, and nothing else happens.
-    async fn replace(&mut self, standing: Standing, policy: Policy) -> Result<(Change, Standing)> {
+    async fn replace(
+        &mut self,
+        standing: ActiveConfig,
+        policy: Policy,
+    ) -> Result<(Change, ActiveConfig)> {
         self.may_follow(&standing)?;
         if self.in_force.is_same(&standing) {
             let before = std::mem::replace(&mut self.in_force, standing);
@@ -318,7 +328,7 @@ impl Daemon<'_> {
         active.map_or(true, |active| active.generation != self.generation)
     }
 
-    async fn put_back(&mut self, standing: &Standing) -> Result<()> {
+    async fn put_back(&mut self, standing: &ActiveConfig) -> Result<()> {
         // Neither the file nor a directory of catalogues is asked again: they may have changed.
         let bits = reload::previous_bits(&self.kernel.pins())?;
         let policy = policy::compile(&standing.config, &standing.catalogue, &bits)
@@ -338,7 +348,7 @@ impl Daemon<'_> {
     }
 
     /// Whether a configuration leaves as it is what cannot change while it is in use.
-    fn may_follow(&self, standing: &Standing) -> Result<()> {
+    fn may_follow(&self, standing: &ActiveConfig) -> Result<()> {
         let (old, new) = (policy::leaves(&self.in_force.config), policy::leaves(&standing.config));
         let is_fixed = |key: &String| {
             let path = key.strip_prefix("paths.");

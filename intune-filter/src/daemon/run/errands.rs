@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::Daemon;
-use crate::daemon::{
-    ahead::{Ahead, Wanted},
+use crate::{
     control::{Call, Request},
+    daemon::config_source::ahead::{Ahead, Wanted},
 };
 
 /// How long the last answer may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// What is done once its files have been read.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Daemon<'_> {
             return false;
         }
         // Whoever asks learns of it before this process ends.
-        let _ = timeout(FAREWELL, call.written).await;
+        let _ = timeout(SHUTDOWN_GRACE, call.written).await;
         true
     }
 }

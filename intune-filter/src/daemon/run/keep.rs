@@ -10,17 +10,19 @@ use serde_json::{Value, json};
 
 use super::Daemon;
 use crate::{
+    boot_guard::GuardState,
     config::ConfigErrors,
     daemon::{
-        boot_guard::BootGuard,
-        figures,
-        last_good::LastGood,
-        mended::Watch,
+        config_source::{
+            Origin,
+            config_override::{self, ConfigOverride},
+            last_good::LastGood,
+            mended::Watch,
+        },
         problems::{self, Code},
-        saved::{self, Saved},
-        source::Origin,
     },
-    whole_file,
+    metrics::configuration,
+    system::atomic_file,
 };
 
 /// How the last reload went.
@@ -75,7 +77,7 @@ impl Daemon<'_> {
     ) {
         let mut lines = Vec::new();
         for (path, why) in damaged {
-            lines.push(match whole_file::set_aside(&path) {
+            lines.push(match atomic_file::set_aside(&path) {
                 Ok(kept) => format!("{why}; it is kept as {}", kept.display()),
                 Err(error) => format!("{why}; it cannot be set aside: {error}"),
             });
@@ -165,7 +167,7 @@ impl Daemon<'_> {
                 }
             }
         }
-        figures::reloaded(told.at, told.error.is_none());
+        configuration::reloaded(told.at, told.error.is_none());
         self.last_reload = Some(told);
         self.watch_file();
     }
@@ -173,7 +175,7 @@ impl Daemon<'_> {
     /// Waits for the file to be mended while it cannot be used, and not otherwise.
     pub(super) fn watch_file(&mut self) {
         let runs_last_good = self.in_force.origin == Origin::LastGood;
-        figures::runs_last_good(runs_last_good);
+        configuration::runs_last_good(runs_last_good);
         self.look_at_owner();
         if !runs_last_good {
             self.problems.clear(Code::ConfigurationRefused);
@@ -215,16 +217,16 @@ impl Daemon<'_> {
         self.make_state_directory()?;
         let good = self.confirmed.as_ref().unwrap_or(&self.in_force);
         let directory = &self.paths.state_dir;
-        let is_lost = self.saved.is_some() && !directory.join(saved::FILE_NAME).exists();
+        let is_lost = self.saved.is_some() && !directory.join(config_override::FILE_NAME).exists();
         if self.saved_unwritten || is_lost {
-            Saved::store(self.saved.as_ref(), directory)?;
+            ConfigOverride::store(self.saved.as_ref(), directory)?;
             self.saved_unwritten = false;
         }
         // A start by it would fail.
         if self.confirmed.is_none() && !self.failed_interfaces().is_empty() {
             return Ok(());
         }
-        BootGuard::of(&good.config).store(directory)?;
+        GuardState::of(&good.config).store(directory)?;
         let good = LastGood {
             document: good.document.clone(),
             catalogue: good.files.as_deref().cloned(),
@@ -257,17 +259,17 @@ impl Daemon<'_> {
     }
 
     /// Replaces what a start finds in the state directory.
-    pub(super) fn store(&mut self, saved: Option<Saved>) -> Result<()> {
+    pub(super) fn store(&mut self, saved: Option<ConfigOverride>) -> Result<()> {
         if saved != self.saved || self.saved_unwritten {
             self.make_state_directory()?;
-            Saved::store(saved.as_ref(), &self.paths.state_dir)?;
+            ConfigOverride::store(saved.as_ref(), &self.paths.state_dir)?;
             (self.saved, self.saved_unwritten) = (saved, false);
         }
         Ok(())
     }
 
     /// The same where it is so even if it cannot be written now.
-    pub(super) fn store_or_tell(&mut self, saved: Option<Saved>) {
+    pub(super) fn store_or_tell(&mut self, saved: Option<ConfigOverride>) {
         if let Err(error) = self.store(saved.clone()) {
             (self.saved, self.saved_unwritten) = (saved, true);
             self.tell_of_state(Err(error));

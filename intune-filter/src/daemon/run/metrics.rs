@@ -6,20 +6,20 @@ use tokio::sync::watch;
 
 use super::Daemon;
 use crate::{
-    daemon::{
-        chronicle::Chronicle, metrics::Sources, metrics_server::MetricsServer, problems::Code,
-        resolution::Counts,
-    },
+    daemon::problems::Code,
+    events::recorder::EventRecorder,
     kernel::Pins,
+    metrics::{MetricsServer, Sources},
+    names::resolution::Counts,
 };
 
 /// The server, which listens nowhere yet.
 pub(super) fn server(
     pins: Pins,
-    chronicle: &Chronicle,
+    recorder: &EventRecorder,
     resolution: &watch::Sender<Counts>,
 ) -> MetricsServer {
-    let evicted = chronicle.evicted();
+    let evicted = recorder.evicted();
     MetricsServer::new(Sources { pins, evicted, resolution: resolution.subscribe() })
 }
 

@@ -9,11 +9,8 @@ use intune_filter_ebpf::abi::AnswerEvent;
 use super::Daemon;
 use crate::{
     config::Config,
-    daemon::{
-        asker, clock,
-        resolution::{NAMES_MAX, Outcome, Question, Wanted},
-        teach::teach,
-    },
+    names::resolution::{NAMES_MAX, Outcome, Question, Wanted, dns_client},
+    system::clock,
 };
 
 impl Daemon<'_> {
@@ -34,17 +31,17 @@ impl Daemon<'_> {
     /// Asks what is due.
     pub(super) fn resolve(&mut self) {
         while let Some((question, resolver)) = self.resolution.ask(Instant::now()) {
-            self.asker.ask(question, resolver);
+            self.dns_client.ask(question, resolver);
         }
     }
 
     /// Takes in what came of a question.
-    pub(super) fn resolved(&mut self, question: &Question, answer: asker::Answer) {
+    pub(super) fn resolved(&mut self, question: &Question, answer: dns_client::Answer) {
         let outcome = match answer {
-            asker::Answer::Message(message) => self.learn_from(question, &message),
-            asker::Answer::NoSuchName => Ok(Outcome::Nothing),
-            asker::Answer::Refused(why) => Ok(Outcome::Refused(why)),
-            asker::Answer::Silence(why) => Ok(Outcome::Silence(why)),
+            dns_client::Answer::Message(message) => self.learn_from(question, &message),
+            dns_client::Answer::NoSuchName => Ok(Outcome::Nothing),
+            dns_client::Answer::Refused(why) => Ok(Outcome::Refused(why)),
+            dns_client::Answer::Silence(why) => Ok(Outcome::Silence(why)),
         };
         let outcome = outcome.unwrap_or_else(|error| {
             log::error!("{error:#}");
@@ -63,7 +60,7 @@ impl Daemon<'_> {
     fn learn_from(&mut self, question: &Question, message: &[u8]) -> Result<Outcome> {
         let now = clock::boot_time();
         let event = AnswerEvent { time: now, ..Default::default() };
-        let Some(answer) = teach(&self.kernel, &mut self.learner, &event, message)? else {
+        let Some(answer) = self.learner.learn_and_install(&self.kernel, &event, message)? else {
             return Ok(Outcome::Refused("the answer does not parse".to_owned()));
         };
         let Some(first) = answer.addresses.iter().map(|(_, expires)| *expires).min() else {

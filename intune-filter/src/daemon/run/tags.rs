@@ -4,12 +4,12 @@
 use anyhow::Result;
 
 use super::Daemon;
-use crate::{daemon::netlink::Snapshot, kernel};
+use crate::{kernel, system::netlink::Snapshot};
 
 impl Daemon<'_> {
     /// Looks at every interface that is attached.
     pub(super) fn keep_tags(&mut self, snapshot: &Snapshot) {
-        for interface in self.engine.attached_among(&snapshot.interfaces) {
+        for interface in self.reconciler.attached_among(&snapshot.interfaces) {
             if let Err(error) = self.see_tags(&interface.name) {
                 self.failed(interface, &error);
             }
@@ -18,7 +18,7 @@ impl Daemon<'_> {
 
     /// Sees to it that an interface's frames show their tags, where zones go by them.
     pub(super) fn see_tags(&self, name: &str) -> Result<()> {
-        match self.engine.wanted(name) {
+        match self.reconciler.wanted(name) {
             Some(wanted) if wanted.needs_tags() => kernel::keep_tags(name, wanted.manage_offloads),
             _ => Ok(()),
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
-use crate::gate::Changes;
+use crate::boot_guard::Changes;
 
 /// Waits until a time, or for ever.
 pub(super) async fn wait_until(time: Option<Instant>) {

@@ -6,12 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::Daemon;
-use crate::{
-    config::Config,
-    daemon::{clock, warm_up::WarmUp},
-    kernel::Pins,
-    names::Names,
-};
+use crate::{config::Config, daemon::warm_up::WarmUp, kernel::Pins, names::Names, system::clock};
 
 /// The warm-up of a daemon that starts, by what is pinned and what was saved.
 pub(super) fn begin(config: &Config, pins: &Pins, names: &Names) -> Result<WarmUp> {

@@ -1,0 +1,181 @@
+//! Rules of the gate: the interfaces that clients are behind, those that pass, and the nftables table
+//! that says so.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use crate::{
+    config::Zone,
+    system::{Interface, netlink::Snapshot},
+};
+
+/// The table's name; its family is `inet`.
+pub const TABLE: &str = "intune-filter";
+
+/// Before the filters of others, which may accept, or send packets past those that follow.
+const PRIORITY: i32 = -10;
+
+/// Linux's IFNAMSIZ, less the terminating zero.
+const NAME_MAX: usize = 15;
+
+/// Who finds the gate shut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardRules {
+    /// The names of the interfaces that clients are behind, of VLAN devices too.
+    pub names: BTreeSet<String>,
+    /// The indices of those that pass, since what they hand to the gateway has been judged.
+    pub judged: BTreeSet<u32>,
+}
+
+impl GuardRules {
+    /// The gate before these zones. `is_attached` says whether both programs are on an interface.
+    #[must_use]
+    pub fn new(
+        zones: &[Zone],
+        snapshot: &Snapshot,
+        is_attached: impl Fn(&Interface) -> bool,
+    ) -> Self {
+        let mut gate = Self::default();
+        for zone in zones {
+            let now = snapshot.interface(&zone.interface);
+            let attached = now.filter(|now| is_attached(now));
+            if zone.vlan == 0 {
+                gate.names.insert(zone.interface.clone());
+                gate.judged.extend(attached.map(|now| now.index));
+                continue;
+            }
+            for device in &snapshot.interfaces {
+                let vlan = snapshot.vlan_devices.get(&device.index);
+                if now.is_some_and(|now| vlan == Some(&(now.index, zone.vlan))) {
+                    gate.names.insert(device.name.clone());
+                    gate.judged.extend(attached.map(|_| device.index));
+                }
+            }
+            let is_another = |name: &String| snapshot.interface(name).is_some();
+            gate.names.extend(usual_names(zone).filter(|name| !is_another(name)));
+        }
+        gate
+    }
+
+    /// The table, in place of the one that is there, as nft reads it. One that persists can be owned,
+    /// and needs nft 1.1 and Linux 6.9.
+    #[must_use]
+    pub fn ruleset(&self, persists: bool) -> String {
+        let names: Vec<String> = self.names.iter().map(|name| format!("\"{name}\"")).collect();
+        let judged: Vec<String> = self.judged.iter().map(u32::to_string).collect();
+        let mut text = if persists { DESTRUCTION.to_owned() } else { removal() };
+        let _ = writeln!(text, "table inet {TABLE} {{");
+        if persists {
+            text += "\tflags persist\n";
+        }
+        text += &set("clients", "ifname", &names);
+        text += &set("judged", "iface_index", &judged);
+        let _ = write!(
+            text,
+            "\tchain forward {{\n\
+             \t\ttype filter hook forward priority {PRIORITY}; policy accept;\n\
+             \t\tiifname @clients iif != @judged counter drop comment \"nothing judges it\"\n\
+             \t\toifname @clients oif != @judged counter drop comment \"nothing judges it\"\n\
+             \t}}\n}}\n"
+        );
+        text
+    }
+}
+
+/// What removes the table, whether it is there or not, and whether it persists.
+pub(super) const DESTRUCTION: &str = "destroy table inet intune-filter\n";
+
+/// The same for nft before 1.0.7, and a table that does not persist.
+pub(super) fn removal() -> String {
+    format!("table inet {TABLE}\ndelete table inet {TABLE}\n")
+}
+
+fn set(name: &str, kind: &str, elements: &[String]) -> String {
+    let elements = match elements {
+        [] => String::new(),
+        elements => format!("\t\telements = {{ {} }}\n", elements.join(", ")),
+    };
+    format!("\tset {name} {{\n\t\ttype {kind}\n{elements}\t}}\n")
+}
+
+/// What a VLAN's device is called that does not exist yet, as vconfig has named them.
+fn usual_names(zone: &Zone) -> impl Iterator<Item = String> {
+    let (interface, vlan) = (&zone.interface, zone.vlan);
+    let names = [
+        format!("{interface}.{vlan}"),
+        format!("{interface}.{vlan:04}"),
+        format!("vlan{vlan}"),
+        format!("vlan{vlan:04}"),
+    ];
+    names.into_iter().filter(|name| name.len() <= NAME_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(name: &str, index: u32) -> Interface {
+        Interface { name: name.into(), index, up: true, xdp: None }
+    }
+
+    fn zone(interface: &str, vlan: u16) -> Zone {
+        Zone { number: 1, interface: interface.into(), vlan }
+    }
+
+    fn names(gate: &GuardRules) -> Vec<&str> {
+        gate.names.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn an_interface_passes_by_its_index_once_it_is_attached() {
+        let snapshot = Snapshot {
+            interfaces: vec![interface("eth0", 2), interface("eth1", 3)],
+            ..Snapshot::default()
+        };
+        let zones = [zone("eth1", 0)];
+        let shut = GuardRules::new(&zones, &snapshot, |_| false);
+        assert_eq!((names(&shut), shut.judged.len()), (vec!["eth1"], 0));
+        let open = GuardRules::new(&zones, &snapshot, |one| *one == interface("eth1", 3));
+        assert_eq!((names(&open), &open.judged), (vec!["eth1"], &[3].into()));
+        let gone = GuardRules::new(&zones, &Snapshot::default(), |_| true);
+        assert_eq!((names(&gone), gone.judged.len()), (vec!["eth1"], 0));
+    }
+
+    #[test]
+    fn a_vlans_devices_pass_with_their_parent_whatever_they_are_called() {
+        let snapshot = Snapshot {
+            interfaces: vec![
+                interface("eth1", 3),
+                interface("guests", 4),
+                interface("others", 5),
+                interface("vlan20", 6),
+                interface("eth2", 7),
+            ],
+            vlan_devices: [(4, (3, 20)), (5, (3, 30)), (6, (7, 20))].into(),
+            ..Snapshot::default()
+        };
+        let gate = GuardRules::new(&[zone("eth1", 20)], &snapshot, |_| true);
+        // Of the usual names, one belongs to another interface.
+        assert_eq!(names(&gate), ["eth1.0020", "eth1.20", "guests", "vlan0020"]);
+        assert_eq!(gate.judged, [4].into());
+        let gate = GuardRules::new(&[zone("a-long-one-here", 20)], &snapshot, |_| true);
+        assert_eq!(names(&gate), ["vlan0020"]);
+    }
+
+    #[test]
+    fn the_table_is_replaced_in_one_step() {
+        let gate =
+            GuardRules { names: ["eth1".into(), "eth1.20".into()].into(), judged: [3].into() };
+        let text = gate.ruleset(true);
+        assert!(text.starts_with(DESTRUCTION) && text.contains("\tflags persist\n"), "{text}");
+        assert!(DESTRUCTION.ends_with(&format!(" {TABLE}\n")));
+        let text = gate.ruleset(false);
+        assert!(!text.contains("persist"), "{text}");
+        assert!(text.starts_with("table inet intune-filter\ndelete table inet intune-filter\n"));
+        assert!(text.contains("elements = { \"eth1\", \"eth1.20\" }"), "{text}");
+        assert!(text.contains("elements = { 3 }"), "{text}");
+        assert!(
+            !GuardRules::default().ruleset(false).contains("elements"),
+            "an empty list is no list"
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! The table in the kernel: written, listed and removed by nft.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::rules::{DESTRUCTION, GuardRules, TABLE, removal};
+use crate::system::nft;
+
+/// Whether the table that was written is one that persists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Persistent,
+    Plain,
+}
+
+/// Writes the table, as one that persists where nft and the kernel know that.
+pub(super) fn write(gate: &GuardRules) -> Result<Kind> {
+    let refused = match nft::load(&gate.ruleset(true)) {
+        Ok(()) => return Ok(Kind::Persistent),
+        Err(error) => error,
+    };
+    let plain = match refused {
+        nft::Error::Refused(_) => nft::load(&gate.ruleset(false)).map(|()| Kind::Plain),
+        other => Err(other),
+    };
+    plain.context("`boot: closed` is NOT kept")
+}
+
+/// Removes the table. Nothing to remove is no error.
+///
+/// # Errors
+/// It may still be there.
+pub fn open() -> Result<()> {
+    let removed = nft::load(&removal()).or_else(|error| match error {
+        nft::Error::Refused(_) => nft::load(DESTRUCTION).map_err(|_| error),
+        other => Err(other),
+    });
+    match removed {
+        // Without nft there was none.
+        Ok(()) | Err(nft::Error::NotInstalled) => Ok(()),
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot open the gate of `boot: closed` (`nft delete table inet {TABLE}` does)")
+        }),
+    }
+}
+
+/// Whether there is a table; `None` if that cannot be told.
+#[must_use]
+pub fn presence() -> Option<bool> {
+    match nft::ask_soon(&["list", "table", "inet", TABLE]) {
+        Ok(_) => Some(true),
+        Err(nft::Error::NotInstalled) => Some(false),
+        Err(nft::Error::Refused(text)) if text.contains("No such file") => Some(false),
+        Err(_) => None,
+    }
+}
+
+pub(super) fn is_there() -> bool {
+    presence() == Some(true)
+}
+
+/// What the table is, but for what changes by itself; `None` if there is none.
+pub(super) fn listed() -> Option<Value> {
+    let text = nft::ask_soon(&["--json", "list", "table", "inet", TABLE]).ok()?;
+    let mut listing: Value = serde_json::from_str(&text).ok()?;
+    listing["nftables"].as_array_mut()?.retain(|object| object.get("metainfo").is_none());
+    steady(&mut listing);
+    Some(listing)
+}
+
+/// Leaves out handles and counts, and the names by which nft shows the indices of interfaces.
+fn steady(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            for key in ["handle", "packets", "bytes"] {
+                object.remove(key);
+            }
+            if object.get("name").is_some_and(|name| name == "judged")
+                && let Some(elements) = object.get_mut("elem")
+            {
+                *elements = elements.as_array().map_or(0, Vec::len).into();
+            }
+            object.values_mut().for_each(steady);
+        }
+        Value::Array(array) => array.iter_mut().for_each(steady),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_changes_by_itself_is_left_out() {
+        let listing = |packets: u64, interface: Value, drop: Value| {
+            let mut listing = json!({"nftables": [
+                {"set": {"name": "judged", "handle": packets, "elem": [interface]}},
+                {"set": {"name": "clients", "elem": ["eth1"]}},
+                {"rule": {"expr": [{"counter": {"packets": packets, "bytes": 9}}, drop]}}
+            ]});
+            steady(&mut listing);
+            listing
+        };
+        let drop = json!({"drop": null});
+        let before = listing(0, json!("eth1"), drop.clone());
+        assert_eq!(before, listing(7, json!(3), drop));
+        assert_ne!(before, listing(0, json!("eth1"), json!({"accept": null})));
+        assert!(before.to_string().contains(r#""elem":["eth1"]"#), "{before}");
+    }
+}

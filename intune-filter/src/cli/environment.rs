@@ -1,0 +1,176 @@
+//! Facts of this machine that a configuration is held against.
+
+use anyhow::Result;
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::listening;
+use crate::{
+    config::{Config, Environment, OnLink},
+    kernel,
+    system::{
+        netlink::{self, Snapshot},
+        nft,
+    },
+};
+
+/// What was found.
+pub struct Facts {
+    /// For [`crate::config::check_environment`].
+    pub environment: Environment,
+    /// How many CPUs per-CPU maps have elements for.
+    pub cpus: u32,
+    /// What is worth knowing beyond that.
+    pub notes: Vec<String>,
+}
+
+/// Looks at the machine. What cannot be looked at is noted.
+pub fn gather(config: &Config) -> Result<Facts> {
+    let snapshot = netlink::snapshot()?;
+    let mut notes = Vec::new();
+    if let Err(error) = kernel::check_kernel() {
+        notes.push(error.to_string());
+    }
+    for interface in &config.interfaces {
+        if snapshot.interface(&interface.name).is_none() {
+            notes.push(format!(
+                "interface {} does not exist now; it is attached when it appears",
+                interface.name
+            ));
+        }
+    }
+    let (mut destination_rewrites, mut offloaded) = (Vec::new(), Vec::new());
+    let mut lacks_nft = false;
+    match nft::ask(&["list", "ruleset"]) {
+        Ok(ruleset) => destination_rewrites = rewrites(&ruleset),
+        Err(why) => {
+            lacks_nft = matches!(why, nft::Error::NotInstalled);
+            notes.push(format!("DNAT and proxy rules were not looked for: {why}"));
+        }
+    }
+    match nft::ask(&["--json", "list", "flowtables"]) {
+        Ok(tables) => offloaded = flowtable_devices(&tables),
+        Err(why) => notes.push(format!("flow offload was not looked for: {why}")),
+    }
+    notes.extend(listening::notes(config, &snapshot));
+    let environment = Environment {
+        on_link: on_link(&snapshot),
+        own_addresses: snapshot.addresses,
+        destination_rewrites,
+        offloaded,
+        lacks_nft,
+    };
+    let cpus = aya::util::nr_cpus().map_err(|(path, error)| {
+        anyhow::Error::new(error).context(format!("cannot read {path}"))
+    })?;
+    Ok(Facts { environment, cpus: u32::try_from(cpus).unwrap_or(u32::MAX), notes })
+}
+
+/// The networks of the interfaces' addresses. Those of a VLAN device are behind its parent, too.
+fn on_link(snapshot: &Snapshot) -> Vec<OnLink> {
+    let name_of = |index: u32| {
+        snapshot.interfaces.iter().find(|one| one.index == index).map(|one| one.name.clone())
+    };
+    let mut all = Vec::new();
+    for (index, network) in &snapshot.networks {
+        let network: IpNet = network.trunc();
+        if let Some(interface) = name_of(*index) {
+            all.push(OnLink { interface, vlan: 0, network });
+        }
+        if let Some((parent, vlan)) = snapshot.vlan_devices.get(index)
+            && let Some(interface) = name_of(*parent)
+        {
+            all.push(OnLink { interface, vlan: *vlan, network });
+        }
+    }
+    all
+}
+
+/// The rules of a ruleset's text that rewrite destinations.
+fn rewrites(ruleset: &str) -> Vec<String> {
+    let rewrites = |word: &str| {
+        matches!(word, "dnat" | "redirect" | "tproxy" | "\"DNAT\"" | "\"REDIRECT\"" | "\"TPROXY\"")
+    };
+    ruleset
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("type ") && line.split_whitespace().any(rewrites))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The devices of the flowtables in nft's JSON.
+fn flowtable_devices(tables: &str) -> Vec<String> {
+    let tables: Value = serde_json::from_str(tables).unwrap_or_default();
+    let objects = tables["nftables"].as_array().cloned().unwrap_or_default();
+    let mut devices: Vec<String> = objects
+        .iter()
+        .map(|object| &object["flowtable"]["dev"])
+        .flat_map(|devices| match devices {
+            Value::String(device) => vec![device.clone()],
+            Value::Array(devices) => {
+                devices.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
+        })
+        .collect();
+    devices.sort();
+    devices.dedup();
+    devices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_rewrite_destinations_are_found() {
+        let ruleset = r#"
+table ip nat {
+	chain PREROUTING {
+		type nat hook prerouting priority dstnat; policy accept;
+		iifname "eth0" tcp dport 443 dnat to 10.0.0.7
+		tcp dport 80 redirect to :8080
+		counter packets 0 bytes 0 xt target "DNAT"
+		oifname "eth0" masquerade
+		tcp dport 22 accept comment "no redirecting here"
+	}
+}"#;
+        let found = rewrites(ruleset);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].ends_with("dnat to 10.0.0.7"));
+    }
+
+    #[test]
+    fn flowtables_name_their_devices() {
+        let tables = r#"{"nftables": [{"metainfo": {}},
+            {"flowtable": {"name": "f", "dev": ["eth1", "eth0"]}},
+            {"flowtable": {"name": "g", "dev": "eth1"}}, {"flowtable": {"name": "h"}}]}"#;
+        assert_eq!(flowtable_devices(tables), ["eth0", "eth1"]);
+        assert!(flowtable_devices("").is_empty());
+    }
+
+    #[test]
+    fn a_vlan_devices_network_is_behind_its_parent() {
+        let interface = |name: &str, index| crate::system::Interface {
+            name: name.into(),
+            index,
+            up: true,
+            xdp: None,
+        };
+        let snapshot = Snapshot {
+            interfaces: vec![interface("eth1", 2), interface("eth1.20", 3)],
+            networks: vec![(3, "10.20.0.1/24".parse().unwrap())],
+            vlan_devices: [(3, (2, 20))].into(),
+            ..Snapshot::default()
+        };
+        let network = "10.20.0.0/24".parse().unwrap();
+        assert_eq!(
+            on_link(&snapshot),
+            [
+                OnLink { interface: "eth1.20".into(), vlan: 0, network },
+                OnLink { interface: "eth1".into(), vlan: 20, network },
+            ]
+        );
+    }
+}

@@ -1,0 +1,241 @@
+//! Judging by the loaded program: what the kernel would do, not what the policy says.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, bail};
+use intune_filter_ebpf::abi::{
+    Client, MODE_AUDIT, MODE_EXEMPT, Matched, Reason, ZoneKey, port_index,
+};
+
+use super::{Judge, packet::first_packet, report::Judgement};
+use crate::{
+    cli::destination::{Host, Protocol},
+    kernel::{ClientEntry, Pins},
+    names::Names,
+    system::{clock, netlink},
+};
+
+/// The pins, and where the client is.
+pub struct Pinned<'a> {
+    pins: &'a Pins,
+    names: &'a Names,
+    client: IpAddr,
+    segment: ZoneKey,
+    entry: Option<Client>,
+    rules: Vec<Option<String>>,
+    groups: Vec<Option<String>>,
+}
+
+impl<'a> Pinned<'a> {
+    /// Finds out where the client is: in the zone, behind `on` if that is given, that its group is
+    /// in, else in the first one.
+    pub fn new(pins: &'a Pins, names: &'a Names, client: IpAddr, on: Option<&str>) -> Result<Self> {
+        let mut zones = pins.zones()?;
+        zones.sort_by_key(|(key, zone)| (*zone, key.ifindex, key.vlan));
+        let clients = pins.clients()?;
+        if let Some(on) = on {
+            let interfaces = netlink::snapshot()?.interfaces;
+            let index = |name: &str| Some(interfaces.iter().find(|one| one.name == name)?.index);
+            zones.retain(|(key, _)| is_behind(on, key, index));
+            if zones.is_empty() {
+                bail!("no zone is in force on {on}");
+            }
+        }
+        let has_client = |zone: u32| entry_of(&clients, zone, client).is_some();
+        let found = zones.iter().find(|(_, zone)| has_client(*zone)).or(zones.first());
+        let Some((key, zone)) = found else {
+            bail!("no zone is in force: none of the configured interfaces exists");
+        };
+        Ok(Self {
+            pins,
+            names,
+            client,
+            segment: *key,
+            entry: entry_of(&clients, *zone, client),
+            rules: pins.rules()?,
+            groups: pins.groups()?,
+        })
+    }
+
+    /// The widest network that has the rule: inner ones have the rules of those around them merged
+    /// in.
+    fn network(&self, address: IpAddr, bit: Option<u64>) -> Result<Option<String>> {
+        let Some(bit) = bit else { return Ok(None) };
+        let networks = self.pins.networks()?;
+        Ok(networks
+            .iter()
+            .filter(|(network, rules)| rules & bit != 0 && network.contains(&address))
+            .min_by_key(|(network, _)| network.prefix_len())
+            .map(|(network, _)| network.to_string()))
+    }
+
+    /// The names with the rule that led to the address; the address if the daemon knows none.
+    fn name(&self, address: IpAddr, rule: Option<&str>) -> Option<String> {
+        let names: Vec<&str> = self
+            .names
+            .of_address(address)
+            .filter(|(_, claim)| rule.is_none_or(|rule| claim.rules.contains(rule)))
+            .map(|(name, _)| name)
+            .collect();
+        Some(if names.is_empty() {
+            format!("{address}, learned from a name that is not known any more")
+        } else {
+            names.join(", ")
+        })
+    }
+}
+
+impl Judge for Pinned<'_> {
+    /// Those that the kernel has learned for a name, and not forgotten.
+    fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>> {
+        let name = match host {
+            Host::Address(address) => return Ok(vec![*address]),
+            Host::Name(name) => name,
+        };
+        let now = clock::boot_time();
+        let mut addresses = Vec::new();
+        for (address, _) in self.names.of_name(name) {
+            let same_family = address.is_ipv4() == self.client.is_ipv4();
+            if same_family && self.pins.host(address)?.is_some_and(|host| host.expires > now) {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
+    }
+
+    fn judge(&self, address: IpAddr, port: u16, protocol: Protocol) -> Result<Judgement> {
+        let vlan = u16::try_from(self.segment.vlan).context("the zone has no VLAN id")?;
+        let frame = first_packet(vlan, self.client, address, port, protocol)?;
+        let explanation = self.pins.explain(&frame, self.segment.ifindex)?;
+        let mut judgement = Judgement::new(address, explanation, &self.rules, &self.groups);
+        let bit = explanation.rule.map(|rule| 1_u64 << (rule & 63));
+        judgement.value = match explanation.matched {
+            Matched::Nothing => None,
+            Matched::Cidr => self.network(address, bit)?,
+            Matched::Name => self.name(address, judgement.rule.as_deref()),
+            Matched::Flow => Some("a connection that is known already".to_owned()),
+            Matched::Control => Some(explanation.reason.as_str().to_owned()),
+        };
+        Ok(judgement)
+    }
+
+    fn predict(&self, rules: &[String], port: u16, protocol: Protocol) -> Result<Judgement> {
+        let mut bits = 0;
+        for (bit, rule) in self.rules.iter().enumerate() {
+            if rule.as_ref().is_some_and(|rule| rules.contains(rule)) {
+                bits |= 1_u64 << bit;
+            }
+        }
+        let settings = self.pins.settings()?;
+        let ports = match protocol {
+            Protocol::Tcp | Protocol::Udp => {
+                self.pins.port(port_index(protocol == Protocol::Udp, port))?
+            }
+            Protocol::Icmp if settings.icmp_echo != 0 => u64::MAX,
+            Protocol::Icmp => 0,
+        };
+        let unlisted = settings.allow_unlisted_clients != 0;
+        let client = self.entry.as_ref();
+        let (reason, nearest) = would_be(client, unlisted, bits, ports, protocol);
+        Ok(Judgement::predicted(reason, nearest, client, &self.rules, &self.groups))
+    }
+}
+
+/// The same AND as the kernel's, for a name whose address is not known yet; and the rules that it
+/// comes to or that are nearest.
+pub fn would_be(
+    entry: Option<&Client>,
+    allow_unlisted: bool,
+    name: u64,
+    ports: u64,
+    protocol: Protocol,
+) -> (Reason, u64) {
+    let Some(entry) = entry else {
+        let reason = if allow_unlisted { Reason::UnlistedAllowed } else { Reason::UnlistedClient };
+        return (reason, 0);
+    };
+    let granted = name & entry.rules;
+    let (reason, nearest) = if entry.mode == MODE_EXEMPT {
+        (Reason::Exempt, 0)
+    } else if granted == 0 {
+        (Reason::DnsUnlisted, name)
+    } else if granted & ports != 0 {
+        (Reason::Policy, granted & ports)
+    } else if protocol == Protocol::Icmp {
+        (Reason::Icmp, granted)
+    } else {
+        (Reason::Port, granted)
+    };
+    let audited = reason.denies() && entry.mode == MODE_AUDIT;
+    (if audited { Reason::Audit } else { reason }, nearest)
+}
+
+/// The group of a client in a zone: the longest prefix has it.
+fn entry_of(clients: &[ClientEntry], zone: u32, client: IpAddr) -> Option<Client> {
+    clients
+        .iter()
+        .filter(|entry| entry.zone == zone && entry.network.contains(&client))
+        .max_by_key(|entry| entry.network.prefix_len())
+        .map(|entry| entry.client)
+}
+
+/// Whether a zone is meant by `on`: an interface, or `INTERFACE.VLAN`. `index` finds interfaces.
+fn is_behind(on: &str, key: &ZoneKey, index: impl Fn(&str) -> Option<u32>) -> bool {
+    let tagged = on.rsplit_once('.').is_some_and(|(name, vlan)| {
+        vlan.parse() == Ok(key.vlan) && index(name) == Some(key.ifindex)
+    });
+    tagged || index(on) == Some(key.ifindex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unresolved_name_meets_the_same_and() {
+        let client = |mode| Client { rules: 0b0110, group: 0, mode, ..Client::default() };
+        let enforced = client(0);
+        let judge = |entry: Option<&Client>, name, ports| {
+            would_be(entry, false, name, ports, Protocol::Tcp)
+        };
+        assert_eq!(judge(Some(&enforced), 0b0010, 0b0011), (Reason::Policy, 0b0010));
+        assert_eq!(judge(Some(&enforced), 0b0010, 0b1000), (Reason::Port, 0b0010));
+        assert_eq!(judge(Some(&enforced), 0b1000, 0b1000), (Reason::DnsUnlisted, 0b1000));
+        assert_eq!(judge(Some(&enforced), 0, u64::MAX), (Reason::DnsUnlisted, 0));
+        assert_eq!(judge(Some(&client(MODE_AUDIT)), 0, u64::MAX), (Reason::Audit, 0));
+        assert_eq!(judge(Some(&client(MODE_EXEMPT)), 0, 0), (Reason::Exempt, 0));
+        assert_eq!(judge(None, 1, 1), (Reason::UnlistedClient, 0));
+        assert_eq!(would_be(None, true, 1, 1, Protocol::Tcp).0, Reason::UnlistedAllowed);
+    }
+
+    #[test]
+    fn an_interface_means_its_zones_and_a_tag_one_of_them() {
+        let index = |name: &str| match name {
+            "lan.0" => Some(3),
+            "lan" => Some(4),
+            _ => None,
+        };
+        let behind = |on: &str, ifindex, vlan| is_behind(on, &ZoneKey { ifindex, vlan }, index);
+        assert!(behind("lan.0", 3, 0) && behind("lan.0", 3, 20) && behind("lan.0", 4, 0));
+        assert!(!behind("lan.0", 4, 20));
+        assert!(behind("lan.0.20", 3, 20) && !behind("lan.0.20", 3, 0));
+        assert!(!behind("wan", 3, 0));
+    }
+
+    #[test]
+    fn the_longest_prefix_of_the_clients_zone_counts() {
+        let entry = |zone, network: &str, group| ClientEntry {
+            zone,
+            network: network.parse().unwrap(),
+            client: Client { group, ..Client::default() },
+        };
+        let clients =
+            [entry(1, "10.0.0.0/8", 1), entry(1, "10.1.0.0/16", 2), entry(2, "10.1.0.0/24", 3)];
+        let group = |zone, client: &str| {
+            entry_of(&clients, zone, client.parse().unwrap()).map(|client| client.group)
+        };
+        assert_eq!(group(1, "10.1.0.9"), Some(2));
+        assert_eq!(group(2, "10.1.0.9"), Some(3));
+        assert_eq!(group(2, "10.2.0.9"), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! Judging by the policy alone, where nothing is loaded: the kernel's logic, built for the host.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result};
+use intune_filter_ebpf::{
+    abi::{Active, Client, Explanation, Matched, ZoneKey},
+    host::{self, Tables},
+    verdict::Place,
+};
+
+use super::{Judge, live::would_be, packet::first_packet, report::Judgement};
+use crate::{
+    catalogue::Catalogue,
+    cli::{
+        destination::{Host, Protocol},
+        error::Failure,
+    },
+    config::{Config, Zone},
+    policy::{Policy, RuleBits, compile},
+};
+
+/// What stands for a configuration where there is none: everyone may use the whole catalogue.
+const EVERYTHING: &str = "
+interfaces: [{name: any}]
+clients: [{name: everyone, networks: [0.0.0.0/0, '::/0'], services: [all]}]
+dns: {resolvers: ['192.0.2.53']}
+";
+
+/// The only interface there is.
+const IFINDEX: u32 = 1;
+
+/// A compiled policy, and where the client is in it.
+pub struct Unloaded {
+    policy: Policy,
+    tables: Tables,
+    address: IpAddr,
+    vlan: u16,
+    client: Option<Client>,
+    rules: Vec<Option<String>>,
+    groups: Vec<Option<String>>,
+}
+
+impl Unloaded {
+    /// Compiles the configuration, or without one the whole catalogue.
+    pub fn new(
+        config: Option<&Config>,
+        catalogue: &Catalogue,
+        address: IpAddr,
+        on: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let everything;
+        let config = match config {
+            Some(config) => config,
+            None => {
+                everything = Config::parse("the built-in configuration", EVERYTHING)?;
+                &everything
+            }
+        };
+        let policy = compile(config, catalogue, &RuleBits::new())?;
+        let behind = |interface: &str, vlan: u16| {
+            on.is_none_or(|on| on == interface || on == format!("{interface}.{vlan}"))
+        };
+        let zones = || policy.zones.iter().filter(|zone| behind(&zone.interface, zone.vlan));
+        let of = |zone: &Zone| policy.client(zone.number, address);
+        let Some(zone) = zones().find(|zone| of(zone).is_some()).or(zones().next()) else {
+            let on = on.unwrap_or("any interface");
+            return Err(anyhow::anyhow!("the configuration has no zone on {on}").into());
+        };
+        let mut tables = Tables::default();
+        tables.active.set(Active { generation: 2, ..Active::default() });
+        tables.policies[0] = host::Policy::from(&policy);
+        let key = ZoneKey { ifindex: IFINDEX, vlan: zone.vlan.into() };
+        tables.zones.insert(key, zone.number);
+        Ok(Self {
+            tables,
+            address,
+            vlan: zone.vlan,
+            client: of(zone),
+            rules: (0..64).map(|bit| Some(policy.rule(bit)?.id.to_string())).collect(),
+            groups: policy.groups.iter().map(|group| Some(group.name.clone())).collect(),
+            policy,
+        })
+    }
+
+    fn ports(&self, port: u16, protocol: Protocol) -> u64 {
+        match protocol {
+            Protocol::Tcp => self.policy.rules_of_port(false, port),
+            Protocol::Udp => self.policy.rules_of_port(true, port),
+            Protocol::Icmp if self.policy.settings.icmp_echo != 0 => u64::MAX,
+            Protocol::Icmp => 0,
+        }
+    }
+}
+
+impl Judge for Unloaded {
+    /// Nothing is learned where nothing is loaded.
+    fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>> {
+        Ok(match host {
+            Host::Address(address) => vec![*address],
+            Host::Name(_) => Vec::new(),
+        })
+    }
+
+    fn judge(&self, address: IpAddr, port: u16, protocol: Protocol) -> Result<Judgement> {
+        let frame = first_packet(self.vlan, self.address, address, port, protocol)?;
+        let place = Place { ifindex: IFINDEX, stripped_tag: None, from_gateway: false };
+        let word = self.tables.ingress(&frame, place).explanation();
+        let explanation = Explanation::unpack(word).context("a verdict that cannot be")?;
+        let mut judgement = Judgement::new(address, explanation, &self.rules, &self.groups);
+        judgement.value = match explanation.matched {
+            Matched::Control => Some(explanation.reason.as_str().to_owned()),
+            Matched::Cidr => {
+                let rule = explanation.rule.context("a network without a rule")?;
+                let networks = self.policy.rule(rule).map(|rule| &rule.cidrs[..]);
+                let holding =
+                    networks.unwrap_or_default().iter().find(|net| net.contains(&address));
+                holding.map(ToString::to_string)
+            }
+            Matched::Nothing | Matched::Name | Matched::Flow => None,
+        };
+        Ok(judgement)
+    }
+
+    fn predict(&self, rules: &[String], port: u16, protocol: Protocol) -> Result<Judgement> {
+        let named = |id: &Option<String>| id.as_ref().is_some_and(|id| rules.contains(id));
+        let bits = (0..).zip(&self.rules).filter(|(_, id)| named(id));
+        let bits = bits.fold(0, |mask, (bit, _)| mask | 1_u64 << bit);
+        let unlisted = self.policy.settings.allow_unlisted_clients != 0;
+        let ports = self.ports(port, protocol);
+        let (reason, nearest) = would_be(self.client.as_ref(), unlisted, bits, ports, protocol);
+        Ok(Judgement::predicted(reason, nearest, self.client.as_ref(), &self.rules, &self.groups))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use intune_filter_ebpf::abi::Reason;
+
+    use super::*;
+
+    fn everyone(on: Option<&str>) -> Unloaded {
+        let client = "10.0.0.5".parse().unwrap();
+        Unloaded::new(None, Catalogue::builtin(), client, on).unwrap()
+    }
+
+    #[test]
+    fn without_a_configuration_the_whole_catalogue_is_allowed() {
+        let unloaded = everyone(None);
+        let judge_by = |address: &str, port, protocol| {
+            unloaded.judge(address.parse().unwrap(), port, protocol).unwrap()
+        };
+        let judge = |address, port| judge_by(address, port, Protocol::Tcp);
+        // Microsoft's own ranges for Intune.
+        let inside = judge("13.67.13.177", 443);
+        assert_eq!(inside.reason, Reason::Policy);
+        assert_eq!(inside.rule.as_deref(), Some("intune-core/core"));
+        assert_eq!(inside.group.as_deref(), Some("everyone"));
+        assert_eq!(judge("13.67.13.177", 22).reason, Reason::Port);
+        assert_eq!(judge("8.8.8.8", 443).reason, Reason::Destination);
+        assert_eq!(judge_by("8.8.8.8", 53, Protocol::Udp).reason, Reason::Resolver);
+        assert_eq!(judge_by("192.0.2.53", 53, Protocol::Udp).reason, Reason::DnsQuery);
+    }
+
+    #[test]
+    fn a_zone_that_is_not_configured_is_an_error() {
+        let client = "10.0.0.5".parse().unwrap();
+        assert!(Unloaded::new(None, Catalogue::builtin(), client, Some("eth9")).is_err());
+        assert!(everyone(Some("any")).client.is_some());
+    }
+}

@@ -1,0 +1,261 @@
+//! A verdict with its ground in words, and how it is shown.
+
+use std::{fmt::Write as _, net::IpAddr};
+
+use intune_filter_ebpf::abi::{Client, Explanation, Matched, Reason};
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+
+use super::packet::QUERY_NAME;
+use crate::cli::{
+    destination::{Destination, Protocol},
+    services::service_of,
+};
+
+/// A verdict over one first packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The address; `None` if the name has none yet.
+    pub address: Option<IpAddr>,
+    /// Why.
+    pub reason: Reason,
+    /// The full id of the rule that allows it or, of a denied one, is nearest.
+    pub rule: Option<String>,
+    /// The client's group.
+    pub group: Option<String>,
+    /// What it rests on.
+    pub matched: Matched,
+    /// The network, the names, or the control rule that it rests on.
+    pub value: Option<String>,
+}
+
+impl Judgement {
+    /// What the kernel has said, without names for its numbers yet.
+    #[must_use]
+    pub fn new(
+        address: IpAddr,
+        explanation: Explanation,
+        rules: &[Option<String>],
+        groups: &[Option<String>],
+    ) -> Self {
+        let named = |names: &[Option<String>], number: Option<u8>| {
+            number.and_then(|number| names.get(usize::from(number)).cloned().flatten())
+        };
+        Self {
+            address: Some(address),
+            reason: explanation.reason,
+            rule: named(rules, explanation.rule),
+            group: named(groups, explanation.group),
+            matched: explanation.matched,
+            value: None,
+        }
+    }
+
+    /// What would become of a name that has no address yet. `nearest` are the rules that it comes
+    /// to, or that are nearest.
+    #[must_use]
+    pub fn predicted(
+        reason: Reason,
+        nearest: u64,
+        client: Option<&Client>,
+        rules: &[Option<String>],
+        groups: &[Option<String>],
+    ) -> Self {
+        let rule = rules.get(nearest.trailing_zeros() as usize).cloned().flatten();
+        let group = client.and_then(|client| groups.get(usize::try_from(client.group).ok()?));
+        Self {
+            address: None,
+            reason,
+            rule,
+            group: group.cloned().flatten(),
+            matched: if reason == Reason::Policy { Matched::Name } else { Matched::Nothing },
+            value: None,
+        }
+    }
+
+    /// Whether the packet is denied.
+    #[must_use]
+    pub const fn denies(&self) -> bool {
+        self.reason.denies()
+    }
+
+    const fn verdict(&self) -> &'static str {
+        if self.denies() { "deny" } else { "allow" }
+    }
+
+    const fn kind(&self) -> Option<&'static str> {
+        match self.matched {
+            Matched::Nothing => None,
+            Matched::Cidr => Some("cidr"),
+            Matched::Name => Some("name"),
+            Matched::Flow => Some("flow"),
+            Matched::Control => Some("control"),
+        }
+    }
+}
+
+impl Serialize for Judgement {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct MatchedBy<'a> {
+            kind: &'static str,
+            value: Option<&'a str>,
+        }
+
+        let mut object = serializer.serialize_struct("Judgement", 8)?;
+        object.serialize_field("verdict", self.verdict())?;
+        object.serialize_field("reason", self.reason.as_str())?;
+        object.serialize_field("description", self.reason.description())?;
+        object.serialize_field("service", &self.rule.as_deref().map(service_of))?;
+        object.serialize_field("rule", &self.rule)?;
+        object.serialize_field("client_group", &self.group)?;
+        let value = self.value.as_deref();
+        object.serialize_field("matched", &self.kind().map(|kind| MatchedBy { kind, value }))?;
+        object.serialize_field("address", &self.address)?;
+        object.end()
+    }
+}
+
+/// What there is to say of a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The client.
+    pub client: IpAddr,
+    /// Where it wants to go.
+    pub destination: Destination,
+    /// Whether the loaded program has judged, or the policy on its own.
+    pub by_kernel: bool,
+    /// The services whose patterns match the name, with the pattern.
+    pub patterns: Vec<(String, String)>,
+    /// One for each address of the destination; for a name without addresses, what would become
+    /// of it once it has one.
+    pub judgements: Vec<Judgement>,
+}
+
+impl Answer {
+    /// The verdict that counts: of several addresses a client may take any, so a denied one.
+    #[must_use]
+    pub fn overall(&self) -> Option<&Judgement> {
+        self.judgements.iter().find(|one| one.denies()).or_else(|| self.judgements.first())
+    }
+
+    /// As JSON: the fields of the verdict that counts, and what they are about.
+    pub fn to_json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        let mut value = serde_json::to_value(self.overall())?;
+        if let Some(object) = value.as_object_mut() {
+            let more = serde_json::json!({
+                "client": self.client,
+                "destination": self.destination.to_string(),
+                "judged_by": if self.by_kernel { "kernel" } else { "policy" },
+                "resolved": self.judgements.iter().all(|one| one.address.is_some()),
+                "patterns": self.patterns
+                    .iter()
+                    .map(|(id, pattern)| serde_json::json!({"id": id, "pattern": pattern}))
+                    .collect::<Vec<_>>(),
+                "addresses": self.judgements,
+            });
+            if let serde_json::Value::Object(more) = more {
+                object.extend(more);
+            }
+        }
+        Ok(value)
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        if self.destination.assumed {
+            let _ = writeln!(text, "(no port given: taking {})", self.destination);
+        }
+        if !self.by_kernel {
+            text += "(nothing is enforced here: judged by the policy alone)\n";
+        }
+        if self.destination.port == 53 && self.destination.protocol == Protocol::Udp {
+            let _ = writeln!(text, "(taking a query for {QUERY_NAME})");
+        }
+        for (service, pattern) in &self.patterns {
+            let _ = writeln!(text, "name matches {pattern} of {service}");
+        }
+        for one in &self.judgements {
+            let verdict = one.verdict().to_uppercase();
+            match one.address {
+                Some(address) => {
+                    let port = self.destination.port;
+                    let protocol = self.destination.protocol.as_str();
+                    let _ = write!(text, "{verdict}  {} -> {address}", self.client);
+                    let _ = match port {
+                        0 => writeln!(text, " {protocol}"),
+                        port => writeln!(text, " port {port}/{protocol}"),
+                    };
+                }
+                None => {
+                    let _ = writeln!(
+                        text,
+                        "{verdict}  {} -> {}, which was not resolved yet; this is what would happen",
+                        self.client, self.destination
+                    );
+                }
+            }
+            let reason = one.reason;
+            let _ = writeln!(text, "  reason   {}: {}", reason.as_str(), reason.description());
+            for (what, value) in [
+                ("group", one.group.as_deref()),
+                (if one.denies() { "nearest" } else { "rule" }, one.rule.as_deref()),
+                ("matched", one.value.as_deref()),
+            ] {
+                if let Some(value) = value {
+                    let _ = writeln!(text, "  {what:8} {value}");
+                }
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judgement(reason: Reason) -> Judgement {
+        Judgement {
+            address: Some("192.0.2.1".parse().unwrap()),
+            reason,
+            rule: Some("apple/push".into()),
+            group: Some("enrolment".into()),
+            matched: Matched::Cidr,
+            value: Some("192.0.2.0/24".into()),
+        }
+    }
+
+    fn answer(judgements: Vec<Judgement>) -> Answer {
+        Answer {
+            client: "10.0.0.5".parse().unwrap(),
+            destination: "192.0.2.1".parse().unwrap(),
+            by_kernel: true,
+            patterns: Vec::new(),
+            judgements,
+        }
+    }
+
+    #[test]
+    fn json_has_the_fields_that_tools_rely_on() {
+        let value = answer(vec![judgement(Reason::Policy)]).to_json().unwrap();
+        assert_eq!(value["verdict"], "allow");
+        assert_eq!(value["reason"], "policy");
+        assert_eq!(value["service"], "apple");
+        assert_eq!(value["client_group"], "enrolment");
+        let matched = serde_json::json!({"kind": "cidr", "value": "192.0.2.0/24"});
+        assert_eq!(value["matched"], matched);
+        assert_eq!(value["destination"], "192.0.2.1:443/tcp");
+    }
+
+    #[test]
+    fn one_denied_address_is_a_no() {
+        let answer = answer(vec![judgement(Reason::Policy), judgement(Reason::Expired)]);
+        assert_eq!(answer.overall().map(|one| one.reason), Some(Reason::Expired));
+        assert_eq!(answer.to_json().unwrap()["verdict"], "deny");
+        let text = answer.to_text();
+        assert!(text.contains("ALLOW") && text.contains("DENY"), "{text}");
+        assert!(text.contains("no port given: taking 192.0.2.1:443/tcp"), "{text}");
+    }
+}

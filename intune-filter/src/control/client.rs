@@ -1,0 +1,83 @@
+//! A command's end of the control socket.
+
+use std::{
+    fmt,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::protocol::{Reply, Request, SOCKET_NAME};
+
+/// Octets of a reply at most: the whole table of names fits.
+const REPLY_MAX: u64 = 256 << 20;
+
+/// The daemon has found a configuration invalid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(pub String);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// A command's end of the socket.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+}
+
+impl Client {
+    /// Connects to the daemon, or `None` if none runs.
+    #[must_use]
+    pub fn connect(runtime_directory: &Path) -> Option<Self> {
+        let stream = UnixStream::connect(runtime_directory.join(SOCKET_NAME)).ok()?;
+        Some(Self { stream })
+    }
+
+    /// The daemon's process id.
+    pub fn daemon(&self) -> Result<i32> {
+        let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+        let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+        // SAFETY: both pointers are valid, and the length is the buffer's.
+        let result = unsafe {
+            libc::getsockopt(
+                self.stream.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                (&raw mut peer).cast(),
+                &raw mut length,
+            )
+        };
+        if result < 0 {
+            return Err(io::Error::last_os_error()).context("cannot tell the daemon's process");
+        }
+        Ok(peer.pid)
+    }
+
+    /// Asks the daemon; an error if it does not answer within `patience`, or says no. The error is
+    /// [`Invalid`] where a configuration is.
+    pub fn ask(mut self, request: Request, patience: Duration) -> Result<Value> {
+        self.stream.set_read_timeout(Some(patience))?;
+        self.stream.set_write_timeout(Some(patience))?;
+        let mut line = serde_json::to_vec(&request)?;
+        line.push(b'\n');
+        self.stream.write_all(&line).context("the daemon does not listen")?;
+        let mut text = String::new();
+        BufReader::new(self.stream.take(REPLY_MAX))
+            .read_line(&mut text)
+            .context("the daemon does not answer")?;
+        match serde_json::from_str(&text).context("the daemon's answer is cut off")? {
+            Reply::Ok(value) => Ok(value),
+            Reply::Error { error, invalid: true } => Err(Invalid(error).into()),
+            Reply::Error { error, invalid: false } => bail!("the daemon says: {error}"),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The daemon's end of the control socket: who may connect, how many at once, and for how long.
+
+use std::{
+    fs, io,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        UnixListener,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+
+use super::protocol::{Reply, Request, SOCKET_NAME};
+use crate::{events::feed::Subscription, system::regular_file::SIZE_MAX};
+
+/// Octets of a request at most: a configuration of the largest size fits, each of whose characters
+/// takes two.
+const REQUEST_MAX: u64 = 2 * SIZE_MAX + (1 << 16);
+
+/// Connections at once; twice as many as may follow events. Further ones are told so.
+pub(super) const CONNECTIONS: usize = 64;
+
+/// How long a peer may take to say its line, or to take its reply.
+pub(super) const LINE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the daemon's loop has to say.
+#[derive(Debug)]
+pub enum Answer {
+    /// One line.
+    Reply(Reply),
+    /// Events, a line each.
+    Events(Subscription),
+}
+
+/// A request on its way to the daemon's loop, and the way back.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Takes the answer.
+    pub reply: oneshot::Sender<Answer>,
+    /// Ends when the answer has been written, or cannot be.
+    pub written: oneshot::Receiver<()>,
+}
+
+/// The daemon's end of the socket.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Server {
+    /// Listens in the runtime directory, for root alone. What a daemon left there that was killed
+    /// is replaced; a daemon that answers is an error.
+    pub fn bind(runtime_directory: &Path) -> Result<Self> {
+        let path = runtime_directory.join(SOCKET_NAME);
+        if UnixStream::connect(&path).is_ok() {
+            bail!("another daemon listens at {}", path.display());
+        }
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+        }
+        // Nobody can connect between the socket's creation and its new mode: the directory is
+        // root's alone.
+        let listener = UnixListener::bind(&path)
+            .with_context(|| format!("cannot listen at {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .with_context(|| format!("cannot protect {}", path.display()))?;
+        Ok(Self { path, listener })
+    }
+
+    /// Hands every request to `calls`, and its reply back. Ends when nobody takes calls.
+    pub async fn serve(self, calls: mpsc::Sender<Call>) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    log::warn!("control socket: {error}");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            if calls.is_closed() {
+                return;
+            }
+            let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                refuse(&stream);
+                continue;
+            };
+            let calls = calls.clone();
+            tokio::spawn(async move {
+                if let Err(error) = answer(stream, calls).await {
+                    log::debug!("control socket: {error}");
+                }
+                drop(place);
+            });
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Left behind, it would be refused and replaced.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Says that too many are being answered, if the other side takes that at once.
+fn refuse(stream: &tokio::net::UnixStream) {
+    let error = format!("{CONNECTIONS} commands are being answered already");
+    let reply = Reply::Error { error, invalid: false };
+    if let Ok(text) = serde_json::to_string(&reply) {
+        let _ = stream.try_write(format!("{text}\n").as_bytes());
+    }
+}
+
+async fn answer(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>) -> Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = Vec::new();
+    let mut reader = tokio::io::BufReader::new(reader.take(REQUEST_MAX));
+    timeout(LINE_TIMEOUT, reader.read_until(b'\n', &mut line)).await??;
+    let request = match serde_json::from_slice::<Request>(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            let error = format!("bad request: {error}");
+            return write(&mut writer, &Reply::Error { error, invalid: false }).await;
+        }
+    };
+    let (reply, receiver) = oneshot::channel();
+    // Dropped when the answer has been written.
+    let (_writing, written) = oneshot::channel();
+    calls.send(Call { request, reply, written }).await?;
+    match receiver.await? {
+        Answer::Reply(reply) => write(&mut writer, &reply).await,
+        Answer::Events(events) => {
+            stream_events(reader.into_inner().into_inner(), writer, events).await
+        }
+    }
+}
+
+/// Writes events until there are no more, or nobody reads. However slow the reader is, this task
+/// alone waits for it.
+async fn stream_events(
+    mut reader: OwnedReadHalf,
+    mut writer: OwnedWriteHalf,
+    mut events: Subscription,
+) -> Result<()> {
+    let mut rest = [0; 64];
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            // Nothing more is to be said on the other side: it has hung up, or makes no sense.
+            _ = reader.read(&mut rest) => return Ok(()),
+        };
+        let Some(event) = event else { return Ok(()) };
+        let mut text = serde_json::to_vec(&*event)?;
+        text.push(b'\n');
+        let written = writer.write_all(&text);
+        if events.follows() {
+            // A terminal may stand still for long, and few may follow.
+            written.await?;
+        } else {
+            timeout(LINE_TIMEOUT, written).await??;
+        }
+    }
+}
+
+async fn write(writer: &mut OwnedWriteHalf, reply: &Reply) -> Result<()> {
+    let mut text = serde_json::to_vec(reply)?;
+    text.push(b'\n');
+    timeout(LINE_TIMEOUT, writer.write_all(&text)).await??;
+    Ok(())
+}

@@ -1,0 +1,307 @@
+//! Reads what a change of the configuration needs before the daemon's loop is busy with it, by one
+//! thread, with a time limit: a file system that does not answer holds up that thread alone.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    catalogue::CatalogueFiles,
+    config::{Config, ConfigError, ConfigErrors, writable_by_others},
+    system::regular_file,
+};
+
+/// What has been read.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    /// What the configuration file says.
+    pub text: Result<String, ConfigErrors>,
+    /// Why others than root may change it, if they may.
+    pub writable: Option<String>,
+    /// The files of the site's catalogue, by its directory.
+    pub catalogue: Option<(PathBuf, Result<CatalogueFiles, String>)>,
+    /// Why there is no other.
+    failed: String,
+}
+
+impl Ahead {
+    /// Nothing was read, for this reason.
+    fn failed(file: &Path, why: String) -> Self {
+        let message = format!("cannot read: {why}");
+        let error = ConfigError { line: None, key: String::new(), message };
+        let text = Err(ConfigErrors::new(file.display().to_string(), vec![error]));
+        Self { text, writable: None, catalogue: None, failed: why }
+    }
+
+    /// The files of the catalogue of a directory.
+    ///
+    /// # Errors
+    /// They cannot be read, or were not in time.
+    pub fn catalogue(&self, directory: &Path) -> Result<CatalogueFiles, String> {
+        match &self.catalogue {
+            Some((read, files)) if read == directory => files.clone(),
+            _ => Err(format!("{}: {}", directory.display(), self.failed)),
+        }
+    }
+}
+
+/// What is to be read.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// The configuration whose catalogue is needed, if it is not the file's.
+    pub text: Option<String>,
+}
+
+impl Wanted {
+    /// What is read, in words.
+    fn what(&self) -> String {
+        let file = self.file.display();
+        match self.text {
+            Some(_) => format!("{file} or a site's catalogue"),
+            None => format!("{file} or its catalogue"),
+        }
+    }
+
+    /// Reads it, telling of each part at once.
+    fn read(self, parts: &UnboundedSender<Part>) {
+        let other = self.text.is_some();
+        let catalogue = |text: &str| {
+            let config = Config::parse_part("", text).0;
+            if let Some(directory) = config.and_then(|config| config.paths.catalogue) {
+                let files = CatalogueFiles::read_here(&directory);
+                let files = files.map_err(|error| error.to_string());
+                let _ = parts.send(Part::Catalogue(directory, files));
+            }
+        };
+        if let Some(text) = &self.text {
+            catalogue(text);
+        }
+        let read = Config::read_text_here(&self.file);
+        let own = read.as_ref().ok().filter(|_| !other).cloned();
+        let _ = parts.send(Part::Text(read));
+        let _ = parts.send(Part::Writable(writable_by_others(&self.file)));
+        if let Some(text) = own {
+            catalogue(&text);
+        }
+    }
+}
+
+enum Part {
+    Text(Result<String, ConfigErrors>),
+    Writable(Option<String>),
+    Catalogue(PathBuf, Result<CatalogueFiles, String>),
+}
+
+/// Reads for one errand after the other.
+pub struct Reader<E> {
+    waiting: VecDeque<(E, Wanted)>,
+    current: Option<Current<E>>,
+    /// What the thread reads; it outlives its errand if it hangs.
+    busy: Arc<Mutex<Option<String>>>,
+    patience: Duration,
+}
+
+struct Current<E> {
+    errand: E,
+    ahead: Ahead,
+    parts: UnboundedReceiver<Part>,
+    until: Instant,
+}
+
+impl<E> Default for Reader<E> {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            current: None,
+            busy: Arc::default(),
+            patience: regular_file::READ_TIMEOUT,
+        }
+    }
+}
+
+impl<E> Reader<E> {
+    /// Reads what an errand needs, when it is its turn.
+    pub fn begin(&mut self, errand: E, wanted: Wanted) {
+        self.waiting.push_back((errand, wanted));
+    }
+
+    /// Whether there is such an errand that has not been returned yet.
+    pub fn has(&self, is_such: impl FnMut(&E) -> bool) -> bool {
+        let waiting = self.waiting.iter().map(|(errand, _)| errand);
+        self.current.iter().map(|current| &current.errand).chain(waiting).any(is_such)
+    }
+
+    /// Waits for the next errand whose files have been read, or cannot be; for ever if there is
+    /// none. Nothing is lost if it is not waited for to the end.
+    pub async fn next(&mut self) -> (E, Ahead) {
+        loop {
+            let Some(current) = &mut self.current else {
+                match self.waiting.pop_front() {
+                    Some((errand, wanted)) => self.current = Some(self.start(errand, wanted)),
+                    None => std::future::pending().await,
+                }
+                continue;
+            };
+            match timeout_at(current.until, current.parts.recv()).await {
+                Ok(Some(Part::Text(text))) => current.ahead.text = text,
+                Ok(Some(Part::Writable(why))) => current.ahead.writable = why,
+                Ok(Some(Part::Catalogue(directory, catalogue))) => {
+                    current.ahead.catalogue = Some((directory, catalogue));
+                }
+                Ok(None) | Err(_) => {
+                    if let Some(Current { errand, ahead, .. }) = self.current.take() {
+                        return (errand, ahead);
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&self, errand: E, wanted: Wanted) -> Current<E> {
+        let (sender, parts) = unbounded_channel();
+        let file = wanted.file.clone();
+        let why = self.read(wanted, sender).err();
+        let why = why.unwrap_or_else(|| regular_file::no_answer(self.patience).to_string());
+        let until = Instant::now() + self.patience;
+        Current { errand, ahead: Ahead::failed(&file, why), parts, until }
+    }
+
+    /// Starts the thread, unless one hangs.
+    fn read(&self, wanted: Wanted, parts: UnboundedSender<Part>) -> Result<(), String> {
+        let busy = Arc::clone(&self.busy);
+        let mut held = lock(&self.busy);
+        if let Some(what) = &*held {
+            return Err(format!(
+                "nothing is read before an earlier attempt has come back, to read {what}: its file \
+                 system does not answer"
+            ));
+        }
+        *held = Some(wanted.what());
+        drop(held);
+        let read = move || {
+            wanted.read(&parts);
+            // Before whoever waits for the end of the parts.
+            lock(&busy).take();
+            drop(parts);
+        };
+        let started = thread::Builder::new().name("read".to_owned()).spawn(read);
+        started.map(drop).map_err(|error| {
+            lock(&self.busy).take();
+            error.to_string()
+        })
+    }
+}
+
+fn lock(busy: &Mutex<Option<String>>) -> std::sync::MutexGuard<'_, Option<String>> {
+    busy.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        fs::{OpenOptions, Permissions},
+        io::Write as _,
+        os::unix::fs::PermissionsExt as _,
+    };
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use super::*;
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(test)
+    }
+
+    fn wanted(file: &Path, text: Option<&str>) -> Wanted {
+        Wanted { file: file.to_owned(), text: text.map(str::to_owned) }
+    }
+
+    /// A configuration with a catalogue in this directory.
+    fn with_catalogue(directory: &Path) -> String {
+        format!("paths: {{catalogue: {}}}\n", directory.display())
+    }
+
+    #[test]
+    fn the_file_and_the_catalogue_that_it_names_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, catalogue) =
+            (directory.path().join("config.yaml"), directory.path().join("site"));
+        fs::create_dir(&catalogue).unwrap();
+        fs::write(catalogue.join("a.yaml"), "services: []").unwrap();
+        let text = with_catalogue(&catalogue);
+        fs::write(&file, &text).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+        let mut reader = Reader::default();
+        reader.begin(1, wanted(&file, None));
+        reader.begin(2, wanted(&file, Some("another: text")));
+        assert!(reader.has(|errand| *errand == 2));
+        run(async {
+            let (errand, ahead) = reader.next().await;
+            assert_eq!((errand, ahead.text.clone().unwrap()), (1, text));
+            assert_eq!(ahead.catalogue(&catalogue).unwrap().texts.len(), 1);
+            assert!(ahead.writable.unwrap().contains("config.yaml"));
+            let (errand, ahead) = reader.next().await;
+            assert_eq!(errand, 2);
+            assert!(ahead.text.is_ok() && ahead.catalogue.is_none());
+        });
+        assert!(!reader.has(|_| true));
+    }
+
+    #[test]
+    fn one_thread_is_left_behind_and_no_second_one_started_until_it_is_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.yaml");
+        fs::write(&file, "text").unwrap();
+        let mut reader = Reader { patience: Duration::from_millis(50), ..Reader::default() };
+        // What hangs as a file system does that has gone away.
+        let hung = directory.path().join("hung");
+        mkfifo(&hung, Mode::S_IRWXU).unwrap();
+        let (opened, path) = (Arc::clone(&reader.busy), hung.clone());
+        *lock(&reader.busy) = Some("/mnt/config.yaml".to_owned());
+        let thread = thread::spawn(move || {
+            drop(fs::File::open(path).unwrap());
+            lock(&opened).take();
+        });
+        run(async {
+            reader.begin((), wanted(&file, None));
+            let ((), ahead) = reader.next().await;
+            let error = ahead.text.unwrap_err().to_string();
+            assert!(
+                error.contains("to read /mnt/config.yaml: its file system does not"),
+                "{error}"
+            );
+
+            OpenOptions::new().write(true).open(&hung).unwrap().write_all(b"").unwrap();
+            thread.join().unwrap();
+            reader.begin((), wanted(&file, None));
+            assert_eq!(reader.next().await.1.text.unwrap(), "text");
+        });
+    }
+
+    #[test]
+    fn what_takes_too_long_is_an_error_and_what_was_read_before_it_counts() {
+        let (sender, parts) = unbounded_channel();
+        let ahead = Ahead::failed(Path::new("a.yaml"), "slow".to_owned());
+        let until = Instant::from_std(std::time::Instant::now() + Duration::from_millis(20));
+        let current = Some(Current { errand: (), ahead, parts, until });
+        let mut reader = Reader { current, ..Reader::default() };
+        let _ = sender.send(Part::Text(Ok("text".to_owned())));
+        let ((), ahead) = run(reader.next());
+        assert_eq!(ahead.text.as_deref().unwrap(), "text");
+        let error = ahead.catalogue(Path::new("/site")).unwrap_err();
+        assert_eq!(error, "/site: slow");
+    }
+}

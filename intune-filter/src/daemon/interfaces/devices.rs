@@ -1,0 +1,107 @@
+//! Which device of the gateway's stack stands behind a zone, and which addresses are on it.
+
+use std::net::IpAddr;
+
+use super::wanted::Wanted;
+use crate::{
+    kernel::{Devices, OwnAddresses},
+    system::netlink::Snapshot,
+};
+
+/// Bonds in bridges, and VLAN devices in bridges: nothing is nested deeper.
+const DEPTH: usize = 4;
+
+/// The devices of the zones of those interfaces that exist.
+pub(crate) fn devices_of(wanted: &[Wanted], snapshot: &Snapshot) -> Devices {
+    let mut devices = Devices::new();
+    for wanted in wanted {
+        let Some(interface) = snapshot.interface(&wanted.name) else { continue };
+        let whole = whole(snapshot, interface.index);
+        for (vlan, zone) in &wanted.zones {
+            let device = match vlan {
+                0 => Some(whole),
+                _ => vlan_device(snapshot, &[whole, interface.index], *vlan),
+            };
+            devices.extend(device.map(|device| (*zone, device)));
+        }
+    }
+    devices
+}
+
+/// What the stack has packets from that come in on an interface.
+fn whole(snapshot: &Snapshot, interface: u32) -> u32 {
+    (0..DEPTH).fold(interface, |part, _| snapshot.wholes.get(&part).copied().unwrap_or(part))
+}
+
+/// The same for those with a tag.
+fn vlan_device(snapshot: &Snapshot, parents: &[u32], vlan: u16) -> Option<u32> {
+    parents.iter().find_map(|parent| {
+        let mut devices = snapshot.vlan_devices.iter();
+        let (device, _) = devices.find(|(_, of)| **of == (*parent, vlan))?;
+        Some(whole(snapshot, *device))
+    })
+}
+
+/// The gateway's addresses and their devices. What is on a device upon another is on that, too: a
+/// router's virtual address is there that several routers take turns with.
+pub(crate) fn own_addresses(snapshot: &Snapshot) -> OwnAddresses {
+    let on = |(device, network): &(u32, ipnet::IpNet)| {
+        let below = snapshot.upon.get(device).copied();
+        let devices = std::iter::once(*device).chain(below);
+        let address: IpAddr = network.addr();
+        devices.map(move |device| (device, address)).collect::<Vec<_>>()
+    };
+    snapshot.networks.iter().flat_map(on).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{kernel::WantedMode, system::Interface};
+
+    fn wanted(name: &str, zones: &[(u16, u32)]) -> Wanted {
+        let (name, zones) = (name.to_owned(), zones.to_vec());
+        Wanted { name, mode: WantedMode::Auto, zones, manage_offloads: true }
+    }
+
+    fn snapshot() -> Snapshot {
+        let interface = |(name, index): (&str, u32)| Interface {
+            name: name.into(),
+            index,
+            up: true,
+            xdp: None,
+        };
+        let names = [("eth1", 2), ("eth2", 3), ("eth3", 4), ("br0", 9)];
+        Snapshot {
+            interfaces: names.map(interface).to_vec(),
+            networks: [(2, "10.0.0.1/24"), (9, "10.9.0.1/24"), (30, "10.0.0.254/32")]
+                .map(|(index, network)| (index, network.parse().unwrap()))
+                .to_vec(),
+            vlan_devices: [(20, (2, 20)), (21, (2, 21)), (22, (8, 22))].into(),
+            // A VLAN device in a bridge, an interface in a bond, and that in a bridge.
+            wholes: [(21, 10), (3, 8), (8, 9)].into(),
+            upon: [(30, 2)].into(),
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn a_zones_device_is_what_the_stack_has_its_packets_from() {
+        let wanted = [
+            wanted("eth1", &[(0, 1), (20, 2), (21, 3), (99, 4)]),
+            wanted("eth2", &[(0, 5)]),
+            wanted("br0", &[(0, 6)]),
+            wanted("eth9", &[(0, 7)]),
+        ];
+        let devices = devices_of(&wanted, &snapshot());
+        assert_eq!(devices, [(1, 2), (2, 20), (3, 10), (5, 9), (6, 9)].into());
+    }
+
+    #[test]
+    fn a_virtual_address_is_on_the_device_below_too() {
+        let own = own_addresses(&snapshot());
+        let expected = [(2, "10.0.0.1"), (9, "10.9.0.1"), (30, "10.0.0.254"), (2, "10.0.0.254")];
+        let expected = expected.map(|(device, text)| (device, text.parse().unwrap()));
+        assert_eq!(own, expected.into());
+    }
+}

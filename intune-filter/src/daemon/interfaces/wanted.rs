@@ -1,0 +1,39 @@
+//! Interfaces that the policy wants enforced, and their zones.
+
+use crate::{
+    kernel::{Segments, WantedMode},
+    system::netlink::Snapshot,
+};
+
+/// An interface that the policy wants enforced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// Where packets from clients are to be judged.
+    pub mode: WantedMode,
+    /// Its zones by VLAN id.
+    pub zones: Vec<(u16, u32)>,
+    /// Whether offloads that hide VLAN tags may be turned off.
+    pub manage_offloads: bool,
+}
+
+impl Wanted {
+    /// Whether frames have to show their VLAN tags: TC sees those that the hardware took off too.
+    #[must_use]
+    pub fn needs_tags(&self) -> bool {
+        self.mode != WantedMode::Tc && self.zones.iter().any(|(vlan, _)| *vlan != 0)
+    }
+}
+
+/// The zones of those of the interfaces that exist.
+#[must_use]
+pub fn zones_of(wanted: &[Wanted], snapshot: &Snapshot) -> Segments {
+    wanted
+        .iter()
+        .filter_map(|wanted| Some((wanted, snapshot.interface(&wanted.name)?.index)))
+        .flat_map(|(wanted, index)| {
+            wanted.zones.iter().map(move |(vlan, zone)| ((index, u32::from(*vlan)), *zone))
+        })
+        .collect()
+}

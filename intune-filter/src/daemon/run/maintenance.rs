@@ -1,0 +1,109 @@
+//! What is done from time to time: expired addresses and flows removed, names saved.
+
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use super::{Daemon, poll_events::RECORDS};
+use crate::{
+    daemon::ring_buffer::drain,
+    dns_tcp::Punted,
+    events::flow_reaper::has_expired,
+    names::learning::{Learner, forget_expired},
+    system::clock,
+};
+
+/// How long an expired address stays in the maps: whoever asks for it meanwhile is told that it
+/// has expired.
+const EXPIRED_FOR: Duration = Duration::from_secs(3600);
+
+/// The same where room is scarce.
+const EXPIRED_FOR_IF_CROWDED: Duration = Duration::from_secs(60);
+
+impl Daemon<'_> {
+    /// Removes what has expired, and saves the table of names.
+    pub(super) async fn tidy(&mut self) {
+        self.keep_good();
+        self.retry_metrics().await;
+        if self.in_force.in_doubt && !self.confirmation.is_awaited() {
+            self.restore_in_force().await;
+        }
+        self.look_at_gate();
+        self.examine();
+        self.forget();
+        let now = clock::boot_time();
+        let ago = |time: Duration| now.saturating_sub(time.as_nanos() as u64);
+        match self.kernel.remove_expired_hosts(ago(EXPIRED_FOR), ago(EXPIRED_FOR_IF_CROWDED)) {
+            Ok(0) => {}
+            Ok(removed) => log::debug!("removed {removed} expired addresses"),
+            Err(error) => log::error!("{error:#}"),
+        }
+        if let Err(error) = self.prune_accounts() {
+            log::error!("{error:#}");
+        }
+        if let Err(error) = self.kernel.reorder_hosts() {
+            log::error!("{error:#}");
+        }
+        if let Err(error) = self.look_at_flows() {
+            log::error!("{error:#}");
+        }
+        self.save();
+    }
+
+    /// Finds addresses with rules that nobody knows the names of: those of a daemon that was killed,
+    /// and of records that were lost.
+    fn examine(&mut self) {
+        let now = clock::boot_time();
+        match self.kernel.pins().hosts() {
+            Ok(hosts) => {
+                hosts.iter().for_each(|(address, host)| self.learner.examine(*address, host, now));
+            }
+            Err(error) => log::error!("{error:#}"),
+        }
+    }
+
+    /// Forgets names that have expired, and takes what they alone gave to addresses away from these.
+    pub(super) fn forget(&mut self) {
+        let (kernel, events) = (&self.kernel, self.events.get_mut());
+        let recorder = &mut self.recorder;
+        let punted = &mut Punted { streams: &mut self.streams, kernel };
+        let catch_up = |learner: &mut Learner| {
+            let read = |_, _, _| Ok(None);
+            drain(events, learner, recorder, punted, RECORDS, read).map(drop)
+        };
+        if let Err(error) = forget_expired(kernel, &mut self.learner, catch_up) {
+            log::error!("{error:#}");
+        }
+    }
+
+    /// Forgets the accounts of addresses that the kernel has removed.
+    fn prune_accounts(&mut self) -> Result<()> {
+        if self.learner.accounts().is_crowded() {
+            let hosts = self.kernel.pins().hosts()?;
+            let known: HashSet<IpAddr> = hosts.into_iter().map(|(address, _)| address).collect();
+            self.learner.accounts().retain(|address| known.contains(address));
+        }
+        Ok(())
+    }
+
+    /// Removes the flows that have ended in silence, and takes note of those that are gone.
+    fn look_at_flows(&mut self) -> Result<()> {
+        // What the kernel has told of is known before it is missed.
+        self.read(RECORDS)?;
+        let now = clock::boot_time();
+        let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
+        self.recorder.look(&swept, now, self.learner.names());
+        Ok(())
+    }
+
+    /// Saves the table of names when its time has come.
+    pub(super) fn save(&mut self) {
+        if let Err(error) = self.writer.look(&mut self.learner, Instant::now()) {
+            log::error!("{error:#}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What the daemon can tell of: makes events of records, and keeps what may be asked for.
+//!
+//! None of it is logged above debug: it names clients, and is for whoever asks.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use intune_filter_ebpf::abi::{AnswerEvent, Ending, FlowEvent, FlowKey, V6, answer_flags};
+use jiff::Timestamp;
+
+use super::{
+    Closed, Event, Filter, Labels, Learned, Traffic, What,
+    denial_stats::{DenialStats, Denials},
+    feed::{Feed, Subscription},
+    flow_reaper::FlowReaper,
+    records::{Record, key_of},
+};
+use crate::{
+    kernel::Swept,
+    names::{Names, answer::Answer},
+    policy::Policy,
+    system::clock,
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Events, and what is kept of them.
+#[derive(Debug, Default)]
+pub struct EventRecorder {
+    labels: Labels,
+    feed: Feed,
+    reaper: FlowReaper,
+    denials: DenialStats,
+    evicted: Arc<AtomicU64>,
+}
+
+impl EventRecorder {
+    /// Goes by another policy from now on.
+    pub fn set_policy(&mut self, policy: &Policy) {
+        self.labels = Labels::of_policy(policy);
+    }
+
+    /// Answered flows that had to make room before their time, as it grows.
+    #[must_use]
+    pub fn evicted(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.evicted)
+    }
+
+    /// Takes in a record of the kernel's, but for answers.
+    pub fn take(&mut self, record: &Record<'_>, names: &Names) {
+        match record {
+            Record::Denied(event) => {
+                let (denied, time) = (self.labels.denied(event, names), wall_time(event.time));
+                self.denials.add(&denied, time);
+                self.feed.push(Event { time, what: What::Denied(denied) });
+            }
+            Record::Opened(event) => {
+                let flow = self.labels.flow(&key_of(event), &event.flow, names);
+                self.feed.push(Event { time: wall_time(event.time), what: What::Opened(flow) });
+            }
+            Record::Closed(event) => {
+                self.reaper.closed(event);
+                self.close(event, names);
+            }
+            Record::Answer(..) | Record::Segment(..) => {}
+        }
+    }
+
+    /// Takes in an answer that addresses were learned from, by the kernel or by userspace, or would
+    /// have been, with the services of its name.
+    pub fn learned(&mut self, event: &AnswerEvent, answer: &Answer, services: Vec<String>) {
+        let expires = answer.addresses.iter().map(|(_, expires)| *expires).min();
+        let learned = Learned {
+            name: answer.name.clone(),
+            addresses: answer.addresses.iter().map(|(address, _)| *address).collect(),
+            services,
+            client: event.client.into(),
+            expires_in_s: expires.unwrap_or_default().saturating_sub(event.time) / SECOND,
+        };
+        let is = |flag| event.flags & flag != 0;
+        let time = wall_time(event.time);
+        if is(answer_flags::LEARNED | answer_flags::DEFERRED) {
+            self.feed.push(Event { time, what: What::Learned(learned.clone()) });
+        }
+        if is(answer_flags::FULL) {
+            self.feed.push(Event { time, what: What::Full(learned) });
+        }
+    }
+
+    /// Takes in the flows that a change of the policy has ended.
+    pub fn revoked(
+        &mut self,
+        flows: &[(FlowKey<V6>, intune_filter_ebpf::abi::Flow)],
+        names: &Names,
+    ) {
+        let now = clock::boot_time();
+        for (key, flow) in flows {
+            if let Some(event) = self.reaper.revoked(key, flow, now) {
+                self.close(&event, names);
+            }
+        }
+    }
+
+    /// Takes in what a look at the tables of flows has found.
+    pub fn look(&mut self, swept: &Swept, now: u64, names: &Names) {
+        for event in self.reaper.look(swept, now) {
+            self.close(&event, names);
+        }
+        self.evicted.store(self.reaper.evicted(), Ordering::Relaxed);
+    }
+
+    /// See [`Feed::subscribe`].
+    ///
+    /// # Errors
+    ///
+    /// There are too many followers.
+    pub fn subscribe(
+        &self,
+        filter: Filter,
+        last: usize,
+        follow: bool,
+    ) -> Result<Subscription, &'static str> {
+        self.feed.subscribe(filter, last, follow)
+    }
+
+    /// The clients that were denied something.
+    pub fn denials(&self) -> impl Iterator<Item = &Denials> {
+        self.denials.iter()
+    }
+
+    fn close(&mut self, event: &FlowEvent, names: &Names) {
+        let ending = Ending::from_number(event.ending).map_or("unknown", Ending::as_str);
+        // Within a second: the time of the last packet is not written for each.
+        let until = match event.ending {
+            last if last == Ending::Expired as u8 || last == Ending::Evicted as u8 => {
+                event.flow.last_seen
+            }
+            _ => event.time,
+        };
+        let duration = Duration::from_nanos(until.saturating_sub(event.flow.opened));
+        let closed = Closed {
+            flow: self.labels.flow(&key_of(event), &event.flow, names),
+            traffic: Traffic::from(&event.flow),
+            ending: ending.to_owned(),
+            duration_s: duration.as_millis() as f64 / 1000.0,
+        };
+        self.feed.push(Event { time: wall_time(event.time), what: What::Closed(closed) });
+    }
+}
+
+/// When the kernel's clock told a time.
+fn wall_time(boot: u64) -> Timestamp {
+    let ago = Duration::from_nanos(clock::boot_time().saturating_sub(boot));
+    let now = Timestamp::now();
+    let exact = now.checked_sub(ago).unwrap_or(now);
+    // Nobody reads more, and it is no more exact.
+    exact.round(jiff::Unit::Millisecond).unwrap_or(exact)
+}

@@ -1,0 +1,99 @@
+//! Records of the ring buffer, taken apart.
+
+use intune_filter_ebpf::abi::{
+    AnswerEvent, DeniedEvent, EventKind, FlowEvent, FlowKey, SegmentEvent, V6,
+};
+
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A packet was denied.
+    Denied(DeniedEvent),
+    /// An answer to a query for a name of a rule went to a client; the message.
+    Answer(AnswerEvent, &'a [u8]),
+    /// A flow was opened.
+    Opened(FlowEvent),
+    /// A flow has ended.
+    Closed(FlowEvent),
+    /// A segment of an answer over TCP is held back until it was read; its data.
+    Segment(SegmentEvent, &'a [u8]),
+}
+
+/// Reads a record; `None` if it is none that this version knows.
+#[must_use]
+pub fn read(record: &[u8]) -> Option<Record<'_>> {
+    let (kind, _) = record.split_first_chunk()?;
+    match u32::from_ne_bytes(*kind) {
+        kind if kind == EventKind::Denied as u32 => Some(Record::Denied(head(record)?.0)),
+        kind if kind == EventKind::Answer as u32 => {
+            let (event, message): (AnswerEvent, _) = head(record)?;
+            Some(Record::Answer(event, message.get(..usize::try_from(event.length).ok()?)?))
+        }
+        kind if kind == EventKind::Opened as u32 => Some(Record::Opened(head(record)?.0)),
+        kind if kind == EventKind::Closed as u32 => Some(Record::Closed(head(record)?.0)),
+        kind if kind == EventKind::Segment as u32 => {
+            let (event, data): (SegmentEvent, _) = head(record)?;
+            Some(Record::Segment(event, data.get(..usize::try_from(event.length).ok()?)?))
+        }
+        _ => None,
+    }
+}
+
+/// The key of a record's flow.
+#[must_use]
+pub fn key_of(event: &FlowEvent) -> FlowKey<V6> {
+    FlowKey {
+        zone: event.zone,
+        protocol: event.protocol,
+        reserved: 0,
+        client_port: event.client_port,
+        remote_port: event.remote_port,
+        client: event.client,
+        remote: event.remote,
+    }
+}
+
+fn head<T: aya::Pod>(record: &[u8]) -> Option<(T, &[u8])> {
+    let (head, rest) = record.split_at_checked(size_of::<T>())?;
+    // SAFETY: it has the type's size, and every bit pattern of a Pod is valid.
+    Some((unsafe { head.as_ptr().cast::<T>().read_unaligned() }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn octets<T: aya::Pod>(value: &T) -> Vec<u8> {
+        // SAFETY: a Pod has no padding that would be uninitialised.
+        unsafe { std::slice::from_raw_parts((&raw const *value).cast(), size_of::<T>()) }.to_vec()
+    }
+
+    #[test]
+    fn records_are_told_apart_by_their_kind() {
+        let denied = DeniedEvent { kind: 1, ifindex: 4, ..DeniedEvent::default() };
+        assert_eq!(read(&octets(&denied)), Some(Record::Denied(denied)));
+        for (kind, ending) in [(3, 0), (4, 2)] {
+            let flow = FlowEvent { kind, ending, protocol: 6, ..FlowEvent::default() };
+            let expected = if kind == 3 { Record::Opened(flow) } else { Record::Closed(flow) };
+            assert_eq!(read(&octets(&flow)), Some(expected));
+        }
+        let answer = AnswerEvent { kind: 2, length: 3, rules: 5, ..AnswerEvent::default() };
+        let mut record = octets(&answer);
+        record.extend_from_slice(b"abc and what fills the record up");
+        assert_eq!(read(&record), Some(Record::Answer(answer, b"abc")));
+        let segment = SegmentEvent { kind: 5, length: 2, port: 5, ..SegmentEvent::default() };
+        let mut record = octets(&segment);
+        record.extend_from_slice(b"abc");
+        assert_eq!(read(&record), Some(Record::Segment(segment, b"ab")));
+    }
+
+    #[test]
+    fn a_record_that_is_cut_off_or_unknown_is_none() {
+        let mut record = octets(&AnswerEvent { kind: 2, length: 3, ..AnswerEvent::default() });
+        record.extend_from_slice(b"ab");
+        assert_eq!(read(&record), None);
+        assert_eq!(read(&record[..20]), None);
+        assert_eq!(read(&9_u32.to_ne_bytes()), None);
+        assert_eq!(read(&[]), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! The metrics: what the maps hold, in the text form of OpenMetrics.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use anyhow::{Context as _, Result};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use tokio::sync::watch;
+
+use super::configuration;
+use crate::{
+    kernel::Pins,
+    names::resolution::Counts,
+    system::{
+        clock,
+        netlink::{self, Snapshot},
+    },
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rule {
+    rule: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Interface {
+    interface: String,
+    mode: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Map {
+    map: String,
+}
+
+/// Where the metrics come from.
+pub struct Sources {
+    /// What the kernel counts.
+    pub pins: Pins,
+    /// Answered flows that had to make room.
+    pub evicted: Arc<AtomicU64>,
+    /// How the names are that the daemon resolves.
+    pub resolution: watch::Receiver<Counts>,
+}
+
+impl Sources {
+    /// Everything, as it is now. Walks through whole tables.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn text(&self) -> Result<String> {
+        let counts = self.resolution.borrow().clone();
+        text(&self.pins, &netlink::snapshot()?, self.evicted.load(Ordering::Relaxed), &counts)
+    }
+}
+
+/// Everything, as it is now.
+fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> Result<String> {
+    let mut registry = Registry::with_prefix("intune_filter");
+    let (packets, bytes) = (Family::default(), Family::default());
+    for (reason, counter) in pins.counters()? {
+        let verdict = if reason.denies() { "deny" } else { "allow" };
+        let labels = Reason { reason: reason.as_str(), verdict };
+        add(&packets, &labels, counter.packets);
+        add(&bytes, &labels, counter.bytes);
+    }
+    registry.register("packets", "Packets, or occurrences, by reason", packets);
+    registry.register("bytes", "Octets of the packets' frames, by reason", bytes);
+
+    let rules: [Family<Rule, Counter>; 4] = Default::default();
+    for (rule, counter) in pins.rules()?.into_iter().zip(pins.rule_counters()?) {
+        let Some(rule) = rule else { continue };
+        let labels = Rule { rule };
+        let values = [counter.packets, counter.bytes, counter.flows, counter.denied];
+        for (family, value) in rules.iter().zip(values) {
+            add(family, &labels, value);
+        }
+    }
+    let [packets, bytes, flows, denied] = rules;
+    registry.register("rule_packets", "Packets of a rule's flows", packets);
+    registry.register("rule_bytes", "Octets of a rule's flows", bytes);
+    registry.register("rule_flows", "Flows that a rule has opened", flows);
+    registry.register("rule_denied", "Denied packets to a rule's destinations", denied);
+
+    let (entries, capacity) = (Family::<Map, Gauge>::default(), Family::<Map, Gauge>::default());
+    for (map, usage) in pins.usage()? {
+        let labels = Map { map };
+        entries.get_or_create(&labels).set(i64::try_from(usage.entries)?);
+        capacity.get_or_create(&labels).set(i64::try_from(usage.capacity)?);
+    }
+    registry.register("map_entries", "Entries of a map", entries);
+    registry.register("map_capacity", "Entries that a map has room for", capacity);
+
+    let enforced = Family::<Interface, Gauge>::default();
+    for name in pins.directory().linked_interfaces()? {
+        let Some(interface) = snapshot.interface(&name) else { continue };
+        if let Some(mode) = pins.enforced(interface)? {
+            let labels = Interface { interface: name, mode: mode.as_str() };
+            enforced.get_or_create(&labels).set(1);
+        }
+    }
+    registry.register("enforced", "Interfaces that are enforced, and in which mode", enforced);
+    let flows_evicted = Counter::<u64>::default();
+    flows_evicted.inc_by(evicted);
+    let help = "Answered flows that had to make room before their time, since the daemon's start";
+    registry.register("flows_evicted", help, flows_evicted);
+    add_resolution(&mut registry, resolution);
+    configuration::register(&mut registry);
+    let warm_up = Gauge::<i64>::default();
+    let left = pins.warm_up_left(clock::boot_time())?.map_or(0, |left| left.as_secs());
+    warm_up.set(i64::try_from(left)?);
+    registry.register("warm_up_left_seconds", "How long the warm-up goes on", warm_up);
+
+    let generation = Gauge::<i64>::default();
+    generation.set(i64::from(pins.active()?.generation));
+    registry.register("policy_generation", "Policies put into force so far", generation);
+
+    let mut text = String::new();
+    encode(&mut text, &registry).context("cannot encode the metrics")?;
+    Ok(text)
+}
+
+/// How the names are that the daemon resolves itself.
+fn add_resolution(registry: &mut Registry, counts: &Counts) {
+    let names = Family::<State, Gauge>::default();
+    for (state, count) in [
+        ("resolved", counts.resolved),
+        ("absent", counts.absent),
+        ("failing", counts.failing),
+        ("waiting", counts.waiting),
+        ("left_out", counts.left_out),
+    ] {
+        names.get_or_create(&State { state }).set(count as i64);
+    }
+    registry.register("exact_names", "Exact names of the policy, by how they are", names);
+    let questions = Family::<State, Counter>::default();
+    let states =
+        [("answered", counts.answered), ("empty", counts.empty), ("failed", counts.failed)];
+    for (state, count) in states {
+        add(&questions, &State { state }, count);
+    }
+    let help = "Questions for exact names, by what came of them, since the daemon's start";
+    registry.register("exact_name_questions", help, questions);
+}
+
+fn add<L: Clone + std::hash::Hash + Eq>(family: &Family<L, Counter>, labels: &L, value: u64) {
+    family.get_or_create(labels).inc_by(value);
+}

@@ -1,0 +1,287 @@
+//! Serves the metrics over HTTP: many clients at once, each bounded in octets and time, and none of
+//! them able to have tables walked through again and again.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode, Version,
+    body::{Bytes, Incoming},
+    header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue},
+    http::uri::Authority,
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Mutex, Semaphore},
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
+
+use super::exposition::Sources;
+
+/// Connections at once; further ones wait for these.
+const CONNECTIONS: usize = 16;
+
+/// How long a connection may last, from its first octet to its last.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Octets of a request's head at most.
+const HEAD_MAX: usize = 8192;
+
+/// How old an answer may be before the tables are walked through again, and how many times as long
+/// as that took.
+const SPACING: Duration = Duration::from_secs(1);
+const SHARE: u32 = 10;
+
+/// How long to wait where no connection can be taken.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What OpenMetrics calls itself.
+const OPENMETRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// The metrics' server, which can move to another address.
+pub struct MetricsServer {
+    cache: Arc<Cache>,
+    listening: Option<Listening>,
+}
+
+struct Listening {
+    wanted: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl MetricsServer {
+    /// A server that does not listen yet.
+    #[must_use]
+    pub fn new(sources: Sources) -> Self {
+        let cache = Cache { sources: Arc::new(sources), last: Arc::default() };
+        Self { cache: Arc::new(cache), listening: None }
+    }
+
+    /// Listens at this address, or nowhere. The address before is let go of once the new one is
+    /// had; where the two overlap it has to be before.
+    ///
+    /// # Errors
+    /// The address is not to be had; the one before is kept.
+    pub async fn listen(&mut self, address: Option<SocketAddr>) -> Result<()> {
+        let before = self.listening.as_ref().map(|listening| listening.wanted);
+        let Some(address) = address.filter(|address| before != Some(*address)) else {
+            if address.is_none() {
+                self.close().await;
+            }
+            return Ok(());
+        };
+        let listener = match TcpListener::bind(address).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                self.bind_in_place(address, before).await
+            }
+            result => result,
+        };
+        let listener = listener.with_context(|| format!("no metrics at {address}"))?;
+        self.close().await;
+        self.serve(listener, address);
+        Ok(())
+    }
+
+    /// Lets the address before go if it is what stands in the way, and takes it back in vain.
+    async fn bind_in_place(
+        &mut self,
+        address: SocketAddr,
+        before: Option<SocketAddr>,
+    ) -> io::Result<TcpListener> {
+        let overlap = |before: &SocketAddr| {
+            let any = before.ip().is_unspecified() || address.ip().is_unspecified();
+            before.port() == address.port() && any
+        };
+        let Some(before) = before.filter(overlap) else {
+            return Err(io::ErrorKind::AddrInUse.into());
+        };
+        self.close().await;
+        let result = TcpListener::bind(address).await;
+        if result.is_err() {
+            let listener = TcpListener::bind(before).await?;
+            self.serve(listener, before);
+        }
+        result
+    }
+
+    fn serve(&mut self, listener: TcpListener, wanted: SocketAddr) {
+        let task = tokio::spawn(accept(listener, Arc::clone(&self.cache)));
+        self.listening = Some(Listening { wanted, task });
+    }
+
+    async fn close(&mut self) {
+        if let Some(Listening { task, .. }) = self.listening.take() {
+            task.abort();
+            // The socket is closed when this has ended.
+            let _ = task.await;
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, cache: Arc<Cache>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        // It is never closed.
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let cache = Arc::clone(&cache);
+                tokio::spawn(async move {
+                    serve(stream, cache).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                log::warn!("metrics: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Answers one request. A client that goes away, says too much or takes too long is its own affair.
+async fn serve(stream: TcpStream, cache: Arc<Cache>) {
+    let service = service_fn(|request| {
+        let cache = Arc::clone(&cache);
+        async move { Ok::<_, Infallible>(answer(&request, &cache).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(CLIENT_TIMEOUT)
+        .max_buf_size(HEAD_MAX)
+        .keep_alive(false)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = timeout(CLIENT_TIMEOUT, connection).await;
+}
+
+async fn answer(request: &Request<Incoming>, cache: &Cache) -> Response<Full<Bytes>> {
+    if !is_for_us(request) {
+        let text = "expected an IP address, localhost or this machine's name as the host\n";
+        return response(StatusCode::MISDIRECTED_REQUEST, text);
+    }
+    if request.method() != Method::GET {
+        let mut response = response(StatusCode::METHOD_NOT_ALLOWED, "");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        return response;
+    }
+    if request.uri().path() != "/metrics" {
+        return response(StatusCode::NOT_FOUND, "");
+    }
+    match cache.text().await {
+        Some(text) => {
+            let mut response = response(StatusCode::OK, text);
+            response.headers_mut().insert(CONTENT_TYPE, OPENMETRICS);
+            response
+        }
+        None => response(StatusCode::INTERNAL_SERVER_ERROR, ""),
+    }
+}
+
+fn response(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+}
+
+/// Whether no name leads here that somebody else decides about: a web page could read what is served
+/// under its own name to whoever opens it.
+fn is_for_us<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let named = match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() == Version::HTTP_10,
+        (Some(host), None) => host.to_str().is_ok_and(is_own),
+        (Some(_), Some(_)) => false,
+    };
+    named && request.uri().authority().is_none_or(|authority| is_own(authority.as_str()))
+}
+
+/// Whether a host, with or without a port, is an address, `localhost` or this machine's name.
+fn is_own(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host();
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let is_machine =
+        || crate::kernel::host_name().is_some_and(|machine| name.eq_ignore_ascii_case(&machine));
+    !host.contains('@')
+        && (address.parse::<IpAddr>().is_ok()
+            || name.eq_ignore_ascii_case("localhost")
+            || is_machine())
+}
+
+/// The last answer, for whoever asks again soon.
+struct Cache {
+    sources: Arc<Sources>,
+    last: Arc<Mutex<Option<Scrape>>>,
+}
+
+struct Scrape {
+    /// Until when it is the answer.
+    good: Instant,
+    text: Option<Bytes>,
+}
+
+impl Cache {
+    /// The metrics; `None` if they cannot be told. One thread at a time finds them out, whoever has
+    /// stopped waiting for them.
+    async fn text(&self) -> Option<Bytes> {
+        let mut last = Arc::clone(&self.last).lock_owned().await;
+        if let Some(scrape) = last.as_ref().filter(|scrape| Instant::now() < scrape.good) {
+            return scrape.text.clone();
+        }
+        let sources = Arc::clone(&self.sources);
+        let walk = spawn_blocking(move || {
+            let begun = Instant::now();
+            let text = sources.text().inspect_err(|error| log::warn!("metrics: {error:#}"));
+            let text = text.ok().map(Bytes::from);
+            let spacing = SPACING.max(begun.elapsed() * SHARE);
+            *last = Some(Scrape { good: Instant::now() + spacing, text: text.clone() });
+            text
+        });
+        walk.await.ok().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, uri: &str, hosts: &[&str]) -> Request<()> {
+        let mut request = Request::new(());
+        *request.version_mut() = version;
+        *request.uri_mut() = uri.parse().unwrap();
+        for host in hosts {
+            request.headers_mut().append(HOST, host.parse().unwrap());
+        }
+        request
+    }
+
+    #[test]
+    fn hosts_that_nobody_else_decides_about_are_answered() {
+        let machine = crate::kernel::host_name().unwrap();
+        for host in ["127.0.0.1", "127.0.0.1:9469", "[::1]:9469", "LocalHost:9469", &machine] {
+            assert!(is_for_us(&request(Version::HTTP_11, "/metrics", &[host])), "{host}");
+        }
+        let foreign =
+            ["evil.test", "evil.test:9469", "127.0.0.1.evil.test", "a@127.0.0.1", "", "::"];
+        for host in foreign {
+            assert!(!is_for_us(&request(Version::HTTP_11, "/metrics", &[host])), "{host}");
+        }
+        assert!(!is_for_us(&request(Version::HTTP_11, "/metrics", &["::1", "evil.test"])));
+        assert!(!is_for_us(&request(Version::HTTP_11, "http://evil.test/metrics", &["[::1]"])));
+        assert!(is_for_us(&request(Version::HTTP_10, "/metrics", &[])));
+        assert!(!is_for_us(&request(Version::HTTP_11, "/metrics", &[])));
+    }
+}

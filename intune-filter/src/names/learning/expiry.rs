@@ -1,0 +1,89 @@
+//! Taking away from the kernel's addresses what no name vouches for any more: an address is
+//! forgotten when its last name expires, a rule when the last name that gave it does.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+use intune_filter_ebpf::abi::Host;
+
+use super::learner::Learner;
+use crate::{
+    kernel::{HostTables, Kernel},
+    names::accounts::Decision,
+    system::clock,
+};
+
+/// Addresses that are looked at in one go.
+const AT_ONCE: usize = 4096;
+
+/// Forgets names that have expired, and takes away what they alone gave to addresses. `catch_up`
+/// reads what the kernel has reported until now.
+pub fn forget_expired(
+    kernel: &Kernel,
+    learner: &mut Learner,
+    catch_up: impl FnMut(&mut Learner) -> Result<()>,
+) -> Result<()> {
+    learner.expire(clock::boot_time());
+    forget_due(kernel, learner, catch_up)
+}
+
+/// Takes away from the addresses that are due what no name vouches for.
+///
+/// What the kernel has learned from an answer stays until userspace has read of that answer, or
+/// until the address expires by itself. An answer that is just being learned from loses nothing.
+pub fn forget_due(
+    kernel: &Kernel,
+    learner: &mut Learner,
+    mut catch_up: impl FnMut(&mut Learner) -> Result<()>,
+) -> Result<()> {
+    let due = learner.accounts().due(AT_ONCE);
+    if due.is_empty() {
+        return Ok(());
+    }
+    let tables = kernel.host_tables()?;
+    let mut disputed = Vec::new();
+    for address in due {
+        // Right before: an address that is refreshed often is known for moments only.
+        catch_up(learner)?;
+        disputed.extend(settle(kernel, &tables, learner, address)?.map(|host| (address, host)));
+    }
+    if disputed.is_empty() {
+        return Ok(());
+    }
+    // Either the records are on their way, or nobody will ever read them.
+    kernel.wait_for_programs()?;
+    for (address, before) in disputed {
+        catch_up(learner)?;
+        if let Some(host) = settle(kernel, &tables, learner, address)?
+            && host.version == before.version
+            && let Some(host) = kernel.narrow_host(address, host.version, u64::MAX, u64::MAX)?
+        {
+            learner.accounts().adopt(address, &host, clock::boot_time());
+        }
+    }
+    Ok(())
+}
+
+/// Takes away from an address what it is not to have any more. Returns what the kernel has if
+/// userspace does not know where all of that is from.
+fn settle(
+    kernel: &Kernel,
+    tables: &HostTables,
+    learner: &mut Learner,
+    address: IpAddr,
+) -> Result<Option<Host>> {
+    let Some(host) = tables.get(address)? else {
+        learner.accounts().forget(address);
+        return Ok(None);
+    };
+    match learner.decide(address, &host, clock::boot_time()) {
+        Decision::Adopt => return Ok(Some(host)),
+        Decision::Leave => learner.accounts().settle(address),
+        Decision::Narrow { rules, until } => {
+            if kernel.narrow_host(address, host.version, rules, until)?.is_some() {
+                learner.accounts().settle(address);
+            }
+        }
+    }
+    Ok(None)
+}

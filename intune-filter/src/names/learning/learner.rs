@@ -1,0 +1,224 @@
+//! Keeps the table of names from what the kernel reports.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use anyhow::Result;
+use intune_filter_ebpf::abi::{AnswerEvent, Host, answer_flags};
+
+use crate::{
+    kernel::{Kernel, Refreshed},
+    names::{
+        Names,
+        accounts::{Accounts, Decision},
+        answer::{Answer, Reader},
+    },
+    policy::Policy,
+    system::clock,
+};
+
+/// What has become of the table of names since it was saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// Claims live longer or shorter, or are gone.
+    Prolonged,
+    /// There are new ones.
+    Learned,
+}
+
+/// The table of names, and the policy that it is kept by.
+pub struct Learner {
+    names: Names,
+    change: Change,
+    policy: Policy,
+    reader: Reader,
+    own_addresses: BTreeSet<IpAddr>,
+    accounts: Accounts,
+}
+
+impl Learner {
+    /// A table as it was saved.
+    #[must_use]
+    pub fn new(names: Names, policy: Policy) -> Self {
+        let reader = Reader::new(&policy);
+        let (own_addresses, accounts) = Default::default();
+        Self { names, change: Change::None, policy, reader, own_addresses, accounts }
+    }
+
+    /// The table.
+    #[must_use]
+    pub const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The table, to change it otherwise than by learning.
+    pub fn names_mut(&mut self) -> &mut Names {
+        self.has_changed(Change::Prolonged);
+        &mut self.names
+    }
+
+    /// Forgets names that have expired. What nobody else vouches for at their addresses is taken
+    /// away from these later, see [`Self::accounts`].
+    pub fn expire(&mut self, now: u64) {
+        for address in self.names.expire(now) {
+            self.accounts.suspect(address);
+            self.has_changed(Change::Prolonged);
+        }
+        self.accounts.expire(now);
+    }
+
+    /// What has become of the table since it was saved.
+    #[must_use]
+    pub const fn change(&self) -> Change {
+        self.change
+    }
+
+    /// The table is saved as it is now.
+    pub const fn saved(&mut self) {
+        self.change = Change::None;
+    }
+
+    fn has_changed(&mut self, change: Change) {
+        self.change = self.change.max(change);
+    }
+
+    /// Goes by another policy from now on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.reader = Reader::new(&policy);
+        self.reader.set_own_addresses(&self.own_addresses);
+        self.policy = policy;
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The gateway's own addresses, which no name may have.
+    pub fn set_own_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.reader.set_own_addresses(&addresses);
+        self.own_addresses = addresses;
+    }
+
+    /// Takes in an answer that the kernel has learned from: the name and the addresses that it
+    /// leads to. If there was room for some of them only, which ones is not known.
+    pub fn take(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
+        if event.flags & answer_flags::LEARNED == 0 {
+            return self.reader.read(event, message);
+        }
+        let answer = self.learn(event, message)?;
+        for ((address, _), times) in answer.addresses.iter().zip(&answer.times) {
+            self.accounts.heard(*address, event.time, *times);
+        }
+        Some(answer)
+    }
+
+    /// Learns from an answer that the kernel could not read.
+    pub fn learn(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
+        // By the policy in force, which may be younger than the event.
+        let answer = self.reader.read(event, message)?;
+        let ids: Vec<String> =
+            self.policy.rules_of(answer.rules).map(|rule| rule.id.to_string()).collect();
+        for (address, expires) in &answer.addresses {
+            log::debug!("learned: {} has {address}, for {}", answer.name, ids.join(", "));
+            self.note(&answer.name, *address, ids.iter().cloned(), *expires);
+        }
+        Some(answer)
+    }
+
+    /// Learns from an answer that the kernel has not learned from, and enters what it teaches into
+    /// the kernel's tables; `None` if nothing is to be learned.
+    ///
+    /// # Errors
+    /// The kernel's tables cannot be written.
+    pub fn learn_and_install(
+        &mut self,
+        kernel: &Kernel,
+        event: &AnswerEvent,
+        message: &[u8],
+    ) -> Result<Option<Answer>> {
+        let Some(answer) = self.learn(event, message) else { return Ok(None) };
+        for (address, expires) in &answer.addresses {
+            let refreshed = kernel.refresh_host(*address, answer.rules, *expires)?;
+            if let Some(versions) = refreshed {
+                self.refreshed(*address, versions);
+            }
+        }
+        Ok(Some(answer))
+    }
+
+    /// Takes note that a name leads to an address, for rules and until a time.
+    pub fn note(
+        &mut self,
+        name: &str,
+        address: IpAddr,
+        rules: impl IntoIterator<Item = String>,
+        expires: u64,
+    ) {
+        let before = self.names.len();
+        let shed = self.names.learn(name, address, rules, expires);
+        let is_new = self.names.len() != before;
+        self.has_changed(if is_new { Change::Learned } else { Change::Prolonged });
+        shed.into_iter().for_each(|address| self.accounts.distrust(address));
+    }
+
+    /// Forgets addresses that no name may have by the policy in force.
+    pub fn forget_unacceptable(&mut self) {
+        let is_acceptable = |address: &IpAddr| {
+            self.policy.accepts_answer(*address) && !self.own_addresses.contains(address)
+        };
+        let addresses = self.names.addresses();
+        let unacceptable: Vec<IpAddr> =
+            addresses.filter(|address| !is_acceptable(address)).collect();
+        for address in unacceptable {
+            self.names.forget_address(address);
+            self.has_changed(Change::Prolonged);
+        }
+    }
+
+    /// Takes note of an address that userspace itself has refreshed in the kernel.
+    pub fn refreshed(&mut self, address: IpAddr, versions: Refreshed) {
+        self.accounts.refreshed(address, versions, clock::boot_time());
+    }
+
+    /// What is known of the answers behind each address.
+    pub const fn accounts(&mut self) -> &mut Accounts {
+        &mut self.accounts
+    }
+
+    /// The rules of the names that led to an address, and when the last of these expires.
+    #[must_use]
+    pub fn vouched(&self, address: IpAddr) -> (u64, u64) {
+        self.names.of_address(address).fold((0, 0), |(rules, until), (name, claim)| {
+            (rules | self.policy.rules_of_name(name), until.max(claim.expires))
+        })
+    }
+
+    /// Looks at an address that the kernel has as `host`: see [`Accounts::examine`].
+    pub fn examine(&mut self, address: IpAddr, host: &Host, now: u64) {
+        let (vouched, _) = self.vouched(address);
+        self.accounts.examine(address, host, vouched, now);
+    }
+
+    /// What is to be done with an address that the kernel has as `host`: see
+    /// [`Accounts::decide`].
+    #[must_use]
+    pub fn decide(&self, address: IpAddr, host: &Host, now: u64) -> Decision {
+        self.accounts.decide(address, host, self.vouched(address), now)
+    }
+
+    /// Whether a message repeats the question that has this hash; `seed` keys it.
+    pub fn is_answer_to(&mut self, message: &[u8], question: u64, seed: u64) -> bool {
+        self.reader.question(message, seed) == Some(question)
+    }
+
+    /// The services that have some of the rules, each once.
+    #[must_use]
+    pub fn services(&self, rules: u64) -> Vec<String> {
+        let services: BTreeSet<&str> =
+            self.policy.rules_of(rules).map(|rule| rule.id.service.as_str()).collect();
+        services.into_iter().map(str::to_owned).collect()
+    }
+}

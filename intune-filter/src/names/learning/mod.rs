@@ -1,0 +1,12 @@
+//! Keeps the table of names and the kernel's addresses in step: learning, expiry, and what a restart
+//! needs.
+
+mod expiry;
+mod learner;
+mod restore;
+mod writer;
+
+pub use expiry::{forget_due, forget_expired};
+pub use learner::{Change, Learner};
+pub(crate) use restore::{restore, saved_names};
+pub(crate) use writer::NamesWriter;

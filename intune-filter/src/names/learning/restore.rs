@@ -1,0 +1,50 @@
+//! Reads the saved table of names, and enters it into fresh maps: what a reboot has taken away.
+
+use anyhow::Result;
+
+use super::learner::Learner;
+use crate::{
+    config::Config,
+    kernel::Kernel,
+    names::{self, Lives, Names},
+    system::clock,
+};
+
+/// Enters the addresses of all names that the policy in force still has, as long as the names live.
+/// Those that it does not let a name have are forgotten. Returns how many were entered.
+pub fn restore(kernel: &Kernel, learner: &mut Learner) -> Result<usize> {
+    learner.forget_unacceptable();
+    let addresses: Vec<_> = learner.names().addresses().collect();
+    let mut entered = 0;
+    for address in addresses {
+        let (rules, until) = learner.vouched(address);
+        if rules == 0 {
+            continue;
+        }
+        if let Some(versions) = kernel.refresh_host(address, rules, until)? {
+            learner.refreshed(address, versions);
+            entered += 1;
+        }
+    }
+    Ok(entered)
+}
+
+/// The table of names as it was saved. A file that cannot be used is kept aside, and is no reason
+/// not to start.
+#[must_use]
+pub fn saved_names(config: &Config) -> Names {
+    let directory = &config.paths.state_dir;
+    let ttl = &config.dns.ttl;
+    let lives = Lives {
+        most: u64::from(ttl.max.0).saturating_add(ttl.grace.0.into()),
+        clock_behind: ttl.grace.0.into(),
+    };
+    names::load(directory, clock::clocks(), lives).unwrap_or_else(|error| {
+        let kept = match names::set_aside(directory) {
+            Ok(kept) => format!("it is kept as {}", kept.display()),
+            Err(error) => format!("{error:#}"),
+        };
+        log::warn!("starting without the saved names: {error:#}; {kept}");
+        Names::default()
+    })
+}

@@ -1,0 +1,272 @@
+//! Table of names and the addresses that they led to, bounded, with the rules of each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+/// Names at most. A resolver that invents names for a wildcard must not fill the memory.
+const CAPACITY: usize = 1 << 17;
+
+/// The first address in order.
+const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Different sets of rules that are kept for claims to come, even if no claim has them any more.
+const SPARE_RULES: usize = 256;
+
+/// A name's claim to an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The rules that the name belongs to, `SERVICE/RULE`, in order. Not their numbers: those
+    /// change when policies do. Shared: very many claims have one of few sets.
+    pub rules: Arc<BTreeSet<String>>,
+    /// When the last answer that gave it is forgotten, in nanoseconds of CLOCK_BOOTTIME.
+    pub expires: u64,
+}
+
+/// The table: maps whose keys are pairs, since nearly every name has but one or two addresses, and
+/// a map of its own for each would be mostly empty.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    claims: BTreeMap<(Arc<str>, IpAddr), Claim>,
+    by_address: BTreeSet<(IpAddr, Arc<str>)>,
+    /// Every set of rules that a claim has.
+    rules: BTreeSet<Arc<BTreeSet<String>>>,
+}
+
+impl PartialEq for Names {
+    fn eq(&self, other: &Self) -> bool {
+        self.claims == other.claims
+    }
+}
+
+impl Eq for Names {}
+
+impl Names {
+    /// Records that `name` led to `address`. Names are compared without regard to case; a claim
+    /// that is there already is prolonged, never cut. Returns the addresses whose claims had to make
+    /// room although they have not expired.
+    pub fn learn(
+        &mut self,
+        name: &str,
+        address: IpAddr,
+        rules: impl IntoIterator<Item = String>,
+        expires: u64,
+    ) -> Vec<IpAddr> {
+        let key = (Arc::<str>::from(name.to_ascii_lowercase()), address);
+        let mut rules: BTreeSet<String> = rules.into_iter().collect();
+        if let Some(claim) = self.claims.get_mut(&key) {
+            claim.expires = claim.expires.max(expires);
+            if !rules.is_subset(&claim.rules) {
+                rules.extend(claim.rules.iter().cloned());
+                let rules = share(&mut self.rules, rules);
+                claim.rules = rules;
+            }
+            return Vec::new();
+        }
+        let rules = share(&mut self.rules, rules);
+        self.by_address.insert((address, Arc::clone(&key.0)));
+        self.claims.insert(key, Claim { rules, expires });
+        if self.claims.len() > CAPACITY { self.forget_oldest() } else { Vec::new() }
+    }
+
+    /// Forgets what has expired. Returns the addresses that it was claims to.
+    pub fn expire(&mut self, now: u64) -> Vec<IpAddr> {
+        let gone: Vec<(String, IpAddr)> = self
+            .iter()
+            .filter(|(_, _, claim)| claim.expires <= now)
+            .map(|(name, address, _)| (name.to_owned(), address))
+            .collect();
+        for (name, address) in &gone {
+            self.forget(name, *address);
+        }
+        gone.into_iter().map(|(_, address)| address).collect()
+    }
+
+    /// Keeps, of each claim, the rules that `keep` lets the name have; forgets claims without any.
+    pub fn retain_rules(&mut self, keep: impl Fn(&str, &str) -> bool) {
+        let mut gone = Vec::new();
+        for ((name, address), claim) in &mut self.claims {
+            if claim.rules.iter().all(|rule| keep(name, rule)) && !claim.rules.is_empty() {
+                continue;
+            }
+            let kept = claim.rules.iter().filter(|rule| keep(name, rule)).cloned();
+            claim.rules = share(&mut self.rules, kept.collect());
+            if claim.rules.is_empty() {
+                gone.push((name.to_string(), *address));
+            }
+        }
+        for (name, address) in gone {
+            self.forget(&name, address);
+        }
+    }
+
+    /// Every claim, by name and address.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, IpAddr, &Claim)> {
+        self.claims.iter().map(|((name, address), claim)| (&**name, *address, claim))
+    }
+
+    /// The names that led to an address.
+    pub fn of_address(&self, address: IpAddr) -> impl Iterator<Item = (&str, &Claim)> {
+        self.names_of(address).filter_map(move |name| {
+            let ((name, _), claim) = self.claims.get_key_value(&(Arc::clone(name), address))?;
+            Some((&**name, claim))
+        })
+    }
+
+    /// The addresses that a name led to.
+    pub fn of_name(&self, name: &str) -> impl Iterator<Item = (IpAddr, &Claim)> {
+        let name = Arc::<str>::from(name.to_ascii_lowercase());
+        let all = self.claims.range((Arc::clone(&name), FIRST)..);
+        all.take_while(move |((other, _), _)| *other == name)
+            .map(|((_, address), claim)| (*address, claim))
+    }
+
+    /// The addresses that names led to.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let mut last = None;
+        let all = self.by_address.iter().map(|(address, _)| *address);
+        all.filter(move |address| last.replace(*address) != Some(*address))
+    }
+
+    fn names_of(&self, address: IpAddr) -> impl Iterator<Item = &Arc<str>> {
+        let all = self.by_address.range((address, Arc::from(""))..);
+        all.take_while(move |(other, _)| *other == address).map(|(_, name)| name)
+    }
+
+    /// Forgets all claims to an address.
+    pub fn forget_address(&mut self, address: IpAddr) {
+        for name in self.names_of(address).cloned().collect::<Vec<_>>() {
+            self.forget(&name, address);
+        }
+    }
+
+    /// How many claims there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.claims.is_empty()
+    }
+
+    fn forget(&mut self, name: &str, address: IpAddr) {
+        let name = Arc::<str>::from(name);
+        self.by_address.remove(&(address, Arc::clone(&name)));
+        self.claims.remove(&(name, address));
+    }
+
+    /// Makes room: an eighth of the table at once, so that a flood does not sort it again and
+    /// again. Returns the addresses.
+    fn forget_oldest(&mut self) -> Vec<IpAddr> {
+        let mut claims: Vec<(u64, String, IpAddr)> = self
+            .iter()
+            .map(|(name, address, claim)| (claim.expires, name.to_owned(), address))
+            .collect();
+        claims.sort_unstable();
+        claims.truncate(CAPACITY / 8);
+        for (_, name, address) in &claims {
+            self.forget(name, *address);
+        }
+        claims.into_iter().map(|(_, _, address)| address).collect()
+    }
+}
+
+/// The set that is equal to this one.
+fn share(
+    all: &mut BTreeSet<Arc<BTreeSet<String>>>,
+    rules: BTreeSet<String>,
+) -> Arc<BTreeSet<String>> {
+    if let Some(same) = all.get(&rules) {
+        return Arc::clone(same);
+    }
+    if all.len() >= SPARE_RULES {
+        all.retain(|rules| Arc::strong_count(rules) > 1);
+    }
+    let rules = Arc::new(rules);
+    all.insert(Arc::clone(&rules));
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn rules(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn claims_with_the_same_rules_share_them() {
+        let mut names = Names::default();
+        for host in 0..=255 {
+            names.learn(&format!("{host}.example"), address(host), rules(&["s/a"]), 100);
+        }
+        names.learn("0.example", address(0), rules(&["s/b"]), 100);
+        let all = names.iter().map(|(_, _, claim)| Arc::as_ptr(&claim.rules));
+        assert_eq!(all.collect::<BTreeSet<_>>().len(), 2);
+        let (_, claim) = names.of_name("1.example").next().unwrap();
+        assert!(claim.rules.iter().eq(&rules(&["s/a"])), "those of others have not changed");
+    }
+
+    #[test]
+    fn sets_of_rules_that_no_claim_has_do_not_pile_up() {
+        let mut names = Names::default();
+        for number in 0..10 * SPARE_RULES {
+            names.learn("a.example", address(1), rules(&[&format!("s/{number}")]), 1);
+            names.expire(1);
+        }
+        assert!(names.rules.len() <= SPARE_RULES, "{}", names.rules.len());
+    }
+
+    #[test]
+    fn a_claim_is_prolonged_and_never_cut() {
+        let mut names = Names::default();
+        names.learn("A.Example", address(1), rules(&["s/a"]), 100);
+        names.learn("a.example", address(1), rules(&["s/b"]), 50);
+        assert_eq!(names.len(), 1);
+        let (_, claim) = names.of_name("a.EXAMPLE").next().unwrap();
+        assert_eq!(claim.expires, 100);
+        assert!(claim.rules.iter().eq(&rules(&["s/a", "s/b"])));
+        names.expire(99);
+        assert_eq!(names.len(), 1);
+        names.expire(100);
+        assert_eq!(names, Names::default());
+    }
+
+    #[test]
+    fn an_address_keeps_the_names_that_remain() {
+        let mut names = Names::default();
+        names.learn("a.example", address(1), rules(&["s/a"]), 100);
+        names.learn("b.example", address(1), rules(&["s/b"]), 200);
+        names.learn("b.example", address(2), rules(&["s/b"]), 200);
+        names.expire(150);
+        let left: Vec<_> = names.of_address(address(1)).map(|(name, _)| name).collect();
+        assert_eq!(left, ["b.example"]);
+        names.retain_rules(|_, rule| rule != "s/b");
+        assert!(names.is_empty());
+        assert_eq!(names.of_address(address(2)).count(), 0);
+    }
+
+    #[test]
+    fn the_table_stays_bounded_and_forgets_what_expires_first() {
+        let mut names = Names::default();
+        let many = u32::try_from(CAPACITY).unwrap() + 1;
+        for number in 0..many {
+            let address = IpAddr::from(number.to_be_bytes());
+            names.learn(&format!("{number}.example"), address, rules(&["s/a"]), number.into());
+        }
+        assert_eq!(names.len(), CAPACITY + 1 - CAPACITY / 8);
+        assert_eq!(names.of_name("0.example").count(), 0);
+        assert_eq!(names.of_name(&format!("{}.example", many - 1)).count(), 1);
+        assert_eq!(names.iter().count(), names.len());
+    }
+}

@@ -1,0 +1,212 @@
+//! The kernel's interfaces and addresses, read by netlink, and word of their changes.
+
+use std::{collections::BTreeMap, net::IpAddr, pin::Pin};
+
+use anyhow::{Context as _, Result};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use ipnet::IpNet;
+use rtnetlink::{
+    Handle, MulticastGroup, new_multicast_connection,
+    packet_route::{
+        address::AddressAttribute,
+        link::{
+            InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+            XdpAttached,
+        },
+    },
+};
+
+use super::{Interface, Mode};
+
+/// Interfaces and addresses at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Every interface of this network namespace.
+    pub interfaces: Vec<Interface>,
+    /// Every address of theirs.
+    pub addresses: Vec<IpAddr>,
+    /// The addresses again with their prefixes, by the interface's index.
+    pub networks: Vec<(u32, IpNet)>,
+    /// VLAN devices by their index: the parent's index and the VLAN id.
+    pub vlan_devices: BTreeMap<u32, (u32, u16)>,
+    /// The bridges, bonds and teams whose parts interfaces are, by the interface's index: what comes
+    /// in on the part, the stack has from the whole.
+    pub wholes: BTreeMap<u32, u32>,
+    /// Devices with a MAC or IP address of their own on another (macvlan, ipvlan), by their index.
+    pub upon: BTreeMap<u32, u32>,
+}
+
+impl Snapshot {
+    /// The interface of this name.
+    #[must_use]
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| interface.name == name)
+    }
+}
+
+/// Word of changes, and the means to look.
+pub struct Netlink {
+    handle: Handle,
+    changes: Pin<Box<dyn Stream<Item = ()> + Send + Sync>>,
+}
+
+impl Netlink {
+    /// Subscribes to changes of interfaces and addresses. Needs a runtime.
+    pub fn new() -> Result<Self> {
+        let (connection, handle, messages) = new_multicast_connection(&[
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+        ])
+        .context("cannot open a netlink socket")?;
+        tokio::spawn(connection);
+        Ok(Self { handle, changes: Box::pin(messages.map(drop)) })
+    }
+
+    /// Waits for word of a change, and takes what else has come in with it.
+    pub async fn changed(&mut self) {
+        if self.changes.next().await.is_none() {
+            // The connection is gone; whoever looks now and then still sees changes.
+            std::future::pending::<()>().await;
+        }
+        tokio::task::yield_now().await;
+        while let Some(Some(())) = futures_util::FutureExt::now_or_never(self.changes.next()) {}
+    }
+
+    /// Reads everything.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        let links: Vec<LinkMessage> = self
+            .handle
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .context("cannot read the interfaces")?;
+        let mut snapshot = Snapshot {
+            interfaces: links.iter().filter_map(interface).collect(),
+            vlan_devices: links.iter().filter_map(vlan_device).collect(),
+            wholes: wholes(&links),
+            upon: links.iter().filter_map(upon).collect(),
+            ..Snapshot::default()
+        };
+        let mut addresses = self.handle.address().get().execute();
+        while let Some(message) =
+            addresses.try_next().await.context("cannot read the interfaces' addresses")?
+        {
+            // Of a point-to-point interface, `Address` is the other end.
+            let local = message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Local(address) => Some(*address),
+                _ => None,
+            });
+            let address = message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            });
+            let Some(address) = local.or(address) else { continue };
+            snapshot.addresses.push(address);
+            if let Ok(network) = IpNet::new(address, message.header.prefix_len) {
+                snapshot.networks.push((message.header.index, network));
+            }
+        }
+        snapshot.addresses.sort_unstable();
+        snapshot.addresses.dedup();
+        Ok(snapshot)
+    }
+}
+
+/// Reads everything once, for commands.
+pub fn snapshot() -> Result<Snapshot> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?
+        .block_on(async { Netlink::new()?.snapshot().await })
+}
+
+fn interface(message: &LinkMessage) -> Option<Interface> {
+    let name = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })?;
+    let xdp = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Xdp(xdp) => attached(xdp),
+        _ => None,
+    });
+    let up = message.header.flags.contains(LinkFlags::Up);
+    Some(Interface { name, index: message.header.index, up, xdp })
+}
+
+/// A VLAN device's index, and its parent's index and VLAN id.
+fn vlan_device(message: &LinkMessage) -> Option<(u32, (u32, u16))> {
+    let parent = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(parent) => Some(*parent),
+        _ => None,
+    })?;
+    let id = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
+            LinkInfo::Data(InfoData::Vlan(vlan)) => vlan.iter().find_map(|info| match info {
+                InfoVlan::Id(id) => Some(*id),
+                _ => None,
+            }),
+            _ => None,
+        }),
+        _ => None,
+    })?;
+    Some((message.header.index, (parent, id)))
+}
+
+fn kind(message: &LinkMessage) -> Option<&InfoKind> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
+            LinkInfo::Kind(kind) => Some(kind),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+/// Which interface is a part of which bridge, bond or team. A VRF is none: its interfaces stay what
+/// they are to the stack.
+fn wholes(links: &[LinkMessage]) -> BTreeMap<u32, u32> {
+    let is_whole = |link: &&LinkMessage| match kind(link) {
+        Some(InfoKind::Bridge | InfoKind::Bond) => true,
+        Some(InfoKind::Other(name)) => name == "team",
+        _ => false,
+    };
+    let all: Vec<u32> = links.iter().filter(is_whole).map(|link| link.header.index).collect();
+    let part = |link: &LinkMessage| {
+        let whole = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Controller(whole) => Some(*whole),
+            _ => None,
+        })?;
+        all.contains(&whole).then_some((link.header.index, whole))
+    };
+    links.iter().filter_map(part).collect()
+}
+
+/// A macvlan or ipvlan device's index, and that of the device that it is on.
+fn upon(message: &LinkMessage) -> Option<(u32, u32)> {
+    if !matches!(kind(message)?, InfoKind::MacVlan | InfoKind::IpVlan) {
+        return None;
+    }
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(below) => Some((message.header.index, *below)),
+        _ => None,
+    })
+}
+
+/// The program's id and where it runs; with several programs, the one in the driver.
+fn attached(xdp: &[LinkXdp]) -> Option<(u32, Mode)> {
+    let mode = xdp.iter().find_map(|attribute| match attribute {
+        LinkXdp::Attached(XdpAttached::None) => None,
+        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(Mode::Generic),
+        LinkXdp::Attached(_) => Some(Mode::Native),
+        _ => None,
+    })?;
+    let id = xdp.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) => Some(*id),
+        _ => None,
+    })?;
+    Some((id, mode))
+}

@@ -1,0 +1,166 @@
+//! Running nft, the command of nftables.
+
+use std::{
+    fmt, io,
+    io::Write as _,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long nft may take where a loop waits for it. It waits for the transactions of others, and is
+/// killed then: nothing is to hang with it.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The same where a person does, who may have a large ruleset.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long to wait before looking again whether it has ended.
+const STEP: Duration = Duration::from_millis(1);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no such command.
+    NotInstalled,
+    /// It cannot be run.
+    Run(io::Error),
+    /// It refuses; the first line of what it says.
+    Refused(String),
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInstalled => f.write_str("nft is not installed"),
+            Self::Run(error) => write!(f, "cannot run nft: {error}"),
+            Self::Refused(text) => write!(f, "nft says: {text}"),
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotInstalled,
+            _ => Self::Run(error),
+        }
+    }
+}
+
+/// Nft, which says what is wrong in English.
+fn command() -> Command {
+    let mut command = Command::new("nft");
+    command.env("LC_ALL", "C");
+    command
+}
+
+/// What nft prints.
+///
+/// # Errors
+/// Nft cannot be run, or refuses.
+pub fn ask(arguments: &[&str]) -> Result<String, Error> {
+    ask_for(arguments, COMMAND_TIMEOUT)
+}
+
+/// The same, for a loop.
+///
+/// # Errors
+/// Nft cannot be run, refuses, or takes too long.
+pub fn ask_soon(arguments: &[&str]) -> Result<String, Error> {
+    ask_for(arguments, QUERY_TIMEOUT)
+}
+
+fn ask_for(arguments: &[&str], patience: Duration) -> Result<String, Error> {
+    let mut command = command();
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    text(&end_of(command.spawn()?, patience)?)
+}
+
+/// Loads a ruleset: all of it, in one step, or nothing.
+///
+/// # Errors
+/// Nft cannot be run, or refuses; nothing has changed then.
+pub fn load(ruleset: &str) -> Result<(), Error> {
+    let mut command = command();
+    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut nft = command.spawn()?;
+    if let Some(mut stdin) = nft.stdin.take() {
+        // What nft has against it, it says itself.
+        let _ = stdin.write_all(ruleset.as_bytes());
+    }
+    text(&end_of(nft, QUERY_TIMEOUT)?).map(drop)
+}
+
+/// What a process has printed when it has ended; one that takes too long is killed.
+fn end_of(mut child: Child, patience: Duration) -> io::Result<Output> {
+    // A full pipe would keep it waiting.
+    let [stdout, stderr] = [
+        child.stdout.take().map(|pipe| thread::spawn(move || content(pipe))),
+        child.stderr.take().map(|pipe| thread::spawn(move || content(pipe))),
+    ];
+    let status = status_of(&mut child, patience)?;
+    let read = |pipe: Option<thread::JoinHandle<Vec<u8>>>| {
+        pipe.and_then(|pipe| pipe.join().ok()).unwrap_or_default()
+    };
+    Ok(Output { status, stdout: read(stdout), stderr: read(stderr) })
+}
+
+fn status_of(child: &mut Child, patience: Duration) -> io::Result<ExitStatus> {
+    let until = Instant::now() + patience;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() >= until {
+            child.kill()?;
+            child.wait()?;
+            let text = format!("it has not ended for {} s", patience.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        thread::sleep(STEP);
+    }
+}
+
+fn content(mut pipe: impl io::Read) -> Vec<u8> {
+    let mut content = Vec::new();
+    // What was read until then is what there is.
+    let _ = pipe.read_to_end(&mut content);
+    content
+}
+
+fn text(output: &Output) -> Result<String, Error> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(Error::Refused(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    #[test]
+    fn however_much_is_printed_is_read() {
+        let output =
+            end_of(sh("head -c 300000 /dev/zero; echo no >&2; exit 3"), QUERY_TIMEOUT).unwrap();
+        assert_eq!((output.stdout.len(), output.stderr.as_slice()), (300_000, &b"no\n"[..]));
+        assert_eq!(output.status.code(), Some(3));
+        assert!(matches!(text(&output), Err(Error::Refused(said)) if said == "no"));
+    }
+
+    #[test]
+    fn what_does_not_end_is_killed() {
+        let error = end_of(sh("exec sleep 1000"), Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}
