@@ -8,12 +8,12 @@ extern crate std;
 
 pub mod abi;
 pub mod atomic;
+#[cfg(all(target_arch = "bpf", feature = "bpf"))]
+pub mod bpf;
 pub mod bytes;
 pub mod dns;
 #[cfg(not(target_arch = "bpf"))]
 pub mod host;
 pub mod packet;
-pub mod rotation;
-pub mod traffic;
 pub mod verdict;
 pub mod world;

@@ -3,7 +3,14 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{EbpfContext, bindings::BPF_ANY, helpers::generated};
-use intune_filter_ebpf::{
+
+use super::{
+    family::visit_value,
+    kept, maps, outline,
+    report::{self, SILENT, WAKES},
+    route,
+};
+use crate::{
     abi::{
         Active, AnswerEvent, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey,
         FragmentVerdict, Glob, NameNode, OwnKey, Pending, PendingKey, Reason, SegmentEvent,
@@ -12,13 +19,6 @@ use intune_filter_ebpf::{
     dns::Scratch,
     verdict::Direction,
     world::{Routes, RuleEvent, Taken, World},
-};
-
-use super::{
-    family::visit_value,
-    kept, maps, outline,
-    report::{self, SILENT, WAKES},
-    route,
 };
 
 /// Nanoseconds.
@@ -43,7 +43,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
 
     /// The hook's working memory.
     #[inline(always)]
-    pub(super) fn scratch<'s>() -> Option<&'s Scratch> {
+    pub fn scratch<'s>() -> Option<&'s Scratch> {
         let scratch = match HOOK {
             XDP => maps::SCRATCH_XDP.get_ptr(0),
             TC_EGRESS => maps::SCRATCH_TC.get_ptr(0),

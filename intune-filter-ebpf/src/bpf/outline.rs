@@ -8,17 +8,16 @@
 
 use core::arch::asm;
 
-use intune_filter_ebpf::{
-    abi::{Flow, LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
-    dns,
-    verdict::{self, Direction},
-    world::Taken,
-};
-
 use super::{
     atomic,
     kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
     maps,
+};
+use crate::{
+    abi::{Flow, LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
+    dns,
+    verdict::{self, Direction},
+    world::Taken,
 };
 
 /// How often a word is tried to be replaced that other CPUs replace at the same time.
