@@ -93,7 +93,7 @@ fn build(workspace: &Path, target: &Path) -> Result<(), Failure> {
     }
     let mut cargo = Command::new(toolchain::cargo_for(&compiler, variable("CARGO")?));
     cargo.current_dir(workspace).args(["build", "--locked", "--package", "intune-filter-ebpf"]);
-    cargo.args(["--bin", "intune-filter-bpf", "--target-dir"]).arg(target);
+    cargo.args(["--features", "bpf", "--bin", "intune-filter-bpf", "--target-dir"]).arg(target);
     toolchain::use_for(&mut cargo, &compiler, &linker);
     // Whose registers a program's context holds, should the host not be the target.
     cargo.env("AYA_BPF_TARGET_ARCH", variable("CARGO_CFG_TARGET_ARCH")?);

@@ -8,6 +8,8 @@ extern crate std;
 
 pub mod abi;
 pub mod atomic;
+#[cfg(all(target_arch = "bpf", feature = "bpf"))]
+pub mod bpf;
 pub mod bpf_loop;
 pub mod bytes;
 pub mod datapath;
@@ -16,7 +18,5 @@ pub mod dns;
 pub mod host;
 pub mod memory;
 pub mod packet;
-pub mod rotation;
 pub mod scratch;
-pub mod traffic;
 pub mod verdict;

@@ -1,10 +1,116 @@
-//! The BPF object. On the host it is an empty program, so that the workspace builds as a whole.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
-#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
-#[cfg(target_arch = "bpf")]
-mod bpf;
-#[cfg(target_arch = "bpf")]
+//! The BPF object: entry points, each of which turns a verdict into what its hook returns, and nothing
+//! else.
+#![no_std]
+#![no_main]
+
 mod object;
 
-#[cfg(not(target_arch = "bpf"))]
-fn main() {}
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, xdp_action},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use aya_log_ebpf::debug;
+use intune_filter_ebpf::{
+    bpf::{
+        amend, answer,
+        frame::{SkbFrame, XdpFrame},
+        kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+        refuse, reject, ticket,
+    },
+    datapath::WorkingMemory as _,
+    verdict::{self, Action, Place},
+};
+
+/// Goes on with the next program on the hook (TCX_NEXT, and TC_ACT_UNSPEC of cls_bpf).
+const TC_NEXT: i32 = -1;
+
+/// Judges what comes in on a LAN interface.
+#[xdp(frags)]
+fn ingress(ctx: XdpContext) -> u32 {
+    let kernel = Kernel::<XDP>::new(&ctx);
+    let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, place(&ctx));
+    if verdict.reason.denies() {
+        debug!(&ctx, "ingress: denied, reason {}", verdict.reason as u8);
+    }
+    match verdict.action {
+        Action::Pass => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Refuse => match refuse::answer(&ctx, kernel) {
+            Some(()) => xdp_action::XDP_TX,
+            None => xdp_action::XDP_DROP,
+        },
+        Action::Reject => match reject::answer(&ctx, kernel) {
+            Some(()) => xdp_action::XDP_TX,
+            None => xdp_action::XDP_DROP,
+        },
+    }
+}
+
+/// Judges what a packet would meet, changing nothing. Never attached: run by `explain`.
+#[xdp(frags)]
+fn explain(ctx: XdpContext) -> u32 {
+    let kernel = Kernel::<EXPLAIN>::new(&ctx);
+    let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, place(&ctx));
+    if verdict.action.is_answered()
+        && let Some(scratch) = Kernel::<EXPLAIN>::scratch()
+    {
+        kernel.release(scratch);
+    }
+    verdict.explanation()
+}
+
+/// Amends a learned address as the frame says, and returns an `Outcome`. Never attached: userspace
+/// runs it.
+#[xdp]
+fn amend(ctx: XdpContext) -> u32 {
+    amend::amend(&ctx) as u32
+}
+
+#[inline(always)]
+fn place(ctx: &XdpContext) -> Place {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    Place { ifindex, stripped_tag: None, from_gateway: false }
+}
+
+/// Judges what comes in on a LAN interface whose driver is not to run XDP.
+#[classifier]
+fn tc_ingress(ctx: TcContext) -> i32 {
+    let kernel = Kernel::<TC_INGRESS>::new(&ctx);
+    let frame = SkbFrame::new(&ctx);
+    let place = Place { from_gateway: false, ..frame.place() };
+    let verdict = verdict::ingress(&frame, kernel, place);
+    if verdict.reason.denies() {
+        debug!(&ctx, "ingress: denied, reason {}", verdict.reason as u8);
+    }
+    match verdict.action {
+        Action::Pass => TC_NEXT,
+        Action::Drop => TC_ACT_SHOT,
+        Action::Refuse => match answer::refusal(&ctx, kernel) {
+            Some(()) => ticket::send_back(&ctx),
+            None => TC_ACT_SHOT,
+        },
+        Action::Reject => match answer::rejection(&ctx, kernel) {
+            Some(()) => ticket::send_back(&ctx),
+            None => TC_ACT_SHOT,
+        },
+    }
+}
+
+/// Judges what is about to leave on a LAN interface, and learns from DNS answers.
+#[classifier]
+fn egress(ctx: TcContext) -> i32 {
+    if ticket::take(&ctx) {
+        return TC_NEXT;
+    }
+    let frame = SkbFrame::new(&ctx);
+    let verdict = verdict::egress(&frame, Kernel::<TC_EGRESS>::new(&ctx), frame.place());
+    if verdict.reason.denies() {
+        debug!(&ctx, "egress: denied, reason {}", verdict.reason as u8);
+    }
+    match verdict.action {
+        Action::Pass => TC_NEXT,
+        // In this direction nothing is answered.
+        Action::Drop | Action::Refuse | Action::Reject => TC_ACT_SHOT,
+    }
+}

@@ -11,9 +11,11 @@ use crate::{
     workspace::{self, Profile},
 };
 
-/// Objects of the benchmarks' own: programs that the filter is measured against, and programs that do
-/// one thing each that it does.
-const OBJECTS: [&str; 2] = ["intune-filter-yardstick", "intune-filter-profile"];
+/// The package of the benchmarks' own BPF objects.
+const PACKAGE: &str = "intune-filter-bench-ebpf";
+/// Its features, each with an object of its name: programs that the filter is compared with, and
+/// programs that do one operation of the filter each.
+const OBJECTS: [&str; 2] = ["baseline", "micro"];
 
 /// Builds the benchmarks and runs them.
 pub fn run(arguments: &[OsString]) -> Result<()> {
@@ -41,8 +43,12 @@ fn build(profile: Profile) -> Result<Command> {
 }
 
 /// Builds the objects that only benchmarks load, as the filter's own is built, to where they look
-/// for them.
+/// for them. Each by itself: cargo would give the features of both to each.
 fn build_objects() -> Result<()> {
-    let mut cargo = workspace::kernel_cargo("build", "bpf")?;
-    command::run(cargo.args(OBJECTS.iter().flat_map(|object| ["--bin", object])))
+    for object in OBJECTS {
+        let mut cargo = workspace::kernel_cargo("build", "bpf")?;
+        cargo.args(["--package", PACKAGE, "--features", object]);
+        command::run(cargo.args(["--bin", &format!("intune-filter-bench-{object}")]))?;
+    }
+    Ok(())
 }

@@ -4,6 +4,15 @@ use anyhow::Result;
 
 use crate::{command, workspace};
 
+/// What runs in the kernel: the filter, and programs of the benchmarks.
+const PACKAGES: [&str; 5] = [
+    "--package=intune-filter-ebpf",
+    "--features=intune-filter-ebpf/bpf",
+    "--package=intune-filter-bench-ebpf",
+    "--features=intune-filter-bench-ebpf/baseline",
+    "--features=intune-filter-bench-ebpf/micro",
+];
+
 /// Checks format and lints; a warning is an error.
 pub fn run() -> Result<()> {
     command::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
@@ -16,5 +25,6 @@ pub fn run() -> Result<()> {
 /// its own, since other flags would make the object itself be built anew each time.
 fn kernel() -> Result<()> {
     let mut cargo = workspace::kernel_cargo("check", "bpf-lint")?;
-    command::run(cargo.args(["--lib", "--bins"]).env("RUSTFLAGS", "-Dwarnings"))
+    cargo.args(PACKAGES).args(["--lib", "--bins"]);
+    command::run(cargo.env("RUSTFLAGS", "-Dwarnings"))
 }

@@ -56,7 +56,7 @@ pub fn kernel_cargo(subcommand: &str, directory: &str) -> Result<Command> {
     let linker = toolchain::linker().map_err(|reason| anyhow!(reason))?;
     let mut cargo = Command::new(toolchain::cargo_for(&compiler, cargo_path()));
     cargo.current_dir(root());
-    cargo.args([subcommand, "--locked", "--package", "intune-filter-ebpf"]);
+    cargo.args([subcommand, "--locked"]);
     toolchain::use_for(&mut cargo, &compiler, &linker);
     cargo.arg("--target-dir").arg(target()?.join(directory));
     cargo.env("AYA_BPF_TARGET_ARCH", env::consts::ARCH);

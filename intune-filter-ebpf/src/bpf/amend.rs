@@ -2,9 +2,9 @@
 //! kernel can.
 
 use aya_ebpf::{helpers::generated::bpf_ktime_get_boot_ns, programs::XdpContext};
-use intune_filter_ebpf::abi::{Amendment, Outcome, V4};
 
 use super::hosts;
+use crate::abi::{Amendment, Outcome, V4};
 
 const IPV4: u32 = 4;
 

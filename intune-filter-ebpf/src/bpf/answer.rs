@@ -9,12 +9,6 @@ use aya_ebpf::{
     helpers::generated::{bpf_skb_change_tail, bpf_skb_store_bytes},
     programs::TcContext,
 };
-use intune_filter_ebpf::{
-    datapath::WorkingMemory as _,
-    packet::{ICMP, ICMPV6, TCP, UDP},
-    scratch::Scratch,
-    verdict::REPLY_RESET,
-};
 
 use super::{
     frame::octets,
@@ -23,6 +17,12 @@ use super::{
     refuse::{self, UDP_HEADER, udp_checksum},
     reject::{ICMP_HEADER, QUOTED, TCP_HEADER, fill_reset},
     rewrite::{V4_HEADER, V6_HEADER, checksum, finish, pseudo, sum, swap, turn},
+};
+use crate::{
+    datapath::WorkingMemory as _,
+    packet::{ICMP, ICMPV6, TCP, UDP},
+    scratch::Scratch,
+    verdict::REPLY_RESET,
 };
 
 /// Writes the refusal that the working memory holds over its query, and gives the memory back.

@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-pub use intune_filter_ebpf::atomic::exchange;
+pub use crate::atomic::exchange;
 
 /// Adds to a word; returns what was there before.
 ///

@@ -1,7 +1,16 @@
 //! The kernel's maps, clock and records, as the logic sees them.
 
 use aya_ebpf::{bindings::BPF_ANY, helpers::generated};
-use intune_filter_ebpf::{
+
+use super::{
+    family::visit_value,
+    kept,
+    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+    maps, outline,
+    report::{self, SILENT, WAKES},
+    route,
+};
+use crate::{
     abi::{
         Active, AnswerEvent, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey,
         FragmentVerdict, Glob, NameNode, OwnKey, Pending, PendingKey, Reason, SegmentEvent,
@@ -13,15 +22,6 @@ use intune_filter_ebpf::{
     },
     packet::Direction,
     scratch::Scratch,
-};
-
-use super::{
-    family::visit_value,
-    kept,
-    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
-    maps, outline,
-    report::{self, SILENT, WAKES},
-    route,
 };
 
 impl<const HOOK: u8> Clock for Kernel<HOOK> {

@@ -1,16 +1,16 @@
 //! The kernel's maps of one address family.
 
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::lpm_trie::Key};
-use intune_filter_ebpf::{
-    abi::{Address, Client, ClientKey, Flow, FlowKey, Host, V4, V6},
-    datapath::{ClientMaps, FlowMaps, HostMaps, Insertion},
-    scratch::{COPY_WORDS, Scratch},
-};
 
 use super::{
     hosts,
     kernel::{EXPLAIN, Kernel},
     maps,
+};
+use crate::{
+    abi::{Address, Client, ClientKey, Flow, FlowKey, Host, V4, V6},
+    datapath::{ClientMaps, FlowMaps, HostMaps, Insertion},
+    scratch::{COPY_WORDS, Scratch},
 };
 
 /// Two words of a value that is aligned to four octets only: a trie stores it behind the key.

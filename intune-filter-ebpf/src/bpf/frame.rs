@@ -9,7 +9,8 @@ use aya_ebpf::{
     },
     programs::{TcContext, XdpContext},
 };
-use intune_filter_ebpf::{
+
+use crate::{
     abi::ANSWER_CAPACITY,
     bytes::be16,
     memory::Message,
@@ -40,6 +41,7 @@ pub struct XdpFrame {
 }
 
 impl XdpFrame {
+    /// The frame of a program's run.
     #[inline(always)]
     pub fn new(ctx: &XdpContext) -> Self {
         // SAFETY: the context is the program's.

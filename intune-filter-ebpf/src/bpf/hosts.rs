@@ -7,12 +7,12 @@
 //! Exported functions are as [`super::outline`] has them.
 
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
-use intune_filter_ebpf::{
+
+use super::{atomic, kernel::SECOND, maps};
+use crate::{
     abi::{Amendment, Host, Operation, Outcome, V4, V6},
     datapath::Insertion,
 };
-
-use super::{atomic, kernel::SECOND, maps};
 
 /// How often an element that others write to is tried: they need nanoseconds.
 const ATTEMPTS: u32 = 4;

@@ -2,9 +2,8 @@
 
 use core::arch::asm;
 
-use intune_filter_ebpf::{abi::KEPT_CAPACITY, atomic};
-
 use super::maps;
+use crate::{abi::KEPT_CAPACITY, atomic};
 
 /// The bit that an owner's number has, and that is taken off while the owner writes.
 const SETTLED: u64 = 1;

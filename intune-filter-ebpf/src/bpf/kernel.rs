@@ -3,9 +3,9 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::EbpfContext;
-use intune_filter_ebpf::scratch::Scratch;
 
 use super::maps;
+use crate::scratch::Scratch;
 
 /// Nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
@@ -29,7 +29,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
 
     /// The hook's working memory.
     #[inline(always)]
-    pub(super) fn scratch<'s>() -> Option<&'s Scratch> {
+    pub fn scratch<'s>() -> Option<&'s Scratch> {
         let scratch = match HOOK {
             XDP => maps::SCRATCH_XDP.get_ptr(0),
             TC_EGRESS => maps::SCRATCH_TC.get_ptr(0),

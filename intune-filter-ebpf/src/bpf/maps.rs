@@ -4,7 +4,8 @@ use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, RingBuf},
     macros::btf_map,
 };
-use intune_filter_ebpf::{
+
+use crate::{
     abi::{
         Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
         GATEWAY_WORDS, GROUPS, Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitSet, Limits,
@@ -21,7 +22,7 @@ const INNER: usize = 1024;
 type ClientOctets = [u8; size_of::<Client>()];
 type NodeOctets = [u8; size_of::<NameNode>()];
 type GlobOctets = [u8; size_of::<Glob>()];
-const PORT_ELEMENTS: usize = intune_filter_ebpf::abi::PORTS as usize;
+const PORT_ELEMENTS: usize = crate::abi::PORTS as usize;
 
 #[btf_map]
 pub static ACTIVE: Array<Active, 1> = Array::new();
@@ -29,7 +30,7 @@ pub static ACTIVE: Array<Active, 1> = Array::new();
 pub static ZONES: HashMap<ZoneKey, u32, 1024> = HashMap::new();
 /// By interface, the zone of what has no tag, and one more; 0 if only `ZONES` knows.
 #[btf_map]
-pub static UNTAGGED: Array<u32, { intune_filter_ebpf::abi::UNTAGGED }> = Array::new();
+pub static UNTAGGED: Array<u32, { crate::abi::UNTAGGED }> = Array::new();
 #[btf_map]
 pub static OWN_ADDRESSES: HashMap<V6, u32, 4096> = HashMap::new();
 /// The same addresses by the devices that they are on.
@@ -83,8 +84,10 @@ pub static HOSTS_ORDER6: Queue<V6, 65536> = Queue::new();
 pub static FLOWS4: LruHashMap<FlowKey<V4>, Flow, 65536> = LruHashMap::new();
 #[btf_map]
 pub static FLOWS6: LruHashMap<FlowKey<V6>, Flow, 65536> = LruHashMap::new();
+/// Flows of IPv4 that are not answered yet.
 #[btf_map]
 pub static NEW_FLOWS4: LruHashMap<FlowKey<V4>, Flow, 8192> = LruHashMap::new();
+/// Flows of IPv6 that are not answered yet.
 #[btf_map]
 pub static NEW_FLOWS6: LruHashMap<FlowKey<V6>, Flow, 8192> = LruHashMap::new();
 #[btf_map]

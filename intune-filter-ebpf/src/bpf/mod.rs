@@ -1,126 +1,25 @@
-//! Entry points: each turns a verdict into what its hook returns, and nothing else.
+//! What the programs of a BPF object run on: the kernel's maps and helpers behind the traits of the
+//! logic, frames at XDP and at TC, and answers to denied frames.
+//!
+//! An object has every map and every global function of this module, whatever its programs use: the
+//! feature `bpf` keeps them out of objects that have maps of their own.
 
-mod amend;
-mod answer;
+pub mod amend;
+pub mod answer;
 mod atomic;
 mod datapath;
 mod family;
-mod frame;
+pub mod frame;
 mod hosts;
 mod kept;
-mod kernel;
+pub mod kernel;
 mod maps;
 mod outline;
-mod refuse;
-mod reject;
+pub mod refuse;
+pub mod reject;
 mod report;
 mod rewrite;
 mod route;
-mod ticket;
+pub mod ticket;
 
-use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, xdp_action},
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
-};
-use aya_log_ebpf::debug;
-use frame::{SkbFrame, XdpFrame};
-use intune_filter_ebpf::{
-    datapath::WorkingMemory as _,
-    verdict::{self, Action, Place},
-};
-use kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP};
-
-/// Goes on with the next program on the hook (TCX_NEXT, and TC_ACT_UNSPEC of cls_bpf).
-const TC_NEXT: i32 = -1;
-
-/// Judges what comes in on a LAN interface.
-#[xdp(frags)]
-pub fn ingress(ctx: XdpContext) -> u32 {
-    let kernel = Kernel::<XDP>::new(&ctx);
-    let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, place(&ctx));
-    if verdict.reason.denies() {
-        debug!(&ctx, "ingress: denied, reason {}", verdict.reason as u8);
-    }
-    match verdict.action {
-        Action::Pass => xdp_action::XDP_PASS,
-        Action::Drop => xdp_action::XDP_DROP,
-        Action::Refuse => match refuse::answer(&ctx, kernel) {
-            Some(()) => xdp_action::XDP_TX,
-            None => xdp_action::XDP_DROP,
-        },
-        Action::Reject => match reject::answer(&ctx, kernel) {
-            Some(()) => xdp_action::XDP_TX,
-            None => xdp_action::XDP_DROP,
-        },
-    }
-}
-
-/// Judges what a packet would meet, changing nothing. Never attached: run by `explain`.
-#[xdp(frags)]
-pub fn explain(ctx: XdpContext) -> u32 {
-    let kernel = Kernel::<EXPLAIN>::new(&ctx);
-    let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, place(&ctx));
-    if verdict.action.is_answered()
-        && let Some(scratch) = maps::SCRATCH_EXPLAIN.get_ptr(0)
-    {
-        // SAFETY: elements of a per-CPU array live as long as the program.
-        kernel.release(unsafe { &*scratch });
-    }
-    verdict.explanation()
-}
-
-/// Amends a learned address as the frame says, and returns an `Outcome`. Never attached: userspace
-/// runs it.
-#[xdp]
-pub fn amend(ctx: XdpContext) -> u32 {
-    amend::amend(&ctx) as u32
-}
-
-#[inline(always)]
-fn place(ctx: &XdpContext) -> Place {
-    let ifindex = ctx.ingress_ifindex() as u32;
-    Place { ifindex, stripped_tag: None, from_gateway: false }
-}
-
-/// Judges what comes in on a LAN interface whose driver is not to run XDP.
-#[classifier]
-pub fn tc_ingress(ctx: TcContext) -> i32 {
-    let kernel = Kernel::<TC_INGRESS>::new(&ctx);
-    let frame = SkbFrame::new(&ctx);
-    let place = Place { from_gateway: false, ..frame.place() };
-    let verdict = verdict::ingress(&frame, kernel, place);
-    if verdict.reason.denies() {
-        debug!(&ctx, "ingress: denied, reason {}", verdict.reason as u8);
-    }
-    match verdict.action {
-        Action::Pass => TC_NEXT,
-        Action::Drop => TC_ACT_SHOT,
-        Action::Refuse => match answer::refusal(&ctx, kernel) {
-            Some(()) => ticket::send_back(&ctx),
-            None => TC_ACT_SHOT,
-        },
-        Action::Reject => match answer::rejection(&ctx, kernel) {
-            Some(()) => ticket::send_back(&ctx),
-            None => TC_ACT_SHOT,
-        },
-    }
-}
-
-/// Judges what is about to leave on a LAN interface, and learns from DNS answers.
-#[classifier]
-pub fn egress(ctx: TcContext) -> i32 {
-    if ticket::take(&ctx) {
-        return TC_NEXT;
-    }
-    let frame = SkbFrame::new(&ctx);
-    let verdict = verdict::egress(&frame, Kernel::<TC_EGRESS>::new(&ctx), frame.place());
-    if verdict.reason.denies() {
-        debug!(&ctx, "egress: denied, reason {}", verdict.reason as u8);
-    }
-    match verdict.action {
-        Action::Pass => TC_NEXT,
-        // In this direction nothing is answered.
-        Action::Drop | Action::Refuse | Action::Reject => TC_ACT_SHOT,
-    }
-}
+pub use maps::{NEW_FLOWS4, NEW_FLOWS6};

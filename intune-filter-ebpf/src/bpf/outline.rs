@@ -8,18 +8,17 @@
 
 use core::arch::asm;
 
-use intune_filter_ebpf::{
+use super::{
+    atomic,
+    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+    maps,
+};
+use crate::{
     abi::{Flow, LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
     datapath::Taken,
     dns,
     packet::Direction,
     verdict,
-};
-
-use super::{
-    atomic,
-    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
-    maps,
 };
 
 /// How often a word is tried to be replaced that other CPUs replace at the same time.

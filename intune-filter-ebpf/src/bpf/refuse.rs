@@ -6,13 +6,13 @@ use aya_ebpf::{
     helpers::generated::{bpf_csum_diff, bpf_xdp_store_bytes},
     programs::XdpContext,
 };
-use intune_filter_ebpf::{datapath::WorkingMemory as _, packet::UDP, scratch::Scratch};
 
 use super::{
     kernel::{Kernel, XDP},
     maps,
     rewrite::{V4_HEADER, V6_HEADER, checksum, octets, shrink, sum, swap, swap_ethernet, turn},
 };
+use crate::{datapath::WorkingMemory as _, packet::UDP, scratch::Scratch};
 
 /// Octets of a UDP header.
 pub const UDP_HEADER: usize = 8;

@@ -4,12 +4,6 @@
 //! The answer comes from the address that was asked for, as a reset has to.
 
 use aya_ebpf::{helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
-use intune_filter_ebpf::{
-    datapath::WorkingMemory as _,
-    packet::{ICMP, ICMPV6, TCP},
-    scratch::{Reply, Scratch},
-    verdict::REPLY_RESET,
-};
 
 use super::{
     kernel::{Kernel, XDP},
@@ -18,10 +12,18 @@ use super::{
         V4_HEADER, V6_HEADER, checksum, finish, octets, shrink, sum, swap, swap_ethernet, turn,
     },
 };
+use crate::{
+    datapath::WorkingMemory as _,
+    packet::{ICMP, ICMPV6, TCP},
+    scratch::{Reply, Scratch},
+    verdict::REPLY_RESET,
+};
 
 /// Octets of the denied datagram's payload that an ICMP error quotes.
 pub const QUOTED: usize = 8;
+/// Octets of an ICMP error's header.
 pub const ICMP_HEADER: usize = 8;
+/// Octets of a TCP header without options.
 pub const TCP_HEADER: usize = 20;
 
 /// Writes the answer that the working memory describes over the denied frame, and gives the

@@ -6,12 +6,12 @@ use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     helpers::generated,
 };
-use intune_filter_ebpf::{abi::Reason, datapath::Counters as _, scratch::Scratch};
 
 use super::{
     kernel::{Kernel, SECOND},
     maps,
 };
+use crate::{abi::Reason, datapath::Counters as _, scratch::Scratch};
 
 /// Records of denials, of flows, and answers to denied packets: as many of each has one CPU at
 /// once, and then one more for each [`REFILL`].

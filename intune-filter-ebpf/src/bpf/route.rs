@@ -7,13 +7,13 @@ use aya_ebpf::{
     bindings::{__sk_buff, bpf_fib_lookup, xdp_md},
     helpers::generated,
 };
-use intune_filter_ebpf::{
+
+use super::kernel::{EXPLAIN, Kernel, TC_INGRESS, XDP};
+use crate::{
     abi::V6,
     datapath::{NOT_FORWARDED, UNTOLD},
     verdict,
 };
-
-use super::kernel::{EXPLAIN, Kernel, TC_INGRESS, XDP};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -26,7 +26,7 @@ const _: () = assert!(size_of::<bpf_fib_lookup>() == size_of::<[u64; 8]>());
 
 macro_rules! routes {
     ($context:ty, $hook:ident, $ask:ident, $place:ident, $locate:ident, $is_forged:ident) => {
-        /// As [`intune_filter_ebpf::datapath::World::route`].
+        /// As [`crate::datapath::World::route`].
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $ask(context: *mut $context, ifindex: u32, flags: u32) -> u64 {

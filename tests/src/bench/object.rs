@@ -10,10 +10,10 @@ use aya::{
 
 /// Where they are, seen from the directory of cargo's products.
 const DIRECTORY: &str = "bpf/bpfel-unknown-none/bpf";
-/// The object whose programs the filter is measured against.
-pub const YARDSTICK: &str = "intune-filter-yardstick";
-/// The object whose programs do one thing each that the filter does.
-pub const PROFILE: &str = "intune-filter-profile";
+/// The object whose programs the filter is compared with.
+pub const BASELINE: &str = "intune-filter-bench-baseline";
+/// The object whose programs do one operation of the filter each.
+pub const MICRO: &str = "intune-filter-bench-micro";
 
 /// Loads one, with what the loader was told; of its programs none is loaded yet.
 pub fn load(loader: &mut EbpfLoader<'_>, name: &str) -> Result<Ebpf> {

@@ -8,10 +8,8 @@ use aya::{
     maps::{Array, MapData, PerCpuArray},
     programs::{TestRunAttrs, Xdp, XdpMode},
 };
-use intune_filter_ebpf::{
-    abi::{FlowKey, V4, V6},
-    traffic::{Course, Frame},
-};
+use intune_filter_bench_ebpf::{Frame, SendPlan};
+use intune_filter_ebpf::abi::{FlowKey, V4, V6};
 use nix::{
     libc,
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
@@ -32,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Generator {
     ebpf: Ebpf,
     frames: Array<MapData, Frame>,
-    course: Array<MapData, Course>,
+    plan: Array<MapData, SendPlan>,
     arrived: PerCpuArray<MapData, u64>,
     checked: Array<MapData, u32>,
     used: u32,
@@ -75,7 +73,7 @@ impl Generator {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("FRAMES", room);
         loader.map_max_entries("FLOOR4", room).map_max_entries("FLOOR6", room);
-        let mut ebpf = object::load(&mut loader, object::YARDSTICK)?;
+        let mut ebpf = object::load(&mut loader, object::BASELINE)?;
         for name in ["send", "sink", "discard", "lookup"] {
             program::<Xdp>(&mut ebpf, name)?.load()?;
         }
@@ -86,7 +84,7 @@ impl Generator {
         attach(&mut ebpf, "send", &spare, "spare")?;
         Ok(Self {
             frames: Array::try_from(take(&mut ebpf, "FRAMES")?)?,
-            course: Array::try_from(take(&mut ebpf, "COURSE")?)?,
+            plan: Array::try_from(take(&mut ebpf, "SEND_PLAN")?)?,
             arrived: PerCpuArray::try_from(take(&mut ebpf, "ARRIVED")?)?,
             checked: Array::try_from(take(&mut ebpf, "CHECKED")?)?,
             ebpf,
@@ -146,7 +144,7 @@ impl Generator {
     pub fn send(&mut self, from: Origin<'_>, list: &List, frames: u32) -> Result<Duration> {
         let interface = from.namespace.ifindex(from.interface)?;
         let List { first, count, .. } = *list;
-        self.course.set(0, Course { first, count, next: 0, interface }, 0)?;
+        self.plan.set(0, SendPlan { first, count, next: 0, interface }, 0)?;
         let program: &Xdp = program(&mut self.ebpf, "send")?;
         from.namespace.run(|| {
             keep_the_cpu()?;

@@ -3,7 +3,8 @@
 use std::{fmt, net::IpAddr};
 
 use anyhow::{Context as _, Result, ensure};
-use intune_filter_ebpf::{abi::port_index, traffic::Frame};
+use intune_filter_bench_ebpf::Frame;
+use intune_filter_ebpf::abi::port_index;
 
 use super::{
     generator::{Generator, List},

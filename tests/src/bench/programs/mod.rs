@@ -3,12 +3,12 @@
 //!
 //! What an empty program takes for the same packets is taken off.
 
+mod baseline;
 mod operations;
 pub(super) mod packets;
 mod profile;
 pub(super) mod tables;
 pub mod versus;
-mod yardstick;
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use intune_filter::daemon::setup;
 
 use super::{Bound, Effort, Findings, Goal, Measurement, Unit};
 use crate::testrun::{Filter, IngressHook, filter::run_sized};
+use baseline::{Baseline, Hook, Measured};
 use operations::Operations;
 use packets::{Family, Kind, Packets};
 use tables::{Load, Tables};
-use yardstick::{Hook, Measured, Yardstick};
 
 /// Flows and destinations that a processor's caches hold.
 const HOT: u32 = 64;
@@ -59,7 +59,7 @@ pub fn run(effort: Effort) -> Result<Findings> {
 
 struct Bench<'f> {
     filter: &'f mut Filter,
-    yardstick: Yardstick,
+    baseline: Baseline,
     operations: Operations,
     tables: Tables,
     effort: Effort,
@@ -74,10 +74,10 @@ struct Costs {
 
 impl<'f> Bench<'f> {
     fn new(filter: &'f mut Filter, effort: Effort) -> Result<Self> {
-        let yardstick =
-            Yardstick::load(Load::MOST_FLOWS + Load::MOST_FLOWS / 4, Maps::default().new_flows)?;
+        let baseline =
+            Baseline::load(Load::MOST_FLOWS + Load::MOST_FLOWS / 4, Maps::default().new_flows)?;
         let operations = Operations::load(filter.pins())?;
-        Ok(Self { filter, yardstick, operations, tables: Tables::default(), effort })
+        Ok(Self { filter, baseline, operations, tables: Tables::default(), effort })
     }
 
     fn run(&mut self) -> Result<Findings> {
@@ -122,7 +122,7 @@ impl<'f> Bench<'f> {
                     if hook == Hook::Egress {
                         packets = packets.answered();
                     }
-                    packets.rotation.scattered = u32::from(heat == Heat::Cold);
+                    packets.cycle.scattered = u32::from(heat == Heat::Cold);
                     let name = format!(
                         "{family}, known flow {direction}, 1 of {flows} ({} in the table)",
                         load.flows
@@ -184,7 +184,7 @@ impl<'f> Bench<'f> {
             let there = kind.destinations(load);
             let remotes = if heat == Heat::Hot { HOT.min(there) } else { there };
             let mut packets = Packets::new(kind, family, 0, remotes);
-            packets.rotation.scattered = u32::from(heat == Heat::Cold);
+            packets.cycle.scattered = u32::from(heat == Heat::Cold);
             let name = format!("{family}, {kind}, 1 of {remotes} ({there} in the table)");
             let costs = self.costs(&name, Hook::Ingress, &mut packets)?;
             let mut allowed = None;
@@ -241,7 +241,7 @@ impl<'f> Bench<'f> {
     }
 
     fn fill(&mut self, load: Load) -> Result<()> {
-        self.tables.fill(self.filter, &mut self.yardstick, load)
+        self.tables.fill(self.filter, &mut self.baseline, load)
     }
 
     /// The program's cost and the floors', run by run.
@@ -255,30 +255,30 @@ impl<'f> Bench<'f> {
         let mut known = Packets::new(Kind::Established, packets.family, HOT, HOT);
         let [mut filter, mut floor, mut insert] = [Vec::new(), Vec::new(), Vec::new()];
         for run in 0..=self.effort.runs {
-            self.tables.point(&mut self.yardstick, packets)?;
+            self.tables.point(&mut self.baseline, packets)?;
             let descriptors = self.filter.descriptors()?;
             let own = match hook {
                 Hook::Ingress => Measured::Other(descriptors.0),
                 Hook::Egress => Measured::Other(descriptors.1),
             };
-            let yardstick = &mut self.yardstick;
-            let time = |yardstick: &mut Yardstick, program, packets: &mut Packets| {
+            let baseline = &mut self.baseline;
+            let time = |baseline: &mut Baseline, program, packets: &mut Packets| {
                 let passes = packets.kind.passes() || matches!(program, Measured::Own(_));
-                let Packets { rotation, frame, .. } = packets;
-                let time = yardstick.time(hook, program, rotation, frame, passes);
+                let Packets { cycle, frame, .. } = packets;
+                let time = baseline.time(hook, program, cycle, frame, passes);
                 let time = time.with_context(|| format!("{name}, run {run}"))?;
                 Ok::<_, anyhow::Error>(time.as_nanos() as f64)
             };
-            self.tables.point(yardstick, packets)?;
-            let nothing = time(yardstick, Measured::Own(empty), packets)?;
-            let this = time(yardstick, own, packets)? - nothing;
+            self.tables.point(baseline, packets)?;
+            let nothing = time(baseline, Measured::Own(empty), packets)?;
+            let this = time(baseline, own, packets)? - nothing;
             let (least, inserted) = if packets.kind == Kind::Established {
-                (time(yardstick, Measured::Own(lookup), packets)? - nothing, 0.0)
+                (time(baseline, Measured::Own(lookup), packets)? - nothing, 0.0)
             } else {
-                let inserted = time(yardstick, Measured::Own("insert"), packets)? - nothing;
-                self.tables.point(yardstick, &known)?;
-                let nothing = time(yardstick, Measured::Own(empty), &mut known)?;
-                (time(yardstick, Measured::Own(lookup), &mut known)? - nothing, inserted)
+                let inserted = time(baseline, Measured::Own("insert"), packets)? - nothing;
+                self.tables.point(baseline, &known)?;
+                let nothing = time(baseline, Measured::Own(empty), &mut known)?;
+                (time(baseline, Measured::Own(lookup), &mut known)? - nothing, inserted)
             };
             // The first warms the caches up.
             if run > 0 {
@@ -297,13 +297,13 @@ impl<'f> Bench<'f> {
 
     /// What one program takes beyond the empty one, run by run.
     fn net(&mut self, hook: Hook, program: Measured<'_>, packets: Packets) -> Result<Vec<f64>> {
-        self.tables.point(&mut self.yardstick, &packets)?;
-        let mut rotation = packets.rotation;
+        self.tables.point(&mut self.baseline, &packets)?;
+        let mut cycle = packets.cycle;
         let mut times = Vec::new();
         for _ in 0..self.effort.runs {
             let mut time = |program| {
                 let frame = &packets.frame;
-                let time = self.yardstick.time(hook, program, &mut rotation, frame, true)?;
+                let time = self.baseline.time(hook, program, &mut cycle, frame, true)?;
                 Ok::<_, anyhow::Error>(time.as_nanos() as f64)
             };
             let nothing = time(Measured::Own("empty"))?;

@@ -1,5 +1,5 @@
-//! The operations that packets' ways through the filter are made of, each a program in the object
-//! of the profile, which works in the filter's own maps.
+//! The operations that packets' ways through the filter are made of, each a program in an object
+//! that works in the filter's own maps.
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -132,7 +132,7 @@ impl Operations {
             let name = path.file_name().and_then(|name| name.to_str());
             loader.map_pin_path(name.context("a map has a name")?, path.as_path());
         }
-        let mut ebpf = object::load(&mut loader, object::PROFILE)?;
+        let mut ebpf = object::load(&mut loader, object::MICRO)?;
         for (_, program) in ebpf.programs_mut() {
             let program: &mut Xdp = program.try_into()?;
             program.load()?;

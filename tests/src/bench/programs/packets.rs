@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use intune_filter_ebpf::rotation::Rotation;
+use intune_filter_bench_ebpf::FlowCycle;
 
 use super::tables::{self, Load};
 use crate::testrun::{Datagram, Flags};
@@ -76,7 +76,7 @@ pub struct Packets {
     /// Their family.
     pub family: Family,
     /// How they differ.
-    pub rotation: Rotation,
+    pub cycle: FlowCycle,
     /// The first of them.
     pub frame: Vec<u8>,
     back: Datagram,
@@ -86,13 +86,13 @@ impl Packets {
     /// Packets of so many flows, with 0 of ever new ones, to so many destinations.
     #[must_use]
     pub fn new(kind: Kind, family: Family, flows: u32, remotes: u32) -> Self {
-        let rotation = Rotation {
-            flows: if flows == 0 { Rotation::FLOWS } else { flows },
+        let cycle = FlowCycle {
+            flows: if flows == 0 { FlowCycle::FLOWS } else { flows },
             remotes,
             v6: u32::from(family == Family::V6),
-            ..Rotation::default()
+            ..FlowCycle::default()
         };
-        let host = if kind == Kind::Rejected { tables::REJECTED } else { Rotation::FIRST_CLIENT };
+        let host = if kind == Kind::Rejected { tables::REJECTED } else { FlowCycle::FIRST_CLIENT };
         let (client, remote): (IpAddr, IpAddr) = match family {
             Family::V4 => ([10, 20, 0, host].into(), [192, 0, 2, 1].into()),
             Family::V6 => {
@@ -102,13 +102,13 @@ impl Packets {
         };
         let flags = if kind == Kind::Established { Flags::ACK } else { Flags::SYN };
         let frame = Datagram::new(client, remote).tcp(0x4000, tables::PORT, flags).frame();
-        Self { kind, family, rotation, frame, back: Datagram::new(remote, client) }
+        Self { kind, family, cycle, frame, back: Datagram::new(remote, client) }
     }
 
     /// The same on the way back.
     #[must_use]
     pub fn answered(mut self) -> Self {
-        self.rotation.to_client = 1;
+        self.cycle.to_client = 1;
         self.frame = self.back.clone().tcp(tables::PORT, 0x4000, Flags::ACK).frame();
         self
     }

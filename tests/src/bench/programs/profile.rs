@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     Bench,
+    baseline::{Hook, Measured},
     operations::{self, EMPTY, RECORD},
     packets::Packets,
-    yardstick::{Hook, Measured},
 };
 use crate::bench::{
     Measurement, Unit,
@@ -32,14 +32,14 @@ impl Bench<'_> {
         let operations = operations::of(packets.kind);
         let mut whole = Vec::new();
         let mut each = vec![Vec::new(); operations.len()];
-        self.tables.point(&mut self.yardstick, packets)?;
+        self.tables.point(&mut self.baseline, packets)?;
         // A test run of the kernel's takes tens of milliseconds beside what is measured.
         for _ in 0..self.effort.runs.div_ceil(2) {
             let nothing = self.run_operation(EMPTY, packets)?;
             let passes = packets.kind.passes();
-            let Packets { rotation, frame, .. } = &mut *packets;
+            let Packets { cycle, frame, .. } = &mut *packets;
             let filter = Measured::Other(self.filter.descriptors()?.0);
-            let time = self.yardstick.time(Hook::Ingress, filter, rotation, frame, passes)?;
+            let time = self.baseline.time(Hook::Ingress, filter, cycle, frame, passes)?;
             whole.push(time.as_nanos() as f64 - nothing);
             let mut bases = BTreeMap::from([(EMPTY, nothing)]);
             for ((operation, _), times) in operations.iter().zip(&mut each) {
@@ -67,7 +67,7 @@ impl Bench<'_> {
 
     /// How long one program takes for each packet, in nanoseconds.
     fn run_operation(&mut self, program: &'static str, packets: &mut Packets) -> Result<f64> {
-        let Packets { rotation, frame, .. } = packets;
+        let Packets { cycle, frame, .. } = packets;
         let measured = match program {
             EMPTY => Measured::Own(EMPTY),
             _ => Measured::Other(self.operations.descriptor(program)?),
@@ -77,8 +77,8 @@ impl Bench<'_> {
             while self.filter.events.next().is_some() {}
         }
         let number = if records { RECORDS } else { PACKETS };
-        let yardstick = &mut self.yardstick;
-        let time = yardstick.time_of(number, Hook::Ingress, measured, rotation, frame, true)?;
+        let baseline = &mut self.baseline;
+        let time = baseline.time_of(number, Hook::Ingress, measured, cycle, frame, true)?;
         if records {
             let made = std::iter::from_fn(|| self.filter.events.next().map(drop)).count();
             ensure!(made == RECORDS as usize, "{made} records were made");

@@ -5,14 +5,12 @@ use std::{fmt::Write as _, net::Ipv6Addr};
 use anyhow::{Result, ensure};
 use aya::maps::{HashMap, MapData};
 use intune_filter::config::Config;
-use intune_filter_ebpf::{
-    abi::{Flow, FlowKey, Host, V4, V6, flow_flags},
-    rotation::Rotation,
-};
+use intune_filter_bench_ebpf::FlowCycle;
+use intune_filter_ebpf::abi::{Flow, FlowKey, Host, V4, V6, flow_flags};
 
 use super::{
+    baseline::Baseline,
     packets::{Family, Kind, Packets},
-    yardstick::Yardstick,
 };
 use crate::testrun::{Filter, state::now};
 
@@ -57,12 +55,7 @@ pub struct Tables {
 
 impl Tables {
     /// Puts so much into the maps, unless it is there.
-    pub fn fill(
-        &mut self,
-        filter: &mut Filter,
-        yardstick: &mut Yardstick,
-        load: Load,
-    ) -> Result<()> {
+    pub fn fill(&mut self, filter: &mut Filter, baseline: &mut Baseline, load: Load) -> Result<()> {
         let before = self.load.replace(load);
         if before.is_none_or(|before| before.nets != load.nets) {
             filter.install(&config(load.nets)?)?;
@@ -84,11 +77,11 @@ impl Tables {
         let flow = known_flow(filter)?;
         insert(filter, "FLOWS4", &keys4, flow)?;
         insert(filter, "FLOWS6", &keys6, flow)?;
-        yardstick.fill(&keys4, &keys6)
+        baseline.fill(&keys4, &keys6)
     }
 
     /// Has packets go to where they are to.
-    pub fn point(&self, yardstick: &mut Yardstick, packets: &Packets) -> Result<()> {
+    pub fn point(&self, baseline: &mut Baseline, packets: &Packets) -> Result<()> {
         let address = |index| match (packets.kind, packets.family) {
             (Kind::Established | Kind::ToNetwork, Family::V4) => mapped(in_network4(index)),
             (Kind::Established | Kind::ToNetwork, Family::V6) => in_network6(index),
@@ -97,8 +90,8 @@ impl Tables {
             (Kind::Denied | Kind::Rejected, Family::V4) => mapped(nowhere4(index)),
             (Kind::Denied | Kind::Rejected, Family::V6) => nowhere6(index),
         };
-        let remotes: Vec<V6> = (0..packets.rotation.remotes).map(address).collect();
-        yardstick.set_remotes(&remotes)
+        let remotes: Vec<V6> = (0..packets.cycle.remotes).map(address).collect();
+        baseline.set_remotes(&remotes)
     }
 }
 
@@ -141,12 +134,12 @@ fn mapped(address: V4) -> V6 {
 }
 
 fn key4(flow: u32, nets: u32) -> FlowKey<V4> {
-    let client = V4(u32::from_be_bytes([10, 20, 0, Rotation::client(flow)]).to_be());
+    let client = V4(u32::from_be_bytes([10, 20, 0, FlowCycle::client(flow)]).to_be());
     key(flow, client, in_network4(flow % nets))
 }
 
 fn key6(flow: u32, nets: u32) -> FlowKey<V6> {
-    let host = u16::from(Rotation::client(flow));
+    let host = u16::from(FlowCycle::client(flow));
     let client = Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, host).into();
     key(flow, client, in_network6(flow % nets))
 }
@@ -156,7 +149,7 @@ fn key<A>(flow: u32, client: A, remote: A) -> FlowKey<A> {
         zone: ZONE,
         protocol: TCP,
         reserved: 0,
-        client_port: Rotation::port(flow).to_be(),
+        client_port: FlowCycle::port(flow).to_be(),
         remote_port: PORT.to_be(),
         client,
         remote,

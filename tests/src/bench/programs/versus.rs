@@ -19,9 +19,9 @@ use nix::{
 
 use super::{
     HOT, Heat,
+    baseline::{Baseline, Hook, Measured},
     packets::{Family, Kind, Packets},
     tables::{Load, Tables},
-    yardstick::{Hook, Measured, Yardstick},
 };
 use crate::{
     bench::{Measurement, Unit},
@@ -78,7 +78,7 @@ impl Row {
         if self.hook == Hook::Egress {
             packets = packets.answered();
         }
-        packets.rotation.scattered = u32::from(self.heat == Heat::Cold);
+        packets.cycle.scattered = u32::from(self.heat == Heat::Cold);
         packets
     }
 }
@@ -105,22 +105,22 @@ pub fn serve() -> Result<()> {
 }
 
 fn serve_with(filter: &mut Filter) -> Result<()> {
-    let mut yardstick = Yardstick::load(Load::BASE.flows * 2, Maps::default().new_flows)?;
+    let mut baseline = Baseline::load(Load::BASE.flows * 2, Maps::default().new_flows)?;
     let mut tables = Tables::default();
-    tables.fill(filter, &mut yardstick, Load::BASE)?;
+    tables.fill(filter, &mut baseline, Load::BASE)?;
     let mut rows: Vec<(Row, Packets)> =
         Row::all().into_iter().map(|row| (row, row.packets())).collect();
     for line in stdin().lines() {
         let number: usize = line?.trim().parse().context("a row's number was expected")?;
         let (row, packets) = rows.get_mut(number).context("there is no such row")?;
-        tables.point(&mut yardstick, packets)?;
+        tables.point(&mut baseline, packets)?;
         let descriptors = filter.descriptors()?;
         let (own, empty) = match row.hook {
             Hook::Ingress => (&descriptors.0, "empty"),
             Hook::Egress => (&descriptors.1, "empty_tc"),
         };
-        let Packets { rotation, frame, .. } = packets;
-        let mut time = |program| yardstick.time(row.hook, program, rotation, frame, true);
+        let Packets { cycle, frame, .. } = packets;
+        let mut time = |program| baseline.time(row.hook, program, cycle, frame, true);
         let [mut nothing, mut this] = [f64::INFINITY; 2];
         for _ in 0..TRIES {
             nothing = nothing.min(time(Measured::Own(empty))?.as_nanos() as f64);
@@ -278,8 +278,8 @@ mod tests {
         assert_eq!(rows.len(), 8);
         for (number, row) in rows.iter().enumerate() {
             let packets = row.packets();
-            assert_eq!(packets.rotation.to_client == 1, row.hook == Hook::Egress);
-            assert_eq!(packets.rotation.v6 == 1, row.family == Family::V6);
+            assert_eq!(packets.cycle.to_client == 1, row.hook == Hook::Egress);
+            assert_eq!(packets.cycle.v6 == 1, row.family == Family::V6);
             assert!(rows[..number].iter().all(|other| other.to_string() != row.to_string()));
         }
     }

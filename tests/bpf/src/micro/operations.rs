@@ -6,15 +6,14 @@ use core::marker::PhantomData;
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::Array, macros::btf_map};
 use intune_filter_ebpf::{
     abi::{self, DeniedEvent, FlowEvent, FlowKey, Reason, V4, V6, flow_flags, port_index},
+    bpf::{
+        self,
+        frame::XdpFrame,
+        kernel::{Kernel, SECOND, XDP},
+    },
     datapath::{self, ClientMaps, DatapathOf, NOT_FORWARDED, RuleEvent},
     packet::{Network as Protocol, Packet as _},
     scratch::Scratch,
-};
-
-use crate::{
-    frame::XdpFrame,
-    kernel::{Kernel, SECOND, XDP},
-    maps,
 };
 
 /// A packet whose headers were read.
@@ -48,7 +47,7 @@ macro_rules! family {
         impl Family for $address {
             #[inline(always)]
             fn insert(key: &FlowKey<Self>, flow: &abi::Flow) -> bool {
-                maps::$new_flows.insert(key, flow, u64::from(BPF_ANY)).is_ok()
+                bpf::$new_flows.insert(key, flow, u64::from(BPF_ANY)).is_ok()
             }
         }
     };

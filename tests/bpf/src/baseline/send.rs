@@ -10,14 +10,14 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use intune_filter_ebpf::traffic::{Course, Frame};
+use intune_filter_bench_ebpf::{Frame, SendPlan};
 
 /// The lists of frames, one behind the other.
 #[btf_map]
 pub static FRAMES: Array<Frame, 1> = Array::new();
 /// What is sent.
 #[btf_map]
-pub static COURSE: Array<Course, 1> = Array::new();
+pub static SEND_PLAN: Array<SendPlan, 1> = Array::new();
 /// What has arrived after one hop.
 #[btf_map]
 pub static ARRIVED: PerCpuArray<u64, 1> = PerCpuArray::new();
@@ -46,21 +46,21 @@ pub fn discard(_: XdpContext) -> u32 {
 
 #[inline(always)]
 fn next(data: usize, end: usize) -> Option<u32> {
-    let course = COURSE.get_ptr_mut(0)?;
+    let plan = SEND_PLAN.get_ptr_mut(0)?;
     // SAFETY: one test run at a time uses the map.
-    let course = unsafe {
-        let now = *course;
-        (*course).next = if now.next + 1 < now.count { now.next + 1 } else { 0 };
+    let plan = unsafe {
+        let now = *plan;
+        (*plan).next = if now.next + 1 < now.count { now.next + 1 } else { 0 };
         now
     };
-    let frame = FRAMES.get(course.first + course.next)?;
+    let frame = FRAMES.get(plan.first + plan.next)?;
     if data + Frame::LENGTH6 <= end {
         copy::<{ Frame::LENGTH6 }>(frame, data, end)?;
     } else {
         copy::<{ Frame::LENGTH4 }>(frame, data, end)?;
     }
     // SAFETY: the helper takes numbers alone.
-    Some(unsafe { bpf_redirect(course.interface, 0) } as u32)
+    Some(unsafe { bpf_redirect(plan.interface, 0) } as u32)
 }
 
 /// In words, of which the last two may overlap.

@@ -1,5 +1,5 @@
-//! The object of the benchmarks' own: floors to measure against, and the program that makes every
-//! packet of a test run another one.
+//! The object that the filter is compared with: floors of cost, and the program that gives every
+//! packet of a test run to the next flow.
 
 use std::time::Duration;
 
@@ -9,10 +9,8 @@ use aya::{
     maps::{Array, MapData, ProgramArray},
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
-use intune_filter_ebpf::{
-    abi::{FlowKey, V4, V6},
-    rotation::Rotation,
-};
+use intune_filter_bench_ebpf::FlowCycle;
+use intune_filter_ebpf::abi::{FlowKey, V4, V6};
 
 use crate::bench::object::{self, program, take};
 use crate::testrun::{
@@ -35,30 +33,30 @@ pub enum Hook {
 }
 
 /// The loaded object.
-pub struct Yardstick {
+pub struct Baseline {
     ebpf: Ebpf,
-    rotation: Array<MapData, Rotation>,
+    cycle: Array<MapData, FlowCycle>,
     remotes: Array<MapData, V6>,
     measured_xdp: ProgramArray<MapData>,
     measured_tc: ProgramArray<MapData>,
 }
 
-impl Yardstick {
+impl Baseline {
     /// Loads the object, with room for so many flows in the floors' maps, and for so many in those
     /// that make room for themselves.
     pub fn load(flows: u32, new_flows: u32) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("FLOOR4", flows).map_max_entries("FLOOR6", flows);
         loader.map_max_entries("FLOOR_LRU4", new_flows).map_max_entries("FLOOR_LRU6", new_flows);
-        let mut ebpf = object::load(&mut loader, object::YARDSTICK)?;
-        for name in ["rotate", "empty", "parse", "lookup", "insert"] {
+        let mut ebpf = object::load(&mut loader, object::BASELINE)?;
+        for name in ["cycle", "empty", "parse", "lookup", "insert"] {
             program::<Xdp>(&mut ebpf, name)?.load()?;
         }
-        for name in ["rotate_tc", "empty_tc", "lookup_tc"] {
+        for name in ["cycle_tc", "empty_tc", "lookup_tc"] {
             program::<SchedClassifier>(&mut ebpf, name)?.load()?;
         }
         Ok(Self {
-            rotation: Array::try_from(take(&mut ebpf, "ROTATION")?)?,
+            cycle: Array::try_from(take(&mut ebpf, "FLOW_CYCLE")?)?,
             remotes: Array::try_from(take(&mut ebpf, "REMOTES")?)?,
             measured_xdp: ProgramArray::try_from(take(&mut ebpf, "MEASURED_XDP")?)?,
             measured_tc: ProgramArray::try_from(take(&mut ebpf, "MEASURED_TC")?)?,
@@ -74,24 +72,24 @@ impl Yardstick {
         Ok(())
     }
 
-    /// Fills the floors' hashes with the flows of a rotation.
+    /// Fills the floors' hashes with the flows of a cycle.
     pub fn fill(&mut self, keys4: &[FlowKey<V4>], keys6: &[FlowKey<V6>]) -> Result<()> {
         object::fill::<FlowKey<V4>>(&mut self.ebpf, "FLOOR4", keys4)?;
         object::fill::<FlowKey<V6>>(&mut self.ebpf, "FLOOR6", keys6)
     }
 
-    /// How long a packet takes on average, over so many that differ as `rotation` says. `program`
+    /// How long a packet takes on average, over so many that differ as `cycle` says. `program`
     /// is one of this object's by its name, or another one; fails if it passes the last packet and
     /// should not, or the other way round.
     pub fn time(
         &mut self,
         hook: Hook,
         program: Measured<'_>,
-        rotation: &mut Rotation,
+        cycle: &mut FlowCycle,
         frame: &[u8],
         passes: bool,
     ) -> Result<Duration> {
-        self.time_of(PACKETS, hook, program, rotation, frame, passes)
+        self.time_of(PACKETS, hook, program, cycle, frame, passes)
     }
 
     /// The same over so many packets.
@@ -100,7 +98,7 @@ impl Yardstick {
         packets: u32,
         hook: Hook,
         program: Measured<'_>,
-        rotation: &mut Rotation,
+        cycle: &mut FlowCycle,
         frame: &[u8],
         passes: bool,
     ) -> Result<Duration> {
@@ -120,7 +118,7 @@ impl Yardstick {
             Hook::Ingress => self.measured_xdp.set(0, fd, 0)?,
             Hook::Egress => self.measured_tc.set(0, fd, 0)?,
         }
-        self.rotation.set(0, *rotation, 0)?;
+        self.cycle.set(0, *cycle, 0)?;
         let context = match hook {
             Hook::Ingress => ingress_context(index(LAN)?, frame)?.to_vec(),
             Hook::Egress => egress_context(index(LAN)?, 1, 0).to_vec(),
@@ -132,14 +130,14 @@ impl Yardstick {
             ..TestRunOptions::default()
         };
         let result = match hook {
-            Hook::Ingress => program_of::<Xdp>(&self.ebpf, "rotate")?.test_run(options)?,
+            Hook::Ingress => program_of::<Xdp>(&self.ebpf, "cycle")?.test_run(options)?,
             Hook::Egress => {
-                program_of::<SchedClassifier>(&self.ebpf, "rotate_tc")?.test_run(options)?
+                program_of::<SchedClassifier>(&self.ebpf, "cycle_tc")?.test_run(options)?
             }
         };
-        let after = self.rotation.get(&0, 0)?;
-        anyhow::ensure!(after.next == rotation.next.wrapping_add(packets), "packets went missing");
-        *rotation = after;
+        let after = self.cycle.get(&0, 0)?;
+        anyhow::ensure!(after.next == cycle.next.wrapping_add(packets), "packets went missing");
+        *cycle = after;
         let passed = match hook {
             Hook::Ingress => result.return_value == XDP_PASS,
             Hook::Egress => result.return_value != TC_SHOT,

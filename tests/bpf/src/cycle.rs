@@ -1,27 +1,27 @@
-//! What the benchmarks tell the program that makes every packet of a test run another one.
+//! The flows that packets of a test run belong to, one after the other.
 
-use crate::abi::layout;
+use crate::layout;
 
-/// Which packets a test run is made of: those of so many flows, to so many remote addresses.
+/// Flows and remote addresses of the packets of a test run.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rotation {
-    /// Counts packets.
+pub struct FlowCycle {
+    /// Number of the last packet.
     pub next: u32,
-    /// Flows, at least 1, at most [`Rotation::FLOWS`].
+    /// Flows, at least 1, at most [`FlowCycle::FLOWS`].
     pub flows: u32,
-    /// Remote addresses, at least 1: flow after flow has the next.
+    /// Remote addresses, at least 1: each flow has the one after the flow's before it.
     pub remotes: u32,
-    /// 1 if flows follow each other in no order that a processor could foresee, else 0.
+    /// 1 if flows follow each other in an order that no processor foresees, else 0.
     pub scattered: u32,
     /// 1 if packets are IPv6.
     pub v6: u32,
     /// 1 if packets go to clients.
     pub to_client: u32,
 }
-layout!(Rotation, 24, u32, u32, u32, u32, u32, u32);
+layout!(FlowCycle, 24, u32, u32, u32, u32, u32, u32);
 
-impl Rotation {
+impl FlowCycle {
     /// Clients have the last octets from here on.
     pub const FIRST_CLIENT: u8 = 16;
     /// Flows of each client, a power of two; their ports are the ones from here on.
@@ -71,20 +71,20 @@ mod tests {
 
     #[test]
     fn flows_have_clients_and_ports_of_their_own() {
-        let flows = 3 * Rotation::PORTS;
+        let flows = 3 * FlowCycle::PORTS;
         let all: BTreeSet<_> =
-            (0..flows).map(|flow| (Rotation::client(flow), Rotation::port(flow))).collect();
+            (0..flows).map(|flow| (FlowCycle::client(flow), FlowCycle::port(flow))).collect();
         assert_eq!(all.len(), flows as usize);
         assert_eq!(all.first(), Some(&(16, 0x4000)));
-        assert_eq!(Rotation::client(Rotation::FLOWS - 1), 79);
+        assert_eq!(FlowCycle::client(FlowCycle::FLOWS - 1), 79);
     }
 
     #[test]
     fn scattered_packets_are_of_every_flow_and_in_another_order() {
-        let rotation = Rotation { flows: 1000, remotes: 7, scattered: 1, ..Rotation::default() };
-        let flows: std::vec::Vec<_> = (0..20_000).map(|number| rotation.flow(number)).collect();
+        let cycle = FlowCycle { flows: 1000, remotes: 7, scattered: 1, ..FlowCycle::default() };
+        let flows: std::vec::Vec<_> = (0..20_000).map(|number| cycle.flow(number)).collect();
         assert_eq!(flows.iter().collect::<BTreeSet<_>>().len(), 1000);
         assert!(flows.windows(2).filter(|pair| pair[1] == pair[0] + 1).count() < 100);
-        assert!(flows.iter().all(|flow| rotation.remote(*flow) < 7));
+        assert!(flows.iter().all(|flow| cycle.remote(*flow) < 7));
     }
 }

@@ -1,4 +1,4 @@
-//! Makes every packet of a test run another one, and hands it to the program that is measured.
+//! Gives every packet of a test run to the next flow, and hands it to the measured program.
 //!
 //! The kernel runs a program over one packet again and again; what is measured then are caches and
 //! a branch predictor that know it by heart.
@@ -9,24 +9,25 @@ use aya_ebpf::{
     macros::{btf_map, classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use intune_filter_ebpf::{abi::V6, rotation::Rotation};
+use intune_filter_bench_ebpf::FlowCycle;
+use intune_filter_ebpf::abi::V6;
 
 /// How packets differ.
 #[btf_map]
-pub static ROTATION: Array<Rotation, 1> = Array::new();
+pub static FLOW_CYCLE: Array<FlowCycle, 1> = Array::new();
 /// Remote addresses; those of IPv4 in the last word.
 #[btf_map]
 pub static REMOTES: Array<V6, 131072> = Array::new();
-/// The program that is measured at XDP: one array takes programs of one kind.
+/// The measured program at XDP: an array takes programs of one kind.
 #[btf_map]
 pub static MEASURED_XDP: ProgramArray<1> = ProgramArray::new();
-/// The program that is measured at TC.
+/// The measured program at TC.
 #[btf_map]
 pub static MEASURED_TC: ProgramArray<1> = ProgramArray::new();
 
 /// Changes a packet at XDP.
 #[xdp(frags)]
-pub fn rotate(ctx: XdpContext) -> u32 {
+pub fn cycle(ctx: XdpContext) -> u32 {
     if change(ctx.data(), ctx.data_end()).is_some() {
         // SAFETY: the context is the program's.
         unsafe { MEASURED_XDP.tail_call(&ctx, 0) };
@@ -36,7 +37,7 @@ pub fn rotate(ctx: XdpContext) -> u32 {
 
 /// Changes a packet at TC.
 #[classifier]
-pub fn rotate_tc(ctx: TcContext) -> i32 {
+pub fn cycle_tc(ctx: TcContext) -> i32 {
     if change(ctx.data(), ctx.data_end()).is_some() {
         // SAFETY: the context is the program's.
         unsafe { MEASURED_TC.tail_call(&ctx, 0) };
@@ -54,20 +55,20 @@ const PORTS6: usize = 54;
 
 #[inline(always)]
 fn change(data: usize, end: usize) -> Option<()> {
-    let rotation = ROTATION.get_ptr_mut(0)?;
+    let cycle = FLOW_CYCLE.get_ptr_mut(0)?;
     // SAFETY: one test run at a time uses the map.
-    let (number, rotation) = unsafe {
-        (*rotation).next = (*rotation).next.wrapping_add(1);
-        ((*rotation).next, *rotation)
+    let (number, cycle) = unsafe {
+        (*cycle).next = (*cycle).next.wrapping_add(1);
+        ((*cycle).next, *cycle)
     };
-    let flow = rotation.flow(number);
-    let remote = REMOTES.get(rotation.remote(flow))?;
-    let (host, port) = (Rotation::client(flow), Rotation::port(flow).to_be());
-    if rotation.v6 != 0 {
+    let flow = cycle.flow(number);
+    let remote = REMOTES.get(cycle.remote(flow))?;
+    let (host, port) = (FlowCycle::client(flow), FlowCycle::port(flow).to_be());
+    if cycle.v6 != 0 {
         if data + PORTS6 + 4 > end {
             return None;
         }
-        let (client, other, ports) = if rotation.to_client == 0 {
+        let (client, other, ports) = if cycle.to_client == 0 {
             (SOURCE6, DESTINATION6, PORTS6)
         } else {
             (DESTINATION6, SOURCE6, PORTS6 + 2)
@@ -82,7 +83,7 @@ fn change(data: usize, end: usize) -> Option<()> {
         if data + PORTS4 + 4 > end {
             return None;
         }
-        let (client, other, ports) = if rotation.to_client == 0 {
+        let (client, other, ports) = if cycle.to_client == 0 {
             (SOURCE4, DESTINATION4, PORTS4)
         } else {
             (DESTINATION4, SOURCE4, PORTS4 + 2)

@@ -1,41 +1,41 @@
-//! What the benchmarks tell the program that sends frames.
+//! The frames that the sending program sends, and their order.
 
-use crate::abi::layout;
+use crate::layout;
 
-/// A frame of a list: the octets that its headers, padded, have at most.
+/// Frame of a list: its headers, padded.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// From the first octet on; what is beyond the frame does not matter.
+    /// Octets of the frame; those beyond its length are not sent.
     pub octets: [u8; Frame::CAPACITY],
 }
 layout!(Frame, 80, [u8; 80]);
 
 impl Frame {
-    /// Octets at most.
+    /// Octets of the longest frame.
     pub const CAPACITY: usize = 80;
     /// Octets of a frame with IPv4: as many as Ethernet asks for.
     pub const LENGTH4: usize = 60;
     /// Octets of a frame with IPv6: the headers up to TCP's.
     pub const LENGTH6: usize = 74;
-    /// Hop limit that frames are sent with.
+    /// Hop limit of sent frames.
     pub const HOPS: u8 = 64;
-    /// Traffic class of frames that are told from each other where they arrive: by their flow label,
-    /// with IPv4 by their identification.
+    /// Traffic class of frames that the receiver notes one by one, by their flow label or, with
+    /// IPv4, their identification.
     pub const CHECKED: u8 = 4;
 }
 
-/// Which frames are sent, and where.
+/// List of frames to send, and the interface.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Course {
+pub struct SendPlan {
     /// Index of the list's first frame.
     pub first: u32,
     /// Frames of the list, at least 1.
     pub count: u32,
-    /// Which of them is the next.
+    /// Index in the list of the next frame.
     pub next: u32,
-    /// Index of the interface that they leave by.
+    /// Index of the interface that frames leave by.
     pub interface: u32,
 }
-layout!(Course, 16, u32, u32, u32, u32);
+layout!(SendPlan, 16, u32, u32, u32, u32);

@@ -4,15 +4,16 @@
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use intune_filter_ebpf::{
     abi::{FlowKey, V4, V6},
+    bpf::{
+        frame::XdpFrame,
+        kernel::{Kernel, XDP},
+    },
     datapath::DatapathOf,
     packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Read},
+    scratch::Scratch,
 };
 
-use crate::{
-    frame::XdpFrame,
-    kernel::{Kernel, XDP},
-    operations::{self, At, Family, Often, Operation},
-};
+use crate::operations::{self, At, Family, Often, Operation};
 
 /// The zone that packets come from.
 const ZONE: u16 = 1;
@@ -109,7 +110,7 @@ fn measure<O: Operation>(ctx: &XdpContext) -> u32 {
 fn one<A: Family, O: Operation>(
     kernel: Kernel<XDP>,
     packet: &XdpFrame,
-    scratch: &intune_filter_ebpf::scratch::Scratch,
+    scratch: &Scratch,
     ifindex: u32,
     offset: u32,
 ) -> bool

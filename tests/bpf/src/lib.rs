@@ -1,0 +1,27 @@
+//! What the benchmarks' programs in the kernel share with the benchmarks: layouts of maps.
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod cycle;
+#[cfg(target_arch = "bpf")]
+mod object;
+mod send;
+
+pub use cycle::FlowCycle;
+pub use send::{Frame, SendPlan};
+
+/// Asserts the size of a layout, and that it has no padding: the sizes of its fields add up.
+macro_rules! layout {
+    ($type:ty, $size:expr, $($field:ty),+ $(,)?) => {
+        const _: () = {
+            assert!(size_of::<$type>() == $size);
+            assert!(0 $(+ size_of::<$field>())+ == $size);
+        };
+        #[cfg(not(target_arch = "bpf"))]
+        // SAFETY: repr(C), every bit pattern is valid, and the assertion above leaves no padding.
+        unsafe impl aya::Pod for $type {}
+    };
+}
+use layout;
