@@ -1,9 +1,9 @@
 //! Asks resolvers, over UDP and where an answer does not fit over TCP.
 //!
 //! The one place that knows the DNS library. What it makes sure of is that a message is an answer
-//! to the question; what that teaches is for [`super::super::learning`] to say, by the code that the kernel
-//! has. Over UDP each question has a port, an id and an order of upper and lower case of its own,
-//! at random.
+//! to the question; what that teaches is for [`crate::names::learning`] to say, by the code that the
+//! kernel has. Over UDP each question has a port, an id and an order of upper and lower case of its
+//! own, at random.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
