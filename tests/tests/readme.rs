@@ -1,7 +1,7 @@
 //! The pages are true: their configurations are sound, their commands exist, their figures are those of
 //! the report, their table of maps is what the program computes, and what they refer to is there.
 
-use std::{collections::BTreeSet, env, fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter::{
@@ -11,7 +11,7 @@ use intune_filter::{
 };
 use intune_filter_tests::{
     bench::{figures::Figures, markdown, written},
-    cargo::{binary, root},
+    cargo::{binary, root, xtask},
     pages::{self, Page, Tree},
 };
 
@@ -126,9 +126,8 @@ fn every_command_stands_in_the_table_of_commands() -> Result<()> {
 /// Of developer commands, the command, and the options of the tests'.
 #[test]
 fn every_developer_command_in_a_page_exists() -> Result<()> {
-    let program = env::var_os("INTUNE_XTASK").context("INTUNE_XTASK names the program")?;
-    let commands_help = help(&mut Command::new(&program))?;
-    let test_help = help(Command::new(&program).arg("test"))?;
+    let commands_help = help(&mut xtask())?;
+    let test_help = help(xtask().arg("test"))?;
     let tree = Tree::read(&root())?;
     let pages = tree.pages();
     let all: Vec<String> = pages.values().flat_map(|page| commands(page, "cargo xtask ")).collect();
