@@ -19,6 +19,17 @@ pub fn cargo() -> Command {
     command
 }
 
+/// The developer commands: the program that runs this test, or the one that cargo builds now.
+#[must_use]
+pub fn xtask() -> Command {
+    if let Some(program) = env::var_os("INTUNE_XTASK") {
+        return Command::new(program);
+    }
+    let mut cargo = cargo();
+    cargo.args(["run", "--quiet", "--package", "xtask", "--"]);
+    cargo
+}
+
 /// The workspace's root.
 #[must_use]
 pub fn root() -> PathBuf {

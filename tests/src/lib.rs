@@ -15,6 +15,7 @@ pub mod listeners;
 pub mod namespace;
 pub mod network;
 pub mod notify;
+pub mod pages;
 pub mod pins;
 pub mod probe;
 pub mod process;

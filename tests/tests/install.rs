@@ -2,14 +2,14 @@
 //! that systemd understands, and nothing that overwrites what a site has written.
 
 use std::{
-    env, fs,
+    fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use intune_filter_tests::cargo::binary;
+use intune_filter_tests::cargo::{binary, xtask};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -40,17 +40,6 @@ fn in_force(program: &Path, config: &Path) -> Result<Value> {
     ensure!(output.status.success(), "{output:?}");
     let mut summary: Value = serde_json::from_slice(&output.stdout)?;
     Ok(summary["configuration"].take())
-}
-
-/// The xtask that runs this test, or the one that cargo builds now.
-fn xtask() -> Command {
-    if let Some(program) = env::var_os("INTUNE_XTASK") {
-        return Command::new(program);
-    }
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    cargo.args(["run", "--quiet", "--package", "xtask", "--"]);
-    cargo
 }
 
 fn succeed(command: &mut Command) -> Result<String> {

@@ -1,62 +1,207 @@
-//! The README's configurations are sound, its commands are ones that the program has, and its figures
-//! are those of the report.
+//! The pages are true: their configurations are sound, their commands exist, their figures are those of
+//! the report, their table of maps is what the program computes, and what they refer to is there.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use intune_filter::{
+    catalogue::Catalogue,
+    config::{Config, Maps},
+    policy::{RuleBits, compile, map_memory},
+};
 use intune_filter_tests::{
     bench::{figures::Figures, markdown, written},
-    cargo::binary,
+    cargo::{binary, root, xtask},
+    pages::{self, Page, Tree},
 };
 
-const README: &str = include_str!("../../README.md");
-/// Where the figures are, seen from the README.
+const README: &str = "README.md";
+/// The page with the goals of the benchmarks.
+const TESTS: &str = "tests/README.md";
+const ARCHITECTURE: &str = "intune-filter/docs/ARCHITECTURE.md";
+const OPERATING: &str = "intune-filter/docs/OPERATING.md";
+const CONFIG: &str = "config/config.yaml";
+/// Where the figures are, seen from the root.
 const FIGURES: &str = "tests/figures/";
+/// Lines of the README at most.
+const LINES: usize = 200;
+
+fn text<'t>(tree: &'t Tree, path: &str) -> Result<&'t str> {
+    tree.text(path).with_context(|| format!("there is no {path}"))
+}
+
+/// What follows a program's name in the code spans and code blocks of a page.
+fn commands(page: &Page, program: &str) -> Vec<String> {
+    let blocks = page.blocks.iter().filter(|block| block.language.is_empty());
+    let lines = blocks.flat_map(|block| block.text.lines());
+    let lines = lines.chain(page.code.iter().map(String::as_str));
+    let lines = lines.map(|line| line.trim_start_matches("# ").trim_start());
+    lines.filter_map(|line| line.strip_prefix(program)).map(str::to_owned).collect()
+}
+
+fn first_word(text: &str) -> Option<&str> {
+    let word = text.split(|c: char| !c.is_ascii_lowercase()).next()?;
+    (!word.is_empty()).then_some(word)
+}
+
+/// The commands that a program's help lists.
+fn listed(help: &str) -> BTreeSet<&str> {
+    let after = help.split_once("Commands:\n").map_or("", |(_, after)| after);
+    let lines = after.lines().take_while(|line| !line.is_empty());
+    // Descriptions may go on in lines of their own.
+    let lines = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    lines.filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "help").collect()
+}
+
+fn help(command: &mut Command) -> Result<String> {
+    let output = command.arg("--help").output()?;
+    ensure!(output.status.success(), "{command:?}: {output:?}");
+    Ok(String::from_utf8(output.stdout)?)
+}
 
 #[test]
-fn every_configuration_in_the_readme_is_sound() -> Result<()> {
+fn every_reference_of_a_page_leads_somewhere() -> Result<()> {
+    let tree = Tree::read(&root())?;
+    let links: usize = tree.pages().values().map(|page| page.links.len()).sum();
+    let code: usize = tree.pages().values().map(|page| page.code.len()).sum();
+    ensure!(links > 50 && code > 300, "only {links} links and {code} code spans were read");
+    let problems: Vec<_> = pages::problems(&tree).iter().map(ToString::to_string).collect();
+    ensure!(problems.is_empty(), "these lead nowhere:\n{}", problems.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn the_readme_is_short() -> Result<()> {
+    let tree = Tree::read(&root())?;
+    let lines = text(&tree, README)?.lines().count();
+    ensure!(lines <= LINES, "the README has {lines} lines, and {LINES} are the most");
+    Ok(())
+}
+
+#[test]
+fn every_configuration_in_a_page_is_sound() -> Result<()> {
     let directory = tempfile::tempdir()?;
+    let tree = Tree::read(&root())?;
     let mut count = 0;
-    for block in README.split("```yaml\n").skip(1) {
-        let (config, _) = block.split_once("```").unwrap_or((block, ""));
-        let file = directory.path().join("config.yaml");
-        fs::write(&file, config)?;
-        let output = Command::new(binary()?).arg("check").arg(&file).output()?;
-        ensure!(output.status.success(), "{config}\n{output:?}");
-        count += 1;
+    for (path, page) in tree.pages() {
+        for block in page.blocks.iter().filter(|block| block.language == "yaml") {
+            let file = directory.path().join("config.yaml");
+            fs::write(&file, &block.text)?;
+            let output = Command::new(binary()?).arg("check").arg(&file).output()?;
+            ensure!(output.status.success(), "{path}: {}\n{output:?}", block.text);
+            count += 1;
+        }
     }
-    ensure!(count >= 2, "the README has {count} configurations");
+    ensure!(count >= 3, "the pages have {count} configurations");
     Ok(())
 }
 
 #[test]
-fn every_command_in_the_readme_exists() -> Result<()> {
-    let commands: BTreeSet<&str> = README
-        .split("intune-filter ")
-        .skip(1)
-        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase()).next())
-        // In running text, the name is followed by other words.
-        .filter(|word| README.contains(&format!("`intune-filter {word}")))
-        .collect();
-    ensure!(commands.len() >= 8, "the README has the commands {commands:?}");
+fn every_command_in_a_page_exists() -> Result<()> {
+    let tree = Tree::read(&root())?;
+    let pages = tree.pages();
+    let all: Vec<String> =
+        pages.values().flat_map(|page| commands(page, "intune-filter ")).collect();
+    let commands: BTreeSet<&str> = all.iter().filter_map(|rest| first_word(rest)).collect();
+    ensure!(commands.len() >= 8, "the pages have the commands {commands:?}");
     for command in commands {
-        let output = Command::new(binary()?).args([command, "--help"]).output()?;
-        ensure!(output.status.success(), "intune-filter {command}: {output:?}");
+        help(Command::new(binary()?).arg(command))?;
     }
     Ok(())
 }
 
 #[test]
-fn the_figures_in_the_readme_and_on_the_page_are_those_of_the_report() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let read =
-        |name: &str| fs::read_to_string(root.join(FIGURES).join(name)).context(name.to_owned());
+fn every_command_stands_in_the_table_of_commands() -> Result<()> {
+    let help = help(&mut Command::new(binary()?))?;
+    let tree = Tree::read(&root())?;
+    let page = Page::parse(text(&tree, OPERATING)?);
+    let heads = page.rows.iter().filter_map(|row| row.first()?.strip_prefix("`intune-filter "));
+    let told: BTreeSet<&str> = heads.filter_map(first_word).collect();
+    let there = listed(&help);
+    ensure!(there.len() > 10, "the help is not as expected: {help}");
+    ensure!(told == there, "the table has {told:?}, the program {there:?}");
+    Ok(())
+}
+
+/// Of developer commands, the command, and the options of the tests'.
+#[test]
+fn every_developer_command_in_a_page_exists() -> Result<()> {
+    let commands_help = help(&mut xtask())?;
+    let test_help = help(xtask().arg("test"))?;
+    let tree = Tree::read(&root())?;
+    let pages = tree.pages();
+    let all: Vec<String> = pages.values().flat_map(|page| commands(page, "cargo xtask ")).collect();
+    let there = listed(&commands_help);
+    let told: BTreeSet<&str> = all.iter().filter_map(|rest| first_word(rest)).collect();
+    ensure!(told == there, "the pages have {told:?}, the program {there:?}");
+    for rest in all.iter().filter(|rest| first_word(rest) == Some("test")) {
+        let own = rest.split(" -- ").next().unwrap_or(rest).split(['#', ';']).next();
+        let own = own.filter(|own| !own.contains(" -p ")).unwrap_or_default();
+        for option in own.split_whitespace().filter(|word| word.starts_with("--")) {
+            ensure!(test_help.contains(option), "cargo xtask {rest}: there is no {option}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_figures_in_pages_are_those_of_the_report() -> Result<()> {
+    let read = |name: &str| {
+        let path = root().join(FIGURES).join(name);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    };
     let figures: Figures = serde_json::from_str(&read(written::JSON)?)?;
-    let readme = markdown::replaced(README, &markdown::summary(&figures, FIGURES));
-    ensure!(readme.as_deref() == Some(README), "the README shows other figures");
+    let tree = Tree::read(&root())?;
+    for (path, wanted) in [
+        (README, markdown::headline(&figures, FIGURES)),
+        (TESTS, markdown::summary(&figures, "figures/")),
+    ] {
+        let page = text(&tree, path)?;
+        let replaced = markdown::replaced(page, &wanted);
+        ensure!(replaced.as_deref() == Some(page), "{path} is to show these figures:\n{wanted}");
+    }
     ensure!(read(written::PAGE)? == markdown::page(&figures), "the page shows other figures");
     for chart in figures.benchmarks.iter().flat_map(|found| &found.charts) {
         ensure!(read(&chart.file)?.starts_with("<svg"), "{} is no picture", chart.file);
     }
+    Ok(())
+}
+
+/// With the configuration that is installed, on two CPUs, whatever this machine has.
+#[test]
+fn the_table_of_maps_is_what_the_program_computes() -> Result<()> {
+    let tree = Tree::read(&root())?;
+    let config = Config::parse(CONFIG, text(&tree, CONFIG)?).map_err(anyhow::Error::new)?;
+    let policy = compile(&config, Catalogue::builtin(), &RuleBits::new())?;
+    let maps = map_memory(&Maps::default(), &policy, 2);
+    let total: u64 = maps.iter().map(|map| map.bytes).sum();
+    let share = |part: f64, whole: f64| format!("{:.1} %", 100.0 * part / whole);
+    let wanted: Vec<[String; 4]> = maps
+        .iter()
+        .map(|map| {
+            let bytes = map.bytes as f64;
+            [
+                format!("`{}`", map.name),
+                map.entries.to_string(),
+                format!("{:.1}", bytes / 1024.0),
+                share(bytes, total as f64),
+            ]
+        })
+        .collect();
+    let page = text(&tree, ARCHITECTURE)?;
+    let rows = Page::parse(page).rows;
+    let told: Vec<[String; 4]> = rows
+        .iter()
+        .filter_map(|row| match &row[..] {
+            [name, _, _, entries, kib, share] if name.starts_with('`') => {
+                Some([name, entries, kib, share].map(Clone::clone))
+            }
+            _ => None,
+        })
+        .collect();
+    let lines = |rows: &[[String; 4]]| rows.iter().map(|row| row.join(" | ")).collect::<Vec<_>>();
+    ensure!(told == wanted, "the table is to have:\n{}", lines(&wanted).join("\n"));
+    let sum = format!("In all: {:.1} MiB", total as f64 / f64::from(1 << 20));
+    ensure!(page.contains(&sum), "the page does not say: {sum}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Tells figures in Markdown: a page of all, and what a reader wants first.
+//! Tells figures in Markdown: a page of all, the goals that are worst met, and three for everybody.
 
 use std::fmt::{self, Write as _};
 
@@ -9,9 +9,44 @@ use super::{
     report::{limit, text},
 };
 
-/// Between these lines of a text stands what [`summary`] says.
+/// Between these lines of a text stands what [`summary`] or [`headline`] says.
 const MARKERS: [&str; 2] =
     ["<!-- Written by `cargo xtask bench --publish`: -->\n", "<!-- Up to here. -->\n"];
+
+/// A figure that needs no explanation, and what it may be compared with.
+struct Plain {
+    what: &'static str,
+    measurement: &'static str,
+    others: [(&'static str, &'static str); 2],
+}
+
+/// What a reader wants to know first, by the names of measurements.
+const PLAIN: [Plain; 3] = [
+    Plain {
+        what: "IPv4 packets forwarded on one core, 64 known flows",
+        measurement: "IPv4, forwarded, 64 known flows: intune-filter, native",
+        others: [
+            ("no filter", "IPv4, forwarded, 64 known flows: no filter"),
+            ("nftables", "IPv4, forwarded, 64 known flows: nftables"),
+        ],
+    },
+    Plain {
+        what: "first packets lost, of 400, while addresses are learned",
+        measurement: "intune-filter: first packets lost of 400",
+        others: [
+            ("no filter", "no filter: first packets lost of 400"),
+            ("dnsmasq with sets of nftables", "dnsmasq, nftset: first packets lost of 400"),
+        ],
+    },
+    Plain {
+        what: "time until a client has a DNS answer",
+        measurement: "intune-filter: answer",
+        others: [
+            ("no filter", "no filter: answer"),
+            ("dnsmasq with sets of nftables", "dnsmasq, nftset: answer"),
+        ],
+    },
+];
 
 /// A page with every figure and picture.
 #[must_use]
@@ -87,6 +122,28 @@ pub fn summary(figures: &Figures, directory: &str) -> String {
             pictures(text, &first, directory)?;
         }
         writeln!(text, "\nEvery figure: [{directory}report.md]({directory}report.md)")
+    })
+}
+
+/// Three plain figures, each a median, as far as they were measured. `directory` is where the page
+/// of all is, from where this is read.
+#[must_use]
+pub fn headline(figures: &Figures, directory: &str) -> String {
+    let all = || figures.benchmarks.iter().flat_map(|found| &found.measurements);
+    let median = |name: &str| {
+        let one = all().find(|one| one.name == name);
+        one.map(|one| text(one.unit, one.median))
+    };
+    write(|page| {
+        measured_on(page, figures)?;
+        let rows = PLAIN.iter().filter_map(|plain| {
+            let others = plain.others.iter();
+            let others = others.filter_map(|(who, name)| Some(format!("{who} {}", median(name)?)));
+            let others = others.collect::<Vec<_>>().join(", ");
+            Some([plain.what.to_owned(), median(plain.measurement)?, others])
+        });
+        table(page, ["median of", "intune-filter", "in comparison"], rows)?;
+        writeln!(page, "\nEvery figure: [{directory}report.md]({directory}report.md)")
     })
 }
 
@@ -210,6 +267,22 @@ mod tests {
             ]
         );
         assert!(summary.contains("](there/beads-beads.svg)"), "{summary}");
+    }
+
+    #[test]
+    fn the_headline_has_plain_figures_that_were_measured_and_what_they_compare_with() {
+        let mut report = example();
+        let figure = |name: &str, value| Measurement::new(name, Unit::Rate, vec![value]);
+        report.benchmarks[0].1.measurements =
+            PLAIN[..1].iter().map(|plain| figure(plain.measurement, 2e3)).collect();
+        report.benchmarks[0].1.measurements.push(figure(PLAIN[0].others[1].1, 1e3));
+        let headline = headline(&Figures::of(&report), "there/");
+        let rows: Vec<&str> = headline.lines().filter(|line| line.starts_with("| ")).collect();
+        let [_, row] = rows[..] else { panic!("{headline}") };
+        assert!(row.starts_with(&format!("| {} | ", PLAIN[0].what)), "{row}");
+        assert!(row.contains(" | nftables "), "{row}");
+        assert!(!row.contains("no filter"), "{row}");
+        assert!(headline.contains("](there/report.md)"), "{headline}");
     }
 
     #[test]

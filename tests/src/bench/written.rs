@@ -1,4 +1,4 @@
-//! Writes a report into files: JSON, Markdown and pictures; and into a README what it comes to.
+//! Writes a report into files: JSON, Markdown and pictures; and into pages what it comes to.
 
 use std::{
     fs,
@@ -36,14 +36,22 @@ pub fn write(report: &Report, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts a summary of a report that is in `directory`, seen from the README, into the README.
-pub fn summarize(report: &Report, readme: &Path, directory: &str) -> Result<()> {
-    let what = || readme.display().to_string();
-    let text = fs::read_to_string(readme).with_context(what)?;
-    let summary = markdown::summary(&Figures::of(report), directory);
-    let text = markdown::replaced(&text, &summary);
+/// Puts a summary of a report that is in `directory`, seen from the page, into a page.
+pub fn summarize(report: &Report, page: &Path, directory: &str) -> Result<()> {
+    replace(page, &markdown::summary(&Figures::of(report), directory))
+}
+
+/// The same with three plain figures of the report.
+pub fn headline(report: &Report, page: &Path, directory: &str) -> Result<()> {
+    replace(page, &markdown::headline(&Figures::of(report), directory))
+}
+
+fn replace(page: &Path, summary: &str) -> Result<()> {
+    let what = || page.display().to_string();
+    let text = fs::read_to_string(page).with_context(what)?;
+    let text = markdown::replaced(&text, summary);
     let text = text.with_context(|| format!("{} has no place for figures", what()))?;
-    fs::write(readme, text).with_context(what)
+    fs::write(page, text).with_context(what)
 }
 
 fn put(directory: &Path, name: &str, text: &str) -> Result<()> {
@@ -83,10 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn a_readme_without_a_place_for_figures_is_left_alone() -> Result<()> {
+    fn a_page_without_a_place_for_figures_is_left_alone() -> Result<()> {
         let place = tempfile::NamedTempFile::new()?;
         fs::write(place.path(), "words")?;
         assert!(summarize(&example(), place.path(), "").is_err());
+        assert!(headline(&example(), place.path(), "").is_err());
         assert_eq!(fs::read_to_string(place.path())?, "words");
         Ok(())
     }

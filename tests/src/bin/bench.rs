@@ -34,7 +34,7 @@ struct Options {
     /// Write the result into a directory: report.md, report.json, and pictures
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
-    /// Write the result into tests/figures, and what it comes to into the README
+    /// Write the result into tests/figures, and what it comes to into tests/README.md and README.md
     #[arg(long, conflicts_with = "write")]
     publish: bool,
     /// Fail where a ratio is out by twice, of its goal and of what it was when figures were published
@@ -51,7 +51,7 @@ struct Options {
     serve: bool,
 }
 
-/// Where the figures are that the README shows, seen from it.
+/// Where the figures are that pages show, seen from the README.
 const FIGURES: &str = "tests/figures/";
 
 fn main() -> ExitCode {
@@ -117,7 +117,8 @@ fn run(options: &Options) -> Result<()> {
     if options.publish {
         let root = cargo::root();
         written::write(&report, &root.join(FIGURES))?;
-        written::summarize(&report, &root.join("README.md"), FIGURES)?;
+        written::summarize(&report, &root.join("tests/README.md"), "figures/")?;
+        written::headline(&report, &root.join("README.md"), FIGURES)?;
     }
     Ok(())
 }

@@ -304,7 +304,7 @@ fn is_no_source(source: IpAddr) -> bool {
     }
 }
 
-/// Whether a pattern has a name, by the README's sentences: `*.x` is every name below `x`, any other
+/// Whether a pattern has a name, by the words of OPERATING: `*.x` is every name below `x`, any other
 /// `*` stands for some of one label.
 fn matches(pattern: &str, name: &str) -> bool {
     if let Some(parent) = pattern.strip_prefix("*.") {

@@ -94,7 +94,7 @@ fn what_a_resolver_sends_unasked_is_for_nobody() {
 }
 
 #[test]
-fn patterns_have_the_names_that_the_readme_says() {
+fn patterns_have_the_names_that_the_pages_say() {
     for (pattern, name, expected) in [
         ("a.test", "a.test", true),
         ("a.test", "b.a.test", false),
