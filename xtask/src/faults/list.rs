@@ -47,8 +47,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "repetition-not-compared",
         file: QUERIES,
-        text: "Some(false) => MISPLACED,",
-        instead: "Some(false) => PASSED,",
+        text: "Some(false) => Found::MISPLACED,",
+        instead: "Some(false) => Found::PASSED,",
     },
     Fault {
         name: "first-octet-compared",
@@ -59,14 +59,14 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "below-the-end-passes",
         file: JUDGED,
-        text: "{ REPEATED } else { FOREIGN }",
-        instead: "{ REPEATED } else if is_after(prefix.end, sequence) { EMPTY } else { FOREIGN }",
+        text: "{ Class::REPEATED } else { Class::FOREIGN }",
+        instead: "{ Class::REPEATED } else if is_after(prefix.end, sequence) { Class::EMPTY } else { Class::FOREIGN }",
     },
     Fault {
         name: "past-the-end-passes",
         file: JUDGED,
-        text: "{ REPEATED } else { FOREIGN }",
-        instead: "{ REPEATED } else if at < kept { EMPTY } else { FOREIGN }",
+        text: "{ Class::REPEATED } else { Class::FOREIGN }",
+        instead: "{ Class::REPEATED } else if at < kept { Class::EMPTY } else { Class::FOREIGN }",
     },
     Fault {
         name: "acknowledgement-unsigned",
@@ -95,8 +95,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "unasked-answer",
         file: ANSWERS,
-        text: "heeded == resolver::IGNORED && segment.unjudged.get() == 0 {",
-        instead: "heeded == resolver::IGNORED && segment.unjudged.get() != 0 {",
+        text: "response == Response::NOT_OURS && segment.unjudged.get() == 0 {",
+        instead: "response == Response::NOT_OURS && segment.unjudged.get() != 0 {",
     },
     Fault {
         name: "denied-name",
@@ -113,7 +113,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "rest-unjudged",
         file: QUERIES,
-        text: "        if next_message(run) != WHOLE {\n            return UNKNOWN;\n        }",
-        instead: "        if next_message(run) != WHOLE {\n            return found;\n        }",
+        text: "        if next_message(run) != Found::WHOLE {\n            return Found::UNKNOWN;\n        }",
+        instead: "        if next_message(run) != Found::WHOLE {\n            return found;\n        }",
     },
 ];
