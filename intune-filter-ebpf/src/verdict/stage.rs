@@ -13,20 +13,6 @@ macro_rules! result_word {
 
         impl $name {
             $($(#[$about])* pub(in crate::verdict) const $value: Self = Self($word);)*
-
-            /// Value that a word of memory has.
-            #[inline(always)]
-            #[allow(dead_code, reason = "not every result is kept in memory")]
-            pub(in crate::verdict) const fn of(word: u64) -> Self {
-                Self(word)
-            }
-
-            /// Word to be kept in memory.
-            #[inline(always)]
-            #[allow(dead_code, reason = "not every result is kept in memory")]
-            pub(in crate::verdict) const fn word(self) -> u64 {
-                self.0
-            }
         }
     };
 }

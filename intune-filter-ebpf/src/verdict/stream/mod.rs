@@ -68,6 +68,20 @@ result_word! {
     }
 }
 
+impl Found {
+    /// Value that a word of memory has.
+    #[inline(always)]
+    const fn of(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// Word to be kept in memory.
+    #[inline(always)]
+    const fn word(self) -> u64 {
+        self.0
+    }
+}
+
 /// The key of the stream between a client's port and a resolver.
 #[inline(always)]
 fn key(scratch: &Scratch, zone: u16, port: u16, client: V6, resolver: V6) -> &FlowKey<V6> {

@@ -11,9 +11,12 @@ use intune_filter_ebpf::{
         frame::XdpFrame,
         kernel::{Kernel, SECOND, XDP},
     },
-    datapath::{self, ClientMaps, DatapathOf, NOT_FORWARDED, RuleEvent},
-    packet::{Network as Protocol, Packet as _},
-    scratch::Scratch,
+    datapath::{
+        self, ClientMaps, Clock as _, Counters as _, DatapathOf, FlowMaps as _, GatewayMaps as _,
+        HostMaps as _, NOT_FORWARDED, PolicyMaps as _, Reports as _, RuleEvent,
+    },
+    packet::Packet as _,
+    scratch::{self, Scratch},
 };
 
 /// A packet whose headers were read.
@@ -37,7 +40,7 @@ pub trait Operation {
 }
 
 /// Maps of an address family, by themselves.
-pub trait Family: Protocol {
+pub trait Family: scratch::Family {
     /// Puts in a flow that is not answered; whether there was room.
     fn insert(key: &FlowKey<Self>, flow: &abi::Flow) -> bool;
 }

@@ -8,7 +8,7 @@ use intune_filter_ebpf::{
         frame::XdpFrame,
         kernel::{Kernel, XDP},
     },
-    datapath::DatapathOf,
+    datapath::{DatapathOf, PolicyMaps as _, WorkingMemory as _},
     packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Read},
     scratch::Scratch,
 };
@@ -117,7 +117,7 @@ fn one<A: Family, O: Operation>(
 where
     Kernel<XDP>: DatapathOf<A>,
 {
-    if A::parse(packet, scratch, kernel, offset).is_err() {
+    if A::parse(packet, &scratch.headers, &scratch.message, offset).is_err() {
         return false;
     }
     let Some(active) = kernel.active() else {
