@@ -1,34 +1,19 @@
 //! Flows: when one is alive, whether it is still allowed, what its packets change.
 
 use super::{
-    NO_RULE, Run,
+    Run,
+    lifetime::{NANOS_PER_SEC, TCP_CLOSING, ending, lifetime},
     resolver::DNS_PORT,
+    revocation::{REVOKED, allowing_group},
     segment::{self, Numbers},
     stage::Stage,
 };
 use crate::{
-    abi::{
-        Client, Ending, EventKind, Flow, FlowEvent, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT,
-        flow_flags, port_index,
-    },
+    abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, flow_flags},
     datapath::{Datapath, DatapathOf},
     packet::{Datagram, Direction, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
     scratch::{Family, Scratch},
 };
-
-const SECOND: u64 = 1_000_000_000;
-/// TCP, answered: RFC 5382 REQ-5 asks for 2 hours and 4 minutes at least.
-pub(super) const TCP_ANSWERED: u64 = 7_440 * SECOND;
-/// TCP, not answered: RFC 5382 REQ-5 asks for 4 minutes at least.
-const TCP_OPENING: u64 = 240 * SECOND;
-/// TCP after both FINs or an RST.
-const TCP_CLOSING: u64 = 30 * SECOND;
-/// UDP, answered: RFC 4787 REQ-5 recommends 5 minutes.
-pub(super) const UDP_ANSWERED: u64 = 300 * SECOND;
-/// UDP, not answered: RFC 4787 REQ-5 asks for 2 minutes at least.
-const UDP_OPENING: u64 = 120 * SECOND;
-/// ICMP echo: RFC 5508 REQ-2 asks for 60 seconds at least.
-const ECHO: u64 = 60 * SECOND;
 
 /// Whether datagrams of this kind belong to flows.
 #[inline(always)]
@@ -116,41 +101,7 @@ pub(super) fn is_known<A: Family, W: DatapathOf<A>, P: Packet>(
     match found.state {
         State::Alive => true,
         State::Expired => false,
-        State::Older => allowing_group(run, key, found) != REVOKED,
-    }
-}
-
-/// How a connection has ended by its flags.
-#[inline(always)]
-#[must_use]
-pub const fn ending(flags: u8) -> Ending {
-    const FINS: u8 = flow_flags::CLIENT_FIN | flow_flags::REMOTE_FIN;
-    if flags & flow_flags::RESET != 0 {
-        Ending::Reset
-    } else if flags & FINS == FINS {
-        Ending::Finished
-    } else {
-        Ending::Open
-    }
-}
-
-/// How long a flow lives after its last packet, in nanoseconds.
-#[inline(always)]
-#[must_use]
-pub const fn lifetime(protocol: u8, flags: u8) -> u64 {
-    let answered = flags & flow_flags::ANSWERED != 0;
-    if protocol == TCP {
-        if ending(flags) as u8 != Ending::Open as u8 {
-            TCP_CLOSING
-        } else if answered {
-            TCP_ANSWERED
-        } else {
-            TCP_OPENING
-        }
-    } else if protocol == UDP {
-        if answered { UDP_ANSWERED } else { UDP_OPENING }
-    } else {
-        ECHO
+        State::Older => allowing_group(run, key, found.rule, found.flags) != REVOKED,
     }
 }
 
@@ -198,7 +149,7 @@ pub(super) fn pass<A: Family, W: DatapathOf<A>, P: Packet>(
         State::Alive => Some(known(touched)),
         State::Expired => None,
         State::Older => {
-            let group = allowing_group(run, key, touched);
+            let group = allowing_group(run, key, touched.rule, touched.flags);
             if group == REVOKED {
                 let ended = |flow: &mut Flow| note_end(flow, run.scratch, Ending::Revoked);
                 let ending = match datapath.flow(key, ended) {
@@ -319,7 +270,7 @@ pub(super) fn note(
     direction: Direction,
 ) {
     // Most packets find a young time there, and leave the cache line clean but for the counters.
-    if idle > SECOND.cast_signed() {
+    if idle > NANOS_PER_SEC.cast_signed() {
         flow.last_seen = now;
     }
     match direction {
@@ -386,60 +337,6 @@ fn make_record<A: Family, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> S
 #[inline(always)]
 fn known(flow: Touched) -> Known {
     Known { rule: flow.rule, group: flow.group, audited: flow.flags & flow_flags::AUDITED }
-}
-
-/// In place of a group's number: the flow is allowed no more.
-const REVOKED: u32 = u32::MAX;
-
-/// The group of a flow's client by the policy in force, if that allows what an older one has
-/// opened, or [`REVOKED`].
-#[inline(always)]
-fn allowing_group<A: Family, W: DatapathOf<A>, P: Packet>(
-    run: &Run<'_, W, P>,
-    key: &FlowKey<A>,
-    flow: Touched,
-) -> u32 {
-    match run.datapath.client(run.scratch, run.set(), key.zone, &key.client) {
-        Some(client) if is_still_allowed(run, key, flow, &client) => client.group,
-        _ => REVOKED,
-    }
-}
-
-/// Whether a flow that an older policy has opened is allowed to its client: its rule is looked at,
-/// not its destination, so that it outlives the address's DNS answer.
-#[inline(always)]
-fn is_still_allowed<A: Family, W: DatapathOf<A>, P: Packet>(
-    run: &Run<'_, W, P>,
-    key: &FlowKey<A>,
-    flow: Touched,
-    client: &Client,
-) -> bool {
-    let (datapath, set) = (run.datapath, run.set());
-    if flow.flags & flow_flags::WARM_UP == flow_flags::WARM_UP {
-        return client.mode == MODE_ENFORCE
-            && datapath.settings(set).is_some_and(|settings| run.now() < settings.warm_up_until);
-    }
-    if flow.flags & flow_flags::UNRULED != 0 {
-        return client.mode == MODE_EXEMPT;
-    }
-    if flow.flags & flow_flags::AUDITED != 0 {
-        return client.mode == MODE_AUDIT;
-    }
-    if flow.flags & flow_flags::INBOUND != 0 {
-        return client.flags & crate::abi::client_flags::INBOUND != 0;
-    }
-    if flow.rule == NO_RULE {
-        return false;
-    }
-    let rule = 1_u64 << (flow.rule & 63);
-    if client.rules & rule == 0 {
-        return false;
-    }
-    if key.protocol == TCP || key.protocol == UDP {
-        let port = u16::from_be(key.remote_port);
-        return datapath.port(set, port_index(key.protocol == UDP, port)) & rule != 0;
-    }
-    datapath.settings(set).is_some_and(|settings| settings.icmp_echo != 0)
 }
 
 /// The generation that a flow is stored with: what the warm-up lets through is judged by its clock,

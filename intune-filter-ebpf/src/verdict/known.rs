@@ -8,6 +8,7 @@ use super::{
     Verdict,
     flow::{self, Known},
     flow_verdict,
+    lifetime::{TCP_ANSWERED, UDP_ANSWERED},
     resolver::DNS_PORT,
     segment::{self, Numbers},
 };
@@ -80,7 +81,7 @@ fn by_flow<A: Read + Family, W: DatapathOf<A>>(
         let now = datapath.tick();
         // Another CPU may have written a later time than this packet's.
         let idle = now.wrapping_sub(flow.last_seen).cast_signed();
-        let (tcp, udp) = (flow::TCP_ANSWERED, flow::UDP_ANSWERED);
+        let (tcp, udp) = (TCP_ANSWERED, UDP_ANSWERED);
         if idle > if key.protocol == TCP { tcp } else { udp }.cast_signed() {
             return 0;
         }

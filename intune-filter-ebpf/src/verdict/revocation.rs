@@ -1,0 +1,65 @@
+//! Revocation: whether the policy in force allows what an older one has opened.
+
+use super::{NO_RULE, Run};
+use crate::{
+    abi::{Client, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, flow_flags, port_index},
+    datapath::DatapathOf,
+    packet::{Packet, TCP, UDP},
+    scratch::Family,
+};
+
+/// In place of a group's number: the flow is allowed no more.
+pub(super) const REVOKED: u32 = u32::MAX;
+
+/// The group of a flow's client by the policy in force, if that allows what an older one has
+/// opened, or [`REVOKED`].
+#[inline(always)]
+pub(super) fn allowing_group<A: Family, W: DatapathOf<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    key: &FlowKey<A>,
+    rule: u8,
+    flags: u8,
+) -> u32 {
+    match run.datapath.client(run.scratch, run.set(), key.zone, &key.client) {
+        Some(client) if is_still_allowed(run, key, rule, flags, &client) => client.group,
+        _ => REVOKED,
+    }
+}
+
+/// Whether a flow that an older policy has opened is allowed to its client: its rule is looked at,
+/// not its destination, so that it outlives the address's DNS answer.
+#[inline(always)]
+fn is_still_allowed<A: Family, W: DatapathOf<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    key: &FlowKey<A>,
+    rule: u8,
+    flags: u8,
+    client: &Client,
+) -> bool {
+    let (datapath, set) = (run.datapath, run.set());
+    if flags & flow_flags::WARM_UP == flow_flags::WARM_UP {
+        return client.mode == MODE_ENFORCE
+            && datapath.settings(set).is_some_and(|settings| run.now() < settings.warm_up_until);
+    }
+    if flags & flow_flags::UNRULED != 0 {
+        return client.mode == MODE_EXEMPT;
+    }
+    if flags & flow_flags::AUDITED != 0 {
+        return client.mode == MODE_AUDIT;
+    }
+    if flags & flow_flags::INBOUND != 0 {
+        return client.flags & crate::abi::client_flags::INBOUND != 0;
+    }
+    if rule == NO_RULE {
+        return false;
+    }
+    let rule = 1_u64 << (rule & 63);
+    if client.rules & rule == 0 {
+        return false;
+    }
+    if key.protocol == TCP || key.protocol == UDP {
+        let port = u16::from_be(key.remote_port);
+        return datapath.port(set, port_index(key.protocol == UDP, port)) & rule != 0;
+    }
+    datapath.settings(set).is_some_and(|settings| settings.icmp_echo != 0)
+}
