@@ -2,8 +2,10 @@
 
 use aya::{EbpfLoader, programs::Program};
 
-/// Instructions that the verifier may process for one program.
-const LIMIT: u32 = 150_000;
+/// Instructions that the verifier may process for a program, on any kernel: Linux 6.1 takes most.
+fn limit(program: &str) -> u32 {
+    if program == "ingress" { 112_000 } else { 116_000 }
+}
 
 #[test]
 fn programs_load_within_the_limit() {
@@ -22,14 +24,11 @@ fn programs_load_within_the_limit() {
         let load = started.elapsed().as_millis();
         // `cargo xtask test --vm` tells it of each kernel.
         println!("{name}: {processed} instructions, loaded in {load} ms");
-        if processed >= LIMIT {
-            too_many.push(name.to_owned());
+        if processed > limit(name) {
+            too_many.push(format!("{name}: {processed}, of {} at most", limit(name)));
         }
     }
-    assert!(
-        too_many.is_empty(),
-        "the verifier processed {LIMIT} instructions or more: {too_many:?}"
-    );
+    assert!(too_many.is_empty(), "the verifier processed too many instructions: {too_many:?}");
 }
 
 fn report(error: &dyn std::error::Error) -> String {
