@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use crate::{
     command,
+    runner::{Count, counted},
     setup::{self, Scope},
-    test::{Count, counted},
     workspace::{self, Profile},
 };
 

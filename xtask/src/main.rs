@@ -7,6 +7,7 @@ mod faults;
 mod install;
 mod lint;
 mod packages;
+mod runner;
 mod setup;
 mod soak;
 mod test;

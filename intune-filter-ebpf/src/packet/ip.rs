@@ -1,7 +1,7 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200) headers, with options and extension headers.
 
 use super::{
-    Headers, Packet, Transport,
+    Datagram, Fragment, HeaderError, Headers, Packet, Transport,
     extension::{self, Chain},
     headers::HeaderWalk,
     options,
@@ -11,73 +11,6 @@ use crate::{
     bytes::{be16, ne16, ne32, ne128},
     memory::Message,
 };
-
-/// Why a header is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderError {
-    /// It is not whole, or contradicts itself.
-    Malformed,
-    /// It is a first fragment that does not hold the transport header, or a fragment whose data
-    /// cannot be where it says.
-    Fragment,
-    /// It carries a source route (RFC 791) or a routing header (RFC 8200 section 4.4).
-    SourceRoute,
-}
-
-/// Which part of its datagram a packet is.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fragment {
-    /// All of it. So is an IPv6 atomic fragment (RFC 6946).
-    Whole = 0,
-    /// The first one, with the transport header.
-    First = 1,
-    /// One without.
-    Later = 2,
-}
-
-impl Fragment {
-    /// By the offset, and whether more fragments follow.
-    #[inline(always)]
-    pub(super) const fn of(offset: u32, more: bool) -> Self {
-        if offset != 0 {
-            Self::Later
-        } else if more {
-            Self::First
-        } else {
-            Self::Whole
-        }
-    }
-}
-
-/// What the headers of a datagram say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Datagram<A> {
-    /// Source address.
-    pub source: A,
-    /// Destination address.
-    pub destination: A,
-    /// Octets of the datagram, from the IP header on.
-    pub length: u32,
-    /// Where the transport header begins in the frame.
-    pub transport_offset: u32,
-    /// Octets of the datagram from there on.
-    pub transport_length: u32,
-    /// IP protocol behind the extension headers.
-    pub protocol: u8,
-    /// Time to live, or hop limit.
-    pub hop_limit: u8,
-    /// Which fragment it is.
-    pub fragment: Fragment,
-    /// Of a fragment: the datagram's identification, network byte order.
-    pub id: u32,
-    /// Of a fragment: where its data belongs in the datagram's fragmentable part, in octets.
-    pub fragment_offset: u32,
-    /// Of a first fragment: octets of the fragmentable part that hold headers.
-    pub fragment_headers: u32,
-    /// The transport header. Empty in a later fragment.
-    pub transport: Transport,
-}
 
 /// A network protocol: how its datagrams are read.
 pub trait Network: Address {

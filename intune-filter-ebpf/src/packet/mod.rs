@@ -1,6 +1,9 @@
 //! Packets: access to their octets, and what their headers say.
 
+mod datagram;
+mod error;
 mod extension;
+mod fragment;
 mod frame;
 mod headers;
 mod icmp;
@@ -9,10 +12,13 @@ mod options;
 mod transport;
 mod usual;
 
+pub use datagram::Datagram;
+pub use error::HeaderError;
+pub use fragment::Fragment;
 pub use frame::{ETHERNET_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, is_link_scope_ethertype};
 pub use headers::Headers;
 pub use icmp::{Quoted, quoted_v4, quoted_v6};
-pub use ip::{Datagram, Fragment, HeaderError, Network};
+pub use ip::Network;
 pub use options::{MULTIPATH, has_tcp_option};
 pub use transport::{
     ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMPV6, ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, IGMP,

@@ -14,9 +14,9 @@ use anyhow::{Context, Result, bail, ensure};
 use list::{FAULTS, Fault};
 
 use crate::{
-    command,
+    command, runner,
     setup::{self, Scope},
-    test, workspace,
+    workspace,
 };
 
 /// Random streams for each fault.
@@ -93,7 +93,7 @@ impl Field {
 
     /// Runs the streams against a program: what they find, and all that they say.
     fn test(&self, program: &Path) -> Result<(Option<String>, String)> {
-        let mut cargo = test::cargo_as_root()?;
+        let mut cargo = runner::cargo_as_root()?;
         cargo.args(["-p", "intune-filter-tests", "--test", "dns_tcp", "--", "random::"]);
         cargo.env("INTUNE_FILTER", program);
         cargo.env("INTUNE_CASES", CASES).env("INTUNE_SEED", SEED);

@@ -21,7 +21,7 @@ use super::{
     guest::{BEGIN, DONE, END},
     kernel::Kernel,
 };
-use crate::test::Count;
+use crate::runner::Count;
 
 /// How long it may say nothing: on a busy computer a test that loads the programs again and again
 /// takes minutes.

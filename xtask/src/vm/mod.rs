@@ -29,8 +29,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     command::say,
+    runner::Count,
     setup::{self, Scope},
-    test::Count,
     workspace::{self, Profile},
 };
 use archive::{Archive, OLD_SUITES, SUITES};
