@@ -48,10 +48,12 @@ impl Client<'_> {
         }
         self.step(Until::Established(base), [Cut::data(trick, base, next, &[])]);
         let waits = self.random.once_in(2);
-        // Some send more than anybody would keep until it is acknowledged.
-        let flights = if self.random.once_in(12) { 90 } else { self.random.within(1..4) };
+        // Some send more than anybody would keep until it is acknowledged, in fewer queries than end a
+        // connection to dnsmasq (100).
+        let long = self.random.once_in(12);
+        let flights = if long { 60 } else { self.random.within(1..4) };
         for _ in 0..flights {
-            for data in self.flight() {
+            for data in self.flight(long) {
                 self.send(&mut next, &data);
             }
             if waits {
@@ -66,8 +68,8 @@ impl Client<'_> {
     }
 
     /// What is sent at once, cut into segments.
-    fn flight(&mut self) -> Vec<Vec<u8>> {
-        let padded = self.random.once_in(3);
+    fn flight(&mut self, long: bool) -> Vec<Vec<u8>> {
+        let padded = long || self.random.once_in(3);
         let first = self.message(if padded { Carries::Padding } else { Carries::Nothing });
         match self.random.within(0..4) {
             // As glibc does: both questions at once.
