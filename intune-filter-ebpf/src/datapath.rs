@@ -66,6 +66,9 @@ pub enum RuleEvent {
     Denied,
 }
 
+/// Nanoseconds of a second.
+pub const NANOS_PER_SEC: u64 = 1_000_000_000;
+
 /// Clock of a run.
 pub trait Clock: Copy {
     /// CLOCK_BOOTTIME in nanoseconds.

@@ -8,10 +8,10 @@
 
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 
-use super::{atomic, kernel::SECOND, maps};
+use super::{atomic, maps};
 use crate::{
     abi::{Amendment, Host, Operation, Outcome, V4, V6},
-    datapath::Insertion,
+    datapath::{Insertion, NANOS_PER_SEC},
 };
 
 /// How often an element that others write to is tried: they need nanoseconds.
@@ -22,7 +22,7 @@ const PROLONGATIONS: u32 = 3;
 const RECLAIM: u32 = 8;
 /// How long an address has to be expired before it makes room: so long is whoever asks for it told
 /// that it has expired.
-const RECLAIM_GRACE: u64 = 60 * SECOND;
+const RECLAIM_GRACE: u64 = 60 * NANOS_PER_SEC;
 
 /// Any version will do.
 const ANY: u64 = 0;

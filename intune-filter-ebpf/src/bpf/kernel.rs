@@ -7,9 +7,6 @@ use aya_ebpf::EbpfContext;
 use super::maps;
 use crate::scratch::Scratch;
 
-/// Nanoseconds.
-pub const SECOND: u64 = 1_000_000_000;
-
 /// The kernel's maps and clock, for the program on a hook: [`XDP`], [`TC_INGRESS`],
 /// [`TC_EGRESS`] or [`EXPLAIN`].
 #[derive(Clone, Copy)]

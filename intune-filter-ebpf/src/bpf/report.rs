@@ -7,18 +7,19 @@ use aya_ebpf::{
     helpers::generated,
 };
 
-use super::{
-    kernel::{Kernel, SECOND},
-    maps,
+use super::{kernel::Kernel, maps};
+use crate::{
+    abi::Reason,
+    datapath::{Counters as _, NANOS_PER_SEC},
+    scratch::Scratch,
 };
-use crate::{abi::Reason, datapath::Counters as _, scratch::Scratch};
 
 /// Records of denials, of flows, and answers to denied packets: as many of each has one CPU at
 /// once, and then one more for each [`REFILL`].
 const ALLOWANCE: u64 = 1000;
 /// A thousand a second, spread evenly: under a flood, what is reported is a sample of all of it
 /// and not of the beginning of each second.
-const REFILL: u64 = SECOND / 1000;
+const REFILL: u64 = NANOS_PER_SEC / 1000;
 /// A record that is read at once: a client waits until userspace has learned from it, or there is
 /// little room left.
 pub(super) const WAKES: u64 = BPF_RB_FORCE_WAKEUP as u64;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     abi::{Settings, V4, V6},
     bpf_loop::{self, LoopBody},
-    datapath::{ClientMaps, Datapath, DualStack, Insertion},
+    datapath::{ClientMaps, Datapath, DualStack, Insertion, NANOS_PER_SEC},
     memory::Message,
     scratch::Scratch,
 };
@@ -242,7 +242,7 @@ impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
         let ttl = if ttl >> 31 != 0 { 0 } else { ttl };
         let ttl = ttl.max(scratch.parser.ttl_min.get()).min(scratch.parser.ttl_max.get());
         let now = scratch.parser.now.get();
-        let expires = now + (ttl + scratch.parser.ttl_grace.get()) * 1_000_000_000;
+        let expires = now + (ttl + scratch.parser.ttl_grace.get()) * NANOS_PER_SEC;
         let (set, rules) = (scratch.parser.set.get() as u32, scratch.matcher.rules.get());
         // SAFETY: the scratch memory is this run's alone.
         let (v4, v6) = unsafe {

@@ -2,7 +2,7 @@
 
 use super::{
     Run,
-    lifetime::{NANOS_PER_SEC, TCP_CLOSING, ending, lifetime},
+    lifetime::{TCP_CLOSING, ending, lifetime},
     resolver::DNS_PORT,
     revocation::{REVOKED, allowing_group},
     segment::{self, Numbers},
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, flow_flags},
-    datapath::{Datapath, DatapathOf},
+    datapath::{Datapath, DatapathOf, NANOS_PER_SEC},
     packet::{Datagram, Direction, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
     scratch::{Family, Scratch},
 };

@@ -2,11 +2,10 @@
 
 use crate::{
     abi::{Ending, flow_flags},
+    datapath::NANOS_PER_SEC,
     packet::{TCP, UDP},
 };
 
-/// Nanoseconds of a second.
-pub(super) const NANOS_PER_SEC: u64 = 1_000_000_000;
 /// TCP, answered: RFC 5382 REQ-5 asks for 2 hours and 4 minutes at least.
 pub(super) const TCP_ANSWERED: u64 = 7_440 * NANOS_PER_SEC;
 /// TCP, not answered: RFC 5382 REQ-5 asks for 4 minutes at least.

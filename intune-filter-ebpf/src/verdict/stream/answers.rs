@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     abi::{EventKind, FlowKey, Reason, SegmentEvent, V6, server_state, stream_flags},
-    datapath::{Datapath, DualStack},
+    datapath::{Datapath, DualStack, NANOS_PER_SEC},
     packet::{Datagram, Fragment, MULTIPATH, Packet, TCP_SYN, has_tcp_option},
     scratch::Family,
 };
 
 /// How long userspace has to read what the kernel cannot.
-const PUNT: u64 = 1_000_000_000;
+const PUNT: u64 = NANOS_PER_SEC;
 /// Octets of a segment that one record holds.
 const PART: u64 = 4096;
 /// Records that one segment is reported in at most: 64 KiB are the most that an aggregate has.

@@ -9,11 +9,11 @@ use intune_filter_ebpf::{
     bpf::{
         self,
         frame::XdpFrame,
-        kernel::{Kernel, SECOND, XDP},
+        kernel::{Kernel, XDP},
     },
     datapath::{
         self, ClientMaps, Clock as _, Counters as _, DatapathOf, FlowMaps as _, GatewayMaps as _,
-        HostMaps as _, NOT_FORWARDED, PolicyMaps as _, Reports as _, RuleEvent,
+        HostMaps as _, NANOS_PER_SEC, NOT_FORWARDED, PolicyMaps as _, Reports as _, RuleEvent,
     },
     packet::Packet as _,
     scratch::{self, Scratch},
@@ -203,7 +203,7 @@ operations! {
             *number
         };
         // Far enough after the one before.
-        let time = number * (SECOND / 1000);
+        let time = number * (NANOS_PER_SEC / 1000);
         at.kernel.report_flow(time, || record(at, time));
         true
     };
