@@ -142,6 +142,8 @@ fn jumbo_frames_pass_where_the_links_take_them() -> Result<()> {
         })?;
         laboratory.filter.start()?;
         let network = &laboratory.network;
+        // The gateway's dnsmasq announces what its link took when it started (RFC 4861, 4.6.4).
+        network.client.sysctl(&format!("ipv6/conf/{WAN}/accept_ra_mtu"), "0")?;
         network.client.ip(&[format!("link set {WAN} mtu 9000")])?;
         network.gateway.ip(&[LAN, WAN].map(|name| format!("link set {name} mtu 9000")))?;
         network.internet.ip(&[format!("link set {WAN} mtu 9000")])?;
