@@ -49,8 +49,9 @@ pub struct Options {
     #[arg(long, value_name = "NAME", num_args = 0..)]
     #[arg(conflicts_with_all = ["vm", "soak", "quick", "rounds", "cases", "arguments"])]
     faults: Option<Vec<String>>,
-    /// Passed on to `cargo test`, which runs those alone and without lints, as in
-    /// `-p intune-filter-tests --test first_packet -- --nocapture`; for virtual machines the names of runners, as in `--vm 6.1 -- devices`
+    /// A part of the names of tests, or other words for `cargo test`, as in `-p intune-filter-tests
+    /// --test learning -- first_packet --nocapture`: runs those alone, without lints. For virtual
+    /// machines runners, or parts of the names of tests, as in `--vm 6.1 -- devices`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
@@ -64,10 +65,10 @@ pub fn run(options: &Options) -> Result<()> {
         return faults::run(names);
     }
     if let Some(versions) = &options.vm {
-        let runners = options.arguments.iter().map(|name| name.to_string_lossy().into_owned());
+        let tests = options.arguments.iter().map(|word| word.to_string_lossy().into_owned());
         return vm::run(vm::Wanted {
             versions: versions.clone(),
-            runners: runners.collect(),
+            tests: tests.collect(),
             quick: options.quick,
             soak: options.soak.map(|minutes| vm::Soak { minutes, seed: options.seed }),
         });

@@ -1,6 +1,6 @@
 //! Damages messages where it tells most: at labels, pointers, lengths, counts, and records' ends.
 
-use crate::{choices::Choices, message::Writer};
+use super::{choices::Choices, message::Writer};
 
 /// Damages `message`, for some of it with parts of `other`.
 pub fn damage(choices: &mut Choices<'_>, message: &mut Writer, other: &Writer) {

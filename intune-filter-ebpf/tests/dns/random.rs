@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::{
+use super::{
     choices::Choices,
     damage::damage,
     message::{

@@ -1,7 +1,7 @@
 //! What runs in the machine: the first process, and the first file system with all that it runs.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{BufWriter, Write},
     path::Path,
@@ -86,8 +86,10 @@ pub fn write(
         needed.extend(libraries(&path)?);
         archive.file(&format!("usr/bin/{program}"), &read(&path)?)?;
     }
-    let tested = tests.iter().map(|test| (test.name.as_str(), test.program.as_path()));
-    for (name, program) in tested.chain([("intune-filter", filter)]) {
+    // A runner may run more than once.
+    let tested: BTreeMap<_, _> =
+        tests.iter().map(|test| (test.name.as_str(), test.program.as_path())).collect();
+    for (name, program) in tested.into_iter().chain([("intune-filter", filter)]) {
         needed.extend(libraries(program)?);
         archive.file(&format!("tests/{name}"), &programs::stripped(program)?)?;
     }

@@ -50,8 +50,8 @@ const MATRIX: [&str; 4] = ["5.10", OLDEST, "6.12", "newest"];
 pub struct Wanted {
     /// Versions such as `6.1`, or `newest`; none of them stands for all that are usual.
     pub versions: Vec<String>,
-    /// The names of runners; none stands for every test that a machine can run.
-    pub runners: Vec<String>,
+    /// Runners, or parts of the names of tests; none stands for every test that a machine can run.
+    pub tests: Vec<String>,
     /// Only whether the programs load, are attached and judge.
     pub quick: bool,
     /// In place of tests, the soak.
@@ -70,7 +70,7 @@ pub struct Soak {
 /// Runs the tests on the newest kernel of each version.
 pub fn run(wanted: Wanted) -> Result<()> {
     setup::run(Scope::Everything)?;
-    let Wanted { mut versions, runners, quick, soak } = wanted;
+    let Wanted { mut versions, tests, quick, soak } = wanted;
     if versions.is_empty() {
         versions = MATRIX.map(str::to_owned).into();
         // One that is refused enforces nothing.
@@ -80,10 +80,10 @@ pub fn run(wanted: Wanted) -> Result<()> {
     let count = if let Some(soak) = soak {
         soaked(&fetched, soak)?
     } else {
-        let suite = match (quick, runners.is_empty()) {
+        let suite = match (quick, tests.is_empty()) {
             (true, true) => Suite::Quick,
             (false, true) => Suite::Full,
-            _ => Suite::Only(runners),
+            _ => Suite::Only(tests),
         };
         test(&fetched, &suite)?
     };

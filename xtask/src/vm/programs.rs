@@ -7,10 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::suite::Suite;
+use super::suite::{Runner, Suite};
 use crate::{
     command::{self, say},
     workspace::{self, Profile},
@@ -47,16 +47,29 @@ impl Runners {
 
     /// The tests of a suite.
     pub fn tests(&self, suite: &Suite) -> Result<Vec<Test>> {
-        let Self(runners) = self;
-        let names: Vec<String> = runners.iter().map(|(name, _)| name.clone()).collect();
+        let Self(programs) = self;
+        let runners = programs
+            .iter()
+            .map(|(name, program)| Ok(Runner { name: name.clone(), tests: tests_of(program)? }));
+        let runs = suite.runs(&runners.collect::<Result<Vec<_>>>()?);
+        ensure!(!runs.is_empty(), "no runner and no test has such a name");
         let test = |(name, arguments): (String, Vec<String>)| {
-            let runner = runners.iter().find(|(runner, _)| *runner == name);
+            let program = programs.iter().find(|(runner, _)| *runner == name);
             let (_, program) =
-                runner.with_context(|| format!("there is no runner {name} among the tests"))?;
+                program.with_context(|| format!("there is no runner {name} among the tests"))?;
             Ok(Test { name, arguments, program: program.clone() })
         };
-        suite.runs(&names).into_iter().map(test).collect()
+        runs.into_iter().map(test).collect()
     }
+}
+
+/// The names of a runner's tests.
+fn tests_of(runner: &Path) -> Result<Vec<String>> {
+    let cannot = || format!("cannot list the tests of {}", runner.display());
+    let output = Command::new(runner).arg("--list").output().with_context(cannot)?;
+    ensure!(output.status.success(), cannot());
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
 /// The integration tests among cargo's messages, by name.

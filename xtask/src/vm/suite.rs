@@ -11,63 +11,117 @@ pub enum Suite {
     Short,
     /// All that a machine without disk and network can run.
     Full,
-    /// The runners of these names.
+    /// What these words name: runners, or parts of the names of tests.
     Only(Vec<String>),
     /// What is to be tested of a kernel that is too old.
     Refusal,
 }
 
-const VERIFIER: (&str, &[&str]) = ("verifier", &["--nocapture"]);
-const EGRESS: (&str, &[&str]) = ("egress", &["--nocapture"]);
+/// A runner of tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runner {
+    /// The name that cargo has for it.
+    pub name: String,
+    /// The names of its tests.
+    pub tests: Vec<String>,
+}
+
+/// The name of a runner, and its arguments.
+type Run<'a> = (&'a str, &'a [&'a str]);
+
+const VERIFIER: Run = ("kernel", &["verifier::", "--nocapture"]);
+const EGRESS: Run = ("kernel", &["egress::", "--nocapture"]);
+/// What of their runner those two leave.
+const KERNEL: Run = ("kernel", &["--skip", "verifier::", "--skip", "egress::"]);
 /// What the machine has and the computer that it runs on may lack: its tests are ignored there.
-const DEVICES: (&str, &[&str]) = ("devices", &["--include-ignored"]);
-const MINIMUM: (&str, &[&str]) = ("minimum", &["--nocapture"]);
-const SPECIAL: [(&str, &[&str]); 4] = [VERIFIER, EGRESS, DEVICES, MINIMUM];
+const DEVICES: Run = ("devices", &["--include-ignored"]);
+const MINIMUM: Run = ("kernel", &["minimum::", "--nocapture"]);
 /// One table at every hook, and what it does not have.
-const PACKETS: (&str, &[&str]) = ("packets", &["policy::", "headers::", "links::", "flows::"]);
+const PACKETS: Run = ("packets", &["policy::", "headers::", "links::", "flows::"]);
 
 /// What needs cargo, the sources, systemd, resolvers that consist of more than their program, or
 /// answers to hundreds of probes in the time that a real processor takes.
-const LEFT_OUT: [&str; 5] = ["demo", "every_resolver", "explain", "install", "readme"];
+const LEFT_OUT: [&str; 2] = ["host", "pages"];
 
 impl Suite {
     /// The names of the runners and their arguments, of those that there are. The verifier's
     /// comes first: a program that does not load fails all others.
-    pub fn runs(&self, runners: &[String]) -> Vec<(String, Vec<String>)> {
-        let owned = |(name, arguments): (&str, &[&str])| {
-            (name.to_owned(), arguments.iter().map(|&argument| argument.to_owned()).collect())
-        };
-        let usual = |name: &str| {
-            let special = SPECIAL.into_iter().find(|(special, _)| *special == name);
-            owned(special.unwrap_or((name, &[])))
-        };
+    pub fn runs(&self, runners: &[Runner]) -> Vec<(String, Vec<String>)> {
         match self {
             Self::Quick => [VERIFIER, EGRESS, PACKETS].map(owned).into(),
             Self::Short => [VERIFIER, EGRESS, DEVICES].map(owned).into(),
             Self::Full => {
-                let first = [VERIFIER.0, EGRESS.0, DEVICES.0];
-                let others = runners.iter().map(String::as_str);
-                let others =
-                    others.filter(|name| !first.contains(name) && !LEFT_OUT.contains(name));
-                first.into_iter().chain(others).map(usual).collect()
+                let others = runners.iter().map(|runner| runner.name.as_str());
+                let others = others.filter(|name| *name != DEVICES.0 && !LEFT_OUT.contains(name));
+                let others = others.map(|name| match name {
+                    name if name == KERNEL.0 => KERNEL,
+                    name => (name, &[] as &[&str]),
+                });
+                [VERIFIER, EGRESS, DEVICES].into_iter().chain(others).map(owned).collect()
             }
-            Self::Only(names) => names.iter().map(|name| usual(name)).collect(),
+            Self::Only(words) => words.iter().flat_map(|word| named(word, runners)).collect(),
             Self::Refusal => vec![owned(MINIMUM)],
         }
     }
+}
+
+fn owned((name, arguments): Run) -> (String, Vec<String>) {
+    (name.to_owned(), arguments.iter().map(|&argument| argument.to_owned()).collect())
+}
+
+/// The runner of this name, or every one that a machine can run with a test whose name has this word.
+fn named(word: &str, runners: &[Runner]) -> Vec<(String, Vec<String>)> {
+    let everything = ["--include-ignored", "--nocapture"];
+    if runners.iter().any(|runner| runner.name == word) {
+        return vec![owned((word, &everything))];
+    }
+    let has = |runner: &&Runner| {
+        !LEFT_OUT.contains(&runner.name.as_str())
+            && runner.tests.iter().any(|test| test.contains(word))
+    };
+    let arguments = [&[word][..], &everything].concat();
+    runners.iter().filter(has).map(|runner| owned((&runner.name, &arguments))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn runners() -> Vec<Runner> {
+        let runner =
+            |name: &str, test: &str| Runner { name: name.to_owned(), tests: vec![test.to_owned()] };
+        vec![
+            runner("devices", "vlans::tagged"),
+            runner("host", "explain::vlans"),
+            runner("kernel", "verifier::loads"),
+            runner("new", "vlans::new"),
+        ]
+    }
+
+    fn names(suite: &Suite) -> Vec<String> {
+        let lines = suite.runs(&runners()).into_iter();
+        lines.map(|(name, arguments)| format!("{name} {}", arguments.join(" "))).collect()
+    }
+
     #[test]
     fn a_new_runner_runs_in_the_machine_unless_it_is_left_out() {
-        let runners = ["demo", "devices", "new", "verifier"].map(str::to_owned);
-        let runs = Suite::Full.runs(&runners);
-        let names: Vec<_> = runs.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["verifier", "egress", "devices", "new"]);
-        let only = Suite::Only(vec!["devices".to_owned()]).runs(&runners);
-        assert_eq!(only, runs[2..3]);
+        let expected = [
+            "kernel verifier:: --nocapture",
+            "kernel egress:: --nocapture",
+            "devices --include-ignored",
+            "kernel --skip verifier:: --skip egress::",
+            "new ",
+        ];
+        assert_eq!(names(&Suite::Full), expected);
+    }
+
+    #[test]
+    fn a_word_is_a_runner_or_a_part_of_the_names_of_tests() {
+        let only = |word: &str| names(&Suite::Only(vec![word.to_owned()]));
+        assert_eq!(only("host"), ["host --include-ignored --nocapture"]);
+        let vlans =
+            ["devices", "new"].map(|name| format!("{name} vlans --include-ignored --nocapture"));
+        assert_eq!(only("vlans"), vlans);
+        assert!(only("nothing").is_empty());
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, ensure};
 use intune_filter_tests::{network::CLIENT, testrun::Datagram};
 
-use crate::site::{Attacker, PORT, SERVER, config, in_each_mode};
+use super::site::{Attacker, PORT, SERVER, config, in_each_mode};
 
 const BURST: u64 = 50;
 /// The others: more than there are buckets.

@@ -14,7 +14,7 @@ use aya::maps::{HashMap, MapData};
 use intune_filter_ebpf::abi::{Host, V4};
 use intune_filter_tests::testrun::state::now;
 
-use crate::{
+use super::{
     refresh::{patience, races},
     site::{Client, Pace, address, bit, run},
 };

@@ -12,10 +12,10 @@ use intune_filter_tests::testrun::{
     site::LAN,
 };
 
+use super::message::{A, ANSWER, Compression, Data, IN, Name, QUERY, Record, Writer};
 use super::{answered, asked, config, learned};
-use crate::message::{A, ANSWER, Compression, Data, IN, Name, QUERY, Record, Writer};
 
-const VECTORS: &str = include_str!("../../../intune-filter-ebpf/tests/vectors/patterns.txt");
+const VECTORS: &str = include_str!("../../../../intune-filter-ebpf/tests/vectors/patterns.txt");
 
 /// Pattern, name, and whether the one matches the other.
 fn vectors() -> impl Iterator<Item = (&'static str, &'static str, bool)> {

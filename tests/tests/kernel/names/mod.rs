@@ -1,20 +1,20 @@
 //! Names in the kernel: its matcher and what it learns, by the loaded programs.
 
-#[path = "../../../intune-filter-ebpf/tests/dns/choices.rs"]
+#[path = "../../../../intune-filter-ebpf/tests/dns/choices.rs"]
 mod choices;
-#[path = "../../../intune-filter-ebpf/tests/dns/damage.rs"]
+#[path = "../../../../intune-filter-ebpf/tests/dns/damage.rs"]
 mod damage;
 mod exchanges;
 mod matcher;
 #[expect(dead_code, reason = "shared with the tests of the logic on the host, which use the rest")]
-#[path = "../../../intune-filter-ebpf/tests/dns/message.rs"]
+#[path = "../../../../intune-filter-ebpf/tests/dns/message.rs"]
 mod message;
 #[expect(dead_code, reason = "shared with the tests of the logic on the host, which use the rest")]
-#[path = "../../../intune-filter-ebpf/tests/dns/model.rs"]
+#[path = "../../../../intune-filter-ebpf/tests/dns/model.rs"]
 mod model;
-#[path = "../../../intune-filter-ebpf/tests/dns/random.rs"]
+#[path = "../../../../intune-filter-ebpf/tests/dns/random.rs"]
 mod random;
-#[path = "../../../intune-filter-ebpf/tests/dns/recorded.rs"]
+#[path = "../../../../intune-filter-ebpf/tests/dns/recorded.rs"]
 mod recorded;
 
 use std::{

@@ -10,7 +10,7 @@ use intune_filter_tests::{
     site::{ANSWER, WEB, eventually, tcp},
 };
 
-use crate::site::{config, in_each_mode, wire_another_network};
+use super::site::{config, in_each_mode, wire_another_network};
 
 /// The gateway's on the WAN, and on another network.
 const APART: [&str; 4] = ["172.31.0.1", "fd00:31::1", "10.99.0.1", "fd00:99::1"];

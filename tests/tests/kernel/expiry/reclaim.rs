@@ -12,7 +12,7 @@ use std::{
 use intune_filter_ebpf::abi::answer_flags;
 use intune_filter_tests::testrun::{Filter, state::now};
 
-use crate::{
+use super::{
     refresh::races,
     site::{Client, address, bit, next_answer, run},
 };

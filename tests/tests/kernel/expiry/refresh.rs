@@ -16,7 +16,7 @@ use intune_filter::names::learning::forget_due;
 use intune_filter_ebpf::abi::{Host, V4};
 use intune_filter_tests::testrun::state::now;
 
-use crate::site::{Client, Pace, SERVICES, address, bit, catch_up, learner, name, run};
+use super::site::{Client, Pace, SERVICES, address, bit, catch_up, learner, name, run};
 
 /// Addresses that all answers lead to.
 const ADDRESSES: u32 = 14;

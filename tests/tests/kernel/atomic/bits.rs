@@ -15,7 +15,7 @@ use intune_filter::{
 use intune_filter_ebpf::abi::Reason;
 use intune_filter_tests::testrun::{Datagram, Filter, filter::IngressHook, run_at};
 
-use crate::observed;
+use super::observed;
 
 const RULES: usize = 64;
 const FOREVER: u64 = u64::MAX / 2;

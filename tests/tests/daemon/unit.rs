@@ -24,7 +24,7 @@ fn bounding_set() -> Result<String> {
 
 /// The command that a line of the unit names.
 fn command_of(key: &str) -> Result<&'static str> {
-    let unit = include_str!("../../config/intune-filter.service");
+    let unit = include_str!("../../../config/intune-filter.service");
     let line = unit.lines().find_map(|line| line.strip_prefix(&format!("{key}=")));
     let command = line.and_then(|line| line.strip_prefix("/usr/bin/intune-filter "));
     command.with_context(|| format!("the unit has no command under {key}"))
@@ -46,7 +46,8 @@ fn confined(filter: &Filter, command: &str) -> Result<Command> {
 fn the_units_capabilities_are_enough_to_enforce_adopt_and_reload() -> Result<()> {
     let directory = Arc::new(Directory::create()?);
     let network = Network::create(directory.label())?;
-    let config = include_str!("../../config/config.yaml").replace("boot: open ", "boot: closed ");
+    let config =
+        include_str!("../../../config/config.yaml").replace("boot: open ", "boot: closed ");
     let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
 
     let first =
@@ -78,7 +79,7 @@ fn the_units_capabilities_are_enough_to_enforce_adopt_and_reload() -> Result<()>
 
 #[test]
 fn the_watchdog_outwaits_what_a_command_may_take() -> Result<()> {
-    let unit = include_str!("../../config/intune-filter.service");
+    let unit = include_str!("../../../config/intune-filter.service");
     let value = unit.lines().find_map(|line| line.strip_prefix("WatchdogSec="));
     let seconds: u64 = value.and_then(|v| v.strip_suffix('s')).context("WatchdogSec")?.parse()?;
     // `apply` waits so long for its answer, in which the loop may be busy.

@@ -10,7 +10,7 @@ use intune_filter_tests::{
     testrun::Datagram,
 };
 
-use crate::site::{Attacker, config, in_each_mode};
+use super::site::{Attacker, config, in_each_mode};
 
 /// A resolver that answers when the test says so.
 const RESOLVER: [&str; 2] = ["203.0.113.55", "2001:db8:53::55"];
@@ -88,7 +88,7 @@ fn link_local_sources_of_ipv4_do_not_leave_their_link() -> Result<()> {
     in_each_mode(&config, |laboratory, _| {
         let resolver: IpAddr = RESOLVER[0].parse()?;
         let server =
-            laboratory.network.internet.run(|| crate::site::bound((resolver, 53).into()))?;
+            laboratory.network.internet.run(|| super::site::bound((resolver, 53).into()))?;
         let attacker = Attacker::new(laboratory)?;
         let query = dns::query(WEB[0], RecordType::A)?;
         let denied = attacker.counted(&["link_local"])?;

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use crate::{
+use super::{
     refresh::races,
     site::{address, run},
 };

@@ -10,7 +10,7 @@ use intune_filter::names::learning::{Learner, forget_expired};
 use intune_filter_ebpf::abi::Host;
 use intune_filter_tests::testrun::{Filter, state::now};
 
-use crate::site::{Client, address, bit, catch_up, learner, run};
+use super::site::{Client, address, bit, catch_up, learner, run};
 
 /// How long a test waits for what is to expire after seconds.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -20,7 +20,7 @@ use intune_filter_tests::testrun::{
 };
 
 use super::{answered, asked, config};
-use crate::{
+use super::{
     choices::{Choices, words},
     model::{Learned, Outcome, Terms, is_listed, outcome},
     random::exchange,

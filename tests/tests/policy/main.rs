@@ -1,0 +1,9 @@
+//! Which policy is in force: how it is checked, loaded, changed, confirmed, restored and revoked.
+
+mod apply;
+mod check;
+mod configuration;
+mod modes;
+mod reload;
+mod restore;
+mod revocation;

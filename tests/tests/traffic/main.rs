@@ -1,0 +1,11 @@
+//! Traffic through the gateway and to it: what stays reachable, how denials look, and attacks, end to
+//! end.
+
+mod attacks;
+mod denial;
+mod flood;
+mod gateway;
+mod laboratory;
+mod path_mtu;
+mod return_path;
+mod scan;
