@@ -1,6 +1,7 @@
 //! What a report comes to as it is kept in a file: its figures, without the runs behind them.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     Bound, Chart, Findings, Goal, Measurement, Unit, machine::Machine, profile::Profile,
@@ -106,6 +107,12 @@ impl Figures {
             benchmarks: found.collect(),
         }
     }
+
+    /// For programs; times are nanoseconds, shares parts of one.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!(self)
+    }
 }
 
 impl Found {
@@ -174,13 +181,26 @@ pub fn file(benchmark: &str, chart: &Chart) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::report::example, *};
 
     #[test]
     fn figures_are_the_same_when_read_again() {
-        let text = serde_json::to_string(&Figures::of(&crate::bench::report::example())).unwrap();
+        let text = serde_json::to_string(&Figures::of(&example())).unwrap();
         let read: Figures = serde_json::from_str(&text).unwrap();
-        assert_eq!(read, Figures::of(&crate::bench::report::example()));
+        assert_eq!(read, Figures::of(&example()));
+    }
+
+    #[test]
+    fn json_has_every_figure_and_goal() {
+        let value = Figures::of(&example()).json();
+        assert_eq!(value["machine"]["processor"], "Abacus");
+        let one = &value["benchmarks"][0]["measurements"][0];
+        assert_eq!((&one["name"], &one["runs"]), (&json!("counting beads"), &json!(3)));
+        assert_eq!((&one["median"], &one["unit"]), (&json!(3e6), &json!("ns")));
+        let goal = &value["benchmarks"][0]["goals"][0];
+        assert_eq!((&goal["at_most"], &goal["met"]), (&json!(1e6), &json!(false)));
+        let profile = &value["benchmarks"][0]["profiles"][0];
+        assert_eq!((&profile["sum"], &profile["rest"]), (&json!(2e6), &json!(1e6)));
     }
 
     #[test]

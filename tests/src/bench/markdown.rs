@@ -6,7 +6,7 @@ use super::{
     Unit,
     figures::{Aim, Figures, Found, Measured},
     profile,
-    report::{limit, text},
+    text::{limit, text},
 };
 
 /// Between these lines of a text stands what [`summary`] or [`headline`] says.
@@ -62,7 +62,7 @@ pub fn page(figures: &Figures) -> String {
                 let rows = found.goals.iter().map(|goal| {
                     [
                         goal.name.clone(),
-                        super::report::text(goal.unit, goal.value),
+                        super::text::text(goal.unit, goal.value),
                         interval(goal.unit, goal.low, goal.high),
                         limit(goal.unit, goal.bound),
                         word(goal.met).to_owned(),
@@ -108,7 +108,7 @@ pub fn summary(figures: &Figures, directory: &str) -> String {
                 [
                     found.name.clone(),
                     name,
-                    super::report::text(worst.unit, worst.value),
+                    super::text::text(worst.unit, worst.value),
                     limit(worst.unit, worst.bound),
                     verdict,
                 ]

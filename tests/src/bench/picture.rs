@@ -5,7 +5,7 @@ use svg::{
     node::element::{Rectangle, Style, Text},
 };
 
-use super::{Chart, report::text};
+use super::{Chart, text::text};
 
 /// Everything is measured in pixels of a picture that is shown as large as it was drawn.
 const WIDTH: usize = 800;

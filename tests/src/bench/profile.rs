@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{measurement::Unit, report::text};
+use super::{measurement::Unit, text::text};
 
 /// Above the columns of [`Profile::rows`].
 pub const HEAD: [&str; 4] = ["operation", "each", "times", "in all"];

@@ -1,10 +1,13 @@
-//! Tells what was measured: a table for people, or JSON.
+//! Tells people what was measured, in tables.
 
 use std::fmt;
 
-use serde_json::{Value, json};
-
-use super::{Bound, Findings, Goal, Unit, figures::Figures, machine::Machine, profile};
+use super::{
+    Findings, Goal,
+    machine::Machine,
+    profile,
+    text::{limit, text},
+};
 
 /// What the benchmarks have found on one machine.
 #[derive(Clone, Debug)]
@@ -21,12 +24,6 @@ impl Report {
     /// Every goal.
     pub fn goals(&self) -> impl Iterator<Item = &Goal> {
         self.benchmarks.iter().flat_map(|(_, findings)| &findings.goals)
-    }
-
-    /// For programs; times are nanoseconds, shares parts of one.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        json!(Figures::of(self))
     }
 }
 
@@ -84,15 +81,6 @@ impl fmt::Display for Report {
     }
 }
 
-/// What a goal's figure is to be.
-#[must_use]
-pub fn limit(unit: Unit, bound: Bound) -> String {
-    match bound {
-        Bound::AtMost(most) => format!("<= {}", text(unit, most)),
-        Bound::AtLeast(least) => format!(">= {}", text(unit, least)),
-    }
-}
-
 /// The first column to the left, the others to the right.
 fn table<const N: usize>(
     f: &mut fmt::Formatter<'_>,
@@ -118,45 +106,10 @@ fn table<const N: usize>(
     Ok(())
 }
 
-/// A figure with three or four digits and its unit.
-#[must_use]
-pub fn text(unit: Unit, value: f64) -> String {
-    match unit {
-        Unit::Time => time(value),
-        Unit::Rate => scaled(value, 1e3, &["/s", " k/s", " M/s", " G/s"]),
-        Unit::Memory => scaled(value, 1024.0, &[" B", " KiB", " MiB", " GiB"]),
-        Unit::Share => format!("{:.2} %", value * 100.0),
-        Unit::Ratio => format!("{value:.2}"),
-        Unit::Count => format!("{value:.0}"),
-    }
-}
-
-fn time(nanos: f64) -> String {
-    match nanos {
-        // Less than what it is compared with.
-        ..0.0 => format!("-{}", time(-nanos)),
-        ..1e4 => format!("{nanos:.0} ns"),
-        1e4..1e7 => format!("{:.1} us", nanos / 1e3),
-        1e7..1e10 => format!("{:.1} ms", nanos / 1e6),
-        _ => format!("{:.1} s", nanos / 1e9),
-    }
-}
-
-fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
-    let mut names = units.iter();
-    let mut name = names.next();
-    while value >= step
-        && let Some(next) = names.next()
-    {
-        value /= step;
-        name = Some(next);
-    }
-    let digits = if value < 100.0 && value.fract() != 0.0 { 2 } else { 0 };
-    format!("{value:.digits$}{}", name.copied().unwrap_or_default())
-}
-
 #[cfg(test)]
 pub(super) fn example() -> Report {
+    use super::{Bound, Unit};
+
     let times = [9, 1, 3].map(std::time::Duration::from_millis);
     let beads = super::Measurement::times("counting beads", times);
     let goal = Goal::figure(&beads, Bound::AtMost(1e6));
@@ -216,37 +169,5 @@ mod tests {
             of(&["push", "a", "bead", "1000.0", "us", "2", "2000.0", "us"]).is_some(),
             "{text}"
         );
-    }
-
-    #[test]
-    fn json_has_every_figure_and_goal() {
-        let value = example().json();
-        assert_eq!(value["machine"]["processor"], "Abacus");
-        let one = &value["benchmarks"][0]["measurements"][0];
-        assert_eq!((&one["name"], &one["runs"]), (&json!("counting beads"), &json!(3)));
-        assert_eq!((&one["median"], &one["unit"]), (&json!(3e6), &json!("ns")));
-        let goal = &value["benchmarks"][0]["goals"][0];
-        assert_eq!((&goal["at_most"], &goal["met"]), (&json!(1e6), &json!(false)));
-        let profile = &value["benchmarks"][0]["profiles"][0];
-        assert_eq!((&profile["sum"], &profile["rest"]), (&json!(2e6), &json!(1e6)));
-    }
-
-    #[test]
-    fn figures_have_the_unit_that_fits() {
-        for (unit, value, expected) in [
-            (Unit::Time, 999.0, "999 ns"),
-            (Unit::Time, 12_340.0, "12.3 us"),
-            (Unit::Time, -12_340.0, "-12.3 us"),
-            (Unit::Time, 12_340_000.0, "12.3 ms"),
-            (Unit::Time, 12_340_000_000.0, "12.3 s"),
-            (Unit::Rate, 1_204_000.0, "1.20 M/s"),
-            (Unit::Rate, 590_000.0, "590 k/s"),
-            (Unit::Memory, 31_457_280.0, "30 MiB"),
-            (Unit::Share, 0.001, "0.10 %"),
-            (Unit::Ratio, 1.249, "1.25"),
-            (Unit::Count, 3.0, "3"),
-        ] {
-            assert_eq!(text(unit, value), expected);
-        }
     }
 }

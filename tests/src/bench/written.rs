@@ -26,7 +26,7 @@ pub fn write(report: &Report, directory: &Path) -> Result<()> {
             .with_context(|| format!("cannot make {}", directory.display()))?;
         own(directory)?;
     }
-    put(directory, JSON, &format!("{:#}\n", report.json()))?;
+    put(directory, JSON, &format!("{:#}\n", Figures::of(report).json()))?;
     put(directory, PAGE, &markdown::page(&Figures::of(report)))?;
     for (name, findings) in &report.benchmarks {
         for chart in &findings.charts {

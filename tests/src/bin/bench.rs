@@ -6,12 +6,8 @@ use anyhow::{Context as _, Error, Result, bail, ensure};
 use clap::Parser;
 use intune_filter_tests::{
     bench::{
-        ALL, Effort, Findings, Goal, Unavailable,
-        figures::Figures,
-        machine::Machine,
-        programs::versus,
-        report::{Report, text},
-        written,
+        ALL, Effort, Findings, Goal, Unavailable, figures::Figures, machine::Machine,
+        programs::versus, report::Report, text::text, written,
     },
     cargo,
 };
@@ -98,7 +94,7 @@ fn run(options: &Options) -> Result<()> {
     }
     let report = Report { machine: Machine::this(), command: command(), benchmarks };
     if options.json {
-        println!("{:#}", report.json());
+        println!("{:#}", Figures::of(&report).json());
     } else {
         print!("{report}");
     }

@@ -1,38 +1,13 @@
 //! Judging what became of packets: by the policies that were in force and what had been learned.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::IpAddr,
-};
+use std::collections::BTreeSet;
 
 use super::{
     model::{Judgement, Mode, Policy, Verdict},
     packet::{Packet, What},
-    site,
     timeline::{Fault, Span},
     world::{World, lock},
 };
-
-/// What the resolver knows, by name.
-#[derive(Clone, Debug)]
-pub struct Names(HashMap<String, [IpAddr; 2]>);
-
-impl Names {
-    /// The site's.
-    #[must_use]
-    pub fn of_site() -> Self {
-        let names = site::names().into_iter().map(|known| (known.name, known.addresses));
-        Self(names.collect())
-    }
-
-    /// Whether a name without a wildcard of this service leads to an address: the daemon asks for
-    /// these itself, when it sees fit.
-    fn may_be_resolved(&self, policy: &Policy, service: &str, address: IpAddr) -> bool {
-        policy.exact_names().any(|(name, id)| {
-            id == service && self.0.get(name).is_some_and(|known| known.contains(&address))
-        })
-    }
-}
 
 /// A conversation that was opened.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ pub mod leaks;
 pub mod ledger;
 pub mod links;
 pub mod model;
+pub mod names;
 pub mod objects;
 pub mod packet;
 pub mod queue;

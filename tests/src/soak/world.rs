@@ -12,10 +12,10 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::{
-    judge::Names,
     knowledge::Knowledge,
     ledger::Ledger,
     model::Policy,
+    names::Names,
     report::Tally,
     site::Sizes,
     timeline::{Fault, Span, Timeline},

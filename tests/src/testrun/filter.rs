@@ -8,7 +8,6 @@ use aya::{
     maps::{MapData, RingBuf},
     programs::{ProgramFd, SchedClassifier, TcAttachType, Xdp, XdpMode, tc::qdisc_add_clsact},
 };
-use aya_obj::programs::XdpAttachType;
 use intune_filter::{
     config::Config,
     kernel::{self, Devices, Hook, Kernel, PinDirectory, Pins, Segments},
@@ -17,9 +16,11 @@ use intune_filter::{
 use intune_filter_ebpf::abi::Explanation;
 
 use super::{
+    fate::Fate,
     live::Live,
     program::{
-        Runner, egress_context, has_test_run, index, ingress_context, judge_at_tc, judge_at_xdp,
+        Runner, XDP_ATTACHED, egress_context, has_test_run, index, ingress_context, judge_at_tc,
+        judge_at_xdp,
     },
     site,
 };
@@ -45,8 +46,6 @@ const SIZES: [(&str, u32); 12] = [
     ("FRAGMENTS", ROOM),
     ("EVENTS", 1 << 16),
 ];
-
-pub(super) const XDP_ATTACHED: XdpAttachType = XdpAttachType::Interface;
 
 /// Where a frame is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,17 +75,6 @@ impl IngressHook {
     pub const ALL: [Self; 3] = [Self::Xdp, Self::Generic, Self::Tc];
     /// Those that need nothing but test runs.
     pub const TEST_RUNS: [Self; 2] = [Self::Xdp, Self::Tc];
-}
-
-/// What a program has done with a frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It goes on its way.
-    Passed,
-    /// It is dropped.
-    Dropped,
-    /// It is sent back, in this form.
-    Answered(Vec<u8>),
 }
 
 /// The loaded programs, their maps, and the policy in force.

@@ -15,7 +15,7 @@ use nix::{
 };
 
 use super::{
-    filter::Fate,
+    fate::Fate,
     site::{LAN, OTHER},
 };
 use crate::wire::{Tap, Wire};

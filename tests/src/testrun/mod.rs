@@ -3,6 +3,7 @@
 
 pub mod datagram;
 pub mod drain;
+pub mod fate;
 pub mod filter;
 pub mod live;
 pub mod message;
@@ -13,7 +14,8 @@ pub mod table;
 pub mod waiting;
 
 pub use datagram::{Datagram, Flags};
-pub use filter::{Fate, Filter, IngressHook, Place, run, run_at, run_without_policy};
+pub use fate::Fate;
+pub use filter::{Filter, IngressHook, Place, run, run_at, run_without_policy};
 pub use message::Message;
 pub use program::Runner;
 pub use site::Addresses;

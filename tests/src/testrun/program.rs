@@ -5,9 +5,13 @@ use aya::{
     TestRun as _, TestRunOptions,
     programs::{SchedClassifier, Xdp},
 };
+use aya_obj::programs::XdpAttachType;
 use intune_filter::kernel::{Hook, Pins};
 
-use super::filter::{Fate, XDP_ATTACHED};
+use super::fate::Fate;
+
+/// How the pinned program at XDP was loaded to be attached.
+pub(super) const XDP_ATTACHED: XdpAttachType = XdpAttachType::Interface;
 
 /// Octets of the contexts, and where their fields stand: `struct xdp_md`, `struct __sk_buff`.
 const XDP_CONTEXT: usize = 24;

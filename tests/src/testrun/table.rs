@@ -4,7 +4,8 @@ use intune_filter_ebpf::abi::{Counter, Explanation, Matched, Reason, RuleCounter
 
 use super::{
     Addresses, Filter,
-    filter::{Fate, Place},
+    fate::Fate,
+    filter::Place,
     site::{LAN, OTHER},
     state::{Event, State, count_text, rule_text},
 };

@@ -8,7 +8,8 @@ use intune_filter_ebpf::abi::{
 };
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Filter, Place, check_in_order, check_on, expect,
-    filter::{Fate, IngressHook, run_sized},
+    fate::Fate,
+    filter::{IngressHook, run_sized},
     from_client, run,
     site::config,
 };

@@ -4,6 +4,7 @@
 //! What an empty program takes for the same packets is taken off.
 
 mod baseline;
+mod load;
 mod operations;
 pub(super) mod packets;
 mod profile;
@@ -19,9 +20,10 @@ use intune_filter::daemon::setup;
 use super::{Bound, Effort, Findings, Goal, Measurement, Unit};
 use crate::testrun::{Filter, IngressHook, filter::run_sized};
 use baseline::{Baseline, Hook, Measured};
+use load::Load;
 use operations::Operations;
 use packets::{Family, Kind, Packets};
-use tables::{Load, Tables};
+use tables::Tables;
 
 /// Flows and destinations that a processor's caches hold.
 const HOT: u32 = 64;

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use intune_filter_bench_ebpf::FlowCycle;
 
-use super::tables::{self, Load};
+use super::load::{Load, PORT, REJECTED};
 use crate::testrun::{Datagram, Flags};
 
 /// The address family of packets.
@@ -92,7 +92,7 @@ impl Packets {
             v6: u32::from(family == Family::V6),
             ..FlowCycle::default()
         };
-        let host = if kind == Kind::Rejected { tables::REJECTED } else { FlowCycle::FIRST_CLIENT };
+        let host = if kind == Kind::Rejected { REJECTED } else { FlowCycle::FIRST_CLIENT };
         let (client, remote): (IpAddr, IpAddr) = match family {
             Family::V4 => ([10, 20, 0, host].into(), [192, 0, 2, 1].into()),
             Family::V6 => {
@@ -101,7 +101,7 @@ impl Packets {
             }
         };
         let flags = if kind == Kind::Established { Flags::ACK } else { Flags::SYN };
-        let frame = Datagram::new(client, remote).tcp(0x4000, tables::PORT, flags).frame();
+        let frame = Datagram::new(client, remote).tcp(0x4000, PORT, flags).frame();
         Self { kind, family, cycle, frame, back: Datagram::new(remote, client) }
     }
 
@@ -109,7 +109,7 @@ impl Packets {
     #[must_use]
     pub fn answered(mut self) -> Self {
         self.cycle.to_client = 1;
-        self.frame = self.back.clone().tcp(tables::PORT, 0x4000, Flags::ACK).frame();
+        self.frame = self.back.clone().tcp(PORT, 0x4000, Flags::ACK).frame();
         self
     }
 }

@@ -10,14 +10,11 @@ use intune_filter_ebpf::abi::{Flow, FlowKey, Host, V4, V6, flow_flags};
 
 use super::{
     baseline::Baseline,
+    load::{Load, PORT},
     packets::{Family, Kind, Packets},
 };
 use crate::testrun::{Filter, state::now};
 
-/// The port of every rule.
-pub const PORT: u16 = 443;
-/// Last octet of the address of the client that is told of denials.
-pub const REJECTED: u8 = 200;
 /// Far away, in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;
 const TCP: u8 = 6;
@@ -28,24 +25,6 @@ const SERVICES: u32 = 20;
 /// Spreads numbers over 24 bits: odd, and near to what the golden section makes of them.
 const SPREAD: u32 = 10_368_889;
 const BITS: u32 = (1 << 24) - 1;
-
-/// How much is in the maps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// Networks of the policy, of each family.
-    pub nets: u32,
-    /// Learned addresses of each family.
-    pub hosts: u32,
-    /// Known flows of each family.
-    pub flows: u32,
-}
-
-impl Load {
-    /// What a site has.
-    pub const BASE: Self = Self { nets: 500, hosts: 1_000, flows: 1_000 };
-    /// The most known flows.
-    pub const MOST_FLOWS: u32 = 1_000_000;
-}
 
 /// What was put into the maps last.
 #[derive(Clone, Copy, Debug, Default)]

@@ -20,8 +20,9 @@ use nix::{
 use super::{
     HOT, Heat,
     baseline::{Baseline, Hook, Measured},
+    load::Load,
     packets::{Family, Kind, Packets},
-    tables::{Load, Tables},
+    tables::Tables,
 };
 use crate::{
     bench::{Measurement, Unit},

@@ -13,7 +13,8 @@ use intune_filter_ebpf::{
 use intune_filter_tests::testrun::{
     Addresses, Filter,
     drain::Drain,
-    filter::{Fate, IngressHook, Place},
+    fate::Fate,
+    filter::{IngressHook, Place},
     run,
     site::LAN,
     state,

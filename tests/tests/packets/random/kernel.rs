@@ -13,7 +13,8 @@ use intune_filter_ebpf::{
 };
 use intune_filter_tests::testrun::{
     Addresses, Filter,
-    filter::{Fate, Place},
+    fate::Fate,
+    filter::Place,
     run,
     site::{catalogue, changed_config, config},
     state,
