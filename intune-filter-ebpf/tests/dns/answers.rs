@@ -8,7 +8,7 @@ use crate::{
     cases,
     choices::{Choices, words},
     message::{Compression, Data, QUERY, Record, Writer},
-    model::{Outcome, Refusal, is_listed, outcome, section_of_answer, section_of_message},
+    model::{Outcome, Refusal, is_listed, outcome, section::section_of_message, section_of_answer},
     random::exchange,
     recorded::text,
     site::{Ends, ONE, OWN4, SECOND, START, Site, TERMS, TWO, V4_ENDS, V6_ENDS, v4},

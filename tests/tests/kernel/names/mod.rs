@@ -10,7 +10,7 @@ mod matcher;
 #[path = "../../../../intune-filter-ebpf/tests/dns/message.rs"]
 mod message;
 #[expect(dead_code, reason = "shared with the tests of the logic on the host, which use the rest")]
-#[path = "../../../../intune-filter-ebpf/tests/dns/model.rs"]
+#[path = "../../../../intune-filter-ebpf/tests/dns/model/mod.rs"]
 mod model;
 #[path = "../../../../intune-filter-ebpf/tests/dns/random.rs"]
 mod random;

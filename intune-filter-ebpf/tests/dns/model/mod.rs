@@ -1,0 +1,210 @@
+//! What an answer teaches, said slowly: names and data are decoded by hickory-proto, the rest is
+//! plain lists. Where hickory is stricter or laxer than the kernel, the reason is given here.
+//!
+//! The rules, and where they come from:
+//!
+//! - The answer section is read to its end, or nothing is learned. What follows it is not read:
+//!   neither authorities nor additional records teach, and a truncated message (RFC 2181 section
+//!   9) may end there.
+//! - A name is at most 255 octets (RFC 1035 section 2.3.4); pointers lead to a prior occurrence
+//!   (section 4.1.4), so to before the labels that they continue, and none of the labels found
+//!   there reach into those. Hickory says the same.
+//! - What takes more than 300 steps is not read: labels, pointers and roots of names, less those
+//!   that are pointers to one that was read just before, and half an octet of the question each;
+//!   records, the parameters and ends of services, and hints; and four CNAMEs that are looked at
+//!   for the next. Addresses that take more than the steps that are left, nineteen each, are left to
+//!   userspace, and nine more, but never the first. Hickory has no such limits, nor does any server come near them.
+//! - Data is read only where class and type say what it is: A, AAAA and CNAME of class IN must
+//!   fill their data exactly. All else is opaque (RFC 3597); hickory, asked for a whole message,
+//!   would refuse it for a malformed MX record that nobody asked for.
+//! - Names are equal if their octets are but for ASCII case (RFC 4343).
+//! - From the question's name the first CNAME of each name is followed, 16 at most, in whatever
+//!   order they stand. A name with a CNAME has no other data (RFC 2181 section 10.1): addresses
+//!   count only at the end, and a circle has none.
+//! - Address hints of SVCB and HTTPS records count like addresses of their owner. Each record has to
+//!   parse: parameters in ascending order, hints of whole addresses, and not none (RFC 9460 sections
+//!   2.2 and 7.3). Addresses and hints together are 64 at most. Hickory reads other parameters too,
+//!   and refuses more.
+//! - A time to live with its highest bit set is 0 (RFC 2181 section 8).
+
+pub mod section;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use hickory_proto::{
+    rr::Name,
+    serialize::binary::{BinDecodable as _, BinDecoder},
+};
+
+pub use section::Refusal;
+use section::{Budget, Labels, RECORDS, Section, labels, section};
+
+/// What was learned: rules and expiry of each address.
+pub type Learned = BTreeMap<IpAddr, (u64, u64)>;
+
+/// What the model has to be told of a filter.
+pub struct Terms<'t> {
+    /// When the query is asked and answered, nanoseconds.
+    pub now: u64,
+    /// Least and most time to live, and the grace, seconds.
+    pub ttl: [u32; 3],
+    /// Rules of the names below a top-level label, which is in lower case.
+    pub rules_below: &'t dyn Fn(&[u8]) -> u64,
+    /// Whether an answer may teach an address.
+    pub is_acceptable: &'t dyn Fn(IpAddr) -> bool,
+}
+
+/// CNAMEs in a row at most.
+const CHAIN: usize = 16;
+/// Steps that an address takes.
+const STEPS_OF_ADDRESS: usize = 19;
+/// Addresses fewer that are learned, but one, where others are left to userspace.
+const WAKING: usize = 9;
+/// CNAMEs that are looked at in one step.
+const COMPARED: usize = 4;
+
+/// What becomes of a message that the resolver sends where a query waits for its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It does not answer the query.
+    Foreign,
+    /// It answers, and there is nothing that it could teach: an error, or a name of no rule.
+    Passes,
+    /// Its answer section is refused.
+    Malformed,
+    /// It teaches these addresses, and others are refused, as many as that; and whether more are
+    /// left to userspace.
+    Teaches(Learned, usize, bool),
+}
+
+impl Outcome {
+    /// Its kind, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Passes => "passes",
+            Self::Malformed => "malformed",
+            Self::Teaches(_, _, true) => "deferred",
+            Self::Teaches(learned, 0, _) if learned.is_empty() => "nothing",
+            Self::Teaches(learned, ..) if learned.is_empty() => "refused",
+            Self::Teaches(..) => "teaches",
+        }
+    }
+}
+
+/// The outcome of `answer`, for a query that is `query`.
+pub fn outcome(query: &[u8], answer: &[u8], terms: &Terms<'_>) -> Outcome {
+    let end = 12 + question_length(query);
+    if answer.len() < 12 || answer.len() > 4096 || answer[..2] != query[..2] {
+        return Outcome::Foreign;
+    }
+    // An error with nothing else, as servers answer what they cannot read (RFC 6891 section 7).
+    let bare = answer[4..10] == [0; 6];
+    if answer[2] & 0xf8 == 0x80 && answer[3] & 0x0f != 0 && bare {
+        return Outcome::Passes;
+    }
+    // A response, opcode QUERY, one question (RFC 9619): that of the query.
+    if answer[2] & 0xf8 != 0x80
+        || answer[4..6] != [0, 1]
+        || answer.get(12..end) != query.get(12..end)
+    {
+        return Outcome::Foreign;
+    }
+    // No error, and of the class IN, or of any (RFC 1035 section 3.2.5).
+    if answer[3] & 0x0f != 0 || !matches!(query[end - 2..end], [0, 1 | 255]) {
+        return Outcome::Passes;
+    }
+    let (question, rules) = asked(query, terms);
+    if rules == 0 {
+        return Outcome::Passes;
+    }
+    let section = section(answer, end).ok();
+    let resolved = section.and_then(|(section, budget)| resolve(section, budget, question));
+    let Some((addresses, is_long)) = resolved else {
+        return Outcome::Malformed;
+    };
+    let mut learned = Learned::new();
+    let mut refused = 0;
+    for (address, ttl) in addresses {
+        if !(terms.is_acceptable)(address) {
+            refused += 1;
+            continue;
+        }
+        let [least, most, grace] = terms.ttl;
+        let ttl = if ttl >> 31 == 1 { 0 } else { ttl }.clamp(least, most);
+        let expires = terms.now + u64::from(ttl + grace) * 1_000_000_000;
+        let entry = learned.entry(address).or_insert((rules, expires));
+        entry.1 = entry.1.max(expires);
+    }
+    Outcome::Teaches(learned, refused, is_long)
+}
+
+/// The name that a query asks for, and its rules.
+fn asked(query: &[u8], terms: &Terms<'_>) -> (Labels, u64) {
+    let question = labels(&Name::read(&mut BinDecoder::new(query).clone(12)).unwrap());
+    let rules = match &question[..] {
+        [_, .., last] => (terms.rules_below)(last),
+        _ => 0,
+    };
+    (question, rules)
+}
+
+/// Whether a query, one of its own, is for a name that has rules.
+pub fn is_listed(query: &[u8], terms: &Terms<'_>) -> bool {
+    asked(query, terms).1 != 0
+}
+
+/// Octets of the question of a query that is known to have one.
+fn question_length(query: &[u8]) -> usize {
+    let mut decoder = BinDecoder::new(query).clone(12);
+    Name::read(&mut decoder).unwrap();
+    decoder.index() - 12 + 4
+}
+
+/// What [`outcome`] reads of the answer section of `answer`, which repeats the query's question.
+pub fn section_of_answer(query: &[u8], answer: &[u8]) -> Result<Section, Refusal> {
+    section(answer, 12 + question_length(query)).map(|(section, _)| section)
+}
+
+/// The addresses of `question` that the kernel learns, and their times to live; and whether there are
+/// more. Those of other names take their time too.
+/// `None` if CNAMEs lead in a circle or too far.
+fn resolve(
+    section: Section,
+    mut budget: Budget,
+    question: Labels,
+) -> Option<(Vec<(IpAddr, u32)>, bool)> {
+    let aliases = &section.aliases;
+    let mut owner = &question;
+    let mut followed = 0;
+    while let Some(at) = aliases.iter().position(|(of, _)| of == owner) {
+        budget.spend(at / COMPARED + 1).ok()?;
+        owner = &aliases[at].1;
+        followed += 1;
+        if followed > CHAIN {
+            return None;
+        }
+    }
+    budget.spend(aliases.len().div_ceil(COMPARED)).ok()?;
+    let owner = owner.clone();
+    let addresses = section.addresses.into_iter();
+    let mut all: Vec<_> =
+        addresses.map(|(of, address, ttl)| (of == owner, (address, ttl))).collect();
+    for service in section.services {
+        budget.spend(2 + service.parameters).ok()?;
+        if service.owner == owner {
+            budget.spend(service.hints.len()).ok()?;
+            let hints = service.hints.into_iter();
+            all.extend(hints.map(|address| (true, (address, service.ttl))));
+        }
+    }
+    if all.len() > usize::from(RECORDS) {
+        return None;
+    }
+    let most = (budget.steps / STEPS_OF_ADDRESS).max(1);
+    let is_long = all.len() > most;
+    let most = if is_long { most.saturating_sub(WAKING).max(1) } else { most };
+    let looked_at = all.into_iter().take(most);
+    let counts = looked_at.filter(|(is_owner, _)| *is_owner).map(|(_, address)| address);
+    Some((counts.collect(), is_long))
+}

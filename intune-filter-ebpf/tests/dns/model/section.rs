@@ -1,0 +1,255 @@
+//! Reads answer sections, within the steps that there are.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hickory_proto::{
+    op::Message,
+    rr::{
+        Name, RData, RecordType,
+        rdata::{SVCB, svcb::SvcParamValue},
+    },
+    serialize::binary::{BinDecodable as _, BinDecoder, Restrict},
+};
+
+/// Records of an answer section at most.
+pub(super) const RECORDS: u16 = 64;
+/// Steps that a message is read with.
+const STEPS: usize = 300;
+
+/// What an answer section says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Section {
+    pub(super) aliases: Vec<(Labels, Labels)>,
+    pub(super) addresses: Vec<(Labels, IpAddr, u32)>,
+    pub(super) services: Vec<Service>,
+}
+
+/// A SVCB or HTTPS record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Service {
+    pub(super) owner: Labels,
+    pub(super) ttl: u32,
+    pub(super) parameters: usize,
+    pub(super) hints: Vec<IpAddr>,
+}
+
+/// Why an answer section is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not parse.
+    Malformed,
+    /// It has more records, or a name more pointers, than are read.
+    TooMuch,
+    /// A service's parameters are not as RFC 9460 says.
+    Service,
+}
+
+/// Labels in lower case.
+pub(super) type Labels = Vec<Vec<u8>>;
+
+/// What may still be read, and where the names begin that were read just before.
+pub(super) struct Budget {
+    pub(super) steps: usize,
+    recent: [Option<usize>; 2],
+}
+
+/// Which of the two an owner is, and a target or the question's name.
+const OWNER: usize = 0;
+const TARGET: usize = 1;
+
+impl Budget {
+    /// Takes some steps.
+    pub(super) fn spend(&mut self, steps: usize) -> Result<(), Refusal> {
+        self.steps = self.steps.checked_sub(steps).ok_or(Refusal::TooMuch)?;
+        Ok(())
+    }
+
+    /// Takes the steps of a name that is known to be one.
+    fn take(&mut self, message: &[u8], start: usize, which: usize) -> Result<(), Refusal> {
+        let mut begin = start;
+        if message[start] >= 0xc0 {
+            begin = usize::from(message[start] & 0x3f) << 8 | usize::from(message[start + 1]);
+            if self.recent.contains(&Some(begin)) {
+                return Ok(());
+            }
+        }
+        self.recent[which] = Some(begin);
+        self.spend(steps(message, start) + 1)
+    }
+}
+
+/// Reads the answer section that begins at `start`.
+pub(super) fn section(message: &[u8], start: usize) -> Result<(Section, Budget), Refusal> {
+    let mut section = Section::default();
+    let mut budget = Budget { steps: STEPS - (start - 12) / 2, recent: [None; 2] };
+    let count = u16::from_be_bytes([message[6], message[7]]);
+    if count > RECORDS {
+        return Err(Refusal::TooMuch);
+    }
+    budget.take(message, 12, TARGET)?;
+    let mut targets = Vec::new();
+    let mut decoder = BinDecoder::new(message).clone(start as u16);
+    for _ in 0..count {
+        targets.extend(record(message, &mut decoder, &mut budget, &mut section)?);
+    }
+    // Those of services are read afterwards.
+    budget.recent = [None; 2];
+    for target in targets {
+        budget.take(message, target, TARGET)?;
+    }
+    Ok((section, budget))
+}
+
+/// Reads one of its records. Returns where a service's target is.
+fn record(
+    message: &[u8],
+    decoder: &mut BinDecoder<'_>,
+    budget: &mut Budget,
+    section: &mut Section,
+) -> Result<Option<usize>, Refusal> {
+    let malformed = |_| Refusal::Malformed;
+    budget.spend(1)?;
+    let start = decoder.index();
+    let owner = name(decoder)?;
+    budget.take(message, start, OWNER)?;
+    let kind = RecordType::from(decoder.read_u16().map_err(malformed)?.unverified());
+    let class = decoder.read_u16().map_err(malformed)?.unverified();
+    let ttl = decoder.read_u32().map_err(malformed)?.unverified();
+    let length = decoder.read_u16().map_err(malformed)?.unverified();
+    let data = decoder.index();
+    decoder.read_slice(usize::from(length)).map_err(malformed)?;
+    match kind {
+        _ if class != 1 => {}
+        RecordType::SVCB | RecordType::HTTPS => {
+            let end = data + usize::from(length);
+            let (parameters, hints) = parameters(message, data, end).ok_or(Refusal::Service)?;
+            section.services.push(Service { owner, ttl, parameters, hints });
+            return Ok(Some(data + 2));
+        }
+        RecordType::A | RecordType::AAAA | RecordType::CNAME => {
+            let mut reader = BinDecoder::new(message).clone(data as u16);
+            match RData::read(&mut reader, kind, Restrict::new(length)).map_err(malformed)? {
+                RData::A(address) => section.addresses.push((owner, address.0.into(), ttl)),
+                RData::AAAA(address) => section.addresses.push((owner, address.0.into(), ttl)),
+                RData::CNAME(target) => {
+                    budget.take(message, data, TARGET)?;
+                    section.aliases.push((owner, labels(&target.0)));
+                }
+                other => panic!("{kind} became {other:?}"),
+            }
+        }
+        _ => {}
+    }
+    Ok(None)
+}
+
+/// How many parameters a SVCB or HTTPS record has, and their address hints.
+fn parameters(message: &[u8], start: usize, end: usize) -> Option<(usize, Vec<IpAddr>)> {
+    let two = |at: usize| Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]));
+    if start + 3 > end {
+        return None;
+    }
+    let priority = two(start)?;
+    let mut decoder = BinDecoder::new(message).clone(start as u16 + 2);
+    name(&mut decoder).ok()?;
+    let mut at = decoder.index();
+    if at > end {
+        return None;
+    }
+    let (mut hints, mut count, mut least) = (Vec::new(), 0, 0);
+    while priority != 0 && at < end {
+        if at + 4 > end {
+            return None;
+        }
+        let (key, length) = (two(at)?, usize::from(two(at + 2)?));
+        let value = message[..end].get(at + 4..at + 4 + length)?;
+        if u32::from(key) < least {
+            return None;
+        }
+        let size = match key {
+            4 => 4,
+            6 => 16,
+            _ => 0,
+        };
+        if size != 0 {
+            if value.is_empty() || !value.len().is_multiple_of(size) {
+                return None;
+            }
+            hints.extend(value.chunks(size).map(|octets| match octets.try_into() {
+                Ok(four) => IpAddr::V4(Ipv4Addr::from_octets(four)),
+                Err(_) => IpAddr::V6(Ipv6Addr::from_octets(octets.try_into().unwrap())),
+            }));
+        }
+        (count, least) = (count + 1, u32::from(key) + 1);
+        at += 4 + length;
+    }
+    Some((count, hints))
+}
+
+/// The same of a record that hickory has read.
+fn service(owner: Labels, ttl: u32, record: &SVCB) -> Service {
+    let mut service = Service { owner, ttl, parameters: 0, hints: Vec::new() };
+    // An alias has no parameters that count.
+    if record.svc_priority == 0 {
+        return service;
+    }
+    service.parameters = record.svc_params.len();
+    for (_, value) in &record.svc_params {
+        match value {
+            SvcParamValue::Ipv4Hint(hint) => {
+                service.hints.extend(hint.0.iter().map(|address| IpAddr::V4(address.0)));
+            }
+            SvcParamValue::Ipv6Hint(hint) => {
+                service.hints.extend(hint.0.iter().map(|address| IpAddr::V6(address.0)));
+            }
+            _ => {}
+        }
+    }
+    service
+}
+
+/// The same by hickory's reader of whole messages, which is a second opinion where it has one.
+pub fn section_of_message(message: &[u8]) -> Option<Section> {
+    let mut section = Section::default();
+    let message = Message::from_vec(message).ok()?;
+    if message.answers.len() > usize::from(RECORDS) {
+        return None;
+    }
+    for record in message.answers {
+        if u16::from(record.dns_class) != 1 {
+            continue;
+        }
+        let (owner, record_ttl) = (labels(&record.name), record.ttl);
+        match record.data {
+            RData::A(address) => section.addresses.push((owner, address.0.into(), record.ttl)),
+            RData::AAAA(address) => section.addresses.push((owner, address.0.into(), record.ttl)),
+            RData::CNAME(target) => section.aliases.push((owner, labels(&target.0))),
+            RData::SVCB(record) => section.services.push(service(owner, record_ttl, &record)),
+            RData::HTTPS(record) => section.services.push(service(owner, record_ttl, &record)),
+            _ => {}
+        }
+    }
+    Some(section)
+}
+
+fn name(decoder: &mut BinDecoder<'_>) -> Result<Labels, Refusal> {
+    Ok(labels(&Name::read(decoder).map_err(|_| Refusal::Malformed)?))
+}
+
+pub(super) fn labels(name: &Name) -> Labels {
+    name.iter().map(<[u8]>::to_ascii_lowercase).collect()
+}
+
+/// Labels and pointers of a name that is known to be one.
+fn steps(message: &[u8], start: usize) -> usize {
+    let mut at = start;
+    let mut steps = 0;
+    while message[at] != 0 {
+        steps += 1;
+        at = match message[at] {
+            high @ 0xc0.. => usize::from(high & 0x3f) << 8 | usize::from(message[at + 1]),
+            length => at + 1 + usize::from(length),
+        };
+    }
+    steps
+}
