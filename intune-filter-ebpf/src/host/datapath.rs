@@ -106,7 +106,10 @@ impl GatewayMaps for &Tables {
         self.policy(set).gateway_ports.contains(&index)
     }
 
-    fn route(self, scratch: &Scratch, _: u32, routes: Routes) -> u64 {
+    fn route(self, scratch: &Scratch, ifindex: u32, routes: Routes) -> u64 {
+        if self.gone.contains(&ifindex) {
+            return UNTOLD;
+        }
         // SAFETY: tables are not shared between threads.
         let to = unsafe { *scratch.ctx.route_to.get() };
         match (self.local_routes.get(&to), routes) {

@@ -49,6 +49,9 @@ macro_rules! maps_of {
                     return Insertion::Full;
                 }
                 let host = hosts.entry(*address).or_default();
+                if host.version & Host::CLAIMED != 0 {
+                    return Insertion::Busy;
+                }
                 host.version += Host::REFRESH;
                 let (lives, before) = (host.expires > now, *host);
                 host.rules = rules | if lives { before.rules } else { 0 };

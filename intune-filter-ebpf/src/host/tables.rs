@@ -63,6 +63,8 @@ pub struct Tables {
     pub own_on_device: HashSet<OwnKey>,
     /// As `ZONE_DEVICES`.
     pub devices: HashMap<u16, u32>,
+    /// Devices that are gone: nothing is said of routes of theirs.
+    pub gone: HashSet<u32>,
     /// Addresses that the routes make the gateway's own, and the device of their network.
     pub local_routes: HashMap<V6, u32>,
     /// Where routes lead to, by mapped addresses.

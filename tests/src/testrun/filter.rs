@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Room in the maps that the kernel fills.
-const ROOM: u32 = 256;
+pub(super) const ROOM: u32 = 256;
 const SIZES: [(&str, u32); 12] = [
     ("HOSTS4", ROOM),
     ("HOSTS6", ROOM),

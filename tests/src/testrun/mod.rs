@@ -1,18 +1,23 @@
 //! Tables of packets and verdicts: the programs, loaded into the kernel, run over one frame at a
-//! time (`BPF_PROG_TEST_RUN`).
+//! time (`BPF_PROG_TEST_RUN`), and so does the host's build of their logic.
 
+pub mod bed;
 pub mod datagram;
 pub mod drain;
 pub mod fate;
 pub mod filter;
+pub mod host;
+mod kernel_bed;
 pub mod live;
 pub mod message;
 pub mod program;
+mod show;
 pub mod site;
 pub mod state;
 pub mod table;
 pub mod waiting;
 
+pub use bed::Bed;
 pub use datagram::{Datagram, Flags};
 pub use fate::Fate;
 pub use filter::{Filter, IngressHook, Place, run, run_at, run_without_policy};

@@ -39,6 +39,22 @@ pub enum Event {
     Segment,
 }
 
+impl Event {
+    /// What the tables say of a record; flows have tables of their own.
+    pub fn told(&self) -> Option<String> {
+        match self {
+            Self::Answer => Some("answer".to_owned()),
+            Self::Denied(denied) => {
+                let reason = Reason::from_number(denied.reason).map_or("unknown", Reason::as_str);
+                let audited = if denied.audited == 0 { "" } else { ", audited" };
+                Some(format!("denied {reason}{audited}"))
+            }
+            Self::Segment => Some("segment".to_owned()),
+            Self::Flow(_) => None,
+        }
+    }
+}
+
 impl Filter {
     /// What the programs have counted, without elements.
     pub fn counted(&self) -> Result<State> {

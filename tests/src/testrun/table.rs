@@ -3,9 +3,10 @@
 use intune_filter_ebpf::abi::{Counter, Explanation, Matched, Reason, RuleCounter};
 
 use super::{
-    Addresses, Filter,
+    Addresses, Bed,
     fate::Fate,
     filter::Place,
+    show::Shown,
     site::{LAN, OTHER},
     state::{Event, State, count_text, rule_text},
 };
@@ -175,9 +176,9 @@ impl Expected {
 
     /// The records that it makes.
     fn reports(&self) -> Vec<String> {
-        let told = |reason| matches!(reason, Reason::Learned | Reason::HostsFull);
+        let learned = |reason| matches!(reason, Reason::Learned | Reason::HostsFull);
         let mut reports = Vec::new();
-        if self.also.iter().any(|(reason, _)| told(*reason)) {
+        if self.also.iter().any(|(reason, _)| learned(*reason)) {
             reports.push("answer".to_owned());
         }
         if self.partial {
@@ -242,7 +243,7 @@ impl Row {
     }
 
     /// Everything that is not as expected.
-    fn faults(&self, filter: &mut Filter) -> anyhow::Result<Vec<String>> {
+    fn faults(&self, filter: &mut dyn Bed) -> anyhow::Result<Vec<String>> {
         let mut faults = Vec::new();
         let mut compare = |what: &str, got: String, expected: String| {
             if got != expected {
@@ -271,15 +272,22 @@ impl Row {
     }
 
     /// Has the frame judged: the verdict, what was counted, what was reported.
-    pub fn observe(&self, filter: &mut Filter) -> anyhow::Result<[String; 3]> {
+    pub fn observe(&self, filter: &mut dyn Bed) -> anyhow::Result<[String; 3]> {
+        let row = (self.description.as_str(), self.place, self.frame.as_slice());
+        let shown = Shown::begin(filter, row, self.expected.reason)?;
         let before = filter.counted()?;
-        let fate = match filter.judge(self.place, &self.frame)? {
+        let judged = filter.judge(self.place, &self.frame)?;
+        let fate = match judged {
             Fate::Passed => "passed",
             Fate::Dropped => "dropped",
             Fate::Answered(_) => "answered",
         };
         let counted = counted(filter, &before, &filter.counted()?);
-        let reports: Vec<String> = filter.events().iter().filter_map(report_text).collect();
+        let events = filter.events();
+        if let Some(shown) = shown {
+            shown.end(filter, &judged, &events)?;
+        }
+        let reports: Vec<String> = events.iter().filter_map(Event::told).collect();
         Ok([fate.to_owned(), counted.join("; "), reports.join("; ")])
     }
 
@@ -291,51 +299,33 @@ impl Row {
     }
 }
 
-fn counted(filter: &Filter, before: &State, after: &State) -> Vec<String> {
-    after.counted_since(before, |rule| rule_name(filter, rule))
+fn counted(filter: &dyn Bed, before: &State, after: &State) -> Vec<String> {
+    after.counted_since(before, |rule| filter.rule_name(rule))
 }
 
-fn rule_name(filter: &Filter, number: u8) -> String {
-    let rule = filter.policy().rules.get(&number);
-    rule.map_or_else(|| format!("rule {number}"), |rule| rule.id.to_string())
-}
-
-fn explanation_text(filter: &Filter, explanation: &Explanation) -> String {
-    let rule = explanation.rule.map(|rule| rule_name(filter, rule));
+fn explanation_text(filter: &dyn Bed, explanation: &Explanation) -> String {
+    let rule = explanation.rule.map(|rule| filter.rule_name(rule));
     let rule = rule.as_deref().unwrap_or("no rule");
     format!("{} {rule} {:?}", explanation.reason.as_str(), explanation.matched)
 }
 
-/// What the tables say of a record; flows have tables of their own.
-fn report_text(event: &Event) -> Option<String> {
-    match event {
-        Event::Answer => Some("answer".to_owned()),
-        Event::Denied(denied) => {
-            let reason = Reason::from_number(denied.reason).map_or("unknown", Reason::as_str);
-            Some(format!("denied {reason}{}", if denied.audited == 0 { "" } else { ", audited" }))
-        }
-        Event::Segment => Some("segment".to_owned()),
-        Event::Flow(_) => None,
-    }
-}
-
 /// Checks rows that have nothing to do with each other: each begins with empty maps.
-pub fn check(filter: &mut Filter, rows: &[Row]) {
+pub fn check(filter: &mut dyn Bed, rows: &[Row]) {
     check_rows(filter, rows, true);
 }
 
 /// Checks rows that follow each other, from empty maps on.
-pub fn check_in_order(filter: &mut Filter, rows: &[Row]) {
+pub fn check_in_order(filter: &mut dyn Bed, rows: &[Row]) {
     filter.clear().expect("the maps can be emptied");
     check_on(filter, rows);
 }
 
 /// Checks rows that follow what has happened before.
-pub fn check_on(filter: &mut Filter, rows: &[Row]) {
+pub fn check_on(filter: &mut dyn Bed, rows: &[Row]) {
     check_rows(filter, rows, false);
 }
 
-fn check_rows(filter: &mut Filter, rows: &[Row], apart: bool) {
+fn check_rows(filter: &mut dyn Bed, rows: &[Row], apart: bool) {
     let mut report = String::new();
     for row in rows {
         if apart {

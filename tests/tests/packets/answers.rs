@@ -6,16 +6,16 @@ use intune_filter_ebpf::abi::Reason::{
     self, Destination, DnsAnswer, DnsQuery, GatewaySent, Learned, Policy, Unsolicited,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Expected, Filter, Flags, Message, Row, both, check, check_in_order,
-    check_on,
+    Addresses, Bed, Datagram, Expected, Flags, Message, Row, both, check, check_in_order, check_on,
     datagram::TAG,
     expect, from_client,
     message::{A, AAAA, QUESTION},
-    run,
     site::VLAN,
     state::now,
     to_client,
 };
+
+use crate::run;
 
 pub(crate) const WEB: &str = "core/web";
 pub(crate) const PORTAL: &str = "portal.core.example";
@@ -49,23 +49,23 @@ pub(crate) fn teaches(message: &Message) -> Expected {
 }
 
 /// What is known of addresses: the rules, and for how many seconds.
-pub(crate) fn hosts(filter: &Filter) -> BTreeMap<IpAddr, (u64, u64)> {
+pub(crate) fn hosts(filter: &dyn Bed) -> BTreeMap<IpAddr, (u64, u64)> {
     let now = now().unwrap();
     let seconds = |expires: u64| (expires.saturating_sub(now) + SECOND / 2) / SECOND;
-    let hosts = filter.pins().hosts().unwrap();
+    let hosts = filter.hosts().unwrap();
     hosts
         .into_iter()
         .map(|(address, host)| (address, (host.rules, seconds(host.expires))))
         .collect()
 }
 
-pub(crate) fn addresses(filter: &Filter) -> Vec<IpAddr> {
+pub(crate) fn addresses(filter: &dyn Bed) -> Vec<IpAddr> {
     hosts(filter).into_keys().collect()
 }
 
 /// Asks for the portal, and judges this answer.
 pub(crate) fn try_answer(
-    filter: &mut Filter,
+    filter: &mut dyn Bed,
     who: &Addresses,
     what: &str,
     message: &Message,
@@ -211,7 +211,7 @@ fn a_second_answer_teaches_nothing() {
 
 #[test]
 fn an_answer_is_waited_for_half_a_minute() {
-    use intune_filter_ebpf::abi::{Pending, PendingKey};
+    use intune_filter_ebpf::abi::Pending;
 
     run("", "", |filter| {
         for who in Addresses::both() {
@@ -220,7 +220,7 @@ fn an_answer_is_waited_for_half_a_minute() {
             for (seconds, expected) in [(29, teaches(&message)), (31, expect(Unsolicited))] {
                 check_in_order(filter, &[asked(&who, &query(&who))]);
                 let age = |pending: &mut Pending| pending.asked -= seconds * SECOND;
-                filter.change::<PendingKey, Pending>("DNS_PENDING", age).unwrap();
+                filter.change_queries(&age).unwrap();
                 check_on(filter, &[row(expected)]);
             }
         }

@@ -2,22 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use intune_filter_ebpf::abi::{
-    FragmentKey, FragmentVerdict,
-    Reason::{self, FlowLimit, Policy},
-};
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Place, check_in_order, check_on, expect,
+    Addresses, Filter, Place, check_in_order, check_on,
     fate::Fate,
     filter::{IngressHook, run_sized},
-    from_client, run,
+    from_client,
     site::config,
 };
 
-use crate::{
-    fragments::with_id,
-    limits::{BURST, INTERVAL, burst, limit, pass, syn, too_many},
-};
+use crate::limits::{BURST, INTERVAL, burst, limit, pass, syn, too_many};
 
 /// Addresses of the group's network, by number.
 fn rotating(who: &Addresses, number: u32) -> IpAddr {
@@ -84,55 +77,4 @@ fn with_few_buckets(test: impl Fn(&mut Filter) + Sync) {
             test(filter);
         });
     }
-}
-
-#[test]
-fn datagrams_in_fragments_have_a_limit_of_their_own() {
-    run("", "", |filter| {
-        limit(filter);
-        for who in Addresses::both() {
-            let first = |id: u16| {
-                let datagram = Datagram::new(who.client, who.ntp).fragment(0, true);
-                with_id(&datagram.udp(40000, 123, &[0x23; 16]), id)
-            };
-            let later = |id: u16| {
-                let datagram = Datagram::new(who.client, who.ntp).fragment(3, false);
-                with_id(&datagram.raw(17, b"8 octets"), id)
-            };
-            let ntp = "time/ntp";
-            check_in_order(
-                filter,
-                &[
-                    from_client("a first", first(1), expect(Policy).rule(ntp)),
-                    from_client("its rest", later(1), expect(Reason::FragmentAllowed).rule(ntp)),
-                    from_client("of a known flow", first(2), expect(Reason::Flow).rule(ntp)),
-                    from_client("and another", first(3), expect(Reason::Flow).rule(ntp)),
-                    from_client("one too many", first(4), expect(FlowLimit)),
-                    from_client("its rest", later(4), expect(Reason::Fragment)),
-                    from_client("the rest of another", later(3), {
-                        expect(Reason::FragmentAllowed).rule(ntp)
-                    }),
-                ],
-            );
-            let denied = |id| {
-                let datagram = Datagram::new(who.neighbour, who.web).fragment(0, true);
-                with_id(&datagram.udp(40000, 22, &[0; 16]), id)
-            };
-            let entries = |filter: &Filter| {
-                filter.pins().elements::<FragmentKey, FragmentVerdict>("FRAGMENTS").unwrap().len()
-            };
-            let before = entries(filter);
-            for id in 0..100 {
-                filter.judge(Place::Ingress("eth1"), &denied(id)).unwrap();
-            }
-            filter.events();
-            assert_eq!(entries(filter), before, "what is denied takes no entry");
-            pass(filter, INTERVAL);
-            check_on(
-                filter,
-                &[from_client("in its time", first(4), expect(Reason::Flow).rule(ntp))],
-            );
-            filter.clear().unwrap();
-        }
-    });
 }

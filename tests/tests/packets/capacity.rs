@@ -9,13 +9,13 @@ use intune_filter_ebpf::abi::{
     Reason::{self, HostsFull, Learned, Policy, Unsolicited},
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Fate, Filter, Flags, Place, check_on, expect, from_client, run,
-    state::now, to_client,
+    Addresses, Datagram, Fate, Filter, Flags, Place, check_in_order, check_on, expect, from_client,
+    run, state::now, to_client,
 };
 
 use crate::{
     answers::{addresses, answer, answered, asked, query},
-    flows::{WEB, flows},
+    flows::{WEB, back, flows, known, opened, out},
     fragments,
 };
 
@@ -225,6 +225,27 @@ fn datagrams_that_had_to_make_room_end_and_denied_ones_stay_denied() {
             assert!(passed.iter().all(|id| id % 2 == 0), "denied ones: {passed:?}");
             let denied = u64::from(DATAGRAMS) - passed.len() as u64;
             assert_eq!(counted(filter, Reason::Fragment) - before, denied);
+        }
+    });
+}
+
+#[test]
+fn a_flood_of_openings_evicts_no_answered_flow() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            check_in_order(
+                filter,
+                &[
+                    from_client("SYN", out(&who, Flags::SYN), opened()),
+                    to_client("SYN ACK", back(&who, Flags::SYN_ACK), known()),
+                ],
+            );
+            for port in 0..2000 {
+                let frame = Datagram::new(who.client, who.web).tcp(port, 443, Flags::SYN).frame();
+                filter.judge(Place::Ingress("eth1"), &frame).unwrap();
+            }
+            assert!(flows(filter, "NEW_FLOWS").len() < 2000);
+            check_on(filter, &[to_client("its answers", back(&who, Flags::ACK), known())]);
         }
     });
 }

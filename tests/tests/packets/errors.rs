@@ -6,10 +6,12 @@ use intune_filter_ebpf::abi::Reason::{
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Flags, Row, check_in_order, check_on,
     datagram::{TAG, patched},
-    expect, from_client, run,
+    expect, from_client,
     site::{VLAN, changed_config, config},
     to_client,
 };
+
+use crate::run;
 
 const WEB: &str = "core/web";
 

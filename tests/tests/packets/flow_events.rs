@@ -1,21 +1,22 @@
 //! The records of flows that were opened and that have ended.
 
-use intune_filter_ebpf::abi::{
-    Ending, EventKind, Flow, FlowEvent, FlowKey, Reason, V4, V6, flow_flags,
-};
+use intune_filter_ebpf::abi::{Ending, EventKind, Flow, FlowEvent, flow_flags};
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Flags, Place, Waiting, run, site,
+    Addresses, Bed, Datagram, Flags, Place, site,
     state::{Event, now},
 };
 
-use crate::flows::{WEB, back, flows, out};
+use crate::{
+    flows::{WEB, back, flows, out},
+    run,
+};
 
 const SECOND: u64 = 1_000_000_000;
 const INGRESS: Place = Place::Ingress("eth1");
 const EGRESS: Place = Place::Egress("eth1");
 
 /// The records of flows that these frames make.
-fn records(filter: &mut Filter, frames: &[(Place, Vec<u8>)]) -> Vec<FlowEvent> {
+fn records(filter: &mut dyn Bed, frames: &[(Place, Vec<u8>)]) -> Vec<FlowEvent> {
     for (place, frame) in frames {
         filter.judge(*place, frame).unwrap();
     }
@@ -31,21 +32,16 @@ fn endings(records: &[FlowEvent]) -> Vec<Ending> {
     records.iter().map(|record| Ending::from_number(record.ending).unwrap()).collect()
 }
 
-fn change(filter: &Filter, change: impl Fn(&mut Flow)) {
-    for map in ["FLOWS4", "NEW_FLOWS4"] {
-        filter.change::<FlowKey<V4>, Flow>(map, &change).unwrap();
-    }
-    for map in ["FLOWS6", "NEW_FLOWS6"] {
-        filter.change::<FlowKey<V6>, Flow>(map, &change).unwrap();
-    }
+fn change(filter: &dyn Bed, change: impl Fn(&mut Flow)) {
+    filter.change_flows(&change).unwrap();
 }
 
-fn silent_for(filter: &Filter, seconds: u64) {
+fn silent_for(filter: &dyn Bed, seconds: u64) {
     let then = now().unwrap() - seconds * SECOND;
     change(filter, |flow| flow.last_seen = then);
 }
 
-fn open(filter: &mut Filter, who: &Addresses) -> Vec<FlowEvent> {
+fn open(filter: &mut dyn Bed, who: &Addresses) -> Vec<FlowEvent> {
     filter.clear().unwrap();
     let begin = [(INGRESS, out(who, Flags::SYN)), (EGRESS, back(who, Flags::SYN_ACK))];
     records(filter, &begin)
@@ -183,57 +179,5 @@ fn queries_are_no_flows_in_the_records() {
             assert_eq!(records(filter, &[frame.clone(), frame]), []);
             assert_eq!(flows(filter, "NEW_FLOWS").len(), 1, "its answer has to find its way");
         }
-    });
-}
-
-#[test]
-fn a_flood_of_openings_suppresses_no_record_of_a_denial() {
-    run("", "", |filter| {
-        let [who, _] = Addresses::both();
-        filter.clear().unwrap();
-        let counted = |filter: &Filter, reason| {
-            let counters = filter.pins().counters().unwrap();
-            counters.iter().find(|(r, _)| *r == reason).unwrap().1.packets
-        };
-        let (mut told, mut opened) = (0, 0);
-        while counted(filter, Reason::EventSuppressed) == 0 {
-            assert!(opened < 100_000, "nothing was ever suppressed");
-            for _ in 0..200 {
-                let port = 1024 + opened % 60_000;
-                let datagram = Datagram::new(who.client, who.web).echo_request(port as u16);
-                filter.judge(INGRESS, &datagram.frame()).unwrap();
-                opened += 1;
-            }
-            told += filter.events().len();
-        }
-        assert!(told >= 1000, "{told} records of {opened}");
-        let suppressed = counted(filter, Reason::EventSuppressed) as usize;
-        assert_eq!(told + suppressed, opened, "each is told or counted");
-        let denied = Datagram::new(who.client, who.public).tcp(1, 2, Flags::SYN).frame();
-        filter.judge(INGRESS, &denied).unwrap();
-        let events = filter.events();
-        assert!(matches!(events[..], [Event::Denied(_)]), "{events:?}");
-    });
-}
-
-#[test]
-fn half_of_the_ring_is_left_for_answers_and_a_quarter_wakes_the_daemon() {
-    run("", "", |filter| {
-        let [who, _] = Addresses::both();
-        filter.clear().unwrap();
-        let frame = Datagram::new(who.client, who.public).tcp(1, 2, Flags::SYN).frame();
-        let waiting = Waiting::on(&filter.events);
-        for _ in 0..100 {
-            filter.judge(INGRESS, &frame).unwrap();
-        }
-        assert!(!waiting.is_woken_within(0));
-        for _ in 100..900 {
-            filter.judge(INGRESS, &frame).unwrap();
-        }
-        assert!(waiting.is_woken_within(10_000));
-        let events = filter.events();
-        // A record is 72 octets behind a header of 8; the ring has 64 KiB.
-        let half = (1 << 15) / 80;
-        assert!(events.len() >= half && events.len() <= half + 1, "{}", events.len());
     });
 }

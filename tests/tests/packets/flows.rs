@@ -1,18 +1,19 @@
 //! Flows: opened, answered, revoked, expired; and the return path that they make.
 
 use intune_filter_ebpf::abi::{
-    Flow, FlowKey,
+    Flow,
     Reason::{self, Destination, Exempt, Policy, UnlistedAllowed, Unsolicited, VlanTag},
-    V4, V6,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Expected, Filter, Flags, Row, both, check, check_in_order, check_on,
+    Addresses, Bed, Datagram, Expected, Flags, Row, both, check, check_in_order, check_on,
     datagram::{SERVICE_TAG, TAG},
-    expect, from_client, run,
+    expect, from_client,
     site::VLAN,
     state::now,
     to_client,
 };
+
+use crate::run;
 
 pub(crate) const WEB: &str = "core/web";
 
@@ -33,10 +34,8 @@ pub(crate) fn known() -> Expected {
 }
 
 /// Every flow of a map, in both families.
-pub(crate) fn flows(filter: &Filter, map: &str) -> Vec<Flow> {
-    let four = filter.pins().elements::<FlowKey<V4>, Flow>(&format!("{map}4")).unwrap();
-    let six = filter.pins().elements::<FlowKey<V6>, Flow>(&format!("{map}6")).unwrap();
-    four.into_iter().map(|(_, flow)| flow).chain(six.into_iter().map(|(_, flow)| flow)).collect()
+pub(crate) fn flows(filter: &dyn Bed, map: &str) -> Vec<Flow> {
+    filter.flows(map).unwrap()
 }
 
 #[test]

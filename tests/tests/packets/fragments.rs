@@ -1,21 +1,22 @@
 //! Fragments: the first one's verdict holds for the rest.
 
 use intune_filter_ebpf::abi::{
-    FragmentKey, FragmentVerdict,
+    FragmentVerdict,
     Reason::{
         self, Destination, Exempt, Fragment, FragmentAllowed, Gateway, Policy, Port, SourceRoute,
         Unsolicited,
     },
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Flags, Message, Row, check, check_in_order, check_on,
+    Addresses, Bed, Datagram, Flags, Message, Row, check, check_in_order, check_on,
     datagram::{TAG, patched},
     expect, from_client,
     message::A,
-    run,
     site::VLAN,
     to_client,
 };
+
+use crate::run;
 
 const WEB: &str = "core/web";
 const TCP: u8 = 6;
@@ -267,10 +268,10 @@ fn a_fragment_is_not_waited_for_forever() {
     run("", "", |filter| {
         for who in Addresses::both() {
             check_in_order(filter, &[opened("a first", &first(&who))]);
-            let age = |filter: &Filter, seconds: u64| {
+            let age = |filter: &dyn Bed, seconds: u64| {
                 let change =
                     |verdict: &mut FragmentVerdict| verdict.seen -= seconds * 1_000_000_000;
-                filter.change::<FragmentKey, FragmentVerdict>("FRAGMENTS", change).unwrap();
+                filter.change_fragments(&change).unwrap();
             };
             age(filter, 29);
             check_on(filter, &[allowed("in time", &later(&who, 3, true))]);

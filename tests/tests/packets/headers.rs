@@ -6,9 +6,11 @@ use intune_filter_ebpf::abi::Reason::{
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Flags, Row, both, check,
     datagram::{ETHERNET, SERVICE_TAG, TAG, frame_of, patched},
-    expect, from_client, run,
+    expect, from_client,
     site::VLAN,
 };
+
+use crate::run;
 
 const WEB: &str = "core/web";
 

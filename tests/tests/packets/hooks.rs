@@ -6,7 +6,7 @@ use intune_filter_tests::testrun::{
     Addresses, IngressHook, Row, both, datagram::patched, expect, from_client, run_at, site::config,
 };
 
-use crate::{gateway, headers, links, other_dns, policy, queries, rejections};
+use crate::{gateway, headers, links, other_dns, policy, queries, rejected};
 
 /// Packets that the table has at least.
 const ENOUGH: usize = 300;
@@ -34,7 +34,7 @@ fn built() -> Vec<Row> {
         both(queries::others),
         both(other_dns::by_port),
         both(other_dns::by_name),
-        both(rejections::denied),
+        both(rejected::denied),
     ]
     .concat()
 }

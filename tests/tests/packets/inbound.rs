@@ -2,12 +2,12 @@
 
 use intune_filter_ebpf::abi::Reason::{self, Destination, Exempt, Inbound, Unsolicited};
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Flags, check, check_in_order, check_on, expect, from_client, run,
+    Addresses, Datagram, Flags, check, check_in_order, check_on, expect, from_client,
     site::{changed_config, config},
     to_client,
 };
 
-use crate::flows::flows;
+use crate::{flows::flows, run};
 
 #[test]
 fn packets_to_clients_answer_something_unless_the_group_lets_them_in() {

@@ -5,15 +5,17 @@ use std::net::IpAddr;
 use intune_filter_ebpf::abi::{
     Host,
     Reason::{DnsAnswer, DnsPunted, HostsFull, NothingLearned},
-    V4, V6,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Filter, Message, Waiting, check_in_order, check_on, expect, message::QUESTION, run,
-    state::Event, to_client,
+    Addresses, Bed, Message, check_in_order, check_on, expect, message::QUESTION, to_client,
 };
 
-use crate::answers::{
-    NONE, PORTAL, WEB, addresses, answer, answered, asked, hosts, kind, query, teaches, try_answer,
+use crate::{
+    answers::{
+        NONE, PORTAL, WEB, addresses, answer, answered, asked, hosts, kind, query, teaches,
+        try_answer,
+    },
+    run,
 };
 
 #[test]
@@ -54,7 +56,7 @@ fn the_time_to_live_is_bounded() {
 fn a_later_answer_prolongs_and_adds_rules() {
     run("", "", |filter| {
         for who in Addresses::both() {
-            let learn = |filter: &mut Filter, text: &str, ttl| {
+            let learn = |filter: &mut dyn Bed, text: &str, ttl| {
                 let query = Message::query(9, text, kind(who.public));
                 let message = query.answered().address(&QUESTION, ttl, who.public);
                 let answer = to_client(text, answered(&who, &message).frame(), teaches(&message));
@@ -73,13 +75,12 @@ fn a_later_answer_prolongs_and_adds_rules() {
 }
 
 /// Claims every learned address, as who narrows it does for a moment, or gives it back.
-fn claim(filter: &Filter, claimed: bool) {
+fn claim(filter: &dyn Bed, claimed: bool) {
     let change = |host: &mut Host| {
         host.version &= !Host::CLAIMED;
         host.version |= if claimed { Host::CLAIMED } else { 0 };
     };
-    filter.change::<V4, Host>("HOSTS4", change).unwrap();
-    filter.change::<V6, Host>("HOSTS6", change).unwrap();
+    filter.change_hosts(&change).unwrap();
 }
 
 #[test]
@@ -97,36 +98,6 @@ fn an_answer_waits_while_its_address_cannot_be_written_to() {
             claim(filter, false);
             check_on(filter, &[told("sent again", teaches(&learn(1000)))]);
             assert_eq!(hosts(filter)[&who.public].1, 1030);
-        }
-    });
-}
-
-/// A client may wait for any of the addresses that the kernel has no time for.
-#[test]
-fn userspace_is_woken_for_what_is_left_to_it_though_all_else_was_refused() {
-    run("", "", |filter| {
-        for who in Addresses::both() {
-            filter.clear().unwrap();
-            let query = query(&who);
-            let mut message = query.answered();
-            for number in 1..=60 {
-                let refused: IpAddr = match who.public {
-                    IpAddr::V4(_) => [127, 0, 0, number].into(),
-                    IpAddr::V6(_) => [0xfe80, 0, 0, 0, 0, 0, 0, number.into()].into(),
-                };
-                message = message.address(&QUESTION, 300, refused);
-            }
-            message = message.address(&QUESTION, 300, who.public);
-            check_on(filter, &[asked(&who, &query)]);
-            filter.events();
-
-            let waiting = Waiting::on(&filter.events);
-            let answer =
-                to_client("an answer", answered(&who, &message).frame(), expect(DnsAnswer));
-            filter.judge(answer.place, &answer.frame).unwrap();
-            assert!(waiting.is_woken_within(10_000));
-            assert!(matches!(filter.events()[..], [Event::Answer]));
-            assert!(hosts(filter).is_empty());
         }
     });
 }

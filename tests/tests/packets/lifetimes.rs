@@ -1,30 +1,27 @@
 //! How long flows are remembered: after silence, after their end, under a flood.
 
 use intune_filter_ebpf::abi::{
-    Flow, FlowKey,
+    Flow,
     Reason::{self, Policy, Unsolicited},
-    V4, V6,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Flags, Place, check_in_order, check_on, expect, from_client, run,
-    state::now, to_client,
+    Addresses, Bed, Datagram, Flags, check_in_order, check_on, expect, from_client, state::now,
+    to_client,
 };
 
-use crate::flows::{WEB, back, flows, known, opened, out};
+use crate::{
+    flows::{WEB, back, flows, known, opened, out},
+    run,
+};
 
 const SECOND: u64 = 1_000_000_000;
 
-fn change_flows(filter: &Filter, change: impl Fn(&mut Flow)) {
-    for map in ["FLOWS4", "NEW_FLOWS4"] {
-        filter.change::<FlowKey<V4>, Flow>(map, &change).unwrap();
-    }
-    for map in ["FLOWS6", "NEW_FLOWS6"] {
-        filter.change::<FlowKey<V6>, Flow>(map, &change).unwrap();
-    }
+fn change_flows(filter: &dyn Bed, change: impl Fn(&mut Flow)) {
+    filter.change_flows(&change).unwrap();
 }
 
 /// Makes all flows look as if they had been silent for a time.
-fn rest(filter: &Filter, seconds: u64) {
+fn rest(filter: &dyn Bed, seconds: u64) {
     let then = now().unwrap() - seconds * SECOND;
     change_flows(filter, |flow| flow.last_seen = then);
 }
@@ -128,27 +125,6 @@ fn a_closed_connection_is_soon_forgotten() {
             check_on(filter, &one_fin);
             rest(filter, 31);
             check_on(filter, &[to_client("half closed", back(&who, Flags::ACK), known())]);
-        }
-    });
-}
-
-#[test]
-fn a_flood_of_openings_evicts_no_answered_flow() {
-    run("", "", |filter| {
-        for who in Addresses::both() {
-            check_in_order(
-                filter,
-                &[
-                    from_client("SYN", out(&who, Flags::SYN), opened()),
-                    to_client("SYN ACK", back(&who, Flags::SYN_ACK), known()),
-                ],
-            );
-            for port in 0..2000 {
-                let frame = Datagram::new(who.client, who.web).tcp(port, 443, Flags::SYN).frame();
-                filter.judge(Place::Ingress("eth1"), &frame).unwrap();
-            }
-            assert!(flows(filter, "NEW_FLOWS").len() < 2000);
-            check_on(filter, &[to_client("its answers", back(&who, Flags::ACK), known())]);
         }
     });
 }

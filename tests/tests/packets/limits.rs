@@ -2,15 +2,14 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use aya::maps::{Array, MapData};
 use intune_filter_ebpf::abi::{
-    Limit, Limits, Pending, PendingKey,
+    Limit, Limits,
     Reason::{self, DnsLimit, DnsQuery, Exempt, FlowLimit, Inbound, Policy},
     Settings,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Expected, Filter, Flags, Message, Place, Row, check_in_order, check_on,
-    expect, from_client, run,
+    Addresses, Bed, Datagram, Expected, Flags, Message, Place, Row, check_in_order, check_on,
+    expect, from_client,
     site::{changed_config, config},
     to_client,
 };
@@ -18,6 +17,8 @@ use intune_filter_tests::testrun::{
 use crate::{
     answers::{answer as answer_to, query, teaches},
     flows::WEB,
+    fragments::with_id,
+    run,
     streams::{asked, framed, out as segment},
 };
 
@@ -27,26 +28,25 @@ pub(crate) const INTERVAL: u64 = 3_600_000_000_000;
 pub(crate) const BURST: u64 = 3;
 
 /// Makes these the limits in force.
-fn set(filter: &Filter, limit_queries: Limit, limit_flows: Limit) {
-    let slot = filter.pins().active().unwrap().generation & 1;
-    let mut map: Array<MapData, Settings> = filter.pins().map("SETTINGS").unwrap();
-    let settings = map.get(&slot, 0).unwrap();
+fn set(filter: &mut dyn Bed, limit_queries: Limit, limit_flows: Limit) {
     let (zone_queries, zone_flows) = (limit_queries, limit_flows);
-    let settings = Settings { limit_queries, limit_flows, zone_queries, zone_flows, ..settings };
-    map.set(slot, settings, 0).unwrap();
+    let change = |settings: &mut Settings| {
+        *settings = Settings { limit_queries, limit_flows, zone_queries, zone_flows, ..*settings };
+    };
+    filter.change_settings(&change).unwrap();
 }
 
-pub(crate) fn limit(filter: &Filter) {
+pub(crate) fn limit(filter: &mut dyn Bed) {
     let limit = Limit { interval: INTERVAL, window: BURST * INTERVAL };
     set(filter, limit, limit);
 }
 
 /// Lets time pass for what is due.
-pub(crate) fn pass(filter: &Filter, time: u64) {
+pub(crate) fn pass(filter: &dyn Bed, time: u64) {
     let earlier = |limits: &mut Limits| {
         limits.due = limits.due.map(|due| due.saturating_sub(time));
     };
-    filter.change_limits(earlier).unwrap();
+    filter.change_limits(&earlier).unwrap();
 }
 
 pub(crate) fn syn(source: IpAddr, destination: IpAddr, port: u16) -> Vec<u8> {
@@ -134,7 +134,7 @@ fn as_many_queries_as_the_limit_says() {
                 ),
             ];
             check_in_order(filter, &rows);
-            let pending = filter.pins().elements::<PendingKey, Pending>("DNS_PENDING").unwrap();
+            let pending = filter.queries().unwrap();
             assert_eq!(pending.len(), 3, "what is denied is not remembered");
             pass(filter, INTERVAL);
             check_on(filter, &[row("in its time", 3, expect(DnsQuery))]);
@@ -350,6 +350,55 @@ fn a_reload_counts_at_once() {
                 check_on(filter, &[row]);
             }
             filter.install(&config("", "")).unwrap();
+        }
+    });
+}
+
+#[test]
+fn datagrams_in_fragments_have_a_limit_of_their_own() {
+    run("", "", |filter| {
+        limit(filter);
+        for who in Addresses::both() {
+            let first = |id: u16| {
+                let datagram = Datagram::new(who.client, who.ntp).fragment(0, true);
+                with_id(&datagram.udp(40000, 123, &[0x23; 16]), id)
+            };
+            let later = |id: u16| {
+                let datagram = Datagram::new(who.client, who.ntp).fragment(3, false);
+                with_id(&datagram.raw(17, b"8 octets"), id)
+            };
+            let ntp = "time/ntp";
+            check_in_order(
+                filter,
+                &[
+                    from_client("a first", first(1), expect(Policy).rule(ntp)),
+                    from_client("its rest", later(1), expect(Reason::FragmentAllowed).rule(ntp)),
+                    from_client("of a known flow", first(2), expect(Reason::Flow).rule(ntp)),
+                    from_client("and another", first(3), expect(Reason::Flow).rule(ntp)),
+                    from_client("one too many", first(4), expect(FlowLimit)),
+                    from_client("its rest", later(4), expect(Reason::Fragment)),
+                    from_client("the rest of another", later(3), {
+                        expect(Reason::FragmentAllowed).rule(ntp)
+                    }),
+                ],
+            );
+            let denied = |id| {
+                let datagram = Datagram::new(who.neighbour, who.web).fragment(0, true);
+                with_id(&datagram.udp(40000, 22, &[0; 16]), id)
+            };
+            let entries = |filter: &dyn Bed| filter.fragments().unwrap().len();
+            let before = entries(filter);
+            for id in 0..100 {
+                filter.judge(Place::Ingress("eth1"), &denied(id)).unwrap();
+            }
+            filter.events();
+            assert_eq!(entries(filter), before, "what is denied takes no entry");
+            pass(filter, INTERVAL);
+            check_on(
+                filter,
+                &[from_client("in its time", first(4), expect(Reason::Flow).rule(ntp))],
+            );
+            filter.clear().unwrap();
         }
     });
 }

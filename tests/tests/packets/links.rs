@@ -7,8 +7,10 @@ use intune_filter_ebpf::abi::Reason::{
 };
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Flags, Message, Row, both, check, check_in_order, datagram::frame_of,
-    expect, from_client, message::A, run, to_client,
+    expect, from_client, message::A, to_client,
 };
+
+use crate::run;
 
 const IGMP: u8 = 2;
 const UNSPECIFIED4: &str = "0.0.0.0";

@@ -6,11 +6,12 @@ use intune_filter_ebpf::abi::Reason::{
 };
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Flags, Message, Row, both, check, check_in_order, expect, from_client,
-    message::A, run, run_without_policy, site::changed_config,
+    message::A, site::changed_config,
 };
 
 use crate::{
     queries::ask,
+    run, run_without_policy,
     streams::{connected, framed, sent},
 };
 

@@ -2,17 +2,17 @@
 //! cannot read the end waits for userspace.
 
 use intune_filter_ebpf::abi::{
-    FlowKey, Pending, PendingKey,
     Reason::{AnswerUnread, DnsAnswer, DnsPunted, DnsQuery},
-    Stream, StreamRead, V6,
+    Stream, StreamRead,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Fate, Filter, Flags, Message, Place, check_in_order, check_on, expect,
-    message::QUESTION, run, site::LAN, state::Event,
+    Addresses, Bed, Fate, Flags, Message, Place, check_in_order, check_on, expect,
+    message::QUESTION, site::LAN, state::Event,
 };
 
 use crate::{
     answers::{NONE, addresses, answer, query, teaches},
+    run,
     streams::{asked, back, came, connected, framed, sent, streams, wait},
 };
 
@@ -105,11 +105,11 @@ fn two_answers_in_one_segment_are_learned_and_of_three_userspace_gets_a_copy() {
             rows.push(sent("one", &who, two.len(), &framed(&[&queries[2]]), expect(DnsQuery)));
             check_in_order(filter, &rows);
             let all: Vec<&Message> = answers.iter().collect();
-            let answered = |filter: &Filter| {
-                let pending = filter.pins().elements::<PendingKey, Pending>("DNS_PENDING").unwrap();
+            let answered = |filter: &dyn Bed| {
+                let pending = filter.queries().unwrap();
                 pending.iter().filter(|(_, pending)| pending.answered != 0).count()
             };
-            let judge = |filter: &mut Filter, octets: &[u8]| {
+            let judge = |filter: &mut dyn Bed, octets: &[u8]| {
                 let frame = back(&who, Flags::ACK, 0, octets);
                 filter.judge(Place::Egress(LAN), &frame).unwrap()
             };
@@ -121,12 +121,9 @@ fn two_answers_in_one_segment_are_learned_and_of_three_userspace_gets_a_copy() {
     });
 }
 
-fn tell(filter: &Filter, read: impl Fn(&Stream) -> StreamRead) {
-    use aya::maps::{HashMap, MapData};
-    let mut map: HashMap<MapData, FlowKey<V6>, StreamRead> =
-        filter.pins().map("STREAMS_READ").unwrap();
+fn tell(filter: &dyn Bed, read: impl Fn(&Stream) -> StreamRead) {
     for (key, stream) in streams(filter) {
-        map.insert(key, read(&stream), 0).unwrap();
+        filter.note_read(&key, read(&stream)).unwrap();
     }
 }
 

@@ -5,9 +5,10 @@ use intune_filter_ebpf::abi::Reason::{
     UnlistedClient,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Flags, Row, check, expect, from_client, run, run_without_policy,
-    site::VLAN,
+    Addresses, Datagram, Flags, Row, check, expect, from_client, site::VLAN,
 };
+
+use crate::{run, run_without_policy};
 
 const WEB: &str = "core/web";
 const PUSH: &str = "core/push";
@@ -260,8 +261,8 @@ fn audited_packets_are_counted_as_one_kind() {
         let [who, _] = Addresses::both();
         let frame = Datagram::new(who.audited, who.public).tcp(1, 22, Flags::SYN).frame();
         check(filter, &[from_client("audited", frame, expect(Destination).audited())]);
-        let counters = filter.pins().counters().unwrap();
-        let counted = |reason| counters.iter().find(|(r, _)| *r == reason).unwrap().1.packets;
+        let counters = filter.counted().unwrap().counters;
+        let counted = |reason| counters[reason as usize].packets;
         assert_eq!((counted(Audit), counted(Destination)), (1, 0));
     });
 }

@@ -6,12 +6,13 @@ use intune_filter_ebpf::abi::{
     Stream, V6,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Fate, Filter, Flags, Place, check_in_order, check_on, expect, from_client,
-    run, site, to_client,
+    Addresses, Bed, Datagram, Fate, Flags, Place, check_in_order, check_on, expect, from_client,
+    site, to_client,
 };
 
 use crate::{
     answers::{answer, query, teaches},
+    run,
     streams::{
         CLIENT, PORT, RESOLVER, acknowledged, asked, back, came, connected, framed, out, sent, wait,
     },
@@ -22,8 +23,8 @@ fn numbered(who: &Addresses, flags: Flags, numbers: [u32; 2], data: &[u8]) -> Ve
     Datagram::new(who.client, who.resolver).segment([PORT, 53], flags, numbers, data).frame()
 }
 
-fn streams(filter: &Filter) -> Vec<(FlowKey<V6>, Stream)> {
-    filter.pins().elements("STREAMS").unwrap()
+fn streams(filter: &dyn Bed) -> Vec<(FlowKey<V6>, Stream)> {
+    filter.streams().unwrap()
 }
 
 #[test]

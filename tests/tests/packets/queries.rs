@@ -1,20 +1,18 @@
 //! DNS queries: listed names pass, the rest is refused.
 
-use intune_filter_ebpf::abi::{
-    Pending, PendingKey,
-    Reason::{
-        DnsMalformed, DnsQuery, DnsTransport, DnsUnlisted, Exempt, Fragment, Gateway, LinkLocal,
-        Resolver, UnlistedClient,
-    },
+use intune_filter_ebpf::abi::Reason::{
+    DnsMalformed, DnsQuery, DnsTransport, DnsUnlisted, Exempt, Fragment, Gateway, LinkLocal,
+    Resolver, UnlistedClient,
 };
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Expected, Flags, Message, Place, Row, both, check,
     datagram::{SERVICE_TAG, TAG},
     expect, from_client,
     message::{A, AAAA, QUESTION, Section, name},
-    run,
     site::VLAN,
 };
+
+use crate::run;
 
 const HTTPS: u16 = 65;
 
@@ -305,7 +303,7 @@ fn what_is_asked_is_remembered() {
             filter.judge(Place::Ingress("eth1"), &ask(who.client, who.resolver, &message)).unwrap();
             let refused = Message::query(0x1235, "elsewhere.example", A);
             filter.judge(Place::Ingress("eth1"), &ask(who.client, who.resolver, &refused)).unwrap();
-            let pending = filter.pins().elements::<PendingKey, Pending>("DNS_PENDING").unwrap();
+            let pending = filter.queries().unwrap();
             let [(key, pending)] = pending[..] else { panic!("{pending:?}") };
             assert_eq!(key.zone, 1);
             assert_eq!(key.id, 0x1234_u16.to_be());

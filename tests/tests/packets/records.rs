@@ -8,10 +8,12 @@ use intune_filter_ebpf::abi::Reason::{
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Message, Place, expect,
     message::{A, QUESTION, Section, name},
-    run,
 };
 
-use crate::answers::{NONE, addresses, answer, answered, asked, kind, query, teaches, try_answer};
+use crate::{
+    answers::{NONE, addresses, answer, answered, asked, kind, query, teaches, try_answer},
+    run,
+};
 
 #[test]
 fn impossible_addresses_are_refused() {

@@ -4,12 +4,15 @@ use intune_filter_ebpf::abi::Reason::{
     self, Destination, Expired, Policy, Port, Service, Unsolicited,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Flags, check_in_order, check_on, expect, from_client, run,
+    Addresses, Datagram, Flags, check_in_order, check_on, expect, from_client,
     site::{changed_config, config},
     to_client,
 };
 
-use crate::flows::{WEB, back, flows, known, opened, out};
+use crate::{
+    flows::{WEB, back, flows, known, opened, out},
+    run,
+};
 
 #[test]
 fn a_reload_keeps_the_flows_that_are_still_allowed() {
@@ -30,7 +33,7 @@ fn a_reload_keeps_the_flows_that_are_still_allowed() {
                     from_client("then from it", out(&who, Flags::ACK), known()),
                 ],
             );
-            let generation = filter.pins().active().unwrap().generation;
+            let generation = filter.active().unwrap().generation;
             assert_eq!(flows(filter, "FLOWS")[0].generation, generation);
         }
     });

@@ -6,12 +6,15 @@ use intune_filter_ebpf::abi::{
     flow_flags,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Flags, check_in_order, check_on, expect, from_client, run,
+    Addresses, Datagram, Flags, check_in_order, check_on, expect, from_client,
     site::{self},
     to_client,
 };
 
-use crate::flows::{back, flows, known, opened, out};
+use crate::{
+    flows::{back, flows, known, opened, out},
+    run,
+};
 
 const ENDING: [(&str, Flags); 4] = [
     ("RST", Flags { ack: false, ..Flags::RST }),

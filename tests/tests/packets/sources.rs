@@ -1,21 +1,14 @@
 //! Whose packets to the gateway are believed to come from where they say.
 
-use std::{net::IpAddr, process::Command};
+use std::net::IpAddr;
 
 use intune_filter_ebpf::abi::Reason::{DnsQuery, Gateway, Link, LinkLocal, Policy, Source};
-use intune_filter_tests::{
-    namespace,
-    testrun::{
-        Addresses, Datagram, Expected, Flags, Message, Row, both, check, expect, from_client,
-        message::A, run, site::VLAN,
-    },
+use intune_filter_tests::testrun::{
+    Addresses, Datagram, Expected, Flags, Message, Row, both, check, expect, from_client,
+    message::A, site::VLAN,
 };
 
-fn ip(lines: &[&str]) {
-    for line in lines {
-        namespace::run(Command::new("ip").args(line.split(' '))).expect(line);
-    }
-}
+use crate::run;
 
 fn query(source: IpAddr, resolver: IpAddr) -> Vec<u8> {
     let message = Message::query(1, "portal.core.example", A);
@@ -103,7 +96,7 @@ fn the_gateway_is_judged_and_its_sources_all_the_same() {
 }
 
 /// What a client of a network is, and what has no address yet.
-fn innocents(who: &Addresses) -> Vec<Row> {
+pub(crate) fn innocents(who: &Addresses) -> Vec<Row> {
     let mut rows = Vec::new();
     for (what, source) in [
         ("a client", who.client),
@@ -163,49 +156,20 @@ fn clients_are_believed() {
     run("", "", |filter| check(filter, &both(innocents)));
 }
 
-#[test]
-fn clients_are_believed_where_there_is_policy_routing() {
-    run("", "", |filter| {
-        ip(&[
-            "-4 rule add fwmark 1 table 100",
-            "-6 rule add fwmark 1 table 100",
-            // What comes from clients leaves by a tunnel, as it were.
-            "-4 rule add iif eth1 table 101",
-            "-6 rule add iif eth1 table 101",
-            "-4 route add default via 172.31.0.2 table 101",
-            "-6 route add default via fd00:31::2 table 101",
-        ]);
-        check(filter, &both(innocents));
-    });
-}
-
-#[test]
-fn clients_are_believed_of_whom_the_routes_say_nothing() {
-    run("", "", |filter| {
-        ip(&[
-            "-4 route del default",
-            "-6 route del default",
-            "-4 route del 10.20.0.0/16",
-            "-6 route del fd00:20::/48",
-        ]);
-        check(filter, &both(innocents));
-    });
-}
-
 /// A device that is gone, or none at all: nothing is known of where sources are.
 #[test]
 fn clients_are_believed_whose_device_is_not_known() {
     run("", "", |filter| {
         let devices = filter.devices().unwrap();
         let gone = devices.keys().map(|zone| (*zone, 4000)).collect();
-        filter.kernel().set_devices(&gone).unwrap();
+        filter.set_devices(&gone).unwrap();
         check(
             filter,
             &both(|who| {
                 vec![from_client("a query", query(who.client, who.gateway), expect(DnsQuery))]
             }),
         );
-        filter.kernel().set_devices(&std::collections::BTreeMap::new()).unwrap();
+        filter.set_devices(&std::collections::BTreeMap::new()).unwrap();
         check(
             filter,
             &both(|who| {

@@ -10,11 +10,14 @@ use intune_filter_ebpf::abi::{
     Stream, V6,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Expected, Filter, Flags, Message, Row, check_in_order, check_on, expect,
-    from_client, message::QUESTION, run, to_client,
+    Addresses, Bed, Datagram, Expected, Flags, Message, Row, check_in_order, check_on, expect,
+    from_client, message::QUESTION, to_client,
 };
 
-use crate::answers::{NONE, WEB, addresses, answer, kind, query, teaches};
+use crate::{
+    answers::{NONE, WEB, addresses, answer, kind, query, teaches},
+    run,
+};
 
 pub(crate) const PORT: u16 = 40000;
 /// First sequence numbers, both of which wrap on the way.
@@ -79,8 +82,8 @@ pub(crate) fn asked(who: &Addresses) -> Vec<Row> {
     rows
 }
 
-pub(crate) fn streams(filter: &Filter) -> Vec<(FlowKey<V6>, Stream)> {
-    filter.pins().elements("STREAMS").unwrap()
+pub(crate) fn streams(filter: &dyn Bed) -> Vec<(FlowKey<V6>, Stream)> {
+    filter.streams().unwrap()
 }
 
 #[test]
@@ -253,14 +256,14 @@ fn only_a_connection_that_the_resolver_has_confirmed_carries_data() {
 }
 
 /// Ages every connection.
-pub(crate) fn wait(filter: &Filter, seconds: u64) {
+pub(crate) fn wait(filter: &dyn Bed, seconds: u64) {
     let age = |stream: &mut Stream| {
         stream.last_seen = stream.last_seen.saturating_sub(seconds * 1_000_000_000);
         if stream.punted != 0 {
             stream.punted = stream.punted.saturating_sub(seconds * 1_000_000_000);
         }
     };
-    filter.change::<FlowKey<V6>, Stream>("STREAMS", age).unwrap();
+    filter.change_streams(&age).unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    answers, fragments, gateway, headers, links, policy, queries, random::seeds::Seed, rejections,
+    answers, fragments, gateway, headers, links, policy, queries, random::seeds::Seed, rejected,
     streams,
 };
 
@@ -83,7 +83,7 @@ fn what_is_cut_off_is_dropped() {
         both(queries::names),
         both(queries::whole),
         both(queries::others),
-        both(rejections::denied),
+        both(rejected::denied),
     ];
     let rows = accepted(rows.into_iter().flatten());
     assert!(rows.iter().any(|row| row.expected.reason == Link), "link scope is among them");

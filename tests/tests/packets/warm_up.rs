@@ -1,34 +1,31 @@
 //! The warm-up: what passes until its deadline, what does not, and what becomes of its flows.
 
-use aya::maps::{Array, MapData};
-use intune_filter_ebpf::abi::{
-    Reason::{
-        self, Destination, DnsOverTls, Expired, LinkLocal, Policy, Port, Protocol, Resolver,
-        Service, UnlistedClient, Unsolicited,
-    },
-    Settings,
+use intune_filter_ebpf::abi::Reason::{
+    self, Destination, DnsOverTls, Expired, LinkLocal, Policy, Port, Protocol, Resolver, Service,
+    UnlistedClient, Unsolicited,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Flags, check, check_in_order, check_on, expect, from_client, run,
+    Addresses, Bed, Datagram, Flags, check, check_in_order, check_on, expect, from_client,
     site::{changed_config, config},
     state::now,
     to_client,
 };
 
-use crate::flows::{WEB, flows};
+use crate::{
+    flows::{WEB, flows},
+    run,
+};
 
 const MINUTE: u64 = 60_000_000_000;
 
-fn warm(filter: &mut Filter) {
+fn warm(filter: &mut dyn Bed) {
     filter.install_warming(&config("", ""), now().unwrap() + MINUTE).unwrap();
 }
 
 /// Lets the deadline of the policy in force pass: nothing but the clock tells the kernel.
-fn let_end(filter: &Filter) {
-    let slot = filter.pins().active().unwrap().generation & 1;
-    let mut map: Array<MapData, Settings> = filter.pins().map("SETTINGS").unwrap();
-    let settings = map.get(&slot, 0).unwrap();
-    map.set(slot, Settings { warm_up_until: now().unwrap(), ..settings }, 0).unwrap();
+fn let_end(filter: &mut dyn Bed) {
+    let now = now().unwrap();
+    filter.change_settings(&|settings| settings.warm_up_until = now).unwrap();
 }
 
 fn private(who: &Addresses) -> std::net::IpAddr {

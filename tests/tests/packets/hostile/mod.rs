@@ -16,12 +16,13 @@ use intune_filter_ebpf::abi::Reason::{
     Unsolicited,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Expected, Filter, IngressHook, Message, Row, expect, from_client,
-    message::QUESTION, run_at, site, to_client,
+    Addresses, Bed, Datagram, Expected, Message, Row, expect, from_client, message::QUESTION,
+    to_client,
 };
 
 use crate::{
     answers::{self, addresses, query},
+    run_once,
     streams::{came, connected, framed, sent},
 };
 
@@ -117,7 +118,7 @@ impl Case {
     }
 
     /// What is not as expected.
-    fn faults(&self, filter: &mut Filter, who: &Addresses, transport: Transport) -> Vec<String> {
+    fn faults(&self, filter: &mut dyn Bed, who: &Addresses, transport: Transport) -> Vec<String> {
         filter.forget_addresses().expect("the maps can be emptied");
         filter.forget_streams().expect("the maps can be emptied");
         for row in self.asked(who, transport) {
@@ -167,7 +168,7 @@ fn answered(
 }
 
 /// Has a row judged, and says what is not as expected.
-fn differences(filter: &mut Filter, row: &Row) -> Vec<String> {
+fn differences(filter: &mut dyn Bed, row: &Row) -> Vec<String> {
     let found = row.observe(filter).expect("the kernel takes the frame");
     let pairs = found.into_iter().zip(row.prediction());
     let wrong = pairs.filter(|(found, expected)| found != expected);
@@ -177,8 +178,7 @@ fn differences(filter: &mut Filter, row: &Row) -> Vec<String> {
 /// Checks every case of the tables in both families, with further keys of the site's `dns`. What
 /// comes in are queries that all programs judge alike: it is done for one of them.
 fn check_tables(dns: &str, tables: &[Table]) {
-    run_at(IngressHook::Xdp, dns, "", |filter| {
-        filter.install(&site::config(dns, "")).expect("the policy goes into the maps");
+    run_once(dns, "", |filter| {
         let mut report = String::new();
         for who in Addresses::both() {
             for (table, cases) in tables {

@@ -4,16 +4,18 @@
 use std::net::IpAddr;
 
 use intune_filter_ebpf::abi::{
-    Pending, PendingKey,
+    Pending,
     Reason::{
         Destination, DnsAnswer, DnsQuery, DnsTransport, Exempt, Policy, Resolver, Source,
         Unsolicited,
     },
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Flags, Message, Row, check_in_order, check_on, expect,
-    from_client, message::QUESTION, run, site, to_client,
+    Addresses, Bed, Datagram, Flags, Message, Row, check_in_order, check_on, expect, from_client,
+    message::QUESTION, site, to_client,
 };
+
+use crate::run;
 
 use super::{Outcome, Transport, answered, begin};
 use crate::{
@@ -27,7 +29,7 @@ const PEERS: &str = "peers/site";
 
 /// A site whose hosts may send to each other, on the port that the client asks from: through the
 /// gateway, as hosts of two networks do. The resolver is a host on eth2, and exempt.
-fn install(filter: &mut Filter, more: &str) {
+fn install(filter: &mut dyn Bed, more: &str) {
     let services = "services:
   - id: peers
     title: Peers
@@ -245,7 +247,7 @@ fn an_answer_after_the_wait_is_none() {
             for (seconds, expected) in [(29, teaches(&message)), (31, expect(Unsolicited))] {
                 check_in_order(filter, &streams::asked(&who));
                 let age = |pending: &mut Pending| pending.asked -= seconds * 1_000_000_000;
-                filter.change::<PendingKey, Pending>("DNS_PENDING", age).unwrap();
+                filter.change_queries(&age).unwrap();
                 check_on(filter, &[came("it", &who, 0, &framed(&[&message]), expected)]);
             }
             assert_eq!(addresses(filter), [who.public; 0]);

@@ -1,24 +1,21 @@
 //! The host's build alone, while time passes and two policies take turns: no frame makes it panic,
 //! and what passes has a cause that somebody else sees too.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use intune_filter::{
     config::Config,
     policy::{Policy, RuleBits, compile},
 };
 use intune_filter_ebpf::{
-    abi::{Active, Matched, OwnKey, V6, ZoneKey},
-    host::{self, Tables},
-    verdict::{self, Action},
+    abi::{Active, Matched},
+    verdict::Action,
 };
 use intune_filter_tests::testrun::{
-    Addresses,
     filter::Place,
-    site::{LAN, OTHER, VLAN_DEVICE, catalogue, changed_config, config},
+    host::{clear, place, tables},
+    site::{catalogue, changed_config, config},
 };
-
-use ipnet::IpNet;
 
 use super::{
     cases,
@@ -31,74 +28,6 @@ pub fn other_config() -> Config {
     changed_config("", "", |text| {
         text.replacen("[core, time]", "[time, other]", 1).replacen("    mode: audit\n", "", 1)
     })
-}
-
-/// The routes of the tables' site.
-const ROUTES: [(&str, &str); 8] = [
-    ("0.0.0.0/0", "eth0"),
-    ("::/0", "eth0"),
-    ("10.20.0.0/16", LAN),
-    ("fd00:20::/48", LAN),
-    ("10.21.0.0/24", VLAN_DEVICE),
-    ("fd00:21::/64", VLAN_DEVICE),
-    ("10.22.0.0/24", OTHER),
-    ("fd00:22::/64", OTHER),
-];
-
-/// Tables of two policies with the same zones, for interfaces of these indices.
-pub fn tables(policies: [&Policy; 2], active: Active, index: impl Fn(&str) -> u32) -> Tables {
-    let mut tables = Tables::default();
-    tables.policies = policies.map(host::Policy::from);
-    tables.active.set(active);
-    for zone in &policies[0].zones {
-        let key = ZoneKey { ifindex: index(&zone.interface), vlan: zone.vlan.into() };
-        tables.zones.insert(key, zone.number);
-        let name = if zone.vlan == 0 { &zone.interface } else { VLAN_DEVICE };
-        tables.devices.insert(zone.number as u16, index(name));
-    }
-    for (network, device) in ROUTES {
-        let network: IpNet = network.parse().expect("a constant");
-        let more = if network.addr().is_ipv4() { 96 } else { 0 };
-        let address: V6 = network.addr().into();
-        let key: Vec<u8> = address.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        tables.routes.insert(more + u32::from(network.prefix_len()), &key, index(device));
-    }
-    for who in Addresses::both() {
-        tables.own_addresses.insert(IpAddr::into(who.gateway));
-        let lan = index(LAN);
-        tables.own_on_device.insert(OwnKey { device: lan, address: who.gateway.into() });
-        tables.local_routes.insert(who.gateway_by_route.into(), lan);
-        tables.local_routes.insert(who.gateway_link_local.into(), lan);
-    }
-    tables
-}
-
-/// Where a frame is, for the host's build.
-pub fn place(place: Place, index: impl Fn(&str) -> u32) -> verdict::Place {
-    let (interface, from_gateway) = match place {
-        Place::Ingress(interface) | Place::Egress(interface) => (interface, false),
-        Place::EgressOfGateway(interface) => (interface, true),
-    };
-    verdict::Place { ifindex: index(interface), stripped_tag: None, from_gateway }
-}
-
-/// Forgets whatever the programs remember.
-pub fn clear(tables: &Tables) {
-    tables.hosts4.borrow_mut().clear();
-    tables.hosts6.borrow_mut().clear();
-    tables.flows4.borrow_mut().clear();
-    tables.flows6.borrow_mut().clear();
-    tables.new_flows4.borrow_mut().clear();
-    tables.new_flows6.borrow_mut().clear();
-    tables.pending.borrow_mut().clear();
-    tables.fragments.borrow_mut().clear();
-    tables.limits.borrow_mut().clear();
-    tables.streams.borrow_mut().clear();
-    tables.streams_read.borrow_mut().clear();
-    tables.denied.borrow_mut().clear();
-    tables.answers.borrow_mut().clear();
-    tables.flow_events.borrow_mut().clear();
-    tables.segments.borrow_mut().clear();
 }
 
 fn index(interface: &str) -> u32 {

@@ -15,7 +15,7 @@ use intune_filter_tests::testrun::{
     Addresses, Filter,
     fate::Fate,
     filter::Place,
-    run,
+    host as bed, run,
     site::{catalogue, changed_config, config},
     state,
 };
@@ -74,7 +74,7 @@ impl Bed {
         let active = filter.pins().active()?;
         let mut policies = [&first, filter.policy()];
         policies.rotate_left(usize::from(active.generation & 1 == 0));
-        let tables = host::tables(policies, active, index);
+        let tables = bed::tables(policies, active, index);
         Ok(Self { tables, active: filter.pins().map("ACTIVE")? })
     }
 
@@ -89,7 +89,7 @@ impl Bed {
     /// Forgets all, and then both know addresses of names, some of which have expired.
     fn begin(&self, filter: &mut Filter, numbers: &mut Numbers) -> Result<()> {
         filter.clear()?;
-        host::clear(&self.tables);
+        bed::clear(&self.tables);
         self.tables.counters.borrow_mut().clear();
         self.tables.rule_counters.borrow_mut().clear();
         for who in Addresses::both() {
@@ -171,10 +171,10 @@ fn another_policy_is_noticed() {
         let other = changed_config("", "", |text| text.replacen("[core, time]", "[core]", 1));
         let other = compile(&other, &catalogue(), &filter.policy().rule_bits());
         let other = other.expect("a policy");
-        let tables = host::tables([&other, &other], active, index);
+        let tables = bed::tables([&other, &other], active, index);
         let different = (0..2_000).find_map(|case| {
             filter.clear().expect("the maps can be emptied");
-            host::clear(&tables);
+            bed::clear(&tables);
             let seed = frames.frame(&mut Numbers::new(case));
             compare(filter, &tables, &seed, index, &mut BTreeMap::new()).err()
         });
@@ -197,7 +197,7 @@ fn compare(
         _ => None,
     };
     let Ok(fate) = filter.judge(*place, frame) else { return Ok(Found::Untested) };
-    let at = host::place(*place, index);
+    let at = bed::place(*place, index);
     tables.now.set(state::now().expect("the clock runs"));
     let verdict = match place {
         Place::Ingress(_) => tables.ingress(frame, at),

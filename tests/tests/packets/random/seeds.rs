@@ -6,8 +6,7 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    answers, errors, flows, fragments, gateway, headers, links, policy, queries, rejections,
-    streams,
+    answers, errors, flows, fragments, gateway, headers, links, policy, queries, rejected, streams,
 };
 
 /// A frame, and where it is judged.
@@ -20,7 +19,7 @@ pub fn of_tables() -> Vec<Seed> {
         rows.extend([
             policy::allowed(&who),
             policy::denied(&who),
-            rejections::denied(&who),
+            rejected::denied(&who),
             gateway::to_every_address(&who),
             headers::frames(&who),
             headers::lengths(&who),

@@ -1,0 +1,438 @@
+//! The host's maps in place of the kernel's: the tables' site without root, namespaces or programs.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    fmt::Debug,
+    net::IpAddr,
+};
+
+use anyhow::{Context as _, Result};
+use intune_filter::{
+    config::Config,
+    kernel::{Devices, OwnAddresses, Segments},
+    policy::{Policy, RuleBits, compile},
+};
+use intune_filter_ebpf::{
+    abi::{
+        Active, Explanation, Flow, FlowKey, FragmentVerdict, Host, Limits, OwnKey, Pending,
+        PendingKey, REASONS, RULES, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+    },
+    host::{self, Tables},
+    verdict::{self, Action, Verdict},
+};
+use ipnet::IpNet;
+
+use super::{
+    Addresses, Bed,
+    fate::Fate,
+    filter::{Place, ROOM},
+    site::{self, LAN, OTHER, VLAN_DEVICE},
+    state::{Event, State, now},
+};
+
+/// Routes of the tables' site.
+const ROUTES: [(&str, &str); 8] = [
+    ("0.0.0.0/0", "eth0"),
+    ("::/0", "eth0"),
+    ("10.20.0.0/16", LAN),
+    ("fd00:20::/48", LAN),
+    ("10.21.0.0/24", VLAN_DEVICE),
+    ("fd00:21::/64", VLAN_DEVICE),
+    ("10.22.0.0/24", OTHER),
+    ("fd00:22::/64", OTHER),
+];
+/// Broadcast address of the network of [`LAN`].
+const BROADCAST: &str = "10.20.0.255";
+
+/// Makes the tables of two policies with the same zones, for interfaces of these indices.
+pub fn tables(policies: [&Policy; 2], active: Active, index: impl Fn(&str) -> u32) -> Tables {
+    let mut tables = Tables::default();
+    tables.policies = policies.map(host::Policy::from);
+    tables.active.set(active);
+    tables.zones = zones(policies[0], &index).into_iter().map(zone_entry).collect();
+    tables.devices = devices(policies[0], &index).into_iter().map(device_entry).collect();
+    wire(&mut tables, &index);
+    set_own_addresses(&mut tables, &own_addresses(index(LAN)));
+    tables
+}
+
+/// Place of a frame, for the host's build.
+pub fn place(place: Place, index: impl Fn(&str) -> u32) -> verdict::Place {
+    let (interface, from_gateway) = match place {
+        Place::Ingress(interface) | Place::Egress(interface) => (interface, false),
+        Place::EgressOfGateway(interface) => (interface, true),
+    };
+    verdict::Place { ifindex: index(interface), stripped_tag: None, from_gateway }
+}
+
+/// Forgets whatever the programs remember. Counters stay.
+pub fn clear(tables: &Tables) {
+    tables.hosts4.borrow_mut().clear();
+    tables.hosts6.borrow_mut().clear();
+    tables.flows4.borrow_mut().clear();
+    tables.flows6.borrow_mut().clear();
+    tables.new_flows4.borrow_mut().clear();
+    tables.new_flows6.borrow_mut().clear();
+    tables.pending.borrow_mut().clear();
+    tables.fragments.borrow_mut().clear();
+    tables.limits.borrow_mut().clear();
+    tables.streams.borrow_mut().clear();
+    tables.streams_read.borrow_mut().clear();
+    tables.denied.borrow_mut().clear();
+    tables.answers.borrow_mut().clear();
+    tables.flow_events.borrow_mut().clear();
+    tables.segments.borrow_mut().clear();
+}
+
+/// Runs a test on the host's maps with the site's configuration in force: `dns` and `more` are
+/// further keys of it.
+///
+/// # Panics
+/// If there is no such policy.
+pub fn run(dns: &str, more: &str, test: impl Fn(&mut dyn Bed)) {
+    run_without_policy(dns, more, |bed| {
+        bed.install(&site::config(dns, more)).expect("the policy goes into the maps");
+        test(bed);
+    });
+}
+
+/// The same before any policy was loaded.
+///
+/// # Panics
+/// If there is no such policy.
+pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut dyn Bed)) {
+    let bed = HostBed::new(&site::config(dns, more));
+    test(&mut bed.unwrap_or_else(|error| panic!("{error:#}")));
+}
+
+/// The host's maps, and the policy in force.
+#[derive(Debug)]
+pub struct HostBed {
+    tables: Tables,
+    policy: Policy,
+}
+
+impl HostBed {
+    /// Wires the site; no policy is in force yet.
+    pub fn new(config: &Config) -> Result<Self> {
+        let mut tables = Tables::default();
+        wire(&mut tables, &interface);
+        let broadcast: IpAddr = BROADCAST.parse()?;
+        tables.local_routes.insert(broadcast.into(), interface(LAN));
+        for who in Addresses::both() {
+            tables.local_routes.insert(who.gateway.into(), interface(LAN));
+        }
+        tables.active.set(Active { generation: 0, reserved: 0, seed: 7 });
+        tables.hosts_capacity = ROOM as usize;
+        let policy = compile(config, &site::catalogue(), &RuleBits::new())?;
+        Ok(Self { tables, policy })
+    }
+
+    fn verdict(&self, at: Place, frame: &[u8]) -> Result<Verdict> {
+        self.tables.now.set(now()?);
+        let is_ingress = matches!(at, Place::Ingress(_));
+        let at = place(at, interface);
+        Ok(if is_ingress { self.tables.ingress(frame, at) } else { self.tables.egress(frame, at) })
+    }
+
+    fn slot(&self) -> usize {
+        (self.tables.active.get().generation & 1) as usize
+    }
+}
+
+/// Runs something over tables, and gives these fields their values back.
+macro_rules! undone {
+    ($tables:expr, $run:expr, $($field:ident)*) => {{
+        $(let $field = $tables.$field.borrow().clone();)*
+        let result = $run;
+        $($tables.$field.replace($field);)*
+        result
+    }};
+}
+
+impl Bed for HostBed {
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn install_warming(&mut self, config: &Config, until: u64) -> Result<()> {
+        self.policy = compile(config, &site::catalogue(), &self.policy.rule_bits())?;
+        self.policy.settings.warm_up_until = until;
+        self.set_zones(&self.zones()?)?;
+        self.set_devices(&self.devices()?)?;
+        self.set_own_addresses(&own_addresses(interface(LAN)))?;
+        let active = self.tables.active.get();
+        // 0 is "none yet".
+        let generation = active.generation.wrapping_add(1).max(1);
+        self.tables.policies[(generation & 1) as usize] = host::Policy::from(&self.policy);
+        self.tables.active.set(Active { generation, ..active });
+        Ok(())
+    }
+
+    fn index(&self, name: &str) -> Result<u32> {
+        Ok(interface(name))
+    }
+
+    fn zones(&self) -> Result<Segments> {
+        Ok(zones(&self.policy, interface))
+    }
+
+    fn devices(&self) -> Result<Devices> {
+        Ok(devices(&self.policy, interface))
+    }
+
+    fn set_zones(&mut self, zones: &Segments) -> Result<()> {
+        self.tables.zones =
+            zones.iter().map(|(segment, zone)| zone_entry((*segment, *zone))).collect();
+        Ok(())
+    }
+
+    fn set_devices(&mut self, devices: &Devices) -> Result<()> {
+        let entries = devices.iter().map(|(zone, device)| device_entry((*zone, *device)));
+        self.tables.devices = entries.collect();
+        let gone = devices.values().filter(|device| **device > INTERFACES);
+        self.tables.gone = gone.copied().collect();
+        Ok(())
+    }
+
+    fn set_own_addresses(&mut self, own: &OwnAddresses) -> Result<()> {
+        set_own_addresses(&mut self.tables, own);
+        Ok(())
+    }
+
+    fn change_settings(&mut self, change: &dyn Fn(&mut Settings)) -> Result<()> {
+        let slot = self.slot();
+        change(&mut self.tables.policies[slot].settings);
+        Ok(())
+    }
+
+    fn active(&self) -> Result<Active> {
+        Ok(self.tables.active.get())
+    }
+
+    fn takes(&self, _: Place, _: &[u8]) -> bool {
+        true
+    }
+
+    fn judge(&self, place: Place, frame: &[u8]) -> Result<Fate> {
+        Ok(match self.verdict(place, frame)?.action {
+            Action::Pass => Fate::Passed,
+            Action::Drop => Fate::Dropped,
+            // What is sent back is written by what exists in the kernel alone.
+            Action::Refuse | Action::Reject => Fate::Answered(Vec::new()),
+        })
+    }
+
+    fn explain(&self, interface: &str, frame: &[u8]) -> Result<Explanation> {
+        // Interfaces of the site have constant names.
+        let name = if interface == LAN { LAN } else { OTHER };
+        let verdict = undone!(
+            self.tables, self.verdict(Place::Ingress(name), frame)?,
+            hosts4 hosts6 flows4 flows6 new_flows4 new_flows6 pending streams streams_read kept
+            limits fragments counters rule_counters denied flow_events answers segments
+        );
+        Explanation::unpack(verdict.explanation()).context("an explanation of an unknown form")
+    }
+
+    fn counted(&self) -> Result<State> {
+        let (reasons, rules) = (self.tables.counters.borrow(), self.tables.rule_counters.borrow());
+        let of_reason = |number: u8| reasons.get(&number).copied().unwrap_or_default();
+        let of_rule = |rule: usize| rules.get(&(rule as u8)).copied().unwrap_or_default();
+        Ok(State {
+            counters: REASONS.iter().map(|reason| of_reason(*reason as u8)).collect(),
+            rule_counters: (0..RULES).map(of_rule).collect(),
+            elements: BTreeMap::new(),
+        })
+    }
+
+    fn state(&self) -> Result<State> {
+        let mut elements = BTreeMap::new();
+        let tables = &self.tables;
+        dump("HOSTS4", &tables.hosts4, &mut elements);
+        dump("HOSTS6", &tables.hosts6, &mut elements);
+        dump("FLOWS4", &tables.flows4, &mut elements);
+        dump("FLOWS6", &tables.flows6, &mut elements);
+        dump("NEW_FLOWS4", &tables.new_flows4, &mut elements);
+        dump("NEW_FLOWS6", &tables.new_flows6, &mut elements);
+        dump("DNS_PENDING", &tables.pending, &mut elements);
+        dump("STREAMS", &tables.streams, &mut elements);
+        dump("CLIENT_LIMITS", &tables.limits, &mut elements);
+        dump("FRAGMENTS", &tables.fragments, &mut elements);
+        Ok(State { elements, ..self.counted()? })
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        let tables = &self.tables;
+        let mut events = Vec::new();
+        events.extend(tables.answers.take().iter().map(|_| Event::Answer));
+        events.extend(tables.segments.take().iter().map(|_| Event::Segment));
+        events.extend(tables.denied.take().into_iter().map(Event::Denied));
+        events.extend(tables.flow_events.take().into_iter().map(Event::Flow));
+        events
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        clear(&self.tables);
+        Ok(())
+    }
+
+    fn forget_addresses(&self) -> Result<()> {
+        self.tables.hosts4.borrow_mut().clear();
+        self.tables.hosts6.borrow_mut().clear();
+        Ok(())
+    }
+
+    fn forget_streams(&self) -> Result<()> {
+        self.tables.streams.borrow_mut().clear();
+        self.tables.streams_read.borrow_mut().clear();
+        Ok(())
+    }
+
+    fn learn(&self, address: IpAddr, rule: &str, seconds: i64) -> Result<()> {
+        let expires = now()?.saturating_add_signed(seconds * 1_000_000_000);
+        let host = Host::new(1 << self.rule(rule), expires, now()?);
+        match address {
+            IpAddr::V4(v4) => self.tables.hosts4.borrow_mut().insert(V4::from(v4), host),
+            IpAddr::V6(v6) => self.tables.hosts6.borrow_mut().insert(V6::from(v6), host),
+        };
+        Ok(())
+    }
+
+    fn note_read(&self, key: &FlowKey<V6>, read: StreamRead) -> Result<()> {
+        self.tables.streams_read.borrow_mut().insert(*key, read);
+        Ok(())
+    }
+
+    fn hosts(&self) -> Result<Vec<(IpAddr, Host)>> {
+        let (four, six) = (self.tables.hosts4.borrow(), self.tables.hosts6.borrow());
+        let four = four.iter().map(|(address, host)| (IpAddr::V4((*address).into()), *host));
+        let six = six.iter().map(|(address, host)| (IpAddr::V6((*address).into()), *host));
+        Ok(four.chain(six).collect())
+    }
+
+    fn flows(&self, map: &str) -> Result<Vec<Flow>> {
+        let tables = &self.tables;
+        let (four, six) = match map {
+            "FLOWS" => (&tables.flows4, &tables.flows6),
+            _ => (&tables.new_flows4, &tables.new_flows6),
+        };
+        Ok(four.borrow().values().chain(six.borrow().values()).copied().collect())
+    }
+
+    fn queries(&self) -> Result<Vec<(PendingKey, Pending)>> {
+        let queries = self.tables.pending.borrow();
+        Ok(queries.iter().map(|(key, query)| (*key, *query)).collect())
+    }
+
+    fn streams(&self) -> Result<Vec<(FlowKey<V6>, Stream)>> {
+        let streams = self.tables.streams.borrow();
+        Ok(streams.iter().map(|(key, stream)| (*key, *stream)).collect())
+    }
+
+    fn fragments(&self) -> Result<Vec<FragmentVerdict>> {
+        Ok(self.tables.fragments.borrow().values().copied().collect())
+    }
+
+    fn change_hosts(&self, change: &dyn Fn(&mut Host)) -> Result<()> {
+        self.tables.hosts4.borrow_mut().values_mut().for_each(change);
+        self.tables.hosts6.borrow_mut().values_mut().for_each(change);
+        Ok(())
+    }
+
+    fn change_flows(&self, change: &dyn Fn(&mut Flow)) -> Result<()> {
+        self.tables.flows4.borrow_mut().values_mut().for_each(change);
+        self.tables.flows6.borrow_mut().values_mut().for_each(change);
+        self.tables.new_flows4.borrow_mut().values_mut().for_each(change);
+        self.tables.new_flows6.borrow_mut().values_mut().for_each(change);
+        Ok(())
+    }
+
+    fn change_queries(&self, change: &dyn Fn(&mut Pending)) -> Result<()> {
+        self.tables.pending.borrow_mut().values_mut().for_each(change);
+        Ok(())
+    }
+
+    fn change_streams(&self, change: &dyn Fn(&mut Stream)) -> Result<()> {
+        self.tables.streams.borrow_mut().values_mut().for_each(change);
+        Ok(())
+    }
+
+    fn change_fragments(&self, change: &dyn Fn(&mut FragmentVerdict)) -> Result<()> {
+        self.tables.fragments.borrow_mut().values_mut().for_each(change);
+        Ok(())
+    }
+
+    fn change_limits(&self, change: &dyn Fn(&mut Limits)) -> Result<()> {
+        self.tables.limits.borrow_mut().values_mut().for_each(change);
+        Ok(())
+    }
+}
+
+/// Highest index of an interface of the site.
+const INTERFACES: u32 = 4;
+
+/// Index of an interface of the site.
+fn interface(name: &str) -> u32 {
+    match name {
+        LAN => 1,
+        OTHER => 2,
+        VLAN_DEVICE => 3,
+        _ => INTERFACES,
+    }
+}
+
+fn zones(policy: &Policy, index: impl Fn(&str) -> u32) -> Segments {
+    let segment = |zone: &str, vlan: u16| (index(zone), u32::from(vlan));
+    policy.zones.iter().map(|zone| (segment(&zone.interface, zone.vlan), zone.number)).collect()
+}
+
+fn devices(policy: &Policy, index: impl Fn(&str) -> u32) -> Devices {
+    let name = |interface, vlan| if vlan == site::VLAN { VLAN_DEVICE } else { interface };
+    let zones = policy.zones.iter();
+    zones.map(|zone| (zone.number, index(name(&zone.interface, zone.vlan)))).collect()
+}
+
+const fn zone_entry(((ifindex, vlan), zone): ((u32, u32), u32)) -> (ZoneKey, u32) {
+    (ZoneKey { ifindex, vlan }, zone)
+}
+
+const fn device_entry((zone, device): (u32, u32)) -> (u16, u32) {
+    (zone as u16, device)
+}
+
+/// Adds the routes of the site.
+fn wire(tables: &mut Tables, index: &impl Fn(&str) -> u32) {
+    for (network, device) in ROUTES {
+        let network: IpNet = network.parse().expect("a constant");
+        let more = if network.addr().is_ipv4() { 96 } else { 0 };
+        let address: V6 = network.addr().into();
+        let key: Vec<u8> = address.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        tables.routes.insert(more + u32::from(network.prefix_len()), &key, index(device));
+    }
+    for who in Addresses::both() {
+        tables.local_routes.insert(who.gateway_by_route.into(), index(LAN));
+        tables.local_routes.insert(who.gateway_link_local.into(), index(LAN));
+    }
+}
+
+fn own_addresses(lan: u32) -> OwnAddresses {
+    Addresses::both().map(|who| (lan, who.gateway)).into()
+}
+
+fn set_own_addresses(tables: &mut Tables, own: &OwnAddresses) {
+    tables.own_addresses = own.iter().map(|(_, address)| IpAddr::into(*address)).collect();
+    let on =
+        |(device, address): &(u32, IpAddr)| OwnKey { device: *device, address: (*address).into() };
+    tables.own_on_device = own.iter().map(on).collect();
+}
+
+fn dump<K: Debug, V: Debug>(
+    name: &str,
+    map: &RefCell<HashMap<K, V>>,
+    into: &mut BTreeMap<String, String>,
+) {
+    for (key, value) in map.borrow().iter() {
+        into.insert(format!("{name} {key:?}"), format!("{value:?}"));
+    }
+}
