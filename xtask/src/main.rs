@@ -7,6 +7,7 @@ mod faults;
 mod install;
 mod lint;
 mod packages;
+mod packet;
 mod runner;
 mod setup;
 mod soak;
@@ -52,6 +53,8 @@ enum Task {
     },
     /// Check format and lints, then run every test, as root
     Test(test::Options),
+    /// Judge one row of the tables of packets, and show why; without a name, list the rows
+    Packet(packet::Options),
     /// Check format and lints, on the host and for the kernel
     Lint,
     /// Build the program and put it, its unit, configuration and catalogue in place
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Demo { arguments } => demo::run(&arguments),
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Test(options) => test::run(&options),
+        Task::Packet(options) => packet::run(&options),
         Task::Lint => setup::run(setup::Scope::Everything).and_then(|()| lint::run()),
         Task::Install(options) => install::run(&options),
     };
