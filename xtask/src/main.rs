@@ -4,6 +4,7 @@ mod bench;
 mod command;
 mod demo;
 mod faults;
+mod form;
 mod install;
 mod lint;
 mod packages;

@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
-    bench, command, faults, lint,
-    runner::{cargo_as_root, counted},
+    bench, command, faults, form, lint,
+    runner::{Count, cargo_as_root, counted},
     setup::{self, Scope},
     soak, vm,
     workspace::{self, Profile},
@@ -49,6 +49,11 @@ pub struct Options {
     #[arg(long, value_name = "NAME", num_args = 0..)]
     #[arg(conflicts_with_all = ["vm", "soak", "quick", "rounds", "cases", "arguments"])]
     faults: Option<Vec<String>>,
+    /// The long form of everything: more random cases and rounds, every usual kernel in full, all
+    /// faults, an hour of soak, the whole benchmark. With names of tests the long form of those
+    #[arg(long)]
+    #[arg(conflicts_with_all = ["vm", "no_vm", "quick", "rounds", "cases", "soak", "no_bench", "faults"])]
+    all: bool,
     /// A part of the names of tests, or other words for `cargo test`, as in `-p intune-filter-tests
     /// --test learning -- first_packet --nocapture`: runs those alone, without lints. For virtual
     /// machines runners, or parts of the names of tests, as in `--vm 6.1 -- devices`
@@ -75,6 +80,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     // Who asks for some tests asks for those alone.
     let everything = options.arguments.is_empty();
+    let form = if options.all { &form::LONG } else { &form::SHORT };
     let (elsewhere, bench) = (everything && !options.no_vm, everything && !options.no_bench);
     setup::run(if bench { Scope::Benchmarks } else { Scope::Everything })?;
     if elsewhere {
@@ -90,6 +96,7 @@ pub fn run(options: &Options) -> Result<()> {
     cargo.arg("--no-fail-fast");
     cargo.env("INTUNE_FILTER", workspace::program(Profile::Debug, "intune-filter")?);
     cargo.args(&options.arguments);
+    form.tell(&mut cargo);
     if let Some(rounds) = options.rounds {
         cargo.env("INTUNE_ROUNDS", rounds.to_string());
     }
@@ -103,15 +110,23 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if elsewhere {
         println!("\nthis machine's kernel: {count}");
-        let guest = vm::run_oldest()?;
+        let guest = if form.every_kernel { vm::run_usual()? } else { vm::run_oldest()? };
         // What this kernel lacks the devices for is what the other one has just run.
         count.ignored = 0;
         count += guest;
     }
+    if everything && form.faults {
+        println!("\ntests: {count}");
+        count += outcome("faults", faults::run(&[]));
+    }
+    if let Some(minutes) = form.soak.filter(|_| everything) {
+        println!("\ntests: {count}");
+        count += outcome("soak", soak::run(minutes, None));
+    }
     // Last: nothing else is to run meanwhile.
     if bench {
         println!("\ntests: {count}");
-        count += bench::check()?;
+        count += bench::check(form.whole_bench)?;
     }
     println!("\n{count}");
     if !elsewhere {
@@ -121,10 +136,21 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("`{}` failed ({status})", command::line(&cargo));
     }
     if count.failed > 0 {
-        bail!("tests failed on another kernel, or goals are out by twice");
+        bail!("tests failed on another kernel, faults were not found, or goals are out by twice");
     }
     if count.passed == 0 {
         bail!("no test ran");
     }
     Ok(())
+}
+
+/// What counts as one test, which does not keep the next one from running.
+fn outcome(what: &str, result: Result<()>) -> Count {
+    match result {
+        Ok(()) => Count { passed: 1, ..Count::default() },
+        Err(error) => {
+            println!("{what}: FAILED: {error:#}");
+            Count { failed: 1, ..Count::default() }
+        }
+    }
 }

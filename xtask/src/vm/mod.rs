@@ -96,6 +96,11 @@ pub fn run_oldest() -> Result<Count> {
     test(&fetch_oldest()?, &Suite::Short)
 }
 
+/// Runs all that a machine can run on every usual kernel.
+pub fn run_usual() -> Result<Count> {
+    test(&Fetched::fetch(&MATRIX.map(str::to_owned))?, &Suite::Full)
+}
+
 /// Fetches what [`run_oldest`] needs, unless it is here.
 pub fn set_up() -> Result<()> {
     fetch_oldest().map(drop)
