@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::{
     TestRun as _, TestRunOptions,
     maps::{MapData, RingBuf},
@@ -75,14 +75,28 @@ impl IngressHook {
     pub const ALL: [Self; 3] = [Self::Xdp, Self::Generic, Self::Tc];
     /// Those that need nothing but test runs.
     pub const TEST_RUNS: [Self; 2] = [Self::Xdp, Self::Tc];
+
+    /// The hook whose program it is.
+    const fn of_kernel(self) -> Hook {
+        match self {
+            Self::Xdp | Self::Generic => Hook::Ingress,
+            Self::Tc => Hook::TcIngress,
+        }
+    }
+}
+
+/// The one program that judges what comes in: verifying the other too would take a quarter of the time
+/// of a table.
+enum Ingress {
+    Xdp(Xdp),
+    Tc(SchedClassifier),
 }
 
 /// The loaded programs, their maps, and the policy in force.
 pub struct Filter {
     kernel: Kernel,
     pins: Pins,
-    ingress: Xdp,
-    tc_ingress: SchedClassifier,
+    ingress: Ingress,
     egress: SchedClassifier,
     hook: IngressHook,
     live: Option<Live>,
@@ -143,16 +157,22 @@ impl Filter {
         sizes: &[(&'static str, u32)],
     ) -> Result<Self> {
         let pins = PinDirectory::new(directory.bpffs());
-        let mut kernel = kernel::load(pins.clone(), sizes, log::LevelFilter::Off, &Hook::ALL)?;
+        let hooks = [hook.of_kernel(), Hook::Egress];
+        let mut kernel = kernel::load(pins.clone(), sizes, log::LevelFilter::Off, &hooks)?;
         kernel.pin_programs()?;
         let policy = compile(config, &site::catalogue(), &RuleBits::new())?;
-        let ingress = Xdp::from_pin(pins.program(Hook::Ingress.program()), XDP_ATTACHED)?;
-        let tc_ingress = SchedClassifier::from_pin(pins.program(Hook::TcIngress.program()))?;
+        let pin = pins.program(hook.of_kernel().program());
+        let ingress = match hook {
+            IngressHook::Xdp | IngressHook::Generic => {
+                Ingress::Xdp(Xdp::from_pin(pin, XDP_ATTACHED)?)
+            }
+            IngressHook::Tc => Ingress::Tc(SchedClassifier::from_pin(pin)?),
+        };
         let egress = SchedClassifier::from_pin(pins.program(Hook::Egress.program()))?;
         let pins = kernel.pins();
         let events = pins.map("EVENTS")?;
         let live = None;
-        Ok(Self { kernel, pins, ingress, tc_ingress, egress, hook, live, events, policy })
+        Ok(Self { kernel, pins, ingress, egress, hook, live, events, policy })
     }
 
     /// Puts the program where frames that are sent meet it, unless test runs do for all of them.
@@ -166,14 +186,17 @@ impl Filter {
                 run_command(Command::new("ip").args(["link", "set", name, "mtu", "9000"]))?;
             }
             // What is forgotten is gone with the interface.
-            if self.hook == IngressHook::Generic {
-                let id = self.ingress.attach(interface, XdpMode::Skb)?;
-                std::mem::forget(self.ingress.take_link(id)?);
-            } else {
-                // Needed before Linux 6.6 alone.
-                let _ = qdisc_add_clsact(interface);
-                let id = self.tc_ingress.attach(interface, TcAttachType::Ingress)?;
-                std::mem::forget(self.tc_ingress.take_link(id)?);
+            match &mut self.ingress {
+                Ingress::Xdp(program) => {
+                    let id = program.attach(interface, XdpMode::Skb)?;
+                    std::mem::forget(program.take_link(id)?);
+                }
+                Ingress::Tc(program) => {
+                    // Needed before Linux 6.6 alone.
+                    let _ = qdisc_add_clsact(interface);
+                    let id = program.attach(interface, TcAttachType::Ingress)?;
+                    std::mem::forget(program.take_link(id)?);
+                }
             }
         }
         self.live = Some(Live::open()?);
@@ -247,8 +270,11 @@ impl Filter {
     pub fn map_ids(&self) -> Result<Vec<u32>> {
         let explain = Xdp::from_pin(self.pins.directory().program("explain"), XDP_ATTACHED)?;
         let mut ids = Vec::new();
-        let programs =
-            [self.ingress.info()?, self.tc_ingress.info()?, self.egress.info()?, explain.info()?];
+        let ingress = match &self.ingress {
+            Ingress::Xdp(program) => program.info()?,
+            Ingress::Tc(program) => program.info()?,
+        };
+        let programs = [ingress, self.egress.info()?, explain.info()?];
         for info in programs {
             ids.extend(info.map_ids()?.context("the kernel tells no maps")?);
         }
@@ -285,7 +311,7 @@ impl Filter {
 
     /// The descriptors of the programs at XDP and at TC egress.
     pub fn descriptors(&self) -> Result<(&ProgramFd, &ProgramFd)> {
-        Ok((self.ingress.fd()?, self.egress.fd()?))
+        Ok((self.at_xdp()?.fd()?, self.egress.fd()?))
     }
 
     /// Runs a program over a frame. Fails where the kernel takes no such frame.
@@ -295,8 +321,7 @@ impl Filter {
             (Place::Ingress(interface), IngressHook::Tc)
                 if self.live.is_none() || has_test_run(frame) =>
             {
-                let index = index(interface)?;
-                Ok(judge_at_tc(&self.tc_ingress, index, index, 0, frame)?.0)
+                Ok(self.judge_at_tc(interface, frame)?.0)
             }
             (Place::Ingress(interface), hook) => {
                 let live = self.live.as_ref().context("nothing is attached")?;
@@ -310,7 +335,10 @@ impl Filter {
     /// Runs the TC program over a frame that comes in; returns also the mark that it gets.
     pub fn judge_at_tc(&self, interface: &str, frame: &[u8]) -> Result<(Fate, u32)> {
         let index = index(interface)?;
-        judge_at_tc(&self.tc_ingress, index, index, 0, frame)
+        match &self.ingress {
+            Ingress::Tc(program) => judge_at_tc(program, index, index, 0, frame),
+            Ingress::Xdp(_) => bail!("the program at TC is not loaded"),
+        }
     }
 
     /// Runs the egress program over a frame with a mark that came in on the interface with index
@@ -335,7 +363,7 @@ impl Filter {
                     ctx_in: Some(&context),
                     ..TestRunOptions::default()
                 };
-                self.ingress.test_run(options)?
+                self.at_xdp()?.test_run(options)?
             }
             Place::Egress(interface) | Place::EgressOfGateway(interface) => {
                 let from = u32::from(matches!(place, Place::Egress(_)));
@@ -356,21 +384,31 @@ impl Filter {
         self.pins.explain(frame, index(interface)?)
     }
 
-    /// Runs the program at XDP over a frame so often, without looking at what comes of it but in
-    /// the counters.
+    /// Runs the program over a frame that comes in so often, without looking at what comes of it but
+    /// in the counters.
     pub fn judge_often(&self, interface: &str, frame: &[u8], repeat: u32) -> Result<()> {
-        let context = ingress_context(index(interface)?, frame)?;
-        let options = TestRunOptions {
+        let index = index(interface)?;
+        let options = |context| TestRunOptions {
             data_in: Some(frame),
-            ctx_in: Some(&context),
+            ctx_in: Some(context),
             repeat,
             ..TestRunOptions::default()
         };
-        self.ingress.test_run(options)?;
+        match &self.ingress {
+            Ingress::Xdp(program) => program.test_run(options(&ingress_context(index, frame)?))?,
+            Ingress::Tc(program) => program.test_run(options(&egress_context(index, index, 0)))?,
+        };
         Ok(())
     }
 
     fn judge_at_xdp(&self, interface: &str, frame: &[u8]) -> Result<Fate> {
-        judge_at_xdp(&self.ingress, index(interface)?, frame)
+        judge_at_xdp(self.at_xdp()?, index(interface)?, frame)
+    }
+
+    fn at_xdp(&self) -> Result<&Xdp> {
+        match &self.ingress {
+            Ingress::Xdp(program) => Ok(program),
+            Ingress::Tc(_) => bail!("the program at XDP is not loaded"),
+        }
     }
 }

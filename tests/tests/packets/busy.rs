@@ -9,8 +9,8 @@ use intune_filter_ebpf::{
     scratch::Scratch,
 };
 use intune_filter_tests::testrun::{
-    Addresses, Datagram, Filter, Flags, check_in_order, check_on, datagram::TAG, expect,
-    from_client, run, to_client,
+    Addresses, Datagram, Filter, Flags, IngressHook, check_in_order, check_on, datagram::TAG,
+    expect, from_client, run, to_client,
 };
 
 /// The working memory, of which the first word says whether it is in use.
@@ -21,8 +21,11 @@ struct Octets([u8; size_of::<Scratch>()]);
 // SAFETY: octets, without padding.
 unsafe impl Pod for Octets {}
 
-/// The working memories, one of each program.
-const SCRATCH: [&str; 4] = ["SCRATCH_XDP", "SCRATCH_TC_INGRESS", "SCRATCH_TC", "SCRATCH_EXPLAIN"];
+/// The working memories, one of each program that is loaded.
+fn scratch(hook: IngressHook) -> [&'static str; 3] {
+    let ingress = if hook == IngressHook::Tc { "SCRATCH_TC_INGRESS" } else { "SCRATCH_XDP" };
+    [ingress, "SCRATCH_TC", "SCRATCH_EXPLAIN"]
+}
 
 /// Marks the working memory of a program as used by another run, or not, on every CPU.
 fn claim(filter: &Filter, name: &str, claimed: bool) {
@@ -50,7 +53,7 @@ fn what_interrupts_a_run_is_denied() {
                 filter,
                 &[from_client("before", out().frame(), expect(Policy).rule("core/web"))],
             );
-            for name in SCRATCH {
+            for name in scratch(filter.hook()) {
                 claim(filter, name, true);
             }
             check_on(
@@ -62,7 +65,7 @@ fn what_interrupts_a_run_is_denied() {
                     from_client("unmanaged", out().tag(TAG, 30).frame(), expect(Unmanaged)),
                 ],
             );
-            for name in SCRATCH {
+            for name in scratch(filter.hook()) {
                 claim(filter, name, false);
             }
             check_on(
