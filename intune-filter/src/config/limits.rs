@@ -1,11 +1,11 @@
 //! What one client may begin in a time.
 
-use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde::{Deserialize, Serialize};
 
 use super::decode::{Fields, Findings, Place, Read, word};
 
 /// What one source address may begin in a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// DNS queries that are passed on; and, counted apart, TCP connections to resolvers.
     pub queries: Limit,
@@ -16,7 +16,7 @@ pub struct Limits {
 }
 
 /// What the sources of a zone may begin together that are nobody in particular.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneLimits {
     /// As [`Limits::queries`], and by default as much.
     pub queries: Limit,
@@ -25,11 +25,13 @@ pub struct ZoneLimits {
 }
 
 /// A rate, and how much of it may come at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Limit {
     /// There is no limit.
     Off,
     /// At most as much.
+    #[serde(untagged)]
     At {
         /// So many in a second.
         rate: u32,
@@ -49,20 +51,6 @@ impl Limits {
     /// A zone has what one address has.
     const fn both(queries: Limit, flows: Limit) -> Self {
         Self { queries, flows, zone: ZoneLimits { queries, flows } }
-    }
-}
-
-impl Serialize for Limit {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Off => serializer.serialize_str("off"),
-            Self::At { rate, burst } => {
-                let mut fields = serializer.serialize_struct("Limit", 2)?;
-                fields.serialize_field("rate", rate)?;
-                fields.serialize_field("burst", burst)?;
-                fields.end()
-            }
-        }
     }
 }
 

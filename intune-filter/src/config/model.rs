@@ -6,13 +6,13 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv6Net};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{Limits, Seconds, Source, ToGateway, choice::choice};
 use crate::{pattern::Pattern, ports::PortRange};
 
 /// A configuration that has been read and checked against itself.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The interfaces on the LAN side.
     pub interfaces: Vec<Interface>,
@@ -159,19 +159,19 @@ choice! {
 }
 
 /// An interface on the LAN side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Its name.
     pub name: String,
     /// Where the program runs.
     pub mode: Mode,
     /// The tags that are judged, 0 for untagged frames; empty if the interface has none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vlans: Vec<u16>,
 }
 
 /// Clients that are treated alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientGroup {
     /// Its name.
     pub name: String,
@@ -193,7 +193,7 @@ pub struct ClientGroup {
 }
 
 /// Name resolution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
     /// The resolvers that clients may ask and whose answers are learned from.
     pub resolvers: Vec<IpAddr>,
@@ -208,7 +208,7 @@ pub struct Dns {
 }
 
 /// Bounds on how long a learned address is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ttl {
     /// At least this long.
     pub min: Seconds,
@@ -220,7 +220,7 @@ pub struct Ttl {
 
 /// A service of the site's own, or an override of a built-in one. See [`crate::policy::services`]
 /// for what an override means.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteService {
     /// Its id; an override names a built-in service.
     pub id: String,
@@ -231,12 +231,12 @@ pub struct SiteService {
     #[serde(flatten)]
     pub parts: Parts,
     /// Its rules, if they are written one by one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<SiteRule>,
 }
 
 /// A rule of a [`SiteService`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteRule {
     /// Its id, unique in its service.
     pub id: String,
@@ -246,7 +246,7 @@ pub struct SiteRule {
 }
 
 /// Destinations and ports; `None` if the file does not name them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {
     /// Host names.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -271,7 +271,7 @@ impl Parts {
 }
 
 /// Sizes of the maps that the kernel fills, in entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maps {
     /// Learned IPv4 addresses.
     pub hosts4: u32,
@@ -310,7 +310,7 @@ impl Default for Maps {
 }
 
 /// Where things are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paths {
     /// What outlives a reboot.
     pub state_dir: PathBuf,
@@ -335,10 +335,10 @@ impl Default for Paths {
 }
 
 /// The metrics endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Where it listens.
-    #[serde(serialize_with = "off_or_address")]
+    #[serde(serialize_with = "off_or_address", deserialize_with = "address_or_off")]
     pub listen: Option<SocketAddr>,
 }
 
@@ -356,6 +356,15 @@ fn off_or_address<S: serde::Serializer>(
     match listen {
         Some(address) => serializer.collect_str(address),
         None => serializer.serialize_str("off"),
+    }
+}
+
+fn address_or_off<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    match &*String::deserialize(deserializer)? {
+        "off" => Ok(None),
+        address => address.parse().map(Some).map_err(de::Error::custom),
     }
 }
 

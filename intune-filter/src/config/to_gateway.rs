@@ -1,12 +1,13 @@
 //! Which packets to the gateway itself pass: a word, or ports.
 
-use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde::{Deserialize, Serialize};
 
 use super::decode::{Fields, Findings, Place, Read, word};
 use crate::ports::PortRange;
 
 /// What becomes of packets to the gateway's addresses on the client's own network.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ToGateway {
     /// They pass: the host firewall's business.
     #[default]
@@ -14,6 +15,7 @@ pub enum ToGateway {
     /// They are judged like any other.
     Policy,
     /// Those to these ports pass, and the others are judged like any other.
+    #[serde(untagged)]
     Ports {
         /// TCP ports.
         tcp: Vec<PortRange>,
@@ -32,21 +34,6 @@ impl ToGateway {
             Self::Ports { tcp, udp: over_udp } => {
                 let ranges = if udp { over_udp } else { tcp };
                 ranges.iter().flat_map(|range| range.ports()).any(|one| one == port)
-            }
-        }
-    }
-}
-
-impl Serialize for ToGateway {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Pass => serializer.serialize_str("pass"),
-            Self::Policy => serializer.serialize_str("policy"),
-            Self::Ports { tcp, udp } => {
-                let mut fields = serializer.serialize_struct("ToGateway", 2)?;
-                fields.serialize_field("tcp", tcp)?;
-                fields.serialize_field("udp", udp)?;
-                fields.end()
             }
         }
     }

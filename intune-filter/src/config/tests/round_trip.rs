@@ -45,13 +45,21 @@ paths: {state_dir: /a/state, catalogue: "/a/cat: #1"}
 "##;
 
 fn again(config: &Config) -> Config {
+    assert_eq!(by_json(config), *config);
     let text = serde_yaml::to_string(config).unwrap();
     Config::parse("again", &text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// As the daemon tells a command.
+fn by_json(config: &Config) -> Config {
+    let text = serde_json::to_string(config).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 #[test]
 fn every_key_survives() {
     let config = Config::parse_part("test", EVERYTHING).0.unwrap();
+    assert_eq!(by_json(&config), config);
     let text = serde_yaml::to_string(&config).unwrap();
     let (back, errors) = Config::parse_part("again", &text);
     // What the file was refused for, if anything, it still is.
@@ -66,7 +74,7 @@ fn every_key_survives() {
 #[test]
 fn defaults_and_off_survive() {
     let text = "interfaces: [{name: lan}]\nclients: [{name: all, networks: [10.0.0.0/24]}]\n\
-                dns: {resolvers: [10.0.0.1]}\nmetrics: {listen: off}\n";
+                dns: {resolvers: [10.0.0.1]}\nmetrics: {listen: off}\nto_gateway: {tcp: [22]}\n";
     let config = Config::parse("test", text).unwrap();
     assert_eq!(again(&config), config);
 }
