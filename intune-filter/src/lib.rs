@@ -14,6 +14,7 @@ pub mod names;
 pub mod pattern;
 pub mod policy;
 pub mod ports;
+pub mod report;
 pub mod system;
 pub mod yaml;
 

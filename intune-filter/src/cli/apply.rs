@@ -5,7 +5,6 @@
 use std::{fmt::Write as _, path::Path, time::Duration};
 
 use anyhow::anyhow;
-use serde_json::Value;
 
 use super::{
     args::Global,
@@ -16,8 +15,9 @@ use super::{
 };
 use crate::{
     config::{Config, Paths, Seconds},
-    control::{Client, Invalid, Request},
+    control::{Client, Invalid, Reply, Request, Unexpected},
     policy::{self, RuleBits},
+    report::{Changed, Confirmed, FailedInterface},
 };
 
 /// How long the daemon may take: it compiles the policy, fills maps and looks through flows.
@@ -30,13 +30,13 @@ pub fn run(
     confirm: Option<Seconds>,
 ) -> Result<(Outcome, String), Failure> {
     let confirm_s = confirm.map(|seconds| seconds.0);
-    let answer = ask(global, request(global, file, confirm_s, false)?)?;
+    let changed: Changed = ask(global, &request(global, file, confirm_s, false)?)?;
     if global.json {
-        return Ok((outcome(&answer), output::json(&answer)?));
+        return Ok((outcome(&changed), output::json(&changed)?));
     }
-    let mut text = in_force(&answer);
-    text += &changes(&answer);
-    if let Some(seconds) = answer["confirm_within_s"].as_u64() {
+    let mut text = in_force(&changed);
+    text += &changes(&changed.difference, changed.flows_ended, changed.names_forgotten);
+    if let Some(seconds) = changed.confirm_within_s {
         let _ = writeln!(
             text,
             "the configuration before comes back in {seconds} s, unless you say: intune-filter \
@@ -46,21 +46,20 @@ pub fn run(
         if confirm.is_some() {
             text += "there is nothing to confirm\n";
         }
-        text += &overriding(global, &answer);
+        text += &overriding(global, changed.overrides_file);
     }
-    text += &failed(&answer);
-    Ok((outcome(&answer), text))
+    text += &failed(&changed.failed_interfaces);
+    Ok((outcome(&changed), text))
 }
 
 /// Runs `confirm`.
 pub fn confirm(global: &Global) -> Result<(Outcome, String), Failure> {
-    let answer = ask(global, Request::Confirm)?;
+    let confirmed: Confirmed = ask(global, &Request::Confirm {})?;
     let text = if global.json {
-        output::json(&answer)?
+        output::json(&confirmed)?
     } else {
-        let file = file(&answer);
-        let generation = &answer["generation"];
-        let over = overriding(global, &answer);
+        let Confirmed { file, generation, overrides_file, .. } = &confirmed;
+        let over = overriding(global, *overrides_file);
         format!("confirmed; {file} is in force, policy generation {generation}\n{over}")
     };
     Ok((Outcome::Yes, text))
@@ -68,13 +67,15 @@ pub fn confirm(global: &Global) -> Result<(Outcome, String), Failure> {
 
 /// Runs `reload`: well only if the file is in force afterwards, on every interface that is there.
 pub fn reload(global: &Global) -> Result<(Outcome, String), Failure> {
-    let answer = ask(global, Request::Reload)?;
+    let changed: Changed = ask(global, &Request::Reload {})?;
     let text = if global.json {
-        output::json(&answer)?
+        output::json(&changed)?
     } else {
-        in_force(&answer) + &changes(&answer) + &failed(&answer)
+        in_force(&changed)
+            + &changes(&changed.difference, changed.flows_ended, changed.names_forgotten)
+            + &failed(&changed.failed_interfaces)
     };
-    Ok((outcome(&answer), text))
+    Ok((outcome(&changed), text))
 }
 
 /// What `apply` asks of the daemon, after the file was found sound.
@@ -95,7 +96,10 @@ pub fn request(
 }
 
 /// Asks the daemon, which has to run.
-pub fn ask(global: &Global, request: Request) -> Result<Value, Failure> {
+pub fn ask<T>(global: &Global, request: &Request) -> Result<T, Failure>
+where
+    T: TryFrom<Reply, Error = Unexpected>,
+{
     let paths = context::quiet_paths(global);
     let client = Client::connect(&paths.runtime_dir).ok_or_else(|| {
         anyhow!(
@@ -110,13 +114,9 @@ pub fn ask(global: &Global, request: Request) -> Result<Value, Failure> {
     })
 }
 
-fn file(answer: &Value) -> &str {
-    answer["file"].as_str().unwrap_or_default()
-}
-
-fn in_force(answer: &Value) -> String {
-    let (file, generation) = (file(answer), &answer["generation"]);
-    if answer["changed"] == true {
+fn in_force(changed: &Changed) -> String {
+    let Changed { file, generation, .. } = changed;
+    if changed.changed {
         format!("{file} is in force, policy generation {generation}\n")
     } else {
         format!("{file} is in force, and changes nothing: policy generation {generation} stays\n")
@@ -124,24 +124,22 @@ fn in_force(answer: &Value) -> String {
 }
 
 /// Well only if what is in force reaches every interface that is there.
-fn outcome(answer: &Value) -> Outcome {
-    let failed = answer["failed_interfaces"].as_array();
-    if failed.is_some_and(|failed| !failed.is_empty()) { Outcome::Partly } else { Outcome::Yes }
+const fn outcome(changed: &Changed) -> Outcome {
+    if changed.failed_interfaces.is_empty() { Outcome::Yes } else { Outcome::Partly }
 }
 
 /// What is in force and does not reach an interface.
-fn failed(answer: &Value) -> String {
+fn failed(interfaces: &[FailedInterface]) -> String {
     let mut text = String::new();
-    for failed in answer["failed_interfaces"].as_array().into_iter().flatten() {
-        let word = |key: &str| failed[key].as_str().unwrap_or_default();
-        let _ = writeln!(text, "{} is NOT enforced: {}", word("name"), word("error"));
+    for FailedInterface { name, error } in interfaces {
+        let _ = writeln!(text, "{name} is NOT enforced: {error}");
     }
     text
 }
 
 /// What to know where the configuration file says otherwise.
-fn overriding(global: &Global, answer: &Value) -> String {
-    if answer["overrides_file"] != true {
+fn overriding(global: &Global, overrides_file: bool) -> String {
+    if !overrides_file {
         return String::new();
     }
     let file = context::config_path(global);

@@ -2,43 +2,37 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use crate::policy::{Difference, Grant, Leaf, Setting};
 
 /// Lines of each kind that are printed for people.
 const LINES: usize = 40;
 
-/// What an answer of the daemon says that opens, closes, is set and ends.
-pub fn changes(answer: &Value) -> String {
+/// What opens, closes, is set and ends, for people.
+pub fn changes(difference: &Difference, flows_ended: usize, names_forgotten: usize) -> String {
     let mut text = String::new();
-    for (key, sign, line) in [
-        ("opens", '+', grant as fn(&Value) -> String),
-        ("closes", '-', grant),
-        ("settings", '~', setting),
-    ] {
-        let all = answer[key].as_array().map(Vec::as_slice).unwrap_or_default();
-        for one in all.iter().take(LINES) {
-            let _ = writeln!(text, "{sign} {}", line(one));
-        }
-        if all.len() > LINES {
-            let _ = writeln!(text, "{sign} and {} more (--json has all)", all.len() - LINES);
-        }
-    }
-    let count = |key: &str| answer[key].as_u64().unwrap_or_default();
-    let (flows, names) = (count("flows_ended"), count("names_forgotten"));
-    if flows + names > 0 {
-        let _ = writeln!(text, "{flows} flows end, {names} names are forgotten");
+    add(&mut text, '+', &difference.opens, grant);
+    add(&mut text, '-', &difference.closes, grant);
+    add(&mut text, '~', &difference.settings, setting);
+    if flows_ended + names_forgotten > 0 {
+        let _ = writeln!(text, "{flows_ended} flows end, {names_forgotten} names are forgotten");
     }
     text
 }
 
-fn grant(grant: &Value) -> String {
-    let word = |key: &str| grant[key].as_str().unwrap_or_default();
-    let clients = grant["clients"].as_str().map(|clients| format!(" ({clients})"));
+fn add<T>(text: &mut String, sign: char, all: &[T], line: fn(&T) -> String) {
+    for one in all.iter().take(LINES) {
+        let _ = writeln!(text, "{sign} {}", line(one));
+    }
+    if all.len() > LINES {
+        let _ = writeln!(text, "{sign} and {} more (--json has all)", all.len() - LINES);
+    }
+}
+
+fn grant(grant: &Grant) -> String {
+    let clients = grant.clients.as_ref().map(|clients| format!(" ({clients})"));
     let mut text =
-        format!("{}{} to {}", word("group"), clients.unwrap_or_default(), word("destination"));
-    for protocol in ["tcp", "udp"] {
-        let ports = grant[protocol].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let ports: Vec<&str> = ports.collect();
+        format!("{}{} to {}", grant.group, clients.unwrap_or_default(), grant.destination);
+    for (protocol, ports) in [("tcp", &grant.tcp), ("udp", &grant.udp)] {
         if !ports.is_empty() {
             let _ = write!(text, " {protocol} {}", ports.join(" "));
         }
@@ -46,42 +40,57 @@ fn grant(grant: &Value) -> String {
     text
 }
 
-fn setting(setting: &Value) -> String {
-    let text = |value: &Value| match value {
-        Value::Null => "nothing".to_owned(),
-        Value::String(text) => text.clone(),
+fn setting(setting: &Setting) -> String {
+    let text = |value: &Leaf| match value {
+        Leaf::Nothing => "nothing".to_owned(),
+        Leaf::Text(text) => text.clone(),
         other => other.to_string(),
     };
-    let key = setting["key"].as_str().unwrap_or_default();
-    format!("{key}: {}, until now {}", text(&setting["to"]), text(&setting["from"]))
+    let Setting { key, from, to } = setting;
+    format!("{key}: {}, until now {}", text(to), text(from))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    fn grant(group: &str, destination: &str) -> Grant {
+        Grant {
+            group: group.into(),
+            clients: None,
+            destination: destination.into(),
+            tcp: Vec::new(),
+            udp: Vec::new(),
+        }
+    }
 
     #[test]
     fn changes_are_told_line_by_line() {
-        let answer = json!({
-            "opens": [{"group": "devices", "destination": "*.web.test", "tcp": ["80", "443"],
-                       "udp": ["443"]}],
-            "closes": [{"group": "guests", "clients": "10.0.0.0/24 on lan", "destination": "any",
-                        "tcp": [], "udp": []}],
-            "settings": [{"key": "region", "from": null, "to": "europe"}],
-            "flows_ended": 2,
-            "names_forgotten": 1,
-        });
+        let difference = Difference {
+            opens: vec![Grant {
+                tcp: vec!["80".into(), "443".into()],
+                udp: vec!["443".into()],
+                ..grant("devices", "*.web.test")
+            }],
+            closes: vec![Grant {
+                clients: Some("10.0.0.0/24 on lan".into()),
+                ..grant("guests", "any")
+            }],
+            settings: vec![Setting {
+                key: "region".into(),
+                from: Leaf::Nothing,
+                to: Leaf::Text("europe".into()),
+            }],
+        };
         assert_eq!(
-            changes(&answer),
+            changes(&difference, 2, 1),
             "+ devices to *.web.test tcp 80 443 udp 443\n\
              - guests (10.0.0.0/24 on lan) to any\n\
              ~ region: europe, until now nothing\n\
              2 flows end, 1 names are forgotten\n"
         );
-        let grant = json!({"group": "g", "destination": "d", "tcp": [], "udp": []});
-        let many = changes(&json!({"opens": vec![grant; LINES + 7]}));
+        let opens = vec![grant("g", "d"); LINES + 7];
+        let many = changes(&Difference { opens, ..Difference::default() }, 0, 0);
         assert_eq!(many.lines().count(), LINES + 1);
         assert!(many.ends_with("+ and 7 more (--json has all)\n"), "{many}");
     }

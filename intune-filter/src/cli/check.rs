@@ -6,14 +6,14 @@ use super::{
     args::Global,
     context, environment,
     error::{Failure, Outcome},
-    output,
-    unjudged::BootGate,
+    output, unjudged,
 };
 use crate::{
     config::{Config, Finding, Severity, check_environment, writable_by_others},
     control::Client,
     kernel::Pins,
     policy::{self, RuleBits, summarize},
+    report::{Checked, SCHEMA},
     system::netlink,
 };
 
@@ -41,7 +41,7 @@ pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Fa
     summary.warnings.extend(writable_by_others(&path));
     summary.warnings.extend(open_gate(&loaded.config)?);
     let text = if global.json {
-        output::json(&summary)?
+        output::json(&Checked { schema: SCHEMA, summary })?
     } else {
         let mut text = format!("{}: valid\n\n{summary}", path.display());
         if !text.ends_with('\n') {
@@ -55,9 +55,9 @@ pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Fa
 /// What `boot: closed` should keep out now, and does not.
 fn open_gate(config: &Config) -> anyhow::Result<Option<String>> {
     let pins = Pins::open(&config.paths.pin_dir)?;
-    let gate = BootGate::look(config, pins.as_ref(), &netlink::snapshot()?)?;
+    let gate = unjudged::gate(config, pins.as_ref(), &netlink::snapshot()?)?;
     let daemon_runs = Client::connect(&config.paths.runtime_dir).is_some();
-    Ok(gate.and_then(|gate| gate.open(daemon_runs)))
+    Ok(gate.and_then(|gate| unjudged::open(&gate, daemon_runs)))
 }
 
 fn previous_bits(global: &Global) -> RuleBits {

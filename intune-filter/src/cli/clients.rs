@@ -6,53 +6,19 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::{
     args::Global,
     context,
     error::{Failure, Outcome},
-    flows::{self, Live},
-    output,
+    flows, output,
 };
 use crate::{
     config::Paths,
-    control::{Client as Control, Request},
+    control::{self, DeniedClients, Request},
     events::{Place, Traffic, denial_stats::Denials},
+    report::{Client, LastDenied, LiveFlow},
 };
-
-/// A client.
-#[derive(Debug, Serialize)]
-struct Client {
-    client: IpAddr,
-    #[serde(flatten)]
-    place: Place,
-    group: Option<String>,
-    /// How many of its flows are alive.
-    flows: u64,
-    /// What those have carried.
-    #[serde(flatten)]
-    traffic: Traffic,
-    /// Reported denials since the daemon's start; `None` without a daemon.
-    denied: Option<u64>,
-    /// How many of them passed, since the group is audited.
-    audited: Option<u64>,
-    /// Seconds since it was last heard of.
-    last_seen_s: u64,
-    last_denied: Option<LastDenied>,
-}
-
-/// The denial that was reported last.
-#[derive(Debug, Serialize)]
-struct LastDenied {
-    reason: String,
-    destination: Option<IpAddr>,
-    port: Option<u16>,
-    protocol: String,
-    name: Option<String>,
-    /// Seconds ago.
-    ago_s: u64,
-}
 
 /// Runs the command.
 pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
@@ -85,12 +51,12 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
 
 /// The daemon's denials; `None` if no daemon runs.
 fn denials(paths: &Paths) -> anyhow::Result<Option<Vec<Denials>>> {
-    let Some(daemon) = Control::connect(&paths.runtime_dir) else { return Ok(None) };
-    let denials = daemon.ask(Request::Clients, context::PATIENCE)?;
-    Ok(Some(serde_json::from_value(denials)?))
+    let Some(daemon) = control::Client::connect(&paths.runtime_dir) else { return Ok(None) };
+    let denied: DeniedClients = daemon.ask(&Request::Clients {}, context::PATIENCE)?;
+    Ok(Some(denied.clients))
 }
 
-fn join(flows: &[Live], denials: Option<Vec<Denials>>, now: Timestamp) -> Vec<Client> {
+fn join(flows: &[LiveFlow], denials: Option<Vec<Denials>>, now: Timestamp) -> Vec<Client> {
     let counted = denials.is_some().then_some(0);
     let new = |client: IpAddr, place: &Place, group: &Option<String>, last_seen_s| Client {
         client,
@@ -104,7 +70,7 @@ fn join(flows: &[Live], denials: Option<Vec<Denials>>, now: Timestamp) -> Vec<Cl
         last_denied: None,
     };
     let mut clients: BTreeMap<(IpAddr, Option<String>, u16), Client> = BTreeMap::new();
-    for Live { flow, traffic, idle_s, .. } in flows {
+    for LiveFlow { flow, traffic, idle_s, .. } in flows {
         let key = (flow.client, flow.place.interface.clone(), flow.place.vlan);
         let client = clients
             .entry(key)
@@ -165,7 +131,7 @@ mod tests {
         Place { interface: Some("eth1".into()), vlan }
     }
 
-    fn live(client: &str, vlan: u16, idle_s: u64) -> Live {
+    fn live(client: &str, vlan: u16, idle_s: u64) -> LiveFlow {
         let flow = Flow {
             client: client.parse().unwrap(),
             client_port: 1,
@@ -180,7 +146,7 @@ mod tests {
             place: place(vlan),
         };
         let traffic = Traffic { packets_out: 1, bytes_out: 10, packets_in: 2, bytes_in: 20 };
-        Live { flow, state: "new", traffic, age_s: 100, idle_s }
+        LiveFlow { flow, state: "new", traffic, age_s: 100, idle_s }
     }
 
     #[test]

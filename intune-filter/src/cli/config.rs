@@ -3,8 +3,6 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use serde_json::Value;
-
 use super::{
     apply,
     args::Global,
@@ -12,22 +10,24 @@ use super::{
     error::{Failure, Outcome},
     output,
 };
-use crate::control::Request;
+use crate::{
+    control::Request,
+    report::{ConfigInForce, Preview},
+};
 
 /// Runs `config show`.
 pub fn show(global: &Global) -> Result<(Outcome, String), Failure> {
-    let answer = apply::ask(global, Request::Configuration)?;
+    let shown: Box<ConfigInForce> = apply::ask(global, &Request::Configuration {})?;
     let text = if global.json {
-        output::json(&answer)?
+        output::json(&shown)?
     } else {
-        let word = |key: &str| answer[key].as_str().unwrap_or_default();
-        let configuration = serde_yaml::to_string(&answer["configuration"])
+        let configuration = serde_yaml::to_string(&shown.configuration)
             .map_err(|error| Failure::Other(error.into()))?;
         format!(
             "# In force, with every default, policy generation {}; from {} ({})\n{configuration}",
-            answer["generation"],
-            word("file"),
-            word("origin")
+            shown.generation,
+            shown.file,
+            shown.origin.as_str()
         )
     };
     Ok((Outcome::Yes, text))
@@ -35,52 +35,50 @@ pub fn show(global: &Global) -> Result<(Outcome, String), Failure> {
 
 /// Runs `config diff`.
 pub fn diff(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Failure> {
-    let answer = preview(global, file)?;
+    let preview = preview(global, file)?;
     let text = if global.json {
-        output::json(&answer)?
-    } else if answer["changed"] == true {
-        changes(&answer)
+        output::json(&preview)?
+    } else if preview.changed {
+        told(&preview)
     } else {
-        nothing(&answer)
+        nothing(&preview)
     };
     Ok((Outcome::Yes, text))
 }
 
 /// Runs `apply --dry-run`.
 pub fn dry_run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Failure> {
-    let answer = preview(global, file)?;
+    let preview = preview(global, file)?;
     let text = if global.json {
-        output::json(&answer)?
-    } else if answer["changed"] == true {
-        let mut text = changes(&answer);
-        for flow in answer["flows"].as_array().into_iter().flatten() {
-            let word = |key: &str| flow[key].as_str().unwrap_or_default();
-            let port = flow["port"].as_u64().map(|port| format!(" port {port}"));
+        output::json(&preview)?
+    } else if preview.changed {
+        let mut text = told(&preview);
+        for flow in &preview.flows {
+            let port = flow.port.map(|port| format!(" port {port}")).unwrap_or_default();
             let _ = writeln!(
                 text,
-                "  flow of {} to {}{}/{}",
-                word("client"),
-                word("destination"),
-                port.unwrap_or_default(),
-                word("protocol")
+                "  flow of {} to {}{port}/{}",
+                flow.client, flow.destination, flow.protocol
             );
         }
-        for name in answer["names"].as_array().into_iter().flatten() {
-            let word = |key: &str| name[key].as_str().unwrap_or_default();
-            let _ = writeln!(text, "  name {} ({})", word("name"), word("address"));
+        for name in &preview.names {
+            let _ = writeln!(text, "  name {} ({})", name.name, name.address);
         }
         text + "nothing was changed\n"
     } else {
-        nothing(&answer)
+        nothing(&preview)
     };
     Ok((Outcome::Yes, text))
 }
 
-fn preview(global: &Global, file: Option<&Path>) -> Result<Value, Failure> {
-    apply::ask(global, apply::request(global, file, None, true)?)
+fn preview(global: &Global, file: Option<&Path>) -> Result<Preview, Failure> {
+    apply::ask(global, &apply::request(global, file, None, true)?)
 }
 
-fn nothing(answer: &Value) -> String {
-    let word = |key: &str| answer[key].as_str().unwrap_or_default();
-    format!("{} comes to what is in force ({})\n", word("file"), word("in_force"))
+fn told(preview: &Preview) -> String {
+    changes(&preview.difference, preview.flows_ended, preview.names_forgotten)
+}
+
+fn nothing(preview: &Preview) -> String {
+    format!("{} comes to what is in force ({})\n", preview.file, preview.in_force)
 }

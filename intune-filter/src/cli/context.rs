@@ -10,7 +10,7 @@ use super::{args::Global, error::Failure};
 use crate::{
     catalogue::Catalogue,
     config::{Config, Paths},
-    control::{Client, Request},
+    control::{Client, NamesTable, Request},
     names::{self, Lives, Names},
     system::{clock, regular_file},
 };
@@ -84,8 +84,8 @@ pub fn catalogue(paths: &Paths) -> Result<Cow<'static, Catalogue>, Failure> {
 pub fn names(paths: &Paths) -> Names {
     let live = Client::connect(&paths.runtime_dir).and_then(|daemon| {
         let answer = daemon
-            .ask(Request::Names, PATIENCE)
-            .and_then(|table| names::from_json(table, clock::clocks()));
+            .ask(&Request::Names {}, PATIENCE)
+            .and_then(|NamesTable { table }| table.into_names(clock::clocks()));
         answer.inspect_err(|error| log::warn!("{error:#}; showing the saved names")).ok()
     });
     live.unwrap_or_else(|| {

@@ -13,8 +13,9 @@ use super::{
 use crate::{
     boot_guard,
     config::Paths,
-    control::{Client, Request},
+    control::{Client, NothingFiltered, Request},
     kernel::{self, PinDirectory},
+    report::{Detached, SCHEMA},
 };
 
 /// How long a daemon may take to detach, and a killed one to be gone.
@@ -29,7 +30,7 @@ pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
     boot_guard::open()?;
     stopped |= removed;
     let text = if global.json {
-        output::json(&serde_json::json!({ "detached": stopped }))?
+        output::json(&Detached { schema: SCHEMA, detached: stopped })?
     } else if stopped {
         "detached: nothing is filtered any more\n".to_owned()
     } else {
@@ -42,7 +43,8 @@ pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
 fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
     let Some(client) = Client::connect(&paths.runtime_dir) else { return Ok(false) };
     let daemon = client.daemon()?;
-    if let Err(error) = client.ask(Request::Detach, PATIENCE) {
+    let result: anyhow::Result<NothingFiltered> = client.ask(&Request::Detach {}, PATIENCE);
+    if let Err(error) = result {
         log::warn!("{error:#}; killing the daemon, process {daemon}");
         // SAFETY: no memory is involved; the kernel has told whose process it is.
         if unsafe { libc::kill(daemon, libc::SIGKILL) } < 0 {

@@ -1,29 +1,14 @@
 //! `endpoints`: the catalogue as this site has it.
 
-use std::{collections::BTreeSet, fmt::Write as _};
-
-use ipnet::IpNet;
-use serde::Serialize;
+use std::fmt::Write as _;
 
 use super::{
     args::Global,
     context,
     error::{Failure, Outcome},
-    output,
-    service_view::{self, Service},
+    output, service_view,
 };
-use crate::{pattern::Pattern, ports::PortRange};
-
-/// A service with the destinations and ports of all its rules, and the rules.
-#[derive(Debug, Serialize)]
-struct Entry<'a> {
-    fqdns: BTreeSet<&'a Pattern>,
-    cidrs: BTreeSet<IpNet>,
-    tcp: BTreeSet<PortRange>,
-    udp: BTreeSet<PortRange>,
-    #[serde(flatten)]
-    service: &'a Service,
-}
+use crate::report::{CatalogueService, Endpoints};
 
 /// Runs `endpoints list`.
 pub fn list(global: &Global) -> Result<(Outcome, String), Failure> {
@@ -31,24 +16,27 @@ pub fn list(global: &Global) -> Result<(Outcome, String), Failure> {
     let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
     let services = service_view::services(config.as_ref(), &*context::catalogue(&paths)?)?;
     let text = if global.json {
-        let entries: Vec<Entry<'_>> = services
-            .iter()
-            .map(|service| Entry {
-                fqdns: service.fqdns(),
-                cidrs: service.cidrs(),
-                tcp: service.tcp(),
-                udp: service.udp(),
-                service,
-            })
-            .collect();
-        output::json(&entries)?
+        let all: Vec<Endpoints> = services.into_iter().map(endpoints).collect();
+        output::json(&all)?
     } else {
         text(&services)
     };
     Ok((Outcome::Yes, text))
 }
 
-fn text(services: &[Service]) -> String {
+/// A service with what all its rules have, each once.
+fn endpoints(service: CatalogueService) -> Endpoints {
+    let rules = &service.rules;
+    Endpoints {
+        fqdns: rules.iter().flat_map(|rule| rule.fqdns.iter().cloned()).collect(),
+        cidrs: rules.iter().flat_map(|rule| rule.cidrs.iter().copied()).collect(),
+        tcp: rules.iter().flat_map(|rule| rule.tcp.iter().copied()).collect(),
+        udp: rules.iter().flat_map(|rule| rule.udp.iter().copied()).collect(),
+        service,
+    }
+}
+
+fn text(services: &[CatalogueService]) -> String {
     let mut text = String::new();
     for service in services {
         let enabled = if service.enabled { "" } else { " (off)" };

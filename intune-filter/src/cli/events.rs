@@ -15,8 +15,9 @@ use super::{
     error::{Failure, Outcome},
 };
 use crate::{
-    control::{Reply, Request, SOCKET_NAME},
+    control::{EventsFollow, Reply, Request, SOCKET_NAME, reply_of, to_line},
     events::{Event, Filter, Kind},
+    report::EventLine,
 };
 
 /// Runs the command. It prints as it goes.
@@ -43,19 +44,16 @@ async fn print(socket: &std::path::Path, json: bool, wanted: &Wanted) -> Result<
     let mut stream = UnixStream::connect(socket).await.map_err(|error| {
         anyhow!("events are told by the daemon, and none answers at {}: {error}", socket.display())
     })?;
-    let mut request = serde_json::to_vec(&request(wanted))?;
-    request.push(b'\n');
-    stream.write_all(&request).await.context("the daemon does not listen")?;
+    stream.write_all(&to_line(&request(wanted))?).await.context("the daemon does not listen")?;
     let mut lines = BufReader::new(stream).lines();
+    let first = lines.next_line().await.context("the daemon does not answer")?;
+    match reply_of(&first.unwrap_or_default())? {
+        Reply::Error { error, .. } => return Err(anyhow!("the daemon says: {error}").into()),
+        reply => EventsFollow::try_from(reply).map_err(anyhow::Error::new)?,
+    };
     while let Some(line) = lines.next_line().await.context("the daemon does not answer")? {
-        let event = serde_json::from_str::<Event>(&line);
-        if event.is_err()
-            && let Ok(Reply::Error { error, .. }) = serde_json::from_str(&line)
-        {
-            return Err(anyhow!("the daemon says: {error}").into());
-        }
-        let printed = match event {
-            Ok(event) if !json => writeln!(io::stdout(), "{event}"),
+        let printed = match serde_json::from_str::<EventLine<Event>>(&line) {
+            Ok(EventLine { event, .. }) if !json => writeln!(io::stdout(), "{event}"),
             // For programs as it is; so is what a newer daemon tells that this one cannot read.
             _ => writeln!(io::stdout(), "{line}"),
         };

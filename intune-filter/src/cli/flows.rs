@@ -5,7 +5,6 @@ use intune_filter_ebpf::{
     verdict::ending,
 };
 use ipnet::IpNet;
-use serde::Serialize;
 
 use super::{
     args::Global,
@@ -15,36 +14,19 @@ use super::{
 };
 use crate::{
     config::Paths,
-    events::{Flow, Labels, Traffic, flow_reaper::has_expired},
+    events::{Labels, Traffic, flow_reaper::has_expired},
     kernel::{FlowEntry, Pins},
     names::Names,
+    report::LiveFlow,
     system::{clock, netlink},
 };
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A flow that is alive.
-#[derive(Debug, Serialize)]
-pub struct Live {
-    /// Whose, and where to.
-    #[serde(flatten)]
-    pub flow: Flow,
-    /// `new` until the far end has answered, then `established`, and `closing` once it has ended:
-    /// what is still on its way may arrive.
-    pub state: &'static str,
-    /// What it has carried.
-    #[serde(flatten)]
-    pub traffic: Traffic,
-    /// Seconds since it was opened.
-    pub age_s: u64,
-    /// Seconds since its last packet, to within one.
-    pub idle_s: u64,
-}
-
 /// Runs the command.
 pub fn run(global: &Global, clients: &[IpNet]) -> Result<(Outcome, String), Failure> {
     let mut flows = live(&context::paths(global))?;
-    let is_wanted = |flow: &Live| {
+    let is_wanted = |flow: &LiveFlow| {
         clients.is_empty() || clients.iter().any(|network| network.contains(&flow.flow.client))
     };
     flows.retain(is_wanted);
@@ -75,7 +57,7 @@ pub fn run(global: &Global, clients: &[IpNet]) -> Result<(Outcome, String), Fail
 }
 
 /// The flows that are alive; none if nothing is pinned.
-pub fn live(paths: &Paths) -> anyhow::Result<Vec<Live>> {
+pub fn live(paths: &Paths) -> anyhow::Result<Vec<LiveFlow>> {
     let Some(pins) = Pins::open(&paths.pin_dir)? else { return Ok(Vec::new()) };
     let labels = Labels::of_pins(&pins, &netlink::snapshot()?)?;
     let names = context::names(paths);
@@ -84,11 +66,11 @@ pub fn live(paths: &Paths) -> anyhow::Result<Vec<Live>> {
     Ok(of_entries(&entries, &labels, &names, now))
 }
 
-fn of_entries(entries: &[FlowEntry], labels: &Labels, names: &Names, now: u64) -> Vec<Live> {
+fn of_entries(entries: &[FlowEntry], labels: &Labels, names: &Names, now: u64) -> Vec<LiveFlow> {
     entries
         .iter()
         .filter(|entry| !has_expired(entry.key.protocol, &entry.flow, now))
-        .map(|FlowEntry { key, flow, .. }| Live {
+        .map(|FlowEntry { key, flow, .. }| LiveFlow {
             flow: labels.flow(key, flow, names),
             state: if ending(flow.flags) != Ending::Open {
                 "closing"
@@ -104,8 +86,8 @@ fn of_entries(entries: &[FlowEntry], labels: &Labels, names: &Names, now: u64) -
         .collect()
 }
 
-fn row(live: &Live) -> [String; 10] {
-    let Live { flow, traffic, .. } = live;
+fn row(live: &LiveFlow) -> [String; 10] {
+    let LiveFlow { flow, traffic, .. } = live;
     let destination = match flow.port {
         Some(port) => std::net::SocketAddr::new(flow.destination, port).to_string(),
         None => flow.destination.to_string(),

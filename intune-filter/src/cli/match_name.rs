@@ -2,42 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
 use super::{
     args::Global,
     context,
     error::{Failure, Outcome},
-    output,
-    service_view::{self, Service},
+    output, service_view,
 };
-use crate::{pattern::Pattern, ports::PortRange};
-
-/// A pattern of a service, with the ports of the rules that it stands in: no other rule's.
-#[derive(Debug, Serialize)]
-pub struct Match {
-    /// The service's id.
-    pub id: String,
-    /// The pattern.
-    pub pattern: Pattern,
-    tcp: BTreeSet<PortRange>,
-    udp: BTreeSet<PortRange>,
-    /// The rules' full ids.
-    pub rules: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Answer<'a> {
-    name: &'a str,
-    services: Vec<Match>,
-}
+use crate::{
+    pattern::Pattern,
+    report::{CatalogueService, Match, Matches, SCHEMA},
+};
 
 /// Runs the command.
 pub fn run(global: &Global, name: &str) -> Result<(Outcome, String), Failure> {
     let config = context::optional_config(global)?;
     let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
     let services = service_view::services(config.as_ref(), &*context::catalogue(&paths)?)?;
-    let answer = Answer { name, services: matches(&services, name) };
+    let answer =
+        Matches { schema: SCHEMA, name: name.to_owned(), services: matches(&services, name) };
     let outcome = if answer.services.is_empty() { Outcome::No } else { Outcome::Yes };
     let text = if global.json {
         output::json(&answer)?
@@ -58,7 +40,7 @@ pub fn run(global: &Global, name: &str) -> Result<(Outcome, String), Failure> {
 
 /// Every pattern that matches, by service.
 #[must_use]
-pub fn matches(services: &[Service], name: &str) -> Vec<Match> {
+pub fn matches(services: &[CatalogueService], name: &str) -> Vec<Match> {
     let mut found = Vec::new();
     for service in services {
         let mut patterns: BTreeMap<&Pattern, Match> = BTreeMap::new();

@@ -1,9 +1,8 @@
 //! `names`: learned addresses, and the names that led to them.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 use intune_filter_ebpf::abi::Host;
-use serde::Serialize;
 
 use super::{
     args::Global,
@@ -12,19 +11,9 @@ use super::{
     output,
     services::service_of,
 };
-use crate::{kernel::Pins, names::Names, system::clock};
+use crate::{kernel::Pins, names::Names, report::LearnedAddress, system::clock};
 
 const SECOND: u64 = 1_000_000_000;
-
-/// A learned address under one of its names.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Learned {
-    /// `None` if the daemon did not see the answer.
-    name: Option<String>,
-    address: IpAddr,
-    services: BTreeSet<String>,
-    expires_in_s: u64,
-}
 
 /// Runs the command.
 pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
@@ -63,12 +52,12 @@ fn join(
     names: &Names,
     rules: &[Option<String>],
     now: u64,
-) -> Vec<Learned> {
+) -> Vec<LearnedAddress> {
     let mut learned = Vec::new();
     for (address, host) in hosts.iter().filter(|(_, host)| host.expires > now) {
         let before = learned.len();
         for (name, claim) in names.of_address(*address).filter(|(_, claim)| claim.expires > now) {
-            learned.push(Learned {
+            learned.push(LearnedAddress {
                 name: Some(name.to_owned()),
                 address: *address,
                 services: claim.rules.iter().map(|rule| service_of(rule).to_owned()).collect(),
@@ -76,7 +65,7 @@ fn join(
             });
         }
         if learned.len() == before {
-            learned.push(Learned {
+            learned.push(LearnedAddress {
                 name: None,
                 address: *address,
                 services: names_of_bits(host.rules, rules)

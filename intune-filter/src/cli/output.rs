@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+pub(crate) use crate::report::to_text as json;
 
 /// Rows in columns as wide as they need, two spaces apart, no space at the end of a line.
 #[must_use]
@@ -26,13 +26,6 @@ pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COL
         line(std::array::from_fn(|column| row[column].as_str()));
     }
     text
-}
-
-/// A value as indented JSON.
-pub fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    Ok(text)
 }
 
 /// A number of octets, as people read it.

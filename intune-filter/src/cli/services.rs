@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use intune_filter_ebpf::abi::RuleCounter;
-use serde::Serialize;
 
 use super::{
     args::Global,
@@ -11,17 +10,7 @@ use super::{
     error::{Failure, Outcome},
     output,
 };
-use crate::kernel::Pins;
-
-/// One service's traffic, its rules' summed up.
-#[derive(Debug, Default, Serialize)]
-struct Traffic {
-    id: String,
-    packets: u64,
-    bytes: u64,
-    flows: u64,
-    denied: u64,
-}
+use crate::{kernel::Pins, report::ServiceTraffic};
 
 /// Runs the command.
 pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
@@ -52,8 +41,8 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     Ok((Outcome::Yes, text))
 }
 
-fn sum(rules: Vec<Option<String>>, counters: &[RuleCounter]) -> Vec<Traffic> {
-    let mut services: BTreeMap<String, Traffic> = BTreeMap::new();
+fn sum(rules: Vec<Option<String>>, counters: &[RuleCounter]) -> Vec<ServiceTraffic> {
+    let mut services: BTreeMap<String, ServiceTraffic> = BTreeMap::new();
     for (rule, counter) in rules.into_iter().zip(counters) {
         let Some(rule) = rule else { continue };
         let id = service_of(&rule).to_owned();

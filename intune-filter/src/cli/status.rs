@@ -3,19 +3,21 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use intune_filter_ebpf::abi::Reason;
-use serde::Serialize;
-use serde_json::Value;
 
 use super::{
     args::Global,
     context,
     error::{Failure, Outcome},
-    output,
-    unjudged::{BootGate, missing},
+    output, unjudged,
 };
 use crate::{
     control::{Client, Request},
-    kernel::{Pins, Usage},
+    kernel::Pins,
+    names::resolution::{Counts, Status as Resolution},
+    report::{
+        ConfigurationStatus, Daemon, GateStatus, Interface, MapUsage, Origin, OtherDns, Problem,
+        ReloadResult, SCHEMA, Status,
+    },
     system::{
         Mode, clock,
         netlink::{self, Snapshot},
@@ -31,104 +33,19 @@ const WAITING: [&str; 5] = [
     "changes of the gateway's own addresses are told by its routes alone",
 ];
 
-#[derive(Debug, Serialize)]
-struct Status {
-    schema: u32,
-    daemon: Daemon,
-    /// What is not as it should be, by the daemon's word.
-    problems: Value,
-    /// Which configuration is in force, by the daemon's word.
-    configuration: Value,
-    enforcing: bool,
-    generation: u32,
-    /// Seconds that are left of the warm-up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    warm_up_s_left: Option<u64>,
-    interfaces: Vec<Interface>,
-    counters: BTreeMap<&'static str, u64>,
-    other_dns: OtherDns,
-    maps: BTreeMap<String, Room>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    waiting: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gate: Option<BootGate>,
-}
-
-impl Status {
-    /// What is open although it should be shut.
-    fn open(&self) -> String {
-        let open = self.gate.as_ref().and_then(|gate| gate.open(self.daemon.running));
-        open.map_or_else(String::new, |open| format!("{open}\n\n"))
-    }
-}
-
-/// Packets by which clients have tried to ask for names past the site's resolvers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct OtherDns {
-    /// To others, on port 53.
-    port_53: u64,
-    /// Over TLS or QUIC, on port 853.
-    port_853: u64,
-    /// Queries for names of known servers of DNS over HTTPS.
-    https_names: u64,
-}
-
-impl OtherDns {
-    fn of(counters: &BTreeMap<&'static str, u64>) -> Self {
-        let of = |reason: Reason| counters.get(reason.as_str()).copied().unwrap_or_default();
-        Self {
-            port_53: of(Reason::Resolver),
-            port_853: of(Reason::DnsOverTls),
-            https_names: of(Reason::DnsOverHttps),
-        }
-    }
-}
-
-#[derive(Debug, Default, Serialize)]
-struct Daemon {
-    running: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<i32>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    details: Option<Value>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Interface {
-    name: String,
-    /// Where packets from clients are judged; `None` if they are not.
-    mode: Option<&'static str>,
-    /// Whether both programs are on the interface as it is now.
-    attached: bool,
-    /// The VLAN ids that are judged, 0 for untagged frames.
-    vlans: Vec<u32>,
-}
-
-#[derive(Debug, Serialize)]
-struct Room {
-    entries: u64,
-    capacity: u64,
-}
-
-impl From<Usage> for Room {
-    fn from(usage: Usage) -> Self {
-        Self { entries: usage.entries, capacity: usage.capacity }
-    }
-}
-
 /// Runs the command.
 pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     let (config, paths) = context::lenient(global);
     let pins = Pins::open(&paths.pin_dir)?;
     let daemon = daemon(&paths.runtime_dir);
-    let told = |key: &str| daemon.details.as_ref().map(|details| details[key].clone());
-    let gate = config.as_ref().map(|c| BootGate::look(c, pins.as_ref(), &netlink::snapshot()?));
+    let gate = config.as_ref().map(|c| unjudged::gate(c, pins.as_ref(), &netlink::snapshot()?));
     let gate = gate.transpose()?.flatten();
+    let told = daemon.details.as_ref();
     let configured = config.map(|config| config.interfaces).unwrap_or_default();
     let mut status = Status {
-        schema: 1,
-        problems: told("problems").unwrap_or_else(|| Value::Array(Vec::new())),
-        configuration: told("configuration").unwrap_or_default(),
+        schema: SCHEMA,
+        problems: told.map(|told| told.problems.clone()).unwrap_or_default(),
+        configuration: told.map(|told| told.configuration.clone()),
         daemon,
         enforcing: false,
         generation: 0,
@@ -149,8 +66,11 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
         let counters = pins.counters()?;
         status.counters =
             counters.iter().map(|(r, counter)| (r.as_str(), counter.packets)).collect();
-        status.other_dns = OtherDns::of(&status.counters);
-        status.maps = pins.usage()?.into_iter().map(|(name, usage)| (name, usage.into())).collect();
+        status.other_dns = other_dns(&status.counters);
+        let usage = pins.usage()?.into_iter().map(|(name, usage)| {
+            (name, MapUsage { entries: usage.entries, capacity: usage.capacity })
+        });
+        status.maps = usage.collect();
         if !status.daemon.running {
             status.waiting = WAITING.to_vec();
         }
@@ -162,7 +82,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
             "not enforcing: nothing is pinned in {}{}\n{}",
             paths.pin_dir.display(),
             if status.daemon.running { ", though a daemon runs" } else { "" },
-            status.open()
+            open(&status)
         )
     } else {
         text(&status)
@@ -174,7 +94,7 @@ fn daemon(runtime_directory: &std::path::Path) -> Daemon {
     let Some(client) = Client::connect(runtime_directory) else { return Daemon::default() };
     let pid = client.daemon().ok();
     let details = client
-        .ask(Request::Status, context::PATIENCE)
+        .ask(&Request::Status {}, context::PATIENCE)
         .inspect_err(|error| log::warn!("{error:#}"))
         .ok();
     Daemon { running: true, pid, details }
@@ -216,48 +136,55 @@ fn interfaces(
         .collect()
 }
 
+/// What is open although it should be shut.
+fn open(status: &Status) -> String {
+    let gate = status.gate.as_ref();
+    let open = gate.and_then(|gate| unjudged::open(gate, status.daemon.running));
+    open.map_or_else(String::new, |open| format!("{open}\n\n"))
+}
+
 /// What the daemon tells of the configuration, where that is not simply the file's.
-fn configuration(details: Option<&Value>) -> String {
-    let configuration = details.map(|details| &details["configuration"]);
-    let Some(file) = configuration.and_then(|value| value["file"].as_str()) else {
-        return String::new();
-    };
-    let value = configuration.unwrap_or(&Value::Null);
-    if let Some(error) = value["rollback_error"].as_str() {
-        return format!(
-            "{file} was NOT confirmed in time, and the configuration before cannot be put back: \
-             {error}\n\n"
-        );
+fn configuration(status: &ConfigurationStatus) -> String {
+    let file = &status.file;
+    if let Some(waiting) = &status.waiting {
+        return match &waiting.rollback_error {
+            Some(error) => format!(
+                "{file} was NOT confirmed in time, and the configuration before cannot be put \
+                 back: {error}\n\n"
+            ),
+            None => format!(
+                "{file} waits for its confirmation, {} s more: intune-filter confirm\n\n",
+                waiting.confirm_within_s
+            ),
+        };
     }
-    if let Some(seconds) = value["confirm_within_s"].as_u64() {
-        return format!(
-            "{file} waits for its confirmation, {seconds} s more: intune-filter confirm\n\n"
-        );
-    }
-    match value["origin"].as_str() {
-        Some("applied") => {
+    match status.origin {
+        Origin::Applied => {
             format!("{file}, as it was then, is in force in place of the configuration file\n\n")
         }
-        Some("last-good") => format!(
+        Origin::LastGood => format!(
             "the configuration file cannot be used: what was last in force runs, from {file}\n\n"
         ),
-        _ => String::new(),
+        Origin::File => String::new(),
     }
 }
 
 /// What the daemon has to complain of, and how the last reload went.
 fn problems(status: &Status) -> String {
     let mut text = String::new();
-    for problem in status.problems.as_array().into_iter().flatten() {
-        let word = |key: &str| problem[key].as_str().unwrap_or_default();
-        let _ = writeln!(text, "PROBLEM {} since {}:", word("code"), word("since"));
-        for line in word("text").lines() {
+    for Problem { code, since, text: lines } in &status.problems {
+        let _ = writeln!(text, "PROBLEM {code} since {since}:");
+        for line in lines.lines() {
             let _ = writeln!(text, "  {line}");
         }
     }
-    let reload = &status.configuration["reload"];
-    if let (Some(at), Some(result)) = (reload["at"].as_str(), reload["result"].as_str()) {
-        let _ = writeln!(text, "last reload at {at}: {}", result.replace('_', " "));
+    if let Some(reload) = status.configuration.as_ref().and_then(|told| told.reload.as_ref()) {
+        let result = match reload.result {
+            ReloadResult::InForce => "in force",
+            ReloadResult::Unchanged => "unchanged",
+            ReloadResult::Refused => "refused",
+        };
+        let _ = writeln!(text, "last reload at {}: {result}", reload.at);
     }
     if !text.is_empty() {
         text.push('\n');
@@ -266,51 +193,55 @@ fn problems(status: &Status) -> String {
 }
 
 /// What the daemon tells of the gate, where that is shut, or should be.
-fn gate(details: Option<&Value>) -> String {
-    let Some(gate) = details.map(|details| &details["gate"]) else { return String::new() };
-    if let Some(error) = gate["error"].as_str() {
+fn gate(gate: &GateStatus) -> String {
+    if let Some(error) = &gate.error {
         return format!("{error}\n\n");
     }
-    let shut = gate["shut"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let shut: Vec<&str> = shut.collect();
-    if shut.is_empty() {
+    if gate.shut.is_empty() {
         return String::new();
     }
-    format!("nothing is forwarded from or to {} (boot: closed)\n\n", shut.join(", "))
+    format!("nothing is forwarded from or to {} (boot: closed)\n\n", gate.shut.join(", "))
 }
 
 /// What the daemon tells of the names that it resolves itself.
-fn resolution(details: Option<&Value>) -> String {
-    let Some(resolution) = details.map(|details| &details["resolution"]) else {
-        return String::new();
-    };
-    let count = |key: &str| resolution[key].as_u64().unwrap_or_default();
-    if count("names") == 0 {
+fn resolution(resolution: &Resolution) -> String {
+    let Counts { names, resolved, absent, failing, waiting, left_out, .. } = resolution.counts;
+    if names == 0 {
         return String::new();
     }
-    let mut text = format!("{} of {} exact names resolved", count("resolved"), count("names"));
-    for (key, what) in [
-        ("absent", "do not exist"),
-        ("failing", "failing"),
-        ("waiting", "not answered yet"),
-        ("left_out", "too many"),
+    let mut text = format!("{resolved} of {names} exact names resolved");
+    for (count, what) in [
+        (absent, "do not exist"),
+        (failing, "failing"),
+        (waiting, "not answered yet"),
+        (left_out, "too many"),
     ] {
-        if count(key) > 0 {
-            let _ = write!(text, ", {} {what}", count(key));
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
         }
     }
-    if let Some(seconds) = resolution["next_in_s"].as_u64() {
+    if let Some(seconds) = resolution.next_in_s {
         let _ = write!(text, "; next question in {seconds} s");
     }
     text.push('\n');
-    for (name, error) in resolution["errors"].as_object().into_iter().flatten() {
-        let _ = writeln!(text, "  {name}: {}", error.as_str().unwrap_or_default());
+    for (name, error) in &resolution.errors {
+        let _ = writeln!(text, "  {name}: {error}");
     }
     text + "\n"
 }
 
-/// What was tried past the site's resolvers.
-fn other_dns(other: OtherDns) -> String {
+/// What was tried past the site's resolvers, by reason.
+fn other_dns(counters: &BTreeMap<&'static str, u64>) -> OtherDns {
+    let of = |reason: Reason| counters.get(reason.as_str()).copied().unwrap_or_default();
+    OtherDns {
+        port_53: of(Reason::Resolver),
+        port_853: of(Reason::DnsOverTls),
+        https_names: of(Reason::DnsOverHttps),
+    }
+}
+
+/// What was tried past the site's resolvers, in one sentence.
+fn other_dns_text(other: OtherDns) -> String {
     if other == OtherDns::default() {
         return String::new();
     }
@@ -341,11 +272,13 @@ fn text(status: &Status) -> String {
         );
     }
     text += &problems(status);
-    text += &configuration(status.daemon.details.as_ref());
-    text += &status.open();
-    text += &missing(status.daemon.details.as_ref());
-    text += &gate(status.daemon.details.as_ref());
-    text += &resolution(status.daemon.details.as_ref());
+    text += &status.configuration.as_ref().map(configuration).unwrap_or_default();
+    text += &open(status);
+    if let Some(told) = &status.daemon.details {
+        text += &unjudged::missing(&told.missing_interfaces);
+        text += &told.gate.as_ref().map(gate).unwrap_or_default();
+        text += &resolution(&told.resolution);
+    }
     let rows: Vec<[String; 4]> = status
         .interfaces
         .iter()
@@ -371,7 +304,7 @@ fn text(status: &Status) -> String {
         .collect();
     text.push('\n');
     text += &output::table(["REASON", "PACKETS"], &rows);
-    text += &other_dns(status.other_dns);
+    text += &other_dns_text(status.other_dns);
     let rows: Vec<[String; 3]> = status
         .maps
         .iter()
@@ -390,56 +323,69 @@ fn text(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::report::Waiting;
 
     #[test]
     fn a_configuration_is_told_of_when_it_is_not_simply_the_files() {
-        let told = |value: Value| configuration(Some(&json!({ "configuration": value })));
-        assert_eq!(configuration(None), "");
-        assert_eq!(told(json!({"file": "/a.yaml", "overrides_file": false})), "");
-        let waiting = json!({"file": "/b.yaml", "overrides_file": true, "confirm_within_s": 42,
-                             "rollback_error": null});
-        assert!(told(waiting).contains("/b.yaml waits for its confirmation, 42 s more"));
-        let failing = json!({"file": "/b.yaml", "overrides_file": true, "confirm_within_s": 0,
-                             "rollback_error": "no memory"});
-        assert!(told(failing).contains("cannot be put back: no memory"));
-        let overriding = json!({"file": "/b.yaml", "origin": "applied"});
-        assert!(told(overriding).contains("in place of the configuration file"));
-        let last_good = json!({"file": "/b.yaml", "origin": "last-good"});
-        assert!(told(last_good).contains("cannot be used: what was last in force runs"));
+        let told = |origin, waiting| {
+            configuration(&ConfigurationStatus {
+                file: "/b.yaml".into(),
+                digest: String::new(),
+                origin,
+                overrides_file: origin != Origin::File,
+                reload: None,
+                waiting,
+            })
+        };
+        let waits = |seconds, error: Option<&str>| {
+            let rollback_error = error.map(str::to_owned);
+            Some(Waiting { confirm_within_s: seconds, rollback_error })
+        };
+        assert_eq!(told(Origin::File, None), "");
+        let waiting = told(Origin::Applied, waits(42, None));
+        assert!(waiting.contains("/b.yaml waits for its confirmation, 42 s more"), "{waiting}");
+        let failing = told(Origin::Applied, waits(0, Some("no memory")));
+        assert!(failing.contains("cannot be put back: no memory"), "{failing}");
+        assert!(told(Origin::Applied, None).contains("in place of the configuration file"));
+        let last_good = told(Origin::LastGood, None);
+        assert!(last_good.contains("cannot be used: what was last in force runs"), "{last_good}");
     }
 
     #[test]
     fn names_that_are_resolved_are_told_of_with_what_is_wrong() {
-        let told = |value: Value| resolution(Some(&json!({ "resolution": value })));
-        assert_eq!(resolution(None) + &told(Value::Null) + &told(json!({"names": 0})), "");
-        let text = told(json!({"names": 9, "resolved": 6, "absent": 2, "failing": 1, "waiting": 0,
-                               "left_out": 0, "next_in_s": 12, "errors": {"a.test": "Refused"}}));
+        let told = |counts, next_in_s, errors: &[(&str, &str)]| {
+            let errors = errors.iter().map(|(name, why)| ((*name).into(), (*why).into()));
+            resolution(&Resolution { counts, next_in_s, errors: errors.collect() })
+        };
+        assert_eq!(told(Counts::default(), None, &[]), "");
+        let counts = Counts { names: 9, resolved: 6, absent: 2, failing: 1, ..Counts::default() };
         let expected = "6 of 9 exact names resolved, 2 do not exist, 1 failing; \
                         next question in 12 s\n  a.test: Refused\n\n";
-        assert_eq!(text, expected);
+        assert_eq!(told(counts, Some(12), &[("a.test", "Refused")]), expected);
     }
 
     #[test]
     fn dns_past_the_resolvers_is_told_of_by_kind() {
         let counters =
             [("resolver", 3), ("dns_over_tls", 2), ("dns_over_https", 1), ("dns_unlisted", 9)];
-        let other = OtherDns::of(&counters.into());
+        let other = other_dns(&counters.into());
         assert_eq!(other, OtherDns { port_53: 3, port_853: 2, https_names: 1 });
-        let text = other_dns(other);
+        let text = other_dns_text(other);
         assert!(text.contains("3 packets to others (port 53), 2 over TLS"), "{text}");
         assert!(text.contains("1 queries for servers of DNS over HTTPS"), "{text}");
-        assert_eq!(other_dns(OtherDns::of(&BTreeMap::new())), "");
+        assert_eq!(other_dns_text(other_dns(&BTreeMap::new())), "");
     }
 
     #[test]
     fn a_gate_is_told_of_while_it_is_shut() {
-        let told = |value: Value| gate(Some(&json!({ "gate": value })));
-        assert_eq!(gate(None) + &told(Value::Null) + &told(json!({"shut": []})), "");
-        let text = told(json!({"shut": ["eth1", "eth2"], "error": null}));
+        let told = |shut: &[&str], error: Option<&str>| {
+            let shut = shut.iter().map(ToString::to_string).collect();
+            gate(&GateStatus { shut, owned: true, error: error.map(str::to_owned) })
+        };
+        assert_eq!(told(&[], None), "");
+        let text = told(&["eth1", "eth2"], None);
         assert!(text.starts_with("nothing is forwarded from or to eth1, eth2"), "{text}");
-        assert_eq!(told(json!({"shut": [], "error": "not kept"})), "not kept\n\n");
+        assert_eq!(told(&[], Some("not kept")), "not kept\n\n");
     }
 }

@@ -9,9 +9,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
 
-use super::protocol::{Reply, Request, SOCKET_NAME};
+use super::protocol::{self, Reply, Request, SOCKET_NAME, Unexpected};
 
 /// Octets of a reply at most: the whole table of names fits.
 const REPLY_MAX: u64 = 256 << 20;
@@ -62,22 +61,27 @@ impl Client {
         Ok(peer.pid)
     }
 
-    /// Asks the daemon; an error if it does not answer within `patience`, or says no. The error is
-    /// [`Invalid`] where a configuration is.
-    pub fn ask(mut self, request: Request, patience: Duration) -> Result<Value> {
-        self.stream.set_read_timeout(Some(patience))?;
-        self.stream.set_write_timeout(Some(patience))?;
-        let mut line = serde_json::to_vec(&request)?;
-        line.push(b'\n');
+    /// Asks the daemon; `T` is what the request is answered with.
+    ///
+    /// # Errors
+    /// The daemon does not answer within `timeout`, or says no. The error is [`Invalid`] where a
+    /// configuration is.
+    pub fn ask<T>(mut self, request: &Request, timeout: Duration) -> Result<T>
+    where
+        T: TryFrom<Reply, Error = Unexpected>,
+    {
+        self.stream.set_read_timeout(Some(timeout))?;
+        self.stream.set_write_timeout(Some(timeout))?;
+        let line = protocol::to_line(request)?;
         self.stream.write_all(&line).context("the daemon does not listen")?;
         let mut text = String::new();
         BufReader::new(self.stream.take(REPLY_MAX))
             .read_line(&mut text)
             .context("the daemon does not answer")?;
-        match serde_json::from_str(&text).context("the daemon's answer is cut off")? {
-            Reply::Ok(value) => Ok(value),
+        match protocol::reply_of(&text)? {
             Reply::Error { error, invalid: true } => Err(Invalid(error).into()),
             Reply::Error { error, invalid: false } => bail!("the daemon says: {error}"),
+            reply => Ok(reply.try_into()?),
         }
     }
 }

@@ -7,5 +7,11 @@ mod server;
 mod tests;
 
 pub use client::{Client, Invalid};
-pub use protocol::{Reply, Request, SOCKET_NAME};
+#[cfg(test)]
+pub(crate) use protocol::request_of;
+pub use protocol::{
+    DeniedClients, EventsFollow, NamesTable, NothingFiltered, Reply, Request, SOCKET_NAME,
+    Unexpected, VERSION,
+};
+pub(crate) use protocol::{reply_of, to_line};
 pub(crate) use server::{Answer, Call, Server};

@@ -19,8 +19,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::protocol::{Reply, Request, SOCKET_NAME};
-use crate::{events::feed::Subscription, system::regular_file::SIZE_MAX};
+use super::protocol::{EventsFollow, Reply, Request, SOCKET_NAME, request_of, to_line};
+use crate::{
+    events::feed::Subscription,
+    report::{EventLine, SCHEMA},
+    system::regular_file::SIZE_MAX,
+};
 
 /// Octets of a request at most: a configuration of the largest size fits, each of whose characters
 /// takes two.
@@ -122,8 +126,8 @@ impl Drop for Server {
 fn refuse(stream: &tokio::net::UnixStream) {
     let error = format!("{CONNECTIONS} commands are being answered already");
     let reply = Reply::Error { error, invalid: false };
-    if let Ok(text) = serde_json::to_string(&reply) {
-        let _ = stream.try_write(format!("{text}\n").as_bytes());
+    if let Ok(line) = to_line(&reply) {
+        let _ = stream.try_write(&line);
     }
 }
 
@@ -132,12 +136,9 @@ async fn answer(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>) -> Re
     let mut line = Vec::new();
     let mut reader = tokio::io::BufReader::new(reader.take(REQUEST_MAX));
     timeout(LINE_TIMEOUT, reader.read_until(b'\n', &mut line)).await??;
-    let request = match serde_json::from_slice::<Request>(&line) {
+    let request = match request_of(&line) {
         Ok(request) => request,
-        Err(error) => {
-            let error = format!("bad request: {error}");
-            return write(&mut writer, &Reply::Error { error, invalid: false }).await;
-        }
+        Err(error) => return write(&mut writer, &Reply::Error { error, invalid: false }).await,
     };
     let (reply, receiver) = oneshot::channel();
     // Dropped when the answer has been written.
@@ -146,6 +147,7 @@ async fn answer(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>) -> Re
     match receiver.await? {
         Answer::Reply(reply) => write(&mut writer, &reply).await,
         Answer::Events(events) => {
+            write(&mut writer, &Reply::Events(EventsFollow {})).await?;
             stream_events(reader.into_inner().into_inner(), writer, events).await
         }
     }
@@ -166,7 +168,7 @@ async fn stream_events(
             _ = reader.read(&mut rest) => return Ok(()),
         };
         let Some(event) = event else { return Ok(()) };
-        let mut text = serde_json::to_vec(&*event)?;
+        let mut text = serde_json::to_vec(&EventLine { schema: SCHEMA, event: &*event })?;
         text.push(b'\n');
         let written = writer.write_all(&text);
         if events.follows() {
@@ -179,8 +181,6 @@ async fn stream_events(
 }
 
 async fn write(writer: &mut OwnedWriteHalf, reply: &Reply) -> Result<()> {
-    let mut text = serde_json::to_vec(reply)?;
-    text.push(b'\n');
-    timeout(LINE_TIMEOUT, writer.write_all(&text)).await??;
+    timeout(LINE_TIMEOUT, writer.write_all(&to_line(reply)?)).await??;
     Ok(())
 }

@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
     server::{CONNECTIONS, LINE_TIMEOUT},
     *,
 };
+use crate::report::{Changed, Confirmed, SCHEMA};
 
 fn with_daemon<T>(reply: Reply, test: impl FnOnce(&Path) -> T + Send) -> T
 where
@@ -46,29 +46,50 @@ where
     })
 }
 
+fn confirmed() -> Confirmed {
+    Confirmed {
+        schema: SCHEMA,
+        file: "a.yaml".into(),
+        generation: 3,
+        digest: "d".into(),
+        overrides_file: false,
+    }
+}
+
 #[test]
 fn a_question_gets_its_answer() {
-    let value = serde_json::json!({"names": 3});
-    let answer = with_daemon(Reply::Ok(value.clone()), |directory| {
+    let answer: Confirmed = with_daemon(Reply::Confirmed(confirmed()), |directory| {
         let client = Client::connect(directory).unwrap();
         assert_eq!(client.daemon().unwrap(), std::process::id() as i32);
-        client.ask(Request::Status, LINE_TIMEOUT).unwrap()
+        client.ask(&Request::Confirm {}, LINE_TIMEOUT).unwrap()
     });
-    assert_eq!(answer, value);
+    assert_eq!(answer, confirmed());
+}
+
+#[test]
+fn an_answer_to_another_question_is_an_error() {
+    with_daemon(Reply::Confirmed(confirmed()), |directory| {
+        let client = Client::connect(directory).unwrap();
+        let error = client.ask::<Changed>(&Request::Reload {}, LINE_TIMEOUT).unwrap_err();
+        assert_eq!(error.downcast::<Unexpected>().unwrap(), Unexpected);
+    });
 }
 
 #[test]
 fn a_no_is_an_error_and_nonsense_is_answered() {
     with_daemon(Reply::Error { error: "not now".into(), invalid: false }, |directory| {
         let client = Client::connect(directory).unwrap();
-        let error = client.ask(Request::Detach, LINE_TIMEOUT).unwrap_err().to_string();
-        assert!(error.contains("not now"), "{error}");
+        let error = client.ask::<NothingFiltered>(&Request::Detach {}, LINE_TIMEOUT).unwrap_err();
+        assert!(error.to_string().contains("not now"), "{error}");
 
         let mut stream = UnixStream::connect(directory.join(SOCKET_NAME)).unwrap();
-        stream.write_all(b"{\"command\": \"dance\"}\n").unwrap();
+        stream.write_all(b"nonsense\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        assert!(text.contains("bad request"), "{text}");
+        let Reply::Error { error, invalid: false } = reply_of(&text).unwrap() else {
+            panic!("{text}");
+        };
+        assert!(error.starts_with("bad request: "), "{error}");
     });
 }
 
@@ -83,14 +104,15 @@ fn an_invalid_configuration_is_told_from_other_failures() {
             confirm_s: Some(60),
             dry_run: false,
         };
-        let error = Client::connect(directory).unwrap().ask(request, LINE_TIMEOUT).unwrap_err();
+        let client = Client::connect(directory).unwrap();
+        let error = client.ask::<Changed>(&request, LINE_TIMEOUT).unwrap_err();
         assert_eq!(error.downcast::<Invalid>().unwrap(), Invalid(text.into()));
     });
 }
 
 #[test]
 fn only_root_may_ask_and_a_second_daemon_is_refused() {
-    with_daemon(Reply::Ok(Value::Null), |directory| {
+    with_daemon(Reply::Detached(NothingFiltered {}), |directory| {
         let mode = fs::metadata(directory.join(SOCKET_NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -102,11 +124,14 @@ fn only_root_may_ask_and_a_second_daemon_is_refused() {
 
 #[test]
 fn connections_are_bounded_and_one_too_many_is_told_so() {
-    with_daemon(Reply::Ok(Value::Null), |directory| {
+    with_daemon(Reply::Detached(NothingFiltered {}), |directory| {
         let connect = || UnixStream::connect(directory.join(SOCKET_NAME)).unwrap();
         // They say nothing, for as long as they may.
         let mut silent: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
-        let ask = || Client::connect(directory).unwrap().ask(Request::Status, LINE_TIMEOUT);
+        let ask = || {
+            let client = Client::connect(directory).unwrap();
+            client.ask::<NothingFiltered>(&Request::Detach {}, LINE_TIMEOUT)
+        };
         let error = ask().unwrap_err().to_string();
         assert!(error.contains("64 commands are being answered already"), "{error}");
         silent.pop();

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+
+use crate::report::Problem;
 
 /// A kind of problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
     /// The configuration file cannot be used, and the last good one runs.
     ConfigurationRefused,
@@ -25,17 +25,25 @@ pub enum Code {
     MetricsNotServed,
 }
 
+impl Code {
+    /// The word that JSON and commands use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigurationRefused => "configuration_refused",
+            Self::ReloadRefused => "reload_refused",
+            Self::StateNotSaved => "state_not_saved",
+            Self::StateSetAside => "state_set_aside",
+            Self::FileWritable => "file_writable",
+            Self::PolicyInDoubt => "policy_in_doubt",
+            Self::MetricsNotServed => "metrics_not_served",
+        }
+    }
+}
+
 /// What is wrong now.
 #[derive(Clone, Debug, Default)]
 pub struct Problems(BTreeMap<Code, (Timestamp, String)>);
-
-/// One of them, as `status` tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem<'a> {
-    code: Code,
-    since: Timestamp,
-    text: &'a str,
-}
 
 impl Problems {
     /// There is this problem. Returns whether that, or what it says, is news.
@@ -59,8 +67,12 @@ impl Problems {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = Problem<'_>> {
-        self.0.iter().map(|(code, (since, text))| Problem { code: *code, since: *since, text })
+    pub fn iter(&self) -> impl Iterator<Item = Problem> {
+        self.0.iter().map(|(code, (since, text))| Problem {
+            code: code.as_str().to_owned(),
+            since: *since,
+            text: text.clone(),
+        })
     }
 }
 
@@ -83,9 +95,8 @@ mod tests {
         let since = problems.iter().next().unwrap().since;
         assert!(!problems.add(Code::ReloadRefused, "first".into()));
         assert!(problems.add(Code::ReloadRefused, "second".into()));
-        let told = serde_json::to_value(problems.iter().next().unwrap()).unwrap();
-        assert_eq!((&told["code"], &told["text"]), (&"reload_refused".into(), &"second".into()));
-        assert_eq!(told["since"], since.to_string());
+        let told = problems.iter().next().unwrap();
+        assert_eq!((&*told.code, &*told.text, told.since), ("reload_refused", "second", since));
         assert!(problems.clear(Code::ReloadRefused) && !problems.clear(Code::ReloadRefused));
         assert!(problems.iter().next().is_none());
     }

@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::Names;
 use crate::system::{atomic_file, clock::Clocks};
@@ -26,8 +25,9 @@ const VERSION: u32 = 3;
 /// Milliseconds, in nanoseconds.
 const MILLISECOND: u64 = 1_000_000;
 
-#[derive(Serialize, Deserialize)]
-struct Saved {
+/// The table as the file and the control socket have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedNames {
     version: u32,
     /// When it was saved: milliseconds since 1970.
     saved: u64,
@@ -36,14 +36,14 @@ struct Saved {
     names: Vec<SavedName>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedName {
     name: String,
     addresses: Vec<SavedClaim>,
 }
 
 /// An address; when it expires, in milliseconds since 1970; which of the rules it has.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedClaim(IpAddr, u64, Vec<usize>);
 
 /// How long saved claims may live on, in seconds.
@@ -60,65 +60,68 @@ impl Lives {
     pub const ANY: Self = Self { most: u64::MAX, clock_behind: u64::MAX };
 }
 
-/// The table as JSON, in wall time.
-pub fn to_json(names: &Names, now: Clocks) -> Result<Value> {
-    Ok(serde_json::to_value(to_saved(names, now))?)
-}
-
 /// The table as the text of its file.
 pub fn to_text(names: &Names, now: Clocks) -> Result<Vec<u8>> {
-    Ok(serde_json::to_vec(&to_saved(names, now))?)
+    Ok(serde_json::to_vec(&SavedNames::new(names, now))?)
 }
 
-fn to_saved<'a>(names: &'a Names, now: Clocks) -> Saved {
-    let mut numbers = BTreeMap::new();
-    let mut rules = Vec::new();
-    let mut number_of = |rule: &'a String| {
-        *numbers.entry(rule.as_str()).or_insert_with(|| {
-            rules.push(rule.clone());
-            rules.len() - 1
-        })
-    };
-    let mut saved: Vec<SavedName> = Vec::new();
-    for (name, address, claim) in names.iter() {
-        let rules = claim.rules.iter().map(&mut number_of).collect();
-        let claim = SavedClaim(address, now.to_wall(claim.expires), rules);
-        match saved.last_mut() {
-            Some(last) if last.name == name => last.addresses.push(claim),
-            _ => saved.push(SavedName { name: name.to_owned(), addresses: vec![claim] }),
-        }
-    }
-    Saved { version: VERSION, saved: now.wall, rules, names: saved }
-}
-
-/// The table back from JSON, without what has expired.
-pub fn from_json(saved: Value, now: Clocks) -> Result<Names> {
-    from_saved(serde_json::from_value(saved).context("no table of names")?, now, Lives::ANY)
-}
-
-fn from_saved(saved: Saved, now: Clocks, lives: Lives) -> Result<Names> {
-    // A correction of less than a second is none.
-    let is_behind = now.wall / 1000 < saved.saved / 1000;
-    let (from, most) = if is_behind {
-        (saved.saved, lives.most.min(lives.clock_behind))
-    } else {
-        (now.wall, lives.most)
-    };
-    let most = most.saturating_mul(1000);
-    let mut names = Names::default();
-    for SavedName { name, addresses } in saved.names {
-        for SavedClaim(address, expires, rules) in addresses {
-            let left = expires.saturating_sub(from).min(most);
-            let rules: Option<Vec<String>> =
-                rules.into_iter().map(|number| saved.rules.get(number).cloned()).collect();
-            let rules = rules.with_context(|| format!("a rule of {name} is not in the table"))?;
-            if left > 0 {
-                let expires = now.boot.saturating_add(left.saturating_mul(MILLISECOND));
-                names.learn(&name, address, rules, expires);
+impl SavedNames {
+    /// The table, in wall time.
+    #[must_use]
+    pub fn new<'a>(names: &'a Names, now: Clocks) -> Self {
+        let mut numbers = BTreeMap::new();
+        let mut rules = Vec::new();
+        let mut number_of = |rule: &'a String| {
+            *numbers.entry(rule.as_str()).or_insert_with(|| {
+                rules.push(rule.clone());
+                rules.len() - 1
+            })
+        };
+        let mut saved: Vec<SavedName> = Vec::new();
+        for (name, address, claim) in names.iter() {
+            let rules = claim.rules.iter().map(&mut number_of).collect();
+            let claim = SavedClaim(address, now.to_wall(claim.expires), rules);
+            match saved.last_mut() {
+                Some(last) if last.name == name => last.addresses.push(claim),
+                _ => saved.push(SavedName { name: name.to_owned(), addresses: vec![claim] }),
             }
         }
+        Self { version: VERSION, saved: now.wall, rules, names: saved }
     }
-    Ok(names)
+
+    /// The table back, without what has expired.
+    ///
+    /// # Errors
+    /// A name has a rule that the table has not.
+    pub fn into_names(self, now: Clocks) -> Result<Names> {
+        self.restore(now, Lives::ANY)
+    }
+
+    fn restore(self, now: Clocks, lives: Lives) -> Result<Names> {
+        // A correction of less than a second is none.
+        let is_behind = now.wall / 1000 < self.saved / 1000;
+        let (from, most) = if is_behind {
+            (self.saved, lives.most.min(lives.clock_behind))
+        } else {
+            (now.wall, lives.most)
+        };
+        let most = most.saturating_mul(1000);
+        let mut names = Names::default();
+        for SavedName { name, addresses } in self.names {
+            for SavedClaim(address, expires, rules) in addresses {
+                let left = expires.saturating_sub(from).min(most);
+                let rules: Option<Vec<String>> =
+                    rules.into_iter().map(|number| self.rules.get(number).cloned()).collect();
+                let rules =
+                    rules.with_context(|| format!("a rule of {name} is not in the table"))?;
+                if left > 0 {
+                    let expires = now.boot.saturating_add(left.saturating_mul(MILLISECOND));
+                    names.learn(&name, address, rules, expires);
+                }
+            }
+        }
+        Ok(names)
+    }
 }
 
 /// Writes a table's text beside `directory`'s old one, then in its place.
@@ -139,11 +142,11 @@ pub fn load(directory: &Path, now: Clocks, lives: Lives) -> Result<Names> {
         }
     };
     parse(&text)
-        .and_then(|saved| from_saved(saved, now, lives))
+        .and_then(|saved| saved.restore(now, lives))
         .with_context(|| format!("cannot use {}", path.display()))
 }
 
-fn parse(text: &[u8]) -> Result<Saved> {
+fn parse(text: &[u8]) -> Result<SavedNames> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
@@ -219,7 +222,7 @@ mod tests {
         for (wall, boot) in [(5_000_000, 0), (5_000_999, 999_999_999), (5_000_600, 400_000_001)] {
             let saved = Clocks { boot: 100 * SECOND + boot, wall };
             let later = Clocks { boot: saved.boot + 3 * SECOND / 2, wall: wall + 1500 };
-            let back = from_json(to_json(&names, saved).unwrap(), later).unwrap();
+            let back = SavedNames::new(&names, saved).into_names(later).unwrap();
             let (.., claim) = back.iter().next().unwrap();
             assert!(claim.expires >= expires, "{} ns early", expires - claim.expires);
             assert!(claim.expires <= expires + 2 * MILLISECOND);
@@ -244,10 +247,10 @@ mod tests {
     #[test]
     fn the_file_and_the_answer_to_commands_are_one_format() {
         let now = Clocks { boot: 100 * SECOND, wall: 5_000_000 };
-        let value = to_json(&table(), now).unwrap();
-        let text: Value = serde_json::from_slice(&to_text(&table(), now).unwrap()).unwrap();
-        assert_eq!(value, text);
-        assert_eq!(from_json(value, now).unwrap(), table());
+        let saved = SavedNames::new(&table(), now);
+        let text: SavedNames = serde_json::from_slice(&to_text(&table(), now).unwrap()).unwrap();
+        assert_eq!(saved, text);
+        assert_eq!(saved.into_names(now).unwrap(), table());
     }
 
     #[test]

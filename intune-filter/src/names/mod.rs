@@ -13,5 +13,5 @@ pub mod learning;
 pub(crate) mod resolution;
 mod table;
 
-pub use file::{FILE_NAME, Lives, from_json, load, save, set_aside, to_json, to_text};
+pub use file::{FILE_NAME, Lives, SavedNames, load, save, set_aside, to_text};
 pub use table::{Claim, Names};

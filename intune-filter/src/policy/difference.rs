@@ -1,15 +1,18 @@
 //! What one configuration lets through and another does not, in terms of policy: who reaches what.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Policy, port_sets::PortSet};
 use crate::config::{Config, GroupMode};
 
 /// What changes with a configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// What passes that did not.
     pub opens: Vec<Grant>,
@@ -20,12 +23,12 @@ pub struct Difference {
 }
 
 /// What clients of a group may do.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Grant {
     /// The group's name.
     pub group: String,
     /// These of its clients alone, where that is not all: `NETWORK on ZONE`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<String>,
     /// A name, a pattern or a network; `any` where nothing is judged, or for what the group may
     /// reach in all.
@@ -37,14 +40,38 @@ pub struct Grant {
 }
 
 /// A key of the configuration whose value changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// The key, such as `dns.unlisted` or `clients.devices.on_deny`.
     pub key: String,
     /// Its value until now; null if it has none.
-    pub from: Value,
+    pub from: Leaf,
     /// Its new value.
-    pub to: Value,
+    pub to: Leaf,
+}
+
+/// A value of the configuration below which there are no keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Leaf {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// A yes or no.
+    Flag(bool),
+    /// A number.
+    Number(u64),
+    /// A text.
+    Text(String),
+    /// Several.
+    List(Vec<Self>),
+}
+
+/// As JSON has it.
+impl fmt::Display for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
 }
 
 /// What changes from one configuration to another.
@@ -135,7 +162,7 @@ fn settings(old: &Config, new: &Config) -> Vec<Setting> {
     let (old, new) = (leaves(old), leaves(new));
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let value =
-        |of: &BTreeMap<String, Value>, key: &String| of.get(key).cloned().unwrap_or_default();
+        |of: &BTreeMap<String, Leaf>, key: &String| of.get(key).cloned().unwrap_or_default();
     let changed = keys.into_iter().filter(|key| !is_told_otherwise(key)).map(|key| Setting {
         key: key.clone(),
         from: value(&old, key),
@@ -146,8 +173,8 @@ fn settings(old: &Config, new: &Config) -> Vec<Setting> {
 
 /// Every value of a configuration by its key; the elements of a list that have names by these.
 #[must_use]
-pub fn leaves(config: &Config) -> BTreeMap<String, Value> {
-    fn add(key: &str, value: Value, into: &mut BTreeMap<String, Value>) {
+pub fn leaves(config: &Config) -> BTreeMap<String, Leaf> {
+    fn add(key: &str, value: Value, into: &mut BTreeMap<String, Leaf>) {
         let below = |name: &str| {
             if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
         };
@@ -165,7 +192,8 @@ pub fn leaves(config: &Config) -> BTreeMap<String, Value> {
                 }
             }
             value => {
-                into.insert(key.to_owned(), value);
+                let leaf = serde_json::from_value(value).unwrap_or_default();
+                into.insert(key.to_owned(), leaf);
             }
         }
     }

@@ -27,12 +27,15 @@ mod summary;
 mod tests;
 
 pub use compile::{Loaded, compile, load, load_text, load_text_with};
-pub use difference::{Difference, Grant, Setting, difference, leaves};
+pub use difference::{Difference, Grant, Leaf, Setting, difference, leaves};
 pub use digest::{digest, hexadecimal};
 pub use memory::{MapMemory, map_memory};
 pub use networks::Prefix;
 pub use services::{Origin, Rule, Service, Services};
-pub use summary::{Summary, summarize};
+pub use summary::{
+    Counts, GroupSummary, MapSummary, Memory, RuleSummary, ServiceSummary, Summary, ZoneSummary,
+    summarize,
+};
 
 use crate::{
     catalogue::RuleId,

@@ -12,8 +12,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{HashMap, MapData};
 use intune_filter::{
-    control::{Client, Request, SOCKET_NAME},
+    control::{Client, NamesTable, Reply, Request, SOCKET_NAME, Unexpected},
     kernel::Pins,
+    report::{Changed, DaemonStatus, Origin},
 };
 use intune_filter_ebpf::abi::{Host, V4};
 use intune_filter_tests::{
@@ -27,7 +28,6 @@ use nix::{
     sys::{signal::Signal, stat::Mode},
     unistd::mkfifo,
 };
-use serde_json::Value;
 
 /// How long an answer may take of a daemon that nothing holds up, on a busy machine.
 const SOON: Duration = Duration::from_secs(2);
@@ -41,13 +41,20 @@ fn laboratory() -> Result<Laboratory> {
     Ok(laboratory)
 }
 
-fn ask(filter: &Filter, request: Request) -> Result<Value> {
+fn ask<T>(filter: &Filter, request: &Request) -> Result<T>
+where
+    T: TryFrom<Reply, Error = Unexpected>,
+{
     Client::connect(&filter.runtime_directory()).context("no daemon")?.ask(request, SOON)
 }
 
-fn apply(filter: &Filter, text: &str) -> Result<Value> {
+fn status(filter: &Filter) -> Result<Box<DaemonStatus>> {
+    ask(filter, &Request::Status {})
+}
+
+fn apply(filter: &Filter, text: &str) -> Result<Changed> {
     let (file, text) = ("/elsewhere.yaml".to_owned(), text.to_owned());
-    ask(filter, Request::Apply { file, text, confirm_s: None, dry_run: false })
+    ask(filter, &Request::Apply { file, text, confirm_s: None, dry_run: false })
 }
 
 fn signs(filter: &Filter) -> usize {
@@ -63,8 +70,8 @@ fn metrics(laboratory: &Laboratory) -> Result<String> {
 fn expect_alive(laboratory: &Laboratory) -> Result<()> {
     let filter = &laboratory.filter;
     let (begun, before) = (Instant::now(), signs(filter));
-    ask(filter, Request::Status)?;
-    ask(filter, Request::Names)?;
+    status(filter)?;
+    let _: NamesTable = ask(filter, &Request::Names {})?;
     ensure!(metrics(laboratory)?.contains("policy_generation"), "no metrics");
     while signs(filter) < before + 2 {
         ensure!(begun.elapsed() < WATCHDOG * 2, "no signs of life");
@@ -167,10 +174,12 @@ fn a_mended_file_that_does_not_answer_holds_nothing_up() -> Result<()> {
     laboratory.filter.stop()?;
     laboratory.filter.configure("interfaces: [")?;
     laboratory.filter.start()?;
-    let origin = |filter: &Filter| -> Result<Value> {
-        Ok(ask(filter, Request::Status)?["configuration"]["origin"].take())
+    let expect_last_good = |filter: &Filter| -> Result<()> {
+        let origin = status(filter)?.configuration.origin;
+        ensure!(origin == Origin::LastGood, "{origin:?}");
+        Ok(())
     };
-    ensure!(origin(&laboratory.filter)? == "last-good", "{}", origin(&laboratory.filter)?);
+    expect_last_good(&laboratory.filter)?;
 
     let hung = Hung::file(laboratory.filter.config())?;
     // Looks like a change, and opens nothing.
@@ -181,12 +190,13 @@ fn a_mended_file_that_does_not_answer_holds_nothing_up() -> Result<()> {
         ensure!(begun.elapsed() < PATIENCE, "the file is not being read");
         expect_alive(&laboratory)?;
     }
-    ensure!(origin(&laboratory.filter)? == "last-good", "{}", origin(&laboratory.filter)?);
+    expect_last_good(&laboratory.filter)?;
     laboratory.expect_verdicts()?;
 
     drop(hung);
     laboratory.filter.configure(CONFIG)?;
-    eventually("the file is in force", || Ok(origin(&laboratory.filter)? == "file"))
+    let is_file = || Ok(status(&laboratory.filter)?.configuration.origin == Origin::File);
+    eventually("the file is in force", is_file)
 }
 
 #[test]
@@ -198,7 +208,7 @@ fn clients_that_do_not_read_or_speak_hold_nobody_up() -> Result<()> {
     let deaf = (0..30)
         .map(|_| {
             let mut stream = UnixStream::connect(&socket)?;
-            std::io::Write::write_all(&mut stream, b"{\"command\": \"names\"}\n")?;
+            std::io::Write::write_all(&mut stream, b"{\"version\": 1, \"command\": \"names\"}\n")?;
             Ok(stream)
         })
         .collect::<Result<Vec<_>>>()?;

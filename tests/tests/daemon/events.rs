@@ -213,7 +213,8 @@ fn who_does_not_read_holds_nobody_up_and_is_told_what_was_lost() -> Result<()> {
     let mut slow = UnixStream::connect(directory.join(SOCKET_NAME))?;
     slow.set_read_timeout(Some(Duration::from_secs(20)))?;
     let filter = r#"{"kinds":["denied"],"clients":[],"reasons":[]}"#;
-    let request = format!(r#"{{"command":"events","filter":{filter},"last":0,"follow":true}}"#);
+    let request =
+        format!(r#"{{"version":1,"command":"events","filter":{filter},"last":0,"follow":true}}"#);
     writeln!(slow, "{request}")?;
     let mut command: Command =
         laboratory.filter.command(&["--json", "events", "--follow", "--denied"])?;
@@ -225,6 +226,8 @@ fn who_does_not_read_holds_nobody_up_and_is_told_what_was_lost() -> Result<()> {
     laboratory.resolve(CLOCK)?;
 
     let mut lines = BufReader::new(slow).lines();
+    let reply: Value = serde_json::from_str(&lines.next().context("the daemon has hung up")??)?;
+    ensure!(reply["version"] == 1 && reply["reply"] == "events", "{reply}");
     let lost = loop {
         let line = lines.next().context("the daemon has hung up")??;
         let event: Value = serde_json::from_str(&line)?;

@@ -15,6 +15,7 @@ use intune_filter::{
     control::{Client, Request},
     kernel::Pins,
     names::{self, Lives, Names},
+    report::DaemonStatus,
     system::clock::Clocks,
 };
 use intune_filter_ebpf::abi::{Matched, Reason};
@@ -110,7 +111,7 @@ fn slowest_answer<T: Send>(
             while !over.load(SeqCst) {
                 let started = Instant::now();
                 let daemon = Client::connect(&directory).context("no daemon")?;
-                daemon.ask(Request::Status, PATIENCE)?;
+                let _: Box<DaemonStatus> = daemon.ask(&Request::Status {}, PATIENCE)?;
                 slowest = slowest.max(started.elapsed());
             }
             Ok(slowest)

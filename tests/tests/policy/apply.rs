@@ -135,6 +135,7 @@ fn a_configuration_that_cuts_its_admin_off_goes_by_itself() -> Result<()> {
     // As from a terminal that goes down with the connection: nobody waits for the answer.
     let socket = site.laboratory.directory.path().join("run/control.sock");
     let request = serde_json::json!({
+        "version": 1,
         "command": "apply",
         "file": "train.yaml",
         "text": std::fs::read_to_string(&site.new)?,

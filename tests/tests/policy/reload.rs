@@ -9,7 +9,7 @@ use intune_filter::{
     config::Config,
     daemon::reload,
     kernel::{self, Hook, Kernel, PinDirectory, Segments},
-    names::{self, Names, learning::Learner},
+    names::{Names, SavedNames, learning::Learner},
     policy::{Policy, RuleBits, compile},
     system::clock::{self, Clocks},
 };
@@ -196,10 +196,10 @@ fn an_address_lives_as_long_as_its_name_though_the_daemon_was_restarted_before()
     site.learner.names_mut().learn("b.web.test", address, ["web/site".to_owned()], expires);
     site.kernel.assert_host(address, 1, expires)?;
 
-    let saved = names::to_json(site.learner.names(), Clocks { boot: saved_at, wall: 5_999 })?;
+    let saved = SavedNames::new(site.learner.names(), Clocks { boot: saved_at, wall: 5_999 });
     let loaded_at = Clocks { boot: saved_at + second / 2, wall: 6_499 };
     let policy = site.learner.policy().clone();
-    site.learner = Learner::new(names::from_json(saved, loaded_at)?, policy);
+    site.learner = Learner::new(saved.into_names(loaded_at)?, policy);
     site.apply(&service("web", "b.web.test"), &Segments::new())?;
     assert_eq!(site.kernel.pins().host(address)?.map(|host| host.expires), Some(expires));
     assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);

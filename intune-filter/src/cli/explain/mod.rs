@@ -113,6 +113,6 @@ pub fn run(
         judgements,
     };
     let denied = answer.overall().is_none_or(Judgement::denies);
-    let text = if global.json { output::json(&answer.to_json()?)? } else { answer.to_text() };
+    let text = if global.json { output::json(&answer.to_json())? } else { answer.to_text() };
     Ok((if denied { Outcome::No } else { Outcome::Yes }, text))
 }

@@ -3,12 +3,14 @@
 use std::{fmt::Write as _, net::IpAddr};
 
 use intune_filter_ebpf::abi::{Client, Explanation, Matched, Reason};
-use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
 use super::packet::QUERY_NAME;
-use crate::cli::{
-    destination::{Destination, Protocol},
-    services::service_of,
+use crate::{
+    cli::{
+        destination::{Destination, Protocol},
+        services::service_of,
+    },
+    report::{Explained, MatchedBy, PatternOf, SCHEMA, Verdict},
 };
 
 /// A verdict over one first packet.
@@ -93,25 +95,20 @@ impl Judgement {
     }
 }
 
-impl Serialize for Judgement {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct MatchedBy<'a> {
-            kind: &'static str,
-            value: Option<&'a str>,
+/// The shape that JSON has.
+impl From<&Judgement> for Verdict {
+    fn from(judgement: &Judgement) -> Self {
+        let value = judgement.value.clone();
+        Self {
+            verdict: judgement.verdict(),
+            reason: judgement.reason.as_str(),
+            description: judgement.reason.description(),
+            service: judgement.rule.as_deref().map(|rule| service_of(rule).to_owned()),
+            rule: judgement.rule.clone(),
+            client_group: judgement.group.clone(),
+            matched: judgement.kind().map(|kind| MatchedBy { kind, value }),
+            address: judgement.address,
         }
-
-        let mut object = serializer.serialize_struct("Judgement", 8)?;
-        object.serialize_field("verdict", self.verdict())?;
-        object.serialize_field("reason", self.reason.as_str())?;
-        object.serialize_field("description", self.reason.description())?;
-        object.serialize_field("service", &self.rule.as_deref().map(service_of))?;
-        object.serialize_field("rule", &self.rule)?;
-        object.serialize_field("client_group", &self.group)?;
-        let value = self.value.as_deref();
-        object.serialize_field("matched", &self.kind().map(|kind| MatchedBy { kind, value }))?;
-        object.serialize_field("address", &self.address)?;
-        object.end()
     }
 }
 
@@ -138,26 +135,20 @@ impl Answer {
         self.judgements.iter().find(|one| one.denies()).or_else(|| self.judgements.first())
     }
 
-    /// As JSON: the fields of the verdict that counts, and what they are about.
-    pub fn to_json(&self) -> Result<serde_json::Value, serde_json::Error> {
-        let mut value = serde_json::to_value(self.overall())?;
-        if let Some(object) = value.as_object_mut() {
-            let more = serde_json::json!({
-                "client": self.client,
-                "destination": self.destination.to_string(),
-                "judged_by": if self.by_kernel { "kernel" } else { "policy" },
-                "resolved": self.judgements.iter().all(|one| one.address.is_some()),
-                "patterns": self.patterns
-                    .iter()
-                    .map(|(id, pattern)| serde_json::json!({"id": id, "pattern": pattern}))
-                    .collect::<Vec<_>>(),
-                "addresses": self.judgements,
-            });
-            if let serde_json::Value::Object(more) = more {
-                object.extend(more);
-            }
+    /// The shape that JSON has: the fields of the verdict that counts, and what they are about.
+    #[must_use]
+    pub fn to_json(&self) -> Explained {
+        let patterns = self.patterns.iter().cloned();
+        Explained {
+            schema: SCHEMA,
+            overall: self.overall().map(Verdict::from),
+            client: self.client,
+            destination: self.destination.to_string(),
+            judged_by: if self.by_kernel { "kernel" } else { "policy" },
+            resolved: self.judgements.iter().all(|one| one.address.is_some()),
+            patterns: patterns.map(|(id, pattern)| PatternOf { id, pattern }).collect(),
+            addresses: self.judgements.iter().map(Verdict::from).collect(),
         }
-        Ok(value)
     }
 
     /// For people.
@@ -239,21 +230,21 @@ mod tests {
 
     #[test]
     fn json_has_the_fields_that_tools_rely_on() {
-        let value = answer(vec![judgement(Reason::Policy)]).to_json().unwrap();
-        assert_eq!(value["verdict"], "allow");
-        assert_eq!(value["reason"], "policy");
-        assert_eq!(value["service"], "apple");
-        assert_eq!(value["client_group"], "enrolment");
-        let matched = serde_json::json!({"kind": "cidr", "value": "192.0.2.0/24"});
-        assert_eq!(value["matched"], matched);
-        assert_eq!(value["destination"], "192.0.2.1:443/tcp");
+        let told = answer(vec![judgement(Reason::Policy)]).to_json();
+        assert_eq!(told.destination, "192.0.2.1:443/tcp");
+        let overall = told.overall.unwrap();
+        assert_eq!((overall.verdict, overall.reason), ("allow", "policy"));
+        assert_eq!(overall.service.as_deref(), Some("apple"));
+        assert_eq!(overall.client_group.as_deref(), Some("enrolment"));
+        let matched = MatchedBy { kind: "cidr", value: Some("192.0.2.0/24".to_owned()) };
+        assert_eq!(overall.matched, Some(matched));
     }
 
     #[test]
     fn one_denied_address_is_a_no() {
         let answer = answer(vec![judgement(Reason::Policy), judgement(Reason::Expired)]);
         assert_eq!(answer.overall().map(|one| one.reason), Some(Reason::Expired));
-        assert_eq!(answer.to_json().unwrap()["verdict"], "deny");
+        assert_eq!(answer.to_json().overall.unwrap().verdict, "deny");
         let text = answer.to_text();
         assert!(text.contains("ALLOW") && text.contains("DENY"), "{text}");
         assert!(text.contains("no port given: taking 192.0.2.1:443/tcp"), "{text}");

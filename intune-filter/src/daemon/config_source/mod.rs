@@ -8,4 +8,4 @@ pub(crate) mod last_good;
 pub(crate) mod mended;
 mod source;
 
-pub(crate) use source::{Chosen, ConfigSource, Origin};
+pub(crate) use source::{Chosen, ConfigSource};

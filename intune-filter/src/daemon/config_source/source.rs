@@ -5,8 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
-
 use super::{
     ahead::Ahead,
     config_override::{self, ConfigOverride, Document},
@@ -16,6 +14,7 @@ use crate::{
     catalogue::CatalogueFiles,
     config::{Config, ConfigErrors, Paths, writable_by_others},
     policy::{self, Loaded, RuleBits},
+    report::Origin,
     system::regular_file,
 };
 
@@ -27,18 +26,6 @@ pub struct ConfigSource<'a> {
     pub adjust: &'a dyn Fn(&mut Paths),
     /// What was read ahead, while that is gone by.
     pub ahead: RefCell<Option<Ahead>>,
-}
-
-/// Where a configuration in force comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Origin {
-    /// It is what the configuration file says.
-    File,
-    /// The file cannot be used: it is what was last in force for good.
-    LastGood,
-    /// It was applied, and the file says otherwise.
-    Applied,
 }
 
 /// What a start has chosen.

@@ -2,14 +2,13 @@
 
 use std::time::Instant;
 
-use serde_json::{Value, json};
-
 use super::Daemon;
 use crate::{
     boot_guard::{self, Changes, GuardRules},
     config::{Boot, Config},
     control::Client,
     daemon::config_source::ConfigSource,
+    report::GateStatus,
     system::netlink::Snapshot,
 };
 
@@ -64,13 +63,16 @@ impl Daemon<'_> {
     }
 
     /// What `status` tells of the gate: nothing if it is not configured.
-    pub(super) fn gate_status(&self) -> Value {
+    pub(super) fn gate_status(&self) -> Option<GateStatus> {
         if self.in_force.config.boot == Boot::Open {
-            return Value::Null;
+            return None;
         }
         let interfaces = self.reconciler.status().into_iter();
         let shut = interfaces.filter(|interface| interface.mode.is_none());
-        let shut: Vec<String> = shut.map(|interface| interface.name).collect();
-        json!({ "shut": shut, "owned": self.guard.is_owned(), "error": self.guard.error() })
+        Some(GateStatus {
+            shut: shut.map(|interface| interface.name).collect(),
+            owned: self.guard.is_owned(),
+            error: self.guard.error().map(str::to_owned),
+        })
     }
 }

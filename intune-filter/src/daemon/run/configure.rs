@@ -7,20 +7,17 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use serde_json::{Value, json};
 
 use super::{Daemon, RunError, keep::LastReload, reload};
 use crate::{
     catalogue::{Catalogue, CatalogueFiles},
     config::Config,
     daemon::{
-        config_source::{
-            Origin,
-            config_override::{ConfigOverride, Document},
-        },
+        config_source::config_override::{ConfigOverride, Document},
         problems::Code,
     },
     policy::{self, Difference, Loaded, Policy},
+    report::{Changed, Confirmed, Origin, Preview, SCHEMA},
 };
 
 /// A configuration that is in force, or was, with all that it takes to put it back.
@@ -69,18 +66,13 @@ impl ActiveConfig {
 impl Daemon<'_> {
     /// Loads the file again. Whatever is wrong is logged, shown by `status` and returned, and leaves
     /// everything as it is.
-    pub(super) async fn reload(&mut self) -> Result<Value, RunError> {
+    pub(super) async fn reload(&mut self) -> Result<Changed, RunError> {
         let result = self.load_file().await;
-        let told = match &result {
-            Ok(answer) if answer["changed"] == true => LastReload::in_force(),
-            Ok(_) => LastReload::unchanged(),
-            Err(error) => LastReload::refused(error.to_string()),
-        };
-        self.note_reload(told);
+        self.note_reload(LastReload::new(result.as_ref()));
         result
     }
 
-    async fn load_file(&mut self) -> Result<Value, RunError> {
+    async fn load_file(&mut self) -> Result<Changed, RunError> {
         self.confirmation.may_reload(Instant::now()).map_err(anyhow::Error::msg)?;
         let document = self.source.read()?;
         if let Some(saved) = self.saved.as_ref().filter(|s| s.passes_over(&document.text)) {
@@ -100,7 +92,7 @@ impl Daemon<'_> {
         // Where that fails, the file goes first all the same: it has changed.
         self.store_or_tell(None);
         self.keep_good();
-        Ok(self.outcome(&change, None))
+        Ok(self.outcome(change, None))
     }
 
     /// Puts a configuration into force, for good or until `patience` has passed without a
@@ -109,7 +101,7 @@ impl Daemon<'_> {
         &mut self,
         document: Document,
         patience: Option<Duration>,
-    ) -> Result<Value, RunError> {
+    ) -> Result<Changed, RunError> {
         let may = self.confirmation.may_apply(patience.is_some(), Instant::now());
         may.map_err(anyhow::Error::msg)?;
         let origin = self.origin_of(&document);
@@ -149,36 +141,34 @@ impl Daemon<'_> {
             self.settled();
         }
         let seconds = patience.map(|patience| patience.as_secs());
-        Ok(self.outcome(&change, seconds))
+        Ok(self.outcome(change, seconds))
     }
 
     /// What applying a configuration would come to. Changes nothing.
-    pub(super) fn preview(&mut self, document: Document) -> Result<Value, RunError> {
+    pub(super) fn preview(&mut self, document: Document) -> Result<Preview, RunError> {
         let origin = self.origin_of(&document);
         let (standing, policy) = self.compile(document, origin)?;
         self.may_follow(&standing)?;
         let difference = self.difference(&standing, &policy);
         let changed = !self.in_force.is_same(&standing);
         let loses = super::preview::losses(self, &policy).map_err(RunError::Other)?;
-        Ok(json!({
-            "schema": 1,
-            "file": standing.document.file,
-            "in_force": self.in_force.document.file,
-            "changed": changed,
-            "generation": self.generation,
-            "digest": standing.digest,
-            "opens": difference.opens,
-            "closes": difference.closes,
-            "settings": difference.settings,
-            "flows_ended": loses.flows_ended,
-            "flows": loses.flows,
-            "names_forgotten": loses.names_forgotten,
-            "names": loses.names,
-        }))
+        Ok(Preview {
+            schema: SCHEMA,
+            file: standing.document.file,
+            in_force: self.in_force.document.file.clone(),
+            changed,
+            generation: self.generation,
+            digest: standing.digest,
+            difference,
+            flows_ended: loses.flows_ended,
+            flows: loses.flows,
+            names_forgotten: loses.names_forgotten,
+            names: loses.names,
+        })
     }
 
     /// Keeps the configuration that waits for it.
-    pub(super) fn confirm(&mut self) -> Result<Value> {
+    pub(super) fn confirm(&mut self) -> Result<Confirmed> {
         self.confirmation.may_confirm(Instant::now()).map_err(anyhow::Error::msg)?;
         self.store(self.kept_as_final(&self.in_force.document))?;
         self.in_force.origin = self.origin_of(&self.in_force.document);
@@ -187,13 +177,13 @@ impl Daemon<'_> {
         let file = &self.in_force.document.file;
         log::info!("{file} is confirmed");
         self.settled();
-        Ok(json!({
-            "schema": 1,
-            "file": self.in_force.document.file,
-            "generation": self.generation,
-            "digest": self.in_force.digest,
-            "overrides_file": self.in_force.origin != Origin::File,
-        }))
+        Ok(Confirmed {
+            schema: SCHEMA,
+            file: self.in_force.document.file.clone(),
+            generation: self.generation,
+            digest: self.in_force.digest.clone(),
+            overrides_file: self.in_force.origin != Origin::File,
+        })
     }
 
     /// Puts the configuration back that was in force before the one that waits. Where that fails,
@@ -371,22 +361,20 @@ impl Daemon<'_> {
         )
     }
 
-    fn outcome(&self, change: &Change, confirm_within_s: Option<u64>) -> Value {
+    fn outcome(&self, change: Change, confirm_within_s: Option<u64>) -> Changed {
         let waiting = self.confirmation.status(Instant::now()).map(|waiting| waiting.seconds_left);
-        json!({
-            "schema": 1,
-            "file": self.in_force.document.file,
-            "changed": change.changed,
-            "generation": self.generation,
-            "digest": self.in_force.digest,
-            "opens": change.difference.opens,
-            "closes": change.difference.closes,
-            "settings": change.difference.settings,
-            "flows_ended": change.effects.flows_ended,
-            "names_forgotten": change.effects.names_forgotten,
-            "confirm_within_s": confirm_within_s.or(waiting),
-            "overrides_file": self.in_force.origin != Origin::File,
-            "failed_interfaces": self.failed_interfaces(),
-        })
+        Changed {
+            schema: SCHEMA,
+            file: self.in_force.document.file.clone(),
+            changed: change.changed,
+            generation: self.generation,
+            digest: self.in_force.digest.clone(),
+            difference: change.difference,
+            flows_ended: change.effects.flows_ended,
+            names_forgotten: change.effects.names_forgotten,
+            confirm_within_s: confirm_within_s.or(waiting),
+            overrides_file: self.in_force.origin != Origin::File,
+            failed_interfaces: self.failed_interfaces(),
+        }
     }
 }

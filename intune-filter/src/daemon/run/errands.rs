@@ -30,14 +30,14 @@ impl Daemon<'_> {
     /// Answers a command, now or when its files have been read. True if the daemon is to end.
     pub(super) async fn take_call(&mut self, call: Call) -> bool {
         let text = match &call.request {
-            Request::Status
-            | Request::Names
-            | Request::Clients
+            Request::Status {}
+            | Request::Names {}
+            | Request::Clients {}
             | Request::Events { .. }
-            | Request::Configuration
-            | Request::Detach => return self.answer_call(call).await,
+            | Request::Configuration {}
+            | Request::Detach {} => return self.answer_call(call).await,
             Request::Apply { text, .. } => Some(text.clone()),
-            Request::Reload | Request::Confirm => None,
+            Request::Reload {} | Request::Confirm {} => None,
         };
         self.read_ahead(Errand::Call(call), text);
         false

@@ -4,17 +4,13 @@
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result};
-use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Value, json};
 
-use super::Daemon;
+use super::{Daemon, RunError};
 use crate::{
     boot_guard::GuardState,
     config::ConfigErrors,
     daemon::{
         config_source::{
-            Origin,
             config_override::{self, ConfigOverride},
             last_good::LastGood,
             mended::Watch,
@@ -22,33 +18,30 @@ use crate::{
         problems::{self, Code},
     },
     metrics::configuration,
+    report::{
+        self, Changed, ConfigInForce, ConfigurationStatus, Origin, ReloadResult, SCHEMA, Waiting,
+    },
     system::atomic_file,
 };
 
 /// How the last reload went.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct LastReload {
-    at: Timestamp,
-    /// `in_force`, `unchanged` or `refused`.
-    result: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    told: report::LastReload,
     /// Whether nothing else was wrong than that the configuration in force waited.
-    #[serde(skip)]
     waited: bool,
 }
 
 impl LastReload {
-    pub(super) fn in_force() -> Self {
-        Self { at: problems::now(), result: "in_force", error: None, waited: false }
-    }
-
-    pub(super) fn unchanged() -> Self {
-        Self { result: "unchanged", ..Self::in_force() }
-    }
-
-    pub(super) fn refused(error: String) -> Self {
-        Self { result: "refused", error: Some(error), ..Self::in_force() }
+    /// A reload that has just ended.
+    pub(super) fn new(result: Result<&Changed, &RunError>) -> Self {
+        let (result, error) = match result {
+            Ok(change) if change.changed => (ReloadResult::InForce, None),
+            Ok(_) => (ReloadResult::Unchanged, None),
+            Err(error) => (ReloadResult::Refused, Some(error.to_string())),
+        };
+        let told = report::LastReload { at: problems::now(), result, error };
+        Self { told, waited: false }
     }
 }
 
@@ -142,14 +135,14 @@ impl Daemon<'_> {
     }
 
     /// Takes note of a reload.
-    pub(super) fn note_reload(&mut self, mut told: LastReload) {
+    pub(super) fn note_reload(&mut self, mut last: LastReload) {
         let stood_before = self.problems.has(Code::ReloadRefused)
             && !self.last_reload.as_ref().is_some_and(|last| last.waited);
-        told.waited = told.error.is_some() && self.confirmation.is_awaited() && !stood_before;
-        match &told.error {
+        last.waited = last.told.error.is_some() && self.confirmation.is_awaited() && !stood_before;
+        match &last.told.error {
             None => {
-                let what = match told.result {
-                    "unchanged" => "comes to what is in force already",
+                let what = match last.told.result {
+                    ReloadResult::Unchanged => "comes to what is in force already",
                     _ => "is in force",
                 };
                 log::info!("{} {what}", self.in_force.document.file);
@@ -167,8 +160,8 @@ impl Daemon<'_> {
                 }
             }
         }
-        configuration::reloaded(told.at, told.error.is_none());
-        self.last_reload = Some(told);
+        configuration::reloaded(last.told.at, last.told.error.is_none());
+        self.last_reload = Some(last);
         self.watch_file();
     }
 
@@ -277,32 +270,32 @@ impl Daemon<'_> {
     }
 
     /// What `status` tells of the configuration.
-    pub(super) fn configuration_status(&self) -> Value {
-        let mut status = json!({
-            "file": self.in_force.document.file,
-            "digest": self.in_force.digest,
-            "origin": self.in_force.origin,
-            "overrides_file": self.in_force.origin != Origin::File,
-            "reload": self.last_reload,
+    pub(super) fn configuration_status(&self) -> ConfigurationStatus {
+        let waiting = self.confirmation.status(Instant::now()).map(|waiting| Waiting {
+            confirm_within_s: waiting.seconds_left,
+            rollback_error: waiting.error,
         });
-        if let Some(waiting) = self.confirmation.status(Instant::now()) {
-            status["confirm_within_s"] = waiting.seconds_left.into();
-            status["rollback_error"] = waiting.error.into();
+        ConfigurationStatus {
+            file: self.in_force.document.file.clone(),
+            digest: self.in_force.digest.clone(),
+            origin: self.in_force.origin,
+            overrides_file: self.in_force.origin != Origin::File,
+            reload: self.last_reload.as_ref().map(|last| last.told.clone()),
+            waiting,
         }
-        status
     }
 
     /// What `config show` prints.
-    pub(super) fn shown_configuration(&self) -> Value {
+    pub(super) fn shown_configuration(&self) -> ConfigInForce {
         let in_force = &self.in_force;
-        json!({
-            "schema": 1,
-            "file": in_force.document.file,
-            "origin": in_force.origin,
-            "digest": in_force.digest,
-            "generation": self.generation,
-            "configuration": in_force.config,
-            "text": in_force.document.text,
-        })
+        ConfigInForce {
+            schema: SCHEMA,
+            file: in_force.document.file.clone(),
+            origin: in_force.origin,
+            digest: in_force.digest.clone(),
+            generation: self.generation,
+            configuration: in_force.config.clone(),
+            text: in_force.document.text.clone(),
+        }
     }
 }

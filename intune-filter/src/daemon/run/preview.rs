@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use intune_filter_ebpf::abi::flow_flags;
-use serde_json::Value;
 
 use super::Daemon;
-use crate::{events::Labels, policy::Policy};
+use crate::{
+    events::{Flow, Labels},
+    policy::Policy,
+    report::LostName,
+};
 
 /// Flows and names that are listed at most; all of them are counted.
 const LISTED: usize = 100;
@@ -19,9 +22,9 @@ const UNRULED: u8 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBO
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     pub(super) flows_ended: usize,
-    pub(super) flows: Vec<Value>,
+    pub(super) flows: Vec<Flow>,
     pub(super) names_forgotten: usize,
-    pub(super) names: Vec<Value>,
+    pub(super) names: Vec<LostName>,
 }
 
 /// What `policy` would end: the flows of rules that go and of zones that are others then, and the
@@ -37,11 +40,7 @@ pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
         if goes || moved.contains(&u32::from(entry.key.zone)) {
             losses.flows_ended += 1;
             if losses.flows.len() < LISTED {
-                losses.flows.push(serde_json::to_value(labels.flow(
-                    &entry.key,
-                    &entry.flow,
-                    names,
-                ))?);
+                losses.flows.push(labels.flow(&entry.key, &entry.flow, names));
             }
         }
     }
@@ -51,7 +50,7 @@ pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
         if !keeps {
             losses.names_forgotten += 1;
             if losses.names.len() < LISTED {
-                losses.names.push(serde_json::json!({"name": name, "address": address}));
+                losses.names.push(LostName { name: name.to_owned(), address });
             }
         }
     }

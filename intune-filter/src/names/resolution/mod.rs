@@ -17,7 +17,7 @@ use std::{
 
 pub use pace::MAX_IN_FLIGHT;
 use pace::Pace;
-pub use status::Counts;
+pub use status::{Counts, Status};
 
 use crate::policy::Policy;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Finding, Outcome, Resolution};
 
@@ -10,7 +10,7 @@ use super::{Finding, Outcome, Resolution};
 const NAMED: usize = 20;
 
 /// How the names are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Exact names of the policy.
     pub names: usize,
@@ -43,7 +43,7 @@ impl Counts {
 }
 
 /// The same, and what is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// How the names are.
     #[serde(flatten)]

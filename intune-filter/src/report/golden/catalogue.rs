@@ -1,0 +1,170 @@
+//! `check`, `endpoints list`, `match`, `explain`.
+
+use super::{
+    compare,
+    values::{address, full_config, least_config},
+};
+use crate::{
+    policy::{
+        Counts, GroupSummary, MapSummary, Memory, Origin, RuleSummary, ServiceSummary, Summary,
+        ZoneSummary,
+    },
+    report::{
+        CatalogueRule, CatalogueService, Checked, Endpoints, Explained, Match, MatchedBy, Matches,
+        PatternOf, SCHEMA, Verdict,
+    },
+};
+
+#[test]
+fn check() {
+    let rule = RuleSummary {
+        id: "web/main".into(),
+        bit: 3,
+        fqdns: 2,
+        cidrs: 1,
+        tcp: vec!["80".into(), "90-99".into()],
+        udp: vec!["443".into()],
+    };
+    let service = |origin, risk: Option<&str>| ServiceSummary {
+        id: "web".into(),
+        title: "The web".into(),
+        origin,
+        risk: risk.map(str::to_owned),
+        rules: vec![rule.clone()],
+    };
+    let counts = Counts { rules: 1, clients: 2, networks: 3, patterns: 4, edges: 5, globs: 6 };
+    let maps = vec![MapSummary { name: "HOSTS4", entries: 131_072, bytes: 12_584_960 }];
+    let full = Summary {
+        zones: vec![ZoneSummary { number: 1, interface: "eth1".into(), vlan: 20 }],
+        groups: vec![GroupSummary {
+            name: "devices".into(),
+            zones: vec!["eth1.20".into()],
+            networks: vec!["10.0.0.0/24".into()],
+            mode: "audit",
+            services: vec!["web".into()],
+        }],
+        services: vec![
+            service(Origin::Catalogue, Some("anyone can rent a name")),
+            service(Origin::Overridden, None),
+            service(Origin::Site, None),
+        ],
+        counts,
+        memory: Memory { total: 12_584_960, maps },
+        warnings: vec!["test:3: clients[0]: a warning".into()],
+        configuration: full_config(),
+    };
+    let sparse = Summary {
+        zones: Vec::new(),
+        groups: Vec::new(),
+        services: Vec::new(),
+        memory: Memory { total: 0, maps: Vec::new() },
+        warnings: Vec::new(),
+        configuration: least_config(),
+        ..full.clone()
+    };
+    compare("check", &Checked { schema: SCHEMA, summary: full });
+    compare("check-sparse", &Checked { schema: SCHEMA, summary: sparse });
+}
+
+#[test]
+fn endpoints_list() {
+    let rule = CatalogueRule {
+        id: "web/main".into(),
+        fqdns: vec!["*.a.test".parse().unwrap(), "b.test".parse().unwrap()],
+        cidrs: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+        tcp: vec!["80".parse().unwrap(), "90-99".parse().unwrap()],
+        udp: vec!["443".parse().unwrap()],
+    };
+    let service = CatalogueService {
+        id: "web".into(),
+        title: "The web".into(),
+        source: "A document, a section".into(),
+        enabled: true,
+        region: "europe",
+        risk: Some("anyone can rent a name".into()),
+        notes: vec!["a note".into()],
+        rules: vec![rule.clone()],
+    };
+    let full = Endpoints {
+        fqdns: rule.fqdns.into_iter().collect(),
+        cidrs: rule.cidrs.into_iter().collect(),
+        tcp: rule.tcp.into_iter().collect(),
+        udp: rule.udp.into_iter().collect(),
+        service: service.clone(),
+    };
+    let sparse = Endpoints {
+        fqdns: Default::default(),
+        cidrs: Default::default(),
+        tcp: Default::default(),
+        udp: Default::default(),
+        service: CatalogueService {
+            enabled: false,
+            region: "all",
+            risk: None,
+            notes: Vec::new(),
+            rules: Vec::new(),
+            ..service
+        },
+    };
+    compare("endpoints-list", &[full]);
+    compare("endpoints-list-sparse", &[sparse]);
+}
+
+#[test]
+fn match_name() {
+    let found = Match {
+        id: "web".into(),
+        pattern: "*.a.test".parse().unwrap(),
+        tcp: ["80".parse().unwrap(), "5228-5230".parse().unwrap()].into(),
+        udp: ["443".parse().unwrap()].into(),
+        rules: vec!["web/main".into(), "web/push".into()],
+    };
+    let matches = |services| Matches { schema: SCHEMA, name: "x.a.test".into(), services };
+    compare("match", &matches(vec![found]));
+    compare("match-sparse", &matches(Vec::new()));
+}
+
+#[test]
+fn explain() {
+    let allowed = Verdict {
+        verdict: "allow",
+        reason: "policy",
+        description: "allowed by a rule",
+        service: Some("web".into()),
+        rule: Some("web/main".into()),
+        client_group: Some("devices".into()),
+        matched: Some(MatchedBy { kind: "cidr", value: Some("192.0.2.0/24".into()) }),
+        address: Some(address("192.0.2.1")),
+    };
+    let unvalued = MatchedBy { kind: "name", value: None };
+    let denied = Verdict {
+        verdict: "deny",
+        reason: "dns_unlisted",
+        description: "a query for a name of no rule",
+        service: None,
+        rule: None,
+        client_group: None,
+        matched: None,
+        address: None,
+    };
+    let full = Explained {
+        schema: SCHEMA,
+        overall: Some(allowed.clone()),
+        client: address("10.0.0.5"),
+        destination: "x.a.test:443/tcp".into(),
+        judged_by: "kernel",
+        resolved: true,
+        patterns: vec![PatternOf { id: "web".into(), pattern: "*.a.test".into() }],
+        addresses: vec![allowed.clone(), Verdict { matched: Some(unvalued), ..allowed }],
+    };
+    let sparse = Explained {
+        overall: Some(denied.clone()),
+        judged_by: "policy",
+        resolved: false,
+        patterns: Vec::new(),
+        addresses: vec![denied],
+        ..full.clone()
+    };
+    compare("explain", &full);
+    compare("explain-sparse", &sparse);
+}

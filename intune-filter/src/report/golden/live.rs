@@ -1,0 +1,117 @@
+//! `clients`, `services`, `names`, `flows`, `events`.
+
+use super::{
+    compare, compare_both_ways,
+    values::{address, full_denial, full_flow, place, sparse_flow, time, traffic},
+};
+use crate::{
+    events::{Closed, Denied, Event, Learned, Place, Traffic, What},
+    report::{Client, EventLine, LastDenied, LearnedAddress, LiveFlow, SCHEMA, ServiceTraffic},
+};
+
+#[test]
+fn clients() {
+    let denial = LastDenied {
+        reason: "port".into(),
+        destination: Some(address("192.0.2.9")),
+        port: Some(22),
+        protocol: "tcp".into(),
+        name: Some("a.example".into()),
+        ago_s: 6,
+    };
+    let bare = LastDenied { destination: None, port: None, name: None, ..denial.clone() };
+    let full = Client {
+        client: address("10.20.0.10"),
+        place: place(),
+        group: Some("devices".into()),
+        flows: 2,
+        traffic: traffic(),
+        denied: Some(5),
+        audited: Some(1),
+        last_seen_s: 4,
+        last_denied: Some(denial),
+    };
+    let sparse = Client {
+        place: Place::default(),
+        group: None,
+        flows: 0,
+        traffic: Traffic::default(),
+        denied: None,
+        audited: None,
+        last_denied: None,
+        ..full.clone()
+    };
+    compare("clients", &[full, Client { last_denied: Some(bare), ..sparse.clone() }]);
+    compare("clients-sparse", &[sparse]);
+}
+
+#[test]
+fn services() {
+    let id = "web".to_owned();
+    compare("services", &[ServiceTraffic { id, packets: 4, bytes: 20, flows: 2, denied: 1 }]);
+}
+
+#[test]
+fn names() {
+    let full = LearnedAddress {
+        name: Some("a.example".into()),
+        address: address("192.0.2.1"),
+        services: ["core".to_owned(), "push".to_owned()].into(),
+        expires_in_s: 40,
+    };
+    let sparse = LearnedAddress {
+        name: None,
+        address: address("2001:db8::1"),
+        services: Default::default(),
+        expires_in_s: 0,
+    };
+    compare("names", &[full]);
+    compare("names-sparse", &[sparse]);
+}
+
+#[test]
+fn flows() {
+    let live = |flow, state| LiveFlow { flow, state, traffic: traffic(), age_s: 9000, idle_s: 7 };
+    let full = ["new", "established", "closing"].map(|state| live(full_flow(), state));
+    compare("flows", &full);
+    compare("flows-sparse", &[live(sparse_flow(), "new")]);
+}
+
+#[test]
+fn events() {
+    let learned = Learned {
+        name: "a.example".into(),
+        addresses: vec![address("192.0.2.1"), address("2001:db8::1")],
+        services: vec!["web".into()],
+        client: address("10.20.0.10"),
+        expires_in_s: 330,
+    };
+    let closed =
+        Closed { flow: full_flow(), traffic: traffic(), ending: "expired".into(), duration_s: 1.5 };
+    let line = |what| EventLine { schema: SCHEMA, event: Event { time: time(), what } };
+    let full = [
+        What::Denied(full_denial()),
+        What::Learned(learned.clone()),
+        What::Full(learned.clone()),
+        What::Opened(full_flow()),
+        What::Closed(closed),
+        What::Lost { count: 3 },
+    ];
+    compare_both_ways("events", &full.map(line).to_vec());
+    let denied = Denied {
+        client: None,
+        destination: None,
+        port: None,
+        client_port: None,
+        name: None,
+        service: None,
+        group: None,
+        audited: false,
+        inbound: false,
+        place: Place::default(),
+        ..full_denial()
+    };
+    let nothing = Learned { addresses: Vec::new(), services: Vec::new(), ..learned };
+    let sparse = [What::Denied(denied), What::Full(nothing), What::Opened(sparse_flow())].map(line);
+    compare_both_ways("events-sparse", &sparse.to_vec());
+}

@@ -1,0 +1,40 @@
+//! Shapes of what commands print with `--json`: a contract, which the files in `tests/json` hold.
+//!
+//! The daemon's part of them is what [`crate::control`] carries.
+
+mod catalogue;
+mod change;
+mod clients;
+mod configuration;
+mod events;
+mod explain;
+mod flows;
+#[cfg(test)]
+mod golden;
+mod names;
+mod services;
+mod status;
+
+pub use catalogue::{CatalogueRule, CatalogueService, Endpoints, Match, Matches};
+pub use change::{Changed, Confirmed, Detached, FailedInterface, LostName, Preview};
+pub use clients::{Client, LastDenied};
+pub use configuration::{Checked, ConfigInForce, Origin};
+pub use events::EventLine;
+pub use explain::{Explained, MatchedBy, PatternOf, Verdict};
+pub use flows::LiveFlow;
+pub use names::LearnedAddress;
+pub use services::ServiceTraffic;
+pub use status::{
+    BootGate, ConfigurationStatus, Daemon, DaemonStatus, GateStatus, Interface, LastReload,
+    MapUsage, OtherDns, Problem, ReloadResult, Status, Waiting,
+};
+
+/// Number of the contract: `schema` of every object at the top level.
+pub const SCHEMA: u32 = 1;
+
+/// A value as `--json` prints it.
+pub(crate) fn to_text(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(text)
+}
