@@ -110,9 +110,9 @@ impl BootGuard {
         self.pace.due()
     }
 
-    /// Looks whether the table is as it was written: whoever loads a ruleset may flush all others.
+    /// Verifies that the table is as it was written: whoever loads a ruleset may flush all others.
     /// False if it has to be made anew.
-    pub fn look(&mut self, now: Instant) -> bool {
+    pub fn verify(&mut self, now: Instant) -> bool {
         if !matches!(self.written, Some(Some(_))) {
             return true;
         }

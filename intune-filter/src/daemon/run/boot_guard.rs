@@ -57,7 +57,7 @@ impl Daemon<'_> {
 
     /// Looks whether the gate's table is still as it was written, and has it made anew.
     pub(super) fn look_at_gate(&mut self) {
-        if !self.guard.look(Instant::now()) {
+        if !self.guard.verify(Instant::now()) {
             self.keep_gate(&self.seen.clone());
         }
     }

@@ -1,7 +1,7 @@
 //! How long learned addresses and their rules live, and that nothing is lost while they are swept.
 
-mod duel;
 mod forgetting;
+mod race;
 mod reclaim;
 mod refresh;
 mod site;
