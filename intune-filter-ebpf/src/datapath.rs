@@ -3,8 +3,8 @@
 
 use crate::abi::{
     Active, Client, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict,
-    Glob, Host, NameNode, Pending, PendingKey, Reason, Settings, Stream, StreamRead, Taking, V4,
-    V6,
+    Glob, Host, NameNode, Occurrence, Pending, PendingKey, Reason, Settings, Stream, StreamRead,
+    Taking, V4, V6,
 };
 use crate::{
     packet::Direction,
@@ -174,8 +174,21 @@ pub trait FragmentMaps: Copy {
 
 /// Counters of packets and occurrences.
 pub trait Counters: Copy {
-    /// Counts packets, or occurrences.
-    fn count(self, reason: Reason, packets: u32, bytes: u32);
+    /// Counts in the element of `COUNTERS` with this index.
+    fn count_at(self, counter: u32, packets: u32, bytes: u32);
+
+    /// Counts packets with a verdict for this reason.
+    #[inline(always)]
+    fn count(self, reason: Reason, packets: u32, bytes: u32) {
+        self.count_at(reason.counter(), packets, bytes);
+    }
+
+    /// Counts one occurrence.
+    #[inline(always)]
+    fn count_occurrence(self, occurrence: Occurrence, bytes: u32) {
+        self.count_at(occurrence.counter(), 1, bytes);
+    }
+
     /// Counts for a rule.
     fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32);
 }

@@ -35,7 +35,9 @@ pub use policy::{
     Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey,
     client_flags, gateway_port, port_index,
 };
-pub use reason::{REASONS, Reason};
+pub use reason::{
+    COUNTER_ELEMENTS, Counted, OCCURRENCE_COUNTERS, OCCURRENCES, Occurrence, REASONS, Reason,
+};
 pub use state::{
     Active, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Pending, PendingKey, RuleCounter,
     flow_flags,
@@ -46,7 +48,7 @@ pub use stream::{
 };
 
 /// Version of everything in this module; a part of the pins' path.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 8;
 
 /// Interfaces by whose index `UNTAGGED` has the zone; of others `ZONES` alone does.
 pub const UNTAGGED: usize = 4096;

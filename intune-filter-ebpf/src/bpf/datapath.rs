@@ -13,8 +13,8 @@ use super::{
 use crate::{
     abi::{
         Active, AnswerEvent, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey,
-        FragmentVerdict, Glob, NameNode, OwnKey, Pending, PendingKey, Reason, SegmentEvent,
-        Settings, Stream, StreamRead, Taking, V6, ZoneKey, answer_flags, gateway_port,
+        FragmentVerdict, Glob, NameNode, OwnKey, Pending, PendingKey, SegmentEvent, Settings,
+        Stream, StreamRead, Taking, V6, ZoneKey, answer_flags, gateway_port,
     },
     datapath::{
         Clock, Counters, FragmentMaps, GatewayMaps, GlobalFns, PolicyMaps, QueryMaps, RateLimits,
@@ -273,11 +273,11 @@ impl<const HOOK: u8> FragmentMaps for Kernel<HOOK> {
 
 impl<const HOOK: u8> Counters for Kernel<HOOK> {
     #[inline(always)]
-    fn count(self, reason: Reason, packets: u32, bytes: u32) {
+    fn count_at(self, counter: u32, packets: u32, bytes: u32) {
         if Self::READ_ONLY {
             return;
         }
-        if let Some(counter) = maps::COUNTERS.get_ptr_mut(reason as u32) {
+        if let Some(counter) = maps::COUNTERS.get_ptr_mut(counter) {
             // SAFETY: the element is this CPU's.
             unsafe {
                 (*counter).packets += u64::from(packets);

@@ -7,10 +7,10 @@ use aya_ebpf::{
 
 use crate::{
     abi::{
-        Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
-        GATEWAY_WORDS, GROUPS, Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitSet, Limits,
-        NameNode, OwnKey, Pending, PendingKey, RULES, RuleCounter, Settings, Stream, StreamRead,
-        V4, V6, ZONE_ELEMENTS, ZoneKey,
+        Active, COUNTER_ELEMENTS, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey,
+        FragmentVerdict, GATEWAY_WORDS, GROUPS, Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitSet,
+        Limits, NameNode, OwnKey, Pending, PendingKey, RULES, RuleCounter, Settings, Stream,
+        StreamRead, V4, V6, ZONE_ELEMENTS, ZoneKey,
     },
     scratch::Scratch,
 };
@@ -107,7 +107,7 @@ pub static CLIENT_LIMITS: Array<LimitSet, 4096> = Array::new();
 pub static ZONE_LIMITS: Array<Limits, ZONE_ELEMENTS> = Array::new();
 
 #[btf_map]
-pub static COUNTERS: PerCpuArray<Counter, 64> = PerCpuArray::new();
+pub static COUNTERS: PerCpuArray<Counter, COUNTER_ELEMENTS> = PerCpuArray::new();
 #[btf_map]
 pub static RULE_COUNTERS: PerCpuArray<RuleCounter, RULES> = PerCpuArray::new();
 #[btf_map]

@@ -9,7 +9,7 @@ use aya_ebpf::{
 
 use super::{kernel::Kernel, maps};
 use crate::{
-    abi::Reason,
+    abi::Occurrence,
     datapath::{Counters as _, NANOS_PER_SEC},
     scratch::Scratch,
 };
@@ -49,7 +49,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
             generated::bpf_ringbuf_output(ring, record, head + length, wakeup)
         };
         if failed != 0 {
-            self.count(Reason::EventLost, 1, 0);
+            self.count_occurrence(Occurrence::EventLost, 0);
         }
         failed == 0
     }
@@ -63,15 +63,15 @@ impl<const HOOK: u8> Kernel<HOOK> {
             return;
         }
         if !take(allowance, time) {
-            self.count(Reason::EventSuppressed, 1, 0);
+            self.count_occurrence(Occurrence::EventSuppressed, 0);
             return;
         }
         if !has_room() {
-            self.count(Reason::EventLost, 1, 0);
+            self.count_occurrence(Occurrence::EventLost, 0);
             return;
         }
         let Some(mut entry) = maps::EVENTS.reserve_untyped::<T>(0) else {
-            self.count(Reason::EventLost, 1, 0);
+            self.count_occurrence(Occurrence::EventLost, 0);
             return;
         };
         entry.write(event());

@@ -6,8 +6,8 @@ use super::Tables;
 use crate::{
     abi::{
         Active, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob,
-        KEPT_CAPACITY, KeptOctets, Limit, NameNode, OwnKey, Pending, PendingKey, Reason, Settings,
-        Stream, StreamRead, Taking, V6, ZoneKey,
+        KEPT_CAPACITY, KeptOctets, Limit, NameNode, OwnKey, Pending, PendingKey, Settings, Stream,
+        StreamRead, Taking, V6, ZoneKey,
     },
     datapath::{
         Clock, Counters, FragmentMaps, GatewayMaps, GlobalFns, NOT_FORWARDED, PolicyMaps,
@@ -204,9 +204,9 @@ impl FragmentMaps for &Tables {
 }
 
 impl Counters for &Tables {
-    fn count(self, reason: Reason, packets: u32, bytes: u32) {
+    fn count_at(self, counter: u32, packets: u32, bytes: u32) {
         let mut counters = self.counters.borrow_mut();
-        let counter = counters.entry(reason as u8).or_default();
+        let counter = counters.entry(counter).or_default();
         counter.packets += u64::from(packets);
         counter.bytes += u64::from(bytes);
     }

@@ -9,9 +9,9 @@ use std::{
 use super::Trie;
 use crate::{
     abi::{
-        Active, AnswerEvent, Client, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey,
-        FragmentKey, FragmentVerdict, Glob, Host, KeptOctets, LimitKey, Limits, NameNode, OwnKey,
-        Pending, PendingKey, Reason, RuleCounter, SegmentEvent, Settings, Stream, StreamRead, V4,
+        Active, AnswerEvent, Client, Counted, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
+        FlowKey, FragmentKey, FragmentVerdict, Glob, Host, KeptOctets, LimitKey, Limits, NameNode,
+        OwnKey, Pending, PendingKey, RuleCounter, SegmentEvent, Settings, Stream, StreamRead, V4,
         V6, ZoneKey,
     },
     datapath::WorkingMemory as _,
@@ -96,7 +96,7 @@ pub struct Tables {
     /// As `FRAGMENTS`.
     pub fragments: RefCell<HashMap<FragmentKey, FragmentVerdict>>,
     /// As `COUNTERS`, by number of reason.
-    pub counters: RefCell<HashMap<u8, Counter>>,
+    pub counters: RefCell<HashMap<u32, Counter>>,
     /// As `RULE_COUNTERS`.
     pub rule_counters: RefCell<HashMap<u8, RuleCounter>>,
     /// What `EVENTS` tells of denied packets.
@@ -127,10 +127,11 @@ impl Tables {
         verdict::egress(&frame, self, place)
     }
 
-    /// How often a reason was counted.
+    /// How many packets were counted for a reason, or how often an occurrence was.
     #[must_use]
-    pub fn counted(&self, reason: Reason) -> u64 {
-        self.counters.borrow().get(&(reason as u8)).map_or(0, |counter| counter.packets)
+    pub fn counted(&self, what: impl Into<Counted>) -> u64 {
+        let counter = what.into().counter();
+        self.counters.borrow().get(&counter).map_or(0, |counter| counter.packets)
     }
 
     pub(super) fn policy(&self, set: u32) -> &Policy {

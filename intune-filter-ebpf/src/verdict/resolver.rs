@@ -3,8 +3,9 @@
 use super::{Action, Run, Verdict, limit, stage::result_word};
 use crate::{
     abi::{
-        AnswerEvent, Client, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Pending, PendingKey,
-        Reason, SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V6, answer_flags,
+        AnswerEvent, Client, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Occurrence, Pending,
+        PendingKey, Reason, SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V6,
+        answer_flags,
     },
     bytes::be16,
     datapath::{Datapath, DualStack},
@@ -281,7 +282,7 @@ fn teach<W: DualStack, P: Packet>(
     let length = scratch.parser.length.get() as u32;
     scratch.parser.now.set(now);
     if !datapath.read_answer(scratch, answers) {
-        datapath.count(Reason::AnswerMalformed, 1, length);
+        datapath.count_occurrence(Occurrence::AnswerMalformed, length);
         return true;
     }
     let lesson = dns::learn(scratch, datapath, settings, rules, dns::affordable(scratch));
@@ -289,21 +290,21 @@ fn teach<W: DualStack, P: Packet>(
         return false;
     }
     if lesson.refused > 0 {
-        datapath.count(Reason::AnswerRefused, 1, length);
+        datapath.count_occurrence(Occurrence::AnswerRefused, length);
     }
     if lesson.full > 0 {
-        datapath.count(Reason::HostsFull, 1, length);
+        datapath.count_occurrence(Occurrence::HostsFull, length);
     }
     if lesson.learned > 0 {
-        datapath.count(Reason::Learned, 1, length);
+        datapath.count_occurrence(Occurrence::Learned, length);
     } else {
-        datapath.count(Reason::NothingLearned, 1, length);
+        datapath.count_occurrence(Occurrence::NothingLearned, length);
         if lesson.full == 0 && lesson.left == 0 {
             return true;
         }
     }
     if lesson.left > 0 {
-        datapath.count(Reason::AnswerDeferred, 1, length);
+        datapath.count_occurrence(Occurrence::AnswerDeferred, length);
     }
     let learned = if lesson.learned > 0 { answer_flags::LEARNED } else { 0 };
     let full = if lesson.full > 0 { answer_flags::FULL } else { 0 };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv6Addr, panic::resume_unwind, thread};
 
-use intune_filter_ebpf::abi::{Reason, V6, answer_flags};
+use intune_filter_ebpf::abi::{Occurrence, Reason, V6, answer_flags};
 
 use crate::{
     cases,
@@ -97,21 +97,23 @@ pub(crate) fn check(
     let expected = if listed { outcome(query, answer, &TERMS) } else { Outcome::Foreign };
     let (learned, reason) = match &expected {
         Outcome::Foreign | Outcome::Passes => (None, None),
-        Outcome::Malformed => (None, Some(Reason::AnswerMalformed)),
-        Outcome::Teaches(learned, ..) if learned.is_empty() => (None, Some(Reason::NothingLearned)),
-        Outcome::Teaches(learned, ..) => (Some(learned), Some(Reason::Learned)),
+        Outcome::Malformed => (None, Some(Occurrence::AnswerMalformed)),
+        Outcome::Teaches(learned, ..) if learned.is_empty() => {
+            (None, Some(Occurrence::NothingLearned))
+        }
+        Outcome::Teaches(learned, ..) => (Some(learned), Some(Occurrence::Learned)),
     };
     let refused = matches!(expected, Outcome::Teaches(_, refused, _) if refused > 0);
     let deferred = matches!(expected, Outcome::Teaches(_, _, true));
     assert_eq!(site.learned(), learned.cloned().unwrap_or_default(), "{}", what());
     let passes = if expected == Outcome::Foreign { Reason::Unsolicited } else { Reason::DnsAnswer };
     assert_eq!(verdict.reason, passes, "{}", what());
-    for counter in [Reason::AnswerMalformed, Reason::NothingLearned, Reason::Learned] {
+    for counter in [Occurrence::AnswerMalformed, Occurrence::NothingLearned, Occurrence::Learned] {
         let wanted = u64::from(reason == Some(counter));
         assert_eq!(site.counted(counter), wanted, "{counter:?}, {}", what());
     }
-    assert_eq!(site.counted(Reason::AnswerRefused), u64::from(refused), "{}", what());
-    assert_eq!(site.counted(Reason::AnswerDeferred), u64::from(deferred), "{}", what());
+    assert_eq!(site.counted(Occurrence::AnswerRefused), u64::from(refused), "{}", what());
+    assert_eq!(site.counted(Occurrence::AnswerDeferred), u64::from(deferred), "{}", what());
     let reported = site.tables.answers.borrow();
     assert_eq!(reported.len(), usize::from(learned.is_some() || deferred), "{}", what());
     if let Some((event, octets)) = reported.first() {
@@ -197,8 +199,8 @@ fn refused_addresses_do_not_keep_others_from_being_learned() {
     let records = ["10.1.2.3", "127.0.0.1", &own, "93.184.216.34"].map(|at| Record::a("a.one", at));
     ask(&site, "a.one", &records);
     assert_eq!(site.addresses(), ["93.184.216.34"]);
-    assert_eq!(site.counted(Reason::AnswerRefused), 1);
-    assert_eq!(site.counted(Reason::Learned), 1);
+    assert_eq!(site.counted(Occurrence::AnswerRefused), 1);
+    assert_eq!(site.counted(Occurrence::Learned), 1);
 }
 
 #[test]
@@ -211,16 +213,16 @@ fn addresses_without_room_are_counted_and_known_ones_prolonged() {
     ask(&site, "a.one", &records);
     assert_eq!(site.addresses(), ["93.184.216.34"]);
     assert_eq!(site.learned().values().next(), Some(&(ONE, START + 430 * SECOND)));
-    assert_eq!(site.counted(Reason::HostsFull), 1);
+    assert_eq!(site.counted(Occurrence::HostsFull), 1);
 }
 
 #[test]
 fn many_addresses_are_left_to_userspace_and_too_many_records_are_not_read() {
     let table = [
-        (14, 14, Reason::Learned),
-        (15, 5, Reason::AnswerDeferred),
-        (64, 3, Reason::AnswerDeferred),
-        (65, 0, Reason::AnswerMalformed),
+        (14, 14, Occurrence::Learned),
+        (15, 5, Occurrence::AnswerDeferred),
+        (64, 3, Occurrence::AnswerDeferred),
+        (65, 0, Occurrence::AnswerMalformed),
     ];
     for (count, learned, reason) in table {
         let site = Site::new();
@@ -237,10 +239,10 @@ fn many_addresses_are_left_to_userspace_and_too_many_records_are_not_read() {
 fn names_in_full_are_read_up_to_a_bound() {
     const NAME: &str = "a.b.c.d.e.f.g.h.one";
     let table = [
-        (9, 9, Reason::Learned),
-        (10, 1, Reason::AnswerDeferred),
-        (25, 1, Reason::AnswerDeferred),
-        (26, 0, Reason::AnswerMalformed),
+        (9, 9, Occurrence::Learned),
+        (10, 1, Occurrence::AnswerDeferred),
+        (25, 1, Occurrence::AnswerDeferred),
+        (26, 0, Occurrence::AnswerMalformed),
     ];
     for (count, learned, reason) in table {
         let site = Site::new();
@@ -334,11 +336,11 @@ fn a_service_that_does_not_parse_spoils_the_answer() {
         let site = Site::new();
         let record = Record { data: Data::Opaque(octets.to_vec()), ..Record::https("b.one", &[]) };
         ask(&site, "a.one", &[good.clone(), record]);
-        assert_eq!(site.counted(Reason::AnswerMalformed), 1, "{octets:?}");
+        assert_eq!(site.counted(Occurrence::AnswerMalformed), 1, "{octets:?}");
         assert!(site.addresses().is_empty());
     }
     let many: Vec<(u16, &[u8])> = (0..308).map(|key| (key + 100, &b""[..])).collect();
-    let table = [(287, Reason::Learned), (288, Reason::AnswerMalformed)];
+    let table = [(287, Occurrence::Learned), (288, Occurrence::AnswerMalformed)];
     for (count, reason) in table {
         let site = Site::new();
         ask(&site, "a.one", &[good.clone(), Record::https("a.one", &many[..count])]);

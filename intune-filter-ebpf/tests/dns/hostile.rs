@@ -1,7 +1,7 @@
 //! Answers that no honest server sends: each teaches nothing, although a sound record of the
 //! question's name comes first.
 
-use intune_filter_ebpf::abi::Reason;
+use intune_filter_ebpf::abi::{Occurrence, Reason};
 
 use crate::{
     message::{A, AAAA, ANSWER, CNAME, Compression, Data, IN, Name, QUERY, Record, TXT, Writer},
@@ -35,7 +35,7 @@ fn pass(what: &str, answer: &[u8]) -> Site {
 fn teaches_nothing(what: &str, answer: &Writer) {
     let site = pass(what, &answer.octets);
     assert_eq!(site.addresses(), [""; 0], "{what}");
-    assert_eq!(site.counted(Reason::AnswerMalformed), 1, "{what}");
+    assert_eq!(site.counted(Occurrence::AnswerMalformed), 1, "{what}");
 }
 
 fn teaches(what: &str, answer: &Writer, addresses: &[&str]) {

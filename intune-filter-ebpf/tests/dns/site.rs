@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use etherparse::PacketBuilder;
 use intune_filter_ebpf::{
     abi::{
-        Active, Client, EdgeKey, Host, NameNode, Reason, SERVER_RESOLVER, Settings, V4, V6, ZoneKey,
+        Active, Client, Counted, EdgeKey, Host, NameNode, SERVER_RESOLVER, Settings, V4, V6,
+        ZoneKey,
     },
     host::{Policy, Tables, Trie},
     verdict::{Place, Verdict},
@@ -99,8 +100,8 @@ impl Site {
         self.tables.egress(&frame, place(ends))
     }
 
-    pub fn counted(&self, reason: Reason) -> u64 {
-        self.tables.counted(reason)
+    pub fn counted(&self, what: impl Into<Counted>) -> u64 {
+        self.tables.counted(what)
     }
 
     pub fn learned(&self) -> Learned {

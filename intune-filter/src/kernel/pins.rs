@@ -8,8 +8,8 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapType, PerCpuArray},
 };
 use intune_filter_ebpf::abi::{
-    Active, Client, ClientKey, Counter, Host, Info, REASONS, RULES, Reason, RuleCounter, Settings,
-    V4, V6, ZoneKey,
+    Active, Client, ClientKey, Counted, Counter, Host, Info, RULES, RuleCounter, Settings, V4, V6,
+    ZoneKey,
 };
 use ipnet::IpNet;
 
@@ -126,17 +126,17 @@ impl Pins {
         Ok((left > 0).then(|| Duration::from_nanos(left)))
     }
 
-    /// The sum over all CPUs, by reason.
-    pub fn counters(&self) -> Result<Vec<(Reason, Counter)>> {
+    /// The sums over all CPUs, by what is counted.
+    pub fn counters(&self) -> Result<Vec<(Counted, Counter)>> {
         let map: PerCpuArray<_, Counter> = self.map("COUNTERS")?;
-        let mut counters = Vec::with_capacity(REASONS.len());
-        for reason in REASONS {
+        let mut counters = Vec::new();
+        for counted in Counted::all() {
             let mut sum = Counter::default();
-            for one in map.get(&u32::from(*reason as u8), 0)?.iter() {
+            for one in map.get(&counted.counter(), 0)?.iter() {
                 sum.packets = sum.packets.wrapping_add(one.packets);
                 sum.bytes = sum.bytes.wrapping_add(one.bytes);
             }
-            counters.push((*reason, sum));
+            counters.push((counted, sum));
         }
         Ok(counters)
     }

@@ -75,9 +75,9 @@ impl Sources {
 fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> Result<String> {
     let mut registry = Registry::with_prefix("intune_filter");
     let (packets, bytes) = (Family::default(), Family::default());
-    for (reason, counter) in pins.counters()? {
-        let verdict = if reason.denies() { "deny" } else { "allow" };
-        let labels = Reason { reason: reason.as_str(), verdict };
+    for (counted, counter) in pins.counters()? {
+        let verdict = if counted.denies() { "deny" } else { "allow" };
+        let labels = Reason { reason: counted.as_str(), verdict };
         add(&packets, &labels, counter.packets);
         add(&bytes, &labels, counter.bytes);
     }

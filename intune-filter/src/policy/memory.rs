@@ -3,10 +3,10 @@
 
 use intune_filter_ebpf::{
     abi::{
-        Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict,
-        GATEWAY_WORDS, GROUPS, Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitSet, Limits,
-        NameNode, OwnKey, PORTS, Pending, PendingKey, RULES, RuleCounter, Stream, StreamRead,
-        UNTAGGED, V4, V6, ZONE_ELEMENTS, ZoneKey, limit_sets,
+        COUNTER_ELEMENTS, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey,
+        FragmentVerdict, GATEWAY_WORDS, GROUPS, Glob, Host, Info, KEPT_SLOTS, KeptOctets, LimitSet,
+        Limits, NameNode, OwnKey, PORTS, Pending, PendingKey, RULES, RuleCounter, Stream,
+        StreamRead, UNTAGGED, V4, V6, ZONE_ELEMENTS, ZoneKey, limit_sets,
     },
     scratch::Scratch,
 };
@@ -26,8 +26,6 @@ const ARRAY_HEADER: u64 = 512;
 const RING_HEADER: u64 = 20 << 10;
 /// Octets of the ring buffer of what the programs log, as aya makes it.
 const LOGS: u64 = 128 << 10;
-/// Room for reasons.
-const COUNTERS: u64 = 64;
 /// `struct lpm_trie_node` before its data, with the RCU head that kernels before 6.13 have.
 const TRIE_NODE: u64 = 40;
 
@@ -90,7 +88,7 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         hash("OWN_ON_DEVICE", 4096, size::<OwnKey>(), 4),
         array("ZONE_DEVICES", ZONE_ELEMENTS as u64, 8),
         array("GATEWAY_PORTS", GATEWAY_WORDS.into(), 8),
-        per_cpu("COUNTERS", COUNTERS, size::<Counter>(), cpus),
+        per_cpu("COUNTERS", COUNTER_ELEMENTS as u64, size::<Counter>(), cpus),
         per_cpu("RULE_COUNTERS", RULES as u64, size::<RuleCounter>(), cpus),
         per_cpu("SCRATCH_XDP", 1, size::<Scratch>(), cpus),
         per_cpu("SCRATCH_TC", 1, size::<Scratch>(), cpus),

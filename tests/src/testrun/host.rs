@@ -15,8 +15,8 @@ use intune_filter::{
 };
 use intune_filter_ebpf::{
     abi::{
-        Active, Explanation, Flow, FlowKey, FragmentVerdict, Host, Limits, OwnKey, Pending,
-        PendingKey, REASONS, RULES, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+        Active, Counted, Explanation, Flow, FlowKey, FragmentVerdict, Host, Limits, OwnKey,
+        Pending, PendingKey, RULES, Settings, Stream, StreamRead, V4, V6, ZoneKey,
     },
     host::{self, Tables},
     verdict::{self, Action, Verdict},
@@ -236,11 +236,11 @@ impl Bed for HostBed {
     }
 
     fn counted(&self) -> Result<State> {
-        let (reasons, rules) = (self.tables.counters.borrow(), self.tables.rule_counters.borrow());
-        let of_reason = |number: u8| reasons.get(&number).copied().unwrap_or_default();
+        let (counters, rules) = (self.tables.counters.borrow(), self.tables.rule_counters.borrow());
+        let of = |what: Counted| counters.get(&what.counter()).copied().unwrap_or_default();
         let of_rule = |rule: usize| rules.get(&(rule as u8)).copied().unwrap_or_default();
         Ok(State {
-            counters: REASONS.iter().map(|reason| of_reason(*reason as u8)).collect(),
+            counters: Counted::all().map(of).collect(),
             rule_counters: (0..RULES).map(of_rule).collect(),
             elements: BTreeMap::new(),
         })

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter::kernel::Pins;
-use intune_filter_ebpf::abi::{Counter, Reason};
+use intune_filter_ebpf::abi::{Counted, Counter};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
@@ -111,20 +111,9 @@ impl Live {
 }
 
 /// The counters of what is counted once for each packet.
-fn verdicts(pins: &Pins) -> Result<Vec<(Reason, Counter)>> {
+fn verdicts(pins: &Pins) -> Result<Vec<(Counted, Counter)>> {
     let mut counters = pins.counters()?;
-    counters.retain(|(reason, _)| {
-        !matches!(
-            reason,
-            Reason::Learned
-                | Reason::NothingLearned
-                | Reason::AnswerMalformed
-                | Reason::AnswerRefused
-                | Reason::HostsFull
-                | Reason::EventLost
-                | Reason::EventSuppressed
-        )
-    });
+    counters.retain(|(counted, _)| matches!(counted, Counted::Packets(_)));
     Ok(counters)
 }
 

@@ -8,9 +8,9 @@ use aya::{
     maps::{Array, HashMap, MapData},
 };
 use intune_filter_ebpf::abi::{
-    Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Host,
-    LimitSet, Limits, Pending, PendingKey, REASONS, Reason, RuleCounter, Stream, StreamRead, V4,
-    V6,
+    Counted, Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey,
+    FragmentVerdict, Host, LimitSet, Limits, Pending, PendingKey, RuleCounter, Stream, StreamRead,
+    V4, V6,
 };
 
 use super::Filter;
@@ -18,7 +18,7 @@ use super::Filter;
 /// The maps' contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    /// By reason.
+    /// By what is counted.
     pub counters: Vec<Counter>,
     /// By rule.
     pub rule_counters: Vec<RuleCounter>,
@@ -228,10 +228,10 @@ impl State {
     /// What was counted since `before`, as "reason packets/octets" and "rule" with its numbers.
     pub fn counted_since(&self, before: &Self, rules: impl Fn(u8) -> String) -> Vec<String> {
         let mut counted = Vec::new();
-        for ((reason, now), then) in REASONS.iter().zip(&self.counters).zip(&before.counters) {
+        for ((what, now), then) in Counted::all().zip(&self.counters).zip(&before.counters) {
             let more =
                 Counter { packets: now.packets - then.packets, bytes: now.bytes - then.bytes };
-            counted.extend(count_text(*reason, more));
+            counted.extend(count_text(what, more));
         }
         for ((rule, now), then) in (0..).zip(&self.rule_counters).zip(&before.rule_counters) {
             let more = RuleCounter {
@@ -271,10 +271,10 @@ pub fn now() -> Result<u64> {
     Ok(std::time::Duration::from(time).as_nanos() as u64)
 }
 
-/// What a change of a reason's counter looks like.
-pub fn count_text(reason: Reason, more: Counter) -> Option<String> {
+/// What a change of a counter looks like.
+pub fn count_text(counted: Counted, more: Counter) -> Option<String> {
     (more != Counter::default())
-        .then(|| format!("{} {}/{}", reason.as_str(), more.packets, more.bytes))
+        .then(|| format!("{} {}/{}", counted.as_str(), more.packets, more.bytes))
 }
 
 /// What a change of a rule's counters looks like.

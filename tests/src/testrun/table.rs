@@ -176,9 +176,9 @@ impl Expected {
 
     /// The records that it makes.
     fn reports(&self) -> Vec<String> {
-        let learned = |reason| matches!(reason, Reason::Learned | Reason::HostsFull);
+        let learned = |what| matches!(what, Occurrence::Learned | Occurrence::HostsFull);
         let mut reports = Vec::new();
-        if self.also.iter().any(|(reason, _)| learned(*reason)) {
+        if self.also.iter().any(|(occurrence, _)| learned(*occurrence)) {
             reports.push("answer".to_owned());
         }
         if self.partial {

@@ -1,7 +1,7 @@
 //! What scripts rely on: the commands' JSON and their exit codes, over a filter that runs.
 
 use anyhow::{Context as _, Result, ensure};
-use intune_filter_ebpf::abi::REASONS;
+use intune_filter_ebpf::abi::Counted;
 use intune_filter_tests::{
     laboratory::Laboratory,
     network::{CLIENT, LAN},
@@ -55,8 +55,8 @@ fn status_tells_what_is_attached_counted_and_full() -> Result<()> {
     let interface = &status["interfaces"][0];
     ensure!(interface["name"] == LAN && interface["attached"] == true, "{interface:#}");
     ensure!(status["generation"] == 1, "{status:#}");
-    for reason in REASONS {
-        has(&status["counters"], &[(reason.as_str(), 'n')])?;
+    for counted in Counted::all() {
+        has(&status["counters"], &[(counted.as_str(), 'n')])?;
     }
     for (name, map) in status["maps"].as_object().context("maps is an object")? {
         has(map, &[("entries", 'n'), ("capacity", 'n')]).with_context(|| name.clone())?;

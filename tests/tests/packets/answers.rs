@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use intune_filter_ebpf::abi::Reason::{
-    self, Destination, DnsAnswer, DnsQuery, GatewaySent, Learned, Policy, Unsolicited,
+use intune_filter_ebpf::abi::{
+    Occurrence::Learned,
+    Reason::{self, Destination, DnsAnswer, DnsQuery, GatewaySent, Policy, Unsolicited},
 };
 use intune_filter_tests::testrun::{
     Addresses, Bed, Datagram, Expected, Flags, Message, Row, both, check, check_in_order, check_on,

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use intune_filter::events::flow_reaper::{FlowReaper, has_expired};
 use intune_filter_ebpf::abi::{
-    Ending, FlowEvent,
-    Reason::{self, HostsFull, Learned, Policy, Unsolicited},
+    Counted, Ending, FlowEvent,
+    Occurrence::{HostsFull, Learned},
+    Reason::{self, Policy, Unsolicited},
 };
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Fate, Filter, Flags, Place, check_in_order, check_on, expect, from_client,
@@ -25,9 +26,10 @@ const SECOND: u64 = 1_000_000_000;
 /// Past the time for which an expired address makes no room.
 const LONG_AGO: i64 = -61;
 
-fn counted(filter: &Filter, reason: Reason) -> u64 {
+fn counted(filter: &Filter, what: impl Into<Counted>) -> u64 {
+    let what = what.into();
     let counters = filter.pins().counters().unwrap();
-    counters.iter().find(|(r, _)| *r == reason).unwrap().1.packets
+    counters.iter().find(|(counted, _)| *counted == what).unwrap().1.packets
 }
 
 fn host(who: &Addresses, number: u32) -> IpAddr {

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use intune_filter_ebpf::abi::{
     Host,
-    Reason::{DnsAnswer, DnsPunted, HostsFull, NothingLearned},
+    Occurrence::{HostsFull, NothingLearned},
+    Reason::{DnsAnswer, DnsPunted},
 };
 use intune_filter_tests::testrun::{
     Addresses, Bed, Message, check_in_order, check_on, expect, message::QUESTION, to_client,

@@ -2,7 +2,8 @@
 //! cannot read the end waits for userspace.
 
 use intune_filter_ebpf::abi::{
-    Reason::{AnswerUnread, DnsAnswer, DnsPunted, DnsQuery},
+    Occurrence::AnswerUnread,
+    Reason::{DnsAnswer, DnsPunted, DnsQuery},
     Stream, StreamRead,
 };
 use intune_filter_tests::testrun::{

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use intune_filter_ebpf::abi::Reason::{
-    AnswerMalformed, AnswerRefused, DnsAnswer, Learned, NothingLearned,
+use intune_filter_ebpf::abi::{
+    Occurrence::{AnswerMalformed, AnswerRefused, Learned, NothingLearned},
+    Reason::DnsAnswer,
 };
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Message, Place, expect,

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use intune_filter_ebpf::abi::Reason::{self, DnsAnswer};
+use intune_filter_ebpf::abi::{
+    Counted, Occurrence,
+    Reason::{self, DnsAnswer},
+};
 use intune_filter_tests::testrun::{
     Addresses, Datagram, Filter, Flags, Place, Waiting, check_on, expect, message::QUESTION, run,
     state::Event, to_client,
@@ -23,10 +26,12 @@ fn records_that_find_no_room_are_counted() {
             filter.judge(Place::Ingress("eth1"), &frame).unwrap();
         }
         let counters = filter.pins().counters().unwrap();
-        let counted = |reason| counters.iter().find(|(r, _)| *r == reason).unwrap().1.packets;
-        let lost = counted(Reason::EventLost);
+        let counted = |what: Counted| {
+            counters.iter().find(|(counted, _)| *counted == what).unwrap().1.packets
+        };
+        let lost = counted(Occurrence::EventLost.into());
         assert!(lost > 0);
-        assert_eq!(counted(Reason::Destination), 950);
+        assert_eq!(counted(Reason::Destination.into()), 950);
         assert_eq!(filter.events().len() as u64 + lost, 950);
     });
 }
@@ -39,14 +44,18 @@ fn more_denials_at_once_than_are_told_of_are_counted() {
         let [who, _] = Addresses::both();
         let frame = Datagram::new(who.client, who.public).tcp(1, 2, Flags::SYN).frame();
         filter.clear().unwrap();
-        let counted = |filter: &Filter, reason| {
+        let counted = |filter: &Filter, what: Counted| {
             let counters = filter.pins().counters().unwrap();
-            counters.iter().find(|(r, _)| *r == reason).unwrap().1.packets
+            counters.iter().find(|(counted, _)| *counted == what).unwrap().1.packets
         };
-        let reasons = [Reason::Destination, Reason::EventSuppressed, Reason::EventLost];
-        let before = reasons.map(|reason| counted(filter, reason));
+        let kinds = [
+            Reason::Destination.into(),
+            Occurrence::EventSuppressed.into(),
+            Occurrence::EventLost.into(),
+        ];
+        let before = kinds.map(|what| counted(filter, what));
         filter.judge_often("eth1", &frame, PACKETS).unwrap();
-        let after = reasons.map(|reason| counted(filter, reason));
+        let after = kinds.map(|what| counted(filter, what));
         let [denied, suppressed, lost] = [0, 1, 2].map(|at| after[at] - before[at]);
         assert_eq!(denied, u64::from(PACKETS));
         assert!(suppressed > 0, "all are told of");
@@ -61,12 +70,12 @@ fn a_flood_of_openings_suppresses_no_record_of_a_denial() {
     run("", "", |filter| {
         let [who, _] = Addresses::both();
         filter.clear().unwrap();
-        let counted = |filter: &Filter, reason| {
+        let counted = |filter: &Filter, what: Counted| {
             let counters = filter.pins().counters().unwrap();
-            counters.iter().find(|(r, _)| *r == reason).unwrap().1.packets
+            counters.iter().find(|(counted, _)| *counted == what).unwrap().1.packets
         };
         let (mut told, mut opened) = (0, 0);
-        while counted(filter, Reason::EventSuppressed) == 0 {
+        while counted(filter, Occurrence::EventSuppressed.into()) == 0 {
             assert!(opened < 100_000, "nothing was ever suppressed");
             for _ in 0..200 {
                 let port = 1024 + opened % 60_000;
@@ -77,7 +86,7 @@ fn a_flood_of_openings_suppresses_no_record_of_a_denial() {
             told += filter.events().len();
         }
         assert!(told >= 1000, "{told} records of {opened}");
-        let suppressed = counted(filter, Reason::EventSuppressed) as usize;
+        let suppressed = counted(filter, Occurrence::EventSuppressed.into()) as usize;
         assert_eq!(told + suppressed, opened, "each is told or counted");
         let denied = Datagram::new(who.client, who.public).tcp(1, 2, Flags::SYN).frame();
         filter.judge(INGRESS, &denied).unwrap();

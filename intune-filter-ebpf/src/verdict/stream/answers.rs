@@ -10,7 +10,7 @@ use super::{
     Found, IDLE, MESSAGES, key, load, next_message,
 };
 use crate::{
-    abi::{EventKind, FlowKey, Reason, SegmentEvent, V6, server_state, stream_flags},
+    abi::{EventKind, FlowKey, Occurrence, SegmentEvent, V6, server_state, stream_flags},
     datapath::{Datapath, DualStack, NANOS_PER_SEC},
     packet::{Datagram, Fragment, MULTIPATH, Packet, TCP_SYN, has_tcp_option},
     scratch::Family,
@@ -187,7 +187,8 @@ fn is_late<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bo
         stream.flags & stream_flags::UNJUDGED == 0 && now.saturating_sub(stream.punted) <= PUNT
     });
     if waits != Some(true) {
-        datapath.count(Reason::AnswerUnread, 1, run.scratch.segment.length.get() as u32);
+        datapath
+            .count_occurrence(Occurrence::AnswerUnread, run.scratch.segment.length.get() as u32);
     }
     waits != Some(true)
 }

@@ -20,7 +20,7 @@ use intune_filter::{
     kernel::{Hook, Kernel, Pins},
     policy::Policy,
 };
-use intune_filter_ebpf::abi::Reason;
+use intune_filter_ebpf::abi::Counted;
 use intune_filter_tests::{
     testrun::{Filter, IngressHook, run_at},
     wire::Wire,
@@ -127,11 +127,10 @@ fn observed(
         sent
     })?;
     let mut counted = BTreeMap::new();
-    for ((reason, before), (_, after)) in before.into_iter().zip(pins.counters()?) {
+    for ((what, before), (_, after)) in before.into_iter().zip(pins.counters()?) {
         let packets = after.packets - before.packets;
-        // What is not about packets counts beside them.
-        if packets > 0 && !matches!(reason, Reason::EventLost | Reason::EventSuppressed) {
-            counted.insert(reason.as_str(), packets);
+        if packets > 0 && matches!(what, Counted::Packets(_)) {
+            counted.insert(what.as_str(), packets);
         }
     }
     Ok(counted)

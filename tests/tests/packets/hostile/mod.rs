@@ -11,9 +11,9 @@ mod senders;
 
 use std::net::IpAddr;
 
-use intune_filter_ebpf::abi::Reason::{
-    AnswerDeferred, AnswerMalformed, AnswerRefused, DnsAnswer, DnsQuery, Learned, NothingLearned,
-    Unsolicited,
+use intune_filter_ebpf::abi::{
+    Occurrence::{AnswerDeferred, AnswerMalformed, AnswerRefused, Learned, NothingLearned},
+    Reason::{DnsAnswer, DnsQuery, Unsolicited},
 };
 use intune_filter_tests::testrun::{
     Addresses, Bed, Datagram, Expected, Message, Row, expect, from_client, message::QUESTION,

@@ -7,7 +7,7 @@ use anyhow::Result;
 use aya::maps::{Array, MapData};
 use intune_filter::policy::compile;
 use intune_filter_ebpf::{
-    abi::{Active, Counter, REASONS, Reason, RuleCounter, V4, V6},
+    abi::{Active, Counted, Counter, Occurrence, RuleCounter, V4, V6},
     host::Tables,
     verdict::{Action, Verdict},
 };
@@ -225,28 +225,28 @@ fn is_fate_of(fate: &Fate, verdict: &Verdict) -> bool {
     }
 }
 
-/// By a reason's number, and by rule.
-type Counters = (BTreeMap<u8, Counter>, Vec<RuleCounter>);
+/// By index in `COUNTERS`, and by rule.
+type Counters = (BTreeMap<u32, Counter>, Vec<RuleCounter>);
 
 fn counters(filter: &Filter) -> Counters {
-    let reasons = filter.pins().counters().expect("the counters can be read").into_iter();
+    let counted = filter.pins().counters().expect("the counters can be read").into_iter();
     let rules = filter.pins().rule_counters().expect("the counters can be read");
-    (reasons.map(|(reason, counter)| (reason as u8, counter)).collect(), rules)
+    (counted.map(|(what, counter)| (what.counter(), counter)).collect(), rules)
 }
 
 /// What the kernel has counted is what the host has.
 fn compare_counters(tables: &Tables, before: &Counters, after: &Counters) -> Result<(), String> {
-    for reason in REASONS {
+    for counted in Counted::all() {
         // What is reported depends on time.
-        if matches!(reason, Reason::EventLost | Reason::EventSuppressed) {
+        let timed = [Occurrence::EventLost, Occurrence::EventSuppressed].map(Counted::from);
+        if timed.contains(&counted) {
             continue;
         }
-        let number = *reason as u8;
-        let (then, now) = (before.0[&number], after.0[&number]);
+        let (then, now) = (before.0[&counted.counter()], after.0[&counted.counter()]);
         let kernel = Counter { packets: now.packets - then.packets, bytes: now.bytes - then.bytes };
-        let host = tables.counters.borrow().get(&number).copied().unwrap_or_default();
+        let host = tables.counters.borrow().get(&counted.counter()).copied().unwrap_or_default();
         if kernel != host {
-            return Err(format!("{}: kernel {kernel:?}, host {host:?}", reason.as_str()));
+            return Err(format!("{}: kernel {kernel:?}, host {host:?}", counted.as_str()));
         }
     }
     for (rule, (then, now)) in (0_u8..).zip(before.1.iter().zip(&after.1)) {
