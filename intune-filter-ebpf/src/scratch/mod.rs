@@ -1,6 +1,7 @@
 //! Working memory of a run: one per CPU and hook, split by whose each part is.
 
 mod matcher;
+mod pace;
 mod packet;
 mod parser;
 mod reply;
@@ -9,6 +10,7 @@ mod stream;
 use core::cell::UnsafeCell;
 
 pub use matcher::Matcher;
+pub use pace::{Allowance, Tick};
 pub use packet::{COPY_WORDS, PacketCtx};
 pub use parser::{Parser, Recent};
 pub use reply::{Refusal, Reply};

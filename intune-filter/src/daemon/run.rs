@@ -48,7 +48,7 @@ use super::{
     problems::Problems,
     reload,
     ring_buffer::{async_fd, drain, flush},
-    setup::{hooks, prepare, sizes, wanted},
+    setup::{hooks, prepare, wanted},
     warm_up::WarmUp,
 };
 use crate::{
@@ -63,7 +63,7 @@ use crate::{
         learning::{Learner, NamesWriter, restore, saved_names},
         resolution::{Counts, Resolution, dns_client::DnsClient},
     },
-    policy::{Policy, RuleBits},
+    policy::{Policy, RuleBits, map_sizes},
     system::{
         Interface, clock, heap,
         netlink::{Netlink, Snapshot},
@@ -167,7 +167,8 @@ impl<'a> Daemon<'a> {
         let directory = PinDirectory::new(&paths.pin_dir);
         // A reboot takes the pins away, and what was learned with them.
         let is_empty = !directory.has_pins();
-        let mut kernel = kernel::load(directory, &sizes(&config.maps), kernel_log, &hooks(config))?;
+        let mut kernel =
+            kernel::load(directory, &map_sizes(&config.maps), kernel_log, &hooks(config))?;
         // Chosen again: the directories are now locked, and nobody else decides any more.
         let bits = reload::previous_bits(&kernel.pins())?;
         let Chosen { document, origin, loaded, saved, refused, damaged } = source.choose(&bits)?;

@@ -5,11 +5,9 @@ use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use intune_filter_ebpf::abi::limit_sets;
-
 use super::interfaces::Wanted;
 use crate::{
-    config::{Config, Maps, Mode, Paths},
+    config::{Config, Mode, Paths},
     kernel::{self, Hook, Lock, PinDirectory, WantedMode},
     policy::Policy,
 };
@@ -30,24 +28,6 @@ pub fn prepare(paths: &Paths) -> Result<Vec<Lock>> {
         Err(error) => log::error!("{error:#}"),
     }
     Ok(locks)
-}
-
-/// The maps whose sizes the configuration has.
-pub fn sizes(maps: &Maps) -> [(&'static str, u32); 12] {
-    [
-        ("HOSTS4", maps.hosts4),
-        ("HOSTS6", maps.hosts6),
-        ("HOSTS_ORDER4", maps.hosts4),
-        ("HOSTS_ORDER6", maps.hosts6),
-        ("FLOWS4", maps.flows4),
-        ("FLOWS6", maps.flows6),
-        ("NEW_FLOWS4", maps.new_flows),
-        ("NEW_FLOWS6", maps.new_flows),
-        ("DNS_PENDING", maps.pending),
-        ("CLIENT_LIMITS", limit_sets(maps.clients)),
-        ("FRAGMENTS", maps.fragments),
-        ("EVENTS", maps.events),
-    ]
 }
 
 /// The hooks that the interfaces need, each once.

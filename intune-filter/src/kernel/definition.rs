@@ -7,16 +7,11 @@ use std::{collections::HashMap, fs};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::maps::{ArrayOfMaps, Map, MapData, MapInfo};
-use aya_obj::{EbpfSectionKind, Object, generated::bpf_map_type};
+use aya_obj::{Object, generated::bpf_map_type};
+use intune_filter_ebpf::maps::{MAPS, MapRow, Scope};
 
 use super::directory::{PinDirectory, entries};
-use crate::MAPS;
-
-/// Maps whose names begin so are a program's working memory and die with it.
-const SCRATCH: &str = "SCRATCH";
-
-/// The ring of the programs' diagnostics: read by the process that loaded them, never pinned.
-const LOGS: &str = "AYA_LOGS";
+use crate::MAPS as OBJECT_MAPS;
 
 /// Room in a map that differs from the object's own: the map's name, its elements.
 pub type Sizes = [(&'static str, u32)];
@@ -84,30 +79,21 @@ pub type Maps = HashMap<String, aya_obj::Map>;
 
 /// What the embedded object defines.
 pub fn maps_of_object() -> Result<Maps> {
-    let object = Object::parse(MAPS).context("the embedded BPF object does not parse")?;
+    let object = Object::parse(OBJECT_MAPS).context("the embedded BPF object does not parse")?;
     Ok(object.maps)
 }
 
-/// The names of the maps that are pinned, in the order of their names.
-pub fn pinned_maps(maps: &Maps) -> Vec<&str> {
-    let mut names: Vec<_> = maps
-        .iter()
-        .filter(|(name, map)| {
-            matches!(map.section_kind(), EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps)
-                && !name.starts_with(SCRATCH)
-                && *name != LOGS
-        })
-        .map(|(name, _)| name.as_str())
-        .collect();
-    names.sort_unstable();
-    names
+/// The names of the maps that are pinned.
+pub fn pinned_maps() -> impl Iterator<Item = &'static str> {
+    let is_pinned = |row: &&MapRow| matches!(row.scope, Scope::Pinned | Scope::Policy);
+    MAPS.iter().filter(is_pinned).map(|row| row.name)
 }
 
 /// Compares every pin with the object. A pin that differs in nothing but its room is removed, to
 /// be made anew, if nothing is attached that works with it; all else is an error.
 pub fn reconcile(directory: &PinDirectory, maps: &Maps, sizes: &Sizes) -> Result<()> {
     let attached = !entries(&directory.links())?.is_empty();
-    for name in pinned_maps(maps) {
+    for name in pinned_maps() {
         let path = directory.map(name);
         if !path.exists() {
             continue;
@@ -152,10 +138,9 @@ pub fn reconcile(directory: &PinDirectory, maps: &Maps, sizes: &Sizes) -> Result
 }
 
 /// Removes pins of maps that the object no longer has.
-pub fn remove_leftovers(directory: &PinDirectory, maps: &Maps) -> Result<()> {
-    let known = pinned_maps(maps);
+pub fn remove_leftovers(directory: &PinDirectory) -> Result<()> {
     for name in entries(&directory.maps())? {
-        if !known.contains(&name.as_str()) {
+        if !pinned_maps().any(|known| known == name) {
             let path = directory.map(&name);
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
@@ -188,4 +173,58 @@ fn page_size() -> u32 {
     // SAFETY: no preconditions.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     u32::try_from(size).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use aya_obj::EbpfSectionKind;
+    use intune_filter_ebpf::maps::MapKind;
+
+    use super::*;
+
+    fn kind_of(kind: MapKind) -> bpf_map_type {
+        match kind {
+            MapKind::Array => bpf_map_type::BPF_MAP_TYPE_ARRAY,
+            MapKind::Hash => bpf_map_type::BPF_MAP_TYPE_HASH,
+            MapKind::LruHash => bpf_map_type::BPF_MAP_TYPE_LRU_HASH,
+            MapKind::LpmTrie => bpf_map_type::BPF_MAP_TYPE_LPM_TRIE,
+            MapKind::PerCpuArray => bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY,
+            MapKind::Queue => bpf_map_type::BPF_MAP_TYPE_QUEUE,
+            MapKind::RingBuf => bpf_map_type::BPF_MAP_TYPE_RINGBUF,
+        }
+    }
+
+    fn wanted(row: &MapRow) -> Definition {
+        let kind = kind_of(row.kind) as u32;
+        let (key, value, flags) = match row.kind {
+            MapKind::RingBuf => (0, 0, 0),
+            // Before its data, a key has the length of the prefix; a trie allocates when needed.
+            MapKind::LpmTrie => (4 + row.key, row.value, 1),
+            _ => (row.key, row.value, 0),
+        };
+        Definition { kind, key, value, room: row.entries, flags }
+    }
+
+    #[test]
+    fn the_object_has_the_maps_of_the_table() {
+        let maps = maps_of_object().expect("the embedded object parses");
+        let is_map = |map: &aya_obj::Map| {
+            matches!(map.section_kind(), EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps)
+        };
+        let there = maps.iter().filter(|(_, map)| is_map(map)).map(|(name, _)| name.as_str());
+        let mut there: Vec<_> = there.filter(|name| *name != "AYA_LOGS").collect();
+        let mut rows: Vec<_> = MAPS.iter().map(|row| row.name).collect();
+        there.sort_unstable();
+        rows.sort_unstable();
+        assert_eq!(there, rows);
+        for row in MAPS {
+            let mut map = Definition::of_object(&maps[row.name], None);
+            if row.scope == Scope::Policy {
+                assert_eq!(map.kind, bpf_map_type::BPF_MAP_TYPE_ARRAY_OF_MAPS as u32);
+                assert_eq!((map.key, map.value, map.room), (4, 4, 2), "{}", row.name);
+                map = inner_definition(&maps, row.name).expect("it has inner maps");
+            }
+            assert_eq!(map, wanted(row), "{}", row.name);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use intune_filter_ebpf::abi::Active;
 
 use super::{
     Kernel,
-    definition::{Maps, Sizes, maps_of_object, pinned_maps, reconcile, remove_leftovers},
+    definition::{Sizes, maps_of_object, pinned_maps, reconcile, remove_leftovers},
     directory::{Hook, PinDirectory, entries},
 };
 use crate::OBJECT;
@@ -54,7 +54,7 @@ pub fn load(
     let fresh = !directory.has_pins();
     directory.create()?;
     let loaded = reconcile(&directory, &maps, sizes).and_then(|()| {
-        let ebpf = load_object(&directory, &maps, sizes, level)?;
+        let ebpf = load_object(&directory, sizes, level)?;
         let mut kernel = Kernel {
             directory: directory.clone(),
             maps,
@@ -76,21 +76,16 @@ pub fn load(
         }
     };
     seed(&directory)?;
-    remove_leftovers(&directory, &kernel.maps)?;
+    remove_leftovers(&directory)?;
     if level != log::LevelFilter::Off {
         kernel.diagnostics = aya_log::EbpfLogger::init(&mut kernel.ebpf).ok();
     }
     Ok(kernel)
 }
 
-fn load_object(
-    directory: &PinDirectory,
-    maps: &Maps,
-    sizes: &Sizes,
-    level: log::LevelFilter,
-) -> Result<Ebpf> {
+fn load_object(directory: &PinDirectory, sizes: &Sizes, level: log::LevelFilter) -> Result<Ebpf> {
     let pins: Vec<(&str, PathBuf)> =
-        pinned_maps(maps).into_iter().map(|name| (name, directory.map(name))).collect();
+        pinned_maps().map(|name| (name, directory.map(name))).collect();
     let mut loader = EbpfLoader::new();
     for (name, path) in &pins {
         loader.map_pin_path(name, Cow::from(path.as_path()));

@@ -29,7 +29,7 @@ mod tests;
 pub use compile::{Loaded, compile, load, load_text, load_text_with};
 pub use difference::{Difference, Grant, Leaf, Setting, difference, leaves};
 pub use digest::{digest, hexadecimal};
-pub use memory::{MapMemory, map_memory};
+pub use memory::{MapMemory, map_memory, map_sizes};
 pub use networks::Prefix;
 pub use services::{Origin, Rule, Service, Services};
 pub use summary::{

@@ -10,10 +10,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use intune_filter::{
     config::Maps,
-    daemon::{reload, setup},
+    daemon::reload,
     kernel::{self, Hook, Kernel, PinDirectory, Segments},
     names::{Names, learning::Learner},
-    policy::{Loaded, RuleBits, load_text},
+    policy::{Loaded, RuleBits, load_text, map_sizes},
 };
 
 use super::{Effort, Findings, Measurement};
@@ -109,7 +109,7 @@ impl Site {
         let directory = Directory::create()?;
         let pins = PinDirectory::new(directory.bpffs());
         let kernel =
-            kernel::load(pins, &setup::sizes(&Maps::default()), log::LevelFilter::Off, &Hook::ALL)?;
+            kernel::load(pins, &map_sizes(&Maps::default()), log::LevelFilter::Off, &Hook::ALL)?;
         let loaded = load(text, &RuleBits::new())?;
         let learner = Learner::new(Names::default(), loaded.policy);
         let mut site = Self { kernel, learner, directory };

@@ -13,7 +13,10 @@ use intune_filter::{
     kernel::{self, Devices, Hook, Kernel, PinDirectory, Pins, Segments},
     policy::{Policy, RuleBits, compile},
 };
-use intune_filter_ebpf::abi::Explanation;
+use intune_filter_ebpf::{
+    abi::Explanation,
+    maps::{MAPS, MapKind, MapRow},
+};
 
 use super::{
     fate::Fate,
@@ -31,21 +34,17 @@ use crate::{
 
 /// Room in the maps that the kernel fills.
 pub(super) const ROOM: u32 = 256;
-const SIZES: [(&str, u32); 12] = [
-    ("HOSTS4", ROOM),
-    ("HOSTS6", ROOM),
-    ("HOSTS_ORDER4", ROOM),
-    ("HOSTS_ORDER6", ROOM),
-    ("FLOWS4", ROOM),
-    ("FLOWS6", ROOM),
-    ("NEW_FLOWS4", ROOM),
-    ("NEW_FLOWS6", ROOM),
-    ("DNS_PENDING", ROOM),
-    // Of four buckets each: so many that each client of a table finds one.
-    ("CLIENT_LIMITS", 1 << 12),
-    ("FRAGMENTS", ROOM),
-    ("EVENTS", 1 << 16),
-];
+
+/// Small maps, where the configuration could make them small.
+fn sizes() -> Vec<(&'static str, u32)> {
+    let room = |row: &MapRow| match row.kind {
+        MapKind::RingBuf => 1 << 16,
+        // Of four buckets each: so many that each client of a table finds one.
+        MapKind::Array => 1 << 12,
+        _ => ROOM,
+    };
+    MAPS.iter().filter(|row| row.setting.is_some()).map(|row| (row.name, room(row))).collect()
+}
 
 /// Where a frame is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +127,7 @@ pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut Filter) + Sy
 
 /// The same for one of the programs alone.
 pub fn run_at(hook: IngressHook, dns: &str, more: &str, test: impl FnOnce(&mut Filter) + Send) {
-    run_sized(hook, &SIZES, dns, more, test);
+    run_sized(hook, &sizes(), dns, more, test);
 }
 
 /// The same with maps of other sizes.

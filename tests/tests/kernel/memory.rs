@@ -15,9 +15,8 @@ use aya_obj::programs::XdpAttachType;
 use intune_filter::{
     catalogue::Catalogue,
     config::{Config, Maps},
-    daemon::setup::sizes,
     kernel::{self, Hook, PinDirectory},
-    policy::{RuleBits, compile, map_memory},
+    policy::{RuleBits, compile, map_memory, map_sizes},
 };
 use intune_filter_tests::{directory::Directory, site};
 
@@ -54,7 +53,8 @@ fn check_tells_of_every_map() -> Result<()> {
     let directory = Directory::create()?;
     let maps = Maps::default();
     let pins = PinDirectory::new(directory.bpffs());
-    let mut kernel = kernel::load(pins.clone(), &sizes(&maps), log::LevelFilter::Off, &Hook::ALL)?;
+    let mut kernel =
+        kernel::load(pins.clone(), &map_sizes(&maps), log::LevelFilter::Off, &Hook::ALL)?;
     kernel.pin_programs()?;
     let config = Config::parse("config.yaml", site::CONFIG).map_err(anyhow::Error::new)?;
     let policy = compile(&config, Catalogue::builtin(), &RuleBits::new())?;
@@ -105,7 +105,7 @@ fn the_kernel_accounts_for_no_more_than_check_says() -> Result<()> {
     let directory = Directory::create()?;
     let maps = Maps::default();
     let pins = PinDirectory::new(directory.bpffs());
-    let kernel = kernel::load(pins, &sizes(&maps), log::LevelFilter::Off, &Hook::ALL)?;
+    let kernel = kernel::load(pins, &map_sizes(&maps), log::LevelFilter::Off, &Hook::ALL)?;
     let config = Config::parse("config.yaml", site::CONFIG).map_err(anyhow::Error::new)?;
     let policy = compile(&config, Catalogue::builtin(), &RuleBits::new())?;
     let said: BTreeMap<_, _> =

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use intune_filter::config::Maps;
-use intune_filter::daemon::setup;
+use intune_filter::policy::map_sizes;
 
 use super::{Bound, Effort, Findings, Goal, Measurement, Unit};
 use crate::testrun::{Filter, IngressHook, filter::run_sized};
@@ -43,7 +43,7 @@ enum Heat {
 pub fn run(effort: Effort) -> Result<Findings> {
     let mut findings = Findings::default();
     let mut failed = None;
-    let sizes = setup::sizes(&Maps {
+    let sizes = map_sizes(&Maps {
         hosts6: Maps::default().hosts4,
         flows4: 1_250_000,
         flows6: 1_250_000,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use intune_filter::{config::Maps, daemon::setup};
+use intune_filter::{config::Maps, policy::map_sizes};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
@@ -99,7 +99,7 @@ impl fmt::Display for Row {
 /// nanoseconds.
 pub fn serve() -> Result<()> {
     let mut failed = None;
-    run_sized(IngressHook::Xdp, &setup::sizes(&Maps::default()), "", "", |filter| {
+    run_sized(IngressHook::Xdp, &map_sizes(&Maps::default()), "", "", |filter| {
         failed = serve_with(filter).err();
     });
     failed.map_or(Ok(()), Err)

@@ -1,0 +1,157 @@
+//! The table of maps: what the object has, and how large each is.
+//!
+//! The statics of the object, the sizes that the configuration sets, the sum of memory, the pins and
+//! the fingerprint of the contract come from it.
+
+/// Calls a macro with the table's rows: name, kind and [`Scope`], key and value, elements, and the key
+/// under `maps` of the configuration that sets them. Of a map of a policy's, elements are a template,
+/// unless it is an array.
+macro_rules! table {
+    ($rows:ident) => {
+        $rows! {
+            HOSTS4: Hash Pinned, V4 => Host, 65536, set by "hosts4";
+            HOSTS6: Hash Pinned, V6 => Host, 65536, set by "hosts6";
+            HOSTS_ORDER4: Queue Pinned, () => V4, 65536, set by "hosts4";
+            HOSTS_ORDER6: Queue Pinned, () => V6, 65536, set by "hosts6";
+            FLOWS4: LruHash Pinned, FlowKey<V4> => Flow, 65536, set by "flows4";
+            FLOWS6: LruHash Pinned, FlowKey<V6> => Flow, 65536, set by "flows6";
+            NEW_FLOWS4: LruHash Pinned, FlowKey<V4> => Flow, 8192, set by "new_flows";
+            NEW_FLOWS6: LruHash Pinned, FlowKey<V6> => Flow, 8192, set by "new_flows";
+            DNS_PENDING: LruHash Pinned, PendingKey => Pending, 8192, set by "pending";
+            STREAMS: LruHash Pinned, FlowKey<V6> => Stream, 4096;
+            STREAMS_READ: LruHash Pinned, FlowKey<V6> => StreamRead, 1024;
+            KEPT_OCTETS: Array Pinned, u32 => KeptOctets, crate::abi::KEPT_SLOTS;
+            CLIENT_LIMITS: Array Pinned, u32 => LimitSet, 4096, set by "clients";
+            ZONE_LIMITS: Array Pinned, u32 => Limits, crate::abi::ZONE_ELEMENTS;
+            FRAGMENTS: LruHash Pinned, FragmentKey => FragmentVerdict, 8192, set by "fragments";
+            EVENTS: RingBuf Pinned, () => u8, 1 << 20, set by "events";
+            CLIENTS4: LpmTrie Policy, ClientKey<V4> => Client, 1024;
+            CLIENTS6: LpmTrie Policy, ClientKey<V6> => Client, 1024;
+            NETS4: LpmTrie Policy, V4 => u64, 1024;
+            NETS6: LpmTrie Policy, V6 => u64, 1024;
+            ANSWERS4: LpmTrie Policy, V4 => u32, 1024;
+            ANSWERS6: LpmTrie Policy, V6 => u32, 1024;
+            PORTS: Array Policy, u32 => u64, crate::abi::PORTS;
+            EDGES: Hash Policy, EdgeKey => NameNode, 1024;
+            GLOBS: Hash Policy, u32 => Glob, 1024;
+            SERVERS: Hash Policy, V6 => u32, 1024;
+            ACTIVE: Array Pinned, u32 => Active, 1;
+            SETTINGS: Array Pinned, u32 => Settings, 2;
+            RULE_INFO: Array Pinned, u32 => Info, crate::abi::RULES;
+            GROUP_INFO: Array Pinned, u32 => Info, crate::abi::GROUPS;
+            ZONES: Hash Pinned, ZoneKey => u32, 1024;
+            UNTAGGED: Array Pinned, u32 => u32, crate::abi::UNTAGGED;
+            OWN_ADDRESSES: Hash Pinned, V6 => u32, 4096;
+            OWN_ON_DEVICE: Hash Pinned, OwnKey => u32, 4096;
+            ZONE_DEVICES: Array Pinned, u32 => u32, crate::abi::ZONE_ELEMENTS;
+            GATEWAY_PORTS: Array Pinned, u32 => u64, crate::abi::GATEWAY_WORDS;
+            COUNTERS: PerCpuArray Pinned, u32 => Counter, crate::abi::COUNTER_ELEMENTS;
+            RULE_COUNTERS: PerCpuArray Pinned, u32 => RuleCounter, crate::abi::RULES;
+            SCRATCH_TICK: Array Scratch, u32 => Tick, 1;
+            SCRATCH_ALLOWANCE: PerCpuArray Scratch, u32 => Allowance, 3;
+            SCRATCH_TICKET: PerCpuArray Scratch, u32 => u32, 1;
+            SCRATCH_XDP: PerCpuArray Scratch, u32 => Scratch, 1;
+            SCRATCH_TC: PerCpuArray Scratch, u32 => Scratch, 1;
+            SCRATCH_TC_INGRESS: PerCpuArray Scratch, u32 => Scratch, 1;
+            SCRATCH_EXPLAIN: PerCpuArray Scratch, u32 => Scratch, 1;
+        }
+    };
+}
+#[cfg(all(target_arch = "bpf", feature = "bpf"))]
+pub(crate) use table;
+
+#[cfg(not(target_arch = "bpf"))]
+pub use rows::{MAPS, MapKind, MapRow, Scope};
+
+#[cfg(not(target_arch = "bpf"))]
+mod rows {
+    use crate::{
+        abi::{
+            Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey,
+            FragmentVerdict, Glob, Host, Info, KeptOctets, LimitSet, Limits, NameNode, OwnKey,
+            Pending, PendingKey, RuleCounter, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+        },
+        scratch::{Allowance, Scratch, Tick},
+    };
+
+    /// Kind of a map; of a policy's, of the maps inside.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum MapKind {
+        /// `BPF_MAP_TYPE_ARRAY`.
+        Array,
+        /// `BPF_MAP_TYPE_HASH`.
+        Hash,
+        /// `BPF_MAP_TYPE_LRU_HASH`.
+        LruHash,
+        /// `BPF_MAP_TYPE_LPM_TRIE`.
+        LpmTrie,
+        /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
+        PerCpuArray,
+        /// `BPF_MAP_TYPE_QUEUE`.
+        Queue,
+        /// `BPF_MAP_TYPE_RINGBUF`.
+        RingBuf,
+    }
+
+    /// Life of a map.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Scope {
+        /// It is pinned, and adopted by the next process.
+        Pinned,
+        /// It is pinned, and an array of two maps: each policy brings its own.
+        Policy,
+        /// It is working memory of the programs, and dies with them.
+        Scratch,
+    }
+
+    /// Row of the table.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct MapRow {
+        /// Name.
+        pub name: &'static str,
+        /// Kind.
+        pub kind: MapKind,
+        /// Life.
+        pub scope: Scope,
+        /// Octets of a key, without a trie's prefix length.
+        pub key: u32,
+        /// Octets of a value.
+        pub value: u32,
+        /// Types of key and value.
+        pub types: &'static str,
+        /// Elements by default; of a ring buffer, octets.
+        pub entries: u32,
+        /// Key of the configuration's `maps` that sets the elements.
+        pub setting: Option<&'static str>,
+    }
+
+    macro_rules! rows {
+        ($(
+            $name:ident: $kind:ident $scope:ident, $key:ty => $value:ident, $entries:expr
+            $(, set by $setting:literal)?;
+        )+) => {
+            /// Every map of the object but the ring of its diagnostics.
+            pub const MAPS: &[MapRow] = &[$(MapRow {
+                name: stringify!($name),
+                kind: MapKind::$kind,
+                scope: Scope::$scope,
+                key: size_of::<$key>() as u32,
+                value: size_of::<$value>() as u32,
+                types: concat!(stringify!($key), " => ", stringify!($value)),
+                entries: $entries as u32,
+                setting: setting!($($setting)?),
+            },)+];
+        };
+    }
+
+    macro_rules! setting {
+        () => {
+            None
+        };
+        ($setting:literal) => {
+            Some($setting)
+        };
+    }
+
+    table!(rows);
+}

@@ -1,0 +1,108 @@
+//! Text of the layouts. A field that is missing here, or not there any more, does not compile.
+
+use core::mem::offset_of;
+use std::{any::type_name, fmt::Write as _};
+
+use intune_filter_ebpf::abi::{
+    Active, Amendment, AnswerEvent, Client, ClientKey, Counter, DeniedEvent, EdgeKey, Flow,
+    FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob, Host, Info, JudgedPrefix, KeptOctets,
+    Limit, LimitKey, LimitSet, Limits, NameNode, OwnKey, Pending, PendingKey, RuleCounter,
+    SegmentEvent, Settings, Stream, StreamRead, Taking, V4, V6, ZoneKey,
+};
+
+/// A type without the modules that it is in.
+fn short(name: &str) -> String {
+    let is_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
+    let parts = name.split_inclusive(|letter| !is_path(letter));
+    parts.map(|part| part.rsplit("::").next().unwrap_or(part)).collect()
+}
+
+fn type_of<S, T>(_: fn(&S) -> &T) -> String {
+    short(type_name::<T>())
+}
+
+macro_rules! layouts {
+    ($($name:ident $(<$argument:ident>)? { $($field:tt),+ $(,)? };)+) => {
+        /// Every layout: its size, and offset, name and type of each field.
+        pub fn text() -> String {
+            let mut text = String::new();
+            $({
+                type Layout = $name $(<$argument>)?;
+                // Every field is named.
+                let _ = |layout: Layout| { let $name { $($field: _),+ } = layout; };
+                let _ = writeln!(text, "\n{}: {}", short(type_name::<Layout>()), size_of::<Layout>());
+                $(
+                    let kind = type_of::<Layout, _>(|layout| &layout.$field);
+                    let offset = offset_of!(Layout, $field);
+                    let _ = writeln!(text, "  {offset} {}: {kind}", stringify!($field));
+                )+
+            })+
+            text
+        }
+
+        /// The names of the layouts.
+        pub const NAMES: &[&str] = &[$(stringify!($name)),+];
+    };
+}
+
+layouts! {
+    V4 { 0 };
+    V6 { 0 };
+    DeniedEvent {
+        kind, ifindex, time, rules, source, destination, source_port, destination_port,
+        zone, group, protocol, reason, audited, egress, reserved
+    };
+    AnswerEvent { kind, length, time, rules, client, flags, zone, reserved };
+    FlowEvent {
+        kind, reserved, time, flow, client, remote, client_port, remote_port, zone,
+        protocol, ending
+    };
+    SegmentEvent {
+        kind, length, opened, client, resolver, sequence, answer_next, port, zone, reserved
+    };
+    Host { version, rules, expires };
+    Amendment { address, operation, family, expected, host };
+    LimitKey { zone, bits, address };
+    Limits { due };
+    LimitSet { owners, limits };
+    Taking { key, kind, interval, window, now, horizon, sets };
+    Limit { interval, window };
+    EdgeKey { parent, length, chunk, octets };
+    NameNode { id, first_glob, globs, inner, edges, over_https, exact, below };
+    Glob { node, prefix_length, suffix_length, prefix, suffix };
+    ZoneKey { ifindex, vlan };
+    ClientKey<V4> { zone, address };
+    ClientKey<V6> { zone, address };
+    Client { rules, group, mode, flags, devices };
+    OwnKey { device, address };
+    Settings {
+        dns_unlisted, allow_unlisted_clients, to_gateway, icmp_echo, ttl_min, ttl_max,
+        ttl_grace, limit_sets, root, warm_up_until, warm_up_rules, limit_queries,
+        limit_flows, zone_queries, zone_flows
+    };
+    Info { text };
+    Active { generation, reserved, seed };
+    FlowKey<V4> { zone, protocol, reserved, client_port, remote_port, client, remote };
+    FlowKey<V6> { zone, protocol, reserved, client_port, remote_port, client, remote };
+    Flow {
+        opened, last_seen, client_packets, client_bytes, remote_packets, remote_bytes,
+        client_end, client_acknowledged, remote_end, remote_acknowledged, generation, rule,
+        flags, group
+    };
+    PendingKey { zone, port, id, protocol, client, resolver };
+    Pending { question, asked, answered };
+    FragmentKey { zone, protocol, id, source, destination };
+    FragmentVerdict { seen, headers, allowed, rule, group, audited };
+    Counter { packets, bytes };
+    RuleCounter { packets, bytes, flows, denied };
+    JudgedPrefix {
+        end, kept, acknowledged, server_begin, server_end, server_acknowledged,
+        client_state, server_state
+    };
+    KeptOctets { owner, octets };
+    Stream {
+        opened, last_seen, punted, claimed, prefix, query_owed, asked, answered,
+        answer_next, answer_end, flags
+    };
+    StreamRead { opened, answer_next, answered };
+}
