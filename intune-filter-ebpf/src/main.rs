@@ -13,10 +13,10 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use intune_filter_ebpf::{
     bpf::{
-        amend, answer,
+        amend,
         frame::{SkbFrame, XdpFrame},
         kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
-        refuse, reject, ticket,
+        stages, ticket,
     },
     datapath::WorkingMemory as _,
     verdict::{self, Action, Place},
@@ -36,14 +36,19 @@ fn ingress(ctx: XdpContext) -> u32 {
     match verdict.action {
         Action::Pass => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
-        Action::Refuse => match refuse::answer(&ctx, kernel) {
-            Some(()) => xdp_action::XDP_TX,
-            None => xdp_action::XDP_DROP,
-        },
-        Action::Reject => match reject::answer(&ctx, kernel) {
-            Some(()) => xdp_action::XDP_TX,
-            None => xdp_action::XDP_DROP,
-        },
+        Action::Refuse | Action::Reject => {
+            stages::reply_at_xdp(&ctx, kernel);
+            xdp_action::XDP_DROP
+        }
+    }
+}
+
+/// Answers the frame that `ingress` has denied: its stage.
+#[xdp(frags)]
+fn reply(ctx: XdpContext) -> u32 {
+    match stages::write_at_xdp(&ctx) {
+        Some(()) => xdp_action::XDP_TX,
+        None => xdp_action::XDP_DROP,
     }
 }
 
@@ -86,14 +91,19 @@ fn tc_ingress(ctx: TcContext) -> i32 {
     match verdict.action {
         Action::Pass => TC_NEXT,
         Action::Drop => TC_ACT_SHOT,
-        Action::Refuse => match answer::refusal(&ctx, kernel) {
-            Some(()) => ticket::send_back(&ctx),
-            None => TC_ACT_SHOT,
-        },
-        Action::Reject => match answer::rejection(&ctx, kernel) {
-            Some(()) => ticket::send_back(&ctx),
-            None => TC_ACT_SHOT,
-        },
+        Action::Refuse | Action::Reject => {
+            stages::reply_at_tc(&ctx, kernel);
+            TC_ACT_SHOT
+        }
+    }
+}
+
+/// Answers the frame that `tc_ingress` has denied: its stage.
+#[classifier]
+fn tc_reply(ctx: TcContext) -> i32 {
+    match stages::write_at_tc(&ctx) {
+        Some(()) => ticket::send_back(&ctx),
+        None => TC_ACT_SHOT,
     }
 }
 

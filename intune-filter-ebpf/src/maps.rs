@@ -3,6 +3,12 @@
 //! The statics of the object, the sizes that the configuration sets, the sum of memory, the pins and
 //! the fingerprint of the contract come from it.
 
+/// Slots of `STAGES_XDP` and `STAGES_TC`.
+pub const STAGE_SLOTS: u32 = 4;
+
+/// Slot of the stage that answers a denied packet.
+pub const STAGE_REPLY: u32 = 0;
+
 /// Calls a macro with the table's rows: name, kind and [`Scope`], key and value, elements, and the key
 /// under `maps` of the configuration that sets them. Of a map of a policy's, elements are a template,
 /// unless it is an array.
@@ -47,6 +53,8 @@ macro_rules! table {
             GATEWAY_PORTS: Array Pinned, u32 => u64, crate::abi::GATEWAY_WORDS;
             COUNTERS: PerCpuArray Pinned, u32 => Counter, crate::abi::COUNTER_ELEMENTS;
             RULE_COUNTERS: PerCpuArray Pinned, u32 => RuleCounter, crate::abi::RULES;
+            STAGES_XDP: ProgramArray Stages, u32 => u32, crate::maps::STAGE_SLOTS;
+            STAGES_TC: ProgramArray Stages, u32 => u32, crate::maps::STAGE_SLOTS;
             SCRATCH_TICK: Array Scratch, u32 => Tick, 1;
             SCRATCH_ALLOWANCE: PerCpuArray Scratch, u32 => Allowance, 3;
             SCRATCH_TICKET: PerCpuArray Scratch, u32 => u32, 1;
@@ -87,6 +95,8 @@ mod rows {
         LpmTrie,
         /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
         PerCpuArray,
+        /// `BPF_MAP_TYPE_PROG_ARRAY`.
+        ProgramArray,
         /// `BPF_MAP_TYPE_QUEUE`.
         Queue,
         /// `BPF_MAP_TYPE_RINGBUF`.
@@ -100,6 +110,8 @@ mod rows {
         Pinned,
         /// It is pinned, and an array of two maps: each policy brings its own.
         Policy,
+        /// It holds the stages of one version of the programs, and is pinned beside them.
+        Stages,
         /// It is working memory of the programs, and dies with them.
         Scratch,
     }

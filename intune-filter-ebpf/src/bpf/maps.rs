@@ -2,7 +2,7 @@
 //! overrides.
 
 use aya_ebpf::btf_maps::{
-    Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, RingBuf,
+    Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf,
 };
 
 use crate::{abi::*, scratch::*};
@@ -42,6 +42,9 @@ macro_rules! map_type {
     };
     (PerCpuArray $scope:ident $key:ty, $value:ident, $entries:expr) => {
         PerCpuArray<$value, { $entries as usize }>
+    };
+    (ProgramArray $scope:ident $key:ty, $value:ident, $entries:expr) => {
+        ProgramArray<{ $entries as usize }>
     };
     (Queue $scope:ident $key:ty, $value:ident, $entries:expr) => {
         Queue<$value, { $entries as usize }>

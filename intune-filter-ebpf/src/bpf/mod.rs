@@ -20,6 +20,7 @@ pub mod reject;
 mod report;
 mod rewrite;
 mod route;
+pub mod stages;
 pub mod ticket;
 
 pub use maps::{NEW_FLOWS4, NEW_FLOWS6};

@@ -215,6 +215,13 @@ impl Verdict {
     }
 }
 
+/// The action of the verdict that a run has left in the working memory.
+#[inline(always)]
+#[must_use]
+pub fn stored_action(scratch: &Scratch) -> Action {
+    Verdict::load(scratch).action
+}
+
 /// The number of the lowest rule in a mask, or [`NO_RULE`].
 #[inline(always)]
 #[must_use]

@@ -85,6 +85,9 @@ impl Kernel {
         // What another mode has left goes last: at no time is a packet judged by nobody.
         let other = if mode == Mode::Tc { Hook::Ingress } else { Hook::TcIngress };
         detach_hook(&self.directory, &interface.name, other)?;
+        if let Err(error) = self.remove_old_stages() {
+            log::warn!("{}: {error:#}", interface.name);
+        }
         Ok(mode)
     }
 

@@ -189,6 +189,7 @@ mod tests {
             MapKind::LruHash => bpf_map_type::BPF_MAP_TYPE_LRU_HASH,
             MapKind::LpmTrie => bpf_map_type::BPF_MAP_TYPE_LPM_TRIE,
             MapKind::PerCpuArray => bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY,
+            MapKind::ProgramArray => bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY,
             MapKind::Queue => bpf_map_type::BPF_MAP_TYPE_QUEUE,
             MapKind::RingBuf => bpf_map_type::BPF_MAP_TYPE_RINGBUF,
         }

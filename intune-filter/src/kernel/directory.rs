@@ -99,6 +99,12 @@ impl PinDirectory {
         self.layout().join("programs")
     }
 
+    /// The pins of the arrays of stages, by the ids of the maps.
+    #[must_use]
+    pub fn stages(&self) -> PathBuf {
+        self.layout().join("stages")
+    }
+
     /// The pins of the links.
     #[must_use]
     pub fn links(&self) -> PathBuf {
@@ -113,7 +119,7 @@ impl PinDirectory {
 
     /// Makes the directories of this layout.
     pub fn create(&self) -> Result<()> {
-        for directory in [self.maps(), self.programs(), self.links()] {
+        for directory in [self.maps(), self.programs(), self.stages(), self.links()] {
             fs::create_dir_all(&directory)
                 .with_context(|| format!("cannot make {}", directory.display()))?;
         }

@@ -15,6 +15,7 @@ use super::{
     Kernel,
     definition::{Sizes, maps_of_object, pinned_maps, reconcile, remove_leftovers},
     directory::{Hook, PinDirectory, entries},
+    stages,
 };
 use crate::OBJECT;
 
@@ -63,6 +64,7 @@ pub fn load(
             revoked: Mutex::default(),
         };
         load_programs(&mut kernel, hooks)?;
+        hooks.iter().try_for_each(|hook| kernel.set_stage(*hook))?;
         Ok(kernel)
     });
     let mut kernel = match loaded {
@@ -98,10 +100,16 @@ fn load_object(directory: &PinDirectory, sizes: &Sizes, level: log::LevelFilter)
     loader.load(OBJECT).context("cannot load the BPF object")
 }
 
+/// The programs that a hook needs: its own, and the stage that this one calls.
+fn programs_of(hook: Hook) -> impl Iterator<Item = &'static str> {
+    [hook.program()].into_iter().chain(stages::of_hook(hook).map(|(_, stage)| stage))
+}
+
 /// The verifier takes tenths of a second for each: all are loaded at once.
 fn load_programs(kernel: &mut Kernel, hooks: &[Hook]) -> Result<()> {
     let is_needed = |name: &str| {
-        [EXPLAIN, AMEND].contains(&name) || hooks.iter().any(|hook| hook.program() == name)
+        [EXPLAIN, AMEND].contains(&name)
+            || hooks.iter().flat_map(|hook| programs_of(*hook)).any(|needed| needed == name)
     };
     let needed = kernel.ebpf.programs_mut().filter(|(name, _)| is_needed(name));
     thread::scope(|scope| {
@@ -127,11 +135,13 @@ impl Kernel {
     /// Loads the program of a hook, and pins it, unless it was loaded before.
     pub(super) fn require(&mut self, hook: Hook) -> Result<()> {
         let name = hook.program();
-        let program = self.program_mut(name)?;
-        if program.fd().is_ok() {
+        if self.program_mut(name)?.fd().is_ok() {
             return Ok(());
         }
-        load_program(name, program)?;
+        for name in programs_of(hook) {
+            load_program(name, self.program_mut(name)?)?;
+        }
+        self.set_stage(hook)?;
         self.pin_program(name)
     }
 }

@@ -32,6 +32,7 @@ mod pins;
 mod removal;
 mod retire;
 mod segments;
+mod stages;
 mod streams;
 mod syscall;
 

@@ -29,13 +29,13 @@ pub fn remove_all(directory: &PinDirectory) -> Result<bool> {
             let hook = Hook::of_pin(&name);
             note(attach::remove_attachment(&links.join(&name), &interface, hook));
         }
-        for part in ["programs", "maps"] {
+        for part in ["programs", "stages", "maps"] {
             for name in entries(&layout.join(part))? {
                 removed = true;
                 note(remove_file(&layout.join(part).join(name)));
             }
         }
-        for part in ["links", "programs", "maps", ""] {
+        for part in ["links", "programs", "stages", "maps", ""] {
             note(remove_directory(&layout.join(part)));
         }
     }

@@ -109,7 +109,7 @@ fn memory_of(row: &MapRow, entries: u64, cpus: u64) -> MapMemory {
         }
         // A trie has a node between where two others part.
         MapKind::LpmTrie => (entries, 2 * entries * (TRIE_NODE + key + value).next_multiple_of(32)),
-        MapKind::Array => (entries, ARRAY_HEADER + entries * word),
+        MapKind::Array | MapKind::ProgramArray => (entries, ARRAY_HEADER + entries * word),
         MapKind::Queue => (entries, ARRAY_HEADER + entries * value),
         // A value for each CPU, and a pointer to them.
         MapKind::PerCpuArray => (entries, ARRAY_HEADER + entries * (word * cpus + 8)),

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     panic::resume_unwind,
     path::PathBuf,
@@ -12,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use intune_filter::kernel::PinDirectory;
 use intune_filter_tests::{
     filter::Filter,
     laboratory::{Laboratory, Setup},
@@ -60,6 +62,45 @@ fn the_next_daemon_adopts_what_is_pinned() -> Result<()> {
     // Without asking again: what was learned is still known.
     laboratory.expect_reached(tcp(learned, 443))?;
     laboratory.expect_verdicts()
+}
+
+/// Has dig ask for a name of no rule, which the filter itself refuses.
+fn is_refused(laboratory: &Laboratory) -> Result<()> {
+    let at = format!("@{}", RESPONDER[0]);
+    let words = ["+time=2", "+tries=1", site::UNLISTED, "A"];
+    let mut command = laboratory.network.client.command("dig");
+    let output = command.arg(at).args(words).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(text.contains("status: REFUSED"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn the_stage_that_refuses_outlives_its_daemon_and_leaves_with_its_programs() -> Result<()> {
+    for mode in site::MODES {
+        let config = site::in_mode(site::CONFIG, mode);
+        let mut laboratory = Laboratory::create(&Setup { config, ..site::setup() })?;
+        let stages = PinDirectory::new(laboratory.filter.pins()).stages();
+        let pinned = || -> Result<Vec<_>> {
+            let names = fs::read_dir(&stages)?.map(|entry| Ok(entry?.file_name()));
+            names.collect()
+        };
+        laboratory.filter.start()?;
+        is_refused(&laboratory)?;
+        let first = pinned()?;
+        ensure!(first.len() == 1, "{mode}: {first:?}");
+        laboratory.filter.kill()?;
+        is_refused(&laboratory)?;
+        ensure!(pinned()? == first, "{mode}: {first:?}");
+        laboratory.filter.start()?;
+        is_refused(&laboratory)?;
+        let second = pinned()?;
+        ensure!(second.len() == 1 && second != first, "{mode}: {first:?}, then {second:?}");
+        laboratory.filter.kill()?;
+        laboratory.filter.succeed(&["detach"])?;
+        ensure!(!stages.exists(), "{mode}: it is left");
+    }
+    Ok(())
 }
 
 fn identities(laboratory: &Laboratory, kind: &str) -> Result<BTreeMap<PathBuf, u64>> {

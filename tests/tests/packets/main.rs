@@ -34,6 +34,7 @@ mod resets;
 mod ring;
 mod routes;
 mod sources;
+mod stages;
 mod streams;
 mod tickets;
 mod truncation;

@@ -1,0 +1,67 @@
+//! Stages that are programs of their own: an entry point ends in a tail call to one, with the state in
+//! the hook's working memory.
+//!
+//! The verifier goes over a stage on its own, and a stage has the whole stack. Only entry points call
+//! one, as the last thing they do: before that they have returned from every function, and the kernel
+//! wants no more than 256 octets of stack in use where functions and tail calls meet.
+//!
+//! A tail call returns if its slot is empty. The caller then denies the packet, as its verdict says.
+
+use aya_ebpf::{EbpfContext, btf_maps::ProgramArray, programs::TcContext, programs::XdpContext};
+
+use super::{
+    answer,
+    kernel::{Kernel, TC_INGRESS, XDP},
+    maps::{STAGES_TC, STAGES_XDP},
+    refuse, reject,
+};
+use crate::{
+    datapath::WorkingMemory as _,
+    maps::{STAGE_REPLY, STAGE_SLOTS},
+    verdict::{Action, stored_action},
+};
+
+/// Has the stage answer the frame that was denied at XDP. Returns if there is no stage: the frame is
+/// to be dropped.
+#[inline(always)]
+pub fn reply_at_xdp(ctx: &XdpContext, kernel: Kernel<XDP>) {
+    call(&STAGES_XDP, ctx);
+    if let Some(scratch) = Kernel::<XDP>::scratch() {
+        kernel.release(scratch);
+    }
+}
+
+/// As [`reply_at_xdp`], at TC.
+#[inline(always)]
+pub fn reply_at_tc(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) {
+    call(&STAGES_TC, ctx);
+    if let Some(scratch) = Kernel::<TC_INGRESS>::scratch() {
+        kernel.release(scratch);
+    }
+}
+
+#[inline(always)]
+fn call(stages: &ProgramArray<{ STAGE_SLOTS as usize }>, ctx: &impl EbpfContext) {
+    // SAFETY: nothing of the caller's has to be dropped, and the stage is of the caller's type.
+    unsafe { stages.tail_call(ctx, STAGE_REPLY) }
+}
+
+/// Writes the answer that the working memory describes over the frame; `None` if it cannot be.
+#[inline(always)]
+pub fn write_at_xdp(ctx: &XdpContext) -> Option<()> {
+    let kernel = Kernel::<XDP>::new(ctx);
+    match stored_action(Kernel::<XDP>::scratch()?) {
+        Action::Refuse => refuse::answer(ctx, kernel),
+        _ => reject::answer(ctx, kernel),
+    }
+}
+
+/// As [`write_at_xdp`], at TC.
+#[inline(always)]
+pub fn write_at_tc(ctx: &TcContext) -> Option<()> {
+    let kernel = Kernel::<TC_INGRESS>::new(ctx);
+    match stored_action(Kernel::<TC_INGRESS>::scratch()?) {
+        Action::Refuse => answer::refusal(ctx, kernel),
+        _ => answer::rejection(ctx, kernel),
+    }
+}
