@@ -28,7 +28,7 @@ macro_rules! table {
             STREAMS_READ: LruHash Pinned, FlowKey<V6> => StreamRead, 1024;
             KEPT_OCTETS: Array Pinned, u32 => KeptOctets, crate::abi::KEPT_SLOTS;
             CLIENT_LIMITS: Array Pinned, u32 => LimitSet, 4096, set by "clients";
-            ZONE_LIMITS: Array Pinned, u32 => Limits, crate::abi::ZONE_ELEMENTS;
+            ZONE_LIMITS: Array Pinned, u32 => Limits, crate::abi::ZONE_ELEMENTS as u32;
             FRAGMENTS: LruHash Pinned, FragmentKey => FragmentVerdict, 8192, set by "fragments";
             EVENTS: RingBuf Pinned, () => u8, 1 << 20, set by "events";
             CLIENTS4: LpmTrie Policy, ClientKey<V4> => Client, 1024;
@@ -43,16 +43,16 @@ macro_rules! table {
             SERVERS: Hash Policy, V6 => u32, 1024;
             ACTIVE: Array Pinned, u32 => Active, 1;
             SETTINGS: Array Pinned, u32 => Settings, 2;
-            RULE_INFO: Array Pinned, u32 => Info, crate::abi::RULES;
-            GROUP_INFO: Array Pinned, u32 => Info, crate::abi::GROUPS;
+            RULE_INFO: Array Pinned, u32 => Info, crate::abi::RULES as u32;
+            GROUP_INFO: Array Pinned, u32 => Info, crate::abi::GROUPS as u32;
             ZONES: Hash Pinned, ZoneKey => u32, 1024;
-            UNTAGGED: Array Pinned, u32 => u32, crate::abi::UNTAGGED;
+            UNTAGGED: Array Pinned, u32 => u32, crate::abi::UNTAGGED as u32;
             OWN_ADDRESSES: Hash Pinned, V6 => u32, 4096;
             OWN_ON_DEVICE: Hash Pinned, OwnKey => u32, 4096;
-            ZONE_DEVICES: Array Pinned, u32 => u32, crate::abi::ZONE_ELEMENTS;
+            ZONE_DEVICES: Array Pinned, u32 => u32, crate::abi::ZONE_ELEMENTS as u32;
             GATEWAY_PORTS: Array Pinned, u32 => u64, crate::abi::GATEWAY_WORDS;
-            COUNTERS: PerCpuArray Pinned, u32 => Counter, crate::abi::COUNTER_ELEMENTS;
-            RULE_COUNTERS: PerCpuArray Pinned, u32 => RuleCounter, crate::abi::RULES;
+            COUNTERS: PerCpuArray Pinned, u32 => Counter, crate::abi::COUNTER_ELEMENTS as u32;
+            RULE_COUNTERS: PerCpuArray Pinned, u32 => RuleCounter, crate::abi::RULES as u32;
             STAGES_XDP: ProgramArray Stages, u32 => u32, crate::maps::STAGE_SLOTS;
             STAGES_TC: ProgramArray Stages, u32 => u32, crate::maps::STAGE_SLOTS;
             SCRATCH_TICK: Array Scratch, u32 => Tick, 1;
@@ -150,7 +150,7 @@ mod rows {
                 key: size_of::<$key>() as u32,
                 value: size_of::<$value>() as u32,
                 types: concat!(stringify!($key), " => ", stringify!($value)),
-                entries: $entries as u32,
+                entries: $entries,
                 setting: setting!($($setting)?),
             },)+];
         };
