@@ -1,8 +1,8 @@
-//! Format and lints, of what runs on the host and of what runs in the kernel.
+//! Imports, format and lints, of what runs on the host and of what runs in the kernel.
 
 use anyhow::Result;
 
-use crate::{command, workspace};
+use crate::{command, imports, workspace};
 
 /// What runs in the kernel: the filter, and programs of the benchmarks.
 const PACKAGES: [&str; 5] = [
@@ -13,8 +13,10 @@ const PACKAGES: [&str; 5] = [
     "--features=intune-filter-bench-ebpf/micro",
 ];
 
-/// Checks format and lints; a warning is an error.
+/// Checks imports, format and lints; a warning is an error.
 pub fn run() -> Result<()> {
+    command::say("circles of imports, and lengths of files");
+    imports::check()?;
     command::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     command::run(workspace::cargo().args(clippy))?;

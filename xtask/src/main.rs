@@ -5,6 +5,7 @@ mod command;
 mod demo;
 mod faults;
 mod form;
+mod imports;
 mod install;
 mod lint;
 mod packages;
@@ -56,7 +57,7 @@ enum Task {
     Test(test::Options),
     /// Judge one row of the tables of packets, and show why; without a name, list the rows
     Packet(packet::Options),
-    /// Check format and lints, on the host and for the kernel
+    /// Check imports, format and lints, on the host and for the kernel
     Lint,
     /// Build the program and put it, its unit, configuration and catalogue in place
     Install(install::Options),

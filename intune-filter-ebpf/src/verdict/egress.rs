@@ -1,8 +1,7 @@
 //! Packets to clients: names are learned from DNS answers, and what answers nothing is denied.
 
 use super::{
-    NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, flow_verdict, fragment,
-    known, limit,
+    NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known, limit,
     links::Links,
     resolver::{self, DNS_PORT, Response},
     stage::Stage,
@@ -234,7 +233,7 @@ fn by_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdic
         && !dns
         && let Some(known) = flow::pass(run, datagram, Direction::ToClient)
     {
-        return flow_verdict(&known);
+        return flow::flow_verdict(&known);
     }
     if datagram.protocol == A::ICMP
         && datagram.fragment != Fragment::Later

@@ -1,7 +1,7 @@
 //! Flows: when one is alive, whether it is still allowed, what its packets change.
 
 use super::{
-    Run,
+    Run, Verdict,
     lifetime::{TCP_CLOSING, ending, lifetime},
     resolver::DNS_PORT,
     revocation::{REVOKED, allowing_group},
@@ -9,7 +9,7 @@ use super::{
     stage::Stage,
 };
 use crate::{
-    abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, flow_flags},
+    abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, Matched, Reason, flow_flags},
     datapath::{Datapath, DatapathOf, NANOS_PER_SEC},
     packet::{Datagram, Direction, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
     scratch::{Family, Scratch},
@@ -114,6 +114,18 @@ pub(super) struct Known {
     pub(super) group: u16,
     /// 1 if the packet passes only because the group is audited.
     pub(super) audited: u8,
+}
+
+/// The verdict over a packet of a known flow.
+#[inline(always)]
+pub(super) fn flow_verdict(known: &Known) -> Verdict {
+    Verdict {
+        rule: known.rule,
+        matched: Matched::Flow,
+        group: known.group as u8,
+        audited: known.audited,
+        ..Verdict::control(Reason::Flow)
+    }
 }
 
 /// Passes a packet by its flow, if there is one, it is alive, and the policy allows it still.

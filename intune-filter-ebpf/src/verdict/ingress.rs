@@ -4,8 +4,7 @@
 //! memory: programs have 512 octets of stack in all, and what a caller holds counts as well.
 
 use super::{
-    Action, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, flow_verdict,
-    fragment,
+    Action, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, fragment,
     gateway::{ELSEWHERE, HERE},
     known,
     links::Links,
@@ -338,6 +337,6 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         if datagram.protocol == UDP && datagram.transport.destination_port == DNS_PORT {
             return None;
         }
-        flow::pass(self, datagram, Direction::FromClient).map(|known| flow_verdict(&known))
+        flow::pass(self, datagram, Direction::FromClient).map(|known| flow::flow_verdict(&known))
     }
 }

@@ -6,8 +6,7 @@
 
 use super::{
     Verdict,
-    flow::{self, Known},
-    flow_verdict,
+    flow::{self, Known, flow_verdict},
     lifetime::{TCP_ANSWERED, UDP_ANSWERED},
     resolver::DNS_PORT,
     segment::{self, Numbers},

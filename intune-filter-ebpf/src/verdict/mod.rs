@@ -348,18 +348,6 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
     }
 }
 
-/// The verdict over a packet of a known flow.
-#[inline(always)]
-fn flow_verdict(known: &flow::Known) -> Verdict {
-    Verdict {
-        rule: known.rule,
-        matched: Matched::Flow,
-        group: known.group as u8,
-        audited: known.audited,
-        ..Verdict::control(Reason::Flow)
-    }
-}
-
 /// The record that tells of a denied datagram.
 #[inline(always)]
 fn denied_event<A: Family>(

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use ipnet::IpNet;
 
 use super::{
-    ALL_SET, CatalogueError, DEFAULT_SET, Document, Region, Rule, Selected, Service, Source,
-    error::Place,
+    ALL_SET, CatalogueError, DEFAULT_SET, Region, Rule, Selected, Service, Source,
+    document::Document, error::Place,
 };
 
 /// What a name of a configuration's `services` means.

@@ -15,6 +15,16 @@ pub struct CatalogueFiles {
     pub texts: Vec<(PathBuf, String)>,
 }
 
+impl Catalogue {
+    /// Reads every `*.yaml` of a directory, in the order of their names.
+    ///
+    /// # Errors
+    /// When the directory or a file cannot be read, holds no catalogue, or is refused by a check.
+    pub fn load(directory: &Path) -> Result<Self, CatalogueError> {
+        CatalogueFiles::read(directory)?.parse()
+    }
+}
+
 impl CatalogueFiles {
     /// Reads them.
     ///

@@ -4,6 +4,7 @@
 //! directory instead. A catalogue that exists has been checked: see [`check`].
 
 mod check;
+mod document;
 mod error;
 mod files;
 mod selector;
@@ -11,24 +12,15 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path, sync::LazyLock};
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use serde::Deserialize;
-
-use self::{check::check, error::Place};
+use self::{check::check, document::Document};
 pub use self::{
     error::CatalogueError,
     files::CatalogueFiles,
     selector::{Destinations, Selector},
-    service::{Date, Region, Rule, RuleId, Selected, Service, Source},
+    service::{ALL_SET, DEFAULT_SET, Date, Region, Rule, RuleId, Selected, Service, Source},
 };
-use crate::yaml::Lines;
-
-/// The set of the services that are on unless a site says otherwise.
-pub const DEFAULT_SET: &str = "default";
-
-/// The set of all services.
-pub const ALL_SET: &str = "all";
 
 /// The files of the built-in catalogue.
 const BUILTIN: &[(&str, &str)] = &[
@@ -49,32 +41,6 @@ pub struct Catalogue {
     tenants: BTreeMap<String, Region>,
 }
 
-/// One file of a catalogue.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    services: Vec<Service>,
-}
-
-/// A file with what its errors need.
-struct Document {
-    name: String,
-    lines: Lines,
-    services: Vec<Service>,
-}
-
-impl Document {
-    fn parse(name: &str, text: &str) -> Result<Self, CatalogueError> {
-        let File { services } =
-            serde_yaml::from_str(text).map_err(|error| CatalogueError::syntax(name, &error))?;
-        Ok(Self { name: name.to_owned(), lines: Lines::of(text), services })
-    }
-
-    fn place(&self, path: &str) -> Place {
-        Place { file: self.name.clone(), line: self.lines.line(path) }
-    }
-}
-
 impl Catalogue {
     /// The catalogue that is built into the binary.
     ///
@@ -87,14 +53,6 @@ impl Catalogue {
                 .unwrap_or_else(|error| panic!("built-in catalogue: {error}"))
         });
         &CATALOGUE
-    }
-
-    /// Reads every `*.yaml` of a directory, in the order of their names.
-    ///
-    /// # Errors
-    /// When the directory or a file cannot be read, holds no catalogue, or is refused by a check.
-    pub fn load(directory: &Path) -> Result<Self, CatalogueError> {
-        CatalogueFiles::read(directory)?.parse()
     }
 
     /// Reads a catalogue from the names and texts of its files.

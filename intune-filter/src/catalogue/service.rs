@@ -5,8 +5,13 @@ use std::{fmt, str::FromStr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{ALL_SET, DEFAULT_SET};
 use crate::{pattern::Pattern, ports::PortRange, yaml::from_text};
+
+/// The set of the services that are on unless a site says otherwise.
+pub const DEFAULT_SET: &str = "default";
+
+/// The set of all services.
+pub const ALL_SET: &str = "all";
 
 /// Something that a site may let its clients reach.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

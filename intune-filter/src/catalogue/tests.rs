@@ -1,6 +1,6 @@
 //! Tests of [`super`]: the built-in catalogue as a whole, queries, and what is refused where.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use intune_filter_ebpf::abi::{INFO_CAPACITY, RULES};
 

@@ -4,7 +4,7 @@
 //! the tenant's location, how many rules there are) is checked by [`crate::policy`], and what needs
 //! the machine by [`check_environment`].
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{io, path::Path};
 
 mod check;
 mod choice;
@@ -16,6 +16,7 @@ mod limits;
 mod model;
 mod ownership;
 mod read;
+mod source;
 #[cfg(test)]
 mod tests;
 mod to_gateway;
@@ -31,24 +32,11 @@ pub use model::{
     Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, Ttl, UnlistedClients,
 };
 pub use ownership::writable_by_others;
+pub use source::Source;
 pub use to_gateway::ToGateway;
 pub use zones::Zone;
 
 use crate::system::regular_file;
-
-/// Where a configuration came from.
-#[derive(Clone, Debug, Default)]
-pub struct Source {
-    file: String,
-    lines: BTreeMap<String, u32>,
-}
-
-/// Configurations that say the same are equal wherever they were read.
-impl PartialEq for Source {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
 
 impl Config {
     /// A configuration of interfaces alone; it passes no check.
@@ -164,17 +152,4 @@ fn text_of(octets: io::Result<Vec<u8>>) -> Result<String, ConfigError> {
         String::from_utf8(octets).map_err(|error| format!("not UTF-8 text: {error}"))
     });
     text.map_err(|message| ConfigError { line: None, key: String::new(), message })
-}
-
-impl Source {
-    /// The line of `key`, or of the nearest key around it that the file has.
-    fn line(&self, key: &str) -> Option<u32> {
-        let mut key = key;
-        loop {
-            if let Some(line) = self.lines.get(key) {
-                return Some(*line);
-            }
-            key = &key[..key.rfind(['.', '['])?];
-        }
-    }
 }

@@ -13,6 +13,7 @@ use aya_obj::generated::{BPF_F_BEFORE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, b
 
 use super::{
     Kernel,
+    attached::{Pinned, open_pin, pinned},
     directory::{Hook, PinDirectory},
     filter,
     syscall::{self, LinkState},
@@ -53,15 +54,6 @@ impl WantedMode {
             Self::Tc => mode == Mode::Tc,
         }
     }
-}
-
-/// What a pin among the links stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pinned {
-    /// A link.
-    Link(LinkState),
-    /// A clsact filter, which has no link: the pin is its program's.
-    Filter,
 }
 
 impl Kernel {
@@ -189,15 +181,6 @@ impl Kernel {
     }
 }
 
-/// Whether a hook's program is on an interface as it is now.
-pub fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<bool> {
-    Ok(match pinned(&directory.link(&interface.name, hook))? {
-        Some(Pinned::Link(link)) => link.ifindex == interface.index,
-        Some(Pinned::Filter) => true,
-        None => false,
-    })
-}
-
 /// Detaches every program from an interface, and removes their pins. Nothing to do is no error.
 pub fn detach(directory: &PinDirectory, interface: &str) -> Result<()> {
     // The reverse of attaching: while egress stands alone, it denies.
@@ -205,15 +188,6 @@ pub fn detach(directory: &PinDirectory, interface: &str) -> Result<()> {
         detach_hook(directory, interface, hook)?;
     }
     Ok(())
-}
-
-/// What is pinned at a link's path.
-fn pinned(path: &Path) -> Result<Option<Pinned>> {
-    let of = |pin: OwnedFd| match syscall::link_state(pin.as_fd()) {
-        Ok(state) => Pinned::Link(state),
-        Err(_) => Pinned::Filter,
-    };
-    Ok(open_pin(path)?.map(of))
 }
 
 fn detach_hook(directory: &PinDirectory, interface: &str, hook: Hook) -> Result<()> {
@@ -264,14 +238,6 @@ fn open_link(path: &Path) -> Result<Option<(OwnedFd, LinkState)>> {
     let state = syscall::link_state(fd.as_fd())
         .with_context(|| format!("{} is no link", path.display()))?;
     Ok(Some((fd, state)))
-}
-
-fn open_pin(path: &Path) -> Result<Option<OwnedFd>> {
-    match syscall::open_pin(path) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
-    }
 }
 
 fn pin_object(object: BorrowedFd<'_>, path: &Path) -> Result<()> {

@@ -8,6 +8,9 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use intune_filter_ebpf::abi::LAYOUT_VERSION;
 
+/// The program that judges, is pinned and never attached.
+pub const EXPLAIN: &str = "explain";
+
 /// Where a link of an interface is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {

@@ -7,7 +7,7 @@ use aya::{TestRun as _, TestRunOptions, programs::Xdp};
 use aya_obj::programs::XdpAttachType;
 use intune_filter_ebpf::abi::Explanation;
 
-use super::{Pins, load::EXPLAIN};
+use super::{Pins, directory::EXPLAIN};
 
 /// Octets of `struct xdp_md`, and where its fields stand.
 const CONTEXT_LENGTH: usize = 24;

@@ -14,16 +14,13 @@ use intune_filter_ebpf::abi::Active;
 use super::{
     Kernel,
     definition::{Sizes, maps_of_object, pinned_maps, reconcile, remove_leftovers},
-    directory::{Hook, PinDirectory, entries},
+    directory::{EXPLAIN, Hook, PinDirectory, entries},
     stages,
 };
 use crate::OBJECT;
 
 /// The oldest kernel with what the programs use.
 const OLDEST: KernelVersion = KernelVersion::new(6, 1, 0);
-
-/// The program that judges, is pinned and never attached.
-pub const EXPLAIN: &str = "explain";
 
 /// The program that amends learned addresses.
 pub const AMEND: &str = "amend";

@@ -18,6 +18,7 @@ use intune_filter_ebpf::abi::{Flow, FlowKey, V6};
 mod amend;
 mod apply;
 mod attach;
+mod attached;
 mod bpffs;
 mod definition;
 mod directory;
@@ -88,7 +89,7 @@ impl Kernel {
     /// Pins the programs that are loaded, for `explain` and so that what is in force can be looked at.
     /// Of the others no pin is left.
     pub fn pin_programs(&mut self) -> Result<()> {
-        for name in Hook::ALL.map(Hook::program).into_iter().chain([load::EXPLAIN]) {
+        for name in Hook::ALL.map(Hook::program).into_iter().chain([directory::EXPLAIN]) {
             if self.program_mut(name)?.fd().is_ok() {
                 self.pin_program(name)?;
             } else {

@@ -14,7 +14,7 @@ use intune_filter_ebpf::abi::{
 use ipnet::IpNet;
 
 use super::{
-    attach::is_on,
+    attached::is_on,
     directory::{Hook, PinDirectory, entries},
     syscall,
 };

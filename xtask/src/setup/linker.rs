@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, Result};
@@ -23,7 +24,8 @@ pub fn has_llvm() -> bool {
 /// Builds and installs the linker.
 pub fn build(compiler: &Compiler) -> Result<()> {
     let llvm = if has_llvm() { Llvm::distribution() } else { Llvm::of(compiler)? };
-    let mut cargo = super::cargo();
+    // No workspace is needed to install a program.
+    let mut cargo = Command::new(workspace::cargo_path());
     cargo.args(["install", "bpf-linker", "--version", toolchain::LINKER, "--locked", "--force"]);
     cargo.args(["--no-default-features", "--features", &format!("llvm-{LLVM}")]);
     // Where `toolchain::linker` looks, whatever cargo's configuration says.

@@ -8,8 +8,6 @@ mod apt;
 mod linker;
 mod rustup;
 
-use std::process::Command;
-
 use anyhow::{Result, anyhow, bail};
 
 use crate::{
@@ -157,9 +155,4 @@ impl Missing {
         }
         names
     }
-}
-
-/// The `Command` of cargo's own that needs no workspace: installing programs.
-fn cargo() -> Command {
-    Command::new(workspace::cargo_path())
 }

@@ -16,13 +16,16 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    PROCESSORS, SOAK,
     figures::Figures,
     guest::{BEGIN, DONE, END},
     kernel::Kernel,
 };
 use crate::runner::Count;
 
+/// The soak's name among what a machine runs.
+pub const SOAK: &str = "soak";
+/// Processors that a machine has, and of this computer keeps busy.
+pub const PROCESSORS: usize = 2;
 /// How long it may say nothing: on a busy computer a test that loads the programs again and again
 /// takes minutes.
 const SILENCE: Duration = Duration::from_secs(900);

@@ -35,7 +35,7 @@ use crate::{
 };
 use archive::{Archive, OLD_SUITES, SUITES};
 use kernel::{Kernel, is_older};
-use machine::Report;
+use machine::{PROCESSORS, Report, SOAK};
 use programs::{Runners, Test};
 use suite::Suite;
 
@@ -150,10 +150,6 @@ impl Fetched {
 
 /// How long a machine may take from its start to its last word.
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);
-/// The soak's name among what a machine runs.
-const SOAK: &str = "soak";
-/// Processors that a machine has, and of this computer keeps busy.
-const PROCESSORS: usize = 2;
 
 /// The tests of all machines.
 fn test(fetched: &Fetched, suite: &Suite) -> Result<Count> {

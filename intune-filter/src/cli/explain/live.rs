@@ -7,7 +7,7 @@ use intune_filter_ebpf::abi::{
     Client, MODE_AUDIT, MODE_EXEMPT, Matched, Reason, ZoneKey, port_index,
 };
 
-use super::{Judge, packet::first_packet, report::Judgement};
+use super::{judge::Judge, packet::first_packet, report::Judgement};
 use crate::{
     cli::destination::{Host, Protocol},
     kernel::{ClientEntry, Pins},

@@ -4,11 +4,13 @@ use std::{io, net::IpAddr, path::Path};
 
 use intune_filter_ebpf::abi::{Matched, Reason};
 
+mod judge;
 mod live;
 mod offline;
 mod packet;
 mod report;
 
+use judge::Judge;
 use live::Pinned;
 use offline::Unloaded;
 use report::{Answer, Judgement};
@@ -16,22 +18,11 @@ use report::{Answer, Judgement};
 use super::{
     args::Global,
     context,
-    destination::{Destination, Host, Protocol},
+    destination::{Destination, Host},
     error::{Failure, Outcome},
     match_name, output, service_view,
 };
 use crate::{kernel::Pins, policy::over_https};
-
-/// Who judges.
-trait Judge {
-    /// The addresses of a host that are known, of the client's family.
-    fn addresses(&self, host: &Host) -> anyhow::Result<Vec<IpAddr>>;
-    /// What becomes of a first packet to an address.
-    fn judge(&self, address: IpAddr, port: u16, protocol: Protocol) -> anyhow::Result<Judgement>;
-    /// What would become of one to a name that was not resolved yet; `rules` are its patterns'.
-    fn predict(&self, rules: &[String], port: u16, protocol: Protocol)
-    -> anyhow::Result<Judgement>;
-}
 
 /// What is enforced, if anything is and may be looked at.
 fn open(pin_directory: &Path) -> anyhow::Result<Option<Pins>> {

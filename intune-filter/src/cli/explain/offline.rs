@@ -9,7 +9,7 @@ use intune_filter_ebpf::{
     verdict::Place,
 };
 
-use super::{Judge, live::would_be, packet::first_packet, report::Judgement};
+use super::{judge::Judge, live::would_be, packet::first_packet, report::Judgement};
 use crate::{
     catalogue::Catalogue,
     cli::{

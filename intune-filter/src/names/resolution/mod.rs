@@ -4,59 +4,30 @@
 //! expires, so that a client that still knows its addresses reaches them although it does not ask.
 //! Resolvers have other things to do: [`pace`] says how often they are asked at most.
 
+mod counts;
 pub(crate) mod dns_client;
 mod pace;
+mod question;
 mod status;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
+pub use counts::Counts;
 pub use pace::MAX_IN_FLIGHT;
 use pace::Pace;
-pub use status::{Counts, Status};
+pub use question::{Kind, Outcome, Question};
+pub use status::Status;
 
 use crate::policy::Policy;
 
 /// Names at most: each costs three questions and their repetitions. Those that a `#` stands for
 /// come last.
 pub const NAMES_MAX: usize = 1024;
-
-/// What is asked for; in this order where there is a choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// IPv4 addresses.
-    A,
-    /// IPv6 addresses.
-    Aaaa,
-    /// Address hints (RFC 9460), which clients use without asking for the addresses.
-    Https,
-}
-
-/// A question to a resolver.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Question {
-    /// What is asked for.
-    pub kind: Kind,
-    /// The name, in lower case and without a trailing dot.
-    pub name: Arc<str>,
-}
-
-/// What came of a question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Addresses, the first of which is forgotten after this time.
-    Addresses(Duration),
-    /// There is no such name, or it has nothing of the kind that could be learned.
-    Nothing,
-    /// The resolver could not tell, or what it said made no sense.
-    Refused(String),
-    /// No answer came.
-    Silence(String),
-}
 
 /// The names, the rules that each has, and how many were too many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

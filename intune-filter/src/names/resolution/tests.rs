@@ -1,5 +1,7 @@
 //! The engine is driven through hours of answers, failures and reloads.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{catalogue::Catalogue, config::Config, policy::compile};
 

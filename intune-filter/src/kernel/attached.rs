@@ -1,0 +1,51 @@
+//! What is attached, as the pins of links tell.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    directory::{Hook, PinDirectory},
+    syscall::{self, LinkState},
+};
+use crate::system::Interface;
+
+/// What a pin among the links stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinned {
+    /// A link.
+    Link(LinkState),
+    /// A clsact filter, which has no link: the pin is its program's.
+    Filter,
+}
+
+/// Whether a hook's program is on an interface as it is now.
+pub fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<bool> {
+    Ok(match pinned(&directory.link(&interface.name, hook))? {
+        Some(Pinned::Link(link)) => link.ifindex == interface.index,
+        Some(Pinned::Filter) => true,
+        None => false,
+    })
+}
+
+/// What is pinned at a link's path.
+pub fn pinned(path: &Path) -> Result<Option<Pinned>> {
+    let of = |pin: OwnedFd| match syscall::link_state(pin.as_fd()) {
+        Ok(state) => Pinned::Link(state),
+        Err(_) => Pinned::Filter,
+    };
+    Ok(open_pin(path)?.map(of))
+}
+
+/// Opens a pin; `None` if there is none.
+pub fn open_pin(path: &Path) -> Result<Option<OwnedFd>> {
+    match syscall::open_pin(path) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
+    }
+}
