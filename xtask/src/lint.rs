@@ -1,8 +1,8 @@
-//! Imports, format and lints, of what runs on the host and of what runs in the kernel.
+//! Imports, libraries, format and lints, of what runs on the host and of what runs in the kernel.
 
 use anyhow::Result;
 
-use crate::{command, imports, workspace};
+use crate::{command, deny, imports, workspace};
 
 /// What runs in the kernel: the filter, and programs of the benchmarks.
 const PACKAGES: [&str; 5] = [
@@ -17,6 +17,7 @@ const PACKAGES: [&str; 5] = [
 pub fn run() -> Result<()> {
     command::say("circles of imports, and lengths of files");
     imports::check()?;
+    deny::check()?;
     command::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     command::run(workspace::cargo().args(clippy))?;

@@ -3,6 +3,7 @@
 mod bench;
 mod command;
 mod demo;
+mod deny;
 mod faults;
 mod form;
 mod imports;
