@@ -1,19 +1,18 @@
 //! The BPF filesystem that pins need: found, or mounted.
 
-use std::{
-    ffi::{CStr, CString},
-    fs, io,
-    os::unix::ffi::OsStrExt as _,
-    path::Path,
-};
+use std::{fs, io, os::unix::ffi::OsStrExt as _, path::Path};
 
 use anyhow::{Context as _, Result};
+use nix::{
+    mount::{MntFlags, MsFlags, umount2},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
 
 /// Where distributions mount the BPF filesystem.
 const USUAL: &str = "/sys/fs/bpf";
 
 /// What stands as the source of our own mounts, to tell them from others'.
-const SOURCE: &CStr = c"intune-filter";
+const SOURCE: &str = "intune-filter";
 
 /// Sees to it that `directory` exists and is on a BPF filesystem.
 ///
@@ -41,15 +40,10 @@ pub fn ensure(directory: &Path) -> Result<()> {
 
 /// Whether `path` is on a BPF filesystem.
 pub fn is_bpffs(path: &Path) -> Result<bool> {
-    let name = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: plain data for the kernel to fill.
-    let mut status: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are valid for the call.
-    if unsafe { libc::statfs(name.as_ptr(), &raw mut status) } < 0 {
-        return Err(io::Error::last_os_error())
-            .with_context(|| format!("cannot ask what filesystem {} is on", path.display()));
-    }
-    Ok(status.f_type == libc::BPF_FS_MAGIC)
+    let status = statfs(path)
+        .map_err(io::Error::from)
+        .with_context(|| format!("cannot ask what filesystem {} is on", path.display()))?;
+    Ok(status.filesystem_type() == BPF_FS_MAGIC)
 }
 
 /// Unmounts the BPF filesystem that [`ensure`] mounted on `directory` itself, if it did; never one
@@ -60,13 +54,9 @@ pub fn release(directory: &Path) -> Result<()> {
     if !is_ours(&mounts, &directory) {
         return Ok(());
     }
-    let name = CString::new(directory.as_os_str().as_bytes())?;
-    // SAFETY: the string is valid for the call.
-    if unsafe { libc::umount2(name.as_ptr(), libc::MNT_DETACH) } < 0 {
-        return Err(io::Error::last_os_error())
-            .with_context(|| format!("cannot unmount {}", directory.display()));
-    }
-    Ok(())
+    umount2(&directory, MntFlags::MNT_DETACH)
+        .map_err(io::Error::from)
+        .with_context(|| format!("cannot unmount {}", directory.display()))
 }
 
 /// Whether the topmost mount on `directory` is a BPF filesystem of [`mount`]'s, by the text of
@@ -81,7 +71,7 @@ fn is_ours(mounts: &str, directory: &Path) -> bool {
         return false;
     };
     let mut words = filesystem.split(' ');
-    words.next() == Some("bpf") && words.next() == SOURCE.to_str().ok()
+    words.next() == Some("bpf") && words.next() == Some(SOURCE)
 }
 
 /// Octets that proc writes as three octal digits: space, tab, newline and backslash.
@@ -99,18 +89,9 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 fn mount(target: &Path) -> io::Result<()> {
-    let target = CString::new(target.as_os_str().as_bytes())?;
-    // SAFETY: all strings are valid for the call.
-    let result = unsafe {
-        libc::mount(
-            SOURCE.as_ptr(),
-            target.as_ptr(),
-            c"bpf".as_ptr(),
-            libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RELATIME,
-            c"mode=700".as_ptr().cast(),
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RELATIME;
+    nix::mount::mount(Some(SOURCE), target, Some("bpf"), flags, Some("mode=700"))?;
+    Ok(())
 }
 
 fn in_private_mount_namespace() -> bool {

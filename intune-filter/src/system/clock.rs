@@ -1,6 +1,8 @@
 //! The clock of the kernel's programs, and the one that outlives a reboot.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -23,11 +25,9 @@ impl Clocks {
 /// CLOCK_BOOTTIME in nanoseconds, as `bpf_ktime_get_boot_ns` tells it.
 #[must_use]
 pub fn boot_time() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is valid for the call, which cannot fail for this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
+    // The call cannot fail for this clock.
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Both clocks.
