@@ -56,12 +56,14 @@ fn join(
     let mut learned = Vec::new();
     for (address, host) in hosts.iter().filter(|(_, host)| host.expires > now) {
         let before = learned.len();
-        for (name, claim) in names.of_address(*address).filter(|(_, claim)| claim.expires > now) {
+        for (name, binding) in
+            names.of_address(*address).filter(|(_, binding)| binding.expires > now)
+        {
             learned.push(LearnedAddress {
                 name: Some(name.to_owned()),
                 address: *address,
-                services: claim.rules.iter().map(|rule| service_of(rule).to_owned()).collect(),
-                expires_in_s: (claim.expires.min(host.expires) - now) / SECOND,
+                services: binding.rules.iter().map(|rule| service_of(rule).to_owned()).collect(),
+                expires_in_s: (binding.expires.min(host.expires) - now) / SECOND,
             });
         }
         if learned.len() == before {

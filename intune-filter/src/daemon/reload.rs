@@ -126,7 +126,7 @@ pub fn apply(
     Ok(Applied { generation, names_forgotten, unsaved: saved.err().or(unsaved) })
 }
 
-/// Takes rules of `mask` away from the learned addresses that no name vouches for any more, and
+/// Takes rules of `mask` away from the learned addresses that no name backs any more, and
 /// makes the others live no longer than their names.
 fn narrow(
     kernel: &Kernel,
@@ -143,11 +143,11 @@ fn narrow(
         // Whatever has made them what they are is known then, unless its record was lost.
         kernel.wait_for_programs()?;
         catch_up(learner)?;
-        // A name whose last answer has expired vouches for nothing.
+        // A name whose last answer has expired backs nothing.
         learner.expire(clock::boot_time());
         let mut missed = 0;
         for (address, host) in hosts {
-            let (by_names, until) = learner.vouched(address);
+            let (by_names, until) = learner.backed(address);
             let rules = !mask | by_names;
             // Of rules that no known name has given, it is not known until when they were.
             let known = host.rules & rules & !by_names == 0;

@@ -131,7 +131,7 @@ fn address(address: V6) -> Option<IpAddr> {
 
 /// The name that led to an address last: that whose answer is forgotten last.
 fn name(names: &Names, address: IpAddr) -> Option<String> {
-    let last = names.of_address(address).max_by_key(|(_, claim)| claim.expires);
+    let last = names.of_address(address).max_by_key(|(_, binding)| binding.expires);
     last.map(|(name, _)| name.to_owned())
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The kernel counts each refresh of an address in its version. Here it is counted how often
 //! userspace was told. While both agree, every name that the address was learned from is in the
-//! table of names, and what these do not vouch for any more can go. Where they do not agree,
+//! table of names, and what these do not back any more can go. Where they do not agree,
 //! records were lost, or nobody read them: what the kernel has then stays until it expires by
 //! itself, on nobody's account.
 
@@ -99,11 +99,11 @@ impl Accounts {
     }
 
     /// Something may have to be taken away from an address that the kernel has as `host`, if it has
-    /// rules that neither its names vouch for nor an answer which userspace is known to have
+    /// rules that neither its names back nor an answer which userspace is known to have
     /// overlooked: nobody would look at it as long as other names prolong it.
-    pub fn examine(&mut self, address: IpAddr, host: &Host, vouched: u64, now: u64) {
+    pub fn examine(&mut self, address: IpAddr, host: &Host, backed: u64, now: u64) {
         let account = self.by_address.get(&address).filter(|account| account.until > now);
-        let known = vouched | account.map_or(0, |account| account.rules);
+        let known = backed | account.map_or(0, |account| account.rules);
         if host.expires > now && host.rules & !known != 0 {
             self.suspect(address);
         }
@@ -131,7 +131,7 @@ impl Accounts {
         }
     }
 
-    /// What is to be done with an address that the kernel has as `host`, and whose names vouch for
+    /// What is to be done with an address that the kernel has as `host`, and whose names back
     /// rules until a time.
     ///
     /// Userspace must have read everything that was reported when the kernel had it so.
@@ -224,12 +224,12 @@ mod tests {
     }
 
     #[test]
-    fn what_no_name_vouches_for_goes_once_every_answer_is_known() {
+    fn what_no_name_backs_goes_once_every_answer_is_known() {
         let mut accounts = Accounts::default();
         accounts.heard(address(), NOW, 1);
         accounts.heard(address(), NOW + SECOND, 2);
-        let decide = |refreshes, rules, expires, vouched| {
-            accounts.decide(address(), &host(refreshes, rules, expires), vouched, NOW)
+        let decide = |refreshes, rules, expires, backed| {
+            accounts.decide(address(), &host(refreshes, rules, expires), backed, NOW)
         };
         let narrow = Decision::Narrow { rules: 1, until: NOW + 50 };
         assert_eq!(decide(2, 3, NOW + 90, (1, NOW + 50)), narrow);
@@ -270,16 +270,16 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_nothing_vouches_for_are_looked_at_though_others_live() {
+    fn rules_that_nothing_backs_are_looked_at_though_others_live() {
         let mut accounts = Accounts::default();
-        for (rules, expires, vouched, is_due) in [
+        for (rules, expires, backed, is_due) in [
             (1, NOW + 50, 1, false),
             (3, NOW + 50, 1, true),
             (3, NOW, 1, false),
             (3, NOW + 50, 3, false),
         ] {
-            accounts.examine(address(), &host(1, rules, expires), vouched, NOW);
-            assert_eq!(accounts.due(9).len(), usize::from(is_due), "{rules} {expires} {vouched}");
+            accounts.examine(address(), &host(1, rules, expires), backed, NOW);
+            assert_eq!(accounts.due(9).len(), usize::from(is_due), "{rules} {expires} {backed}");
             accounts.settle(address());
         }
         accounts.adopt(address(), &host(1, 3, NOW + 50), NOW);
@@ -295,9 +295,9 @@ mod tests {
         let version = |refreshes| host(refreshes, 0, 0).version;
         accounts.refreshed(address(), (0, version(0)), NOW);
         accounts.refreshed(address(), (version(0), version(1)), NOW);
-        let vouched = (1, NOW + 50);
+        let backed = (1, NOW + 50);
         let left = |accounts: &Accounts, refreshes| {
-            accounts.decide(address(), &host(refreshes, 1, NOW + 50), vouched, NOW)
+            accounts.decide(address(), &host(refreshes, 1, NOW + 50), backed, NOW)
         };
         assert_eq!(left(&accounts, 1), Decision::Leave);
         accounts.refreshed(address(), (version(2), version(3)), NOW);

@@ -39,14 +39,14 @@ pub struct SavedNames {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedName {
     name: String,
-    addresses: Vec<SavedClaim>,
+    addresses: Vec<SavedBinding>,
 }
 
 /// An address; when it expires, in milliseconds since 1970; which of the rules it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct SavedClaim(IpAddr, u64, Vec<usize>);
+struct SavedBinding(IpAddr, u64, Vec<usize>);
 
-/// How long saved claims may live on, in seconds.
+/// How long saved bindings may live on, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Lives {
     /// At most, whatever the file says.
@@ -78,12 +78,12 @@ impl SavedNames {
             })
         };
         let mut saved: Vec<SavedName> = Vec::new();
-        for (name, address, claim) in names.iter() {
-            let rules = claim.rules.iter().map(&mut number_of).collect();
-            let claim = SavedClaim(address, now.to_wall(claim.expires), rules);
+        for (name, address, binding) in names.iter() {
+            let rules = binding.rules.iter().map(&mut number_of).collect();
+            let binding = SavedBinding(address, now.to_wall(binding.expires), rules);
             match saved.last_mut() {
-                Some(last) if last.name == name => last.addresses.push(claim),
-                _ => saved.push(SavedName { name: name.to_owned(), addresses: vec![claim] }),
+                Some(last) if last.name == name => last.addresses.push(binding),
+                _ => saved.push(SavedName { name: name.to_owned(), addresses: vec![binding] }),
             }
         }
         Self { version: VERSION, saved: now.wall, rules, names: saved }
@@ -108,7 +108,7 @@ impl SavedNames {
         let most = most.saturating_mul(1000);
         let mut names = Names::default();
         for SavedName { name, addresses } in self.names {
-            for SavedClaim(address, expires, rules) in addresses {
+            for SavedBinding(address, expires, rules) in addresses {
                 let left = expires.saturating_sub(from).min(most);
                 let rules: Option<Vec<String>> =
                     rules.into_iter().map(|number| self.rules.get(number).cloned()).collect();
@@ -194,21 +194,21 @@ mod tests {
         let boot = 3 * SECOND;
         let clocks = Clocks { boot, wall: wall * 1000 };
         let loaded = load(directory.path(), clocks, LIVES).unwrap();
-        let all = loaded.iter().map(|(name, address, claim)| {
-            assert!(claim.rules.iter().eq(&RULES));
-            (name.to_owned(), address, (claim.expires - boot) / SECOND)
+        let all = loaded.iter().map(|(name, address, binding)| {
+            assert!(binding.rules.iter().eq(&RULES));
+            (name.to_owned(), address, (binding.expires - boot) / SECOND)
         });
         all.collect()
     }
 
-    fn claim(name: &str, address: &str, left: u64) -> (String, IpAddr, u64) {
+    fn binding(name: &str, address: &str, left: u64) -> (String, IpAddr, u64) {
         (name.to_owned(), address.parse().unwrap(), left)
     }
 
     #[test]
     fn what_was_saved_comes_back_under_another_boot_clock() {
-        let most = claim("b.example", "192.0.2.2", 100);
-        assert_eq!(left_at(5_020), [most.clone(), claim("b.example", "2001:db8::1", 40)]);
+        let most = binding("b.example", "192.0.2.2", 100);
+        assert_eq!(left_at(5_020), [most.clone(), binding("b.example", "2001:db8::1", 40)]);
         assert_eq!(left_at(5_060), [most]);
         assert_eq!(left_at(50_000), []);
     }
@@ -223,9 +223,9 @@ mod tests {
             let saved = Clocks { boot: 100 * SECOND + boot, wall };
             let later = Clocks { boot: saved.boot + 3 * SECOND / 2, wall: wall + 1500 };
             let back = SavedNames::new(&names, saved).into_names(later).unwrap();
-            let (.., claim) = back.iter().next().unwrap();
-            assert!(claim.expires >= expires, "{} ns early", expires - claim.expires);
-            assert!(claim.expires <= expires + 2 * MILLISECOND);
+            let (.., binding) = back.iter().next().unwrap();
+            assert!(binding.expires >= expires, "{} ns early", expires - binding.expires);
+            assert!(binding.expires <= expires + 2 * MILLISECOND);
         }
     }
 
@@ -235,9 +235,9 @@ mod tests {
             assert_eq!(
                 left_at(wall),
                 [
-                    claim("a.example", "192.0.2.1", 5),
-                    claim("b.example", "192.0.2.2", 5),
-                    claim("b.example", "2001:db8::1", 5)
+                    binding("a.example", "192.0.2.1", 5),
+                    binding("b.example", "192.0.2.2", 5),
+                    binding("b.example", "2001:db8::1", 5)
                 ]
             );
         }

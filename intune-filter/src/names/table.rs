@@ -12,14 +12,14 @@ const CAPACITY: usize = 1 << 17;
 /// The first address in order.
 const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// Different sets of rules that are kept for claims to come, even if no claim has them any more.
+/// Different sets of rules that are kept for bindings to come, even if none has them any more.
 const SPARE_RULES: usize = 256;
 
-/// A name's claim to an address.
+/// Binding of a name to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct Binding {
     /// The rules that the name belongs to, `SERVICE/RULE`, in order. Not their numbers: those
-    /// change when policies do. Shared: very many claims have one of few sets.
+    /// change when policies do. Shared: very many bindings have one of few sets.
     pub rules: Arc<BTreeSet<String>>,
     /// When the last answer that gave it is forgotten, in nanoseconds of CLOCK_BOOTTIME.
     pub expires: u64,
@@ -29,24 +29,24 @@ pub struct Claim {
 /// a map of its own for each would be mostly empty.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    claims: BTreeMap<(Arc<str>, IpAddr), Claim>,
+    bindings: BTreeMap<(Arc<str>, IpAddr), Binding>,
     by_address: BTreeSet<(IpAddr, Arc<str>)>,
-    /// Every set of rules that a claim has.
+    /// Every set of rules that a binding has.
     rules: BTreeSet<Arc<BTreeSet<String>>>,
 }
 
 impl PartialEq for Names {
     fn eq(&self, other: &Self) -> bool {
-        self.claims == other.claims
+        self.bindings == other.bindings
     }
 }
 
 impl Eq for Names {}
 
 impl Names {
-    /// Records that `name` led to `address`. Names are compared without regard to case; a claim
-    /// that is there already is prolonged, never cut. Returns the addresses whose claims had to make
-    /// room although they have not expired.
+    /// Records that `name` led to `address`. Names are compared without regard to case; a binding
+    /// that is there already is prolonged, never cut. Returns the addresses whose bindings had to
+    /// make room although they have not expired.
     pub fn learn(
         &mut self,
         name: &str,
@@ -56,26 +56,26 @@ impl Names {
     ) -> Vec<IpAddr> {
         let key = (Arc::<str>::from(name.to_ascii_lowercase()), address);
         let mut rules: BTreeSet<String> = rules.into_iter().collect();
-        if let Some(claim) = self.claims.get_mut(&key) {
-            claim.expires = claim.expires.max(expires);
-            if !rules.is_subset(&claim.rules) {
-                rules.extend(claim.rules.iter().cloned());
+        if let Some(binding) = self.bindings.get_mut(&key) {
+            binding.expires = binding.expires.max(expires);
+            if !rules.is_subset(&binding.rules) {
+                rules.extend(binding.rules.iter().cloned());
                 let rules = share(&mut self.rules, rules);
-                claim.rules = rules;
+                binding.rules = rules;
             }
             return Vec::new();
         }
         let rules = share(&mut self.rules, rules);
         self.by_address.insert((address, Arc::clone(&key.0)));
-        self.claims.insert(key, Claim { rules, expires });
-        if self.claims.len() > CAPACITY { self.forget_oldest() } else { Vec::new() }
+        self.bindings.insert(key, Binding { rules, expires });
+        if self.bindings.len() > CAPACITY { self.forget_oldest() } else { Vec::new() }
     }
 
-    /// Forgets what has expired. Returns the addresses that it was claims to.
+    /// Forgets what has expired. Returns its addresses.
     pub fn expire(&mut self, now: u64) -> Vec<IpAddr> {
         let gone: Vec<(String, IpAddr)> = self
             .iter()
-            .filter(|(_, _, claim)| claim.expires <= now)
+            .filter(|(_, _, binding)| binding.expires <= now)
             .map(|(name, address, _)| (name.to_owned(), address))
             .collect();
         for (name, address) in &gone {
@@ -84,16 +84,16 @@ impl Names {
         gone.into_iter().map(|(_, address)| address).collect()
     }
 
-    /// Keeps, of each claim, the rules that `keep` lets the name have; forgets claims without any.
+    /// Keeps, of each binding, the rules that `keep` lets the name have; forgets those without any.
     pub fn retain_rules(&mut self, keep: impl Fn(&str, &str) -> bool) {
         let mut gone = Vec::new();
-        for ((name, address), claim) in &mut self.claims {
-            if claim.rules.iter().all(|rule| keep(name, rule)) && !claim.rules.is_empty() {
+        for ((name, address), binding) in &mut self.bindings {
+            if binding.rules.iter().all(|rule| keep(name, rule)) && !binding.rules.is_empty() {
                 continue;
             }
-            let kept = claim.rules.iter().filter(|rule| keep(name, rule)).cloned();
-            claim.rules = share(&mut self.rules, kept.collect());
-            if claim.rules.is_empty() {
+            let kept = binding.rules.iter().filter(|rule| keep(name, rule)).cloned();
+            binding.rules = share(&mut self.rules, kept.collect());
+            if binding.rules.is_empty() {
                 gone.push((name.to_string(), *address));
             }
         }
@@ -102,25 +102,25 @@ impl Names {
         }
     }
 
-    /// Every claim, by name and address.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, IpAddr, &Claim)> {
-        self.claims.iter().map(|((name, address), claim)| (&**name, *address, claim))
+    /// Every binding, by name and address.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, IpAddr, &Binding)> {
+        self.bindings.iter().map(|((name, address), binding)| (&**name, *address, binding))
     }
 
     /// The names that led to an address.
-    pub fn of_address(&self, address: IpAddr) -> impl Iterator<Item = (&str, &Claim)> {
+    pub fn of_address(&self, address: IpAddr) -> impl Iterator<Item = (&str, &Binding)> {
         self.names_of(address).filter_map(move |name| {
-            let ((name, _), claim) = self.claims.get_key_value(&(Arc::clone(name), address))?;
-            Some((&**name, claim))
+            let ((name, _), binding) = self.bindings.get_key_value(&(Arc::clone(name), address))?;
+            Some((&**name, binding))
         })
     }
 
     /// The addresses that a name led to.
-    pub fn of_name(&self, name: &str) -> impl Iterator<Item = (IpAddr, &Claim)> {
+    pub fn of_name(&self, name: &str) -> impl Iterator<Item = (IpAddr, &Binding)> {
         let name = Arc::<str>::from(name.to_ascii_lowercase());
-        let all = self.claims.range((Arc::clone(&name), FIRST)..);
+        let all = self.bindings.range((Arc::clone(&name), FIRST)..);
         all.take_while(move |((other, _), _)| *other == name)
-            .map(|((_, address), claim)| (*address, claim))
+            .map(|((_, address), binding)| (*address, binding))
     }
 
     /// The addresses that names led to.
@@ -135,44 +135,44 @@ impl Names {
         all.take_while(move |(other, _)| *other == address).map(|(_, name)| name)
     }
 
-    /// Forgets all claims to an address.
+    /// Forgets all bindings to an address.
     pub fn forget_address(&mut self, address: IpAddr) {
         for name in self.names_of(address).cloned().collect::<Vec<_>>() {
             self.forget(&name, address);
         }
     }
 
-    /// How many claims there are.
+    /// How many bindings there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.claims.len()
+        self.bindings.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.claims.is_empty()
+        self.bindings.is_empty()
     }
 
     fn forget(&mut self, name: &str, address: IpAddr) {
         let name = Arc::<str>::from(name);
         self.by_address.remove(&(address, Arc::clone(&name)));
-        self.claims.remove(&(name, address));
+        self.bindings.remove(&(name, address));
     }
 
     /// Makes room: an eighth of the table at once, so that a flood does not sort it again and
     /// again. Returns the addresses.
     fn forget_oldest(&mut self) -> Vec<IpAddr> {
-        let mut claims: Vec<(u64, String, IpAddr)> = self
+        let mut bindings: Vec<(u64, String, IpAddr)> = self
             .iter()
-            .map(|(name, address, claim)| (claim.expires, name.to_owned(), address))
+            .map(|(name, address, binding)| (binding.expires, name.to_owned(), address))
             .collect();
-        claims.sort_unstable();
-        claims.truncate(CAPACITY / 8);
-        for (_, name, address) in &claims {
+        bindings.sort_unstable();
+        bindings.truncate(CAPACITY / 8);
+        for (_, name, address) in &bindings {
             self.forget(name, *address);
         }
-        claims.into_iter().map(|(_, _, address)| address).collect()
+        bindings.into_iter().map(|(_, _, address)| address).collect()
     }
 }
 
@@ -211,10 +211,10 @@ mod tests {
             names.learn(&format!("{host}.example"), address(host), rules(&["s/a"]), 100);
         }
         names.learn("0.example", address(0), rules(&["s/b"]), 100);
-        let all = names.iter().map(|(_, _, claim)| Arc::as_ptr(&claim.rules));
+        let all = names.iter().map(|(_, _, binding)| Arc::as_ptr(&binding.rules));
         assert_eq!(all.collect::<BTreeSet<_>>().len(), 2);
-        let (_, claim) = names.of_name("1.example").next().unwrap();
-        assert!(claim.rules.iter().eq(&rules(&["s/a"])), "those of others have not changed");
+        let (_, binding) = names.of_name("1.example").next().unwrap();
+        assert!(binding.rules.iter().eq(&rules(&["s/a"])), "those of others have not changed");
     }
 
     #[test]
@@ -233,9 +233,9 @@ mod tests {
         names.learn("A.Example", address(1), rules(&["s/a"]), 100);
         names.learn("a.example", address(1), rules(&["s/b"]), 50);
         assert_eq!(names.len(), 1);
-        let (_, claim) = names.of_name("a.EXAMPLE").next().unwrap();
-        assert_eq!(claim.expires, 100);
-        assert!(claim.rules.iter().eq(&rules(&["s/a", "s/b"])));
+        let (_, binding) = names.of_name("a.EXAMPLE").next().unwrap();
+        assert_eq!(binding.expires, 100);
+        assert!(binding.rules.iter().eq(&rules(&["s/a", "s/b"])));
         names.expire(99);
         assert_eq!(names.len(), 1);
         names.expire(100);

@@ -147,7 +147,7 @@ fn an_address_keeps_a_rule_only_by_names_that_still_match() -> Result<()> {
 }
 
 #[test]
-fn a_name_whose_answer_has_expired_vouches_for_nothing() -> Result<()> {
+fn a_name_whose_answer_has_expired_backs_nothing() -> Result<()> {
     let mut site = Site::new(&service("web", "a.web.test, b.web.test"))?;
     site.learn("a.web.test", "20.0.0.1")?;
     // Longer ago than the daemon's last look at what has expired.

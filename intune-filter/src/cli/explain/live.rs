@@ -74,7 +74,7 @@ impl<'a> Pinned<'a> {
         let names: Vec<&str> = self
             .names
             .of_address(address)
-            .filter(|(_, claim)| rule.is_none_or(|rule| claim.rules.contains(rule)))
+            .filter(|(_, binding)| rule.is_none_or(|rule| binding.rules.contains(rule)))
             .map(|(name, _)| name)
             .collect();
         Some(if names.is_empty() {

@@ -44,9 +44,9 @@ pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
             }
         }
     }
-    for (name, address, claim) in names.iter() {
+    for (name, address, binding) in names.iter() {
         let bits = policy.rules_of_name(name);
-        let keeps = policy.rules_of(bits).any(|rule| claim.rules.contains(&rule.id.to_string()));
+        let keeps = policy.rules_of(bits).any(|rule| binding.rules.contains(&rule.id.to_string()));
         if !keeps {
             losses.names_forgotten += 1;
             if losses.names.len() < LISTED {

@@ -1,4 +1,4 @@
-//! Taking away from the kernel's addresses what no name vouches for any more: an address is
+//! Taking away from the kernel's addresses what no name backs any more: an address is
 //! forgotten when its last name expires, a rule when the last name that gave it does.
 
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ pub fn forget_expired(
     forget_due(kernel, learner, catch_up)
 }
 
-/// Takes away from the addresses that are due what no name vouches for.
+/// Takes away from the addresses that are due what no name backs.
 ///
 /// What the kernel has learned from an answer stays until userspace has read of that answer, or
 /// until the address expires by itself. An answer that is just being learned from loses nothing.

@@ -21,7 +21,7 @@ use crate::{
 pub enum Change {
     /// Nothing.
     None,
-    /// Claims live longer or shorter, or are gone.
+    /// Bindings live longer or shorter, or are gone.
     Prolonged,
     /// There are new ones.
     Learned,
@@ -58,7 +58,7 @@ impl Learner {
         &mut self.names
     }
 
-    /// Forgets names that have expired. What nobody else vouches for at their addresses is taken
+    /// Forgets names that have expired. What nobody else backs at their addresses is taken
     /// away from these later, see [`Self::accounts`].
     pub fn expire(&mut self, now: u64) {
         for address in self.names.expire(now) {
@@ -190,23 +190,23 @@ impl Learner {
 
     /// The rules of the names that led to an address, and when the last of these expires.
     #[must_use]
-    pub fn vouched(&self, address: IpAddr) -> (u64, u64) {
-        self.names.of_address(address).fold((0, 0), |(rules, until), (name, claim)| {
-            (rules | self.policy.rules_of_name(name), until.max(claim.expires))
+    pub fn backed(&self, address: IpAddr) -> (u64, u64) {
+        self.names.of_address(address).fold((0, 0), |(rules, until), (name, binding)| {
+            (rules | self.policy.rules_of_name(name), until.max(binding.expires))
         })
     }
 
     /// Looks at an address that the kernel has as `host`: see [`Accounts::examine`].
     pub fn examine(&mut self, address: IpAddr, host: &Host, now: u64) {
-        let (vouched, _) = self.vouched(address);
-        self.accounts.examine(address, host, vouched, now);
+        let (backed, _) = self.backed(address);
+        self.accounts.examine(address, host, backed, now);
     }
 
     /// What is to be done with an address that the kernel has as `host`: see
     /// [`Accounts::decide`].
     #[must_use]
     pub fn decide(&self, address: IpAddr, host: &Host, now: u64) -> Decision {
-        self.accounts.decide(address, host, self.vouched(address), now)
+        self.accounts.decide(address, host, self.backed(address), now)
     }
 
     /// Whether a message repeats the question that has this hash; `seed` keys it.

@@ -17,7 +17,7 @@ pub fn restore(kernel: &Kernel, learner: &mut Learner) -> Result<usize> {
     let addresses: Vec<_> = learner.names().addresses().collect();
     let mut entered = 0;
     for address in addresses {
-        let (rules, until) = learner.vouched(address);
+        let (rules, until) = learner.backed(address);
         if rules == 0 {
             continue;
         }

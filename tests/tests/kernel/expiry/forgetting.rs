@@ -28,7 +28,7 @@ fn wait_for(filter: &mut Filter, learner: &mut Learner, rules: u64) {
     loop {
         forget(filter, learner);
         let found = filter.pins().host(address(1)).unwrap().expect("it is known").rules;
-        assert_eq!(found & rules, rules, "a rule that a name still vouches for");
+        assert_eq!(found & rules, rules, "a rule that a name still backs");
         if found == rules {
             return;
         }
