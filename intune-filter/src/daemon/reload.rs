@@ -110,7 +110,7 @@ pub fn apply(
     kernel.set_infos("RULE_INFO", &rules, |number| bit(number) & policy.freed != 0)?;
     let generation = if policy.reused == 0 { generation } else { kernel.install(policy, 0)? };
 
-    learner.accounts().forget_rules(policy.freed);
+    learner.tracker().forget_rules(policy.freed);
     catch_up(learner)?;
     let known = learner.names().len();
     learner.names_mut().retain_rules(|name, rule| {
@@ -119,7 +119,7 @@ pub fn apply(
     });
     let names_forgotten = known - learner.names().len();
     let narrowed = narrowed(policy, before.as_ref(), &now);
-    learner.accounts().forget_rules(narrowed);
+    learner.tracker().forget_rules(narrowed);
     narrow(kernel, narrowed, learner, catch_up)?;
     kernel.set_zones(zones)?;
     let saved = save(state_directory, &now.in_generation(generation));

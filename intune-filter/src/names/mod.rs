@@ -2,14 +2,14 @@
 //! knows addresses alone.
 //!
 //! The kernel decides; this table explains, and says what can be taken away again: see
-//! [`accounts`]. Losing it takes nothing from anybody.
+//! [`refresh_tracker`]. Losing it takes nothing from anybody.
 //!
 //! [`learning`] keeps it from what the kernel reports, [`resolution`] asks ahead of the clients.
 
-pub mod accounts;
 pub mod answer;
 mod file;
 pub mod learning;
+pub mod refresh_tracker;
 pub(crate) mod resolution;
 mod table;
 

@@ -80,12 +80,12 @@ impl Daemon<'_> {
         }
     }
 
-    /// Forgets the accounts of addresses that the kernel has removed.
+    /// Forgets the refreshes of addresses that the kernel has removed.
     fn prune_accounts(&mut self) -> Result<()> {
-        if self.learner.accounts().is_crowded() {
+        if self.learner.tracker().is_crowded() {
             let hosts = self.kernel.pins().hosts()?;
             let known: HashSet<IpAddr> = hosts.into_iter().map(|(address, _)| address).collect();
-            self.learner.accounts().retain(|address| known.contains(address));
+            self.learner.tracker().retain(|address| known.contains(address));
         }
         Ok(())
     }

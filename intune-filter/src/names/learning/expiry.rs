@@ -9,7 +9,7 @@ use intune_filter_ebpf::abi::Host;
 use super::learner::Learner;
 use crate::{
     kernel::{HostTables, Kernel},
-    names::accounts::Decision,
+    names::refresh_tracker::Decision,
     system::clock,
 };
 
@@ -36,7 +36,7 @@ pub fn forget_due(
     learner: &mut Learner,
     mut catch_up: impl FnMut(&mut Learner) -> Result<()>,
 ) -> Result<()> {
-    let due = learner.accounts().due(AT_ONCE);
+    let due = learner.tracker().due(AT_ONCE);
     if due.is_empty() {
         return Ok(());
     }
@@ -45,7 +45,7 @@ pub fn forget_due(
     for address in due {
         // Right before: an address that is refreshed often is known for moments only.
         catch_up(learner)?;
-        disputed.extend(settle(kernel, &tables, learner, address)?.map(|host| (address, host)));
+        disputed.extend(narrow(kernel, &tables, learner, address)?.map(|host| (address, host)));
     }
     if disputed.is_empty() {
         return Ok(());
@@ -54,11 +54,11 @@ pub fn forget_due(
     kernel.wait_for_programs()?;
     for (address, before) in disputed {
         catch_up(learner)?;
-        if let Some(host) = settle(kernel, &tables, learner, address)?
+        if let Some(host) = narrow(kernel, &tables, learner, address)?
             && host.version == before.version
             && let Some(host) = kernel.narrow_host(address, host.version, u64::MAX, u64::MAX)?
         {
-            learner.accounts().adopt(address, &host, clock::boot_time());
+            learner.tracker().resync(address, &host, clock::boot_time());
         }
     }
     Ok(())
@@ -66,22 +66,22 @@ pub fn forget_due(
 
 /// Takes away from an address what it is not to have any more. Returns what the kernel has if
 /// userspace does not know where all of that is from.
-fn settle(
+fn narrow(
     kernel: &Kernel,
     tables: &HostTables,
     learner: &mut Learner,
     address: IpAddr,
 ) -> Result<Option<Host>> {
     let Some(host) = tables.get(address)? else {
-        learner.accounts().forget(address);
+        learner.tracker().forget(address);
         return Ok(None);
     };
     match learner.decide(address, &host, clock::boot_time()) {
-        Decision::Adopt => return Ok(Some(host)),
-        Decision::Leave => learner.accounts().settle(address),
+        Decision::Resync => return Ok(Some(host)),
+        Decision::Leave => learner.tracker().done(address),
         Decision::Narrow { rules, until } => {
             if kernel.narrow_host(address, host.version, rules, until)?.is_some() {
-                learner.accounts().settle(address);
+                learner.tracker().done(address);
             }
         }
     }

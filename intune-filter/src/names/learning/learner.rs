@@ -9,8 +9,8 @@ use crate::{
     kernel::{Kernel, Refreshed},
     names::{
         Names,
-        accounts::{Accounts, Decision},
         answer::{Answer, Reader},
+        refresh_tracker::{Decision, RefreshTracker},
     },
     policy::Policy,
     system::clock,
@@ -34,7 +34,7 @@ pub struct Learner {
     policy: Policy,
     reader: Reader,
     own_addresses: BTreeSet<IpAddr>,
-    accounts: Accounts,
+    tracker: RefreshTracker,
 }
 
 impl Learner {
@@ -42,8 +42,8 @@ impl Learner {
     #[must_use]
     pub fn new(names: Names, policy: Policy) -> Self {
         let reader = Reader::new(&policy);
-        let (own_addresses, accounts) = Default::default();
-        Self { names, change: Change::None, policy, reader, own_addresses, accounts }
+        let (own_addresses, tracker) = Default::default();
+        Self { names, change: Change::None, policy, reader, own_addresses, tracker }
     }
 
     /// The table.
@@ -59,13 +59,13 @@ impl Learner {
     }
 
     /// Forgets names that have expired. What nobody else backs at their addresses is taken
-    /// away from these later, see [`Self::accounts`].
+    /// away from these later, see [`Self::tracker`].
     pub fn expire(&mut self, now: u64) {
         for address in self.names.expire(now) {
-            self.accounts.suspect(address);
+            self.tracker.suspect(address);
             self.has_changed(Change::Prolonged);
         }
-        self.accounts.expire(now);
+        self.tracker.expire(now);
     }
 
     /// What has become of the table since it was saved.
@@ -110,7 +110,7 @@ impl Learner {
         }
         let answer = self.learn(event, message)?;
         for ((address, _), times) in answer.addresses.iter().zip(&answer.times) {
-            self.accounts.heard(*address, event.time, *times);
+            self.tracker.observed(*address, event.time, *times);
         }
         Some(answer)
     }
@@ -161,7 +161,7 @@ impl Learner {
         let shed = self.names.learn(name, address, rules, expires);
         let is_new = self.names.len() != before;
         self.has_changed(if is_new { Change::Learned } else { Change::Prolonged });
-        shed.into_iter().for_each(|address| self.accounts.distrust(address));
+        shed.into_iter().for_each(|address| self.tracker.distrust(address));
     }
 
     /// Forgets addresses that no name may have by the policy in force.
@@ -180,12 +180,12 @@ impl Learner {
 
     /// Takes note of an address that userspace itself has refreshed in the kernel.
     pub fn refreshed(&mut self, address: IpAddr, versions: Refreshed) {
-        self.accounts.refreshed(address, versions, clock::boot_time());
+        self.tracker.refreshed(address, versions, clock::boot_time());
     }
 
     /// What is known of the answers behind each address.
-    pub const fn accounts(&mut self) -> &mut Accounts {
-        &mut self.accounts
+    pub const fn tracker(&mut self) -> &mut RefreshTracker {
+        &mut self.tracker
     }
 
     /// The rules of the names that led to an address, and when the last of these expires.
@@ -196,17 +196,17 @@ impl Learner {
         })
     }
 
-    /// Looks at an address that the kernel has as `host`: see [`Accounts::examine`].
+    /// Looks at an address that the kernel has as `host`: see [`RefreshTracker::examine`].
     pub fn examine(&mut self, address: IpAddr, host: &Host, now: u64) {
         let (backed, _) = self.backed(address);
-        self.accounts.examine(address, host, backed, now);
+        self.tracker.examine(address, host, backed, now);
     }
 
     /// What is to be done with an address that the kernel has as `host`: see
-    /// [`Accounts::decide`].
+    /// [`RefreshTracker::decide`].
     #[must_use]
     pub fn decide(&self, address: IpAddr, host: &Host, now: u64) -> Decision {
-        self.accounts.decide(address, host, self.backed(address), now)
+        self.tracker.decide(address, host, self.backed(address), now)
     }
 
     /// Whether a message repeats the question that has this hash; `seed` keys it.

@@ -69,7 +69,7 @@ fn what_is_left_expires_with_its_last_name() {
         // The name with the longer life loses it: a policy without its pattern.
         catch_up(&mut filter.events, &mut learner, |_| ()).unwrap();
         learner.names_mut().retain_rules(|name, _| name == "s0.test");
-        learner.accounts().suspect(address(1));
+        learner.tracker().suspect(address(1));
         forget(filter, &mut learner);
         let host = filter.pins().host(address(1)).unwrap().unwrap();
         assert_eq!(host.rules, bit(filter, 0));

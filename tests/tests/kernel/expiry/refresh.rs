@@ -106,7 +106,7 @@ fn what_an_answer_gives_is_never_taken_away_unheard() {
                 learner.names_mut().retain_rules(|one, _| one == name(KEEPER));
                 let before: Vec<u64> = addresses.iter().map(|address| rules(*address)).collect();
                 for address in &addresses {
-                    learner.accounts().suspect(*address);
+                    learner.tracker().suspect(*address);
                 }
                 let (kernel, events) = filter.kernel_and_events();
                 forget_due(kernel, &mut learner, |learner| {

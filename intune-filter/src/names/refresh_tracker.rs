@@ -1,11 +1,11 @@
-//! Which answers userspace knows of, by address: whether nothing is overlooked when something is
-//! taken away from what the kernel has learned.
+//! Refreshes of learned addresses that userspace knows of: whether nothing is overlooked when
+//! something is taken away from what the kernel has learned.
 //!
-//! The kernel counts each refresh of an address in its version. Here it is counted how often
-//! userspace was told. While both agree, every name that the address was learned from is in the
-//! table of names, and what these do not back any more can go. Where they do not agree,
-//! records were lost, or nobody read them: what the kernel has then stays until it expires by
-//! itself, on nobody's account.
+//! The kernel counts each refresh of an address in its version, and the tracker counts those that
+//! userspace was told of. While both agree, every name that the address was learned from is in the
+//! table of names, and what these do not back any more can go. Where they do not agree, records
+//! were lost, or nobody read them: what the kernel has then stays until it expires by itself, and
+//! counting starts anew from the version found.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,9 +14,9 @@ use std::{
 
 use intune_filter_ebpf::abi::Host;
 
-/// Of one address.
+/// Refreshes of one address that userspace knows of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Account {
+struct Tracked {
     /// The version that it has if userspace knows of every refresh. It is never ahead of the
     /// kernel's: what was told of has happened.
     version: u64,
@@ -40,14 +40,15 @@ pub enum Decision {
         /// CLOCK_BOOTTIME, nanoseconds.
         until: u64,
     },
-    /// Userspace does not know of every answer that has refreshed it: see [`Accounts::adopt`].
-    Adopt,
+    /// Userspace does not know of every answer that has refreshed it: see
+    /// [`RefreshTracker::resync`].
+    Resync,
 }
 
-/// All accounts.
+/// Refreshes that userspace knows of, by address.
 #[derive(Debug, Default)]
-pub struct Accounts {
-    by_address: HashMap<IpAddr, Account>,
+pub struct RefreshTracker {
+    by_address: HashMap<IpAddr, Tracked>,
     /// Addresses of which something may have to be taken away.
     due: BTreeSet<IpAddr>,
     /// How many were left when the kernel was last asked.
@@ -57,23 +58,23 @@ pub struct Accounts {
 /// So many are kept without asking the kernel.
 const RETAINED_MIN: usize = 4096;
 
-impl Accounts {
+impl RefreshTracker {
     /// Takes note of an answer at a time that has refreshed an address, or inserted it, `times`
     /// over.
-    pub fn heard(&mut self, address: IpAddr, time: u64, times: u64) {
+    pub fn observed(&mut self, address: IpAddr, time: u64, times: u64) {
         let more = times.wrapping_mul(Host::REFRESH);
         self.by_address
             .entry(address)
-            .and_modify(|account| {
-                if time > account.since {
-                    account.version = account.version.wrapping_add(more);
+            .and_modify(|tracked| {
+                if time > tracked.since {
+                    tracked.version = tracked.version.wrapping_add(more);
                 }
             })
             .or_insert_with(|| {
                 // As if it had been inserted then. If it was not, the versions do not agree.
                 let version = Host::version_at(time).wrapping_add(more);
                 let version = version.wrapping_sub(Host::REFRESH);
-                Account { version, ..Account::default() }
+                Tracked { version, ..Tracked::default() }
             });
     }
 
@@ -84,12 +85,12 @@ impl Accounts {
             return;
         }
         if before == 0 {
-            let account = Account { version: after, since: now, ..Account::default() };
-            self.by_address.insert(address, account);
-        } else if let Some(account) = self.by_address.get_mut(&address)
-            && account.version == before
+            let tracked = Tracked { version: after, since: now, ..Tracked::default() };
+            self.by_address.insert(address, tracked);
+        } else if let Some(tracked) = self.by_address.get_mut(&address)
+            && tracked.version == before
         {
-            account.version = after;
+            tracked.version = after;
         }
     }
 
@@ -102,8 +103,8 @@ impl Accounts {
     /// rules that neither its names back nor an answer which userspace is known to have
     /// overlooked: nobody would look at it as long as other names prolong it.
     pub fn examine(&mut self, address: IpAddr, host: &Host, backed: u64, now: u64) {
-        let account = self.by_address.get(&address).filter(|account| account.until > now);
-        let known = backed | account.map_or(0, |account| account.rules);
+        let tracked = self.by_address.get(&address).filter(|tracked| tracked.until > now);
+        let known = backed | tracked.map_or(0, |tracked| tracked.rules);
         if host.expires > now && host.rules & !known != 0 {
             self.suspect(address);
         }
@@ -111,8 +112,8 @@ impl Accounts {
 
     /// What is known of an address is not all any more.
     pub fn distrust(&mut self, address: IpAddr) {
-        if let Some(account) = self.by_address.get_mut(&address) {
-            account.version = 0;
+        if let Some(tracked) = self.by_address.get_mut(&address) {
+            tracked.version = 0;
         }
     }
 
@@ -123,9 +124,9 @@ impl Accounts {
 
     /// What userspace does not know of expires too: afterwards those addresses are due.
     pub fn expire(&mut self, now: u64) {
-        for (address, account) in &mut self.by_address {
-            if account.rules != 0 && account.until <= now {
-                account.rules = 0;
+        for (address, tracked) in &mut self.by_address {
+            if tracked.rules != 0 && tracked.until <= now {
+                tracked.rules = 0;
                 self.due.insert(*address);
             }
         }
@@ -143,13 +144,13 @@ impl Accounts {
         (rules, until): (u64, u64),
         now: u64,
     ) -> Decision {
-        let Some(account) = self.by_address.get(&address) else { return Decision::Adopt };
-        if account.version != host.version {
-            return Decision::Adopt;
+        let Some(tracked) = self.by_address.get(&address) else { return Decision::Resync };
+        if tracked.version != host.version {
+            return Decision::Resync;
         }
-        let unknown = account.rules != 0 && account.until > now;
+        let unknown = tracked.rules != 0 && tracked.until > now;
         let (rules, until) = if unknown {
-            (rules | account.rules, until.max(account.until))
+            (rules | tracked.rules, until.max(tracked.until))
         } else if rules == 0 {
             // It keeps its rules until it is removed: so long it is told of as expired.
             (u64::MAX, now)
@@ -163,27 +164,27 @@ impl Accounts {
         }
     }
 
-    /// An address is what the kernel says, from whatever answers; from `now` on its account is
-    /// right.
+    /// An address is what the kernel says, from whatever answers; from `now` on every refresh
+    /// of it is known.
     ///
     /// All who were refreshing it when it had this version must have ended, and what they have
     /// reported must have been read.
-    pub fn adopt(&mut self, address: IpAddr, host: &Host, now: u64) {
+    pub fn resync(&mut self, address: IpAddr, host: &Host, now: u64) {
         let Host { version, rules, expires } = *host;
-        let account = Account { version, since: now, rules, until: expires };
-        self.by_address.insert(address, account);
+        let tracked = Tracked { version, since: now, rules, until: expires };
+        self.by_address.insert(address, tracked);
         self.due.remove(&address);
     }
 
     /// Nothing more is to be taken away from an address for now.
-    pub fn settle(&mut self, address: IpAddr) {
+    pub fn done(&mut self, address: IpAddr) {
         self.due.remove(&address);
     }
 
     /// Forgets rules that no address has any more.
     pub fn forget_rules(&mut self, mask: u64) {
-        for account in self.by_address.values_mut() {
-            account.rules &= !mask;
+        for tracked in self.by_address.values_mut() {
+            tracked.rules &= !mask;
         }
     }
 
@@ -225,11 +226,11 @@ mod tests {
 
     #[test]
     fn what_no_name_backs_goes_once_every_answer_is_known() {
-        let mut accounts = Accounts::default();
-        accounts.heard(address(), NOW, 1);
-        accounts.heard(address(), NOW + SECOND, 2);
+        let mut tracker = RefreshTracker::default();
+        tracker.observed(address(), NOW, 1);
+        tracker.observed(address(), NOW + SECOND, 2);
         let decide = |refreshes, rules, expires, backed| {
-            accounts.decide(address(), &host(refreshes, rules, expires), backed, NOW)
+            tracker.decide(address(), &host(refreshes, rules, expires), backed, NOW)
         };
         let narrow = Decision::Narrow { rules: 1, until: NOW + 50 };
         assert_eq!(decide(2, 3, NOW + 90, (1, NOW + 50)), narrow);
@@ -239,95 +240,95 @@ mod tests {
         let expired = Decision::Narrow { rules: u64::MAX, until: NOW };
         assert_eq!(decide(2, 3, NOW + 90, (0, 0)), expired, "without names it has expired");
         for refreshes in [0, 1, 3] {
-            assert_eq!(decide(refreshes, 3, NOW + 90, (1, NOW + 50)), Decision::Adopt);
+            assert_eq!(decide(refreshes, 3, NOW + 90, (1, NOW + 50)), Decision::Resync);
         }
     }
 
     #[test]
     fn what_was_overlooked_stays_until_it_expires_by_itself() {
-        let mut accounts = Accounts::default();
-        accounts.suspect(address());
+        let mut tracker = RefreshTracker::default();
+        tracker.suspect(address());
         let lost = host(7, 6, NOW + 100);
-        assert_eq!(accounts.decide(address(), &lost, (1, NOW + 50), NOW), Decision::Adopt);
-        accounts.adopt(address(), &lost, NOW);
-        assert!(accounts.due(9).is_empty());
+        assert_eq!(tracker.decide(address(), &lost, (1, NOW + 50), NOW), Decision::Resync);
+        tracker.resync(address(), &lost, NOW);
+        assert!(tracker.due(9).is_empty());
         let more = host(8, 15, NOW + 200);
-        accounts.heard(address(), NOW, 1);
-        assert_eq!(accounts.decide(address(), &more, (1, NOW + 50), NOW), Decision::Adopt);
-        accounts.heard(address(), NOW + 10, 1);
+        tracker.observed(address(), NOW, 1);
+        assert_eq!(tracker.decide(address(), &more, (1, NOW + 50), NOW), Decision::Resync);
+        tracker.observed(address(), NOW + 10, 1);
         assert_eq!(
-            accounts.decide(address(), &more, (1, NOW + 50), NOW),
+            tracker.decide(address(), &more, (1, NOW + 50), NOW),
             Decision::Narrow { rules: 7, until: NOW + 100 }
         );
-        accounts.expire(NOW + 99);
-        assert!(accounts.due(9).is_empty());
-        accounts.expire(NOW + 100);
-        assert_eq!(accounts.due(9), [address()]);
+        tracker.expire(NOW + 99);
+        assert!(tracker.due(9).is_empty());
+        tracker.expire(NOW + 100);
+        assert_eq!(tracker.due(9), [address()]);
         assert_eq!(
-            accounts.decide(address(), &more, (1, NOW + 150), NOW + 100),
+            tracker.decide(address(), &more, (1, NOW + 150), NOW + 100),
             Decision::Narrow { rules: 1, until: NOW + 150 }
         );
     }
 
     #[test]
     fn rules_that_nothing_backs_are_looked_at_though_others_live() {
-        let mut accounts = Accounts::default();
+        let mut tracker = RefreshTracker::default();
         for (rules, expires, backed, is_due) in [
             (1, NOW + 50, 1, false),
             (3, NOW + 50, 1, true),
             (3, NOW, 1, false),
             (3, NOW + 50, 3, false),
         ] {
-            accounts.examine(address(), &host(1, rules, expires), backed, NOW);
-            assert_eq!(accounts.due(9).len(), usize::from(is_due), "{rules} {expires} {backed}");
-            accounts.settle(address());
+            tracker.examine(address(), &host(1, rules, expires), backed, NOW);
+            assert_eq!(tracker.due(9).len(), usize::from(is_due), "{rules} {expires} {backed}");
+            tracker.done(address());
         }
-        accounts.adopt(address(), &host(1, 3, NOW + 50), NOW);
-        accounts.examine(address(), &host(2, 3, NOW + 90), 1, NOW + 49);
-        assert!(accounts.due(9).is_empty(), "it is known until when that may be");
-        accounts.examine(address(), &host(2, 3, NOW + 90), 1, NOW + 50);
-        assert_eq!(accounts.due(9), [address()]);
+        tracker.resync(address(), &host(1, 3, NOW + 50), NOW);
+        tracker.examine(address(), &host(2, 3, NOW + 90), 1, NOW + 49);
+        assert!(tracker.due(9).is_empty(), "it is known until when that may be");
+        tracker.examine(address(), &host(2, 3, NOW + 90), 1, NOW + 50);
+        assert_eq!(tracker.due(9), [address()]);
     }
 
     #[test]
     fn a_refresh_of_ones_own_is_known_if_all_before_it_was() {
-        let mut accounts = Accounts::default();
+        let mut tracker = RefreshTracker::default();
         let version = |refreshes| host(refreshes, 0, 0).version;
-        accounts.refreshed(address(), (0, version(0)), NOW);
-        accounts.refreshed(address(), (version(0), version(1)), NOW);
+        tracker.refreshed(address(), (0, version(0)), NOW);
+        tracker.refreshed(address(), (version(0), version(1)), NOW);
         let backed = (1, NOW + 50);
-        let left = |accounts: &Accounts, refreshes| {
-            accounts.decide(address(), &host(refreshes, 1, NOW + 50), backed, NOW)
+        let left = |tracker: &RefreshTracker, refreshes| {
+            tracker.decide(address(), &host(refreshes, 1, NOW + 50), backed, NOW)
         };
-        assert_eq!(left(&accounts, 1), Decision::Leave);
-        accounts.refreshed(address(), (version(2), version(3)), NOW);
-        assert_eq!(left(&accounts, 3), Decision::Adopt, "another refresh came before");
-        accounts.refreshed(address(), (version(1), 0), NOW);
-        assert_eq!(left(&accounts, 3), Decision::Adopt, "or at the same time");
+        assert_eq!(left(&tracker, 1), Decision::Leave);
+        tracker.refreshed(address(), (version(2), version(3)), NOW);
+        assert_eq!(left(&tracker, 3), Decision::Resync, "another refresh came before");
+        tracker.refreshed(address(), (version(1), 0), NOW);
+        assert_eq!(left(&tracker, 3), Decision::Resync, "or at the same time");
     }
 
     #[test]
     fn addresses_that_the_kernel_has_not_are_not_kept_for_ever() {
-        let mut accounts = Accounts::default();
+        let mut tracker = RefreshTracker::default();
         let address = |number: u32| IpAddr::from(number.to_be_bytes());
         for number in 0..=RETAINED_MIN as u32 {
-            assert!(!accounts.is_crowded());
-            accounts.heard(address(number), NOW, 1);
+            assert!(!tracker.is_crowded());
+            tracker.observed(address(number), NOW, 1);
         }
-        assert!(accounts.is_crowded());
-        accounts.retain(|one| *one == address(7));
-        assert!(!accounts.is_crowded());
+        assert!(tracker.is_crowded());
+        tracker.retain(|one| *one == address(7));
+        assert!(!tracker.is_crowded());
         let host = Host { version: Host::version_at(NOW), rules: 1, expires: NOW + 50 };
-        assert_eq!(accounts.decide(address(7), &host, (1, NOW + 50), NOW), Decision::Leave);
-        assert_eq!(accounts.decide(address(8), &host, (1, NOW + 50), NOW), Decision::Adopt);
+        assert_eq!(tracker.decide(address(7), &host, (1, NOW + 50), NOW), Decision::Leave);
+        assert_eq!(tracker.decide(address(8), &host, (1, NOW + 50), NOW), Decision::Resync);
     }
 
     #[test]
-    fn names_that_were_shed_leave_an_account_that_is_not_trusted() {
-        let mut accounts = Accounts::default();
-        accounts.heard(address(), NOW, 1);
-        accounts.distrust(address());
-        let decision = accounts.decide(address(), &host(0, 1, NOW + 50), (0, 0), NOW);
-        assert_eq!(decision, Decision::Adopt);
+    fn an_address_whose_names_were_shed_is_not_trusted() {
+        let mut tracker = RefreshTracker::default();
+        tracker.observed(address(), NOW, 1);
+        tracker.distrust(address());
+        let decision = tracker.decide(address(), &host(0, 1, NOW + 50), (0, 0), NOW);
+        assert_eq!(decision, Decision::Resync);
     }
 }
