@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long the daemon may take: it compiles the policy, fills maps and looks through flows.
-const PATIENCE: Duration = Duration::from_secs(120);
+const APPLY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs `apply`.
 pub fn run(
@@ -108,7 +108,7 @@ where
             paths.runtime_dir.display()
         )
     })?;
-    client.ask(request, PATIENCE).map_err(|error| match error.downcast::<Invalid>() {
+    client.ask(request, APPLY_TIMEOUT).map_err(|error| match error.downcast::<Invalid>() {
         Ok(Invalid(lines)) => Failure::Configuration(lines),
         Err(error) => Failure::Other(error),
     })

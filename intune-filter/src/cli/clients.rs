@@ -52,7 +52,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
 /// The daemon's denials; `None` if no daemon runs.
 fn denials(paths: &Paths) -> anyhow::Result<Option<Vec<Denials>>> {
     let Some(daemon) = control::Client::connect(&paths.runtime_dir) else { return Ok(None) };
-    let denied: DeniedClients = daemon.ask(&Request::Clients {}, context::PATIENCE)?;
+    let denied: DeniedClients = daemon.ask(&Request::Clients {}, context::REPLY_TIMEOUT)?;
     Ok(Some(denied.clients))
 }
 

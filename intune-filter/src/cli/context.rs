@@ -19,7 +19,7 @@ use crate::{
 pub const DEFAULT_CONFIG: &str = "/etc/intune-filter/config.yaml";
 
 /// How long a command waits for the daemon's answer.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The configuration's file.
 #[must_use]
@@ -84,7 +84,7 @@ pub fn catalogue(paths: &Paths) -> Result<Cow<'static, Catalogue>, Failure> {
 pub fn names(paths: &Paths) -> Names {
     let live = Client::connect(&paths.runtime_dir).and_then(|daemon| {
         let answer = daemon
-            .ask(&Request::Names {}, PATIENCE)
+            .ask(&Request::Names {}, REPLY_TIMEOUT)
             .and_then(|NamesTable { table }| table.into_names(clock::clocks()));
         answer.inspect_err(|error| log::warn!("{error:#}; showing the saved names")).ok()
     });

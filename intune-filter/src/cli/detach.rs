@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a daemon may take to detach, and a killed one to be gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the command. A daemon that runs is asked to detach and end; one that does not answer is
 /// killed. Only a daemon that cannot be found by its socket keeps the pins, unless forced.
@@ -43,7 +43,7 @@ pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
 fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
     let Some(client) = Client::connect(&paths.runtime_dir) else { return Ok(false) };
     let daemon = client.daemon()?;
-    let result: anyhow::Result<NothingFiltered> = client.ask(&Request::Detach {}, PATIENCE);
+    let result: anyhow::Result<NothingFiltered> = client.ask(&Request::Detach {}, DETACH_TIMEOUT);
     if let Err(error) = result {
         log::warn!("{error:#}; killing the daemon, process {daemon}");
         // SAFETY: no memory is involved; the kernel has told whose process it is.
@@ -60,7 +60,7 @@ fn remove(paths: &Paths, force: bool) -> anyhow::Result<bool> {
     if !paths.pin_dir.exists() {
         return Ok(false);
     }
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + DETACH_TIMEOUT;
     let lock = loop {
         match kernel::try_acquire(&paths.pin_dir)? {
             Some(lock) => break Some(lock),

@@ -94,7 +94,7 @@ fn daemon(runtime_directory: &std::path::Path) -> Daemon {
     let Some(client) = Client::connect(runtime_directory) else { return Daemon::default() };
     let pid = client.daemon().ok();
     let details = client
-        .ask(&Request::Status {}, context::PATIENCE)
+        .ask(&Request::Status {}, context::REPLY_TIMEOUT)
         .inspect_err(|error| log::warn!("{error:#}"))
         .ok();
     Daemon { running: true, pid, details }

@@ -74,10 +74,10 @@ use crate::{
 const RESYNC_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often what has expired is removed, and the table of names is saved.
-const TIDY: Duration = Duration::from_secs(60);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often names are forgotten that have expired.
-const FORGET: Duration = Duration::from_secs(5);
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs until a signal or a command ends it. What is attached stays attached, unless the command
 /// was to detach. The kernel's programs log up to `kernel_log`.
@@ -242,8 +242,8 @@ impl<'a> Daemon<'a> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut look = ticks(RESYNC_INTERVAL);
-        let mut tidy = ticks(TIDY);
-        let mut forget = ticks(FORGET);
+        let mut tidy = ticks(MAINTENANCE_INTERVAL);
+        let mut forget = ticks(EXPIRY_INTERVAL);
         let mut watchdog = Watchdog::new();
         self.announce();
         loop {

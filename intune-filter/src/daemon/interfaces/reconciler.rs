@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long after a failed attachment the next one is tried.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +123,8 @@ impl InterfaceReconciler {
                     *index == interface.index && (*mode == Mode::Tc || interface.xdp.is_some())
                 }
                 Some(State::Failed { index, since, .. }) => {
-                    *index == interface.index && now.saturating_duration_since(*since) < RETRY
+                    *index == interface.index
+                        && now.saturating_duration_since(*since) < RETRY_INTERVAL
                 }
                 Some(State::Missing) | None => false,
             };
@@ -361,11 +362,11 @@ mod tests {
         reconciler.observe(&seen, now);
         assert!(reconciler.failed(&interface("lan", 5), "busy".into(), now));
         assert!(!reconciler.is_enforcing());
-        assert_eq!(reconciler.observe(&seen, now + RETRY / 2), []);
-        let retry = reconciler.observe(&seen, now + RETRY);
+        assert_eq!(reconciler.observe(&seen, now + RETRY_INTERVAL / 2), []);
+        let retry = reconciler.observe(&seen, now + RETRY_INTERVAL);
         assert_eq!(retry, [Command::Attach(interface("lan", 5), WantedMode::Auto)]);
-        assert!(!reconciler.failed(&interface("lan", 5), "busy".into(), now + RETRY));
-        assert!(reconciler.failed(&interface("lan", 5), "other".into(), now + RETRY * 2));
+        assert!(!reconciler.failed(&interface("lan", 5), "busy".into(), now + RETRY_INTERVAL));
+        assert!(reconciler.failed(&interface("lan", 5), "other".into(), now + RETRY_INTERVAL * 2));
         assert_eq!(reconciler.status()[0].error.as_deref(), Some("other"));
     }
 

@@ -56,8 +56,8 @@ impl Daemon<'_> {
                 self.preview(Document { file, text }).map(Reply::Preview)
             }
             Request::Apply { file, text, confirm_s, .. } => {
-                let patience = confirm_s.map(|seconds| Duration::from_secs(seconds.into()));
-                let result = self.apply_document(Document { file, text }, patience).await;
+                let confirm_within = confirm_s.map(|seconds| Duration::from_secs(seconds.into()));
+                let result = self.apply_document(Document { file, text }, confirm_within).await;
                 result.map(Reply::Changed)
             }
             Request::Reload {} => self.reload().await.map(Reply::Changed),

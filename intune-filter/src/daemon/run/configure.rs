@@ -95,21 +95,21 @@ impl Daemon<'_> {
         Ok(self.outcome(change, None))
     }
 
-    /// Puts a configuration into force, for good or until `patience` has passed without a
+    /// Puts a configuration into force, for good or until `confirm_within` has passed without a
     /// confirmation. An error leaves everything as it was.
     pub(super) async fn apply_document(
         &mut self,
         document: Document,
-        patience: Option<Duration>,
+        confirm_within: Option<Duration>,
     ) -> Result<Changed, RunError> {
-        let may = self.confirmation.may_apply(patience.is_some(), Instant::now());
+        let may = self.confirmation.may_apply(confirm_within.is_some(), Instant::now());
         may.map_err(anyhow::Error::msg)?;
         let origin = self.origin_of(&document);
         let (standing, policy) = self.compile(document, origin)?;
         // What is in force already needs no confirmation, unless it waits for one.
         let is_same = self.in_force.is_same(&standing);
-        let waits = patience.is_some() && (!is_same || self.confirmed.is_some());
-        let patience = patience.filter(|_| !is_same);
+        let waits = confirm_within.is_some() && (!is_same || self.confirmed.is_some());
+        let confirm_within = confirm_within.filter(|_| !is_same);
         // On disk first: whenever this process ends, the next one knows what to load.
         let before = self.saved.clone();
         self.store(match waits {
@@ -127,12 +127,12 @@ impl Daemon<'_> {
             }
         };
         let file = &self.in_force.document.file;
-        if let Some(patience) = patience {
+        if let Some(confirm_within) = confirm_within {
             self.confirmed.get_or_insert(replaced);
             // Nothing is reloaded until then; whatever comes of it looks again.
             self.watched = None;
-            self.confirmation.begin(patience, Instant::now());
-            let seconds = patience.as_secs();
+            self.confirmation.begin(confirm_within, Instant::now());
+            let seconds = confirm_within.as_secs();
             log::info!("{file} is in force, and waits {seconds} s for its confirmation");
         } else if !waits {
             self.confirmed = None;
@@ -140,7 +140,7 @@ impl Daemon<'_> {
             log::info!("{file} is in force");
             self.settled();
         }
-        let seconds = patience.map(|patience| patience.as_secs());
+        let seconds = confirm_within.map(|confirm_within| confirm_within.as_secs());
         Ok(self.outcome(change, seconds))
     }
 

@@ -9,7 +9,7 @@ use super::Daemon;
 use crate::{daemon::ring_buffer::drain, dns_tcp::Punted};
 
 /// Records taken from the ring before anything else has its turn.
-const RECORDS_AT_ONCE: usize = 1024;
+const BATCH_MAX: usize = 1024;
 
 /// Records that are read before names are forgotten: more than the ring has room for.
 pub(super) const RECORDS: usize = 1 << 16;
@@ -23,10 +23,10 @@ const LATER: Duration = Duration::from_millis(400);
 impl Daemon<'_> {
     /// Takes what the ring holds.
     pub(super) fn poll_events(&mut self) -> Result<()> {
-        let taken = self.read(RECORDS_AT_ONCE)?;
+        let taken = self.read(BATCH_MAX)?;
         let rest = match taken {
             0 => LATER,
-            RECORDS_AT_ONCE => Duration::ZERO,
+            BATCH_MAX => Duration::ZERO,
             _ => SOON,
         };
         self.listens = Instant::now() + rest;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Addresses that are looked at in one go.
-const AT_ONCE: usize = 4096;
+const BATCH_MAX: usize = 4096;
 
 /// Forgets names that have expired, and takes away what they alone gave to addresses. `catch_up`
 /// reads what the kernel has reported until now.
@@ -36,7 +36,7 @@ pub fn forget_due(
     learner: &mut Learner,
     mut catch_up: impl FnMut(&mut Learner) -> Result<()>,
 ) -> Result<()> {
-    let due = learner.tracker().due(AT_ONCE);
+    let due = learner.tracker().due(BATCH_MAX);
     if due.is_empty() {
         return Ok(());
     }
