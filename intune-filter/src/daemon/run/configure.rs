@@ -87,8 +87,8 @@ impl Daemon<'_> {
             }
             return Err(error.into());
         }
-        let (standing, policy) = self.compile(document, Origin::File)?;
-        let change = self.take(standing, policy).await?;
+        let (next, policy) = self.compile(document, Origin::File)?;
+        let change = self.take(next, policy).await?;
         // Where that fails, the file goes first all the same: it has changed.
         self.store_or_tell(None);
         self.keep_good();
@@ -105,9 +105,9 @@ impl Daemon<'_> {
         let may = self.confirmation.may_apply(confirm_within.is_some(), Instant::now());
         may.map_err(anyhow::Error::msg)?;
         let origin = self.origin_of(&document);
-        let (standing, policy) = self.compile(document, origin)?;
+        let (next, policy) = self.compile(document, origin)?;
         // What is in force already needs no confirmation, unless it waits for one.
-        let is_same = self.in_force.is_same(&standing);
+        let is_same = self.in_force.is_same(&next);
         let waits = confirm_within.is_some() && (!is_same || self.confirmed.is_some());
         let confirm_within = confirm_within.filter(|_| !is_same);
         // On disk first: whenever this process ends, the next one knows what to load.
@@ -115,11 +115,11 @@ impl Daemon<'_> {
         self.store(match waits {
             true => {
                 let kept = self.confirmed.as_ref().unwrap_or(&self.in_force);
-                Some(ConfigOverride::awaiting(kept.document.clone(), standing.document.clone()))
+                Some(ConfigOverride::awaiting(kept.document.clone(), next.document.clone()))
             }
-            false => self.kept_as_final(&standing.document),
+            false => self.kept_as_final(&next.document),
         })?;
-        let (change, replaced) = match self.replace(standing, policy).await {
+        let (change, replaced) = match self.replace(next, policy).await {
             Ok(done) => done,
             Err(error) => {
                 self.store(before)?;
@@ -147,18 +147,18 @@ impl Daemon<'_> {
     /// What applying a configuration would come to. Changes nothing.
     pub(super) fn preview(&mut self, document: Document) -> Result<Preview, RunError> {
         let origin = self.origin_of(&document);
-        let (standing, policy) = self.compile(document, origin)?;
-        self.may_follow(&standing)?;
-        let difference = self.difference(&standing, &policy);
-        let changed = !self.in_force.is_same(&standing);
+        let (next, policy) = self.compile(document, origin)?;
+        self.may_follow(&next)?;
+        let difference = self.difference(&next, &policy);
+        let changed = !self.in_force.is_same(&next);
         let loses = super::preview::losses(self, &policy).map_err(RunError::Other)?;
         Ok(Preview {
             schema: SCHEMA,
-            file: standing.document.file,
+            file: next.document.file,
             in_force: self.in_force.document.file.clone(),
             changed,
             generation: self.generation,
-            digest: standing.digest,
+            digest: next.digest,
             difference,
             flows_ended: loses.flows_ended,
             flows: loses.flows,
@@ -252,37 +252,37 @@ impl Daemon<'_> {
         Ok(ActiveConfig::new(document, origin, loaded))
     }
 
-    fn difference(&self, standing: &ActiveConfig, policy: &Policy) -> Difference {
+    fn difference(&self, next: &ActiveConfig, policy: &Policy) -> Difference {
         let before = (&self.in_force.config, self.learner.policy());
-        policy::difference(before, (&standing.config, policy))
+        policy::difference(before, (&next.config, policy))
     }
 
-    async fn take(&mut self, standing: ActiveConfig, policy: Policy) -> Result<Change> {
-        self.replace(standing, policy).await.map(|(change, _)| change)
+    async fn take(&mut self, next: ActiveConfig, policy: Policy) -> Result<Change> {
+        self.replace(next, policy).await.map(|(change, _)| change)
     }
 
     /// Puts a configuration into the place of the one in force, and returns that. If both come to
     /// the same, the new document is the one in force from now on, and nothing else happens.
     async fn replace(
         &mut self,
-        standing: ActiveConfig,
+        next: ActiveConfig,
         policy: Policy,
     ) -> Result<(Change, ActiveConfig)> {
-        self.may_follow(&standing)?;
-        if self.in_force.is_same(&standing) {
-            let before = std::mem::replace(&mut self.in_force, standing);
+        self.may_follow(&next)?;
+        if self.in_force.is_same(&next) {
+            let before = std::mem::replace(&mut self.in_force, next);
             self.retry_metrics().await;
             return Ok((Change::default(), before));
         }
-        let difference = self.difference(&standing, &policy);
-        let effects = match self.put_config(&standing.config, policy).await {
+        let difference = self.difference(&next, &policy);
+        let effects = match self.put_config(&next.config, policy).await {
             Ok(effects) => effects,
             Err(error) => {
                 self.restore_in_force().await;
                 return Err(error);
             }
         };
-        let before = std::mem::replace(&mut self.in_force, standing);
+        let before = std::mem::replace(&mut self.in_force, next);
         self.problems.clear(Code::PolicyInDoubt);
         // The gate is the new configuration's.
         self.look().await;
@@ -318,12 +318,12 @@ impl Daemon<'_> {
         active.map_or(true, |active| active.generation != self.generation)
     }
 
-    async fn put_back(&mut self, standing: &ActiveConfig) -> Result<()> {
+    async fn put_back(&mut self, before: &ActiveConfig) -> Result<()> {
         // Neither the file nor a directory of catalogues is asked again: they may have changed.
         let bits = reload::previous_bits(&self.kernel.pins())?;
-        let policy = policy::compile(&standing.config, &standing.catalogue, &bits)
+        let policy = policy::compile(&before.config, &before.catalogue, &bits)
             .map_err(anyhow::Error::new)?;
-        self.put_config(&standing.config, policy).await.map(drop)
+        self.put_config(&before.config, policy).await.map(drop)
     }
 
     async fn put_config(&mut self, config: &Config, policy: Policy) -> Result<Effects> {
@@ -338,8 +338,8 @@ impl Daemon<'_> {
     }
 
     /// Whether a configuration leaves as it is what cannot change while it is in use.
-    fn may_follow(&self, standing: &ActiveConfig) -> Result<()> {
-        let (old, new) = (policy::leaves(&self.in_force.config), policy::leaves(&standing.config));
+    fn may_follow(&self, next: &ActiveConfig) -> Result<()> {
+        let (old, new) = (policy::leaves(&self.in_force.config), policy::leaves(&next.config));
         let is_fixed = |key: &String| {
             let path = key.strip_prefix("paths.");
             key.starts_with("maps.") || path.is_some_and(|path| path != "catalogue")
@@ -348,7 +348,7 @@ impl Daemon<'_> {
         let lines: Vec<String> = changed
             .map(|(key, to)| {
                 let from = old.get(key).cloned().unwrap_or_default();
-                format!("{}: {key}: {to}, and {from} is in use", standing.document.file)
+                format!("{}: {key}: {to}, and {from} is in use", next.document.file)
             })
             .collect();
         if lines.is_empty() {
