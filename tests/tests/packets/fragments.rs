@@ -217,6 +217,7 @@ fn fragments_have_to_be_possible() {
                 denied("no octets, later", &of(4, false, TCP, &[])),
                 denied("a first of an odd length", &of(0, true, UDP, &[0; 15])),
                 denied("a later one of an odd length", &of(4, true, UDP, &[0; 15])),
+                denied("a first of half a block more", &of(0, true, UDP, &[0; 12])),
                 denied("beyond the greatest datagram", &of(8191, false, UDP, &[0; 16])),
             ];
             if who.client.is_ipv6() {

@@ -75,6 +75,19 @@ fn ask(source: IpAddr, who: &Addresses, id: u16) -> Vec<u8> {
 }
 
 #[test]
+fn flows_are_held_to_their_own_limit_and_not_to_that_of_queries() {
+    let (limit, none) = (Limit { interval: INTERVAL, window: BURST * INTERVAL }, Limit::default());
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            set(filter, none, limit);
+            check_in_order(filter, &burst(who.client, &who, BURST, too_many()));
+            set(filter, limit, none);
+            check_in_order(filter, &burst(who.client, &who, BURST, opened()));
+        }
+    });
+}
+
+#[test]
 fn as_many_flows_as_the_limit_says_and_the_next_is_denied_in_silence() {
     run("", "", |filter| {
         limit(filter);

@@ -1,119 +1,269 @@
-//! The faults that are planted: each a piece of source text, and what it becomes.
+//! The faults that are planted: each a slip in one place of the kernel's logic.
 
 /// A fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    /// What is wrong then.
+    /// Name of what is wrong then.
     pub name: &'static str,
-    /// The file, from the workspace's root on.
+    /// File, from `intune-filter-ebpf/src` on.
     pub file: &'static str,
-    /// Text that stands there once.
+    /// Text that stands in the file once, and `text` once in it.
+    pub within: &'static str,
+    /// Expression, or whole statements.
     pub text: &'static str,
-    /// What stands there instead.
+    /// Replacement of `text`.
     pub instead: &'static str,
 }
 
-const JUDGED: &str = "intune-filter-ebpf/src/verdict/judged/mod.rs";
-const KEPT: &str = "intune-filter-ebpf/src/verdict/judged/kept.rs";
-const QUERIES: &str = "intune-filter-ebpf/src/verdict/stream/queries.rs";
-const ANSWERS: &str = "intune-filter-ebpf/src/verdict/stream/answers.rs";
+/// A fault whose text stands in its file once.
+const fn of(
+    name: &'static str,
+    file: &'static str,
+    text: &'static str,
+    instead: &'static str,
+) -> Fault {
+    Fault { name, file, within: text, text, instead }
+}
+
+impl Fault {
+    /// The same where the text stands elsewhere too.
+    const fn within(self, within: &'static str) -> Self {
+        Self { within, ..self }
+    }
+}
+
+const JUDGED: &str = "verdict/judged/mod.rs";
+const KEPT: &str = "verdict/judged/kept.rs";
+const QUERIES: &str = "verdict/stream/queries.rs";
+const ANSWERS: &str = "verdict/stream/answers.rs";
+const FRAGMENT: &str = "verdict/fragment.rs";
+const POLICY: &str = "verdict/policy.rs";
+const LINKS: &str = "verdict/links.rs";
+const LIMIT: &str = "verdict/limit.rs";
+const GATEWAY: &str = "verdict/gateway.rs";
+const RESOLVER: &str = "verdict/resolver.rs";
+const INGRESS: &str = "verdict/ingress.rs";
+const EGRESS: &str = "verdict/egress.rs";
+const FLOW: &str = "verdict/flow.rs";
+const LIFETIME: &str = "verdict/lifetime.rs";
+const REVOCATION: &str = "verdict/revocation.rs";
+const REPLY: &str = "verdict/reply.rs";
+const ANSWER: &str = "dns/answer.rs";
+const SVCB: &str = "dns/svcb.rs";
+const MATCHER: &str = "dns/matcher.rs";
+const QUESTION: &str = "dns/question.rs";
+const REFUSAL: &str = "dns/refusal.rs";
+const IP: &str = "packet/ip.rs";
+const EXTENSION: &str = "packet/extension.rs";
+const ICMP: &str = "packet/icmp.rs";
+
+const REPEATED: &str =
+    "if length <= kept && at <= kept - length { Class::REPEATED } else { Class::FOREIGN }";
 
 /// All of them.
 pub const FAULTS: &[Fault] = &[
-    Fault {
-        name: "urgent-ignored",
-        file: JUDGED,
-        text: "    if flags & (TCP_URG | TCP_SYN) != 0 {",
-        instead: "    if flags & TCP_SYN != 0 {",
-    },
-    Fault {
-        name: "second-syn",
-        file: JUDGED,
-        text: "    let ended = prefix.server_state == server_state::CLOSED",
-        instead: "    let ended = true\n        || prefix.server_state == server_state::CLOSED",
-    },
-    Fault {
-        name: "before-syn-ack",
-        file: JUDGED,
-        text: "        || prefix.server_state == server_state::SILENT\n        || !is_within(",
-        instead: "        || !is_within(",
-    },
-    Fault {
-        name: "data-in-syn",
-        file: QUERIES,
-        text: "numbers.flags & others != 0 || numbers.length != 0 {",
-        instead: "numbers.flags & others != 0 {",
-    },
-    Fault {
-        name: "repetition-not-compared",
-        file: QUERIES,
-        text: "Some(false) => Found::MISPLACED,",
-        instead: "Some(false) => Found::PASSED,",
-    },
-    Fault {
-        name: "first-octet-compared",
-        file: KEPT,
-        text: "let same = segment.done.get() == segment.length.get();",
-        instead: "let same = segment.done.get() != 0;",
-    },
-    Fault {
-        name: "below-the-end-passes",
-        file: JUDGED,
-        text: "{ Class::REPEATED } else { Class::FOREIGN }",
-        instead: "{ Class::REPEATED } else if is_after(prefix.end, sequence) { Class::EMPTY } else { Class::FOREIGN }",
-    },
-    Fault {
-        name: "past-the-end-passes",
-        file: JUDGED,
-        text: "{ Class::REPEATED } else { Class::FOREIGN }",
-        instead: "{ Class::REPEATED } else if at < kept { Class::EMPTY } else { Class::FOREIGN }",
-    },
-    Fault {
-        name: "acknowledgement-unsigned",
-        file: JUDGED,
-        text: "    if more > most.wrapping_add(1) {",
-        instead: "    if number < prefix.acknowledged || more > most.wrapping_add(1) {",
-    },
-    Fault {
-        name: "data-after-reset",
-        file: JUDGED,
-        text: "    if prefix.server_state == server_state::CLOSED || prefix.client_state & client_state::RESET != 0\n    {",
-        instead: "    if prefix.server_state == server_state::CLOSED {",
-    },
-    Fault {
-        name: "ahead-of-the-end",
-        file: JUDGED,
-        text: "    if sequence == prefix.end {",
-        instead: "    if !is_after(prefix.end, sequence) {",
-    },
-    Fault {
-        name: "cookie-shift",
-        file: JUDGED,
-        text: "(at < SHIFT || at > judged)",
-        instead: "at > judged",
-    },
-    Fault {
-        name: "unasked-answer",
-        file: ANSWERS,
-        text: "response == Response::NOT_OURS && segment.unjudged.get() == 0 {",
-        instead: "response == Response::NOT_OURS && segment.unjudged.get() != 0 {",
-    },
-    Fault {
-        name: "denied-name",
-        file: QUERIES,
-        text: "    if !listed && resolver::",
-        instead: "    if false && !listed && resolver::",
-    },
-    Fault {
-        name: "length-forgotten",
-        file: QUERIES,
-        text: "        segment.owed.set(owed);\n        return found;",
-        instead: "        return found;",
-    },
-    Fault {
-        name: "rest-unjudged",
-        file: QUERIES,
-        text: "        if next_message(run) != Found::WHOLE {\n            return Found::UNKNOWN;\n        }",
-        instead: "        if next_message(run) != Found::WHOLE {\n            return found;\n        }",
-    },
+    // The judged prefix, and DNS over TCP.
+    of("urgent-ignored", JUDGED, "flags & (TCP_URG | TCP_SYN) != 0", "flags & TCP_SYN != 0"),
+    of("second-syn", JUDGED, "unanswered\n        || idle > idle_most", "true"),
+    of(
+        "before-syn-ack",
+        JUDGED,
+        "prefix.server_state == server_state::SILENT\n        || !is_within(acknowledgment, prefix.server_begin, prefix.server_end)",
+        "!is_within(acknowledgment, prefix.server_begin, prefix.server_end)",
+    ),
+    of(
+        "data-in-syn",
+        QUERIES,
+        "numbers.flags & others != 0 || numbers.length != 0",
+        "numbers.flags & others != 0",
+    ),
+    of("repetition-not-compared", QUERIES, "Found::MISPLACED", "Found::PASSED")
+        .within("Some(false) => Found::MISPLACED,"),
+    of(
+        "first-octet-compared",
+        KEPT,
+        "segment.done.get() == segment.length.get()",
+        "segment.done.get() != 0",
+    )
+    .within("let same = segment.done.get() == segment.length.get();"),
+    of(
+        "below-the-end-passes",
+        JUDGED,
+        REPEATED,
+        "if length <= kept && at <= kept - length { Class::REPEATED } else if is_after(prefix.end, sequence) { Class::EMPTY } else { Class::FOREIGN }",
+    ),
+    of(
+        "past-the-end-passes",
+        JUDGED,
+        REPEATED,
+        "if length <= kept && at <= kept - length { Class::REPEATED } else if at < kept { Class::EMPTY } else { Class::FOREIGN }",
+    ),
+    of(
+        "acknowledgement-unsigned",
+        JUDGED,
+        "more > most.wrapping_add(1)",
+        "number < prefix.acknowledged || more > most.wrapping_add(1)",
+    ),
+    of(
+        "data-after-reset",
+        JUDGED,
+        "prefix.server_state == server_state::CLOSED || prefix.client_state & client_state::RESET != 0",
+        "prefix.server_state == server_state::CLOSED",
+    ),
+    of("ahead-of-the-end", JUDGED, "sequence == prefix.end", "!is_after(prefix.end, sequence)"),
+    of("cookie-shift", JUDGED, "(at < SHIFT || at > judged)", "at > judged"),
+    of(
+        "unasked-answer",
+        ANSWERS,
+        "response == Response::NOT_OURS && segment.unjudged.get() == 0",
+        "response == Response::NOT_OURS && segment.unjudged.get() != 0",
+    ),
+    of(
+        "denied-name",
+        QUERIES,
+        "!listed && resolver::unlisted_choice(settings, over_https) != UNLISTED_FORWARD",
+        "false",
+    ),
+    of("length-forgotten", QUERIES, "segment.owed.set(owed);", ""),
+    of("rest-unjudged", QUERIES, "return Found::UNKNOWN;", "return found;")
+        .within("if next_message(run) != Found::WHOLE {\n            return Found::UNKNOWN;"),
+    // Fragments.
+    of(
+        "fragment-patience",
+        FRAGMENT,
+        "run.now().saturating_sub(verdict.seen) <= PATIENCE",
+        "run.now().saturating_sub(verdict.seen) <= 2 * PATIENCE",
+    ),
+    of(
+        "fragment-overlap",
+        FRAGMENT,
+        "datagram.fragment_offset < first.headers",
+        "datagram.fragment_offset + 8 < first.headers",
+    ),
+    of(
+        "denied-fragment-kept",
+        FRAGMENT,
+        "datagram.fragment != Fragment::First\n        || verdict.action != Action::Pass",
+        "datagram.fragment != Fragment::First",
+    ),
+    of(
+        "fragment-not-octets",
+        IP,
+        "more && !length.is_multiple_of(8)",
+        "more && !length.is_multiple_of(4)",
+    ),
+    // The policy.
+    of("expired-address", POLICY, "host.expires > self.now()", "host.expires > 0"),
+    of("client-not-asked", POLICY, "destination & client.rules", "destination"),
+    of("port-not-asked", POLICY, "granted & port", "granted")
+        .within("let allowed = granted & port;"),
+    of(
+        "port-byte-order",
+        POLICY,
+        "u16::from_be(datagram.transport.destination_port)",
+        "datagram.transport.destination_port",
+    ),
+    of(
+        "echo-or-switch",
+        POLICY,
+        "(datagram.transport.flags != A::ECHO_REQUEST || settings.icmp_echo == 0)",
+        "datagram.transport.flags != A::ECHO_REQUEST",
+    ),
+    of("forged-resolver", POLICY, "resolver::is_from_resolver(self, datagram)", "false"),
+    of(
+        "warm-up-endless",
+        POLICY,
+        "self.now() < settings.warm_up_until",
+        "settings.warm_up_until != 0",
+    ),
+    of(
+        "error-to-anybody",
+        LINKS,
+        "quoted.destination == client && quoted.source == datagram.destination",
+        "quoted.destination == client",
+    ),
+    of("limit-of-queries", LIMIT, "kind >= LIMIT_FLOWS as u64", "kind > LIMIT_FLOWS as u64"),
+    // The gateway.
+    of("every-network-is-here", GATEWAY, "if here { HERE } else { APART }", "HERE"),
+    of(
+        "resolver-as-source",
+        GATEWAY,
+        "own || datapath.server(set, source) & SERVER_RESOLVER != 0",
+        "own",
+    ),
+    of("gateway-port-protocol", GATEWAY, "port_index(udp, port)", "port_index(!udp, port)"),
+    of(
+        "source-not-asked-apart",
+        INGRESS,
+        "place != ELSEWHERE && self.is_forged(datagram)",
+        "place == HERE && self.is_forged(datagram)",
+    ),
+    of(
+        "answer-of-own-address",
+        EGRESS,
+        "!run.is_from_gateway() && run.datapath.is_own(run.source())",
+        "false",
+    ),
+    // Flows.
+    of("reset-opens", FLOW, "(TCP_FIN | TCP_RST)", "TCP_FIN")
+        .within("datagram.protocol == TCP && datagram.transport.flags & (TCP_FIN | TCP_RST) != 0"),
+    of(
+        "udp-lives-longer",
+        LIFETIME,
+        "if answered { UDP_ANSWERED } else { UDP_OPENING }",
+        "UDP_ANSWERED",
+    ),
+    of("revoked-rule-stays", REVOCATION, "client.rules & rule == 0", "client.rules == 0"),
+    of("reset-for-a-reset", REPLY, "flags & TCP_RST != 0", "false"),
+    // Queries and answers.
+    of(
+        "late-answer",
+        RESOLVER,
+        "now.saturating_sub(pending.asked) > PATIENCE",
+        "now.saturating_sub(pending.asked) > 2 * PATIENCE",
+    ),
+    of("question-not-compared", RESOLVER, "question.hash != pending.question", "false"),
+    of("second-answer-teaches", RESOLVER, "pending.answered != 0", "false"),
+    of(
+        "query-in-fragments",
+        RESOLVER,
+        "datagram.fragment == Fragment::Whole",
+        "datagram.fragment != Fragment::Later",
+    ),
+    of("ttl-sign", ANSWER, "if ttl >> 31 != 0 { 0 } else { ttl }", "ttl"),
+    of(
+        "any-owner",
+        ANSWER,
+        "scratch.parser.addresses.get(HASH_HALF + next) != scratch.parser.owner.get()",
+        "false",
+    ),
+    of("private-address", ANSWER, "!acceptable || datapath.is_own(v6)", "datapath.is_own(v6)"),
+    of("hint-key-order", SVCB, "key < scratch.parser.parameter_key.get()", "false"),
+    of(
+        "below-is-exact",
+        MATCHER,
+        "if left == 0 { node.exact } else { node.below }",
+        "node.exact | node.below",
+    ),
+    of("glob-overlaps", MATCHER, "length < prefix + suffix", "length < prefix.max(suffix)"),
+    of(
+        "name-length",
+        QUESTION,
+        "offset + length + 2 > HEADER_LENGTH + NAME_MAX",
+        "offset + length + 1 > HEADER_LENGTH + NAME_MAX",
+    ),
+    of(
+        "refused-opt",
+        REFUSAL,
+        "message.be16(fixed) == TYPE_OPT",
+        "message.be16(fixed) != TYPE_OPT",
+    ),
+    // Headers.
+    of("routing-header", EXTENSION, "protocol == ROUTING", "protocol == ROUTING + 1"),
+    of(
+        "quotation-behind-the-end",
+        ICMP,
+        "length < BEFORE + header_length + QUOTED",
+        "length < BEFORE + header_length",
+    ),
 ];
