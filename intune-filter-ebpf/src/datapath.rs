@@ -8,6 +8,7 @@ use crate::abi::{
 };
 use crate::{
     packet::Direction,
+    result_word::{register_word, result_word},
     scratch::{Family, Scratch},
 };
 
@@ -26,12 +27,46 @@ pub enum Routes {
     Local = 1 | 8,
 }
 
-/// In place of a device: the kernel forwards nothing there. The gateway itself is there, or no route
-/// leads there.
-pub const NOT_FORWARDED: u64 = 0;
-/// In place of a device: the kernel does not say, since it does not forward for that interface, or a
-/// route says that there is no way.
-pub const UNTOLD: u64 = u64::MAX;
+result_word! {
+    /// Route to an address: the index of a device, or none.
+    pub Route {
+        /// The kernel forwards nothing there: the gateway itself is there, or no route leads there.
+        NOT_FORWARDED = 0,
+        /// The kernel does not say, since it does not forward for that interface, or a route says that
+        /// there is no way.
+        UNTOLD = u64::MAX,
+    }
+}
+
+register_word!(Location, RateDecision, Route);
+
+impl Route {
+    /// Route out of the device with this index.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to(device: u32) -> Self {
+        Self(device as u64)
+    }
+
+    /// Whether it leads to a device.
+    #[inline(always)]
+    #[must_use]
+    pub const fn leads(self) -> bool {
+        self.0 != Self::NOT_FORWARDED.0 && self.0 != Self::UNTOLD.0
+    }
+}
+
+result_word! {
+    /// Location of a destination, seen from the client.
+    pub Location {
+        /// Not an address of the gateway's, as far as is known.
+        ELSEWHERE = 0,
+        /// Address of the gateway's, on another network than the client's.
+        APART = 1,
+        /// Address of the gateway's, on the client's network.
+        HERE = 2,
+    }
+}
 
 /// What became of an address that was to be learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +79,16 @@ pub enum Insertion {
     Busy,
 }
 
-/// What became of a client's wish to begin something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It may.
-    Done,
-    /// It has to wait.
-    Refused,
-    /// No bucket is free for the client.
-    Full,
+result_word! {
+    /// Decision of a client's rate limit.
+    pub RateDecision {
+        /// The rate is exceeded.
+        EXCEEDED = 0,
+        /// The rate conforms.
+        CONFORMING = 1,
+        /// No bucket is free for the client.
+        NO_BUCKET = 2,
+    }
 }
 
 /// Which of a rule's counters a packet adds to.
@@ -121,9 +157,8 @@ pub trait GatewayMaps: Copy {
     fn device(self, zone: u16) -> u32;
     /// Whether a port of the gateway's is open, see [`crate::abi::port_index`].
     fn is_gateway_port(self, set: u32, index: u32) -> bool;
-    /// Where routes lead that an interface's packets take: the index of a device, or
-    /// [`NOT_FORWARDED`] or [`UNTOLD`]. From where and to where is in the working memory.
-    fn route(self, scratch: &Scratch, ifindex: u32, routes: Routes) -> u64;
+    /// Route of an interface's packets; source and destination are in the working memory.
+    fn route(self, scratch: &Scratch, ifindex: u32, routes: Routes) -> Route;
 }
 
 /// Recorded DNS queries.
@@ -158,8 +193,8 @@ pub trait StreamMaps: Copy {
 
 /// Rates that clients are held to.
 pub trait RateLimits: Copy {
-    /// Takes one of a kind from what a client may begin.
-    fn take(self, taking: &Taking) -> Taken;
+    /// Takes a token from a client's bucket.
+    fn conform(self, request: &Taking) -> RateDecision;
     /// Whether one more answer to a denied packet may be sent now.
     fn may_reply(self, now: u64) -> bool;
 }
@@ -222,10 +257,10 @@ pub trait GlobalFns: Copy {
     fn compare_octets(self, scratch: &Scratch);
     /// As [`crate::verdict::may_begin`].
     fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool;
-    /// As [`crate::verdict::place`].
-    fn place(self, scratch: &Scratch) -> u64;
-    /// As [`crate::verdict::locate`].
-    fn locate(self, scratch: &Scratch) -> u64;
+    /// As [`crate::verdict::own_location`].
+    fn own_location(self, scratch: &Scratch) -> Location;
+    /// As [`crate::verdict::routed_location`].
+    fn routed_location(self, scratch: &Scratch) -> Location;
     /// As [`crate::verdict::is_forged`].
     fn is_forged(self, scratch: &Scratch) -> bool;
     /// As [`crate::dns::walk_patterns`].

@@ -20,5 +20,7 @@ pub mod host;
 pub mod maps;
 pub mod memory;
 pub mod packet;
+pub mod reply;
+mod result_word;
 pub mod scratch;
 pub mod verdict;

@@ -16,7 +16,8 @@ use intune_filter_ebpf::{
         amend,
         frame::{SkbFrame, XdpFrame},
         kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
-        stages, ticket,
+        reply::{self, mark},
+        stages,
     },
     datapath::WorkingMemory as _,
     verdict::{self, Action, Place},
@@ -46,7 +47,7 @@ fn ingress(ctx: XdpContext) -> u32 {
 /// Answers the frame that `ingress` has denied: its stage.
 #[xdp(frags)]
 fn reply(ctx: XdpContext) -> u32 {
-    match stages::write_at_xdp(&ctx) {
+    match reply::xdp::write(&ctx, Kernel::<XDP>::new(&ctx)) {
         Some(()) => xdp_action::XDP_TX,
         None => xdp_action::XDP_DROP,
     }
@@ -101,8 +102,8 @@ fn tc_ingress(ctx: TcContext) -> i32 {
 /// Answers the frame that `tc_ingress` has denied: its stage.
 #[classifier]
 fn tc_reply(ctx: TcContext) -> i32 {
-    match stages::write_at_tc(&ctx) {
-        Some(()) => ticket::send_back(&ctx),
+    match reply::tc::write(&ctx, Kernel::<TC_INGRESS>::new(&ctx)) {
+        Some(()) => mark::redirect(&ctx),
         None => TC_ACT_SHOT,
     }
 }
@@ -110,7 +111,7 @@ fn tc_reply(ctx: TcContext) -> i32 {
 /// Judges what is about to leave on a LAN interface, and learns from DNS answers.
 #[classifier]
 fn egress(ctx: TcContext) -> i32 {
-    if ticket::take(&ctx) {
+    if mark::consume(&ctx) {
         return TC_NEXT;
     }
     let frame = SkbFrame::new(&ctx);

@@ -57,7 +57,7 @@ macro_rules! table {
             STAGES_TC: ProgramArray Stages, u32 => u32, crate::maps::STAGE_SLOTS;
             SCRATCH_TICK: Array Scratch, u32 => Tick, 1;
             SCRATCH_ALLOWANCE: PerCpuArray Scratch, u32 => Allowance, 3;
-            SCRATCH_TICKET: PerCpuArray Scratch, u32 => u32, 1;
+            SCRATCH_REPLY_MARK: PerCpuArray Scratch, u32 => u32, 1;
             SCRATCH_XDP: PerCpuArray Scratch, u32 => Scratch, 1;
             SCRATCH_TC: PerCpuArray Scratch, u32 => Scratch, 1;
             SCRATCH_TC_INGRESS: PerCpuArray Scratch, u32 => Scratch, 1;

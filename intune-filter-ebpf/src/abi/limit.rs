@@ -109,13 +109,13 @@ pub const fn limit_sets(clients: u32) -> u32 {
     clients.div_ceil(LIMIT_WAYS as u32).next_power_of_two()
 }
 
-/// A wish to begin something.
+/// Request for a token of a client's bucket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taking {
-    /// Whose bucket it is taken from.
+    /// Key of the bucket.
     pub key: LimitKey,
-    /// What, such as [`LIMIT_FLOWS`].
+    /// Kind of the token, such as [`LIMIT_FLOWS`].
     pub kind: u64,
     /// As [`Limit::interval`].
     pub interval: u64,
@@ -123,7 +123,7 @@ pub struct Taking {
     pub window: u64,
     /// CLOCK_BOOTTIME, nanoseconds.
     pub now: u64,
-    /// Nanoseconds from now within which everything is due that any bucket says.
+    /// Nanoseconds from now within which every bucket is due.
     pub horizon: u64,
     /// Elements of `CLIENT_LIMITS`, a power of two.
     pub sets: u64,

@@ -17,8 +17,8 @@ use crate::{
         Stream, StreamRead, Taking, V6, ZoneKey, answer_flags, gateway_port,
     },
     datapath::{
-        Clock, Counters, FragmentMaps, GatewayMaps, GlobalFns, PolicyMaps, QueryMaps, RateLimits,
-        Reports, Routes, RuleEvent, StreamMaps, Taken, WorkingMemory,
+        Clock, Counters, FragmentMaps, GatewayMaps, GlobalFns, Location, PolicyMaps, QueryMaps,
+        RateDecision, RateLimits, Reports, Route, Routes, RuleEvent, StreamMaps, WorkingMemory,
     },
     packet::Direction,
     scratch::Scratch,
@@ -169,12 +169,13 @@ impl<const HOOK: u8> GatewayMaps for Kernel<HOOK> {
     }
 
     #[inline(always)]
-    fn route(self, _: &Scratch, ifindex: u32, routes: Routes) -> u64 {
-        match HOOK {
+    fn route(self, _: &Scratch, ifindex: u32, routes: Routes) -> Route {
+        let word = match HOOK {
             TC_INGRESS => route::ask_at_tc_ingress(self.context.cast(), ifindex, routes as u32),
             EXPLAIN => route::ask_to_explain(self.context.cast(), ifindex, routes as u32),
             _ => route::ask_at_ingress(self.context.cast(), ifindex, routes as u32),
-        }
+        };
+        Route::from_word(word)
     }
 }
 
@@ -244,8 +245,8 @@ impl<const HOOK: u8> StreamMaps for Kernel<HOOK> {
 
 impl<const HOOK: u8> RateLimits for Kernel<HOOK> {
     #[inline(always)]
-    fn take(self, taking: &Taking) -> Taken {
-        if Self::READ_ONLY { outline::look_at_limit(taking) } else { outline::take_limit(taking) }
+    fn conform(self, request: &Taking) -> RateDecision {
+        if Self::READ_ONLY { outline::peek_limit(request) } else { outline::take_token(request) }
     }
 
     #[inline(always)]
@@ -384,21 +385,23 @@ impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
     }
 
     #[inline(always)]
-    fn place(self, _: &Scratch) -> u64 {
-        match HOOK {
-            TC_INGRESS => route::place_at_tc_ingress(),
-            EXPLAIN => route::place_to_explain(),
-            _ => route::place_at_ingress(),
-        }
+    fn own_location(self, _: &Scratch) -> Location {
+        let word = match HOOK {
+            TC_INGRESS => route::own_location_at_tc_ingress(),
+            EXPLAIN => route::own_location_to_explain(),
+            _ => route::own_location_at_ingress(),
+        };
+        Location::from_word(word)
     }
 
     #[inline(always)]
-    fn locate(self, _: &Scratch) -> u64 {
-        match HOOK {
-            TC_INGRESS => route::locate_at_tc_ingress(self.context.cast()),
-            EXPLAIN => route::locate_to_explain(self.context.cast()),
-            _ => route::locate_at_ingress(self.context.cast()),
-        }
+    fn routed_location(self, _: &Scratch) -> Location {
+        let word = match HOOK {
+            TC_INGRESS => route::routed_location_at_tc_ingress(self.context.cast()),
+            EXPLAIN => route::routed_location_to_explain(self.context.cast()),
+            _ => route::routed_location_at_ingress(self.context.cast()),
+        };
+        Location::from_word(word)
     }
 
     #[inline(always)]

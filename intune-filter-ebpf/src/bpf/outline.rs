@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     abi::{Flow, LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
-    datapath::Taken,
+    datapath::RateDecision,
     dns,
     packet::Direction,
     verdict,
@@ -23,13 +23,6 @@ use crate::{
 
 /// How often a word is tried to be replaced that other CPUs replace at the same time.
 const ATTEMPTS: u32 = 4;
-/// What [`take_client_limit`] returns for [`Taken::Refused`].
-const REFUSED: u64 = 0;
-/// The same for [`Taken::Done`].
-const DONE: u64 = 1;
-/// The same for [`Taken::Full`].
-const FULL: u64 = 2;
-
 macro_rules! walk_patterns {
     ($name:ident, $hook:ident) => {
         /// Follows the patterns that the question's name leads to, in this hook's working memory.
@@ -131,57 +124,60 @@ note_segment!(note_segment_at_tc_ingress, TC_INGRESS, FromClient);
 note_segment!(note_segment_at_egress, TC_EGRESS, ToClient);
 note_segment!(note_segment_to_explain, EXPLAIN, FromClient);
 
-/// Takes one of a kind from what a client may begin.
+/// Takes a token from a client's bucket.
 #[inline(always)]
-pub fn take_limit(taking: &Taking) -> Taken {
-    match take_client_limit(taking) {
-        DONE => Taken::Done,
-        FULL => Taken::Full,
-        _ => Taken::Refused,
-    }
+pub fn take_token(request: &Taking) -> RateDecision {
+    RateDecision::from_word(take_client_token(request))
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn take_client_limit(taking: *const Taking) -> u64 {
+extern "C" fn take_client_token(request: *const Taking) -> u64 {
     // SAFETY: null, or from a reference.
-    let Some(taking) = (unsafe { taking.as_ref() }) else {
-        return REFUSED;
-    };
-    let Some(at) = bucket(taking, |owner, old, new| {
+    let request = unsafe { request.as_ref() };
+    request.map_or(RateDecision::EXCEEDED, take_from_bucket).word()
+}
+
+#[inline(always)]
+fn take_from_bucket(request: &Taking) -> RateDecision {
+    let Some(at) = bucket(request, |owner, old, new| {
         // SAFETY: a word of a map's value.
         unsafe { atomic::exchange(owner, old, new) }
     }) else {
-        return FULL;
+        return RateDecision::NO_BUCKET;
     };
-    let limit = Limit { interval: taking.interval, window: taking.window };
+    let limit = Limit { interval: request.interval, window: request.window };
     for _ in 0..ATTEMPTS {
         // SAFETY: a word of a map's value, all access to which is atomic.
         unsafe {
             let due = at.read_volatile();
-            let next = limit.next_due(due, taking.now);
+            let next = limit.next_due(due, request.now);
             if next == 0 {
-                return REFUSED;
+                return RateDecision::EXCEEDED;
             }
             if atomic::exchange(at, due, next) {
-                return DONE;
+                return RateDecision::CONFORMING;
             }
         }
     }
     // Other CPUs were faster each time: the client sends more than it may on all of them.
-    REFUSED
+    RateDecision::EXCEEDED
 }
 
-/// The same, taking nothing.
+/// Decision of a client's bucket, from which nothing is taken.
 #[inline(always)]
-pub fn look_at_limit(taking: &Taking) -> Taken {
-    let Some(at) = bucket(taking, |_, _, _| true) else {
-        return Taken::Full;
+pub fn peek_limit(request: &Taking) -> RateDecision {
+    let Some(at) = bucket(request, |_, _, _| true) else {
+        return RateDecision::NO_BUCKET;
     };
     // SAFETY: as above.
     let due = unsafe { at.read_volatile() };
-    let limit = Limit { interval: taking.interval, window: taking.window };
-    if limit.next_due(due, taking.now) == 0 { Taken::Refused } else { Taken::Done }
+    let limit = Limit { interval: request.interval, window: request.window };
+    if limit.next_due(due, request.now) == 0 {
+        RateDecision::EXCEEDED
+    } else {
+        RateDecision::CONFORMING
+    }
 }
 
 /// When the next one of a kind is due, in the client's bucket, or in one that is free and that
@@ -189,16 +185,16 @@ pub fn look_at_limit(taking: &Taking) -> Taken {
 ///
 /// Without a branch for each bucket: the verifier follows each, and what comes after it.
 #[inline(always)]
-fn bucket(taking: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Option<*mut u64> {
+fn bucket(request: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Option<*mut u64> {
     const { assert!(LIMIT_KINDS.is_power_of_two() && LIMIT_WAYS.is_power_of_two()) };
-    let kind = taking.kind as usize % LIMIT_KINDS;
-    if taking.key.bits == LIMIT_ZONE {
-        let limits = maps::ZONE_LIMITS.get_ptr_mut(taking.key.zone)?;
+    let kind = request.kind as usize % LIMIT_KINDS;
+    if request.key.bits == LIMIT_ZONE {
+        let limits = maps::ZONE_LIMITS.get_ptr_mut(request.key.zone)?;
         // SAFETY: within the map's value.
         return Some(unsafe { (&raw mut (*limits).due).cast::<u64>().add(kind) });
     }
-    let owner = taking.key.owner(maps::ACTIVE.get(0)?.seed);
-    let set = maps::CLIENT_LIMITS.get_ptr_mut((owner & taking.sets.wrapping_sub(1)) as u32)?;
+    let owner = request.key.owner(maps::ACTIVE.get(0)?.seed);
+    let set = maps::CLIENT_LIMITS.get_ptr_mut((owner & request.sets.wrapping_sub(1)) as u32)?;
     // SAFETY: within the map's value, as all that follows.
     let (owners, due) =
         unsafe { ((&raw mut (*set).owners).cast::<u64>(), (&raw mut (*set).limits).cast::<u64>()) };
@@ -215,7 +211,7 @@ fn bucket(taking: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Option
             for other in 0..LIMIT_KINDS {
                 // SAFETY: see above.
                 let due = unsafe { due.add(candidate * LIMIT_KINDS + other).read_volatile() };
-                spent &= Limits::spent(due, taking.now, taking.horizon);
+                spent &= Limits::spent(due, request.now, request.horizon);
             }
             way = choose(way, !spent, candidate);
         }

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use super::kernel::{EXPLAIN, Kernel, TC_INGRESS, XDP};
 use crate::{
     abi::V6,
-    datapath::{NOT_FORWARDED, UNTOLD},
+    datapath::{Location, Route},
     verdict,
 };
 
@@ -25,28 +25,30 @@ const TABLE_LOCAL: u32 = 255;
 const _: () = assert!(size_of::<bpf_fib_lookup>() == size_of::<[u64; 8]>());
 
 macro_rules! routes {
-    ($context:ty, $hook:ident, $ask:ident, $place:ident, $locate:ident, $is_forged:ident) => {
-        /// As [`crate::datapath::World::route`].
+    ($context:ty, $hook:ident, $ask:ident, $own:ident, $routed:ident, $is_forged:ident) => {
+        /// As [`crate::datapath::GatewayMaps::route`].
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $ask(context: *mut $context, ifindex: u32, flags: u32) -> u64 {
-            ask(Kernel::<$hook> { context: context.cast() }, ifindex, flags)
+            ask(Kernel::<$hook> { context: context.cast() }, ifindex, flags).word()
         }
 
-        /// As [`verdict::place`].
+        /// As [`verdict::own_location`].
         #[inline(never)]
         #[unsafe(no_mangle)]
-        pub extern "C" fn $place() -> u64 {
+        pub extern "C" fn $own() -> u64 {
             let kernel = Kernel::<$hook>::without_context();
-            Kernel::<$hook>::scratch().map_or(0, |scratch| verdict::place(scratch, kernel))
+            let location = |scratch| verdict::own_location(scratch, kernel);
+            Kernel::<$hook>::scratch().map_or(Location::ELSEWHERE, location).word()
         }
 
-        /// As [`verdict::locate`].
+        /// As [`verdict::routed_location`].
         #[inline(never)]
         #[unsafe(no_mangle)]
-        pub extern "C" fn $locate(context: *mut $context) -> u64 {
+        pub extern "C" fn $routed(context: *mut $context) -> u64 {
             let kernel = Kernel::<$hook> { context: context.cast() };
-            Kernel::<$hook>::scratch().map_or(0, |scratch| verdict::locate(scratch, kernel))
+            let location = |scratch| verdict::routed_location(scratch, kernel);
+            Kernel::<$hook>::scratch().map_or(Location::ELSEWHERE, location).word()
         }
 
         /// As [`verdict::is_forged`].
@@ -60,26 +62,40 @@ macro_rules! routes {
     };
 }
 
-routes!(xdp_md, XDP, ask_at_ingress, place_at_ingress, locate_at_ingress, is_forged_at_ingress);
+routes!(
+    xdp_md,
+    XDP,
+    ask_at_ingress,
+    own_location_at_ingress,
+    routed_location_at_ingress,
+    is_forged_at_ingress
+);
 routes!(
     __sk_buff,
     TC_INGRESS,
     ask_at_tc_ingress,
-    place_at_tc_ingress,
-    locate_at_tc_ingress,
+    own_location_at_tc_ingress,
+    routed_location_at_tc_ingress,
     is_forged_at_tc_ingress
 );
-routes!(xdp_md, EXPLAIN, ask_to_explain, place_to_explain, locate_to_explain, is_forged_to_explain);
+routes!(
+    xdp_md,
+    EXPLAIN,
+    ask_to_explain,
+    own_location_to_explain,
+    routed_location_to_explain,
+    is_forged_to_explain
+);
 
 #[inline(always)]
-fn ask<const HOOK: u8>(kernel: Kernel<HOOK>, ifindex: u32, flags: u32) -> u64 {
+fn ask<const HOOK: u8>(kernel: Kernel<HOOK>, ifindex: u32, flags: u32) -> Route {
     const SUCCESS: i64 = 0;
     const NOT_FWDED: i64 = 4;
     const NO_NEIGHBOUR: i64 = 7;
     /// At TC: there is a route, and the frame is longer than it takes.
     const TOO_LONG: i64 = 8;
     let Some(scratch) = Kernel::<HOOK>::scratch() else {
-        return UNTOLD;
+        return Route::UNTOLD;
     };
     let request = scratch.ctx.route.get().cast::<bpf_fib_lookup>();
     // SAFETY: the memory is this run's, and has the request's size; zero is valid for all of its
@@ -106,9 +122,9 @@ fn ask<const HOOK: u8>(kernel: Kernel<HOOK>, ifindex: u32, flags: u32) -> u64 {
         }
         let size = size_of::<bpf_fib_lookup>() as i32;
         match generated::bpf_fib_lookup(kernel.context, request, size, flags) {
-            SUCCESS | NO_NEIGHBOUR | TOO_LONG => u64::from((*request).ifindex),
-            NOT_FWDED => NOT_FORWARDED,
-            _ => UNTOLD,
+            SUCCESS | NO_NEIGHBOUR | TOO_LONG => Route::to((*request).ifindex),
+            NOT_FWDED => Route::NOT_FORWARDED,
+            _ => Route::UNTOLD,
         }
     }
 }

@@ -10,15 +10,12 @@
 use aya_ebpf::{EbpfContext, btf_maps::ProgramArray, programs::TcContext, programs::XdpContext};
 
 use super::{
-    answer,
     kernel::{Kernel, TC_INGRESS, XDP},
     maps::{STAGES_TC, STAGES_XDP},
-    refuse, reject,
 };
 use crate::{
     datapath::WorkingMemory as _,
     maps::{STAGE_REPLY, STAGE_SLOTS},
-    verdict::{Action, stored_action},
 };
 
 /// Has the stage answer the frame that was denied at XDP. Returns if there is no stage: the frame is
@@ -44,24 +41,4 @@ pub fn reply_at_tc(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) {
 fn call(stages: &ProgramArray<{ STAGE_SLOTS as usize }>, ctx: &impl EbpfContext) {
     // SAFETY: nothing of the caller's has to be dropped, and the stage is of the caller's type.
     unsafe { stages.tail_call(ctx, STAGE_REPLY) }
-}
-
-/// Writes the answer that the working memory describes over the frame; `None` if it cannot be.
-#[inline(always)]
-pub fn write_at_xdp(ctx: &XdpContext) -> Option<()> {
-    let kernel = Kernel::<XDP>::new(ctx);
-    match stored_action(Kernel::<XDP>::scratch()?) {
-        Action::Refuse => refuse::answer(ctx, kernel),
-        _ => reject::answer(ctx, kernel),
-    }
-}
-
-/// As [`write_at_xdp`], at TC.
-#[inline(always)]
-pub fn write_at_tc(ctx: &TcContext) -> Option<()> {
-    let kernel = Kernel::<TC_INGRESS>::new(ctx);
-    match stored_action(Kernel::<TC_INGRESS>::scratch()?) {
-        Action::Refuse => answer::refusal(ctx, kernel),
-        _ => answer::rejection(ctx, kernel),
-    }
 }

@@ -10,9 +10,8 @@ use crate::{
         StreamRead, Taking, V6, ZoneKey,
     },
     datapath::{
-        Clock, Counters, FragmentMaps, GatewayMaps, GlobalFns, NOT_FORWARDED, PolicyMaps,
-        QueryMaps, RateLimits, Reports, Routes, RuleEvent, StreamMaps, Taken, UNTOLD,
-        WorkingMemory,
+        Clock, Counters, FragmentMaps, GatewayMaps, GlobalFns, Location, PolicyMaps, QueryMaps,
+        RateDecision, RateLimits, Reports, Route, Routes, RuleEvent, StreamMaps, WorkingMemory,
     },
     dns,
     packet::Direction,
@@ -106,19 +105,19 @@ impl GatewayMaps for &Tables {
         self.policy(set).gateway_ports.contains(&index)
     }
 
-    fn route(self, scratch: &Scratch, ifindex: u32, routes: Routes) -> u64 {
+    fn route(self, scratch: &Scratch, ifindex: u32, routes: Routes) -> Route {
         if self.gone.contains(&ifindex) {
-            return UNTOLD;
+            return Route::UNTOLD;
         }
         // SAFETY: tables are not shared between threads.
         let to = unsafe { *scratch.ctx.route_to.get() };
         match (self.local_routes.get(&to), routes) {
-            (Some(_), Routes::All) => NOT_FORWARDED,
-            (Some(device), Routes::Main) => u64::from(*device),
-            (Some(_), _) => UNTOLD,
+            (Some(_), Routes::All) => Route::NOT_FORWARDED,
+            (Some(device), Routes::Main) => Route::to(*device),
+            (Some(_), _) => Route::UNTOLD,
             (None, _) => {
                 let key: Vec<u8> = to.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
-                self.routes.get(&key).map_or(NOT_FORWARDED, u64::from)
+                self.routes.get(&key).map_or(Route::NOT_FORWARDED, Route::to)
             }
         }
     }
@@ -175,15 +174,15 @@ impl StreamMaps for &Tables {
 }
 
 impl RateLimits for &Tables {
-    fn take(self, taking: &Taking) -> Taken {
+    fn conform(self, request: &Taking) -> RateDecision {
         let mut limits = self.limits.borrow_mut();
-        let limits = limits.entry(taking.key).or_default();
-        let limit = Limit { interval: taking.interval, window: taking.window };
-        match limit.next_due(limits.due[taking.kind as usize], taking.now) {
-            0 => Taken::Refused,
+        let limits = limits.entry(request.key).or_default();
+        let limit = Limit { interval: request.interval, window: request.window };
+        match limit.next_due(limits.due[request.kind as usize], request.now) {
+            0 => RateDecision::EXCEEDED,
             due => {
-                limits.due[taking.kind as usize] = due;
-                Taken::Done
+                limits.due[request.kind as usize] = due;
+                RateDecision::CONFORMING
             }
         }
     }
@@ -275,12 +274,12 @@ impl GlobalFns for &Tables {
         verdict::may_begin(scratch, self, kind, devices)
     }
 
-    fn place(self, scratch: &Scratch) -> u64 {
-        verdict::place(scratch, self)
+    fn own_location(self, scratch: &Scratch) -> Location {
+        verdict::own_location(scratch, self)
     }
 
-    fn locate(self, scratch: &Scratch) -> u64 {
-        verdict::locate(scratch, self)
+    fn routed_location(self, scratch: &Scratch) -> Location {
+        verdict::routed_location(scratch, self)
     }
 
     fn is_forged(self, scratch: &Scratch) -> bool {

@@ -13,7 +13,7 @@ pub use matcher::Matcher;
 pub use pace::{Allowance, Tick};
 pub use packet::{COPY_WORDS, PacketCtx};
 pub use parser::{Parser, Recent};
-pub use reply::{Refusal, Reply};
+pub use reply::Reply;
 pub use stream::Segment;
 
 use crate::{
@@ -45,10 +45,8 @@ pub struct Scratch {
     pub matcher: Matcher,
     /// A segment of DNS over TCP.
     pub segment: Segment,
-    /// An answer to a denied packet that is to be sent.
+    /// Reply to the denied packet.
     pub reply: Reply,
-    /// A refusal that is to be sent.
-    pub refusal: Refusal,
 }
 
 /// Network protocol with places in the working memory.

@@ -50,8 +50,8 @@ pub struct PacketCtx {
     pub stream_key: UnsafeCell<FlowKey<V6>>,
     /// One that is to be opened.
     pub stream: UnsafeCell<Stream>,
-    /// What the client wishes to begin.
-    pub taking: UnsafeCell<Taking>,
+    /// Request for a token of the client's bucket.
+    pub rate_request: UnsafeCell<Taking>,
     /// When it was seen.
     pub now: VolatileU64,
     /// 1 once no answered flow was found under its key.

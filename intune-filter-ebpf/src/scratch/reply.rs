@@ -1,31 +1,24 @@
-//! Replies to denied packets, before they are written.
+//! Description of a reply to a denied packet, before it is written.
 
 use crate::memory::VolatileU64;
 
-/// Reset or ICMP error in answer to a denied packet.
+/// Reply to a denied packet: a TCP reset, an ICMP error, a DNS refusal. A refusal's message is the
+/// working memory's.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Reply {
-    /// [`crate::verdict::REPLY_RESET`] or [`crate::verdict::REPLY_PROHIBITED`].
+    /// [`crate::reply::Kind`] as a word.
     pub kind: VolatileU64,
-    /// 1 if it is IPv6.
+    /// 1 for IPv6.
     pub v6: VolatileU64,
-    /// Sequence number of the reset.
-    pub sequence: VolatileU64,
-    /// Acknowledgment number of the reset.
-    pub acknowledgment: VolatileU64,
-    /// TCP flags of the reset.
-    pub flags: VolatileU64,
-}
-
-/// Refusal of a query, which takes the query's frame.
-#[repr(C)]
-#[derive(Debug)]
-pub struct Refusal {
-    /// Where the IP header begins.
-    pub network_offset: VolatileU64,
-    /// Where the UDP header begins.
+    /// Offset of the denied packet's transport header in the frame.
     pub transport_offset: VolatileU64,
-    /// Octets of the message.
+    /// Sequence number of a reset.
+    pub sequence: VolatileU64,
+    /// Acknowledgment number of a reset.
+    pub acknowledgment: VolatileU64,
+    /// TCP flags of a reset.
+    pub flags: VolatileU64,
+    /// Octets of a refusal's message.
     pub length: VolatileU64,
 }

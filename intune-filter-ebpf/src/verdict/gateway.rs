@@ -11,23 +11,16 @@
 use super::Run;
 use crate::{
     abi::{Address as _, GATEWAY_PASS, GATEWAY_PORTS, SERVER_RESOLVER, V4, V6, port_index},
-    datapath::{Datapath, NOT_FORWARDED, Routes, UNTOLD},
+    datapath::{Datapath, Location, Route, Routes},
     packet::{Datagram, Fragment, Packet, TCP, UDP},
     scratch::{Family, Scratch},
 };
 
-/// Not an address of the gateway's, as far as is known.
-pub(super) const ELSEWHERE: u64 = 0;
-/// One of the gateway's, on another network than the client's.
-const APART: u64 = 1;
-/// One on the client's network.
-pub(super) const HERE: u64 = 2;
-
 impl<W: Datapath, P: Packet> Run<'_, W, P> {
-    /// What the destination is to the gateway, by the map.
+    /// Location of the destination, by the map.
     #[inline(always)]
-    pub(super) fn place(&self) -> u64 {
-        self.datapath.place(self.scratch)
+    pub(super) fn own_location(&self) -> Location {
+        self.datapath.own_location(self.scratch)
     }
 
     /// Whether the gateway lets in what is for an address on the client's network.
@@ -69,17 +62,17 @@ fn is_dhcp<A: Family>(datagram: &Datagram<A>) -> bool {
         && ports == (CLIENT, SERVER)
 }
 
-/// What the destination of the packet in the working memory is to the gateway, by the map.
+/// Location of the destination of the packet in the working memory, by the map of own addresses.
 #[inline(always)]
-pub fn place<W: Datapath>(scratch: &Scratch, datapath: W) -> u64 {
+pub fn own_location<W: Datapath>(scratch: &Scratch, datapath: W) -> Location {
     // SAFETY: the scratch memory is this run's alone.
     let destination = unsafe { &*scratch.headers.destination.get() };
     if !datapath.is_own(destination) {
-        return ELSEWHERE;
+        return Location::ELSEWHERE;
     }
     let device = datapath.device(scratch.ctx.zone.get() as u16);
     let here = device != 0 && datapath.is_own_on(scratch, device, destination);
-    if here { HERE } else { APART }
+    if here { Location::HERE } else { Location::APART }
 }
 
 #[inline(always)]
@@ -87,15 +80,9 @@ const fn is_mapped(V6([a, b, c, _]): V6) -> bool {
     a | b == 0 && c == 0xffff_u32.to_be()
 }
 
-/// Whether a route leads to a device.
-#[inline(always)]
-const fn leads(to: u64) -> bool {
-    to != NOT_FORWARDED && to != UNTOLD
-}
-
 /// Asks for the routes to an address, in nobody's name or in another address's.
 #[inline(always)]
-fn ask<W: Datapath>(scratch: &Scratch, datapath: W, ifindex: u32, to: V6, routes: Routes) -> u64 {
+fn ask<W: Datapath>(scratch: &Scratch, datapath: W, ifindex: u32, to: V6, routes: Routes) -> Route {
     // SAFETY: the scratch memory is this run's alone.
     unsafe { scratch.ctx.route_to.get().write(to) };
     datapath.route(scratch, ifindex, routes)
@@ -108,7 +95,7 @@ fn interface(scratch: &Scratch, device: u32) -> u32 {
     if device == 0 { scratch.ctx.ifindex.get() as u32 } else { device }
 }
 
-/// What the destination of the packet in the working memory is to the gateway, by the routes.
+/// Location of the destination of the packet in the working memory, by the routes.
 ///
 /// The full lookup says "not forwarded" for local destinations and for those without a route
 /// alike. Where tables are apart, main has a unicast route for the former (the subnet's, or the
@@ -120,7 +107,7 @@ fn interface(scratch: &Scratch, device: u32) -> u32 {
 ///
 /// The network that a local address is in is its subnet's route, or else that of its neighbours.
 #[inline(always)]
-pub fn locate<W: Datapath>(scratch: &Scratch, datapath: W) -> u64 {
+pub fn routed_location<W: Datapath>(scratch: &Scratch, datapath: W) -> Location {
     // SAFETY: the scratch memory is this run's alone.
     let (source, destination) =
         unsafe { (*scratch.headers.source.get(), *scratch.headers.destination.get()) };
@@ -131,15 +118,15 @@ pub fn locate<W: Datapath>(scratch: &Scratch, datapath: W) -> u64 {
     let from = if !is_mapped(source) && source.is_of_link() { anybody } else { source };
     // SAFETY: as above.
     unsafe { scratch.ctx.route_from.get().write(from) };
-    if ask(scratch, datapath, ifindex, destination, Routes::All) != NOT_FORWARDED {
-        return ELSEWHERE;
+    if ask(scratch, datapath, ifindex, destination, Routes::All) != Route::NOT_FORWARDED {
+        return Location::ELSEWHERE;
     }
     let subnet = ask(scratch, datapath, ifindex, destination, Routes::Main);
-    if leads(subnet) {
-        return place_of(subnet, device);
+    if subnet.leads() {
+        return subnet_location(subnet, device);
     }
-    if !leads(ask(scratch, datapath, ifindex, source, Routes::Local)) {
-        return ELSEWHERE;
+    if !ask(scratch, datapath, ifindex, source, Routes::Local).leads() {
+        return Location::ELSEWHERE;
     }
     let V6([a, b, c, d]) = destination;
     // The first that is neither the network's own address nor its broadcast address, whatever the
@@ -147,16 +134,16 @@ pub fn locate<W: Datapath>(scratch: &Scratch, datapath: W) -> u64 {
     for flipped in [3_u32, 1, 4] {
         let neighbour = V6([a, b, c, d ^ flipped.to_be()]);
         let subnet = ask(scratch, datapath, ifindex, neighbour, Routes::All);
-        if leads(subnet) {
-            return place_of(subnet, device);
+        if subnet.leads() {
+            return subnet_location(subnet, device);
         }
     }
-    APART
+    Location::APART
 }
 
 #[inline(always)]
-fn place_of(subnet: u64, device: u32) -> u64 {
-    if device != 0 && subnet == u64::from(device) { HERE } else { APART }
+fn subnet_location(subnet: Route, device: u32) -> Location {
+    if device != 0 && subnet == Route::to(device) { Location::HERE } else { Location::APART }
 }
 
 /// Whether the source of the packet in the working memory is the gateway's own, a resolver's, or
@@ -184,14 +171,15 @@ pub fn is_forged<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     // SAFETY: as above.
     unsafe { scratch.ctx.route_from.get().write(V6::default()) };
     let back = ask(scratch, datapath, device, *source, Routes::All);
-    if back == UNTOLD {
+    if back == Route::UNTOLD {
         return false;
     }
-    if back == NOT_FORWARDED {
+    if back == Route::NOT_FORWARDED {
         // An own address that the map does not have yet. Of IPv4 the stack itself takes none.
-        return !is_mapped(*source) && leads(ask(scratch, datapath, device, *source, Routes::Main));
+        return !is_mapped(*source)
+            && ask(scratch, datapath, device, *source, Routes::Main).leads();
     }
     // Routes may be chosen by the interface that packets come in on, or several be as good.
-    back != u64::from(device)
-        && ask(scratch, datapath, device, *source, Routes::Out) != u64::from(device)
+    back != Route::to(device)
+        && ask(scratch, datapath, device, *source, Routes::Out) != Route::to(device)
 }

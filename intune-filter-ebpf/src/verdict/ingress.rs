@@ -4,9 +4,7 @@
 //! memory: programs have 512 octets of stack in all, and what a caller holds counts as well.
 
 use super::{
-    Action, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, fragment,
-    gateway::{ELSEWHERE, HERE},
-    known,
+    Action, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known,
     links::Links,
     policy::{is_any_dns, is_dns},
     reply,
@@ -16,7 +14,7 @@ use super::{
 };
 use crate::{
     abi::{Address as _, Client, LIMIT_FRAGMENTS, MODE_EXEMPT, Reason, V4, V6},
-    datapath::{ClientMaps, Datapath, DatapathOf, DualStack, RuleEvent},
+    datapath::{ClientMaps, Datapath, DatapathOf, DualStack, Location, RuleEvent},
     packet::{
         Datagram, Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet,
         UDP, is_link_scope_ethertype,
@@ -191,7 +189,8 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         let here = if verdict.reason == Reason::NoPolicy {
             self.is_gateway()
         } else {
-            self.place() == ELSEWHERE && self.datapath.locate(self.scratch) == HERE
+            self.own_location() == Location::ELSEWHERE
+                && self.datapath.routed_location(self.scratch) == Location::HERE
         };
         if !is_any_dns(datagram) && self.is_let_in(datagram) && here {
             if self.is_forged(datagram) {
@@ -249,21 +248,21 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         // IPv4 it does. A resolver that listens on every address of the gateway must not become a
         // way out.
         let stays = A::BITS == V6::BITS && datagram.destination.is_link_local();
-        let place = if stays { HERE } else { self.place() };
-        if place != ELSEWHERE && self.is_forged(datagram) {
+        let location = if stays { Location::HERE } else { self.own_location() };
+        if location != Location::ELSEWHERE && self.is_forged(datagram) {
             return Ok(Verdict::deny(Reason::Source));
         }
         if to_resolver {
             let forwarded = A::BITS == V4::BITS
                 && datagram.source.is_link_local()
-                && place == ELSEWHERE
-                && self.datapath.locate(self.scratch) == ELSEWHERE;
+                && location == Location::ELSEWHERE
+                && self.datapath.routed_location(self.scratch) == Location::ELSEWHERE;
             if forwarded {
                 return Ok(Verdict::deny(Reason::LinkLocal));
             }
             return Err(if datagram.protocol == UDP { Stage::QUERY } else { Stage::STREAM });
         }
-        if place == HERE && !is_any_dns(datagram) && self.is_let_in(datagram) {
+        if location == Location::HERE && !is_any_dns(datagram) && self.is_let_in(datagram) {
             return Ok(Verdict::control(Reason::Gateway));
         }
         Err(Stage::POLICY)
@@ -283,7 +282,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
     /// Whether the gateway itself is addressed, as far as map and routes know.
     #[inline(always)]
     fn is_gateway(&self) -> bool {
-        self.is_own() || self.datapath.locate(self.scratch) != ELSEWHERE
+        self.is_own() || self.datapath.routed_location(self.scratch) != Location::ELSEWHERE
     }
 
     #[inline(always)]

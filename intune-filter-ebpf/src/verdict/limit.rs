@@ -21,7 +21,7 @@ use crate::{
         LIMIT_STREAMS, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_ZONE, Limit, LimitKey, Settings,
         Taking, V6, limit::SLACK,
     },
-    datapath::{Datapath, Taken},
+    datapath::{Datapath, RateDecision},
     packet::Packet,
     scratch::Scratch,
 };
@@ -54,46 +54,47 @@ pub fn may_begin<W: Datapath>(scratch: &Scratch, datapath: W, kind: u64, devices
     } else {
         (&settings.limit_queries, &settings.zone_queries)
     };
-    let wish = Wish { scratch, datapath, settings, kind };
+    let request = Request { scratch, datapath, settings, kind };
     let of_link = client.is_of_link();
     if !of_link && limit.interval == 0 {
         return true;
     }
-    let mut taken = Taken::Full;
+    let mut decision = RateDecision::NO_BUCKET;
     if !of_link {
         let devices = devices.max(1);
         let V6([a, b, c, _]) = client;
-        taken = wish.take(LIMIT_ADDRESS, client, limit, devices);
-        if taken == Taken::Done && !(a | b == 0 && c == 0xffff_u32.to_be()) {
+        decision = request.conform(LIMIT_ADDRESS, client, limit, devices);
+        if decision == RateDecision::CONFORMING && !(a | b == 0 && c == 0xffff_u32.to_be()) {
             let subnet = V6([a, b, 0, 0]);
-            taken = wish.take(LIMIT_SUBNET, subnet, limit, devices * LIMIT_SUBNET_CLIENTS);
+            decision = request.conform(LIMIT_SUBNET, subnet, limit, devices * LIMIT_SUBNET_CLIENTS);
         }
     }
-    if taken == Taken::Full {
+    if decision == RateDecision::NO_BUCKET {
         // Of the bucket that the zone's doubtful sources share.
-        return zone.interval == 0 || wish.take(LIMIT_ZONE, V6::default(), zone, 1) == Taken::Done;
+        return zone.interval == 0
+            || request.conform(LIMIT_ZONE, V6::default(), zone, 1) == RateDecision::CONFORMING;
     }
-    taken == Taken::Done
+    decision == RateDecision::CONFORMING
 }
 
-/// What is to begin.
-struct Wish<'w, W> {
+/// Request of one kind.
+struct Request<'w, W> {
     scratch: &'w Scratch,
     datapath: W,
     settings: &'w Settings,
     kind: u64,
 }
 
-impl<W: Datapath> Wish<'_, W> {
-    /// Takes one from a bucket that is as large as those of so many devices.
+impl<W: Datapath> Request<'_, W> {
+    /// Takes a token from a bucket as large as those of `devices` devices.
     #[inline(always)]
-    fn take(&self, bits: u32, address: V6, limit: &Limit, devices: u64) -> Taken {
+    fn conform(&self, bits: u32, address: V6, limit: &Limit, devices: u64) -> RateDecision {
         let (settings, ctx) = (self.settings, &self.scratch.ctx);
         let longest = settings.limit_flows.window.max(settings.limit_queries.window);
         // SAFETY: the scratch memory is this run's alone.
-        let taking = unsafe {
-            let taking = ctx.taking.get();
-            taking.write(Taking {
+        let request = unsafe {
+            let request = ctx.rate_request.get();
+            request.write(Taking {
                 key: LimitKey { zone: ctx.zone.get() as u32, bits, address },
                 kind: self.kind,
                 interval: (limit.interval / devices).max(1),
@@ -102,8 +103,8 @@ impl<W: Datapath> Wish<'_, W> {
                 horizon: longest + SLACK,
                 sets: u64::from(settings.limit_sets),
             });
-            &*taking
+            &*request
         };
-        self.datapath.take(taking)
+        self.datapath.conform(request)
     }
 }

@@ -19,12 +19,11 @@ mod stage;
 mod stream;
 
 pub use egress::egress;
-pub use gateway::{is_forged, locate, place};
+pub use gateway::{is_forged, own_location, routed_location};
 pub use ingress::ingress;
 pub use judged::{compare_octets, keep_octets};
 pub use lifetime::{ending, lifetime};
 pub use limit::may_begin;
-pub use reply::{REPLY_PROHIBITED, REPLY_RESET};
 pub use segment::note_segment;
 
 use crate::abi::{
@@ -55,11 +54,11 @@ pub enum Action {
     Pass,
     /// It is dropped.
     Drop,
-    /// It is a DNS query that is answered REFUSED. The answer's message is in the working memory,
-    /// which whoever sends it releases; see [`crate::scratch::Scratch::refusal`].
+    /// It is a DNS query that is answered REFUSED. [`crate::scratch::Scratch::reply`] describes the
+    /// reply; its writer releases the working memory.
     Refuse,
-    /// It is dropped, and its sender is told. What to tell is in the working memory, which
-    /// whoever sends it releases; see [`crate::scratch::Scratch::reply`].
+    /// It is dropped, and its sender is told. [`crate::scratch::Scratch::reply`] describes the reply;
+    /// its writer releases the working memory.
     Reject,
 }
 
@@ -213,13 +212,6 @@ impl Verdict {
         let rules = scratch.ctx.rules.get();
         Self { rules, action, reason, matched, rule, group, audited, reject, opened }
     }
-}
-
-/// The action of the verdict that a run has left in the working memory.
-#[inline(always)]
-#[must_use]
-pub fn stored_action(scratch: &Scratch) -> Action {
-    Verdict::load(scratch).action
 }
 
 /// The number of the lowest rule in a mask, or [`NO_RULE`].

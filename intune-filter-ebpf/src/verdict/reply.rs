@@ -1,23 +1,30 @@
-//! Which denied packets are answered (`on_deny: reject`), and with what.
+//! Choice of the reply to a denied packet, and its description in the working memory.
 
 use super::Run;
 use crate::{
+    abi::{Address as _, V6},
     bytes::be32,
     datapath::Datapath,
     packet::{Datagram, Fragment, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
+    reply::Kind,
     scratch::{Family, Scratch},
 };
 
-/// [`crate::dns::Reply::kind`]: a TCP reset.
-pub const REPLY_RESET: u64 = 1;
-/// [`crate::dns::Reply::kind`]: ICMP, administratively prohibited.
-pub const REPLY_PROHIBITED: u64 = 2;
+/// Describes the refusal of a query, whose message of `length` octets is in the working memory.
+#[inline(always)]
+pub(super) fn describe_refusal<A: Family>(scratch: &Scratch, query: &Datagram<A>, length: u64) {
+    let reply = &scratch.reply;
+    reply.kind.set(Kind::REFUSAL.word());
+    reply.v6.set(u64::from(A::BITS == V6::BITS));
+    reply.transport_offset.set(u64::from(query.transport_offset));
+    reply.length.set(length);
+}
 
-/// Describes the answer to a denied datagram in the working memory; false if it gets none.
+/// Describes the reply to a denied datagram (`on_deny: reject`); false for a datagram without one.
 ///
-/// There is none to an RST, to an ICMP message but an echo request, to a fragment, to what was
-/// not sent to one host by one host (RFC 1122 section 3.2.2), nor to headers with options or
-/// extensions, which an answer could not quote in full.
+/// Without a reply are an RST, an ICMP message but an echo request, a fragment, a datagram that was
+/// not sent to one host by one host (RFC 1122 section 3.2.2), and headers with options or extensions,
+/// which a reply could not quote in full.
 #[inline(always)]
 pub(super) fn describe<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -32,7 +39,8 @@ pub(super) fn describe<A: Family, W: Datapath, P: Packet>(
         return false;
     }
     let reply = &run.scratch.reply;
-    reply.v6.set(u64::from(A::HEADER == 40));
+    reply.v6.set(u64::from(A::BITS == V6::BITS));
+    reply.transport_offset.set(u64::from(datagram.transport_offset));
     if datagram.protocol == TCP {
         return reset(run, run.scratch, datagram);
     }
@@ -41,11 +49,11 @@ pub(super) fn describe<A: Family, W: Datapath, P: Packet>(
     if !answerable || datagram.transport_length < 8 {
         return false;
     }
-    reply.kind.set(REPLY_PROHIBITED);
+    reply.kind.set(Kind::PROHIBITED.word());
     true
 }
 
-/// A reset as RFC 9293 section 3.10.7.1 wants it.
+/// Describes a reset (RFC 9293 section 3.10.7.1).
 #[inline(always)]
 fn reset<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -60,7 +68,7 @@ fn reset<A: Family, W: Datapath, P: Packet>(
         return false;
     }
     let reply = &scratch.reply;
-    reply.kind.set(REPLY_RESET);
+    reply.kind.set(Kind::RESET.word());
     if flags & TCP_ACK != 0 {
         reply.sequence.set(u64::from(be32::<8, 20>(header)));
         reply.acknowledgment.set(0);

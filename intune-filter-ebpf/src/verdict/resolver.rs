@@ -1,6 +1,6 @@
 //! DNS that passes: queries are recorded, answers learned from.
 
-use super::{Action, Run, Verdict, limit, stage::result_word};
+use super::{Action, Run, Verdict, limit, reply};
 use crate::{
     abi::{
         AnswerEvent, Client, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Occurrence, Pending,
@@ -11,6 +11,7 @@ use crate::{
     datapath::{Datapath, DualStack},
     dns,
     packet::{Datagram, Fragment, Packet, TCP, UDP},
+    result_word::result_word,
     scratch::{Family, Scratch},
 };
 
@@ -27,7 +28,7 @@ pub(super) const TCP_TRANSPORT: u16 = TCP as u16;
 
 result_word! {
     /// What a message from a trusted resolver is.
-    Response {
+    pub(in crate::verdict) Response {
         /// It answers no recorded query.
         NOT_OURS = 0,
         /// It answers a recorded query.
@@ -150,9 +151,8 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
         let unlisted = deny(unlisted_reason(over_https));
         let choice = unlisted_choice(settings, over_https);
         if choice == UNLISTED_REFUSE && unlisted.action == Action::Drop {
-            scratch.refusal.network_offset.set(u64::from(run.network_offset()));
-            scratch.refusal.transport_offset.set(u64::from(datagram.transport_offset));
-            scratch.refusal.length.set(dns::refuse(scratch, datapath, question.end));
+            let length = dns::refuse(scratch, datapath, question.end);
+            reply::describe_refusal(scratch, datagram, length);
             return Verdict { action: Action::Refuse, ..unlisted };
         }
         if choice != UNLISTED_FORWARD && unlisted.action == Action::Drop {

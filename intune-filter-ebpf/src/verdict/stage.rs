@@ -1,28 +1,12 @@
-//! Results of the functions that a verdict is found by.
-//!
-//! They are words and not enums: what crosses a function of the kernel's is a register, and an enum's
-//! other values would each be a way that the verifier follows.
+//! Stages of a verdict.
 
-/// Defines a word with named values.
-macro_rules! result_word {
-    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $value:ident = $word:expr,)* }) => {
-        $(#[$doc])*
-        #[repr(transparent)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(in crate::verdict) struct $name(u64);
-
-        impl $name {
-            $($(#[$about])* pub(in crate::verdict) const $value: Self = Self($word);)*
-        }
-    };
-}
-pub(super) use result_word;
+use crate::result_word::result_word;
 
 result_word! {
     /// Stage that follows, or none if the verdict is in the working memory. Callers test it: a result
     /// that is not read is optimized away, and the register of a void function holds whatever was
     /// there, a pointer at times, which the verifier refuses.
-    Stage {
+    pub(super) Stage {
         /// The verdict is in the working memory.
         DONE = 0,
         /// The policy judges.

@@ -25,18 +25,16 @@ mod kept;
 pub(super) use kept::{compare, keep, owner};
 pub use kept::{compare_octets, keep_octets};
 
-use super::{
-    segment::{Numbers, is_after},
-    stage::result_word,
-};
+use super::segment::{Numbers, is_after};
 use crate::{
     abi::{JudgedPrefix, KEPT_CAPACITY, client_state, server_state},
     packet::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG},
+    result_word::result_word,
 };
 
 result_word! {
     /// What a segment is to a followed connection.
-    Class {
+    pub(in crate::verdict) Class {
         /// It has no place in the connection, or not yet: it is dropped in silence, and comes again if
         /// it is an honest one.
         FOREIGN = 0,

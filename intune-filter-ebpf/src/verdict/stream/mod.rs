@@ -14,12 +14,13 @@ pub(super) use queries::query;
 use super::{
     Run,
     resolver::{self, MESSAGE_MIN},
-    stage::{Stage, result_word},
+    stage::Stage,
 };
 use crate::{
     abi::{FlowKey, V6},
     datapath::Datapath,
     packet::{Packet, TCP},
+    result_word::result_word,
     scratch::Scratch,
 };
 
@@ -32,7 +33,7 @@ const IDLE: u64 = 120_000_000_000;
 
 result_word! {
     /// What is found of a segment, or of its next message.
-    Found {
+    pub(in crate::verdict) Found {
         /// It belongs to no connection that is followed.
         UNKNOWN = 1,
         /// It passes.

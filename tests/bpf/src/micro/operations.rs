@@ -13,7 +13,7 @@ use intune_filter_ebpf::{
     },
     datapath::{
         self, ClientMaps, Clock as _, Counters as _, DatapathOf, FlowMaps as _, GatewayMaps as _,
-        HostMaps as _, NANOS_PER_SEC, NOT_FORWARDED, PolicyMaps as _, Reports as _, RuleEvent,
+        HostMaps as _, NANOS_PER_SEC, PolicyMaps as _, Reports as _, RuleEvent,
     },
     packet::Packet as _,
     scratch::{self, Scratch},
@@ -182,7 +182,8 @@ operations! {
     Routes: at => {
         // SAFETY: the headers were read in this run, and the working memory is its own.
         unsafe { at.scratch.ctx.route_to.get().write(*at.scratch.headers.destination.get()) };
-        at.kernel.route(at.scratch, at.ifindex, datapath::Routes::All) != NOT_FORWARDED
+        at.kernel.route(at.scratch, at.ifindex, datapath::Routes::All)
+            != datapath::Route::NOT_FORWARDED
     };
     Open: at => {
         let flow = abi::Flow { client_packets: 1, ..abi::Flow::default() };

@@ -1,85 +1,60 @@
-//! Answers at TC: turns a denied frame into the refusal, the reset or the error that its sender
-//! gets, the same that [`super::refuse`] and [`super::reject`] make at XDP.
+//! Replies at TC: the denied frame is rewritten, to be redirected with a mark.
 //!
-//! Frames are written with the helper: a program that writes to them directly has every frame
-//! copied for it that somebody else holds too, as each one that a local socket has sent. Each
-//! answer is a function of its own, for the sake of its stack.
+//! Frames are written with the helper: for a program that writes to them directly, the kernel copies
+//! each frame that somebody else holds too, as it does each that a local socket has sent. Each kind is
+//! a function of its own, for the sake of its stack.
 
 use aya_ebpf::{
     helpers::generated::{bpf_skb_change_tail, bpf_skb_store_bytes},
     programs::TcContext,
 };
 
-use super::{
-    frame::octets,
-    kernel::{Kernel, TC_INGRESS},
-    maps,
-    refuse::{self, UDP_HEADER, udp_checksum},
-    reject::{ICMP_HEADER, QUOTED, TCP_HEADER, fill_reset},
-    rewrite::{V4_HEADER, V6_HEADER, checksum, finish, pseudo, sum, swap, turn},
-};
+use super::message::refusal_message;
 use crate::{
+    bpf::{
+        frame::octets,
+        kernel::{Kernel, TC_INGRESS},
+    },
     datapath::WorkingMemory as _,
     packet::{ICMP, ICMPV6, TCP, UDP},
+    reply::{
+        ICMP_HEADER, Kind, PROHIBITED_V4, PROHIBITED_V6, QUOTED, TCP_HEADER, UDP_HEADER, V4_HEADER,
+        V6_HEADER, checksum, fill_ip, fill_reset, fill_udp, pseudo_sum, reverse_ip, sum, swap,
+        udp_checksum,
+    },
     scratch::Scratch,
-    verdict::REPLY_RESET,
 };
 
-/// Writes the refusal that the working memory holds over its query, and gives the memory back.
-/// `None` if it cannot be.
+/// Writes the reply that the working memory describes over the denied frame, and releases the memory.
+/// `None`: the frame cannot be written.
 #[inline(always)]
-pub fn refusal(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) -> Option<()> {
-    with_scratch(kernel, |scratch| {
-        let network = scratch.refusal.network_offset.get() as u32;
-        if load::<1>(ctx, network)?[0] >> 4 == 6 {
-            refuse::<V6_HEADER>(ctx, scratch, network)
-        } else {
-            refuse::<V4_HEADER>(ctx, scratch, network)
-        }
-    })
-}
-
-/// Writes the answer that the working memory describes over the denied frame, and gives the
-/// memory back. `None` if it cannot be.
-#[inline(always)]
-pub fn rejection(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) -> Option<()> {
-    with_scratch(kernel, |scratch| {
-        let network = scratch.ctx.network_offset.get() as u32;
-        let reply = &scratch.reply;
-        match (reply.kind.get() == REPLY_RESET, reply.v6.get() != 0) {
-            (true, false) => reset::<V4_HEADER>(ctx, scratch, network),
-            (true, true) => reset::<V6_HEADER>(ctx, scratch, network),
-            (false, false) => prohibited::<V4_HEADER>(ctx, scratch, network),
-            (false, true) => prohibited::<V6_HEADER>(ctx, scratch, network),
-        }
-    })
-}
-
-#[inline(always)]
-fn with_scratch(
-    kernel: Kernel<TC_INGRESS>,
-    write: impl FnOnce(&Scratch) -> Option<()>,
-) -> Option<()> {
-    let scratch = maps::SCRATCH_TC_INGRESS.get_ptr(0)?;
-    // SAFETY: elements of a per-CPU array live as long as the program, and the run that denied
-    // the frame has claimed this one.
-    let scratch = unsafe { &*scratch };
-    let written = write(scratch);
+pub fn write(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) -> Option<()> {
+    // The run that denied the frame has claimed the memory.
+    let scratch = Kernel::<TC_INGRESS>::scratch()?;
+    let network = scratch.ctx.network_offset.get() as u32;
+    let v6 = scratch.reply.v6.get() != 0;
+    let written = match (Kind::from_word(scratch.reply.kind.get()), v6) {
+        (Kind::REFUSAL, false) => refusal::<V4_HEADER>(ctx, scratch, network),
+        (Kind::REFUSAL, true) => refusal::<V6_HEADER>(ctx, scratch, network),
+        (Kind::RESET, false) => reset::<V4_HEADER>(ctx, scratch, network),
+        (Kind::RESET, true) => reset::<V6_HEADER>(ctx, scratch, network),
+        (_, false) => prohibited::<V4_HEADER>(ctx, scratch, network),
+        (_, true) => prohibited::<V6_HEADER>(ctx, scratch, network),
+    };
     kernel.release(scratch);
     written
 }
 
 #[inline(never)]
-fn refuse<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) -> Option<()> {
-    let transport = scratch.refusal.transport_offset.get() as u32;
-    let v6 = HEADER == V6_HEADER;
-    let (length, message) = refuse::message(scratch, transport.wrapping_sub(network), v6)?;
+fn refusal<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) -> Option<()> {
+    let (length, message) = refusal_message(scratch, network, HEADER == V6_HEADER)?;
+    let transport = scratch.reply.transport_offset.get() as u32;
     let mut ip = load::<HEADER>(ctx, network)?;
     let mut udp = load::<UDP_HEADER>(ctx, transport)?;
     let unfinished = is_unfinished(&ip, UDP, transport_length::<HEADER>(scratch), &udp, 6);
     let udp_length = length as u16 + UDP_HEADER as u16;
-    let pseudo = turn(&mut ip, UDP, udp_length);
-    refuse::fill_header(&mut udp, udp_length);
+    let pseudo = reverse_ip(&mut ip, UDP, udp_length);
+    fill_udp(&mut udp, udp_length);
     let total = sum(&udp, 0, UDP_HEADER) + message + pseudo;
     let own = if unfinished { !checksum(pseudo) } else { udp_checksum(total) };
     [udp[6], udp[7]] = own.to_ne_bytes();
@@ -102,7 +77,7 @@ fn reset<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) 
     let mut ip = load::<HEADER>(ctx, network)?;
     let mut tcp = load::<TCP_HEADER>(ctx, transport)?;
     let unfinished = is_unfinished(&ip, TCP, transport_length::<HEADER>(scratch), &tcp, 16);
-    let pseudo = turn(&mut ip, TCP, TCP_HEADER as u16);
+    let pseudo = reverse_ip(&mut ip, TCP, TCP_HEADER as u16);
     fill_reset(&mut tcp, &scratch.reply);
     let total = sum(&tcp, 0, TCP_HEADER) + pseudo;
     let own = if unfinished { !checksum(pseudo) } else { checksum(total) };
@@ -140,10 +115,8 @@ fn prohibited<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: 
         swap(&mut draft.ip, 12, 16, 4);
     }
     let protocol = if HEADER == V6_HEADER { ICMPV6 } else { ICMP };
-    let pseudo = finish(&mut draft.ip, protocol, (ICMP_HEADER + HEADER + QUOTED) as u16);
-    // Destination unreachable, communication administratively prohibited.
-    draft.icmp =
-        if HEADER == V6_HEADER { [1, 1, 0, 0, 0, 0, 0, 0] } else { [3, 13, 0, 0, 0, 0, 0, 0] };
+    let pseudo = fill_ip(&mut draft.ip, protocol, (ICMP_HEADER + HEADER + QUOTED) as u16);
+    draft.icmp = if HEADER == V6_HEADER { PROHIBITED_V6 } else { PROHIBITED_V4 };
     if HEADER == V6_HEADER && unfinished {
         // The device still computes what UDP would want, and puts it here, into a field that
         // nobody reads. What is here before makes the message's checksum hold before and after.
@@ -174,7 +147,7 @@ fn is_unfinished<const HEADER: usize, const N: usize>(
     at: usize,
 ) -> bool {
     let field = u16::from_ne_bytes([transport[at], transport[at + 1]]);
-    field == !checksum(pseudo(ip, protocol, length))
+    field == !checksum(pseudo_sum(ip, protocol, length))
 }
 
 /// Octets of the denied datagram behind its IP header.

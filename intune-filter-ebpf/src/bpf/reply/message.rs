@@ -1,0 +1,58 @@
+//! DNS message of a refusal, as both writers send it.
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::generated::bpf_csum_diff;
+
+use crate::{
+    reply::{V4_HEADER, V6_HEADER},
+    scratch::Scratch,
+};
+
+/// Octets that the helper sums at a time on kernels before 6.13: 512.
+const MESSAGE_MAX: u32 = 500;
+
+/// Length and sum of the refusal's message; `None` if it is too long, or if the query's IP header at
+/// `network` has options or extensions, which a reply does not copy.
+#[inline(always)]
+pub fn refusal_message(scratch: &Scratch, network: u32, v6: bool) -> Option<(u32, u64)> {
+    let transport = scratch.reply.transport_offset.get() as u32;
+    if transport.wrapping_sub(network) != if v6 { V6_HEADER as u32 } else { V4_HEADER as u32 } {
+        return None;
+    }
+    let length = bounded(scratch.reply.length.get() as u32)?;
+    for past in 0..3 {
+        scratch.message.set_octet(u64::from(length) + past, 0);
+    }
+    let octets = scratch.message.as_mut_ptr();
+    // SAFETY: the message has 4096 octets, and at most 508 are read.
+    let sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, octets.cast(), padded(length), 0) };
+    Some((length, u64::from(u32::try_from(sum).ok()?)))
+}
+
+/// Length of a message, bounded for the verifier.
+#[inline(always)]
+fn bounded(length: u32) -> Option<u32> {
+    let mut below = u64::from(length.wrapping_sub(1));
+    if below >= u64::from(MESSAGE_MAX) {
+        return None;
+    }
+    // SAFETY: adds one, after a no-op. Before Linux 6.8 the verifier learns from a comparison with
+    // zero nothing about a range, and the helper refuses a length that may be zero.
+    unsafe {
+        asm!("{below} &= 511", "{below} += 1", below = inout(reg) below,
+            options(pure, nomem, nostack));
+    }
+    Some(below as u32)
+}
+
+/// Length of a message, rounded up to words.
+#[inline(always)]
+fn padded(length: u32) -> u32 {
+    let mut padded = u64::from(length) + 3;
+    // SAFETY: plain arithmetic, kept from the optimizer so that the verifier sees the bound.
+    unsafe {
+        asm!("{padded} &= 508", padded = inout(reg) padded, options(pure, nomem, nostack));
+    }
+    padded as u32
+}

@@ -1,0 +1,32 @@
+//! Replies to denied packets: their kinds, headers and checksums.
+//!
+//! The description of a reply stands in [`crate::scratch::Reply`]; `verdict` fills it in, and a writer
+//! for each hook makes the denied frame the reply's.
+
+mod checksum;
+mod headers;
+
+pub use checksum::{checksum, sum, udp_checksum};
+pub use headers::{
+    ICMP_HEADER, PROHIBITED_V4, PROHIBITED_V6, QUOTED, TCP_HEADER, UDP_HEADER, V4_HEADER,
+    V6_HEADER, fill_ip, fill_reset, fill_udp, pseudo_sum, reverse_ip, swap,
+};
+
+use crate::result_word::{register_word, result_word};
+
+result_word! {
+    /// Kind of a reply.
+    pub Kind {
+        /// TCP reset (RFC 9293 section 3.10.7.1).
+        RESET = 1,
+        /// ICMP error "communication administratively prohibited" (RFC 1812, RFC 4443).
+        PROHIBITED = 2,
+        /// DNS message REFUSED (RFC 1035 section 4.1.1), in place of the query's.
+        REFUSAL = 3,
+    }
+}
+
+register_word!(Kind);
+
+#[cfg(test)]
+mod tests;
