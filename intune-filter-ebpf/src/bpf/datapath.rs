@@ -4,9 +4,9 @@ use aya_ebpf::{bindings::BPF_ANY, helpers::generated};
 
 use super::{
     family::visit_value,
-    kept,
+    global_fns, kept,
     kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
-    maps, outline,
+    maps,
     report::{self, SILENT, WAKES},
     route,
 };
@@ -246,7 +246,11 @@ impl<const HOOK: u8> StreamMaps for Kernel<HOOK> {
 impl<const HOOK: u8> RateLimits for Kernel<HOOK> {
     #[inline(always)]
     fn conform(self, request: &Taking) -> RateDecision {
-        if Self::READ_ONLY { outline::peek_limit(request) } else { outline::take_token(request) }
+        if Self::READ_ONLY {
+            global_fns::peek_limit(request)
+        } else {
+            global_fns::take_token(request)
+        }
     }
 
     #[inline(always)]
@@ -345,10 +349,10 @@ impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
     fn note_segment(self, flow: &mut Flow, _: &Scratch, flags: u8, _: Direction) -> u8 {
         let flags = u64::from(flags);
         let ends = match HOOK {
-            XDP => outline::note_segment_at_ingress(flow, flags),
-            TC_INGRESS => outline::note_segment_at_tc_ingress(flow, flags),
-            TC_EGRESS => outline::note_segment_at_egress(flow, flags),
-            _ => outline::note_segment_to_explain(flow, flags),
+            XDP => global_fns::note_segment_at_ingress(flow, flags),
+            TC_INGRESS => global_fns::note_segment_at_tc_ingress(flow, flags),
+            TC_EGRESS => global_fns::note_segment_at_egress(flow, flags),
+            _ => global_fns::note_segment_to_explain(flow, flags),
         };
         ends as u8
     }
@@ -356,8 +360,8 @@ impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
     #[inline(always)]
     fn keep_octets(self, _: &Scratch) {
         match HOOK {
-            XDP => outline::keep_octets_at_ingress(),
-            TC_INGRESS => outline::keep_octets_at_tc_ingress(),
+            XDP => global_fns::keep_octets_at_ingress(),
+            TC_INGRESS => global_fns::keep_octets_at_tc_ingress(),
             // To explain a packet keeps nothing, and on egress nothing is kept.
             _ => 0,
         };
@@ -366,9 +370,9 @@ impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
     #[inline(always)]
     fn compare_octets(self, _: &Scratch) {
         match HOOK {
-            XDP => outline::compare_octets_at_ingress(),
-            TC_INGRESS => outline::compare_octets_at_tc_ingress(),
-            EXPLAIN => outline::compare_octets_to_explain(),
+            XDP => global_fns::compare_octets_at_ingress(),
+            TC_INGRESS => global_fns::compare_octets_at_tc_ingress(),
+            EXPLAIN => global_fns::compare_octets_to_explain(),
             _ => 0,
         };
     }
@@ -376,10 +380,10 @@ impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
     #[inline(always)]
     fn admits(self, _: &Scratch, kind: u64, devices: u64) -> bool {
         let admitted = match HOOK {
-            XDP => outline::admits_at_ingress(kind, devices),
-            TC_INGRESS => outline::admits_at_tc_ingress(kind, devices),
-            TC_EGRESS => outline::admits_at_egress(kind, devices),
-            _ => outline::admits_to_explain(kind, devices),
+            XDP => global_fns::admits_at_ingress(kind, devices),
+            TC_INGRESS => global_fns::admits_at_tc_ingress(kind, devices),
+            TC_EGRESS => global_fns::admits_at_egress(kind, devices),
+            _ => global_fns::admits_to_explain(kind, devices),
         };
         admitted != 0
     }
@@ -417,22 +421,22 @@ impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
     #[inline(always)]
     fn walk_patterns(self, _: &Scratch) {
         match HOOK {
-            XDP => outline::walk_patterns_at_ingress(),
-            TC_INGRESS => outline::walk_patterns_at_tc_ingress(),
-            TC_EGRESS => outline::walk_patterns_at_egress(),
-            _ => outline::walk_patterns_to_explain(),
+            XDP => global_fns::walk_patterns_at_ingress(),
+            TC_INGRESS => global_fns::walk_patterns_at_tc_ingress(),
+            TC_EGRESS => global_fns::walk_patterns_at_egress(),
+            _ => global_fns::walk_patterns_to_explain(),
         };
     }
 
     #[inline(always)]
     fn read_answer(self, _: &Scratch, start: u64) -> bool {
         const { assert!(HOOK == TC_EGRESS) };
-        outline::read_answer(start) != 0
+        global_fns::read_answer(start) != 0
     }
 
     #[inline(always)]
     fn learn_addresses(self, _: &Scratch) {
         const { assert!(HOOK == TC_EGRESS) };
-        outline::learn_addresses();
+        global_fns::learn_addresses();
     }
 }

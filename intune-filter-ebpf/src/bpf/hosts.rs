@@ -4,7 +4,7 @@
 //! lookup and what is done with it. So nothing is written unless [`Host::version`] says, in one
 //! step with counting in or claiming, that the element still is what was looked up.
 //!
-//! Exported functions are as [`super::outline`] has them.
+//! Exported functions are as [`super::global_fns`] has them.
 
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 

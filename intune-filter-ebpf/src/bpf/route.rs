@@ -1,6 +1,6 @@
 //! Questions to the kernel's routes, for the gateway's own addresses and whose a source is.
 //!
-//! Each is a function that the verifier reads once, as those in [`super::outline`]: they have the
+//! Each is a function that the verifier reads once, as those in [`super::global_fns`]: they have the
 //! hook's context and find the rest in its working memory.
 
 use aya_ebpf::{
