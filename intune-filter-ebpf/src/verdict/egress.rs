@@ -222,7 +222,7 @@ fn by_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdic
         if let Some(verdict) = fragment::later(run, datagram) {
             return verdict;
         }
-    } else if fragment::is_second_first(run, datagram) {
+    } else if fragment::is_duplicate_first(run, datagram) {
         return Verdict::deny(Reason::Fragment);
     }
     // Port 53 over UDP never belongs to a flow.

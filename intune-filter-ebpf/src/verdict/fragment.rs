@@ -85,7 +85,7 @@ pub(super) fn later<A: Family, W: Datapath, P: Packet>(
 
 /// Whether another first fragment of the datagram was seen; then it is denied as a whole.
 #[inline(always)]
-pub(super) fn is_second_first<A: Family, W: Datapath, P: Packet>(
+pub(super) fn is_duplicate_first<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> bool {

@@ -235,7 +235,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             if let Some(verdict) = fragment::later(self, datagram) {
                 return Ok(verdict);
             }
-        } else if fragment::is_second_first(self, datagram) {
+        } else if fragment::is_duplicate_first(self, datagram) {
             return Ok(Verdict::deny(Reason::Fragment));
         } else {
             to_resolver = self.is_to_resolver(datagram);
