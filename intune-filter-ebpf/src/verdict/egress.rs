@@ -72,9 +72,9 @@ fn judge<W: DualStack>(
         stage = answers(&run);
         if stage == Stage::DONE {
             stage = if frame.ethertype == ETHERTYPE_IPV4 {
-                after::<V4, _, _>(&run)
+                record_fragment::<V4, _, _>(&run)
             } else {
-                after::<V6, _, _>(&run)
+                record_fragment::<V6, _, _>(&run)
             };
         }
     }
@@ -105,14 +105,14 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
 /// The stages are functions of their own in the kernel, for the sake of its stack.
 #[inline(always)]
 fn stages<A: Links, W: DualStack + DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
-    let mut stage = first::<A, W, P>(run);
+    let mut stage = parse::<A, W, P>(run);
     if stage == Stage::NEXT {
-        stage = resolvers::<A, W, P>(run);
+        stage = dns_answer::<A, W, P>(run);
         if stage == Stage::NEXT {
-            stage = others::<A, W, P>(run);
+            stage = flow_or_unsolicited::<A, W, P>(run);
         }
         if stage == Stage::DONE {
-            stage = after::<A, W, P>(run);
+            stage = record_fragment::<A, W, P>(run);
         }
     }
     stage
@@ -120,7 +120,7 @@ fn stages<A: Links, W: DualStack + DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>
 
 /// Reads the headers.
 #[inline(never)]
-fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+fn parse<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let from_gateway = run.is_from_gateway();
     let (headers, message) = (&run.scratch.headers, &run.scratch.message);
     let verdict = match A::parse(&run.packet, headers, message, run.network_offset()) {
@@ -142,7 +142,7 @@ fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
 
 /// Learns from what a trusted resolver answers.
 #[inline(never)]
-fn resolvers<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+fn dns_answer<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let datagram = run.datagram::<A>();
     // A fragmented answer cannot be learned from, and one that nobody learns from has no use.
     if datagram.fragment != Fragment::Whole || !resolver::is_from_resolver(run, datagram) {
@@ -188,14 +188,14 @@ fn answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
 
 /// Passes what belongs to a known flow, and judges what answers nothing.
 #[inline(never)]
-fn others<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+fn flow_or_unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     by_flow::<A, W, P>(run).store(run.scratch);
     Stage::done()
 }
 
 /// What the verdict means for later fragments, and for who watches.
 #[inline(never)]
-fn after<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+fn record_fragment<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let (verdict, datagram) = (Verdict::load(run.scratch), run.datagram::<A>());
     let client = || {
         let (scratch, set, zone) = (run.scratch, run.set(), run.zone());

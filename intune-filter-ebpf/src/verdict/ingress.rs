@@ -85,7 +85,7 @@ fn judge<W: DualStack>(
 
 #[inline(always)]
 fn stages<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) {
-    let mut stage = first(run);
+    let mut stage = parse(run);
     stage = match stage {
         Stage::QUERY => query(run),
         Stage::STREAM => stream(run),
@@ -95,19 +95,19 @@ fn stages<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) {
         stage = policy(run);
     }
     if stage == Stage::DONE {
-        stage = after(run);
+        stage = record_fragment(run);
     }
     if stage == Stage::DONE && Verdict::load(run.scratch).reason.denies() {
-        stage = last(run);
+        stage = check_local(run);
     }
     if stage != Stage::DONE {
         Verdict::deny(Reason::Malformed).store(run.scratch);
     }
 }
 
-/// Reads the headers, and passes what needs no look at the policy: link scope, known flows.
+/// Parses the headers; passes link scope and known flows, which need no policy.
 #[inline(never)]
-fn first<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+fn parse<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let (headers, message) = (&run.scratch.headers, &run.scratch.message);
     let verdict = match A::parse(&run.packet, headers, message, run.network_offset()) {
         Err(HeaderError::Malformed) => run.deny_frame(Reason::Malformed),
@@ -147,16 +147,16 @@ fn stream<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     Stage::done()
 }
 
-/// Before a denial, the routes say whether it is the gateway itself that is addressed.
+/// Checks, before a denial, by the routes whether the gateway itself is addressed.
 #[inline(never)]
-fn last<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+fn check_local<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     run.before_denial(run.datagram(), Verdict::load(run.scratch)).store(run.scratch);
     Stage::done()
 }
 
-/// What the verdict over a first fragment means for those to come.
+/// Records the verdict over a first fragment for later ones.
 #[inline(never)]
-fn after<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+fn record_fragment<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     if run.is_parsed() {
         let (verdict, datagram) = (Verdict::load(run.scratch), run.datagram());
         let client = || run.client(datagram);
