@@ -184,7 +184,12 @@ pub const FAULTS: &[Fault] = &[
     ),
     of("limit-of-queries", LIMIT, "kind >= LIMIT_FLOWS as u64", "kind > LIMIT_FLOWS as u64"),
     // The gateway.
-    of("every-network-is-here", GATEWAY, "if here { HERE } else { APART }", "HERE"),
+    of(
+        "every-network-is-here",
+        GATEWAY,
+        "if here { Location::HERE } else { Location::APART }",
+        "Location::HERE",
+    ),
     of(
         "resolver-as-source",
         GATEWAY,
@@ -195,8 +200,8 @@ pub const FAULTS: &[Fault] = &[
     of(
         "source-not-asked-apart",
         INGRESS,
-        "place != ELSEWHERE && self.is_forged(datagram)",
-        "place == HERE && self.is_forged(datagram)",
+        "location != Location::ELSEWHERE && self.is_forged(datagram)",
+        "location == Location::HERE && self.is_forged(datagram)",
     ),
     of(
         "answer-of-own-address",
