@@ -1,4 +1,4 @@
-//! Compare-and-exchange of a word that other CPUs may write. Orders what comes before and after.
+//! Compare-and-exchange of a word that other CPUs may write. Orders accesses before and after.
 
 /// Puts `new` in the place of `old`; whether that was there.
 ///

@@ -1,6 +1,6 @@
 //! Loops: `bpf_loop` in the kernel (Linux commit e6f2dd0f8067), `for` on the host.
 
-/// Body of a loop over what a context leads to.
+/// Body of a loop over the data that a context leads to.
 pub trait LoopBody<C> {
     /// Runs one iteration; true ends the loop.
     fn step(context: C) -> bool;

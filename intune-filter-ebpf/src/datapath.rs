@@ -12,7 +12,7 @@ use crate::{
     scratch::{Family, Scratch},
 };
 
-/// Which routes a question is for.
+/// Routes that a question is for.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routes {
@@ -68,10 +68,10 @@ result_word! {
     }
 }
 
-/// What became of an address that was to be learned.
+/// Result of learning an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insertion {
-    /// It is in the map, with the rules and until the time given.
+    /// The address is in the map, with the rules and until the time given.
     Done,
     /// The map is full.
     Full,
@@ -91,7 +91,7 @@ result_word! {
     }
 }
 
-/// Which of a rule's counters a packet adds to.
+/// Counter of a rule that a packet adds to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleEvent {
     /// A packet of one of its flows.
@@ -109,7 +109,7 @@ pub const NANOS_PER_SEC: u64 = 1_000_000_000;
 pub trait Clock: Copy {
     /// CLOCK_BOOTTIME in nanoseconds.
     fn now(self) -> u64;
-    /// The same to within a tick of the system's, at less cost.
+    /// CLOCK_BOOTTIME to within a tick of the system's, at less cost.
     fn tick(self) -> u64;
 }
 
@@ -128,7 +128,7 @@ pub trait WorkingMemory: Copy {
 
 /// Maps of a policy, which userspace fills: `set` is the index of the one in force.
 pub trait PolicyMaps: Copy {
-    /// Which policy is in force; `None` until the first is loaded.
+    /// Policy in force; `None` until the first is loaded.
     fn active(self) -> Option<Active>;
     /// The zone of an interface and VLAN id.
     fn zone(self, ifindex: u32, vlan: u16) -> Option<u16>;
@@ -138,7 +138,7 @@ pub trait PolicyMaps: Copy {
         Self: 's;
     /// Rules of a protocol and port, see [`crate::abi::port_index`].
     fn port(self, set: u32, index: u32) -> u64;
-    /// What kind of server an address is, see [`crate::abi::SERVER_RESOLVER`].
+    /// Kinds of server that an address is, see [`crate::abi::SERVER_RESOLVER`].
     fn server(self, set: u32, address: &V6) -> u32;
     /// Hands the node that the trie's edge leads to to `visit`.
     fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R>;
@@ -173,16 +173,16 @@ pub trait QueryMaps: Copy {
 pub trait StreamMaps: Copy {
     /// Hands a client's TCP connection to a resolver to `visit`.
     fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R>;
-    /// Notes that a client opens one, in place of what is there under its key.
+    /// Records a connection that a client opens, in place of the one under its key.
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream);
-    /// How far userspace has read it.
+    /// Position to which userspace has read a connection.
     fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead>;
     /// Gives a slot of kept octets to an owner, an odd number, for writing: whether it was the
     /// owner's before, `None` if another has or takes it at this moment.
     fn own_kept(self, slot: u32, owner: u64) -> Option<bool>;
     /// Ends an owner's writing to a slot of kept octets.
     fn settle_kept(self, slot: u32, owner: u64);
-    /// Whether a slot of kept octets is an owner's. Orders what is read of the slot before and
+    /// Whether a slot of kept octets is an owner's. Orders reads of the slot before and
     /// after.
     fn is_kept_of(self, slot: u32, owner: u64) -> bool;
     /// Keeps the octet with this sequence number.
@@ -201,7 +201,7 @@ pub trait RateLimits: Copy {
 
 /// Fragmented datagrams.
 pub trait FragmentMaps: Copy {
-    /// What is known of a fragmented datagram.
+    /// Record of a fragmented datagram.
     fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict>;
     /// Remembers a fragmented datagram.
     fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict);
@@ -305,7 +305,7 @@ pub trait FlowMaps<A: Family>: Copy {
     fn close(self, key: &FlowKey<A>);
 }
 
-/// All of it that is the same for both address families. Implementations are handles: cheap to copy.
+/// All subjects that are common to both address families. Implementations are handles: cheap to copy.
 pub trait Datapath:
     Clock
     + WorkingMemory

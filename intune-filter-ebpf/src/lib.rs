@@ -1,4 +1,4 @@
-//! What runs in the kernel: map layouts, packet and DNS logic, verdicts. Nothing here depends on
+//! Kernel-side logic: map layouts, packet and DNS parsing, verdicts. Nothing here depends on
 //! the kernel, so that the same code is tested, fuzzed and used for `explain` on the host.
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]

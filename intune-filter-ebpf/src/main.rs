@@ -1,4 +1,4 @@
-//! The BPF object: entry points, each of which turns a verdict into what its hook returns, and nothing
+//! BPF object: entry points, each of which turns a verdict into its hook's return value, and nothing
 //! else.
 #![no_std]
 #![no_main]
@@ -26,7 +26,7 @@ use intune_filter_ebpf::{
 /// Goes on with the next program on the hook (TCX_NEXT, and TC_ACT_UNSPEC of cls_bpf).
 const TC_NEXT: i32 = -1;
 
-/// Judges what comes in on a LAN interface.
+/// Judges frames that come in on a LAN interface.
 #[xdp(frags)]
 fn ingress(ctx: XdpContext) -> u32 {
     let kernel = Kernel::<XDP>::new(&ctx);
@@ -53,7 +53,7 @@ fn reply(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Judges what a packet would meet, changing nothing. Never attached: run by `explain`.
+/// Judges a packet and changes nothing. Never attached: run by `explain`.
 #[xdp(frags)]
 fn explain(ctx: XdpContext) -> u32 {
     let kernel = Kernel::<EXPLAIN>::new(&ctx);
@@ -79,7 +79,7 @@ fn place(ctx: &XdpContext) -> Place {
     Place { ifindex, stripped_tag: None, from_gateway: false }
 }
 
-/// Judges what comes in on a LAN interface whose driver is not to run XDP.
+/// Judges frames that come in on a LAN interface whose driver is not to run XDP.
 #[classifier]
 fn tc_ingress(ctx: TcContext) -> i32 {
     let kernel = Kernel::<TC_INGRESS>::new(&ctx);
@@ -108,7 +108,7 @@ fn tc_reply(ctx: TcContext) -> i32 {
     }
 }
 
-/// Judges what is about to leave on a LAN interface, and learns from DNS answers.
+/// Judges frames that leave on a LAN interface, and learns from DNS answers.
 #[classifier]
 fn egress(ctx: TcContext) -> i32 {
     if mark::consume(&ctx) {

@@ -1,4 +1,4 @@
-//! What every BPF object has: a licence, and what never happens.
+//! Licence and panic handler, which every BPF object has.
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {

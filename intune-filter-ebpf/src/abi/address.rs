@@ -86,7 +86,7 @@ impl V4 {
     }
 }
 
-/// What the logic needs to know of an address, whatever its family.
+/// Address of either family, as the logic needs it.
 pub trait Address: Copy + PartialEq {
     /// Length in bits.
     const BITS: u32;

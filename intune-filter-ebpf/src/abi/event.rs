@@ -81,7 +81,7 @@ pub struct AnswerEvent {
     pub time: u64,
     /// Rules of the question's name.
     pub rules: u64,
-    /// Who asked; IPv4 mapped.
+    /// Client that asked; IPv4 mapped.
     pub client: V6,
     /// See [`answer_flags`].
     pub flags: u32,
@@ -92,21 +92,21 @@ pub struct AnswerEvent {
 }
 layout!(AnswerEvent, 48, u32, u32, u64, u64, V6, u32, u16, u16);
 
-/// How a flow has ended.
+/// Ending of a flow.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
-    /// It has not.
+    /// The flow has not ended.
     Open = 0,
     /// Both sides have sent FIN.
     Finished = 1,
     /// Either side has sent RST.
     Reset = 2,
-    /// It was silent for too long.
+    /// The flow was silent for too long.
     Expired = 3,
     /// The policy allows it no more.
     Revoked = 4,
-    /// It had to make room for others. The kernel does not tell: userspace misses it.
+    /// The flow made room for others. The kernel does not report it: userspace misses the flow.
     Evicted = 5,
 }
 
@@ -180,11 +180,11 @@ pub struct SegmentEvent {
     pub kind: u32,
     /// Octets of data.
     pub length: u32,
-    /// Which stream it belongs to: [`super::Stream::opened`].
+    /// Stream of the record: [`super::Stream::opened`].
     pub opened: u64,
     /// Who asked; IPv4 mapped.
     pub client: V6,
-    /// Who answers; IPv4 mapped.
+    /// Resolver that answers; IPv4 mapped.
     pub resolver: V6,
     /// Sequence number of the data's first octet, in the byte order of the host.
     pub sequence: u32,

@@ -1,4 +1,4 @@
-//! What the never-attached program `explain` returns: a verdict and its ground, in one word.
+//! Return value of the never-attached program `explain`: a verdict and its ground, in one word.
 
 use super::{REASONS, Reason};
 
@@ -21,7 +21,7 @@ pub enum Matched {
 /// A verdict and its ground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// Why.
+    /// Reason of the verdict.
     pub reason: Reason,
     /// The rule that allows the packet, or, of a denied one, the lowest whose destination it is.
     pub rule: Option<u8>,
@@ -49,7 +49,7 @@ impl Explanation {
         Self::word(self.reason, rule, self.matched, group)
     }
 
-    /// The same of its parts; 255 stands for no rule and no group.
+    /// Packed word of these parts; 255 stands for no rule and no group.
     #[inline(always)]
     #[must_use]
     pub const fn word(reason: Reason, rule: u8, matched: Matched, group: u8) -> u32 {

@@ -2,7 +2,7 @@
 
 use super::{V6, layout};
 
-/// Value of `HOSTS4` and `HOSTS6`: what a learned address is good for.
+/// Value of `HOSTS4` and `HOSTS6`: rules and expiry of a learned address.
 ///
 /// Programs on several CPUs refresh an element at once, and nothing may be taken from it at the
 /// same time: [`Host::version`] sees to that. Whoever refreshes counts itself in and out, and
@@ -26,7 +26,7 @@ layout!(Host, 24, u64, u64, u64);
 impl Host {
     /// One that refreshes, in [`Self::version`].
     pub const WRITER: u64 = 1;
-    /// All who refresh, in [`Self::version`].
+    /// Mask of the refreshing writers, in [`Self::version`].
     pub const WRITERS: u64 = 0xff;
     /// One refresh, in [`Self::version`].
     pub const REFRESH: u64 = 1 << 8;
@@ -79,15 +79,15 @@ pub enum Operation {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was done.
+    /// The update was done.
     Done = 1,
     /// The address is not known.
     Absent = 2,
-    /// It is not as was expected: it was refreshed, or it expires later.
+    /// The element is not as expected: it was refreshed, or it expires later.
     Changed = 3,
     /// There is no room.
     Full = 4,
-    /// It is refreshed at this moment, or claimed.
+    /// The element is refreshed at this moment, or claimed.
     Busy = 5,
 }
 

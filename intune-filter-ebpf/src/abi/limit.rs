@@ -1,4 +1,4 @@
-//! Maps for limits: what a source, or a zone's doubtful ones together, may begin in a time.
+//! Maps of rate limits of sources, and of a zone's doubtful sources together.
 
 use super::{V6, layout};
 use crate::bytes::mix;
@@ -27,7 +27,7 @@ pub const LIMIT_ADDRESS: u32 = 128;
 /// [`LimitKey::bits`] of the network that an IPv6 host takes its addresses from (RFC 4291 section
 /// 2.5.4).
 pub const LIMIT_SUBNET: u32 = 64;
-/// How many times as much as one address such a network may begin in all.
+/// Tokens of such a network, in those of one address.
 pub const LIMIT_SUBNET_CLIENTS: u64 = 64;
 
 /// Whose limits: a source's in a zone, the network's that it is in, or its zone's.
@@ -98,12 +98,12 @@ pub const LIMIT_WAYS: usize = 4;
 pub struct LimitSet {
     /// Whose each bucket is.
     pub owners: [u64; LIMIT_WAYS],
-    /// What each has begun.
+    /// Tokens that each has taken.
     pub limits: [Limits; LIMIT_WAYS],
 }
 layout!(LimitSet, 288, [u64; LIMIT_WAYS], [Limits; LIMIT_WAYS]);
 
-/// Elements of `CLIENT_LIMITS` for so many clients: a power of two.
+/// Elements of `CLIENT_LIMITS` for `clients` clients: a power of two.
 #[must_use]
 pub const fn limit_sets(clients: u32) -> u32 {
     clients.div_ceil(LIMIT_WAYS as u32).next_power_of_two()

@@ -1,4 +1,4 @@
-//! The trie of name patterns: what its edges, nodes and globs look like in the maps.
+//! Trie of name patterns: layouts of its edges, nodes and globs.
 //!
 //! A name is walked label by label from the right. A label longer than [`CHUNK`] octets takes
 //! several edges, one a chunk, so that keys stay short and every label is compared exactly.
@@ -18,7 +18,7 @@ pub const ROOT: u32 = 0;
 /// no others: the compiler of policies sees to it that no name takes more.
 pub const MATCH_STEPS: u32 = 256;
 
-/// How many edges a label of `length` octets takes.
+/// Number of edges of a label of `length` octets.
 #[inline(always)]
 #[must_use]
 pub const fn chunks_of(length: usize) -> usize {
@@ -45,7 +45,7 @@ pub struct EdgeKey {
     pub parent: u32,
     /// Length of the whole label, so that `ab` never matches a chunk of `abc`.
     pub length: u16,
-    /// Which chunk of the label this is, from 0 at its left end.
+    /// Number of the chunk in the label, from 0 at its left end.
     pub chunk: u16,
     /// The chunk's octets, ASCII letters in lower case, filled up with zeros; each word is eight
     /// octets read in native order.
@@ -62,9 +62,9 @@ pub struct NameNode {
     pub id: u32,
     /// Index in `GLOBS` of the first glob that hangs on this node.
     pub first_glob: u32,
-    /// How many globs hang on it, at most [`Glob::PER_NODE`].
+    /// Number of its globs, at most [`Glob::PER_NODE`].
     pub globs: u16,
-    /// How many of them, the first ones, may stand for a label that is not a name's leftmost.
+    /// Number of them, from the first, that may stand for a label that is not a name's leftmost.
     pub inner: u16,
     /// 1 if edges leave it.
     pub edges: u16,

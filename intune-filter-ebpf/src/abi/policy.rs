@@ -1,4 +1,4 @@
-//! Maps that userspace fills: who may do what. Each policy is a fresh set of them.
+//! Maps of a policy, which userspace fills. Each policy is a fresh set of them.
 
 use super::{Limit, NameNode, V6, layout};
 
@@ -110,11 +110,11 @@ layout!(OwnKey, 20, u32, V6);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// What becomes of queries for names of no rule, such as [`UNLISTED_REFUSE`].
+    /// Handling of queries for names of no rule, such as [`UNLISTED_REFUSE`].
     pub dns_unlisted: u32,
     /// 1 if sources in no group pass, as if exempt.
     pub allow_unlisted_clients: u32,
-    /// Which packets to the gateway itself pass, such as [`GATEWAY_PASS`].
+    /// Handling of packets to the gateway itself, such as [`GATEWAY_PASS`].
     pub to_gateway: u32,
     /// 1 if echo requests to an allowed destination pass.
     pub icmp_echo: u32,
@@ -131,7 +131,7 @@ pub struct Settings {
     /// When the warm-up ends: CLOCK_BOOTTIME, nanoseconds; 0 is none. Until then, what is denied to
     /// an enforced client because its destination is not known passes as if audited.
     pub warm_up_until: u64,
-    /// Rules that have names: what is let through is on a port of one of them.
+    /// Rules that have names: packets of the warm-up are on a port of one of them.
     pub warm_up_rules: u64,
     /// DNS queries, and separately connections to resolvers, of one client.
     pub limit_queries: Limit,

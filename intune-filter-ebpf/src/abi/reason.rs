@@ -6,7 +6,7 @@ macro_rules! vocabulary {
         reasons { $($(#[doc = $doc:literal])+ $name:ident = $text:literal, $verdict:ident;)+ }
         occurrences { $($(#[doc = $about:literal])+ $occurrence:ident = $word:literal;)+ }
     ) => {
-        /// Why a packet passed or was denied. The discriminant is its index in `COUNTERS`.
+        /// Reason of a verdict. The discriminant is its index in `COUNTERS`.
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
@@ -30,7 +30,7 @@ macro_rules! vocabulary {
                 match self { $(Self::$name => vocabulary!($verdict)),+ }
             }
 
-            /// What it means, for people.
+            /// Meaning of the reason, for people.
             #[must_use]
             pub const fn description(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),+).trim_ascii()),+ }

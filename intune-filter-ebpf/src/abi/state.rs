@@ -116,9 +116,9 @@ pub struct PendingKey {
     pub id: u16,
     /// IP protocol: 17, or 6 for TCP.
     pub protocol: u16,
-    /// Who asked.
+    /// Client that asked.
     pub client: V6,
-    /// Who was asked.
+    /// Resolver that was asked.
     pub resolver: V6,
 }
 layout!(PendingKey, 40, u16, u16, u16, u16, V6, V6);
@@ -153,7 +153,7 @@ pub struct FragmentKey {
 }
 layout!(FragmentKey, 40, u16, u16, u32, V6, V6);
 
-/// Value of `FRAGMENTS`: what the first fragment's verdict was.
+/// Value of `FRAGMENTS`: verdict over the first fragment.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FragmentVerdict {

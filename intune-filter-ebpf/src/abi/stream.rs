@@ -1,4 +1,4 @@
-//! Maps for followed TCP connections: what of each was judged, and for DNS how far it was read.
+//! Maps of followed TCP connections: the judged prefix of each, and for DNS the position read.
 
 use super::layout;
 
@@ -24,7 +24,7 @@ pub mod server_state {
     pub const CLOSED: u32 = 3;
 }
 
-/// What of a followed connection's client was judged, and what its server has said.
+/// Judged prefix of a followed connection's client, and numbers of its server.
 ///
 /// For each sequence number from the client's first to `end`, at most one octet ever passes.
 /// Sequence numbers are in the byte order of the host (RFC 9293). `end`, `kept`,
@@ -32,7 +32,7 @@ pub mod server_state {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JudgedPrefix {
-    /// End of what was judged; until then the sequence number behind the client's SYN.
+    /// End of the judged prefix; until then the sequence number behind the client's SYN.
     pub end: u32,
     /// Begin of the judged octets that are kept for comparison, up to `end`.
     pub kept: u32,
@@ -40,7 +40,7 @@ pub struct JudgedPrefix {
     pub acknowledged: u32,
     /// Sequence number behind the server's SYN; after 2 GiB, one that is 1 GiB behind `server_end`.
     pub server_begin: u32,
-    /// End of what the server has sent.
+    /// End of the server's octets.
     pub server_end: u32,
     /// Highest number that the client has acknowledged.
     pub server_acknowledged: u32,
@@ -94,7 +94,7 @@ pub struct Stream {
     pub punted: u64,
     /// 1 while a CPU judges a segment of the client's.
     pub claimed: u64,
-    /// What was judged of the client's octets. Its `end` is where the next message begins.
+    /// Judged prefix of the client's octets. Its `end` is where the next message begins.
     pub prefix: JudgedPrefix,
     /// Octets of a message whose length came in a segment of its own; 0 if none is owed.
     pub query_owed: u32,
@@ -116,7 +116,7 @@ layout!(Stream, 88, u64, u64, u64, u64, JudgedPrefix, u32, u32, u32, u32, u32, u
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamRead {
-    /// Which stream is meant: [`Stream::opened`].
+    /// Stream of the element: [`Stream::opened`].
     pub opened: u64,
     /// Where the resolver's next message begins.
     pub answer_next: u32,

@@ -1,4 +1,4 @@
-//! What the verifier reads once, however many callers it has.
+//! Global functions, which the verifier goes over once, whatever the number of callers.
 //!
 //! To the verifier an exported function is a program of its own ("function by function
 //! verification", Linux commit 51c39bb1d5d1): it goes over it with arguments of which it knows no
@@ -21,7 +21,7 @@ use crate::{
     verdict,
 };
 
-/// How often a word is tried to be replaced that other CPUs replace at the same time.
+/// Attempts to replace a word that other CPUs replace at that moment.
 const ATTEMPTS: u32 = 4;
 macro_rules! walk_patterns {
     ($name:ident, $hook:ident) => {

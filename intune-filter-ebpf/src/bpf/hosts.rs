@@ -14,9 +14,9 @@ use crate::{
     datapath::{Insertion, NANOS_PER_SEC},
 };
 
-/// How often an element that others write to is tried: they need nanoseconds.
+/// Attempts at an element that others write to: they need nanoseconds.
 const ATTEMPTS: u32 = 4;
-/// The same for its time alone.
+/// Attempts at its time alone.
 const PROLONGATIONS: u32 = 3;
 /// Learned addresses that are looked at, from the oldest on, to make room for one.
 const RECLAIM: u32 = 8;
@@ -263,7 +263,7 @@ macro_rules! hosts_of {
                 Outcome::Done as u64
             }
 
-            /// Does what userspace asks for.
+            /// Carries out an update by userspace.
             #[inline(always)]
             pub fn amend(address: &$address, amendment: &mut Amendment, now: u64) -> u64 {
                 if amendment.operation == Operation::Narrow as u32 {

@@ -34,7 +34,7 @@ pub fn settle(slot: u32, owner: u64) {
     }
 }
 
-/// Whether a slot is an owner's. Orders what is read of the slot before and after.
+/// Whether a slot is an owner's. Orders reads of the slot before and after.
 #[inline(always)]
 pub fn is_of(slot: u32, owner: u64) -> bool {
     let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) else {

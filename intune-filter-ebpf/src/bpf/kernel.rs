@@ -37,7 +37,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
         scratch.map(|scratch| unsafe { &*scratch })
     }
 
-    /// The maps that are the same whatever the packet is.
+    /// Maps for a function without a packet's context.
     #[inline(always)]
     pub(super) fn without_context() -> Self {
         Self { context: ptr::null_mut() }

@@ -1,4 +1,4 @@
-//! What the programs of a BPF object run on: the kernel's maps and helpers behind the traits of the
+//! Platform of the programs of a BPF object: the kernel's maps and helpers behind the traits of the
 //! logic, frames at XDP and at TC, and replies to denied frames.
 //!
 //! An object has every map and every global function of this module, whatever its programs use: the

@@ -79,7 +79,7 @@ impl<const HOOK: u8> Kernel<HOOK> {
     }
 }
 
-/// Whether there is room for a record that nobody waits for.
+/// Whether there is room for a record without a waiting reader.
 #[inline(always)]
 fn has_room() -> bool {
     events(BPF_RB_AVAIL_DATA) <= events(BPF_RB_RING_SIZE) / 2

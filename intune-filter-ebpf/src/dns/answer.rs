@@ -31,7 +31,7 @@ const ADDRESSES_OF_WAKING: u64 = 9;
 /// Class of the Internet.
 const CLASS_IN: u64 = 1;
 
-/// What came of an answer.
+/// Result of reading an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LearnStats {
     /// Addresses learned.

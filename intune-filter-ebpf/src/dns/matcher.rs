@@ -1,4 +1,4 @@
-//! Which rules a question's name belongs to: the walk over the trie of patterns.
+//! Rules of a question's name: the walk over the trie of patterns.
 //!
 //! From the root on, the name's labels are followed over edges, from right to left, as far as they
 //! lead. Globs of the nodes on the way are noted, and tried afterwards: where one matches, the walk

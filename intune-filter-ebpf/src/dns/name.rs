@@ -100,7 +100,7 @@ pub(super) fn read_name<W: Datapath>(
     scratch.parser.complete.get() != 0
 }
 
-/// Begins with a message, which may be read with so many steps.
+/// Begins a message, which may take `steps` steps.
 #[inline(always)]
 pub(super) fn begin(scratch: &Scratch, steps: u64) {
     scratch.parser.steps_left.set(steps);

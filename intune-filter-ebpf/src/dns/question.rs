@@ -13,7 +13,7 @@ const LABELS_MAX: u32 = 128;
 const CLASS_IN: u64 = 1;
 const CLASS_ANY: u64 = 255;
 
-/// What the question is.
+/// Question of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
     /// Keyed hash of its octets: name, type and class, letters in the case they have.

@@ -1,4 +1,4 @@
-//! Resource records: how many are read, what that may cost, how tables hold them.
+//! Resource records: their number, their cost, their tables.
 
 /// Records of an answer section that are read at most.
 pub(super) const RECORDS: u32 = 64;

@@ -12,7 +12,7 @@ const RESPONSE: u64 = 0x8000;
 const RECURSION_AVAILABLE: u64 = 0x0080;
 const RCODE_REFUSED: u64 = 5;
 const TYPE_OPT: u64 = 41;
-/// What the answer offers as payload size (RFC 9715 section 3.1).
+/// Payload size that the answer offers (RFC 9715 section 3.1).
 const PAYLOAD_SIZE: u16 = 1232;
 /// An OPT record without options: root name, type, payload size, flags, no data.
 const OPT_LENGTH: u64 = 11;

@@ -1,4 +1,4 @@
-//! The maps on the host: the same logic, without a kernel, for tests, fuzzing and `explain`.
+//! Maps on the host, on which the logic runs without a kernel, for tests, fuzzing and `explain`.
 
 mod datapath;
 mod family;

@@ -48,7 +48,7 @@ pub struct Policy {
     pub settings: Settings,
 }
 
-/// Everything that the kernel holds in maps. Public fields are what userspace writes.
+/// Tables of the host in place of the kernel's maps. Public fields are those that userspace writes.
 #[derive(Debug, Default)]
 pub struct Tables {
     /// CLOCK_BOOTTIME, nanoseconds.
@@ -99,13 +99,13 @@ pub struct Tables {
     pub counters: RefCell<HashMap<u32, Counter>>,
     /// As `RULE_COUNTERS`.
     pub rule_counters: RefCell<HashMap<u8, RuleCounter>>,
-    /// What `EVENTS` tells of denied packets.
+    /// Records of `EVENTS` about denied packets.
     pub denied: RefCell<Vec<DeniedEvent>>,
-    /// What `EVENTS` tells of flows.
+    /// Records of `EVENTS` about flows.
     pub flow_events: RefCell<Vec<FlowEvent>>,
-    /// What `EVENTS` tells of answers: record and message.
+    /// Records of `EVENTS` about answers, each with its message.
     pub answers: RefCell<Vec<(AnswerEvent, Vec<u8>)>>,
-    /// What `EVENTS` tells of segments: record and data.
+    /// Records of `EVENTS` about segments, each with its data.
     pub segments: RefCell<Vec<(SegmentEvent, Vec<u8>)>>,
     /// Entries that `hosts4` and `hosts6` have room for; 0 is no limit.
     pub hosts_capacity: usize,

@@ -19,7 +19,7 @@ pub struct Datagram<A> {
     pub protocol: u8,
     /// Time to live, or hop limit.
     pub hop_limit: u8,
-    /// Which fragment it is.
+    /// Its place in a fragmented datagram.
     pub fragment: Fragment,
     /// Of a fragment: the datagram's identification, network byte order.
     pub id: u32,

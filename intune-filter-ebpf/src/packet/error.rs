@@ -3,11 +3,11 @@
 /// Reason for which a header is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderError {
-    /// It is not whole, or contradicts itself.
+    /// Headers that are not whole, or contradict themselves.
     Malformed,
-    /// It is a first fragment that does not hold the transport header, or a fragment whose data
+    /// First fragment that does not hold the transport header, or fragment whose data
     /// cannot be where it says.
     Fragment,
-    /// It carries a source route (RFC 791) or a routing header (RFC 8200 section 4.4).
+    /// Source route (RFC 791) or routing header (RFC 8200 section 4.4).
     SourceRoute,
 }

@@ -16,7 +16,7 @@ const SHIM6: u64 = 140;
 /// Octets of a chain that are looked at: a longer one is malformed.
 const CHAIN_MAX: u32 = 1024;
 
-/// What the walk found.
+/// Result of the walk.
 const MALFORMED: u64 = 0;
 const FOUND: u64 = 1;
 const SOURCE_ROUTE: u64 = 2;

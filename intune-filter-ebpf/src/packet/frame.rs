@@ -17,7 +17,7 @@ const TAG_SERVICE: u16 = 0x88a8;
 /// Smaller values are lengths of LLC frames (IEEE 802.3 clause 3.2.6).
 const ETHERTYPE_MIN: u16 = 0x0600;
 
-/// What an Ethernet header says.
+/// Ethernet header, with its tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// EtherType behind the tags, host byte order.
@@ -63,7 +63,7 @@ impl Frame {
     }
 }
 
-/// Whether a router takes frames of this type for itself and never forwards what they carry.
+/// Whether a router takes frames of this type for itself and never forwards their payload.
 #[inline(always)]
 #[must_use]
 pub const fn is_link_scope_ethertype(ethertype: u16) -> bool {

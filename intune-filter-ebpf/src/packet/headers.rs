@@ -39,7 +39,7 @@ pub struct Headers {
     pub fragment_start: VolatileU64,
     /// State of the walk over TCP options: the kind that is looked for.
     pub option_kind: VolatileU64,
-    /// What the walk found, see [`crate::packet`].
+    /// Result of the walk, see [`crate::packet`].
     pub result: VolatileU64,
 }
 

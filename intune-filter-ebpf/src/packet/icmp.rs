@@ -6,7 +6,7 @@ use crate::{
     bytes::{ne16, ne32, ne128},
 };
 
-/// What the quoted headers say.
+/// Fields of the quoted headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quoted<A> {
     /// Source address of the quoted datagram.
@@ -21,7 +21,7 @@ pub struct Quoted<A> {
     pub destination_port: u16,
 }
 
-/// Octets of an ICMP message before what it quotes.
+/// Octets of an ICMP message before its quote.
 const BEFORE: u32 = 8;
 /// Octets of the quoted datagram behind its IP header that an error has at least.
 const QUOTED: u32 = 8;

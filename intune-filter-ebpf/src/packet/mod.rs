@@ -1,4 +1,4 @@
-//! Packets: access to their octets, and what their headers say.
+//! Packets: access to their octets, and their headers.
 
 mod datagram;
 mod error;

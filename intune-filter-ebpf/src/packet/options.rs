@@ -14,7 +14,7 @@ const STRICT_SOURCE_ROUTE: u64 = 137;
 /// Octets of options at most: each step passes one or more.
 const STEPS: u32 = 41;
 
-/// What the walk found.
+/// Result of the walk.
 const MALFORMED: u64 = 0;
 const CLEAN: u64 = 1;
 const FOUND: u64 = 2;

@@ -32,7 +32,7 @@ pub const TCP_ACK: u8 = 16;
 /// URG among [`Transport::flags`].
 pub const TCP_URG: u8 = 32;
 
-/// What the header behind the IP headers says. All zero for other protocols.
+/// Header behind the IP headers. All zero for other protocols.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transport {
     /// Source port, network byte order; of an ICMP echo, its identifier.

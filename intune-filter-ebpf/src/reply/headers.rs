@@ -22,7 +22,7 @@ pub const QUOTED: usize = 8;
 /// ICMP header without a checksum: destination unreachable, communication administratively
 /// prohibited.
 pub const PROHIBITED_V4: [u8; ICMP_HEADER] = [3, 13, 0, 0, 0, 0, 0, 0];
-/// ICMPv6 header of the same error.
+/// ICMPv6 header of that error.
 pub const PROHIBITED_V6: [u8; ICMP_HEADER] = [1, 1, 0, 0, 0, 0, 0, 0];
 
 /// Swaps two fields of a header, `length` octets each. Arguments are constants: remains of the bounds

@@ -36,13 +36,13 @@ pub struct PacketCtx {
     pub edge: UnsafeCell<EdgeKey>,
     /// Key of a fragmented datagram.
     pub fragment_key: UnsafeCell<FragmentKey>,
-    /// What is to be remembered of it.
+    /// Record of a fragmented datagram.
     pub fragment: UnsafeCell<FragmentVerdict>,
     /// A flow that is to be opened, or that has ended.
     pub flow: UnsafeCell<Flow>,
-    /// Which record is made of it, [`crate::abi::EventKind`].
+    /// Kind of its record, [`crate::abi::EventKind`].
     pub flow_kind: VolatileU64,
-    /// How it has ended, [`crate::abi::Ending`].
+    /// Ending of the flow, [`crate::abi::Ending`].
     pub flow_ending: VolatileU64,
     /// Copy of a map's value, where nothing is to be changed.
     pub copy: UnsafeCell<[u64; COPY_WORDS]>,
@@ -76,7 +76,7 @@ pub struct PacketCtx {
     pub route: UnsafeCell<[u64; 8]>,
     /// Where the route is to lead.
     pub route_to: UnsafeCell<V6>,
-    /// Whose packet asks, for rules that go by that; unspecified if nobody's.
+    /// Source of the packet to be routed, for rules by source; unspecified without one.
     pub route_from: UnsafeCell<V6>,
     /// An address of the gateway's on a device.
     pub own: UnsafeCell<OwnKey>,

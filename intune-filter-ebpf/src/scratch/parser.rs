@@ -20,7 +20,7 @@ pub struct Parser {
     pub position: VolatileU64,
     /// 1 if the walk came to a proper end.
     pub complete: VolatileU64,
-    /// State of a hash: what was mixed so far.
+    /// State of a hash.
     pub hash: VolatileU64,
     /// State of the walk over a name: before which offset a pointer must point. State of the hash
     /// of a question: where it ends.

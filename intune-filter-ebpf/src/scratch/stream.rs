@@ -2,13 +2,13 @@
 
 use crate::memory::VolatileU64;
 
-/// TCP segment to or from a resolver, and what its stream says of it.
+/// TCP segment to or from a resolver, and its place in the stream.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Segment {
     /// Sequence number of its first octet.
     pub sequence: VolatileU64,
-    /// What it acknowledges.
+    /// Acknowledgment number.
     pub acknowledgment: VolatileU64,
     /// Where its data begins in the frame.
     pub data: VolatileU64,
@@ -18,11 +18,11 @@ pub struct Segment {
     pub done: VolatileU64,
     /// Octets of a message whose length came in the segment before; 0 if none is owed.
     pub owed: VolatileU64,
-    /// What was found of its next message.
+    /// Finding about its next message.
     pub found: VolatileU64,
     /// Octets that are missing of its last message; 0 if that is not known.
     pub missing: VolatileU64,
-    /// 1 if it repeats what was judged.
+    /// 1 for a repetition of judged octets.
     pub repeats: VolatileU64,
     /// Not 0 if its connection was not judged at some time.
     pub unjudged: VolatileU64,

@@ -1,4 +1,4 @@
-//! Packets to clients: names are learned from DNS answers, and what answers nothing is denied.
+//! Packets to clients: DNS answers teach names, and unsolicited packets are denied.
 
 use super::{
     NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known, limit,
@@ -140,7 +140,7 @@ fn parse<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     Stage::done()
 }
 
-/// Learns from what a trusted resolver answers.
+/// Learns from a trusted resolver's answer.
 #[inline(never)]
 fn dns_answer<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let datagram = run.datagram::<A>();
@@ -174,7 +174,7 @@ fn dns_answer<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     Stage::done()
 }
 
-/// Learns from what a resolver answers over TCP.
+/// Learns from a resolver's answer over TCP.
 #[inline(always)]
 fn answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let verdict = match stream::read(run) {
@@ -186,14 +186,14 @@ fn answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     Stage::DONE
 }
 
-/// Passes what belongs to a known flow, and judges what answers nothing.
+/// Passes packets of known flows, and judges unsolicited ones.
 #[inline(never)]
 fn flow_or_unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     by_flow::<A, W, P>(run).store(run.scratch);
     Stage::done()
 }
 
-/// What the verdict means for later fragments, and for who watches.
+/// Records the verdict over a first fragment for later ones, and reports a denial.
 #[inline(never)]
 fn record_fragment<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let (verdict, datagram) = (Verdict::load(run.scratch), run.datagram::<A>());

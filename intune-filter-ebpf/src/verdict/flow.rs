@@ -1,4 +1,4 @@
-//! Flows: when one is alive, whether it is still allowed, what its packets change.
+//! Flows: their lifetime, their revocation, and their update by packets.
 
 use super::{
     Run, Verdict,
@@ -105,7 +105,7 @@ pub(super) fn is_known<A: Family, W: DatapathOf<A>, P: Packet>(
     }
 }
 
-/// What a known flow says of a packet.
+/// Known flow of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     /// The flow's rule, or [`NO_RULE`].
@@ -200,7 +200,7 @@ pub(super) fn pass<A: Family, W: DatapathOf<A>, P: Packet>(
     }
 }
 
-/// Moves a flow to the answered ones, if the packet travels against who has opened it.
+/// Moves a flow to the answered ones, if the packet travels against its opener.
 #[inline(always)]
 fn note_answer<A: Family, W: DatapathOf<A>>(
     datapath: W,
@@ -229,7 +229,7 @@ struct Touched {
     rule: u8,
     flags: u8,
     group: u16,
-    /// How it has ended, if that is news: [`Ending`].
+    /// Ending of the flow, if this packet has ended it: [`Ending`].
     ending: u8,
 }
 

@@ -13,7 +13,7 @@ use crate::{
     scratch::Family,
 };
 
-/// How long fragments are waited for: what Linux does for IPv4 (`ipfrag_time`).
+/// Time that later fragments have, as in Linux for IPv4 (`ipfrag_time`).
 const PATIENCE: u64 = 30_000_000_000;
 
 /// The key of a fragmented datagram, put into the scratch memory.
@@ -48,7 +48,7 @@ fn keep<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FragmentKey, verdict:
     }
 }
 
-/// What is known of the datagram, if its first fragment is not too long ago.
+/// Record of the datagram, unless its first fragment is too long ago.
 #[inline(always)]
 fn known<W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -101,7 +101,7 @@ pub(super) fn is_duplicate_first<A: Family, W: Datapath, P: Packet>(
 }
 
 /// Remembers for those to come that a first fragment passes, if the client may begin one more; else
-/// that does not pass either. Returns what becomes of it.
+/// that does not pass either. Returns the resulting verdict.
 ///
 /// Of who is exempt or audited all fragments pass anyway, as those of the gateway's own do.
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! Packets to the gateway itself: which of its addresses a client reaches, and who may have sent
+//! Packets to the gateway itself: the addresses that a client reaches, and the sources that may send
 //! them.
 //!
 //! A client reaches the addresses of its own network; others, such as the one on the WAN, are
@@ -23,7 +23,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         self.datapath.own_location(self.scratch)
     }
 
-    /// Whether the gateway lets in what is for an address on the client's network.
+    /// Whether the gateway lets in packets for its address on the client's network.
     #[inline(always)]
     pub(super) fn is_let_in<A: Family>(&self, datagram: &Datagram<A>) -> bool {
         let Some(settings) = self.settings() else {
@@ -80,7 +80,7 @@ const fn is_mapped(V6([a, b, c, _]): V6) -> bool {
     a | b == 0 && c == 0xffff_u32.to_be()
 }
 
-/// Asks for the routes to an address, in nobody's name or in another address's.
+/// Route to an address, from the source in the working memory.
 #[inline(always)]
 fn ask<W: Datapath>(scratch: &Scratch, datapath: W, ifindex: u32, to: V6, routes: Routes) -> Route {
     // SAFETY: the scratch memory is this run's alone.

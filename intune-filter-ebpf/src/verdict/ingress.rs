@@ -1,7 +1,7 @@
 //! Packets from clients.
 //!
 //! In the kernel each stage is a function of its own that leaves its verdict in the working
-//! memory: programs have 512 octets of stack in all, and what a caller holds counts as well.
+//! memory: programs have 512 octets of stack in all, callers' included.
 
 use super::{
     Action, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known,

@@ -1,4 +1,4 @@
-//! What is particular to an address family: its link scope, and what its ICMP errors quote.
+//! Particulars of an address family: its link scope, and the flows that its ICMP errors quote.
 
 use crate::{
     abi::{Address, FlowKey, V4, V6},
@@ -6,7 +6,7 @@ use crate::{
     scratch::Family,
 };
 
-/// What a family knows of its links.
+/// Address family with its link scope and quotes.
 pub(super) trait Links: Family {
     /// Whether a datagram is for hosts of this link, or for its router as such: a router never
     /// forwards it. `is_gateway` says whether an address is the gateway's own.

@@ -1,4 +1,4 @@
-//! Verdicts: what becomes of a packet, and why.
+//! Verdicts over packets, and their reasons.
 
 mod egress;
 mod flow;
@@ -46,18 +46,18 @@ pub struct Place {
     pub from_gateway: bool,
 }
 
-/// What is done with a packet.
+/// Action on a packet.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It goes on its way.
+    /// Passes it.
     Pass,
-    /// It is dropped.
+    /// Drops it.
     Drop,
-    /// It is a DNS query that is answered REFUSED. [`crate::scratch::Scratch::reply`] describes the
+    /// Answers the DNS query REFUSED. [`crate::scratch::Scratch::reply`] describes the
     /// reply; its writer releases the working memory.
     Refuse,
-    /// It is dropped, and its sender is told. [`crate::scratch::Scratch::reply`] describes the reply;
+    /// Drops it and tells its sender. [`crate::scratch::Scratch::reply`] describes the reply;
     /// its writer releases the working memory.
     Reject,
 }
@@ -78,18 +78,18 @@ pub const NO_GROUP: u8 = u8::MAX;
 
 /// The verdict over a packet, with everything that was found out on the way.
 ///
-/// Plain integers without padding: what an `Option` leaves unsaid would be an unwritten register
+/// Plain integers without padding: an empty `Option` would leave an unwritten register
 /// or stack slot, and the verifier refuses to see one copied.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Rules whose destination it is.
     pub rules: u64,
-    /// What to do.
+    /// Action on the packet.
     pub action: Action,
-    /// Why. Of an audited packet, why it would have been denied.
+    /// Reason; of an audited packet, the reason of the denial that it was spared.
     pub reason: Reason,
-    /// What the verdict rests on.
+    /// Ground of the verdict.
     pub matched: Matched,
     /// The rule that allows it, of a denied one the lowest whose destination it is, or
     /// [`NO_RULE`].
@@ -122,7 +122,7 @@ impl Verdict {
         }
     }
 
-    /// A packet that is denied whoever sent it.
+    /// Denial of a packet, whatever its client.
     #[inline(always)]
     #[must_use]
     pub const fn deny(reason: Reason) -> Self {
@@ -153,7 +153,7 @@ impl Verdict {
         Self { reject: 0, ..Self::deny_client(reason, client, rules) }
     }
 
-    /// The same for this client's group.
+    /// Verdict for this client's group.
     #[inline(always)]
     #[must_use]
     pub const fn of(mut self, client: &Client) -> Self {
@@ -161,7 +161,7 @@ impl Verdict {
         self
     }
 
-    /// What `explain` says of it: [`Explanation::pack`].
+    /// Word that `explain` returns: [`Explanation::pack`].
     #[inline(always)]
     #[must_use]
     pub const fn explanation(&self) -> u32 {
@@ -234,7 +234,7 @@ const fn trailing_zeros(rules: u64) -> u8 {
     (octets.wrapping_mul(FULL / 255) >> 56) as u8
 }
 
-/// The frame at hand; what is plain about it is in the working memory.
+/// Run over one frame; its parsed fields live in the working memory.
 struct Run<'p, W, P> {
     datapath: W,
     packet: P,

@@ -27,19 +27,19 @@ const UDP_TRANSPORT: u16 = UDP as u16;
 pub(super) const TCP_TRANSPORT: u16 = TCP as u16;
 
 result_word! {
-    /// What a message from a trusted resolver is.
+    /// Class of a message from a trusted resolver.
     pub(in crate::verdict) Response {
-        /// It answers no recorded query.
+        /// Message that answers no recorded query.
         NOT_OURS = 0,
-        /// It answers a recorded query.
+        /// Message that answers a recorded query.
         ACCEPTED = 1,
-        /// It does, and could not be learned from at this moment: it is to come again.
+        /// Answer that could not be learned from at this moment: it is to come again.
         DEFERRED = 2,
-        /// It answers a query which another message has answered.
+        /// Answer to a query that another message has answered.
         REPEATED = 3,
     }
 }
-/// How long an answer is waited for: the longest that stub resolvers do, with a margin.
+/// Time that an answer is waited for: the longest of stub resolvers, with a margin.
 const PATIENCE: u64 = 30_000_000_000;
 
 /// Whether a server is a trusted resolver.
@@ -79,7 +79,7 @@ fn load<A: Family, W: Datapath, P: Packet>(run: &Run<'_, W, P>, datagram: &Datag
         && loaded(run, length)
 }
 
-/// Notes what was read into the scratch memory, and what it is to be read by.
+/// Prepares the working memory for reading the message in it.
 #[inline(always)]
 pub(super) fn loaded<W: Datapath, P: Packet>(run: &Run<'_, W, P>, length: u32) -> bool {
     let scratch = run.scratch;
@@ -173,7 +173,7 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
     verdict
 }
 
-/// Why a query for a name of no rule is denied.
+/// Reason of the denial of a query for a name of no rule.
 #[inline(always)]
 pub(super) const fn unlisted_reason(over_https: bool) -> Reason {
     if over_https { Reason::DnsOverHttps } else { Reason::DnsUnlisted }

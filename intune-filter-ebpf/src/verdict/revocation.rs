@@ -1,4 +1,4 @@
-//! Revocation: whether the policy in force allows what an older one has opened.
+//! Revocation: whether the policy in force allows flows that an older one has opened.
 
 use super::{NO_RULE, Run};
 use crate::{

@@ -10,10 +10,10 @@ use crate::{
     scratch::{Family, Scratch, Segment},
 };
 
-/// How far ahead of its last octet a side is believed to send.
+/// Distance ahead of its last octet at which a side is believed to send.
 const WINDOW: u32 = 1 << 22;
 
-/// What a segment's header says, numbers in the byte order of the host.
+/// Numbers of a segment's header, in host byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Numbers {
     /// Sequence number.
@@ -172,7 +172,7 @@ fn is_believed(flow: &Flow, segment: Numbers, direction: Direction, first: bool)
     awaited || (follows && acknowledges && lately)
 }
 
-/// Notes in a flow what the segment in the working memory, with these flags, says of its connection.
+/// Updates a flow's connection state by the segment in the working memory, which has these flags.
 /// Returns the flags by which it ends a side.
 #[inline(always)]
 pub fn note_segment(flow: &mut Flow, scratch: &Scratch, flags: u8, direction: Direction) -> u8 {

@@ -178,7 +178,7 @@ fn store<const N: usize>(ctx: &TcContext, offset: u32, octets: &[u8; N]) -> Opti
     (stored == 0).then_some(())
 }
 
-/// Sends the frame back to who sent it.
+/// Swaps the Ethernet addresses.
 #[inline(always)]
 fn turn_ethernet(ctx: &TcContext) -> Option<()> {
     let mut addresses = load::<12>(ctx, 0)?;

@@ -79,7 +79,7 @@ fn reset<const HEADER: usize>(ctx: &XdpContext, scratch: &Scratch, network: u32)
     shrink(ctx, network + (HEADER + TCP_HEADER) as u32)
 }
 
-/// Makes room for `ROOM` octets between the Ethernet header and what it carries.
+/// Makes room for `ROOM` octets behind the Ethernet header.
 #[inline(always)]
 fn open_gap<const ROOM: usize>(ctx: &XdpContext, network: u32) -> Option<()> {
     // SAFETY: the context is the program's; pointers into the frame are taken anew below.
@@ -170,7 +170,7 @@ fn octets<const N: usize>(ctx: &XdpContext, offset: u32) -> Option<&mut [u8; N]>
     Some(unsafe { &mut *(start as *mut [u8; N]) })
 }
 
-/// Sends the frame back to who sent it.
+/// Swaps the Ethernet addresses.
 #[inline(always)]
 fn swap_ethernet(ctx: &XdpContext) -> Option<()> {
     swap(octets::<12>(ctx, 0)?, 0, 6, 6);

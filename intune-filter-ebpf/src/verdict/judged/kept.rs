@@ -1,4 +1,4 @@
-//! Judged octets that the server has not acknowledged, and comparing what repeats them.
+//! Judged octets that the server has not acknowledged, and their comparison with repetitions.
 
 use super::{super::Run, SEGMENT_MAX};
 use crate::{

@@ -33,18 +33,18 @@ use crate::{
 };
 
 result_word! {
-    /// What a segment is to a followed connection.
+    /// Class of a segment of a followed connection.
     pub(in crate::verdict) Class {
         /// It has no place in the connection, or not yet: it is dropped in silence, and comes again if
         /// it is an honest one.
         FOREIGN = 0,
-        /// It has no data, and may pass.
+        /// Segment without data, which may pass.
         EMPTY = 1,
-        /// Its data begins where what was judged ends.
+        /// Segment whose data begins at the end of the judged prefix.
         NEXT = 2,
-        /// Its data repeats what was judged, if [`compare`] agrees.
+        /// Segment whose data repeats judged octets, if [`compare`] agrees.
         REPEATED = 3,
-        /// It has data, from the server.
+        /// Segment with data from the server.
         DATA = 4,
     }
 }
@@ -61,11 +61,11 @@ const NEAR: u32 = 1 << 21;
 const BEHIND: u32 = 1 << 30;
 /// Octets of a client's segment at most: as many are kept, and compared.
 pub(super) const SEGMENT_MAX: u32 = 1024;
-/// How far ahead of what it has sent a server is believed to send.
+/// Distance ahead of its last octet at which a server is believed to send.
 const WINDOW: u32 = 1 << 24;
-/// How long a SYN may wait for its answer before another takes its place.
+/// Time that a SYN waits for its answer before another takes its place.
 const SILENCE: u64 = 10_000_000_000;
-/// How long a server takes the acknowledgement of a SYN cookie.
+/// Time in which a server takes the acknowledgement of a SYN cookie.
 const COOKIE: u64 = 120_000_000_000;
 
 /// Whether a number is from `begin` to `end`, both of which are.
@@ -124,7 +124,7 @@ pub(super) const fn reopens(
     Some(if recent { client_state::REOPENED } else { 0 })
 }
 
-/// What a client's segment is, but a SYN.
+/// Class of a client's segment other than a SYN.
 #[inline(always)]
 pub(super) fn client(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     let Numbers { sequence, acknowledgment, length, flags } = segment;
@@ -179,7 +179,7 @@ pub(super) fn client(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     if length <= kept && at <= kept - length { Class::REPEATED } else { Class::FOREIGN }
 }
 
-/// What a server's segment is.
+/// Class of a server's segment.
 #[inline(always)]
 pub(super) fn server(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     let Numbers { sequence, acknowledgment, length, flags } = segment;

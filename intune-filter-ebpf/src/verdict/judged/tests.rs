@@ -18,7 +18,7 @@ fn established() -> JudgedPrefix {
     prefix
 }
 
-/// A connection on which so many octets were judged.
+/// Connection with this number of judged octets.
 fn spoken(octets: u32) -> JudgedPrefix {
     let mut prefix = established();
     prefix.end = prefix.end.wrapping_add(octets);
@@ -27,7 +27,7 @@ fn spoken(octets: u32) -> JudgedPrefix {
     prefix
 }
 
-/// What data of the client's is, so many octets behind its SYN.
+/// Class of the client's data at this distance behind its SYN.
 fn data(prefix: &mut JudgedPrefix, at: u32, length: u32) -> Class {
     let begin = ISN.wrapping_add(1).wrapping_add(at);
     client(prefix, numbers(begin, SERVER.wrapping_add(1), length, TCP_ACK))

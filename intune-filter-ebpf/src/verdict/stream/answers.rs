@@ -1,4 +1,4 @@
-//! What resolvers send to clients over TCP.
+//! Segments from resolvers to clients.
 
 use super::{
     super::{
@@ -16,7 +16,7 @@ use crate::{
     scratch::Family,
 };
 
-/// How long userspace has to read what the kernel cannot.
+/// Time that userspace has to read a message that the kernel cannot.
 const PUNT: u64 = NANOS_PER_SEC;
 /// Octets of a segment that one record holds.
 const PART: u64 = 4096;
@@ -176,7 +176,7 @@ fn read_answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>)
     Stage::DONE
 }
 
-/// Whether userspace had its time to read what is held back.
+/// Whether userspace had its time to read a held segment.
 #[inline(always)]
 fn is_late<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
     let (datapath, now) = (run.datapath, run.now());

@@ -28,29 +28,29 @@ use crate::{
 const MESSAGES: u32 = 2;
 /// Octets of a length before a message.
 const PREFIX: u64 = 2;
-/// How long a connection may be idle; servers close theirs after seconds (RFC 7766 section 6.2.3).
+/// Time that a connection may be idle; servers close theirs after seconds (RFC 7766 section 6.2.3).
 const IDLE: u64 = 120_000_000_000;
 
 result_word! {
-    /// What is found of a segment, or of its next message.
+    /// Finding about a segment, or about its next message.
     pub(in crate::verdict) Found {
-        /// It belongs to no connection that is followed.
+        /// Segment of no followed connection.
         UNKNOWN = 1,
-        /// It passes.
+        /// Segment that passes.
         PASSED = 2,
-        /// It is held back until userspace has read it.
+        /// Segment that is held until userspace has read it.
         PUNTED = 3,
-        /// It is denied.
+        /// Segment that is denied.
         DENIED = 4,
-        /// It has messages for the kernel to read.
+        /// Segment with messages for the kernel to read.
         READABLE = 5,
-        /// It has data that only userspace can read.
+        /// Segment with data that only userspace can read.
         UNREADABLE = 6,
-        /// It has data that only userspace can read, but not the end of a message.
+        /// Segment with data that only userspace can read, but without the end of a message.
         HARMLESS = 7,
-        /// It asks for a name of no rule of the client's.
+        /// Query for a name of no rule of the client's.
         UNLISTED = 8,
-        /// It has a message that is no query.
+        /// Message that is no query.
         MALFORMED = 9,
         /// There is no message at all, or none that can be read.
         BROKEN = 10,
@@ -58,13 +58,13 @@ result_word! {
         WHOLE = 11,
         /// There is the beginning of a message.
         PARTIAL = 12,
-        /// It begins more than the client may.
+        /// Query beyond the client's limit.
         LIMITED = 13,
-        /// It asks for such a name, of a known server of DNS over HTTPS.
+        /// Query for such a name, of a known server of DNS over HTTPS.
         OVER_HTTPS = 14,
-        /// It answers no query.
+        /// Answer to no recorded query.
         UNSOLICITED = 15,
-        /// It has no place in its connection, or not yet.
+        /// Segment without a place in its connection, or not yet.
         MISPLACED = 16,
     }
 }
@@ -102,7 +102,7 @@ fn key(scratch: &Scratch, zone: u16, port: u16, client: V6, resolver: V6) -> &Fl
     }
 }
 
-/// Copies the segment's next message into the working memory, and leaves there what there is.
+/// Copies the segment's next message into the working memory, with the finding about it.
 #[inline(never)]
 fn find_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let found = look_for_message(run);
@@ -110,7 +110,7 @@ fn find_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     Stage::done()
 }
 
-/// What there is of a message, from memory: see [`Verdict::store`].
+/// Finding about a message, from memory: see [`Verdict::store`].
 #[inline(always)]
 fn next_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Found {
     let stage = find_message(run);

@@ -1,4 +1,4 @@
-//! What clients send to resolvers over TCP.
+//! Segments from clients to resolvers.
 
 use super::{
     super::{
