@@ -9,8 +9,8 @@ use aya::{
 };
 use intune_filter_ebpf::abi::{
     Counted, Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey,
-    FragmentVerdict, Host, LimitSet, Limits, Pending, PendingKey, RuleCounter, Stream, StreamRead,
-    V4, V6,
+    FragmentVerdict, Host, LimitSet, Limits, Pending, PendingKey, Reason, RuleCounter, Stream,
+    StreamRead, V4, V6,
 };
 
 use super::Filter;

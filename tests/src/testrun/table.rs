@@ -1,6 +1,8 @@
 //! Rows of a table: a packet, the verdict that it has to get, and the counters that move.
 
-use intune_filter_ebpf::abi::{Counter, Explanation, Matched, Reason, RuleCounter};
+use intune_filter_ebpf::abi::{
+    Counted, Counter, Explanation, Matched, Occurrence, Reason, RuleCounter,
+};
 
 use super::{
     Addresses, Bed,
@@ -37,7 +39,7 @@ pub struct Expected {
     silent: bool,
     partial: bool,
     flowless: bool,
-    also: Vec<(Reason, u64)>,
+    also: Vec<(Occurrence, u64)>,
 }
 
 /// The verdict for this reason.
@@ -122,8 +124,8 @@ impl Expected {
 
     /// Counted beside the verdict, with this many octets of message.
     #[must_use]
-    pub fn and(mut self, reason: Reason, bytes: usize) -> Self {
-        self.also.push((reason, bytes as u64));
+    pub fn and(mut self, occurrence: Occurrence, bytes: usize) -> Self {
+        self.also.push((occurrence, bytes as u64));
         self
     }
 
@@ -147,14 +149,12 @@ impl Expected {
     fn counted(&self, row: &Row) -> Vec<String> {
         let bytes = row.frame.len() as u64;
         let reason = if self.audited { Reason::Audit } else { self.reason };
-        let mut reasons = self.also.clone();
-        reasons.push((reason, bytes));
-        reasons.sort_by_key(|(reason, _)| *reason as u8);
-        let mut counted: Vec<String> = reasons
-            .iter()
-            .filter_map(|(reason, bytes)| {
-                count_text(*reason, Counter { packets: 1, bytes: *bytes })
-            })
+        let also = self.also.iter().map(|(occurrence, bytes)| ((*occurrence).into(), *bytes));
+        let mut all: Vec<(Counted, u64)> = also.chain([(reason.into(), bytes)]).collect();
+        all.sort_by_key(|(counted, _)| counted.counter());
+        let mut counted: Vec<String> = all
+            .into_iter()
+            .filter_map(|(counted, bytes)| count_text(counted, Counter { packets: 1, bytes }))
             .collect();
         if let Some(rule) = self.rule {
             let of_packet = RuleCounter { packets: 1, bytes, ..RuleCounter::default() };
