@@ -13,6 +13,7 @@ macro_rules! statics {
         $(, set by $setting:literal)?;
     )+) => {
         $(
+            #[doc = concat!("Map of the row `", stringify!($name), "` in [`crate::maps`].")]
             #[unsafe(link_section = ".maps")]
             #[unsafe(no_mangle)]
             pub static $name: map_type!($kind $scope $key, $value, $entries) =
