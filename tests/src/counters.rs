@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use intune_filter_ebpf::abi::REASONS;
+use intune_filter_ebpf::abi::Counted;
 
 /// Packets by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,8 +63,8 @@ impl Counters {
     #[must_use]
     pub fn denials(&self) -> Self {
         let denies = |text: &str| {
-            let known = REASONS.iter().find(|r| r.as_str() == text);
-            known.is_none_or(|reason| reason.denies())
+            let known = Counted::all().find(|counted| counted.as_str() == text);
+            known.is_none_or(Counted::denies)
         };
         Self(self.0.iter().filter(|(r, _)| denies(r)).map(|(r, n)| (r.clone(), *n)).collect())
     }
