@@ -16,7 +16,7 @@ use intune_filter_tests::testrun::{
 
 use crate::{
     answers::{addresses, answer, answered, asked, query},
-    flows::{WEB, back, flows, known, opened, out},
+    flows::{WEB, back, flows, handshake, known},
     fragments,
 };
 
@@ -235,13 +235,7 @@ fn datagrams_that_had_to_make_room_end_and_denied_ones_stay_denied() {
 fn a_flood_of_openings_evicts_no_answered_flow() {
     run("", "", |filter| {
         for who in Addresses::both() {
-            check_in_order(
-                filter,
-                &[
-                    from_client("SYN", out(&who, Flags::SYN), opened()),
-                    to_client("SYN ACK", back(&who, Flags::SYN_ACK), known()),
-                ],
-            );
+            check_in_order(filter, &handshake(&who));
             for port in 0..2000 {
                 let frame = Datagram::new(who.client, who.web).tcp(port, 443, Flags::SYN).frame();
                 filter.judge(Place::Ingress("eth1"), &frame).unwrap();

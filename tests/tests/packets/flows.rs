@@ -33,6 +33,14 @@ pub(crate) fn known() -> Expected {
     expect(Reason::Flow).rule(WEB)
 }
 
+/// Opening of the flow by the client, and the answer to it.
+pub(crate) fn handshake(who: &Addresses) -> [Row; 2] {
+    [
+        from_client("SYN", out(who, Flags::SYN), opened()),
+        to_client("SYN ACK", back(who, Flags::SYN_ACK), known()),
+    ]
+}
+
 /// Every flow of a map, in both families.
 pub(crate) fn flows(filter: &dyn Bed, map: &str) -> Vec<Flow> {
     filter.flows(map).unwrap()
@@ -92,10 +100,7 @@ pub(crate) fn strangers(who: &Addresses) -> Vec<Row> {
 fn nothing_else_comes_back() {
     run("", "", |filter| {
         for who in Addresses::both() {
-            let mut rows = vec![
-                from_client("SYN", out(&who, Flags::SYN), opened()),
-                to_client("SYN ACK", back(&who, Flags::SYN_ACK), known()),
-            ];
+            let mut rows = handshake(&who).to_vec();
             rows.extend(strangers(&who));
             rows.push(to_client("its own", back(&who, Flags::ACK), known()));
             check_in_order(filter, &rows);

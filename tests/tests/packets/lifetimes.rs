@@ -10,7 +10,7 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    flows::{WEB, back, flows, known, opened, out},
+    flows::{WEB, back, flows, handshake, known, opened, out},
     run,
 };
 
@@ -92,10 +92,7 @@ fn silence_ends_a_flow() {
 fn a_closed_connection_is_soon_forgotten() {
     run("", "", |filter| {
         for who in Addresses::both() {
-            let begin = [
-                from_client("SYN", out(&who, Flags::SYN), opened()),
-                to_client("SYN ACK", back(&who, Flags::SYN_ACK), known()),
-            ];
+            let begin = handshake(&who);
             let fins = [
                 from_client("FIN", out(&who, Flags::FIN), known()),
                 to_client("FIN", back(&who, Flags::FIN), known()),

@@ -10,7 +10,7 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    flows::{WEB, back, flows, known, opened, out},
+    flows::{WEB, back, flows, handshake, known, opened, out},
     run,
 };
 
@@ -18,13 +18,7 @@ use crate::{
 fn a_reload_keeps_the_flows_that_are_still_allowed() {
     run("", "", |filter| {
         for who in Addresses::both() {
-            check_in_order(
-                filter,
-                &[
-                    from_client("SYN", out(&who, Flags::SYN), opened()),
-                    to_client("SYN ACK", back(&who, Flags::SYN_ACK), known()),
-                ],
-            );
+            check_in_order(filter, &handshake(&who));
             filter.install(&config("", "")).unwrap();
             check_on(
                 filter,
@@ -46,13 +40,7 @@ fn a_reload_tells_a_flow_its_group_anew() {
                          services: [core]\n";
     run("", "", |filter| {
         for who in Addresses::both() {
-            check_in_order(
-                filter,
-                &[
-                    from_client("SYN", out(&who, Flags::SYN), opened()),
-                    to_client("SYN ACK", back(&who, Flags::SYN_ACK), known()),
-                ],
-            );
+            check_in_order(filter, &handshake(&who));
             let before = filter.group("lan");
             let other =
                 |text: String| text.replacen("clients:\n", &format!("clients:\n{GROUP}"), 1);
@@ -82,10 +70,7 @@ fn a_flow_that_is_answered_after_a_reload_is_an_answered_one() {
 fn a_reload_ends_the_flows_that_are_not() {
     run("", "", |filter| {
         for who in Addresses::both() {
-            let begin = [
-                from_client("SYN", out(&who, Flags::SYN), opened()),
-                to_client("SYN ACK", back(&who, Flags::SYN_ACK), known()),
-            ];
+            let begin = handshake(&who);
             let changes: [(&str, &str, Reason); 3] = [
                 ("services: [core, time]", "services: [time]", Service),
                 ("10.20.0.0/24, 'fd00:20::/64'", "10.20.8.0/24", Reason::UnlistedClient),
