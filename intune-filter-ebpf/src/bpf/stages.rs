@@ -22,23 +22,24 @@ use crate::{
 /// to be dropped.
 #[inline(always)]
 pub fn reply_at_xdp(ctx: &XdpContext, kernel: Kernel<XDP>) {
-    call(&STAGES_XDP, ctx);
-    if let Some(scratch) = Kernel::<XDP>::scratch() {
-        kernel.release(scratch);
-    }
+    reply(&STAGES_XDP, ctx, kernel);
 }
 
 /// As [`reply_at_xdp`], at TC.
 #[inline(always)]
 pub fn reply_at_tc(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) {
-    call(&STAGES_TC, ctx);
-    if let Some(scratch) = Kernel::<TC_INGRESS>::scratch() {
-        kernel.release(scratch);
-    }
+    reply(&STAGES_TC, ctx, kernel);
 }
 
 #[inline(always)]
-fn call(stages: &ProgramArray<{ STAGE_SLOTS as usize }>, ctx: &impl EbpfContext) {
+fn reply<const HOOK: u8>(
+    stages: &ProgramArray<{ STAGE_SLOTS as usize }>,
+    ctx: &impl EbpfContext,
+    kernel: Kernel<HOOK>,
+) {
     // SAFETY: nothing of the caller's has to be dropped, and the stage is of the caller's type.
     unsafe { stages.tail_call(ctx, STAGE_REPLY) }
+    if let Some(scratch) = Kernel::<HOOK>::scratch() {
+        kernel.release(scratch);
+    }
 }
