@@ -1,5 +1,5 @@
-//! Why a packet passed or was denied, and what happened beside that: one vocabulary for counters,
-//! events, `explain` and docs.
+//! Reasons of verdicts, and occurrences beside them: one vocabulary for counters, events, `explain`
+//! and docs.
 
 macro_rules! vocabulary {
     (
@@ -37,7 +37,7 @@ macro_rules! vocabulary {
             }
         }
 
-        /// What is counted beside the verdict over a packet. No verdict carries it.
+        /// Occurrence beside the verdict over a packet, counted on its own. No verdict carries it.
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Occurrence {
@@ -201,7 +201,7 @@ impl Occurrence {
     }
 }
 
-/// What an element of `COUNTERS` counts.
+/// Subject of an element of `COUNTERS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counted {
     /// Packets with a verdict for this reason.
