@@ -46,7 +46,7 @@ pub struct Place {
 }
 
 /// A denied packet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denied {
     /// The client; none of a frame that is no datagram.
     pub client: Option<IpAddr>,

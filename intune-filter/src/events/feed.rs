@@ -135,7 +135,7 @@ fn lost(count: u64) -> Arc<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Denied, Kind, Learned, Place};
+    use crate::events::{Denied, Kind, Learned};
 
     fn learned(number: usize) -> Event {
         let what = What::Learned(Learned {
@@ -149,20 +149,7 @@ mod tests {
     }
 
     fn denied(reason: &str) -> Event {
-        let what = What::Denied(Denied {
-            client: None,
-            destination: None,
-            protocol: String::new(),
-            port: None,
-            client_port: None,
-            reason: reason.into(),
-            name: None,
-            service: None,
-            group: None,
-            audited: false,
-            inbound: false,
-            place: Place::default(),
-        });
+        let what = What::Denied(Denied { reason: reason.into(), ..Denied::default() });
         Event { time: jiff::Timestamp::UNIX_EPOCH, what }
     }
 

@@ -59,22 +59,14 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Denied, Learned, Place};
+    use crate::events::{Denied, Learned};
 
     fn denied(client: Option<&str>, reason: &str) -> What {
         What::Denied(Denied {
             client: client.map(|client| client.parse().unwrap()),
-            destination: None,
             protocol: "tcp".into(),
-            port: None,
-            client_port: None,
             reason: reason.into(),
-            name: None,
-            service: None,
-            group: None,
-            audited: false,
-            inbound: false,
-            place: Place::default(),
+            ..Denied::default()
         })
     }
 

@@ -98,19 +98,8 @@ fn events() {
         What::Lost { count: 3 },
     ];
     compare_both_ways("events", &full.map(line).to_vec());
-    let denied = Denied {
-        client: None,
-        destination: None,
-        port: None,
-        client_port: None,
-        name: None,
-        service: None,
-        group: None,
-        audited: false,
-        inbound: false,
-        place: Place::default(),
-        ..full_denial()
-    };
+    let Denied { protocol, reason, .. } = full_denial();
+    let denied = Denied { protocol, reason, ..Denied::default() };
     let nothing = Learned { addresses: Vec::new(), services: Vec::new(), ..learned };
     let sparse = [What::Denied(denied), What::Full(nothing), What::Opened(sparse_flow())].map(line);
     compare_both_ways("events-sparse", &sparse.to_vec());
