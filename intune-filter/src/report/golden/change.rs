@@ -34,7 +34,7 @@ pub fn full_change() -> Changed {
 pub fn full_preview() -> Preview {
     Preview {
         schema: SCHEMA,
-        file: "/root/new.yaml".into(),
+        file: "/etc/intune-filter/new.yaml".into(),
         in_force: "/etc/intune-filter/config.yaml".into(),
         changed: true,
         generation: 7,
@@ -62,7 +62,7 @@ pub fn shown() -> ConfigInForce {
 pub fn confirmed() -> Confirmed {
     Confirmed {
         schema: SCHEMA,
-        file: "/root/new.yaml".into(),
+        file: "/etc/intune-filter/new.yaml".into(),
         generation: 7,
         digest: "0f1e".into(),
         overrides_file: true,

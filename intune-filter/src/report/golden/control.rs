@@ -28,7 +28,7 @@ fn line(message: &impl Serialize) -> serde_json::Value {
 
 #[test]
 fn requests() {
-    let (file, text) = ("/root/new.yaml".to_owned(), "interfaces: []\n".to_owned());
+    let (file, text) = ("/etc/intune-filter/new.yaml".to_owned(), "interfaces: []\n".to_owned());
     let filter = Filter {
         kinds: [Kind::Denied, Kind::Learned, Kind::Flows].into(),
         clients: vec!["10.20.0.0/24".parse().unwrap()],

@@ -11,8 +11,8 @@ use std::{collections::BTreeSet, env, fmt::Debug, fs, path::PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Has the files written in place of being compared, if it is `write`.
-const VARIABLE: &str = "INTUNE_GOLDEN";
+/// Has the files written in place of being compared.
+const VARIABLE: &str = "UPDATE_GOLDEN";
 
 /// Names of the files, without `.json`.
 const FILES: [&str; 33] = [
@@ -56,7 +56,7 @@ fn directory() -> PathBuf {
 }
 
 fn writes() -> bool {
-    env::var(VARIABLE).is_ok_and(|value| value == "write")
+    env::var_os(VARIABLE).is_some()
 }
 
 /// Compares a value with the file of its shape.
@@ -70,7 +70,7 @@ fn compare(name: &str, value: &impl Serialize) {
     let file = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         text == file,
-        "{} is a contract, and has another shape:\n{text}\nnot\n{file}\n({VARIABLE}=write writes it)",
+        "{} is a contract, and has another shape:\n{text}\nnot\n{file}\n({VARIABLE}=1 writes it)",
         path.display()
     );
 }

@@ -26,7 +26,7 @@ pub fn full_daemon() -> DaemonStatus {
         }],
         flows_evicted: 1,
         configuration: ConfigurationStatus {
-            file: "/root/new.yaml".into(),
+            file: "/etc/intune-filter/new.yaml".into(),
             digest: "0f1e".into(),
             origin: Origin::Applied,
             overrides_file: true,
