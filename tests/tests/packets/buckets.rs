@@ -10,7 +10,7 @@ use intune_filter_tests::testrun::{
     site::config,
 };
 
-use crate::limits::{BURST, INTERVAL, burst, limit, pass, syn, too_many};
+use crate::tables::limits::{BURST, INTERVAL, burst, limit, pass, syn, too_many};
 
 /// Addresses of the group's network, by number.
 fn rotating(who: &Addresses, number: u32) -> IpAddr {

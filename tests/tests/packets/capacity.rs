@@ -14,7 +14,7 @@ use intune_filter_tests::testrun::{
     run, state::now, to_client,
 };
 
-use crate::{
+use crate::tables::{
     answers::{addresses, answer, answered, asked, query},
     flows::{WEB, back, flows, handshake, known},
     fragments,

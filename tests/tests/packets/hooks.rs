@@ -6,7 +6,7 @@ use intune_filter_tests::testrun::{
     Addresses, IngressHook, Row, both, datagram::patched, expect, from_client, run_at, site::config,
 };
 
-use crate::{gateway, headers, links, other_dns, policy, queries, rejected};
+use crate::tables::{gateway, headers, links, other_dns, policy, queries, rejected};
 
 /// Packets that the table has at least.
 const ENOUGH: usize = 300;

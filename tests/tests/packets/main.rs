@@ -1,44 +1,19 @@
-//! Tables of packets and verdicts, judged by the programs in the kernel; most of them also on the host,
-//! by `intune-filter-ebpf/tests/tables.rs`.
+//! The kernel's runner of the tables of packets, and the tests of packets that only the kernel can
+//! judge. The host's runner is `host.rs`, a target of `intune-filter-ebpf`.
 
-mod answers;
 mod buckets;
 mod busy;
 mod capacity;
-mod errors;
-mod events;
-mod flow_events;
-mod flows;
-mod fragments;
-mod gateway;
-mod headers;
 mod hooks;
-mod hostile;
-mod inbound;
-mod learning;
-mod lifetimes;
-mod limits;
-mod links;
-mod other_dns;
-mod parts;
-mod policy;
-mod prefix;
-mod queries;
 mod random;
-mod records;
 mod refusals;
-mod rejected;
 mod rejections;
-mod reloads;
-mod resets;
 mod ring;
 mod routes;
-mod sources;
 mod stages;
-mod streams;
+mod tables;
 mod tickets;
 mod truncation;
-mod warm_up;
 
 use intune_filter_tests::testrun::{self, Bed, IngressHook, site};
 

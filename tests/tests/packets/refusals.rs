@@ -8,7 +8,7 @@ use intune_filter_tests::testrun::{
     run,
 };
 
-use crate::queries::{ask, refused};
+use crate::tables::queries::{ask, refused};
 
 /// Checks every octet of the frame that answers a query.
 #[test]

@@ -11,7 +11,7 @@ use intune_filter_tests::testrun::{
     state::Event, to_client,
 };
 
-use crate::answers::{answered, asked, hosts, query};
+use crate::tables::answers::{answered, asked, hosts, query};
 
 const INGRESS: Place = Place::Ingress("eth1");
 

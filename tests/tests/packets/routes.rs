@@ -8,7 +8,7 @@ use intune_filter_tests::{
     testrun::{Datagram, Flags, both, check, expect, from_client, run, site::VLAN},
 };
 
-use crate::{gateway::to_every_address, sources::innocents};
+use crate::tables::{gateway::to_every_address, sources::innocents};
 
 /// Changes the routes of the namespace that the test runs in.
 fn ip(lines: &[&str]) {

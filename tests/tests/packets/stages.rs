@@ -11,7 +11,7 @@ use intune_filter_tests::testrun::{
     Addresses, Datagram, Filter, Flags, Message, check, expect, from_client, message::A, run,
 };
 
-use crate::queries::{ask, refused};
+use crate::tables::queries::{ask, refused};
 
 /// Takes the stages out of every array that is pinned; how many there were.
 fn empty(filter: &Filter) -> usize {

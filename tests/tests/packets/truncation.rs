@@ -9,8 +9,8 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    answers, fragments, gateway, headers, links, policy, queries, random::seeds::Seed, rejected,
-    streams,
+    random::seeds::Seed,
+    tables::{answers, fragments, gateway, headers, links, policy, queries, rejected, streams},
 };
 
 /// The shortest frame that a test run takes.

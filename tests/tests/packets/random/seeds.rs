@@ -5,7 +5,7 @@ use intune_filter_tests::testrun::{
     to_client,
 };
 
-use crate::{
+use crate::tables::{
     answers, errors, flows, fragments, gateway, headers, links, policy, queries, rejected, streams,
 };
 

@@ -21,9 +21,11 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    answers::{self, addresses, query},
     run_once,
-    streams::{came, connected, framed, sent},
+    tables::{
+        answers::{self, addresses, query},
+        streams::{came, connected, framed, sent},
+    },
 };
 
 /// How an answer reaches the client.

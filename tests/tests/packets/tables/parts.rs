@@ -12,9 +12,11 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    answers::{NONE, addresses, answer, query, teaches},
     run,
-    streams::{asked, back, came, connected, framed, sent, streams, wait},
+    tables::{
+        answers::{NONE, addresses, answer, query, teaches},
+        streams::{asked, back, came, connected, framed, sent, streams, wait},
+    },
 };
 
 #[test]

@@ -15,11 +15,13 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    answers::{answer as answer_to, query, teaches},
-    flows::WEB,
-    fragments::with_id,
     run,
-    streams::{asked, framed, out as segment},
+    tables::{
+        answers::{answer as answer_to, query, teaches},
+        flows::WEB,
+        fragments::with_id,
+        streams::{asked, framed, out as segment},
+    },
 };
 
 /// Longer than any test takes, so that nothing becomes due by itself.

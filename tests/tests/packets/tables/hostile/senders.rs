@@ -18,7 +18,7 @@ use intune_filter_tests::testrun::{
 use crate::run;
 
 use super::{Outcome, Transport, answered, begin};
-use crate::{
+use crate::tables::{
     answers::{NONE, addresses, answer, asked, query, teaches},
     streams::{self, came, framed},
 };
@@ -168,9 +168,13 @@ fn a_clients_accomplice_is_no_resolver() {
 fn an_unlisted_name_opens_nothing_by_what_it_leads_to() {
     run(", unlisted: forward", "", |filter| {
         for who in Addresses::both() {
-            let portal = intune_filter_tests::testrun::message::name(crate::answers::PORTAL);
-            let query =
-                Message::query(0x1234, "attacker.example", crate::answers::kind(who.public));
+            let portal =
+                intune_filter_tests::testrun::message::name(crate::tables::answers::PORTAL);
+            let query = Message::query(
+                0x1234,
+                "attacker.example",
+                crate::tables::answers::kind(who.public),
+            );
             let message = query.answered().alias(&QUESTION, &portal);
             let message = message.address(&portal, 300, who.public);
             for transport in [Transport::Udp, Transport::Tcp] {

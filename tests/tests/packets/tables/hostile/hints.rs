@@ -12,7 +12,7 @@ use super::{
     Case, Deferred, Malformed, Nothing, Outcome, Refused, Teaches, begin, case, chains::numbered,
     check_tables,
 };
-use crate::answers::answer;
+use crate::tables::answers::answer;
 
 const SVCB: u16 = 64;
 const HTTPS: u16 = 65;

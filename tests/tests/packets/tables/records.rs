@@ -12,8 +12,8 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    answers::{NONE, addresses, answer, answered, asked, kind, query, teaches, try_answer},
     run,
+    tables::answers::{NONE, addresses, answer, answered, asked, kind, query, teaches, try_answer},
 };
 
 #[test]

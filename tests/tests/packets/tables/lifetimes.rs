@@ -10,8 +10,8 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    flows::{WEB, back, flows, handshake, known, opened, out},
     run,
+    tables::flows::{WEB, back, flows, handshake, known, opened, out},
 };
 
 const SECOND: u64 = 1_000_000_000;

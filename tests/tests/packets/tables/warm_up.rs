@@ -12,8 +12,8 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    flows::{WEB, flows},
     run,
+    tables::flows::{WEB, flows},
 };
 
 const MINUTE: u64 = 60_000_000_000;

@@ -8,7 +8,7 @@ use intune_filter_tests::testrun::{
 use super::{
     Case, Foreign, Malformed, Nothing, Teaches, Unread, begin, case, case_of, check_tables,
 };
-use crate::answers::{PORTAL, answer, kind, query};
+use crate::tables::answers::{PORTAL, answer, kind, query};
 
 const CHAOS: u16 = 3;
 const ANY: u16 = 255;

@@ -8,7 +8,7 @@ use intune_filter_tests::testrun::{
 };
 
 use super::{Case, Malformed, Nothing, Teaches, begin, case, check_tables};
-use crate::answers::PORTAL;
+use crate::tables::answers::PORTAL;
 
 const DNAME: u16 = 39;
 const TXT: u16 = 16;

@@ -11,10 +11,13 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    answers::{answer, query, teaches},
     run,
-    streams::{
-        CLIENT, PORT, RESOLVER, acknowledged, asked, back, came, connected, framed, out, sent, wait,
+    tables::{
+        answers::{answer, query, teaches},
+        streams::{
+            CLIENT, PORT, RESOLVER, acknowledged, asked, back, came, connected, framed, out, sent,
+            wait,
+        },
     },
 };
 

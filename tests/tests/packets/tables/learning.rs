@@ -12,11 +12,11 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    answers::{
+    run,
+    tables::answers::{
         NONE, PORTAL, WEB, addresses, answer, answered, asked, hosts, kind, query, teaches,
         try_answer,
     },
-    run,
 };
 
 #[test]

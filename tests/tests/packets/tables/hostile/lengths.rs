@@ -12,7 +12,7 @@ use super::{
     Case, Deferred, Foreign, Malformed, Nothing, Teaches, begin, case, chains::numbered,
     check_tables,
 };
-use crate::answers::{PORTAL, answer, kind, query};
+use crate::tables::answers::{PORTAL, answer, kind, query};
 
 const TXT: u16 = 16;
 

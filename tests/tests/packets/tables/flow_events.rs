@@ -7,8 +7,8 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    flows::{WEB, back, flows, out},
     run,
+    tables::flows::{WEB, back, flows, out},
 };
 
 const SECOND: u64 = 1_000_000_000;

@@ -12,8 +12,8 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    flows::{back, flows, known, opened, out},
     run,
+    tables::flows::{back, flows, known, opened, out},
 };
 
 const ENDING: [(&str, Flags); 4] = [

@@ -15,8 +15,8 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    answers::{NONE, WEB, addresses, answer, kind, query, teaches},
     run,
+    tables::answers::{NONE, WEB, addresses, answer, kind, query, teaches},
 };
 
 pub(crate) const PORT: u16 = 40000;

@@ -10,9 +10,11 @@ use intune_filter_tests::testrun::{
 };
 
 use crate::{
-    queries::ask,
     run, run_without_policy,
-    streams::{connected, framed, sent},
+    tables::{
+        queries::ask,
+        streams::{connected, framed, sent},
+    },
 };
 
 const DNS_OVER_TLS: u16 = 853;

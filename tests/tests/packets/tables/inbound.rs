@@ -7,7 +7,7 @@ use intune_filter_tests::testrun::{
     to_client,
 };
 
-use crate::{flows::flows, run};
+use crate::{run, tables::flows::flows};
 
 #[test]
 fn packets_to_clients_answer_something_unless_the_group_lets_them_in() {

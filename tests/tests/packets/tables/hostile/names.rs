@@ -7,7 +7,7 @@ use intune_filter_tests::testrun::{
 };
 
 use super::{Case, Malformed, Nothing, Outcome, Teaches, begin, case, check_tables};
-use crate::answers::{PORTAL, answer, kind};
+use crate::tables::answers::{PORTAL, answer, kind};
 
 const TXT: u16 = 16;
 

@@ -1,0 +1,33 @@
+//! The host's runner of the tables of packets, without root and in seconds: `cargo test -p
+//! intune-filter-ebpf --test tables`. The kernel's runner is `main.rs`.
+
+mod tables;
+
+use intune_filter_tests::testrun::host::{run, run as run_once, run_without_policy};
+
+/// What `cargo xtask packet` asks of this runner.
+#[test]
+fn rows_are_named_and_shown_on_request() {
+    let ask = |wanted: &str| {
+        let mut runner = std::process::Command::new(std::env::current_exe().unwrap());
+        runner.args(["--nocapture", "tables::policy::a_client_reaches_what_its_rules_allow"]);
+        let output = runner.env("INTUNE_PACKET", wanted).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let name = "TCP to a network of a rule";
+    let row = format!("row: tables::policy::a_client_reaches_what_its_rules_allow: {name}\n");
+    let names = ask("");
+    assert!(names.contains(&row), "{names}");
+    let shown = ask(name);
+    for line in [
+        "verdict   passed",
+        "reason    policy",
+        "because   Cidr, rule core/web, group lan",
+        "counters  policy 1/58; core/web 1/58, flows 1, denied 0",
+    ] {
+        assert!(shown.contains(&format!("packet: {line}\n")), "{line} is not in {shown}");
+    }
+    assert_eq!(shown.matches("packet: row ").count(), 2, "of each family: {shown}");
+    assert!(!shown.contains("row: tables"), "{shown}");
+}
