@@ -15,7 +15,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 #[cfg(test)]
 mod tests;
@@ -237,7 +237,7 @@ impl Serialize for Pattern {
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::yaml::from_text(deserializer)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ipnet::IpNet;
-
 use super::{
     ALL_SET, CatalogueError, DEFAULT_SET, Region, Rule, Selected, Service, Source,
     document::Document, error::Place,
 };
+use crate::yaml::{FileError, FileErrors};
 
 /// What a name of a configuration's `services` means.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,7 +28,7 @@ struct Seen {
 ///   in which `default` and `all` are sets, and an id or alias stands once.
 /// - A service has a title, a source and rules; its rules' ids stand once.
 /// - A rule has ports, and destinations in exactly one way: its own, another rule's that has its
-///   own, or the site's networks. None stands twice in one list; a network has no host bits.
+///   own, or the site's networks. None stands twice in one list.
 /// - A tenant location belongs to one region.
 ///
 /// Returns the region of each tenant location.
@@ -72,8 +71,10 @@ impl At<'_> {
         self.document.place(&self.path)
     }
 
-    fn error(&self, message: impl AsRef<str>) -> CatalogueError {
-        CatalogueError::at(self.place(), format!("{}: {}", self.path, message.as_ref()))
+    fn error(&self, message: impl Into<String>) -> CatalogueError {
+        let Place { file, line } = self.place();
+        let error = FileError { line, key: self.path.clone(), message: message.into() };
+        CatalogueError::Invalid(FileErrors::new(file, vec![error]))
     }
 }
 
@@ -167,7 +168,7 @@ fn check_rule(at: &At<'_>, rule: &Rule, seen: &mut Seen) -> Result<(), Catalogue
         )));
     }
     check_once(at, "fqdns", &rule.fqdns)?;
-    check_cidrs(at, &rule.cidrs)?;
+    check_once(at, "cidrs", &rule.cidrs)?;
     for (index, selected) in rule.selected.iter().enumerate() {
         check_selected(&at.element("selected", index), selected, seen)?;
     }
@@ -179,7 +180,7 @@ fn check_selected(at: &At<'_>, selected: &Selected, seen: &mut Seen) -> Result<(
         return Err(at.error("no destinations, expected fqdns or cidrs"));
     }
     check_once(at, "fqdns", &selected.fqdns)?;
-    check_cidrs(at, &selected.cidrs)?;
+    check_once(at, "cidrs", &selected.cidrs)?;
     check_once(at, "tenants", &selected.tenants)?;
     for (index, tenant) in selected.tenants.iter().enumerate() {
         let at = at.element("tenants", index);
@@ -198,16 +199,6 @@ fn check_selected(at: &At<'_>, selected: &Selected, seen: &mut Seen) -> Result<(
         }
     }
     Ok(())
-}
-
-fn check_cidrs(at: &At<'_>, cidrs: &[IpNet]) -> Result<(), CatalogueError> {
-    for (index, cidr) in cidrs.iter().enumerate() {
-        if *cidr != cidr.trunc() {
-            let message = format!("host bits in {cidr}, expected {}", cidr.trunc());
-            return Err(at.element("cidrs", index).error(message));
-        }
-    }
-    check_once(at, "cidrs", cidrs)
 }
 
 fn check_once<T: PartialEq + std::fmt::Display>(

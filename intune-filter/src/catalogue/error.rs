@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use crate::yaml::FileErrors;
+
 /// A catalogue that cannot be used.
 #[derive(Debug)]
 pub enum CatalogueError {
@@ -15,30 +17,7 @@ pub enum CatalogueError {
     /// A directory without `*.yaml`.
     NoFiles(PathBuf),
     /// A file that is refused.
-    Invalid {
-        /// The file.
-        file: String,
-        /// The line, if it is known.
-        line: Option<usize>,
-        /// What was found and what was expected.
-        message: String,
-    },
-}
-
-impl CatalogueError {
-    pub(super) fn syntax(file: &str, error: &serde_yaml::Error) -> Self {
-        let mut message = error.to_string();
-        let line = error.location().map(|location| {
-            let suffix = format!(" at line {} column {}", location.line(), location.column());
-            message.truncate(message.strip_suffix(&suffix).map_or(message.len(), str::len));
-            location.line()
-        });
-        Self::Invalid { file: file.to_owned(), line, message }
-    }
-
-    pub(super) fn at(place: Place, message: String) -> Self {
-        Self::Invalid { file: place.file, line: place.line, message }
-    }
+    Invalid(FileErrors),
 }
 
 impl fmt::Display for CatalogueError {
@@ -48,10 +27,7 @@ impl fmt::Display for CatalogueError {
             Self::NoFiles(path) => {
                 write!(f, "{}: no *.yaml, expected the files of a catalogue", path.display())
             }
-            Self::Invalid { file, line, message } => {
-                let place = Place { file: file.clone(), line: *line };
-                write!(f, "{place}: {message}")
-            }
+            Self::Invalid(errors) => errors.fmt(f),
         }
     }
 }
@@ -60,7 +36,8 @@ impl std::error::Error for CatalogueError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { error, .. } => Some(error),
-            Self::NoFiles(_) | Self::Invalid { .. } => None,
+            Self::Invalid(errors) => Some(errors),
+            Self::NoFiles(_) => None,
         }
     }
 }
@@ -69,7 +46,7 @@ impl std::error::Error for CatalogueError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) file: String,
-    pub(super) line: Option<usize>,
+    pub(super) line: Option<u32>,
 }
 
 impl fmt::Display for Place {

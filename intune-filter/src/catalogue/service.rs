@@ -3,9 +3,9 @@
 use std::{fmt, str::FromStr};
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::{pattern::Pattern, ports::PortRange, yaml::from_text};
+use crate::{pattern::Pattern, ports::PortRange};
 
 /// The set of the services that are on unless a site says otherwise.
 pub const DEFAULT_SET: &str = "default";
@@ -14,8 +14,7 @@ pub const DEFAULT_SET: &str = "default";
 pub const ALL_SET: &str = "all";
 
 /// Something that a site may let its clients reach.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Its name in configurations: lower-case letters, digits and hyphens.
     pub id: String,
@@ -26,67 +25,50 @@ pub struct Service {
     /// Whether it belongs to the set `default`.
     pub default: bool,
     /// Further sets that it belongs to.
-    #[serde(default)]
     pub sets: Vec<String>,
     /// Other names for it in configurations.
-    #[serde(default)]
     pub aliases: Vec<String>,
     /// What it opens beyond its purpose: shared addresses, over-broad wildcards.
-    #[serde(default)]
     pub risk: Option<String>,
     /// What its source or this catalogue has to say about it.
-    #[serde(default)]
     pub notes: Vec<String>,
     /// What it consists of.
     pub rules: Vec<Rule>,
 }
 
 /// One set of destinations and one set of ports: what has a bit of its own in the kernel.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Its name within its service.
     pub id: String,
     /// Where it comes from, if not from where its service does.
-    #[serde(default)]
     pub source: Option<Source>,
     /// Names that are its destinations everywhere.
-    #[serde(default)]
     pub fqdns: Vec<Pattern>,
     /// Networks that are its destinations everywhere.
-    #[serde(default)]
     pub cidrs: Vec<IpNet>,
     /// Destinations of one region or of some tenant locations.
-    #[serde(default)]
     pub selected: Vec<Selected>,
     /// The rule whose destinations it has instead of its own.
-    #[serde(default)]
     pub destinations_of: Option<RuleId>,
     /// Whether its destinations are the site's own networks, which only the site can name.
-    #[serde(default)]
     pub site_networks: bool,
     /// TCP ports.
-    #[serde(default)]
     pub tcp: Vec<PortRange>,
     /// UDP ports.
-    #[serde(default)]
     pub udp: Vec<PortRange>,
 }
 
 /// Destinations of one region or of some tenant locations.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selected {
     /// The region.
     pub region: Region,
     /// The tenant locations; empty if it is for all of the region.
-    #[serde(default)]
     pub tenants: Vec<String>,
     /// Names.
-    #[serde(default)]
     pub fqdns: Vec<Pattern>,
     /// Networks.
-    #[serde(default)]
     pub cidrs: Vec<IpNet>,
 }
 
@@ -148,22 +130,15 @@ impl fmt::Display for RuleId {
     }
 }
 
-impl<'de> Deserialize<'de> for RuleId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer)
-    }
-}
-
 /// Where an entry comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Source {
     /// The document's title.
     pub document: String,
     /// The table, list or heading.
     pub section: String,
     /// The document's date, if it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<Date>,
 }
 
@@ -211,14 +186,8 @@ impl fmt::Display for Date {
     }
 }
 
-impl<'de> Deserialize<'de> for Date {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer)
-    }
-}
-
 /// A part of the world that Intune tenants live in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Region {
     /// North America.

@@ -147,13 +147,18 @@ services:
 
 /// [`SERVICE`] with one replacement, and where and how it must be refused.
 const REFUSED: &[(&str, &str, usize, &str)] = &[
-    ("services:", "service:", 1, "unknown field `service`"),
-    ("    title: A\n", "", 2, "missing field `title`"),
-    ("    default: true\n", "", 2, "missing field `default`"),
+    ("services:", "service:", 1, "service: unknown key, expected one of services"),
+    ("    title: A\n", "", 2, "services[0].title: missing, expected a name for people"),
+    ("    default: true\n", "", 2, "services[0].default: missing, expected true or false"),
     ("title: A", "title: ' '", 3, "services[0].title: empty"),
-    ("title: A", "titel: A", 3, "unknown field `titel`"),
-    ("title: A", "title: A\n    title: B", 2, "duplicate field `title`"),
-    ("default: true", "default: maybe", 5, "expected a boolean"),
+    ("title: A", "titel: A", 3, "services[0].titel: unknown key, expected one of id, title, "),
+    ("title: A", "title: A\n    title: B", 4, "services[0].title: given twice, first on line 3"),
+    (
+        "default: true",
+        "default: maybe",
+        5,
+        "services[0].default: expected true or false, found maybe",
+    ),
     ("id: a", "id: A", 2, "services[0].id: bad id \"A\""),
     ("id: a", "id: -a", 2, "bad id"),
     ("id: a", "id: all", 2, "\"all\" is the name of a set"),
@@ -187,9 +192,9 @@ const REFUSED: &[(&str, &str, usize, &str)] = &[
         "fqdns: [a.example]",
         "cidrs: [10.0.0.1/8]",
         8,
-        "host bits in 10.0.0.1/8, expected 10.0.0.0/8",
+        "services[0].rules[0].cidrs[0]: 10.0.0.1/8 has host bits set, expected 10.0.0.0/8",
     ),
-    ("fqdns: [a.example]", "cidrs: [10.0.0.0/33]", 8, "cidrs"),
+    ("fqdns: [a.example]", "cidrs: [10.0.0.0/33]", 8, "expected a prefix such as"),
     ("fqdns: [a.example]", "site_networks: true\n        fqdns: [a.example]", 7, "in several ways"),
     ("fqdns: [a.example]", "destinations_of: b/one", 8, "no rule b/one"),
     ("fqdns: [a.example]", "destinations_of: b", 8, "expected SERVICE/RULE"),
@@ -198,7 +203,7 @@ const REFUSED: &[(&str, &str, usize, &str)] = &[
         "fqdns: [a.example]",
         "selected: [{region: mars, fqdns: [a.example]}]",
         8,
-        "unknown variant `mars`",
+        "bad region \"mars\", expected north-america",
     ),
     ("fqdns: [a.example]", "selected: [{region: europe}]", 8, "no destinations"),
     (
@@ -231,10 +236,24 @@ fn refusals_name_file_and_line() {
             panic!("not refused:\n{text}");
         };
         let error = error.to_string();
-        assert!(error.starts_with(&format!("f.yaml:{line}: ")), "line {line}: {error}\n{text}");
-        assert!(error.contains(says), "{says}: {error}");
+        let of_line = format!("f.yaml:{line}: ");
+        let told = error.lines().any(|fault| fault.starts_with(&of_line) && fault.contains(says));
+        assert!(told, "line {line}: {says}: {error}\n{text}");
         assert!(!error.contains("at line"), "{error}");
     }
+}
+
+#[test]
+fn every_fault_of_a_file_is_told_at_once() {
+    let text = SERVICE
+        .replace("title: A", "titel: A")
+        .replace("2023-09-19", "19.9.2023")
+        .replace("a.example", "a..example")
+        .replace("80", "0");
+    let error = Catalogue::parse([("f.yaml", text.as_str())]).unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().map(|fault| &fault[..9]).collect();
+    let expected = ["f.yaml:2:", "f.yaml:3:", "f.yaml:4:", "f.yaml:8:", "f.yaml:9:"];
+    assert_eq!(lines, expected, "{error}");
 }
 
 #[test]
@@ -256,7 +275,7 @@ fn directories_without_a_catalogue_are_refused() {
     assert!(matches!(error, CatalogueError::Read { .. }), "{error}");
     fs::write(directory.path().join("a.yaml"), "services: 1").unwrap();
     let error = Catalogue::load(directory.path()).unwrap_err().to_string();
-    assert!(error.contains("a.yaml:1: services: invalid type"), "{error}");
+    assert!(error.contains("a.yaml:1: services: expected a list, found 1"), "{error}");
     fs::write(directory.path().join("a.yaml"), SERVICE).unwrap();
     assert_eq!(ids(Catalogue::load(directory.path()).unwrap().services().iter().collect()), ["a"]);
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
-use crate::{catalogue::CatalogueError, config::ConfigErrors};
+use crate::{catalogue::CatalogueError, yaml::FileErrors};
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<ConfigErrors> for Failure {
-    fn from(errors: ConfigErrors) -> Self {
+impl From<FileErrors> for Failure {
+    fn from(errors: FileErrors) -> Self {
         Self::Configuration(errors.to_string())
     }
 }

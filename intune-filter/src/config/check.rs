@@ -4,7 +4,8 @@ use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
 use intune_filter_ebpf::abi::{GROUPS, INFO_CAPACITY};
 
-use super::{Config, ConfigError, Limit, Seconds};
+use super::{Config, Limit, Seconds};
+use crate::yaml::FileError;
 
 /// Linux's IFNAMSIZ, less the terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
@@ -19,7 +20,7 @@ const WARM_UP_MAX: Seconds = Seconds(3600);
 const LIMIT_MAX: u32 = 1_000_000;
 
 /// Every contradiction within the file.
-pub(super) fn check(config: &Config) -> Vec<ConfigError> {
+pub(super) fn check(config: &Config) -> Vec<FileError> {
     let mut check = Check { config, errors: Vec::new() };
     check.interfaces();
     check.groups();
@@ -35,7 +36,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
 
 struct Check<'a> {
     config: &'a Config,
-    errors: Vec<ConfigError>,
+    errors: Vec<FileError>,
 }
 
 impl Check<'_> {
@@ -66,7 +67,7 @@ impl Check<'_> {
 
     /// Whether the file has this key.
     fn given(&self, key: &str) -> bool {
-        self.config.source.lines.contains_key(key)
+        self.config.source.lines.has(key)
     }
 
     fn interfaces(&mut self) {

@@ -27,12 +27,12 @@ macro_rules! choice {
             }
         }
 
-        impl $crate::config::decode::Read for $name {
+        impl $crate::yaml::Read for $name {
             fn read(
-                place: $crate::config::decode::Place<'_>,
-                findings: &mut $crate::config::decode::Findings,
+                place: $crate::yaml::Place<'_>,
+                findings: &mut $crate::yaml::Findings,
             ) -> Option<Self> {
-                let word = $crate::config::decode::word(place);
+                let word = $crate::yaml::word(place);
                 match word {
                     $(Some($word) => Some(Self::$variant),)+
                     _ => findings.expected(place, &[$($word),+].join(" or ")),

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Boot, Config, ConfigError};
+use super::{Boot, Config};
+use crate::yaml::FileError;
 
 /// Facts of the machine.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +48,7 @@ pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
     /// What it is, at which key.
-    pub error: ConfigError,
+    pub error: FileError,
 }
 
 /// Holds the configuration against the machine that it is to run on.

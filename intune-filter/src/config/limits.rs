@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::decode::{Fields, Findings, Place, Read, word};
+use crate::yaml::{Fields, Findings, Place, Read, word};
 
 /// What one source address may begin in a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,10 +8,8 @@ use std::{io, path::Path};
 
 mod check;
 mod choice;
-mod decode;
 mod duration;
 mod environment;
-mod error;
 mod limits;
 mod model;
 mod ownership;
@@ -20,12 +18,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod to_gateway;
-mod tree;
 mod zones;
 
 pub use duration::{DurationError, Seconds};
 pub use environment::{Environment, Finding, OnLink, Severity, check_environment};
-pub use error::{ConfigError, ConfigErrors};
 pub use limits::{Limit, Limits, ZoneLimits};
 pub use model::{
     Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics,
@@ -36,7 +32,10 @@ pub use source::Source;
 pub use to_gateway::ToGateway;
 pub use zones::Zone;
 
-use crate::system::regular_file;
+use crate::{
+    system::regular_file,
+    yaml::{self, FileError, FileErrors, Reading},
+};
 
 impl Config {
     /// A configuration of interfaces alone; it passes no check.
@@ -68,15 +67,15 @@ impl Config {
     ///
     /// # Errors
     /// Every fault that can be told without the catalogue.
-    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+    pub fn load(path: &Path) -> Result<Self, FileErrors> {
         match Self::load_part(path) {
             (Some(config), errors) if errors.is_empty() => Ok(config),
-            (_, errors) => Err(ConfigErrors::new(path.display().to_string(), errors)),
+            (_, errors) => Err(FileErrors::new(path.display().to_string(), errors)),
         }
     }
 
     /// What can be read of a file, and every fault found.
-    pub(crate) fn load_part(path: &Path) -> (Option<Self>, Vec<ConfigError>) {
+    pub(crate) fn load_part(path: &Path) -> (Option<Self>, Vec<FileError>) {
         match read(path) {
             Ok(text) => Self::parse_part(&path.display().to_string(), &text),
             Err(error) => (None, vec![error]),
@@ -87,69 +86,61 @@ impl Config {
     ///
     /// # Errors
     /// It cannot be read, or is not UTF-8.
-    pub fn read_text(path: &Path) -> Result<String, ConfigErrors> {
-        read(path).map_err(|error| ConfigErrors::new(path.display().to_string(), vec![error]))
+    pub fn read_text(path: &Path) -> Result<String, FileErrors> {
+        read(path).map_err(|error| FileErrors::new(path.display().to_string(), vec![error]))
     }
 
     /// The same by the thread that calls, however long the file system takes to answer.
-    pub(crate) fn read_text_here(path: &Path) -> Result<String, ConfigErrors> {
+    pub(crate) fn read_text_here(path: &Path) -> Result<String, FileErrors> {
         text_of(regular_file::read(path))
-            .map_err(|error| ConfigErrors::new(path.display().to_string(), vec![error]))
+            .map_err(|error| FileErrors::new(path.display().to_string(), vec![error]))
     }
 
     /// Checks a file's text; `file` is for the errors.
     ///
     /// # Errors
     /// Every fault that can be told without the catalogue.
-    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigErrors> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, FileErrors> {
         match Self::parse_part(file, text) {
             (Some(config), errors) if errors.is_empty() => Ok(config),
-            (_, errors) => Err(ConfigErrors::new(file, errors)),
+            (_, errors) => Err(FileErrors::new(file, errors)),
         }
     }
 
     /// What can be read of a file's text, and every fault found.
-    pub(crate) fn parse_part(file: &str, text: &str) -> (Option<Self>, Vec<ConfigError>) {
-        let root = match tree::parse(text) {
-            Ok(root) => root,
-            Err(errors) => return (None, errors),
-        };
-        let mut findings = decode::Findings::default();
-        let place = decode::Place { node: &root, path: "" };
-        let Some(mut config) = decode::Read::read(place, &mut findings) else {
-            return (None, findings.errors);
-        };
-        let Self { source, .. } = &mut config;
-        *source = Source { file: file.to_owned(), lines: findings.lines };
-        let mut errors = findings.errors;
-        ConfigError::add(&mut errors, check::check(&config));
+    pub(crate) fn parse_part(file: &str, text: &str) -> (Option<Self>, Vec<FileError>) {
+        let reading: Reading<Self> = yaml::read(text, "a configuration");
+        let Some(mut config) = reading.value else { return (None, reading.errors) };
+        config.source = Source { file: file.to_owned(), lines: reading.lines };
+        let mut errors = reading.errors;
+        FileError::add(&mut errors, check::check(&config));
         (Some(config), errors)
     }
 
     /// A fault of the value at `key`, such as `clients[0].services[1]`, with its line.
     #[must_use]
-    pub fn error(&self, key: impl Into<String>, message: impl Into<String>) -> ConfigError {
+    pub fn error(&self, key: impl Into<String>, message: impl Into<String>) -> FileError {
         let key = key.into();
-        ConfigError { line: self.source.line(&key), key, message: message.into() }
+        FileError { line: self.source.lines.line(&key), key, message: message.into() }
     }
 
     /// Faults as one error that names the file.
     #[must_use]
-    pub fn errors(&self, errors: Vec<ConfigError>) -> ConfigErrors {
-        ConfigErrors::new(&self.source.file, errors)
+    pub fn errors(&self, errors: Vec<FileError>) -> FileErrors {
+        FileErrors::new(&self.source.file, errors)
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+fn read(path: &Path) -> Result<String, FileError> {
     let file = path.to_owned();
     let read = regular_file::within(regular_file::READ_TIMEOUT, move || regular_file::read(&file));
     text_of(read.and_then(|octets| octets))
 }
 
-fn text_of(octets: io::Result<Vec<u8>>) -> Result<String, ConfigError> {
+fn text_of(octets: io::Result<Vec<u8>>) -> Result<String, FileError> {
     let text = octets.map_err(|error| format!("cannot read: {error}"));
     let text = text.and_then(|octets| {
         String::from_utf8(octets).map_err(|error| format!("not UTF-8 text: {error}"))
     });
-    text.map_err(|message| ConfigError { line: None, key: String::new(), message })
+    text.map_err(|message| FileError { line: None, key: String::new(), message })
 }

@@ -8,8 +8,8 @@ use super::{
     Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Limits, Maps,
     Metrics, Mode, OnDeny, Parts, Paths, Seconds, SiteRule, SiteService, Source, ToGateway, Ttl,
     UnlistedClients,
-    decode::{Fields, Findings, Place, Read, word},
 };
+use crate::yaml::{Fields, Findings, Place, Read, word};
 
 impl Read for Config {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {

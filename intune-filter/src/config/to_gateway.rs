@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::decode::{Fields, Findings, Place, Read, word};
-use crate::ports::PortRange;
+use crate::{
+    ports::PortRange,
+    yaml::{Fields, Findings, Place, Read, word},
+};
 
 /// What becomes of packets to the gateway's addresses on the client's own network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

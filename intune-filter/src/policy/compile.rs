@@ -27,10 +27,11 @@ use super::{
 use crate::{
     catalogue::{Catalogue, CatalogueFiles},
     config::{
-        ClientGroup, Config, ConfigError, ConfigErrors, DnsUnlisted, GroupMode, Inbound, Limit,
-        OnDeny, Paths, ToGateway, UnlistedClients,
+        ClientGroup, Config, DnsUnlisted, GroupMode, Inbound, Limit, OnDeny, Paths, ToGateway,
+        UnlistedClients,
     },
     pattern::Pattern,
+    yaml::{FileError, FileErrors},
 };
 
 /// A configuration file, the catalogue that it goes with, and what both mean.
@@ -55,7 +56,7 @@ pub fn load(
     path: &Path,
     adjust: impl FnOnce(&mut Paths),
     previous: &RuleBits,
-) -> Result<Loaded, ConfigErrors> {
+) -> Result<Loaded, FileErrors> {
     load_text(&path.display().to_string(), &Config::read_text(path)?, adjust, previous)
 }
 
@@ -68,7 +69,7 @@ pub fn load_text(
     text: &str,
     adjust: impl FnOnce(&mut Paths),
     previous: &RuleBits,
-) -> Result<Loaded, ConfigErrors> {
+) -> Result<Loaded, FileErrors> {
     let read =
         |directory: &Path| CatalogueFiles::read(directory).map_err(|error| error.to_string());
     load_text_with(file, text, adjust, previous, read)
@@ -84,9 +85,9 @@ pub fn load_text_with(
     adjust: impl FnOnce(&mut Paths),
     previous: &RuleBits,
     read: impl FnOnce(&Path) -> Result<CatalogueFiles, String>,
-) -> Result<Loaded, ConfigErrors> {
+) -> Result<Loaded, FileErrors> {
     let (config, mut errors) = Config::parse_part(file, text);
-    let Some(mut config) = config else { return Err(ConfigErrors::new(file, errors)) };
+    let Some(mut config) = config else { return Err(FileErrors::new(file, errors)) };
     adjust(&mut config.paths);
     let catalogue = match &config.paths.catalogue {
         None => Ok((Cow::Borrowed(Catalogue::builtin()), None)),
@@ -99,15 +100,15 @@ pub fn load_text_with(
         Ok(catalogue) => catalogue,
         Err(error) => {
             errors.push(config.error("paths.catalogue", error));
-            return Err(ConfigErrors::new(file, errors));
+            return Err(FileErrors::new(file, errors));
         }
     };
     let (policy, found) = compile_part(&config, &catalogue, previous);
-    ConfigError::add(&mut errors, found);
+    FileError::add(&mut errors, found);
     if errors.is_empty() {
         Ok(Loaded { config, catalogue, files, policy })
     } else {
-        Err(ConfigErrors::new(file, errors))
+        Err(FileErrors::new(file, errors))
     }
 }
 
@@ -120,7 +121,7 @@ pub fn compile(
     config: &Config,
     catalogue: &Catalogue,
     previous: &RuleBits,
-) -> Result<Policy, ConfigErrors> {
+) -> Result<Policy, FileErrors> {
     let (policy, errors) = compile_part(config, catalogue, previous);
     if errors.is_empty() { Ok(policy) } else { Err(config.errors(errors)) }
 }
@@ -130,7 +131,7 @@ fn compile_part(
     config: &Config,
     catalogue: &Catalogue,
     previous: &RuleBits,
-) -> (Policy, Vec<ConfigError>) {
+) -> (Policy, Vec<FileError>) {
     let (services, mut errors) = Services::of(config, catalogue);
     let mut warnings = warnings(config);
     let assigned = assign(config, &services, previous, &mut errors, &mut warnings);
@@ -169,7 +170,7 @@ fn compile_part(
 }
 
 /// What a configuration leaves open that its owner should know.
-fn warnings(config: &Config) -> Vec<ConfigError> {
+fn warnings(config: &Config) -> Vec<FileError> {
     let mut warnings = Vec::new();
     if config.dns.unlisted == DnsUnlisted::Forward {
         warnings.push(config.error("dns.unlisted", "forward leaves DNS tunnelling open"));
@@ -204,7 +205,7 @@ fn warnings(config: &Config) -> Vec<ConfigError> {
     warnings
 }
 
-fn trie(config: &Config, rules: &BTreeMap<u8, Rule>, errors: &mut Vec<ConfigError>) -> Trie {
+fn trie(config: &Config, rules: &BTreeMap<u8, Rule>, errors: &mut Vec<FileError>) -> Trie {
     let mut builder = Builder::new();
     over_https::NAMES.iter().for_each(|name| builder.add_over_https(name));
     let mut inner: Vec<&Pattern> = Vec::new();

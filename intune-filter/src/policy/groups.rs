@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use intune_filter_ebpf::abi::RULES;
 
 use super::{Rule, RuleBits, services::Services};
-use crate::{
-    catalogue::RuleId,
-    config::{Config, ConfigError},
-};
+use crate::{catalogue::RuleId, config::Config, yaml::FileError};
 
 /// The rules in force.
 #[derive(Debug, Default)]
@@ -28,8 +25,8 @@ pub(super) fn assign(
     config: &Config,
     services: &Services<'_>,
     previous: &RuleBits,
-    errors: &mut Vec<ConfigError>,
-    warnings: &mut Vec<ConfigError>,
+    errors: &mut Vec<FileError>,
+    warnings: &mut Vec<FileError>,
 ) -> Assigned {
     let mut used: BTreeMap<RuleId, ()> = BTreeMap::new();
     let mut groups: Vec<Vec<RuleId>> = Vec::new();

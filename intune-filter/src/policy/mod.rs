@@ -39,7 +39,8 @@ pub use summary::{
 
 use crate::{
     catalogue::RuleId,
-    config::{ConfigError, GroupMode, Zone},
+    config::{GroupMode, Zone},
+    yaml::FileError,
 };
 
 /// Which bit each rule has.
@@ -90,7 +91,7 @@ pub struct Policy {
     /// to be cleared before it is in force.
     pub reused: u64,
     /// What is worth knowing although it is no fault.
-    pub warnings: Vec<ConfigError>,
+    pub warnings: Vec<FileError>,
 }
 
 /// A client group in force.

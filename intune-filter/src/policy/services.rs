@@ -23,9 +23,10 @@ use ipnet::IpNet;
 
 use crate::{
     catalogue::{ALL_SET, Catalogue, RuleId, Selector},
-    config::{Config, ConfigError, Parts, Region, SiteRule, SiteService},
+    config::{Config, Parts, Region, SiteRule, SiteService},
     pattern::Pattern,
     ports::PortRange,
+    yaml::FileError,
 };
 
 /// The only rule of a service of the site's own that lists none.
@@ -96,7 +97,7 @@ impl<'a> Services<'a> {
     /// The services of a configuration, and what is wrong with its `tenant`, `region` and
     /// `services`.
     #[must_use]
-    pub fn of(config: &Config, catalogue: &'a Catalogue) -> (Self, Vec<ConfigError>) {
+    pub fn of(config: &Config, catalogue: &'a Catalogue) -> (Self, Vec<FileError>) {
         let mut builder = Builder { config, catalogue, services: Vec::new(), errors: Vec::new() };
         let selector = builder.selector();
         builder.services = from_catalogue(catalogue, &selector);
@@ -163,7 +164,7 @@ struct Builder<'a> {
     config: &'a Config,
     catalogue: &'a Catalogue,
     services: Vec<Service>,
-    errors: Vec<ConfigError>,
+    errors: Vec<FileError>,
 }
 
 impl Builder<'_> {

@@ -1,17 +1,18 @@
 //! The list of everything that the Intune document prints.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, str::FromStr};
 
 use intune_filter::{
     catalogue::{Date, Region, Rule, RuleId, Service},
     ports::PortRange,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct List {
     pub document: String,
+    #[serde(deserialize_with = "text")]
     pub date: Date,
     pub sections: Vec<Section>,
 }
@@ -35,8 +36,9 @@ pub struct Row {
     pub protocol: Option<String>,
     pub tcp: Option<Vec<PortRange>>,
     pub udp: Option<Vec<PortRange>>,
+    #[serde(default, deserialize_with = "optional_text")]
     pub region: Option<Region>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     pub by: Vec<RuleId>,
     pub says: Option<String>,
     pub reason: Option<String>,
@@ -54,6 +56,21 @@ pub enum Kind {
     Port,
     Note,
     Link,
+}
+
+fn texts<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(from: D) -> Result<Vec<T>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+}
+
+fn text<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(from: D) -> Result<T, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+fn optional_text<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    text(from).map(Some)
 }
 
 impl Row {

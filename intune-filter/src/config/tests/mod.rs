@@ -1,12 +1,13 @@
 //! Tests of the configuration: what a file means, and what each fault is reported as.
 
+mod damage;
 mod environment;
 mod errors;
 mod round_trip;
-mod tree;
 mod values;
 
-use super::{Config, ConfigError};
+use super::Config;
+use crate::yaml::FileError;
 
 /// The example of the design, without what this version refuses.
 const EXAMPLE: &str = r#"
@@ -51,7 +52,7 @@ fn parse(text: &str) -> Config {
     Config::parse("config.yaml", text).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn errors(text: &str) -> Vec<ConfigError> {
+fn errors(text: &str) -> Vec<FileError> {
     match Config::parse("config.yaml", text) {
         Ok(config) => panic!("accepted: {config:?}"),
         Err(errors) => errors.errors().to_vec(),

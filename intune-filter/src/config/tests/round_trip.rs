@@ -63,7 +63,7 @@ fn every_key_survives() {
     let text = serde_yaml::to_string(&config).unwrap();
     let (back, errors) = Config::parse_part("again", &text);
     // What the file was refused for, if anything, it still is.
-    let messages = |errors: Vec<crate::config::ConfigError>| {
+    let messages = |errors: Vec<crate::yaml::FileError>| {
         errors.into_iter().map(|error| (error.key, error.message)).collect::<Vec<_>>()
     };
     let before = messages(Config::parse_part("test", EVERYTHING).1);

@@ -16,15 +16,16 @@ use tokio::{
 
 use crate::{
     catalogue::CatalogueFiles,
-    config::{Config, ConfigError, ConfigErrors, writable_by_others},
+    config::{Config, writable_by_others},
     system::regular_file,
+    yaml::{FileError, FileErrors},
 };
 
 /// What has been read.
 #[derive(Clone, Debug)]
 pub struct Ahead {
     /// What the configuration file says.
-    pub text: Result<String, ConfigErrors>,
+    pub text: Result<String, FileErrors>,
     /// Why others than root may change it, if they may.
     pub writable: Option<String>,
     /// The files of the site's catalogue, by its directory.
@@ -37,8 +38,8 @@ impl Ahead {
     /// Nothing was read, for this reason.
     fn failed(file: &Path, why: String) -> Self {
         let message = format!("cannot read: {why}");
-        let error = ConfigError { line: None, key: String::new(), message };
-        let text = Err(ConfigErrors::new(file.display().to_string(), vec![error]));
+        let error = FileError { line: None, key: String::new(), message };
+        let text = Err(FileErrors::new(file.display().to_string(), vec![error]));
         Self { text, writable: None, catalogue: None, failed: why }
     }
 
@@ -98,7 +99,7 @@ impl Wanted {
 }
 
 enum Part {
-    Text(Result<String, ConfigErrors>),
+    Text(Result<String, FileErrors>),
     Writable(Option<String>),
     Catalogue(PathBuf, Result<CatalogueFiles, String>),
 }

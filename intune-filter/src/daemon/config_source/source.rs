@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{
     catalogue::CatalogueFiles,
-    config::{Config, ConfigErrors, Paths, writable_by_others},
+    config::{Config, Paths, writable_by_others},
     policy::{self, Loaded, RuleBits},
     report::Origin,
     system::regular_file,
+    yaml::FileErrors,
 };
 
 /// The configuration file, and the flags that go before what it says.
@@ -39,7 +40,7 @@ pub struct Chosen {
     /// What the state directory keeps in the file's place.
     pub saved: Option<ConfigOverride>,
     /// What is wrong with the configuration that is not used.
-    pub refused: Option<ConfigErrors>,
+    pub refused: Option<FileErrors>,
     /// What in the state directory cannot be used, and why.
     pub damaged: Vec<(PathBuf, String)>,
 }
@@ -49,7 +50,7 @@ impl ConfigSource<'_> {
     ///
     /// # Errors
     /// It cannot be read, or is not UTF-8.
-    pub fn read(&self) -> Result<Document, ConfigErrors> {
+    pub fn read(&self) -> Result<Document, FileErrors> {
         let text = match &*self.ahead.borrow() {
             Some(ahead) => ahead.text.clone()?,
             None => Config::read_text(self.path)?,
@@ -61,7 +62,7 @@ impl ConfigSource<'_> {
     ///
     /// # Errors
     /// Every fault that can be found.
-    pub fn load(&self, document: &Document, bits: &RuleBits) -> Result<Loaded, ConfigErrors> {
+    pub fn load(&self, document: &Document, bits: &RuleBits) -> Result<Loaded, FileErrors> {
         let catalogue = |directory: &Path| match &*self.ahead.borrow() {
             Some(ahead) => ahead.catalogue(directory),
             None => CatalogueFiles::read(directory).map_err(|error| error.to_string()),
@@ -74,7 +75,7 @@ impl ConfigSource<'_> {
     ///
     /// # Errors
     /// Neither is to be had: what is wrong with the first.
-    pub fn choose(&self, bits: &RuleBits) -> Result<Chosen, ConfigErrors> {
+    pub fn choose(&self, bits: &RuleBits) -> Result<Chosen, FileErrors> {
         let file = self.read();
         let state = self.paths(file.as_ref().ok()).state_dir;
         let mut damaged = Vec::new();
@@ -206,7 +207,7 @@ mod tests {
             self.0.path().join("config.yaml")
         }
 
-        fn choose(&self) -> Result<Chosen, ConfigErrors> {
+        fn choose(&self) -> Result<Chosen, FileErrors> {
             let adjust = |paths: &mut Paths| paths.state_dir = self.0.path().to_owned();
             let source =
                 ConfigSource { path: &self.file(), adjust: &adjust, ahead: RefCell::default() };

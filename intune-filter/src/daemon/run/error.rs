@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use crate::config::ConfigErrors;
+use crate::yaml::FileErrors;
 
 /// The daemon failed, or its configuration did.
 #[derive(Debug)]
 pub enum RunError {
     /// The configuration is not usable.
-    Configuration(ConfigErrors),
+    Configuration(FileErrors),
     /// Anything else.
     Other(anyhow::Error),
 }
@@ -28,8 +28,8 @@ impl From<anyhow::Error> for RunError {
     }
 }
 
-impl From<ConfigErrors> for RunError {
-    fn from(errors: ConfigErrors) -> Self {
+impl From<FileErrors> for RunError {
+    fn from(errors: FileErrors) -> Self {
         Self::Configuration(errors)
     }
 }

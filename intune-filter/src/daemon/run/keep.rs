@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use super::{Daemon, RunError};
 use crate::{
     boot_guard::GuardState,
-    config::ConfigErrors,
     daemon::{
         config_source::{
             config_override::{self, ConfigOverride},
@@ -22,6 +21,7 @@ use crate::{
         self, Changed, ConfigInForce, ConfigurationStatus, Origin, ReloadResult, SCHEMA, Waiting,
     },
     system::atomic_file,
+    yaml::FileErrors,
 };
 
 /// How the last reload went.
@@ -65,7 +65,7 @@ impl Daemon<'_> {
     /// Tells of what a start has found: why the file is not in force, and what is set aside.
     pub(super) fn tell_of_start(
         &mut self,
-        refused: Option<&ConfigErrors>,
+        refused: Option<&FileErrors>,
         damaged: Vec<(PathBuf, String)>,
     ) {
         let mut lines = Vec::new();

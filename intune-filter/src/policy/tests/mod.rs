@@ -10,10 +10,7 @@ mod services;
 mod summary;
 
 use super::{Policy, RuleBits, compile};
-use crate::{
-    catalogue::Catalogue,
-    config::{Config, ConfigError},
-};
+use crate::{catalogue::Catalogue, config::Config, yaml::FileError};
 
 /// A catalogue of every shape of rule.
 const CATALOGUE: &str = "
@@ -86,7 +83,7 @@ fn policy(config: &Config) -> Policy {
     compiled.unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn errors(config: &Config) -> Vec<ConfigError> {
+fn errors(config: &Config) -> Vec<FileError> {
     match compile(config, &catalogue(), &RuleBits::new()) {
         Ok(_) => panic!("accepted"),
         Err(errors) => errors.errors().to_vec(),

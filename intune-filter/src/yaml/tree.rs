@@ -3,14 +3,21 @@
 //! Scalars stay text: what a text means depends on the key it stands under, and the reader of
 //! that key says what it expected.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map},
+};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
-use super::ConfigError;
+use super::error::Collected;
 
-/// Deeper nesting is no configuration, and would cost the reader its stack.
+/// Deeper nesting is no file of this program's, and would cost the reader its stack.
 const DEPTH_MAX: usize = 16;
+
+/// Values of a document at most: many times what a site has names and networks. The largest file
+/// would be read into gigabytes.
+const NODES_MAX: usize = 1 << 20;
 
 /// A node of the document.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,31 +66,43 @@ impl Node {
     }
 }
 
-/// Parses a file of one document. Keys that stand twice in one map are all reported.
-pub(super) fn parse(text: &str) -> Result<Node, Vec<ConfigError>> {
-    let mut builder = Builder { parser: Parser::new_from_str(text), errors: Vec::new() };
+/// Parses a file of one document; `what` names what it should be. Keys that stand twice in one map
+/// are all reported.
+pub(super) fn parse(text: &str, what: &str, errors: &mut Collected) -> Option<Node> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut builder =
+        Builder { parser: Parser::new_from_str(text), what, nodes: 0, twice: false, errors };
     match builder.document() {
-        Ok(node) if builder.errors.is_empty() => Ok(node),
-        Ok(_) => Err(builder.errors),
-        Err(fatal) => {
-            builder.errors.push(fatal);
-            Err(builder.errors)
+        Ok(node) => (!builder.twice).then_some(node),
+        Err(Fatal { line, key, message }) => {
+            builder.errors.push(line, &key, || message);
+            None
         }
     }
 }
 
 struct Builder<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-    errors: Vec<ConfigError>,
+    what: &'a str,
+    nodes: usize,
+    twice: bool,
+    errors: &'a mut Collected,
+}
+
+/// A fault after which the rest of a document cannot be read.
+struct Fatal {
+    line: Option<u32>,
+    key: String,
+    message: String,
 }
 
 impl<'a> Builder<'a> {
-    fn document(&mut self) -> Result<Node, ConfigError> {
+    fn document(&mut self) -> Result<Node, Fatal> {
         loop {
             match self.next()? {
                 (Event::StreamStart, _) => {}
                 (Event::DocumentStart(_), _) => break,
-                (_, _) => return Err(error(None, "the file is empty, expected a configuration")),
+                (_, _) => return Err(self.empty()),
             }
         }
         let first = self.next()?;
@@ -93,21 +112,25 @@ impl<'a> Builder<'a> {
                 (Event::DocumentEnd, _) => {}
                 (Event::StreamEnd, _) => break,
                 (_, span) => {
-                    return Err(error(line(span), "a second document, expected one only"));
+                    return Err(fatal(line(span), "a second document, expected one only"));
                 }
             }
         }
         if node.is_null() {
-            return Err(error(None, "the file is empty, expected a configuration"));
+            return Err(self.empty());
         }
         Ok(node)
     }
 
-    fn next(&mut self) -> Result<(Event<'a>, Span), ConfigError> {
+    fn empty(&self) -> Fatal {
+        fatal(None, &format!("the file is empty, expected {}", self.what))
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Span), Fatal> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
             Some(Err(fault)) => Err(syntax(&fault)),
-            None => Err(error(None, "the file ends too early")),
+            None => Err(fatal(None, "the file ends too early")),
         }
     }
 
@@ -116,12 +139,16 @@ impl<'a> Builder<'a> {
         (event, span): (Event<'a>, Span),
         path: &str,
         depth: usize,
-    ) -> Result<Node, ConfigError> {
+    ) -> Result<Node, Fatal> {
         let line = line(span);
         let refuse =
-            |what: &str| Err(ConfigError { line, key: path.to_owned(), message: what.to_owned() });
+            |what: &str| Err(Fatal { line, key: path.to_owned(), message: what.to_owned() });
         if depth > DEPTH_MAX {
             return refuse("nested too deeply");
+        }
+        self.nodes += 1;
+        if self.nodes > NODES_MAX {
+            return Err(fatal(line, &format!("more than {NODES_MAX} values, expected fewer")));
         }
         let value = match event {
             Event::Scalar(.., Some(_))
@@ -140,7 +167,7 @@ impl<'a> Builder<'a> {
         Ok(Node { line: line.unwrap_or(1), value })
     }
 
-    fn list(&mut self, path: &str, depth: usize) -> Result<Vec<Node>, ConfigError> {
+    fn list(&mut self, path: &str, depth: usize) -> Result<Vec<Node>, Fatal> {
         let mut nodes = Vec::new();
         loop {
             match self.next()? {
@@ -153,14 +180,15 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn map(&mut self, path: &str, depth: usize) -> Result<Vec<Entry>, ConfigError> {
+    fn map(&mut self, path: &str, depth: usize) -> Result<Vec<Entry>, Fatal> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut first: HashMap<String, u32> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
             let key = match event {
                 Event::MappingEnd => return Ok(entries),
                 Event::Scalar(key, ..) => key.into_owned(),
-                _ => return Err(error(line(span), "a key that is no text, expected a word")),
+                _ => return Err(fatal(line(span), "a key that is no text, expected a word")),
             };
             let key_line = line(span);
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -170,11 +198,17 @@ impl<'a> Builder<'a> {
                 // The parser places what is absent at the next token.
                 value.line = key_line.unwrap_or(value.line);
             }
-            if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                let message = format!("given twice, first on line {}", first.line);
-                self.errors.push(ConfigError { line: key_line, key: path, message });
-            } else {
-                entries.push(Entry { key, line: key_line.unwrap_or(1), value });
+            let line = key_line.unwrap_or(1);
+            match first.entry(key.clone()) {
+                hash_map::Entry::Occupied(first) => {
+                    self.twice = true;
+                    let message = || format!("given twice, first on line {}", first.get());
+                    self.errors.push(key_line, &path, message);
+                }
+                hash_map::Entry::Vacant(place) => {
+                    place.insert(line);
+                    entries.push(Entry { key, line, value });
+                }
             }
         }
     }
@@ -184,12 +218,12 @@ fn line(span: Span) -> Option<u32> {
     u32::try_from(span.start.line()).ok()
 }
 
-fn error(line: Option<u32>, message: &str) -> ConfigError {
-    ConfigError { line, key: String::new(), message: message.to_owned() }
+fn fatal(line: Option<u32>, message: &str) -> Fatal {
+    Fatal { line, key: String::new(), message: message.to_owned() }
 }
 
-fn syntax(fault: &ScanError) -> ConfigError {
+fn syntax(fault: &ScanError) -> Fatal {
     let marker = fault.marker();
     let message = format!("not YAML, column {}: {}", marker.col() + 1, fault.info());
-    error(u32::try_from(marker.line()).ok(), &message)
+    fatal(u32::try_from(marker.line()).ok(), &message)
 }

@@ -1,10 +1,10 @@
-//! What is wrong with a configuration file, and where.
+//! What is wrong with a file, and where.
 
 use std::fmt;
 
 /// One fault: `FILE:LINE: KEY.PATH: what is wrong, expected what`, without the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ConfigError {
+pub struct FileError {
     /// The line, from 1; `None` if the fault is of the file as a whole.
     pub line: Option<u32>,
     /// Where in the document: `clients[0].networks[1]`; empty for the document as a whole.
@@ -13,7 +13,37 @@ pub struct ConfigError {
     pub message: String,
 }
 
-impl fmt::Display for ConfigError {
+/// Faults that are told of one file at most; who writes more has another kind of file.
+const TOLD_MAX: usize = 1000;
+
+/// Faults while they are collected: what is beyond [`TOLD_MAX`] is only counted.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    errors: Vec<FileError>,
+    untold: usize,
+}
+
+impl Collected {
+    /// Adds a fault; `message` is not made if it is not told.
+    pub fn push(&mut self, line: Option<u32>, key: &str, message: impl FnOnce() -> String) {
+        if self.errors.len() < TOLD_MAX {
+            self.errors.push(FileError { line, key: key.to_owned(), message: message() });
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    /// The faults, and how many there are beyond them.
+    pub fn into_vec(mut self) -> Vec<FileError> {
+        if self.untold != 0 {
+            let message = format!("{} more faults, expected fewer to tell them all", self.untold);
+            self.errors.push(FileError { line: None, key: String::new(), message });
+        }
+        self.errors
+    }
+}
+
+impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.key.is_empty() {
             f.write_str(&self.message)
@@ -23,7 +53,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl ConfigError {
+impl FileError {
     /// Adds what a further check has found. Where something was refused already, more would be
     /// said of its stand-in, and is left out.
     pub(crate) fn add(errors: &mut Vec<Self>, found: Vec<Self>) {
@@ -44,15 +74,15 @@ impl ConfigError {
 
 /// Every fault of one file, in the order of its lines; one a line when displayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors {
+pub struct FileErrors {
     file: String,
-    errors: Vec<ConfigError>,
+    errors: Vec<FileError>,
 }
 
-impl ConfigErrors {
+impl FileErrors {
     /// Sorts the faults by line. A fault that is found twice is told once.
     #[must_use]
-    pub fn new(file: impl Into<String>, mut errors: Vec<ConfigError>) -> Self {
+    pub fn new(file: impl Into<String>, mut errors: Vec<FileError>) -> Self {
         errors.sort();
         errors.dedup();
         Self { file: file.into(), errors }
@@ -66,16 +96,16 @@ impl ConfigErrors {
 
     /// The faults, at least one.
     #[must_use]
-    pub fn errors(&self) -> &[ConfigError] {
+    pub fn errors(&self) -> &[FileError] {
         &self.errors
     }
 }
 
-impl ConfigErrors {
+impl FileErrors {
     /// Each fault with file and line.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let line = |error: &ConfigError| match error.line {
+        let line = |error: &FileError| match error.line {
             Some(line) => format!("{}:{line}: {error}", self.file),
             None => format!("{}: {error}", self.file),
         };
@@ -83,10 +113,10 @@ impl ConfigErrors {
     }
 }
 
-impl fmt::Display for ConfigErrors {
+impl fmt::Display for FileErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n"))
     }
 }
 
-impl std::error::Error for ConfigErrors {}
+impl std::error::Error for FileErrors {}

@@ -1,0 +1,139 @@
+//! Reads types from a document's tree, and goes on after a fault to find the next.
+
+use super::{
+    error::Collected,
+    lines::Lines,
+    tree::{Entry, Node, Value},
+};
+
+/// What has been found so far: the faults, and the line of each key.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(super) errors: Collected,
+    pub(super) lines: Lines,
+}
+
+/// A node and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(super) node: &'a Node,
+    pub(super) path: &'a str,
+}
+
+/// A type that can stand in a file.
+pub(crate) trait Read: Sized {
+    /// The value, or `None` after having reported why there is none.
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self>;
+}
+
+impl Findings {
+    /// Reports a fault of the value at `place`.
+    pub fn report(&mut self, place: Place<'_>, message: impl Into<String>) {
+        self.errors.push(Some(place.node.line), place.path, || message.into());
+    }
+
+    /// Reports that something else was expected at `place`.
+    pub fn expected<T>(&mut self, place: Place<'_>, what: &str) -> Option<T> {
+        self.report(place, format!("expected {what}, found {}", place.node.describe()));
+        None
+    }
+}
+
+/// The keys of a map: each is asked for once, and what is left over is unknown.
+pub(crate) struct Fields<'a, 'f> {
+    place: Place<'a>,
+    entries: &'a [Entry],
+    asked: Vec<&'static str>,
+    pub findings: &'f mut Findings,
+}
+
+impl<'a, 'f> Fields<'a, 'f> {
+    /// The keys of the map at `place`; reports it if it is no map.
+    pub fn open(place: Place<'a>, findings: &'f mut Findings) -> Option<Self> {
+        match &place.node.value {
+            Value::Map(entries) => Some(Self { place, entries, asked: Vec::new(), findings }),
+            _ => findings.expected(place, "a map of keys"),
+        }
+    }
+
+    /// The value of a key that may be absent.
+    pub fn optional<T: Read>(&mut self, key: &'static str) -> Option<T> {
+        self.asked.push(key);
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        let path = self.path_of(key);
+        self.findings.lines.insert(path.clone(), entry.line);
+        T::read(Place { node: &entry.value, path: &path }, self.findings)
+    }
+
+    /// The value of a key that may be absent; `default` also stands for a value that was refused,
+    /// so that what follows is still checked.
+    pub fn or<T: Read>(&mut self, key: &'static str, default: T) -> T {
+        self.optional(key).unwrap_or(default)
+    }
+
+    /// The value of a key that has to be there.
+    pub fn required<T: Read>(&mut self, key: &'static str, what: &str) -> Option<T> {
+        let value = self.optional(key);
+        if !self.has(key) {
+            let place = Place { node: self.place.node, path: &self.path_of(key) };
+            self.findings.report(place, format!("missing, expected {what}"));
+        }
+        value
+    }
+
+    /// Whether the file has this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// Reports the keys that nothing has asked for.
+    pub fn close(self) {
+        for entry in self.entries {
+            if !self.asked.contains(&entry.key.as_str()) {
+                let path = self.path_of(&entry.key);
+                self.findings.errors.push(Some(entry.line), &path, || {
+                    format!("unknown key, expected one of {}", self.asked.join(", "))
+                });
+            }
+        }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.place.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.place.path)
+        }
+    }
+}
+
+/// The scalar's text, if it is one.
+pub(crate) const fn word(place: Place<'_>) -> Option<&str> {
+    match &place.node.value {
+        Value::Scalar { text, .. } => Some(text.as_str()),
+        _ => None,
+    }
+}
+
+/// The scalar's text, quoted or not, for values whose own syntax leaves no doubt.
+pub(super) fn scalar<'a>(place: Place<'a>, findings: &mut Findings, what: &str) -> Option<&'a str> {
+    match &place.node.value {
+        Value::Scalar { text, .. } if !place.node.is_null() => Some(text),
+        _ => findings.expected(place, what),
+    }
+}
+
+/// Reads a scalar with [`std::str::FromStr`], whose error says what was expected.
+pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    place: Place<'_>,
+    findings: &mut Findings,
+    what: &str,
+) -> Option<T> {
+    match scalar(place, findings, what)?.parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            findings.report(place, error.to_string());
+            None
+        }
+    }
+}
