@@ -250,6 +250,7 @@ pub const FAULTS: &[Fault] = &[
         "if left == 0 { node.exact } else { node.below }",
         "node.exact | node.below",
     ),
+    of("glob-overlaps", MATCHER, "length < prefix + suffix", "length < prefix.max(suffix)"),
     of(
         "name-length",
         QUESTION,

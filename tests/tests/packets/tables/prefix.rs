@@ -236,6 +236,32 @@ fn a_client_acknowledges_what_the_resolver_has_sent() {
     });
 }
 
+/// Nothing of the resolver's is known then; numbers that are 0 are no acknowledgement of it.
+#[test]
+fn nothing_is_acknowledged_before_the_resolver_has_answered() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            let data = framed(&[&query(&who)]);
+            let ack = |what: &str, number: u32, data: &[u8]| {
+                let numbers = [CLIENT.wrapping_add(1), number];
+                let frame = numbered(&who, Flags::ACK, numbers, data);
+                from_client(what, frame, expect(DnsTransport))
+            };
+            let syn = from_client("a SYN", out(&who, Flags::SYN, 0, b""), expect(DnsQuery));
+            check_in_order(
+                filter,
+                &[
+                    syn,
+                    ack("an acknowledgement of 0", 0, b""),
+                    ack("a query that acknowledges 0", 0, &data),
+                    ack("an acknowledgement of a guess", RESOLVER.wrapping_add(1), b""),
+                    ack("a query that acknowledges a guess", RESOLVER.wrapping_add(1), &data),
+                ],
+            );
+        }
+    });
+}
+
 /// What passed unjudged may have left off anywhere.
 #[test]
 fn a_connection_of_an_audited_group_carries_nothing_once_it_is_enforced() {

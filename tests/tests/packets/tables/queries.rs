@@ -9,7 +9,7 @@ use intune_filter_tests::testrun::{
     datagram::{SERVICE_TAG, TAG},
     expect, from_client,
     message::{A, AAAA, QUESTION, Section, name},
-    site::VLAN,
+    site::{VLAN, changed_config},
 };
 
 use crate::run;
@@ -75,6 +75,35 @@ pub(crate) fn names(who: &Addresses) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// What the beginning of a pattern took of a label, its end cannot take again.
+#[test]
+fn beginning_and_end_of_a_pattern_do_not_overlap_in_a_label() {
+    let services = "services:
+  - id: globs
+    title: Globs
+    fqdns: ['ab*ba.example', 'aa*aa.*.example']
+    tcp: [443]
+";
+    let config = changed_config("", services, |text| {
+        text.replace("services: [core, time]", "services: [core, time, globs]")
+    });
+    run("", "", |filter| {
+        filter.install(&config).expect("the policy goes into the maps");
+        let rows = both(|who| {
+            let row = |name: &str, expected| {
+                let frame = ask(who.client, who.resolver, &Message::query(1, name, A));
+                from_client(format!("glob {name}"), frame, expected)
+            };
+            let listed = ["abba.example", "abxba.example", "abaXbaba.example", "aaaa.x.example"];
+            let unlisted =
+                ["aba.example", "ab.example", "ba.example", "aaa.x.example", "aa.x.example"];
+            let listed = listed.map(|name| row(name, expect(DnsQuery)));
+            listed.into_iter().chain(unlisted.map(|name| row(name, refused()))).collect()
+        });
+        check(filter, &rows);
+    });
 }
 
 #[test]
