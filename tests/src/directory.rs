@@ -1,4 +1,4 @@
-//! The directory of one laboratory, with a bpffs of its own; and what dead laboratories left.
+//! The directory of one testbed, with a bpffs of its own; and what dead testbeds left.
 
 use std::{
     fs,
@@ -23,12 +23,12 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes the directory, and removes what laboratories of dead processes left behind.
+    /// Makes the directory, and removes what testbeds of dead processes left behind.
     pub fn create() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
 
         require_root()?;
-        // What was left by laboratories whose process was killed.
+        // What was left by testbeds whose process was killed.
         clear_all(is_orphan);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let label = format!("{PREFIX}{}-{number}", process::id());
@@ -73,14 +73,14 @@ impl Drop for Directory {
     }
 }
 
-/// Removes a laboratory's directory and its bpffs.
+/// Removes a testbed's directory and its bpffs.
 fn remove(path: &Path) {
-    // Best effort: a laboratory that failed half-way has not everything that is removed here.
+    // Best effort: a testbed that failed half-way has not everything that is removed here.
     let _ = umount2(&path.join("bpf"), MntFlags::MNT_DETACH);
     let _ = fs::remove_dir_all(path);
 }
 
-/// Removes everything of the laboratory with this label: processes, namespaces, files.
+/// Removes everything of the testbed with this label: processes, namespaces, files.
 pub fn clear(label: &str) {
     clear_all(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -4,16 +4,16 @@ use std::{ffi::OsStr, net::IpAddr, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{laboratory::Laboratory, namespace::run};
+use crate::{namespace::run, testbed::Testbed};
 
 /// A command of the client's that finds this resolver, and these lines, in its `resolv.conf`.
 pub fn command(
-    laboratory: &Laboratory,
+    testbed: &Testbed,
     server: &str,
     options: &str,
     words: &[impl AsRef<OsStr>],
 ) -> Result<Command> {
-    let directory = &laboratory.directory;
+    let directory = &testbed.directory;
     let mounts = [
         ("resolv.conf", format!("nameserver {server}\n{options}")),
         ("hosts", "127.0.0.1 localhost\n".to_owned()),
@@ -25,7 +25,7 @@ pub fn command(
         script += &format!("mount --bind {} /etc/{name} && ", file.display());
     }
     // In a mount namespace of its own: the files are seen by this command alone.
-    let mut command = laboratory.network.client.command("unshare");
+    let mut command = testbed.network.client.command("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c"]);
     command.arg(format!("{script}exec \"$@\"")).arg("sh").args(words);
     Ok(command)
@@ -33,12 +33,12 @@ pub fn command(
 
 /// The addresses that `getaddrinfo` finds, each once.
 pub fn getaddrinfo(
-    laboratory: &Laboratory,
+    testbed: &Testbed,
     server: &str,
     options: &str,
     name: &str,
 ) -> Result<Vec<IpAddr>> {
-    let output = run(&mut command(laboratory, server, options, &["getent", "ahosts", name])?)?;
+    let output = run(&mut command(testbed, server, options, &["getent", "ahosts", name])?)?;
     let mut addresses: Vec<IpAddr> = output
         .lines()
         .filter_map(|line| line.split_whitespace().next())

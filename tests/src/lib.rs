@@ -1,5 +1,5 @@
-//! What the integration tests and the demo share: a laboratory of network namespaces with a real
-//! resolver, listeners and clients, and the filter on its gateway.
+//! Library of the integration tests, soak, benchmarks and demo: a testbed of network namespaces with
+//! a real resolver, listeners and clients, and the filter on its gateway.
 
 pub mod bench;
 pub mod cargo;
@@ -10,7 +10,6 @@ pub mod dns;
 pub mod filter;
 pub mod glibc;
 pub mod hung;
-pub mod laboratory;
 pub mod listeners;
 pub mod namespace;
 pub mod network;
@@ -19,6 +18,7 @@ pub mod pages;
 pub mod pins;
 pub mod probe;
 pub mod process;
+pub mod prog_test_run;
 pub mod records;
 pub mod resolver;
 pub mod responder;
@@ -26,6 +26,6 @@ pub mod rounds;
 pub mod site;
 pub mod soak;
 pub mod stub;
-pub mod testrun;
+pub mod testbed;
 pub mod wire;
 pub mod xdp;

@@ -1,4 +1,4 @@
-//! What the laboratory's remotes answer: a banner on TCP ports, an echo on UDP ports, on every
+//! What the testbed's remotes answer: a banner on TCP ports, an echo on UDP ports, on every
 //! address of their namespace.
 
 use std::{
@@ -27,7 +27,7 @@ const QUEUE: Backlog = Backlog::MAXCONN;
 /// What a TCP port says to everyone who connects.
 #[must_use]
 pub fn banner(port: u16) -> String {
-    format!("port {port} of the laboratory\n")
+    format!("port {port} of the testbed\n")
 }
 
 /// A thread that answers on a set of ports, stopped on drop.

@@ -1,4 +1,4 @@
-//! A network namespace of the laboratory: made, entered, and removed when dropped.
+//! A network namespace of the testbed: made, entered, and removed when dropped.
 
 use std::{
     ffi::OsStr,
@@ -101,7 +101,7 @@ impl Drop for Namespace {
 /// Fails unless the process is root's.
 pub fn require_root() -> Result<()> {
     let is_root = nix::unistd::geteuid().is_root();
-    ensure!(is_root, "the laboratory makes network namespaces: run as root");
+    ensure!(is_root, "the testbed makes network namespaces: run as root");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The laboratory's wiring: client, gateway and internet, each a namespace, IPv4 and IPv6.
+//! The testbed's wiring: client, gateway and internet, each a namespace, IPv4 and IPv6.
 //!
 //! ```text
 //! client eth0 10.20.0.10 --- eth1 10.20.0.1 gateway eth0 172.31.0.1 --- eth0 172.31.0.2 internet

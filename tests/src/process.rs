@@ -1,4 +1,4 @@
-//! A child process of the laboratory: its lines are kept and awaited, and it dies with its owner.
+//! A child process of the testbed: its lines are kept and awaited, and it dies with its owner.
 
 use std::{
     io::{BufRead as _, BufReader, Read},

@@ -1,4 +1,4 @@
-//! What the laboratory's resolver knows: names, each with addresses of its own.
+//! What the testbed's resolver knows: names, each with addresses of its own.
 
 use std::{
     collections::BTreeMap,

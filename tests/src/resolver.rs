@@ -1,4 +1,4 @@
-//! The laboratory's resolvers: each on the gateway or beyond it.
+//! The testbed's resolvers: each on the gateway or beyond it.
 
 mod settings;
 
@@ -256,7 +256,7 @@ pub(crate) fn unconfined(program: &str, directory: &Directory) -> Result<PathBuf
     }
 }
 
-/// A copy of a program in the laboratory's directory.
+/// A copy of a program in the testbed's directory.
 fn copied(program: &str, directory: &Directory) -> Result<PathBuf> {
     let copy = directory.path().join(program);
     // It may run already, and cannot be written then.

@@ -22,11 +22,11 @@ use nix::{
 
 use crate::{
     dns::{self, ADDRESS_TYPES, ResponseCode},
-    laboratory::Laboratory,
     records::{NUMBERS, addresses},
     resolver::FRESH,
     responder::{MANY, SET, many},
     site,
+    testbed::Testbed,
 };
 
 /// How often each test resolves a fresh name and connects: `INTUNE_ROUNDS`, or `usual`.
@@ -106,24 +106,24 @@ fn spin(mut receive: impl FnMut() -> std::io::Result<usize>) -> Result<usize> {
 /// Resolves fresh names and connects to them, which may lose no packet. `what` stands in what is
 /// printed.
 pub fn lose_nothing(
-    laboratory: &Laboratory,
+    testbed: &Testbed,
     server: IpAddr,
     what: &str,
     rounds: u32,
     transport: fn(IpAddr) -> Box<Ask<'static>>,
 ) -> Result<()> {
-    let before = laboratory.filter.counters()?;
+    let before = testbed.filter.counters()?;
     let connect = || connect_to_fresh(&mut *transport(server), rounds);
     let begun = Instant::now();
-    let (lost, slowest) = laboratory.network.client.run(connect)?;
+    let (lost, slowest) = testbed.network.client.run(connect)?;
     let rate = f64::from(rounds) / begun.elapsed().as_secs_f64();
-    let counted = laboratory.filter.counters()?.since(&before);
+    let counted = testbed.filter.counters()?.since(&before);
     let denied = counted.denials();
     println!(
         "{what}: {rounds} rounds, {rate:.0} a second, {lost} first packets lost, slowest \
          connection {slowest:?}",
     );
-    let overflows = laboratory.network.internet.run(overflows)?;
+    let overflows = testbed.network.internet.run(overflows)?;
     ensure!(
         lost == 0,
         "{lost} of {rounds} first packets were lost; the kernel denied {denied}; of the internet's \
@@ -185,9 +185,9 @@ impl Connection {
 /// Resolves names whose answers take several segments, which userspace reads, and connects to one of
 /// the addresses at once: none of these first packets may be lost either. Prints how many answers
 /// were held back, and for how long the client waited.
-pub fn delay_but_lose_nothing(laboratory: &Laboratory, server: IpAddr, rounds: u32) -> Result<()> {
-    let before = laboratory.filter.counters()?;
-    let (lost, mut delays) = laboratory.network.client.run(|| -> Result<_> {
+pub fn delay_but_lose_nothing(testbed: &Testbed, server: IpAddr, rounds: u32) -> Result<()> {
+    let before = testbed.filter.counters()?;
+    let (lost, mut delays) = testbed.network.client.run(|| -> Result<_> {
         let mut ask = over_tcp(server);
         let before = retransmitted_syns()?;
         let mut delays = Vec::new();
@@ -207,7 +207,7 @@ pub fn delay_but_lose_nothing(laboratory: &Laboratory, server: IpAddr, rounds: u
         }
         Ok((retransmitted_syns()? - before, delays))
     })?;
-    let counted = laboratory.filter.counters()?.since(&before);
+    let counted = testbed.filter.counters()?.since(&before);
     delays.sort_unstable();
     let of = |share: f64| {
         let index = (delays.len() as f64 * share) as usize;

@@ -9,12 +9,12 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     dns::{ADDRESS_TYPES, ResponseCode, lookup},
-    laboratory::{FOREIGN_PORT, Laboratory, Setup},
     probe::{Outcome, Target, Transport, probe},
     records::Records,
+    testbed::{FOREIGN_PORT, Setup, Testbed},
 };
 
-/// The site's configuration. It trusts every resolver of the laboratory, and knows no address before
+/// The site's configuration. It trusts every resolver of the testbed, and knows no address before
 /// its client asks. That client does the work of many, and has no limits.
 pub const CONFIG: &str = r#"interfaces:
   - name: eth1
@@ -73,7 +73,7 @@ pub const ANSWER: Duration = Duration::from_secs(5);
 /// How long to wait for an answer that must not come.
 pub const SILENCE: Duration = Duration::from_millis(300);
 
-/// A laboratory for this site.
+/// A testbed for this site.
 #[must_use]
 pub fn setup() -> Setup {
     let mut records = Records::default();
@@ -111,7 +111,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result
 }
 
 /// What the client does and finds.
-impl Laboratory {
+impl Testbed {
     /// Resolves a name from the client, both types of address, over IPv4.
     pub fn resolve(&self, name: &str) -> Result<[IpAddr; 2]> {
         let [server, _] = self.resolver.addresses();

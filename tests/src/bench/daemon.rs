@@ -17,15 +17,15 @@ use intune_filter::{
 
 use super::{Bound, Chart, Effort, Findings, Goal, Measurement, Unit};
 use crate::{
-    laboratory::{Laboratory, Setup},
     network::LAN,
-    records::Records,
-    resolver::BEYOND,
-    site::eventually,
-    testrun::{
+    prog_test_run::{
         Datagram, Fate, Message, Runner,
         message::{A, QUESTION},
     },
+    records::Records,
+    resolver::BEYOND,
+    site::eventually,
+    testbed::{Setup, Testbed},
 };
 
 /// Names that a client has resolved, where there are many.
@@ -74,7 +74,7 @@ pub fn run(effort: Effort) -> Result<Findings> {
 }
 
 struct Daemon {
-    laboratory: Laboratory,
+    testbed: Testbed,
     revision: usize,
 }
 
@@ -88,14 +88,14 @@ impl Daemon {
                 records.add(&name);
             }
         }
-        let laboratory = Laboratory::create(&Setup { config: text, records, ..Setup::default() })?;
-        Ok(Self { laboratory, revision: 0 })
+        let testbed = Testbed::create(&Setup { config: text, records, ..Setup::default() })?;
+        Ok(Self { testbed, revision: 0 })
     }
 
     /// Starts without anything in the kernel, and with all that an earlier daemon has left there.
     fn starts(&mut self, effort: Effort, findings: &mut Findings) -> Result<()> {
         let [mut cold, mut warm] = [Vec::new(), Vec::new()];
-        let filter = &mut self.laboratory.filter;
+        let filter = &mut self.testbed.filter;
         for _ in 0..effort.runs {
             for times in [&mut cold, &mut warm] {
                 let begun = Instant::now();
@@ -117,7 +117,7 @@ impl Daemon {
     /// Memory and processor when every exact name is resolved and nothing else happens.
     fn idle(&mut self, effort: Effort, findings: &mut Findings) -> Result<()> {
         eventually("every exact name is resolved and nothing is asked", || {
-            let status = self.laboratory.filter.json(&["status"])?;
+            let status = self.testbed.filter.json(&["status"])?;
             let resolution = &status["daemon"]["resolution"];
             let names = resolution["names"].as_u64().context("no names are resolved")?;
             ensure!(names > 0, "there are no names to resolve");
@@ -125,7 +125,7 @@ impl Daemon {
             let quiet = resolution["next_in_s"].as_u64().is_some_and(|seconds| seconds > QUIET);
             Ok(resolution["resolved"] == names && quiet)
         })?;
-        let process = self.laboratory.filter.daemon()?.id();
+        let process = self.testbed.filter.daemon()?.id();
         let (before, begun) = (processor(process)?, Instant::now());
         let time = WATCH * u32::try_from(effort.runs)?;
         thread::sleep(time);
@@ -142,9 +142,9 @@ impl Daemon {
         let mut times = Vec::new();
         for _ in 0..effort.runs {
             self.revision += 1;
-            self.laboratory.filter.configure(&config(self.revision))?;
+            self.testbed.filter.configure(&config(self.revision))?;
             let begun = Instant::now();
-            self.laboratory.filter.succeed(&["apply"])?;
+            self.testbed.filter.succeed(&["apply"])?;
             times.push(begun.elapsed());
         }
         let what = "intune-filter apply, whole catalogue";
@@ -154,7 +154,7 @@ impl Daemon {
 
     /// Memory with many names.
     fn grow(&mut self, findings: &mut Findings) -> Result<()> {
-        let Laboratory { filter, network, .. } = &mut self.laboratory;
+        let Testbed { filter, network, .. } = &mut self.testbed;
         let lan = network.gateway.ifindex(LAN)?;
         let pins = Pins::open(&filter.pins())?.context("nothing is pinned")?;
         let known = |filter: &crate::filter::Filter| -> Result<u64> {

@@ -10,7 +10,7 @@ use intune_filter::config::Config;
 use intune_filter_ebpf::abi::{Host, Pending, PendingKey, V4, V6};
 
 use super::{Bound, Effort, Findings, Goal, Measurement};
-use crate::testrun::{
+use crate::prog_test_run::{
     Addresses, Datagram, Filter, IngressHook, Message, Place,
     drain::Drain,
     message::{A, QUESTION, Section, name},

@@ -17,10 +17,10 @@ use clap::Parser;
 use intune_filter_tests::{
     demo::{self, Demo, report::Report, run::Runner},
     directory::{self, Directory},
-    laboratory::Laboratory,
     namespace::{NAMES, Namespace},
     network::{CLIENT, LAN},
     resolver::Kind,
+    testbed::Testbed,
 };
 use nix::sys::signal::{SigSet, Signal};
 
@@ -74,12 +74,12 @@ fn run(options: &Options) -> Result<bool> {
          Making three network namespaces, a resolver ({}) and listeners ...",
         options.resolver,
     ));
-    let mut laboratory = Laboratory::create_in(directory, &setup)?;
+    let mut testbed = Testbed::create_in(directory, &setup)?;
     say(&format!("Starting intune-filter on the gateway with {} ...", config.display()));
-    laboratory.filter.start()?;
+    testbed.filter.start()?;
     say(&format!("Probing {} services as a client does ...\n", services.len()));
-    let findings = Runner::new(&laboratory).run(&plan)?;
-    let daemon = laboratory.filter.daemon()?;
+    let findings = Runner::new(&testbed).run(&plan)?;
+    let daemon = testbed.filter.daemon()?;
     ensure!(daemon.is_running()?, "the daemon has ended:\n{}", daemon.output());
 
     let report = Report::new(&services, findings, options.resolver, began.elapsed());
@@ -89,18 +89,18 @@ fn run(options: &Options) -> Result<bool> {
         print!("{report}");
     }
     if options.keep {
-        say(&look_around(&laboratory, options.resolver)?);
+        say(&look_around(&testbed, options.resolver)?);
         interrupt.wait()?;
     }
     Ok(report.is_clean())
 }
 
 /// Commands to look around with.
-fn look_around(laboratory: &Laboratory, resolver: Kind) -> Result<String> {
+fn look_around(testbed: &Testbed, resolver: Kind) -> Result<String> {
     let on = |namespace: &Namespace, command: &str| {
         format!("nsenter --net={NAMES}/{} {command}", namespace.name())
     };
-    let Laboratory { network, filter, .. } = laboratory;
+    let Testbed { network, filter, .. } = testbed;
     let [client, _] = CLIENT;
     let [server, _] = resolver.addresses();
     let name = "manage.microsoft.com";
@@ -122,7 +122,7 @@ fn look_around(laboratory: &Laboratory, resolver: Kind) -> Result<String> {
     ))
 }
 
-/// Takes the laboratory down when the user interrupts: a process that is killed drops nothing.
+/// Takes the testbed down when the user interrupts: a process that is killed drops nothing.
 struct Interrupt {
     awaited: Arc<AtomicBool>,
     came: Receiver<()>,

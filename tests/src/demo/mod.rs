@@ -18,8 +18,8 @@ use self::{
     services::{Service, services},
 };
 use crate::{
-    cargo::binary, cargo::root, laboratory::Setup, namespace::run, probe::Transport,
-    records::Records, resolver::Kind,
+    cargo::binary, cargo::root, namespace::run, probe::Transport, records::Records, resolver::Kind,
+    testbed::Setup,
 };
 
 /// The configuration that the demo runs with.

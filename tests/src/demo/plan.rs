@@ -7,11 +7,11 @@ use ipnet::IpNet;
 
 use super::services::{Rule, Service, samples};
 use crate::{
-    laboratory::FOREIGN_PORT,
     network::GATEWAY,
     probe::{Target, Transport},
     records::{Records, addresses},
     responder::RESPONDER,
+    testbed::FOREIGN_PORT,
 };
 
 /// What a probe is part of.

@@ -10,9 +10,9 @@ use crate::{
     counters::Counters,
     dns::{ADDRESS_TYPES, RecordType, ResponseCode, lookup},
     filter::Filter,
-    laboratory::Laboratory,
     network::Network,
     probe::{Outcome, concurrently, probe},
+    testbed::Testbed,
 };
 
 /// How long an answer may take that has to come.
@@ -36,7 +36,7 @@ pub struct Finding {
     pub surprise: Option<String>,
 }
 
-/// Carries out plans in a laboratory whose filter runs.
+/// Carries out plans in a testbed whose filter runs.
 #[derive(Debug)]
 pub struct Runner<'a> {
     network: &'a Network,
@@ -45,10 +45,10 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// The runner of a laboratory. The client asks the resolver over IPv4.
+    /// The runner of a testbed. The client asks the resolver over IPv4.
     #[must_use]
-    pub fn new(laboratory: &'a Laboratory) -> Self {
-        let Laboratory { network, filter, resolver, .. } = laboratory;
+    pub fn new(testbed: &'a Testbed) -> Self {
+        let Testbed { network, filter, resolver, .. } = testbed;
         let [resolver, _] = resolver.addresses();
         Self { network, filter, resolver }
     }

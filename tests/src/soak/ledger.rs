@@ -314,8 +314,8 @@ fn hear_all(socket: &OwnedFd, mut hear: impl FnMut(&[u8])) -> bool {
 mod tests {
     use super::*;
     use crate::{
+        prog_test_run::{Datagram, Flags},
         soak::packet::{Packet, What},
-        testrun::{Datagram, Flags},
     };
 
     fn frame(tag: u64) -> Vec<u8> {

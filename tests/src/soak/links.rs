@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     network::{CLIENT, WAN},
-    testrun::datagram::patched,
+    prog_test_run::datagram::patched,
     wire::Wire,
 };
 

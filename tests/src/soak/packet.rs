@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use crate::testrun::{Datagram, Flags};
+use crate::prog_test_run::{Datagram, Flags};
 
 /// What a packet carries, seen from the client: its own port and the remote's.
 #[derive(Clone, Debug)]

@@ -33,8 +33,8 @@ use super::{
 use crate::{
     dns::{self, ADDRESS_TYPES},
     namespace::Namespace,
+    prog_test_run::Flags,
     resolver::BEYOND,
-    testrun::Flags,
 };
 
 /// How long a client waits for an answer before it asks again, and how often it does.

@@ -22,11 +22,11 @@ use super::{
     world::World,
 };
 use crate::{
-    resolver::BEYOND,
-    testrun::{
+    prog_test_run::{
         Flags, Message,
         message::{A, AAAA, QUESTION},
     },
+    resolver::BEYOND,
 };
 
 /// Packets that are on the way at once: few enough for every queue.

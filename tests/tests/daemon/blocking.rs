@@ -20,9 +20,9 @@ use intune_filter_ebpf::abi::{Host, V4};
 use intune_filter_tests::{
     filter::{Filter, PATIENCE},
     hung::Hung,
-    laboratory::Laboratory,
     namespace::run,
     site::{self, CONFIG, eventually},
+    testbed::Testbed,
 };
 use nix::{
     sys::{signal::Signal, stat::Mode},
@@ -35,10 +35,10 @@ const SOON: Duration = Duration::from_secs(2);
 /// Between two signs of life that systemd wants to see.
 const WATCHDOG: Duration = Duration::from_secs(1);
 
-fn laboratory() -> Result<Laboratory> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.set_variable("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
-    Ok(laboratory)
+fn testbed() -> Result<Testbed> {
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.set_variable("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+    Ok(testbed)
 }
 
 fn ask<T>(filter: &Filter, request: &Request) -> Result<T>
@@ -61,18 +61,18 @@ fn signs(filter: &Filter) -> usize {
     filter.output().matches("WATCHDOG=1").count()
 }
 
-fn metrics(laboratory: &Laboratory) -> Result<String> {
-    let mut curl = laboratory.network.gateway.command("curl");
+fn metrics(testbed: &Testbed) -> Result<String> {
+    let mut curl = testbed.network.gateway.command("curl");
     run(curl.args(["--silent", "--show-error", "--max-time", "2", "127.0.0.1:9469/metrics"]))
 }
 
 /// Everything else is answered, and the loop gives signs of life.
-fn expect_alive(laboratory: &Laboratory) -> Result<()> {
-    let filter = &laboratory.filter;
+fn expect_alive(testbed: &Testbed) -> Result<()> {
+    let filter = &testbed.filter;
     let (begun, before) = (Instant::now(), signs(filter));
     status(filter)?;
     let _: NamesTable = ask(filter, &Request::Names {})?;
-    ensure!(metrics(laboratory)?.contains("policy_generation"), "no metrics");
+    ensure!(metrics(testbed)?.contains("policy_generation"), "no metrics");
     while signs(filter) < before + 2 {
         ensure!(begun.elapsed() < WATCHDOG * 2, "no signs of life");
         std::thread::yield_now();
@@ -91,8 +91,8 @@ fn replace_config(filter: &Filter, make: impl FnOnce(&Path) -> Result<()>) -> Re
 
 #[test]
 fn only_a_regular_file_of_bounded_size_is_a_configuration() -> Result<()> {
-    let mut laboratory = laboratory()?;
-    laboratory.filter.start()?;
+    let mut testbed = testbed()?;
+    testbed.filter.start()?;
     let large = |path: &Path| {
         fs::write(path, CONFIG)?;
         Ok(fs::File::options().write(true).open(path)?.set_len((16 << 20) + 1)?)
@@ -103,37 +103,37 @@ fn only_a_regular_file_of_bounded_size_is_a_configuration() -> Result<()> {
         ("larger than 16 MiB", &large),
     ];
     for (error, make) in kinds {
-        replace_config(&laboratory.filter, make)?;
-        laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
-        laboratory.filter.daemon()?.wait_for(error, PATIENCE)?;
-        expect_alive(&laboratory)?;
+        replace_config(&testbed.filter, make)?;
+        testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
+        testbed.filter.daemon()?.wait_for(error, PATIENCE)?;
+        expect_alive(&testbed)?;
         for command in ["check", "apply"] {
-            let output = laboratory.filter.run(&[command])?;
+            let output = testbed.filter.run(&[command])?;
             let text = String::from_utf8_lossy(&output.stderr);
             ensure!(output.status.code() == Some(3), "{command}: {}: {text}", output.status);
             ensure!(text.contains(error), "{command}: {text}");
         }
         // The same as a file of the site's catalogue.
-        let catalogue = laboratory.directory.path().join("catalogue");
+        let catalogue = testbed.directory.path().join("catalogue");
         fs::create_dir(&catalogue)?;
         make(&catalogue.join("a.yaml"))?;
         let with_catalogue = format!("{CONFIG}paths: {{catalogue: {}}}\n", catalogue.display());
-        let refused = apply(&laboratory.filter, &with_catalogue).unwrap_err().to_string();
+        let refused = apply(&testbed.filter, &with_catalogue).unwrap_err().to_string();
         ensure!(refused.contains(error) && refused.contains("paths.catalogue"), "{refused}");
         fs::remove_dir_all(&catalogue)?;
     }
     let changed = CONFIG.replace("tcp: [631]", "tcp: [631, 632]");
-    replace_config(&laboratory.filter, |path| Ok(fs::write(path, changed)?))?;
-    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
-    laboratory.filter.daemon()?.wait_for("policy 2 is in force", PATIENCE)?;
-    laboratory.expect_verdicts()
+    replace_config(&testbed.filter, |path| Ok(fs::write(path, changed)?))?;
+    testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
+    testbed.filter.daemon()?.wait_for("policy 2 is in force", PATIENCE)?;
+    testbed.expect_verdicts()
 }
 
 #[test]
 fn a_file_system_that_does_not_answer_holds_up_one_thread_and_nothing_else() -> Result<()> {
-    let mut laboratory = laboratory()?;
-    laboratory.filter.start()?;
-    let daemon = laboratory.filter.daemon()?.id();
+    let mut testbed = testbed()?;
+    testbed.filter.start()?;
+    let daemon = testbed.filter.daemon()?.id();
     let readers = || -> Result<usize> {
         let tasks: Vec<PathBuf> = fs::read_dir(format!("/proc/{daemon}/task"))?
             .map(|task| Ok(task?.path().join("comm")))
@@ -142,68 +142,68 @@ fn a_file_system_that_does_not_answer_holds_up_one_thread_and_nothing_else() -> 
         let names = tasks.iter().filter_map(|task| fs::read_to_string(task).ok());
         Ok(names.filter(|name| name.trim_end() == "read").count())
     };
-    let hung = Hung::file(laboratory.filter.config())?;
-    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    let hung = Hung::file(testbed.filter.config())?;
+    testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
     eventually("the file is being read", || Ok(readers()? == 1))?;
-    expect_alive(&laboratory)?;
+    expect_alive(&testbed)?;
     let said = "its file system has not answered for 5 s";
-    laboratory.filter.daemon()?.wait_for(said, PATIENCE)?;
+    testbed.filter.daemon()?.wait_for(said, PATIENCE)?;
 
-    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
-    laboratory.filter.daemon()?.wait_for("nothing is read before an earlier", PATIENCE)?;
+    testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
+    testbed.filter.daemon()?.wait_for("nothing is read before an earlier", PATIENCE)?;
     ensure!(readers()? == 1, "{} threads hang", readers()?);
     // What needs no file is applied all the same.
-    apply(&laboratory.filter, &CONFIG.replace("tcp: [631]", "tcp: [631, 632]"))?;
-    expect_alive(&laboratory)?;
-    let output = laboratory.filter.run(&["check"])?;
+    apply(&testbed.filter, &CONFIG.replace("tcp: [631]", "tcp: [631, 632]"))?;
+    expect_alive(&testbed)?;
+    let output = testbed.filter.run(&["check"])?;
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(3) && text.contains(said), "{}: {text}", output.status);
 
     drop(hung);
     eventually("the thread has ended", || Ok(readers()? == 0))?;
-    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
-    laboratory.filter.daemon()?.wait_for("policy 3 is in force", PATIENCE)?;
-    laboratory.expect_verdicts()
+    testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
+    testbed.filter.daemon()?.wait_for("policy 3 is in force", PATIENCE)?;
+    testbed.expect_verdicts()
 }
 
 /// What waits for a file to be mended, too.
 #[test]
 fn a_mended_file_that_does_not_answer_holds_nothing_up() -> Result<()> {
-    let mut laboratory = laboratory()?;
-    laboratory.filter.start()?;
-    laboratory.filter.stop()?;
-    laboratory.filter.configure("interfaces: [")?;
-    laboratory.filter.start()?;
+    let mut testbed = testbed()?;
+    testbed.filter.start()?;
+    testbed.filter.stop()?;
+    testbed.filter.configure("interfaces: [")?;
+    testbed.filter.start()?;
     let expect_last_good = |filter: &Filter| -> Result<()> {
         let origin = status(filter)?.configuration.origin;
         ensure!(origin == Origin::LastGood, "{origin:?}");
         Ok(())
     };
-    expect_last_good(&laboratory.filter)?;
+    expect_last_good(&testbed.filter)?;
 
-    let hung = Hung::file(laboratory.filter.config())?;
+    let hung = Hung::file(testbed.filter.config())?;
     // Looks like a change, and opens nothing.
-    fs::set_permissions(laboratory.filter.config(), fs::Permissions::from_mode(0o640))?;
+    fs::set_permissions(testbed.filter.config(), fs::Permissions::from_mode(0o640))?;
     let said = "its file system has not answered for 5 s";
     let begun = Instant::now();
-    while !laboratory.filter.output().contains(said) {
+    while !testbed.filter.output().contains(said) {
         ensure!(begun.elapsed() < PATIENCE, "the file is not being read");
-        expect_alive(&laboratory)?;
+        expect_alive(&testbed)?;
     }
-    expect_last_good(&laboratory.filter)?;
-    laboratory.expect_verdicts()?;
+    expect_last_good(&testbed.filter)?;
+    testbed.expect_verdicts()?;
 
     drop(hung);
-    laboratory.filter.configure(CONFIG)?;
-    let is_file = || Ok(status(&laboratory.filter)?.configuration.origin == Origin::File);
+    testbed.filter.configure(CONFIG)?;
+    let is_file = || Ok(status(&testbed.filter)?.configuration.origin == Origin::File);
     eventually("the file is in force", is_file)
 }
 
 #[test]
 fn clients_that_do_not_read_or_speak_hold_nobody_up() -> Result<()> {
-    let mut laboratory = laboratory()?;
-    laboratory.filter.start()?;
-    let socket = laboratory.filter.runtime_directory().join(SOCKET_NAME);
+    let mut testbed = testbed()?;
+    testbed.filter.start()?;
+    let socket = testbed.filter.runtime_directory().join(SOCKET_NAME);
     let silent = (0..30).map(|_| UnixStream::connect(&socket)).collect::<Result<Vec<_>, _>>()?;
     let deaf = (0..30)
         .map(|_| {
@@ -212,12 +212,12 @@ fn clients_that_do_not_read_or_speak_hold_nobody_up() -> Result<()> {
             Ok(stream)
         })
         .collect::<Result<Vec<_>>>()?;
-    expect_alive(&laboratory)?;
+    expect_alive(&testbed)?;
     drop((silent, deaf));
 
-    let connect = || laboratory.network.gateway.run(|| TcpStream::connect("127.0.0.1:9469"));
+    let connect = || testbed.network.gateway.run(|| TcpStream::connect("127.0.0.1:9469"));
     let slow = (0..15).map(|_| connect()).collect::<Result<Vec<_>, _>>()?;
-    expect_alive(&laboratory)?;
+    expect_alive(&testbed)?;
     // They are let go of when their time is over.
     let begun = Instant::now();
     for mut stream in slow {
@@ -232,9 +232,8 @@ fn clients_that_do_not_read_or_speak_hold_nobody_up() -> Result<()> {
 /// Where the loop itself is held up, nobody else speaks for it.
 #[test]
 fn signs_of_life_come_from_the_loop_alone() -> Result<()> {
-    let mut laboratory = laboratory()?;
-    let [tools, hang, begun] =
-        ["tools", "hang", "begun"].map(|n| laboratory.directory.path().join(n));
+    let mut testbed = testbed()?;
+    let [tools, hang, begun] = ["tools", "hang", "begun"].map(|n| testbed.directory.path().join(n));
     fs::create_dir(&tools)?;
     // Nft is asked by the loop, for as long as it may take.
     let script = format!(
@@ -245,29 +244,29 @@ fn signs_of_life_come_from_the_loop_alone() -> Result<()> {
     fs::write(tools.join("nft"), script)?;
     fs::set_permissions(tools.join("nft"), fs::Permissions::from_mode(0o755))?;
     let path = std::env::var("PATH")?;
-    laboratory.filter.set_variable("PATH", format!("{}:{path}", tools.display()));
-    laboratory.filter.configure(&format!("{CONFIG}boot: closed\n"))?;
-    laboratory.filter.start()?;
-    expect_alive(&laboratory)?;
+    testbed.filter.set_variable("PATH", format!("{}:{path}", tools.display()));
+    testbed.filter.configure(&format!("{CONFIG}boot: closed\n"))?;
+    testbed.filter.start()?;
+    expect_alive(&testbed)?;
 
     fs::write(&hang, "")?;
-    laboratory.filter.configure(CONFIG)?;
-    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    testbed.filter.configure(CONFIG)?;
+    testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
     eventually("nft is asked", || Ok(begun.exists()))?;
-    let before = signs(&laboratory.filter);
-    laboratory.filter.daemon()?.wait_for("it has not ended for 5 s", PATIENCE)?;
-    let meanwhile = signs(&laboratory.filter) - before;
+    let before = signs(&testbed.filter);
+    testbed.filter.daemon()?.wait_for("it has not ended for 5 s", PATIENCE)?;
+    let meanwhile = signs(&testbed.filter) - before;
     // Ten would have been due.
     ensure!(meanwhile <= 1, "{meanwhile} signs of life from a loop that stood still");
     fs::remove_file(&hang)?;
-    eventually("the loop goes round again", || Ok(expect_alive(&laboratory).is_ok()))
+    eventually("the loop goes round again", || Ok(expect_alive(&testbed).is_ok()))
 }
 
 #[test]
 fn large_tables_are_walked_through_beside_the_loop() -> Result<()> {
-    let mut laboratory = laboratory()?;
-    laboratory.filter.start()?;
-    let pins = Pins::open(&laboratory.filter.pins())?.context("nothing is pinned")?;
+    let mut testbed = testbed()?;
+    testbed.filter.start()?;
+    let pins = Pins::open(&testbed.filter.pins())?.context("nothing is pinned")?;
     let mut hosts: HashMap<MapData, V4, Host> = pins.map("HOSTS4")?;
     for number in 0..10_000_u32 {
         let address = Ipv4Addr::from(0x1500_0000 + number);
@@ -277,9 +276,9 @@ fn large_tables_are_walked_through_beside_the_loop() -> Result<()> {
             0,
         )?;
     }
-    expect_alive(&laboratory)?;
+    expect_alive(&testbed)?;
     eventually("the table is told of", || {
-        Ok(metrics(&laboratory)?.contains("map_entries{map=\"HOSTS4\"} 10000"))
+        Ok(metrics(&testbed)?.contains("map_entries{map=\"HOSTS4\"} 10000"))
     })?;
-    expect_alive(&laboratory)
+    expect_alive(&testbed)
 }

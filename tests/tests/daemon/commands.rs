@@ -3,22 +3,22 @@
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_ebpf::abi::Counted;
 use intune_filter_tests::{
-    laboratory::Laboratory,
     network::{CLIENT, LAN},
     responder::RESPONDER,
     site::{self, WEB, tcp},
+    testbed::Testbed,
 };
 use serde_json::Value;
 
 /// A site whose client has resolved and reached something, and been denied something.
-fn busy() -> Result<Laboratory> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    let [web, _] = laboratory.resolve(WEB[0])?;
-    laboratory.expect_reached(tcp(web, 443))?;
-    laboratory.expect_denied(tcp(web, 22))?;
-    site::eventually("the daemon knows the name", || is_listed(&laboratory, WEB[0]))?;
-    Ok(laboratory)
+fn busy() -> Result<Testbed> {
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    let [web, _] = testbed.resolve(WEB[0])?;
+    testbed.expect_reached(tcp(web, 443))?;
+    testbed.expect_denied(tcp(web, 22))?;
+    site::eventually("the daemon knows the name", || is_listed(&testbed, WEB[0]))?;
+    Ok(testbed)
 }
 
 /// Checks that `value` has these keys, of these kinds: `s`tring, `n`umber, `b`ool, `a`rray of
@@ -48,8 +48,8 @@ fn each_has(list: &Value, keys: &[(&str, char)]) -> Result<()> {
 
 #[test]
 fn status_tells_what_is_attached_counted_and_full() -> Result<()> {
-    let laboratory = busy()?;
-    let status = laboratory.filter.json(&["status"])?;
+    let testbed = busy()?;
+    let status = testbed.filter.json(&["status"])?;
     has(&status, &[("generation", 'n'), ("counters", 'o'), ("maps", 'o')])?;
     each_has(&status["interfaces"], &[("name", 's'), ("mode", 's'), ("attached", 'b')])?;
     let interface = &status["interfaces"][0];
@@ -67,8 +67,8 @@ fn status_tells_what_is_attached_counted_and_full() -> Result<()> {
 
 #[test]
 fn services_and_names_tell_what_was_let_through_and_learned() -> Result<()> {
-    let laboratory = busy()?;
-    let services = laboratory.filter.json(&["services"])?;
+    let testbed = busy()?;
+    let services = testbed.filter.json(&["services"])?;
     let numbers = [("packets", 'n'), ("bytes", 'n'), ("flows", 'n'), ("denied", 'n')];
     each_has(&services, &[("id", 's')])?;
     each_has(&services, &numbers)?;
@@ -77,7 +77,7 @@ fn services_and_names_tell_what_was_let_through_and_learned() -> Result<()> {
     ensure!(web["flows"] == 1 && web["denied"].as_u64() >= Some(1), "{web:#}");
     ensure!(web["packets"].as_u64() > Some(4), "{web:#}");
 
-    let names = laboratory.filter.json(&["names"])?;
+    let names = testbed.filter.json(&["names"])?;
     let keys = [("name", 's'), ("address", 's'), ("services", 'a'), ("expires_in_s", 'n')];
     each_has(&names, &keys)?;
     let mut found = names.as_array().into_iter().flatten();
@@ -88,25 +88,25 @@ fn services_and_names_tell_what_was_let_through_and_learned() -> Result<()> {
 #[test]
 fn names_learned_without_a_daemon_are_listed_by_the_next_one_as_soon_as_asked_again() -> Result<()>
 {
-    let mut laboratory = busy()?;
-    laboratory.filter.kill()?;
-    let [address, _] = laboratory.resolve_at(RESPONDER[0], "5.web.test")?;
-    laboratory.expect_reached(tcp(address, 443))?;
-    laboratory.filter.start()?;
-    laboratory.resolve_at(RESPONDER[0], "5.web.test")?;
-    site::eventually("the name is listed", || is_listed(&laboratory, "5.web.test"))
+    let mut testbed = busy()?;
+    testbed.filter.kill()?;
+    let [address, _] = testbed.resolve_at(RESPONDER[0], "5.web.test")?;
+    testbed.expect_reached(tcp(address, 443))?;
+    testbed.filter.start()?;
+    testbed.resolve_at(RESPONDER[0], "5.web.test")?;
+    site::eventually("the name is listed", || is_listed(&testbed, "5.web.test"))
 }
 
 /// Whether `names` lists the name.
-fn is_listed(laboratory: &Laboratory, name: &str) -> Result<bool> {
-    let names = laboratory.filter.json(&["names"])?;
+fn is_listed(testbed: &Testbed, name: &str) -> Result<bool> {
+    let names = testbed.filter.json(&["names"])?;
     Ok(names.as_array().into_iter().flatten().any(|entry| entry["name"] == name))
 }
 
 #[test]
 fn match_explain_and_endpoints_keep_their_shapes() -> Result<()> {
-    let laboratory = busy()?;
-    let found = laboratory.filter.json(&["match", WEB[0]])?;
+    let testbed = busy()?;
+    let found = testbed.filter.json(&["match", WEB[0]])?;
     has(&found, &[("name", 's')])?;
     each_has(&found["services"], &[("id", 's'), ("pattern", 's'), ("tcp", 'a'), ("udp", 'a')])?;
     ensure!(found["services"][0]["id"] == "web", "{found:#}");
@@ -114,13 +114,13 @@ fn match_explain_and_endpoints_keep_their_shapes() -> Result<()> {
     ensure!(found["services"][0]["tcp"] == serde_json::json!(["80", "443"]), "{found:#}");
 
     let client = CLIENT[0].to_string();
-    let told = laboratory.filter.json(&["explain", &client, &format!("{}:443", WEB[0])])?;
+    let told = testbed.filter.json(&["explain", &client, &format!("{}:443", WEB[0])])?;
     has(&told, &[("verdict", 's'), ("reason", 's'), ("service", '?'), ("client_group", '?')])?;
     has(&told["matched"], &[("kind", 's'), ("value", '?')])?;
     ensure!(told["verdict"] == "allow" && told["service"] == "web", "{told:#}");
     ensure!(told["matched"]["kind"] == "name" && told["matched"]["value"] == WEB[0], "{told:#}");
 
-    let listed = laboratory.filter.json(&["endpoints", "list"])?;
+    let listed = testbed.filter.json(&["endpoints", "list"])?;
     let texts = [("id", 's'), ("title", 's'), ("enabled", 'b'), ("region", '?')];
     each_has(&listed, &texts)?;
     each_has(&listed, &[("fqdns", 'a'), ("cidrs", 'a'), ("tcp", 'a'), ("udp", 'a')])?;
@@ -132,11 +132,10 @@ fn match_explain_and_endpoints_keep_their_shapes() -> Result<()> {
 
 #[test]
 fn exit_codes_tell_no_from_failure_and_misuse() -> Result<()> {
-    let laboratory = busy()?;
+    let testbed = busy()?;
     let client = CLIENT[0].to_string();
-    let code = |arguments: &[&str]| {
-        Ok::<_, anyhow::Error>(laboratory.filter.run(arguments)?.status.code())
-    };
+    let code =
+        |arguments: &[&str]| Ok::<_, anyhow::Error>(testbed.filter.run(arguments)?.status.code());
     for (expected, arguments) in [
         (0, &["explain", &client, "192.0.2.5:631"][..]),
         (4, &["explain", &client, "192.0.2.80:443"]),
@@ -149,7 +148,7 @@ fn exit_codes_tell_no_from_failure_and_misuse() -> Result<()> {
         let found = code(arguments)?;
         ensure!(found == Some(expected), "{arguments:?}: expected {expected}, got {found:?}");
     }
-    laboratory.filter.configure("interfaces: [")?;
+    testbed.filter.configure("interfaces: [")?;
     let found = code(&["check"])?;
     ensure!(found == Some(3), "check of what is no YAML: expected 3, got {found:?}");
     Ok(())

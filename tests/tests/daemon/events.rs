@@ -13,24 +13,24 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use intune_filter::control::SOCKET_NAME;
 use intune_filter_tests::{
-    laboratory::Laboratory,
     network::CLIENT,
     process::Process,
     site::{self, ANSWER, CLOCK, WEB, tcp, udp},
+    testbed::Testbed,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-fn laboratory() -> Result<Laboratory> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    Ok(laboratory)
+fn testbed() -> Result<Testbed> {
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    Ok(testbed)
 }
 
-fn follow(laboratory: &Laboratory, more: &[&str]) -> Result<Process> {
+fn follow(testbed: &Testbed, more: &[&str]) -> Result<Process> {
     // Those that are kept as well: nothing is missed, whenever the follower is there.
     let arguments = [&["events", "--follow", "--last", "1000"], more].concat();
-    Process::spawn("events", &mut laboratory.filter.command(&arguments)?)
+    Process::spawn("events", &mut testbed.filter.command(&arguments)?)
 }
 
 /// The events of lines of JSON.
@@ -46,12 +46,12 @@ fn find<'a>(events: &'a [Value], what: &[(&str, Value)]) -> Result<&'a Value> {
 
 #[test]
 fn denials_names_and_flows_are_told_live_and_afterwards() -> Result<()> {
-    let laboratory = laboratory()?;
-    let followers = [follow(&laboratory, &["--json"])?, follow(&laboratory, &["--json"])?];
-    let people = follow(&laboratory, &[])?;
-    let [web, _] = laboratory.resolve(WEB[0])?;
-    laboratory.expect_reached(tcp(web, 443))?;
-    laboratory.expect_denied(tcp(web, 22))?;
+    let testbed = testbed()?;
+    let followers = [follow(&testbed, &["--json"])?, follow(&testbed, &["--json"])?];
+    let people = follow(&testbed, &[])?;
+    let [web, _] = testbed.resolve(WEB[0])?;
+    testbed.expect_reached(tcp(web, 443))?;
+    testbed.expect_denied(tcp(web, 22))?;
     let (denied, closed) = ("\"reason\":\"port\"", "\"ending\":\"finished\"");
     for follower in &followers {
         follower.wait_for(denied, ANSWER)?;
@@ -96,7 +96,7 @@ fn denials_names_and_flows_are_told_live_and_afterwards() -> Result<()> {
 
     let kept = |arguments: &[&str]| {
         let arguments = [&["--json", "events"], arguments].concat();
-        events(&laboratory.filter.succeed(&arguments)?)
+        events(&testbed.filter.succeed(&arguments)?)
     };
     let all = kept(&[])?;
     ensure!(all.len() >= told.len(), "{all:#?}");
@@ -122,12 +122,12 @@ fn denials_names_and_flows_are_told_live_and_afterwards() -> Result<()> {
 
 #[test]
 fn names_and_addresses_of_clients_are_not_logged() -> Result<()> {
-    let laboratory = laboratory()?;
-    let follower = follow(&laboratory, &[])?;
-    let [web, _] = laboratory.resolve(WEB[0])?;
-    laboratory.expect_denied(tcp(web, 22))?;
+    let testbed = testbed()?;
+    let follower = follow(&testbed, &[])?;
+    let [web, _] = testbed.resolve(WEB[0])?;
+    testbed.expect_denied(tcp(web, 22))?;
     follower.wait_for("reason port", ANSWER)?;
-    let log = laboratory.filter.output();
+    let log = testbed.filter.output();
     for private in [CLIENT[0].to_string(), WEB[0].to_owned(), web.to_string()] {
         ensure!(!log.contains(&private), "{private} in the log:\n{log}");
     }
@@ -136,17 +136,17 @@ fn names_and_addresses_of_clients_are_not_logged() -> Result<()> {
 
 #[test]
 fn a_follower_ends_when_it_is_told_to_or_nobody_reads() -> Result<()> {
-    let laboratory = laboratory()?;
+    let testbed = testbed()?;
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut follower = follow(&laboratory, &[])?;
-        laboratory.expect_denied(udp("192.0.2.80".parse()?, 5000))?;
+        let mut follower = follow(&testbed, &[])?;
+        testbed.expect_denied(udp("192.0.2.80".parse()?, 5000))?;
         follower.wait_for("reason destination", ANSWER)?;
         follower.signal(signal)?;
         let status = follower.wait(ANSWER)?;
         ensure!(status.success(), "{signal}: {status}\n{}", follower.output());
     }
-    let line = laboratory.filter.command_line(&["events", "--follow", "--last", "1"])?;
-    let mut shell = laboratory.network.gateway.command("bash");
+    let line = testbed.filter.command_line(&["events", "--follow", "--last", "1"])?;
+    let mut shell = testbed.network.gateway.command("bash");
     let mut head = Process::spawn(
         "head",
         shell.args(["-c", &format!("set -o pipefail; {line} | head -n 1")]),
@@ -156,7 +156,7 @@ fn a_follower_ends_when_it_is_told_to_or_nobody_reads() -> Result<()> {
     ensure!(head.output().lines().count() == 1, "{}", head.output());
 
     // Even without anything to print.
-    let mut silent = laboratory.filter.command(&["events", "--follow", "--client", "192.0.2.1"])?;
+    let mut silent = testbed.filter.command(&["events", "--follow", "--client", "192.0.2.1"])?;
     let mut child = silent.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     drop(child.stdout.take());
     let mut errors = String::new();
@@ -168,25 +168,25 @@ fn a_follower_ends_when_it_is_told_to_or_nobody_reads() -> Result<()> {
 
 #[test]
 fn without_a_daemon_there_are_no_events_and_a_follower_hears_of_its_end() -> Result<()> {
-    let mut laboratory = laboratory()?;
-    let mut follower = follow(&laboratory, &[])?;
-    laboratory.expect_denied(udp("192.0.2.80".parse()?, 5000))?;
+    let mut testbed = testbed()?;
+    let mut follower = follow(&testbed, &[])?;
+    testbed.expect_denied(udp("192.0.2.80".parse()?, 5000))?;
     follower.wait_for("reason destination", ANSWER)?;
-    laboratory.filter.stop()?;
+    testbed.filter.stop()?;
     let status = follower.wait(ANSWER)?;
     ensure!(status.code() == Some(1), "{status}");
     follower.wait_for("the daemon has ended", ANSWER)?;
-    let output = laboratory.filter.run(&["events"])?;
+    let output = testbed.filter.run(&["events"])?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1) && errors.contains("none answers"), "{errors}");
-    let output = laboratory.filter.run(&["events", "--reason", "flow"])?;
+    let output = testbed.filter.run(&["events", "--reason", "flow"])?;
     ensure!(output.status.code() == Some(2), "a reason to allow is none to deny");
     Ok(())
 }
 
 /// Has the client send datagrams that are denied until the follower has seen so many.
-fn flood(laboratory: &Laboratory, seen: &mut impl BufRead, wanted: usize) -> Result<()> {
-    let socket = laboratory.network.client.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+fn flood(testbed: &Testbed, seen: &mut impl BufRead, wanted: usize) -> Result<()> {
+    let socket = testbed.network.client.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let sender = scope.spawn(|| -> Result<()> {
@@ -208,8 +208,8 @@ fn flood(laboratory: &Laboratory, seen: &mut impl BufRead, wanted: usize) -> Res
 
 #[test]
 fn who_does_not_read_holds_nobody_up_and_is_told_what_was_lost() -> Result<()> {
-    let laboratory = laboratory()?;
-    let directory = laboratory.directory.path().join("run");
+    let testbed = testbed()?;
+    let directory = testbed.directory.path().join("run");
     let mut slow = UnixStream::connect(directory.join(SOCKET_NAME))?;
     slow.set_read_timeout(Some(Duration::from_secs(20)))?;
     let filter = r#"{"kinds":["denied"],"clients":[],"reasons":[]}"#;
@@ -217,13 +217,13 @@ fn who_does_not_read_holds_nobody_up_and_is_told_what_was_lost() -> Result<()> {
         format!(r#"{{"version":1,"command":"events","filter":{filter},"last":0,"follow":true}}"#);
     writeln!(slow, "{request}")?;
     let mut command: Command =
-        laboratory.filter.command(&["--json", "events", "--follow", "--denied"])?;
+        testbed.filter.command(&["--json", "events", "--follow", "--denied"])?;
     let mut quick = command.stdout(Stdio::piped()).spawn()?;
     let mut seen = BufReader::new(quick.stdout.take().context("a pipe")?);
     // More than wait for a follower, and than its socket holds.
-    flood(&laboratory, &mut seen, 6000)?;
-    laboratory.filter.json(&["status"])?;
-    laboratory.resolve(CLOCK)?;
+    flood(&testbed, &mut seen, 6000)?;
+    testbed.filter.json(&["status"])?;
+    testbed.resolve(CLOCK)?;
 
     let mut lines = BufReader::new(slow).lines();
     let reply: Value = serde_json::from_str(&lines.next().context("the daemon has hung up")??)?;

@@ -8,16 +8,16 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    laboratory::Laboratory,
     network::CLIENT,
     process::Process,
     site::{self, ANSWER, WEB, tcp, udp},
+    testbed::Testbed,
 };
 use serde_json::{Value, json};
 
 /// A connection of the client's that stays open.
-fn connect(laboratory: &Laboratory, to: IpAddr) -> Result<TcpStream> {
-    let mut stream = laboratory
+fn connect(testbed: &Testbed, to: IpAddr) -> Result<TcpStream> {
+    let mut stream = testbed
         .network
         .client
         .run(|| TcpStream::connect_timeout(&SocketAddr::new(to, 631), ANSWER))?;
@@ -42,13 +42,13 @@ fn has(value: &Value, expected: &Value) -> Result<()> {
 
 #[test]
 fn open_flows_and_their_clients_are_listed_with_and_without_a_daemon() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    ensure!(laboratory.filter.json(&["flows"])? == json!([]));
-    ensure!(laboratory.filter.succeed(&["flows"])?.contains("no flow is open"));
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    ensure!(testbed.filter.json(&["flows"])? == json!([]));
+    ensure!(testbed.filter.succeed(&["flows"])?.contains("no flow is open"));
     let printer: IpAddr = "192.0.2.5".parse()?;
-    let stream = connect(&laboratory, printer)?;
-    laboratory.expect_denied(tcp(printer, 80))?;
+    let stream = connect(&testbed, printer)?;
+    testbed.expect_denied(tcp(printer, 80))?;
     let client = CLIENT[0].to_string();
     let expected = json!({
         "client": client, "client_port": stream.local_addr()?.port(), "destination": "192.0.2.5",
@@ -67,17 +67,17 @@ fn open_flows_and_their_clients_are_listed_with_and_without_a_daemon() -> Result
         }
         Ok(())
     };
-    let flows = laboratory.filter.json(&["flows"])?;
+    let flows = testbed.filter.json(&["flows"])?;
     has(only(&flows)?, &expected)?;
     counts(only(&flows)?)?;
     ensure!(flows[0]["age_s"].as_u64() < Some(60) && flows[0]["idle_s"].as_u64() < Some(60));
-    ensure!(laboratory.filter.json(&["flows", "--client", "10.20.0.11"])? == json!([]));
+    ensure!(testbed.filter.json(&["flows", "--client", "10.20.0.11"])? == json!([]));
 
     site::eventually("the denial is told of", || {
-        let clients = laboratory.filter.json(&["clients"])?;
+        let clients = testbed.filter.json(&["clients"])?;
         Ok(clients[0]["denied"].as_u64() >= Some(1))
     })?;
-    let clients = laboratory.filter.json(&["clients"])?;
+    let clients = testbed.filter.json(&["clients"])?;
     let only_client = only(&clients)?;
     let described =
         json!({"client": client, "interface": "eth1", "vlan": 0, "group": "devices", "flows": 1});
@@ -88,45 +88,45 @@ fn open_flows_and_their_clients_are_listed_with_and_without_a_daemon() -> Result
         "reason": "port", "destination": "192.0.2.5", "port": 80, "protocol": "tcp", "name": null,
     });
     has(&only_client["last_denied"], &last)?;
-    let table = laboratory.filter.succeed(&["clients"])?;
+    let table = testbed.filter.succeed(&["clients"])?;
     ensure!(table.contains(&client) && table.contains("port 192.0.2.5:80, "), "{table}");
 
-    laboratory.filter.kill()?;
-    has(only(&laboratory.filter.json(&["flows"])?)?, &expected)?;
-    let table = laboratory.filter.succeed(&["flows"])?;
+    testbed.filter.kill()?;
+    has(only(&testbed.filter.json(&["flows"])?)?, &expected)?;
+    let table = testbed.filter.succeed(&["flows"])?;
     ensure!(table.contains("192.0.2.5:631/tcp") && table.contains("established"), "{table}");
-    let clients = laboratory.filter.json(&["clients"])?;
+    let clients = testbed.filter.json(&["clients"])?;
     has(only(&clients)?, &described)?;
     has(only(&clients)?, &json!({"denied": null, "audited": null, "last_denied": null}))?;
 
-    laboratory.filter.run(&["detach"])?;
-    ensure!(laboratory.filter.json(&["flows"])? == json!([]));
-    ensure!(laboratory.filter.json(&["clients"])? == json!([]));
+    testbed.filter.run(&["detach"])?;
+    ensure!(testbed.filter.json(&["flows"])? == json!([]));
+    ensure!(testbed.filter.json(&["clients"])? == json!([]));
     Ok(())
 }
 
 #[test]
 fn flows_that_a_new_policy_ends_are_told_of() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
     let follower = Process::spawn(
         "events",
-        &mut laboratory.filter.command(&["--json", "events", "-f", "-n", "1000", "--flows"])?,
+        &mut testbed.filter.command(&["--json", "events", "-f", "-n", "1000", "--flows"])?,
     )?;
     let printer: IpAddr = "192.0.2.5".parse()?;
-    let _stream = connect(&laboratory, printer)?;
-    let [clock, _] = laboratory.resolve(site::CLOCK)?;
-    laboratory.expect_reached(udp(clock, 123))?;
+    let _stream = connect(&testbed, printer)?;
+    let [clock, _] = testbed.resolve(site::CLOCK)?;
+    testbed.expect_reached(udp(clock, 123))?;
     let without = site::CONFIG.replace("services: [web, clock, printer]", "services: [web, clock]");
-    laboratory.filter.configure(&without)?;
-    laboratory.filter.succeed(&["apply"])?;
+    testbed.filter.configure(&without)?;
+    testbed.filter.succeed(&["apply"])?;
     let line = follower.wait_for("\"ending\":\"revoked\"", ANSWER)?;
     let event: Value = serde_json::from_str(&line)?;
     has(&event, &json!({"kind": "closed", "destination": "192.0.2.5", "port": 631}))?;
-    let flows = laboratory.filter.json(&["flows"])?;
+    let flows = testbed.filter.json(&["flows"])?;
     has(only(&flows)?, &json!({"destination": clock.to_string(), "service": "clock"}))?;
-    let [web, _] = laboratory.resolve(WEB[0])?;
-    laboratory.expect_reached(tcp(web, 443))?;
+    let [web, _] = testbed.resolve(WEB[0])?;
+    testbed.expect_reached(tcp(web, 443))?;
     follower.wait_for("\"ending\":\"finished\"", ANSWER)?;
     ensure!(follower.output().matches("revoked").count() == 1, "{}", follower.output());
     Ok(())

@@ -11,23 +11,23 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use intune_filter_tests::{
-    laboratory::Laboratory,
     namespace::run,
     network::GATEWAY,
     site::{self, CONFIG, eventually},
+    testbed::Testbed,
 };
 use nix::sys::signal::Signal;
 
 /// What curl gets, and the status.
-fn scrape(laboratory: &Laboratory, place: &str) -> Result<String> {
-    let mut command = laboratory.network.gateway.command("curl");
+fn scrape(testbed: &Testbed, place: &str) -> Result<String> {
+    let mut command = testbed.network.gateway.command("curl");
     command.args(["--silent", "--show-error", "--max-time", "10"]);
     run(command.args(["--write-out", "\n%{http_code}", place]))
 }
 
 /// What is answered to these octets.
-fn answer(laboratory: &Laboratory, octets: &[u8]) -> Result<String> {
-    let mut stream = laboratory.network.gateway.run(|| TcpStream::connect("127.0.0.1:9469"))?;
+fn answer(testbed: &Testbed, octets: &[u8]) -> Result<String> {
+    let mut stream = testbed.network.gateway.run(|| TcpStream::connect("127.0.0.1:9469"))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     // The other side may have stopped listening.
     let _ = stream.write_all(octets);
@@ -39,10 +39,10 @@ fn answer(laboratory: &Laboratory, octets: &[u8]) -> Result<String> {
 
 #[test]
 fn what_was_judged_is_scraped() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    laboratory.expect_verdicts()?;
-    let text = scrape(&laboratory, "127.0.0.1:9469/metrics")?;
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    testbed.expect_verdicts()?;
+    let text = scrape(&testbed, "127.0.0.1:9469/metrics")?;
     ensure!(text.ends_with("200"), "{text}");
     for metric in [
         "intune_filter_packets_total{reason=\"destination\",verdict=\"deny\"}",
@@ -57,14 +57,14 @@ fn what_was_judged_is_scraped() -> Result<()> {
             .with_context(|| format!("no {metric} in\n{text}"))?;
         ensure!(value > 0, "{metric} is 0");
     }
-    ensure!(scrape(&laboratory, "127.0.0.1:9469/")?.ends_with("404"), "there is something at /");
+    ensure!(scrape(&testbed, "127.0.0.1:9469/")?.ends_with("404"), "there is something at /");
     Ok(())
 }
 
 #[test]
 fn only_requests_that_no_web_page_can_make_are_answered() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
     let long =
         format!("GET /metrics HTTP/1.1\r\nHost: [::1]\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
     for (request, status) in [
@@ -80,7 +80,7 @@ fn only_requests_that_no_web_page_can_make_are_answered() -> Result<()> {
         ("nonsense\r\n\r\n", "HTTP/1.1 400 "),
         (&long, "HTTP/1.1 431 "),
     ] {
-        let answer = answer(&laboratory, request.as_bytes())?;
+        let answer = answer(&testbed, request.as_bytes())?;
         let shown = &request[..request.len().min(80)];
         // The answer to what is too long may be lost with the rest of it.
         let lost = answer.is_empty() && request.len() > 1 << 16;
@@ -92,8 +92,8 @@ fn only_requests_that_no_web_page_can_make_are_answered() -> Result<()> {
 
 #[test]
 fn scrapes_that_follow_each_other_do_not_walk_through_the_tables_again() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
     let request = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let ends = AtomicBool::new(false);
     // Every walk finds other numbers.
@@ -105,11 +105,11 @@ fn scrapes_that_follow_each_other_do_not_walk_through_the_tables_again() -> Resu
         Ok::<_, std::io::Error>(())
     };
     let (texts, passed) = thread::scope(|scope| {
-        let sender = scope.spawn(|| laboratory.network.client.run(send));
+        let sender = scope.spawn(|| testbed.network.client.run(send));
         let begun = Instant::now();
         let texts: Result<BTreeSet<String>> = (0..200)
             .map(|_| {
-                let answer = answer(&laboratory, request)?;
+                let answer = answer(&testbed, request)?;
                 let (_, body) = answer.split_once("\r\n\r\n").context("no body")?;
                 Ok(body.to_owned())
             })
@@ -127,13 +127,13 @@ fn scrapes_that_follow_each_other_do_not_walk_through_the_tables_again() -> Resu
 #[test]
 fn the_address_follows_the_configuration_and_is_kept_where_another_is_not_to_be_had() -> Result<()>
 {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
     let [gateway, _] = GATEWAY;
-    let at = |laboratory: &Laboratory, address: &str| {
-        scrape(laboratory, &format!("{address}/metrics")).is_ok_and(|text| text.ends_with("200"))
+    let at = |testbed: &Testbed, address: &str| {
+        scrape(testbed, &format!("{address}/metrics")).is_ok_and(|text| text.ends_with("200"))
     };
-    let taken = laboratory.network.gateway.run(|| std::net::TcpListener::bind("127.0.0.1:9471"))?;
+    let taken = testbed.network.gateway.run(|| std::net::TcpListener::bind("127.0.0.1:9471"))?;
     for (listen, here, gone) in [
         ("127.0.0.1:9470", "127.0.0.1:9470", "127.0.0.1:9469"),
         // Overlaps with the one before.
@@ -143,47 +143,48 @@ fn the_address_follows_the_configuration_and_is_kept_where_another_is_not_to_be_
         ("127.0.0.1:9469", "127.0.0.1:9469", "127.0.0.1:9470"),
     ] {
         let config = format!("{CONFIG}metrics: {{listen: \"{listen}\"}}\n");
-        laboratory.filter.configure(&config)?;
-        laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
-        eventually("it is served where it should", || {
-            Ok(at(&laboratory, here) && !at(&laboratory, gone))
-        })
-        .with_context(|| format!("{listen}: {}", laboratory.filter.output()))?;
+        testbed.filter.configure(&config)?;
+        testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
+        eventually(
+            "it is served where it should",
+            || Ok(at(&testbed, here) && !at(&testbed, gone)),
+        )
+        .with_context(|| format!("{listen}: {}", testbed.filter.output()))?;
     }
     drop(taken);
-    let said = laboratory.filter.output();
+    let said = testbed.filter.output();
     ensure!(said.contains("no metrics at 127.0.0.1:9471"), "{said}");
-    laboratory.filter.configure(&format!("{CONFIG}metrics: {{listen: off}}\n"))?;
-    laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
-    eventually("nothing is served", || Ok(!at(&laboratory, "127.0.0.1:9469")))
+    testbed.filter.configure(&format!("{CONFIG}metrics: {{listen: off}}\n"))?;
+    testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
+    eventually("nothing is served", || Ok(!at(&testbed, "127.0.0.1:9469")))
 }
 
 #[test]
 fn an_address_that_was_not_there_yet_is_listened_at_once_it_is() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
+    let mut testbed = Testbed::create(&site::setup())?;
     let at = |address: &str| format!("{CONFIG}metrics: {{listen: \"{address}:9469\"}}\n");
-    let served = |laboratory: &Laboratory, address: &str| {
-        let text = scrape(laboratory, &format!("{address}:9469/metrics"));
+    let served = |testbed: &Testbed, address: &str| {
+        let text = scrape(testbed, &format!("{address}:9469/metrics"));
         text.is_ok_and(|text| text.ends_with("200"))
     };
     for address in ["10.99.0.1", "10.99.0.2"] {
         let by_itself = address == "10.99.0.2";
-        laboratory.filter.configure(&at(address))?;
-        laboratory.filter.start()?;
-        ensure!(laboratory.filter.output().contains("no metrics at"), "it is there already");
-        laboratory.network.gateway.ip(&[format!("address add {address}/32 dev lo")])?;
+        testbed.filter.configure(&at(address))?;
+        testbed.filter.start()?;
+        ensure!(testbed.filter.output().contains("no metrics at"), "it is there already");
+        testbed.network.gateway.ip(&[format!("address add {address}/32 dev lo")])?;
         if by_itself {
             let begun = Instant::now();
-            while !served(&laboratory, address) && begun.elapsed() < Duration::from_secs(90) {
+            while !served(&testbed, address) && begun.elapsed() < Duration::from_secs(90) {
                 thread::sleep(Duration::from_secs(1));
             }
         } else {
-            laboratory.filter.succeed(&["reload"])?;
+            testbed.filter.succeed(&["reload"])?;
         }
-        ensure!(served(&laboratory, address), "{}", laboratory.filter.output());
-        let status = laboratory.filter.json(&["status"])?;
+        ensure!(served(&testbed, address), "{}", testbed.filter.output());
+        let status = testbed.filter.json(&["status"])?;
         ensure!(!status.to_string().contains("metrics_not_served"), "{status}");
-        laboratory.filter.stop()?;
+        testbed.filter.stop()?;
     }
     Ok(())
 }

@@ -20,13 +20,13 @@ use intune_filter::{
 };
 use intune_filter_ebpf::abi::{Matched, Reason};
 use intune_filter_tests::{
-    laboratory::Laboratory,
     network::LAN,
-    site::{self, eventually},
-    testrun::{
+    prog_test_run::{
         Datagram, Fate, Flags, Message, Runner,
         message::{A, QUESTION},
     },
+    site::{self, eventually},
+    testbed::Testbed,
 };
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 10);
@@ -75,16 +75,16 @@ fn timed<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
     Ok(value)
 }
 
-fn names_known(laboratory: &Laboratory) -> Result<u64> {
-    let status = laboratory.filter.json(&["status"])?;
+fn names_known(testbed: &Testbed) -> Result<u64> {
+    let status = testbed.filter.json(&["status"])?;
     status["daemon"]["names"].as_u64().context("status does not count the names")
 }
 
 /// Every address is allowed, by its name, to the client.
-fn expect_allowed(laboratory: &Laboratory, count: u32) -> Result<()> {
-    let pins = Pins::open(&laboratory.filter.pins())?.context("nothing is pinned")?;
-    let lan = laboratory.network.gateway.ifindex(LAN)?;
-    laboratory.network.gateway.run(|| {
+fn expect_allowed(testbed: &Testbed, count: u32) -> Result<()> {
+    let pins = Pins::open(&testbed.filter.pins())?.context("nothing is pinned")?;
+    let lan = testbed.network.gateway.ifindex(LAN)?;
+    testbed.network.gateway.run(|| {
         for number in 0..count {
             let frame = Datagram::new(CLIENT, address(number)).tcp(1, 443, Flags::SYN).frame();
             let explained = pins.explain(&frame, lan)?;
@@ -100,10 +100,10 @@ fn expect_allowed(laboratory: &Laboratory, count: u32) -> Result<()> {
 
 /// How long the daemon keeps a caller waiting at most while `run` goes on.
 fn slowest_answer<T: Send>(
-    laboratory: &Laboratory,
+    testbed: &Testbed,
     run: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Duration)> {
-    let directory = laboratory.directory.path().join("run");
+    let directory = testbed.directory.path().join("run");
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let asker = scope.spawn(|| -> Result<Duration> {
@@ -126,46 +126,46 @@ fn slowest_answer<T: Send>(
 #[test]
 fn many_addresses_are_learned_saved_and_restored() -> Result<()> {
     let count = count();
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    let process = laboratory.filter.daemon()?.id();
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    let process = testbed.filter.daemon()?.id();
     let (memory, processor) = cost(process)?;
-    let lan = laboratory.network.gateway.ifindex(LAN)?;
-    let pins = Pins::open(&laboratory.filter.pins())?.context("nothing is pinned")?;
+    let lan = testbed.network.gateway.ifindex(LAN)?;
+    let pins = Pins::open(&testbed.filter.pins())?.context("nothing is pinned")?;
 
     let learn = || {
-        laboratory.network.gateway.run(|| {
+        testbed.network.gateway.run(|| {
             let runner = Runner::open(&pins)?;
             let started = Instant::now();
             (0..count).try_for_each(|number| resolve(&runner, lan, number))?;
             Ok(started.elapsed())
         })
     };
-    let (elapsed, slowest) = slowest_answer(&laboratory, learn)?;
+    let (elapsed, slowest) = slowest_answer(&testbed, learn)?;
     let rate = f64::from(count) / elapsed.as_secs_f64();
     println!("{count} answers by test runs, {rate:.0} a second; slowest reply {slowest:.0?}");
 
     // What the daemon was not told of is counted, and changes no verdict.
-    let lost = laboratory.filter.counters()?.get(EVENT_LOST);
+    let lost = testbed.filter.counters()?.get(EVENT_LOST);
     let known = u64::from(count).saturating_sub(lost);
-    eventually("every name is known that was told of", || Ok(names_known(&laboratory)? >= known))?;
+    eventually("every name is known that was told of", || Ok(names_known(&testbed)? >= known))?;
     let (more_memory, more_processor) = cost(process)?;
     println!(
         "{lost} records lost; the daemon has grown from {memory} to {more_memory} octets, and took \
          {:.2} s of a processor",
         more_processor - processor
     );
-    timed("verdicts", || expect_allowed(&laboratory, count))?;
-    timed("intune-filter names", || laboratory.filter.json(&["names"]))?;
-    timed("intune-filter status", || laboratory.filter.json(&["status"]))?;
+    timed("verdicts", || expect_allowed(&testbed, count))?;
+    timed("intune-filter names", || testbed.filter.json(&["names"]))?;
+    timed("intune-filter status", || testbed.filter.json(&["status"]))?;
 
-    timed("end, with the table saved", || laboratory.filter.stop())?;
-    let file = laboratory.directory.path().join("state/names.json");
+    timed("end, with the table saved", || testbed.filter.stop())?;
+    let file = testbed.directory.path().join("state/names.json");
     println!("the file has {} octets", fs::metadata(file)?.len());
-    laboratory.filter.succeed(&["detach"])?;
-    timed("start, with the table restored", || laboratory.filter.start())?;
+    testbed.filter.succeed(&["detach"])?;
+    timed("start, with the table restored", || testbed.filter.start())?;
     if lost == 0 {
-        expect_allowed(&laboratory, count)?;
+        expect_allowed(&testbed, count)?;
     }
     Ok(())
 }

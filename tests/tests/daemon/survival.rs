@@ -16,59 +16,59 @@ use anyhow::{Result, ensure};
 use intune_filter::kernel::PinDirectory;
 use intune_filter_tests::{
     filter::Filter,
-    laboratory::{Laboratory, Setup},
     network::Network,
     pins,
     probe::{Outcome, probe},
     responder::RESPONDER,
     site::{self, ANSWER, CLOCK, tcp},
+    testbed::{Setup, Testbed},
 };
 
 #[test]
 fn a_killed_daemon_changes_no_verdict_and_names_go_on_being_learned() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    laboratory.expect_verdicts()?;
-    let [learned, _] = laboratory.resolve_at(RESPONDER[0], "1.web.test")?;
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    testbed.expect_verdicts()?;
+    let [learned, _] = testbed.resolve_at(RESPONDER[0], "1.web.test")?;
 
-    laboratory.filter.kill()?;
-    laboratory.expect_reached(tcp(learned, 443))?;
-    for address in laboratory.resolve_at(RESPONDER[0], "2.web.test")? {
-        laboratory.expect_reached(tcp(address, 443))?;
+    testbed.filter.kill()?;
+    testbed.expect_reached(tcp(learned, 443))?;
+    for address in testbed.resolve_at(RESPONDER[0], "2.web.test")? {
+        testbed.expect_reached(tcp(address, 443))?;
     }
-    laboratory.expect_verdicts()
+    testbed.expect_verdicts()
 }
 
 #[test]
 fn an_ended_daemon_leaves_enforcement_behind() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    laboratory.filter.stop()?;
-    laboratory.expect_verdicts()
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    testbed.filter.stop()?;
+    testbed.expect_verdicts()
 }
 
 #[test]
 fn the_next_daemon_adopts_what_is_pinned() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    let [learned, _] = laboratory.resolve_at(RESPONDER[0], "1.web.test")?;
-    let before = (identities(&laboratory, "links")?, identities(&laboratory, "maps")?);
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    let [learned, _] = testbed.resolve_at(RESPONDER[0], "1.web.test")?;
+    let before = (identities(&testbed, "links")?, identities(&testbed, "maps")?);
     ensure!(!before.0.is_empty() && !before.1.is_empty(), "nothing is pinned: {before:?}");
 
-    laboratory.filter.kill()?;
-    laboratory.filter.start()?;
-    let after = (identities(&laboratory, "links")?, identities(&laboratory, "maps")?);
+    testbed.filter.kill()?;
+    testbed.filter.start()?;
+    let after = (identities(&testbed, "links")?, identities(&testbed, "maps")?);
     ensure!(before == after, "before {before:?}, after {after:?}");
     // Without asking again: what was learned is still known.
-    laboratory.expect_reached(tcp(learned, 443))?;
-    laboratory.expect_verdicts()
+    testbed.expect_reached(tcp(learned, 443))?;
+    testbed.expect_verdicts()
 }
 
 /// Has dig ask for a name of no rule, which the filter itself refuses.
-fn is_refused(laboratory: &Laboratory) -> Result<()> {
+fn is_refused(testbed: &Testbed) -> Result<()> {
     let at = format!("@{}", RESPONDER[0]);
     let words = ["+time=2", "+tries=1", site::UNLISTED, "A"];
-    let mut command = laboratory.network.client.command("dig");
+    let mut command = testbed.network.client.command("dig");
     let output = command.arg(at).args(words).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(text.contains("status: REFUSED"), "{text}");
@@ -79,32 +79,32 @@ fn is_refused(laboratory: &Laboratory) -> Result<()> {
 fn the_stage_that_refuses_outlives_its_daemon_and_leaves_with_its_programs() -> Result<()> {
     for mode in site::MODES {
         let config = site::in_mode(site::CONFIG, mode);
-        let mut laboratory = Laboratory::create(&Setup { config, ..site::setup() })?;
-        let stages = PinDirectory::new(laboratory.filter.pins()).stages();
+        let mut testbed = Testbed::create(&Setup { config, ..site::setup() })?;
+        let stages = PinDirectory::new(testbed.filter.pins()).stages();
         let pinned = || -> Result<Vec<_>> {
             let names = fs::read_dir(&stages)?.map(|entry| Ok(entry?.file_name()));
             names.collect()
         };
-        laboratory.filter.start()?;
-        is_refused(&laboratory)?;
+        testbed.filter.start()?;
+        is_refused(&testbed)?;
         let first = pinned()?;
         ensure!(first.len() == 1, "{mode}: {first:?}");
-        laboratory.filter.kill()?;
-        is_refused(&laboratory)?;
+        testbed.filter.kill()?;
+        is_refused(&testbed)?;
         ensure!(pinned()? == first, "{mode}: {first:?}");
-        laboratory.filter.start()?;
-        is_refused(&laboratory)?;
+        testbed.filter.start()?;
+        is_refused(&testbed)?;
         let second = pinned()?;
         ensure!(second.len() == 1 && second != first, "{mode}: {first:?}, then {second:?}");
-        laboratory.filter.kill()?;
-        laboratory.filter.succeed(&["detach"])?;
+        testbed.filter.kill()?;
+        testbed.filter.succeed(&["detach"])?;
         ensure!(!stages.exists(), "{mode}: it is left");
     }
     Ok(())
 }
 
-fn identities(laboratory: &Laboratory, kind: &str) -> Result<BTreeMap<PathBuf, u64>> {
-    pins::ids(&laboratory.filter.pins(), kind)
+fn identities(testbed: &Testbed, kind: &str) -> Result<BTreeMap<PathBuf, u64>> {
+    pins::ids(&testbed.filter.pins(), kind)
 }
 
 #[test]
@@ -119,12 +119,12 @@ fn restarts_lose_no_packet_where_boot_is_closed() -> Result<()> {
 }
 
 fn under_restarts(setup: &Setup) -> Result<()> {
-    let mut laboratory = Laboratory::create(setup)?;
-    laboratory.filter.start()?;
-    let [clock, _] = laboratory.resolve(CLOCK)?;
-    let [web, _] = laboratory.resolve_at(RESPONDER[0], "1.web.test")?;
+    let mut testbed = Testbed::create(setup)?;
+    testbed.filter.start()?;
+    let [clock, _] = testbed.resolve(CLOCK)?;
+    let [web, _] = testbed.resolve_at(RESPONDER[0], "1.web.test")?;
 
-    let Laboratory { filter, network, .. } = &mut laboratory;
+    let Testbed { filter, network, .. } = &mut testbed;
     let traffic = Traffic::default();
     let mut restart = || -> Result<()> {
         traffic.wait_for_more()?;

@@ -5,17 +5,17 @@ use std::{net::IpAddr, sync::Arc};
 
 use anyhow::{Result, ensure};
 use intune_filter_tests::{
-    laboratory::{FOREIGN_PORT, Laboratory},
     listeners::Listeners,
     namespace::Namespace,
     network::{CLIENT, GATEWAY, LAN, WAN},
     probe::{Outcome, Target, probe},
     site::{ANSWER, CONFIG, SILENCE, tcp, udp},
+    testbed::{FOREIGN_PORT, Testbed},
 };
 
 use crate::{
     frames::Frames,
-    wiring::{add_vlan, laboratory, move_addresses, silence},
+    wiring::{add_vlan, move_addresses, silence, testbed},
 };
 
 const BRIDGE: &str = "br0";
@@ -31,17 +31,17 @@ fn printer() -> [IpAddr; 2] {
     ["192.0.2.5", "2001:db8:9100::5"].map(|address| address.parse().expect("an address"))
 }
 
-/// A laboratory whose client and a neighbour are on ports of one bridge of the gateway's.
+/// A testbed whose client and a neighbour are on ports of one bridge of the gateway's.
 struct Bridged {
     _listeners: Listeners,
     neighbour: Arc<Namespace>,
-    laboratory: Laboratory,
+    testbed: Testbed,
 }
 
 fn bridged() -> Result<Bridged> {
-    let laboratory = laboratory(CONFIG.replace(LAN, BRIDGE))?;
-    let network = &laboratory.network;
-    let neighbour = Namespace::create(&format!("{}-neighbour", laboratory.directory.label()))?;
+    let testbed = testbed(CONFIG.replace(LAN, BRIDGE))?;
+    let network = &testbed.network;
+    let neighbour = Namespace::create(&format!("{}-neighbour", testbed.directory.label()))?;
     network.gateway.ip(&[
         // An address of its own: it would otherwise change with the ports.
         format!("link add {BRIDGE} address 02:00:00:00:00:b0 type bridge"),
@@ -63,9 +63,9 @@ fn bridged() -> Result<Bridged> {
     ])?;
     let listeners = Listeners::start(&neighbour, [FOREIGN_PORT], [])?;
     // Without the filter everything is reached, by both.
-    laboratory.expect_reached(tcp(foreign()[0], 443))?;
+    testbed.expect_reached(tcp(foreign()[0], 443))?;
     expect(&neighbour, udp(foreign()[1], 5000), true)?;
-    Ok(Bridged { _listeners: listeners, neighbour: Arc::new(neighbour), laboratory })
+    Ok(Bridged { _listeners: listeners, neighbour: Arc::new(neighbour), testbed })
 }
 
 fn add_port(gateway: &Namespace, port: &str) -> Result<()> {
@@ -88,13 +88,13 @@ fn expect(from: &Namespace, target: Target, reached: bool) -> Result<()> {
 #[ignore = "needs bridges"]
 fn what_a_bridge_hands_to_the_gateway_is_judged() -> Result<()> {
     let mut bridged = bridged()?;
-    bridged.laboratory.filter.start()?;
-    bridged.laboratory.expect_verdicts()?;
+    bridged.testbed.filter.start()?;
+    bridged.testbed.expect_verdicts()?;
     for family in 0..2 {
         expect(&bridged.neighbour, tcp(printer()[family], 631), true)?;
         expect(&bridged.neighbour, tcp(foreign()[family], 443), false)?;
     }
-    let counters = bridged.laboratory.filter.counters()?;
+    let counters = bridged.testbed.filter.counters()?;
     ensure!(counters.get("unmanaged_vlan") == 0, "without a zone: {counters}");
     Ok(())
 }
@@ -103,12 +103,12 @@ fn what_a_bridge_hands_to_the_gateway_is_judged() -> Result<()> {
 #[ignore = "needs bridges"]
 fn what_is_switched_between_its_ports_is_not_judged() -> Result<()> {
     let mut bridged = bridged()?;
-    bridged.laboratory.filter.start()?;
-    let before = bridged.laboratory.filter.counters()?;
+    bridged.testbed.filter.start()?;
+    let before = bridged.testbed.filter.counters()?;
     for address in NEIGHBOUR {
-        bridged.laboratory.expect_reached(tcp(address.parse()?, FOREIGN_PORT))?;
+        bridged.testbed.expect_reached(tcp(address.parse()?, FOREIGN_PORT))?;
     }
-    let counted = bridged.laboratory.filter.counters()?.since(&before);
+    let counted = bridged.testbed.filter.counters()?.since(&before);
     ensure!(counted.denials().is_empty() && counted.get("policy") == 0, "judged: {counted}");
     Ok(())
 }
@@ -118,7 +118,7 @@ fn what_is_switched_between_its_ports_is_not_judged() -> Result<()> {
 #[ignore = "needs bridges"]
 fn what_is_sent_to_a_ports_own_address_is_judged() -> Result<()> {
     let mut bridged = bridged()?;
-    let network = &bridged.laboratory.network;
+    let network = &bridged.testbed.network;
     // Of the port that it comes in on: at another it is for somebody else.
     let address = link_address(&network.gateway, LAN)?;
     for gateway in GATEWAY {
@@ -126,12 +126,12 @@ fn what_is_sent_to_a_ports_own_address_is_judged() -> Result<()> {
         network.client.ip(&[neighbour])?;
     }
     for address in foreign() {
-        bridged.laboratory.expect_reached(tcp(address, 443))?;
+        bridged.testbed.expect_reached(tcp(address, 443))?;
     }
-    bridged.laboratory.filter.start()?;
+    bridged.testbed.filter.start()?;
     for family in 0..2 {
-        bridged.laboratory.expect_reached(tcp(printer()[family], 631))?;
-        bridged.laboratory.expect_denied(tcp(foreign()[family], 443))?;
+        bridged.testbed.expect_reached(tcp(printer()[family], 631))?;
+        bridged.testbed.expect_denied(tcp(foreign()[family], 443))?;
     }
     Ok(())
 }
@@ -148,17 +148,17 @@ fn link_address(namespace: &Namespace, interface: &str) -> Result<String> {
 #[ignore = "needs bridges"]
 fn ports_join_and_leave_without_a_daemon() -> Result<()> {
     let mut bridged = bridged()?;
-    bridged.laboratory.filter.start()?;
-    bridged.laboratory.filter.kill()?;
-    let gateway = Arc::clone(&bridged.laboratory.network.gateway);
+    bridged.testbed.filter.start()?;
+    bridged.testbed.filter.kill()?;
+    let gateway = Arc::clone(&bridged.testbed.network.gateway);
     gateway.ip(&[format!("link set {PORT} nomaster")])?;
     expect(&bridged.neighbour, tcp(printer()[0], 631), false)?;
     add_port(&gateway, PORT)?;
     for family in 0..2 {
         expect(&bridged.neighbour, tcp(printer()[family], 631), true)?;
         expect(&bridged.neighbour, tcp(foreign()[family], 443), false)?;
-        bridged.laboratory.expect_reached(tcp(printer()[family], 631))?;
-        bridged.laboratory.expect_denied(tcp(foreign()[family], 443))?;
+        bridged.testbed.expect_reached(tcp(printer()[family], 631))?;
+        bridged.testbed.expect_denied(tcp(foreign()[family], 443))?;
     }
     Ok(())
 }
@@ -168,15 +168,15 @@ fn ports_join_and_leave_without_a_daemon() -> Result<()> {
 fn nobody_outside_reaches_a_client_behind_a_bridge() -> Result<()> {
     let mut bridged = bridged()?;
     let targets = [CLIENT[0], CLIENT[1], NEIGHBOUR[0].parse()?, NEIGHBOUR[1].parse()?];
-    let _listeners = Listeners::start(&bridged.laboratory.network.client, [FOREIGN_PORT], [])?;
+    let _listeners = Listeners::start(&bridged.testbed.network.client, [FOREIGN_PORT], [])?;
     for (filtered, expected) in [(false, Outcome::Reached), (true, Outcome::Silent)] {
         if filtered {
-            bridged.laboratory.filter.start()?;
+            bridged.testbed.filter.start()?;
         }
         let timeout = if filtered { SILENCE } else { ANSWER };
         for address in targets {
             let outside = || probe(tcp(address, FOREIGN_PORT), timeout);
-            let found = bridged.laboratory.network.internet.run(outside);
+            let found = bridged.testbed.network.internet.run(outside);
             ensure!(found == expected, "{address}, filtered {filtered}: {found:?}");
         }
     }
@@ -189,27 +189,27 @@ fn nobody_outside_reaches_a_client_behind_a_bridge() -> Result<()> {
 #[ignore = "needs bridges and 802.1Q"]
 fn a_bridges_vlans_are_refused_at_xdp_and_judged_at_tc() -> Result<()> {
     let mut bridged = bridged()?;
-    let laboratory = &mut bridged.laboratory;
-    silence(&laboratory.network, true)?;
-    add_vlan(&laboratory.network.client, WAN, "eth0.20", 20)?;
-    add_vlan(&laboratory.network.gateway, BRIDGE, "br0.20", 20)?;
-    move_addresses(&laboratory.network, "eth0.20", "br0.20")?;
-    laboratory.network.gateway.ip(&[format!("address flush dev {BRIDGE} scope global")])?;
-    laboratory.expect_reached(tcp(foreign()[0], 443))?;
+    let testbed = &mut bridged.testbed;
+    silence(&testbed.network, true)?;
+    add_vlan(&testbed.network.client, WAN, "eth0.20", 20)?;
+    add_vlan(&testbed.network.gateway, BRIDGE, "br0.20", 20)?;
+    move_addresses(&testbed.network, "eth0.20", "br0.20")?;
+    testbed.network.gateway.ip(&[format!("address flush dev {BRIDGE} scope global")])?;
+    testbed.expect_reached(tcp(foreign()[0], 443))?;
 
     let config = |mode: &str| {
         let interface = format!("  - name: {BRIDGE}\n    mode: {mode}\n    vlans: [20]\n");
         CONFIG.replace("  - name: eth1\n", &interface)
     };
-    laboratory.filter.configure(&config("auto"))?;
-    let (code, output) = laboratory.filter.fail_to_start()?;
+    testbed.filter.configure(&config("auto"))?;
+    let (code, output) = testbed.filter.fail_to_start()?;
     ensure!(code == Some(1), "expected exit code 1, got {code:?}: {output}");
     for word in [BRIDGE, "VLAN tags", "mode: tc"] {
         ensure!(output.contains(word), "does not name {word}: {output}");
     }
-    laboratory.filter.configure(&config("tc"))?;
-    laboratory.filter.start()?;
-    laboratory.expect_verdicts()
+    testbed.filter.configure(&config("tc"))?;
+    testbed.filter.start()?;
+    testbed.expect_verdicts()
 }
 
 /// Bridges tell each other of loops in frames of LLC, which have a length for an EtherType.
@@ -219,9 +219,9 @@ fn spanning_tree_passes_a_filtered_port_in_both_directions() -> Result<()> {
     const TO_BRIDGES: [u8; 6] = [0x01, 0x80, 0xc2, 0, 0, 0];
     const FROM_CLIENT: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
 
-    let mut laboratory = laboratory(CONFIG.to_owned())?;
-    laboratory.filter.start()?;
-    let network = &laboratory.network;
+    let mut testbed = testbed(CONFIG.to_owned())?;
+    testbed.filter.start()?;
+    let network = &testbed.network;
     let (client, port) = (Frames::on(&network.client, WAN)?, Frames::on(&network.gateway, LAN)?);
     network.gateway.ip(&[
         format!("link add {BRIDGE} type bridge stp_state 1 hello_time 100"),
@@ -238,7 +238,7 @@ fn spanning_tree_passes_a_filtered_port_in_both_directions() -> Result<()> {
     frame.resize(60, 0);
     client.send(&frame)?;
     port.wait_for("the client's BPDU", |frame| from(frame, true))?;
-    let counters = laboratory.filter.counters()?;
+    let counters = testbed.filter.counters()?;
     ensure!(counters.get("link") >= 2 && counters.get("ethertype") == 0, "{counters}");
     Ok(())
 }

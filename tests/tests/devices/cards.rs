@@ -4,22 +4,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    laboratory::Laboratory,
     namespace::{Namespace, run},
     network::{LAN, WAN},
     probe::probe,
     site::{CONFIG, SILENCE, eventually, tcp},
+    testbed::Testbed,
 };
 use serde_json::Value;
 
-use crate::wiring::{add_vlan, laboratory, move_addresses, silence};
+use crate::wiring::{add_vlan, move_addresses, silence, testbed};
 
 /// What the machine's cards have; `cargo xtask` gives them these addresses.
 const CARDS: [&str; 2] = ["52:54:00:00:00:0a", "52:54:00:00:00:0b"];
 
-/// A laboratory whose client and gateway are joined by cards; they are one pair, for one at a time.
+/// A testbed whose client and gateway are joined by cards; they are one pair, for one at a time.
 struct Joined {
-    laboratory: Laboratory,
+    testbed: Testbed,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -27,8 +27,8 @@ fn joined(config: &str) -> Result<Joined> {
     static TURN: Mutex<()> = Mutex::new(());
 
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let laboratory = laboratory(config.to_owned())?;
-    let network = &laboratory.network;
+    let testbed = testbed(config.to_owned())?;
+    let network = &testbed.network;
     network.gateway.ip(&[format!("link delete {LAN}")])?;
     for (card, namespace, name) in
         [(CARDS[0], &network.gateway, LAN), (CARDS[1], &network.client, WAN)]
@@ -56,7 +56,7 @@ fn joined(config: &str) -> Result<Joined> {
     }
     silence(network, true)?;
     move_addresses(network, "eth0.20", "eth1.20")?;
-    Ok(Joined { laboratory, _turn: turn })
+    Ok(Joined { testbed, _turn: turn })
 }
 
 fn card_name(address: &str) -> Result<Option<String>> {
@@ -79,15 +79,15 @@ const ON_VLAN: &str = "  - name: eth1\n    vlans: [20]\n";
 #[ignore = "needs cards that take tags off"]
 fn a_card_is_kept_from_taking_tags_off() -> Result<()> {
     let mut joined = joined(&CONFIG.replace("  - name: eth1\n", ON_VLAN))?;
-    let laboratory = &mut joined.laboratory;
-    ensure!(strips(&laboratory.network.gateway)?, "the card takes no tags off: nothing is tested");
-    laboratory.expect_reached(tcp("192.0.2.80".parse()?, 443))?;
-    laboratory.filter.start()?;
-    ensure!(!strips(&laboratory.network.gateway)?, "the card takes tags off");
-    laboratory.expect_verdicts()?;
-    let counters = laboratory.filter.counters()?;
+    let testbed = &mut joined.testbed;
+    ensure!(strips(&testbed.network.gateway)?, "the card takes no tags off: nothing is tested");
+    testbed.expect_reached(tcp("192.0.2.80".parse()?, 443))?;
+    testbed.filter.start()?;
+    ensure!(!strips(&testbed.network.gateway)?, "the card takes tags off");
+    testbed.expect_verdicts()?;
+    let counters = testbed.filter.counters()?;
     ensure!(counters.get("unmanaged_vlan") == 0, "without a zone: {counters}");
-    let Laboratory { filter, network, .. } = &mut joined.laboratory;
+    let Testbed { filter, network, .. } = &mut joined.testbed;
 
     // Turned on again, while nobody looks: the card does hide tags, and frames are without a zone.
     let offload_on = || {
@@ -108,7 +108,7 @@ fn a_card_is_kept_from_taking_tags_off() -> Result<()> {
     ensure!(!strips(&network.gateway)?, "the card takes tags off");
     offload_on()?;
     eventually("tags are seen again", || Ok(!strips(&network.gateway)?))?;
-    joined.laboratory.expect_verdicts()
+    joined.testbed.expect_verdicts()
 }
 
 /// TC sees the tag beside the frame: the card may go on taking it off.
@@ -117,11 +117,11 @@ fn a_card_is_kept_from_taking_tags_off() -> Result<()> {
 fn at_tc_a_tag_that_the_card_took_off_gives_the_zone() -> Result<()> {
     let at_tc = format!("{ON_VLAN}    mode: tc\n");
     let mut joined = joined(&CONFIG.replace("  - name: eth1\n", &at_tc))?;
-    let laboratory = &mut joined.laboratory;
-    laboratory.filter.start()?;
-    ensure!(strips(&laboratory.network.gateway)?, "the card takes no tags off: nothing is tested");
-    laboratory.expect_verdicts()?;
-    let counters = laboratory.filter.counters()?;
+    let testbed = &mut joined.testbed;
+    testbed.filter.start()?;
+    ensure!(strips(&testbed.network.gateway)?, "the card takes no tags off: nothing is tested");
+    testbed.expect_verdicts()?;
+    let counters = testbed.filter.counters()?;
     ensure!(counters.get("unmanaged_vlan") == 0, "without a zone: {counters}");
     Ok(())
 }
@@ -131,11 +131,11 @@ fn at_tc_a_tag_that_the_card_took_off_gives_the_zone() -> Result<()> {
 fn a_card_that_may_not_be_changed_is_refused_by_name() -> Result<()> {
     let config = CONFIG.replace("  - name: eth1\n", ON_VLAN);
     let joined = joined(&format!("{config}manage_offloads: false\n"))?;
-    let (code, output) = joined.laboratory.filter.fail_to_start()?;
+    let (code, output) = joined.testbed.filter.fail_to_start()?;
     ensure!(code == Some(1), "expected exit code 1, got {code:?}: {output}");
     for word in [LAN, "rx-vlan-offload", "manage_offloads"] {
         ensure!(output.contains(word), "does not name {word}: {output}");
     }
-    ensure!(strips(&joined.laboratory.network.gateway)?, "it was changed all the same");
+    ensure!(strips(&joined.testbed.network.gateway)?, "it was changed all the same");
     Ok(())
 }

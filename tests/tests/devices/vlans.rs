@@ -5,21 +5,19 @@ use std::{net::IpAddr, sync::Arc};
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     counters::Counters,
-    laboratory::{FOREIGN_PORT, Laboratory},
     listeners::Listeners,
     network::{CLIENT, GATEWAY, LAN, WAN},
     probe::{Outcome, probe},
-    site::{ANSWER, CONFIG, SILENCE, WEB, eventually, tcp, udp},
-    testrun::{
+    prog_test_run::{
         Datagram,
         datagram::{TAG, patched},
     },
+    site::{ANSWER, CONFIG, SILENCE, WEB, eventually, tcp, udp},
+    testbed::{FOREIGN_PORT, Testbed},
     wire::{Tap, Wire},
 };
 
-use crate::wiring::{
-    add_vlan, add_vlans, keep_tags_in_frames, laboratory, move_addresses, silence,
-};
+use crate::wiring::{add_vlan, add_vlans, keep_tags_in_frames, move_addresses, silence, testbed};
 
 /// What the policy denies to everybody.
 const FOREIGN: [&str; 2] = ["192.0.2.80", "2001:db8:80::1"];
@@ -33,27 +31,27 @@ fn config(vlans: &str) -> String {
     CONFIG.replace("  - name: eth1\n", &format!("  - name: eth1\n    vlans: {vlans}\n"))
 }
 
-/// A laboratory whose client is on VLAN `id`.
-fn on_vlan(id: u16, judged: &str) -> Result<Laboratory> {
-    let laboratory = laboratory(config(judged))?;
-    silence(&laboratory.network, true)?;
-    add_vlans(&laboratory.network, id)?;
+/// A testbed whose client is on VLAN `id`.
+fn on_vlan(id: u16, judged: &str) -> Result<Testbed> {
+    let testbed = testbed(config(judged))?;
+    silence(&testbed.network, true)?;
+    add_vlans(&testbed.network, id)?;
     let (client, gateway) = (format!("{WAN}.{id}"), format!("{LAN}.{id}"));
-    move_addresses(&laboratory.network, &client, &gateway)?;
+    move_addresses(&testbed.network, &client, &gateway)?;
     // Without the filter everything is reached: what is denied later is the filter's doing.
-    laboratory.expect_reached(tcp(foreign()[0], 443))?;
-    laboratory.expect_reached(udp(foreign()[1], 5000))?;
-    Ok(laboratory)
+    testbed.expect_reached(tcp(foreign()[0], 443))?;
+    testbed.expect_reached(udp(foreign()[1], 5000))?;
+    Ok(testbed)
 }
 
 #[test]
 #[ignore = "needs 802.1Q"]
 fn a_vlan_that_is_named_is_judged() -> Result<()> {
-    let mut laboratory = on_vlan(20, "[20]")?;
-    laboratory.filter.start()?;
-    laboratory.expect_verdicts()?;
+    let mut testbed = on_vlan(20, "[20]")?;
+    testbed.filter.start()?;
+    testbed.expect_verdicts()?;
     // The tag was seen in both directions: nothing went by without a zone.
-    let counters = laboratory.filter.counters()?;
+    let counters = testbed.filter.counters()?;
     ensure!(counters.get("unmanaged_vlan") == 0, "without a zone: {counters}");
     for reason in ["policy", "flow", "dns_query", "dns_answer", "learned", "destination"] {
         ensure!(counters.get(reason) > 0, "no {reason} among {counters}");
@@ -64,20 +62,20 @@ fn a_vlan_that_is_named_is_judged() -> Result<()> {
 #[test]
 #[ignore = "needs 802.1Q"]
 fn nobody_outside_reaches_a_client_on_a_vlan() -> Result<()> {
-    let mut laboratory = on_vlan(20, "[20]")?;
-    let _listeners = Listeners::start(&laboratory.network.client, [FOREIGN_PORT], [])?;
+    let mut testbed = on_vlan(20, "[20]")?;
+    let _listeners = Listeners::start(&testbed.network.client, [FOREIGN_PORT], [])?;
     let outside = |timeout| {
         let all = || CLIENT.map(|address| probe(tcp(address, FOREIGN_PORT), timeout));
-        laboratory.network.internet.run(all)
+        testbed.network.internet.run(all)
     };
     ensure!(outside(ANSWER) == [Outcome::Reached; 2], "the client does not answer");
-    laboratory.filter.start()?;
-    let found = laboratory
+    testbed.filter.start()?;
+    let found = testbed
         .network
         .internet
         .run(|| CLIENT.map(|address| probe(tcp(address, FOREIGN_PORT), SILENCE)));
     ensure!(found == [Outcome::Silent; 2], "{found:?}");
-    let counters = laboratory.filter.counters()?;
+    let counters = testbed.filter.counters()?;
     ensure!(counters.get("unsolicited") >= 2, "{counters}");
     Ok(())
 }
@@ -85,23 +83,23 @@ fn nobody_outside_reaches_a_client_on_a_vlan() -> Result<()> {
 #[test]
 #[ignore = "needs 802.1Q"]
 fn vlans_that_are_not_named_and_untagged_frames_pass_unjudged() -> Result<()> {
-    let mut laboratory = on_vlan(30, "[20]")?;
-    laboratory.filter.start()?;
-    laboratory.expect_reached(tcp(foreign()[0], 443))?;
-    laboratory.expect_reached(udp(foreign()[1], 5000))?;
-    let tagged = laboratory.filter.counters()?.since(&Counters::default());
+    let mut testbed = on_vlan(30, "[20]")?;
+    testbed.filter.start()?;
+    testbed.expect_reached(tcp(foreign()[0], 443))?;
+    testbed.expect_reached(udp(foreign()[1], 5000))?;
+    let tagged = testbed.filter.counters()?.since(&Counters::default());
     ensure!(tagged.get("unmanaged_vlan") > 0, "{tagged}");
     ensure!(tagged.denials().is_empty(), "{tagged}");
 
-    move_addresses_back(&laboratory)?;
-    laboratory.expect_reached(tcp(foreign()[0], 443))?;
-    let untagged = laboratory.filter.counters()?.since(&tagged);
+    move_addresses_back(&testbed)?;
+    testbed.expect_reached(tcp(foreign()[0], 443))?;
+    let untagged = testbed.filter.counters()?.since(&tagged);
     ensure!(untagged.get("unmanaged_vlan") > 0 && untagged.denials().is_empty(), "{untagged}");
     Ok(())
 }
 
-fn move_addresses_back(laboratory: &Laboratory) -> Result<()> {
-    let network = &laboratory.network;
+fn move_addresses_back(testbed: &Testbed) -> Result<()> {
+    let network = &testbed.network;
     network.client.ip(&[format!("link delete {WAN}.30")])?;
     network.gateway.ip(&[format!("link delete {LAN}.30")])?;
     silence(network, false)?;
@@ -114,23 +112,23 @@ fn move_addresses_back(laboratory: &Laboratory) -> Result<()> {
 fn groups_of_two_vlans_are_kept_apart() -> Result<()> {
     let groups =
         config("[20, 30]").replace("  - name: devices\n", "  - name: devices\n    on: eth1.30\n");
-    let mut laboratory = laboratory(groups)?;
-    let network = &laboratory.network;
+    let mut testbed = testbed(groups)?;
+    let network = &testbed.network;
     add_vlans(network, 30)?;
     move_addresses(network, "eth0.30", "eth1.30")?;
-    laboratory.filter.start()?;
-    let web = laboratory.resolve(WEB[0])?;
-    laboratory.expect_reached(tcp(web[0], 443))?;
+    testbed.filter.start()?;
+    let web = testbed.resolve(WEB[0])?;
+    testbed.expect_reached(tcp(web[0], 443))?;
 
     // The same addresses, client and server, on VLAN 20, which no group is in.
-    let network = &laboratory.network;
+    let network = &testbed.network;
     network.client.ip(&["link delete eth0.30"])?;
     network.gateway.ip(&["link delete eth1.30"])?;
     add_vlans(network, 20)?;
     move_addresses(network, "eth0.20", "eth1.20")?;
-    laboratory.expect_denied(tcp(web[0], 443))?;
-    laboratory.expect_denied(tcp(web[1], 443))?;
-    let counters = laboratory.filter.counters()?;
+    testbed.expect_denied(tcp(web[0], 443))?;
+    testbed.expect_denied(tcp(web[1], 443))?;
+    let counters = testbed.filter.counters()?;
     ensure!(counters.get("unlisted_client") > 0, "{counters}");
     Ok(())
 }
@@ -139,10 +137,10 @@ fn groups_of_two_vlans_are_kept_apart() -> Result<()> {
 #[test]
 #[ignore = "needs 802.1Q"]
 fn no_vlan_is_reached_behind_a_priority() -> Result<()> {
-    let mut laboratory = on_vlan(20, "[20]")?;
-    let (mac, target) = (laboratory.network.lan_address()?, foreign()[0]);
-    let wire = laboratory.network.client.run(|| Wire::open(WAN))?;
-    let tap = laboratory.network.internet.run(|| Tap::open(WAN))?;
+    let mut testbed = on_vlan(20, "[20]")?;
+    let (mac, target) = (testbed.network.lan_address()?, foreign()[0]);
+    let wire = testbed.network.client.run(|| Wire::open(WAN))?;
+    let tap = testbed.network.internet.run(|| Tap::open(WAN))?;
     let send = |tags: &[u16]| {
         let datagram = Datagram::new(CLIENT[0], target).udp(40_000, 5000, b"hidden");
         let tagged = tags.iter().fold(datagram, |datagram, tag| datagram.tag(TAG, *tag));
@@ -160,14 +158,14 @@ fn no_vlan_is_reached_behind_a_priority() -> Result<()> {
             }
         }
     }
-    laboratory.filter.start()?;
+    testbed.filter.start()?;
     // What arrived before is of no interest: the echo, and the error of the client, who has no
     // socket for it and quotes it.
     while tap.take()?.is_some() {}
     for (number, tags) in (1..).zip(ways) {
         send(tags)?;
         eventually("the frame is judged", || {
-            Ok(laboratory.filter.counters()?.get("vlan_tag") == number)
+            Ok(testbed.filter.counters()?.get("vlan_tag") == number)
         })?;
     }
     while let Some(frame) = tap.take()? {
@@ -180,8 +178,8 @@ fn no_vlan_is_reached_behind_a_priority() -> Result<()> {
 #[test]
 #[ignore = "needs 802.1Q"]
 fn frames_with_a_priority_alone_are_untagged() -> Result<()> {
-    let mut laboratory = laboratory(CONFIG.to_owned())?;
-    let network = &laboratory.network;
+    let mut testbed = testbed(CONFIG.to_owned())?;
+    let network = &testbed.network;
     keep_tags_in_frames(&network.client)?;
     add_vlan(&network.client, WAN, "priority", 0)?;
     // Frames go out tagged; what comes back is not, and belongs to the plain device: nothing is
@@ -202,15 +200,15 @@ fn frames_with_a_priority_alone_are_untagged() -> Result<()> {
         ])?;
     }
     for address in foreign() {
-        laboratory.expect_reached(tcp(address, 443))?;
+        testbed.expect_reached(tcp(address, 443))?;
     }
 
-    laboratory.filter.start()?;
-    for (web, foreign) in laboratory.resolve(WEB[0])?.into_iter().zip(foreign()) {
-        laboratory.expect_reached(tcp(web, 443))?;
-        laboratory.expect_denied(tcp(foreign, 443))?;
+    testbed.filter.start()?;
+    for (web, foreign) in testbed.resolve(WEB[0])?.into_iter().zip(foreign()) {
+        testbed.expect_reached(tcp(web, 443))?;
+        testbed.expect_denied(tcp(foreign, 443))?;
     }
-    let counters = laboratory.filter.counters()?;
+    let counters = testbed.filter.counters()?;
     ensure!(counters.get("unmanaged_vlan") == 0, "{counters}");
     Ok(())
 }
@@ -220,8 +218,8 @@ fn frames_with_a_priority_alone_are_untagged() -> Result<()> {
 #[ignore = "needs 802.1Q"]
 fn a_vlan_in_a_vlan_is_denied_where_the_outer_one_is_judged() -> Result<()> {
     for (outer, is_judged) in [(20, true), (30, false)] {
-        let mut laboratory = laboratory(config("[20]"))?;
-        let network = &laboratory.network;
+        let mut testbed = testbed(config("[20]"))?;
+        let network = &testbed.network;
         keep_tags_in_frames(&network.client)?;
         for (namespace, parent) in [(&network.client, WAN), (&network.gateway, LAN)] {
             namespace.ip(&[
@@ -232,14 +230,14 @@ fn a_vlan_in_a_vlan_is_denied_where_the_outer_one_is_judged() -> Result<()> {
         }
         move_addresses(network, "inner", "inner")?;
         let target = tcp(foreign()[0], 443);
-        laboratory.expect_reached(target)?;
-        laboratory.filter.start()?;
+        testbed.expect_reached(target)?;
+        testbed.filter.start()?;
         if is_judged {
-            laboratory.expect_denied(target)?;
+            testbed.expect_denied(target)?;
         } else {
-            laboratory.expect_reached(target)?;
+            testbed.expect_reached(target)?;
         }
-        let counters = laboratory.filter.counters()?;
+        let counters = testbed.filter.counters()?;
         let reason = if is_judged { "vlan_tag" } else { "unmanaged_vlan" };
         ensure!(counters.get(reason) > 0, "{outer}: {counters}");
     }
@@ -250,25 +248,25 @@ fn a_vlan_in_a_vlan_is_denied_where_the_outer_one_is_judged() -> Result<()> {
 #[test]
 #[ignore = "needs 802.1Q"]
 fn a_vlans_device_that_returns_while_the_daemon_is_dead_finds_the_gate_shut() -> Result<()> {
-    let mut laboratory = laboratory(format!("{}boot: closed\n", config("[20]")))?;
-    add_vlans(&laboratory.network, 20)?;
-    let gateway = Arc::clone(&laboratory.network.gateway);
+    let mut testbed = testbed(format!("{}boot: closed\n", config("[20]")))?;
+    add_vlans(&testbed.network, 20)?;
+    let gateway = Arc::clone(&testbed.network.gateway);
     gateway.ip(&["link delete eth1.20"])?;
     add_vlan(&gateway, LAN, "guests", 20)?;
-    move_addresses(&laboratory.network, "eth0.20", "guests")?;
+    move_addresses(&testbed.network, "eth0.20", "guests")?;
     let printer = tcp("192.0.2.5".parse()?, 631);
-    laboratory.filter.start()?;
-    laboratory.expect_reached(printer)?;
-    laboratory.filter.kill()?;
-    laboratory.expect_reached(printer)?;
+    testbed.filter.start()?;
+    testbed.expect_reached(printer)?;
+    testbed.filter.kill()?;
+    testbed.expect_reached(printer)?;
     gateway.ip(&["link delete guests"])?;
     add_vlan(&gateway, LAN, "guests", 20)?;
     gateway.ip(&[
         format!("address add {}/24 dev guests", GATEWAY[0]),
         format!("address add {}/64 dev guests nodad", GATEWAY[1]),
     ])?;
-    laboratory.expect_denied(printer)?;
-    laboratory.filter.start()?;
-    laboratory.expect_reached(printer)?;
-    laboratory.expect_denied(tcp(foreign()[0], 443))
+    testbed.expect_denied(printer)?;
+    testbed.filter.start()?;
+    testbed.expect_reached(printer)?;
+    testbed.expect_denied(tcp(foreign()[0], 443))
 }

@@ -2,17 +2,17 @@
 
 use anyhow::Result;
 use intune_filter_tests::{
-    laboratory::{Laboratory, Setup},
     namespace::{Namespace, run},
     network::{CLIENT, GATEWAY, LAN, Network, WAN},
     resolver::Kind,
     site,
+    testbed::{Setup, Testbed},
 };
 
-/// A laboratory whose resolver is beyond the gateway: it does not mind where the gateway's
+/// A testbed whose resolver is beyond the gateway: it does not mind where the gateway's
 /// addresses are.
-pub fn laboratory(config: String) -> Result<Laboratory> {
-    Laboratory::create(&Setup { config, resolver: Kind::Unbound, ..site::setup() })
+pub fn testbed(config: String) -> Result<Testbed> {
+    Testbed::create(&Setup { config, resolver: Kind::Unbound, ..site::setup() })
 }
 
 /// Moves the client's and the gateway's addresses to a VLAN of their link, which has been made on

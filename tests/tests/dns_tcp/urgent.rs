@@ -12,10 +12,10 @@ use anyhow::{Result, ensure};
 use hickory_proto::rr::RecordType;
 use intune_filter_tests::{
     dns::lookup_over_tcp,
-    laboratory::{Laboratory, Setup},
     resolver::Kind,
     site::{self, ANSWER, MODES, WEB, in_mode},
     soak::random::Random,
+    testbed::{Setup, Testbed},
 };
 use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt::Linger};
 
@@ -91,22 +91,22 @@ fn against(kind: Kind, settings: &'static str) -> Result<()> {
     let mut wrong = Vec::new();
     for mode in MODES {
         setup.config = in_mode(site::CONFIG, mode);
-        let mut laboratory = Laboratory::create(&setup)?;
-        laboratory.filter.start()?;
+        let mut testbed = Testbed::create(&setup)?;
+        testbed.filter.start()?;
         let mut random = Random::new(7, "urgent");
-        for server in laboratory.resolver.addresses() {
+        for server in testbed.resolver.addresses() {
             for (way, parts) in ways(&mut random) {
-                let client = &laboratory.network.client;
+                let client = &testbed.network.client;
                 if client.run(|| is_answered(server, &parts))? {
                     wrong.push(format!("{mode}, {server}: urgent {way}: answered"));
                 }
             }
             // The resolver answers: what was not answered was denied.
             let ask = || lookup_over_tcp(server, WEB[0], RecordType::A, ANSWER);
-            laboratory.network.client.run(ask)?;
+            testbed.network.client.run(ask)?;
         }
-        laboratory.resolver.wait_for(WEB[0])?;
-        let log = laboratory.resolver.output();
+        testbed.resolver.wait_for(WEB[0])?;
+        let log = testbed.resolver.output();
         ensure!(log.contains(WEB[0]), "the resolver logs no queries: {log}");
         let asked = log.lines().filter(|line| line.contains(messages::DENIED));
         wrong.extend(asked.map(|line| format!("{mode}: {line}")));

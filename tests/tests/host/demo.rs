@@ -47,7 +47,7 @@ fn a_filter_that_enforces_nothing_is_noticed() -> Result<()> {
     let audited = config.replace("mode: enforce", "mode: audit");
     ensure!(audited != config, "the demo's configuration does not say mode: enforce");
     let path = directory.write("audit.yaml", &audited)?;
-    let path = path.to_str().context("a path of the laboratory is ASCII")?;
+    let path = path.to_str().context("a path of the testbed is ASCII")?;
     let (code, report) = demo(&["--config", path])?;
     ensure!(code == Some(1), "expected exit code 1, got {code:?}");
     let surprises = report["surprises"].as_array().context("no surprises")?.len();

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     glibc,
-    laboratory::{Laboratory, Setup},
     namespace::run,
     network::{LAN, WAN},
     resolver::{Kind, Place},
     rounds::{self, lose_nothing, over_tcp, over_udp},
     site::{self, WEB, tcp},
     stub::{STUB, Stub},
+    testbed::{Setup, Testbed},
 };
 
 /// A name that many aliases lead from.
@@ -22,15 +22,15 @@ const ALIASES: usize = 8;
 const MANY: &str = "many.web.test";
 const COUNT: u16 = 64;
 
-/// A laboratory, and what is known there of each name.
+/// A testbed, and what is known there of each name.
 struct Known {
-    laboratory: Laboratory,
+    testbed: Testbed,
     names: Vec<(&'static str, Vec<IpAddr>)>,
     hints: Vec<IpAddr>,
     many: [Vec<IpAddr>; 2],
 }
 
-fn laboratory(kind: Kind, place: Place) -> Result<Known> {
+fn testbed(kind: Kind, place: Place) -> Result<Known> {
     let mut setup = Setup { resolver: kind, place: Some(place), ..site::setup() };
     let mut names = vec![(CHAIN, setup.records.add_chain(CHAIN, ALIASES).to_vec())];
     let many = setup.records.add_many(MANY, COUNT);
@@ -38,20 +38,20 @@ fn laboratory(kind: Kind, place: Place) -> Result<Known> {
     for name in WEB {
         names.push((name, setup.records.get(name).context("a name of the site")?.to_vec()));
     }
-    let mut laboratory = Laboratory::create(&setup)?;
+    let mut testbed = Testbed::create(&setup)?;
     // So that answers of 4096 octets come whole.
-    let network = &laboratory.network;
+    let network = &testbed.network;
     network.client.ip(&[format!("link set {WAN} mtu 9000")])?;
     network.gateway.ip(&[LAN, WAN].map(|interface| format!("link set {interface} mtu 9000")))?;
     network.internet.ip(&[format!("link set {WAN} mtu 9000")])?;
-    laboratory.filter.start()?;
-    Ok(Known { laboratory, names, hints, many })
+    testbed.filter.start()?;
+    Ok(Known { testbed, names, hints, many })
 }
 
 impl Known {
     /// Asks with dig, and reaches what it finds: exactly these addresses.
     fn dig(&self, server: &str, options: &[&str], expected: &[IpAddr]) -> Result<()> {
-        let mut command = self.laboratory.network.client.command("dig");
+        let mut command = self.testbed.network.client.command("dig");
         command.args([&format!("@{server}"), "+short", "+tries=2", "+time=5"]).args(options);
         let output = run(&mut command)?;
         let words = output.split(|c: char| c.is_whitespace() || c == '=' || c == ',');
@@ -61,7 +61,7 @@ impl Known {
         expected.sort();
         ensure!(found == expected, "dig @{server} {options:?}: {output}");
         if options.contains(&MANY) {
-            self.laboratory.await_learned(&found)?;
+            self.testbed.await_learned(&found)?;
         }
         self.reach(&found).with_context(|| format!("dig @{server} {options:?}"))
     }
@@ -69,13 +69,13 @@ impl Known {
     /// Each first address costs a connection, the rest of many are as good as their neighbours.
     fn reach(&self, found: &[IpAddr]) -> Result<()> {
         for address in found.iter().take(2).chain(found.last()) {
-            self.laboratory.expect_reached(tcp(*address, 443))?;
+            self.testbed.expect_reached(tcp(*address, 443))?;
         }
         Ok(())
     }
 
     fn with_dig(&self) -> Result<()> {
-        for server in self.laboratory.resolver.addresses().map(|address| address.to_string()) {
+        for server in self.testbed.resolver.addresses().map(|address| address.to_string()) {
             for transport in ["+notcp", "+tcp"] {
                 for (name, addresses) in &self.names {
                     self.dig(&server, &[transport, name, "A", name, "AAAA"], addresses)?;
@@ -98,7 +98,7 @@ impl Known {
     fn with_glibc(&self, server: &str) -> Result<()> {
         for options in ["", "options use-vc\n", "options single-request\n", "options edns0\n"] {
             for (name, addresses) in &self.names {
-                let found = glibc::getaddrinfo(&self.laboratory, server, options, name)?;
+                let found = glibc::getaddrinfo(&self.testbed, server, options, name)?;
                 let mut expected = addresses.clone();
                 expected.sort();
                 ensure!(found == expected, "{name} of {server}, {options:?}: {found:?}");
@@ -109,11 +109,11 @@ impl Known {
     }
 
     fn with_stubs(&self) -> Result<()> {
-        let Self { laboratory, .. } = self;
-        for server in laboratory.resolver.addresses() {
+        let Self { testbed, .. } = self;
+        for server in testbed.resolver.addresses() {
             for stub in Stub::ALL {
-                let client = &laboratory.network.client;
-                let _stub = stub.start(client, &laboratory.directory, server)?;
+                let client = &testbed.network.client;
+                let _stub = stub.start(client, &testbed.directory, server)?;
                 for (name, addresses) in &self.names {
                     // The alias's target is a name of no service: it is asked for in vain.
                     if stub.asks_for_aliases() && [CHAIN, WEB[2]].contains(name) {
@@ -122,7 +122,7 @@ impl Known {
                     self.dig(STUB, &[name, "A", name, "AAAA"], addresses)
                         .with_context(|| format!("{stub:?}, which asks {server}"))?;
                 }
-                let found = glibc::getaddrinfo(laboratory, STUB, "", WEB[1])?;
+                let found = glibc::getaddrinfo(testbed, STUB, "", WEB[1])?;
                 ensure!(found.len() == 2, "{stub:?}: {found:?}");
                 self.reach(&found)?;
             }
@@ -132,7 +132,7 @@ impl Known {
 
     /// Nothing of all this was denied, or taken for something else.
     fn nothing_went_wrong(&self) -> Result<()> {
-        let counters = self.laboratory.filter.counters()?;
+        let counters = self.testbed.filter.counters()?;
         for reason in ["answer_malformed", "answer_refused", "answer_unread", "dns_transport"] {
             ensure!(counters.get(reason) == 0, "{reason}: {counters}");
         }
@@ -143,9 +143,9 @@ impl Known {
 fn every_client(kind: Kind) -> Result<()> {
     for place in Place::ALL {
         let what = || format!("{kind}, {place:?}");
-        let known = laboratory(kind, place).with_context(what)?;
+        let known = testbed(kind, place).with_context(what)?;
         known.with_dig().with_context(what)?;
-        for server in known.laboratory.resolver.addresses() {
+        for server in known.testbed.resolver.addresses() {
             known.with_glibc(&server.to_string()).with_context(what)?;
         }
         known.with_stubs().with_context(what)?;
@@ -179,11 +179,11 @@ fn every_client_of_knot_resolver() -> Result<()> {
 fn with_bind_and_knot_resolver_no_first_packet_is_lost() -> Result<()> {
     const USUAL: u32 = 200;
     for resolver in [Kind::Bind, Kind::Knot] {
-        let mut laboratory = Laboratory::create(&Setup { resolver, ..site::setup() })?;
-        laboratory.filter.start()?;
-        let [server, _] = laboratory.resolver.addresses();
+        let mut testbed = Testbed::create(&Setup { resolver, ..site::setup() })?;
+        testbed.filter.start()?;
+        let [server, _] = testbed.resolver.addresses();
         let udp = format!("{resolver}'s answers");
-        lose_nothing(&laboratory, server, &udp, rounds::rounds(USUAL)?, over_udp)?;
+        lose_nothing(&testbed, server, &udp, rounds::rounds(USUAL)?, over_udp)?;
     }
     Ok(())
 }
@@ -193,11 +193,11 @@ fn with_bind_and_knot_resolver_no_first_packet_is_lost() -> Result<()> {
 fn with_bind_and_knot_resolver_no_first_packet_is_lost_over_tcp() -> Result<()> {
     const USUAL: u32 = 200;
     for resolver in [Kind::Bind, Kind::Knot] {
-        let mut laboratory = Laboratory::create(&Setup { resolver, ..site::setup() })?;
-        laboratory.filter.start()?;
-        let [server, _] = laboratory.resolver.addresses();
+        let mut testbed = Testbed::create(&Setup { resolver, ..site::setup() })?;
+        testbed.filter.start()?;
+        let [server, _] = testbed.resolver.addresses();
         let tcp = format!("{resolver}'s answers over TCP");
-        lose_nothing(&laboratory, server, &tcp, rounds::rounds_over_tcp(USUAL)?, over_tcp)?;
+        lose_nothing(&testbed, server, &tcp, rounds::rounds_over_tcp(USUAL)?, over_tcp)?;
     }
     Ok(())
 }

@@ -12,47 +12,47 @@ use intune_filter_tests::{
         services::Service,
     },
     filter::Filter,
-    laboratory::Laboratory,
     network::CLIENT,
     pins,
     probe::concurrently,
     resolver::Kind,
+    testbed::Testbed,
 };
 use serde_json::Value;
 
 #[test]
 fn explain_agrees_with_the_kernel_about_every_probe_and_changes_no_map() -> Result<()> {
     let Demo { services, plan, setup } = Demo::new(&demo::config(), Kind::default())?;
-    let mut laboratory = Laboratory::create(&setup)?;
-    laboratory.filter.start()?;
+    let mut testbed = Testbed::create(&setup)?;
+    testbed.filter.start()?;
 
     // Names that nobody has asked for yet lead nowhere.
-    explain_all(&laboratory, &services, plan.unresolved.iter())?;
-    let surprises: Vec<String> = Runner::new(&laboratory)
+    explain_all(&testbed, &services, plan.unresolved.iter())?;
+    let surprises: Vec<String> = Runner::new(&testbed)
         .run(&plan)?
         .into_iter()
         .filter_map(|finding| finding.surprise)
         .collect();
     ensure!(surprises.is_empty(), "not what the demo expects: {surprises:#?}");
     // It removes flows that have ended, once a minute; the programs go on without it.
-    laboratory.filter.kill()?;
+    testbed.filter.kill()?;
     let denied = plan.other_ports.iter().chain(&plan.other_destinations);
-    explain_all(&laboratory, &services, plan.allowed.iter().chain(denied))
+    explain_all(&testbed, &services, plan.allowed.iter().chain(denied))
 }
 
 /// Explains each probe, and checks that the answer is what the kernel does, or did.
 fn explain_all<'a>(
-    laboratory: &Laboratory,
+    testbed: &Testbed,
     services: &[Service],
     probes: impl Iterator<Item = &'a Probe>,
 ) -> Result<()> {
     let probes: Vec<&Probe> = probes.collect();
-    let before = contents(laboratory)?;
+    let before = contents(testbed)?;
     // The processes enter the gateway themselves: where they are started from does not matter.
-    let results = concurrently(&laboratory.network.internet, 3, &probes, |probe| {
-        explain(&laboratory.filter, services, probe).with_context(|| format!("{probe:?}"))
+    let results = concurrently(&testbed.network.internet, 3, &probes, |probe| {
+        explain(&testbed.filter, services, probe).with_context(|| format!("{probe:?}"))
     });
-    let after = contents(laboratory)?;
+    let after = contents(testbed)?;
     results.into_iter().collect::<Result<Vec<()>>>()?;
     println!("{} probes explained", probes.len());
     for (path, content) in before {
@@ -115,8 +115,8 @@ fn matched(services: &[Service], number: usize, probe: &Probe, told: &Value) -> 
 
 /// The contents of the pinned maps, but for two counters that the gateway's own traffic moves:
 /// router advertisements and neighbour discovery go on.
-fn contents(laboratory: &Laboratory) -> Result<BTreeMap<PathBuf, Value>> {
-    let mut contents = pins::contents(&laboratory.filter.pins())?;
+fn contents(testbed: &Testbed) -> Result<BTreeMap<PathBuf, Value>> {
+    let mut contents = pins::contents(&testbed.filter.pins())?;
     let moving =
         [Reason::Link, Reason::GatewaySent].map(|reason| format!("0x{:02x}", reason as u8));
     for (path, content) in &mut contents {

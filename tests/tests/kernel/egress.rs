@@ -2,11 +2,11 @@
 
 use anyhow::{Result, ensure};
 use intune_filter_tests::{
-    laboratory::Laboratory,
     namespace::run,
     network::{LAN, Network},
     pins,
     site::{self, tcp, udp},
+    testbed::Testbed,
 };
 
 /// The filters on the way to the clients, as `tc` tells them.
@@ -17,32 +17,32 @@ fn filters(network: &Network) -> Result<String> {
 #[test]
 fn egress_is_attached_taken_over_and_removed() -> Result<()> {
     let has_tcx = pins::has_tcx()?;
-    let mut laboratory = Laboratory::create(&site::setup())?;
+    let mut testbed = Testbed::create(&site::setup())?;
     let foreign = [tcp("192.0.2.80".parse()?, 443), udp("2001:db8:80::1".parse()?, 5000)];
-    laboratory.filter.start()?;
-    let first = filters(&laboratory.network)?;
+    testbed.filter.start()?;
+    let first = filters(&testbed.network)?;
     ensure!(first.contains("pref 1 bpf") != has_tcx, "filters: {first}");
     // `cargo xtask test --vm` tells it of each kernel.
     println!("egress: attached by {}", if has_tcx { "TCX" } else { "clsact" });
-    laboratory.expect_verdicts()?;
+    testbed.expect_verdicts()?;
 
     // Killed, and another daemon takes the filter over: one stays, with the new program.
-    laboratory.filter.kill()?;
-    laboratory.expect_verdicts()?;
-    laboratory.filter.start()?;
-    let second = filters(&laboratory.network)?;
+    testbed.filter.kill()?;
+    testbed.expect_verdicts()?;
+    testbed.filter.start()?;
+    let second = filters(&testbed.network)?;
     ensure!(lines(&first) == lines(&second), "before:\n{first}\nafter:\n{second}");
     ensure!(has_tcx || first != second, "the program was not replaced: {second}");
-    laboratory.expect_verdicts()?;
+    testbed.expect_verdicts()?;
     for target in foreign {
-        laboratory.expect_denied(target)?;
+        testbed.expect_denied(target)?;
     }
 
-    laboratory.filter.succeed(&["detach"])?;
-    let left = filters(&laboratory.network)?;
+    testbed.filter.succeed(&["detach"])?;
+    let left = filters(&testbed.network)?;
     ensure!(left.is_empty(), "left: {left}");
     for target in foreign {
-        laboratory.expect_reached(target)?;
+        testbed.expect_reached(target)?;
     }
     Ok(())
 }

@@ -11,9 +11,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     filter::PATIENCE,
-    laboratory::{Laboratory, Setup},
     probe::{Outcome, Target, probe},
     site::{self, ANSWER, CLOCK, CONFIG, WEB, eventually, tcp, udp},
+    testbed::{Setup, Testbed},
 };
 
 /// The site's configuration; `resolve` is its key, `more` are further ones.
@@ -23,19 +23,19 @@ fn config(resolve: bool, more: &str) -> String {
 
 /// A site whose client knows the addresses of an exact name and of one that a wildcard stands for.
 struct Site {
-    laboratory: Laboratory,
+    testbed: Testbed,
     exact: Target,
     wildcard: Target,
 }
 
 impl Site {
     fn start(config: String) -> Result<Self> {
-        let mut laboratory = Laboratory::create(&Setup { config, ..site::setup() })?;
-        laboratory.filter.start()?;
-        let ([clock, _], [web, _]) = (laboratory.resolve(CLOCK)?, laboratory.resolve(WEB[0])?);
-        let site = Self { laboratory, exact: udp(clock, 123), wildcard: tcp(web, 443) };
-        site.laboratory.expect_reached(site.exact)?;
-        site.laboratory.expect_reached(site.wildcard)?;
+        let mut testbed = Testbed::create(&Setup { config, ..site::setup() })?;
+        testbed.filter.start()?;
+        let ([clock, _], [web, _]) = (testbed.resolve(CLOCK)?, testbed.resolve(WEB[0])?);
+        let site = Self { testbed, exact: udp(clock, 123), wildcard: tcp(web, 443) };
+        site.testbed.expect_reached(site.exact)?;
+        site.testbed.expect_reached(site.wildcard)?;
         for target in [site.exact, site.wildcard] {
             eventually("the daemon knows the name", || site.knows(target.address))?;
         }
@@ -43,18 +43,18 @@ impl Site {
     }
 
     fn knows(&self, address: IpAddr) -> Result<bool> {
-        let names = self.laboratory.filter.json(&["names"])?;
+        let names = self.testbed.filter.json(&["names"])?;
         let mut names = names.as_array().context("a list")?.iter();
         Ok(names.any(|entry| entry["address"] == address.to_string()))
     }
 
     /// What a reboot leaves: nothing in the kernel, and the state directory at most.
     fn reboot(&mut self, with_state: bool) -> Result<()> {
-        let filter = &mut self.laboratory.filter;
+        let filter = &mut self.testbed.filter;
         filter.stop()?;
         filter.succeed(&["detach"])?;
         if !with_state {
-            fs::remove_dir_all(self.laboratory.directory.path().join("state"))?;
+            fs::remove_dir_all(self.testbed.directory.path().join("state"))?;
         }
         filter.start()
     }
@@ -62,7 +62,7 @@ impl Site {
     /// How long it takes until the client reaches a target, if it does not ask for its name.
     fn reached(&self, target: Target, patience: Duration) -> Option<Duration> {
         let begin = Instant::now();
-        self.laboratory.network.client.run(|| {
+        self.testbed.network.client.run(|| {
             while begin.elapsed() < patience {
                 if probe(target, Duration::from_secs(1)) == Outcome::Reached {
                     return Some(begin.elapsed());
@@ -75,7 +75,7 @@ impl Site {
     }
 
     fn warm_up_left(&self) -> Result<Option<u64>> {
-        Ok(self.laboratory.filter.json(&["status"])?["warm_up_s_left"].as_u64())
+        Ok(self.testbed.filter.json(&["status"])?["warm_up_s_left"].as_u64())
     }
 }
 
@@ -108,10 +108,9 @@ fn how_long_a_client_waits_that_does_not_ask() -> Result<()> {
         println!("{what}: exact name {}, wildcard {}", text(times[0]), text(times[1]));
         ensure!(times.map(|time| time.is_some()) == [exact, wildcard], "{what}");
         // And once it asks, at once.
-        let ([clock, _], [web, _]) =
-            (site.laboratory.resolve(CLOCK)?, site.laboratory.resolve(WEB[0])?);
-        site.laboratory.expect_reached(udp(clock, 123))?;
-        site.laboratory.expect_reached(tcp(web, 443))?;
+        let ([clock, _], [web, _]) = (site.testbed.resolve(CLOCK)?, site.testbed.resolve(WEB[0])?);
+        site.testbed.expect_reached(udp(clock, 123))?;
+        site.testbed.expect_reached(tcp(web, 443))?;
     }
     Ok(())
 }
@@ -120,17 +119,17 @@ fn how_long_a_client_waits_that_does_not_ask() -> Result<()> {
 fn the_warm_up_is_counted_told_of_and_over_when_the_kernel_says_so() -> Result<()> {
     let mut site = Site::start(config(false, "warm_up: 10s\n"))?;
     // It has begun with the first start; none begins where something is known.
-    site.laboratory.filter.stop()?;
-    site.laboratory.filter.start()?;
+    site.testbed.filter.stop()?;
+    site.testbed.filter.start()?;
     site.reboot(false)?;
     ensure!(site.warm_up_left()?.is_some_and(|left| left <= 10), "{:?}", site.warm_up_left()?);
-    let log = site.laboratory.filter.output();
+    let log = site.testbed.filter.output();
     ensure!(log.contains("warm-up: destinations that nobody knows yet are let through"), "{log}");
     ensure!(site.reached(site.wildcard, ANSWER).is_some(), "the warm-up lets nothing through");
-    let counters = site.laboratory.filter.counters()?;
+    let counters = site.testbed.filter.counters()?;
     ensure!(counters.get("audit") > 0 && counters.get("destination") == 0, "{counters}");
     let told = || {
-        let events = site.laboratory.filter.succeed(&["events", "--denied"])?;
+        let events = site.testbed.filter.succeed(&["events", "--denied"])?;
         Ok(events.contains("audited") && events.contains(&site.wildcard.address.to_string()))
     };
     eventually("events tell of it", told)?;
@@ -138,19 +137,19 @@ fn the_warm_up_is_counted_told_of_and_over_when_the_kernel_says_so() -> Result<(
     let foreign = Target { port: 22, ..site.wildcard };
     ensure!(site.reached(foreign, IN_VAIN).is_none(), "another port is open");
 
-    site.laboratory.filter.kill()?;
+    site.testbed.filter.kill()?;
     eventually("the warm-up is over", || Ok(site.warm_up_left()?.is_none()))?;
-    site.laboratory.expect_denied(site.wildcard)?;
+    site.testbed.expect_denied(site.wildcard)?;
     // The next daemon finds it over, and the kernel's maps in use: none begins.
-    site.laboratory.filter.start()?;
+    site.testbed.filter.start()?;
     ensure!(site.warm_up_left()?.is_none(), "another warm-up has begun");
-    site.laboratory.expect_denied(site.wildcard)
+    site.testbed.expect_denied(site.wildcard)
 }
 
 #[test]
 fn a_configuration_without_a_warm_up_ends_it() -> Result<()> {
     let mut site = Site::start(config(false, "warm_up: 1h\n"))?;
-    let checked = site.laboratory.filter.succeed(&["check"])?;
+    let checked = site.testbed.filter.succeed(&["check"])?;
     ensure!(
         checked.contains("warm_up: for 1h after a start without learned addresses"),
         "{checked}"
@@ -158,15 +157,15 @@ fn a_configuration_without_a_warm_up_ends_it() -> Result<()> {
     site.reboot(false)?;
     ensure!(site.reached(site.wildcard, ANSWER).is_some(), "the warm-up lets nothing through");
     // A reload does not begin it anew, and a restart goes on with it.
-    site.laboratory.filter.stop()?;
-    site.laboratory.filter.start()?;
+    site.testbed.filter.stop()?;
+    site.testbed.filter.start()?;
     ensure!(site.reached(site.wildcard, ANSWER).is_some(), "a restart has ended it");
-    site.laboratory.filter.configure(&config(false, ""))?;
-    site.laboratory.filter.succeed(&["apply"])?;
-    site.laboratory.expect_denied(site.wildcard)?;
+    site.testbed.filter.configure(&config(false, ""))?;
+    site.testbed.filter.succeed(&["apply"])?;
+    site.testbed.expect_denied(site.wildcard)?;
     let over = "the warm-up is over";
-    site.laboratory.filter.daemon()?.wait_for(over, PATIENCE)?;
-    site.laboratory.filter.configure(&config(false, "warm_up: 1h\n"))?;
-    site.laboratory.filter.succeed(&["apply"])?;
-    site.laboratory.expect_denied(site.wildcard)
+    site.testbed.filter.daemon()?.wait_for(over, PATIENCE)?;
+    site.testbed.filter.configure(&config(false, "warm_up: 1h\n"))?;
+    site.testbed.filter.succeed(&["apply"])?;
+    site.testbed.expect_denied(site.wildcard)
 }

@@ -6,43 +6,43 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use intune_filter_tests::{
-    laboratory::{Laboratory, Setup},
     network::WAN,
     records::NUMBERS,
     resolver::Kind,
     responder::{RESPONDER, SET},
     rounds::{self, delay_but_lose_nothing, lose_nothing, over_tcp, over_udp},
     site,
+    testbed::{Setup, Testbed},
 };
 
 const USUAL: u32 = 500;
 
-fn laboratory(resolver: Kind) -> Result<(Laboratory, IpAddr)> {
-    let mut laboratory = Laboratory::create(&Setup { resolver, ..site::setup() })?;
-    laboratory.filter.start()?;
-    let [server, _] = laboratory.resolver.addresses();
-    Ok((laboratory, server))
+fn testbed(resolver: Kind) -> Result<(Testbed, IpAddr)> {
+    let mut testbed = Testbed::create(&Setup { resolver, ..site::setup() })?;
+    testbed.filter.start()?;
+    let [server, _] = testbed.resolver.addresses();
+    Ok((testbed, server))
 }
 
 #[test]
 fn with_dnsmasq_on_the_gateway_no_first_packet_is_lost() -> Result<()> {
-    let (laboratory, server) = laboratory(Kind::Dnsmasq)?;
-    lose_nothing(&laboratory, server, "dnsmasq's own answers", rounds::rounds(USUAL)?, over_udp)
+    let (testbed, server) = testbed(Kind::Dnsmasq)?;
+    lose_nothing(&testbed, server, "dnsmasq's own answers", rounds::rounds(USUAL)?, over_udp)
 }
 
 #[test]
 fn with_unbound_beyond_the_gateway_no_first_packet_is_lost() -> Result<()> {
-    let (laboratory, server) = laboratory(Kind::Unbound)?;
-    lose_nothing(&laboratory, server, "unbound's answers", rounds::rounds(USUAL)?, over_udp)
+    let (testbed, server) = testbed(Kind::Unbound)?;
+    lose_nothing(&testbed, server, "unbound's answers", rounds::rounds(USUAL)?, over_udp)
 }
 
 #[test]
 fn over_tcp_no_first_packet_is_lost() -> Result<()> {
     for resolver in [Kind::Dnsmasq, Kind::Unbound] {
-        let (laboratory, server) = laboratory(resolver)?;
+        let (testbed, server) = testbed(resolver)?;
         let what = format!("{resolver}'s answers over TCP");
         let rounds = rounds::rounds_over_tcp(USUAL)?;
-        lose_nothing(&laboratory, server, &what, rounds, over_tcp)?;
+        lose_nothing(&testbed, server, &what, rounds, over_tcp)?;
     }
     Ok(())
 }
@@ -50,20 +50,20 @@ fn over_tcp_no_first_packet_is_lost() -> Result<()> {
 /// The quickest resolver there can be: it leaves the least time between answer and packet.
 #[test]
 fn with_a_resolver_that_only_answers_no_first_packet_is_lost() -> Result<()> {
-    let (laboratory, _) = laboratory(Kind::Dnsmasq)?;
+    let (testbed, _) = testbed(Kind::Dnsmasq)?;
     let [server, _] = RESPONDER;
-    lose_nothing(&laboratory, server, "the least resolver's", rounds::rounds(USUAL)?, over_udp)
+    lose_nothing(&testbed, server, "the least resolver's", rounds::rounds(USUAL)?, over_udp)
 }
 
 /// What the kernel cannot read is late, but its addresses are not.
 #[test]
 fn an_answer_in_several_segments_is_late_and_no_first_packet_is_lost() -> Result<()> {
     const USUAL: u32 = 100;
-    let (laboratory, _) = laboratory(Kind::Dnsmasq)?;
+    let (testbed, _) = testbed(Kind::Dnsmasq)?;
     // As aggregates they would pass whole: segments are what is on the wire.
-    laboratory.network.internet.ip(&[format!("link set {WAN} gso_max_segs 1")])?;
+    testbed.network.internet.ip(&[format!("link set {WAN} gso_max_segs 1")])?;
     let [server, _] = RESPONDER;
     // So many addresses find room in the filter, with those of other answers.
     let rounds = rounds::rounds(USUAL)?.min(NUMBERS / SET / 4);
-    delay_but_lose_nothing(&laboratory, server, rounds)
+    delay_but_lose_nothing(&testbed, server, rounds)
 }

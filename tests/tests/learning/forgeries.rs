@@ -13,17 +13,17 @@ use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     dns::{ADDRESS_TYPES, ResponseCode, lookup, lookup_over_tcp},
     glibc,
-    laboratory::{Laboratory, Setup},
     namespace::{Namespace, run},
     network::{CLIENT, GATEWAY, LAN, WAN},
+    prog_test_run::{
+        Datagram, Message,
+        message::{A, AAAA, QUESTION},
+    },
     records::addresses,
     resolver::{BEYOND, FRESH, Kind, Place},
     responder::Responder,
     site::{self, ANSWER, CONFIG, SILENCE, WEB, eventually, tcp},
-    testrun::{
-        Datagram, Message,
-        message::{A, AAAA, QUESTION},
-    },
+    testbed::{Setup, Testbed},
     wire::Wire,
 };
 
@@ -65,12 +65,12 @@ fn who_answers_in_the_gateways_name_opens_nothing() -> Result<()> {
     let config = CONFIG.replace("services: [web,", "services: [peers, web,") + peers;
     // Trusted as it is, the gateway has no resolver here: its answer is waited for.
     let setup = Setup { config, resolver: Kind::Unbound, ..site::setup() };
-    let mut laboratory = Laboratory::create(&setup)?;
-    laboratory.filter.start()?;
-    let network = &laboratory.network;
+    let mut testbed = Testbed::create(&setup)?;
+    testbed.filter.start()?;
+    let network = &testbed.network;
     let inside = hardware_address(&network.gateway, LAN)?;
     let outside = hardware_address(&network.gateway, WAN)?;
-    let counted = |reason: &str| anyhow::Ok(laboratory.filter.counters()?.get(reason));
+    let counted = |reason: &str| anyhow::Ok(testbed.filter.counters()?.get(reason));
 
     for ((client, gateway), chosen) in CLIENT.into_iter().zip(GATEWAY).zip(chosen()) {
         let query = Message::query(7, WEB[0], if chosen.is_ipv4() { A } else { AAAA });
@@ -85,7 +85,7 @@ fn who_answers_in_the_gateways_name_opens_nothing() -> Result<()> {
         let wire = network.client.run(|| Wire::open(WAN))?;
         wire.send(&frame(&inside, &datagram, gateway))?;
         eventually("the host's answer was judged", || Ok(counted("source")? > source))?;
-        laboratory.expect_denied(tcp(chosen, 443))?;
+        testbed.expect_denied(tcp(chosen, 443))?;
 
         // Of IPv4 the stack itself takes none for forwarding that says to come from its addresses.
         if gateway.is_ipv6() {
@@ -94,7 +94,7 @@ fn who_answers_in_the_gateways_name_opens_nothing() -> Result<()> {
             wire.send(&frame(&outside, &datagram, gateway))?;
             let judged = || Ok(counted("unsolicited")? > unsolicited);
             eventually("the answer from outside was judged", judged)?;
-            laboratory.expect_denied(tcp(chosen, 443))?;
+            testbed.expect_denied(tcp(chosen, 443))?;
         }
         ensure!(counted("learned")? == learned, "something was learned from a forged answer");
 
@@ -102,20 +102,20 @@ fn who_answers_in_the_gateways_name_opens_nothing() -> Result<()> {
         let resolver = network.gateway.run(|| UdpSocket::bind((gateway, 53)))?;
         resolver.send_to(forged.octets(), (client, PORT))?;
         eventually("the true answer was learned", || Ok(counted("learned")? > learned))?;
-        laboratory.expect_reached(tcp(chosen, 443))?;
+        testbed.expect_reached(tcp(chosen, 443))?;
     }
     Ok(())
 }
 
 #[test]
 fn a_clients_own_resolver_opens_nothing() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    let network = &laboratory.network;
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    let network = &testbed.network;
     network.internet.ip(&accomplice().map(|address| format!("address add {address} dev lo")))?;
     let _outside = Responder::start(&network.internet, accomplice())?;
     let _inside = Responder::start(&network.client, CLIENT)?;
-    let before = laboratory.filter.counters()?;
+    let before = testbed.filter.counters()?;
     for (number, family) in [(7_u32, 0), (8, 1)] {
         let (name, kind) = (format!("{number}.{FRESH}"), ADDRESS_TYPES[family]);
         let address = addresses(number)[family];
@@ -131,7 +131,7 @@ fn a_clients_own_resolver_opens_nothing() -> Result<()> {
         // Its own it may ask as it likes.
         let answer = network.client.run(|| lookup(CLIENT[family], &name, kind, ANSWER))?;
         ensure!(answer.addresses == [address], "{name} of its own: {answer:?}");
-        laboratory.expect_denied(tcp(address, 443))?;
+        testbed.expect_denied(tcp(address, 443))?;
     }
     // What comes unasked: the client has told which query it waits for the answer to.
     let unasked = network.internet.run(|| UdpSocket::bind("203.0.113.98:53"))?;
@@ -141,9 +141,9 @@ fn a_clients_own_resolver_opens_nothing() -> Result<()> {
     // Nobody answers there, for the resolver is on the gateway.
     socket.send_to(query.octets(), (BEYOND[0], 53))?;
     unasked.send_to(forged.octets(), (CLIENT[0], PORT))?;
-    let counted = || anyhow::Ok(laboratory.filter.counters()?.since(&before));
+    let counted = || anyhow::Ok(testbed.filter.counters()?.since(&before));
     eventually("the unasked answer was judged", || Ok(counted()?.get("unsolicited") > 0))?;
-    laboratory.expect_denied(tcp(chosen()[0], 443))?;
+    testbed.expect_denied(tcp(chosen()[0], 443))?;
     let counted = counted()?;
     ensure!(counted.get("resolver") >= 8, "other resolvers were asked: {counted}");
     ensure!(counted.get("learned") == 0, "something was learned: {counted}");
@@ -155,14 +155,14 @@ fn a_clients_own_resolver_opens_nothing() -> Result<()> {
 fn a_resolver_that_speaks_tls_is_asked_in_clear_alone() -> Result<()> {
     for place in Place::ALL {
         let setup = Setup { resolver: Kind::Knot, place: Some(place), ..site::setup() };
-        let mut laboratory = Laboratory::create(&setup)?;
-        laboratory.filter.start()?;
-        let network = &laboratory.network;
+        let mut testbed = Testbed::create(&setup)?;
+        testbed.filter.start()?;
+        let network = &testbed.network;
         let other_dns = |kind: &str| {
-            let status = laboratory.filter.json(&["status"])?;
+            let status = testbed.filter.json(&["status"])?;
             status["other_dns"][kind].as_u64().with_context(|| format!("no {kind}: {status:#}"))
         };
-        for server in laboratory.resolver.addresses() {
+        for server in testbed.resolver.addresses() {
             let before = other_dns("port_853")?;
             let dig = |namespace: &Namespace| {
                 let mut command = namespace.command("dig");
@@ -175,7 +175,7 @@ fn a_resolver_that_speaks_tls_is_asked_in_clear_alone() -> Result<()> {
             ensure!(answer.is_err(), "{server}: {answer:?}");
             ensure!(other_dns("port_853")? > before, "{server}: not counted");
         }
-        let [server, _] = laboratory.resolver.addresses();
+        let [server, _] = testbed.resolver.addresses();
         let [kind, _] = ADDRESS_TYPES;
         for name in ["dns.google", "chrome.cloudflare-dns.com"] {
             let answer = network.client.run(|| lookup(server, name, kind, ANSWER))?;
@@ -183,8 +183,8 @@ fn a_resolver_that_speaks_tls_is_asked_in_clear_alone() -> Result<()> {
         }
         let counted = (other_dns("https_names")?, other_dns("port_53")?);
         ensure!(counted == (2, 0), "{counted:?}");
-        let [web, _] = laboratory.resolve(WEB[0])?;
-        laboratory.expect_reached(tcp(web, 443))?;
+        let [web, _] = testbed.resolve(WEB[0])?;
+        testbed.expect_reached(tcp(web, 443))?;
     }
     Ok(())
 }
@@ -271,16 +271,16 @@ fn a_name_that_is_rebound_reaches_no_host_inside() -> Result<()> {
     const NAME: &str = "rebind.web.test";
     let mut setup = site::setup();
     setup.tcp.remove(&80);
-    let mut laboratory = Laboratory::create(&setup)?;
-    laboratory.filter.start()?;
-    let network = &laboratory.network;
+    let mut testbed = Testbed::create(&setup)?;
+    testbed.filter.start()?;
+    let network = &testbed.network;
     serve(&network.internet)?;
     let [server, _] = BEYOND;
     let [public, _] = chosen();
     let resolver = Changing::start(&network.internet, server, public)?;
     let url = format!("http://{NAME}/");
     let words = ["curl", "--silent", "--show-error", "--max-time", "4", url.as_str()];
-    let curl = || run(&mut glibc::command(&laboratory, &server.to_string(), "", &words)?);
+    let curl = || run(&mut glibc::command(&testbed, &server.to_string(), "", &words)?);
 
     ensure!(curl()?.trim() == "hello", "the page itself");
     for text in [
@@ -296,11 +296,11 @@ fn a_name_that_is_rebound_reaches_no_host_inside() -> Result<()> {
         let target: IpAddr = text.parse()?;
         let connect = || TcpStream::connect_timeout(&SocketAddr::new(target, 80), ANSWER);
         network.gateway.run(connect).with_context(|| format!("{target} from the gateway"))?;
-        let before = laboratory.filter.counters()?;
+        let before = testbed.filter.counters()?;
         resolver.change(target);
         let page = curl();
         ensure!(page.is_err(), "{NAME} was rebound to {target}: {page:?}");
-        let counted = laboratory.filter.counters()?.since(&before);
+        let counted = testbed.filter.counters()?.since(&before);
         ensure!(counted.get("answer_refused") > 0, "{target} was not refused: {counted}");
         ensure!(counted.get("learned") == 0, "{target} was learned: {counted}");
     }

@@ -14,10 +14,10 @@ use intune_filter_ebpf::abi::Reason;
 use intune_filter_tests::{
     counters::Counters,
     glibc,
-    laboratory::{Laboratory, Setup},
     namespace::Namespace,
     resolver::{Place, Resolver},
     site::{self, CONFIG, MODES, UNLISTED, WEB, in_mode, tcp},
+    testbed::{Setup, Testbed},
 };
 
 /// The name in letters that have to come back as they are.
@@ -46,11 +46,11 @@ const FORMS: [Form; 12] = [
     (&["+noadflag", "+norecurse"], "qr ra", Some("")),
 ];
 
-/// A laboratory with two resolvers, which log what they are asked.
+/// A testbed with two resolvers, which log what they are asked.
 struct Site {
     // Dropped in this order: the process before its namespace.
     on_gateway: Resolver,
-    laboratory: Laboratory,
+    testbed: Testbed,
     /// What was counted before anybody asked.
     before: Counters,
 }
@@ -61,16 +61,16 @@ impl Site {
         let config = in_mode(&config, mode);
         let place = Some(Place::Beyond);
         let setup = Setup { config, place, settings: LOGGING, ..site::setup() };
-        let mut laboratory = Laboratory::create(&setup)?;
-        let Laboratory { network, directory, .. } = &laboratory;
+        let mut testbed = Testbed::create(&setup)?;
+        let Testbed { network, directory, .. } = &testbed;
         let on_gateway = Resolver::on_gateway(network, directory, &setup.records, LOGGING)?;
-        laboratory.filter.start()?;
-        let before = laboratory.filter.counters()?;
-        Ok(Self { on_gateway, laboratory, before })
+        testbed.filter.start()?;
+        let before = testbed.filter.counters()?;
+        Ok(Self { on_gateway, testbed, before })
     }
 
     fn resolvers(&self) -> [&Resolver; 2] {
-        [&self.laboratory.resolver, &self.on_gateway]
+        [&self.testbed.resolver, &self.on_gateway]
     }
 
     fn servers(&self) -> impl Iterator<Item = IpAddr> + '_ {
@@ -84,7 +84,7 @@ impl Site {
             let mut words = vec!["+time=2", &qid];
             words.extend(options);
             words.extend(TYPES.iter().flat_map(|kind| [MIXED, kind]));
-            let output = dig(&self.laboratory.network.client, server, &words)?;
+            let output = dig(&self.testbed.network.client, server, &words)?;
             let what = || format!("dig {words:?}: {output:?}");
             ensure!(output.status.success() && output.stderr.is_empty(), "{}", what());
             let (found, expected) = (lines(&output.stdout), refusals(id, flags, edns));
@@ -94,7 +94,7 @@ impl Site {
     }
 
     fn dig_in_vain(&self, server: IpAddr) -> Result<()> {
-        let output = dig(&self.laboratory.network.client, server, &["+time=1", UNLISTED, "A"])?;
+        let output = dig(&self.testbed.network.client, server, &["+time=1", UNLISTED, "A"])?;
         // "No reply from server."
         ensure!(output.status.code() == Some(9), "{output:?}");
         let timed_out = |line: &String| line.ends_with("timed out");
@@ -108,7 +108,7 @@ impl Site {
         let options = format!("options timeout:{seconds} attempts:1\n{options}");
         // With a dot at its end no other name is tried.
         let words = ["getent", "ahosts", &format!("{UNLISTED}.")];
-        let mut command = glibc::command(&self.laboratory, &server.to_string(), &options, &words)?;
+        let mut command = glibc::command(&self.testbed, &server.to_string(), &options, &words)?;
         let started = Instant::now();
         let output = command.output().context("cannot run getent")?;
         let elapsed = started.elapsed();
@@ -121,14 +121,14 @@ impl Site {
     fn reach_listed(&self, server: IpAddr, options: &str) -> Result<()> {
         let mut expected = site::setup().records.get(WEB[0]).context("the web has addresses")?;
         expected.sort();
-        let found = glibc::getaddrinfo(&self.laboratory, &server.to_string(), options, WEB[0])?;
+        let found = glibc::getaddrinfo(&self.testbed, &server.to_string(), options, WEB[0])?;
         ensure!(found == expected, "{found:?}");
-        found.into_iter().try_for_each(|address| self.laboratory.expect_reached(tcp(address, 443)))
+        found.into_iter().try_for_each(|address| self.testbed.expect_reached(tcp(address, 443)))
     }
 
     /// Checks that so many questions were denied and nothing else was, and that no resolver saw one.
     fn expect_unasked(&self, questions: u64) -> Result<()> {
-        let filter = &self.laboratory.filter;
+        let filter = &self.testbed.filter;
         let denied = filter.counters()?.since(&self.before).denials();
         let mut expected = Counters::default();
         expected.add(Reason::DnsUnlisted.as_str(), questions);
@@ -142,7 +142,7 @@ impl Site {
         for resolver in self.resolvers() {
             // It would have answered, and logged that.
             let [server, _] = resolver.addresses();
-            let asked = dig(&self.laboratory.network.gateway, server, &[UNLISTED, "A"])?;
+            let asked = dig(&self.testbed.network.gateway, server, &[UNLISTED, "A"])?;
             ensure!(String::from_utf8_lossy(&asked.stdout).contains("NOERROR"), "{asked:?}");
             resolver.wait_for(&format!("query[A] {UNLISTED} "))?;
             let log = resolver.output().to_lowercase();
@@ -234,7 +234,7 @@ fn dropped_both_wait_in_vain() -> Result<()> {
                 .servers()
                 .map(|server| scope.spawn(move || site.dig_in_vain(server)))
                 .collect();
-            for server in site.laboratory.resolver.addresses() {
+            for server in site.testbed.resolver.addresses() {
                 let elapsed = site.look_up_in_vain(server, "", SECONDS)?;
                 ensure!(elapsed.as_secs() >= SECONDS, "{server}: after {elapsed:?}");
             }

@@ -7,20 +7,20 @@ use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     dns::{self, ADDRESS_TYPES},
     glibc,
-    laboratory::{Laboratory, Setup},
     namespace::run,
     resolver::Kind,
     site::{self, WEB, tcp},
+    testbed::{Setup, Testbed},
 };
 
 fn verdicts_with(kind: Kind) -> Result<()> {
-    let mut laboratory = Laboratory::create(&Setup { resolver: kind, ..site::setup() })?;
-    laboratory.filter.start()?;
-    laboratory.expect_verdicts()?;
+    let mut testbed = Testbed::create(&Setup { resolver: kind, ..site::setup() })?;
+    testbed.filter.start()?;
+    testbed.expect_verdicts()?;
     // One of three names is an alias: learned along the chain.
     for name in WEB {
-        for address in laboratory.resolve(name)? {
-            laboratory.expect_reached(tcp(address, 443))?;
+        for address in testbed.resolve(name)? {
+            testbed.expect_reached(tcp(address, 443))?;
         }
     }
     Ok(())
@@ -38,10 +38,10 @@ fn what_unbound_beyond_the_gateway_answers_is_learned() -> Result<()> {
 
 #[test]
 fn a_and_aaaa_asked_from_one_socket_are_both_learned() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    let [server, _] = laboratory.resolver.addresses();
-    let addresses = laboratory.network.client.run(|| -> Result<Vec<IpAddr>> {
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    let [server, _] = testbed.resolver.addresses();
+    let addresses = testbed.network.client.run(|| -> Result<Vec<IpAddr>> {
         let socket = dns::connect(server)?;
         socket.set_read_timeout(Some(site::ANSWER))?;
         let mut queries = Vec::new();
@@ -64,7 +64,7 @@ fn a_and_aaaa_asked_from_one_socket_are_both_learned() -> Result<()> {
     })?;
     ensure!(addresses.len() == 2, "expected an address of each family, got {addresses:?}");
     for address in addresses {
-        laboratory.expect_reached(tcp(address, 443))?;
+        testbed.expect_reached(tcp(address, 443))?;
     }
     Ok(())
 }
@@ -84,11 +84,11 @@ fn what_getaddrinfo_of_glibc_returns_over_tcp_is_reached() -> Result<()> {
 #[test]
 fn what_dig_finds_is_reached() -> Result<()> {
     for kind in [Kind::Dnsmasq, Kind::Unbound] {
-        let mut laboratory = Laboratory::create(&Setup { resolver: kind, ..site::setup() })?;
-        laboratory.filter.start()?;
-        for server in laboratory.resolver.addresses() {
+        let mut testbed = Testbed::create(&Setup { resolver: kind, ..site::setup() })?;
+        testbed.filter.start()?;
+        for server in testbed.resolver.addresses() {
             for transport in ["+notcp", "+tcp"] {
-                let mut command = laboratory.network.client.command("dig");
+                let mut command = testbed.network.client.command("dig");
                 command.args([&format!("@{server}"), "+short", "+tries=1", transport]);
                 command.args([WEB[1], "A", WEB[1], "AAAA"]);
                 let output = run(&mut command)?;
@@ -96,7 +96,7 @@ fn what_dig_finds_is_reached() -> Result<()> {
                 let addresses: Vec<IpAddr> = addresses.collect();
                 ensure!(addresses.len() == 2, "{kind}, {server}, {transport}: {output}");
                 for address in addresses {
-                    laboratory.expect_reached(tcp(address, 443))?;
+                    testbed.expect_reached(tcp(address, 443))?;
                 }
             }
         }
@@ -105,16 +105,16 @@ fn what_dig_finds_is_reached() -> Result<()> {
 }
 
 fn getaddrinfo(options: &str) -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    let [server, _] = laboratory.resolver.addresses();
-    let addresses = glibc::getaddrinfo(&laboratory, &server.to_string(), options, WEB[0])?;
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    let [server, _] = testbed.resolver.addresses();
+    let addresses = glibc::getaddrinfo(&testbed, &server.to_string(), options, WEB[0])?;
     ensure!(
         addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6),
         "expected both families: {addresses:?}",
     );
     for address in addresses {
-        laboratory.expect_reached(tcp(address, 443))?;
+        testbed.expect_reached(tcp(address, 443))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Filter, Place, check_in_order, check_on,
     fate::Fate,
     filter::{IngressHook, run_sized},

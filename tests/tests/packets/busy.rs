@@ -8,7 +8,7 @@ use intune_filter_ebpf::{
     abi::Reason::{Busy, Flow, Policy, Unmanaged},
     scratch::Scratch,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Filter, Flags, IngressHook, check_in_order, check_on, datagram::TAG,
     expect, from_client, run, to_client,
 };

@@ -9,7 +9,7 @@ use intune_filter_ebpf::abi::{
     Occurrence::{HostsFull, Learned},
     Reason::{self, Policy, Unsolicited},
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Fate, Filter, Flags, Place, check_in_order, check_on, expect, from_client,
     run, state::now, to_client,
 };

@@ -2,7 +2,7 @@
 //! the same, and what was expected.
 
 use intune_filter_ebpf::abi::Reason::{Malformed, Policy};
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, IngressHook, Row, both, datagram::patched, expect, from_client, run_at, site::config,
 };
 

@@ -3,7 +3,7 @@
 
 mod tables;
 
-use intune_filter_tests::testrun::host::{run, run as run_once, run_without_policy};
+use intune_filter_tests::prog_test_run::host::{run, run as run_once, run_without_policy};
 
 /// What `cargo xtask packet` asks of this runner.
 #[test]

@@ -15,22 +15,22 @@ mod tables;
 mod tickets;
 mod truncation;
 
-use intune_filter_tests::testrun::{self, Bed, IngressHook, site};
+use intune_filter_tests::prog_test_run::{self, Bed, IngressHook, site};
 
 /// Runs a test of tables that the host runs as well, once for each program that can judge what comes
 /// in; `dns` and `more` are further keys of the site's configuration.
 fn run(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync) {
-    testrun::run(dns, more, |filter| test(filter));
+    prog_test_run::run(dns, more, |filter| test(filter));
 }
 
 /// The same before any policy was loaded.
 fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync) {
-    testrun::run_without_policy(dns, more, |filter| test(filter));
+    prog_test_run::run_without_policy(dns, more, |filter| test(filter));
 }
 
 /// The same as [`run`] for what comes in as queries that all programs judge alike: for one of them.
 fn run_once(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync) {
-    testrun::run_at(IngressHook::Xdp, dns, more, |filter| {
+    prog_test_run::run_at(IngressHook::Xdp, dns, more, |filter| {
         filter.install(&site::config(dns, more)).expect("the policy goes into the maps");
         test(filter);
     });

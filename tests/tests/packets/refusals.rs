@@ -1,6 +1,6 @@
 //! Refused DNS queries: the answer that the kernel sends, octet by octet.
 
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Fate, Message, Place, check,
     datagram::TAG,
     from_client,

@@ -1,7 +1,7 @@
 //! Denied packets whose group is told so: each answer, octet by octet.
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Fate, Filter, Flags, IngressHook, Place,
     datagram::{TAG, patched},
     run,

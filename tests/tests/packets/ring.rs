@@ -6,7 +6,7 @@ use intune_filter_ebpf::abi::{
     Counted, Occurrence,
     Reason::{self, DnsAnswer},
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Filter, Flags, Place, Waiting, check_on, expect, message::QUESTION, run,
     state::Event, to_client,
 };

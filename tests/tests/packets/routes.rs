@@ -5,7 +5,7 @@ use std::{net::IpAddr, process::Command};
 use intune_filter_ebpf::abi::Reason::{Destination, Gateway, Port};
 use intune_filter_tests::{
     namespace,
-    testrun::{Datagram, Flags, both, check, expect, from_client, run, site::VLAN},
+    prog_test_run::{Datagram, Flags, both, check, expect, from_client, run, site::VLAN},
 };
 
 use crate::tables::{gateway::to_every_address, sources::innocents};

@@ -7,7 +7,7 @@ use intune_filter_ebpf::{
     abi::Reason::{Destination, DnsUnlisted},
     maps::STAGE_REPLY,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Filter, Flags, Message, check, expect, from_client, message::A, run,
 };
 

@@ -1,6 +1,6 @@
 //! What the TC program sends back passes egress once, and nothing that looks like it does.
 
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Fate, Filter, Flags, IngressHook, Message, live::stay, message::A,
     program::index, run,
 };

@@ -1,7 +1,7 @@
 //! What is cut off anywhere passes nowhere that the whole does.
 
 use intune_filter_ebpf::abi::Reason::{self, Link, Unmanaged};
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Fate, Filter, Flags, IngressHook, Message, Place, Row, both, expect,
     message::{A, Section, name},
     run, run_at,

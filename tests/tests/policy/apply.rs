@@ -5,10 +5,10 @@ use std::{io::Write as _, os::unix::net::UnixStream, path::PathBuf, time::Durati
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    laboratory::{FOREIGN_PORT, Laboratory},
     network::GATEWAY,
     probe::{Target, Transport},
     site::{self, CONFIG, eventually, tcp},
+    testbed::{FOREIGN_PORT, Testbed},
 };
 use nix::sys::signal::Signal;
 
@@ -29,61 +29,61 @@ fn changed() -> String {
 }
 
 struct Site {
-    laboratory: Laboratory,
+    testbed: Testbed,
     new: PathBuf,
 }
 
 impl Site {
     fn start() -> Result<Self> {
-        let mut laboratory = Laboratory::create(&site::setup())?;
-        laboratory.filter.start()?;
-        let new = laboratory.directory.write("new.yaml", &changed())?;
-        let site = Self { laboratory, new };
+        let mut testbed = Testbed::create(&site::setup())?;
+        testbed.filter.start()?;
+        let new = testbed.directory.write("new.yaml", &changed())?;
+        let site = Self { testbed, new };
         site.expect_old()?;
         Ok(site)
     }
 
     fn apply(&self, arguments: &[&str]) -> Result<serde_json::Value> {
         let new = self.new.to_str().context("a path of ours is text")?;
-        self.laboratory.filter.json(&[&["apply", new], arguments].concat())
+        self.testbed.filter.json(&[&["apply", new], arguments].concat())
     }
 
     /// Runs a command that has to fail with exit code 1; what it says.
     fn fail(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.laboratory.filter.run(arguments)?;
+        let output = self.testbed.filter.run(arguments)?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.code() == Some(1), "{arguments:?}: {}: {text}", output.status);
         Ok(text)
     }
 
     fn configuration(&self) -> Result<serde_json::Value> {
-        Ok(self.laboratory.filter.json(&["status"])?["daemon"]["configuration"].clone())
+        Ok(self.testbed.filter.json(&["status"])?["daemon"]["configuration"].clone())
     }
 
     fn expect_old(&self) -> Result<()> {
-        self.laboratory.expect_reached(OLD)?;
-        self.laboratory.expect_denied(NEW)
+        self.testbed.expect_reached(OLD)?;
+        self.testbed.expect_denied(NEW)
     }
 
     fn expect_new(&self) -> Result<()> {
-        self.laboratory.expect_reached(NEW)?;
-        self.laboratory.expect_denied(OLD)
+        self.testbed.expect_reached(NEW)?;
+        self.testbed.expect_denied(OLD)
     }
 
     fn wait_for(&mut self, line: &str) -> Result<()> {
-        self.laboratory.filter.daemon()?.wait_for(line, PATIENCE).map(drop)
+        self.testbed.filter.daemon()?.wait_for(line, PATIENCE).map(drop)
     }
 
     fn restart(&mut self) -> Result<()> {
-        self.laboratory.filter.kill()?;
-        self.laboratory.filter.start()
+        self.testbed.filter.kill()?;
+        self.testbed.filter.start()
     }
 }
 
 #[test]
 fn what_was_applied_holds_over_a_restart_until_the_file_changes() -> Result<()> {
     let mut site = Site::start()?;
-    let generation = site.laboratory.filter.json(&["status"])?["generation"].clone();
+    let generation = site.testbed.filter.json(&["status"])?["generation"].clone();
     let answer = site.apply(&[])?;
     ensure!(answer["generation"].as_u64() > generation.as_u64(), "{answer}");
     ensure!(answer["overrides_file"] == true && answer["confirm_within_s"].is_null(), "{answer}");
@@ -95,10 +95,10 @@ fn what_was_applied_holds_over_a_restart_until_the_file_changes() -> Result<()> 
     ensure!(told["file"].as_str().is_some_and(|file| file.ends_with("new.yaml")), "{told}");
 
     // The file as it was is not loaded by a reload either, since it has not changed.
-    site.laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    site.testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
     site.wait_for("has not changed since")?;
     site.expect_new()?;
-    site.laboratory.filter.configure(&format!("{CONFIG}# changed\n"))?;
+    site.testbed.filter.configure(&format!("{CONFIG}# changed\n"))?;
     site.restart()?;
     site.expect_old()?;
     ensure!(site.configuration()?["overrides_file"] == false, "{}", site.configuration()?);
@@ -108,18 +108,18 @@ fn what_was_applied_holds_over_a_restart_until_the_file_changes() -> Result<()> 
 #[test]
 fn the_file_itself_is_applied_without_leaving_anything_behind() -> Result<()> {
     let site = Site::start()?;
-    site.laboratory.filter.configure(&changed())?;
+    site.testbed.filter.configure(&changed())?;
     site.expect_old()?;
-    let text = site.laboratory.filter.succeed(&["apply"])?;
+    let text = site.testbed.filter.succeed(&["apply"])?;
     ensure!(text.contains("config.yaml is in force"), "{text}");
     site.expect_new()?;
     ensure!(site.configuration()?["overrides_file"] == false, "{}", site.configuration()?);
     // And back, from another state.
-    site.laboratory.directory.write("new.yaml", &format!("{}icmp_echo: false\n", changed()))?;
+    site.testbed.directory.write("new.yaml", &format!("{}icmp_echo: false\n", changed()))?;
     site.apply(&["--confirm", AMPLE])?;
-    site.laboratory.filter.succeed(&["confirm"])?;
-    site.laboratory.filter.configure(CONFIG)?;
-    site.laboratory.filter.succeed(&["apply"])?;
+    site.testbed.filter.succeed(&["confirm"])?;
+    site.testbed.filter.configure(CONFIG)?;
+    site.testbed.filter.succeed(&["apply"])?;
     site.expect_old()
 }
 
@@ -128,12 +128,12 @@ fn a_configuration_that_cuts_its_admin_off_goes_by_itself() -> Result<()> {
     let mut site = Site::start()?;
     let ways: Vec<Target> = GATEWAY.into_iter().map(|to| tcp(to, FOREIGN_PORT)).collect();
     for way in &ways {
-        site.laboratory.expect_reached(*way)?;
+        site.testbed.expect_reached(*way)?;
     }
     // No service has the way to the gateway.
-    site.laboratory.directory.write("new.yaml", &format!("{}to_gateway: policy\n", changed()))?;
+    site.testbed.directory.write("new.yaml", &format!("{}to_gateway: policy\n", changed()))?;
     // As from a terminal that goes down with the connection: nobody waits for the answer.
-    let socket = site.laboratory.directory.path().join("run/control.sock");
+    let socket = site.testbed.directory.path().join("run/control.sock");
     let request = serde_json::json!({
         "version": 1,
         "command": "apply",
@@ -146,11 +146,11 @@ fn a_configuration_that_cuts_its_admin_off_goes_by_itself() -> Result<()> {
     let told = site.configuration()?;
     ensure!(matches!(told["confirm_within_s"].as_u64(), Some(1..=8)), "{told}");
     for way in &ways {
-        site.laboratory.expect_denied(*way)?;
+        site.testbed.expect_denied(*way)?;
     }
     site.wait_for("train.yaml was not confirmed in time")?;
     for way in &ways {
-        site.laboratory.expect_reached(*way)?;
+        site.testbed.expect_reached(*way)?;
     }
     site.expect_old()?;
     let told = site.configuration()?;
@@ -167,11 +167,11 @@ fn a_confirmed_configuration_stays() -> Result<()> {
     ensure!(text.contains("nothing to confirm"), "{text}");
     let answer = site.apply(&["--confirm", AMPLE])?;
     ensure!(answer["confirm_within_s"] == 600, "{answer}");
-    let text = site.laboratory.filter.succeed(&["status"])?;
+    let text = site.testbed.filter.succeed(&["status"])?;
     ensure!(text.contains("new.yaml waits for its confirmation"), "{text}");
-    let answer = site.laboratory.filter.json(&["confirm"])?;
+    let answer = site.testbed.filter.json(&["confirm"])?;
     ensure!(answer["overrides_file"] == true, "{answer}");
-    let text = site.laboratory.filter.succeed(&["status"])?;
+    let text = site.testbed.filter.succeed(&["status"])?;
     ensure!(text.contains("in place of the configuration file"), "{text}");
     site.restart()?;
     site.expect_new()
@@ -183,7 +183,7 @@ fn a_daemon_that_dies_within_the_time_comes_back_with_the_old_configuration() ->
     let faulty = "interfaces: 7\n".to_owned();
     for on_disk in [CONFIG.to_owned(), changed(), faulty] {
         let mut site = Site::start()?;
-        site.laboratory.filter.configure(&on_disk)?;
+        site.testbed.filter.configure(&on_disk)?;
         site.apply(&["--confirm", AMPLE])?;
         site.expect_new()?;
         site.restart()?;
@@ -193,7 +193,7 @@ fn a_daemon_that_dies_within_the_time_comes_back_with_the_old_configuration() ->
         site.restart()?;
         site.expect_old()?;
         if on_disk == changed() {
-            site.laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+            site.testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
             site.wait_for("has not changed since")?;
             site.expect_old()?;
         }
@@ -209,9 +209,9 @@ fn a_daemon_that_is_stopped_within_the_time_goes_back_first() -> Result<()> {
     let mut site = Site::start()?;
     site.apply(&["--confirm", AMPLE])?;
     site.expect_new()?;
-    site.laboratory.filter.stop()?;
+    site.testbed.filter.stop()?;
     site.expect_old()?;
-    site.laboratory.filter.start()?;
+    site.testbed.filter.start()?;
     site.expect_old()
 }
 
@@ -221,16 +221,16 @@ fn while_one_waits_only_another_that_waits_takes_its_place() -> Result<()> {
     site.apply(&["--confirm", AMPLE])?;
     let text = site.fail(&["apply"])?;
     ensure!(text.contains("waits for its confirmation"), "{text}");
-    site.laboratory.filter.configure(&format!("{CONFIG}# changed\n"))?;
-    site.laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    site.testbed.filter.configure(&format!("{CONFIG}# changed\n"))?;
+    site.testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
     site.wait_for("nothing is reloaded until then")?;
     site.expect_new()?;
 
     // What is gone back to is what was confirmed, not what waited before.
     let third = CONFIG.replace("tcp: [631]", "tcp: [80]");
-    let third = site.laboratory.directory.write("third.yaml", &third)?;
+    let third = site.testbed.directory.write("third.yaml", &third)?;
     let third = third.to_str().context("a path of ours is text")?;
-    site.laboratory.filter.succeed(&["apply", third, "--confirm", "1s"])?;
+    site.testbed.filter.succeed(&["apply", third, "--confirm", "1s"])?;
     site.wait_for("third.yaml was not confirmed in time")?;
     site.expect_old()
 }
@@ -240,7 +240,7 @@ fn a_rollback_that_fails_is_told_and_tried_again() -> Result<()> {
     let mut site = Site::start()?;
     site.apply(&["--confirm", "4s"])?;
     // A map that the daemon writes, and `status` does not read.
-    let pins = intune_filter::kernel::PinDirectory::new(site.laboratory.filter.pins());
+    let pins = intune_filter::kernel::PinDirectory::new(site.testbed.filter.pins());
     let (map, elsewhere) = (pins.map("GROUP_INFO"), pins.map("GROUP_INFO_away"));
     std::fs::rename(&map, &elsewhere)?;
     site.wait_for("CANNOT be put back")?;
@@ -262,7 +262,7 @@ fn a_rollback_that_fails_is_told_and_tried_again() -> Result<()> {
 fn what_was_on_trial_can_be_kept_while_going_back_fails() -> Result<()> {
     let mut site = Site::start()?;
     site.apply(&["--confirm", "2s"])?;
-    let pins = intune_filter::kernel::PinDirectory::new(site.laboratory.filter.pins());
+    let pins = intune_filter::kernel::PinDirectory::new(site.testbed.filter.pins());
     let (map, elsewhere) = (pins.map("GROUP_INFO"), pins.map("GROUP_INFO_away"));
     std::fs::rename(&map, &elsewhere)?;
     site.wait_for("CANNOT be put back")?;
@@ -280,22 +280,20 @@ fn what_cannot_be_put_into_force_changes_nothing() -> Result<()> {
     let mut site = Site::start()?;
     let faulty = changed().replace("tcp: [443]", "tcp: [0]");
     let line = faulty.lines().position(|line| line.contains("tcp: [0]")).context("a line")? + 1;
-    site.laboratory.directory.write("new.yaml", &faulty)?;
+    site.testbed.directory.write("new.yaml", &faulty)?;
     let new = site.new.clone();
     let new = new.to_str().context("a path of ours is text")?;
     for arguments in [&["apply", new][..], &["apply", new, "--confirm", "1s"]] {
-        let output = site.laboratory.filter.run(arguments)?;
+        let output = site.testbed.filter.run(arguments)?;
         let text = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(3), "{}: {text}", output.status);
         ensure!(text.contains(&format!("new.yaml:{line}: services[2].tcp[0]")), "{text}");
     }
-    site.laboratory
-        .directory
-        .write("new.yaml", &format!("{}maps: {{flows4: 2048}}\n", changed()))?;
+    site.testbed.directory.write("new.yaml", &format!("{}maps: {{flows4: 2048}}\n", changed()))?;
     let text = site.fail(&["apply", new, "--confirm", AMPLE])?;
     ensure!(text.contains("sizes of maps"), "{text}");
-    site.laboratory.directory.write("new.yaml", &changed())?;
-    let obstacle = site.laboratory.directory.path().join("state/configuration.json.new");
+    site.testbed.directory.write("new.yaml", &changed())?;
+    let obstacle = site.testbed.directory.path().join("state/configuration.json.new");
     std::fs::create_dir(&obstacle)?;
     let text = site.fail(&["apply", new, "--confirm", AMPLE])?;
     ensure!(text.contains("configuration.json"), "{text}");
@@ -305,7 +303,7 @@ fn what_cannot_be_put_into_force_changes_nothing() -> Result<()> {
     site.restart()?;
     site.expect_old()?;
 
-    site.laboratory.filter.stop()?;
+    site.testbed.filter.stop()?;
     for command in [&["apply", new][..], &["confirm"]] {
         let text = site.fail(command)?;
         ensure!(text.contains("no daemon listens in"), "{text}");

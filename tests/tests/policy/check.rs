@@ -4,9 +4,9 @@ use std::process::Output;
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    laboratory::Laboratory,
     pins,
     site::{self, CONFIG},
+    testbed::Testbed,
 };
 
 /// A change that makes the site's configuration wrong.
@@ -114,20 +114,20 @@ const FAULTS: &[Fault] = &[
 
 #[test]
 fn every_kind_of_error_is_told_with_file_line_and_key() -> Result<()> {
-    let laboratory = Laboratory::create(&site::setup())?;
+    let testbed = Testbed::create(&site::setup())?;
     for fault in FAULTS {
         let Fault { kind, from, to, line, key, says } = fault;
         let config = CONFIG.replacen(from, to, 1);
         let offset = config.find(line).with_context(|| format!("{kind}: no line {line:?}"))?;
         let number = config.get(..offset).unwrap_or_default().lines().count() + 1;
-        refused(&laboratory, kind, &config, &format!("config.yaml:{number}: {key}: "), says)?;
+        refused(&testbed, kind, &config, &format!("config.yaml:{number}: {key}: "), says)?;
     }
     Ok(())
 }
 
 #[test]
 fn more_than_64_rules_are_refused() -> Result<()> {
-    let laboratory = Laboratory::create(&site::setup())?;
+    let testbed = Testbed::create(&site::setup())?;
     let ids: Vec<String> = (1..=65).map(|number| format!("site-{number}")).collect();
     let services: String = ids
         .iter()
@@ -139,33 +139,33 @@ fn more_than_64_rules_are_refused() -> Result<()> {
         head.replace("[web, clock, printer]", &format!("[{in_force}]"))
             + &format!("services:\n{services}")
     };
-    accepted(&laboratory, &config(64))?;
-    refused(&laboratory, "65 rules", &config(65), "config.yaml:6: clients[0].services", "64")
+    accepted(&testbed, &config(64))?;
+    refused(&testbed, "65 rules", &config(65), "config.yaml:6: clients[0].services", "64")
 }
 
 #[test]
 fn what_is_no_yaml_is_told_with_its_line() -> Result<()> {
-    let laboratory = Laboratory::create(&site::setup())?;
+    let testbed = Testbed::create(&site::setup())?;
     let config = CONFIG.replacen("networks: [10.20.0.0/24", "networks: [[10.20.0.0/24", 1);
-    refused(&laboratory, "no YAML", &config, "config.yaml:", "")
+    refused(&testbed, "no YAML", &config, "config.yaml:", "")
 }
 
 #[test]
 fn the_sites_configuration_is_accepted_and_nothing_is_touched() -> Result<()> {
-    let laboratory = Laboratory::create(&site::setup())?;
-    accepted(&laboratory, CONFIG)?;
-    let left = pins::ids(&laboratory.filter.pins(), "maps")?;
+    let testbed = Testbed::create(&site::setup())?;
+    accepted(&testbed, CONFIG)?;
+    let left = pins::ids(&testbed.filter.pins(), "maps")?;
     ensure!(left.is_empty(), "check has pinned {left:?}");
     Ok(())
 }
 
-fn check(laboratory: &Laboratory, config: &str, arguments: &[&str]) -> Result<Output> {
-    laboratory.filter.configure(config)?;
-    laboratory.filter.run(&[arguments, &["check"]].concat())
+fn check(testbed: &Testbed, config: &str, arguments: &[&str]) -> Result<Output> {
+    testbed.filter.configure(config)?;
+    testbed.filter.run(&[arguments, &["check"]].concat())
 }
 
-fn accepted(laboratory: &Laboratory, config: &str) -> Result<()> {
-    let output = check(laboratory, config, &[])?;
+fn accepted(testbed: &Testbed, config: &str) -> Result<()> {
+    let output = check(testbed, config, &[])?;
     ensure!(
         output.status.success(),
         "{}: {}{}",
@@ -176,21 +176,15 @@ fn accepted(laboratory: &Laboratory, config: &str) -> Result<()> {
     Ok(())
 }
 
-fn refused(
-    laboratory: &Laboratory,
-    kind: &str,
-    config: &str,
-    place: &str,
-    says: &str,
-) -> Result<()> {
-    let output = check(laboratory, config, &[])?;
+fn refused(testbed: &Testbed, kind: &str, config: &str, place: &str, says: &str) -> Result<()> {
+    let output = check(testbed, config, &[])?;
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(3), "{kind}: {}: {text}", output.status);
     let line = text.lines().find(|line| line.contains(place));
     let line = line.with_context(|| format!("{kind}: expected {place:?} in: {text}"))?;
     ensure!(line.contains(says), "{kind}: expected {says:?} in: {line}");
 
-    let output = check(laboratory, config, &["--json"])?;
+    let output = check(testbed, config, &["--json"])?;
     ensure!(output.status.code() == Some(3), "{kind}: with --json {}", output.status);
     Ok(())
 }

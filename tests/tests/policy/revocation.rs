@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    laboratory::Laboratory,
     responder::RESPONDER,
     site::{self, ANSWER, CLOCK, CONFIG, SILENCE, eventually, tcp, udp},
+    testbed::Testbed,
 };
 
 /// The site's configuration with two patterns for the web, and without resolvers' delays.
@@ -18,14 +18,14 @@ fn two_patterns() -> String {
     CONFIG.replace("fqdns: [\"*.web.test\"]", "fqdns: [\"*.web.test\", \"*.shop.test\"]")
 }
 
-struct Site(Laboratory);
+struct Site(Testbed);
 
 impl Site {
     fn start(config: String) -> Result<Self> {
-        let setup = intune_filter_tests::laboratory::Setup { config, ..site::setup() };
-        let mut laboratory = Laboratory::create(&setup)?;
-        laboratory.filter.start()?;
-        Ok(Self(laboratory))
+        let setup = intune_filter_tests::testbed::Setup { config, ..site::setup() };
+        let mut testbed = Testbed::create(&setup)?;
+        testbed.filter.start()?;
+        Ok(Self(testbed))
     }
 
     /// Puts a configuration into force. When this returns, it is.

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    laboratory::{Laboratory, Setup},
     probe::{Outcome, Target, probe},
     site::{self, ANSWER, CONFIG, MODES, SILENCE, in_mode, tcp, udp},
+    testbed::{Setup, Testbed},
 };
 
-fn denying(mode: &str, on_deny: &str) -> Result<Laboratory> {
+fn denying(mode: &str, on_deny: &str) -> Result<Testbed> {
     let group = "    services: [web, clock, printer]\n";
     let config = CONFIG.replace(group, &format!("{group}    on_deny: {on_deny}\n"));
     let config = in_mode(&config, mode);
-    let mut laboratory = Laboratory::create(&Setup { config, ..site::setup() })?;
-    laboratory.filter.start()?;
-    Ok(laboratory)
+    let mut testbed = Testbed::create(&Setup { config, ..site::setup() })?;
+    testbed.filter.start()?;
+    Ok(testbed)
 }
 
 /// An address of no service, and a service's on a port that is not its.
@@ -31,9 +31,9 @@ fn denied() -> Result<Vec<Target>> {
 #[test]
 fn dropped_is_silent() -> Result<()> {
     for mode in MODES {
-        let laboratory = denying(mode, "drop")?;
+        let testbed = denying(mode, "drop")?;
         for target in denied()? {
-            let outcome = laboratory.network.client.run(|| probe(target, SILENCE));
+            let outcome = testbed.network.client.run(|| probe(target, SILENCE));
             ensure!(outcome == Outcome::Silent, "{mode}: {target}: {outcome:?}");
         }
     }
@@ -46,17 +46,17 @@ fn rejected_is_told_at_once() -> Result<()> {
     const AT_ONCE: Duration = Duration::from_secs(1);
 
     for mode in MODES {
-        let laboratory = denying(mode, "reject")?;
+        let testbed = denying(mode, "reject")?;
         let mut slowest = Duration::ZERO;
         for target in denied()? {
             let started = Instant::now();
             // No answer at all would be an outcome of its own, but only after this time.
-            let outcome = laboratory.network.client.run(|| probe(target, ANSWER));
+            let outcome = testbed.network.client.run(|| probe(target, ANSWER));
             let elapsed = started.elapsed();
             ensure!(outcome == Outcome::Refused, "{mode}: {target}: {outcome:?}");
             ensure!(elapsed < AT_ONCE, "{mode}: {target}: told after {elapsed:?}");
             slowest = slowest.max(elapsed);
-            laboratory.expect_denied(target)?;
+            testbed.expect_denied(target)?;
         }
         println!("{mode}: told after {slowest:?} at most");
     }

@@ -10,10 +10,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     dns::{self, RecordType},
-    laboratory::{Laboratory, Setup},
     network::WAN,
+    prog_test_run::{Datagram, Flags, datagram::patched, live::stay},
     site::{self, ANSWER, CONFIG, SILENCE, WEB},
-    testrun::{Datagram, Flags, datagram::patched, live::stay},
+    testbed::{Setup, Testbed},
     wire::Wire,
 };
 
@@ -56,11 +56,11 @@ type Frames<'a> = &'a dyn Fn(u16) -> Datagram;
 
 /// Floods until the filter has seen enough to fill a table several times: what finds no room on the
 /// way is lost before.
-fn flood(laboratory: &Laboratory, room: u64, reasons: &[&str], frames: Frames<'_>) -> Result<()> {
-    let mac = laboratory.network.lan_address()?;
-    let wire = laboratory.network.client.run(|| Wire::open(WAN))?;
+fn flood(testbed: &Testbed, room: u64, reasons: &[&str], frames: Frames<'_>) -> Result<()> {
+    let mac = testbed.network.lan_address()?;
+    let wire = testbed.network.client.run(|| Wire::open(WAN))?;
     let seen = || -> Result<u64> {
-        let counters = laboratory.filter.counters()?;
+        let counters = testbed.filter.counters()?;
         Ok(reasons.iter().map(|reason| counters.get(reason)).sum())
     };
     let (before, deadline) = (seen()?, Instant::now() + Duration::from_secs(60));
@@ -86,9 +86,9 @@ fn bound(address: SocketAddr) -> Result<UdpSocket> {
 }
 
 /// Whether the answer to a query comes that was sent before the flood.
-fn query_survives(laboratory: &Laboratory, family: usize) -> Result<bool> {
+fn query_survives(testbed: &Testbed, family: usize) -> Result<bool> {
     let resolver: IpAddr = RESOLVER[family].parse()?;
-    let network = &laboratory.network;
+    let network = &testbed.network;
     let server = network.internet.run(|| bound((resolver, 53).into()))?;
     let client = network.client.run(|| dns::connect(resolver))?;
     let query = dns::query(WEB[0], RecordType::A)?;
@@ -97,7 +97,7 @@ fn query_survives(laboratory: &Laboratory, family: usize) -> Result<bool> {
     let (length, from) = server.recv_from(&mut buffer).context("no query arrived")?;
     let mut answer = buffer.get(..length).context("the buffer is longer")?.to_vec();
     answer[2] |= 0x80;
-    flood(laboratory, ROOM, &["dns_query", "dns_limit"], &|number| {
+    flood(testbed, ROOM, &["dns_query", "dns_limit"], &|number| {
         let mut message = query.clone();
         message[..2].copy_from_slice(&number.to_be_bytes());
         Datagram::new(ATTACKER[family], resolver).udp(40_000, 53, &message)
@@ -108,9 +108,9 @@ fn query_survives(laboratory: &Laboratory, family: usize) -> Result<bool> {
 }
 
 /// Whether the answer to the first packet of a flow comes that was opened before the flood.
-fn flow_survives(laboratory: &Laboratory, family: usize) -> Result<bool> {
+fn flow_survives(testbed: &Testbed, family: usize) -> Result<bool> {
     let (server, nobody): (IpAddr, IpAddr) = (SERVER[family].parse()?, NOBODY[family].parse()?);
-    let network = &laboratory.network;
+    let network = &testbed.network;
     let remote = network.internet.run(|| bound((server, PORT).into()))?;
     let any: IpAddr = if family == 0 { [0; 4].into() } else { [0_u16; 8].into() };
     let client = network.client.run(|| bound((any, 0).into()))?;
@@ -118,7 +118,7 @@ fn flow_survives(laboratory: &Laboratory, family: usize) -> Result<bool> {
     client.send(b"hello")?;
     let mut buffer = [0; 64];
     let (_, from) = remote.recv_from(&mut buffer).context("the first packet did not arrive")?;
-    flood(laboratory, ROOM, &["policy", "flow_limit"], &|number| {
+    flood(testbed, ROOM, &["policy", "flow_limit"], &|number| {
         Datagram::new(ATTACKER[family], nobody).udp(number, PORT, b"flood")
     })?;
     remote.send_to(b"welcome", from)?;
@@ -127,14 +127,14 @@ fn flow_survives(laboratory: &Laboratory, family: usize) -> Result<bool> {
 }
 
 /// Whether a query arrives over a connection that was opened before the flood.
-fn connection_survives(laboratory: &Laboratory, family: usize) -> Result<bool> {
+fn connection_survives(testbed: &Testbed, family: usize) -> Result<bool> {
     let resolver: IpAddr = RESOLVER[family].parse()?;
-    let network = &laboratory.network;
+    let network = &testbed.network;
     let listener = network.internet.run(|| TcpListener::bind((resolver, 53)))?;
     let connect = || TcpStream::connect_timeout(&(resolver, 53).into(), ANSWER);
     let mut client = network.client.run(connect).context("no connection")?;
     let (mut server, _) = listener.accept()?;
-    flood(laboratory, CONNECTIONS, &["dns_query", "dns_limit"], &|number| {
+    flood(testbed, CONNECTIONS, &["dns_query", "dns_limit"], &|number| {
         let datagram = Datagram::new(ATTACKER[family], resolver);
         // The kernel's tables keep what was looked at again before what was not.
         let (flags, sequence) = if number % 2 == 0 { (Flags::SYN, 7) } else { (Flags::ACK, 8) };
@@ -152,14 +152,14 @@ fn survivors(limits: &str) -> Result<[[bool; 3]; 2]> {
     // Another CPU's newest entries are not yet where the kernel looks for some to evict.
     stay()?;
     let setup = Setup { config: config(limits), ..site::setup() };
-    let mut laboratory = Laboratory::create(&setup)?;
-    laboratory.filter.start()?;
+    let mut testbed = Testbed::create(&setup)?;
+    testbed.filter.start()?;
     let mut survivors = [[false; 3]; 2];
     for (family, found) in survivors.iter_mut().enumerate() {
         *found = [
-            query_survives(&laboratory, family)?,
-            flow_survives(&laboratory, family)?,
-            connection_survives(&laboratory, family)?,
+            query_survives(&testbed, family)?,
+            flow_survives(&testbed, family)?,
+            connection_survives(&testbed, family)?,
         ];
     }
     println!("{limits}: {survivors:?}");

@@ -9,13 +9,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     dns::{ADDRESS_TYPES, RecordType, ResponseCode, lookup},
-    laboratory::{FOREIGN_PORT, Laboratory},
     listeners::Listeners,
     namespace::{Namespace, run},
     network::{CLIENT, GATEWAY, LAN, WAN},
     probe::{Outcome, probe},
     responder::Responder,
     site::{self, ANSWER, WEB, tcp, udp},
+    testbed::{FOREIGN_PORT, Testbed},
 };
 use nix::sys::{
     socket::{
@@ -25,12 +25,12 @@ use nix::sys::{
     time::{TimeVal, TimeValLike as _},
 };
 
-fn enforcing() -> Result<Laboratory> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
+fn enforcing() -> Result<Testbed> {
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
     // It does filter: what follows passes although of no service.
-    laboratory.expect_denied(tcp("192.0.2.80".parse()?, 443))?;
-    Ok(laboratory)
+    testbed.expect_denied(tcp("192.0.2.80".parse()?, 443))?;
+    Ok(testbed)
 }
 
 fn ping(from: &Namespace, to: IpAddr) -> Result<()> {
@@ -40,37 +40,37 @@ fn ping(from: &Namespace, to: IpAddr) -> Result<()> {
 
 #[test]
 fn a_client_connects_to_the_gateway_itself() -> Result<()> {
-    let laboratory = enforcing()?;
+    let testbed = enforcing()?;
     for address in GATEWAY {
-        laboratory.expect_reached(tcp(address, FOREIGN_PORT))?;
-        ping(&laboratory.network.client, address)?;
+        testbed.expect_reached(tcp(address, FOREIGN_PORT))?;
+        ping(&testbed.network.client, address)?;
     }
     // Of another interface: a destination like any other.
-    laboratory.expect_denied(tcp("172.31.0.1".parse()?, FOREIGN_PORT))?;
-    laboratory.expect_denied(tcp("fd00:31::1".parse()?, FOREIGN_PORT))
+    testbed.expect_denied(tcp("172.31.0.1".parse()?, FOREIGN_PORT))?;
+    testbed.expect_denied(tcp("fd00:31::1".parse()?, FOREIGN_PORT))
 }
 
 #[test]
 fn an_address_that_the_gateway_gets_later_is_its_own_without_a_daemon() -> Result<()> {
-    let mut laboratory = enforcing()?;
-    laboratory.filter.kill()?;
+    let mut testbed = enforcing()?;
+    testbed.filter.kill()?;
     for (address, length) in [("10.20.0.99", 24), ("fd00:20::99", 64)] {
-        let gateway = &laboratory.network.gateway;
+        let gateway = &testbed.network.gateway;
         gateway.ip(&[format!("address add {address}/{length} dev {LAN}")])?;
         // The kernel enters an IPv6 address into its routes on its own time.
         site::eventually("it has a route", || {
             let output = gateway.command("ip").args(["route", "get", address]).output()?;
             Ok(String::from_utf8_lossy(&output.stdout).starts_with("local"))
         })?;
-        laboratory.expect_reached(tcp(address.parse()?, FOREIGN_PORT))?;
+        testbed.expect_reached(tcp(address.parse()?, FOREIGN_PORT))?;
     }
     Ok(())
 }
 
 #[test]
 fn the_gateway_pings_asks_and_connects_to_a_client() -> Result<()> {
-    let laboratory = enforcing()?;
-    let network = &laboratory.network;
+    let testbed = enforcing()?;
+    let network = &testbed.network;
     let _listeners = Listeners::start(&network.client, [FOREIGN_PORT], [5000])?;
     let _responder = Responder::start(&network.client, CLIENT)?;
     for address in CLIENT {
@@ -90,37 +90,37 @@ fn the_gateway_pings_asks_and_connects_to_a_client() -> Result<()> {
 
 #[test]
 fn what_a_client_answers_to_the_gateway_teaches_nothing() -> Result<()> {
-    let laboratory = enforcing()?;
-    let network = &laboratory.network;
+    let testbed = enforcing()?;
+    let network = &testbed.network;
     let _responder = Responder::start(&network.client, CLIENT)?;
     let ask = || lookup(CLIENT[0], "77.web.test", RecordType::A, ANSWER);
     let answer = network.gateway.run(ask)?;
     ensure!(answer.code == ResponseCode::NoError, "{answer:?}");
     let [address] = answer.addresses[..] else { anyhow::bail!("{answer:?}") };
-    laboratory.expect_denied(tcp(address, 443))
+    testbed.expect_denied(tcp(address, 443))
 }
 
 #[test]
 fn neighbours_are_found_from_empty_tables() -> Result<()> {
-    let laboratory = enforcing()?;
-    let network = &laboratory.network;
-    let web = laboratory.resolve(WEB[0])?;
+    let testbed = enforcing()?;
+    let network = &testbed.network;
+    let web = testbed.resolve(WEB[0])?;
     for family in 0..2 {
         // Found by the client, for a packet that goes out.
-        forget_neighbours(&laboratory)?;
-        laboratory.expect_reached(tcp(web[family], 443))?;
+        forget_neighbours(&testbed)?;
+        testbed.expect_reached(tcp(web[family], 443))?;
         ensure!(knows(&network.client, WAN, GATEWAY[family])?, "the client knows no gateway");
         // Found by the gateway, for a packet of its own.
-        forget_neighbours(&laboratory)?;
+        forget_neighbours(&testbed)?;
         ping(&network.gateway, CLIENT[family])?;
         ensure!(knows(&network.gateway, LAN, CLIENT[family])?, "the gateway knows no client");
     }
     Ok(())
 }
 
-fn forget_neighbours(laboratory: &Laboratory) -> Result<()> {
-    laboratory.network.client.ip(&[format!("neigh flush dev {WAN}")])?;
-    laboratory.network.gateway.ip(&[format!("neigh flush dev {LAN}")])
+fn forget_neighbours(testbed: &Testbed) -> Result<()> {
+    testbed.network.client.ip(&[format!("neigh flush dev {WAN}")])?;
+    testbed.network.gateway.ip(&[format!("neigh flush dev {LAN}")])
 }
 
 /// Whether the namespace has a link-layer address for a neighbour.
@@ -132,12 +132,12 @@ fn knows(namespace: &Namespace, interface: &str, neighbour: IpAddr) -> Result<bo
 
 #[test]
 fn a_client_finds_the_router() -> Result<()> {
-    let laboratory = enforcing()?;
-    let client = &laboratory.network.client;
+    let testbed = enforcing()?;
+    let client = &testbed.network.client;
     let ifindex = client.ifindex(WAN)?;
     let from = client.run(|| solicit_router(ifindex))?;
     ensure!(from.is_unicast_link_local(), "an advertisement from {from}");
-    laboratory.resolver.wait_for(&format!("RTR-SOLICIT({LAN})"))
+    testbed.resolver.wait_for(&format!("RTR-SOLICIT({LAN})"))
 }
 
 /// Sends a router solicitation (RFC 4861 section 4.1) and returns who advertises.

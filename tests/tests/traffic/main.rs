@@ -5,7 +5,7 @@ mod attacks;
 mod denial;
 mod flood;
 mod gateway;
-mod laboratory;
 mod path_mtu;
 mod return_path;
 mod scan;
+mod testbed;

@@ -10,10 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    laboratory::Laboratory,
     namespace::{Namespace, run},
     network::{LAN, WAN},
     site,
+    testbed::Testbed,
 };
 
 /// Addresses of the service `printer`, on a host behind a narrow link.
@@ -80,9 +80,9 @@ fn receiver(server: &Namespace, address: IpAddr) -> Result<thread::JoinHandle<Re
 }
 
 /// Sends from the client to the server; how much came.
-fn upload(laboratory: &Laboratory, server: &Namespace, address: IpAddr) -> Result<usize> {
+fn upload(testbed: &Testbed, server: &Namespace, address: IpAddr) -> Result<usize> {
     let receiver = receiver(server, address)?;
-    laboratory.network.client.run(|| -> Result<()> {
+    testbed.network.client.run(|| -> Result<()> {
         let address = SocketAddr::new(address, PORT);
         let mut stream = TcpStream::connect_timeout(&address, site::ANSWER)?;
         stream.set_write_timeout(Some(STALL))?;
@@ -95,15 +95,15 @@ fn upload(laboratory: &Laboratory, server: &Namespace, address: IpAddr) -> Resul
 
 #[test]
 fn a_packet_that_is_too_large_beyond_the_gateway_is_sent_again_smaller() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    let internet = &laboratory.network.internet;
-    let server = server_behind(internet, laboratory.directory.label())?;
-    laboratory.filter.start()?;
+    let mut testbed = Testbed::create(&site::setup())?;
+    let internet = &testbed.network.internet;
+    let server = server_behind(internet, testbed.directory.label())?;
+    testbed.filter.start()?;
     for address in SERVER {
-        let before = laboratory.filter.counters()?;
-        let received = upload(&laboratory, &server, address)?;
+        let before = testbed.filter.counters()?;
+        let received = upload(&testbed, &server, address)?;
         ensure!(received == OCTETS, "{address}: {received} of {OCTETS} octets came");
-        let counted = laboratory.filter.counters()?.since(&before);
+        let counted = testbed.filter.counters()?.since(&before);
         ensure!(counted.get("icmp_error") > 0, "{address}: no error came back: {counted}");
     }
     Ok(())
@@ -112,19 +112,19 @@ fn a_packet_that_is_too_large_beyond_the_gateway_is_sent_again_smaller() -> Resu
 /// The control: an upload that hears of no error does not end.
 #[test]
 fn without_the_errors_an_upload_stalls() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    let internet = &laboratory.network.internet;
-    let server = server_behind(internet, laboratory.directory.label())?;
-    laboratory.filter.start()?;
+    let mut testbed = Testbed::create(&site::setup())?;
+    let internet = &testbed.network.internet;
+    let server = server_behind(internet, testbed.directory.label())?;
+    testbed.filter.start()?;
     let rules = "add table inet control
 add chain inet control forward { type filter hook forward priority 0; }
 add rule inet control forward icmp type destination-unreachable drop
 add rule inet control forward icmpv6 type packet-too-big drop
 ";
-    let file = laboratory.directory.write("control.nft", rules)?;
-    run(laboratory.network.gateway.command("nft").arg("-f").arg(file))?;
+    let file = testbed.directory.write("control.nft", rules)?;
+    run(testbed.network.gateway.command("nft").arg("-f").arg(file))?;
     for address in SERVER {
-        let received = upload(&laboratory, &server, address)?;
+        let received = upload(&testbed, &server, address)?;
         ensure!(received < OCTETS, "{address}: all of it came: the errors are not needed");
     }
     Ok(())
@@ -136,12 +136,10 @@ fn jumbo_frames_pass_where_the_links_take_them() -> Result<()> {
     for mode in ["native", "generic", "tc"] {
         let config =
             site::CONFIG.replace("- name: eth1", &format!("- {{name: eth1, mode: {mode}}}"));
-        let mut laboratory = Laboratory::create(&intune_filter_tests::laboratory::Setup {
-            config,
-            ..site::setup()
-        })?;
-        laboratory.filter.start()?;
-        let network = &laboratory.network;
+        let mut testbed =
+            Testbed::create(&intune_filter_tests::testbed::Setup { config, ..site::setup() })?;
+        testbed.filter.start()?;
+        let network = &testbed.network;
         // The gateway's dnsmasq announces what its link took when it started (RFC 4861, 4.6.4).
         network.client.sysctl(&format!("ipv6/conf/{WAN}/accept_ra_mtu"), "0")?;
         network.client.ip(&[format!("link set {WAN} mtu 9000")])?;
@@ -153,7 +151,7 @@ fn jumbo_frames_pass_where_the_links_take_them() -> Result<()> {
             command.args(["-c", "1", "-W", "5", "-M", "do", "-s", "8900"]).arg(address.to_string());
             run(&mut command).with_context(|| format!("{mode}, {address}"))?;
         }
-        let counters = laboratory.filter.counters()?;
+        let counters = testbed.filter.counters()?;
         ensure!(counters.get("malformed") == 0, "{mode}: {counters}");
     }
     Ok(())

@@ -8,42 +8,42 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    laboratory::{FOREIGN_PORT, Laboratory, Setup},
     listeners::Listeners,
     network::CLIENT,
     probe::{Outcome, Target, probe},
     responder::RESPONDER,
     site::{self, ANSWER, CONFIG, SILENCE, tcp, udp},
+    testbed::{FOREIGN_PORT, Setup, Testbed},
 };
 
 #[test]
 fn nobody_outside_opens_a_connection_to_a_client() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    let _listeners = Listeners::start(&laboratory.network.client, [FOREIGN_PORT], [5000])?;
+    let mut testbed = Testbed::create(&site::setup())?;
+    let _listeners = Listeners::start(&testbed.network.client, [FOREIGN_PORT], [5000])?;
     let targets = CLIENT.map(|address| [tcp(address, FOREIGN_PORT), udp(address, 5000)]).concat();
     // The client does answer, and is routed to.
-    let found = from_outside(&laboratory, &targets, ANSWER);
+    let found = from_outside(&testbed, &targets, ANSWER);
     ensure!(found == [Outcome::Reached; 4], "without the filter: {found:?}");
 
-    laboratory.filter.start()?;
-    let before = laboratory.filter.counters()?;
-    let found = from_outside(&laboratory, &targets, SILENCE);
+    testbed.filter.start()?;
+    let before = testbed.filter.counters()?;
+    let found = from_outside(&testbed, &targets, SILENCE);
     ensure!(found == [Outcome::Silent; 4], "with the filter: {found:?}");
-    let denied = laboratory.filter.counters()?.since(&before).denials();
+    let denied = testbed.filter.counters()?.since(&before).denials();
     ensure!(denied.get("unsolicited") >= 4, "the kernel denied {denied}");
     Ok(())
 }
 
-fn from_outside(laboratory: &Laboratory, targets: &[Target], timeout: Duration) -> Vec<Outcome> {
+fn from_outside(testbed: &Testbed, targets: &[Target], timeout: Duration) -> Vec<Outcome> {
     let all = || targets.iter().map(|target| probe(*target, timeout)).collect();
-    laboratory.network.internet.run(all)
+    testbed.network.internet.run(all)
 }
 
 #[test]
 fn what_claims_to_be_a_dns_answer_is_nothing_special() -> Result<()> {
-    let mut laboratory = Laboratory::create(&site::setup())?;
-    laboratory.filter.start()?;
-    let network = &laboratory.network;
+    let mut testbed = Testbed::create(&site::setup())?;
+    testbed.filter.start()?;
+    let network = &testbed.network;
     for (resolver, client) in RESPONDER.into_iter().zip(CLIENT) {
         let socket = network.client.run(|| UdpSocket::bind((client, 0)))?;
         socket.set_read_timeout(Some(SILENCE))?;
@@ -74,10 +74,10 @@ fn beside(address: IpAddr) -> IpAddr {
 fn an_error_about_a_clients_packet_reaches_it() -> Result<()> {
     // A port that is allowed and where nothing listens.
     let config = CONFIG.replace("    udp: [443]", "    udp: [443, 444]");
-    let mut laboratory = Laboratory::create(&Setup { config, ..site::setup() })?;
-    laboratory.filter.start()?;
-    for address in laboratory.resolve(site::WEB[0])? {
-        let outcome = laboratory.network.client.run(|| probe(udp(address, 444), ANSWER));
+    let mut testbed = Testbed::create(&Setup { config, ..site::setup() })?;
+    testbed.filter.start()?;
+    for address in testbed.resolve(site::WEB[0])? {
+        let outcome = testbed.network.client.run(|| probe(udp(address, 444), ANSWER));
         ensure!(outcome == Outcome::Refused, "{address}: expected an ICMP error, got {outcome:?}");
     }
     Ok(())
@@ -88,12 +88,12 @@ fn a_connection_outlives_the_address_that_it_was_opened_to() -> Result<()> {
     let config = CONFIG
         .replace("dns:\n", "dns:\n  ttl: {min: 1s, max: 3s, grace: 0s}\n")
         .replace("tcp: [80, 443]", "tcp: [80, 443, 8443]");
-    let mut laboratory = Laboratory::create(&Setup { config, ..site::setup() })?;
-    laboratory.filter.start()?;
-    let network = &laboratory.network;
+    let mut testbed = Testbed::create(&Setup { config, ..site::setup() })?;
+    testbed.filter.start()?;
+    let network = &testbed.network;
     let listener = network.internet.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 8443)))?;
     for family in 0..2 {
-        let address = laboratory.resolve(site::WEB[0])?[family];
+        let address = testbed.resolve(site::WEB[0])?[family];
         let target = SocketAddr::new(address, 8443);
         let mut client = network
             .client
@@ -101,9 +101,9 @@ fn a_connection_outlives_the_address_that_it_was_opened_to() -> Result<()> {
             .context("connect")?;
         let (mut server, _) = listener.accept()?;
         exchange(&mut client, &mut server)?;
-        wait_for_expiry(&laboratory, target)?;
+        wait_for_expiry(&testbed, target)?;
         exchange(&mut client, &mut server)?;
-        laboratory.expect_denied(tcp(address, 443))?;
+        testbed.expect_denied(tcp(address, 443))?;
     }
     Ok(())
 }
@@ -121,11 +121,11 @@ fn exchange(client: &mut TcpStream, server: &mut TcpStream) -> Result<()> {
 }
 
 /// Asks the kernel until a new connection to `target` would be denied.
-fn wait_for_expiry(laboratory: &Laboratory, target: SocketAddr) -> Result<()> {
+fn wait_for_expiry(testbed: &Testbed, target: SocketAddr) -> Result<()> {
     let [v4, v6] = CLIENT;
     let client = if target.is_ipv4() { v4 } else { v6 };
     let arguments = ["explain", &client.to_string(), &target.to_string()];
     site::eventually(&format!("{target} has expired"), || {
-        Ok(laboratory.filter.json(&arguments)?["verdict"] == "deny")
+        Ok(testbed.filter.json(&arguments)?["verdict"] == "deny")
     })
 }

@@ -6,13 +6,13 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use etherparse::{NetSlice, SlicedPacket};
 use intune_filter_tests::{
-    laboratory::{Laboratory, Setup},
     network::{CLIENT, GATEWAY, WAN},
-    site::{self, CONFIG, MODES, in_mode},
-    testrun::{
+    prog_test_run::{
         Datagram, Flags,
         datagram::{SERVICE_TAG, TAG, patched},
     },
+    site::{self, CONFIG, MODES, in_mode},
+    testbed::{Setup, Testbed},
     wire::{Tap, Wire},
 };
 
@@ -162,8 +162,8 @@ fn headers(family: usize, client: IpAddr, printer: IpAddr) -> Vec<Datagram> {
 }
 
 /// Sends the probes; what arrives behind the gateway, but for what ends the scan.
-fn scan(laboratory: &Laboratory, family: usize) -> Result<(usize, Vec<String>)> {
-    let network = &laboratory.network;
+fn scan(testbed: &Testbed, family: usize) -> Result<(usize, Vec<String>)> {
+    let network = &testbed.network;
     let mac = network.lan_address()?;
     let tap = network.internet.run(|| Tap::open(WAN))?;
     let wire = network.client.run(|| Wire::open(WAN))?;
@@ -219,10 +219,10 @@ fn destination(frame: &[u8]) -> Option<(IpAddr, Option<(u16, u16)>)> {
 fn nothing_that_policy_denies_arrives() -> Result<()> {
     for mode in MODES {
         let config = in_mode(CONFIG, mode);
-        let mut laboratory = Laboratory::create(&Setup { config, ..site::setup() })?;
-        laboratory.filter.start()?;
+        let mut testbed = Testbed::create(&Setup { config, ..site::setup() })?;
+        testbed.filter.start()?;
         for family in 0..2 {
-            let (sent, arrived) = scan(&laboratory, family)?;
+            let (sent, arrived) = scan(&testbed, family)?;
             println!("{mode}, family {family}: {sent} probes, {} arrived", arrived.len());
             ensure!(arrived.is_empty(), "{mode}: arrived:\n{}", arrived.join("\n"));
         }
@@ -233,9 +233,9 @@ fn nothing_that_policy_denies_arrives() -> Result<()> {
 /// The control: without the filter most of the probes arrive.
 #[test]
 fn without_the_filter_the_probes_arrive() -> Result<()> {
-    let laboratory = Laboratory::create(&site::setup())?;
+    let testbed = Testbed::create(&site::setup())?;
     for (family, lookalikes) in LOOKALIKES.into_iter().enumerate() {
-        let (sent, arrived) = scan(&laboratory, family)?;
+        let (sent, arrived) = scan(&testbed, family)?;
         println!("no filter, family {family}: {sent} probes, {} packets arrived", arrived.len());
         ensure!(arrived.len() > sent / 2, "only {} of {sent} arrived", arrived.len());
         for address in lookalikes {

@@ -15,7 +15,7 @@ use super::{
     site::{self, Site},
     wiring::Wiring,
 };
-use crate::{directory::Directory, filter::Filter, testrun::state::now};
+use crate::{directory::Directory, filter::Filter, prog_test_run::state::now};
 
 /// How long learned addresses are kept, in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     bench::programs::packets::Family,
-    testrun::{Datagram, Flags},
+    prog_test_run::{Datagram, Flags},
 };
 
 /// Packets of each list, of flows of their own: the filter keeps twice as many that nobody has

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     bench::programs::packets::Family,
-    testrun::{Datagram, Flags},
+    prog_test_run::{Datagram, Flags},
 };
 
 /// Frames of all lists of one family, at most.

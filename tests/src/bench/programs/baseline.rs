@@ -13,7 +13,7 @@ use intune_filter_bench_ebpf::FlowCycle;
 use intune_filter_ebpf::abi::{FlowKey, V4, V6};
 
 use crate::bench::object::{self, program, take};
-use crate::testrun::{
+use crate::prog_test_run::{
     program::{egress_context, index, ingress_context},
     site::LAN,
 };

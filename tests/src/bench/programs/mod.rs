@@ -18,7 +18,7 @@ use intune_filter::config::Maps;
 use intune_filter::policy::map_sizes;
 
 use super::{Bound, Effort, Findings, Goal, Measurement, Unit};
-use crate::testrun::{Filter, IngressHook, filter::run_sized};
+use crate::prog_test_run::{Filter, IngressHook, filter::run_sized};
 use baseline::{Baseline, Hook, Measured};
 use load::Load;
 use operations::Operations;
@@ -228,7 +228,7 @@ impl<'f> Bench<'f> {
         let frame = Packets::new(Kind::Rejected, family, 0, 1).frame;
         let mut arp = vec![2; 60];
         arp[12..14].copy_from_slice(&[8, 6]);
-        let place = crate::testrun::Place::Ingress(crate::testrun::site::LAN);
+        let place = crate::prog_test_run::Place::Ingress(crate::prog_test_run::site::LAN);
         let mut times = Vec::new();
         for _ in 0..self.effort.runs * 40 {
             let least = self.filter.time(place, &arp)?;

@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr};
 use intune_filter_bench_ebpf::FlowCycle;
 
 use super::load::{Load, PORT, REJECTED};
-use crate::testrun::{Datagram, Flags};
+use crate::prog_test_run::{Datagram, Flags};
 
 /// The address family of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

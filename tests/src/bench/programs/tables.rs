@@ -13,7 +13,7 @@ use super::{
     load::{Load, PORT},
     packets::{Family, Kind, Packets},
 };
-use crate::testrun::{Filter, state::now};
+use crate::prog_test_run::{Filter, state::now};
 
 /// Far away, in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     bench::{Measurement, Unit},
-    testrun::{Filter, IngressHook, filter::run_sized},
+    prog_test_run::{Filter, IngressHook, filter::run_sized},
 };
 
 /// The option with which a program measures what it is told to.

@@ -10,6 +10,7 @@ use anyhow::Result;
 use super::between;
 use crate::{
     dns::{self, ADDRESS_TYPES},
+    prog_test_run::Datagram,
     responder::RESPONDER,
     soak::{
         ledger::Side,
@@ -21,7 +22,6 @@ use crate::{
         timeline::{Fault, Span},
         world::World,
     },
-    testrun::Datagram,
 };
 
 /// A UDP port where the far end echoes.

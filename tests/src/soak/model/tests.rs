@@ -39,7 +39,7 @@ fn verdict(packet: &Packet, learned: Verdict) -> Verdict {
 
 #[test]
 fn a_packet_passes_by_a_network_and_a_port_of_one_service() {
-    let tcp = |remote| What::Tcp { local: 1, remote, flags: crate::testrun::Flags::SYN };
+    let tcp = |remote| What::Tcp { local: 1, remote, flags: crate::prog_test_run::Flags::SYN };
     let udp = |remote| What::Udp { local: 1, remote };
     for (source, destination, what, learned, expected) in [
         ("10.0.0.1", "192.0.2.1", tcp(631), Verdict::Denied, Verdict::Passes),

@@ -13,7 +13,7 @@ use intune_filter::{
     policy::{Policy, RuleBits, compile},
 };
 use intune_filter_ebpf::abi::Reason;
-use intune_filter_tests::testrun::{Datagram, Filter, filter::IngressHook, run_at};
+use intune_filter_tests::prog_test_run::{Datagram, Filter, filter::IngressHook, run_at};
 
 use super::observed;
 

@@ -22,7 +22,7 @@ use intune_filter::{
 };
 use intune_filter_ebpf::abi::Counted;
 use intune_filter_tests::{
-    testrun::{Filter, IngressHook, run_at},
+    prog_test_run::{Filter, IngressHook, run_at},
     wire::Wire,
 };
 

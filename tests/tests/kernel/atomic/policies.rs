@@ -8,7 +8,7 @@ use intune_filter::{
     policy::{Policy, RuleBits, compile},
 };
 use intune_filter_ebpf::abi::Reason;
-use intune_filter_tests::testrun::{Datagram, Message, message::A};
+use intune_filter_tests::prog_test_run::{Datagram, Message, message::A};
 
 /// The policies. Rules keep their bits, and are each the other's: what the first gives `one`, the
 /// second gives `two`.

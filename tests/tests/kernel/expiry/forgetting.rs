@@ -8,7 +8,7 @@ use std::{
 
 use intune_filter::names::learning::{Learner, forget_expired};
 use intune_filter_ebpf::abi::Host;
-use intune_filter_tests::testrun::{Filter, state::now};
+use intune_filter_tests::prog_test_run::{Filter, state::now};
 
 use super::site::{Client, address, bit, catch_up, learner, run};
 

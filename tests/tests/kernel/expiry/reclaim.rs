@@ -10,7 +10,7 @@ use std::{
 };
 
 use intune_filter_ebpf::abi::answer_flags;
-use intune_filter_tests::testrun::{Filter, state::now};
+use intune_filter_tests::prog_test_run::{Filter, state::now};
 
 use super::{
     refresh::races,

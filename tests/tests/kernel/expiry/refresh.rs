@@ -14,7 +14,7 @@ use std::{
 use aya::maps::{HashMap, MapData};
 use intune_filter::names::learning::forget_due;
 use intune_filter_ebpf::abi::{Host, V4};
-use intune_filter_tests::testrun::state::now;
+use intune_filter_tests::prog_test_run::state::now;
 
 use super::site::{Client, Pace, SERVICES, address, bit, catch_up, learner, name, run};
 

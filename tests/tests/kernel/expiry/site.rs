@@ -14,7 +14,7 @@ use intune_filter::{
     names::{Names, answer::Answer, learning::Learner},
 };
 use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Fate, Filter, IngressHook, Message, Runner,
     message::{A, QUESTION},
     program::index,

@@ -10,7 +10,7 @@ use intune_filter_ebpf::{
     host::{self, Tables},
     verdict::{self, Action},
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Filter,
     drain::Drain,
     fate::Fate,

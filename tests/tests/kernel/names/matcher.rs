@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use hickory_proto::op::{Message, ResponseCode};
 use intune_filter::{config::Config, pattern::Pattern};
 use intune_filter_ebpf::abi::RULES;
-use intune_filter_tests::testrun::{Addresses, Filter, fate::Fate, filter::Place, run, site::LAN};
+use intune_filter_tests::prog_test_run::{
+    Addresses, Filter, fate::Fate, filter::Place, run, site::LAN,
+};
 
 use super::message::{A, ANSWER, Compression, Data, IN, Name, QUERY, Record, Writer};
 use super::{answered, asked, config, learned};

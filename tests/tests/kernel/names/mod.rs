@@ -25,7 +25,7 @@ use std::{
 use anyhow::Result;
 use intune_filter::config::Config;
 use intune_filter_ebpf::abi::{Host, V4, V6};
-use intune_filter_tests::testrun::{Addresses, Datagram, Filter};
+use intune_filter_tests::prog_test_run::{Addresses, Datagram, Filter};
 
 /// A client and a resolver beyond the gateway.
 const PORT: u16 = 40_000;

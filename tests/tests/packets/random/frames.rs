@@ -1,6 +1,6 @@
 //! Random frames: mostly such as clients and servers send, then damaged at one place or several.
 
-use intune_filter_tests::testrun::filter::Place;
+use intune_filter_tests::prog_test_run::filter::Place;
 
 use super::seeds::{self, Seed};
 

@@ -11,7 +11,7 @@ use intune_filter_ebpf::{
     abi::{Active, Matched},
     verdict::Action,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     filter::Place,
     host::{clear, place, tables},
     site::{catalogue, changed_config, config},
@@ -20,7 +20,7 @@ use intune_filter_tests::testrun::{
 use super::{
     cases,
     frames::{Frames, Numbers},
-    witness::{Moment, Witness},
+    oracle::{Moment, Oracle},
 };
 
 /// The site with another policy, which takes rules from one group and audits nobody.
@@ -85,7 +85,7 @@ fn judge(cases: u64, policies: [&Policy; 2]) -> Result<Judged, String> {
     let mut judged = Judged::default();
     for begin in (0..cases).step_by(TOGETHER as usize) {
         let mut numbers = Numbers::new(begin.rotate_left(32));
-        let mut witness = Witness::default();
+        let mut oracle = Oracle::default();
         clear(&tables);
         tables.now.set(1 << 45);
         tables.active.set(start);
@@ -111,10 +111,10 @@ fn judge(cases: u64, policies: [&Policy; 2]) -> Result<Judged, String> {
             judged.by_name += u64::from(verdict.matched == Matched::Name);
             let passed = verdict.action == Action::Pass;
             let passes = !verdict.reason.denies() || verdict.audited != 0;
-            if passed != passes || !witness.agrees(moment, at, &frame, &verdict) {
+            if passed != passes || !oracle.agrees(moment, at, &frame, &verdict) {
                 return Err(format!(
                     "from {begin}, {moment:?}, {at:?}, {place:?}: {verdict:?} of {frame:02x?}\n\
-                     {witness:?}"
+                     {oracle:?}"
                 ));
             }
         }

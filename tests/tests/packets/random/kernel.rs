@@ -11,7 +11,7 @@ use intune_filter_ebpf::{
     host::Tables,
     verdict::{Action, Verdict},
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Filter,
     fate::Fate,
     filter::Place,

@@ -12,7 +12,7 @@ use intune_filter_ebpf::{
     },
     host::Tables,
 };
-use intune_filter_tests::testrun::Filter;
+use intune_filter_tests::prog_test_run::Filter;
 
 /// How much later one of them may see a frame than the other.
 const APART: u64 = 10_000_000_000;

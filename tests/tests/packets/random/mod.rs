@@ -9,9 +9,9 @@ mod host;
 mod kernel;
 mod memory;
 mod model;
+mod oracle;
 mod reading;
 pub mod seeds;
-mod witness;
 
 /// How many frames, unless `INTUNE_CASES` says otherwise.
 fn cases(default: u64) -> u64 {

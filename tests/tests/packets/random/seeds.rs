@@ -1,6 +1,6 @@
 //! What frames are mutated from: the tables' own, and packets that belong together.
 
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, Row, datagram::TAG, expect, filter::Place, from_client, site::VLAN,
     to_client,
 };

@@ -6,7 +6,7 @@ use intune_filter_ebpf::abi::{
     Occurrence::Learned,
     Reason::{self, Destination, DnsAnswer, DnsQuery, GatewaySent, Policy, Unsolicited},
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Expected, Flags, Message, Row, both, check, check_in_order, check_on,
     datagram::TAG,
     expect, from_client,

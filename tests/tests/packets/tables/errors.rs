@@ -3,7 +3,7 @@
 use intune_filter_ebpf::abi::Reason::{
     self, Icmp, IcmpError, Inbound, Policy, Protocol, UnlistedClient, Unsolicited,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, Row, check_in_order, check_on,
     datagram::{TAG, patched},
     expect, from_client,

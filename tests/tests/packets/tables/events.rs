@@ -1,7 +1,7 @@
 //! The records of denied packets.
 
 use intune_filter_ebpf::abi::{DeniedEvent, EventKind, Explanation, Reason};
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Flags, Place,
     datagram::TAG,
     site::VLAN,

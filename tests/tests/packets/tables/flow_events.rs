@@ -1,7 +1,7 @@
 //! The records of flows that were opened and that have ended.
 
 use intune_filter_ebpf::abi::{Ending, EventKind, Flow, FlowEvent, flow_flags};
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Flags, Place, site,
     state::{Event, now},
 };

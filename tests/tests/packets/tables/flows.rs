@@ -4,7 +4,7 @@ use intune_filter_ebpf::abi::{
     Flow,
     Reason::{self, Destination, Exempt, Policy, UnlistedAllowed, Unsolicited, VlanTag},
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Expected, Flags, Row, both, check, check_in_order, check_on,
     datagram::{SERVICE_TAG, TAG},
     expect, from_client,

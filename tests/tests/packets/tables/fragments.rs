@@ -7,7 +7,7 @@ use intune_filter_ebpf::abi::{
         Unsolicited,
     },
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Flags, Message, Row, check, check_in_order, check_on,
     datagram::{TAG, patched},
     expect, from_client,

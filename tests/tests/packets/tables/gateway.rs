@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use intune_filter_ebpf::abi::Reason::{
     Destination, Gateway, Icmp, LinkLocal, Policy, Protocol, UnlistedClient,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, Row, both, check, expect, from_client,
 };
 

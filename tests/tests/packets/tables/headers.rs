@@ -3,7 +3,7 @@
 use intune_filter_ebpf::abi::Reason::{
     self, EtherType, Link, Malformed, Policy, Protocol, Source, SourceRoute, Unmanaged, VlanTag,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, Row, both, check,
     datagram::{ETHERNET, SERVICE_TAG, TAG, frame_of, patched},
     expect, from_client,

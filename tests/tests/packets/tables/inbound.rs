@@ -1,7 +1,7 @@
 //! Packets to clients that answer nothing: the group's `inbound` choice.
 
 use intune_filter_ebpf::abi::Reason::{self, Destination, Exempt, Inbound, Unsolicited};
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, check, check_in_order, check_on, expect, from_client,
     site::{changed_config, config},
     to_client,

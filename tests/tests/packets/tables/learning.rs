@@ -7,7 +7,7 @@ use intune_filter_ebpf::abi::{
     Occurrence::{HostsFull, NothingLearned},
     Reason::{DnsAnswer, DnsPunted},
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Message, check_in_order, check_on, expect, message::QUESTION, to_client,
 };
 

@@ -4,7 +4,7 @@ use intune_filter_ebpf::abi::{
     Flow,
     Reason::{self, Policy, Unsolicited},
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Flags, check_in_order, check_on, expect, from_client, state::now,
     to_client,
 };

@@ -7,7 +7,7 @@ use intune_filter_ebpf::abi::{
     Reason::{self, DnsLimit, DnsQuery, Exempt, FlowLimit, Inbound, Policy},
     Settings,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Expected, Flags, Message, Place, Row, check_in_order, check_on,
     expect, from_client,
     site::{changed_config, config},

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use intune_filter_ebpf::abi::Reason::{
     Destination, GatewaySent, Icmp, Link, LinkLocal, Port, Protocol, UnlistedClient, Unsolicited,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, Message, Row, both, check, check_in_order, datagram::frame_of,
     expect, from_client, message::A, to_client,
 };

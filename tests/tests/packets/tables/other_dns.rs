@@ -4,7 +4,7 @@ use intune_filter_ebpf::abi::Reason::{
     DnsOverHttps, DnsOverTls, DnsQuery, DnsUnlisted, Exempt, Gateway, LinkLocal, Policy,
     UnlistedClient,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, Message, Row, both, check, check_in_order, expect, from_client,
     message::A, site::changed_config,
 };

@@ -6,7 +6,7 @@ use intune_filter_ebpf::abi::{
     Reason::{DnsAnswer, DnsPunted, DnsQuery},
     Stream, StreamRead,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Fate, Flags, Message, Place, check_in_order, check_on, expect,
     message::QUESTION, site::LAN, state::Event,
 };

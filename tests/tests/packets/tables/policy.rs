@@ -4,7 +4,7 @@ use intune_filter_ebpf::abi::Reason::{
     Audit, Destination, Exempt, Icmp, Policy, Port, Protocol, Resolver, Service, UnlistedAllowed,
     UnlistedClient,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, Row, check, expect, from_client, site::VLAN,
 };
 

@@ -5,7 +5,7 @@ use intune_filter_ebpf::abi::{
     Reason::{DnsAnswer, DnsQuery, DnsTransport, Unsolicited},
     Stream, V6,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Fate, Flags, Place, check_in_order, check_on, expect, from_client,
     site, to_client,
 };

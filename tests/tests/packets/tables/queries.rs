@@ -4,7 +4,7 @@ use intune_filter_ebpf::abi::Reason::{
     DnsMalformed, DnsQuery, DnsTransport, DnsUnlisted, Exempt, Fragment, Gateway, LinkLocal,
     Resolver, UnlistedClient,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Expected, Flags, Message, Place, Row, both, check,
     datagram::{SERVICE_TAG, TAG},
     expect, from_client,

@@ -6,7 +6,7 @@ use intune_filter_ebpf::abi::{
     Occurrence::{AnswerMalformed, AnswerRefused, Learned, NothingLearned},
     Reason::DnsAnswer,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Message, Place, expect,
     message::{A, QUESTION, Section, name},
 };

@@ -3,7 +3,7 @@
 use intune_filter_ebpf::abi::Reason::{
     Destination, Fragment, Icmp, Policy, Port, Protocol, Unsolicited,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Expected, Flags, Row, both, check, datagram::patched, expect, from_client,
     to_client,
 };

@@ -3,7 +3,7 @@
 use intune_filter_ebpf::abi::Reason::{
     self, Destination, Expired, Policy, Port, Service, Unsolicited,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, check_in_order, check_on, expect, from_client,
     site::{changed_config, config},
     to_client,

@@ -5,7 +5,7 @@ use intune_filter_ebpf::abi::{
     Reason::{Exempt, Inbound, UnlistedAllowed, Unsolicited},
     flow_flags,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, check_in_order, check_on, expect, from_client,
     site::{self},
     to_client,

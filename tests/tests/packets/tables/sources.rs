@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use intune_filter_ebpf::abi::Reason::{DnsQuery, Gateway, Link, LinkLocal, Policy, Source};
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Expected, Flags, Message, Row, both, check, expect, from_client,
     message::A, site::VLAN,
 };

@@ -9,7 +9,7 @@ use intune_filter_ebpf::abi::{
     },
     Stream, V6,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Expected, Flags, Message, Row, check_in_order, check_on, expect,
     from_client, message::QUESTION, to_client,
 };

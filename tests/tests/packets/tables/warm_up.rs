@@ -4,7 +4,7 @@ use intune_filter_ebpf::abi::Reason::{
     self, Destination, DnsOverTls, Expired, LinkLocal, Policy, Port, Protocol, Resolver, Service,
     UnlistedClient, Unsolicited,
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Flags, check, check_in_order, check_on, expect, from_client,
     site::{changed_config, config},
     state::now,

@@ -61,19 +61,19 @@ fn what_comes_to_the_same_raises_no_generation_and_starts_no_trial() -> Result<(
         answer["changed"] == false && answer["confirm_within_s"].as_u64() <= Some(15),
         "{answer:#}"
     );
-    site.laboratory.filter.daemon()?.wait_for("same.yaml was not confirmed in time", PATIENCE)?;
+    site.testbed.filter.daemon()?.wait_for("same.yaml was not confirmed in time", PATIENCE)?;
     site.expect_old()
 }
 
 #[test]
 fn what_would_open_close_and_end_is_told_before_and_after() -> Result<()> {
     let site = Site::start(CONFIG)?;
-    let [web, _] = site.laboratory.resolve(WEB[0])?;
+    let [web, _] = site.testbed.resolve(WEB[0])?;
     eventually("the daemon knows the name", || {
         Ok(site.json(&["names"])?.as_array().is_some_and(|names| names.len() == 2))
     })?;
     // A connection that goes on.
-    let stream = site.laboratory.network.client.run(|| TcpStream::connect((web, 443)))?;
+    let stream = site.testbed.network.client.run(|| TcpStream::connect((web, 443)))?;
     let without = CONFIG.replace("[web, clock, printer]", "[clock, printer]");
     let without = without.replace("tcp: [631]", "tcp: [631, 9100]") + "icmp_echo: false\n";
     let other = site.other("other.yaml", &without)?;
@@ -97,8 +97,8 @@ fn what_would_open_close_and_end_is_told_before_and_after() -> Result<()> {
     // Nothing has changed.
     ensure!(site.generation()? == told["generation"], "another generation");
     ensure!(site.json(&["names"])?.as_array().map(Vec::len) == Some(2), "names are gone");
-    site.laboratory.expect_reached(tcp(web, 443))?;
-    let text = site.laboratory.filter.succeed(&["config", "diff", &other])?;
+    site.testbed.expect_reached(tcp(web, 443))?;
+    let text = site.testbed.filter.succeed(&["config", "diff", &other])?;
     for line in [
         "+ devices to 192.0.2.0/28 tcp 9100\n",
         "- devices to *.web.test tcp 80 443 udp 443\n",
@@ -126,7 +126,7 @@ fn what_would_open_close_and_end_is_told_before_and_after() -> Result<()> {
 #[test]
 fn what_is_shown_can_be_applied_again() -> Result<()> {
     let site = Site::start(&format!("{CONFIG}boot: closed\nwarm_up: 0s\nregion: europe\n"))?;
-    let shown = site.laboratory.filter.succeed(&["config", "show"])?;
+    let shown = site.testbed.filter.succeed(&["config", "show"])?;
     ensure!(shown.starts_with("# In force, with every default, policy generation 1"), "{shown}");
     let again = site.other("again.yaml", &shown)?;
     let answer = site.json(&["apply", &again])?;
@@ -134,7 +134,7 @@ fn what_is_shown_can_be_applied_again() -> Result<()> {
     let told = site.json(&["config", "show"])?;
     ensure!(told["schema"] == 1 && told["origin"] == "applied", "{told:#}");
     ensure!(told["configuration"]["region"] == "europe", "{told:#}");
-    let text = site.laboratory.filter.succeed(&["config", "diff", &again])?;
+    let text = site.testbed.filter.succeed(&["config", "diff", &again])?;
     ensure!(text.contains("comes to what is in force"), "{text}");
     Ok(())
 }
@@ -154,7 +154,7 @@ fn the_metrics_follow_at_once() -> Result<()> {
     let off = site.other("off.yaml", &format!("{CONFIG}metrics: {{listen: off}}\n"))?;
     site.json(&["apply", &off, "--confirm", "8s"])?;
     ensure!(!served(&site, 9470), "it still listens");
-    site.laboratory.filter.daemon()?.wait_for("not confirmed in time", PATIENCE)?;
+    site.testbed.filter.daemon()?.wait_for("not confirmed in time", PATIENCE)?;
     eventually("it listens again", || Ok(served(&site, 9470)))
 }
 
@@ -179,16 +179,16 @@ fn after_a_rollback_status_names_what_is_in_force() -> Result<()> {
     let mut site = Site::start(CONFIG)?;
     let trial = site.other("trial.yaml", &changed())?;
     site.json(&["apply", &trial, "--confirm", "1s"])?;
-    site.laboratory.filter.daemon()?.wait_for("trial.yaml was not confirmed in time", PATIENCE)?;
+    site.testbed.filter.daemon()?.wait_for("trial.yaml was not confirmed in time", PATIENCE)?;
     let told = site.status()?["configuration"].clone();
     ensure!(told["file"] == json!(site.file()) && told["origin"] == "file", "{told:#}");
     ensure!(told["overrides_file"] == false, "{told:#}");
-    let text = site.laboratory.filter.succeed(&["status"])?;
+    let text = site.testbed.filter.succeed(&["status"])?;
     ensure!(!text.contains("in place of the configuration file"), "{text}");
     // If the file itself was on trial, it is what was not confirmed.
     site.configure(&changed())?;
     site.json(&["apply", "--confirm", "1s"])?;
-    site.laboratory.filter.daemon()?.wait_for("config.yaml was not confirmed in time", PATIENCE)?;
+    site.testbed.filter.daemon()?.wait_for("config.yaml was not confirmed in time", PATIENCE)?;
     let told = site.status()?["configuration"].clone();
     ensure!(told["origin"] == "applied" && told["overrides_file"] == true, "{told:#}");
     site.expect_old().context("the old one is not back")?;

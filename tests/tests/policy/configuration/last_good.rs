@@ -35,9 +35,9 @@ fn tables(network: &Network) -> Result<String> {
 
 /// As a reboot leaves the machine: nothing attached, no gate, and the files as they are.
 fn reboot(site: &mut Site) -> Result<()> {
-    site.laboratory.filter.kill()?;
-    site.laboratory.filter.succeed(&["detach"])?;
-    ensure!(tables(&site.laboratory.network)?.is_empty(), "the gate is left");
+    site.testbed.filter.kill()?;
+    site.testbed.filter.succeed(&["detach"])?;
+    ensure!(tables(&site.testbed.network)?.is_empty(), "the gate is left");
     Ok(())
 }
 
@@ -57,20 +57,20 @@ fn a_start_without_a_usable_file_runs_what_was_last_in_force() -> Result<()> {
     ] {
         reboot(&mut site)?;
         fault.happen(&site.file()).context(what)?;
-        site.laboratory.filter.start().context(what)?;
+        site.testbed.filter.start().context(what)?;
         site.expect_old().context(what)?;
         ensure!(site.origin()? == "last-good", "{what}");
         site.expect_problem("configuration_refused", words).context(what)?;
         site.eventually_metric("configuration_last_good", 1).context(what)?;
-        let log = site.laboratory.filter.output();
+        let log = site.testbed.filter.output();
         ensure!(log.contains("what was last in force runs instead"), "{what}: {log}");
-        let text = site.laboratory.filter.succeed(&["status"])?;
+        let text = site.testbed.filter.succeed(&["status"])?;
         ensure!(text.contains("PROBLEM configuration_refused"), "{text}");
         ensure!(text.contains("what was last in force runs, from"), "{text}");
     }
     // Nobody has to say that it is mended. A fault after another is no mending.
     site.configure("clients: {")?;
-    site.laboratory.filter.daemon()?.wait_for("not used, the old one stays", PATIENCE)?;
+    site.testbed.filter.daemon()?.wait_for("not used, the old one stays", PATIENCE)?;
     site.expect_old()?;
     site.configure(&changed())?;
     site.eventually_from("file")?;
@@ -98,7 +98,7 @@ fn the_sites_catalogue_is_kept_with_its_configuration() -> Result<()> {
     let config = CONFIG.replace("[web, clock, printer]", "[web, clock, printing]");
     let paths = format!("paths: {{catalogue: {}}}\n", catalogue.display());
     site.configure(&format!("{config}{paths}"))?;
-    site.laboratory.filter.start()?;
+    site.testbed.filter.start()?;
     site.expect_old()?;
     for broken in [true, false] {
         match broken {
@@ -106,7 +106,7 @@ fn the_sites_catalogue_is_kept_with_its_configuration() -> Result<()> {
             false => remove(&catalogue)?,
         }
         reboot(&mut site)?;
-        site.laboratory.filter.start()?;
+        site.testbed.filter.start()?;
         ensure!(site.origin()? == "last-good", "broken: {broken}");
         site.expect_problem("configuration_refused", "paths.catalogue")?;
         site.expect_old()?;
@@ -124,27 +124,27 @@ fn what_the_gate_is_to_be_is_known_before_any_file_is_read() -> Result<()> {
     remove(&site.path("state/last-good"))?;
     for fault in ["clients: [", ""] {
         site.configure(fault)?;
-        let (code, output) = site.laboratory.filter.fail_to_start()?;
+        let (code, output) = site.testbed.filter.fail_to_start()?;
         ensure!(code == Some(3), "{code:?}: {output}");
         ensure!(output.contains("critical: no configuration can be used"), "{output}");
         ensure!(output.contains("nothing is forwarded for clients"), "{output}");
-        ensure!(tables(&site.laboratory.network)?.contains("intune-filter"), "open: {output}");
-        site.laboratory.expect_denied(super::old()?)?;
+        ensure!(tables(&site.testbed.network)?.contains("intune-filter"), "open: {output}");
+        site.testbed.expect_denied(super::old()?)?;
     }
     // The configuration that was last in force said otherwise.
     site.configure(&format!("{CONFIG}boot: open\n"))?;
-    site.laboratory.filter.start()?;
+    site.testbed.filter.start()?;
     reboot(&mut site)?;
     remove(&site.path("state/last-good"))?;
     remove(&site.file())?;
-    let (code, output) = site.laboratory.filter.fail_to_start()?;
+    let (code, output) = site.testbed.filter.fail_to_start()?;
     ensure!(code == Some(3) && output.contains("UNJUDGED"), "{code:?}: {output}");
-    ensure!(tables(&site.laboratory.network)?.is_empty(), "shut: {output}");
+    ensure!(tables(&site.testbed.network)?.is_empty(), "shut: {output}");
     // And where nothing is known at all.
     remove(&site.path("state/boot.json"))?;
-    let (code, output) = site.laboratory.filter.fail_to_start()?;
+    let (code, output) = site.testbed.filter.fail_to_start()?;
     ensure!(code == Some(3) && output.contains("UNJUDGED"), "{code:?}: {output}");
-    site.laboratory.expect_reached(super::new()?)
+    site.testbed.expect_reached(super::new()?)
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_file_that_others_may_write_is_used_and_complained_of() -> Result<()> {
         site.restart()?;
         ensure!(site.origin()? == "file", "{command}");
         site.expect_problem("file_writable", &site.file().display().to_string())?;
-        let text = site.laboratory.filter.succeed(&["check"])?;
+        let text = site.testbed.filter.succeed(&["check"])?;
         ensure!(text.contains("decides who passes"), "{text}");
     }
     run(std::process::Command::new("chown").arg("0").arg(site.file()))?;
@@ -190,7 +190,7 @@ fn every_line_for_the_journal_has_its_priority() -> Result<()> {
     let path = site.path("journal");
     let file = fs::File::create(&path)?;
     let metadata = file.metadata()?;
-    let mut daemon = site.laboratory.filter.command(&["run"])?;
+    let mut daemon = site.testbed.filter.command(&["run"])?;
     daemon.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
     let status = daemon.stderr(file).status()?;
     ensure!(status.code() == Some(3), "{status}");
@@ -202,7 +202,7 @@ fn every_line_for_the_journal_has_its_priority() -> Result<()> {
     ensure!(text.contains("<2>no configuration can be used"), "{text}");
     ensure!(text.contains("config.yaml:1: interfaces: "), "{text}");
     // Whoever inherits the variable and writes elsewhere is no journal.
-    let mut check = site.laboratory.filter.command(&["check"])?;
+    let mut check = site.testbed.filter.command(&["check"])?;
     let output = check.env("JOURNAL_STREAM", "1:1").output()?;
     ensure!(output.stderr.starts_with(b"intune-filter: "), "{output:?}");
     Ok(())

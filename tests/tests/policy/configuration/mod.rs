@@ -13,10 +13,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    laboratory::{Laboratory, Setup},
     namespace::run,
     probe::Target,
     site::{self, CONFIG, eventually, tcp},
+    testbed::{Setup, Testbed},
 };
 use serde_json::Value;
 
@@ -35,29 +35,29 @@ fn new() -> Result<Target> {
 }
 
 struct Site {
-    laboratory: Laboratory,
+    testbed: Testbed,
 }
 
 impl Site {
     /// A site whose filter has not been started.
     fn create(config: &str) -> Result<Self> {
         let setup = Setup { config: config.to_owned(), ..site::setup() };
-        Ok(Self { laboratory: Laboratory::create(&setup)? })
+        Ok(Self { testbed: Testbed::create(&setup)? })
     }
 
     fn start(config: &str) -> Result<Self> {
         let mut site = Self::create(config)?;
-        site.laboratory.filter.start()?;
+        site.testbed.filter.start()?;
         Ok(site)
     }
 
     fn restart(&mut self) -> Result<()> {
-        self.laboratory.filter.kill()?;
-        self.laboratory.filter.start()
+        self.testbed.filter.kill()?;
+        self.testbed.filter.start()
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.laboratory.directory.path().join(name)
+        self.testbed.directory.path().join(name)
     }
 
     fn file(&self) -> PathBuf {
@@ -66,16 +66,16 @@ impl Site {
 
     /// Writes another configuration; its path.
     fn other(&self, name: &str, config: &str) -> Result<String> {
-        let path = self.laboratory.directory.write(name, config)?;
+        let path = self.testbed.directory.write(name, config)?;
         Ok(path.to_str().context("a path of ours is text")?.to_owned())
     }
 
     fn configure(&self, config: &str) -> Result<()> {
-        self.laboratory.filter.configure(config)
+        self.testbed.filter.configure(config)
     }
 
     fn json(&self, arguments: &[&str]) -> Result<Value> {
-        self.laboratory.filter.json(arguments)
+        self.testbed.filter.json(arguments)
     }
 
     fn status(&self) -> Result<Value> {
@@ -119,7 +119,7 @@ impl Site {
 
     /// Runs a command that has to end with this exit code; what it prints to standard error.
     fn fail(&self, code: i32, arguments: &[&str]) -> Result<String> {
-        let output: Output = self.laboratory.filter.run(arguments)?;
+        let output: Output = self.testbed.filter.run(arguments)?;
         let [text, errors] =
             [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
         ensure!(
@@ -132,7 +132,7 @@ impl Site {
 
     /// A figure of the metrics.
     fn metric(&self, port: u16, name: &str) -> Result<Option<i64>> {
-        let mut command = self.laboratory.network.gateway.command("curl");
+        let mut command = self.testbed.network.gateway.command("curl");
         command.args(["--silent", "--show-error", "--max-time", "10"]);
         let text = run(command.arg(format!("http://127.0.0.1:{port}/metrics")))?;
         let name = format!("intune_filter_{name} ");
@@ -145,13 +145,13 @@ impl Site {
     }
 
     fn expect_old(&self) -> Result<()> {
-        self.laboratory.expect_reached(old()?)?;
-        self.laboratory.expect_denied(new()?)
+        self.testbed.expect_reached(old()?)?;
+        self.testbed.expect_denied(new()?)
     }
 
     fn expect_new(&self) -> Result<()> {
-        self.laboratory.expect_reached(new()?)?;
-        self.laboratory.expect_denied(old()?)
+        self.testbed.expect_reached(new()?)?;
+        self.testbed.expect_denied(old()?)
     }
 
     fn eventually_from(&self, origin: &str) -> Result<()> {

@@ -24,7 +24,7 @@ fn a_reload_succeeds_when_the_file_is_in_force() -> Result<()> {
     ensure!(answer["generation"].as_u64() > Some(before), "{answer:#}");
     ensure!(answer["overrides_file"] == false, "{answer:#}");
     site.expect_new()?;
-    let text = site.laboratory.filter.succeed(&["reload"])?;
+    let text = site.testbed.filter.succeed(&["reload"])?;
     ensure!(text.contains("changes nothing"), "{text}");
     let status = site.status()?;
     let reload = &status["configuration"]["reload"];
@@ -71,14 +71,14 @@ fn a_reload_of_a_faulty_file_fails_as_check_does_and_is_shown_until_one_succeeds
     remove(&site.file())?;
     site.configure(&changed())?;
     // Nobody has asked for it, and what runs is no last good one that waits.
-    site.laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
+    site.testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
     eventually("the signal has loaded the file", || Ok(site.generation()? > generation))?;
     site.expect_new()?;
     site.expect_none("reload_refused")?;
     // As a signal, too.
     site.configure(&faulty)?;
-    site.laboratory.filter.daemon()?.signal(Signal::SIGHUP)?;
-    site.laboratory.filter.daemon()?.wait_for("services[2].tcp[0]", PATIENCE)?;
+    site.testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
+    site.testbed.filter.daemon()?.wait_for("services[2].tcp[0]", PATIENCE)?;
     eventually("it is shown", || Ok(site.problem("reload_refused")?.is_some()))?;
     site.expect_new()
 }
@@ -130,7 +130,7 @@ fn a_reload_that_was_refused_for_what_waited_is_no_problem_once_that_is_gone() -
 #[test]
 fn what_does_not_reach_every_interface_is_told_as_a_failure_and_not_kept() -> Result<()> {
     let site = Site::start(CONFIG)?;
-    let network = &site.laboratory.network;
+    let network = &site.testbed.network;
     network.gateway.ip(&["link add lan2 type veth peer lan3", "link set lan2 up"])?;
     let foreign = PassAll::attach(&network.gateway, "lan2")?;
     let kept = || fs::read_to_string(site.path("state/last-good/config.yaml"));
@@ -139,7 +139,7 @@ fn what_does_not_reach_every_interface_is_told_as_a_failure_and_not_kept() -> Re
     let path = site.file();
     let path = path.to_str().context("a path of ours is text")?;
     for arguments in [&["reload"][..], &["apply", path]] {
-        let output = site.laboratory.filter.run(arguments)?;
+        let output = site.testbed.filter.run(arguments)?;
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.code() == Some(1), "{arguments:?}: {}: {text}", output.status);
         ensure!(text.contains("lan2 is NOT enforced: "), "{text}");
@@ -151,14 +151,14 @@ fn what_does_not_reach_every_interface_is_told_as_a_failure_and_not_kept() -> Re
         let failed = site.json(&["status"])?["daemon"]["failed_interfaces"].clone();
         Ok(failed.as_array().is_some_and(Vec::is_empty))
     })?;
-    site.laboratory.filter.succeed(&["reload"])?;
+    site.testbed.filter.succeed(&["reload"])?;
     ensure!(kept()? == both, "it is not kept");
     Ok(())
 }
 
 /// Has a map's pin elsewhere for as long as `f` takes.
 fn without_map<T>(site: &Site, map: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    let pins = PinDirectory::new(site.laboratory.filter.pins());
+    let pins = PinDirectory::new(site.testbed.filter.pins());
     let (pin, elsewhere) = (pins.map(map), pins.map(&format!("{map}_away")));
     fs::rename(&pin, &elsewhere)?;
     let result = f();
@@ -208,7 +208,7 @@ fn of_commands_at_once_each_has_its_turn() -> Result<()> {
     for round in 0..6 {
         let arguments = [&["apply", &files[round % 2], "--json"][..], &["reload", "--json"]];
         for arguments in arguments {
-            let mut command = site.laboratory.filter.command(arguments)?;
+            let mut command = site.testbed.filter.command(arguments)?;
             children.push(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?);
         }
     }

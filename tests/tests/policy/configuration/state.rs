@@ -56,13 +56,13 @@ fn fill(directory: &Path) -> Result<PathBuf> {
 fn a_full_directory_costs_memory_and_nothing_that_filters() -> Result<()> {
     let mut site = Site::create(CONFIG)?;
     let mounted = Mounted::small(site.path("state"))?;
-    site.laboratory.filter.start()?;
+    site.testbed.filter.start()?;
     site.expect_none("state_not_saved")?;
     // Whatever is tried is taken back although nothing can be written.
     let trial = site.other("trial.yaml", &changed())?;
     site.json(&["apply", &trial, "--confirm", "5s"])?;
     let filling = fill(&mounted.0)?;
-    site.laboratory.filter.daemon()?.wait_for("was not confirmed in time: ", PATIENCE)?;
+    site.testbed.filter.daemon()?.wait_for("was not confirmed in time: ", PATIENCE)?;
     site.expect_old()?;
     site.expect_problem("state_not_saved", "No space left")?;
     // What a restart would forget is refused by name.
@@ -83,7 +83,7 @@ fn a_full_directory_costs_memory_and_nothing_that_filters() -> Result<()> {
     site.restart()?;
     ensure!(site.origin()? == "last-good", "{}", site.origin()?);
     site.expect_new()?;
-    site.laboratory.filter.stop()?;
+    site.testbed.filter.stop()?;
     drop(mounted);
     Ok(())
 }
@@ -91,10 +91,10 @@ fn a_full_directory_costs_memory_and_nothing_that_filters() -> Result<()> {
 #[test]
 fn a_read_only_directory_is_run_from_and_complained_of() -> Result<()> {
     let mut site = Site::start(CONFIG)?;
-    site.laboratory.filter.kill()?;
+    site.testbed.filter.kill()?;
     let mounted = Mounted::read_only(site.path("state"))?;
     // The same as before is kept already.
-    site.laboratory.filter.start()?;
+    site.testbed.filter.start()?;
     site.expect_old()?;
     site.configure(&changed())?;
     site.json(&["reload"])?;
@@ -106,7 +106,7 @@ fn a_read_only_directory_is_run_from_and_complained_of() -> Result<()> {
     remove(&site.file())?;
     site.restart()?;
     site.expect_old()?;
-    site.laboratory.filter.kill()?;
+    site.testbed.filter.kill()?;
     drop(mounted);
     Ok(())
 }
@@ -126,10 +126,10 @@ fn a_directory_that_is_lost_is_made_again() -> Result<()> {
     site.restart()?;
     site.expect_new()?;
     // While nobody is there: the file alone is left.
-    site.laboratory.filter.kill()?;
+    site.testbed.filter.kill()?;
     remove(&state)?;
     site.configure(CONFIG)?;
-    site.laboratory.filter.start()?;
+    site.testbed.filter.start()?;
     site.expect_old()?;
     for name in ["last-good/config.yaml", "last-good/meta.json", "boot.json", "patterns.json"] {
         ensure!(state.join(name).exists(), "no {name}");
@@ -143,11 +143,11 @@ fn damaged_and_newer_files_are_set_aside_and_never_fatal() -> Result<()> {
     let state = site.path("state");
     let newer = r#"{"format": 99, "version": 99}"#;
     for content in ["{", newer, ""] {
-        site.laboratory.filter.kill()?;
+        site.testbed.filter.kill()?;
         for name in ["configuration.json", "boot.json", "patterns.json", "last-good/meta.json"] {
             fs::write(state.join(name), content)?;
         }
-        site.laboratory.filter.start()?;
+        site.testbed.filter.start()?;
         site.expect_old()?;
         ensure!(site.origin()? == "file", "{content}");
         site.expect_problem("state_set_aside", "configuration.json.damaged")?;
@@ -162,10 +162,10 @@ fn damaged_and_newer_files_are_set_aside_and_never_fatal() -> Result<()> {
         }
     }
     // With a file that cannot be used either there is nothing to run.
-    site.laboratory.filter.kill()?;
+    site.testbed.filter.kill()?;
     fs::write(state.join("last-good/config.yaml"), "cut off")?;
     remove(&site.file())?;
-    let (code, output) = site.laboratory.filter.fail_to_start()?;
+    let (code, output) = site.testbed.filter.fail_to_start()?;
     ensure!(code == Some(3) && output.contains("is not what was written"), "{code:?}: {output}");
     ensure!(output.contains("goes on filtering by the policy before"), "{output}");
     site.expect_old()
@@ -177,19 +177,19 @@ fn a_daemon_that_is_killed_at_any_moment_of_an_apply_comes_back() -> Result<()> 
     for round in 0..6_u64 {
         let config = if round % 2 == 0 { changed() } else { CONFIG.to_owned() };
         let other = site.other("other.yaml", &config)?;
-        let mut apply = site.laboratory.filter.command(&["apply", &other])?;
+        let mut apply = site.testbed.filter.command(&["apply", &other])?;
         let mut apply = apply
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()?;
         // What it is about when it dies is a matter of chance: what counts is that it comes back.
         thread::sleep(Duration::from_millis(40 * round));
-        site.laboratory.filter.kill()?;
+        site.testbed.filter.kill()?;
         apply.wait()?;
         if site.file().exists() {
             remove(&site.file())?;
         }
-        site.laboratory.filter.start()?;
+        site.testbed.filter.start()?;
         ensure!(site.origin()? == "last-good", "round {round}: {}", site.origin()?);
         if site.expect_old().is_err() {
             site.expect_new()?;

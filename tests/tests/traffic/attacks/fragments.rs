@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use anyhow::{Result, ensure};
 use intune_filter_tests::{
     network::CLIENT,
+    prog_test_run::{Datagram, datagram::patched},
     site::eventually,
-    testrun::{Datagram, datagram::patched},
 };
 
 use super::site::{Attacker, PORT, SERVER, config, in_each_mode};
@@ -22,8 +22,8 @@ fn with_id(frame: Vec<u8>, id: u16) -> Vec<u8> {
 
 #[test]
 fn a_flood_of_fragments_takes_no_neighbours_place() -> Result<()> {
-    in_each_mode(&config(""), |laboratory, mode| {
-        let attacker = Attacker::new(laboratory)?;
+    in_each_mode(&config(""), |testbed, mode| {
+        let attacker = Attacker::new(testbed)?;
         for family in 0..2 {
             let (server, neighbour): (IpAddr, IpAddr) =
                 (SERVER[family].parse()?, NEIGHBOUR[family].parse()?);

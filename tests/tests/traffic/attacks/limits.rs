@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use intune_filter_tests::{network::CLIENT, testrun::Datagram};
+use intune_filter_tests::{network::CLIENT, prog_test_run::Datagram};
 
 use super::site::{Attacker, PORT, SERVER, config, in_each_mode};
 
@@ -34,8 +34,8 @@ fn rotating_sources_reset_no_bucket() -> Result<()> {
         "networks: [10.20.0.0/16, \"fd00:20::/48\"]",
         1,
     );
-    in_each_mode(&config, |laboratory, mode| {
-        let attacker = Attacker::new(laboratory)?;
+    in_each_mode(&config, |testbed, mode| {
+        let attacker = Attacker::new(testbed)?;
         for family in 0..2 {
             let server: IpAddr = SERVER[family].parse()?;
             let open = |source: IpAddr, port: u16| {

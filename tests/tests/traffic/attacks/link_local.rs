@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     dns::{self, RecordType},
     network::GATEWAY,
+    prog_test_run::Datagram,
     site::{ANSWER, SILENCE, WEB},
-    testrun::Datagram,
 };
 
 use super::site::{Attacker, config, in_each_mode};
@@ -34,11 +34,11 @@ fn source(family: usize, number: u32) -> IpAddr {
 fn a_flood_from_the_link_evicts_no_neighbours_queries() -> Result<()> {
     let resolvers = "    - 10.20.0.1\n    - 203.0.113.55\n    - \"2001:db8:53::55\"\n";
     let config = config("").replacen("    - 10.20.0.1\n", resolvers, 1);
-    in_each_mode(&config, |laboratory, mode| {
-        let attacker = Attacker::new(laboratory)?;
+    in_each_mode(&config, |testbed, mode| {
+        let attacker = Attacker::new(testbed)?;
         for family in 0..2 {
             let resolver: IpAddr = RESOLVER[family].parse()?;
-            let network = &laboratory.network;
+            let network = &testbed.network;
             let server = network.internet.run(|| std::net::UdpSocket::bind((resolver, 53)))?;
             server.set_read_timeout(Some(ANSWER))?;
             let client = network.client.run(|| dns::connect(resolver))?;
@@ -85,18 +85,17 @@ fn a_flood_from_the_link_evicts_no_neighbours_queries() -> Result<()> {
 fn link_local_sources_of_ipv4_do_not_leave_their_link() -> Result<()> {
     let resolvers = "    - 10.20.0.1\n    - 203.0.113.55\n";
     let config = config("").replacen("    - 10.20.0.1\n", resolvers, 1);
-    in_each_mode(&config, |laboratory, _| {
+    in_each_mode(&config, |testbed, _| {
         let resolver: IpAddr = RESOLVER[0].parse()?;
-        let server =
-            laboratory.network.internet.run(|| super::site::bound((resolver, 53).into()))?;
-        let attacker = Attacker::new(laboratory)?;
+        let server = testbed.network.internet.run(|| super::site::bound((resolver, 53).into()))?;
+        let attacker = Attacker::new(testbed)?;
         let query = dns::query(WEB[0], RecordType::A)?;
         let denied = attacker.counted(&["link_local"])?;
         attacker.send(&Datagram::new(source(0, 7), resolver).udp(40_000, 53, &query))?;
         ensure!(server.recv(&mut [0; 512]).is_err(), "the query has left");
         ensure!(attacker.counted(&["link_local"])? == denied + 1, "not denied for its source");
         // What has an address arrives, so that it is the filter that kept the other.
-        let client = laboratory.network.client.run(|| dns::connect(resolver))?;
+        let client = testbed.network.client.run(|| dns::connect(resolver))?;
         client.send(&query)?;
         server.set_read_timeout(Some(ANSWER))?;
         server.recv(&mut [0; 512]).context("a client's query")?;

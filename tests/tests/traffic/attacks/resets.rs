@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     network::CLIENT,
-    testrun::{Datagram, Flags},
+    prog_test_run::{Datagram, Flags},
 };
 
 use super::site::{Attacker, PORT, SERVER, config, in_each_mode};
@@ -22,10 +22,10 @@ const KINDS: [Flags; 3] = [Flags { ack: false, ..Flags::RST }, Flags::RST, Flags
 fn forged_resets_open_no_flow_and_end_none() -> Result<()> {
     let config = config("limits: {queries: off, flows: off}")
         .replace(&format!("udp: [{PORT}]"), &format!("tcp: [{PORT}]"));
-    in_each_mode(&config, |laboratory, mode| {
-        let attacker = Attacker::new(laboratory)?;
+    in_each_mode(&config, |testbed, mode| {
+        let attacker = Attacker::new(testbed)?;
         let flows = || -> Result<Vec<(u64, bool)>> {
-            let listed = laboratory.filter.json(&["flows"])?;
+            let listed = testbed.filter.json(&["flows"])?;
             let listed = listed.as_array().context("flows are a list")?;
             let one = |flow: &serde_json::Value| {
                 let port = flow["client_port"].as_u64().context("a flow has a port")?;

@@ -1,4 +1,4 @@
-//! What the attacks share: a laboratory in each mode, and frames from the client's wire.
+//! What the attacks share: a testbed in each mode, and frames from the client's wire.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -7,10 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    laboratory::{Laboratory, Setup},
     network::WAN,
+    prog_test_run::{Datagram, datagram::patched, live::stay},
     site::{self, CONFIG, MODES, SILENCE, in_mode},
-    testrun::{Datagram, datagram::patched, live::stay},
+    testbed::{Setup, Testbed},
     wire::Wire,
 };
 
@@ -31,24 +31,21 @@ pub fn config(limits: &str) -> String {
 }
 
 /// Runs an attack in each mode.
-pub fn in_each_mode(
-    config: &str,
-    attack: impl Fn(&mut Laboratory, &str) -> Result<()>,
-) -> Result<()> {
+pub fn in_each_mode(config: &str, attack: impl Fn(&mut Testbed, &str) -> Result<()>) -> Result<()> {
     // Another CPU's newest entries are not yet where the kernel looks for some to evict.
     stay()?;
     for mode in MODES {
         let setup = Setup { config: in_mode(config, mode), ..site::setup() };
-        let mut laboratory = Laboratory::create(&setup)?;
-        laboratory.filter.start()?;
-        attack(&mut laboratory, mode).with_context(|| format!("in {mode} mode"))?;
+        let mut testbed = Testbed::create(&setup)?;
+        testbed.filter.start()?;
+        attack(&mut testbed, mode).with_context(|| format!("in {mode} mode"))?;
     }
     Ok(())
 }
 
 /// Gives the gateway another network than the client's.
-pub fn wire_another_network(laboratory: &Laboratory) -> Result<()> {
-    laboratory.network.gateway.ip(&[
+pub fn wire_another_network(testbed: &Testbed) -> Result<()> {
+    testbed.network.gateway.ip(&[
         "link add other type veth peer others",
         "link set other up",
         "link set others up",
@@ -59,15 +56,15 @@ pub fn wire_another_network(laboratory: &Laboratory) -> Result<()> {
 
 /// The client's end of its wire.
 pub struct Attacker<'a> {
-    laboratory: &'a Laboratory,
+    testbed: &'a Testbed,
     wire: Wire,
     gateway: [u8; 6],
 }
 
 impl<'a> Attacker<'a> {
-    pub fn new(laboratory: &'a Laboratory) -> Result<Self> {
-        let wire = laboratory.network.client.run(|| Wire::open(WAN))?;
-        Ok(Self { laboratory, wire, gateway: laboratory.network.lan_address()? })
+    pub fn new(testbed: &'a Testbed) -> Result<Self> {
+        let wire = testbed.network.client.run(|| Wire::open(WAN))?;
+        Ok(Self { testbed, wire, gateway: testbed.network.lan_address()? })
     }
 
     /// Sends a frame with this datagram to the gateway.
@@ -82,7 +79,7 @@ impl<'a> Attacker<'a> {
 
     /// How often these reasons were counted.
     pub fn counted(&self, reasons: &[&str]) -> Result<u64> {
-        let counters = self.laboratory.filter.counters()?;
+        let counters = self.testbed.filter.counters()?;
         Ok(reasons.iter().map(|reason| counters.get(reason)).sum())
     }
 

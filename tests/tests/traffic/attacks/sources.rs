@@ -5,9 +5,9 @@ use std::net::{IpAddr, UdpSocket};
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     network::{CLIENT, GATEWAY},
+    prog_test_run::Datagram,
     resolver::BEYOND,
     site::{ANSWER, SILENCE, eventually},
-    testrun::Datagram,
 };
 
 use super::site::{Attacker, any, bound, config, in_each_mode, wire_another_network};
@@ -21,9 +21,9 @@ fn both(texts: [&str; 2]) -> Result<[IpAddr; 2]> {
 
 #[test]
 fn nobody_answers_a_resolver_on_the_gateway_in_its_servers_name() -> Result<()> {
-    in_each_mode(&config(""), |laboratory, mode| {
-        wire_another_network(laboratory)?;
-        let attacker = Attacker::new(laboratory)?;
+    in_each_mode(&config(""), |testbed, mode| {
+        wire_another_network(testbed)?;
+        let attacker = Attacker::new(testbed)?;
         for family in 0..2 {
             let sources = [
                 ("its server's", both(["9.9.9.9", "2620:fe::9"])?),
@@ -35,7 +35,7 @@ fn nobody_answers_a_resolver_on_the_gateway_in_its_servers_name() -> Result<()> 
             let all_hosts = both(["255.255.255.255", "ff02::1"])?;
             let all_systems = both(["224.0.0.1", "ff02::1"])?;
             let resolver: UdpSocket =
-                laboratory.network.gateway.run(|| bound((any(family), ASKS_FROM).into()))?;
+                testbed.network.gateway.run(|| bound((any(family), ASKS_FROM).into()))?;
             let answer = |source: IpAddr, destination: IpAddr| {
                 Datagram::new(source, destination).udp(53, ASKS_FROM, b"an answer")
             };
@@ -69,16 +69,16 @@ fn nobody_answers_a_resolver_on_the_gateway_in_its_servers_name() -> Result<()> 
 /// Networks behind another router on the LAN side are routed there, whoever hands it over.
 #[test]
 fn a_network_behind_another_router_is_believed() -> Result<()> {
-    in_each_mode(&config(""), |laboratory, mode| {
+    in_each_mode(&config(""), |testbed, mode| {
         let [next4, next6] = CLIENT;
-        laboratory.network.gateway.ip(&[
+        testbed.network.gateway.ip(&[
             format!("route add 10.50.0.0/16 via {next4}"),
             format!("route add fd00:50::/48 via {next6}"),
         ])?;
-        let attacker = Attacker::new(laboratory)?;
+        let attacker = Attacker::new(testbed)?;
         for (family, gateway) in GATEWAY.into_iter().enumerate() {
             let behind = both(["10.50.7.7", "fd00:50:0:7::7"])?[family];
-            let socket = laboratory.network.gateway.run(|| bound((any(family), 41_001).into()))?;
+            let socket = testbed.network.gateway.run(|| bound((any(family), 41_001).into()))?;
             socket.set_read_timeout(Some(ANSWER))?;
             attacker.send(&Datagram::new(behind, gateway).udp(40_000, 41_001, b"x"))?;
             socket.recv(&mut [0; 64]).with_context(|| format!("{mode}: from {behind}"))?;

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use intune_filter_tests::testrun::{Addresses, message::QUESTION};
+use intune_filter_tests::prog_test_run::{Addresses, message::QUESTION};
 
 use super::{Case, Refused, Teaches, begin, case, check_tables};
 

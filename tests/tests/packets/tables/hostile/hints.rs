@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Message,
     message::{QUESTION, Section, name},
 };

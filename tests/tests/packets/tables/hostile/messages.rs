@@ -1,6 +1,6 @@
 //! Headers and questions (RFC 1035 sections 4.1.1 and 4.1.2, RFC 2181 section 9, RFC 9619).
 
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Message,
     message::{A, AAAA, CNAME, QUESTION, Section, name},
 };

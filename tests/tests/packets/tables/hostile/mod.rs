@@ -15,7 +15,7 @@ use intune_filter_ebpf::abi::{
     Occurrence::{AnswerDeferred, AnswerMalformed, AnswerRefused, Learned, NothingLearned},
     Reason::{DnsAnswer, DnsQuery, Unsolicited},
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Expected, Message, Row, expect, from_client, message::QUESTION,
     to_client,
 };

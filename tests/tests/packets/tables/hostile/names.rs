@@ -1,7 +1,7 @@
 //! Names and compression (RFC 1035 sections 2.3.4, 3.1 and 4.1.4): an owner or an alias's target
 //! that is none makes the answer malformed, whatever else it says.
 
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Message,
     message::{CNAME, HEADER, QUESTION, Section, name},
 };

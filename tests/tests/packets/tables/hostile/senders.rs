@@ -10,7 +10,7 @@ use intune_filter_ebpf::abi::{
         Unsolicited,
     },
 };
-use intune_filter_tests::testrun::{
+use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Flags, Message, Row, check_in_order, check_on, expect, from_client,
     message::QUESTION, site, to_client,
 };
@@ -169,7 +169,7 @@ fn an_unlisted_name_opens_nothing_by_what_it_leads_to() {
     run(", unlisted: forward", "", |filter| {
         for who in Addresses::both() {
             let portal =
-                intune_filter_tests::testrun::message::name(crate::tables::answers::PORTAL);
+                intune_filter_tests::prog_test_run::message::name(crate::tables::answers::PORTAL);
             let query = Message::query(
                 0x1234,
                 "attacker.example",

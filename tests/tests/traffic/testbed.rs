@@ -1,4 +1,4 @@
-//! The laboratory itself: without a filter, everything that the demo expects to be denied is
+//! The testbed itself: without a filter, everything that the demo expects to be denied is
 //! reached. So a denial in the other tests is the filter's doing.
 
 use std::time::Duration;

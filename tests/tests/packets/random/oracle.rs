@@ -6,7 +6,7 @@ use intune_filter_ebpf::{
     abi::{Matched, Reason},
     verdict::Verdict,
 };
-use intune_filter_tests::testrun::filter::Place;
+use intune_filter_tests::prog_test_run::filter::Place;
 
 use super::{
     model::{self, within},
@@ -23,7 +23,7 @@ type Address = std::net::IpAddr;
 
 /// What has passed.
 #[derive(Debug, Default)]
-pub struct Witness {
+pub struct Oracle {
     /// Their last packets' times and policies.
     flows: HashMap<(&'static str, Flow), (u64, u32)>,
     datagrams: HashMap<(Zone, Address, Address, u32), u64>,
@@ -42,7 +42,7 @@ pub struct Moment {
     pub second: bool,
 }
 
-impl Witness {
+impl Oracle {
     /// Whether a frame may pass, or not, with this verdict; notes what passes.
     pub fn agrees(&mut self, at: Moment, place: Place, frame: &[u8], verdict: &Verdict) -> bool {
         let reading = Reading::of(frame);

@@ -1,4 +1,4 @@
-//! The whole laboratory: network, resolver, remotes, and a filter that is ready to be started.
+//! The whole testbed: network, resolver, remotes, and a filter that is ready to be started.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
 /// A port that no service declares, and where something listens all the same.
 pub const FOREIGN_PORT: u16 = 22;
 
-/// What a laboratory is made from.
+/// What a testbed is made from.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// The filter's configuration.
@@ -37,9 +37,9 @@ pub struct Setup {
     pub udp: BTreeSet<u16>,
 }
 
-/// A laboratory; everything of it is gone when it is dropped.
+/// A testbed; everything of it is gone when it is dropped.
 #[derive(Debug)]
-pub struct Laboratory {
+pub struct Testbed {
     // Dropped in this order: processes before the namespaces that they are in.
     /// The filter on the gateway, not started yet.
     pub filter: Filter,
@@ -54,13 +54,13 @@ pub struct Laboratory {
     pub directory: Arc<Directory>,
 }
 
-impl Laboratory {
-    /// Makes a laboratory in a directory of its own.
+impl Testbed {
+    /// Makes a testbed in a directory of its own.
     pub fn create(setup: &Setup) -> Result<Self> {
         Self::create_in(Arc::new(Directory::create()?), setup)
     }
 
-    /// Makes a laboratory in a directory that nothing else uses.
+    /// Makes a testbed in a directory that nothing else uses.
     pub fn create_in(directory: Arc<Directory>, setup: &Setup) -> Result<Self> {
         let network = Network::create(directory.label())?;
         let filter =
