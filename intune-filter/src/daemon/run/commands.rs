@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::oneshot, task::spawn_blocking};
 
-use super::{Daemon, RunError};
+use super::{RunError, state::Daemon};
 use crate::{
     control::{Answer, DeniedClients, NamesTable, NothingFiltered, Reply, Request},
     daemon::config_source::config_override::Document,

@@ -1,45 +1,23 @@
 //! Another configuration in the place of the one in force: by a reload, by `apply`, and back.
 
-use std::{
-    borrow::Cow,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{Daemon, RunError, keep::LastReload, reload};
+use super::{
+    RunError, active_config::ActiveConfig, apply_policy::Effects, last_reload::LastReload, preview,
+    state::Daemon,
+};
 use crate::{
-    catalogue::{Catalogue, CatalogueFiles},
     config::Config,
     daemon::{
         config_source::config_override::{ConfigOverride, Document},
         problems::Code,
+        reload,
     },
-    policy::{self, Difference, Loaded, Policy},
+    policy::{self, Difference, Policy},
     report::{Changed, Confirmed, Origin, Preview, SCHEMA},
 };
-
-/// A configuration that is in force, or was, with all that it takes to put it back.
-#[derive(Clone)]
-pub(super) struct ActiveConfig {
-    pub(super) document: Document,
-    pub(super) config: Config,
-    pub(super) catalogue: Cow<'static, Catalogue>,
-    pub(super) files: Option<Arc<CatalogueFiles>>,
-    /// Of what it comes to.
-    pub(super) digest: String,
-    pub(super) origin: Origin,
-    /// Whether the kernel may have something else, since a change has failed half-way.
-    pub(super) in_doubt: bool,
-}
-
-/// What a policy has ended.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Effects {
-    pub(super) flows_ended: usize,
-    pub(super) names_forgotten: usize,
-}
 
 /// What a change has come to.
 #[derive(Default)]
@@ -47,20 +25,6 @@ struct Change {
     changed: bool,
     difference: Difference,
     effects: Effects,
-}
-
-impl ActiveConfig {
-    /// A configuration and the policy that it comes to.
-    pub(super) fn new(document: Document, origin: Origin, loaded: Loaded) -> (Self, Policy) {
-        let Loaded { config, catalogue, files, policy } = loaded;
-        let digest = policy::digest(&config, &policy);
-        (Self { document, config, catalogue, files, digest, origin, in_doubt: false }, policy)
-    }
-
-    /// Whether another comes to what is in force as this.
-    fn is_same(&self, other: &Self) -> bool {
-        !self.in_doubt && self.digest == other.digest
-    }
 }
 
 impl Daemon<'_> {
@@ -151,7 +115,7 @@ impl Daemon<'_> {
         self.may_follow(&next)?;
         let difference = self.difference(&next, &policy);
         let changed = !self.in_force.is_same(&next);
-        let loses = super::preview::losses(self, &policy).map_err(RunError::Other)?;
+        let loses = preview::losses(self, &policy).map_err(RunError::Other)?;
         Ok(Preview {
             schema: SCHEMA,
             file: next.document.file,

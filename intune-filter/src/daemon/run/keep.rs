@@ -5,7 +5,7 @@ use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::PathBuf, time:
 
 use anyhow::{Context as _, Result};
 
-use super::{Daemon, RunError};
+use super::{last_reload::LastReload, state::Daemon, watched::Watched};
 use crate::{
     boot_guard::GuardState,
     daemon::{
@@ -14,52 +14,13 @@ use crate::{
             last_good::LastGood,
             mended::Watch,
         },
-        problems::{self, Code},
+        problems::Code,
     },
     metrics::configuration,
-    report::{
-        self, Changed, ConfigInForce, ConfigurationStatus, Origin, ReloadResult, SCHEMA, Waiting,
-    },
+    report::{ConfigInForce, ConfigurationStatus, Origin, ReloadResult, SCHEMA, Waiting},
     system::atomic_file,
     yaml::FileErrors,
 };
-
-/// How the last reload went.
-#[derive(Clone, Debug)]
-pub(super) struct LastReload {
-    told: report::LastReload,
-    /// Whether nothing else was wrong than that the configuration in force waited.
-    waited: bool,
-}
-
-impl LastReload {
-    /// A reload that has just ended.
-    pub(super) fn new(result: Result<&Changed, &RunError>) -> Self {
-        let (result, error) = match result {
-            Ok(change) if change.changed => (ReloadResult::InForce, None),
-            Ok(_) => (ReloadResult::Unchanged, None),
-            Err(error) => (ReloadResult::Refused, Some(error.to_string())),
-        };
-        let told = report::LastReload { at: problems::now(), result, error };
-        Self { told, waited: false }
-    }
-}
-
-/// The configuration file, while it cannot be used.
-pub(super) struct Watched {
-    paths: Vec<PathBuf>,
-    watch: Watch,
-}
-
-impl Watched {
-    /// Waits for a change of the file, or for ever if there is nothing to wait for.
-    pub(super) async fn changed(watched: &mut Option<Self>) {
-        match watched {
-            Some(watched) => watched.watch.changed().await,
-            None => std::future::pending().await,
-        }
-    }
-}
 
 impl Daemon<'_> {
     /// Tells of what a start has found: why the file is not in force, and what is set aside.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Daemon, poll_events::RECORDS};
+use super::{poll_events::RECORDS, state::Daemon};
 use crate::{
     daemon::ring_buffer::drain,
     dns_tcp::Punted,

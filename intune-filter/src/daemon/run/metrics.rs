@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::watch;
 
-use super::Daemon;
+use super::state::Daemon;
 use crate::{
     daemon::problems::Code,
     events::recorder::EventRecorder,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::Daemon;
+use super::state::Daemon;
 use crate::{daemon::ring_buffer::drain, dns_tcp::Punted};
 
 /// Records taken from the ring before anything else has its turn.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use intune_filter_ebpf::abi::flow_flags;
 
-use super::Daemon;
+use super::state::Daemon;
 use crate::{
     events::{Flow, Labels},
     policy::Policy,

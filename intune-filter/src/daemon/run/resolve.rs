@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use intune_filter_ebpf::abi::AnswerEvent;
 
-use super::Daemon;
+use super::state::Daemon;
 use crate::{
     config::Config,
     names::resolution::{NAMES_MAX, Outcome, Question, Wanted, dns_client},

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::Daemon;
+use super::state::Daemon;
 use crate::{kernel, system::netlink::Snapshot};
 
 impl Daemon<'_> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::Daemon;
+use super::state::Daemon;
 use crate::{config::Config, daemon::warm_up::WarmUp, kernel::Pins, names::Names, system::clock};
 
 /// The warm-up of a daemon that starts, by what is pinned and what was saved.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::Daemon;
+use super::{errand::Errand, state::Daemon};
 use crate::{
     control::{Call, Request},
     daemon::config_source::ahead::{Ahead, Wanted},
@@ -12,19 +12,6 @@ use crate::{
 
 /// How long the last answer may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
-
-/// What is done once its files have been read.
-#[derive(Debug)]
-pub(super) enum Errand {
-    /// Loads the configuration file again.
-    Reload,
-    /// The same, since the file may have been mended that could not be used.
-    Mended,
-    /// Goes back to what was confirmed.
-    RollBack,
-    /// Answers a command.
-    Call(Call),
-}
 
 impl Daemon<'_> {
     /// Answers a command, now or when its files have been read. True if the daemon is to end.

@@ -1,9 +1,9 @@
 //! The gate before any configuration is read, and where none can be used.
 
-use super::boot_guard;
 use crate::{
-    boot_guard::GuardState,
+    boot_guard::{self, GuardState},
     config::{Boot, Config},
+    control::Client,
     daemon::config_source::ConfigSource,
     kernel::{self, PinDirectory, Pins},
     system::logging::CRITICAL,
@@ -20,7 +20,7 @@ pub(super) fn shut_as_kept(source: &ConfigSource<'_>) -> Option<Boot> {
         (state != first).then(|| load(&state)).flatten()
     });
     let config = kept?.to_config();
-    boot_guard::shut(&config, source);
+    shut(&config, source);
     Some(config.boot)
 }
 
@@ -30,7 +30,33 @@ pub(super) fn undo_start(config: &Config, source: &ConfigSource<'_>, made: Optio
     if let Some(Err(error)) = made.map(kernel::remove_all) {
         log::error!("{error:#}");
     }
-    boot_guard::shut(config, source);
+    shut(config, source);
+}
+
+/// Keeps clients out until programs are attached, if the configuration says so. A failure is no
+/// reason not to attach them. A daemon that runs keeps its own gate.
+pub(super) fn shut(config: &Config, source: &ConfigSource<'_>) {
+    let mut paths = config.paths.clone();
+    (source.adjust)(&mut paths);
+    if Client::connect(&paths.runtime_dir).is_some_and(|client| !is_here(&client)) {
+        return;
+    }
+    if let Err(error) = boot_guard::shut(config, &paths) {
+        log::error!("{error:#}");
+    }
+}
+
+/// The same by a configuration of which only a part can be read: a table that is there may know
+/// of more.
+fn shut_by_part(config: &Config, source: &ConfigSource<'_>) {
+    if boot_guard::presence() != Some(true) {
+        shut(config, source);
+    }
+}
+
+/// Whether the daemon at the other end is this process, which has failed to start.
+fn is_here(client: &Client) -> bool {
+    client.daemon().is_ok_and(|pid| u32::try_from(pid) == Ok(std::process::id()))
 }
 
 fn load(state: &std::path::Path) -> Option<GuardState> {
@@ -47,7 +73,7 @@ pub(super) fn all_lost(source: &ConfigSource<'_>, known: Option<Boot>) {
     // What can be read of the file tells whom to keep out until it is mended.
     let readable = source.read().ok();
     let readable = readable.and_then(|file| Config::parse_part(&file.file, &file.text).0);
-    readable.iter().for_each(|config| boot_guard::shut_by_part(config, source));
+    readable.iter().for_each(|config| shut_by_part(config, source));
     let says = readable.map(|config| config.boot);
     let pins = Pins::open(&source.first_paths().pin_dir).ok().flatten();
     let links = pins.and_then(|pins| pins.directory().linked_interfaces().ok());

@@ -1,0 +1,81 @@
+//! A policy put into force in the kernel, and everything that goes by it told.
+
+use anyhow::Result;
+
+use super::state::Daemon;
+use crate::{
+    config::Config,
+    daemon::{interfaces::zones_of, reload, ring_buffer::drain, setup::wanted},
+    dns_tcp::Punted,
+    names::learning::Learner,
+    policy::Policy,
+    system::{clock, heap, netlink::Snapshot},
+};
+
+/// What a policy has ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Effects {
+    pub(super) flows_ended: usize,
+    pub(super) names_forgotten: usize,
+}
+
+impl Daemon<'_> {
+    /// Puts a policy into force; its interfaces are looked at next. An error leaves the old one.
+    pub(super) fn apply(
+        &mut self,
+        config: &Config,
+        mut policy: Policy,
+        snapshot: &Snapshot,
+    ) -> Result<Effects> {
+        let warm_up = self.warm_up.under(config.warm_up, clock::boot_time());
+        policy.settings.warm_up_until = warm_up.until();
+        let linked = self.kernel.directory().linked_interfaces()?;
+        let wanted = wanted(config, &policy)?;
+        let zones = zones_of(&wanted, snapshot);
+        let before = self.learner.policy().clone();
+        self.learner.set_policy(policy.clone());
+        self.recorder.set_policy(&policy);
+        let (kernel, events, state) = (&self.kernel, self.events.get_mut(), &self.paths.state_dir);
+        let recorder = &mut self.recorder;
+        let punted = &mut Punted { streams: &mut self.streams, kernel };
+        let catch_up = |learner: &mut Learner| {
+            let assert = |address, rules, expires| kernel.ensure_host(address, rules, expires);
+            drain(events, learner, recorder, punted, usize::MAX, assert).map(drop)
+        };
+        let result = reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up);
+        let ended = self.kernel.take_revoked();
+        self.recorder.revoked(&ended, self.learner.names());
+        let effects = match result {
+            Ok(applied) => {
+                self.generation = applied.generation;
+                if let Some(error) = applied.unsaved {
+                    log::warn!("{error:#}");
+                }
+                Effects { flows_ended: ended.len(), names_forgotten: applied.names_forgotten }
+            }
+            Err(error) => {
+                self.recorder.set_policy(&before);
+                self.learner.set_policy(before);
+                self.kernel.set_zones(&self.reconciler.zones(snapshot))?;
+                return Err(error);
+            }
+        };
+        let commands = self.reconciler.want(wanted, &linked);
+        for command in commands {
+            self.execute(command);
+        }
+        self.want_names(config);
+        self.warm_up_is(warm_up);
+        log::info!(
+            "policy {} is in force: {} rules, {} groups",
+            self.generation,
+            policy.rules.len(),
+            policy.groups.len()
+        );
+        for warning in &policy.warnings {
+            log::warn!("{warning}");
+        }
+        heap::trim_heap();
+        Ok(effects)
+    }
+}

@@ -1,0 +1,32 @@
+//! The daemon at work: it waits for what happens, asks the reconciler, and does what it says.
+//!
+//! [`state`] has what all of it works on, and each file beside it one of its tasks.
+
+mod active_config;
+mod apply_policy;
+mod commands;
+mod configure;
+mod errand;
+mod error;
+mod gate;
+mod gate_at_start;
+mod keep;
+mod last_reload;
+mod maintenance;
+mod metrics;
+mod poll_events;
+mod preview;
+mod read_ahead;
+mod reconcile;
+mod resolve;
+mod serve;
+mod start;
+mod state;
+mod tags;
+mod waiting;
+mod warming;
+mod watchdog;
+mod watched;
+
+pub use error::RunError;
+pub(crate) use start::run;

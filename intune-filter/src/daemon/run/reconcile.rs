@@ -1,0 +1,107 @@
+//! The machine looked at, and what the reconciler says to it done.
+
+use std::time::Instant;
+
+use sd_notify::NotifyState;
+
+use super::state::Daemon;
+use crate::{
+    daemon::interfaces::Command,
+    kernel,
+    system::{Interface, netlink::Snapshot},
+};
+
+impl Daemon<'_> {
+    /// Looks at the machine as it is now.
+    pub(super) async fn look(&mut self) {
+        match self.netlink.snapshot().await {
+            Ok(snapshot) => self.look_at(&snapshot),
+            Err(error) => log::error!("{error:#}"),
+        }
+        self.announce();
+    }
+
+    /// Does what the machine calls for: programs that were taken off are put back first.
+    pub(super) fn look_at(&mut self, snapshot: &Snapshot) {
+        let pins = self.kernel.pins();
+        for interface in self.reconciler.attached_among(&snapshot.interfaces) {
+            match pins.enforced(interface) {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    let name = &interface.name;
+                    log::error!("{name}: somebody has taken a program off; putting it back");
+                    self.reconciler.lost(name);
+                }
+                Err(error) => log::error!("{error:#}"),
+            }
+        }
+        self.keep_tags(snapshot);
+        for command in self.reconciler.observe(snapshot, Instant::now()) {
+            self.execute(command);
+        }
+        self.keep_gate(snapshot);
+        self.seen.clone_from(snapshot);
+        self.tell_resolution();
+    }
+
+    /// Takes note that an interface cannot be enforced.
+    pub(super) fn failed(&mut self, interface: &Interface, error: &anyhow::Error) {
+        let error = format!("{error:#}");
+        if self.reconciler.failed(interface, error.clone(), Instant::now()) {
+            log::error!("{}: NOT enforced: {error}", interface.name);
+        }
+    }
+
+    /// Carries a command of the reconciler's out. A failure is logged.
+    pub(super) fn execute(&mut self, command: Command) {
+        let result = match command {
+            Command::SetOwnAddresses(addresses) => {
+                let result = self.kernel.set_own_addresses(&addresses);
+                let addresses = addresses.into_iter().map(|(_, address)| address);
+                self.learner.set_own_addresses(addresses.collect());
+                result
+            }
+            Command::SetZones(zones) => self.kernel.set_zones(&zones),
+            Command::SetDevices(devices) => self.kernel.set_devices(&devices),
+            Command::Attach(interface, mode) => {
+                let tags = self.see_tags(&interface.name);
+                match tags.and_then(|()| self.kernel.attach(&interface, mode)) {
+                    Ok(mode) => {
+                        log::info!("{}: enforcing in {} mode", interface.name, mode.as_str());
+                        self.reconciler.attached(&interface, mode);
+                    }
+                    Err(error) => self.failed(&interface, &error),
+                }
+                Ok(())
+            }
+            Command::Detach(name) => {
+                log::info!("{name}: no longer enforced, since it is not configured");
+                kernel::detach(self.kernel.directory(), &name)
+            }
+            Command::Await(name) => {
+                log::warn!("{name}: there is no such interface; waiting for it");
+                kernel::detach(self.kernel.directory(), &name)
+            }
+        };
+        if let Err(error) = result {
+            log::error!("{error:#}");
+        }
+    }
+
+    /// Tells systemd, once, that what exists is enforced: what is missing is not waited for, since
+    /// it may be for this unit that it waits.
+    pub(super) fn announce(&mut self) {
+        if self.ready {
+            return;
+        }
+        self.ready = true;
+        if self.reconciler.is_enforcing() {
+            log::info!("ready");
+        } else {
+            log::warn!("ready, and enforcing nothing: no interface of the configuration is there");
+        }
+        if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+            log::warn!("cannot notify systemd: {error}");
+        }
+    }
+}

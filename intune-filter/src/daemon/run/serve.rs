@@ -1,0 +1,87 @@
+//! The daemon's loop: waits for what happens, and does what is due.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep_until,
+};
+
+use super::{
+    errand::Errand,
+    state::Daemon,
+    waiting::{next_of, ticks, wait_until},
+    watchdog::Watchdog,
+    watched::Watched,
+};
+use crate::daemon::ring_buffer::flush;
+
+/// How often the machine is looked at even if nothing was heard of it.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often what has expired is removed, and the table of names is saved.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often names are forgotten that have expired.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Daemon<'_> {
+    /// Works until told to stop.
+    pub(super) async fn serve(&mut self) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut look = ticks(RESYNC_INTERVAL);
+        let mut tidy = ticks(MAINTENANCE_INTERVAL);
+        let mut forget = ticks(EXPIRY_INTERVAL);
+        let mut watchdog = Watchdog::new();
+        self.announce();
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => self.read_ahead(Errand::Reload, None),
+                () = wait_until(self.roll_back_due()) => self.read_ahead(Errand::RollBack, None),
+                () = wait_until(self.guard.due()) => self.look_at_gate(),
+                () = wait_until(self.warm_up_due()) => self.tell_end_of_warm_up(),
+                (errand, ahead) = self.reader.next() => {
+                    if self.run_errand(errand, ahead).await {
+                        return Ok(());
+                    }
+                }
+                () = watchdog.due() => watchdog.feed(),
+                () = wait_until(self.resolution.due()) => self.resolve(),
+                () = Watched::changed(&mut self.watched) => self.read_ahead(Errand::Mended, None),
+                (question, answer) = self.dns_client.next() => self.resolved(&question, answer),
+                () = self.netlink.changed() => self.look().await,
+                () = next_of(self.nftables.as_mut()) => self.guard.heard(Instant::now()),
+                _ = look.tick() => self.look().await,
+                _ = tidy.tick() => self.tidy().await,
+                _ = forget.tick() => self.forget(),
+                guard = self.events.readable_mut() => {
+                    // Before the ring is read: what comes meanwhile wakes the daemon again.
+                    guard.context("cannot wait for events")?.clear_ready();
+                    self.poll_events()?;
+                }
+                () = sleep_until(self.listens.into()) => self.poll_events()?,
+                result = flush(self.diagnostics.as_mut()) => result?,
+                Some(call) = self.calls.recv() => {
+                    if self.take_call(call).await {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        // Nobody else would, as long as no daemon runs.
+        self.roll_back().await;
+        self.catch_up();
+        if let Err(error) = self.writer.finish(&mut self.learner) {
+            log::error!("{error:#}");
+        }
+        log::info!("stopping; what is attached stays in force");
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! The daemon's start: from the first look at the configuration until it is in force.
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Instant,
+};
+
+use anyhow::{Context as _, anyhow};
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    RunError, active_config::ActiveConfig, gate, gate_at_start, metrics, state::Daemon, warming,
+};
+use crate::{
+    boot_guard::BootGuard,
+    config::Config,
+    control::Server,
+    daemon::{
+        config_source::{Chosen, ConfigSource, ahead::Reader, confirmation::Confirmation},
+        interfaces::InterfaceReconciler,
+        problems::Problems,
+        reload,
+        ring_buffer::async_fd,
+        setup::{hooks, prepare},
+    },
+    dns_tcp::Streams,
+    events::recorder::EventRecorder,
+    kernel::{self, PinDirectory},
+    names::{
+        learning::{Learner, NamesWriter, restore, saved_names},
+        resolution::{Counts, Resolution, dns_client::DnsClient},
+    },
+    policy::{RuleBits, map_sizes},
+    system::netlink::{Netlink, Snapshot},
+};
+
+/// Runs until a signal or a command ends it. What is attached stays attached, unless the command
+/// was to detach. The kernel's programs log up to `kernel_log`.
+pub fn run(source: &ConfigSource<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
+    // Before anything is read that may be wrong.
+    let known = gate_at_start::shut_as_kept(source);
+    let config = match source.choose(&RuleBits::new()) {
+        Ok(chosen) => chosen.loaded.config,
+        Err(errors) => {
+            gate_at_start::all_lost(source, known);
+            return Err(errors.into());
+        }
+    };
+    gate_at_start::shut(&config, source);
+    kernel::check_kernel()?;
+    let locks = prepare(&config.paths)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    let directory = PinDirectory::new(&config.paths.pin_dir);
+    let fresh = directory.linked_interfaces()?.is_empty();
+    let mut started = false;
+    let result = runtime.block_on(async {
+        let mut daemon = Daemon::start(&config, source, kernel_log).await?;
+        started = true;
+        daemon.serve().await.map_err(RunError::Other)
+    });
+    if !started {
+        gate_at_start::undo_start(&config, source, fresh.then_some(&directory));
+    }
+    drop(locks);
+    result
+}
+
+impl<'a> Daemon<'a> {
+    /// Loads the programs, and enforces what the configuration says; an interface that cannot be
+    /// enforced fails it.
+    async fn start(
+        config: &Config,
+        source: &'a ConfigSource<'a>,
+        kernel_log: log::LevelFilter,
+    ) -> Result<Self, RunError> {
+        let paths = config.paths.clone();
+        let (sender, calls) = mpsc::channel(8);
+        tokio::spawn(Server::bind(&paths.runtime_dir)?.serve(sender));
+        let directory = PinDirectory::new(&paths.pin_dir);
+        // A reboot takes the pins away, and what was learned with them.
+        let is_empty = !directory.has_pins();
+        let mut kernel =
+            kernel::load(directory, &map_sizes(&config.maps), kernel_log, &hooks(config))?;
+        // Chosen again: the directories are now locked, and nobody else decides any more.
+        let bits = reload::previous_bits(&kernel.pins())?;
+        let Chosen { document, origin, loaded, saved, refused, damaged } = source.choose(&bits)?;
+        let (in_force, policy) = ActiveConfig::new(document, origin, loaded);
+        let config = in_force.config.clone();
+        let names = saved_names(&config);
+        let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
+        let events = async_fd(kernel.pins().map("EVENTS")?)?;
+        let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
+        let recorder = EventRecorder::default();
+        let resolution_told = watch::Sender::<Counts>::default();
+        let metrics = metrics::server(kernel.pins(), &recorder, &resolution_told);
+        let mut daemon = Self {
+            source,
+            in_force,
+            confirmed: None,
+            confirmation: Confirmation::default(),
+            saved,
+            saved_unwritten: false,
+            problems: Problems::default(),
+            last_reload: None,
+            watched: None,
+            kernel,
+            reconciler: InterfaceReconciler::default(),
+            guard: BootGuard::default(),
+            learner: Learner::new(names, policy),
+            writer: NamesWriter::new(paths.state_dir.clone(), Instant::now()),
+            metrics,
+            recorder,
+            streams: Streams::default(),
+            resolution: Resolution::new(RandomState::new().build_hasher().finish()),
+            resolution_told,
+            dns_client: DnsClient::default(),
+            warm_up,
+            events,
+            listens: Instant::now(),
+            diagnostics,
+            netlink: Netlink::new()?,
+            seen: Snapshot::default(),
+            nftables: gate::listen(),
+            calls,
+            reader: Reader::default(),
+            paths,
+            generation: 0,
+            ready: false,
+        };
+        daemon.tell_of_start(refused.as_ref(), damaged);
+        let snapshot = daemon.netlink.snapshot().await?;
+        daemon.learner.set_own_addresses(snapshot.addresses.iter().copied().collect());
+        let policy = daemon.learner.policy().clone();
+        daemon.apply(&config, policy, &snapshot)?;
+        if is_empty {
+            let entered = restore(&daemon.kernel, &mut daemon.learner)?;
+            log::info!("{entered} learned addresses are known from before");
+        }
+        daemon.kernel.pin_programs()?;
+        daemon.listen_for_metrics(config.metrics.listen).await;
+        daemon.look_at(&snapshot);
+        for interface in daemon.reconciler.status() {
+            if let Some(error) = interface.error {
+                return Err(anyhow!("{}: {error}", interface.name).into());
+            }
+        }
+        daemon.settle();
+        Ok(daemon)
+    }
+}

@@ -1,0 +1,79 @@
+//! What a running daemon holds.
+
+use std::time::Instant;
+
+use aya::maps::{MapData, RingBuf};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{mpsc, watch},
+};
+
+use super::{
+    active_config::ActiveConfig, errand::Errand, last_reload::LastReload, watched::Watched,
+};
+use crate::{
+    boot_guard::{BootGuard, Changes},
+    config::Paths,
+    control::Call,
+    daemon::{
+        config_source::{
+            ConfigSource, ahead::Reader, config_override::ConfigOverride,
+            confirmation::Confirmation,
+        },
+        interfaces::InterfaceReconciler,
+        problems::Problems,
+        warm_up::WarmUp,
+    },
+    dns_tcp::Streams,
+    events::recorder::EventRecorder,
+    kernel::{Diagnostics, Kernel},
+    metrics::MetricsServer,
+    names::{
+        learning::{Learner, NamesWriter},
+        resolution::{Counts, Resolution, dns_client::DnsClient},
+    },
+    system::netlink::{Netlink, Snapshot},
+};
+
+/// The configuration in force, what carries it out, and what is heard of.
+pub(super) struct Daemon<'a> {
+    pub(super) source: &'a ConfigSource<'a>,
+    pub(super) in_force: ActiveConfig,
+    /// What is gone back to, while what is in force waits for its confirmation.
+    pub(super) confirmed: Option<ActiveConfig>,
+    pub(super) confirmation: Confirmation,
+    /// What the state directory holds.
+    pub(super) saved: Option<ConfigOverride>,
+    /// Whether it could not be written.
+    pub(super) saved_unwritten: bool,
+    pub(super) problems: Problems,
+    pub(super) last_reload: Option<LastReload>,
+    /// The configuration file, while the last good one runs in its place.
+    pub(super) watched: Option<Watched>,
+    pub(super) kernel: Kernel,
+    pub(super) reconciler: InterfaceReconciler,
+    pub(super) guard: BootGuard,
+    pub(super) learner: Learner,
+    pub(super) metrics: MetricsServer,
+    pub(super) writer: NamesWriter,
+    pub(super) recorder: EventRecorder,
+    pub(super) streams: Streams,
+    pub(super) resolution: Resolution,
+    /// Tells the metrics how the names are that are resolved.
+    pub(super) resolution_told: watch::Sender<Counts>,
+    pub(super) dns_client: DnsClient,
+    pub(super) warm_up: WarmUp,
+    pub(super) events: AsyncFd<RingBuf<MapData>>,
+    /// When the ring is read even if nobody wakes the daemon.
+    pub(super) listens: Instant,
+    pub(super) diagnostics: Option<AsyncFd<Diagnostics>>,
+    pub(super) netlink: Netlink,
+    /// What it has told of last.
+    pub(super) seen: Snapshot,
+    pub(super) nftables: Option<Changes>,
+    pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) reader: Reader<Errand>,
+    pub(super) paths: Paths,
+    pub(super) generation: u32,
+    pub(super) ready: bool,
+}
