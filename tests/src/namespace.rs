@@ -40,15 +40,19 @@ impl Namespace {
         &self.name
     }
 
-    /// Runs `f` on a thread inside the namespace. Threads that `f` starts are inside too.
+    /// Runs `f` on a thread inside the namespace, named as the caller's is after its test. Threads
+    /// that `f` starts are inside too.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             setns(&self.handle, CloneFlags::CLONE_NEWNET)
                 .expect("root may enter its own namespace");
             f()
         };
+        let caller = thread::current();
+        let named = thread::Builder::new().name(caller.name().unwrap_or("namespace").to_owned());
         thread::scope(|scope| {
-            scope.spawn(inside).join().unwrap_or_else(|panic| resume_unwind(panic))
+            let thread = named.spawn_scoped(scope, inside).expect("a thread can be started");
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
         })
     }
 

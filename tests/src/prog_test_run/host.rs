@@ -27,6 +27,7 @@ use super::{
     Addresses, Bed,
     fate::Fate,
     filter::{Place, ROOM},
+    rows,
     site::{self, LAN, OTHER, VLAN_DEVICE},
     state::{Event, State, now},
 };
@@ -102,6 +103,7 @@ pub fn run(dns: &str, more: &str, test: impl Fn(&mut dyn Bed)) {
 /// # Panics
 /// If there is no such policy.
 pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut dyn Bed)) {
+    rows::tell_at_exit();
     let bed = HostBed::new(&site::config(dns, more));
     test(&mut bed.unwrap_or_else(|error| panic!("{error:#}")));
 }

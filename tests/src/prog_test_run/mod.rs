@@ -11,6 +11,7 @@ mod kernel_bed;
 pub mod live;
 pub mod message;
 pub mod program;
+pub mod rows;
 mod show;
 pub mod site;
 pub mod state;

@@ -8,6 +8,7 @@ use super::{
     Addresses, Bed,
     fate::Fate,
     filter::Place,
+    rows,
     show::Shown,
     site::{LAN, OTHER},
     state::{Event, State, count_text, rule_text},
@@ -325,15 +326,16 @@ pub fn check_on(filter: &mut dyn Bed, rows: &[Row]) {
     check_rows(filter, rows, false);
 }
 
-fn check_rows(filter: &mut dyn Bed, rows: &[Row], apart: bool) {
+fn check_rows(filter: &mut dyn Bed, table: &[Row], apart: bool) {
     let mut report = String::new();
-    for row in rows {
+    for row in table {
         if apart {
             filter.clear().expect("the maps can be emptied");
         }
         if !filter.takes(row.place, &row.frame) {
             continue;
         }
+        rows::note(&row.description);
         let faults = row.faults(filter).unwrap_or_else(|error| vec![format!("  {error:#}")]);
         if !faults.is_empty() {
             report += &format!("{} ({:?})\n{}\n", row.description, row.place, faults.join("\n"));

@@ -3,7 +3,33 @@
 
 mod tables;
 
-use intune_filter_tests::prog_test_run::host::{run, run as run_once, run_without_policy};
+use std::{collections::BTreeSet, fs};
+
+use intune_filter_tests::{
+    cargo,
+    prog_test_run::{
+        host::{run, run as run_once, run_without_policy},
+        rows::{KERNEL_ONLY, kernel_only},
+    },
+};
+
+/// Bound of the rows that only the kernel judges.
+const KERNEL_ONLY_ROWS: usize = 306;
+
+#[test]
+fn few_rows_are_left_to_the_kernel_alone() {
+    assert!(kernel_only() <= KERNEL_ONLY_ROWS, "{}", kernel_only());
+    // The kernel's runner holds each module to its bound.
+    let files = fs::read_dir(cargo::root().join("tests/tests/packets")).unwrap();
+    let modules = files.map(|file| file.unwrap().path().file_stem().unwrap().to_owned());
+    let mut modules: BTreeSet<String> =
+        modules.map(|module| module.into_string().unwrap()).collect();
+    for shared in ["host", "main", "tables"] {
+        assert!(modules.remove(shared), "{shared}");
+    }
+    let listed: BTreeSet<String> = KERNEL_ONLY.iter().map(|only| only.module.to_owned()).collect();
+    assert_eq!(modules, listed);
+}
 
 /// What `cargo xtask packet` asks of this runner.
 #[test]
