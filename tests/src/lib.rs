@@ -27,5 +27,6 @@ pub mod site;
 pub mod soak;
 pub mod stub;
 pub mod testbed;
+pub mod unreported;
 pub mod wire;
 pub mod xdp;

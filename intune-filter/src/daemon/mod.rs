@@ -4,6 +4,7 @@
 //! [`names::learning`](crate::names::learning) decide, [`mod@run`] does.
 
 pub(crate) mod config_source;
+pub(crate) mod intake;
 pub(crate) mod interfaces;
 pub(crate) mod problems;
 pub mod reload;

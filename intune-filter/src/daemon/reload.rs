@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalogue::RuleId,
     kernel::{Kernel, Pins, Segments},
-    names::learning::Learner,
+    names::learning::Reports,
     pattern::Pattern,
     policy::{Policy, RuleBits},
     system::{atomic_file, clock, regular_file},
@@ -84,9 +84,8 @@ pub fn apply(
     kernel: &Kernel,
     policy: &Policy,
     zones: &Segments,
-    learner: &mut Learner,
+    reports: &mut impl Reports,
     state_directory: &Path,
-    mut catch_up: impl FnMut(&mut Learner) -> Result<()>,
 ) -> Result<Applied> {
     let bit = |number: u32| 1_u64.checked_shl(number).unwrap_or(0);
     let (before, now) =
@@ -110,8 +109,9 @@ pub fn apply(
     kernel.set_infos("RULE_INFO", &rules, |number| bit(number) & policy.freed != 0)?;
     let generation = if policy.reused == 0 { generation } else { kernel.install(policy, 0)? };
 
-    learner.tracker().forget_rules(policy.freed);
-    catch_up(learner)?;
+    reports.learner().tracker().forget_rules(policy.freed);
+    reports.catch_up()?;
+    let learner = reports.learner();
     let known = learner.names().len();
     learner.names_mut().retain_rules(|name, rule| {
         let bits = policy.rules_of_name(name);
@@ -120,7 +120,7 @@ pub fn apply(
     let names_forgotten = known - learner.names().len();
     let narrowed = narrowed(policy, before.as_ref(), &now);
     learner.tracker().forget_rules(narrowed);
-    narrow(kernel, narrowed, learner, catch_up)?;
+    narrow(kernel, narrowed, reports)?;
     kernel.set_zones(zones)?;
     let saved = save(state_directory, &now.in_generation(generation));
     Ok(Applied { generation, names_forgotten, unsaved: saved.err().or(unsaved) })
@@ -128,12 +128,7 @@ pub fn apply(
 
 /// Takes rules of `mask` away from the learned addresses that no name backs any more, and
 /// makes the others live no longer than their names.
-fn narrow(
-    kernel: &Kernel,
-    mask: u64,
-    learner: &mut Learner,
-    mut catch_up: impl FnMut(&mut Learner) -> Result<()>,
-) -> Result<()> {
+fn narrow(kernel: &Kernel, mask: u64, reports: &mut impl Reports) -> Result<()> {
     for round in 0..=ROUNDS {
         let mut hosts = kernel.pins().hosts()?;
         hosts.retain(|(_, host)| host.rules & mask != 0);
@@ -142,7 +137,8 @@ fn narrow(
         }
         // Whatever has made them what they are is known then, unless its record was lost.
         kernel.wait_for_programs()?;
-        catch_up(learner)?;
+        reports.catch_up()?;
+        let learner = reports.learner();
         // A name whose last answer has expired backs nothing.
         learner.expire(clock::boot_time());
         let mut missed = 0;
@@ -162,7 +158,7 @@ fn narrow(
         // What was refreshed meanwhile is looked at again.
         if missed == 0 {
             // And what was not looked at again gets back what it was given since.
-            return if round == ROUNDS { catch_up(learner) } else { Ok(()) };
+            return if round == ROUNDS { reports.catch_up() } else { Ok(()) };
         }
     }
     bail!("answers keep busy the learned addresses from which rules are to be taken away")

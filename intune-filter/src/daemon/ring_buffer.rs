@@ -1,73 +1,74 @@
 //! Reading ring buffers of the kernel's.
 
-use std::{net::IpAddr, os::fd::AsRawFd};
+use std::os::fd::AsRawFd;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{MapData, RingBuf};
-use intune_filter_ebpf::abi::answer_flags;
 use tokio::io::{Interest, unix::AsyncFd};
 
+use super::intake::{Intake, Learned};
 use crate::{
-    dns_tcp::Punted,
-    events::{
-        recorder::EventRecorder,
-        records::{self, Record},
-    },
-    kernel::{Diagnostics, Refreshed},
-    names::learning::Learner,
+    events::records,
+    kernel::{Diagnostics, Kernel},
+    names::learning::{Learner, Reports},
+    system::clock,
 };
 
-/// Takes records until the ring is empty, `most` at most; returns how many there were. What was
-/// learned is handed to `learned`: an address, its rules, and when it is forgotten; it returns the
-/// address's versions if it has refreshed it.
-pub fn drain(
-    ring: &mut RingBuf<MapData>,
-    learner: &mut Learner,
-    recorder: &mut EventRecorder,
-    punted: &mut Punted<'_>,
+/// Records that are read in one go while the policy stays: more than the ring has room for, unless
+/// it is configured to be larger than usual.
+pub const RECORDS: usize = 1 << 16;
+
+/// The records in the programs' ring, and what takes them in.
+pub struct RingReports<'a> {
+    ring: &'a mut RingBuf<MapData>,
+    intake: &'a mut Intake,
+    kernel: &'a Kernel,
+    learned: Learned,
     most: usize,
-    mut learned: impl FnMut(IpAddr, u64, u64) -> Result<Option<Refreshed>>,
-) -> Result<usize> {
-    for taken in 0..most {
-        let Some(octets) = ring.next() else { return Ok(taken) };
-        let Some(record) = records::read(&octets) else {
-            log::debug!("a record of {} octets is none that this version knows", octets.len());
-            continue;
-        };
-        match &record {
-            Record::Answer(event, message) if event.flags & answer_flags::DEFERRED != 0 => {
-                match learner.learn_and_install(punted.kernel, event, message) {
-                    Ok(Some(answer)) => {
-                        recorder.learned(event, &answer, learner.services(answer.rules));
-                    }
-                    Ok(None) => {}
-                    // What the kernel has learned stays, and the next answer is another chance.
-                    Err(error) => log::error!("cannot learn the rest of an answer: {error:#}"),
-                }
-            }
-            Record::Answer(event, message) => {
-                if let Some(answer) = learner.take(event, message) {
-                    if event.flags & answer_flags::LEARNED != 0 {
-                        for (address, expires) in &answer.addresses {
-                            if let Some(versions) = learned(*address, answer.rules, *expires)? {
-                                learner.refreshed(*address, versions);
-                            }
-                        }
-                    }
-                    recorder.learned(event, &answer, learner.services(answer.rules));
-                }
-            }
-            Record::Segment(event, data) => {
-                if let Err(error) = punted.take(event, data, learner, recorder) {
-                    // What is not read passes after a while.
-                    log::error!("cannot read an answer over TCP: {error:#}");
-                }
-            }
-            Record::Denied(_) | Record::Opened(_) | Record::Closed(_) => {}
-        }
-        recorder.take(&record, learner.names());
+}
+
+impl<'a> RingReports<'a> {
+    /// The reports while the policy stays as it is.
+    pub const fn new(
+        ring: &'a mut RingBuf<MapData>,
+        intake: &'a mut Intake,
+        kernel: &'a Kernel,
+    ) -> Self {
+        Self { ring, intake, kernel, learned: Learned::Stand, most: RECORDS }
     }
-    Ok(most)
+
+    /// The reports while another policy is put into force.
+    pub const fn during_change(
+        ring: &'a mut RingBuf<MapData>,
+        intake: &'a mut Intake,
+        kernel: &'a Kernel,
+    ) -> Self {
+        Self { ring, intake, kernel, learned: Learned::AreEntered, most: usize::MAX }
+    }
+
+    /// Takes records until the ring is empty, `most` at most; returns how many there were.
+    pub fn drain(&mut self, most: usize) -> Result<usize> {
+        for taken in 0..most {
+            let Some(octets) = self.ring.next() else { return Ok(taken) };
+            let Some(record) = records::read(&octets) else {
+                let length = octets.len();
+                log::debug!("a record of {length} octets is none that this version knows");
+                continue;
+            };
+            self.intake.take_in(&record, self.kernel, self.learned, clock::boot_time())?;
+        }
+        Ok(most)
+    }
+}
+
+impl Reports for RingReports<'_> {
+    fn learner(&mut self) -> &mut Learner {
+        &mut self.intake.learner
+    }
+
+    fn catch_up(&mut self) -> Result<()> {
+        self.drain(self.most).map(drop)
+    }
 }
 
 /// Waits for the programs' diagnostics, and logs them.

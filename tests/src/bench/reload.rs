@@ -17,7 +17,7 @@ use intune_filter::{
 };
 
 use super::{Effort, Findings, Measurement};
-use crate::directory::Directory;
+use crate::{directory::Directory, unreported::Unreported};
 
 /// Learned addresses, all of which have to be looked at.
 const LEARNED: u32 = 10_000;
@@ -141,7 +141,8 @@ impl Site {
         self.learner.set_policy(policy.clone());
         let state = self.directory.path();
         let zones = Segments::new();
-        reload::apply(&self.kernel, &policy, &zones, &mut self.learner, state, |_| Ok(()))?;
+        let mut reports = Unreported(&mut self.learner);
+        reload::apply(&self.kernel, &policy, &zones, &mut reports, state)?;
         Ok((compiled, began.elapsed()))
     }
 }

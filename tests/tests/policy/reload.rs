@@ -14,7 +14,7 @@ use intune_filter::{
     system::clock::{self, Clocks},
 };
 use intune_filter_ebpf::abi::{Flow, FlowKey, V4, flow_flags};
-use intune_filter_tests::directory::Directory;
+use intune_filter_tests::{directory::Directory, unreported::Unreported};
 
 const FOREVER: u64 = u64::MAX / 2;
 
@@ -41,7 +41,8 @@ impl Site {
         let policy = compiled(services, &reload::previous_bits(&self.kernel.pins())?)?;
         self.learner.set_policy(policy.clone());
         let state = self.directory.path();
-        reload::apply(&self.kernel, &policy, zones, &mut self.learner, state, |_| Ok(()))?;
+        let mut reports = Unreported(&mut self.learner);
+        reload::apply(&self.kernel, &policy, zones, &mut reports, state)?;
         Ok(policy)
     }
 

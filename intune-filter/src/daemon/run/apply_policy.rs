@@ -5,9 +5,7 @@ use anyhow::Result;
 use super::state::Daemon;
 use crate::{
     config::Config,
-    daemon::{interfaces::zones_of, reload, ring_buffer::drain, setup::wanted},
-    dns_tcp::Punted,
-    names::learning::Learner,
+    daemon::{interfaces::zones_of, reload, ring_buffer::RingReports, setup::wanted},
     policy::Policy,
     system::{clock, heap, netlink::Snapshot},
 };
@@ -32,19 +30,14 @@ impl Daemon<'_> {
         let linked = self.kernel.directory().linked_interfaces()?;
         let wanted = wanted(config, &policy)?;
         let zones = zones_of(&wanted, snapshot);
-        let before = self.learner.policy().clone();
-        self.learner.set_policy(policy.clone());
-        self.recorder.set_policy(&policy);
+        let before = self.intake.learner.policy().clone();
+        self.intake.learner.set_policy(policy.clone());
+        self.intake.recorder.set_policy(&policy);
         let (kernel, events, state) = (&self.kernel, self.events.get_mut(), &self.paths.state_dir);
-        let recorder = &mut self.recorder;
-        let punted = &mut Punted { streams: &mut self.streams, kernel };
-        let catch_up = |learner: &mut Learner| {
-            let assert = |address, rules, expires| kernel.ensure_host(address, rules, expires);
-            drain(events, learner, recorder, punted, usize::MAX, assert).map(drop)
-        };
-        let result = reload::apply(kernel, &policy, &zones, &mut self.learner, state, catch_up);
+        let mut reports = RingReports::during_change(events, &mut self.intake, kernel);
+        let result = reload::apply(kernel, &policy, &zones, &mut reports, state);
         let ended = self.kernel.take_revoked();
-        self.recorder.revoked(&ended, self.learner.names());
+        self.intake.recorder.revoked(&ended, self.intake.learner.names());
         let effects = match result {
             Ok(applied) => {
                 self.generation = applied.generation;
@@ -54,8 +47,8 @@ impl Daemon<'_> {
                 Effects { flows_ended: ended.len(), names_forgotten: applied.names_forgotten }
             }
             Err(error) => {
-                self.recorder.set_policy(&before);
-                self.learner.set_policy(before);
+                self.intake.recorder.set_policy(&before);
+                self.intake.learner.set_policy(before);
                 self.kernel.set_zones(&self.reconciler.zones(snapshot))?;
                 return Err(error);
             }

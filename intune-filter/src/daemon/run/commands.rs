@@ -30,7 +30,7 @@ impl Daemon<'_> {
         }
         let result = match request {
             Request::Events { filter, last, follow } => {
-                let _ = reply.send(match self.recorder.subscribe(filter, last, follow) {
+                let _ = reply.send(match self.intake.recorder.subscribe(filter, last, follow) {
                     Ok(events) => Answer::Events(events),
                     Err(error) => {
                         Answer::Reply(Reply::Error { error: error.to_owned(), invalid: false })
@@ -40,7 +40,7 @@ impl Daemon<'_> {
             }
             Request::Names {} => {
                 // A large table takes its time, in which the loop goes on.
-                let names = self.learner.names().clone();
+                let names = self.intake.learner.names().clone();
                 spawn_blocking(move || {
                     let table = SavedNames::new(&names, clock::clocks());
                     let _ = reply.send(Answer::Reply(Reply::Names(NamesTable { table })));
@@ -48,7 +48,7 @@ impl Daemon<'_> {
                 return false;
             }
             Request::Clients {} => {
-                let clients = self.recorder.denials().cloned().collect();
+                let clients = self.intake.recorder.denials().cloned().collect();
                 Ok(Reply::Clients(DeniedClients { clients }))
             }
             Request::Status {} => Ok(Reply::Status(Box::new(self.status()))),
@@ -92,10 +92,10 @@ impl Daemon<'_> {
         DaemonStatus {
             ready: self.ready,
             problems: self.problems.iter().collect(),
-            names: self.learner.names().len(),
+            names: self.intake.learner.names().len(),
             missing_interfaces: missing.map(|interface| interface.name).collect(),
             failed_interfaces: self.failed_interfaces(),
-            flows_evicted: self.recorder.evicted().load(Ordering::Relaxed),
+            flows_evicted: self.intake.recorder.evicted().load(Ordering::Relaxed),
             configuration: self.configuration_status(),
             gate: self.gate_status(),
             resolution: self.resolution.status(Instant::now()),

@@ -217,7 +217,7 @@ impl Daemon<'_> {
     }
 
     fn difference(&self, next: &ActiveConfig, policy: &Policy) -> Difference {
-        let before = (&self.in_force.config, self.learner.policy());
+        let before = (&self.in_force.config, self.intake.learner.policy());
         policy::difference(before, (&next.config, policy))
     }
 

@@ -8,12 +8,11 @@ use std::{
 
 use anyhow::Result;
 
-use super::{poll_events::RECORDS, state::Daemon};
+use super::state::Daemon;
 use crate::{
-    daemon::ring_buffer::drain,
-    dns_tcp::Punted,
+    daemon::ring_buffer::{RECORDS, RingReports},
     events::flow_reaper::has_expired,
-    names::learning::{Learner, forget_expired},
+    names::learning::forget_expired,
     system::clock,
 };
 
@@ -60,7 +59,9 @@ impl Daemon<'_> {
         let now = clock::boot_time();
         match self.kernel.pins().hosts() {
             Ok(hosts) => {
-                hosts.iter().for_each(|(address, host)| self.learner.examine(*address, host, now));
+                hosts
+                    .iter()
+                    .for_each(|(address, host)| self.intake.learner.examine(*address, host, now));
             }
             Err(error) => log::error!("{error:#}"),
         }
@@ -69,23 +70,18 @@ impl Daemon<'_> {
     /// Forgets names that have expired, and takes what they alone gave to addresses away from these.
     pub(super) fn forget(&mut self) {
         let (kernel, events) = (&self.kernel, self.events.get_mut());
-        let recorder = &mut self.recorder;
-        let punted = &mut Punted { streams: &mut self.streams, kernel };
-        let catch_up = |learner: &mut Learner| {
-            let read = |_, _, _| Ok(None);
-            drain(events, learner, recorder, punted, RECORDS, read).map(drop)
-        };
-        if let Err(error) = forget_expired(kernel, &mut self.learner, catch_up) {
+        let mut reports = RingReports::new(events, &mut self.intake, kernel);
+        if let Err(error) = forget_expired(kernel, &mut reports) {
             log::error!("{error:#}");
         }
     }
 
     /// Forgets the refreshes of addresses that the kernel has removed.
     fn prune_accounts(&mut self) -> Result<()> {
-        if self.learner.tracker().is_crowded() {
+        if self.intake.learner.tracker().is_crowded() {
             let hosts = self.kernel.pins().hosts()?;
             let known: HashSet<IpAddr> = hosts.into_iter().map(|(address, _)| address).collect();
-            self.learner.tracker().retain(|address| known.contains(address));
+            self.intake.learner.tracker().retain(|address| known.contains(address));
         }
         Ok(())
     }
@@ -96,13 +92,13 @@ impl Daemon<'_> {
         self.read(RECORDS)?;
         let now = clock::boot_time();
         let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
-        self.recorder.look(&swept, now, self.learner.names());
+        self.intake.recorder.look(&swept, now, self.intake.learner.names());
         Ok(())
     }
 
     /// Saves the table of names when its time has come.
     pub(super) fn save(&mut self) {
-        if let Err(error) = self.writer.look(&mut self.learner, Instant::now()) {
+        if let Err(error) = self.writer.look(&mut self.intake.learner, Instant::now()) {
             log::error!("{error:#}");
         }
     }

@@ -6,13 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::state::Daemon;
-use crate::{daemon::ring_buffer::drain, dns_tcp::Punted};
+use crate::daemon::ring_buffer::{RECORDS, RingReports};
 
 /// Records taken from the ring before anything else has its turn.
 const BATCH_MAX: usize = 1024;
-
-/// Records that are read before names are forgotten: more than the ring has room for.
-pub(super) const RECORDS: usize = 1 << 16;
 
 /// How long after it was read the ring is read again, if there was something.
 const SOON: Duration = Duration::from_millis(20);
@@ -42,8 +39,6 @@ impl Daemon<'_> {
 
     /// Reads `most` records at most; returns how many there were.
     pub(super) fn read(&mut self, most: usize) -> Result<usize> {
-        let (learner, recorder) = (&mut self.learner, &mut self.recorder);
-        let punted = &mut Punted { streams: &mut self.streams, kernel: &self.kernel };
-        drain(self.events.get_mut(), learner, recorder, punted, most, |_, _, _| Ok(None))
+        RingReports::new(self.events.get_mut(), &mut self.intake, &self.kernel).drain(most)
     }
 }

@@ -31,8 +31,8 @@ pub(super) struct Losses {
 /// names that no rule has any more.
 pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
     let mut losses = Losses::default();
-    let names = daemon.learner.names();
-    let labels = Labels::of_policy(daemon.learner.policy());
+    let names = daemon.intake.learner.names();
+    let labels = Labels::of_policy(daemon.intake.learner.policy());
     let moved = moved_zones(daemon, policy);
     for entry in daemon.kernel.pins().flows()? {
         let rule = 1_u64.checked_shl(entry.flow.rule.into()).unwrap_or(0);
@@ -59,7 +59,7 @@ pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
 
 /// The numbers of zones that would mean another segment than now, or none.
 fn moved_zones(daemon: &Daemon<'_>, policy: &Policy) -> BTreeSet<u32> {
-    let now = &daemon.learner.policy().zones;
+    let now = &daemon.intake.learner.policy().zones;
     let moved = policy.zones.iter().filter(|zone| !now.contains(zone));
     moved.map(|zone| zone.number).collect()
 }

@@ -58,7 +58,7 @@ impl Daemon<'_> {
             Command::SetOwnAddresses(addresses) => {
                 let result = self.kernel.set_own_addresses(&addresses);
                 let addresses = addresses.into_iter().map(|(_, address)| address);
-                self.learner.set_own_addresses(addresses.collect());
+                self.intake.learner.set_own_addresses(addresses.collect());
                 result
             }
             Command::SetZones(zones) => self.kernel.set_zones(&zones),

@@ -16,7 +16,7 @@ use crate::{
 impl Daemon<'_> {
     /// Goes by the names of the policy in force, and by the resolvers of its configuration.
     pub(super) fn want_names(&mut self, config: &Config) {
-        let policy = self.learner.policy();
+        let policy = self.intake.learner.policy();
         let wanted = if config.dns.resolve { Wanted::of_policy(policy) } else { Wanted::default() };
         if wanted.left_out() > 0 {
             log::warn!(
@@ -60,7 +60,7 @@ impl Daemon<'_> {
     fn learn_from(&mut self, question: &Question, message: &[u8]) -> Result<Outcome> {
         let now = clock::boot_time();
         let event = AnswerEvent { time: now, ..Default::default() };
-        let Some(answer) = self.learner.learn_and_install(&self.kernel, &event, message)? else {
+        let Some(answer) = self.intake.learn(&event, message, &self.kernel)? else {
             return Ok(Outcome::Refused("the answer does not parse".to_owned()));
         };
         let Some(first) = answer.addresses.iter().map(|(_, expires)| *expires).min() else {

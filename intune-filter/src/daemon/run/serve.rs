@@ -78,7 +78,7 @@ impl Daemon<'_> {
         // Nobody else would, as long as no daemon runs.
         self.roll_back().await;
         self.catch_up();
-        if let Err(error) = self.writer.finish(&mut self.learner) {
+        if let Err(error) = self.writer.finish(&mut self.intake.learner) {
             log::error!("{error:#}");
         }
         log::info!("stopping; what is attached stays in force");

@@ -17,14 +17,13 @@ use crate::{
     control::Server,
     daemon::{
         config_source::{Chosen, ConfigSource, ahead::Reader, confirmation::Confirmation},
+        intake::Intake,
         interfaces::InterfaceReconciler,
         problems::Problems,
         reload,
         ring_buffer::async_fd,
         setup::{hooks, prepare},
     },
-    dns_tcp::Streams,
-    events::recorder::EventRecorder,
     kernel::{self, PinDirectory},
     names::{
         learning::{Learner, NamesWriter, restore, saved_names},
@@ -93,9 +92,9 @@ impl<'a> Daemon<'a> {
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
         let events = async_fd(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
-        let recorder = EventRecorder::default();
+        let intake = Intake::new(Learner::new(names, policy));
         let resolution_told = watch::Sender::<Counts>::default();
-        let metrics = metrics::server(kernel.pins(), &recorder, &resolution_told);
+        let metrics = metrics::server(kernel.pins(), &intake.recorder, &resolution_told);
         let mut daemon = Self {
             source,
             in_force,
@@ -109,11 +108,9 @@ impl<'a> Daemon<'a> {
             kernel,
             reconciler: InterfaceReconciler::default(),
             guard: BootGuard::default(),
-            learner: Learner::new(names, policy),
             writer: NamesWriter::new(paths.state_dir.clone(), Instant::now()),
             metrics,
-            recorder,
-            streams: Streams::default(),
+            intake,
             resolution: Resolution::new(RandomState::new().build_hasher().finish()),
             resolution_told,
             dns_client: DnsClient::default(),
@@ -132,11 +129,11 @@ impl<'a> Daemon<'a> {
         };
         daemon.tell_of_start(refused.as_ref(), damaged);
         let snapshot = daemon.netlink.snapshot().await?;
-        daemon.learner.set_own_addresses(snapshot.addresses.iter().copied().collect());
-        let policy = daemon.learner.policy().clone();
+        daemon.intake.learner.set_own_addresses(snapshot.addresses.iter().copied().collect());
+        let policy = daemon.intake.learner.policy().clone();
         daemon.apply(&config, policy, &snapshot)?;
         if is_empty {
-            let entered = restore(&daemon.kernel, &mut daemon.learner)?;
+            let entered = restore(&daemon.kernel, &mut daemon.intake.learner)?;
             log::info!("{entered} learned addresses are known from before");
         }
         daemon.kernel.pin_programs()?;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::Result;
 use intune_filter_ebpf::abi::Host;
 
-use super::learner::Learner;
+use super::{learner::Learner, reports::Reports};
 use crate::{
     kernel::{HostTables, Kernel},
     names::refresh_tracker::Decision,
@@ -16,27 +16,18 @@ use crate::{
 /// Addresses that are looked at in one go.
 const BATCH_MAX: usize = 4096;
 
-/// Forgets names that have expired, and takes away what they alone gave to addresses. `catch_up`
-/// reads what the kernel has reported until now.
-pub fn forget_expired(
-    kernel: &Kernel,
-    learner: &mut Learner,
-    catch_up: impl FnMut(&mut Learner) -> Result<()>,
-) -> Result<()> {
-    learner.expire(clock::boot_time());
-    forget_due(kernel, learner, catch_up)
+/// Forgets names that have expired, and takes away what they alone gave to addresses.
+pub fn forget_expired(kernel: &Kernel, reports: &mut impl Reports) -> Result<()> {
+    reports.learner().expire(clock::boot_time());
+    forget_due(kernel, reports)
 }
 
 /// Takes away from the addresses that are due what no name backs.
 ///
 /// What the kernel has learned from an answer stays until userspace has read of that answer, or
 /// until the address expires by itself. An answer that is just being learned from loses nothing.
-pub fn forget_due(
-    kernel: &Kernel,
-    learner: &mut Learner,
-    mut catch_up: impl FnMut(&mut Learner) -> Result<()>,
-) -> Result<()> {
-    let due = learner.tracker().due(BATCH_MAX);
+pub fn forget_due(kernel: &Kernel, reports: &mut impl Reports) -> Result<()> {
+    let due = reports.learner().tracker().due(BATCH_MAX);
     if due.is_empty() {
         return Ok(());
     }
@@ -44,8 +35,10 @@ pub fn forget_due(
     let mut disputed = Vec::new();
     for address in due {
         // Right before: an address that is refreshed often is known for moments only.
-        catch_up(learner)?;
-        disputed.extend(narrow(kernel, &tables, learner, address)?.map(|host| (address, host)));
+        reports.catch_up()?;
+        disputed.extend(
+            narrow(kernel, &tables, reports.learner(), address)?.map(|host| (address, host)),
+        );
     }
     if disputed.is_empty() {
         return Ok(());
@@ -53,12 +46,12 @@ pub fn forget_due(
     // Either the records are on their way, or nobody will ever read them.
     kernel.wait_for_programs()?;
     for (address, before) in disputed {
-        catch_up(learner)?;
-        if let Some(host) = narrow(kernel, &tables, learner, address)?
+        reports.catch_up()?;
+        if let Some(host) = narrow(kernel, &tables, reports.learner(), address)?
             && host.version == before.version
             && let Some(host) = kernel.narrow_host(address, host.version, u64::MAX, u64::MAX)?
         {
-            learner.tracker().resync(address, &host, clock::boot_time());
+            reports.learner().tracker().resync(address, &host, clock::boot_time());
         }
     }
     Ok(())

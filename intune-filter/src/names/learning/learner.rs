@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use anyhow::Result;
 use intune_filter_ebpf::abi::{AnswerEvent, Host, answer_flags};
 
 use crate::{
-    kernel::{Kernel, Refreshed},
+    kernel::Refreshed,
     names::{
         Names,
         answer::{Answer, Reader},
@@ -126,27 +125,6 @@ impl Learner {
             self.note(&answer.name, *address, ids.iter().cloned(), *expires);
         }
         Some(answer)
-    }
-
-    /// Learns from an answer that the kernel has not learned from, and enters what it teaches into
-    /// the kernel's tables; `None` if nothing is to be learned.
-    ///
-    /// # Errors
-    /// The kernel's tables cannot be written.
-    pub fn learn_and_install(
-        &mut self,
-        kernel: &Kernel,
-        event: &AnswerEvent,
-        message: &[u8],
-    ) -> Result<Option<Answer>> {
-        let Some(answer) = self.learn(event, message) else { return Ok(None) };
-        for (address, expires) in &answer.addresses {
-            let refreshed = kernel.refresh_host(*address, answer.rules, *expires)?;
-            if let Some(versions) = refreshed {
-                self.refreshed(*address, versions);
-            }
-        }
-        Ok(Some(answer))
     }
 
     /// Takes note that a name leads to an address, for rules and until a time.

@@ -3,10 +3,12 @@
 
 mod expiry;
 mod learner;
+mod reports;
 mod restore;
 mod writer;
 
 pub use expiry::{forget_due, forget_expired};
 pub use learner::{Change, Learner};
+pub use reports::Reports;
 pub(crate) use restore::{restore, saved_names};
 pub(crate) use writer::NamesWriter;

@@ -13,7 +13,10 @@ use intune_filter::{
     policy::{Policy, RuleBits, compile},
 };
 use intune_filter_ebpf::abi::Reason;
-use intune_filter_tests::prog_test_run::{Datagram, Filter, filter::IngressHook, run_at};
+use intune_filter_tests::{
+    prog_test_run::{Datagram, Filter, filter::IngressHook, run_at},
+    unreported::Unreported,
+};
 
 use super::observed;
 
@@ -119,7 +122,8 @@ fn while_a_bit_changes_hands_nobody_passes_by_what_the_other_rule_has_learned() 
         let (passed, packets) = passed(filter, |kernel| {
             hand_over(kernel, |policy| {
                 learner.set_policy(policy.clone());
-                reload::apply(kernel, policy, zones, &mut learner, state.path(), |_| Ok(()))?;
+                let mut reports = Unreported(&mut learner);
+                reload::apply(kernel, policy, zones, &mut reports, state.path())?;
                 let host = kernel.pins().host(IpAddr::from(ADDRESS))?;
                 ensure!(host.is_none(), "{host:?} is left");
                 Ok(())

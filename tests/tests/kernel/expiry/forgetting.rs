@@ -6,11 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use intune_filter::names::learning::{Learner, forget_expired};
+use intune_filter::names::{
+    answer::Answer,
+    learning::{Learner, forget_expired},
+};
 use intune_filter_ebpf::abi::Host;
 use intune_filter_tests::prog_test_run::{Filter, state::now};
 
-use super::site::{Client, address, bit, catch_up, learner, run};
+use super::site::{Answers, Client, address, bit, catch_up, learner, run};
 
 /// How long a test waits for what is to expire after seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const RING: usize = 1 << 16;
 
 fn forget(filter: &mut Filter, learner: &mut Learner) {
-    let (kernel, events) = filter.kernel_and_events();
-    forget_expired(kernel, learner, |learner| catch_up(events, learner, |_| ())).unwrap();
+    let (kernel, ring) = filter.kernel_and_events();
+    forget_expired(kernel, &mut Answers { ring, learner, heard: |_: &Answer| () }).unwrap();
 }
 
 /// Forgets again and again until an address has these rules, and no others; never fewer.

@@ -12,11 +12,11 @@ use std::{
 };
 
 use aya::maps::{HashMap, MapData};
-use intune_filter::names::learning::forget_due;
+use intune_filter::names::{answer::Answer, learning::forget_due};
 use intune_filter_ebpf::abi::{Host, V4};
 use intune_filter_tests::prog_test_run::state::now;
 
-use super::site::{Client, Pace, SERVICES, address, bit, catch_up, learner, name, run};
+use super::site::{Answers, Client, Pace, SERVICES, address, bit, catch_up, learner, name, run};
 
 /// Addresses that all answers lead to.
 const ADDRESSES: u32 = 14;
@@ -108,14 +108,13 @@ fn what_an_answer_gives_is_never_taken_away_unheard() {
                 for address in &addresses {
                     learner.tracker().suspect(*address);
                 }
-                let (kernel, events) = filter.kernel_and_events();
-                forget_due(kernel, &mut learner, |learner| {
-                    catch_up(events, learner, |answer| {
-                        let service: usize = answer.name[1..2].parse().expect("a digit");
-                        heard[service].fetch_add(1, SeqCst);
-                    })
-                })
-                .unwrap();
+                let (kernel, ring) = filter.kernel_and_events();
+                let learner = &mut learner;
+                let heard = |answer: &Answer| {
+                    let service: usize = answer.name[1..2].parse().expect("a digit");
+                    heard[service].fetch_add(1, SeqCst);
+                };
+                forget_due(kernel, &mut Answers { ring, learner, heard }).unwrap();
                 let lost = addresses.iter().zip(before);
                 let lost = lost.filter(|(address, before)| before & !rules(**address) != 0).count();
                 pace.adapt(lost as u64);

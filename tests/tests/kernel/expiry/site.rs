@@ -11,7 +11,11 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{MapData, RingBuf};
 use intune_filter::{
     events::records::{self, Record},
-    names::{Names, answer::Answer, learning::Learner},
+    names::{
+        Names,
+        answer::Answer,
+        learning::{Learner, Reports},
+    },
 };
 use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
 use intune_filter_tests::prog_test_run::{
@@ -149,17 +153,38 @@ pub fn next_answer(
     Ok(Some(()))
 }
 
+/// The answers in the ring, and the learner that takes them in; `heard` is told of each.
+pub struct Answers<'a, F> {
+    /// The ring.
+    pub ring: &'a mut RingBuf<MapData>,
+    /// The learner.
+    pub learner: &'a mut Learner,
+    /// Who is told.
+    pub heard: F,
+}
+
+impl<F: FnMut(&Answer)> Reports for Answers<'_, F> {
+    fn learner(&mut self) -> &mut Learner {
+        self.learner
+    }
+
+    fn catch_up(&mut self) -> Result<()> {
+        let Self { ring, learner, heard } = self;
+        while next_answer(ring, |event, message| {
+            assert_ne!(event.flags & answer_flags::LEARNED, 0, "there is room");
+            heard(&learner.take(event, message).expect("the learner reads what the kernel reads"));
+        })?
+        .is_some()
+        {}
+        Ok(())
+    }
+}
+
 /// Has the learner read what the ring holds; `heard` is told of each answer.
 pub fn catch_up(
     ring: &mut RingBuf<MapData>,
     learner: &mut Learner,
-    mut heard: impl FnMut(&Answer),
+    heard: impl FnMut(&Answer),
 ) -> Result<()> {
-    while next_answer(ring, |event, message| {
-        assert_ne!(event.flags & answer_flags::LEARNED, 0, "there is room");
-        heard(&learner.take(event, message).expect("the learner reads what the kernel reads"));
-    })?
-    .is_some()
-    {}
-    Ok(())
+    Answers { ring, learner, heard }.catch_up()
 }
