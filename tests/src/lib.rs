@@ -1,10 +1,8 @@
 //! Library of the integration tests, soak, benchmarks and demo: a testbed of network namespaces with
 //! a real resolver, listeners and clients, and the filter on its gateway.
 
-pub mod bench;
 pub mod cargo;
 pub mod counters;
-pub mod demo;
 pub mod directory;
 pub mod dns;
 pub mod filter;
@@ -19,12 +17,12 @@ pub mod pins;
 pub mod probe;
 pub mod process;
 pub mod prog_test_run;
+pub mod random;
 pub mod records;
 pub mod resolver;
 pub mod responder;
 pub mod rounds;
 pub mod site;
-pub mod soak;
 pub mod stub;
 pub mod testbed;
 pub mod unreported;

@@ -125,7 +125,7 @@ fn unchanged(before: &[u8], after: &[u8]) -> Result<()> {
 }
 
 /// The context of a frame that comes in on the interface with this index.
-pub(crate) fn ingress_context(interface: u32, frame: &[u8]) -> Result<[u8; XDP_CONTEXT]> {
+pub fn ingress_context(interface: u32, frame: &[u8]) -> Result<[u8; XDP_CONTEXT]> {
     let mut context = [0; XDP_CONTEXT];
     put(&mut context, XDP_DATA_END, u32::try_from(frame.len())?);
     put(&mut context, XDP_INGRESS_IFINDEX, interface);
@@ -134,7 +134,7 @@ pub(crate) fn ingress_context(interface: u32, frame: &[u8]) -> Result<[u8; XDP_C
 
 /// The context of a frame that goes to the interface with this index, from the one with index
 /// `from` or, with 0, from the gateway itself.
-pub(crate) fn egress_context(interface: u32, from: u32, mark: u32) -> [u8; TC_CONTEXT] {
+pub fn egress_context(interface: u32, from: u32, mark: u32) -> [u8; TC_CONTEXT] {
     let mut context = [0; TC_CONTEXT];
     put(&mut context, TC_MARK, mark);
     put(&mut context, TC_INGRESS_IFINDEX, from);

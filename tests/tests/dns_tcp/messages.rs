@@ -5,7 +5,7 @@ use hickory_proto::{
     rr::{RData, Record, RecordType, rdata},
     serialize::binary::{BinDecodable as _, BinDecoder},
 };
-use intune_filter_tests::{records::addresses, soak::random::Random};
+use intune_filter_tests::{random::Random, records::addresses};
 
 /// Where every allowed name is, by the site's service `web`.
 const ALLOWED: &str = "web.test";

@@ -1,6 +1,6 @@
 //! Honest clients: what they send has to be answered, every bit of it.
 
-use intune_filter_tests::soak::random::Random;
+use intune_filter_tests::random::Random;
 
 use crate::{
     coverage::Trick,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use intune_filter_tests::soak::random::Random;
+use intune_filter_tests::random::Random;
 
 use crate::{
     coverage::{Coverage, Trick},

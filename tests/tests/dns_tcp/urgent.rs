@@ -12,9 +12,9 @@ use anyhow::{Result, ensure};
 use hickory_proto::rr::RecordType;
 use intune_filter_tests::{
     dns::lookup_over_tcp,
+    random::Random,
     resolver::Kind,
     site::{self, ANSWER, MODES, WEB, in_mode},
-    soak::random::Random,
     testbed::{Setup, Testbed},
 };
 use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt::Linger};

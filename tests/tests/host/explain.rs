@@ -3,26 +3,21 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use intune_filter_demo::{
+    Demo, config,
+    plan::{Expected, Part, Probe},
+    run::Runner,
+    services::Service,
+};
 use intune_filter_ebpf::abi::Reason;
 use intune_filter_tests::{
-    demo::{
-        self, Demo,
-        plan::{Expected, Part, Probe},
-        run::Runner,
-        services::Service,
-    },
-    filter::Filter,
-    network::CLIENT,
-    pins,
-    probe::concurrently,
-    resolver::Kind,
-    testbed::Testbed,
+    filter::Filter, network::CLIENT, pins, probe::concurrently, resolver::Kind, testbed::Testbed,
 };
 use serde_json::Value;
 
 #[test]
 fn explain_agrees_with_the_kernel_about_every_probe_and_changes_no_map() -> Result<()> {
-    let Demo { services, plan, setup } = Demo::new(&demo::config(), Kind::default())?;
+    let Demo { services, plan, setup } = Demo::new(&config(), Kind::default())?;
     let mut testbed = Testbed::create(&setup)?;
     testbed.filter.start()?;
 

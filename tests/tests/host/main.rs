@@ -1,7 +1,6 @@
 //! What only the computer of a developer can run: it needs cargo, the sources, systemd, resolvers that
 //! consist of more than their program, or the speed of a real processor.
 
-mod demo;
 mod every_resolver;
 mod explain;
 mod install;

@@ -1,5 +1,4 @@
-//! The pages are true: their configurations are sound, their commands exist, their figures are those of
-//! the report, their table of maps is what the program computes, and what they refer to is there.
+//! The pages are true: their configurations are sound, their commands exist, their table of maps is what the program computes, and what they refer to is there.
 
 use std::{collections::BTreeSet, fs, process::Command};
 
@@ -10,19 +9,14 @@ use intune_filter::{
     policy::{RuleBits, compile, map_memory},
 };
 use intune_filter_tests::{
-    bench::{figures::Figures, markdown, written},
     cargo::{binary, root, xtask},
     pages::{self, Page, Tree},
 };
 
 const README: &str = "README.md";
-/// The page with the goals of the benchmarks.
-const TESTS: &str = "tests/README.md";
 const ARCHITECTURE: &str = "intune-filter/docs/ARCHITECTURE.md";
 const OPERATING: &str = "intune-filter/docs/OPERATING.md";
 const CONFIG: &str = "config/config.yaml";
-/// Where the figures are, seen from the root.
-const FIGURES: &str = "tests/figures/";
 /// Lines of the README at most.
 const LINES: usize = 200;
 
@@ -140,29 +134,6 @@ fn every_developer_command_in_a_page_exists() -> Result<()> {
         for option in own.split_whitespace().filter(|word| word.starts_with("--")) {
             ensure!(test_help.contains(option), "cargo xtask {rest}: there is no {option}");
         }
-    }
-    Ok(())
-}
-
-#[test]
-fn the_figures_in_pages_are_those_of_the_report() -> Result<()> {
-    let read = |name: &str| {
-        let path = root().join(FIGURES).join(name);
-        fs::read_to_string(&path).with_context(|| path.display().to_string())
-    };
-    let figures: Figures = serde_json::from_str(&read(written::JSON)?)?;
-    let tree = Tree::read(&root())?;
-    for (path, wanted) in [
-        (README, markdown::headline(&figures, FIGURES)),
-        (TESTS, markdown::summary(&figures, "figures/")),
-    ] {
-        let page = text(&tree, path)?;
-        let replaced = markdown::replaced(page, &wanted);
-        ensure!(replaced.as_deref() == Some(page), "{path} is to show these figures:\n{wanted}");
-    }
-    ensure!(read(written::PAGE)? == markdown::page(&figures), "the page shows other figures");
-    for chart in figures.benchmarks.iter().flat_map(|found| &found.charts) {
-        ensure!(read(&chart.file)?.starts_with("<svg"), "{} is no picture", chart.file);
     }
     Ok(())
 }

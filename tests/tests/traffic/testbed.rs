@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use intune_filter::catalogue::Catalogue;
+use intune_filter_demo::{
+    plan::{Answer, Plan},
+    services::services,
+};
 use intune_filter_tests::{
-    demo::{
-        plan::{Answer, Plan},
-        services::services,
-    },
     directory::Directory,
     dns::{ADDRESS_TYPES, lookup},
     listeners::Listeners,

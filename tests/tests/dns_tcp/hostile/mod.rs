@@ -3,7 +3,7 @@
 mod opening;
 mod pieces;
 
-use intune_filter_tests::soak::random::Random;
+use intune_filter_tests::random::Random;
 
 use crate::{
     coverage::Trick,
