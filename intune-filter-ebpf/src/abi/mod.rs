@@ -12,6 +12,7 @@ mod host;
 pub(crate) mod limit;
 mod names;
 mod policy;
+mod protocol;
 mod reason;
 mod state;
 mod stream;
@@ -35,6 +36,7 @@ pub use policy::{
     Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey,
     client_flags, gateway_port, port_index,
 };
+pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{
     COUNTER_ELEMENTS, Counted, OCCURRENCE_COUNTERS, OCCURRENCES, Occurrence, REASONS, Reason,
 };

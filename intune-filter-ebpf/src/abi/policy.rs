@@ -64,8 +64,8 @@ pub const PORTS: u32 = 2 << 16;
 /// Index in `PORTS`. `port` is in host byte order.
 #[inline(always)]
 #[must_use]
-pub const fn port_index(udp: bool, port: u16) -> u32 {
-    (udp as u32) << 16 | port as u32
+pub const fn port_index(protocol: u8, port: u16) -> u32 {
+    super::protocol::position(protocol) << 16 | port as u32
 }
 
 /// [`Settings::dns_unlisted`]: a query for a name of no rule is answered REFUSED.

@@ -1,8 +1,8 @@
 //! The datagram that an ICMP error quotes (RFC 792, RFC 4443 section 2.4).
 
-use super::{Packet, TCP, UDP};
+use super::Packet;
 use crate::{
-    abi::{V4, V6},
+    abi::{V4, V6, has_ports},
     bytes::{ne16, ne32, ne128},
 };
 
@@ -77,7 +77,7 @@ pub fn quoted_v6(packet: &impl Packet, kind: u8, offset: u32, length: u32) -> Op
 #[inline(always)]
 fn quoted_ports(packet: &impl Packet, protocol: u8, icmp: u8, offset: u32) -> Option<(u16, u16)> {
     let header = packet.at::<8>(offset)?;
-    if protocol == TCP || protocol == UDP {
+    if has_ports(protocol) {
         Some((ne16::<0, 8>(header), ne16::<2, 8>(header)))
     } else if protocol == icmp {
         let identifier = ne16::<4, 8>(header);

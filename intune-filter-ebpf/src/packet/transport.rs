@@ -1,16 +1,19 @@
 //! TCP, UDP and ICMP headers, as far as a verdict needs them.
 
 use super::{Fragment, HeaderError, Packet};
-use crate::bytes::{be16, ne16};
+use crate::{
+    abi::TransportProtocol,
+    bytes::{be16, ne16},
+};
 
 /// IP protocol of ICMP.
 pub const ICMP: u8 = 1;
 /// IP protocol of IGMP.
 pub const IGMP: u8 = 2;
 /// IP protocol of TCP.
-pub const TCP: u8 = 6;
+pub const TCP: u8 = TransportProtocol::Tcp.number();
 /// IP protocol of UDP.
-pub const UDP: u8 = 17;
+pub const UDP: u8 = TransportProtocol::Udp.number();
 /// IP protocol of ICMPv6.
 pub const ICMPV6: u8 = 58;
 /// ICMP type of an echo reply (RFC 792).

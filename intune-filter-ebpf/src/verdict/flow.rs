@@ -9,7 +9,7 @@ use super::{
     stage::Stage,
 };
 use crate::{
-    abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, Matched, Reason, flow_flags},
+    abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, Matched, Reason, flow_flags, has_ports},
     datapath::{Datapath, DatapathOf, NANOS_PER_SEC},
     packet::{Datagram, Direction, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
     scratch::{Family, Scratch},
@@ -22,7 +22,7 @@ pub(super) fn is_kept<A: Family>(datagram: &Datagram<A>) -> bool {
     // Of ICMP, echoes alone: in other messages something else stands where their identifier is.
     let echo = protocol == A::ICMP
         && (transport.flags == A::ECHO_REQUEST || transport.flags == A::ECHO_REPLY);
-    protocol == TCP || protocol == UDP || echo
+    has_ports(protocol) || echo
 }
 
 /// Whether a datagram of no known flow may open one. What ends a connection opens none: it would

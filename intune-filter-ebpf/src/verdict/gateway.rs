@@ -10,9 +10,11 @@
 
 use super::Run;
 use crate::{
-    abi::{Address as _, GATEWAY_PASS, GATEWAY_PORTS, SERVER_RESOLVER, V4, V6, port_index},
+    abi::{
+        Address as _, GATEWAY_PASS, GATEWAY_PORTS, SERVER_RESOLVER, V4, V6, has_ports, port_index,
+    },
     datapath::{Datapath, Location, Route, Routes},
-    packet::{Datagram, Fragment, Packet, TCP, UDP},
+    packet::{Datagram, Fragment, Packet, UDP},
     scratch::{Family, Scratch},
 };
 
@@ -32,11 +34,10 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         if settings.to_gateway != GATEWAY_PORTS {
             return settings.to_gateway == GATEWAY_PASS;
         }
-        let udp = datagram.protocol == UDP;
         let port = u16::from_be(datagram.transport.destination_port);
         datagram.fragment != Fragment::Later
-            && (udp || datagram.protocol == TCP)
-            && self.datapath.is_gateway_port(self.set(), port_index(udp, port))
+            && has_ports(datagram.protocol)
+            && self.datapath.is_gateway_port(self.set(), port_index(datagram.protocol, port))
     }
 
     /// Whether what the gateway would take says to come from where it cannot. Who has no address

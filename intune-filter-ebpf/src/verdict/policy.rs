@@ -9,7 +9,7 @@ use super::{
 use crate::{
     abi::{
         Client, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Matched, Reason, SERVER_DHCP,
-        Settings, flow_flags, port_index,
+        Settings, flow_flags, has_ports, port_index,
     },
     datapath::{ClientMaps, Datapath, DatapathOf},
     packet::{Datagram, Direction, Fragment, Packet, TCP, UDP},
@@ -102,13 +102,13 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         if datagram.fragment == Fragment::Later {
             return Verdict::deny_client(Reason::Fragment, client, 0);
         }
-        let (protocol, udp) = (datagram.protocol, datagram.protocol == UDP);
+        let protocol = datagram.protocol;
         if protocol == A::ICMP
             && (datagram.transport.flags != A::ECHO_REQUEST || settings.icmp_echo == 0)
         {
             return self.by_quote(datagram, client);
         }
-        if protocol != A::ICMP && protocol != TCP && !udp {
+        if protocol != A::ICMP && !has_ports(protocol) {
             return Verdict::deny_client(Reason::Protocol, client, 0);
         }
         if self.is_to_dhcp_server(datagram) {
@@ -132,7 +132,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             u64::MAX
         } else {
             let port = u16::from_be(datagram.transport.destination_port);
-            self.datapath.port(set, port_index(udp, port))
+            self.datapath.port(set, port_index(protocol, port))
         };
         let allowed = granted & port;
         if allowed != 0 {

@@ -2,9 +2,11 @@
 
 use super::{NO_RULE, Run};
 use crate::{
-    abi::{Client, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, flow_flags, port_index},
+    abi::{
+        Client, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, flow_flags, has_ports, port_index,
+    },
     datapath::DatapathOf,
-    packet::{Packet, TCP, UDP},
+    packet::Packet,
     scratch::Family,
 };
 
@@ -57,9 +59,9 @@ fn is_still_allowed<A: Family, W: DatapathOf<A>, P: Packet>(
     if client.rules & rule == 0 {
         return false;
     }
-    if key.protocol == TCP || key.protocol == UDP {
+    if has_ports(key.protocol) {
         let port = u16::from_be(key.remote_port);
-        return datapath.port(set, port_index(key.protocol == UDP, port)) & rule != 0;
+        return datapath.port(set, port_index(key.protocol, port)) & rule != 0;
     }
     datapath.settings(set).is_some_and(|settings| settings.icmp_echo != 0)
 }

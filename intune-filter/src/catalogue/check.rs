@@ -6,7 +6,10 @@ use super::{
     ALL_SET, CatalogueError, DEFAULT_SET, Region, Rule, Selected, Service, Source,
     document::Document, error::Place,
 };
-use crate::yaml::{FileError, FileErrors};
+use crate::{
+    ports::protocols,
+    yaml::{FileError, FileErrors},
+};
 
 /// What a name of a configuration's `services` means.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,11 +156,12 @@ fn check_source(at: &At<'_>, source: &Source) -> Result<(), CatalogueError> {
 }
 
 fn check_rule(at: &At<'_>, rule: &Rule, seen: &mut Seen) -> Result<(), CatalogueError> {
-    if rule.tcp.is_empty() && rule.udp.is_empty() {
-        return Err(at.error("no ports, expected tcp or udp"));
+    if rule.ports.all(Vec::is_empty) {
+        return Err(at.error(format!("no ports, expected {}", protocols(" or "))));
     }
-    check_once(at, "tcp", &rule.tcp)?;
-    check_once(at, "udp", &rule.udp)?;
+    for (protocol, ports) in rule.ports.iter() {
+        check_once(at, protocol.as_str(), ports)?;
+    }
     let own = !rule.fqdns.is_empty() || !rule.cidrs.is_empty() || !rule.selected.is_empty();
     let ways = [own, rule.destinations_of.is_some(), rule.site_networks];
     if ways.into_iter().filter(|way| *way).count() != 1 {

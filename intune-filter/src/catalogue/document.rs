@@ -84,8 +84,7 @@ impl Read for Rule {
             selected: fields.or("selected", Vec::new()),
             destinations_of: fields.optional("destinations_of"),
             site_networks: fields.or("site_networks", false),
-            tcp: fields.or("tcp", Vec::new()),
-            udp: fields.or("udp", Vec::new()),
+            ports: fields.ports().map(|ports| ports.clone().unwrap_or_default()),
         };
         fields.close();
         rule.id = id?;

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::{pattern::Pattern, ports::PortRange};
+use crate::{pattern::Pattern, ports::Ports};
 
 /// The set of the services that are on unless a site says otherwise.
 pub const DEFAULT_SET: &str = "default";
@@ -53,10 +53,8 @@ pub struct Rule {
     pub destinations_of: Option<RuleId>,
     /// Whether its destinations are the site's own networks, which only the site can name.
     pub site_networks: bool,
-    /// TCP ports.
-    pub tcp: Vec<PortRange>,
-    /// UDP ports.
-    pub udp: Vec<PortRange>,
+    /// Ports.
+    pub ports: Ports,
 }
 
 /// Destinations of one region or of some tenant locations.

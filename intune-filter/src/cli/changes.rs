@@ -32,9 +32,9 @@ fn grant(grant: &Grant) -> String {
     let clients = grant.clients.as_ref().map(|clients| format!(" ({clients})"));
     let mut text =
         format!("{}{} to {}", grant.group, clients.unwrap_or_default(), grant.destination);
-    for (protocol, ports) in [("tcp", &grant.tcp), ("udp", &grant.udp)] {
+    for (protocol, ports) in grant.ports.iter() {
         if !ports.is_empty() {
-            let _ = write!(text, " {protocol} {}", ports.join(" "));
+            let _ = write!(text, " {} {}", protocol.as_str(), ports.join(" "));
         }
     }
     text
@@ -53,14 +53,14 @@ fn setting(setting: &Setting) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::PerProtocol;
 
     fn grant(group: &str, destination: &str) -> Grant {
         Grant {
             group: group.into(),
             clients: None,
             destination: destination.into(),
-            tcp: Vec::new(),
-            udp: Vec::new(),
+            ports: PerProtocol::default(),
         }
     }
 
@@ -68,8 +68,7 @@ mod tests {
     fn changes_are_told_line_by_line() {
         let difference = Difference {
             opens: vec![Grant {
-                tcp: vec!["80".into(), "443".into()],
-                udp: vec!["443".into()],
+                ports: serde_json::from_str(r#"{"tcp":["80","443"],"udp":["443"]}"#).unwrap(),
                 ..grant("devices", "*.web.test")
             }],
             closes: vec![Grant {

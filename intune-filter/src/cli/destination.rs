@@ -6,24 +6,30 @@ use std::{
     str::FromStr,
 };
 
-/// A transport protocol.
+use intune_filter_ebpf::abi::TransportProtocol;
+
+use crate::ports::protocols;
+
+/// A protocol of a first packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// TCP: a SYN.
-    Tcp,
-    /// UDP.
-    Udp,
+    /// One with ports: what opens a flow.
+    Transport(TransportProtocol),
     /// ICMP or ICMPv6: an echo request.
     Icmp,
 }
 
 impl Protocol {
+    /// TCP.
+    pub const TCP: Self = Self::Transport(TransportProtocol::Tcp);
+    /// UDP.
+    pub const UDP: Self = Self::Transport(TransportProtocol::Udp);
+
     /// The word that commands use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
+            Self::Transport(protocol) => protocol.as_str(),
             Self::Icmp => "icmp",
         }
     }
@@ -60,14 +66,15 @@ impl FromStr for Destination {
             None => (text, None),
         };
         let (host, port) = host_and_port(rest)?;
-        let protocol = protocol.unwrap_or(Protocol::Tcp);
-        let assumed = port.is_none() && protocol == Protocol::Tcp;
+        let protocol = protocol.unwrap_or(Protocol::TCP);
+        let assumed = port.is_none() && protocol == Protocol::TCP;
         let port = match (protocol, port) {
             (Protocol::Icmp, None) => 0,
             (Protocol::Icmp, Some(_)) => return Err("icmp has no ports, expected DST/icmp".into()),
-            (Protocol::Tcp, None) => 443,
-            (Protocol::Udp, None) => {
-                return Err("udp without a port, expected for example DST:123/udp".into());
+            (Protocol::TCP, None) => 443,
+            (Protocol::Transport(protocol), None) => {
+                let word = protocol.as_str();
+                return Err(format!("{word} without a port, expected for example DST:123/{word}"));
             }
             (_, Some(port)) => port,
         };
@@ -76,10 +83,12 @@ impl FromStr for Destination {
 }
 
 fn protocol(word: &str) -> Result<Protocol, String> {
-    [Protocol::Tcp, Protocol::Udp, Protocol::Icmp]
+    TransportProtocol::ALL
+        .map(Protocol::Transport)
         .into_iter()
+        .chain([Protocol::Icmp])
         .find(|protocol| protocol.as_str().eq_ignore_ascii_case(word))
-        .ok_or_else(|| format!("unknown protocol {word:?}, expected tcp, udp or icmp"))
+        .ok_or_else(|| format!("unknown protocol {word:?}, expected {} or icmp", protocols(", ")))
 }
 
 fn host_and_port(text: &str) -> Result<(Host, Option<u16>), String> {

@@ -8,7 +8,10 @@ use super::{
     error::{Failure, Outcome},
     output, service_view,
 };
-use crate::report::{CatalogueService, Endpoints};
+use crate::{
+    ports::PerProtocol,
+    report::{CatalogueService, Endpoints},
+};
 
 /// Runs `endpoints list`.
 pub fn list(global: &Global) -> Result<(Outcome, String), Failure> {
@@ -30,8 +33,9 @@ fn endpoints(service: CatalogueService) -> Endpoints {
     Endpoints {
         fqdns: rules.iter().flat_map(|rule| rule.fqdns.iter().cloned()).collect(),
         cidrs: rules.iter().flat_map(|rule| rule.cidrs.iter().copied()).collect(),
-        tcp: rules.iter().flat_map(|rule| rule.tcp.iter().copied()).collect(),
-        udp: rules.iter().flat_map(|rule| rule.udp.iter().copied()).collect(),
+        ports: PerProtocol::from_fn(|protocol| {
+            rules.iter().flat_map(|rule| rule.ports[protocol].iter().copied()).collect()
+        }),
         service,
     }
 }
@@ -49,9 +53,7 @@ fn text(services: &[CatalogueService]) -> String {
             let _ = writeln!(text, "  note: {note}");
         }
         for rule in &service.rules {
-            let tcp = rule.tcp.iter().copied().collect();
-            let udp = rule.udp.iter().copied().collect();
-            let _ = writeln!(text, "  {}: {}", rule.id, service_view::ports(&tcp, &udp));
+            let _ = writeln!(text, "  {}: {}", rule.id, service_view::ports(&rule.ports));
             for fqdn in &rule.fqdns {
                 let _ = writeln!(text, "    {fqdn}");
             }

@@ -7,6 +7,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use intune_filter_ebpf::abi::TransportProtocol;
+
 use crate::{
     config::{Config, ToGateway},
     daemon::interfaces::{
@@ -23,7 +25,7 @@ const DNS: [u16; 2] = [53, 853];
 /// A socket that takes what comes to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Listening {
-    udp: bool,
+    protocol: TransportProtocol,
     port: u16,
     address: IpAddr,
 }
@@ -33,14 +35,23 @@ pub(super) fn notes(config: &Config, snapshot: &Snapshot) -> Vec<String> {
     if config.to_gateway == ToGateway::Policy {
         return Vec::new();
     }
-    let files = [("tcp", false), ("tcp6", false), ("udp", true), ("udp6", true)];
     let mut listening = BTreeSet::new();
-    for (name, udp) in files {
-        // Without IPv6 there is no such file.
-        let text = fs::read_to_string(format!("/proc/self/net/{name}")).unwrap_or_default();
-        listening.extend(text.lines().skip(1).filter_map(|line| read(line, udp)));
+    for protocol in TransportProtocol::ALL {
+        for name in files(protocol) {
+            // Without IPv6 there is no such file.
+            let text = fs::read_to_string(format!("/proc/self/net/{name}")).unwrap_or_default();
+            listening.extend(text.lines().skip(1).filter_map(|line| read(line, protocol)));
+        }
     }
     reached(config, snapshot, &listening)
+}
+
+/// The kernel's tables of a protocol's sockets.
+const fn files(protocol: TransportProtocol) -> [&'static str; 2] {
+    match protocol {
+        TransportProtocol::Tcp => ["tcp", "tcp6"],
+        TransportProtocol::Udp => ["udp", "udp6"],
+    }
 }
 
 fn reached(config: &Config, snapshot: &Snapshot, listening: &BTreeSet<Listening>) -> Vec<String> {
@@ -52,7 +63,7 @@ fn reached(config: &Config, snapshot: &Snapshot, listening: &BTreeSet<Listening>
         let is_reached = |socket: &&Listening| {
             let here = socket.address.is_unspecified() || own.contains(&(*device, socket.address));
             here && !DNS.contains(&socket.port)
-                && config.to_gateway.lets_in(socket.udp, socket.port)
+                && config.to_gateway.lets_in(socket.protocol, socket.port)
         };
         let sockets: Vec<String> = listening.iter().filter(is_reached).map(text).collect();
         if !sockets.is_empty() {
@@ -85,7 +96,7 @@ fn wanted(config: &Config) -> Vec<Wanted> {
 }
 
 fn text(socket: &Listening) -> String {
-    let protocol = if socket.udp { "udp" } else { "tcp" };
+    let protocol = socket.protocol.as_str();
     let address = match socket.address {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => format!("[{v6}]"),
@@ -95,7 +106,7 @@ fn text(socket: &Listening) -> String {
 
 /// Reads a line such as `0: 0100007F:0016 00000000:0000 0A ...`: addresses are words in the byte
 /// order of the host.
-fn read(line: &str, udp: bool) -> Option<Listening> {
+fn read(line: &str, protocol: TransportProtocol) -> Option<Listening> {
     /// TCP_LISTEN.
     const LISTENS: &str = "0A";
     /// TCP_CLOSE: a socket of UDP's that is not connected.
@@ -103,7 +114,11 @@ fn read(line: &str, udp: bool) -> Option<Listening> {
     let mut words = line.split_whitespace().skip(1);
     let (address, port) = words.next()?.split_once(':')?;
     let state = words.nth(1)?;
-    if state != if udp { UNCONNECTED } else { LISTENS } {
+    let takes = match protocol {
+        TransportProtocol::Tcp => LISTENS,
+        TransportProtocol::Udp => UNCONNECTED,
+    };
+    if state != takes {
         return None;
     }
     let mut octets = Vec::new();
@@ -115,11 +130,13 @@ fn read(line: &str, udp: bool) -> Option<Listening> {
         16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?)).to_canonical(),
         _ => return None,
     };
-    Some(Listening { udp, port: u16::from_str_radix(port, 16).ok()?, address })
+    Some(Listening { protocol, port: u16::from_str_radix(port, 16).ok()?, address })
 }
 
 #[cfg(test)]
 mod tests {
+    use TransportProtocol::{Tcp, Udp};
+
     use super::*;
     use crate::system::Interface;
 
@@ -131,14 +148,11 @@ mod tests {
 
     #[test]
     fn lines_of_the_kernels_tables_are_read() {
-        let read = |line, udp| read(line, udp).map(|socket| text(&socket));
-        assert_eq!(read(TCP, false).as_deref(), Some("tcp 10.20.0.1:22"));
-        assert_eq!(read(ANY, false).as_deref(), Some("tcp [::]:80"));
-        assert_eq!(read(UDP, true).as_deref(), Some("udp 172.31.0.1:161"));
-        assert_eq!(
-            (read(ESTABLISHED, false), read("", true), read("0: x", true)),
-            (None, None, None)
-        );
+        let read = |line, protocol| read(line, protocol).map(|socket| text(&socket));
+        assert_eq!(read(TCP, Tcp).as_deref(), Some("tcp 10.20.0.1:22"));
+        assert_eq!(read(ANY, Tcp).as_deref(), Some("tcp [::]:80"));
+        assert_eq!(read(UDP, Udp).as_deref(), Some("udp 172.31.0.1:161"));
+        assert_eq!((read(ESTABLISHED, Tcp), read("", Udp), read("0: x", Udp)), (None, None, None));
     }
 
     #[test]
@@ -160,8 +174,9 @@ mod tests {
             ],
             ..Snapshot::default()
         };
-        let listening = [(TCP, false), (ANY, false), (UDP, true)];
-        let listening = listening.iter().filter_map(|(line, udp)| read(line, *udp)).collect();
+        let listening = [(TCP, Tcp), (ANY, Tcp), (UDP, Udp)];
+        let listening =
+            listening.iter().filter_map(|(line, protocol)| read(line, *protocol)).collect();
         let reached = |to_gateway| reached(&config(to_gateway), &snapshot, &listening);
         let [note] = &reached("pass")[..] else { panic!("one zone") };
         assert!(note.contains("on eth1 ") && note.ends_with("tcp 10.20.0.1:22, tcp [::]:80"));

@@ -1,6 +1,6 @@
 //! `match NAME`: the services whose patterns match a name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     args::Global,
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     pattern::Pattern,
+    ports::PerProtocol,
     report::{CatalogueService, Match, Matches, SCHEMA},
 };
 
@@ -29,9 +30,7 @@ pub fn run(global: &Global, name: &str) -> Result<(Outcome, String), Failure> {
         let rows: Vec<[String; 3]> = answer
             .services
             .iter()
-            .map(|one| {
-                [one.id.clone(), one.pattern.to_string(), service_view::ports(&one.tcp, &one.udp)]
-            })
+            .map(|one| [one.id.clone(), one.pattern.to_string(), service_view::ports(&one.ports)])
             .collect();
         output::table(["SERVICE", "PATTERN", "PORTS"], &rows)
     };
@@ -49,12 +48,12 @@ pub fn matches(services: &[CatalogueService], name: &str) -> Vec<Match> {
                 let one = patterns.entry(pattern).or_insert_with(|| Match {
                     id: service.id.clone(),
                     pattern: pattern.clone(),
-                    tcp: BTreeSet::new(),
-                    udp: BTreeSet::new(),
+                    ports: PerProtocol::default(),
                     rules: Vec::new(),
                 });
-                one.tcp.extend(&rule.tcp);
-                one.udp.extend(&rule.udp);
+                for (protocol, ports) in rule.ports.iter() {
+                    one.ports[protocol].extend(ports);
+                }
                 one.rules.push(rule.id.clone());
             }
         }

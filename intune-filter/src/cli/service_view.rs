@@ -8,7 +8,7 @@ use crate::{
     catalogue::{Catalogue, DEFAULT_SET, Selector},
     config::Config,
     policy::Services,
-    ports::PortRange,
+    ports::{PerProtocol, PortRange},
     report::{CatalogueRule, CatalogueService},
 };
 
@@ -44,8 +44,7 @@ fn of_catalogue(catalogue: &Catalogue) -> Vec<CatalogueService> {
                         id: service.rule_id(rule).to_string(),
                         fqdns: destinations.fqdns.into_iter().cloned().collect(),
                         cidrs: destinations.cidrs.into_iter().copied().collect(),
-                        tcp: rule.tcp.clone(),
-                        udp: rule.udp.clone(),
+                        ports: rule.ports.clone(),
                     }
                 })
                 .collect(),
@@ -91,8 +90,7 @@ fn of_site(config: &Config, catalogue: &Catalogue) -> Result<Vec<CatalogueServic
                     id: rule.id.to_string(),
                     fqdns: rule.fqdns.clone(),
                     cidrs: rule.cidrs.clone(),
-                    tcp: rule.tcp.clone(),
-                    udp: rule.udp.clone(),
+                    ports: rule.ports.clone(),
                 })
                 .collect(),
         }
@@ -102,14 +100,16 @@ fn of_site(config: &Config, catalogue: &Catalogue) -> Result<Vec<CatalogueServic
 
 /// Ports as a list for people: `tcp 80, 443; udp 123`.
 #[must_use]
-pub fn ports(tcp: &BTreeSet<PortRange>, udp: &BTreeSet<PortRange>) -> String {
-    [("tcp", tcp), ("udp", udp)]
-        .into_iter()
+pub fn ports<'p, T>(ports: &'p PerProtocol<T>) -> String
+where
+    &'p T: IntoIterator<Item = &'p PortRange>,
+{
+    let texts = |ports: &'p T| ports.into_iter().map(ToString::to_string).collect::<Vec<_>>();
+    ports
+        .iter()
+        .map(|(protocol, ports)| (protocol.as_str(), texts(ports)))
         .filter(|(_, ports)| !ports.is_empty())
-        .map(|(protocol, ports)| {
-            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-            format!("{protocol} {}", ports.join(", "))
-        })
+        .map(|(protocol, ports)| format!("{protocol} {}", ports.join(", ")))
         .collect::<Vec<_>>()
         .join("; ")
 }

@@ -9,7 +9,10 @@ use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{Limits, Seconds, Source, ToGateway, choice::choice};
-use crate::{pattern::Pattern, ports::PortRange};
+use crate::{
+    pattern::Pattern,
+    ports::{PerProtocol, PortRange},
+};
 
 /// A configuration that has been read and checked against itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -254,19 +257,16 @@ pub struct Parts {
     /// Networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cidrs: Option<Vec<IpNet>>,
-    /// TCP ports.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<Vec<PortRange>>,
-    /// UDP ports.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub udp: Option<Vec<PortRange>>,
+    /// Ports of each protocol.
+    #[serde(flatten)]
+    pub ports: PerProtocol<Option<Vec<PortRange>>>,
 }
 
 impl Parts {
     /// Whether the file names none of them.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.fqdns.is_none() && self.cidrs.is_none() && self.tcp.is_none() && self.udp.is_none()
+    pub fn is_empty(&self) -> bool {
+        self.fqdns.is_none() && self.cidrs.is_none() && self.ports.all(Option::is_none)
     }
 }
 

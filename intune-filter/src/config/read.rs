@@ -150,8 +150,7 @@ fn parts(fields: &mut Fields<'_, '_>) -> Parts {
     Parts {
         fqdns: fields.optional("fqdns"),
         cidrs: fields.optional("cidrs"),
-        tcp: fields.optional("tcp"),
-        udp: fields.optional("udp"),
+        ports: fields.ports(),
     }
 }
 

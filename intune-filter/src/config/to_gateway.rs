@@ -1,9 +1,10 @@
 //! Which packets to the gateway itself pass: a word, or ports.
 
+use intune_filter_ebpf::abi::TransportProtocol;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ports::PortRange,
+    ports::Ports,
     yaml::{Fields, Findings, Place, Read, word},
 };
 
@@ -18,25 +19,17 @@ pub enum ToGateway {
     Policy,
     /// Those to these ports pass, and the others are judged like any other.
     #[serde(untagged)]
-    Ports {
-        /// TCP ports.
-        tcp: Vec<PortRange>,
-        /// UDP ports.
-        udp: Vec<PortRange>,
-    },
+    Ports(Ports),
 }
 
 impl ToGateway {
     /// Whether what is for a port passes unjudged.
     #[must_use]
-    pub fn lets_in(&self, udp: bool, port: u16) -> bool {
+    pub fn lets_in(&self, protocol: TransportProtocol, port: u16) -> bool {
         match self {
             Self::Pass => true,
             Self::Policy => false,
-            Self::Ports { tcp, udp: over_udp } => {
-                let ranges = if udp { over_udp } else { tcp };
-                ranges.iter().flat_map(|range| range.ports()).any(|one| one == port)
-            }
+            Self::Ports(ports) => ports[protocol].iter().any(|range| range.contains(port)),
         }
     }
 }
@@ -52,8 +45,8 @@ impl Read for ToGateway {
             None => {}
         }
         let mut fields = Fields::open(place, findings)?;
-        let (tcp, udp) = (fields.or("tcp", Vec::new()), fields.or("udp", Vec::new()));
+        let ports = fields.ports();
         fields.close();
-        Some(Self::Ports { tcp, udp })
+        Some(Self::Ports(ports.map(|ports| ports.clone().unwrap_or_default())))
     }
 }

@@ -7,15 +7,12 @@ use std::{
 
 use anyhow::Result;
 use intune_filter_ebpf::{
-    abi::{DeniedEvent, FlowKey, Reason, V6, flow_flags},
+    abi::{DeniedEvent, FlowKey, Reason, V6, flow_flags, has_ports},
     verdict::lowest,
 };
 
 use super::{Denied, Flow, Place, text::protocol};
 use crate::{kernel::Pins, names::Names, policy::Policy, system::netlink::Snapshot};
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// The names behind the numbers of a policy.
 #[derive(Clone, Debug, Default)]
@@ -79,8 +76,7 @@ impl Labels {
         let from = (event.source, event.source_port);
         let to = (event.destination, event.destination_port);
         let (client, remote) = if inbound { (to, from) } else { (from, to) };
-        let has_ports = matches!(event.protocol, TCP | UDP);
-        let port = |port: u16| has_ports.then(|| u16::from_be(port));
+        let port = |port: u16| has_ports(event.protocol).then(|| u16::from_be(port));
         let destination = address(remote.0);
         Denied {
             client: address(client.0),
@@ -112,7 +108,7 @@ impl Labels {
             client_port: u16::from_be(key.client_port),
             destination,
             protocol: protocol(key.protocol),
-            port: matches!(key.protocol, TCP | UDP).then(|| u16::from_be(key.remote_port)),
+            port: has_ports(key.protocol).then(|| u16::from_be(key.remote_port)),
             name: name(names, destination),
             service: self.service(flow.rule),
             group: self.group(flow.group),

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use intune_filter_ebpf::abi::TransportProtocol;
 use jiff::tz::TimeZone;
 
 use super::{Closed, Denied, Event, Flow, Learned, Place, Traffic, What};
@@ -14,10 +15,11 @@ use super::{Closed, Denied, Event, Flow, Learned, Place, Traffic, What};
 pub fn protocol(number: u8) -> String {
     match number {
         1 => "icmp".to_owned(),
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
         58 => "icmpv6".to_owned(),
-        number => number.to_string(),
+        number => match TransportProtocol::of(number) {
+            Some(protocol) => protocol.as_str().to_owned(),
+            None => number.to_string(),
+        },
     }
 }
 

@@ -313,12 +313,12 @@ fn is_of_link(network: &IpNet) -> bool {
 
 /// The ports of the gateway's that are open, as [`port_index`] has them.
 fn gateway_ports(to_gateway: &ToGateway) -> Vec<u32> {
-    let ToGateway::Ports { tcp, udp } = to_gateway else { return Vec::new() };
-    let mut ports: Vec<u32> = [(false, tcp), (true, udp)]
-        .into_iter()
-        .flat_map(|(udp, ranges)| {
+    let ToGateway::Ports(ports) = to_gateway else { return Vec::new() };
+    let mut ports: Vec<u32> = ports
+        .iter()
+        .flat_map(|(protocol, ranges)| {
             let ports = ranges.iter().flat_map(|range| range.ports());
-            ports.map(move |port| port_index(udp, port))
+            ports.map(move |port| port_index(protocol.number(), port))
         })
         .collect();
     ports.sort_unstable();
@@ -358,9 +358,9 @@ fn networks(rules: &BTreeMap<u8, Rule>, nat64: &[Ipv6Net]) -> BTreeMap<IpNet, u6
 fn ports(rules: &BTreeMap<u8, Rule>) -> Box<[u64]> {
     let mut ports = vec![0; PORTS as usize].into_boxed_slice();
     for (bit, rule) in rules {
-        for (udp, ranges) in [(false, &rule.tcp), (true, &rule.udp)] {
+        for (protocol, ranges) in rule.ports.iter() {
             for port in ranges.iter().flat_map(|range| range.ports()) {
-                ports[port_index(udp, port) as usize] |= 1 << bit;
+                ports[port_index(protocol.number(), port) as usize] |= 1 << bit;
             }
         }
     }
@@ -402,7 +402,7 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
         to_gateway: match config.to_gateway {
             ToGateway::Pass => GATEWAY_PASS,
             ToGateway::Policy => GATEWAY_POLICY,
-            ToGateway::Ports { .. } => GATEWAY_PORTS,
+            ToGateway::Ports(_) => GATEWAY_PORTS,
         },
         icmp_echo: config.icmp_echo.into(),
         ttl_min: ttl.min.0,

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Policy, port_sets::PortSet};
-use crate::config::{Config, GroupMode};
+use crate::{
+    config::{Config, GroupMode},
+    ports::PerProtocol,
+};
 
 /// What changes with a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,10 +36,9 @@ pub struct Grant {
     /// A name, a pattern or a network; `any` where nothing is judged, or for what the group may
     /// reach in all.
     pub destination: String,
-    /// TCP ports.
-    pub tcp: Vec<String>,
-    /// UDP ports.
-    pub udp: Vec<String>,
+    /// Ports.
+    #[serde(flatten)]
+    pub ports: PerProtocol<Vec<String>>,
 }
 
 /// A key of the configuration whose value changes.
@@ -85,8 +87,8 @@ pub fn difference(old: (&Config, &Policy), new: (&Config, &Policy)) -> Differenc
     }
 }
 
-/// TCP and UDP ports.
-type Ports = [PortSet; 2];
+/// Ports of each protocol.
+type Ports = PerProtocol<PortSet>;
 
 /// What one group may do.
 #[derive(Default)]
@@ -104,11 +106,12 @@ fn groups((config, policy): (&Config, &Policy)) -> BTreeMap<String, Reach> {
             reach.clients.extend(group.networks.iter().map(|net| format!("{net} on {zone}")));
         }
         for rule in policy.rules_of(compiled.rules) {
-            let ports = [PortSet::of(&rule.tcp), PortSet::of(&rule.udp)];
             let names = rule.fqdns.iter().map(ToString::to_string);
             for destination in names.chain(rule.cidrs.iter().map(ToString::to_string)) {
                 let known = reach.destinations.entry(destination).or_default();
-                known.iter_mut().zip(&ports).for_each(|(known, ports)| known.add(ports));
+                for (protocol, ranges) in rule.ports.iter() {
+                    known[protocol].add(&PortSet::of(ranges));
+                }
             }
         }
         (group.name.clone(), reach)
@@ -127,8 +130,7 @@ fn granted(groups: &BTreeMap<String, Reach>, others: &BTreeMap<String, Reach>) -
                 group: group.clone(),
                 clients: clients.cloned(),
                 destination: destination.to_owned(),
-                tcp: ports[0].to_texts(),
-                udp: ports[1].to_texts(),
+                ports: ports.map(PortSet::to_texts),
             });
         };
         for clients in reach.clients.difference(&other.clients) {
@@ -140,9 +142,9 @@ fn granted(groups: &BTreeMap<String, Reach>, others: &BTreeMap<String, Reach>) -
         for (destination, ports) in &reach.destinations {
             let none = Ports::default();
             let known = other.destinations.get(destination).unwrap_or(&none);
-            let [tcp, udp] = [0, 1].map(|protocol| ports[protocol].without(&known[protocol]));
-            if !tcp.is_empty() || !udp.is_empty() {
-                add(None, destination, &[tcp, udp]);
+            let left = Ports::from_fn(|protocol| ports[protocol].without(&known[protocol]));
+            if !left.all(PortSet::is_empty) {
+                add(None, destination, &left);
             }
         }
     }
@@ -224,7 +226,7 @@ services:
     /// A change as text.
     fn line(grant: &Grant) -> String {
         let clients = grant.clients.iter().map(|clients| format!(" ({clients})"));
-        let ports = [("tcp", &grant.tcp), ("udp", &grant.udp)];
+        let ports = grant.ports.iter().map(|(protocol, ports)| (protocol.as_str(), ports));
         let ports = ports.into_iter().filter(|(_, ports)| !ports.is_empty());
         let ports = ports.map(|(protocol, ports)| format!(" {protocol} {}", ports.join(" ")));
         let (clients, ports): (String, String) = (clients.collect(), ports.collect());

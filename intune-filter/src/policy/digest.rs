@@ -85,12 +85,11 @@ fn canonical(config: &Config, policy: &Policy) -> Value {
 }
 
 fn of_rule(rule: &Rule) -> Value {
-    json!({
-        "fqdns": sorted(&rule.fqdns),
-        "cidrs": sorted(&rule.cidrs),
-        "tcp": PortSet::of(&rule.tcp).to_texts(),
-        "udp": PortSet::of(&rule.udp).to_texts(),
-    })
+    let mut value = json!({"fqdns": sorted(&rule.fqdns), "cidrs": sorted(&rule.cidrs)});
+    for (protocol, ranges) in rule.ports.iter() {
+        value[protocol.as_str()] = json!(PortSet::of(ranges).to_texts());
+    }
+    value
 }
 
 /// A list whose order means nothing, and in which nothing counts twice.

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use intune_filter_ebpf::abi::{Client, EdgeKey, Glob, NameNode, V4, V6, port_index};
+use intune_filter_ebpf::abi::{
+    Client, EdgeKey, Glob, NameNode, TransportProtocol, V4, V6, port_index,
+};
 
 use super::{Group, Policy, Prefix, Rule, names::edges_of};
 
@@ -72,8 +74,8 @@ impl Policy {
 
     /// Rules that have a port.
     #[must_use]
-    pub fn rules_of_port(&self, udp: bool, port: u16) -> u64 {
-        self.ports[port_index(udp, port) as usize]
+    pub fn rules_of_port(&self, protocol: TransportProtocol, port: u16) -> u64 {
+        self.ports[port_index(protocol.number(), port) as usize]
     }
 
     /// Whether a DNS answer may teach an address.

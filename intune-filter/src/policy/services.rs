@@ -25,7 +25,7 @@ use crate::{
     catalogue::{ALL_SET, Catalogue, RuleId, Selector},
     config::{Config, Parts, Region, SiteRule, SiteService},
     pattern::Pattern,
-    ports::PortRange,
+    ports::{Ports, protocols},
     yaml::FileError,
 };
 
@@ -68,10 +68,8 @@ pub struct Rule {
     pub fqdns: Vec<Pattern>,
     /// Networks of its destinations.
     pub cidrs: Vec<IpNet>,
-    /// TCP ports.
-    pub tcp: Vec<PortRange>,
-    /// UDP ports.
-    pub udp: Vec<PortRange>,
+    /// Ports.
+    pub ports: Ports,
     /// Whether it is for the site to name its destinations.
     pub site_networks: bool,
     /// The rule whose destinations it has.
@@ -144,8 +142,7 @@ fn from_catalogue(catalogue: &Catalogue, selector: &Selector) -> Vec<Service> {
             id,
             fqdns: destinations.fqdns.into_iter().cloned().collect(),
             cidrs: destinations.cidrs.into_iter().copied().collect(),
-            tcp: rule.tcp.clone(),
-            udp: rule.udp.clone(),
+            ports: rule.ports.clone(),
             site_networks: rule.site_networks,
             destinations_of: rule.destinations_of.clone(),
         }
@@ -230,9 +227,10 @@ impl Builder<'_> {
         };
         for (index, rule) in rules.iter().enumerate() {
             let key = rule_key(key, site, index);
-            for (name, ports) in [("tcp", &rule.parts.tcp), ("udp", &rule.parts.udp)] {
+            for (protocol, ports) in rule.parts.ports.iter() {
                 if ports.as_ref().is_some_and(Vec::is_empty) {
-                    self.report(format!("{key}.{name}"), "an empty port list, expected ports");
+                    let key = format!("{key}.{}", protocol.as_str());
+                    self.report(key, "an empty port list, expected ports");
                 }
             }
             let id = RuleId { service: site.id.clone(), rule: rule.id.clone() };
@@ -240,8 +238,7 @@ impl Builder<'_> {
                 id,
                 fqdns: Vec::new(),
                 cidrs: Vec::new(),
-                tcp: Vec::new(),
-                udp: Vec::new(),
+                ports: Ports::default(),
                 site_networks: false,
                 destinations_of: None,
             };
@@ -254,7 +251,9 @@ impl Builder<'_> {
 
     fn override_service(&mut self, key: &str, site: &SiteService, at: usize) {
         if site.parts.is_empty() && site.rules.is_empty() && site.title.is_none() {
-            let message = "overrides nothing, expected title, fqdns, cidrs, tcp, udp or rules";
+            let ports = protocols(", ");
+            let message =
+                format!("overrides nothing, expected title, fqdns, cidrs, {ports} or rules");
             self.report(key, message);
         }
         // Taken out, so that faults can be reported while it changes.
@@ -286,7 +285,7 @@ impl Builder<'_> {
             self.complete(key, rule, parts);
             return;
         }
-        let cidrs_alone = parts.fqdns.is_none() && parts.tcp.is_none() && parts.udp.is_none();
+        let cidrs_alone = parts.fqdns.is_none() && parts.ports.all(Option::is_none);
         if cidrs_alone && service.rules.iter().any(|rule| rule.site_networks) {
             for rule in service.rules.iter_mut().filter(|rule| rule.site_networks) {
                 rule.replace(parts);
@@ -304,13 +303,13 @@ impl Builder<'_> {
 
     /// Reports a rule that the site has written and that can allow nothing.
     fn complete(&mut self, key: &str, rule: &Rule, parts: &Parts) {
-        if rule.tcp.is_empty() && rule.udp.is_empty() {
-            let at = [("tcp", &parts.tcp), ("udp", &parts.udp)];
-            let at = at.into_iter().find(|(_, ports)| ports.is_some());
-            let key = at.map_or(key.to_owned(), |(name, _)| format!("{key}.{name}"));
+        if rule.ports.all(Vec::is_empty) {
+            let at = parts.ports.iter().find(|(_, ports)| ports.is_some());
+            let key = at.map_or(key.to_owned(), |(at, _)| format!("{key}.{}", at.as_str()));
             // The empty list of a service of the site's own was reported as such.
             if !self.errors.iter().any(|error| error.key == key) {
-                self.report(key, "no port, expected at least one under tcp or udp");
+                let message = format!("no port, expected at least one under {}", protocols(" or "));
+                self.report(key, message);
             }
         }
         if !rule.has_destinations() && !rule.site_networks && rule.destinations_of.is_none() {
@@ -357,11 +356,10 @@ impl Rule {
         if let Some(cidrs) = &parts.cidrs {
             self.cidrs.clone_from(cidrs);
         }
-        if let Some(tcp) = &parts.tcp {
-            self.tcp.clone_from(tcp);
-        }
-        if let Some(udp) = &parts.udp {
-            self.udp.clone_from(udp);
+        for (protocol, ports) in parts.ports.iter() {
+            if let Some(ports) = ports {
+                self.ports[protocol].clone_from(ports);
+            }
         }
     }
 }

@@ -7,7 +7,10 @@ use serde::Serialize;
 use intune_filter_ebpf::abi::GROUPS;
 
 use super::{ClientPrefix, Origin, Policy, map_memory};
-use crate::config::{Config, Zone};
+use crate::{
+    config::{Config, Zone},
+    ports::PerProtocol,
+};
 
 /// What a policy comes to.
 #[derive(Clone, Debug, Serialize)]
@@ -81,10 +84,9 @@ pub struct RuleSummary {
     pub fqdns: usize,
     /// How many networks it has.
     pub cidrs: usize,
-    /// Its TCP ports.
-    pub tcp: Vec<String>,
-    /// Its UDP ports.
-    pub udp: Vec<String>,
+    /// Its ports.
+    #[serde(flatten)]
+    pub ports: PerProtocol<Vec<String>>,
 }
 
 /// Sizes of a policy.
@@ -187,8 +189,7 @@ fn services(policy: &Policy) -> Vec<ServiceSummary> {
                 bit: *bit,
                 fqdns: rule.fqdns.len(),
                 cidrs: rule.cidrs.len(),
-                tcp: texts(&rule.tcp),
-                udp: texts(&rule.udp),
+                ports: rule.ports.map(|ranges| texts(ranges)),
             })
             .collect();
         (!rules.is_empty()).then(|| ServiceSummary {
@@ -219,9 +220,13 @@ impl fmt::Display for Summary {
             };
             writeln!(f, "  {}: {}{origin}", service.id, service.title)?;
             for rule in &service.rules {
-                let (tcp, udp) = (ports("tcp", &rule.tcp), ports("udp", &rule.udp));
+                let ports: String = rule
+                    .ports
+                    .iter()
+                    .map(|(protocol, ranges)| ports(protocol.as_str(), ranges))
+                    .collect();
                 let (names, networks) = (rule.fqdns, rule.cidrs);
-                writeln!(f, "    {}: {names} names, {networks} networks{tcp}{udp}", rule.id)?;
+                writeln!(f, "    {}: {names} names, {networks} networks{ports}", rule.id)?;
             }
             if let Some(risk) = &service.risk {
                 writeln!(f, "    risk: {risk}")?;

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::{pattern::Pattern, ports::PortRange};
+use crate::{
+    pattern::Pattern,
+    ports::{PerProtocol, PortRange, Ports},
+};
 
 /// A service with the destinations and ports of all its rules: an element of `endpoints list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -14,10 +17,9 @@ pub struct Endpoints {
     pub fqdns: BTreeSet<Pattern>,
     /// Networks of all rules, each once.
     pub cidrs: BTreeSet<IpNet>,
-    /// TCP ports of all rules.
-    pub tcp: BTreeSet<PortRange>,
-    /// UDP ports of all rules.
-    pub udp: BTreeSet<PortRange>,
+    /// Ports of all rules.
+    #[serde(flatten)]
+    pub ports: PerProtocol<BTreeSet<PortRange>>,
     /// The service.
     #[serde(flatten)]
     pub service: CatalogueService,
@@ -55,10 +57,9 @@ pub struct CatalogueRule {
     pub fqdns: Vec<Pattern>,
     /// Networks.
     pub cidrs: Vec<IpNet>,
-    /// TCP ports.
-    pub tcp: Vec<PortRange>,
-    /// UDP ports.
-    pub udp: Vec<PortRange>,
+    /// Ports.
+    #[serde(flatten)]
+    pub ports: Ports,
 }
 
 /// Result of `match`.
@@ -79,10 +80,9 @@ pub struct Match {
     pub id: String,
     /// The pattern.
     pub pattern: Pattern,
-    /// TCP ports.
-    pub tcp: BTreeSet<PortRange>,
-    /// UDP ports.
-    pub udp: BTreeSet<PortRange>,
+    /// Ports.
+    #[serde(flatten)]
+    pub ports: PerProtocol<BTreeSet<PortRange>>,
     /// The rules' full ids.
     pub rules: Vec<String>,
 }

@@ -5,10 +5,20 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{
-    fields::{Findings, Place, Read, parsed, scalar},
+    fields::{Fields, Findings, Place, Read, parsed, scalar},
     tree::Value,
 };
-use crate::{pattern::Pattern, ports::PortRange};
+use crate::{
+    pattern::Pattern,
+    ports::{PerProtocol, PortRange},
+};
+
+impl Fields<'_, '_> {
+    /// The ports of each protocol under the key that is its word, as far as the file names them.
+    pub(crate) fn ports(&mut self) -> PerProtocol<Option<Vec<PortRange>>> {
+        PerProtocol::from_fn(|protocol| self.optional(protocol.as_str()))
+    }
+}
 
 impl<T: Read> Read for Vec<T> {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {

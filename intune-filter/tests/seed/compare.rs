@@ -6,6 +6,7 @@ use intune_filter::{
     catalogue::{Catalogue, Region, Rule, RuleId, Selector, Service},
     pattern::Pattern,
 };
+use intune_filter_ebpf::abi::TransportProtocol;
 
 use crate::list::{Kind, List, Row, Section};
 
@@ -77,8 +78,14 @@ fn covered(
         let (tcp, udp) = row.ports(section);
         expect(from_list, "another document is its source");
         expect(!tcp.is_empty() || !udp.is_empty(), "the row has no ports");
-        expect(tcp == rule.tcp.iter().copied().collect(), "other TCP ports");
-        expect(udp == rule.udp.iter().copied().collect(), "other UDP ports");
+        expect(
+            tcp == rule.ports[TransportProtocol::Tcp].iter().copied().collect(),
+            "other TCP ports",
+        );
+        expect(
+            udp == rule.ports[TransportProtocol::Udp].iter().copied().collect(),
+            "other UDP ports",
+        );
         if row.protocol.as_ref().is_some_and(|protocol| protocol.starts_with("HTTP")) {
             expect(udp.is_empty(), "HTTP over UDP");
         }

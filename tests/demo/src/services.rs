@@ -8,6 +8,7 @@ use intune_filter::{
     pattern::{Form, Label, Pattern},
     ports::PortRange,
 };
+use intune_filter_ebpf::abi::TransportProtocol;
 use ipnet::IpNet;
 use serde_json::Value;
 
@@ -54,7 +55,9 @@ pub fn services(list: &Value) -> Result<Vec<Service>> {
                 cidrs = serde_json::from_value(entry["cidrs"].clone())?;
             }
             let fqdns = destinations.fqdns.into_iter().cloned().collect();
-            Ok(Rule { fqdns, cidrs, tcp: rule.tcp.clone(), udp: rule.udp.clone() })
+            let [tcp, udp] = [TransportProtocol::Tcp, TransportProtocol::Udp]
+                .map(|protocol| rule.ports[protocol].clone());
+            Ok(Rule { fqdns, cidrs, tcp, udp })
         });
         let rules =
             rules.collect::<Result<_>>().with_context(|| format!("the networks of {id}"))?;

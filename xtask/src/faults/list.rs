@@ -196,7 +196,12 @@ pub const FAULTS: &[Fault] = &[
         "own || datapath.server(set, source) & SERVER_RESOLVER != 0",
         "own",
     ),
-    of("gateway-port-protocol", GATEWAY, "port_index(udp, port)", "port_index(!udp, port)"),
+    of(
+        "gateway-port-protocol",
+        GATEWAY,
+        "port_index(datagram.protocol, port)",
+        "port_index(datagram.protocol ^ 23, port)",
+    ),
     of(
         "source-not-asked-apart",
         INGRESS,

@@ -128,9 +128,7 @@ impl Judge for Pinned<'_> {
         }
         let settings = self.pins.settings()?;
         let ports = match protocol {
-            Protocol::Tcp | Protocol::Udp => {
-                self.pins.port(port_index(protocol == Protocol::Udp, port))?
-            }
+            Protocol::Transport(protocol) => self.pins.port(port_index(protocol.number(), port))?,
             Protocol::Icmp if settings.icmp_echo != 0 => u64::MAX,
             Protocol::Icmp => 0,
         };
@@ -196,7 +194,7 @@ mod tests {
         let client = |mode| Client { rules: 0b0110, group: 0, mode, ..Client::default() };
         let enforced = client(0);
         let judge = |entry: Option<&Client>, name, ports| {
-            would_be(entry, false, name, ports, Protocol::Tcp)
+            would_be(entry, false, name, ports, Protocol::TCP)
         };
         assert_eq!(judge(Some(&enforced), 0b0010, 0b0011), (Reason::Policy, 0b0010));
         assert_eq!(judge(Some(&enforced), 0b0010, 0b1000), (Reason::Port, 0b0010));
@@ -205,7 +203,7 @@ mod tests {
         assert_eq!(judge(Some(&client(MODE_AUDIT)), 0, u64::MAX), (Reason::Audit, 0));
         assert_eq!(judge(Some(&client(MODE_EXEMPT)), 0, 0), (Reason::Exempt, 0));
         assert_eq!(judge(None, 1, 1), (Reason::UnlistedClient, 0));
-        assert_eq!(would_be(None, true, 1, 1, Protocol::Tcp).0, Reason::UnlistedAllowed);
+        assert_eq!(would_be(None, true, 1, 1, Protocol::TCP).0, Reason::UnlistedAllowed);
     }
 
     #[test]

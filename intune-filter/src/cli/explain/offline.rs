@@ -85,8 +85,7 @@ impl Unloaded {
 
     fn ports(&self, port: u16, protocol: Protocol) -> u64 {
         match protocol {
-            Protocol::Tcp => self.policy.rules_of_port(false, port),
-            Protocol::Udp => self.policy.rules_of_port(true, port),
+            Protocol::Transport(protocol) => self.policy.rules_of_port(protocol, port),
             Protocol::Icmp if self.policy.settings.icmp_echo != 0 => u64::MAX,
             Protocol::Icmp => 0,
         }
@@ -150,7 +149,7 @@ mod tests {
         let judge_by = |address: &str, port, protocol| {
             unloaded.judge(address.parse().unwrap(), port, protocol).unwrap()
         };
-        let judge = |address, port| judge_by(address, port, Protocol::Tcp);
+        let judge = |address, port| judge_by(address, port, Protocol::TCP);
         // Microsoft's own ranges for Intune.
         let inside = judge("13.67.13.177", 443);
         assert_eq!(inside.reason, Reason::Policy);
@@ -158,8 +157,8 @@ mod tests {
         assert_eq!(inside.group.as_deref(), Some("everyone"));
         assert_eq!(judge("13.67.13.177", 22).reason, Reason::Port);
         assert_eq!(judge("8.8.8.8", 443).reason, Reason::Destination);
-        assert_eq!(judge_by("8.8.8.8", 53, Protocol::Udp).reason, Reason::Resolver);
-        assert_eq!(judge_by("192.0.2.53", 53, Protocol::Udp).reason, Reason::DnsQuery);
+        assert_eq!(judge_by("8.8.8.8", 53, Protocol::UDP).reason, Reason::Resolver);
+        assert_eq!(judge_by("192.0.2.53", 53, Protocol::UDP).reason, Reason::DnsQuery);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use etherparse::{
     IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv6Extensions, Ipv6Header, PacketBuilder,
     VlanId,
 };
+use intune_filter_ebpf::abi::TransportProtocol;
 
 use crate::cli::destination::Protocol;
 
@@ -51,8 +52,10 @@ pub fn first_packet(
     };
     let mut frame = Vec::new();
     match protocol {
-        Protocol::Tcp => ip.tcp(SOURCE_PORT, port, 1, 64_240).syn().write(&mut frame, &[])?,
-        Protocol::Udp => {
+        Protocol::Transport(TransportProtocol::Tcp) => {
+            ip.tcp(SOURCE_PORT, port, 1, 64_240).syn().write(&mut frame, &[])?;
+        }
+        Protocol::Transport(TransportProtocol::Udp) => {
             let payload = if port == 53 { query(QUERY_NAME) } else { Vec::new() };
             ip.udp(SOURCE_PORT, port).write(&mut frame, &payload)?;
         }

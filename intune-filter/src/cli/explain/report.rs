@@ -161,7 +161,7 @@ impl Answer {
         if !self.by_kernel {
             text += "(nothing is enforced here: judged by the policy alone)\n";
         }
-        if self.destination.port == 53 && self.destination.protocol == Protocol::Udp {
+        if self.destination.port == 53 && self.destination.protocol == Protocol::UDP {
             let _ = writeln!(text, "(taking a query for {QUERY_NAME})");
         }
         for (service, pattern) in &self.patterns {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use intune_filter_ebpf::abi::TransportProtocol;
+
 use super::{
     super::{
         Boot, Config, GroupMode, Limit, Limits, Mode, OnDeny, Region, Seconds, Ttl, UnlistedClients,
@@ -22,9 +24,9 @@ fn example() {
     let service = &config.services[0];
     assert_eq!(service.title.as_deref(), Some("Print server"));
     assert_eq!(service.parts.fqdns, Some(vec![]));
-    let ports = service.parts.tcp.as_ref().unwrap();
+    let ports = service.parts.ports[TransportProtocol::Tcp].as_ref().unwrap();
     assert_eq!(ports.iter().map(ToString::to_string).collect::<Vec<_>>(), ["631", "9100-9102"]);
-    assert_eq!(service.parts.udp, None);
+    assert_eq!(service.parts.ports[TransportProtocol::Udp], None);
 }
 
 #[test]

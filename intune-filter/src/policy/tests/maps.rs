@@ -2,6 +2,7 @@
 
 use intune_filter_ebpf::abi::{
     Limit, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER,
+    TransportProtocol::{Tcp, Udp},
     UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_flags,
 };
 
@@ -82,14 +83,14 @@ fn networks_are_reached_under_nat64_too() {
 fn ports_are_expanded() {
     let policy = policy(&config("[core, regional]", ""));
     assert_eq!(policy.ports.len(), PORTS as usize);
-    let at = |udp, port| ids(&policy, policy.rules_of_port(udp, port));
-    assert_eq!(at(false, 443), ["core/core", "regional/attest"]);
-    assert_eq!(at(false, 80), ["core/core"]);
-    assert_eq!(at(true, 443), [""; 0]);
-    assert_eq!(at(true, 123), ["regional/everywhere"]);
-    assert_eq!(at(false, 123), [""; 0]);
+    let at = |protocol, port| ids(&policy, policy.rules_of_port(protocol, port));
+    assert_eq!(at(Tcp, 443), ["core/core", "regional/attest"]);
+    assert_eq!(at(Tcp, 80), ["core/core"]);
+    assert_eq!(at(Udp, 443), [""; 0]);
+    assert_eq!(at(Udp, 123), ["regional/everywhere"]);
+    assert_eq!(at(Tcp, 123), [""; 0]);
     for (port, hit) in [(4999, false), (5000, true), (5005, true), (5010, true), (5011, false)] {
-        assert_eq!(!at(false, port).is_empty(), hit, "{port}");
+        assert_eq!(!at(Tcp, port).is_empty(), hit, "{port}");
     }
     assert_eq!(policy.ports.iter().filter(|rules| **rules != 0).count(), 2 + 11 + 2);
 }

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use intune_filter_ebpf::abi::TransportProtocol;
 use ipnet::IpNet;
 use proptest::{collection::vec, option, prelude::*, sample::subsequence};
 
@@ -24,6 +25,12 @@ struct Probe {
     names: Vec<String>,
     udp: bool,
     port: u16,
+}
+
+impl Probe {
+    fn protocol(&self) -> TransportProtocol {
+        if self.udp { TransportProtocol::Udp } else { TransportProtocol::Tcp }
+    }
 }
 
 /// A rule as the configuration and the catalogue say it.
@@ -76,16 +83,17 @@ fn rules(config: &Config, catalogue: &Catalogue) -> Vec<ModelRule> {
                 let core: &ModelRule = &rules[0];
                 (fqdns, cidrs) = (core.fqdns.clone(), core.cidrs.clone());
             }
-            let over = |name: fn(&Parts) -> &Option<Vec<PortRange>>, own: &Vec<PortRange>| {
-                parts.and_then(|parts| name(parts).clone()).unwrap_or_else(|| own.clone())
+            let over = |protocol: TransportProtocol| {
+                let given = parts.and_then(|parts| parts.ports[protocol].clone());
+                given.unwrap_or_else(|| rule.ports[protocol].clone())
             };
             rules.push(ModelRule {
                 id: format!("{}/{}", service.id, rule.id),
                 services: names.clone(),
                 fqdns: parts.and_then(|parts| parts.fqdns.clone()).unwrap_or(fqdns),
                 cidrs: parts.and_then(|parts| parts.cidrs.clone()).unwrap_or(cidrs),
-                tcp: over(|parts| &parts.tcp, &rule.tcp),
-                udp: over(|parts| &parts.udp, &rule.udp),
+                tcp: over(TransportProtocol::Tcp),
+                udp: over(TransportProtocol::Udp),
             });
         }
     }
@@ -96,8 +104,8 @@ fn rules(config: &Config, catalogue: &Catalogue) -> Vec<ModelRule> {
                 services: vec![site.id.clone(), "all".to_owned()],
                 fqdns: site.parts.fqdns.clone().unwrap_or_default(),
                 cidrs: site.parts.cidrs.clone().unwrap_or_default(),
-                tcp: site.parts.tcp.clone().unwrap_or_default(),
-                udp: site.parts.udp.clone().unwrap_or_default(),
+                tcp: site.parts.ports[TransportProtocol::Tcp].clone().unwrap_or_default(),
+                udp: site.parts.ports[TransportProtocol::Udp].clone().unwrap_or_default(),
             });
         }
     }
@@ -345,7 +353,7 @@ proptest! {
             let learned = probe.names.iter().fold(0, |mask, name| mask | policy.rules_of_name(name));
             let mask = client.map_or(0, |client| client.rules)
                 & (policy.rules_of_address(probe.destination) | learned)
-                & policy.rules_of_port(probe.udp, probe.port);
+                & policy.rules_of_port(probe.protocol(), probe.port);
             let found: BTreeSet<String> =
                 policy.rules_of(mask).map(|rule| rule.id.to_string()).collect();
             prop_assert_eq!(mask.count_ones() as usize, found.len());

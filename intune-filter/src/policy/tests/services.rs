@@ -1,5 +1,7 @@
 //! Overrides, the site's own services, and what is selected by region.
 
+use intune_filter_ebpf::abi::TransportProtocol;
+
 use super::{config, errors, ids, in_force, policy};
 use crate::policy::{Origin, Policy, Rule};
 
@@ -59,10 +61,13 @@ fn an_override_replaces_what_it_names() {
     assert_eq!((service.title.as_str(), service.origin), ("Ours", Origin::Overridden));
     assert_eq!(fqdns(&policy, "core/core"), ["a.example"]);
     assert_eq!(cidrs(&policy, "core/core"), ["10.1.0.0/16"]);
-    assert_eq!(rule(&policy, "core/core").tcp, ["8443".parse().unwrap()]);
+    assert_eq!(rule(&policy, "core/core").ports[TransportProtocol::Tcp], ["8443".parse().unwrap()]);
     // A rule with the same destinations has the new ones, and its own ports.
     assert_eq!(fqdns(&policy, "protection/wip"), ["a.example"]);
-    assert_eq!(rule(&policy, "protection/wip").tcp, ["444".parse().unwrap()]);
+    assert_eq!(
+        rule(&policy, "protection/wip").ports[TransportProtocol::Tcp],
+        ["444".parse().unwrap()]
+    );
 }
 
 #[test]
@@ -86,7 +91,10 @@ fn site_networks_are_the_sites() {
     let policy = policy(&config("[peers]", "services: [{id: peers, cidrs: [10.7.0.0/16]}]"));
     assert_eq!(cidrs(&policy, "peers/content"), ["10.7.0.0/16"]);
     assert_eq!(cidrs(&policy, "peers/teredo"), ["10.7.0.0/16"]);
-    assert_eq!(rule(&policy, "peers/teredo").udp, ["3544".parse().unwrap()]);
+    assert_eq!(
+        rule(&policy, "peers/teredo").ports[TransportProtocol::Udp],
+        ["3544".parse().unwrap()]
+    );
     refused("[peers]", "", "clients[0].services[0]", "needs the site's own networks");
 }
 
@@ -110,8 +118,8 @@ fn a_rule_of_another_region_takes_no_bit() {
 fn one_rule_can_lose_a_protocol() {
     let rules = "services: [{id: regional, rules: [{id: everywhere, udp: []}]}]";
     let policy = policy(&config("[regional]", rules));
-    assert!(rule(&policy, "regional/everywhere").udp.is_empty());
-    assert!(!rule(&policy, "regional/everywhere").tcp.is_empty());
+    assert!(rule(&policy, "regional/everywhere").ports[TransportProtocol::Udp].is_empty());
+    assert!(!rule(&policy, "regional/everywhere").ports[TransportProtocol::Tcp].is_empty());
 }
 
 #[test]
@@ -151,7 +159,7 @@ fn own_services() {
         - {id: two, title: Two, rules: [{id: a, fqdns: [a.example], tcp: [1]}, {id: b, cidrs: [10.0.0.0/8], udp: [2]}]}";
     let policy = policy(&config("[one, two]", more));
     assert_eq!(in_force(&policy), ["one/site", "two/a", "two/b"]);
-    assert_eq!(ids(&policy, policy.rules_of_port(true, 5353)), ["one/site"]);
+    assert_eq!(ids(&policy, policy.rules_of_port(TransportProtocol::Udp, 5353)), ["one/site"]);
     assert_eq!(ids(&policy, policy.rules_of_name("a.example")), ["two/a"]);
     let titles: Vec<_> = policy.services.iter().rev().take(2).map(|s| s.title.as_str()).collect();
     assert_eq!(titles, ["Two", "one"]);

@@ -2,13 +2,14 @@
 
 use super::{
     compare,
-    values::{address, full_config, least_config},
+    values::{address, full_config, least_config, ports},
 };
 use crate::{
     policy::{
         Counts, GroupSummary, MapSummary, Memory, Origin, RuleSummary, ServiceSummary, Summary,
         ZoneSummary,
     },
+    ports::PerProtocol,
     report::{
         CatalogueRule, CatalogueService, Checked, Endpoints, Explained, Match, MatchedBy, Matches,
         PatternOf, SCHEMA, Verdict,
@@ -22,8 +23,7 @@ fn check() {
         bit: 3,
         fqdns: 2,
         cidrs: 1,
-        tcp: vec!["80".into(), "90-99".into()],
-        udp: vec!["443".into()],
+        ports: ports(&["80", "90-99"], &["443"]),
     };
     let service = |origin, risk: Option<&str>| ServiceSummary {
         id: "web".into(),
@@ -72,8 +72,7 @@ fn endpoints_list() {
         id: "web/main".into(),
         fqdns: vec!["*.a.test".parse().unwrap(), "b.test".parse().unwrap()],
         cidrs: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
-        tcp: vec!["80".parse().unwrap(), "90-99".parse().unwrap()],
-        udp: vec!["443".parse().unwrap()],
+        ports: ports(&["80", "90-99"], &["443"]),
     };
     let service = CatalogueService {
         id: "web".into(),
@@ -88,15 +87,13 @@ fn endpoints_list() {
     let full = Endpoints {
         fqdns: rule.fqdns.into_iter().collect(),
         cidrs: rule.cidrs.into_iter().collect(),
-        tcp: rule.tcp.into_iter().collect(),
-        udp: rule.udp.into_iter().collect(),
+        ports: ports(&["80", "90-99"], &["443"]),
         service: service.clone(),
     };
     let sparse = Endpoints {
         fqdns: Default::default(),
         cidrs: Default::default(),
-        tcp: Default::default(),
-        udp: Default::default(),
+        ports: PerProtocol::default(),
         service: CatalogueService {
             enabled: false,
             region: "all",
@@ -115,8 +112,7 @@ fn match_name() {
     let found = Match {
         id: "web".into(),
         pattern: "*.a.test".parse().unwrap(),
-        tcp: ["80".parse().unwrap(), "5228-5230".parse().unwrap()].into(),
-        udp: ["443".parse().unwrap()].into(),
+        ports: ports(&["80", "5228-5230"], &["443"]),
         rules: vec!["web/main".into(), "web/push".into()],
     };
     let matches = |services| Matches { schema: SCHEMA, name: "x.a.test".into(), services };

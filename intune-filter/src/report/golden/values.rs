@@ -1,13 +1,15 @@
 //! Values that several shapes have.
 
-use std::net::IpAddr;
+use std::{fmt::Debug, net::IpAddr, str::FromStr};
 
+use intune_filter_ebpf::abi::TransportProtocol;
 use jiff::Timestamp;
 
 use crate::{
     config::Config,
     events::{Denied, Flow, Place, Traffic},
     policy::{Difference, Grant, Leaf, Setting},
+    ports::PerProtocol,
 };
 
 /// Every key, and none with its default.
@@ -132,13 +134,25 @@ pub fn full_denial() -> Denied {
     }
 }
 
+/// Ports of TCP and UDP.
+pub fn ports<P, T>(tcp: &[&str], udp: &[&str]) -> PerProtocol<T>
+where
+    P: FromStr<Err: Debug>,
+    T: FromIterator<P> + Default,
+{
+    let read = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let mut ports = PerProtocol::from_fn(|_| T::default());
+    ports[TransportProtocol::Tcp] = read(tcp);
+    ports[TransportProtocol::Udp] = read(udp);
+    ports
+}
+
 pub fn full_difference() -> Difference {
     let grant = |group: &str, clients: Option<&str>, destination: &str, tcp: &[&str]| Grant {
         group: group.into(),
         clients: clients.map(str::to_owned),
         destination: destination.into(),
-        tcp: tcp.iter().map(ToString::to_string).collect(),
-        udp: vec!["123".into()],
+        ports: ports(tcp, &["123"]),
     };
     let setting = |key: &str, from, to| Setting { key: key.into(), from, to };
     Difference {

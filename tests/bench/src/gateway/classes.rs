@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use intune_filter::ports::PortRange;
-use intune_filter_ebpf::abi::port_index;
+use intune_filter_ebpf::abi::{TransportProtocol, port_index};
 use ipnet::IpNet;
 
 use super::site::Site;
@@ -25,9 +25,10 @@ pub struct Class {
 /// The classes of a site's policy.
 pub fn of(site: &Site) -> Vec<Class> {
     let mut classes: BTreeMap<u64, Class> = BTreeMap::new();
-    for udp in [false, true] {
-        for (rules, range) in ranges(site, udp) {
+    for protocol in [TransportProtocol::Tcp, TransportProtocol::Udp] {
+        for (rules, range) in ranges(site, protocol) {
             let class = classes.entry(rules).or_insert_with(|| destinations(site, rules));
+            let udp = protocol == TransportProtocol::Udp;
             if udp { &mut class.udp } else { &mut class.tcp }.push(range);
         }
     }
@@ -35,8 +36,8 @@ pub fn of(site: &Site) -> Vec<Class> {
 }
 
 /// Ports in a row that open the same rules.
-fn ranges(site: &Site, udp: bool) -> Vec<(u64, PortRange)> {
-    let rules = |port| site.policy.ports[port_index(udp, port) as usize];
+fn ranges(site: &Site, protocol: TransportProtocol) -> Vec<(u64, PortRange)> {
+    let rules = |port| site.policy.ports[port_index(protocol.number(), port) as usize];
     let mut ranges: Vec<(u64, PortRange)> = Vec::new();
     for port in (1..=u16::MAX).filter(|port| rules(*port) != 0) {
         let first = match ranges.last() {

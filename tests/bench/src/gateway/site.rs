@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter::policy::{Loaded, Policy, RuleBits, load_text};
+use intune_filter_ebpf::abi::TransportProtocol;
 use ipnet::IpNet;
 
 use crate::programs::tables::spread;
@@ -64,7 +65,7 @@ impl Site {
     /// A destination's TCP port of a rule that has one.
     pub fn tcp_port(&self, bit: u8) -> Result<Option<u16>> {
         let rule = self.policy.rules.get(&bit).context("a rule has this bit")?;
-        Ok(rule.tcp.first().map(|range| range.first()))
+        Ok(rule.ports[TransportProtocol::Tcp].first().map(|range| range.first()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_bench_ebpf::Frame;
-use intune_filter_ebpf::abi::port_index;
+use intune_filter_ebpf::abi::{TransportProtocol, port_index};
 
 use super::{
     generator::{Generator, List},
@@ -118,8 +118,9 @@ fn cases(family: Family, site: &Site) -> Result<Vec<Case>> {
             let what = format!("{} by {kind}", rule.id);
             // A network may be others' too, or inside of theirs.
             let rules = site.networks_of(to) | if kind == "learned" { 1 << bit } else { 0 };
-            for (udp, ranges) in [(false, &rule.tcp), (true, &rule.udp)] {
-                for range in ranges {
+            for (udp, protocol) in [(false, TransportProtocol::Tcp), (true, TransportProtocol::Udp)]
+            {
+                for range in &rule.ports[protocol] {
                     for port in [range.first(), range.last()] {
                         add(&what, who, to, udp, port, true);
                         let unlisted = client(family, UNLISTED);
@@ -128,7 +129,9 @@ fn cases(family: Family, site: &Site) -> Result<Vec<Case>> {
                     }
                 }
                 for port in [22, 123, 443, 8443] {
-                    let opens = site.policy.ports[port_index(udp, port) as usize] & rules != 0;
+                    let opens = site.policy.ports[port_index(protocol.number(), port) as usize]
+                        & rules
+                        != 0;
                     add(&what, who, to, udp, port, opens);
                 }
             }

@@ -15,7 +15,7 @@ use intune_filter_ebpf::{
         self, ClientMaps, Clock as _, Counters as _, DatapathOf, FlowMaps as _, GatewayMaps as _,
         HostMaps as _, NANOS_PER_SEC, PolicyMaps as _, Reports as _, RuleEvent,
     },
-    packet::Packet as _,
+    packet::{Packet as _, TCP},
     scratch::{self, Scratch},
 };
 
@@ -176,7 +176,7 @@ operations! {
         host.is_some_and(|host| host.expires != 0 && host.rules != 0) == FOUND
     };
     Port: at => {
-        let index = port_index(false, u16::from_be(at.key.remote_port));
+        let index = port_index(TCP, u16::from_be(at.key.remote_port));
         at.kernel.port(at.set, index) != 0
     };
     Routes: at => {
