@@ -1,6 +1,6 @@
 //! Maps of a policy, which userspace fills. Each policy is a fresh set of them.
 
-use super::{Limit, NameNode, V6, layout};
+use super::{Limit, NameNode, TransportProtocol, V6, layout, protocol::position};
 
 /// Key of `ZONES`.
 #[repr(C)]
@@ -60,12 +60,13 @@ layout!(Client, 16, u64, u32, u8, u8, u16);
 
 /// Elements of `PORTS`: 65536 for TCP, then 65536 for UDP, each a mask of rules.
 pub const PORTS: u32 = 2 << 16;
+const _: () = assert!(PORTS as usize == TransportProtocol::ALL.len() << 16);
 
 /// Index in `PORTS`. `port` is in host byte order.
 #[inline(always)]
 #[must_use]
 pub const fn port_index(protocol: u8, port: u16) -> u32 {
-    super::protocol::position(protocol) << 16 | port as u32
+    position(protocol) << 16 | port as u32
 }
 
 /// [`Settings::dns_unlisted`]: a query for a name of no rule is answered REFUSED.

@@ -66,5 +66,3 @@ impl TransportProtocol {
         at as u32
     }
 }
-
-const _: () = assert!(super::PORTS as usize == TransportProtocol::ALL.len() << 16);
