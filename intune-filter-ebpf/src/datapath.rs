@@ -2,11 +2,11 @@
 //! host another, so that the logic itself is one.
 
 use crate::abi::{
-    Active, Client, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict,
-    Glob, Host, NameNode, Occurrence, Pending, PendingKey, Reason, Settings, Stream, StreamRead,
-    Taking, V4, V6,
+    Active, Client, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, Glob, Host, NameNode,
+    Occurrence, Reason, Settings, Stream, Taking, V4, V6,
 };
 use crate::{
+    maps::{KeyedAccess, keyed},
     packet::Direction,
     result_word::{register_word, result_word},
     scratch::{Family, Scratch},
@@ -161,22 +161,12 @@ pub trait GatewayMaps: Copy {
     fn route(self, scratch: &Scratch, ifindex: u32, routes: Routes) -> Route;
 }
 
-/// Recorded DNS queries.
-pub trait QueryMaps: Copy {
-    /// Records a query.
-    fn remember(self, key: &PendingKey, pending: &Pending);
-    /// The recorded query.
-    fn pending(self, key: &PendingKey) -> Option<Pending>;
-}
-
 /// Followed TCP connections, and the octets that are kept of them.
 pub trait StreamMaps: Copy {
     /// Hands a client's TCP connection to a resolver to `visit`.
     fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R>;
     /// Records a connection that a client opens, in place of the one under its key.
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream);
-    /// Position to which userspace has read a connection.
-    fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead>;
     /// Gives a slot of kept octets to an owner, an odd number, for writing: whether it was the
     /// owner's before, `None` if another has or takes it at this moment.
     fn own_kept(self, slot: u32, owner: u64) -> Option<bool>;
@@ -197,14 +187,6 @@ pub trait RateLimits: Copy {
     fn conform(self, request: &Taking) -> RateDecision;
     /// Whether one more answer to a denied packet may be sent now.
     fn may_reply(self, now: u64) -> bool;
-}
-
-/// Fragmented datagrams.
-pub trait FragmentMaps: Copy {
-    /// Record of a fragmented datagram.
-    fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict>;
-    /// Remembers a fragmented datagram.
-    fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict);
 }
 
 /// Counters of packets and occurrences.
@@ -305,36 +287,31 @@ pub trait FlowMaps<A: Family>: Copy {
     fn close(self, key: &FlowKey<A>);
 }
 
-/// All subjects that are common to both address families. Implementations are handles: cheap to copy.
-pub trait Datapath:
-    Clock
-    + WorkingMemory
-    + PolicyMaps
-    + GatewayMaps
-    + QueryMaps
-    + StreamMaps
-    + RateLimits
-    + FragmentMaps
-    + Counters
-    + Reports
-    + GlobalFns
-{
+/// Declares the sum of the subjects.
+macro_rules! datapath {
+    ($($subject:path),+ $(,)?) => {
+        /// All subjects that are common to both address families. Implementations are handles: cheap
+        /// to copy.
+        pub trait Datapath: $($subject +)+ {}
+
+        impl<T> Datapath for T where T: $($subject +)+ {}
+    };
 }
 
-impl<T> Datapath for T where
-    T: Clock
-        + WorkingMemory
-        + PolicyMaps
-        + GatewayMaps
-        + QueryMaps
-        + StreamMaps
-        + RateLimits
-        + FragmentMaps
-        + Counters
-        + Reports
-        + GlobalFns
-{
-}
+datapath!(
+    Clock,
+    WorkingMemory,
+    PolicyMaps,
+    GatewayMaps,
+    StreamMaps,
+    RateLimits,
+    Counters,
+    Reports,
+    GlobalFns,
+    KeyedAccess<keyed::DNS_PENDING>,
+    KeyedAccess<keyed::FRAGMENTS>,
+    KeyedAccess<keyed::STREAMS_READ>,
+);
 
 /// [`Datapath`] with the maps of one address family.
 pub trait DatapathOf<A: Family>: Datapath + ClientMaps<A> + HostMaps<A> + FlowMaps<A> {}

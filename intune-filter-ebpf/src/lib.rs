@@ -16,7 +16,6 @@ pub mod datapath;
 pub mod dns;
 #[cfg(not(target_arch = "bpf"))]
 pub mod host;
-#[cfg(any(not(target_arch = "bpf"), feature = "bpf"))]
 pub mod maps;
 pub mod memory;
 pub mod packet;

@@ -68,6 +68,70 @@ macro_rules! table {
 #[cfg(all(target_arch = "bpf", feature = "bpf"))]
 pub(crate) use table;
 
+/// Hash map that is looked up and written to by its key, and no more; a type of [`keyed`].
+pub trait KeyedMap: Sized {
+    /// Its key.
+    type Key;
+    /// Its value.
+    type Value: Copy;
+
+    /// A copy of the value under a key. Where the kernel may reuse an element meanwhile, its words are
+    /// of one value and another: whoever reads it has to see that.
+    #[inline(always)]
+    fn get<W: KeyedAccess<Self>>(datapath: W, key: &Self::Key) -> Option<Self::Value> {
+        datapath.copy_of(key)
+    }
+
+    /// Writes the value under a key, which may fail for want of room.
+    #[inline(always)]
+    fn put<W: KeyedAccess<Self>>(datapath: W, key: &Self::Key, value: &Self::Value) {
+        datapath.write(key, value);
+    }
+}
+
+/// Access to a [`KeyedMap`]. The kernel has it to each.
+pub trait KeyedAccess<M: KeyedMap>: Copy {
+    /// As [`KeyedMap::get`].
+    fn copy_of(self, key: &M::Key) -> Option<M::Value>;
+    /// As [`KeyedMap::put`].
+    fn write(self, key: &M::Key, value: &M::Value);
+}
+
+/// Pinned hash maps as types.
+#[expect(non_camel_case_types, reason = "maps have the names of statics")]
+pub mod keyed {
+    use super::KeyedMap;
+    use crate::abi::*;
+
+    macro_rules! types {
+        ($(
+            $name:ident: $kind:ident $scope:ident, $key:ty => $value:ident, $entries:expr
+            $(, set by $setting:literal)?;
+        )+) => {
+            $(keyed!($kind $scope $name, $key, $value);)+
+        };
+    }
+
+    macro_rules! keyed {
+        (Hash Pinned $name:ident, $key:ty, $value:ident) => {
+            keyed!(LruHash Pinned $name, $key, $value);
+        };
+        (LruHash Pinned $name:ident, $key:ty, $value:ident) => {
+            #[doc = concat!("Map `", stringify!($name), "`.")]
+            #[derive(Clone, Copy, Debug)]
+            pub struct $name;
+
+            impl KeyedMap for $name {
+                type Key = $key;
+                type Value = $value;
+            }
+        };
+        ($kind:ident $scope:ident $name:ident, $key:ty, $value:ident) => {};
+    }
+
+    table!(types);
+}
+
 #[cfg(not(target_arch = "bpf"))]
 pub use rows::{MAPS, MapKind, MapRow, Scope};
 

@@ -12,14 +12,14 @@ use super::{
 };
 use crate::{
     abi::{
-        Active, AnswerEvent, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey,
-        FragmentVerdict, Glob, NameNode, OwnKey, Pending, PendingKey, SegmentEvent, Settings,
-        Stream, StreamRead, Taking, V6, ZoneKey, answer_flags, gateway_port,
+        Active, AnswerEvent, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, Glob, NameNode,
+        OwnKey, SegmentEvent, Settings, Stream, Taking, V6, ZoneKey, answer_flags, gateway_port,
     },
     datapath::{
-        Clock, Counters, FragmentMaps, GatewayMaps, GlobalFns, Location, PolicyMaps, QueryMaps,
-        RateDecision, RateLimits, Reports, Route, Routes, RuleEvent, StreamMaps, WorkingMemory,
+        Clock, Counters, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision, RateLimits,
+        Reports, Route, Routes, RuleEvent, StreamMaps, WorkingMemory,
     },
+    maps::{KeyedAccess, keyed},
     packet::Direction,
     scratch::Scratch,
 };
@@ -179,22 +179,6 @@ impl<const HOOK: u8> GatewayMaps for Kernel<HOOK> {
     }
 }
 
-impl<const HOOK: u8> QueryMaps for Kernel<HOOK> {
-    #[inline(always)]
-    fn remember(self, key: &PendingKey, pending: &Pending) {
-        if !Self::READ_ONLY {
-            // An LRU map makes room for itself; what fails is learned from the next answer.
-            let _ = maps::DNS_PENDING.insert(key, pending, u64::from(BPF_ANY));
-        }
-    }
-
-    #[inline(always)]
-    fn pending(self, key: &PendingKey) -> Option<Pending> {
-        // SAFETY: a concurrent reuse of the element makes the hash of the question differ.
-        unsafe { maps::DNS_PENDING.get(key) }.copied()
-    }
-}
-
 impl<const HOOK: u8> StreamMaps for Kernel<HOOK> {
     #[inline(always)]
     fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R> {
@@ -207,12 +191,6 @@ impl<const HOOK: u8> StreamMaps for Kernel<HOOK> {
             // An LRU map makes room for itself; a connection that is not known is denied.
             let _ = maps::STREAMS.insert(key, stream, u64::from(BPF_ANY));
         }
-    }
-
-    #[inline(always)]
-    fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead> {
-        // SAFETY: the words are read one by one, and one that is stale was true a moment ago.
-        unsafe { maps::STREAMS_READ.get(key) }.copied()
     }
 
     #[inline(always)]
@@ -256,23 +234,6 @@ impl<const HOOK: u8> RateLimits for Kernel<HOOK> {
     #[inline(always)]
     fn may_reply(self, now: u64) -> bool {
         Self::READ_ONLY || report::take(maps::REPLIES, now)
-    }
-}
-
-impl<const HOOK: u8> FragmentMaps for Kernel<HOOK> {
-    #[inline(always)]
-    fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {
-        // SAFETY: the fields are read one by one; an element that is reused meanwhile belonged to
-        // a datagram that is too old.
-        unsafe { maps::FRAGMENTS.get(key) }.copied()
-    }
-
-    #[inline(always)]
-    fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict) {
-        if !Self::READ_ONLY {
-            // An LRU map makes room for itself; without an entry later fragments are denied.
-            let _ = maps::FRAGMENTS.insert(key, verdict, u64::from(BPF_ANY));
-        }
     }
 }
 
@@ -439,4 +400,47 @@ impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
         const { assert!(HOOK == TC_EGRESS) };
         global_fns::learn_addresses();
     }
+}
+
+/// Access to the maps that are looked up and written to by their keys, and no more.
+macro_rules! rows {
+    ($(
+        $name:ident: $kind:ident $scope:ident, $key:ty => $value:ident, $entries:expr
+        $(, set by $setting:literal)?;
+    )+) => {
+        $(access!($kind $scope $name, $key, $value);)+
+    };
+}
+
+macro_rules! access {
+    (Hash Pinned $name:ident, $key:ty, $value:ident) => {
+        access!(LruHash Pinned $name, $key, $value);
+    };
+    (LruHash Pinned $name:ident, $key:ty, $value:ident) => {
+        impl<const HOOK: u8> KeyedAccess<keyed::$name> for Kernel<HOOK> {
+            #[inline(always)]
+            fn copy_of(self, key: &$key) -> Option<$value> {
+                // SAFETY: the value is copied at once. An element that is reused meanwhile gives words
+                // of two values, which the logic that reads it has to see.
+                unsafe { maps::$name.get(key) }.copied()
+            }
+
+            #[inline(always)]
+            fn write(self, key: &$key, value: &$value) {
+                if !Self::READ_ONLY {
+                    // An LRU map makes room for itself; without an entry the logic denies.
+                    let _ = maps::$name.insert(key, value, u64::from(BPF_ANY));
+                }
+            }
+        }
+    };
+    ($kind:ident $scope:ident $name:ident, $key:ty, $value:ident) => {};
+}
+
+/// Keys and values as the table names them.
+mod table {
+    use super::*;
+    use crate::abi::*;
+
+    crate::maps::table!(rows);
 }

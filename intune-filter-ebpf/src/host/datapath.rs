@@ -5,13 +5,12 @@ use std::vec::Vec;
 use super::Tables;
 use crate::{
     abi::{
-        Active, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob,
-        KEPT_CAPACITY, KeptOctets, Limit, NameNode, OwnKey, Pending, PendingKey, Settings, Stream,
-        StreamRead, Taking, V6, ZoneKey,
+        Active, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, Glob, KEPT_CAPACITY, KeptOctets,
+        Limit, NameNode, OwnKey, Settings, Stream, Taking, V6, ZoneKey,
     },
     datapath::{
-        Clock, Counters, FragmentMaps, GatewayMaps, GlobalFns, Location, PolicyMaps, QueryMaps,
-        RateDecision, RateLimits, Reports, Route, Routes, RuleEvent, StreamMaps, WorkingMemory,
+        Clock, Counters, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision, RateLimits,
+        Reports, Route, Routes, RuleEvent, StreamMaps, WorkingMemory,
     },
     dns,
     packet::Direction,
@@ -123,16 +122,6 @@ impl GatewayMaps for &Tables {
     }
 }
 
-impl QueryMaps for &Tables {
-    fn remember(self, key: &PendingKey, pending: &Pending) {
-        self.pending.borrow_mut().insert(*key, *pending);
-    }
-
-    fn pending(self, key: &PendingKey) -> Option<Pending> {
-        self.pending.borrow().get(key).copied()
-    }
-}
-
 impl StreamMaps for &Tables {
     fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R> {
         self.streams.borrow_mut().get_mut(key).map(visit)
@@ -140,10 +129,6 @@ impl StreamMaps for &Tables {
 
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream) {
         self.streams.borrow_mut().insert(*key, *stream);
-    }
-
-    fn stream_read(self, key: &FlowKey<V6>) -> Option<StreamRead> {
-        self.streams_read.borrow().get(key).copied()
     }
 
     fn own_kept(self, slot: u32, owner: u64) -> Option<bool> {
@@ -189,16 +174,6 @@ impl RateLimits for &Tables {
 
     fn may_reply(self, _: u64) -> bool {
         true
-    }
-}
-
-impl FragmentMaps for &Tables {
-    fn fragment(self, key: &FragmentKey) -> Option<FragmentVerdict> {
-        self.fragments.borrow().get(key).copied()
-    }
-
-    fn keep_fragment(self, key: &FragmentKey, verdict: &FragmentVerdict) {
-        self.fragments.borrow_mut().insert(*key, *verdict);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
         V6, ZoneKey,
     },
     datapath::WorkingMemory as _,
+    maps::{KeyedAccess, KeyedMap, keyed},
     scratch::Scratch,
     verdict::{self, Place, Verdict},
 };
@@ -137,4 +138,32 @@ impl Tables {
     pub(super) fn policy(&self, set: u32) -> &Policy {
         &self.policies[(set & 1) as usize]
     }
+}
+
+/// Tables that are looked up and written to by their keys, and no more.
+macro_rules! keyed {
+    ($($map:ident: $field:ident;)+) => {
+        $(impl KeyedAccess<keyed::$map> for &Tables {
+            fn copy_of(
+                self,
+                key: &<keyed::$map as KeyedMap>::Key,
+            ) -> Option<<keyed::$map as KeyedMap>::Value> {
+                self.$field.borrow().get(key).copied()
+            }
+
+            fn write(
+                self,
+                key: &<keyed::$map as KeyedMap>::Key,
+                value: &<keyed::$map as KeyedMap>::Value,
+            ) {
+                self.$field.borrow_mut().insert(*key, *value);
+            }
+        })+
+    };
+}
+
+keyed! {
+    DNS_PENDING: pending;
+    FRAGMENTS: fragments;
+    STREAMS_READ: streams_read;
 }

@@ -9,6 +9,7 @@ use super::{Action, Run, Verdict, limit};
 use crate::{
     abi::{Address as _, Client, FragmentKey, FragmentVerdict, Matched, Reason, V4},
     datapath::Datapath,
+    maps::{KeyedMap as _, keyed::FRAGMENTS},
     packet::{Datagram, Fragment, Packet},
     scratch::Family,
 };
@@ -44,7 +45,7 @@ fn keep<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FragmentKey, verdict:
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
         kept.write(verdict);
-        run.datapath.keep_fragment(key, &*kept);
+        FRAGMENTS::put(run.datapath, key, &*kept);
     }
 }
 
@@ -54,7 +55,7 @@ fn known<W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FragmentKey,
 ) -> Option<FragmentVerdict> {
-    let verdict = run.datapath.fragment(key)?;
+    let verdict = FRAGMENTS::get(run.datapath, key)?;
     (run.now().saturating_sub(verdict.seen) <= PATIENCE).then_some(verdict)
 }
 

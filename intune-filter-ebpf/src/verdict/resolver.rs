@@ -10,6 +10,7 @@ use crate::{
     bytes::be16,
     datapath::{Datapath, DualStack},
     dns,
+    maps::{KeyedMap as _, keyed::DNS_PENDING},
     packet::{Datagram, Fragment, Packet, TCP, UDP},
     result_word::result_word,
     scratch::{Family, Scratch},
@@ -114,7 +115,7 @@ fn record<W: Datapath>(scratch: &Scratch, datapath: W, key: &PendingKey, pending
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
         scratch.ctx.pending.get().write(pending);
-        datapath.remember(key, &*scratch.ctx.pending.get());
+        DNS_PENDING::put(datapath, key, &*scratch.ctx.pending.get());
     }
 }
 
@@ -225,7 +226,7 @@ pub(super) fn process_response<W: DualStack, P: Packet>(
     let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let (client, resolver) = (*run.destination(), *run.source());
     let key = pending_key(scratch, run.zone(), port, protocol, client, resolver);
-    let Some(pending) = datapath.pending(key) else {
+    let Some(pending) = DNS_PENDING::get(datapath, key) else {
         return Response::NOT_OURS;
     };
     if now.saturating_sub(pending.asked) > PATIENCE {
@@ -261,7 +262,7 @@ pub(super) fn process_response<W: DualStack, P: Packet>(
         unsafe {
             let (key, pending) = (scratch.ctx.pending_key.get(), scratch.ctx.pending.get());
             (*pending).answered = 0;
-            datapath.remember(&*key, &*pending);
+            DNS_PENDING::put(datapath, &*key, &*pending);
         }
         return Response::DEFERRED;
     }

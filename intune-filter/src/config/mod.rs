@@ -40,27 +40,7 @@ use crate::{
 impl Config {
     /// A configuration of interfaces alone; it passes no check.
     pub(crate) fn bare(interfaces: Vec<Interface>) -> Self {
-        Self {
-            interfaces,
-            clients: Vec::new(),
-            dns: Dns::default(),
-            manage_offloads: true,
-            unlisted_clients: UnlistedClients::default(),
-            to_gateway: ToGateway::default(),
-            boot: Boot::default(),
-            icmp_echo: true,
-            dhcp_servers: Vec::new(),
-            nat64: Vec::new(),
-            warm_up: Seconds(0),
-            tenant: None,
-            region: None,
-            services: Vec::new(),
-            limits: Limits::default(),
-            maps: Maps::default(),
-            paths: Paths::default(),
-            metrics: Metrics::default(),
-            source: Source::default(),
-        }
+        Self { interfaces, ..Self::default() }
     }
 
     /// Reads and checks a file.

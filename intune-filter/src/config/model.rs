@@ -368,6 +368,33 @@ fn address_or_off<'de, D: Deserializer<'de>>(
     }
 }
 
+/// What a file means that names nothing; it passes no check.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            manage_offloads: true,
+            unlisted_clients: UnlistedClients::default(),
+            to_gateway: ToGateway::default(),
+            boot: Boot::default(),
+            icmp_echo: true,
+            clients: Vec::new(),
+            dns: Dns::default(),
+            dhcp_servers: Vec::new(),
+            nat64: Vec::new(),
+            limits: Limits::default(),
+            warm_up: Seconds(0),
+            tenant: None,
+            region: None,
+            services: Vec::new(),
+            maps: Maps::default(),
+            paths: Paths::default(),
+            metrics: Metrics::default(),
+            source: Source::default(),
+        }
+    }
+}
+
 impl Default for Dns {
     fn default() -> Self {
         Self {

@@ -5,9 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use ipnet::{IpNet, Ipv6Net};
 
 use super::{
-    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Limits, Maps,
-    Metrics, Mode, OnDeny, Parts, Paths, Seconds, SiteRule, SiteService, Source, ToGateway, Ttl,
-    UnlistedClients,
+    ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics, Mode,
+    OnDeny, Parts, Paths, SiteRule, SiteService, Ttl,
 };
 use crate::yaml::{Fields, Findings, Place, Read, word};
 
@@ -17,26 +16,27 @@ impl Read for Config {
         let interfaces = fields.required("interfaces", "a list of interfaces on the LAN side");
         let clients = fields.required("clients", "a list of client groups");
         let dns = fields.required("dns", "a map with the resolvers that clients use");
+        let default = Self::default();
         let config = Self {
             interfaces: interfaces.unwrap_or_default(),
             clients: clients.unwrap_or_default(),
             dns: dns.unwrap_or_default(),
-            manage_offloads: fields.or("manage_offloads", true),
-            unlisted_clients: fields.or("unlisted_clients", UnlistedClients::default()),
-            to_gateway: fields.or("to_gateway", ToGateway::default()),
-            boot: fields.or("boot", Boot::default()),
-            icmp_echo: fields.or("icmp_echo", true),
-            dhcp_servers: fields.or("dhcp_servers", Vec::new()),
-            nat64: fields.or("nat64", Vec::new()),
-            warm_up: fields.or("warm_up", Seconds(0)),
+            manage_offloads: fields.or("manage_offloads", default.manage_offloads),
+            unlisted_clients: fields.or("unlisted_clients", default.unlisted_clients),
+            to_gateway: fields.or("to_gateway", default.to_gateway),
+            boot: fields.or("boot", default.boot),
+            icmp_echo: fields.or("icmp_echo", default.icmp_echo),
+            dhcp_servers: fields.or("dhcp_servers", default.dhcp_servers),
+            nat64: fields.or("nat64", default.nat64),
+            warm_up: fields.or("warm_up", default.warm_up),
             tenant: fields.optional("tenant"),
             region: fields.optional("region"),
-            services: fields.or("services", Vec::new()),
-            limits: fields.or("limits", Limits::default()),
-            maps: fields.or("maps", Maps::default()),
-            paths: fields.or("paths", Paths::default()),
-            metrics: fields.or("metrics", Metrics::default()),
-            source: Source::default(),
+            services: fields.or("services", default.services),
+            limits: fields.or("limits", default.limits),
+            maps: fields.or("maps", default.maps),
+            paths: fields.or("paths", default.paths),
+            metrics: fields.or("metrics", default.metrics),
+            source: default.source,
         };
         fields.close();
         Some(config)

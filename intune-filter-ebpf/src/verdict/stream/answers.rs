@@ -12,6 +12,7 @@ use super::{
 use crate::{
     abi::{EventKind, FlowKey, Occurrence, SegmentEvent, V6, server_state, stream_flags},
     datapath::{Datapath, DualStack, NANOS_PER_SEC},
+    maps::{KeyedMap as _, keyed::STREAMS_READ},
     packet::{Datagram, Fragment, MULTIPATH, Packet, TCP_SYN, has_tcp_option},
     scratch::Family,
 };
@@ -38,7 +39,7 @@ pub(in crate::verdict) fn answer<A: Family, W: DualStack, P: Packet>(run: &Run<'
     // client does without when it gets no answer.
     let multipath = numbers.flags & TCP_SYN != 0 && has_multipath(run, datagram);
     // What `None` leaves unsaid would be an unwritten stack slot. No stream is opened at time 0.
-    let read = datapath.stream_read(key).unwrap_or_default();
+    let read = STREAMS_READ::get(datapath, key).unwrap_or_default();
     let found = datapath.stream(key, |stream| {
         if now.saturating_sub(stream.last_seen) > IDLE {
             return Found::UNKNOWN;
