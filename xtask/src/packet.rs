@@ -130,24 +130,17 @@ fn choose<'r>(rows: &'r [Row], name: &str) -> Result<&'r Row> {
     }
 }
 
-/// The rows whose names have most of a name's pairs of letters.
+/// The rows whose names are most alike a name.
 fn near<'r>(rows: &'r [Row], name: &str) -> Vec<&'r Row> {
-    let wanted = pairs(name);
-    let mut near: Vec<(usize, &Row)> = rows
-        .iter()
-        .map(|row| {
-            let has = pairs(&row.full());
-            (wanted.iter().filter(|pair| has.contains(pair)).count(), row)
-        })
-        .collect();
-    // Of equally near ones the shorter.
-    near.sort_by_key(|(count, row)| (usize::MAX - count, row.full().len()));
+    let wanted = name.to_lowercase();
+    let likeness = |row: &Row| {
+        let [full, description] = [row.full(), row.description.clone()];
+        let of = |text: String| strsim::sorensen_dice(&wanted, &text.to_lowercase());
+        of(full).max(of(description))
+    };
+    let mut near: Vec<(f64, &Row)> = rows.iter().map(|row| (likeness(row), row)).collect();
+    near.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     near.into_iter().take(NEAR).map(|(_, row)| row).collect()
-}
-
-fn pairs(text: &str) -> Vec<[char; 2]> {
-    let letters: Vec<char> = text.to_lowercase().chars().collect();
-    letters.windows(2).filter_map(|pair| pair.try_into().ok()).collect()
 }
 
 #[cfg(test)]
