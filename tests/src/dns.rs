@@ -19,7 +19,7 @@ pub const ADDRESS_TYPES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
 
 /// What a resolver said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct DnsResponse {
     /// NOERROR, REFUSED, ...
     pub code: ResponseCode,
     /// The addresses among its answers.
@@ -27,7 +27,12 @@ pub struct Answer {
 }
 
 /// Asks `server` over UDP, on port 53.
-pub fn lookup(server: IpAddr, name: &str, kind: RecordType, timeout: Duration) -> Result<Answer> {
+pub fn lookup(
+    server: IpAddr,
+    name: &str,
+    kind: RecordType,
+    timeout: Duration,
+) -> Result<DnsResponse> {
     let query = query(name, kind)?;
     let socket = connect(server)?;
     socket.set_read_timeout(Some(timeout))?;
@@ -45,7 +50,7 @@ pub fn lookup_over_tcp(
     name: &str,
     kind: RecordType,
     timeout: Duration,
-) -> Result<Answer> {
+) -> Result<DnsResponse> {
     let query = query(name, kind)?;
     let mut stream = TcpStream::connect_timeout(&(server, 53).into(), timeout)
         .with_context(|| format!("no connection to {server}"))?;
@@ -95,7 +100,7 @@ pub fn query(name: &str, kind: RecordType) -> Result<Vec<u8>> {
 }
 
 /// Reads the answer to `query`.
-pub fn parse(query: &[u8], answer: &[u8]) -> Result<Answer> {
+pub fn parse(query: &[u8], answer: &[u8]) -> Result<DnsResponse> {
     let query = Message::from_vec(query)?;
     let answer = Message::from_vec(answer)?;
     ensure!(
@@ -108,5 +113,5 @@ pub fn parse(query: &[u8], answer: &[u8]) -> Result<Answer> {
         RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
         _ => None,
     });
-    Ok(Answer { code: answer.metadata.response_code, addresses: addresses.collect() })
+    Ok(DnsResponse { code: answer.metadata.response_code, addresses: addresses.collect() })
 }

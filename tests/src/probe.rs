@@ -52,7 +52,7 @@ impl fmt::Display for Target {
 
 /// What became of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ProbeResult {
     /// The remote answered.
     Reached,
     /// Somebody said no: a reset, or an ICMP error.
@@ -65,20 +65,20 @@ pub enum Outcome {
 
 /// Probes one target from where the thread is.
 #[must_use]
-pub fn probe(target: Target, timeout: Duration) -> Outcome {
+pub fn probe(target: Target, timeout: Duration) -> ProbeResult {
     let result = match target.transport {
         Transport::Tcp => tcp(target, timeout),
         Transport::Udp => udp(target, timeout),
     };
     match result {
-        Ok(()) => Outcome::Reached,
+        Ok(()) => ProbeResult::Reached,
         Err(error) => match error.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::Silent,
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ProbeResult::Silent,
             io::ErrorKind::ConnectionRefused
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::PermissionDenied => Outcome::Refused,
-            other => Outcome::Failed(other),
+            | io::ErrorKind::PermissionDenied => ProbeResult::Refused,
+            other => ProbeResult::Failed(other),
         },
     }
 }

@@ -48,7 +48,7 @@ pub enum Kind {
 
 /// Where a resolver is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ResolverLocation {
     /// On the gateway, which sends its answers itself.
     Gateway,
     /// Beyond the gateway, which forwards its answers.
@@ -72,10 +72,10 @@ impl Kind {
 
     /// Where it is unless it is put elsewhere.
     #[must_use]
-    pub const fn place(self) -> Place {
+    pub const fn place(self) -> ResolverLocation {
         match self {
-            Self::Dnsmasq => Place::Gateway,
-            Self::Unbound | Self::Bind | Self::Knot => Place::Beyond,
+            Self::Dnsmasq => ResolverLocation::Gateway,
+            Self::Unbound | Self::Bind | Self::Knot => ResolverLocation::Beyond,
         }
     }
 
@@ -86,7 +86,7 @@ impl Kind {
     }
 }
 
-impl Place {
+impl ResolverLocation {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Gateway, Self::Beyond];
 
@@ -110,7 +110,7 @@ impl Place {
 /// A resolver that runs; stopped on drop.
 #[derive(Debug)]
 pub struct Resolver {
-    place: Place,
+    place: ResolverLocation,
     processes: Vec<Process>,
 }
 
@@ -133,7 +133,7 @@ impl Resolver {
         records: &Records,
         settings: &str,
     ) -> Result<Self> {
-        let place = Place::Gateway;
+        let place = ResolverLocation::Gateway;
         // Also announces the router: clients of a real network rely on it.
         let listen = format!(
             "interface={LAN}\nexcept-interface=lo\nbind-interfaces\nenable-ra\n\
@@ -146,7 +146,7 @@ impl Resolver {
 
     /// The same at another place, with further settings of dnsmasq, which the others ask.
     pub fn start_at(
-        place: Place,
+        place: ResolverLocation,
         kind: Kind,
         network: &Network,
         directory: &Directory,
@@ -154,10 +154,10 @@ impl Resolver {
         settings: &str,
     ) -> Result<Self> {
         let namespace = place.namespace(network);
-        if place == Place::Beyond {
+        if place == ResolverLocation::Beyond {
             namespace.ip(&BEYOND.map(|address| format!("address add {address} dev lo")))?;
         }
-        if (kind, place) == (Kind::Dnsmasq, Place::Gateway) {
+        if (kind, place) == (Kind::Dnsmasq, ResolverLocation::Gateway) {
             return Self::on_gateway(network, directory, records, settings);
         }
         let records = format!("{}{settings}", records.dnsmasq());
@@ -216,7 +216,11 @@ fn dnsmasq(namespace: &Namespace, directory: &Directory, settings: &str) -> Resu
     Ok(process)
 }
 
-fn unbound(place: Place, namespace: &Namespace, directory: &Directory) -> Result<Process> {
+fn unbound(
+    place: ResolverLocation,
+    namespace: &Namespace,
+    directory: &Directory,
+) -> Result<Process> {
     let file = directory.write("unbound.conf", &settings::unbound(place.addresses()))?;
     let mut command = namespace.command(unconfined("unbound", directory)?);
     let process = Process::spawn("unbound", command.arg("-d").arg("-c").arg(file))?;
@@ -224,7 +228,7 @@ fn unbound(place: Place, namespace: &Namespace, directory: &Directory) -> Result
     Ok(process)
 }
 
-fn bind(place: Place, namespace: &Namespace, directory: &Directory) -> Result<Process> {
+fn bind(place: ResolverLocation, namespace: &Namespace, directory: &Directory) -> Result<Process> {
     let home = home(directory, "bind")?;
     let file = directory.write("named.conf", &settings::bind(place.addresses(), &home))?;
     let mut command = namespace.command(unconfined("named", directory)?);
@@ -235,7 +239,7 @@ fn bind(place: Place, namespace: &Namespace, directory: &Directory) -> Result<Pr
 
 /// The program itself, not the service that starts several of them: so it is the same in every
 /// release.
-fn knot(place: Place, namespace: &Namespace, directory: &Directory) -> Result<Process> {
+fn knot(place: ResolverLocation, namespace: &Namespace, directory: &Directory) -> Result<Process> {
     let home = home(directory, "knot")?;
     let file = directory.write("kresd.conf", &settings::knot(place.addresses()))?;
     let mut command = namespace.command("kresd");

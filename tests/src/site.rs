@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     dns::{ADDRESS_TYPES, ResponseCode, lookup},
-    probe::{Outcome, Target, Transport, probe},
+    probe::{ProbeResult, Target, Transport, probe},
     records::Records,
     testbed::{FOREIGN_PORT, Setup, Testbed},
 };
@@ -143,17 +143,17 @@ impl Testbed {
     /// Checks that the client reaches a target.
     pub fn expect_reached(&self, target: Target) -> Result<()> {
         let outcome = self.network.client.run(|| probe(target, ANSWER));
-        ensure!(outcome == Outcome::Reached, "{target}: expected reached, found {outcome:?}");
+        ensure!(outcome == ProbeResult::Reached, "{target}: expected reached, found {outcome:?}");
         Ok(())
     }
 
     /// Checks that the client does not reach a target, and that this is the filter's doing.
     pub fn expect_denied(&self, target: Target) -> Result<()> {
         let outcome = self.network.client.run(|| probe(target, SILENCE));
-        let denied = matches!(outcome, Outcome::Refused | Outcome::Silent);
+        let denied = matches!(outcome, ProbeResult::Refused | ProbeResult::Silent);
         ensure!(denied, "{target}: expected denied, found {outcome:?}");
         let control = self.network.gateway.run(|| probe(target, ANSWER));
-        ensure!(control == Outcome::Reached, "{target}: from the gateway {control:?} too");
+        ensure!(control == ProbeResult::Reached, "{target}: from the gateway {control:?} too");
         Ok(())
     }
 

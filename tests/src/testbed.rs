@@ -10,7 +10,7 @@ use crate::{
     listeners::Listeners,
     network::{Network, WAN},
     records::Records,
-    resolver::{Kind, Place, Resolver},
+    resolver::{Kind, Resolver, ResolverLocation},
     responder::Responder,
     xdp::PassAll,
 };
@@ -26,7 +26,7 @@ pub struct Setup {
     /// Which resolver runs.
     pub resolver: Kind,
     /// Where it is, if not where that kind usually is.
-    pub place: Option<Place>,
+    pub place: Option<ResolverLocation>,
     /// What it knows.
     pub records: Records,
     /// Further settings of dnsmasq.

@@ -71,7 +71,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if let Some(versions) = &options.vm {
         let tests = options.arguments.iter().map(|word| word.to_string_lossy().into_owned());
-        return vm::run(vm::Wanted {
+        return vm::run(vm::VmOptions {
             versions: versions.clone(),
             tests: tests.collect(),
             quick: options.quick,

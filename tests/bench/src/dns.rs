@@ -117,7 +117,7 @@ fn queries(filter: &mut Filter, effort: Effort) -> Result<Vec<Measurement>> {
 fn answers(filter: &mut Filter, effort: Effort) -> Result<Vec<Measurement>> {
     let mut bench = Bench::new(filter, effort)?;
     let mut all = Vec::new();
-    let mut add = |what: &str, answer: &dyn Fn(usize) -> (Vec<u8>, Answer)| {
+    let mut add = |what: &str, answer: &dyn Fn(usize) -> (Vec<u8>, AddRecords)| {
         all.push(bench.answer(format!("answer, {what}"), answer)?);
         Ok::<_, anyhow::Error>(())
     };
@@ -160,7 +160,7 @@ fn answers(filter: &mut Filter, effort: Effort) -> Result<Vec<Measurement>> {
 }
 
 /// Adds records to what repeats the question.
-type Answer = Box<dyn FnOnce(Message) -> Message>;
+type AddRecords = Box<dyn FnOnce(Message) -> Message>;
 
 fn address(host: u8) -> IpAddr {
     IpAddr::from([20, 0, 0, host])
@@ -268,7 +268,7 @@ impl<'f> Bench<'f> {
     fn answer(
         &mut self,
         what: String,
-        make: impl Fn(usize) -> (Vec<u8>, Answer),
+        make: impl Fn(usize) -> (Vec<u8>, AddRecords),
     ) -> Result<Measurement> {
         let mut times = Vec::new();
         for index in 0..self.messages {

@@ -65,12 +65,12 @@ pub struct Lookup {
     /// The name.
     pub name: String,
     /// What has to come of it.
-    pub answer: Answer,
+    pub answer: ExpectedAnswer,
 }
 
 /// What has to come of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ExpectedAnswer {
     /// The resolver gives the name's addresses, and the filter learns them.
     Addresses([IpAddr; 2]),
     /// The filter refuses.
@@ -178,7 +178,7 @@ impl Planner<'_> {
         let matching: Vec<&Rule> =
             self.rules.iter().filter(|rule| rule.names(&name)).copied().collect();
         self.deny_ports(part, &name, addresses, &matching);
-        self.plan.lookups.push(Lookup { part, name, answer: Answer::Addresses(addresses) });
+        self.plan.lookups.push(Lookup { part, name, answer: ExpectedAnswer::Addresses(addresses) });
     }
 
     /// A network of a service: its ends, and the addresses beside them.
@@ -251,7 +251,7 @@ impl Planner<'_> {
             // The resolver knows them: it is not for want of an answer that there is none.
             self.records.add(name);
             let (part, name) = (Part::Unlisted, name.to_owned());
-            self.plan.lookups.push(Lookup { part, name, answer: Answer::Refused });
+            self.plan.lookups.push(Lookup { part, name, answer: ExpectedAnswer::Refused });
         }
     }
 
@@ -273,7 +273,7 @@ impl Planner<'_> {
         let listed = self.plan.lookups.iter().map(|lookup| lookup.name.clone()).next();
         for (address, name) in RESPONDER.into_iter().zip(listed.iter().cycle()) {
             let (part, name) = (Part::OtherResolver, name.clone());
-            self.plan.lookups.push(Lookup { part, name, answer: Answer::Silence(address) });
+            self.plan.lookups.push(Lookup { part, name, answer: ExpectedAnswer::Silence(address) });
         }
     }
 

@@ -5,13 +5,13 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::Result;
 use intune_filter_ebpf::abi::Reason;
 
-use super::plan::{Answer, Expected, Lookup, Part, Plan, Probe};
+use super::plan::{Expected, ExpectedAnswer, Lookup, Part, Plan, Probe};
 use intune_filter_tests::{
     counters::Counters,
     dns::{ADDRESS_TYPES, RecordType, ResponseCode, lookup},
     filter::Filter,
     network::Network,
-    probe::{Outcome, concurrently, probe},
+    probe::{ProbeResult, concurrently, probe},
     testbed::Testbed,
 };
 
@@ -88,7 +88,7 @@ impl<'a> Runner<'a> {
         });
         let mut findings: Vec<_> = probes.iter().zip(outcomes).map(compare).collect();
         for (finding, (planned, control)) in findings.iter_mut().zip(probes.iter().zip(controls)) {
-            if control != Outcome::Reached {
+            if control != ProbeResult::Reached {
                 finding.surprise = Some(format!(
                     "{} ({}) proves nothing: from the gateway it is {control:?} too",
                     planned.target, planned.subject,
@@ -115,9 +115,9 @@ impl<'a> Runner<'a> {
         let mut expected = Counters::default();
         for (lookup, _) in &questions {
             match lookup.answer {
-                Answer::Addresses(_) => {}
-                Answer::Refused => expected.add(Reason::DnsUnlisted.as_str(), 1),
-                Answer::Silence(_) => expected.add(Reason::Resolver.as_str(), 1),
+                ExpectedAnswer::Addresses(_) => {}
+                ExpectedAnswer::Refused => expected.add(Reason::DnsUnlisted.as_str(), 1),
+                ExpectedAnswer::Silence(_) => expected.add(Reason::Resolver.as_str(), 1),
             }
         }
         findings.push(counted(&expected, &denials, "questions"));
@@ -127,25 +127,25 @@ impl<'a> Runner<'a> {
     fn ask(&self, question: &Lookup, kind: RecordType) -> Finding {
         let Lookup { part, name, answer } = question;
         let (server, patience) = match answer {
-            Answer::Addresses(_) | Answer::Refused => (self.resolver, ANSWER),
-            Answer::Silence(other) => (*other, SILENCE),
+            ExpectedAnswer::Addresses(_) | ExpectedAnswer::Refused => (self.resolver, ANSWER),
+            ExpectedAnswer::Silence(other) => (*other, SILENCE),
         };
         let said = lookup(server, name, kind, patience);
         let surprise = match (answer, said) {
-            (Answer::Addresses([v4, v6]), Ok(said)) => {
+            (ExpectedAnswer::Addresses([v4, v6]), Ok(said)) => {
                 let address = if kind == RecordType::A { v4 } else { v6 };
                 let same = said.code == ResponseCode::NoError && said.addresses == [*address];
                 (!same).then(|| format!("{name} {kind}: expected {address}, got {said:?}"))
             }
-            (Answer::Refused, Ok(said)) => (said.code != ResponseCode::Refused)
+            (ExpectedAnswer::Refused, Ok(said)) => (said.code != ResponseCode::Refused)
                 .then(|| format!("{name} {kind}: expected REFUSED, got {said:?}")),
-            (Answer::Silence(_), Ok(said)) => {
+            (ExpectedAnswer::Silence(_), Ok(said)) => {
                 Some(format!("{name} {kind}: {server} is not trusted, and answered {said:?}"))
             }
-            (Answer::Silence(_), Err(_)) => self.control(server, name, kind),
+            (ExpectedAnswer::Silence(_), Err(_)) => self.control(server, name, kind),
             (_, Err(error)) => Some(format!("{name} {kind}: {error:#}")),
         };
-        let denied = !matches!(answer, Answer::Addresses(_));
+        let denied = !matches!(answer, ExpectedAnswer::Addresses(_));
         Finding { part: *part, denied, surprise }
     }
 
@@ -156,11 +156,11 @@ impl<'a> Runner<'a> {
     }
 }
 
-fn compare((planned, outcome): (&Probe, Outcome)) -> Finding {
+fn compare((planned, outcome): (&Probe, ProbeResult)) -> Finding {
     let denied = matches!(planned.expected, Expected::Denied(_));
     let as_expected = match planned.expected {
-        Expected::Reached => outcome == Outcome::Reached,
-        Expected::Denied(_) => matches!(outcome, Outcome::Silent | Outcome::Refused),
+        Expected::Reached => outcome == ProbeResult::Reached,
+        Expected::Denied(_) => matches!(outcome, ProbeResult::Silent | ProbeResult::Refused),
     };
     let surprise = (!as_expected).then(|| {
         let expected = match planned.expected {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    model::{Judgement, Mode, Policy, Verdict},
+    model::{Judgement, Mode, ModelPolicy, Verdict},
     packet::{Packet, What},
     timeline::{Fault, Span},
     world::{World, lock},
@@ -56,7 +56,7 @@ impl World {
             return anew;
         }
         let whole = flow.opened.with(span);
-        let has = |policy: &Policy, service: &String| {
+        let has = |policy: &ModelPolicy, service: &String| {
             policy.services_for(&flow.opening).contains(&service.as_str())
         };
         let kept = self

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    model::{Policy, Verdict},
+    model::{ModelPolicy, Verdict},
     timeline::Span,
 };
 
@@ -68,7 +68,12 @@ pub struct Asked {
 impl Knowledge {
     /// A query for a name is about to be sent, whose answer will lead to these addresses if one
     /// comes. From now on they may be known.
-    pub fn ask(&mut self, name: &str, addresses: &[IpAddr], policies: &[Arc<Policy>]) -> Asked {
+    pub fn ask(
+        &mut self,
+        name: &str,
+        addresses: &[IpAddr],
+        policies: &[Arc<ModelPolicy>],
+    ) -> Asked {
         self.queries += 1;
         let at = Instant::now();
         let asked = Asked { query: self.queries, at, addresses: addresses.to_vec() };
@@ -89,7 +94,7 @@ impl Knowledge {
         asked: &Asked,
         name: &str,
         ttl: u32,
-        policies: &[Arc<Policy>],
+        policies: &[Arc<ModelPolicy>],
         certain: bool,
     ) {
         let received = Instant::now();
@@ -102,8 +107,9 @@ impl Knowledge {
         for address in &asked.addresses {
             let grants = self.grants.get_mut(address).into_iter().flatten();
             for grant in grants.filter(|grant| grant.query == asked.query) {
-                let has =
-                    |policy: &Arc<Policy>| policy.services_of(name).any(|id| id == grant.service);
+                let has = |policy: &Arc<ModelPolicy>| {
+                    policy.services_of(name).any(|id| id == grant.service)
+                };
                 grant.maybe.to = grant.maybe.to.min(maybe.to);
                 grant.lasts = grant.maybe.to;
                 if certain && policies.iter().all(has) {
@@ -128,7 +134,7 @@ impl Knowledge {
     }
 
     /// Adds what is not there yet to services that any of the policies gives the name.
-    fn grant(&mut self, asked: &Asked, name: &str, policies: &[Arc<Policy>], maybe: Span) {
+    fn grant(&mut self, asked: &Asked, name: &str, policies: &[Arc<ModelPolicy>], maybe: Span) {
         let mut services: Vec<&str> =
             policies.iter().flat_map(|policy| policy.services_of(name)).collect();
         services.sort_unstable();
@@ -155,7 +161,7 @@ impl Knowledge {
 
     /// A policy begins to be put into force after another one: what only names lead to that it has
     /// no more is uncertain from now on, and what is yet answered to a query may be learned by it.
-    pub fn begin(&mut self, policy: &Arc<Policy>, before: Option<&Policy>) {
+    pub fn begin(&mut self, policy: &Arc<ModelPolicy>, before: Option<&ModelPolicy>) {
         let now = Instant::now();
         for (asked, name) in self.open.clone() {
             let maybe = Span { from: asked.at, to: asked.at + LATE + policy.longest_life() };
@@ -184,7 +190,7 @@ impl Knowledge {
     }
 
     /// It is in force: that is forgotten.
-    pub fn settle(&mut self, policy: &Policy) {
+    pub fn settle(&mut self, policy: &ModelPolicy) {
         self.narrowed.clear();
         let now = Instant::now();
         for grant in self.lost(policy) {
@@ -192,7 +198,7 @@ impl Knowledge {
         }
     }
 
-    fn lost(&mut self, policy: &Policy) -> impl Iterator<Item = &mut Grant> {
+    fn lost(&mut self, policy: &ModelPolicy) -> impl Iterator<Item = &mut Grant> {
         let keeps = |grant: &Grant| policy.services_of(&grant.name).any(|id| id == grant.service);
         self.grants.values_mut().flatten().filter(move |grant| !keeps(grant))
     }
@@ -256,13 +262,13 @@ mod tests {
 
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1));
 
-    fn policy(fqdns: &str) -> Arc<Policy> {
+    fn policy(fqdns: &str) -> Arc<ModelPolicy> {
         let text = format!(
             "dns: {{resolvers: [], ttl: {{min: 3s, max: 6s, grace: 2s}}}}\n\
              clients: [{{networks: [10.0.0.0/24], services: [web, mail]}}]\n\
              services: [{{id: web, fqdns: [{fqdns}]}}, {{id: mail, fqdns: [mail.test]}}]"
         );
-        Arc::new(Policy::read(&text).unwrap())
+        Arc::new(ModelPolicy::read(&text).unwrap())
     }
 
     fn at(after: Duration) -> Span {

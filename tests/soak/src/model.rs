@@ -91,7 +91,7 @@ fn deny() -> String {
 
 /// A configuration.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct ModelPolicy {
     unlisted_pass: bool,
     groups: Vec<Group>,
     services: BTreeMap<String, Service>,
@@ -101,7 +101,7 @@ pub struct Policy {
     grace: Duration,
 }
 
-impl Policy {
+impl ModelPolicy {
     /// Reads a configuration's text.
     pub fn read(text: &str) -> Result<Self> {
         let file: File = serde_yaml::from_str(text).context("the model cannot read it")?;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use super::{model::Policy, site};
+use super::{model::ModelPolicy, site};
 
 /// What the resolver knows, by name.
 #[derive(Clone, Debug)]
@@ -18,7 +18,12 @@ impl Names {
 
     /// Whether a name without a wildcard of this service leads to an address: the daemon asks for
     /// these itself, when it sees fit.
-    pub(super) fn may_be_resolved(&self, policy: &Policy, service: &str, address: IpAddr) -> bool {
+    pub(super) fn may_be_resolved(
+        &self,
+        policy: &ModelPolicy,
+        service: &str,
+        address: IpAddr,
+    ) -> bool {
         policy.exact_names().any(|(name, id)| {
             id == service && self.0.get(name).is_some_and(|known| known.contains(&address))
         })

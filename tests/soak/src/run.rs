@@ -14,7 +14,7 @@ use super::{
     faults::{self, link, outage},
     leaks,
     ledger::{Ear, Side},
-    model::Policy,
+    model::ModelPolicy,
     objects::objects,
     report::{KILLS, RELOADS, STOPS},
     rest::{drained, left, map_entries},
@@ -88,7 +88,7 @@ impl Soak {
             answering,
             world,
         };
-        let policy = Arc::new(Policy::read(&config)?);
+        let policy = Arc::new(ModelPolicy::read(&config)?);
         soak.world.begin(&policy);
         faults::daemon::start(&soak.world)?;
         Ok(soak)

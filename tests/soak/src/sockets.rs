@@ -119,7 +119,7 @@ pub fn resolve(
                 world.tally().fail(check, format!("{}: no answer", what()));
             }
         }
-        Some(Answer { code: ResponseCode::Refused, sent, .. }) => {
+        Some(QueryReply { code: ResponseCode::Refused, sent, .. }) => {
             // An earlier one may have been passed on by another policy, and be answered yet.
             if sent == 1 {
                 world.history().1.refused(&asked);
@@ -129,7 +129,7 @@ pub fn resolve(
                 world.tally().fail(check, format!("{}: refused", what()));
             }
         }
-        Some(Answer { code: ResponseCode::NoError, addresses, ttl, .. }) => {
+        Some(QueryReply { code: ResponseCode::NoError, addresses, ttl, .. }) => {
             world.tally().add("names answered", 1);
             if refused {
                 world.tally().fail(check, format!("{}: answered", what()));
@@ -142,14 +142,14 @@ pub fn resolve(
             let judged = !matches!(group, Group::Lab | Group::Admin);
             world.history().1.answered(&asked, &known.name, ttl, &policies, room && judged);
         }
-        Some(Answer { code, .. }) => world.tally().fail(check, format!("{}: {code}", what())),
+        Some(QueryReply { code, .. }) => world.tally().fail(check, format!("{}: {code}", what())),
     }
     let _ = random;
     Ok(())
 }
 
 /// What a query was answered.
-struct Answer {
+struct QueryReply {
     code: ResponseCode,
     addresses: Vec<IpAddr>,
     /// The shortest of its records, in seconds.
@@ -159,7 +159,7 @@ struct Answer {
 }
 
 /// Asks, again and again if nothing comes.
-fn ask(world: &World, socket: &UdpSocket, query: &[u8]) -> Result<Option<Answer>> {
+fn ask(world: &World, socket: &UdpSocket, query: &[u8]) -> Result<Option<QueryReply>> {
     socket.set_read_timeout(Some(ASK_AGAIN))?;
     let mut buffer = [0; 1500];
     for attempt in 0..TRIES {
@@ -177,7 +177,7 @@ fn ask(world: &World, socket: &UdpSocket, query: &[u8]) -> Result<Option<Answer>
         let octets = buffer.get(..length).unwrap_or_default();
         let answer = dns::parse(query, octets)?;
         let ttl = Message::from_vec(octets)?.answers.iter().map(|record| record.ttl).min();
-        return Ok(Some(Answer {
+        return Ok(Some(QueryReply {
             code: answer.code,
             addresses: answer.addresses,
             ttl: ttl.unwrap_or(0),

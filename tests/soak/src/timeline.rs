@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::model::Policy;
+use super::model::ModelPolicy;
 
 /// What makes a packet's way, or a table's content, uncertain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,7 +64,7 @@ const MEMORY: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 struct InForce {
-    policy: Arc<Policy>,
+    policy: Arc<ModelPolicy>,
     from: Instant,
     until: Option<Instant>,
 }
@@ -78,7 +78,7 @@ pub struct Timeline {
 
 impl Timeline {
     /// A policy begins to be put into force: from now on both it and those before may judge.
-    pub fn begin(&mut self, policy: Arc<Policy>) {
+    pub fn begin(&mut self, policy: Arc<ModelPolicy>) {
         let now = Instant::now();
         self.policies.push(InForce { policy, from: now, until: None });
         let is_kept = |end: &Option<Instant>| end.is_none_or(|end| end + MEMORY > now);
@@ -117,7 +117,7 @@ impl Timeline {
 
     /// Policies that may have judged in this time.
     #[must_use]
-    pub fn policies(&self, span: Span) -> Vec<Arc<Policy>> {
+    pub fn policies(&self, span: Span) -> Vec<Arc<ModelPolicy>> {
         let overlaps = |one: &&InForce| {
             one.from <= span.to && one.until.is_none_or(|until| until >= span.from)
         };
@@ -126,7 +126,7 @@ impl Timeline {
 
     /// The policy that was begun last.
     #[must_use]
-    pub fn newest(&self) -> Option<Arc<Policy>> {
+    pub fn newest(&self) -> Option<Arc<ModelPolicy>> {
         self.policies.last().map(|one| Arc::clone(&one.policy))
     }
 
@@ -143,16 +143,16 @@ impl Timeline {
 mod tests {
     use super::*;
 
-    fn policy(client: &str) -> Arc<Policy> {
+    fn policy(client: &str) -> Arc<ModelPolicy> {
         let text = format!(
             "dns: {{resolvers: [], ttl: {{min: 1s, max: 1s, grace: 1s}}}}\n\
              clients: [{{networks: [{client}/32], services: []}}]\nservices: []"
         );
-        Arc::new(Policy::read(&text).unwrap())
+        Arc::new(ModelPolicy::read(&text).unwrap())
     }
 
     fn clients(timeline: &Timeline, span: Span) -> Vec<u8> {
-        let known = |policy: &Policy| {
+        let known = |policy: &ModelPolicy| {
             (1..4).find(|last| policy.mode([10, 0, 0, *last].into()).is_some()).unwrap()
         };
         timeline.policies(span).iter().map(|policy| known(policy)).collect()

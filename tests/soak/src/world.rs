@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{
     knowledge::Knowledge,
     ledger::Ledger,
-    model::Policy,
+    model::ModelPolicy,
     names::Names,
     report::Tally,
     site::Sizes,
@@ -117,7 +117,7 @@ impl World {
     }
 
     /// Policies that may have judged in this time.
-    pub fn policies(&self, span: Span) -> Vec<Arc<Policy>> {
+    pub fn policies(&self, span: Span) -> Vec<Arc<ModelPolicy>> {
         self.history().0.policies(span)
     }
 
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// A policy begins to be put into force.
-    pub fn begin(&self, policy: &Arc<Policy>) {
+    pub fn begin(&self, policy: &Arc<ModelPolicy>) {
         let (timeline, knowledge) = &mut *self.history();
         knowledge.begin(policy, timeline.newest().as_deref());
         timeline.begin(Arc::clone(policy));

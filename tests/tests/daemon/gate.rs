@@ -9,7 +9,7 @@ use intune_filter_tests::{
     listeners::Listeners,
     namespace::run,
     network::{CLIENT, GATEWAY, LAN, Network, WAN},
-    probe::{Outcome, probe},
+    probe::{ProbeResult, probe},
     site::{self, ANSWER, CONFIG, SILENCE, eventually, tcp, udp},
     testbed::{FOREIGN_PORT, Setup, Testbed},
     xdp::PassAll,
@@ -44,7 +44,7 @@ fn expect_shut(testbed: &Testbed) -> Result<()> {
         }
         let inwards = tcp(CLIENT[family], FOREIGN_PORT);
         let outcome = network.internet.run(|| probe(inwards, SILENCE));
-        ensure!(outcome == Outcome::Silent, "from outside to {inwards}: {outcome:?}");
+        ensure!(outcome == ProbeResult::Silent, "from outside to {inwards}: {outcome:?}");
     }
     Ok(())
 }
@@ -119,7 +119,7 @@ fn an_interface_that_returns_is_let_in_by_the_daemon_that_attaches_to_it() -> Re
     remake_link(&testbed.network)?;
     eventually("the printer is reached", || {
         let target = tcp(PRINTER[0].parse()?, 631);
-        Ok(testbed.network.client.run(|| probe(target, ANSWER)) == Outcome::Reached)
+        Ok(testbed.network.client.run(|| probe(target, ANSWER)) == ProbeResult::Reached)
     })?;
     expect_judged(&testbed)
 }

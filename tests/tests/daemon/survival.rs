@@ -18,7 +18,7 @@ use intune_filter_tests::{
     filter::Filter,
     network::Network,
     pins,
-    probe::{Outcome, probe},
+    probe::{ProbeResult, probe},
     responder::RESPONDER,
     site::{self, ANSWER, CLOCK, tcp},
     testbed::{Setup, Testbed},
@@ -194,7 +194,10 @@ impl Traffic {
             ensure!(answered.is_ok(), "exchange {exchanges} had no answer: {answered:?}");
             if exchanges.is_multiple_of(16) {
                 let outcome = probe(tcp(web, 443), ANSWER);
-                ensure!(outcome == Outcome::Reached, "{web} in exchange {exchanges}: {outcome:?}");
+                ensure!(
+                    outcome == ProbeResult::Reached,
+                    "{web} in exchange {exchanges}: {outcome:?}"
+                );
             }
             exchanges += 1;
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ use intune_filter_tests::{
     listeners::Listeners,
     namespace::Namespace,
     network::{CLIENT, GATEWAY, LAN, WAN},
-    probe::{Outcome, Target, probe},
+    probe::{ProbeResult, Target, probe},
     site::{ANSWER, CONFIG, SILENCE, tcp, udp},
     testbed::{FOREIGN_PORT, Testbed},
 };
@@ -76,9 +76,9 @@ fn add_port(gateway: &Namespace, port: &str) -> Result<()> {
 fn expect(from: &Namespace, target: Target, reached: bool) -> Result<()> {
     let outcome = from.run(|| probe(target, if reached { ANSWER } else { SILENCE }));
     let as_expected = match outcome {
-        Outcome::Reached => reached,
-        Outcome::Refused | Outcome::Silent => !reached,
-        Outcome::Failed(_) => false,
+        ProbeResult::Reached => reached,
+        ProbeResult::Refused | ProbeResult::Silent => !reached,
+        ProbeResult::Failed(_) => false,
     };
     ensure!(as_expected, "{target} from {}: {outcome:?}", from.name());
     Ok(())
@@ -169,7 +169,7 @@ fn nobody_outside_reaches_a_client_behind_a_bridge() -> Result<()> {
     let mut bridged = bridged()?;
     let targets = [CLIENT[0], CLIENT[1], NEIGHBOUR[0].parse()?, NEIGHBOUR[1].parse()?];
     let _listeners = Listeners::start(&bridged.testbed.network.client, [FOREIGN_PORT], [])?;
-    for (filtered, expected) in [(false, Outcome::Reached), (true, Outcome::Silent)] {
+    for (filtered, expected) in [(false, ProbeResult::Reached), (true, ProbeResult::Silent)] {
         if filtered {
             bridged.testbed.filter.start()?;
         }

@@ -7,7 +7,7 @@ use intune_filter_tests::{
     counters::Counters,
     listeners::Listeners,
     network::{CLIENT, GATEWAY, LAN, WAN},
-    probe::{Outcome, probe},
+    probe::{ProbeResult, probe},
     prog_test_run::{
         Datagram,
         datagram::{TAG, patched},
@@ -68,13 +68,13 @@ fn nobody_outside_reaches_a_client_on_a_vlan() -> Result<()> {
         let all = || CLIENT.map(|address| probe(tcp(address, FOREIGN_PORT), timeout));
         testbed.network.internet.run(all)
     };
-    ensure!(outside(ANSWER) == [Outcome::Reached; 2], "the client does not answer");
+    ensure!(outside(ANSWER) == [ProbeResult::Reached; 2], "the client does not answer");
     testbed.filter.start()?;
     let found = testbed
         .network
         .internet
         .run(|| CLIENT.map(|address| probe(tcp(address, FOREIGN_PORT), SILENCE)));
-    ensure!(found == [Outcome::Silent; 2], "{found:?}");
+    ensure!(found == [ProbeResult::Silent; 2], "{found:?}");
     let counters = testbed.filter.counters()?;
     ensure!(counters.get("unsolicited") >= 2, "{counters}");
     Ok(())

@@ -7,7 +7,7 @@ use hickory_proto::rr::RecordType;
 use intune_filter_tests::{
     dns::lookup_over_tcp,
     records::Records,
-    resolver::{BEYOND, Kind, Place, Resolver},
+    resolver::{BEYOND, Kind, Resolver, ResolverLocation},
     site::{ANSWER, MODES, eventually},
 };
 
@@ -60,8 +60,14 @@ fn against(kind: Kind, settings: &str) -> Result<()> {
         let mut field = Field::create(mode)?;
         field.filter.start()?;
         let (network, directory) = (&field.network, field.directory());
-        let resolver =
-            Resolver::start_at(Place::Beyond, kind, network, directory, &records, settings)?;
+        let resolver = Resolver::start_at(
+            ResolverLocation::Beyond,
+            kind,
+            network,
+            directory,
+            &records,
+            settings,
+        )?;
         let numbers: Vec<u64> = (0..cases).filter(|number| number % 3 == share).collect();
         let (plain, cookies) = numbers.split_at(numbers.len() / 2);
         for (numbers, always) in [(plain, false), (cookies, true)] {

@@ -8,7 +8,7 @@ use intune_filter_tests::{
     glibc,
     namespace::run,
     network::{LAN, WAN},
-    resolver::{Kind, Place},
+    resolver::{Kind, ResolverLocation},
     rounds::{self, lose_nothing, over_tcp, over_udp},
     site::{self, WEB, tcp},
     stub::{STUB, Stub},
@@ -30,7 +30,7 @@ struct Known {
     many: [Vec<IpAddr>; 2],
 }
 
-fn testbed(kind: Kind, place: Place) -> Result<Known> {
+fn testbed(kind: Kind, place: ResolverLocation) -> Result<Known> {
     let mut setup = Setup { resolver: kind, place: Some(place), ..site::setup() };
     let mut names = vec![(CHAIN, setup.records.add_chain(CHAIN, ALIASES).to_vec())];
     let many = setup.records.add_many(MANY, COUNT);
@@ -141,7 +141,7 @@ impl Known {
 }
 
 fn every_client(kind: Kind) -> Result<()> {
-    for place in Place::ALL {
+    for place in ResolverLocation::ALL {
         let what = || format!("{kind}, {place:?}");
         let known = testbed(kind, place).with_context(what)?;
         known.with_dig().with_context(what)?;

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     filter::PATIENCE,
-    probe::{Outcome, Target, probe},
+    probe::{ProbeResult, Target, probe},
     site::{self, ANSWER, CLOCK, CONFIG, WEB, eventually, tcp, udp},
     testbed::{Setup, Testbed},
 };
@@ -64,7 +64,7 @@ impl Site {
         let begin = Instant::now();
         self.testbed.network.client.run(|| {
             while begin.elapsed() < patience {
-                if probe(target, Duration::from_secs(1)) == Outcome::Reached {
+                if probe(target, Duration::from_secs(1)) == ProbeResult::Reached {
                     return Some(begin.elapsed());
                 }
                 // Denied at once: what is waited for is another's doing.

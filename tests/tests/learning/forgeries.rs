@@ -20,7 +20,7 @@ use intune_filter_tests::{
         message::{A, AAAA, QUESTION},
     },
     records::addresses,
-    resolver::{BEYOND, FRESH, Kind, Place},
+    resolver::{BEYOND, FRESH, Kind, ResolverLocation},
     responder::Responder,
     site::{self, ANSWER, CONFIG, SILENCE, WEB, eventually, tcp},
     testbed::{Setup, Testbed},
@@ -153,7 +153,7 @@ fn a_clients_own_resolver_opens_nothing() -> Result<()> {
 /// A trusted resolver may speak TLS as well, which nobody can learn from.
 #[test]
 fn a_resolver_that_speaks_tls_is_asked_in_clear_alone() -> Result<()> {
-    for place in Place::ALL {
+    for place in ResolverLocation::ALL {
         let setup = Setup { resolver: Kind::Knot, place: Some(place), ..site::setup() };
         let mut testbed = Testbed::create(&setup)?;
         testbed.filter.start()?;

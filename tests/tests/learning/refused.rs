@@ -15,7 +15,7 @@ use intune_filter_tests::{
     counters::Counters,
     glibc,
     namespace::Namespace,
-    resolver::{Place, Resolver},
+    resolver::{Resolver, ResolverLocation},
     site::{self, CONFIG, MODES, UNLISTED, WEB, in_mode, tcp},
     testbed::{Setup, Testbed},
 };
@@ -59,7 +59,7 @@ impl Site {
     fn create(mode: &str, unlisted: &str) -> Result<Self> {
         let config = CONFIG.replace("dns:\n", &format!("dns:\n  unlisted: {unlisted}\n"));
         let config = in_mode(&config, mode);
-        let place = Some(Place::Beyond);
+        let place = Some(ResolverLocation::Beyond);
         let setup = Setup { config, place, settings: LOGGING, ..site::setup() };
         let mut testbed = Testbed::create(&setup)?;
         let Testbed { network, directory, .. } = &testbed;

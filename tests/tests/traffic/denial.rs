@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    probe::{Outcome, Target, probe},
+    probe::{ProbeResult, Target, probe},
     site::{self, ANSWER, CONFIG, MODES, SILENCE, in_mode, tcp, udp},
     testbed::{Setup, Testbed},
 };
@@ -34,7 +34,7 @@ fn dropped_is_silent() -> Result<()> {
         let testbed = denying(mode, "drop")?;
         for target in denied()? {
             let outcome = testbed.network.client.run(|| probe(target, SILENCE));
-            ensure!(outcome == Outcome::Silent, "{mode}: {target}: {outcome:?}");
+            ensure!(outcome == ProbeResult::Silent, "{mode}: {target}: {outcome:?}");
         }
     }
     Ok(())
@@ -53,7 +53,7 @@ fn rejected_is_told_at_once() -> Result<()> {
             // No answer at all would be an outcome of its own, but only after this time.
             let outcome = testbed.network.client.run(|| probe(target, ANSWER));
             let elapsed = started.elapsed();
-            ensure!(outcome == Outcome::Refused, "{mode}: {target}: {outcome:?}");
+            ensure!(outcome == ProbeResult::Refused, "{mode}: {target}: {outcome:?}");
             ensure!(elapsed < AT_ONCE, "{mode}: {target}: told after {elapsed:?}");
             slowest = slowest.max(elapsed);
             testbed.expect_denied(target)?;

@@ -12,7 +12,7 @@ use intune_filter_tests::{
     listeners::Listeners,
     namespace::{Namespace, run},
     network::{CLIENT, GATEWAY, LAN, WAN},
-    probe::{Outcome, probe},
+    probe::{ProbeResult, probe},
     responder::Responder,
     site::{self, ANSWER, WEB, tcp, udp},
     testbed::{FOREIGN_PORT, Testbed},
@@ -82,7 +82,7 @@ fn the_gateway_pings_asks_and_connects_to_a_client() -> Result<()> {
         }
         for target in [tcp(address, FOREIGN_PORT), udp(address, 5000)] {
             let outcome = network.gateway.run(|| probe(target, ANSWER));
-            ensure!(outcome == Outcome::Reached, "{target}: {outcome:?}");
+            ensure!(outcome == ProbeResult::Reached, "{target}: {outcome:?}");
         }
     }
     Ok(())

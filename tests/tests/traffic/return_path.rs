@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     listeners::Listeners,
     network::CLIENT,
-    probe::{Outcome, Target, probe},
+    probe::{ProbeResult, Target, probe},
     responder::RESPONDER,
     site::{self, ANSWER, CONFIG, SILENCE, tcp, udp},
     testbed::{FOREIGN_PORT, Setup, Testbed},
@@ -23,18 +23,18 @@ fn nobody_outside_opens_a_connection_to_a_client() -> Result<()> {
     let targets = CLIENT.map(|address| [tcp(address, FOREIGN_PORT), udp(address, 5000)]).concat();
     // The client does answer, and is routed to.
     let found = from_outside(&testbed, &targets, ANSWER);
-    ensure!(found == [Outcome::Reached; 4], "without the filter: {found:?}");
+    ensure!(found == [ProbeResult::Reached; 4], "without the filter: {found:?}");
 
     testbed.filter.start()?;
     let before = testbed.filter.counters()?;
     let found = from_outside(&testbed, &targets, SILENCE);
-    ensure!(found == [Outcome::Silent; 4], "with the filter: {found:?}");
+    ensure!(found == [ProbeResult::Silent; 4], "with the filter: {found:?}");
     let denied = testbed.filter.counters()?.since(&before).denials();
     ensure!(denied.get("unsolicited") >= 4, "the kernel denied {denied}");
     Ok(())
 }
 
-fn from_outside(testbed: &Testbed, targets: &[Target], timeout: Duration) -> Vec<Outcome> {
+fn from_outside(testbed: &Testbed, targets: &[Target], timeout: Duration) -> Vec<ProbeResult> {
     let all = || targets.iter().map(|target| probe(*target, timeout)).collect();
     testbed.network.internet.run(all)
 }
@@ -78,7 +78,10 @@ fn an_error_about_a_clients_packet_reaches_it() -> Result<()> {
     testbed.filter.start()?;
     for address in testbed.resolve(site::WEB[0])? {
         let outcome = testbed.network.client.run(|| probe(udp(address, 444), ANSWER));
-        ensure!(outcome == Outcome::Refused, "{address}: expected an ICMP error, got {outcome:?}");
+        ensure!(
+            outcome == ProbeResult::Refused,
+            "{address}: expected an ICMP error, got {outcome:?}"
+        );
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use intune_filter::catalogue::Catalogue;
 use intune_filter_demo::{
-    plan::{Answer, Plan},
+    plan::{ExpectedAnswer, Plan},
     services::services,
 };
 use intune_filter_tests::{
@@ -14,7 +14,7 @@ use intune_filter_tests::{
     dns::{ADDRESS_TYPES, lookup},
     listeners::Listeners,
     network::Network,
-    probe::{Outcome, Transport, concurrently, probe},
+    probe::{ProbeResult, Transport, concurrently, probe},
     records::Records,
     resolver::{Kind, Resolver},
 };
@@ -41,7 +41,7 @@ fn without_a_filter_every_probe_of_the_demo_arrives() -> Result<()> {
     let outcomes =
         concurrently(&network.client, 16, &probes, |planned| probe(planned.target, PATIENCE));
     for (planned, outcome) in probes.iter().zip(outcomes) {
-        ensure!(outcome == Outcome::Reached, "{}: {outcome:?}", planned.target);
+        ensure!(outcome == ProbeResult::Reached, "{}: {outcome:?}", planned.target);
     }
     Ok(())
 }
@@ -65,8 +65,10 @@ fn without_a_filter_every_name_of_the_demo_is_resolved_by_both_resolvers() -> Re
             });
             for (question, answers) in plan.lookups.iter().zip(answers) {
                 let expected = match question.answer {
-                    Answer::Addresses(addresses) => Some(addresses),
-                    Answer::Refused | Answer::Silence(_) => records.get(&question.name),
+                    ExpectedAnswer::Addresses(addresses) => Some(addresses),
+                    ExpectedAnswer::Refused | ExpectedAnswer::Silence(_) => {
+                        records.get(&question.name)
+                    }
                 };
                 let found = answers.map(|answer| answer.map(|answer| answer.addresses));
                 for (found, expected) in found.into_iter().zip(expected.into_iter().flatten()) {

@@ -29,7 +29,7 @@ pub struct Module {
 
 /// Where to look for a module's files.
 #[derive(Clone)]
-struct Place {
+struct ModuleFiles {
     /// The file that the declaration is in.
     file: PathBuf,
     /// The directory of files of modules that are declared there.
@@ -41,7 +41,7 @@ impl Crate {
     pub fn load(root: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Result<Self> {
         let mut tree = Self { modules: Vec::new() };
         let children = root.parent().unwrap_or(root).to_owned();
-        tree.file(Place { file: root.to_owned(), children }, None, read)?;
+        tree.file(ModuleFiles { file: root.to_owned(), children }, None, read)?;
         Ok(tree)
     }
 
@@ -52,7 +52,7 @@ impl Crate {
 
     fn file(
         &mut self,
-        place: Place,
+        place: ModuleFiles,
         parent: Option<usize>,
         read: &dyn Fn(&Path) -> Option<String>,
     ) -> Result<usize> {
@@ -65,7 +65,7 @@ impl Crate {
     fn module(
         &mut self,
         items: &[syn::Item],
-        place: Place,
+        place: ModuleFiles,
         parent: Option<usize>,
         read: &dyn Fn(&Path) -> Option<String>,
     ) -> Result<usize> {
@@ -80,7 +80,8 @@ impl Crate {
             let name = declared.ident.to_string();
             let child = match &declared.content {
                 Some((_, items)) => {
-                    let place = Place { children: place.children.join(&name), ..place.clone() };
+                    let place =
+                        ModuleFiles { children: place.children.join(&name), ..place.clone() };
                     self.module(items, place, Some(index), read)?
                 }
                 None => {
@@ -94,7 +95,7 @@ impl Crate {
     }
 }
 
-impl Place {
+impl ModuleFiles {
     fn of_child(
         &self,
         name: &str,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     initramfs::Initramfs,
-    kernel::Kernel,
+    kernel::KernelPackage,
     modules::{self, Module},
     programs::{self, Test, libraries},
 };
@@ -61,7 +61,7 @@ const AGE: u32 = 60;
 pub fn write(
     image: &Path,
     busybox: &Path,
-    kernel: &Kernel,
+    kernel: &KernelPackage,
     filter: &Path,
     tests: &[Test],
 ) -> Result<()> {

@@ -20,7 +20,7 @@ pub fn is_older(release: &str, version: &str) -> bool {
 }
 
 /// A kernel, unpacked.
-pub struct Kernel {
+pub struct KernelPackage {
     /// What it says of itself.
     pub release: String,
     /// Its image.
@@ -29,7 +29,7 @@ pub struct Kernel {
     pub modules: PathBuf,
 }
 
-impl Kernel {
+impl KernelPackage {
     /// Fetches the newest kernel of a version, such as `6.1`, or `newest`.
     pub fn fetch(archive: &Archive, version: &str, directory: &Path) -> Result<Self> {
         let release = newest(&archive.names(PREFIX)?, version)

@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use super::{
     figures::Figures,
     guest::{BEGIN, DONE, END},
-    kernel::Kernel,
+    kernel::KernelPackage,
 };
 use crate::runner::Count;
 
@@ -110,7 +110,7 @@ impl fmt::Display for Report {
 /// It has to come to its last word in time.
 pub fn boot(
     emulator: &Path,
-    kernel: &Kernel,
+    kernel: &KernelPackage,
     image: &Path,
     version: &str,
     patience: Duration,
@@ -171,7 +171,7 @@ pub fn boot(
     Ok(report)
 }
 
-fn start(emulator: &Path, kernel: &Kernel, image: &Path, log: &Path) -> Result<Child> {
+fn start(emulator: &Path, kernel: &KernelPackage, image: &Path, log: &Path) -> Result<Child> {
     let libraries = LIBRARIES.map(|path| emulator.join(path).display().to_string()).join(":");
     // The emulator comes with the C library that it was built with.
     let mut qemu = Command::new(emulator.join("lib64/ld-linux-x86-64.so.2"));

@@ -34,7 +34,7 @@ use crate::{
     workspace::{self, Profile},
 };
 use archive::{Archive, OLD_SUITES, SUITES};
-use kernel::{Kernel, is_older};
+use kernel::{KernelPackage, is_older};
 use machine::{PROCESSORS, Report, SOAK};
 use programs::{Runners, Test};
 use suite::Suite;
@@ -47,7 +47,7 @@ pub const OLDEST: &str = "6.1";
 const MATRIX: [&str; 4] = ["5.10", OLDEST, "6.12", "newest"];
 
 /// What to test, and on which kernels.
-pub struct Wanted {
+pub struct VmOptions {
     /// Versions such as `6.1`, or `newest`; none of them stands for all that are usual.
     pub versions: Vec<String>,
     /// Runners, or parts of the names of tests; none stands for every test that a machine can run.
@@ -68,9 +68,9 @@ pub struct Soak {
 }
 
 /// Runs the tests on the newest kernel of each version.
-pub fn run(wanted: Wanted) -> Result<()> {
+pub fn run(options: VmOptions) -> Result<()> {
     setup::run(Scope::Everything)?;
-    let Wanted { mut versions, tests, quick, soak } = wanted;
+    let VmOptions { mut versions, tests, quick, soak } = options;
     if versions.is_empty() {
         versions = MATRIX.map(str::to_owned).into();
         // One that is refused enforces nothing.
@@ -120,7 +120,7 @@ struct Fetched {
     directory: PathBuf,
     emulator: PathBuf,
     busybox: PathBuf,
-    kernels: Vec<(String, Kernel)>,
+    kernels: Vec<(String, KernelPackage)>,
 }
 
 impl Fetched {
@@ -133,9 +133,9 @@ impl Fetched {
         let kernels = versions.iter().map(|version| {
             let kernel = if is_older(version, OLDEST) {
                 let archive = Archive::open(&directory.join("archive-old"), OLD_SUITES)?;
-                Kernel::fetch(&archive, version, &directory)?
+                KernelPackage::fetch(&archive, version, &directory)?
             } else {
-                Kernel::fetch(&archive, version, &directory)?
+                KernelPackage::fetch(&archive, version, &directory)?
             };
             Ok((version.clone(), kernel))
         });
@@ -154,7 +154,7 @@ const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 /// The tests of all machines.
 fn test(fetched: &Fetched, suite: &Suite) -> Result<Count> {
     let runners = Runners::build()?;
-    let tests = |kernel: &Kernel| {
+    let tests = |kernel: &KernelPackage| {
         let old = is_older(&kernel.release, OLDEST);
         runners.tests(if old { &Suite::Refusal } else { suite })
     };
@@ -168,7 +168,7 @@ fn soaked(fetched: &Fetched, soak: Soak) -> Result<Count> {
     let mut arguments = vec![soak.minutes.to_string(), "--slow".into(), "--clock-steps".into()];
     arguments.extend(soak.seed.map(|seed| format!("--seed={seed}")));
     let program = workspace::program(Profile::Release, "soak")?;
-    let tests = |_: &Kernel| {
+    let tests = |_: &KernelPackage| {
         let (arguments, program) = (arguments.clone(), program.clone());
         Ok(vec![Test { name: SOAK.to_owned(), arguments, program }])
     };
@@ -181,7 +181,7 @@ fn soaked(fetched: &Fetched, soak: Soak) -> Result<Count> {
 fn boot(
     fetched: &Fetched,
     filter: &Path,
-    tests: impl Fn(&Kernel) -> Result<Vec<Test>>,
+    tests: impl Fn(&KernelPackage) -> Result<Vec<Test>>,
     patience: Duration,
 ) -> Result<Count> {
     let mut machines = Vec::new();

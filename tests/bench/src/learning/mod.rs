@@ -6,14 +6,14 @@
 
 mod client;
 mod element;
+mod gateways;
 mod learner;
-mod site;
 
 use anyhow::{Result, ensure};
 
 use super::{Bound, Chart, Effort, Findings, Goal, Measurement, Unit};
 use client::Turn;
-use site::{Gateway, Site};
+use gateways::{Gateway, Site};
 
 /// Names that a client resolves in one turn at most.
 const NAMES: u32 = 20;

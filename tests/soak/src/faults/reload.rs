@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::between;
 use crate::{
-    model::Policy,
+    model::ModelPolicy,
     report::{CUT_SHORT, REFUSALS, RELOADS},
     site,
     world::{World, lock},
@@ -29,7 +29,7 @@ pub fn run(world: &World) -> Result<()> {
 
 /// Puts a configuration into force.
 pub fn reload(world: &World, text: &str) -> Result<()> {
-    let policy = Arc::new(Policy::read(text)?);
+    let policy = Arc::new(ModelPolicy::read(text)?);
     let _change = lock(&world.change);
     let (was_down, ended) = (world.is_down(), world.ended.load(Ordering::SeqCst));
     world.begin(&policy);

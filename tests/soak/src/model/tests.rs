@@ -8,15 +8,15 @@ use intune_filter_tests::random::Random;
 
 const SIZES: site::Sizes = site::Sizes { hosts: 256, flows: 256, new_flows: 256, pending: 256 };
 
-fn policy(text: &str) -> Policy {
+fn policy(text: &str) -> ModelPolicy {
     let text = text.replace('~', "\n");
-    Policy::read(&format!(
+    ModelPolicy::read(&format!(
         "dns: {{resolvers: [203.0.113.53], ttl: {{min: 3s, max: 6s, grace: 2s}}}}\n{text}"
     ))
     .unwrap()
 }
 
-fn example() -> Policy {
+fn example() -> ModelPolicy {
     policy(
         "clients:~\
          - {networks: [10.0.0.0/24], services: [web, print]}~\
@@ -140,7 +140,7 @@ fn every_configuration_of_the_soak_is_read_by_the_model_and_by_the_filter() -> R
     let mut random = Random::new(1, "configurations");
     for _ in 0..200 {
         let text = site::configuration(&mut random, SIZES);
-        Policy::read(&text)?;
+        ModelPolicy::read(&text)?;
         let parsed = intune_filter::config::Config::parse("soak", &text);
         ensure!(parsed.is_ok(), "{text}{:?}", parsed.err());
     }

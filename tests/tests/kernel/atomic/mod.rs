@@ -27,7 +27,7 @@ use intune_filter_tests::{
 };
 
 use flips::{Mixing, TABLES};
-use policies::Fate;
+use policies::PacketClass;
 
 /// Changes of the policy by reloads, in each proof; `INTUNE_FLIPS` says otherwise.
 const FLIPS: usize = 100;
@@ -50,19 +50,19 @@ enum Way {
 
 /// What was counted while the policies changed.
 #[derive(Debug)]
-struct Outcome {
+struct Observation {
     packets: u64,
     /// By reasons that neither policy has for them.
     surprises: BTreeMap<&'static str, u64>,
 }
 
 /// Two policies in the maps of a filter, and an interface that the program is attached to.
-struct Bed<'a> {
+struct TwoPolicies<'a> {
     filter: &'a Filter,
     policies: [Policy; 2],
 }
 
-impl Bed<'_> {
+impl TwoPolicies<'_> {
     fn kernel(&self) -> &Kernel {
         self.filter.kernel()
     }
@@ -74,19 +74,19 @@ impl Bed<'_> {
     /// Sends packets of this fate for as long as `change` takes.
     fn observe(
         &self,
-        fate: Fate,
+        fate: PacketClass,
         way: Way,
         change: impl FnOnce(&Kernel, &Pins) -> Result<()> + Send,
-    ) -> Result<Outcome> {
+    ) -> Result<Observation> {
         let counted =
             observed(self.kernel(), self.pins(), change, |done| self.send(fate, way, done))?;
         let is_expected = |reason: &str| fate.reasons().iter().any(|one| one.as_str() == reason);
         let packets = counted.values().sum();
         let surprises = counted.into_iter().filter(|(reason, _)| !is_expected(reason)).collect();
-        Ok(Outcome { packets, surprises })
+        Ok(Observation { packets, surprises })
     }
 
-    fn send(&self, fate: Fate, way: Way, done: &dyn Fn() -> bool) -> Result<()> {
+    fn send(&self, fate: PacketClass, way: Way, done: &dyn Fn() -> bool) -> Result<()> {
         const REPEAT: u32 = 200;
 
         let wire = Wire::open("peer1")?;
@@ -137,7 +137,7 @@ fn observed(
 }
 
 /// Runs a test with both policies in the maps and the program attached.
-fn on_bed(test: impl FnOnce(&Bed<'_>) -> Result<()> + Send) -> Result<()> {
+fn on_bed(test: impl FnOnce(&TwoPolicies<'_>) -> Result<()> + Send) -> Result<()> {
     let mut result = Ok(());
     run_at(IngressHook::Xdp, "", "", |filter| {
         result = prepare(filter).and_then(|bed| test(&bed));
@@ -145,7 +145,7 @@ fn on_bed(test: impl FnOnce(&Bed<'_>) -> Result<()> + Send) -> Result<()> {
     result
 }
 
-fn prepare(filter: &Filter) -> Result<Bed<'_>> {
+fn prepare(filter: &Filter) -> Result<TwoPolicies<'_>> {
     let policies = policies::both();
     let interface = nix::net::if_::if_nametoindex("eth1")?;
     filter.set_zones(&[((interface, 0), policies[0].zones[0].number)].into())?;
@@ -165,7 +165,7 @@ fn prepare(filter: &Filter) -> Result<Bed<'_>> {
     let id = program.attach("eth1", XdpMode::Driver)?;
     // Gone with the interface.
     std::mem::forget(program.take_link(id)?);
-    Ok(Bed { filter, policies })
+    Ok(TwoPolicies { filter, policies })
 }
 
 fn flips() -> Result<usize> {
@@ -176,7 +176,7 @@ fn flips() -> Result<usize> {
 }
 
 const WAYS: [Way; 2] = [Way::TestRun, Way::Wire];
-const FATES: [Fate; 2] = [Fate::Passes, Fate::Denied];
+const FATES: [PacketClass; 2] = [PacketClass::Passes, PacketClass::Denied];
 
 #[test]
 fn each_policy_by_itself_gives_the_answers_that_are_expected() -> Result<()> {

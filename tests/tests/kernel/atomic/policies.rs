@@ -55,14 +55,14 @@ services:
 
 /// Whether a kind of packet passes, under either policy alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum PacketClass {
     /// It does.
     Passes,
     /// It does not.
     Denied,
 }
 
-impl Fate {
+impl PacketClass {
     /// Why the packets pass or not; anything else is the work of two policies at once.
     #[must_use]
     pub const fn reasons(self) -> &'static [Reason] {

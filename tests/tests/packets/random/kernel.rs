@@ -61,12 +61,12 @@ fn whatever_comes_during_the_warm_up_the_kernel_judges_as_the_host_does() {
 }
 
 /// Both policies in both sets of maps, and the switch between them.
-struct Bed {
+struct BothPolicies {
     tables: Tables,
     active: Array<MapData, Active>,
 }
 
-impl Bed {
+impl BothPolicies {
     fn new(filter: &mut Filter, warm_up_until: u64, index: impl Fn(&str) -> u32) -> Result<Self> {
         filter.install_warming(&config("", ""), warm_up_until)?;
         let first = filter.policy().clone();
@@ -114,7 +114,7 @@ fn judged_alike(cases: u64, warm_up_until: u64) {
     run("", "", |filter| {
         let indices = ["eth0", "eth1", "eth1.20", "eth2"].map(|name| (name, index(name)));
         let index = |name: &str| indices.iter().find(|one| one.0 == name).expect("known").1;
-        let mut bed = Bed::new(filter, warm_up_until, index).expect("two policies");
+        let mut bed = BothPolicies::new(filter, warm_up_until, index).expect("two policies");
         let (mut judged, mut untested, mut routed) = (0_u64, 0_u64, 0_u64);
         let (mut reasons, mut remembered) = (BTreeMap::<_, u64>::new(), 0);
         for first in (0..cases).step_by(TOGETHER as usize) {

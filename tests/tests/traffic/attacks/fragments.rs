@@ -9,7 +9,7 @@ use intune_filter_tests::{
     site::eventually,
 };
 
-use super::site::{Attacker, PORT, SERVER, config, in_each_mode};
+use super::testbeds::{Attacker, PORT, SERVER, config, in_each_mode};
 
 const NEIGHBOUR: [&str; 2] = ["10.20.0.77", "fd00:20::77"];
 /// More than the table has room for.

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, ensure};
 use intune_filter_tests::{network::CLIENT, prog_test_run::Datagram};
 
-use super::site::{Attacker, PORT, SERVER, config, in_each_mode};
+use super::testbeds::{Attacker, PORT, SERVER, config, in_each_mode};
 
 const BURST: u64 = 50;
 /// The others: more than there are buckets.

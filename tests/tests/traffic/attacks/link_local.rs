@@ -10,7 +10,7 @@ use intune_filter_tests::{
     site::{ANSWER, SILENCE, WEB},
 };
 
-use super::site::{Attacker, config, in_each_mode};
+use super::testbeds::{Attacker, config, in_each_mode};
 
 /// A resolver that answers when the test says so.
 const RESOLVER: [&str; 2] = ["203.0.113.55", "2001:db8:53::55"];
@@ -87,7 +87,8 @@ fn link_local_sources_of_ipv4_do_not_leave_their_link() -> Result<()> {
     let config = config("").replacen("    - 10.20.0.1\n", resolvers, 1);
     in_each_mode(&config, |testbed, _| {
         let resolver: IpAddr = RESOLVER[0].parse()?;
-        let server = testbed.network.internet.run(|| super::site::bound((resolver, 53).into()))?;
+        let server =
+            testbed.network.internet.run(|| super::testbeds::bound((resolver, 53).into()))?;
         let attacker = Attacker::new(testbed)?;
         let query = dns::query(WEB[0], RecordType::A)?;
         let denied = attacker.counted(&["link_local"])?;

@@ -6,5 +6,5 @@ mod limits;
 mod link_local;
 mod own_addresses;
 mod resets;
-mod site;
 mod sources;
+mod testbeds;

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use anyhow::{Result, ensure};
 use intune_filter_tests::{
     network::{GATEWAY, LAN, WAN},
-    probe::{Outcome, probe},
+    probe::{ProbeResult, probe},
     site::{ANSWER, WEB, eventually, tcp},
     testbed::{FOREIGN_PORT, Testbed},
 };
 
-use super::site::{config, in_each_mode, wire_another_network};
+use super::testbeds::{config, in_each_mode, wire_another_network};
 
 /// The gateway's on the WAN, and on another network.
 const APART: [&str; 4] = ["172.31.0.1", "fd00:31::1", "10.99.0.1", "fd00:99::1"];
@@ -19,9 +19,9 @@ const APART: [&str; 4] = ["172.31.0.1", "fd00:31::1", "10.99.0.1", "fd00:99::1"]
 fn reaches(testbed: &Testbed, address: IpAddr) -> Result<bool> {
     let target = tcp(address, FOREIGN_PORT);
     let control = testbed.network.gateway.run(|| probe(target, ANSWER));
-    ensure!(control == Outcome::Reached, "{target}: nothing listens: {control:?}");
+    ensure!(control == ProbeResult::Reached, "{target}: nothing listens: {control:?}");
     let outcome = testbed.network.client.run(|| probe(target, ANSWER));
-    Ok(outcome == Outcome::Reached)
+    Ok(outcome == ProbeResult::Reached)
 }
 
 #[test]

@@ -8,7 +8,7 @@ use intune_filter_tests::{
     prog_test_run::{Datagram, Flags},
 };
 
-use super::site::{Attacker, PORT, SERVER, config, in_each_mode};
+use super::testbeds::{Attacker, PORT, SERVER, config, in_each_mode};
 
 /// A neighbour's addresses, at which nobody answers.
 const NEIGHBOUR: [&str; 2] = ["10.20.0.77", "fd00:20::77"];

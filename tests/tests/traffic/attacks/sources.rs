@@ -10,7 +10,7 @@ use intune_filter_tests::{
     site::{ANSWER, SILENCE, eventually},
 };
 
-use super::site::{Attacker, any, bound, config, in_each_mode, wire_another_network};
+use super::testbeds::{Attacker, any, bound, config, in_each_mode, wire_another_network};
 
 /// The port from which a resolver on the gateway asks its own, as it were.
 const ASKS_FROM: u16 = 41_000;

@@ -9,8 +9,8 @@ use intune_filter_tests::prog_test_run::{
 };
 
 use super::{
-    Case, Deferred, Malformed, Nothing, Outcome, Refused, Teaches, begin, case, chains::numbered,
-    check_tables,
+    AnswerEffect, Case, Deferred, Malformed, Nothing, Refused, Teaches, begin, case,
+    chains::numbered, check_tables,
 };
 use crate::tables::answers::answer;
 
@@ -75,12 +75,12 @@ fn hint6() -> Vec<u8> {
     of(IPV6_HINT, &octets(BOTH[1].parse().unwrap()))
 }
 
-fn both() -> Outcome {
+fn both() -> AnswerEffect {
     Teaches(BOTH.map(|text| text.parse().unwrap()).into())
 }
 
 /// Answers with one record of the question's name, for either type of record.
-fn rows(who: &Addresses, records: Vec<(&'static str, Vec<u8>, Outcome)>) -> Vec<Case> {
+fn rows(who: &Addresses, records: Vec<(&'static str, Vec<u8>, AnswerEffect)>) -> Vec<Case> {
     let mut cases = Vec::new();
     for (what, data, outcome) in records {
         for kind in [SVCB, HTTPS] {

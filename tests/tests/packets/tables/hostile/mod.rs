@@ -37,7 +37,7 @@ enum Transport {
 
 /// What becomes of an answer.
 #[derive(Clone, Debug)]
-enum Outcome {
+enum AnswerEffect {
     /// It teaches these addresses and no others.
     Teaches(Vec<IpAddr>),
     /// It teaches these addresses, and leaves others to userspace.
@@ -54,24 +54,29 @@ enum Outcome {
     Foreign,
 }
 
-use Outcome::{Deferred, Foreign, Malformed, Nothing, Refused, Teaches, Unread};
+use AnswerEffect::{Deferred, Foreign, Malformed, Nothing, Refused, Teaches, Unread};
 
 /// A query, the answer to it, and what becomes of that.
 struct Case {
     what: String,
     query: Message,
     answer: Message,
-    outcome: Outcome,
+    outcome: AnswerEffect,
     transports: &'static [Transport],
 }
 
 /// An answer to the query for the portal's addresses.
-fn case(who: &Addresses, what: impl Into<String>, answer: Message, outcome: Outcome) -> Case {
+fn case(who: &Addresses, what: impl Into<String>, answer: Message, outcome: AnswerEffect) -> Case {
     case_of(what, query(who), answer, outcome)
 }
 
 /// An answer to another query.
-fn case_of(what: impl Into<String>, query: Message, answer: Message, outcome: Outcome) -> Case {
+fn case_of(
+    what: impl Into<String>,
+    query: Message,
+    answer: Message,
+    outcome: AnswerEffect,
+) -> Case {
     let transports = &[Transport::Udp, Transport::Tcp];
     Case { what: what.into(), query, answer, outcome, transports }
 }
@@ -81,7 +86,7 @@ fn begin(who: &Addresses) -> Message {
     query(who).answered()
 }
 
-impl Outcome {
+impl AnswerEffect {
     fn expected(&self, length: usize) -> Expected {
         let answer = expect(DnsAnswer);
         match self {

@@ -6,7 +6,7 @@ use intune_filter_tests::prog_test_run::{
     message::{CNAME, HEADER, QUESTION, Section, name},
 };
 
-use super::{Case, Malformed, Nothing, Outcome, Teaches, begin, case, check_tables};
+use super::{AnswerEffect, Case, Malformed, Nothing, Teaches, begin, case, check_tables};
 use crate::tables::answers::{PORTAL, answer, kind};
 
 const TXT: u16 = 16;
@@ -164,7 +164,7 @@ fn leads_to_a_name(octets: &[u8], mut at: usize) -> bool {
 }
 
 fn names_as_long_as_they_may_be(who: &Addresses) -> Vec<Case> {
-    let through = |target: &[u8], owner: &[u8]| -> (Message, Outcome) {
+    let through = |target: &[u8], owner: &[u8]| -> (Message, AnswerEffect) {
         let message = begin(who).alias(&QUESTION, target).address(owner, 300, who.public);
         (message, Teaches(vec![who.public]))
     };

@@ -17,7 +17,7 @@ use intune_filter_tests::prog_test_run::{
 
 use crate::run;
 
-use super::{Outcome, Transport, answered, begin};
+use super::{AnswerEffect, Transport, answered, begin};
 use crate::tables::{
     answers::{NONE, addresses, answer, asked, query, teaches},
     streams::{self, came, framed},
@@ -178,7 +178,8 @@ fn an_unlisted_name_opens_nothing_by_what_it_leads_to() {
             let message = query.answered().alias(&QUESTION, &portal);
             let message = message.address(&portal, 300, who.public);
             for transport in [Transport::Udp, Transport::Tcp] {
-                let case = super::case_of("it", query.clone(), message.clone(), Outcome::Unread);
+                let case =
+                    super::case_of("it", query.clone(), message.clone(), AnswerEffect::Unread);
                 assert_eq!(case.faults(filter, &who, transport), [""; 0]);
             }
         }
@@ -219,11 +220,11 @@ fn only_the_first_answer_counts() {
             for transport in [Transport::Udp, Transport::Tcp] {
                 let other = begin(&who).address(&QUESTION, 300, who.public2);
                 for (first, outcome) in [
-                    (answer(&who), Outcome::Teaches(vec![who.public])),
+                    (answer(&who), AnswerEffect::Teaches(vec![who.public])),
                     // One that teaches nothing is the first all the same.
-                    (begin(&who), Outcome::Nothing),
-                    (begin(&who).flags(0x8183), Outcome::Unread),
-                    (begin(&who).count(6, 1), Outcome::Malformed),
+                    (begin(&who), AnswerEffect::Nothing),
+                    (begin(&who).flags(0x8183), AnswerEffect::Unread),
+                    (begin(&who).count(6, 1), AnswerEffect::Malformed),
                 ] {
                     let learned = outcome.learned();
                     let case = super::case(&who, "the first", first.clone(), outcome);
