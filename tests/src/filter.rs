@@ -28,7 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The filter of one gateway: its files, and its daemon while that runs.
 #[derive(Debug)]
-pub struct Filter {
+pub struct FilterDaemon {
     gateway: Arc<Namespace>,
     directory: Arc<Directory>,
     config: PathBuf,
@@ -36,7 +36,7 @@ pub struct Filter {
     daemon: Option<Daemon>,
 }
 
-impl Filter {
+impl FilterDaemon {
     /// A filter with this configuration; nothing runs yet.
     pub fn new(gateway: Arc<Namespace>, directory: Arc<Directory>, config: &str) -> Result<Self> {
         let config = directory.write("config.yaml", config)?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     directory::Directory,
-    filter::Filter,
+    filter::FilterDaemon,
     listeners::Listeners,
     network::{Network, WAN},
     records::Records,
@@ -42,7 +42,7 @@ pub struct Setup {
 pub struct Testbed {
     // Dropped in this order: processes before the namespaces that they are in.
     /// The filter on the gateway, not started yet.
-    pub filter: Filter,
+    pub filter: FilterDaemon,
     /// The resolver.
     pub resolver: Resolver,
     _responder: Responder,
@@ -64,7 +64,7 @@ impl Testbed {
     pub fn create_in(directory: Arc<Directory>, setup: &Setup) -> Result<Self> {
         let network = Network::create(directory.label())?;
         let filter =
-            Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), &setup.config)?;
+            FilterDaemon::new(Arc::clone(&network.gateway), Arc::clone(&directory), &setup.config)?;
         let listeners = [
             Listeners::start(&network.internet, setup.tcp.clone(), setup.udp.clone())?,
             Listeners::start(&network.gateway, [FOREIGN_PORT], [])?,

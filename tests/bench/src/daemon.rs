@@ -157,7 +157,7 @@ impl Daemon {
         let Testbed { filter, network, .. } = &mut self.testbed;
         let lan = network.gateway.ifindex(LAN)?;
         let pins = Pins::open(&filter.pins())?.context("nothing is pinned")?;
-        let known = |filter: &intune_filter_tests::filter::Filter| -> Result<u64> {
+        let known = |filter: &intune_filter_tests::filter::FilterDaemon| -> Result<u64> {
             let status = filter.json(&["status"])?;
             status["daemon"]["names"].as_u64().context("status does not count the names")
         };

@@ -11,7 +11,7 @@ use intune_filter_ebpf::abi::{Host, Pending, PendingKey, V4, V6};
 
 use super::{Bound, Effort, Findings, Goal, Measurement};
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Filter, IngressHook, Message, Place,
+    Addresses, Datagram, HookPoint, IngressHook, LoadedFilter, Message,
     drain::Drain,
     message::{A, QUESTION, Section, name},
     run_at,
@@ -85,7 +85,7 @@ fn config(patterns: usize) -> Result<Config> {
     Config::parse("bench.yaml", &text).map_err(anyhow::Error::new)
 }
 
-fn queries(filter: &mut Filter, effort: Effort) -> Result<Vec<Measurement>> {
+fn queries(filter: &mut LoadedFilter, effort: Effort) -> Result<Vec<Measurement>> {
     let mut all = Vec::new();
     for size in SIZES {
         filter.install(&config(size)?)?;
@@ -114,7 +114,7 @@ fn queries(filter: &mut Filter, effort: Effort) -> Result<Vec<Measurement>> {
     Ok(all)
 }
 
-fn answers(filter: &mut Filter, effort: Effort) -> Result<Vec<Measurement>> {
+fn answers(filter: &mut LoadedFilter, effort: Effort) -> Result<Vec<Measurement>> {
     let mut bench = Bench::new(filter, effort)?;
     let mut all = Vec::new();
     let mut add = |what: &str, answer: &dyn Fn(usize) -> (Vec<u8>, AddRecords)| {
@@ -219,7 +219,7 @@ fn deep(message: Message, aliases: bool) -> Message {
 
 /// The programs, and the maps that are emptied between messages.
 struct Bench<'f> {
-    filter: &'f mut Filter,
+    filter: &'f mut LoadedFilter,
     who: Addresses,
     hosts4: Drain<V4, Host>,
     hosts6: Drain<V6, Host>,
@@ -230,7 +230,7 @@ struct Bench<'f> {
 }
 
 impl<'f> Bench<'f> {
-    fn new(filter: &'f mut Filter, effort: Effort) -> Result<Self> {
+    fn new(filter: &'f mut LoadedFilter, effort: Effort) -> Result<Self> {
         let mut bench = Self {
             who: Addresses::both()[0],
             hosts4: Drain::open(filter.pins(), "HOSTS4")?,
@@ -243,13 +243,13 @@ impl<'f> Bench<'f> {
         };
         let mut arp = vec![2; 60];
         arp[12..14].copy_from_slice(&[8, 6]);
-        bench.ingress = bench.least(Place::Ingress(LAN), &arp)?;
-        bench.egress = bench.least(Place::Egress(LAN), &arp)?;
+        bench.ingress = bench.least(HookPoint::Ingress(LAN), &arp)?;
+        bench.egress = bench.least(HookPoint::Egress(LAN), &arp)?;
         Ok(bench)
     }
 
     /// What a program takes at least, whatever it does: the median.
-    fn least(&self, place: Place, frame: &[u8]) -> Result<Duration> {
+    fn least(&self, place: HookPoint, frame: &[u8]) -> Result<Duration> {
         let times = (0..self.messages).map(|_| self.filter.time(place, frame));
         let median = Measurement::times("", times.collect::<Result<Vec<_>>>()?).median();
         Ok(Duration::from_nanos(median as u64))
@@ -278,7 +278,7 @@ impl<'f> Bench<'f> {
             let answer = records(query.answered());
             let frame = Datagram::new(self.who.resolver, self.who.client);
             let frame = frame.udp(53, 40_000, answer.octets()).frame();
-            let time = self.filter.time(Place::Egress(LAN), &frame);
+            let time = self.filter.time(HookPoint::Egress(LAN), &frame);
             times.push(time.context(what.clone())?.saturating_sub(self.egress));
             self.forget()?;
         }
@@ -287,7 +287,7 @@ impl<'f> Bench<'f> {
 
     fn ask(&self, query: &Message) -> Result<Duration> {
         let frame = Datagram::new(self.who.client, self.who.resolver);
-        self.filter.time(Place::Ingress(LAN), &frame.udp(40_000, 53, query.octets()).frame())
+        self.filter.time(HookPoint::Ingress(LAN), &frame.udp(40_000, 53, query.octets()).frame())
     }
 
     fn forget(&mut self) -> Result<()> {

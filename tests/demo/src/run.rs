@@ -9,7 +9,7 @@ use super::plan::{Expected, ExpectedAnswer, Lookup, Part, Plan, Probe};
 use intune_filter_tests::{
     counters::Counters,
     dns::{ADDRESS_TYPES, RecordType, ResponseCode, lookup},
-    filter::Filter,
+    filter::FilterDaemon,
     network::Network,
     probe::{ProbeResult, concurrently, probe},
     testbed::Testbed,
@@ -40,7 +40,7 @@ pub struct Finding {
 #[derive(Debug)]
 pub struct Runner<'a> {
     network: &'a Network,
-    filter: &'a Filter,
+    filter: &'a FilterDaemon,
     resolver: IpAddr,
 }
 

@@ -29,7 +29,7 @@ use super::{
 use intune_filter_tests::random::Random;
 use intune_filter_tests::{
     directory::Directory,
-    filter::Filter,
+    filter::FilterDaemon,
     listeners::Listeners,
     network::{Network, WAN},
     process::Process,
@@ -69,7 +69,8 @@ impl Soak {
         network.internet.ip(&BEYOND.map(|address| format!("address add {address} dev lo")))?;
         let mut random = Random::new(measure.seed, "first configuration");
         let config = site::configuration(&mut random, measure.sizes);
-        let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
+        let filter =
+            FilterDaemon::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
         let macs = [network.lan_address()?, network.gateway_address(WAN)?];
         let answering = Some(PassAll::attach(&network.client, WAN)?);
         let world = World::new(measure, network, directory, filter, macs);

@@ -23,7 +23,7 @@ use super::{
 use intune_filter_tests::{
     counters::Counters,
     directory::Directory,
-    filter::{Filter, json_of},
+    filter::{FilterDaemon, json_of},
     network::Network,
 };
 
@@ -52,7 +52,7 @@ pub struct World {
     /// Where files are.
     pub directory: Arc<Directory>,
     /// The filter.
-    pub filter: Mutex<Filter>,
+    pub filter: Mutex<FilterDaemon>,
     /// Held while the configuration changes, or a daemon starts and reads it.
     pub change: Mutex<()>,
     /// Whether the daemon is down.
@@ -88,7 +88,7 @@ impl World {
         measure: Measure,
         network: Network,
         directory: Arc<Directory>,
-        filter: Filter,
+        filter: FilterDaemon,
         gateway_macs: [[u8; 6]; 2],
     ) -> Self {
         Self {

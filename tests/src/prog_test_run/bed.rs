@@ -15,7 +15,7 @@ use intune_filter_ebpf::abi::{
 
 use super::{
     fate::Fate,
-    filter::Place,
+    filter::HookPoint,
     state::{Event, State},
 };
 
@@ -44,9 +44,9 @@ pub trait Bed {
     fn active(&self) -> Result<Active>;
 
     /// Whether a frame can be judged here.
-    fn takes(&self, place: Place, frame: &[u8]) -> bool;
+    fn takes(&self, point: HookPoint, frame: &[u8]) -> bool;
     /// Judges a frame now.
-    fn judge(&self, place: Place, frame: &[u8]) -> Result<Fate>;
+    fn judge(&self, point: HookPoint, frame: &[u8]) -> Result<Fate>;
     /// Says how a frame that comes in would be judged, and changes nothing.
     fn explain(&self, interface: &str, frame: &[u8]) -> Result<Explanation>;
     /// What was counted, without elements.

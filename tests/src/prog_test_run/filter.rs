@@ -48,7 +48,7 @@ fn sizes() -> Vec<(&'static str, u32)> {
 
 /// Where a frame is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum HookPoint {
     /// At XDP, coming in on an interface.
     Ingress(&'static str),
     /// At TC, forwarded to an interface.
@@ -92,7 +92,7 @@ enum Ingress {
 }
 
 /// The loaded programs, their maps, and the policy in force.
-pub struct Filter {
+pub struct LoadedFilter {
     kernel: Kernel,
     pins: Pins,
     ingress: Ingress,
@@ -107,7 +107,7 @@ pub struct Filter {
 /// Runs a test inside a namespace that is wired as [`site::wire`] says, with the programs loaded
 /// and the site's configuration in force: `dns` and `more` are further keys of it. It runs once for
 /// each program that can judge what comes in, from an empty state.
-pub fn run(dns: &str, more: &str, test: impl Fn(&mut Filter) + Sync) {
+pub fn run(dns: &str, more: &str, test: impl Fn(&mut LoadedFilter) + Sync) {
     run_without_policy(dns, more, |filter| {
         filter.install(&site::config(dns, more)).expect("the policy goes into the maps");
         test(filter);
@@ -115,7 +115,7 @@ pub fn run(dns: &str, more: &str, test: impl Fn(&mut Filter) + Sync) {
 }
 
 /// The same before any policy was loaded.
-pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut Filter) + Sync) {
+pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut LoadedFilter) + Sync) {
     for hook in IngressHook::TEST_RUNS {
         run_at(hook, dns, more, |filter| {
             // Shown with what fails.
@@ -126,7 +126,12 @@ pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut Filter) + Sy
 }
 
 /// The same for one of the programs alone.
-pub fn run_at(hook: IngressHook, dns: &str, more: &str, test: impl FnOnce(&mut Filter) + Send) {
+pub fn run_at(
+    hook: IngressHook,
+    dns: &str,
+    more: &str,
+    test: impl FnOnce(&mut LoadedFilter) + Send,
+) {
     run_sized(hook, &sizes(), dns, more, test);
 }
 
@@ -136,19 +141,19 @@ pub fn run_sized(
     sizes: &[(&'static str, u32)],
     dns: &str,
     more: &str,
-    test: impl FnOnce(&mut Filter) + Send,
+    test: impl FnOnce(&mut LoadedFilter) + Send,
 ) {
     let directory = Directory::create().expect("a directory");
     let gateway = Namespace::create(&format!("{}-gateway", directory.label())).expect("root");
     site::wire(&gateway).expect("the gateway's wiring");
     let config = site::config(dns, more);
     gateway.run(|| {
-        let filter = Filter::load(&directory, &config, hook, sizes);
+        let filter = LoadedFilter::load(&directory, &config, hook, sizes);
         test(&mut filter.unwrap_or_else(|error| panic!("{error:#}")));
     });
 }
 
-impl Filter {
+impl LoadedFilter {
     fn load(
         directory: &Directory,
         config: &Config,
@@ -286,9 +291,9 @@ impl Filter {
     }
 
     /// Whether a frame can be judged here.
-    pub fn takes(&self, place: Place, frame: &[u8]) -> bool {
+    pub fn takes(&self, point: HookPoint, frame: &[u8]) -> bool {
         let test_run = self.hook == IngressHook::Tc && self.live.is_none();
-        !(test_run && matches!(place, Place::Ingress(_))) || has_test_run(frame)
+        !(test_run && matches!(point, HookPoint::Ingress(_))) || has_test_run(frame)
     }
 
     /// The policy in force.
@@ -314,20 +319,22 @@ impl Filter {
     }
 
     /// Runs a program over a frame. Fails where the kernel takes no such frame.
-    pub fn judge(&self, place: Place, frame: &[u8]) -> Result<Fate> {
-        match (place, self.hook) {
-            (Place::Ingress(interface), IngressHook::Xdp) => self.judge_at_xdp(interface, frame),
-            (Place::Ingress(interface), IngressHook::Tc)
+    pub fn judge(&self, point: HookPoint, frame: &[u8]) -> Result<Fate> {
+        match (point, self.hook) {
+            (HookPoint::Ingress(interface), IngressHook::Xdp) => {
+                self.judge_at_xdp(interface, frame)
+            }
+            (HookPoint::Ingress(interface), IngressHook::Tc)
                 if self.live.is_none() || has_test_run(frame) =>
             {
                 Ok(self.judge_at_tc(interface, frame)?.0)
             }
-            (Place::Ingress(interface), hook) => {
+            (HookPoint::Ingress(interface), hook) => {
                 let live = self.live.as_ref().context("nothing is attached")?;
                 live.judge(&self.pins, interface, frame, hook == IngressHook::Tc)
             }
-            (Place::Egress(interface), _) => self.judge_egress(interface, 1, 0, frame),
-            (Place::EgressOfGateway(interface), _) => self.judge_egress(interface, 0, 0, frame),
+            (HookPoint::Egress(interface), _) => self.judge_egress(interface, 1, 0, frame),
+            (HookPoint::EgressOfGateway(interface), _) => self.judge_egress(interface, 0, 0, frame),
         }
     }
 
@@ -353,9 +360,9 @@ impl Filter {
     }
 
     /// How long a program takes for a frame, as the kernel measures it.
-    pub fn time(&self, place: Place, frame: &[u8]) -> Result<Duration> {
-        let result = match place {
-            Place::Ingress(interface) => {
+    pub fn time(&self, point: HookPoint, frame: &[u8]) -> Result<Duration> {
+        let result = match point {
+            HookPoint::Ingress(interface) => {
                 let context = ingress_context(index(interface)?, frame)?;
                 let options = TestRunOptions {
                     data_in: Some(frame),
@@ -364,8 +371,8 @@ impl Filter {
                 };
                 self.at_xdp()?.test_run(options)?
             }
-            Place::Egress(interface) | Place::EgressOfGateway(interface) => {
-                let from = u32::from(matches!(place, Place::Egress(_)));
+            HookPoint::Egress(interface) | HookPoint::EgressOfGateway(interface) => {
+                let from = u32::from(matches!(point, HookPoint::Egress(_)));
                 let context = egress_context(index(interface)?, from, 0);
                 let options = TestRunOptions {
                     data_in: Some(frame),

@@ -26,7 +26,7 @@ use ipnet::IpNet;
 use super::{
     Addresses, Bed,
     fate::Fate,
-    filter::{Place, ROOM},
+    filter::{HookPoint, ROOM},
     rows,
     site::{self, LAN, OTHER, VLAN_DEVICE},
     state::{Event, State, now},
@@ -59,10 +59,10 @@ pub fn tables(policies: [&Policy; 2], active: Active, index: impl Fn(&str) -> u3
 }
 
 /// Place of a frame, for the host's build.
-pub fn place(place: Place, index: impl Fn(&str) -> u32) -> verdict::Place {
+pub fn place(place: HookPoint, index: impl Fn(&str) -> u32) -> verdict::Place {
     let (interface, from_gateway) = match place {
-        Place::Ingress(interface) | Place::Egress(interface) => (interface, false),
-        Place::EgressOfGateway(interface) => (interface, true),
+        HookPoint::Ingress(interface) | HookPoint::Egress(interface) => (interface, false),
+        HookPoint::EgressOfGateway(interface) => (interface, true),
     };
     verdict::Place { ifindex: index(interface), stripped_tag: None, from_gateway }
 }
@@ -131,9 +131,9 @@ impl HostBed {
         Ok(Self { tables, policy })
     }
 
-    fn verdict(&self, at: Place, frame: &[u8]) -> Result<Verdict> {
+    fn verdict(&self, at: HookPoint, frame: &[u8]) -> Result<Verdict> {
         self.tables.now.set(now()?);
-        let is_ingress = matches!(at, Place::Ingress(_));
+        let is_ingress = matches!(at, HookPoint::Ingress(_));
         let at = place(at, interface);
         Ok(if is_ingress { self.tables.ingress(frame, at) } else { self.tables.egress(frame, at) })
     }
@@ -213,12 +213,12 @@ impl Bed for HostBed {
         Ok(self.tables.active.get())
     }
 
-    fn takes(&self, _: Place, _: &[u8]) -> bool {
+    fn takes(&self, _: HookPoint, _: &[u8]) -> bool {
         true
     }
 
-    fn judge(&self, place: Place, frame: &[u8]) -> Result<Fate> {
-        Ok(match self.verdict(place, frame)?.action {
+    fn judge(&self, point: HookPoint, frame: &[u8]) -> Result<Fate> {
+        Ok(match self.verdict(point, frame)?.action {
             Action::Pass => Fate::Passed,
             Action::Drop => Fate::Dropped,
             // What is sent back is written by what exists in the kernel alone.
@@ -230,7 +230,7 @@ impl Bed for HostBed {
         // Interfaces of the site have constant names.
         let name = if interface == LAN { LAN } else { OTHER };
         let verdict = undone!(
-            self.tables, self.verdict(Place::Ingress(name), frame)?,
+            self.tables, self.verdict(HookPoint::Ingress(name), frame)?,
             hosts4 hosts6 flows4 flows6 new_flows4 new_flows6 pending streams streams_read kept
             limits fragments counters rule_counters denied flow_events answers segments
         );

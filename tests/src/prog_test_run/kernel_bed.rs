@@ -15,14 +15,14 @@ use intune_filter_ebpf::abi::{
 };
 
 use super::{
-    Bed, Filter,
+    Bed, LoadedFilter,
     fate::Fate,
-    filter::Place,
+    filter::HookPoint,
     program,
     state::{Event, State},
 };
 
-impl Bed for Filter {
+impl Bed for LoadedFilter {
     fn policy(&self) -> &Policy {
         self.policy()
     }
@@ -67,12 +67,12 @@ impl Bed for Filter {
         self.pins().active()
     }
 
-    fn takes(&self, place: Place, frame: &[u8]) -> bool {
-        self.takes(place, frame)
+    fn takes(&self, point: HookPoint, frame: &[u8]) -> bool {
+        self.takes(point, frame)
     }
 
-    fn judge(&self, place: Place, frame: &[u8]) -> Result<Fate> {
-        self.judge(place, frame)
+    fn judge(&self, point: HookPoint, frame: &[u8]) -> Result<Fate> {
+        self.judge(point, frame)
     }
 
     fn explain(&self, interface: &str, frame: &[u8]) -> Result<Explanation> {

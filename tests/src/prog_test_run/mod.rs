@@ -21,7 +21,7 @@ pub mod waiting;
 pub use bed::Bed;
 pub use datagram::{Datagram, Flags};
 pub use fate::Fate;
-pub use filter::{Filter, IngressHook, Place, run, run_at, run_without_policy};
+pub use filter::{HookPoint, IngressHook, LoadedFilter, run, run_at, run_without_policy};
 pub use message::Message;
 pub use program::Runner;
 pub use site::Addresses;

@@ -9,7 +9,7 @@ use intune_filter_ebpf::abi::{Explanation, Reason};
 use super::{
     Bed,
     fate::Fate,
-    filter::Place,
+    filter::HookPoint,
     state::{Event, State},
 };
 
@@ -21,7 +21,7 @@ pub const NAME: &str = "row: ";
 pub const LINE: &str = "packet: ";
 
 /// A row's description, its place, and its frame.
-type Row<'r> = (&'r str, Place, &'r [u8]);
+type Row<'r> = (&'r str, HookPoint, &'r [u8]);
 
 /// A row that is wanted, and what is known before it is judged.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl<'r> Shown<'r> {
     /// Names the row if names are wanted; begins to show it if it is the one that is wanted.
     pub fn begin(bed: &dyn Bed, row: Row<'r>, expected: Reason) -> Result<Option<Self>> {
         let Ok(wanted) = env::var(VARIABLE) else { return Ok(None) };
-        let (description, place, frame) = row;
+        let (description, point, frame) = row;
         if wanted.is_empty() {
             let thread = thread::current();
             println!("{NAME}{}: {description}", thread.name().unwrap_or("main"));
@@ -44,8 +44,8 @@ impl<'r> Shown<'r> {
         if wanted != description {
             return Ok(None);
         }
-        let explanation = match place {
-            Place::Ingress(interface) => bed.explain(interface, frame).ok(),
+        let explanation = match point {
+            HookPoint::Ingress(interface) => bed.explain(interface, frame).ok(),
             _ => None,
         };
         Ok(Some(Self { row, expected, before: bed.state()?, explanation }))
@@ -53,7 +53,7 @@ impl<'r> Shown<'r> {
 
     /// Prints what became of the row.
     pub fn end(self, bed: &dyn Bed, fate: &Fate, events: &[Event]) -> Result<()> {
-        let (description, place, frame) = self.row;
+        let (description, point, frame) = self.row;
         let after = bed.state()?;
         let mut text = String::new();
         let mut line = |what: &str, value: String| {
@@ -61,7 +61,7 @@ impl<'r> Shown<'r> {
             writeln!(text, "{LINE}{what:<10}{value}")
         };
         line("row", description.to_owned())?;
-        line("frame", format!("{} octets, {place:?}", frame.len()))?;
+        line("frame", format!("{} octets, {point:?}", frame.len()))?;
         line("verdict", verdict(fate))?;
         if let Some(explanation) = self.explanation {
             let name = |group| bed.policy().groups.get(usize::from(group)).map(|one| &one.name);

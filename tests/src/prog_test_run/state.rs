@@ -13,7 +13,7 @@ use intune_filter_ebpf::abi::{
     StreamRead, V4, V6,
 };
 
-use super::Filter;
+use super::LoadedFilter;
 
 /// The maps' contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Event {
     }
 }
 
-impl Filter {
+impl LoadedFilter {
     /// What the programs have counted, without elements.
     pub fn counted(&self) -> Result<State> {
         let pins = self.pins();

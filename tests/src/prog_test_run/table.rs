@@ -7,7 +7,7 @@ use intune_filter_ebpf::abi::{
 use super::{
     Addresses, Bed,
     fate::Fate,
-    filter::Place,
+    filter::HookPoint,
     rows,
     show::Shown,
     site::{LAN, OTHER},
@@ -20,7 +20,7 @@ pub struct Row {
     /// What it is.
     pub description: String,
     /// Where it is judged.
-    pub place: Place,
+    pub point: HookPoint,
     /// The packet.
     pub frame: Vec<u8>,
     /// What has to become of it.
@@ -196,13 +196,13 @@ impl Expected {
 /// A packet from a client on the LAN's interface.
 #[must_use]
 pub fn from_client(description: impl Into<String>, frame: Vec<u8>, expected: Expected) -> Row {
-    Row { description: description.into(), place: Place::Ingress(LAN), frame, expected }
+    Row { description: description.into(), point: HookPoint::Ingress(LAN), frame, expected }
 }
 
 /// A packet that is forwarded to a client on the LAN's interface.
 #[must_use]
 pub fn to_client(description: impl Into<String>, frame: Vec<u8>, expected: Expected) -> Row {
-    Row { description: description.into(), place: Place::Egress(LAN), frame, expected }
+    Row { description: description.into(), point: HookPoint::Egress(LAN), frame, expected }
 }
 
 /// The rows of both address families.
@@ -220,10 +220,10 @@ impl Row {
     /// The same on the other interface.
     #[must_use]
     pub const fn on_other(mut self) -> Self {
-        self.place = match self.place {
-            Place::Ingress(_) => Place::Ingress(OTHER),
-            Place::Egress(_) => Place::Egress(OTHER),
-            Place::EgressOfGateway(_) => Place::EgressOfGateway(OTHER),
+        self.point = match self.point {
+            HookPoint::Ingress(_) => HookPoint::Ingress(OTHER),
+            HookPoint::Egress(_) => HookPoint::Egress(OTHER),
+            HookPoint::EgressOfGateway(_) => HookPoint::EgressOfGateway(OTHER),
         };
         self
     }
@@ -231,8 +231,8 @@ impl Row {
     /// The same, sent by the gateway itself.
     #[must_use]
     pub const fn sent_by_gateway(mut self) -> Self {
-        if let Place::Egress(interface) = self.place {
-            self.place = Place::EgressOfGateway(interface);
+        if let HookPoint::Egress(interface) = self.point {
+            self.point = HookPoint::EgressOfGateway(interface);
         }
         self
     }
@@ -240,7 +240,7 @@ impl Row {
     /// Whether it comes in.
     #[must_use]
     pub const fn is_ingress(&self) -> bool {
-        matches!(self.place, Place::Ingress(_))
+        matches!(self.point, HookPoint::Ingress(_))
     }
 
     /// Everything that is not as expected.
@@ -251,7 +251,7 @@ impl Row {
                 faults.push(format!("  {what}: got {got}, expected {expected}"));
             }
         };
-        if let Place::Ingress(interface) = self.place {
+        if let HookPoint::Ingress(interface) = self.point {
             let before = filter.state()?;
             let explanation = filter.explain(interface, &self.frame)?;
             let got = explanation_text(filter, &explanation);
@@ -274,10 +274,10 @@ impl Row {
 
     /// Has the frame judged: the verdict, what was counted, what was reported.
     pub fn observe(&self, filter: &mut dyn Bed) -> anyhow::Result<[String; 3]> {
-        let row = (self.description.as_str(), self.place, self.frame.as_slice());
+        let row = (self.description.as_str(), self.point, self.frame.as_slice());
         let shown = Shown::begin(filter, row, self.expected.reason)?;
         let before = filter.counted()?;
-        let judged = filter.judge(self.place, &self.frame)?;
+        let judged = filter.judge(self.point, &self.frame)?;
         let fate = match judged {
             Fate::Passed => "passed",
             Fate::Dropped => "dropped",
@@ -332,13 +332,13 @@ fn check_rows(filter: &mut dyn Bed, table: &[Row], apart: bool) {
         if apart {
             filter.clear().expect("the maps can be emptied");
         }
-        if !filter.takes(row.place, &row.frame) {
+        if !filter.takes(row.point, &row.frame) {
             continue;
         }
         rows::note(&row.description);
         let faults = row.faults(filter).unwrap_or_else(|error| vec![format!("  {error:#}")]);
         if !faults.is_empty() {
-            report += &format!("{} ({:?})\n{}\n", row.description, row.place, faults.join("\n"));
+            report += &format!("{} ({:?})\n{}\n", row.description, row.point, faults.join("\n"));
         }
     }
     assert!(report.is_empty(), "rows that are not as expected:\n{report}");

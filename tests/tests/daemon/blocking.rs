@@ -18,7 +18,7 @@ use intune_filter::{
 };
 use intune_filter_ebpf::abi::{Host, V4};
 use intune_filter_tests::{
-    filter::{Filter, PATIENCE},
+    filter::{FilterDaemon, PATIENCE},
     hung::Hung,
     namespace::run,
     site::{self, CONFIG, eventually},
@@ -41,23 +41,23 @@ fn testbed() -> Result<Testbed> {
     Ok(testbed)
 }
 
-fn ask<T>(filter: &Filter, request: &Request) -> Result<T>
+fn ask<T>(filter: &FilterDaemon, request: &Request) -> Result<T>
 where
     T: TryFrom<Reply, Error = Unexpected>,
 {
     Client::connect(&filter.runtime_directory()).context("no daemon")?.ask(request, SOON)
 }
 
-fn status(filter: &Filter) -> Result<Box<DaemonStatus>> {
+fn status(filter: &FilterDaemon) -> Result<Box<DaemonStatus>> {
     ask(filter, &Request::Status {})
 }
 
-fn apply(filter: &Filter, text: &str) -> Result<Changed> {
+fn apply(filter: &FilterDaemon, text: &str) -> Result<Changed> {
     let (file, text) = ("/elsewhere.yaml".to_owned(), text.to_owned());
     ask(filter, &Request::Apply { file, text, confirm_s: None, dry_run: false })
 }
 
-fn signs(filter: &Filter) -> usize {
+fn signs(filter: &FilterDaemon) -> usize {
     filter.output().matches("WATCHDOG=1").count()
 }
 
@@ -84,7 +84,7 @@ fn expect_alive(testbed: &Testbed) -> Result<()> {
 type Make<'a> = &'a dyn Fn(&Path) -> Result<()>;
 
 /// Puts something else in the place of the configuration file.
-fn replace_config(filter: &Filter, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+fn replace_config(filter: &FilterDaemon, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     fs::remove_file(filter.config())?;
     make(filter.config())
 }
@@ -174,7 +174,7 @@ fn a_mended_file_that_does_not_answer_holds_nothing_up() -> Result<()> {
     testbed.filter.stop()?;
     testbed.filter.configure("interfaces: [")?;
     testbed.filter.start()?;
-    let expect_last_good = |filter: &Filter| -> Result<()> {
+    let expect_last_good = |filter: &FilterDaemon| -> Result<()> {
         let origin = status(filter)?.configuration.origin;
         ensure!(origin == Origin::LastGood, "{origin:?}");
         Ok(())

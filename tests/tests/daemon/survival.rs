@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Result, ensure};
 use intune_filter::kernel::PinDirectory;
 use intune_filter_tests::{
-    filter::Filter,
+    filter::FilterDaemon,
     network::Network,
     pins,
     probe::{ProbeResult, probe},
@@ -128,7 +128,7 @@ fn under_restarts(setup: &Setup) -> Result<()> {
     let traffic = Traffic::default();
     let mut restart = || -> Result<()> {
         traffic.wait_for_more()?;
-        for end in [Filter::kill, Filter::stop, Filter::kill] {
+        for end in [FilterDaemon::kill, FilterDaemon::stop, FilterDaemon::kill] {
             end(filter)?;
             traffic.wait_for_more()?;
             filter.start()?;

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    filter::{Filter, PATIENCE},
+    filter::{FilterDaemon, PATIENCE},
     namespace::run,
     network::LAN,
     pins,
@@ -23,7 +23,7 @@ fn started() -> Result<Testbed> {
 }
 
 /// The pins of the links, by the program's name.
-fn link(filter: &Filter, program: &str) -> Result<PathBuf> {
+fn link(filter: &FilterDaemon, program: &str) -> Result<PathBuf> {
     let links = pins::pins(&filter.pins(), "links")?;
     let is_meant = |path: &PathBuf| path.to_string_lossy().ends_with(&format!("-{program}"));
     links.into_iter().find(is_meant).with_context(|| format!("no link of {program}"))
@@ -34,7 +34,7 @@ fn linked() -> Result<&'static [&'static str]> {
     Ok(if pins::has_tcx()? { &["ingress", "egress"] } else { &["ingress"] })
 }
 
-fn is_attached(filter: &Filter) -> Result<bool> {
+fn is_attached(filter: &FilterDaemon) -> Result<bool> {
     Ok(filter.json(&["status"])?["interfaces"][0]["attached"] == true)
 }
 
@@ -132,7 +132,7 @@ fn of_two_daemons_that_start_at_once_one_runs_and_the_other_says_why_not() -> Re
 #[test]
 fn a_storm_of_reloads_ends_in_the_last_configuration() -> Result<()> {
     let mut testbed = started()?;
-    let generation = |filter: &Filter| -> Result<u64> {
+    let generation = |filter: &FilterDaemon| -> Result<u64> {
         filter.json(&["status"])?["generation"].as_u64().context("a generation")
     };
     let before = generation(&testbed.filter)?;

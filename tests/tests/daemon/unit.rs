@@ -6,7 +6,7 @@ use std::{fs, process::Command, sync::Arc};
 use anyhow::{Context as _, Result};
 use intune_filter_tests::{
     directory::Directory,
-    filter::{Filter, PATIENCE},
+    filter::{FilterDaemon, PATIENCE},
     network::Network,
     process::Process,
 };
@@ -32,7 +32,7 @@ fn command_of(key: &str) -> Result<&'static str> {
 
 /// A command of this filter, with the unit's capabilities. The filter's own one is
 /// `nsenter --net=... -- intune-filter ...`: the namespace is entered before they are given up.
-fn confined(filter: &Filter, command: &str) -> Result<Command> {
+fn confined(filter: &FilterDaemon, command: &str) -> Result<Command> {
     let plain = filter.command(&[command])?;
     let mut arguments = plain.get_args();
     let mut command = Command::new(plain.get_program());
@@ -48,7 +48,7 @@ fn the_units_capabilities_are_enough_to_enforce_adopt_and_reload() -> Result<()>
     let network = Network::create(directory.label())?;
     let config =
         include_str!("../../../config/config.yaml").replace("boot: open ", "boot: closed ");
-    let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
+    let filter = FilterDaemon::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
 
     let first =
         Process::spawn("the first daemon", &mut confined(&filter, command_of("ExecStart")?)?)?;

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use etherparse::{IcmpEchoHeader, Icmpv4Type, PacketBuilder, SlicedPacket, TransportSlice};
 use intune_filter_tests::{
     directory::Directory,
-    filter::Filter,
+    filter::FilterDaemon,
     namespace::{Namespace, run},
     network::{LAN, Network, WAN},
     resolver::BEYOND,
@@ -56,7 +56,7 @@ pub fn client(number: u16, six: bool) -> IpAddr {
 #[derive(Debug)]
 pub struct Field {
     /// The filter.
-    pub filter: Filter,
+    pub filter: FilterDaemon,
     wire: Wire,
     client_tap: Tap,
     wan_tap: Tap,
@@ -77,7 +77,8 @@ impl Field {
         // A reset of the filter's would look like one of the server's.
         let config = site::CONFIG.replace("clients:\n  - name: devices\n", DROPPING);
         let config = site::in_mode(&config, mode);
-        let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
+        let filter =
+            FilterDaemon::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
         let client_mac = address_of(&network.client, WAN)?;
         let mut neighbours = Vec::new();
         let mac = text(client_mac);

@@ -11,7 +11,8 @@ use intune_filter_demo::{
 };
 use intune_filter_ebpf::abi::Reason;
 use intune_filter_tests::{
-    filter::Filter, network::CLIENT, pins, probe::concurrently, resolver::Kind, testbed::Testbed,
+    filter::FilterDaemon, network::CLIENT, pins, probe::concurrently, resolver::Kind,
+    testbed::Testbed,
 };
 use serde_json::Value;
 
@@ -56,7 +57,7 @@ fn explain_all<'a>(
     Ok(())
 }
 
-fn explain(filter: &Filter, services: &[Service], probe: &Probe) -> Result<()> {
+fn explain(filter: &FilterDaemon, services: &[Service], probe: &Probe) -> Result<()> {
     let [v4, v6] = CLIENT;
     let client = if probe.target.address.is_ipv4() { v4 } else { v6 };
     let told = filter.json(&["explain", &client.to_string(), &probe.target.to_string()])?;

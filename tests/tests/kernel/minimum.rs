@@ -6,7 +6,7 @@ use std::{fs, sync::Arc};
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     directory::Directory,
-    filter::Filter,
+    filter::FilterDaemon,
     namespace::run,
     network::{LAN, Network},
     site::CONFIG,
@@ -15,7 +15,7 @@ use intune_filter_tests::{
 /// A gateway where nothing runs yet.
 struct Gateway {
     network: Network,
-    filter: Filter,
+    filter: FilterDaemon,
     directory: Arc<Directory>,
 }
 
@@ -23,7 +23,8 @@ impl Gateway {
     fn create() -> Result<Self> {
         let directory = Arc::new(Directory::create()?);
         let network = Network::create(directory.label())?;
-        let filter = Filter::new(Arc::clone(&network.gateway), Arc::clone(&directory), CONFIG)?;
+        let filter =
+            FilterDaemon::new(Arc::clone(&network.gateway), Arc::clone(&directory), CONFIG)?;
         Ok(Self { network, filter, directory })
     }
 

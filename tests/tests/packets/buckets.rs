@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use intune_filter_tests::prog_test_run::{
-    Addresses, Filter, Place, check_in_order, check_on,
+    Addresses, HookPoint, LoadedFilter, check_in_order, check_on,
     fate::Fate,
     filter::{IngressHook, run_sized},
     from_client,
@@ -33,7 +33,7 @@ fn whoever_changes_his_address_resets_no_bucket() {
                 let source = rotating(&who, number);
                 for port in 1..=2 * BURST as u16 {
                     let frame = syn(source, who.web, port + 1000 * (number / 256) as u16);
-                    let fate = filter.judge(Place::Ingress("eth1"), &frame).unwrap();
+                    let fate = filter.judge(HookPoint::Ingress("eth1"), &frame).unwrap();
                     opened_by_others += u64::from(fate == Fate::Passed);
                 }
             }
@@ -59,7 +59,7 @@ fn who_comes_later_finds_a_bucket_again() {
         for round in 0..4 {
             for number in 0..250 {
                 let frame = syn(rotating(&who, number), who.web, round * 1000 + number as u16);
-                filter.judge(Place::Ingress("eth1"), &frame).unwrap();
+                filter.judge(HookPoint::Ingress("eth1"), &frame).unwrap();
             }
             filter.events();
             pass(filter, BURST * INTERVAL);
@@ -70,7 +70,7 @@ fn who_comes_later_finds_a_bucket_again() {
 }
 
 /// Runs a test where 256 clients have room.
-fn with_few_buckets(test: impl Fn(&mut Filter) + Sync) {
+fn with_few_buckets(test: impl Fn(&mut LoadedFilter) + Sync) {
     for hook in IngressHook::TEST_RUNS {
         run_sized(hook, &[("CLIENT_LIMITS", 64)], "", "", |filter| {
             filter.install(&config("", "")).unwrap();

@@ -9,7 +9,7 @@ use intune_filter_ebpf::{
     scratch::Scratch,
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Filter, Flags, IngressHook, check_in_order, check_on, datagram::TAG,
+    Addresses, Datagram, Flags, IngressHook, LoadedFilter, check_in_order, check_on, datagram::TAG,
     expect, from_client, run, to_client,
 };
 
@@ -28,7 +28,7 @@ fn scratch(hook: IngressHook) -> [&'static str; 3] {
 }
 
 /// Marks the working memory of a program as used by another run, or not, on every CPU.
-fn claim(filter: &Filter, name: &str, claimed: bool) {
+fn claim(filter: &LoadedFilter, name: &str, claimed: bool) {
     let ids = filter.map_ids().unwrap();
     let maps = ids.into_iter().map(|id| MapData::from_id(id).unwrap());
     // The kernel keeps fifteen octets of a name.

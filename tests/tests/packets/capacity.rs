@@ -10,8 +10,8 @@ use intune_filter_ebpf::abi::{
     Reason::{self, Policy, Unsolicited},
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Fate, Filter, Flags, Place, check_in_order, check_on, expect, from_client,
-    run, state::now, to_client,
+    Addresses, Datagram, Fate, Flags, HookPoint, LoadedFilter, check_in_order, check_on, expect,
+    from_client, run, state::now, to_client,
 };
 
 use crate::tables::{
@@ -26,7 +26,7 @@ const SECOND: u64 = 1_000_000_000;
 /// Past the time for which an expired address makes no room.
 const LONG_AGO: i64 = -61;
 
-fn counted(filter: &Filter, what: impl Into<Counted>) -> u64 {
+fn counted(filter: &LoadedFilter, what: impl Into<Counted>) -> u64 {
     let what = what.into();
     let counters = filter.pins().counters().unwrap();
     counters.iter().find(|(counted, _)| *counted == what).unwrap().1.packets
@@ -40,7 +40,12 @@ fn host(who: &Addresses, number: u32) -> IpAddr {
 }
 
 /// Enters addresses as the daemon does that restores them.
-fn assert_hosts(filter: &Filter, who: &Addresses, numbers: std::ops::Range<u32>, seconds: i64) {
+fn assert_hosts(
+    filter: &LoadedFilter,
+    who: &Addresses,
+    numbers: std::ops::Range<u32>,
+    seconds: i64,
+) {
     let expires = now().unwrap().saturating_add_signed(seconds * SECOND as i64);
     for number in numbers {
         let rules = 1 << filter.rule(WEB);
@@ -50,10 +55,10 @@ fn assert_hosts(filter: &Filter, who: &Addresses, numbers: std::ops::Range<u32>,
 
 /// Lets a query and its answer pass; whether the answer's address was learned. If not, it was for
 /// want of room.
-fn learns(filter: &mut Filter, who: &Addresses) -> bool {
+fn learns(filter: &mut LoadedFilter, who: &Addresses) -> bool {
     let before = (counted(filter, Learned), counted(filter, HostsFull));
-    filter.judge(Place::Ingress("eth1"), &asked(who, &query(who)).frame).unwrap();
-    filter.judge(Place::Egress("eth1"), &answered(who, &answer(who)).frame()).unwrap();
+    filter.judge(HookPoint::Ingress("eth1"), &asked(who, &query(who)).frame).unwrap();
+    filter.judge(HookPoint::Egress("eth1"), &answered(who, &answer(who)).frame()).unwrap();
     let after = (counted(filter, Learned), counted(filter, HostsFull));
     let learned = addresses(filter).contains(&who.public);
     let expected = if learned { (before.0 + 1, before.1) } else { (before.0, before.1 + 1) };
@@ -144,7 +149,7 @@ fn addresses_that_are_in_no_queue_are_put_there() {
 }
 
 /// The ends of flows that a look at the tables finds.
-fn look(filter: &Filter, reaper: &mut FlowReaper) -> Vec<FlowEvent> {
+fn look(filter: &LoadedFilter, reaper: &mut FlowReaper) -> Vec<FlowEvent> {
     let now = now().unwrap();
     let ended = |protocol: u8, flow: &_| has_expired(protocol, flow, now);
     let swept = filter.kernel().sweep_flows(ended).unwrap();
@@ -162,9 +167,9 @@ fn flows_that_had_to_make_room_are_judged_anew_counted_and_told_of() {
                 |port, flags| Datagram::new(who.client, who.web).tcp(port, 443, flags).frame();
             let back =
                 |port, flags| Datagram::new(who.web, who.client).tcp(443, port, flags).frame();
-            let open = |filter: &Filter, port| {
-                filter.judge(Place::Ingress("eth1"), &out(port, Flags::SYN)).unwrap();
-                filter.judge(Place::Egress("eth1"), &back(port, Flags::SYN_ACK)).unwrap();
+            let open = |filter: &LoadedFilter, port| {
+                filter.judge(HookPoint::Ingress("eth1"), &out(port, Flags::SYN)).unwrap();
+                filter.judge(HookPoint::Egress("eth1"), &back(port, Flags::SYN_ACK)).unwrap();
             };
             for port in 1..=50 {
                 open(filter, port);
@@ -208,7 +213,7 @@ fn datagrams_that_had_to_make_room_end_and_denied_ones_stay_denied() {
                 let datagram = Datagram::new(who.client, who.web).fragment(0, true);
                 datagram.tcp(40000, port, Flags::SYN)
             };
-            let place = Place::Ingress("eth1");
+            let place = HookPoint::Ingress("eth1");
             for id in 0..DATAGRAMS {
                 let (port, fate) =
                     if id % 2 == 0 { (443, Fate::Passed) } else { (22, Fate::Dropped) };
@@ -238,7 +243,7 @@ fn a_flood_of_openings_evicts_no_answered_flow() {
             check_in_order(filter, &handshake(&who));
             for port in 0..2000 {
                 let frame = Datagram::new(who.client, who.web).tcp(port, 443, Flags::SYN).frame();
-                filter.judge(Place::Ingress("eth1"), &frame).unwrap();
+                filter.judge(HookPoint::Ingress("eth1"), &frame).unwrap();
             }
             assert!(flows(filter, "NEW_FLOWS").len() < 2000);
             check_on(filter, &[to_client("its answers", back(&who, Flags::ACK), known())]);

@@ -1,7 +1,7 @@
 //! Refused DNS queries: the answer that the kernel sends, octet by octet.
 
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Fate, Message, Place, check,
+    Addresses, Datagram, Fate, HookPoint, Message, check,
     datagram::TAG,
     from_client,
     message::{A, AAAA, Section},
@@ -63,7 +63,7 @@ fn refusals_are_answers_to_their_queries() {
                         let (to, from) = answer[..12].split_at_mut(6);
                         to.swap_with_slice(from);
                         let Fate::Answered(got) =
-                            filter.judge(Place::Ingress("eth1"), &asked).unwrap()
+                            filter.judge(HookPoint::Ingress("eth1"), &asked).unwrap()
                         else {
                             panic!("{what}: not answered");
                         };
@@ -89,7 +89,10 @@ fn a_query_whose_refusal_cannot_be_made_is_dropped() {
             };
             for query in queries {
                 let frame = query.udp(40000, 53, unlisted.octets()).frame();
-                assert_eq!(filter.judge(Place::Ingress("eth1"), &frame).unwrap(), Fate::Dropped);
+                assert_eq!(
+                    filter.judge(HookPoint::Ingress("eth1"), &frame).unwrap(),
+                    Fate::Dropped
+                );
                 // The working memory was given back.
                 let frame = ask(who.client, who.resolver, &unlisted);
                 check(filter, &[from_client("the next", frame, refused())]);

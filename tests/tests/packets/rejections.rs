@@ -2,14 +2,14 @@
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Fate, Filter, Flags, IngressHook, Place,
+    Addresses, Datagram, Fate, Flags, HookPoint, IngressHook, LoadedFilter,
     datagram::{TAG, patched},
     run,
 };
 
 /// What XDP sends back for a frame.
-fn answer(filter: &Filter, frame: &[u8]) -> Vec<u8> {
-    match filter.judge(Place::Ingress("eth1"), frame).unwrap() {
+fn answer(filter: &LoadedFilter, frame: &[u8]) -> Vec<u8> {
+    match filter.judge(HookPoint::Ingress("eth1"), frame).unwrap() {
         Fate::Answered(answer) => answer,
         other => panic!("{other:?}"),
     }

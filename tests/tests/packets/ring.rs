@@ -7,13 +7,13 @@ use intune_filter_ebpf::abi::{
     Reason::{self, DnsAnswer},
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Filter, Flags, Place, Waiting, check_on, expect, message::QUESTION, run,
-    state::Event, to_client,
+    Addresses, Datagram, Flags, HookPoint, LoadedFilter, Waiting, check_on, expect,
+    message::QUESTION, run, state::Event, to_client,
 };
 
 use crate::tables::answers::{answered, asked, hosts, query};
 
-const INGRESS: Place = Place::Ingress("eth1");
+const INGRESS: HookPoint = HookPoint::Ingress("eth1");
 
 #[test]
 fn records_that_find_no_room_are_counted() {
@@ -23,7 +23,7 @@ fn records_that_find_no_room_are_counted() {
         filter.clear().unwrap();
         // More than the ring holds, and fewer than are reported in a second.
         for _ in 0..950 {
-            filter.judge(Place::Ingress("eth1"), &frame).unwrap();
+            filter.judge(HookPoint::Ingress("eth1"), &frame).unwrap();
         }
         let counters = filter.pins().counters().unwrap();
         let counted = |what: Counted| {
@@ -44,7 +44,7 @@ fn more_denials_at_once_than_are_told_of_are_counted() {
         let [who, _] = Addresses::both();
         let frame = Datagram::new(who.client, who.public).tcp(1, 2, Flags::SYN).frame();
         filter.clear().unwrap();
-        let counted = |filter: &Filter, what: Counted| {
+        let counted = |filter: &LoadedFilter, what: Counted| {
             let counters = filter.pins().counters().unwrap();
             counters.iter().find(|(counted, _)| *counted == what).unwrap().1.packets
         };
@@ -70,7 +70,7 @@ fn a_flood_of_openings_suppresses_no_record_of_a_denial() {
     run("", "", |filter| {
         let [who, _] = Addresses::both();
         filter.clear().unwrap();
-        let counted = |filter: &Filter, what: Counted| {
+        let counted = |filter: &LoadedFilter, what: Counted| {
             let counters = filter.pins().counters().unwrap();
             counters.iter().find(|(counted, _)| *counted == what).unwrap().1.packets
         };
@@ -139,7 +139,7 @@ fn userspace_is_woken_for_what_is_left_to_it_though_all_else_was_refused() {
             let waiting = Waiting::on(&filter.events);
             let answer =
                 to_client("an answer", answered(&who, &message).frame(), expect(DnsAnswer));
-            filter.judge(answer.place, &answer.frame).unwrap();
+            filter.judge(answer.point, &answer.frame).unwrap();
             assert!(waiting.is_woken_within(10_000));
             assert!(matches!(filter.events()[..], [Event::Answer]));
             assert!(hosts(filter).is_empty());

@@ -8,13 +8,13 @@ use intune_filter_ebpf::{
     maps::STAGE_REPLY,
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Filter, Flags, Message, check, expect, from_client, message::A, run,
+    Addresses, Datagram, Flags, LoadedFilter, Message, check, expect, from_client, message::A, run,
 };
 
 use crate::tables::queries::{ask, refused};
 
 /// Takes the stages out of every array that is pinned; how many there were.
-fn empty(filter: &Filter) -> usize {
+fn empty(filter: &LoadedFilter) -> usize {
     let pins = fs::read_dir(filter.pins().directory().stages()).unwrap();
     let arrays = pins.map(|pin| MapData::from_pin(pin.unwrap().path()).unwrap());
     arrays

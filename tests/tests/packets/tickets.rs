@@ -1,14 +1,14 @@
 //! What the TC program sends back passes egress once, and nothing that looks like it does.
 
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Fate, Filter, Flags, IngressHook, Message, live::stay, message::A,
+    Addresses, Datagram, Fate, Flags, IngressHook, LoadedFilter, Message, live::stay, message::A,
     program::index, run,
 };
 
 const LAN: &str = "eth1";
 
 /// The answer to a frame, and its mark.
-fn answer(filter: &Filter, frame: &[u8]) -> (Vec<u8>, u32) {
+fn answer(filter: &LoadedFilter, frame: &[u8]) -> (Vec<u8>, u32) {
     match filter.judge_at_tc(LAN, frame).unwrap() {
         (Fate::Answered(answer), mark) => (answer, mark),
         (other, _) => panic!("{other:?}"),

@@ -2,7 +2,8 @@
 
 use intune_filter_ebpf::abi::Reason::{self, Link, Unmanaged};
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Fate, Filter, Flags, IngressHook, Message, Place, Row, both, expect,
+    Addresses, Datagram, Fate, Flags, HookPoint, IngressHook, LoadedFilter, Message, Row, both,
+    expect,
     message::{A, Section, name},
     run, run_at,
     site::config,
@@ -40,24 +41,24 @@ fn accepted(rows: impl IntoIterator<Item = Row>) -> Vec<Row> {
 }
 
 /// Cuts each frame at every length, and leaves its headers as they are.
-fn sweep(filter: &mut Filter, rows: &[Row]) -> usize {
+fn sweep(filter: &mut LoadedFilter, rows: &[Row]) -> usize {
     let mut runs = 0;
     for row in rows {
         filter.clear().unwrap();
         for length in SHORTEST..end(&row.frame).min(row.frame.len()) {
             // Of some lengths the kernel makes no packet: then there is nothing to judge.
-            let Ok(fate) = filter.judge(row.place, &row.frame[..length]) else { continue };
+            let Ok(fate) = filter.judge(row.point, &row.frame[..length]) else { continue };
             assert_eq!(fate, Fate::Dropped, "{}: {length} octets", row.description);
             runs += 1;
         }
-        let fate = filter.judge(row.place, &row.frame).unwrap();
+        let fate = filter.judge(row.point, &row.frame).unwrap();
         assert_eq!(fate, Fate::Passed, "{}", row.description);
     }
     runs
 }
 
 /// Runs a test at every hook, with the programs where frames meet them that no test run takes.
-fn at_every_hook(test: impl Fn(&mut Filter) + Sync) {
+fn at_every_hook(test: impl Fn(&mut LoadedFilter) + Sync) {
     for hook in IngressHook::ALL {
         run_at(hook, "", "", |filter| {
             println!("ingress at {hook:?}");
@@ -102,12 +103,12 @@ struct Sequel {
 }
 
 fn sequels(who: &Addresses) -> Vec<Sequel> {
-    let sent = |datagram: Datagram| (Place::Ingress("eth1"), datagram.frame());
-    let came = |datagram: Datagram| (Place::Egress("eth1"), datagram.frame());
+    let sent = |datagram: Datagram| (HookPoint::Ingress("eth1"), datagram.frame());
+    let came = |datagram: Datagram| (HookPoint::Egress("eth1"), datagram.frame());
     let seeds = |rows: &[Row]| -> Vec<Seed> {
-        rows.iter().map(|row| (row.place, row.frame.clone())).collect()
+        rows.iter().map(|row| (row.point, row.frame.clone())).collect()
     };
-    let seed = |row: Row| (row.place, row.frame);
+    let seed = |row: Row| (row.point, row.frame);
     let sequel = |what, begin, frame| Sequel { what, begin, frame };
     let out = || Datagram::new(who.client, who.web);
     let back = || Datagram::new(who.web, who.client);
@@ -196,9 +197,9 @@ fn what_is_cut_off_follows_nothing() {
 }
 
 /// Judges a datagram on a clean state.
-fn passes(filter: &mut Filter, datagram: &Datagram) -> bool {
+fn passes(filter: &mut LoadedFilter, datagram: &Datagram) -> bool {
     filter.clear().unwrap();
-    match filter.judge(Place::Ingress("eth1"), &datagram.frame()).unwrap() {
+    match filter.judge(HookPoint::Ingress("eth1"), &datagram.frame()).unwrap() {
         Fate::Passed => true,
         Fate::Dropped => false,
         Fate::Answered(_) => panic!("answered"),

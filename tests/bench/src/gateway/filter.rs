@@ -15,14 +15,14 @@ use super::{
     site::{self, Site},
     wiring::Wiring,
 };
-use intune_filter_tests::{directory::Directory, filter::Filter, prog_test_run::state::now};
+use intune_filter_tests::{directory::Directory, filter::FilterDaemon, prog_test_run::state::now};
 
 /// How long learned addresses are kept, in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;
 
 /// The daemon, and what it has pinned.
 pub struct Enforced {
-    _filter: Filter,
+    _filter: FilterDaemon,
     pins: Pins,
 }
 
@@ -35,7 +35,7 @@ impl Enforced {
         mode: &str,
     ) -> Result<Self> {
         let gateway = Arc::clone(&wiring.network.gateway);
-        let mut filter = Filter::new(gateway, Arc::clone(directory), &site::config(mode))?;
+        let mut filter = FilterDaemon::new(gateway, Arc::clone(directory), &site::config(mode))?;
         filter.start()?;
         let status = filter.json(&["status"])?;
         let interface = &status["interfaces"][0];

@@ -17,7 +17,7 @@ use super::{
 };
 use intune_filter_tests::{
     directory::Directory,
-    filter::Filter,
+    filter::FilterDaemon,
     listeners::Listeners,
     namespace::run,
     network::{LAN, Network},
@@ -77,7 +77,7 @@ pub struct Site {
     pub gateway: Gateway,
     // Dropped in this order: what runs before the namespaces that it is in.
     learner: Option<Learner>,
-    _filter: Option<Filter>,
+    _filter: Option<FilterDaemon>,
     resolver: Resolver,
     _responder: Responder,
     _listeners: Listeners,
@@ -109,7 +109,7 @@ impl Site {
         let filter = (gateway == Gateway::Filter)
             .then(|| -> Result<_> {
                 let (inside, files) = (Arc::clone(&network.gateway), Arc::clone(&directory));
-                let mut filter = Filter::new(inside, files, CONFIG)?;
+                let mut filter = FilterDaemon::new(inside, files, CONFIG)?;
                 filter.start()?;
                 Ok(filter)
             })

@@ -19,7 +19,7 @@ use intune_filter::policy::map_sizes;
 
 use super::{Bound, Effort, Findings, Goal, Measurement, Unit};
 use baseline::{Baseline, Hook, Measured};
-use intune_filter_tests::prog_test_run::{Filter, IngressHook, filter::run_sized};
+use intune_filter_tests::prog_test_run::{IngressHook, LoadedFilter, filter::run_sized};
 use load::Load;
 use operations::Operations;
 use packets::{Family, Kind, Packets};
@@ -60,7 +60,7 @@ pub fn run(effort: Effort) -> Result<Findings> {
 }
 
 struct Bench<'f> {
-    filter: &'f mut Filter,
+    filter: &'f mut LoadedFilter,
     baseline: Baseline,
     operations: Operations,
     tables: Tables,
@@ -75,7 +75,7 @@ struct Costs {
 }
 
 impl<'f> Bench<'f> {
-    fn new(filter: &'f mut Filter, effort: Effort) -> Result<Self> {
+    fn new(filter: &'f mut LoadedFilter, effort: Effort) -> Result<Self> {
         let baseline =
             Baseline::load(Load::MOST_FLOWS + Load::MOST_FLOWS / 4, Maps::default().new_flows)?;
         let operations = Operations::load(filter.pins())?;
@@ -228,7 +228,7 @@ impl<'f> Bench<'f> {
         let frame = Packets::new(Kind::Rejected, family, 0, 1).frame;
         let mut arp = vec![2; 60];
         arp[12..14].copy_from_slice(&[8, 6]);
-        let place = intune_filter_tests::prog_test_run::Place::Ingress(
+        let place = intune_filter_tests::prog_test_run::HookPoint::Ingress(
             intune_filter_tests::prog_test_run::site::LAN,
         );
         let mut times = Vec::new();

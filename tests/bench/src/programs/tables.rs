@@ -13,7 +13,7 @@ use super::{
     load::{Load, PORT},
     packets::{Family, Kind, Packets},
 };
-use intune_filter_tests::prog_test_run::{Filter, state::now};
+use intune_filter_tests::prog_test_run::{LoadedFilter, state::now};
 
 /// Far away, in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;
@@ -34,7 +34,12 @@ pub struct Tables {
 
 impl Tables {
     /// Puts so much into the maps, unless it is there.
-    pub fn fill(&mut self, filter: &mut Filter, baseline: &mut Baseline, load: Load) -> Result<()> {
+    pub fn fill(
+        &mut self,
+        filter: &mut LoadedFilter,
+        baseline: &mut Baseline,
+        load: Load,
+    ) -> Result<()> {
         let before = self.load.replace(load);
         if before.is_none_or(|before| before.nets != load.nets) {
             filter.install(&config(load.nets)?)?;
@@ -164,7 +169,7 @@ fn config(nets: u32) -> Result<Config> {
     Config::parse("bench.yaml", &text).map_err(anyhow::Error::new)
 }
 
-fn learn(filter: &Filter, hosts: u32) -> Result<()> {
+fn learn(filter: &LoadedFilter, hosts: u32) -> Result<()> {
     let now = now()?;
     let mut v4: HashMap<MapData, V4, Host> = filter.pins().map("HOSTS4")?;
     let mut v6: HashMap<MapData, V6, Host> = filter.pins().map("HOSTS6")?;
@@ -178,7 +183,7 @@ fn learn(filter: &Filter, hosts: u32) -> Result<()> {
     Ok(())
 }
 
-fn known_flow(filter: &Filter) -> Result<Flow> {
+fn known_flow(filter: &LoadedFilter) -> Result<Flow> {
     let now = now()?;
     Ok(Flow {
         opened: now,
@@ -190,7 +195,7 @@ fn known_flow(filter: &Filter) -> Result<Flow> {
     })
 }
 
-fn insert<K: aya::Pod>(filter: &Filter, map: &str, keys: &[K], flow: Flow) -> Result<()> {
+fn insert<K: aya::Pod>(filter: &LoadedFilter, map: &str, keys: &[K], flow: Flow) -> Result<()> {
     let mut map: HashMap<MapData, K, Flow> = filter.pins().map(map)?;
     for key in keys {
         map.insert(key, flow, 0)?;

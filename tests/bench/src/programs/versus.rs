@@ -25,7 +25,7 @@ use super::{
     tables::Tables,
 };
 use crate::{Measurement, Unit};
-use intune_filter_tests::prog_test_run::{Filter, IngressHook, filter::run_sized};
+use intune_filter_tests::prog_test_run::{IngressHook, LoadedFilter, filter::run_sized};
 
 /// The option with which a program measures what it is told to.
 pub const SERVE: &str = "--serve";
@@ -103,7 +103,7 @@ pub fn serve() -> Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-fn serve_with(filter: &mut Filter) -> Result<()> {
+fn serve_with(filter: &mut LoadedFilter) -> Result<()> {
     let mut baseline = Baseline::load(Load::BASE.flows * 2, Maps::default().new_flows)?;
     let mut tables = Tables::default();
     tables.fill(filter, &mut baseline, Load::BASE)?;

@@ -14,7 +14,7 @@ use intune_filter::{
 };
 use intune_filter_ebpf::abi::Reason;
 use intune_filter_tests::{
-    prog_test_run::{Datagram, Filter, filter::IngressHook, run_at},
+    prog_test_run::{Datagram, LoadedFilter, filter::IngressHook, run_at},
     unreported::Unreported,
 };
 
@@ -68,7 +68,7 @@ fn hand_over(kernel: &Kernel, mut put: impl FnMut(&Policy) -> Result<()>) -> Res
     Ok(())
 }
 
-fn prepare(filter: &Filter) -> Result<Segments> {
+fn prepare(filter: &LoadedFilter) -> Result<Segments> {
     let policy = policy(0, filter.kernel())?;
     let interface = nix::net::if_::if_nametoindex("eth1")?;
     let zones: Segments = [((interface, 0), policy.zones[0].number)].into();
@@ -80,7 +80,7 @@ fn prepare(filter: &Filter) -> Result<Segments> {
 
 /// How many packets to the port of the rule "new" passed while the bit changed hands, of how many.
 fn passed(
-    filter: &Filter,
+    filter: &LoadedFilter,
     change: impl FnOnce(&Kernel) -> Result<()> + Send,
 ) -> Result<(u64, u64)> {
     let client: IpAddr = "10.20.0.10".parse()?;
@@ -106,7 +106,7 @@ fn passed(
     Ok((of(Reason::Policy) + of(Reason::Flow), counted.values().sum()))
 }
 
-fn on_filter(test: impl FnOnce(&Filter, &Segments) -> Result<()> + Send) -> Result<()> {
+fn on_filter(test: impl FnOnce(&LoadedFilter, &Segments) -> Result<()> + Send) -> Result<()> {
     let mut result = Ok(());
     run_at(IngressHook::Xdp, "", "", |filter| {
         result = prepare(filter).and_then(|zones| test(filter, &zones));

@@ -22,7 +22,7 @@ use intune_filter::{
 };
 use intune_filter_ebpf::abi::Counted;
 use intune_filter_tests::{
-    prog_test_run::{Filter, IngressHook, run_at},
+    prog_test_run::{IngressHook, LoadedFilter, run_at},
     wire::Wire,
 };
 
@@ -58,7 +58,7 @@ struct Observation {
 
 /// Two policies in the maps of a filter, and an interface that the program is attached to.
 struct TwoPolicies<'a> {
-    filter: &'a Filter,
+    filter: &'a LoadedFilter,
     policies: [Policy; 2],
 }
 
@@ -145,7 +145,7 @@ fn on_bed(test: impl FnOnce(&TwoPolicies<'_>) -> Result<()> + Send) -> Result<()
     result
 }
 
-fn prepare(filter: &Filter) -> Result<TwoPolicies<'_>> {
+fn prepare(filter: &LoadedFilter) -> Result<TwoPolicies<'_>> {
     let policies = policies::both();
     let interface = nix::net::if_::if_nametoindex("eth1")?;
     filter.set_zones(&[((interface, 0), policies[0].zones[0].number)].into())?;

@@ -11,7 +11,7 @@ use intune_filter::names::{
     learning::{Learner, forget_expired},
 };
 use intune_filter_ebpf::abi::Host;
-use intune_filter_tests::prog_test_run::{Filter, state::now};
+use intune_filter_tests::prog_test_run::{LoadedFilter, state::now};
 
 use super::site::{Answers, Client, address, bit, catch_up, learner, run};
 
@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Room in the ring buffer, in octets.
 const RING: usize = 1 << 16;
 
-fn forget(filter: &mut Filter, learner: &mut Learner) {
+fn forget(filter: &mut LoadedFilter, learner: &mut Learner) {
     let (kernel, ring) = filter.kernel_and_events();
     forget_expired(kernel, &mut Answers { ring, learner, heard: |_: &Answer| () }).unwrap();
 }
 
 /// Forgets again and again until an address has these rules, and no others; never fewer.
-fn wait_for(filter: &mut Filter, learner: &mut Learner, rules: u64) {
+fn wait_for(filter: &mut LoadedFilter, learner: &mut Learner, rules: u64) {
     let started = Instant::now();
     loop {
         forget(filter, learner);
@@ -165,7 +165,7 @@ fn what_was_not_heard_of_stays_until_it_expires_by_itself() {
     });
 }
 
-fn wait_for_third(filter: &mut Filter, learner: &mut Learner, third: u64) {
+fn wait_for_third(filter: &mut LoadedFilter, learner: &mut Learner, third: u64) {
     catch_up(&mut filter.events, learner, |_| ()).unwrap();
     wait_for(filter, learner, third);
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use intune_filter_ebpf::abi::answer_flags;
-use intune_filter_tests::prog_test_run::{Filter, state::now};
+use intune_filter_tests::prog_test_run::{LoadedFilter, state::now};
 
 use super::{
     refresh::races,
@@ -96,7 +96,7 @@ fn an_address_that_is_refreshed_makes_no_room() {
     });
 }
 
-fn assert_kept(filter: &Filter, address: IpAddr, bit: u64) {
+fn assert_kept(filter: &LoadedFilter, address: IpAddr, bit: u64) {
     let host = filter.pins().host(address).unwrap();
     let now = now().unwrap();
     assert!(

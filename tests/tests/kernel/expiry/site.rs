@@ -19,7 +19,7 @@ use intune_filter::{
 };
 use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Fate, Filter, IngressHook, Message, Runner,
+    Addresses, Datagram, Fate, IngressHook, LoadedFilter, Message, Runner,
     message::{A, QUESTION},
     program::index,
     run_at,
@@ -40,7 +40,7 @@ pub fn address(number: u32) -> IpAddr {
 }
 
 /// Runs a test with the services in force; `ttl` is the value of `dns.ttl`.
-pub fn run(ttl: &str, test: impl FnOnce(&mut Filter) + Send) {
+pub fn run(ttl: &str, test: impl FnOnce(&mut LoadedFilter) + Send) {
     let numbers: Vec<String> = (0..SERVICES).map(|service| format!("s{service}")).collect();
     let all = numbers.join(", ");
     let services: String = numbers
@@ -88,7 +88,7 @@ impl Pace {
 }
 
 /// The number of a service's only rule.
-pub fn bit(filter: &Filter, service: usize) -> u64 {
+pub fn bit(filter: &LoadedFilter, service: usize) -> u64 {
     1 << filter.rule(&format!("s{service}/site"))
 }
 
@@ -102,7 +102,7 @@ pub struct Client {
 
 impl Client {
     /// One for a service.
-    pub fn new(filter: &Filter, service: usize) -> Result<Self> {
+    pub fn new(filter: &LoadedFilter, service: usize) -> Result<Self> {
         let query = message(service).octets().to_vec();
         let [who, _] = Addresses::both();
         let query = Datagram::new(who.client, who.resolver).udp(port(service), 53, &query).frame();
@@ -136,7 +136,7 @@ fn message(service: usize) -> Message {
 }
 
 /// What the daemon knows without running.
-pub fn learner(filter: &Filter) -> Learner {
+pub fn learner(filter: &LoadedFilter) -> Learner {
     Learner::new(Names::default(), filter.policy().clone())
 }
 

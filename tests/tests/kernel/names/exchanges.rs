@@ -11,10 +11,10 @@ use intune_filter_ebpf::{
     verdict::{self, Action},
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Filter,
+    Addresses, LoadedFilter,
     drain::Drain,
     fate::Fate,
-    filter::{IngressHook, Place},
+    filter::{HookPoint, IngressHook},
     run,
     site::LAN,
     state,
@@ -90,7 +90,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(filter: &mut Filter) -> Self {
+    fn new(filter: &mut LoadedFilter) -> Self {
         let config = config(&[vec!["*.one"], vec!["*.two"]]);
         filter.install(&config).expect("the policy goes into the maps");
         let mut host = Tables::default();
@@ -118,7 +118,7 @@ impl Bench {
     /// its outcome and what was learned; `None` if the kernel runs no program over as large a frame.
     fn compare(
         &mut self,
-        filter: &mut Filter,
+        filter: &mut LoadedFilter,
         who: &Addresses,
         query: &[u8],
         answer: &[u8],
@@ -129,8 +129,8 @@ impl Bench {
         filter.events();
         let before = state::now().expect("the clock runs");
         self.host.now.set(before);
-        let asked = filter.judge(Place::Ingress(LAN), &frames.0).ok()?;
-        let heard = filter.judge(Place::Egress(LAN), &frames.1).ok()?;
+        let asked = filter.judge(HookPoint::Ingress(LAN), &frames.0).ok()?;
+        let heard = filter.judge(HookPoint::Egress(LAN), &frames.1).ok()?;
         let late = state::now().expect("the clock runs") - before;
 
         let place = verdict::Place { ifindex: IFINDEX, stripped_tag: None, from_gateway: false };

@@ -6,7 +6,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use intune_filter::{config::Config, pattern::Pattern};
 use intune_filter_ebpf::abi::RULES;
 use intune_filter_tests::prog_test_run::{
-    Addresses, Filter, fate::Fate, filter::Place, run, site::LAN,
+    Addresses, LoadedFilter, fate::Fate, filter::HookPoint, run, site::LAN,
 };
 
 use super::message::{A, ANSWER, Compression, Data, IN, Name, QUERY, Record, Writer};
@@ -41,7 +41,7 @@ fn rules(every: bool) -> Vec<Vec<&'static str>> {
 }
 
 /// Rules by the patterns' own matcher, by the bits that they have in the policy.
-fn expected(filter: &Filter, rules: &[Vec<&str>], name: &str) -> u64 {
+fn expected(filter: &LoadedFilter, rules: &[Vec<&str>], name: &str) -> u64 {
     let matches = |pattern: &&str| pattern.parse::<Pattern>().unwrap().matches(name);
     let ids = rules.iter().enumerate().filter(|(_, patterns)| patterns.iter().any(matches));
     let service = |index| {
@@ -88,9 +88,9 @@ fn the_shared_vectors_in_the_kernel() {
 }
 
 /// The rules that the answer to a query gives to its address; 0 if the query is refused.
-fn found(filter: &mut Filter, who: &Addresses, name: &Name) -> u64 {
+fn found(filter: &mut LoadedFilter, who: &Addresses, name: &Name) -> u64 {
     let query = Writer::new(7, QUERY, name, A, IN).octets;
-    match filter.judge(Place::Ingress(LAN), &asked(who, &query)).expect("the program runs") {
+    match filter.judge(HookPoint::Ingress(LAN), &asked(who, &query)).expect("the program runs") {
         Fate::Passed => {}
         Fate::Answered(frame) => {
             let refusal = &frame[frame.len() - query.len()..];
@@ -105,7 +105,7 @@ fn found(filter: &mut Filter, who: &Addresses, name: &Name) -> u64 {
         Record { owner: name.clone(), kind: A, class: IN, ttl: 300, data: Data::A(address) };
     let mut answer = Writer::new(7, ANSWER, name, A, IN);
     answer.record(1, &record, Compression::Suffix);
-    let fate = filter.judge(Place::Egress(LAN), &answered(who, &answer.octets));
+    let fate = filter.judge(HookPoint::Egress(LAN), &answered(who, &answer.octets));
     assert_eq!(fate.expect("the program runs"), Fate::Passed);
     let rules = learned(filter).expect("the maps are read")[&IpAddr::from(address)].0;
     filter.clear().expect("the maps are writable");

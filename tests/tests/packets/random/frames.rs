@@ -1,6 +1,6 @@
 //! Random frames: mostly such as clients and servers send, then damaged at one place or several.
 
-use intune_filter_tests::prog_test_run::filter::Place;
+use intune_filter_tests::prog_test_run::filter::HookPoint;
 
 use super::seeds::{self, Seed};
 
@@ -110,12 +110,12 @@ impl Frames {
         (place, frame)
     }
 
-    fn place(&self, numbers: &mut Numbers) -> Place {
+    fn place(&self, numbers: &mut Numbers) -> HookPoint {
         numbers.one(&[
-            Place::Ingress("eth1"),
-            Place::Ingress("eth2"),
-            Place::Egress("eth1"),
-            Place::EgressOfGateway("eth1"),
+            HookPoint::Ingress("eth1"),
+            HookPoint::Ingress("eth2"),
+            HookPoint::Egress("eth1"),
+            HookPoint::EgressOfGateway("eth1"),
         ])
     }
 

@@ -12,7 +12,7 @@ use intune_filter_ebpf::{
     verdict::Action,
 };
 use intune_filter_tests::prog_test_run::{
-    filter::Place,
+    filter::HookPoint,
     host::{clear, place, tables},
     site::{catalogue, changed_config, config},
 };
@@ -104,7 +104,7 @@ fn judge(cases: u64, policies: [&Policy; 2]) -> Result<Judged, String> {
             place.stripped_tag = beside.as_ref().map(|(tag, _)| *tag);
             let octets = beside.as_ref().map_or(&frame, |(_, without)| without);
             let verdict = match at {
-                Place::Ingress(_) => tables.ingress(octets, place),
+                HookPoint::Ingress(_) => tables.ingress(octets, place),
                 _ => tables.egress(octets, place),
             };
             *judged.reasons.entry(verdict.reason.as_str()).or_default() += 1;

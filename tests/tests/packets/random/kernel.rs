@@ -12,9 +12,9 @@ use intune_filter_ebpf::{
     verdict::{Action, Verdict},
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Filter,
+    Addresses, LoadedFilter,
     fate::Fate,
-    filter::Place,
+    filter::HookPoint,
     host as bed, run,
     site::{catalogue, changed_config, config},
     state,
@@ -67,7 +67,11 @@ struct BothPolicies {
 }
 
 impl BothPolicies {
-    fn new(filter: &mut Filter, warm_up_until: u64, index: impl Fn(&str) -> u32) -> Result<Self> {
+    fn new(
+        filter: &mut LoadedFilter,
+        warm_up_until: u64,
+        index: impl Fn(&str) -> u32,
+    ) -> Result<Self> {
         filter.install_warming(&config("", ""), warm_up_until)?;
         let first = filter.policy().clone();
         filter.install_warming(&host::other_config(), warm_up_until)?;
@@ -87,7 +91,7 @@ impl BothPolicies {
     }
 
     /// Forgets all, and then both know addresses of names, some of which have expired.
-    fn begin(&self, filter: &mut Filter, numbers: &mut Numbers) -> Result<()> {
+    fn begin(&self, filter: &mut LoadedFilter, numbers: &mut Numbers) -> Result<()> {
         filter.clear()?;
         bed::clear(&self.tables);
         self.tables.counters.borrow_mut().clear();
@@ -183,14 +187,14 @@ fn another_policy_is_noticed() {
 }
 
 fn compare(
-    filter: &Filter,
+    filter: &LoadedFilter,
     tables: &Tables,
     (place, frame): &Seed,
     index: impl Fn(&str) -> u32 + Copy,
     reasons: &mut BTreeMap<&'static str, u64>,
 ) -> Result<Found, String> {
     let explained = match place {
-        Place::Ingress(interface) => match filter.explain(interface, frame) {
+        HookPoint::Ingress(interface) => match filter.explain(interface, frame) {
             Ok(explanation) => Some(explanation),
             Err(_) => return Ok(Found::Untested),
         },
@@ -200,7 +204,7 @@ fn compare(
     let at = bed::place(*place, index);
     tables.now.set(state::now().expect("the clock runs"));
     let verdict = match place {
-        Place::Ingress(_) => tables.ingress(frame, at),
+        HookPoint::Ingress(_) => tables.ingress(frame, at),
         _ => tables.egress(frame, at),
     };
     *reasons.entry(verdict.reason.as_str()).or_default() += 1;
@@ -228,7 +232,7 @@ fn is_fate_of(fate: &Fate, verdict: &Verdict) -> bool {
 /// By index in `COUNTERS`, and by rule.
 type Counters = (BTreeMap<u32, Counter>, Vec<RuleCounter>);
 
-fn counters(filter: &Filter) -> Counters {
+fn counters(filter: &LoadedFilter) -> Counters {
     let counted = filter.pins().counters().expect("the counters can be read").into_iter();
     let rules = filter.pins().rule_counters().expect("the counters can be read");
     (counted.map(|(what, counter)| (what.counter(), counter)).collect(), rules)

@@ -12,7 +12,7 @@ use intune_filter_ebpf::{
     },
     host::Tables,
 };
-use intune_filter_tests::prog_test_run::Filter;
+use intune_filter_tests::prog_test_run::LoadedFilter;
 
 /// How much later one of them may see a frame than the other.
 const APART: u64 = 10_000_000_000;
@@ -28,8 +28,8 @@ pub struct Memory {
 
 impl Memory {
     /// What the kernel's maps hold.
-    pub fn of_kernel(filter: &Filter) -> Result<Self> {
-        fn read<K: Pod, V: Pod>(filter: &Filter, names: &[&str]) -> Result<Vec<(K, V)>> {
+    pub fn of_kernel(filter: &LoadedFilter) -> Result<Self> {
+        fn read<K: Pod, V: Pod>(filter: &LoadedFilter, names: &[&str]) -> Result<Vec<(K, V)>> {
             let mut all = Vec::new();
             for name in names {
                 all.extend(filter.pins().elements::<K, V>(name)?);

@@ -6,7 +6,7 @@ use intune_filter_ebpf::{
     abi::{Matched, Reason},
     verdict::Verdict,
 };
-use intune_filter_tests::prog_test_run::filter::Place;
+use intune_filter_tests::prog_test_run::filter::HookPoint;
 
 use super::{
     model::{self, within},
@@ -44,11 +44,19 @@ pub struct Moment {
 
 impl Oracle {
     /// Whether a frame may pass, or not, with this verdict; notes what passes.
-    pub fn agrees(&mut self, at: Moment, place: Place, frame: &[u8], verdict: &Verdict) -> bool {
+    pub fn agrees(
+        &mut self,
+        at: Moment,
+        place: HookPoint,
+        frame: &[u8],
+        verdict: &Verdict,
+    ) -> bool {
         let reading = Reading::of(frame);
         let (interface, ingress) = match place {
-            Place::Ingress(interface) => (interface, true),
-            Place::Egress(interface) | Place::EgressOfGateway(interface) => (interface, false),
+            HookPoint::Ingress(interface) => (interface, true),
+            HookPoint::Egress(interface) | HookPoint::EgressOfGateway(interface) => {
+                (interface, false)
+            }
         };
         let passes = verdict.audited != 0 || !verdict.reason.denies();
         match verdict.reason {
@@ -197,8 +205,8 @@ struct Seen<'a> {
     reading: &'a Reading,
 }
 
-const fn is_gateways_own(place: Place) -> bool {
-    matches!(place, Place::EgressOfGateway(_))
+const fn is_gateways_own(place: HookPoint) -> bool {
+    matches!(place, HookPoint::EgressOfGateway(_))
 }
 
 impl Seen<'_> {

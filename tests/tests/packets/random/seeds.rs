@@ -1,8 +1,8 @@
 //! What frames are mutated from: the tables' own, and packets that belong together.
 
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Flags, Row, datagram::TAG, expect, filter::Place, from_client, site::VLAN,
-    to_client,
+    Addresses, Datagram, Flags, Row, datagram::TAG, expect, filter::HookPoint, from_client,
+    site::VLAN, to_client,
 };
 
 use crate::tables::{
@@ -10,7 +10,7 @@ use crate::tables::{
 };
 
 /// A frame, and where it is judged.
-pub type Seed = (Place, Vec<u8>);
+pub type Seed = (HookPoint, Vec<u8>);
 
 /// Frames of every table.
 pub fn of_tables() -> Vec<Seed> {
@@ -41,7 +41,7 @@ pub fn of_tables() -> Vec<Seed> {
         links::link_scope4(&four),
         links::link_scope6(&six),
     ]);
-    rows.into_iter().flatten().map(|row| (row.place, row.frame)).collect()
+    rows.into_iter().flatten().map(|row| (row.point, row.frame)).collect()
 }
 
 /// Frames of conversations, in both directions: what comes first opens what follows.
@@ -92,7 +92,7 @@ pub fn of_conversations() -> Vec<Seed> {
         // The address that the answer has taught.
         rows.push(from_client("", out(who.public).tcp(40001, 443, Flags::SYN).frame(), any()));
     }
-    rows.into_iter().map(|row| (row.place, row.frame)).collect()
+    rows.into_iter().map(|row| (row.point, row.frame)).collect()
 }
 
 /// Conversations in their order, in which what follows depends on what came before: flows of every
@@ -108,11 +108,11 @@ pub fn dialogues() -> Vec<Vec<Seed>> {
 }
 
 fn sent(datagram: &Datagram) -> Seed {
-    (Place::Ingress("eth1"), datagram.frame())
+    (HookPoint::Ingress("eth1"), datagram.frame())
 }
 
 fn came(datagram: &Datagram) -> Seed {
-    (Place::Egress("eth1"), datagram.frame())
+    (HookPoint::Egress("eth1"), datagram.frame())
 }
 
 fn flows_of(who: &Addresses) -> Vec<Vec<Seed>> {
@@ -211,12 +211,12 @@ fn names_of(who: &Addresses) -> Vec<Vec<Seed>> {
         came(&Datagram::new(who.public, who.client).tcp(443, 40001, Flags::SYN_ACK)),
         sent(&Datagram::new(who.client, who.public).tcp(40001, 443, Flags::ACK)),
     ];
-    let over_udp = vec![(asked.place, asked.frame), came(&answers::answered(who, &answer))];
+    let over_udp = vec![(asked.point, asked.frame), came(&answers::answered(who, &answer))];
     let over_tcp = |parts: &[(usize, &[u8])]| {
         let any = || expect(intune_filter_ebpf::abi::Reason::Policy);
         let mut rows = streams::asked(who);
         rows.extend(parts.iter().map(|(at, part)| streams::came("", who, *at, part, any())));
-        rows.into_iter().map(|row| (row.place, row.frame)).collect::<Vec<Seed>>()
+        rows.into_iter().map(|row| (row.point, row.frame)).collect::<Vec<Seed>>()
     };
     let data = streams::framed(&[&answer]);
     [

@@ -2,7 +2,7 @@
 
 use intune_filter_ebpf::abi::{DeniedEvent, EventKind, Explanation, Reason};
 use intune_filter_tests::prog_test_run::{
-    Addresses, Bed, Datagram, Flags, Place,
+    Addresses, Bed, Datagram, Flags, HookPoint,
     datagram::TAG,
     site::VLAN,
     state::{Event, now},
@@ -10,7 +10,7 @@ use intune_filter_tests::prog_test_run::{
 
 use crate::run;
 
-fn only_event(filter: &mut dyn Bed, place: Place, frame: &[u8]) -> DeniedEvent {
+fn only_event(filter: &mut dyn Bed, place: HookPoint, frame: &[u8]) -> DeniedEvent {
     filter.clear().unwrap();
     filter.judge(place, frame).unwrap();
     // A packet that is audited opens a flow as well.
@@ -46,7 +46,7 @@ fn a_record_says_what_was_denied() {
                 reason: Reason::Service as u8,
                 ..DeniedEvent::default()
             };
-            let ingress = Place::Ingress("eth1");
+            let ingress = HookPoint::Ingress("eth1");
             let answer = Datagram::new(who.public, who.client).udp(7, 8, b"x");
             let cases = [
                 (ingress, foreign(who.client), common),
@@ -68,7 +68,7 @@ fn a_record_says_what_was_denied() {
                     },
                 ),
                 (
-                    Place::Egress("eth1"),
+                    HookPoint::Egress("eth1"),
                     answer,
                     DeniedEvent {
                         source: who.public.into(),

@@ -2,7 +2,7 @@
 
 use intune_filter_ebpf::abi::{Ending, EventKind, Flow, FlowEvent, flow_flags};
 use intune_filter_tests::prog_test_run::{
-    Addresses, Bed, Datagram, Flags, Place, site,
+    Addresses, Bed, Datagram, Flags, HookPoint, site,
     state::{Event, now},
 };
 
@@ -12,11 +12,11 @@ use crate::{
 };
 
 const SECOND: u64 = 1_000_000_000;
-const INGRESS: Place = Place::Ingress("eth1");
-const EGRESS: Place = Place::Egress("eth1");
+const INGRESS: HookPoint = HookPoint::Ingress("eth1");
+const EGRESS: HookPoint = HookPoint::Egress("eth1");
 
 /// The records of flows that these frames make.
-fn records(filter: &mut dyn Bed, frames: &[(Place, Vec<u8>)]) -> Vec<FlowEvent> {
+fn records(filter: &mut dyn Bed, frames: &[(HookPoint, Vec<u8>)]) -> Vec<FlowEvent> {
     for (place, frame) in frames {
         filter.judge(*place, frame).unwrap();
     }

@@ -8,7 +8,7 @@ use intune_filter_ebpf::abi::{
     Settings,
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Bed, Datagram, Expected, Flags, Message, Place, Row, check_in_order, check_on,
+    Addresses, Bed, Datagram, Expected, Flags, HookPoint, Message, Row, check_in_order, check_on,
     expect, from_client,
     site::{changed_config, config},
     to_client,
@@ -246,7 +246,7 @@ fn an_ipv6_host_that_changes_its_address_meets_the_limit_of_its_network() {
         for number in 0..SOURCES {
             for port in 1..=BURST as u16 {
                 let frame = syn(source(number), who.web, port);
-                filter.judge(Place::Ingress("eth1"), &frame).unwrap();
+                filter.judge(HookPoint::Ingress("eth1"), &frame).unwrap();
             }
         }
         filter.events();
@@ -404,7 +404,7 @@ fn datagrams_in_fragments_have_a_limit_of_their_own() {
             let entries = |filter: &dyn Bed| filter.fragments().unwrap().len();
             let before = entries(filter);
             for id in 0..100 {
-                filter.judge(Place::Ingress("eth1"), &denied(id)).unwrap();
+                filter.judge(HookPoint::Ingress("eth1"), &denied(id)).unwrap();
             }
             filter.events();
             assert_eq!(entries(filter), before, "what is denied takes no entry");

@@ -7,7 +7,7 @@ use intune_filter_ebpf::abi::{
     Stream, StreamRead,
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Bed, Fate, Flags, Message, Place, check_in_order, check_on, expect,
+    Addresses, Bed, Fate, Flags, HookPoint, Message, check_in_order, check_on, expect,
     message::QUESTION, site::LAN, state::Event,
 };
 
@@ -114,7 +114,7 @@ fn two_answers_in_one_segment_are_learned_and_of_three_userspace_gets_a_copy() {
             };
             let judge = |filter: &mut dyn Bed, octets: &[u8]| {
                 let frame = back(&who, Flags::ACK, 0, octets);
-                filter.judge(Place::Egress(LAN), &frame).unwrap()
+                filter.judge(HookPoint::Egress(LAN), &frame).unwrap()
             };
             assert_eq!(judge(filter, &framed(&all)), Fate::Dropped);
             assert_eq!(answered(filter), 2);

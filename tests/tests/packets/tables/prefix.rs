@@ -6,8 +6,8 @@ use intune_filter_ebpf::abi::{
     Stream, V6,
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Bed, Datagram, Fate, Flags, Place, check_in_order, check_on, expect, from_client,
-    site, to_client,
+    Addresses, Bed, Datagram, Fate, Flags, HookPoint, check_in_order, check_on, expect,
+    from_client, site, to_client,
 };
 
 use crate::{
@@ -297,7 +297,7 @@ fn a_connection_that_was_left_unjudged_carries_nothing_afterwards() {
             });
             filter.install(&lenient).unwrap();
             let rest = out(&who, Flags::ACK, data.len(), &data[..5]);
-            let place = Place::Ingress("eth1");
+            let place = HookPoint::Ingress("eth1");
             assert_eq!(filter.judge(place, &rest).unwrap(), Fate::Passed);
             filter.events();
             filter.install(&site::config("", "")).unwrap();

@@ -5,7 +5,7 @@ use intune_filter_ebpf::abi::Reason::{
     Resolver, UnlistedClient,
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Expected, Flags, Message, Place, Row, both, check,
+    Addresses, Datagram, Expected, Flags, HookPoint, Message, Row, both, check,
     datagram::{SERVICE_TAG, TAG},
     expect, from_client,
     message::{A, AAAA, QUESTION, Section, name},
@@ -329,9 +329,13 @@ fn what_is_asked_is_remembered() {
         for who in Addresses::both() {
             filter.clear().unwrap();
             let message = Message::query(0x1234, "portal.core.example", A);
-            filter.judge(Place::Ingress("eth1"), &ask(who.client, who.resolver, &message)).unwrap();
+            filter
+                .judge(HookPoint::Ingress("eth1"), &ask(who.client, who.resolver, &message))
+                .unwrap();
             let refused = Message::query(0x1235, "elsewhere.example", A);
-            filter.judge(Place::Ingress("eth1"), &ask(who.client, who.resolver, &refused)).unwrap();
+            filter
+                .judge(HookPoint::Ingress("eth1"), &ask(who.client, who.resolver, &refused))
+                .unwrap();
             let pending = filter.queries().unwrap();
             let [(key, pending)] = pending[..] else { panic!("{pending:?}") };
             assert_eq!(key.zone, 1);

@@ -7,7 +7,7 @@ use intune_filter_ebpf::abi::{
     Reason::DnsAnswer,
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Message, Place, expect,
+    Addresses, Datagram, HookPoint, Message, expect,
     message::{A, QUESTION, Section, name},
 };
 
@@ -303,9 +303,9 @@ fn an_answer_that_is_cut_anywhere_teaches_nothing() {
             for length in 0..=whole {
                 filter.clear().unwrap();
                 let ask = asked(&who, &query(&who));
-                filter.judge(ask.place, &ask.frame).unwrap();
+                filter.judge(ask.point, &ask.frame).unwrap();
                 let cut = answered(&who, &message.clone().cut(length)).frame();
-                filter.judge(Place::Egress("eth1"), &cut).unwrap();
+                filter.judge(HookPoint::Egress("eth1"), &cut).unwrap();
                 let known = if length == whole { vec![who.public, who.public2] } else { vec![] };
                 assert_eq!(addresses(filter), known, "{} of {whole} octets", length);
             }
@@ -327,9 +327,9 @@ fn an_answer_that_is_wrong_anywhere_teaches_no_other_address() {
                     octets[at] ^= wrong;
                     filter.clear().unwrap();
                     let ask = asked(&who, &query(&who));
-                    filter.judge(ask.place, &ask.frame).unwrap();
+                    filter.judge(ask.point, &ask.frame).unwrap();
                     let frame = Datagram::new(who.resolver, who.client).udp(53, 40000, &octets);
-                    filter.judge(Place::Egress("eth1"), &frame.frame()).unwrap();
+                    filter.judge(HookPoint::Egress("eth1"), &frame.frame()).unwrap();
                     let known = addresses(filter);
                     assert!(known.is_empty() || known == [who.public], "octet {at}: {known:?}");
                 }

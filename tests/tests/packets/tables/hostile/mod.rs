@@ -129,7 +129,7 @@ impl Case {
         filter.forget_addresses().expect("the maps can be emptied");
         filter.forget_streams().expect("the maps can be emptied");
         for row in self.asked(who, transport) {
-            filter.judge(row.place, &row.frame).expect("the kernel takes the frame");
+            filter.judge(row.point, &row.frame).expect("the kernel takes the frame");
         }
         filter.events();
         let length = self.answer.octets().len();
