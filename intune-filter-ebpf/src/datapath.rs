@@ -2,11 +2,12 @@
 //! host another, so that the logic itself is one.
 
 use crate::abi::{
-    Active, Client, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, Glob, Host, NameNode,
-    Occurrence, Reason, Settings, Stream, Taking, V4, V6,
+    Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, Matched, NameNode,
+    Occurrence, Reason, RuleMask, Settings, Stream, Taking, V4, V6,
 };
 use crate::{
     maps::{KeyedAccess, keyed},
+    memory::RuleCell,
     packet::Direction,
     result_word::{register_word, result_word},
     scratch::{Family, Scratch},
@@ -91,6 +92,89 @@ result_word! {
     }
 }
 
+/// Group that a source belongs to: what a [`crate::abi::Client`] says beside its rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// As [`crate::abi::Client::group`].
+    pub group: u32,
+    /// As [`crate::abi::Client::mode`].
+    pub mode: u8,
+    /// As [`crate::abi::Client::flags`].
+    pub flags: u8,
+    /// As [`crate::abi::Client::devices`].
+    pub devices: u16,
+}
+
+impl Member {
+    /// The bit that every word of a member has: a group's number is far below it.
+    const FOUND: u64 = 1 << 31;
+
+    /// Word of the member.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        let Self { group, mode, flags, devices } = self;
+        let group = Self::FOUND | group as u64;
+        (devices as u64) << 48 | (flags as u64) << 40 | (mode as u64) << 32 | group
+    }
+
+    /// Member that a word stands for; `None` for 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(word: u64) -> Option<Self> {
+        if word == 0 {
+            return None;
+        }
+        Some(Self {
+            group: (word & (Self::FOUND - 1)) as u32,
+            mode: (word >> 32) as u8,
+            flags: (word >> 40) as u8,
+            devices: (word >> 48) as u16,
+        })
+    }
+}
+
+/// What rules say of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleMatch {
+    /// [`Reason::Policy`] if a rule allows it, or else why none does.
+    pub reason: Reason,
+    /// The lowest rule that allows it, or whose destination it is, or [`crate::abi::NO_RULE`].
+    pub rule: u8,
+    /// What leads to its destination, of an allowed one.
+    pub matched: Matched,
+    /// Whether it may be tried during the warm-up, its destination being unknown.
+    pub may_be_tried: bool,
+}
+
+impl RuleMatch {
+    /// Word of the match.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        let Self { reason, rule, matched, may_be_tried } = self;
+        (may_be_tried as u64) << 24 | (matched as u64) << 16 | (rule as u64) << 8 | reason as u64
+    }
+
+    /// Match that a word stands for.
+    ///
+    /// # Safety
+    ///
+    /// The word is one that [`Self::word`] has made.
+    #[inline(always)]
+    #[must_use]
+    pub const unsafe fn from_word(word: u64) -> Self {
+        // SAFETY: the caller's promise.
+        let (reason, matched) = unsafe {
+            (
+                core::mem::transmute::<u8, Reason>(word as u8),
+                core::mem::transmute::<u8, Matched>((word >> 16) as u8),
+            )
+        };
+        Self { reason, rule: (word >> 8) as u8, matched, may_be_tried: word >> 24 != 0 }
+    }
+}
+
 /// Counter of a rule that a packet adds to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleEvent {
@@ -136,8 +220,8 @@ pub trait PolicyMaps: Copy {
     fn settings<'s>(self, set: u32) -> Option<&'s Settings>
     where
         Self: 's;
-    /// Rules of a protocol and port, see [`crate::abi::port_index`].
-    fn port(self, set: u32, index: u32) -> u64;
+    /// Puts the rules of a protocol and port, see [`crate::abi::port_index`], into `rules`.
+    fn port(self, set: u32, index: u32, rules: &RuleCell);
     /// Kinds of server that an address is, see [`crate::abi::SERVER_RESOLVER`].
     fn server(self, set: u32, address: &V6) -> u32;
     /// Hands the node that the trie's edge leads to to `visit`.
@@ -232,13 +316,21 @@ pub trait GlobalFns: Copy {
         scratch: &Scratch,
         flags: u8,
         direction: Direction,
-    ) -> u8;
+    ) -> u16;
     /// As [`crate::verdict::keep_octets`].
     fn keep_octets(self, scratch: &Scratch);
     /// As [`crate::verdict::compare_octets`].
     fn compare_octets(self, scratch: &Scratch);
     /// As [`crate::verdict::may_begin`].
     fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool;
+    /// As [`crate::verdict::begin_flow`].
+    fn begin_flow(self, scratch: &Scratch, direction: Direction, terms: u64, packet: u64);
+    /// As [`crate::verdict::end_flow`].
+    fn end_flow(self, flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8;
+    /// As [`crate::verdict::match_rules`].
+    fn match_rules(self, scratch: &Scratch, v6: bool, port: u64) -> RuleMatch;
+    /// As [`crate::verdict::allows_rule`].
+    fn allows_rule(self, scratch: &Scratch, rule: u8, port: u64) -> bool;
     /// As [`crate::verdict::own_location`].
     fn own_location(self, scratch: &Scratch) -> Location;
     /// As [`crate::verdict::routed_location`].
@@ -255,21 +347,21 @@ pub trait GlobalFns: Copy {
 
 /// Groups and destinations of a policy, of one address family.
 pub trait ClientMaps<A: Family>: Copy {
-    /// The group of a source.
-    fn client(self, scratch: &Scratch, set: u32, zone: u16, address: &A) -> Option<Client>;
-    /// Rules of the longest network that holds the address.
-    fn networks(self, scratch: &Scratch, set: u32, address: &A) -> u64;
+    /// The group of a source, whose rules are put into the working memory.
+    fn client(self, scratch: &Scratch, set: u32, zone: u16, address: &A) -> Option<Member>;
+    /// Puts the rules of the longest network that holds the address into `rules`.
+    fn networks(self, scratch: &Scratch, set: u32, address: &A, rules: &RuleCell);
     /// Whether a DNS answer may contain the address.
     fn is_acceptable(self, scratch: &Scratch, set: u32, address: &A) -> bool;
 }
 
 /// Learned addresses, of one address family.
 pub trait HostMaps<A: Family>: Copy {
-    /// Rules and expiry of a learned address.
-    fn host(self, address: &A) -> Option<Host>;
+    /// Expiry of a learned address, whose rules are put into `rules`; 0 if it is not known.
+    fn host(self, address: &A, rules: &RuleCell) -> u64;
     /// Adds rules to an address and prolongs it, at a time: what it has stays, and what it had when
     /// it expired does not come back.
-    fn learn(self, address: &A, rules: u64, expires: u64, now: u64) -> Insertion;
+    fn learn(self, address: &A, rules: &RuleMask, expires: u64, now: u64) -> Insertion;
 }
 
 /// Flows, of one address family.

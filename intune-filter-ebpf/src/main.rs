@@ -3,6 +3,7 @@
 #![no_std]
 #![no_main]
 
+mod denied_log;
 mod object;
 
 use aya_ebpf::{
@@ -10,7 +11,6 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use aya_log_ebpf::debug;
 use intune_filter_ebpf::{
     bpf::{
         amend,
@@ -32,7 +32,7 @@ fn ingress(ctx: XdpContext) -> u32 {
     let kernel = Kernel::<XDP>::new(&ctx);
     let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, place(&ctx));
     if verdict.reason.denies() {
-        debug!(&ctx, "ingress: denied, reason {}", verdict.reason as u8);
+        denied_log::log_denied_at_ingress(verdict.reason as u64);
     }
     match verdict.action {
         Action::Pass => xdp_action::XDP_PASS,
@@ -87,7 +87,7 @@ fn tc_ingress(ctx: TcContext) -> i32 {
     let place = Place { from_gateway: false, ..frame.place() };
     let verdict = verdict::ingress(&frame, kernel, place);
     if verdict.reason.denies() {
-        debug!(&ctx, "ingress: denied, reason {}", verdict.reason as u8);
+        denied_log::log_denied_at_ingress(verdict.reason as u64);
     }
     match verdict.action {
         Action::Pass => TC_NEXT,
@@ -117,7 +117,7 @@ fn egress(ctx: TcContext) -> i32 {
     let frame = SkbFrame::new(&ctx);
     let verdict = verdict::egress(&frame, Kernel::<TC_EGRESS>::new(&ctx), frame.place());
     if verdict.reason.denies() {
-        debug!(&ctx, "egress: denied, reason {}", verdict.reason as u8);
+        denied_log::log_denied_at_egress(verdict.reason as u64);
     }
     match verdict.action {
         Action::Pass => TC_NEXT,

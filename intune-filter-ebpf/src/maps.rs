@@ -33,11 +33,12 @@ macro_rules! table {
             EVENTS: RingBuf Pinned, () => u8, 1 << 20, set by "events";
             CLIENTS4: LpmTrie Policy, ClientKey<V4> => Client, 1024;
             CLIENTS6: LpmTrie Policy, ClientKey<V6> => Client, 1024;
-            NETS4: LpmTrie Policy, V4 => u64, 1024;
-            NETS6: LpmTrie Policy, V6 => u64, 1024;
+            NETS4: LpmTrie Policy, V4 => RuleMask, 1024;
+            NETS6: LpmTrie Policy, V6 => RuleMask, 1024;
             ANSWERS4: LpmTrie Policy, V4 => u32, 1024;
             ANSWERS6: LpmTrie Policy, V6 => u32, 1024;
-            PORTS: Array Policy, u32 => u64, crate::abi::PORTS;
+            PORTS: Array Policy, u32 => u64, crate::abi::PORT_WORDS;
+            PORT_CLASSES: Array Policy, u32 => RuleMask, crate::abi::PORT_CLASSES;
             EDGES: Hash Policy, EdgeKey => NameNode, 1024;
             GLOBS: Hash Policy, u32 => Glob, 1024;
             SERVERS: Hash Policy, V6 => u32, 1024;
@@ -141,7 +142,8 @@ mod rows {
         abi::{
             Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey,
             FragmentVerdict, Glob, Host, Info, KeptOctets, LimitSet, Limits, NameNode, OwnKey,
-            Pending, PendingKey, RuleCounter, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+            Pending, PendingKey, RuleCounter, RuleMask, Settings, Stream, StreamRead, V4, V6,
+            ZoneKey,
         },
         scratch::{Allowance, Scratch, Tick},
     };

@@ -1,6 +1,6 @@
 //! Records of the ring buffer `EVENTS`.
 
-use super::{Flow, V6, layout};
+use super::{Flow, RuleMask, V6, layout};
 
 /// First field of every record.
 #[repr(u32)]
@@ -29,7 +29,7 @@ pub struct DeniedEvent {
     /// CLOCK_BOOTTIME, nanoseconds.
     pub time: u64,
     /// Rules whose destination it is.
-    pub rules: u64,
+    pub rules: RuleMask,
     /// The packet's source; IPv4 mapped.
     pub source: V6,
     /// The packet's destination; IPv4 mapped.
@@ -53,7 +53,7 @@ pub struct DeniedEvent {
     /// Zero.
     pub reserved: u32,
 }
-layout!(DeniedEvent, 72, u32, u32, u64, u64, V6, V6, u16, u16, u16, u16, u8, u8, u8, u8, u32);
+layout!(DeniedEvent, 88, u32, u32, u64, RuleMask, V6, V6, u16, u16, u16, u16, u8, u8, u8, u8, u32);
 
 /// Octets of a DNS message that the kernel reads at most.
 pub const ANSWER_CAPACITY: usize = 4096;
@@ -80,7 +80,7 @@ pub struct AnswerEvent {
     /// CLOCK_BOOTTIME, nanoseconds.
     pub time: u64,
     /// Rules of the question's name.
-    pub rules: u64,
+    pub rules: RuleMask,
     /// Client that asked; IPv4 mapped.
     pub client: V6,
     /// See [`answer_flags`].
@@ -90,7 +90,7 @@ pub struct AnswerEvent {
     /// Zero.
     pub reserved: u16,
 }
-layout!(AnswerEvent, 48, u32, u32, u64, u64, V6, u32, u16, u16);
+layout!(AnswerEvent, 64, u32, u32, u64, RuleMask, V6, u32, u16, u16);
 
 /// Ending of a flow.
 #[repr(u8)]
@@ -169,7 +169,8 @@ pub struct FlowEvent {
     /// [`Ending`].
     pub ending: u8,
 }
-layout!(FlowEvent, 128, u32, u32, u64, Flow, V6, V6, u16, u16, u16, u8, u8);
+layout!(FlowEvent, 152, u32, u32, u64, Flow, V6, V6, u16, u16, u16, u8, u8);
+
 /// A segment of a resolver's answer over TCP that the kernel could not read: part of a message, or
 /// out of order; `length` octets of data follow. Segments that are too long for one record come in
 /// several.

@@ -1,6 +1,6 @@
 //! Learned addresses, and how userspace amends them.
 
-use super::{V6, layout};
+use super::{RuleMask, V6, layout};
 
 /// Value of `HOSTS4` and `HOSTS6`: rules and expiry of a learned address.
 ///
@@ -17,11 +17,11 @@ pub struct Host {
     /// units of 16.384 us; the highest bit says that it is claimed.
     pub version: u64,
     /// Rules of the names that led to the address.
-    pub rules: u64,
+    pub rules: RuleMask,
     /// When it is forgotten: CLOCK_BOOTTIME, nanoseconds.
     pub expires: u64,
 }
-layout!(Host, 24, u64, u64, u64);
+layout!(Host, 40, u64, RuleMask, u64);
 
 impl Host {
     /// One that refreshes, in [`Self::version`].
@@ -37,7 +37,7 @@ impl Host {
     /// that the memory has had for an address before.
     #[must_use]
     #[inline(always)]
-    pub const fn new(rules: u64, expires: u64, now: u64) -> Self {
+    pub const fn new(rules: RuleMask, expires: u64, now: u64) -> Self {
         Self { version: Self::version_at(now), rules, expires }
     }
 
@@ -125,7 +125,7 @@ pub struct Amendment {
     /// or 0 if others have refreshed it at the same time.
     pub host: Host,
 }
-layout!(Amendment, 56, V6, u32, u32, u64, Host);
+layout!(Amendment, 72, V6, u32, u32, u64, Host);
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ mod names;
 mod policy;
 mod protocol;
 mod reason;
+mod rule_mask;
 mod state;
 mod stream;
 
@@ -32,14 +33,15 @@ pub use limit::{
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower};
 pub use policy::{
     Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, GATEWAY_WORDS, INFO_CAPACITY,
-    Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, OwnKey, PORTS, SERVER_DHCP, SERVER_RESOLVER,
-    Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey,
-    client_flags, gateway_port, port_index,
+    Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS,
+    SERVER_DHCP, SERVER_RESOLVER, Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE,
+    ZONE_ELEMENTS, ZoneKey, client_flags, gateway_port, port_class, port_index,
 };
 pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{
     COUNTER_ELEMENTS, Counted, OCCURRENCE_COUNTERS, OCCURRENCES, Occurrence, REASONS, Reason,
 };
+pub use rule_mask::{NO_RULE, RULE_WORDS, RuleMask};
 pub use state::{
     Active, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Pending, PendingKey, RuleCounter,
     flow_flags,
@@ -50,13 +52,13 @@ pub use stream::{
 };
 
 /// Version of everything in this module; a part of the pins' path.
-pub const LAYOUT_VERSION: u32 = 8;
+pub const LAYOUT_VERSION: u32 = 9;
 
 /// Interfaces by whose index `UNTAGGED` has the zone; of others `ZONES` alone does.
 pub const UNTAGGED: usize = 4096;
 
-/// Rules in force at most: each has one bit in a `u64`.
-pub const RULES: usize = 64;
+/// Rules in force at most: each has one bit in a [`RuleMask`].
+pub const RULES: usize = 192;
 
 /// Groups in force at most.
 pub const GROUPS: usize = 255;

@@ -3,7 +3,7 @@
 //! A name is walked label by label from the right. A label longer than [`CHUNK`] octets takes
 //! several edges, one a chunk, so that keys stay short and every label is compared exactly.
 
-use super::layout;
+use super::{RuleMask, layout};
 
 /// Octets of a label that one edge holds.
 pub const CHUNK: usize = 24;
@@ -72,11 +72,11 @@ pub struct NameNode {
     /// HTTPS.
     pub over_https: u16,
     /// Rules of a name that ends at this node.
-    pub exact: u64,
+    pub exact: RuleMask,
     /// Rules of a name that goes on below this node.
-    pub below: u64,
+    pub below: RuleMask,
 }
-layout!(NameNode, 32, u32, u32, u16, u16, u16, u16, u64, u64);
+layout!(NameNode, 64, u32, u32, u16, u16, u16, u16, RuleMask, RuleMask);
 
 /// Element of `GLOBS`: a label with one `*` in it, such as `payloadprod*`, or `*` alone.
 ///
@@ -97,7 +97,7 @@ pub struct Glob {
     /// is the last octet of the last word.
     pub suffix: [u64; 8],
 }
-layout!(Glob, 168, NameNode, u32, u32, [u64; 8], [u64; 8]);
+layout!(Glob, 200, NameNode, u32, u32, [u64; 8], [u64; 8]);
 
 impl Glob {
     /// Globs that can hang on one node.

@@ -1,6 +1,6 @@
 //! Maps of a policy, which userspace fills. Each policy is a fresh set of them.
 
-use super::{Limit, NameNode, TransportProtocol, V6, layout, protocol::position};
+use super::{Limit, NameNode, RuleMask, TransportProtocol, V6, layout, protocol::position};
 
 /// Key of `ZONES`.
 #[repr(C)]
@@ -46,7 +46,7 @@ pub mod client_flags {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     /// The group's rules.
-    pub rules: u64,
+    pub rules: RuleMask,
     /// The group's number, below [`super::GROUPS`].
     pub group: u32,
     /// [`MODE_ENFORCE`], [`MODE_AUDIT`] or [`MODE_EXEMPT`].
@@ -56,13 +56,29 @@ pub struct Client {
     /// Devices that one address stands for, from 1: its limits are that many times as large.
     pub devices: u16,
 }
-layout!(Client, 16, u64, u32, u8, u8, u16);
+layout!(Client, 32, RuleMask, u32, u8, u8, u16);
 
-/// Elements of `PORTS`: 65536 for TCP, then 65536 for UDP, each a mask of rules.
+/// Ports: 65536 of TCP, then 65536 of UDP. Each has a class, one octet, and all ports of a class have
+/// the same rules. Class 0 has none.
 pub const PORTS: u32 = 2 << 16;
 const _: () = assert!(PORTS as usize == TransportProtocol::ALL.len() << 16);
 
-/// Index in `PORTS`. `port` is in host byte order.
+/// Elements of `PORTS`, each of which has the classes of eight ports, the first lowest: values of an
+/// array take eight octets each.
+pub const PORT_WORDS: u32 = PORTS / 8;
+
+/// Elements of `PORT_CLASSES`: classes of ports at most.
+pub const PORT_CLASSES: u32 = 256;
+
+/// Place of the class of a [`port_index`]: the index in `PORTS`, and how many bits it is from the
+/// lowest.
+#[inline(always)]
+#[must_use]
+pub const fn port_class(index: u32) -> (u32, u32) {
+    (index / 8, index % 8 * 8)
+}
+
+/// Index of a port among [`PORTS`]. `port` is in host byte order.
 #[inline(always)]
 #[must_use]
 pub const fn port_index(protocol: u8, port: u16) -> u32 {
@@ -133,7 +149,7 @@ pub struct Settings {
     /// an enforced client because its destination is not known passes as if audited.
     pub warm_up_until: u64,
     /// Rules that have names: packets of the warm-up are on a port of one of them.
-    pub warm_up_rules: u64,
+    pub warm_up_rules: RuleMask,
     /// DNS queries, and separately connections to resolvers, of one client.
     pub limit_queries: Limit,
     /// New flows of one client.
@@ -144,8 +160,8 @@ pub struct Settings {
     pub zone_flows: Limit,
 }
 layout!(
-    Settings, 144, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, u64, Limit, Limit, Limit,
-    Limit
+    Settings, 192, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, RuleMask, Limit, Limit,
+    Limit, Limit
 );
 
 /// Bit of a value of `SERVERS`: a trusted resolver.

@@ -19,25 +19,25 @@ layout!(Active, 16, u32, u32, u64);
 /// Bits of [`Flow::flags`].
 pub mod flow_flags {
     /// Policy would have denied it; its group is in audit mode.
-    pub const AUDITED: u8 = 1;
+    pub const AUDITED: u16 = 1;
     /// Opened from outside (`inbound: allow`).
-    pub const INBOUND: u8 = 2;
+    pub const INBOUND: u16 = 2;
     /// The client has sent FIN.
-    pub const CLIENT_FIN: u8 = 4;
+    pub const CLIENT_FIN: u16 = 4;
     /// The remote has sent FIN.
-    pub const REMOTE_FIN: u8 = 8;
+    pub const REMOTE_FIN: u16 = 8;
     /// Either has sent RST.
-    pub const RESET: u8 = 16;
+    pub const RESET: u16 = 16;
     /// Allowed without a rule: the group is exempt, or unlisted clients are let through.
-    pub const UNRULED: u8 = 32;
+    pub const UNRULED: u16 = 32;
     /// The remote has answered.
-    pub const ANSWERED: u8 = 64;
+    pub const ANSWERED: u16 = 64;
     /// Its end was reported, or is not to be.
-    pub const REPORTED: u8 = 128;
+    pub const REPORTED: u16 = 128;
     /// Both bits: let through by the warm-up ([`super::Settings::warm_up_until`]), not by its
     /// group's mode. Its generation is 0, which no policy has, so that each of its packets is
     /// judged again.
-    pub const WARM_UP: u8 = AUDITED | UNRULED;
+    pub const WARM_UP: u16 = AUDITED | UNRULED;
 }
 
 /// Key of `FLOWS4`, `FLOWS6` and their `NEW_` twins, seen from the client in both directions.
@@ -95,14 +95,24 @@ pub struct Flow {
     pub remote_acknowledged: u32,
     /// The policy that last allowed it, [`Active::generation`]; 0 during the warm-up.
     pub generation: u32,
-    /// The rule that allows it, below [`super::RULES`]; 255 if a flag says why there is none.
-    pub rule: u8,
-    /// See [`flow_flags`].
-    pub flags: u8,
     /// The client's group.
     pub group: u16,
+    /// See [`flow_flags`].
+    pub flags: u16,
+    /// The rule that allows it, below [`super::RULES`]; [`super::NO_RULE`] if a flag says why there is
+    /// none.
+    pub rule: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// The client's hardware address, as the frame that opened the flow has it.
+    pub client_mac: [u8; 6],
+    /// Zero: room for what a flow's name was found to be, and for how long it is leased.
+    pub name_state: [u64; 2],
 }
-layout!(Flow, 72, u64, u64, u64, u64, u64, u64, u32, u32, u32, u32, u32, u8, u8, u16);
+layout!(
+    Flow, 96, u64, u64, u64, u64, u64, u64, u32, u32, u32, u32, u32, u16, u16, u8, u8, [u8; 6],
+    [u64; 2]
+);
 
 /// Key of `DNS_PENDING`: a query on its way. Addresses of both families, IPv4 mapped.
 #[repr(C)]

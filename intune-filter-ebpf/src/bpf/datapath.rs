@@ -5,22 +5,23 @@ use aya_ebpf::{bindings::BPF_ANY, helpers::generated};
 use super::{
     family::visit_value,
     global_fns, kept,
-    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+    kernel::{EXPLAIN, Kernel, TC_INGRESS},
     maps,
     report::{self, SILENT, WAKES},
-    route,
+    route, rule_fns,
 };
 use crate::{
     abi::{
-        Active, AnswerEvent, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, Glob, NameNode,
-        OwnKey, SegmentEvent, Settings, Stream, Taking, V6, ZoneKey, answer_flags, gateway_port,
+        Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, Glob, NameNode, OwnKey,
+        PORT_CLASSES, SegmentEvent, Settings, Stream, Taking, V6, ZoneKey, answer_flags,
+        gateway_port, port_class,
     },
     datapath::{
-        Clock, Counters, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision, RateLimits,
-        Reports, Route, Routes, RuleEvent, StreamMaps, WorkingMemory,
+        Clock, Counters, GatewayMaps, PolicyMaps, RateDecision, RateLimits, Reports, Route, Routes,
+        RuleEvent, StreamMaps, WorkingMemory,
     },
     maps::{KeyedAccess, keyed},
-    packet::Direction,
+    memory::RuleCell,
     scratch::Scratch,
 };
 
@@ -112,8 +113,14 @@ impl<const HOOK: u8> PolicyMaps for Kernel<HOOK> {
     }
 
     #[inline(always)]
-    fn port(self, set: u32, index: u32) -> u64 {
-        maps::PORTS.get_value(set, &index).copied().unwrap_or_default()
+    fn port(self, set: u32, index: u32, rules: &RuleCell) {
+        let (word, shift) = port_class(index);
+        let classes = maps::PORTS.get_value(set, &word).copied().unwrap_or_default();
+        let class = (classes >> shift) as u32 & (PORT_CLASSES - 1);
+        match maps::PORT_CLASSES.get_value_ptr_mut(set, &class) {
+            Some(value) => rule_fns::load_rules(value.cast_const().cast(), rules),
+            None => rules.clear(),
+        }
     }
 
     #[inline(always)]
@@ -302,103 +309,6 @@ impl<const HOOK: u8> Reports for Kernel<HOOK> {
     fn report_segment(self, scratch: &Scratch) -> bool {
         let head = size_of::<SegmentEvent>() as u64;
         !Self::READ_ONLY && self.output(scratch.segment_event().cast(), head, scratch, WAKES)
-    }
-}
-
-impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
-    #[inline(always)]
-    fn note_segment(self, flow: &mut Flow, _: &Scratch, flags: u8, _: Direction) -> u8 {
-        let flags = u64::from(flags);
-        let ends = match HOOK {
-            XDP => global_fns::note_segment_at_ingress(flow, flags),
-            TC_INGRESS => global_fns::note_segment_at_tc_ingress(flow, flags),
-            TC_EGRESS => global_fns::note_segment_at_egress(flow, flags),
-            _ => global_fns::note_segment_to_explain(flow, flags),
-        };
-        ends as u8
-    }
-
-    #[inline(always)]
-    fn keep_octets(self, _: &Scratch) {
-        match HOOK {
-            XDP => global_fns::keep_octets_at_ingress(),
-            TC_INGRESS => global_fns::keep_octets_at_tc_ingress(),
-            // To explain a packet keeps nothing, and on egress nothing is kept.
-            _ => 0,
-        };
-    }
-
-    #[inline(always)]
-    fn compare_octets(self, _: &Scratch) {
-        match HOOK {
-            XDP => global_fns::compare_octets_at_ingress(),
-            TC_INGRESS => global_fns::compare_octets_at_tc_ingress(),
-            EXPLAIN => global_fns::compare_octets_to_explain(),
-            _ => 0,
-        };
-    }
-
-    #[inline(always)]
-    fn admits(self, _: &Scratch, kind: u64, devices: u64) -> bool {
-        let admitted = match HOOK {
-            XDP => global_fns::admits_at_ingress(kind, devices),
-            TC_INGRESS => global_fns::admits_at_tc_ingress(kind, devices),
-            TC_EGRESS => global_fns::admits_at_egress(kind, devices),
-            _ => global_fns::admits_to_explain(kind, devices),
-        };
-        admitted != 0
-    }
-
-    #[inline(always)]
-    fn own_location(self, _: &Scratch) -> Location {
-        let word = match HOOK {
-            TC_INGRESS => route::own_location_at_tc_ingress(),
-            EXPLAIN => route::own_location_to_explain(),
-            _ => route::own_location_at_ingress(),
-        };
-        Location::from_word(word)
-    }
-
-    #[inline(always)]
-    fn routed_location(self, _: &Scratch) -> Location {
-        let word = match HOOK {
-            TC_INGRESS => route::routed_location_at_tc_ingress(self.context.cast()),
-            EXPLAIN => route::routed_location_to_explain(self.context.cast()),
-            _ => route::routed_location_at_ingress(self.context.cast()),
-        };
-        Location::from_word(word)
-    }
-
-    #[inline(always)]
-    fn is_forged(self, _: &Scratch) -> bool {
-        let forged = match HOOK {
-            TC_INGRESS => route::is_forged_at_tc_ingress(self.context.cast()),
-            EXPLAIN => route::is_forged_to_explain(self.context.cast()),
-            _ => route::is_forged_at_ingress(self.context.cast()),
-        };
-        forged != 0
-    }
-
-    #[inline(always)]
-    fn walk_patterns(self, _: &Scratch) {
-        match HOOK {
-            XDP => global_fns::walk_patterns_at_ingress(),
-            TC_INGRESS => global_fns::walk_patterns_at_tc_ingress(),
-            TC_EGRESS => global_fns::walk_patterns_at_egress(),
-            _ => global_fns::walk_patterns_to_explain(),
-        };
-    }
-
-    #[inline(always)]
-    fn read_answer(self, _: &Scratch, start: u64) -> bool {
-        const { assert!(HOOK == TC_EGRESS) };
-        global_fns::read_answer(start) != 0
-    }
-
-    #[inline(always)]
-    fn learn_addresses(self, _: &Scratch) {
-        const { assert!(HOOK == TC_EGRESS) };
-        global_fns::learn_addresses();
     }
 }
 

@@ -4,36 +4,15 @@ use aya_ebpf::{bindings::BPF_ANY, btf_maps::lpm_trie::Key};
 
 use super::{
     hosts,
-    kernel::{EXPLAIN, Kernel},
-    maps,
+    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+    maps, rule_fns,
 };
 use crate::{
-    abi::{Address, Client, ClientKey, Flow, FlowKey, Host, V4, V6},
-    datapath::{ClientMaps, FlowMaps, HostMaps, Insertion},
+    abi::{Address, ClientKey, Flow, FlowKey, RULE_WORDS, RuleMask, V4, V6},
+    datapath::{ClientMaps, FlowMaps, HostMaps, Insertion, Member},
+    memory::RuleCell,
     scratch::{COPY_WORDS, Scratch},
 };
-
-/// Two words of a value that is aligned to four octets only: a trie stores it behind the key.
-#[inline(always)]
-fn read_rules(value: *const u64) -> u64 {
-    let words = value.cast::<u32>();
-    // SAFETY: the value has eight octets, and is never written while its map is in use.
-    unsafe { u64::from(*words) | u64::from(*words.add(1)) << 32 }
-}
-
-#[inline(always)]
-fn read_client(value: *const Client) -> Client {
-    let words = value.cast::<u32>();
-    // SAFETY: the value has sixteen octets, and is never written while its map is in use.
-    let (low, high, group, rest) = unsafe { (*words, *words.add(1), *words.add(2), *words.add(3)) };
-    Client {
-        rules: u64::from(low) | u64::from(high) << 32,
-        group,
-        mode: rest as u8,
-        flags: (rest >> 8) as u8,
-        devices: (rest >> 16) as u16,
-    }
-}
 
 /// Hands out a map's value, a flow or a stream: the map's own, or, read-only, a copy in the working
 /// memory.
@@ -67,7 +46,7 @@ fn trie_key<'s, A: Address>(scratch: &'s Scratch, address: &A) -> &'s Key<A> {
 }
 
 macro_rules! maps_of {
-    ($address:ty, $clients:ident, $networks:ident, $answers:ident, $hosts:ident, $module:ident,
+    ($address:ty, $networks:ident, $answers:ident, $hosts:ident, $module:ident,
      $flows:ident, $new_flows:ident) => {
         impl<const HOOK: u8> ClientMaps<$address> for Kernel<HOOK> {
             #[inline(always)]
@@ -77,25 +56,29 @@ macro_rules! maps_of {
                 set: u32,
                 zone: u16,
                 address: &$address,
-            ) -> Option<Client> {
+            ) -> Option<Member> {
                 const BITS: u32 = 8 * size_of::<ClientKey<$address>>() as u32;
                 let key = scratch.ctx.trie_key.get().cast::<Key<ClientKey<$address>>>();
                 // SAFETY: the memory is this run's, and has room for the key.
-                let key = unsafe {
+                unsafe {
                     let data = ClientKey { zone: u32::from(zone), address: *address };
                     key.write(Key::new(BITS, data));
-                    &*key
-                };
-                maps::$clients
-                    .get_value_ptr_mut(set, key)
-                    .map(|client| read_client(client.cast::<Client>().cast_const()))
+                }
+                let (v6, set) = (u64::from(<$address>::BITS == V6::BITS), u64::from(set));
+                Member::from_word(match HOOK {
+                    XDP => rule_fns::find_client_at_ingress(v6, set),
+                    TC_INGRESS => rule_fns::find_client_at_tc_ingress(v6, set),
+                    TC_EGRESS => rule_fns::find_client_at_egress(v6, set),
+                    _ => rule_fns::find_client_to_explain(v6, set),
+                })
             }
 
             #[inline(always)]
-            fn networks(self, scratch: &Scratch, set: u32, address: &$address) -> u64 {
-                maps::$networks
-                    .get_value_ptr_mut(set, trie_key(scratch, address))
-                    .map_or(0, |rules| read_rules(rules.cast_const()))
+            fn networks(self, scratch: &Scratch, set: u32, address: &$address, rules: &RuleCell) {
+                match maps::$networks.get_value_ptr_mut(set, trie_key(scratch, address)) {
+                    Some(value) => rule_fns::load_rules(value.cast_const().cast(), rules),
+                    None => rules.clear(),
+                }
             }
 
             #[inline(always)]
@@ -109,20 +92,30 @@ macro_rules! maps_of {
 
         impl<const HOOK: u8> HostMaps<$address> for Kernel<HOOK> {
             #[inline(always)]
-            fn host(self, address: &$address) -> Option<Host> {
-                let host = maps::$hosts.get_ptr(address)?;
+            fn host(self, address: &$address, rules: &RuleCell) -> u64 {
+                let Some(host) = maps::$hosts.get_ptr(address) else {
+                    rules.clear();
+                    return 0;
+                };
                 // SAFETY: words of a map's value, and stale ones were true a moment ago. The time
                 // first: rules that were read before it may be those from before it was prolonged.
                 unsafe {
                     let expires = (&raw const (*host).expires).read_volatile();
-                    let rules = (&raw const (*host).rules).read_volatile();
-                    let version = (&raw const (*host).version).read_volatile();
-                    Some(Host { version, rules, expires })
+                    for word in 0..RULE_WORDS {
+                        rules.set_word(word, (&raw const (*host).rules.0[word]).read_volatile());
+                    }
+                    expires
                 }
             }
 
             #[inline(always)]
-            fn learn(self, address: &$address, rules: u64, expires: u64, now: u64) -> Insertion {
+            fn learn(
+                self,
+                address: &$address,
+                rules: &RuleMask,
+                expires: u64,
+                now: u64,
+            ) -> Insertion {
                 if Self::READ_ONLY {
                     return Insertion::Done;
                 }
@@ -178,5 +171,5 @@ macro_rules! maps_of {
     };
 }
 
-maps_of!(V4, CLIENTS4, NETS4, ANSWERS4, HOSTS4, v4, FLOWS4, NEW_FLOWS4);
-maps_of!(V6, CLIENTS6, NETS6, ANSWERS6, HOSTS6, v6, FLOWS6, NEW_FLOWS6);
+maps_of!(V4, NETS4, ANSWERS4, HOSTS4, v4, FLOWS4, NEW_FLOWS4);
+maps_of!(V6, NETS6, ANSWERS6, HOSTS6, v6, FLOWS6, NEW_FLOWS6);

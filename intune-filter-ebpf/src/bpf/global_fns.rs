@@ -14,15 +14,14 @@ use super::{
     maps,
 };
 use crate::{
-    abi::{Flow, LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
+    abi::{LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
     datapath::RateDecision,
-    dns,
-    packet::Direction,
-    verdict,
+    dns, verdict,
 };
 
 /// Attempts to replace a word that other CPUs replace at that moment.
 const ATTEMPTS: u32 = 4;
+
 macro_rules! walk_patterns {
     ($name:ident, $hook:ident) => {
         /// Follows the patterns that the question's name leads to, in this hook's working memory.
@@ -99,30 +98,6 @@ pub extern "C" fn learn_addresses() -> u64 {
     }
     0
 }
-
-macro_rules! note_segment {
-    ($name:ident, $hook:ident, $direction:ident) => {
-        /// Notes in a flow what the segment in this hook's working memory, with these flags, says of
-        /// its connection; the flags by which it ends a side.
-        #[inline(never)]
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $name(flow: *mut Flow, flags: u64) -> u64 {
-            // SAFETY: null, or from a reference.
-            let (Some(flow), Some(scratch)) =
-                (unsafe { flow.as_mut() }, Kernel::<$hook>::scratch())
-            else {
-                return 0;
-            };
-            let ends = verdict::note_segment(flow, scratch, flags as u8, Direction::$direction);
-            u64::from(ends)
-        }
-    };
-}
-
-note_segment!(note_segment_at_ingress, XDP, FromClient);
-note_segment!(note_segment_at_tc_ingress, TC_INGRESS, FromClient);
-note_segment!(note_segment_at_egress, TC_EGRESS, ToClient);
-note_segment!(note_segment_to_explain, EXPLAIN, FromClient);
 
 /// Takes a token from a client's bucket.
 #[inline(always)]

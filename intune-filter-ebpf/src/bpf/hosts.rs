@@ -10,7 +10,7 @@ use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 
 use super::{atomic, maps};
 use crate::{
-    abi::{Amendment, Host, Operation, Outcome, V4, V6},
+    abi::{Amendment, Host, Operation, Outcome, RULE_WORDS, RuleMask, V4, V6},
     datapath::{Insertion, NANOS_PER_SEC},
 };
 
@@ -58,6 +58,54 @@ unsafe fn claim(at: *mut u64, version: u64) -> bool {
     !Host::is_busy(version) && unsafe { atomic::exchange(at, version, version | Host::CLAIMED) }
 }
 
+/// Rules of an element: each word is true by itself.
+///
+/// # Safety
+///
+/// `host` points to a map's element.
+#[inline(always)]
+unsafe fn read_rules(host: *const Host) -> RuleMask {
+    let mut rules = RuleMask::EMPTY;
+    for word in 0..RULE_WORDS {
+        // SAFETY: the caller's promise.
+        rules.0[word] = unsafe { (&raw const (*host).rules.0[word]).read_volatile() };
+    }
+    rules
+}
+
+/// Replaces the rules of an element.
+///
+/// # Safety
+///
+/// The caller has claimed it.
+#[inline(always)]
+unsafe fn write_rules(host: *mut Host, rules: &RuleMask) {
+    for word in 0..RULE_WORDS {
+        // SAFETY: the caller's promise.
+        unsafe { (&raw mut (*host).rules.0[word]).write_volatile(rules.0[word]) };
+    }
+}
+
+/// Adds rules to an element that the caller has counted itself in, which is written to only if it lacks
+/// some.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn add_rules_to_host(host: *mut Host, rules: *const RuleMask) -> u64 {
+    // SAFETY: null, or from references.
+    let (Some(_), Some(rules)) = (unsafe { (host.as_ref(), rules.as_ref()) }) else {
+        return 0;
+    };
+    // SAFETY: words of a map's value, which stays what it is.
+    unsafe {
+        if !(*rules & !read_rules(host)).is_empty() {
+            for word in 0..RULE_WORDS {
+                atomic::set_bits(&raw mut (*host).rules.0[word], rules.0[word]);
+            }
+        }
+    }
+    0
+}
+
 macro_rules! hosts_of {
     (
         $module:ident,
@@ -93,12 +141,13 @@ macro_rules! hosts_of {
             #[unsafe(no_mangle)]
             extern "C" fn $refresh(
                 address: *const $address,
-                rules: u64,
+                rules: *const RuleMask,
                 expires: u64,
                 now: u64,
             ) -> u64 {
-                // SAFETY: null, or from a reference.
-                let Some(&address) = (unsafe { address.as_ref() }) else {
+                // SAFETY: null, or from references.
+                let (Some(&address), Some(rules)) = (unsafe { (address.as_ref(), rules.as_ref()) })
+                else {
                     return Outcome::Busy as u64;
                 };
                 let address = &address;
@@ -120,7 +169,7 @@ macro_rules! hosts_of {
                             if !claim(at, version) {
                                 continue;
                             }
-                            (&raw mut (*host).rules).write_volatile(rules);
+                            write_rules(host, rules);
                             (&raw mut (*host).expires).write_volatile(expires);
                             // The highest bit is carried out of the word.
                             atomic::add(at, Host::CLAIMED + Host::REFRESH);
@@ -129,9 +178,7 @@ macro_rules! hosts_of {
                         if !atomic::exchange(at, version, version + Host::WRITER) {
                             continue;
                         }
-                        if (&raw const (*host).rules).read_volatile() & rules != rules {
-                            atomic::set_bits(&raw mut (*host).rules, rules);
-                        }
+                        add_rules_to_host(host, rules);
                         let prolonged = prolong(host, expires);
                         atomic::add(at, Host::REFRESH - Host::WRITER);
                         if prolonged {
@@ -145,7 +192,12 @@ macro_rules! hosts_of {
             /// Adds rules to an address and prolongs it, or inserts it. One that has expired has what
             /// it is given now and nothing else.
             #[inline(always)]
-            pub fn learn(address: &$address, rules: u64, expires: u64, now: u64) -> Insertion {
+            pub fn learn(
+                address: &$address,
+                rules: &RuleMask,
+                expires: u64,
+                now: u64,
+            ) -> Insertion {
                 let known = $refresh(address, rules, expires, now);
                 if known != Outcome::Absent as u64 {
                     return insertion(known);
@@ -171,8 +223,8 @@ macro_rules! hosts_of {
 
             /// Inserts an address that is not there; 0 if it is, or if there is no room.
             #[inline(never)]
-            fn insert(address: &$address, rules: u64, expires: u64, now: u64) -> u64 {
-                let host = Host::new(rules, expires, now);
+            fn insert(address: &$address, rules: &RuleMask, expires: u64, now: u64) -> u64 {
+                let host = Host::new(*rules, expires, now);
                 if maps::$hosts.insert(address, &host, u64::from(BPF_NOEXIST)).is_err() {
                     return 0;
                 }
@@ -247,14 +299,14 @@ macro_rules! hosts_of {
                     if !claim(at, version) {
                         return Outcome::Busy as u64;
                     }
-                    let rules = (&raw const (*host).rules).read_volatile() & amendment.host.rules;
+                    let rules = read_rules(host) & amendment.host.rules;
                     let expires = (&raw const (*host).expires).read_volatile();
                     let expires = if expires < amendment.host.expires {
                         expires
                     } else {
                         amendment.host.expires
                     };
-                    (&raw mut (*host).rules).write_volatile(rules);
+                    write_rules(host, &rules);
                     (&raw mut (*host).expires).write_volatile(expires);
                     // The highest bit is carried out of the word.
                     atomic::add(at, Host::CLAIMED);
@@ -274,7 +326,7 @@ macro_rules! hosts_of {
                 }
                 amendment.expected = version_of(address);
                 let Host { rules, expires, .. } = amendment.host;
-                let insertion = learn(address, rules, expires, now);
+                let insertion = learn(address, &rules, expires, now);
                 let version = version_of(address);
                 let alone = if amendment.expected == 0 {
                     Host::version_at(now)

@@ -6,8 +6,10 @@
 
 pub mod amend;
 mod atomic;
+mod calls;
 mod datapath;
 mod family;
+mod flow_fns;
 pub mod frame;
 mod global_fns;
 mod hosts;
@@ -17,6 +19,7 @@ mod maps;
 pub mod reply;
 mod report;
 mod route;
+mod rule_fns;
 pub mod stages;
 
 pub use maps::{NEW_FLOWS4, NEW_FLOWS6};

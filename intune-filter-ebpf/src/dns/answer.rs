@@ -185,18 +185,16 @@ pub fn affordable(scratch: &Scratch) -> u64 {
     }
 }
 
-/// Learns the addresses that [`read_answer`] has found, for these rules: `most` of them at most, the
-/// first.
+/// Learns the addresses that [`read_answer`] has found, for the rules of the name that was matched
+/// last: `most` of them at most, the first.
 #[inline(always)]
 pub fn learn<W: DualStack>(
     scratch: &Scratch,
     datapath: W,
     settings: &Settings,
-    rules: u64,
     most: u64,
 ) -> LearnStats {
     scratch.parser.address_most.set(most);
-    scratch.matcher.rules.set(rules);
     scratch.parser.ttl_min.set(u64::from(settings.ttl_min));
     scratch.parser.ttl_max.set(u64::from(settings.ttl_max));
     scratch.parser.ttl_grace.set(u64::from(settings.ttl_grace));
@@ -243,7 +241,7 @@ impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
         let ttl = ttl.max(scratch.parser.ttl_min.get()).min(scratch.parser.ttl_max.get());
         let now = scratch.parser.now.get();
         let expires = now + (ttl + scratch.parser.ttl_grace.get()) * NANOS_PER_SEC;
-        let (set, rules) = (scratch.parser.set.get() as u32, scratch.matcher.rules.get());
+        let (set, rules) = (scratch.parser.set.get() as u32, scratch.matcher.rules.as_mask());
         // SAFETY: the scratch memory is this run's alone.
         let (v4, v6) = unsafe {
             let (v4, v6) = (scratch.ctx.address4.get(), scratch.ctx.address6.get());

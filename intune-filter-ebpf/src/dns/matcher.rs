@@ -13,22 +13,21 @@ use crate::{
     scratch::Scratch,
 };
 
-/// Rules of the name whose labels [`super::read_question`] has found. [`is_over_https`] says
-/// afterwards what else it is.
+/// Puts the rules of the name whose labels [`super::read_question`] has found into
+/// [`crate::scratch::Matcher::rules`]. [`is_over_https`] says afterwards what else it is.
 #[inline(always)]
-pub fn match_name<W: Datapath>(scratch: &Scratch, datapath: W, settings: &Settings) -> u64 {
+pub fn match_name<W: Datapath>(scratch: &Scratch, datapath: W, settings: &Settings) {
     let labels = scratch.parser.label_count.get();
     scratch.matcher.over_https.set(0);
+    scratch.matcher.rules.clear();
     if labels == 0 {
         // The root itself, which no pattern stands for.
-        return 0;
+        return;
     }
-    scratch.matcher.rules.set(0);
     scratch.matcher.glob_count.set(0);
     scratch.matcher.chunk.set(0);
     arrive(scratch, &settings.root, labels);
     datapath.walk_patterns(scratch);
-    scratch.matcher.rules.get()
 }
 
 /// Whether the name that was matched last is one of a known server of DNS over HTTPS.
@@ -47,8 +46,7 @@ pub fn walk_patterns<W: Datapath>(scratch: &Scratch, datapath: W) {
 /// and whether edges lead on.
 #[inline(always)]
 fn arrive(scratch: &Scratch, node: &NameNode, left: u64) {
-    let rules = if left == 0 { node.exact } else { node.below };
-    scratch.matcher.rules.set(scratch.matcher.rules.get() | rules);
+    scratch.matcher.rules.add(if left == 0 { &node.exact } else { &node.below });
     scratch.matcher.over_https.set(scratch.matcher.over_https.get() | u64::from(node.over_https));
     scratch.matcher.walking.set(0);
     if left == 0 {

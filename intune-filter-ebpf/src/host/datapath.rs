@@ -5,14 +5,15 @@ use std::vec::Vec;
 use super::Tables;
 use crate::{
     abi::{
-        Active, DeniedEvent, EdgeKey, Flow, FlowEvent, FlowKey, Glob, KEPT_CAPACITY, KeptOctets,
-        Limit, NameNode, OwnKey, Settings, Stream, Taking, V6, ZoneKey,
+        Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, KEPT_CAPACITY,
+        KeptOctets, Limit, NameNode, OwnKey, Settings, Stream, Taking, V6, ZoneKey,
     },
     datapath::{
         Clock, Counters, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision, RateLimits,
-        Reports, Route, Routes, RuleEvent, StreamMaps, WorkingMemory,
+        Reports, Route, Routes, RuleEvent, RuleMatch, StreamMaps, WorkingMemory,
     },
     dns,
+    memory::RuleCell,
     packet::Direction,
     scratch::Scratch,
     verdict,
@@ -70,8 +71,10 @@ impl PolicyMaps for &Tables {
         Some(&self.policy(set).settings)
     }
 
-    fn port(self, set: u32, index: u32) -> u64 {
-        self.policy(set).ports.get(index as usize).copied().unwrap_or_default()
+    fn port(self, set: u32, index: u32, rules: &RuleCell) {
+        let policy = self.policy(set);
+        let class = policy.ports.get(index as usize).copied().unwrap_or_default();
+        rules.set(&policy.port_classes.get(usize::from(class)).copied().unwrap_or_default());
     }
 
     fn server(self, set: u32, address: &V6) -> u32 {
@@ -233,7 +236,7 @@ impl GlobalFns for &Tables {
         scratch: &Scratch,
         flags: u8,
         direction: Direction,
-    ) -> u8 {
+    ) -> u16 {
         verdict::note_segment(flow, scratch, flags, direction)
     }
 
@@ -247,6 +250,22 @@ impl GlobalFns for &Tables {
 
     fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool {
         verdict::may_begin(scratch, self, kind, devices)
+    }
+
+    fn begin_flow(self, scratch: &Scratch, direction: Direction, terms: u64, packet: u64) {
+        verdict::begin_flow(scratch, direction, terms, packet);
+    }
+
+    fn end_flow(self, flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8 {
+        verdict::end_flow(flow, scratch, ending as u8)
+    }
+
+    fn match_rules(self, scratch: &Scratch, v6: bool, port: u64) -> RuleMatch {
+        verdict::match_rules(scratch, self, v6, port)
+    }
+
+    fn allows_rule(self, scratch: &Scratch, rule: u8, port: u64) -> bool {
+        verdict::allows_rule(scratch, self, rule, port)
     }
 
     fn own_location(self, scratch: &Scratch) -> Location {

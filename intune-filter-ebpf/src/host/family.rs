@@ -5,8 +5,9 @@ use std::{collections::HashMap, vec::Vec};
 
 use super::Tables;
 use crate::{
-    abi::{Address as _, Client, Flow, FlowKey, Host, V4, V6},
-    datapath::{ClientMaps, FlowMaps, HostMaps, Insertion},
+    abi::{Address as _, Flow, FlowKey, Host, RuleMask, V4, V6},
+    datapath::{ClientMaps, FlowMaps, HostMaps, Insertion, Member},
+    memory::RuleCell,
     scratch::Scratch,
 };
 
@@ -16,19 +17,22 @@ macro_rules! maps_of {
         impl ClientMaps<$address> for &Tables {
             fn client(
                 self,
-                _: &Scratch,
+                scratch: &Scratch,
                 set: u32,
                 zone: u16,
                 address: &$address,
-            ) -> Option<Client> {
+            ) -> Option<Member> {
                 let mut key: Vec<u8> = u32::from(zone).to_ne_bytes().into();
                 key.extend(octets(&address.wide(), <$address>::BITS));
-                self.policy(set).$clients.get(&key)
+                let client = self.policy(set).$clients.get(&key)?;
+                scratch.ctx.client_rules.set(&client.rules);
+                let (group, mode) = (client.group, client.mode);
+                Some(Member { group, mode, flags: client.flags, devices: client.devices })
             }
 
-            fn networks(self, _: &Scratch, set: u32, address: &$address) -> u64 {
+            fn networks(self, _: &Scratch, set: u32, address: &$address, rules: &RuleCell) {
                 let key = octets(&address.wide(), <$address>::BITS);
-                self.policy(set).$networks.get(&key).unwrap_or_default()
+                rules.set(&self.policy(set).$networks.get(&key).unwrap_or_default());
             }
 
             fn is_acceptable(self, _: &Scratch, set: u32, address: &$address) -> bool {
@@ -38,11 +42,19 @@ macro_rules! maps_of {
         }
 
         impl HostMaps<$address> for &Tables {
-            fn host(self, address: &$address) -> Option<Host> {
-                self.$hosts.borrow().get(address).copied()
+            fn host(self, address: &$address, rules: &RuleCell) -> u64 {
+                let host = self.$hosts.borrow().get(address).copied().unwrap_or_default();
+                rules.set(&host.rules);
+                host.expires
             }
 
-            fn learn(self, address: &$address, rules: u64, expires: u64, now: u64) -> Insertion {
+            fn learn(
+                self,
+                address: &$address,
+                rules: &RuleMask,
+                expires: u64,
+                now: u64,
+            ) -> Insertion {
                 let mut hosts = self.$hosts.borrow_mut();
                 let room = self.hosts_capacity == 0 || hosts.len() < self.hosts_capacity;
                 if !room && !hosts.contains_key(address) {
@@ -54,7 +66,7 @@ macro_rules! maps_of {
                 }
                 host.version += Host::REFRESH;
                 let (lives, before) = (host.expires > now, *host);
-                host.rules = rules | if lives { before.rules } else { 0 };
+                host.rules = *rules | if lives { before.rules } else { RuleMask::EMPTY };
                 host.expires = expires.max(if lives { before.expires } else { 0 });
                 Insertion::Done
             }

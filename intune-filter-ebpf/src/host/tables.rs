@@ -11,8 +11,8 @@ use crate::{
     abi::{
         Active, AnswerEvent, Client, Counted, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
         FlowKey, FragmentKey, FragmentVerdict, Glob, Host, KeptOctets, LimitKey, Limits, NameNode,
-        OwnKey, Pending, PendingKey, RuleCounter, SegmentEvent, Settings, Stream, StreamRead, V4,
-        V6, ZoneKey,
+        OwnKey, Pending, PendingKey, RuleCounter, RuleMask, SegmentEvent, Settings, Stream,
+        StreamRead, V4, V6, ZoneKey,
     },
     datapath::WorkingMemory as _,
     maps::{KeyedAccess, KeyedMap, keyed},
@@ -28,15 +28,17 @@ pub struct Policy {
     /// As `CLIENTS6`.
     pub clients6: Trie<Client>,
     /// As `NETS4`.
-    pub nets4: Trie<u64>,
+    pub nets4: Trie<RuleMask>,
     /// As `NETS6`.
-    pub nets6: Trie<u64>,
+    pub nets6: Trie<RuleMask>,
     /// As `ANSWERS4`.
     pub answers4: Trie<u32>,
     /// As `ANSWERS6`.
     pub answers6: Trie<u32>,
-    /// As `PORTS`.
-    pub ports: Vec<u64>,
+    /// As `PORTS`, one element a port.
+    pub ports: Vec<u8>,
+    /// As `PORT_CLASSES`.
+    pub port_classes: Vec<RuleMask>,
     /// As `EDGES`.
     pub edges: HashMap<EdgeKey, NameNode>,
     /// As `GLOBS`.

@@ -4,9 +4,11 @@
 //! verifier, and the compiler keeps nothing of it in registers.
 
 mod message;
+mod rules;
 mod table;
 mod word;
 
 pub use message::Message;
+pub use rules::RuleCell;
 pub use table::IndexTable;
 pub use word::VolatileU64;

@@ -1,6 +1,6 @@
 //! State of the name matcher.
 
-use crate::memory::{IndexTable, VolatileU64};
+use crate::memory::{IndexTable, RuleCell, VolatileU64};
 
 /// State of the loop over the patterns that a name leads to.
 #[repr(C)]
@@ -20,7 +20,7 @@ pub struct Matcher {
     /// How many there are.
     pub glob_count: VolatileU64,
     /// Result: the rules of the name.
-    pub rules: VolatileU64,
+    pub rules: RuleCell,
     /// Other result: 1 if the name is one of a known server of DNS over HTTPS.
     pub over_https: VolatileU64,
 }

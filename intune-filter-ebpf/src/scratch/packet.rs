@@ -7,11 +7,11 @@ use crate::{
         EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, OwnKey, Pending, PendingKey, Stream,
         Taking, V4, V6,
     },
-    memory::VolatileU64,
+    memory::{RuleCell, VolatileU64},
 };
 
 /// Words of the largest value of a map that is copied.
-pub const COPY_WORDS: usize = 11;
+pub const COPY_WORDS: usize = 12;
 
 /// Facts, keys and values that are about a packet beside its headers. They are in memory and not on
 /// the stack: of that the kernel's programs have 512 octets in all.
@@ -68,10 +68,20 @@ pub struct PacketCtx {
     pub packets: VolatileU64,
     /// Where the IP header begins.
     pub network_offset: VolatileU64,
+    /// The client's hardware address, the first octet lowest in memory.
+    pub client_mac: VolatileU64,
     /// A verdict, as [`crate::verdict::Verdict`] packs it.
     pub verdict: VolatileU64,
-    /// The verdict's rules.
-    pub rules: VolatileU64,
+    /// Rules whose destination it is, as far as a verdict tells of them.
+    pub rules: RuleCell,
+    /// The client's rules.
+    pub client_rules: RuleCell,
+    /// Rules among whose networks its destination is.
+    pub network_rules: RuleCell,
+    /// Rules of the names that led to its destination.
+    pub learned_rules: RuleCell,
+    /// Rules of a port.
+    pub port_rules: RuleCell,
     /// A question to the routing table.
     pub route: UnsafeCell<[u64; 8]>,
     /// Where the route is to lead.

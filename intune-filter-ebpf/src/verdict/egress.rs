@@ -54,7 +54,7 @@ fn judge<W: DualStack>(
     let Some(scratch) = datapath.claim() else {
         return Verdict::deny(Reason::Busy);
     };
-    let run = Run::new(datapath, *packet, scratch, place, zone, frame.payload);
+    let run = Run::new(datapath, *packet, scratch, place, zone, frame.payload, Direction::ToClient);
     let mut stage = if frame.second_tag {
         run.second_tag(place.from_gateway).store(scratch);
         Stage::DONE
@@ -269,12 +269,12 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
     if client.flags & client_flags::INBOUND == 0 || resolver::is_from_resolver(run, datagram) {
         let later = datagram.fragment == Fragment::Later;
         let reason = if later { Reason::Fragment } else { Reason::Unsolicited };
-        return Verdict::deny_client(reason, &client, 0);
+        return Verdict::deny_client(reason, &client);
     }
     let mut verdict = Verdict::control(Reason::Inbound).of(&client);
     if datagram.fragment != Fragment::Later && flow::may_open(datagram) {
         if !limit::admits::<LIMIT_INBOUND, W, P>(run, &client) {
-            verdict = Verdict::over_limit(Reason::FlowLimit, &client, 0);
+            verdict = Verdict::over_limit(Reason::FlowLimit, &client);
             if verdict.audited == 0 {
                 return verdict;
             }

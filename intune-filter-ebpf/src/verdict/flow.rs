@@ -163,7 +163,7 @@ pub(super) fn pass<A: Family, W: DatapathOf<A>, P: Packet>(
         State::Older => {
             let group = allowing_group(run, key, touched.rule, touched.flags);
             if group == REVOKED {
-                let ended = |flow: &mut Flow| note_end(flow, run.scratch, Ending::Revoked);
+                let ended = |flow: &mut Flow| datapath.end_flow(flow, run.scratch, Ending::Revoked);
                 let ending = match datapath.flow(key, ended) {
                     Some(ending) => ending,
                     None => datapath.new_flow(key, ended).unwrap_or(Ending::Open as u8),
@@ -227,7 +227,7 @@ enum State {
 struct Touched {
     state: State,
     rule: u8,
-    flags: u8,
+    flags: u16,
     group: u16,
     /// Ending of the flow, if this packet has ended it: [`Ending`].
     ending: u8,
@@ -251,7 +251,7 @@ fn touch<A: Family, W: Datapath, P: Packet>(
         && datagram.transport.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
         && lifetime(protocol, flags) == TCP_CLOSING;
     if reopened || idle > lifetime(protocol, flags) {
-        let ending = note_end(flow, scratch, Ending::Expired);
+        let ending = run.datapath.end_flow(flow, scratch, Ending::Expired);
         return Touched { state: State::Expired, rule, flags, group, ending };
     }
     let open = Ending::Open as u8;
@@ -264,7 +264,7 @@ fn touch<A: Family, W: Datapath, P: Packet>(
     if protocol == TCP && run.datapath.note_segment(flow, scratch, tcp, direction) != 0 {
         let ending = ending(flow.flags);
         if ending != Ending::Open {
-            news = note_end(flow, scratch, ending);
+            news = run.datapath.end_flow(flow, scratch, ending);
         }
     }
     Touched { state: State::Alive, rule, flags, group, ending: news }
@@ -297,17 +297,17 @@ pub(super) fn note(
     }
 }
 
-/// Keeps a flow that has ended for the record of it. Returns the ending, or [`Ending::Open`] if it
-/// was told before.
+/// Keeps a flow that has ended, as an [`Ending`] says, for the record of it. Returns the ending, or
+/// [`Ending::Open`] if it was told before.
 #[inline(always)]
-fn note_end(flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8 {
+pub fn end_flow(flow: &mut Flow, scratch: &Scratch, ending: u8) -> u8 {
     if flow.flags & flow_flags::REPORTED != 0 {
         return Ending::Open as u8;
     }
     flow.flags |= flow_flags::REPORTED;
     // SAFETY: the scratch memory is this run's alone.
     unsafe { scratch.ctx.flow.get().write(*flow) };
-    ending as u8
+    ending
 }
 
 /// Reports the flow in the scratch memory. A function of its own in the kernel, for the sake of
@@ -348,13 +348,13 @@ fn make_record<A: Family, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> S
 
 #[inline(always)]
 fn known(flow: Touched) -> Known {
-    Known { rule: flow.rule, group: flow.group, audited: flow.flags & flow_flags::AUDITED }
+    Known { rule: flow.rule, group: flow.group, audited: (flow.flags & flow_flags::AUDITED) as u8 }
 }
 
 /// The generation that a flow is stored with: what the warm-up lets through is judged by its clock,
 /// packet by packet, and not by the policy's age.
 #[inline(always)]
-const fn lasting(generation: u32, flags: u8) -> u32 {
+const fn lasting(generation: u32, flags: u16) -> u32 {
     if flags & flow_flags::WARM_UP == flow_flags::WARM_UP { 0 } else { generation }
 }
 
@@ -366,7 +366,7 @@ pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
     direction: Direction,
     group: u32,
     rule: u8,
-    flags: u8,
+    flags: u16,
 ) -> bool {
     if !may_open(datagram) || (datagram.protocol == TCP && !segment::read(run, datagram)) {
         return false;
@@ -374,17 +374,37 @@ pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
     let Some(key) = key(run.scratch, datagram, run.zone(), direction) else {
         return false;
     };
-    let bytes = u64::from(datagram.length);
-    let from_client = u64::from(direction == Direction::FromClient);
-    let to_client = 1 - from_client;
     // DNS over UDP never matches its flow: every query opens it anew.
     let silent = datagram.protocol == UDP && key.remote_port == DNS_PORT;
     let flags = if silent { flags | flow_flags::REPORTED } else { flags };
+    let terms = u64::from(rule) << 32 | u64::from(flags) << 16 | u64::from(group as u16);
+    let (protocol, tcp) = (datagram.protocol, datagram.transport.flags);
+    let packet = u64::from(datagram.length) << 16 | u64::from(tcp) << 8 | u64::from(protocol);
+    run.datapath.begin_flow(run.scratch, direction, terms, packet);
+    // SAFETY: the scratch memory is this run's alone.
+    let flow = unsafe { &*run.scratch.ctx.flow.get() };
+    let may_be_answered = run.scratch.ctx.no_answered_flow.get() == 0;
+    run.datapath.open(key, flow, may_be_answered);
+    if !silent {
+        report::<A, W, P>(run, EventKind::Opened, Ending::Open as u8);
+    }
+    true
+}
+
+/// Writes into the working memory the flow of the packet there, as it is when it is opened. `terms`
+/// are its rule, flags and group; `packet` is the datagram's length, TCP flags and protocol.
+#[inline(always)]
+pub fn begin_flow(scratch: &Scratch, direction: Direction, terms: u64, packet: u64) {
+    let (rule, flags, group) = ((terms >> 32) as u8, (terms >> 16) as u16, terms as u16);
+    let (bytes, tcp, protocol) = (packet >> 16, (packet >> 8) as u8, packet as u8);
+    let from_client = u64::from(direction == Direction::FromClient);
+    let to_client = 1 - from_client;
+    let (now, mac) = (scratch.ctx.now.get(), scratch.ctx.client_mac.get().to_ne_bytes());
     // SAFETY: the scratch memory is this run's alone. Field by field: on the stack there is no room.
     unsafe {
-        let flow = &mut *run.scratch.ctx.flow.get();
-        flow.opened = run.now();
-        flow.last_seen = run.now();
+        let flow = &mut *scratch.ctx.flow.get();
+        flow.opened = now;
+        flow.last_seen = now;
         flow.client_packets = from_client;
         flow.client_bytes = from_client * bytes;
         flow.remote_packets = to_client;
@@ -393,19 +413,15 @@ pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
         flow.client_acknowledged = 0;
         flow.remote_end = 0;
         flow.remote_acknowledged = 0;
-        flow.generation = lasting(run.generation(), flags);
-        flow.rule = rule;
+        flow.generation = lasting(scratch.ctx.generation.get() as u32, flags);
+        flow.group = group;
         flow.flags = flags;
-        flow.group = group as u16;
-        if datagram.protocol == TCP {
-            let numbers = Numbers::of(&run.scratch.segment, datagram.transport.flags);
-            segment::note(flow, numbers, direction, true);
+        flow.rule = rule;
+        flow.reserved = 0;
+        flow.client_mac = [mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]];
+        flow.name_state = [0; 2];
+        if protocol == TCP {
+            segment::note(flow, Numbers::of(&scratch.segment, tcp), direction, true);
         }
-        let may_be_answered = run.scratch.ctx.no_answered_flow.get() == 0;
-        run.datapath.open(key, flow, may_be_answered);
     }
-    if !silent {
-        report::<A, W, P>(run, EventKind::Opened, Ending::Open as u8);
-    }
-    true
 }

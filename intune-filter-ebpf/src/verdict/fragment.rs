@@ -7,8 +7,8 @@
 
 use super::{Action, Run, Verdict, limit};
 use crate::{
-    abi::{Address as _, Client, FragmentKey, FragmentVerdict, Matched, Reason, V4},
-    datapath::Datapath,
+    abi::{Address as _, FragmentKey, FragmentVerdict, Matched, Reason, V4},
+    datapath::{Datapath, Member},
     maps::{KeyedMap as _, keyed::FRAGMENTS},
     packet::{Datagram, Fragment, Packet},
     scratch::Family,
@@ -110,7 +110,7 @@ pub(super) fn remember<const KIND: usize, A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     verdict: Verdict,
-    client: impl FnOnce() -> Option<Client>,
+    client: impl FnOnce() -> Option<Member>,
 ) -> Verdict {
     // A verdict that says "fragment" is about this fragment, and was remembered by who found it.
     if datagram.fragment != Fragment::First
@@ -124,6 +124,7 @@ pub(super) fn remember<const KIND: usize, A: Family, W: Datapath, P: Packet>(
         if verdict.audited != 0 || verdict.reason == Reason::Exempt {
             return verdict;
         }
+        run.scratch.ctx.rules.clear();
         return Verdict { group: verdict.group, ..Verdict::deny(Reason::FlowLimit) };
     }
     keep(

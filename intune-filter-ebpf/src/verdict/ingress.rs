@@ -13,8 +13,8 @@ use super::{
     stream,
 };
 use crate::{
-    abi::{Address as _, Client, LIMIT_FRAGMENTS, MODE_EXEMPT, Reason, V4, V6},
-    datapath::{ClientMaps, Datapath, DatapathOf, DualStack, Location, RuleEvent},
+    abi::{Address as _, LIMIT_FRAGMENTS, MODE_EXEMPT, Reason, V4, V6},
+    datapath::{ClientMaps, Datapath, DatapathOf, DualStack, Location, Member, RuleEvent},
     packet::{
         Datagram, Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet,
         UDP, is_link_scope_ethertype,
@@ -64,7 +64,8 @@ fn judge<W: DualStack>(
     let Some(scratch) = datapath.claim() else {
         return Verdict::deny(Reason::Busy);
     };
-    let run = Run::new(datapath, *packet, scratch, place, zone, frame.payload);
+    let run =
+        Run::new(datapath, *packet, scratch, place, zone, frame.payload, Direction::FromClient);
     if frame.second_tag {
         run.deny_frame(Reason::VlanTag).store(scratch);
     } else if frame.ethertype == ETHERTYPE_IPV4 {
@@ -286,7 +287,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
     }
 
     #[inline(always)]
-    pub(super) fn client<A: Links>(&self, datagram: &Datagram<A>) -> Option<Client>
+    pub(super) fn client<A: Links>(&self, datagram: &Datagram<A>) -> Option<Member>
     where
         W: DatapathOf<A>,
     {

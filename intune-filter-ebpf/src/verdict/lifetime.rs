@@ -22,8 +22,8 @@ const ECHO: u64 = 60 * NANOS_PER_SEC;
 /// Ending of a connection by its flags.
 #[inline(always)]
 #[must_use]
-pub const fn ending(flags: u8) -> Ending {
-    const FINS: u8 = flow_flags::CLIENT_FIN | flow_flags::REMOTE_FIN;
+pub const fn ending(flags: u16) -> Ending {
+    const FINS: u16 = flow_flags::CLIENT_FIN | flow_flags::REMOTE_FIN;
     if flags & flow_flags::RESET != 0 {
         Ending::Reset
     } else if flags & FINS == FINS {
@@ -36,7 +36,7 @@ pub const fn ending(flags: u8) -> Ending {
 /// Time that a flow lives after its last packet, in nanoseconds.
 #[inline(always)]
 #[must_use]
-pub const fn lifetime(protocol: u8, flags: u8) -> u64 {
+pub const fn lifetime(protocol: u8, flags: u16) -> u64 {
     let answered = flags & flow_flags::ANSWERED != 0;
     if protocol == TCP {
         if ending(flags) as u8 != Ending::Open as u8 {

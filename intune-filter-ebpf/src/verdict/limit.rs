@@ -17,11 +17,11 @@
 use super::Run;
 use crate::{
     abi::{
-        Client, LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS, LIMIT_QUERIES,
+        LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS, LIMIT_QUERIES,
         LIMIT_STREAMS, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_ZONE, Limit, LimitKey, Settings,
         Taking, V6, limit::SLACK,
     },
-    datapath::{Datapath, RateDecision},
+    datapath::{Datapath, Member, RateDecision},
     packet::Packet,
     scratch::Scratch,
 };
@@ -30,7 +30,7 @@ use crate::{
 #[inline(always)]
 pub(super) fn admits<const KIND: usize, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
-    client: &Client,
+    client: &Member,
 ) -> bool {
     run.datapath.admits(run.scratch, KIND as u64, u64::from(client.devices))
 }

@@ -14,24 +14,29 @@ mod policy;
 mod reply;
 mod resolver;
 mod revocation;
+mod rules;
 mod segment;
 mod stage;
 mod stream;
 
 pub use egress::egress;
+pub use flow::{begin_flow, end_flow};
 pub use gateway::{is_forged, own_location, routed_location};
 pub use ingress::ingress;
 pub use judged::{compare_octets, keep_octets};
 pub use lifetime::{ending, lifetime};
 pub use limit::may_begin;
+pub use rules::{allows_rule, match_rules};
 pub use segment::note_segment;
 
+pub use crate::abi::NO_RULE;
 use crate::abi::{
-    Client, DeniedEvent, Explanation, MODE_AUDIT, Matched, Reason, Settings, V6, client_flags,
+    DeniedEvent, Explanation, MODE_AUDIT, Matched, Reason, RuleMask, Settings, V6, client_flags,
 };
 use crate::{
-    datapath::Datapath,
-    packet::{Datagram, Packet},
+    bytes::{ne16, ne32},
+    datapath::{Datapath, Member},
+    packet::{Datagram, Direction, Packet},
     scratch::{Family, Scratch},
 };
 
@@ -71,20 +76,17 @@ impl Action {
     }
 }
 
-/// [`Verdict::rule`] if there is none.
-pub const NO_RULE: u8 = u8::MAX;
 /// [`Verdict::group`] if there is none.
 pub const NO_GROUP: u8 = u8::MAX;
 
-/// The verdict over a packet, with everything that was found out on the way.
+/// The verdict over a packet, with everything that was found out on the way but the rules whose
+/// destination it is: those stay in the working memory.
 ///
 /// Plain integers without padding: an empty `Option` would leave an unwritten register
 /// or stack slot, and the verifier refuses to see one copied.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Rules whose destination it is.
-    pub rules: u64,
     /// Action on the packet.
     pub action: Action,
     /// Reason; of an audited packet, the reason of the denial that it was spared.
@@ -110,7 +112,6 @@ impl Verdict {
     #[must_use]
     pub const fn control(reason: Reason) -> Self {
         Self {
-            rules: 0,
             action: Action::Pass,
             reason,
             matched: Matched::Control,
@@ -132,12 +133,10 @@ impl Verdict {
     /// A packet of this client that is denied, unless the client is audited.
     #[inline(always)]
     #[must_use]
-    pub fn deny_client(reason: Reason, client: &Client, rules: u64) -> Self {
+    pub fn deny_client(reason: Reason, client: &Member) -> Self {
         let audited = client.mode == MODE_AUDIT;
         Self {
             action: if audited { Action::Pass } else { Action::Drop },
-            rule: lowest(rules),
-            rules,
             group: client.group as u8,
             audited: u8::from(audited),
             reject: client.flags & client_flags::REJECT,
@@ -149,14 +148,14 @@ impl Verdict {
     /// is sent again passes a little later.
     #[inline(always)]
     #[must_use]
-    pub fn over_limit(reason: Reason, client: &Client, rules: u64) -> Self {
-        Self { reject: 0, ..Self::deny_client(reason, client, rules) }
+    pub fn over_limit(reason: Reason, client: &Member) -> Self {
+        Self { reject: 0, ..Self::deny_client(reason, client) }
     }
 
     /// Verdict for this client's group.
     #[inline(always)]
     #[must_use]
-    pub const fn of(mut self, client: &Client) -> Self {
+    pub const fn of(mut self, client: &Member) -> Self {
         self.group = client.group as u8;
         self
     }
@@ -183,7 +182,6 @@ impl Verdict {
     /// it can have through the rest of the caller; what comes from memory is one case to it.
     #[inline(always)]
     fn store(self, scratch: &Scratch) {
-        scratch.ctx.rules.set(self.rules);
         scratch.ctx.verdict.set(u64::from_ne_bytes([
             self.action as u8,
             self.reason as u8,
@@ -209,29 +207,24 @@ impl Verdict {
                 core::mem::transmute::<u8, Matched>(matched),
             )
         };
-        let rules = scratch.ctx.rules.get();
-        Self { rules, action, reason, matched, rule, group, audited, reject, opened }
+        Self { action, reason, matched, rule, group, audited, reject, opened }
     }
 }
 
-/// The number of the lowest rule in a mask, or [`NO_RULE`].
+/// The client's hardware address, the first octet lowest in memory; 0 if the frame has none.
 #[inline(always)]
-#[must_use]
-pub const fn lowest(rules: u64) -> u8 {
-    if rules == 0 { NO_RULE } else { trailing_zeros(rules) }
-}
-
-/// `u64::trailing_zeros`, which the target has no instruction for and would call a library. Without
-/// a branch: before Linux 6.4 the verifier follows each number that one leads to on its own.
-#[inline(always)]
-const fn trailing_zeros(rules: u64) -> u8 {
-    const FULL: u64 = u64::MAX;
-    // The ones below the lowest, counted: in pairs, in fours, in octets, and all octets together.
-    let below = !rules & rules.wrapping_sub(1);
-    let pairs = below - ((below >> 1) & (FULL / 3));
-    let fours = (pairs & (FULL / 5)) + ((pairs >> 2) & (FULL / 5));
-    let octets = (fours + (fours >> 4)) & (FULL / 17);
-    (octets.wrapping_mul(FULL / 255) >> 56) as u8
+fn client_mac(packet: &impl Packet, direction: Direction) -> u64 {
+    // The receiver's address and the sender's.
+    let Some(header) = packet.at::<12>(0) else {
+        return 0;
+    };
+    let (first, last) = match direction {
+        Direction::FromClient => (ne32::<6, 12>(header), ne16::<10, 12>(header)),
+        Direction::ToClient => (ne32::<0, 12>(header), ne16::<4, 12>(header)),
+    };
+    let [a, b, c, d] = first.to_ne_bytes();
+    let [e, f] = last.to_ne_bytes();
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
 }
 
 /// Run over one frame; its parsed fields live in the working memory.
@@ -250,15 +243,18 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         place: Place,
         zone: u16,
         network_offset: u32,
+        direction: Direction,
     ) -> Self {
         let ctx = &scratch.ctx;
         scratch.headers.parsed.set(0);
         ctx.no_answered_flow.set(0);
+        ctx.rules.clear();
         ctx.ifindex.set(u64::from(place.ifindex));
         ctx.from_gateway.set(u64::from(place.from_gateway));
         ctx.zone.set(u64::from(zone));
         ctx.packets.set(u64::from(packet.packets()));
         ctx.network_offset.set(u64::from(network_offset));
+        ctx.client_mac.set(client_mac(&packet, direction));
         Self { datapath, packet, scratch }
     }
 
@@ -352,7 +348,7 @@ fn denied_event<A: Family>(
         kind: crate::abi::EventKind::Denied as u32,
         ifindex: scratch.ctx.ifindex.get() as u32,
         time: scratch.ctx.now.get(),
-        rules: verdict.rules,
+        rules: scratch.ctx.rules.get(),
         source: datagram.source.wide(),
         destination: datagram.destination.wide(),
         source_port: datagram.transport.source_port,
@@ -379,7 +375,7 @@ fn denied_frame_event(
         kind: crate::abi::EventKind::Denied as u32,
         ifindex: scratch.ctx.ifindex.get() as u32,
         time,
-        rules: 0,
+        rules: RuleMask::EMPTY,
         source: V6::default(),
         destination: V6::default(),
         source_port: 0,
@@ -391,19 +387,5 @@ fn denied_frame_event(
         audited: 0,
         egress: u8::from(egress),
         reserved: 0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lowest_is_the_number_of_the_lowest_bit() {
-        assert_eq!(lowest(0), NO_RULE);
-        for bit in 0..64_u8 {
-            assert_eq!(lowest(1 << bit), bit);
-            assert_eq!(lowest(u64::MAX << bit), bit);
-        }
     }
 }

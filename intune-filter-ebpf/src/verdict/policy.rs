@@ -3,15 +3,15 @@
 use super::{
     Action, NO_GROUP, NO_RULE, Run, Verdict, flow, limit,
     links::Links,
-    lowest,
     resolver::{self, DNS_PORT},
+    rules::ANY_PORT,
 };
 use crate::{
     abi::{
-        Client, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Matched, Reason, SERVER_DHCP,
-        Settings, flow_flags, has_ports, port_index,
+        Address as _, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Reason, SERVER_DHCP,
+        Settings, V6, flow_flags, has_ports, port_index,
     },
-    datapath::{ClientMaps, Datapath, DatapathOf},
+    datapath::{Datapath, DatapathOf, Member},
     packet::{Datagram, Direction, Fragment, Packet, TCP, UDP},
     scratch::Family,
 };
@@ -36,7 +36,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
 
     /// Opens the flow of a client's datagram; whether there is one.
     #[inline(always)]
-    fn open<A: Links>(&self, datagram: &Datagram<A>, group: u32, rule: u8, flags: u8) -> bool
+    fn open<A: Links>(&self, datagram: &Datagram<A>, group: u32, rule: u8, flags: u16) -> bool
     where
         W: DatapathOf<A>,
     {
@@ -73,7 +73,8 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         let mut verdict = self.by_rules(datagram, settings, &client);
         let opens = verdict.reason == Reason::Policy || verdict.reason == Reason::Link;
         if opens && flow::may_open(datagram) && !limit::admits::<LIMIT_FLOWS, W, P>(self, &client) {
-            verdict = Verdict::over_limit(Reason::FlowLimit, &client, verdict.rules);
+            let rule = verdict.rule;
+            verdict = Verdict { rule, ..Verdict::over_limit(Reason::FlowLimit, &client) };
         }
         if verdict.reason == Reason::Policy {
             let opened = self.open(datagram, client.group, verdict.rule, 0);
@@ -94,13 +95,13 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         &self,
         datagram: &Datagram<A>,
         settings: &Settings,
-        client: &Client,
+        client: &Member,
     ) -> Verdict
     where
         W: DatapathOf<A>,
     {
         if datagram.fragment == Fragment::Later {
-            return Verdict::deny_client(Reason::Fragment, client, 0);
+            return Verdict::deny_client(Reason::Fragment, client);
         }
         let protocol = datagram.protocol;
         if protocol == A::ICMP
@@ -109,84 +110,38 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             return self.by_quote(datagram, client);
         }
         if protocol != A::ICMP && !has_ports(protocol) {
-            return Verdict::deny_client(Reason::Protocol, client, 0);
+            return Verdict::deny_client(Reason::Protocol, client);
         }
         if self.is_to_dhcp_server(datagram) {
             return Verdict::control(Reason::Link);
         }
         if is_dns(datagram) {
             // Only trusted resolvers are asked; every other is a way out.
-            return Verdict::deny_client(Reason::Resolver, client, 0);
+            return Verdict::deny_client(Reason::Resolver, client);
         }
-        let set = self.set();
-        let networks =
-            ClientMaps::<A>::networks(self.datapath, self.scratch, set, &datagram.destination);
-        let (learned, expired) = match self.datapath.host(&datagram.destination) {
-            Some(host) if host.expires > self.now() => (host.rules, 0),
-            Some(host) => (0, host.rules),
-            None => (0, 0),
-        };
-        let destination = networks | learned;
-        let granted = destination & client.rules;
         let port = if protocol == A::ICMP {
-            u64::MAX
+            ANY_PORT
         } else {
             let port = u16::from_be(datagram.transport.destination_port);
-            self.datapath.port(set, port_index(protocol, port))
+            u64::from(port_index(protocol, port))
         };
-        let allowed = granted & port;
-        if allowed != 0 {
-            let rule = lowest(allowed);
-            let by_network = networks >> (rule & 63) & 1 != 0;
-            let matched = if by_network { Matched::Cidr } else { Matched::Name };
-            return Verdict {
-                rule,
-                rules: allowed,
-                matched,
-                ..Verdict::control(Reason::Policy).of(client)
-            };
+        let found = self.datapath.match_rules(self.scratch, A::BITS == V6::BITS, port);
+        if found.reason == Reason::Policy {
+            let (rule, matched) = (found.rule, found.matched);
+            return Verdict { rule, matched, ..Verdict::control(Reason::Policy).of(client) };
         }
-        let (reason, nearest) = if granted != 0 {
-            (Reason::Port, granted)
-        } else if destination != 0 {
-            (Reason::Service, destination)
-        } else if expired != 0 {
-            (Reason::Expired, expired)
-        } else {
-            (Reason::Destination, 0)
-        };
-        let reason = if is_dns_over_tls(datagram) { Reason::DnsOverTls } else { reason };
-        let verdict = Verdict::deny_client(reason, client, nearest);
-        let unknown = networks | learned == 0;
-        let ports = port & client.rules & settings.warm_up_rules;
-        if unknown && ports != 0 && self.is_warming_up(datagram, settings, client) {
+        let over_tls = is_dns_over_tls(datagram);
+        let reason = if over_tls { Reason::DnsOverTls } else { found.reason };
+        let verdict = Verdict { rule: found.rule, ..Verdict::deny_client(reason, client) };
+        if found.may_be_tried && client.mode == MODE_ENFORCE {
             return Verdict { action: Action::Pass, audited: 1, ..verdict };
         }
         verdict
     }
 
-    /// Whether what nobody knows yet may be tried: for a while after a start without learned
-    /// addresses, and only to where a DNS answer may lead.
-    #[inline(always)]
-    fn is_warming_up<A: Links>(
-        &self,
-        datagram: &Datagram<A>,
-        settings: &Settings,
-        client: &Client,
-    ) -> bool
-    where
-        W: DatapathOf<A>,
-    {
-        let (set, destination) = (self.set(), &datagram.destination);
-        client.mode == MODE_ENFORCE
-            && self.now() < settings.warm_up_until
-            && !self.is_own()
-            && ClientMaps::<A>::is_acceptable(self.datapath, self.scratch, set, destination)
-    }
-
     /// An ICMP message that is no echo request passes if it is an error that quotes a flow.
     #[inline(always)]
-    fn by_quote<A: Links>(&self, datagram: &Datagram<A>, client: &Client) -> Verdict
+    fn by_quote<A: Links>(&self, datagram: &Datagram<A>, client: &Member) -> Verdict
     where
         W: DatapathOf<A>,
     {
@@ -195,7 +150,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         if known {
             return Verdict::control(Reason::IcmpError).of(client);
         }
-        Verdict::deny_client(Reason::Icmp, client, 0)
+        Verdict::deny_client(Reason::Icmp, client)
     }
 
     /// Whether it is for a DHCP server that the configuration names (RFC 2131, RFC 8415).

@@ -3,12 +3,12 @@
 use super::{Action, Run, Verdict, limit, reply};
 use crate::{
     abi::{
-        AnswerEvent, Client, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Occurrence, Pending,
+        AnswerEvent, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Occurrence, Pending,
         PendingKey, Reason, SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V6,
         answer_flags,
     },
     bytes::be16,
-    datapath::{Datapath, DualStack},
+    datapath::{Datapath, DualStack, Member},
     dns,
     maps::{KeyedMap as _, keyed::DNS_PENDING},
     packet::{Datagram, Fragment, Packet, TCP, UDP},
@@ -126,10 +126,10 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     settings: &Settings,
     datagram: &Datagram<A>,
-    who: &Client,
+    who: &Member,
 ) -> Verdict {
     let (datapath, scratch) = (run.datapath, run.scratch);
-    let deny = |reason| Verdict::deny_client(reason, who, 0);
+    let deny = |reason| Verdict::deny_client(reason, who);
     // What is read of a first fragment is not all that arrives.
     let whole = datagram.fragment == Fragment::Whole;
     let malformed = !whole || !load(run, datagram) || !dns::is_query(scratch);
@@ -143,11 +143,11 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
     let Some(question) = dns::read_question(scratch, datapath) else {
         return deny(Reason::DnsMalformed);
     };
-    let rules = dns::match_name(scratch, datapath, settings);
+    dns::match_name(scratch, datapath, settings);
     let exempt = who.mode == MODE_EXEMPT;
     let mut verdict =
-        Verdict { rules, matched: Matched::Control, ..Verdict::control(Reason::DnsQuery).of(who) };
-    if rules & who.rules == 0 && !exempt {
+        Verdict { matched: Matched::Control, ..Verdict::control(Reason::DnsQuery).of(who) };
+    if !scratch.matcher.rules.intersects(&scratch.ctx.client_rules) && !exempt {
         let over_https = dns::is_over_https(scratch);
         let unlisted = deny(unlisted_reason(over_https));
         let choice = unlisted_choice(settings, over_https);
@@ -165,7 +165,7 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
         }
     }
     if verdict.audited == 0 && !exempt && !limit::admits::<LIMIT_QUERIES, W, P>(run, who) {
-        verdict = Verdict::over_limit(Reason::DnsLimit, who, 0);
+        verdict = Verdict::over_limit(Reason::DnsLimit, who);
         if verdict.audited == 0 {
             return verdict;
         }
@@ -255,8 +255,8 @@ pub(super) fn process_response<W: DualStack, P: Packet>(
     let Some(settings) = run.settings() else {
         return Response::ACCEPTED;
     };
-    let rules = dns::match_name(scratch, datapath, settings);
-    if rules != 0 && !teach(run, settings, rules, question.end) {
+    dns::match_name(scratch, datapath, settings);
+    if !scratch.matcher.rules.is_empty() && !teach(run, settings, question.end) {
         // The query waits on: over TCP, userspace answers it.
         // SAFETY: the scratch memory is this run's alone.
         unsafe {
@@ -273,12 +273,7 @@ pub(super) fn process_response<W: DualStack, P: Packet>(
 /// address could not be written to: nothing is reported then, and userspace sees by the addresses'
 /// versions that it was not told of everything.
 #[inline(always)]
-fn teach<W: DualStack, P: Packet>(
-    run: &Run<'_, W, P>,
-    settings: &Settings,
-    rules: u64,
-    answers: u64,
-) -> bool {
+fn teach<W: DualStack, P: Packet>(run: &Run<'_, W, P>, settings: &Settings, answers: u64) -> bool {
     let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let length = scratch.parser.length.get() as u32;
     scratch.parser.now.set(now);
@@ -286,7 +281,7 @@ fn teach<W: DualStack, P: Packet>(
         datapath.count_occurrence(Occurrence::AnswerMalformed, length);
         return true;
     }
-    let lesson = dns::learn(scratch, datapath, settings, rules, dns::affordable(scratch));
+    let lesson = dns::learn(scratch, datapath, settings, dns::affordable(scratch));
     if lesson.busy > 0 {
         return false;
     }
@@ -310,19 +305,19 @@ fn teach<W: DualStack, P: Packet>(
     let learned = if lesson.learned > 0 { answer_flags::LEARNED } else { 0 };
     let full = if lesson.full > 0 { answer_flags::FULL } else { 0 };
     let deferred = if lesson.left > 0 { answer_flags::DEFERRED } else { 0 };
-    report(run, rules, learned | full | deferred);
+    report(run, learned | full | deferred);
     true
 }
 
 /// Reports the answer in the scratch memory.
 #[inline(always)]
-fn report<W: Datapath, P: Packet>(run: &Run<'_, W, P>, rules: u64, flags: u32) {
+fn report<W: Datapath, P: Packet>(run: &Run<'_, W, P>, flags: u32) {
     let scratch = run.scratch;
     let event = AnswerEvent {
         kind: EventKind::Answer as u32,
         length: scratch.parser.length.get() as u32,
         time: run.now(),
-        rules,
+        rules: scratch.matcher.rules.get(),
         client: *run.destination(),
         flags,
         zone: run.zone(),

@@ -1,11 +1,9 @@
 //! Revocation: whether the policy in force allows flows that an older one has opened.
 
-use super::{NO_RULE, Run};
+use super::{Run, rules::ANY_PORT};
 use crate::{
-    abi::{
-        Client, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, flow_flags, has_ports, port_index,
-    },
-    datapath::DatapathOf,
+    abi::{FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, flow_flags, has_ports, port_index},
+    datapath::{DatapathOf, Member},
     packet::Packet,
     scratch::Family,
 };
@@ -20,7 +18,7 @@ pub(super) fn allowing_group<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
     rule: u8,
-    flags: u8,
+    flags: u16,
 ) -> u32 {
     match run.datapath.client(run.scratch, run.set(), key.zone, &key.client) {
         Some(client) if is_still_allowed(run, key, rule, flags, &client) => client.group,
@@ -35,8 +33,8 @@ fn is_still_allowed<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
     rule: u8,
-    flags: u8,
-    client: &Client,
+    flags: u16,
+    client: &Member,
 ) -> bool {
     let (datapath, set) = (run.datapath, run.set());
     if flags & flow_flags::WARM_UP == flow_flags::WARM_UP {
@@ -52,16 +50,9 @@ fn is_still_allowed<A: Family, W: DatapathOf<A>, P: Packet>(
     if flags & flow_flags::INBOUND != 0 {
         return client.flags & crate::abi::client_flags::INBOUND != 0;
     }
-    if rule == NO_RULE {
-        return false;
-    }
-    let rule = 1_u64 << (rule & 63);
-    if client.rules & rule == 0 {
-        return false;
-    }
-    if has_ports(key.protocol) {
-        let port = u16::from_be(key.remote_port);
-        return datapath.port(set, port_index(key.protocol, port)) & rule != 0;
-    }
-    datapath.settings(set).is_some_and(|settings| settings.icmp_echo != 0)
+    let (protocol, port) = (key.protocol, u16::from_be(key.remote_port));
+    let port = if has_ports(protocol) { u64::from(port_index(protocol, port)) } else { ANY_PORT };
+    datapath.allows_rule(run.scratch, rule, port)
+        && (has_ports(protocol)
+            || datapath.settings(set).is_some_and(|settings| settings.icmp_echo != 0))
 }

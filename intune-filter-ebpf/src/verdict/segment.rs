@@ -175,7 +175,7 @@ fn is_believed(flow: &Flow, segment: Numbers, direction: Direction, first: bool)
 /// Updates a flow's connection state by the segment in the working memory, which has these flags.
 /// Returns the flags by which it ends a side.
 #[inline(always)]
-pub fn note_segment(flow: &mut Flow, scratch: &Scratch, flags: u8, direction: Direction) -> u8 {
+pub fn note_segment(flow: &mut Flow, scratch: &Scratch, flags: u8, direction: Direction) -> u16 {
     let segment = Numbers::of(&scratch.segment, flags);
     // A flow that was opened by the client is answered by the remote, or the other way round.
     let (answers, fin) = match direction {

@@ -7,7 +7,7 @@ use intune_filter_ebpf::abi::{
     Active, Amendment, AnswerEvent, Client, ClientKey, Counter, DeniedEvent, EdgeKey, Flow,
     FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob, Host, Info, JudgedPrefix, KeptOctets,
     Limit, LimitKey, LimitSet, Limits, NameNode, OwnKey, Pending, PendingKey, RuleCounter,
-    SegmentEvent, Settings, Stream, StreamRead, Taking, V4, V6, ZoneKey,
+    RuleMask, SegmentEvent, Settings, Stream, StreamRead, Taking, V4, V6, ZoneKey,
 };
 
 /// A type without the modules that it is in.
@@ -48,6 +48,7 @@ macro_rules! layouts {
 layouts! {
     V4 { 0 };
     V6 { 0 };
+    RuleMask { 0 };
     DeniedEvent {
         kind, ifindex, time, rules, source, destination, source_port, destination_port,
         zone, group, protocol, reason, audited, egress, reserved
@@ -86,8 +87,8 @@ layouts! {
     FlowKey<V6> { zone, protocol, reserved, client_port, remote_port, client, remote };
     Flow {
         opened, last_seen, client_packets, client_bytes, remote_packets, remote_bytes,
-        client_end, client_acknowledged, remote_end, remote_acknowledged, generation, rule,
-        flags, group
+        client_end, client_acknowledged, remote_end, remote_acknowledged, generation, group,
+        flags, rule, reserved, client_mac, name_state
     };
     PendingKey { zone, port, id, protocol, client, resolver };
     Pending { question, asked, answered };

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use etherparse::PacketBuilder;
 use intune_filter_ebpf::{
     abi::{
-        Active, Client, Counted, EdgeKey, Host, NameNode, SERVER_RESOLVER, Settings, V4, V6,
-        ZoneKey,
+        Active, Client, Counted, EdgeKey, Host, NameNode, RuleMask, SERVER_RESOLVER, Settings, V4,
+        V6, ZoneKey,
     },
     host::{Policy, Tables, Trie},
     verdict::{Place, Verdict},
@@ -17,9 +17,9 @@ use crate::model::{Learned, Terms};
 pub const IFINDEX: u32 = 3;
 /// The VLAN of the second zone; the first is untagged.
 pub const VLAN: u16 = 20;
-/// Bit of the names below `one`, and of those below `two`.
-pub const ONE: u64 = 1 << 3;
-pub const TWO: u64 = 1 << 40;
+/// Rule of the names below `one`, and of those below `two`.
+pub const ONE: RuleMask = RuleMask::of(70);
+pub const TWO: RuleMask = RuleMask::of(140);
 pub const TTL_MIN: u32 = 60;
 pub const TTL_MAX: u32 = 86_400;
 pub const TTL_GRACE: u32 = 30;
@@ -136,11 +136,11 @@ pub fn is_acceptable(address: IpAddr) -> bool {
 }
 
 /// Rules of the names below this top-level label. The policy's trie says the same.
-pub fn rules_below(label: &[u8]) -> u64 {
+pub fn rules_below(label: &[u8]) -> RuleMask {
     match label {
         b"one" => ONE,
         b"two" => TWO,
-        _ => 0,
+        _ => RuleMask::EMPTY,
     }
 }
 

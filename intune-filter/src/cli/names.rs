@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use intune_filter_ebpf::abi::Host;
+use intune_filter_ebpf::abi::{Host, RuleMask};
 
 use super::{
     args::Global,
@@ -85,31 +85,32 @@ fn join(
 }
 
 /// The full ids of the rules in a mask.
-pub fn names_of_bits(mask: u64, rules: &[Option<String>]) -> impl Iterator<Item = &str> {
-    rules
-        .iter()
-        .enumerate()
-        .filter(move |(bit, _)| mask.checked_shr(*bit as u32).is_some_and(|mask| mask & 1 != 0))
-        .filter_map(|(_, rule)| rule.as_deref())
+pub fn names_of_bits(mask: RuleMask, rules: &[Option<String>]) -> impl Iterator<Item = &str> {
+    mask.iter().filter_map(|bit| rules.get(usize::from(bit))?.as_deref())
 }
 
 #[cfg(test)]
 mod tests {
+    use intune_filter_ebpf::abi::RULES;
+
     use super::*;
 
     #[test]
     fn the_kernel_decides_what_is_listed() {
         let address = |last: u8| IpAddr::from([192, 0, 2, last]);
-        let rules = vec![Some("core/main".to_owned()), Some("push/wns".to_owned())];
-        let host = |rules, seconds| Host::new(rules, seconds * SECOND, 0);
+        let mut rules = vec![None; RULES];
+        rules[70] = Some("core/main".to_owned());
+        rules[140] = Some("push/wns".to_owned());
+        let host =
+            |rules: &[u8], seconds| Host::new(rules.iter().copied().collect(), seconds * SECOND, 0);
         let mut names = Names::default();
         names.learn("b.example", address(1), ["core/main".to_owned()], 90 * SECOND);
         names.learn("a.example", address(1), ["push/wns".to_owned()], 200 * SECOND);
         names.learn("gone.example", address(9), ["push/wns".to_owned()], 200 * SECOND);
         let hosts = [
-            (address(2), host(0b11, 70)),
-            (address(1), host(0b11, 100)),
-            (address(3), host(1, 50)),
+            (address(2), host(&[70, 140], 70)),
+            (address(1), host(&[70, 140], 100)),
+            (address(3), host(&[70], 50)),
         ];
         let listed: Vec<_> = join(&hosts, &names, &rules, 60 * SECOND)
             .into_iter()

@@ -298,8 +298,8 @@ impl Default for Maps {
         Self {
             hosts4: 1 << 17,
             hosts6: 1 << 16,
-            flows4: 1 << 17,
-            flows6: 3 << 14,
+            flows4: 3 << 15,
+            flows6: 1 << 15,
             new_flows: 1 << 14,
             pending: 1 << 14,
             clients: 1 << 14,

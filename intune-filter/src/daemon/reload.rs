@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use intune_filter_ebpf::abi::RuleMask;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -87,7 +88,7 @@ pub fn apply(
     reports: &mut impl Reports,
     state_directory: &Path,
 ) -> Result<Applied> {
-    let bit = |number: u32| 1_u64.checked_shl(number).unwrap_or(0);
+    let is_freed = |number: u32| u8::try_from(number).is_ok_and(|bit| policy.freed.contains(bit));
     let (before, now) =
         (load(state_directory, kernel.pins().active()?.generation), patterns(policy));
     // From the moment that the policy is in force, addresses are learned by its patterns, and
@@ -103,11 +104,15 @@ pub fn apply(
     kernel.set_infos("GROUP_INFO", &policy.group_info(), |_| true)?;
     // A rule that is gone keeps its name until its bit is clean: if this process ends before, the
     // next one sees it and clears it.
-    kernel.set_infos("RULE_INFO", &rules, |number| bit(number) & policy.freed == 0)?;
+    kernel.set_infos("RULE_INFO", &rules, |number| !is_freed(number))?;
     let generation = kernel.install(policy, policy.reused)?;
     kernel.clear_rules(policy.freed)?;
-    kernel.set_infos("RULE_INFO", &rules, |number| bit(number) & policy.freed != 0)?;
-    let generation = if policy.reused == 0 { generation } else { kernel.install(policy, 0)? };
+    kernel.set_infos("RULE_INFO", &rules, is_freed)?;
+    let generation = if policy.reused.is_empty() {
+        generation
+    } else {
+        kernel.install(policy, RuleMask::EMPTY)?
+    };
 
     reports.learner().tracker().forget_rules(policy.freed);
     reports.catch_up()?;
@@ -128,10 +133,10 @@ pub fn apply(
 
 /// Takes rules of `mask` away from the learned addresses that no name backs any more, and
 /// makes the others live no longer than their names.
-fn narrow(kernel: &Kernel, mask: u64, reports: &mut impl Reports) -> Result<()> {
+fn narrow(kernel: &Kernel, mask: RuleMask, reports: &mut impl Reports) -> Result<()> {
     for round in 0..=ROUNDS {
         let mut hosts = kernel.pins().hosts()?;
-        hosts.retain(|(_, host)| host.rules & mask != 0);
+        hosts.retain(|(_, host)| host.rules.intersects(&mask));
         if hosts.is_empty() {
             return Ok(());
         }
@@ -146,9 +151,9 @@ fn narrow(kernel: &Kernel, mask: u64, reports: &mut impl Reports) -> Result<()> 
             let (by_names, until) = learner.backed(address);
             let rules = !mask | by_names;
             // Of rules that no known name has given, it is not known until when they were.
-            let known = host.rules & rules & !by_names == 0;
+            let known = (host.rules & rules & !by_names).is_empty();
             let until = if known { until } else { u64::MAX };
-            let narrower = host.rules & !rules != 0 || host.expires > until;
+            let narrower = !(host.rules & !rules).is_empty() || host.expires > until;
             // What is refreshed again and again is narrowed all the same in the end.
             let expected = if round == ROUNDS { 0 } else { host.version };
             if narrower && kernel.narrow_host(address, expected, rules, until)?.is_none() {
@@ -165,7 +170,7 @@ fn narrow(kernel: &Kernel, mask: u64, reports: &mut impl Reports) -> Result<()> 
 }
 
 /// The rules in force that have lost a pattern; all of them if it is not known what they had.
-fn narrowed(policy: &Policy, before: Option<&Patterns>, now: &Patterns) -> u64 {
+fn narrowed(policy: &Policy, before: Option<&Patterns>, now: &Patterns) -> RuleMask {
     let lost = |id: &str| match before {
         None => true,
         Some(before) => match (before.rules.get(id), now.rules.get(id)) {
@@ -174,7 +179,7 @@ fn narrowed(policy: &Policy, before: Option<&Patterns>, now: &Patterns) -> u64 {
         },
     };
     let bits = policy.rules.iter().filter(|(_, rule)| lost(&rule.id.to_string()));
-    bits.fold(0, |mask, (bit, _)| mask | 1_u64 << bit)
+    bits.map(|(bit, _)| *bit).collect()
 }
 
 fn patterns(policy: &Policy) -> Patterns {

@@ -107,7 +107,7 @@ mod tests {
         FlowKey { zone: 1, protocol: 17, client_port, ..FlowKey::default() }
     }
 
-    fn flow(silent: u64, flags: u8) -> Flow {
+    fn flow(silent: u64, flags: u16) -> Flow {
         Flow { last_seen: NOW - silent * SECOND, flags, ..Flow::default() }
     }
 

@@ -6,10 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use intune_filter_ebpf::{
-    abi::{DeniedEvent, FlowKey, Reason, V6, flow_flags, has_ports},
-    verdict::lowest,
-};
+use intune_filter_ebpf::abi::{DeniedEvent, FlowKey, RULES, Reason, V6, flow_flags, has_ports};
 
 use super::{Denied, Flow, Place, text::protocol};
 use crate::{kernel::Pins, names::Names, policy::Policy, system::netlink::Snapshot};
@@ -33,7 +30,7 @@ impl Labels {
             (zone.number, Place { interface, vlan: zone.vlan })
         });
         Self {
-            rules: (0..64).map(rule).collect(),
+            rules: (0..RULES as u8).map(rule).collect(),
             groups: policy.groups.iter().map(|group| Some(group.name.clone())).collect(),
             zones: zones.collect(),
         }
@@ -86,7 +83,7 @@ impl Labels {
             client_port: port(client.1),
             reason: Reason::from_number(event.reason).map_or("unknown", Reason::as_str).to_owned(),
             name: destination.and_then(|address| name(names, address)),
-            service: self.service(lowest(event.rules)),
+            service: self.service(event.rules.lowest()),
             group: self.group(event.group),
             audited: event.audited != 0,
             inbound,
@@ -155,7 +152,7 @@ mod tests {
         names.learn("old.test", "192.0.2.1".parse().unwrap(), rules(), 5);
         names.learn("new.test", "192.0.2.1".parse().unwrap(), rules(), 9);
         let out = DeniedEvent {
-            rules: 0b110,
+            rules: [1, 2].into_iter().collect(),
             source: wide("10.0.0.1"),
             destination: wide("192.0.2.1"),
             source_port: 40000_u16.to_be(),

@@ -77,7 +77,12 @@ mod tests {
             let expected = if kind == 3 { Record::Opened(flow) } else { Record::Closed(flow) };
             assert_eq!(read(&octets(&flow)), Some(expected));
         }
-        let answer = AnswerEvent { kind: 2, length: 3, rules: 5, ..AnswerEvent::default() };
+        let answer = AnswerEvent {
+            kind: 2,
+            length: 3,
+            rules: [0, 130].into_iter().collect(),
+            ..AnswerEvent::default()
+        };
         let mut record = octets(&answer);
         record.extend_from_slice(b"abc and what fills the record up");
         assert_eq!(read(&record), Some(Record::Answer(answer, b"abc")));

@@ -5,7 +5,7 @@ use std::{mem::size_of, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{TestRun as _, TestRunOptions, programs::Xdp};
-use intune_filter_ebpf::abi::{Amendment, Host, Operation, Outcome, V6};
+use intune_filter_ebpf::abi::{Amendment, Host, Operation, Outcome, RuleMask, V6};
 
 use super::{Kernel, load::AMEND};
 
@@ -48,7 +48,7 @@ impl Kernel {
 
 impl Amender<'_> {
     /// Adds rules to an address, and prolongs it: as an answer does.
-    pub fn refresh(&self, address: IpAddr, rules: u64, expires: u64) -> Result<Amended> {
+    pub fn refresh(&self, address: IpAddr, rules: RuleMask, expires: u64) -> Result<Amended> {
         self.insist(Operation::Refresh, address, 0, Host { rules, expires, ..Host::default() })
     }
 
@@ -58,7 +58,7 @@ impl Amender<'_> {
         &self,
         address: IpAddr,
         expected: u64,
-        rules: u64,
+        rules: RuleMask,
         expires: u64,
     ) -> Result<Amended> {
         let host = Host { rules, expires, ..Host::default() };

@@ -8,7 +8,7 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use intune_filter_ebpf::abi::{
-    Active, Client, GATEWAY_WORDS, Glob, Info, NameNode, Settings, gateway_port,
+    Active, Client, GATEWAY_WORDS, Glob, Info, NameNode, RuleMask, Settings, gateway_port,
 };
 
 use super::{
@@ -28,7 +28,7 @@ impl Kernel {
     /// Fills a fresh set of maps with a policy, less the rules of `without`, and makes it the one
     /// in force by a single write. Returns its generation. When this returns, no program works
     /// with the set before it any more.
-    pub fn install(&self, policy: &Policy, without: u64) -> Result<u32> {
+    pub fn install(&self, policy: &Policy, without: RuleMask) -> Result<u32> {
         let pins = self.pins();
         let mut active_map: Array<MapData, Active> = pins.map("ACTIVE")?;
         let mut active = active_map.get(&0, 0)?;
@@ -44,7 +44,8 @@ impl Kernel {
             below: node.below & keep,
             ..node
         };
-        let ports = || policy.ports.iter().map(|rules| rules & keep);
+        let ports = || policy.ports.as_chunks().0.iter().map(|eight| u64::from_le_bytes(*eight));
+        let port_classes = || policy.port_classes.iter().map(|rules| *rules & keep);
         let edges = || policy.edges.iter().map(|(key, node)| (*key, keep_node(*node)));
         let globs = || {
             let globs =
@@ -63,6 +64,7 @@ impl Kernel {
                 scope.spawn(|| fresh.trie("ANSWERS4", &policy.answers4, |answer| answer)),
                 scope.spawn(|| fresh.trie("ANSWERS6", &policy.answers6, |answer| answer)),
                 scope.spawn(|| fresh.array("PORTS", ports())),
+                scope.spawn(|| fresh.array("PORT_CLASSES", port_classes())),
                 scope.spawn(|| fresh.hash("EDGES", edges())),
                 scope.spawn(|| fresh.hash("GLOBS", globs())),
                 scope.spawn(|| fresh.hash("SERVERS", servers())),
@@ -140,12 +142,16 @@ impl Fresh<'_> {
     }
 
     /// Elements of a new array are zero: only the others are written.
-    fn array(&self, name: &str, values: impl Iterator<Item = u64>) -> Result<()> {
+    fn array<V: Pod + Default + PartialEq>(
+        &self,
+        name: &str,
+        values: impl Iterator<Item = V>,
+    ) -> Result<()> {
         self.fill(name, None, |map| {
-            let mut array = Array::<&mut MapData, u64>::try_from(map)?;
+            let mut array = Array::<&mut MapData, V>::try_from(map)?;
             (0_u32..)
                 .zip(values)
-                .filter(|(_, value)| *value != 0)
+                .filter(|(_, value)| *value != V::default())
                 .try_for_each(|(index, value)| array.set(index, value, 0))
         })
     }

@@ -11,7 +11,7 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, MapData, MapError, Queue},
 };
 use aya_obj::generated::BPF_EXIST;
-use intune_filter_ebpf::abi::{Active, Host, V4, V6};
+use intune_filter_ebpf::abi::{Active, Host, RuleMask, V4, V6};
 
 use super::{Kernel, amend::Amended, pins::found_or_none};
 
@@ -62,12 +62,12 @@ impl Kernel {
     }
 
     /// Takes rules away from every learned address, and ends the flows that they opened.
-    pub fn clear_rules(&self, mask: u64) -> Result<()> {
-        if mask == 0 {
+    pub fn clear_rules(&self, mask: RuleMask) -> Result<()> {
+        if mask.is_empty() {
             return Ok(());
         }
         for (address, host) in self.pins().hosts()? {
-            if host.rules & mask != 0 {
+            if host.rules.intersects(&mask) {
                 self.take_from_host(address, !mask)?;
             }
         }
@@ -75,7 +75,7 @@ impl Kernel {
     }
 
     /// Takes all rules but these away from an address, whatever happens to it meanwhile.
-    fn take_from_host(&self, address: IpAddr, rules: u64) -> Result<()> {
+    fn take_from_host(&self, address: IpAddr, rules: RuleMask) -> Result<()> {
         for _ in 0..ROUNDS {
             if self.narrow_host(address, 0, rules, u64::MAX)?.is_some() {
                 return Ok(());
@@ -93,15 +93,18 @@ impl Kernel {
         &self,
         address: IpAddr,
         expected: u64,
-        rules: u64,
+        rules: RuleMask,
         until: u64,
     ) -> Result<Option<Host>> {
         let amender = self.amender()?;
         match amender.narrow(address, expected, rules, until)? {
-            Amended::Done { host, .. } if host.rules == 0 => {
+            Amended::Done { host, .. } if host.rules.is_empty() => {
                 // Without rules it is worth nothing. With the time zero, it goes unless an answer
                 // has prolonged it meanwhile.
-                if matches!(amender.narrow(address, host.version, 0, 0)?, Amended::Done { .. }) {
+                if matches!(
+                    amender.narrow(address, host.version, RuleMask::EMPTY, 0)?,
+                    Amended::Done { .. }
+                ) {
                     amender.remove(address, 1)?;
                 }
                 Ok(Some(host))
@@ -115,7 +118,7 @@ impl Kernel {
 
     /// Sees to it that an address has rules until a time, at least. One that is not there, and for
     /// which there is no room, stays away, as it does where the kernel learns it.
-    pub fn assert_host(&self, address: IpAddr, rules: u64, expires: u64) -> Result<()> {
+    pub fn assert_host(&self, address: IpAddr, rules: RuleMask, expires: u64) -> Result<()> {
         self.ensure_host(address, rules, expires).map(drop)
     }
 
@@ -123,7 +126,7 @@ impl Kernel {
     pub fn ensure_host(
         &self,
         address: IpAddr,
-        rules: u64,
+        rules: RuleMask,
         expires: u64,
     ) -> Result<Option<Refreshed>> {
         let known = self.pins().host(address)?;
@@ -137,7 +140,7 @@ impl Kernel {
     pub fn refresh_host(
         &self,
         address: IpAddr,
-        rules: u64,
+        rules: RuleMask,
         expires: u64,
     ) -> Result<Option<Refreshed>> {
         match self.amender()?.refresh(address, rules, expires)? {

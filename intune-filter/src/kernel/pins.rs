@@ -8,8 +8,8 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapType, PerCpuArray},
 };
 use intune_filter_ebpf::abi::{
-    Active, Client, ClientKey, Counted, Counter, Host, Info, RULES, RuleCounter, Settings, V4, V6,
-    ZoneKey,
+    Active, Client, ClientKey, Counted, Counter, Host, Info, RULES, RuleCounter, RuleMask,
+    Settings, V4, V6, ZoneKey, port_class,
 };
 use ipnet::IpNet;
 
@@ -232,17 +232,17 @@ impl Pins {
     }
 
     /// The networks of the policy in force, with their rules.
-    pub fn networks(&self) -> Result<Vec<(IpNet, u64)>> {
+    pub fn networks(&self) -> Result<Vec<(IpNet, RuleMask)>> {
         let slot = self.active()?.generation & 1;
         let mut networks = Vec::new();
-        if let Some(map) = self.inner::<LpmTrie<MapData, V4, u64>>("NETS4", slot)? {
+        if let Some(map) = self.inner::<LpmTrie<MapData, V4, RuleMask>>("NETS4", slot)? {
             for entry in map.iter() {
                 let (key, rules) = entry?;
                 let address = IpAddr::V4(key.data().into());
                 networks.extend(network(address, key.prefix_len()).map(|net| (net, rules)));
             }
         }
-        if let Some(map) = self.inner::<LpmTrie<MapData, V6, u64>>("NETS6", slot)? {
+        if let Some(map) = self.inner::<LpmTrie<MapData, V6, RuleMask>>("NETS6", slot)? {
             for entry in map.iter() {
                 let (key, rules) = entry?;
                 let address = IpAddr::V6(key.data().into());
@@ -253,10 +253,14 @@ impl Pins {
     }
 
     /// The rules of the policy in force that a port belongs to.
-    pub fn port(&self, index: u32) -> Result<u64> {
+    pub fn port(&self, index: u32) -> Result<RuleMask> {
         let slot = self.active()?.generation & 1;
-        let Some(ports) = self.inner::<Array<MapData, u64>>("PORTS", slot)? else { return Ok(0) };
-        Ok(ports.get(&index, 0)?)
+        let ports = self.inner::<Array<MapData, u64>>("PORTS", slot)?;
+        let classes = self.inner::<Array<MapData, RuleMask>>("PORT_CLASSES", slot)?;
+        let (Some(ports), Some(classes)) = (ports, classes) else { return Ok(RuleMask::EMPTY) };
+        let (word, shift) = port_class(index);
+        let class = (ports.get(&word, 0)? >> shift) as u8;
+        Ok(classes.get(&class.into(), 0)?)
     }
 
     /// How full the maps are that can fill up, by name; of an array of maps, the map in force.

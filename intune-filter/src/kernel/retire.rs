@@ -7,7 +7,7 @@ use aya::{
     Pod,
     maps::{HashMap, MapData},
 };
-use intune_filter_ebpf::abi::{Address, Flow, FlowKey, V4, V6, flow_flags};
+use intune_filter_ebpf::abi::{Address, Flow, FlowKey, RuleMask, V4, V6, flow_flags};
 
 use super::{Kernel, flows::wide};
 
@@ -16,15 +16,12 @@ const FLOWS4: [&str; 2] = ["FLOWS4", "NEW_FLOWS4"];
 const FLOWS6: [&str; 2] = ["FLOWS6", "NEW_FLOWS6"];
 
 /// Flows without a rule of their own.
-const UNRULED: u8 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
+const UNRULED: u16 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
 
 impl Kernel {
     /// Ends the flows that rules opened.
-    pub(super) fn end_flows_of_rules(&self, mask: u64) -> Result<()> {
-        self.end_flows(|_, flow| {
-            flow.flags & UNRULED == 0
-                && 1_u64.checked_shl(flow.rule.into()).unwrap_or(0) & mask != 0
-        })
+    pub(super) fn end_flows_of_rules(&self, mask: RuleMask) -> Result<()> {
+        self.end_flows(|_, flow| flow.flags & UNRULED == 0 && mask.contains(flow.rule))
     }
 
     /// Ends the flows of zones.

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use intune_filter_ebpf::{
-    abi::{AnswerEvent, Host},
+    abi::{AnswerEvent, Host, RuleMask},
     dns::{self, HEADER_LENGTH},
     host::{self, Tables},
     scratch::Scratch,
@@ -18,7 +18,7 @@ pub struct Answer {
     /// The question's name, in lower case and without a trailing dot.
     pub name: String,
     /// The rules of the name.
-    pub rules: u64,
+    pub rules: RuleMask,
     /// Addresses that it led to, along CNAMEs, less those that are refused; and when each is
     /// forgotten, in nanoseconds of CLOCK_BOOTTIME.
     pub addresses: Vec<(IpAddr, u64)>,
@@ -79,13 +79,14 @@ impl Reader {
             return None;
         }
         let settings = &tables.policies[0].settings;
-        let rules = dns::match_name(scratch, tables, settings);
-        if rules == 0 || !dns::read_answer(scratch, tables, question.end) {
+        dns::match_name(scratch, tables, settings);
+        let rules = scratch.matcher.rules.get();
+        if rules.is_empty() || !dns::read_answer(scratch, tables, question.end) {
             return None;
         }
         tables.hosts4.borrow_mut().clear();
         tables.hosts6.borrow_mut().clear();
-        dns::learn(scratch, tables, settings, rules, u64::MAX);
+        dns::learn(scratch, tables, settings, u64::MAX);
         let (four, six) = (tables.hosts4.borrow(), tables.hosts6.borrow());
         let four = four.iter().map(|(address, host)| (IpAddr::V4((*address).into()), host));
         let six = six.iter().map(|(address, host)| (IpAddr::V6((*address).into()), host));
@@ -170,7 +171,7 @@ services: [{id: site, fqdns: [www.example], tcp: [443]}]
         ];
         let answer = read(records, 0).unwrap();
         assert_eq!(answer.name, "www.example");
-        assert_eq!(answer.rules.count_ones(), 1);
+        assert_eq!(answer.rules.iter().count(), 1);
         assert_eq!(answer.addresses, [("20.0.0.1".parse().unwrap(), 1330 * SECOND)]);
         assert_eq!(answer.times, [1]);
     }

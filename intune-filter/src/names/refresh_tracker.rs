@@ -12,7 +12,7 @@ use std::{
     net::IpAddr,
 };
 
-use intune_filter_ebpf::abi::Host;
+use intune_filter_ebpf::abi::{Host, RuleMask};
 
 /// Refreshes of one address that userspace knows of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ struct Tracked {
     /// Answers up to this time count no more; CLOCK_BOOTTIME, nanoseconds.
     since: u64,
     /// Rules that answers may have given which userspace does not know.
-    rules: u64,
+    rules: RuleMask,
     /// When the last of these expires at the latest; CLOCK_BOOTTIME, nanoseconds.
     until: u64,
 }
@@ -36,7 +36,7 @@ pub enum Decision {
     /// It may have these rules at most, and expires then at the latest.
     Narrow {
         /// The rules.
-        rules: u64,
+        rules: RuleMask,
         /// CLOCK_BOOTTIME, nanoseconds.
         until: u64,
     },
@@ -102,10 +102,10 @@ impl RefreshTracker {
     /// Something may have to be taken away from an address that the kernel has as `host`, if it has
     /// rules that neither its names back nor an answer which userspace is known to have
     /// overlooked: nobody would look at it as long as other names prolong it.
-    pub fn examine(&mut self, address: IpAddr, host: &Host, backed: u64, now: u64) {
+    pub fn examine(&mut self, address: IpAddr, host: &Host, backed: RuleMask, now: u64) {
         let tracked = self.by_address.get(&address).filter(|tracked| tracked.until > now);
-        let known = backed | tracked.map_or(0, |tracked| tracked.rules);
-        if host.expires > now && host.rules & !known != 0 {
+        let known = backed | tracked.map_or(RuleMask::EMPTY, |tracked| tracked.rules);
+        if host.expires > now && !(host.rules & !known).is_empty() {
             self.suspect(address);
         }
     }
@@ -125,8 +125,8 @@ impl RefreshTracker {
     /// What userspace does not know of expires too: afterwards those addresses are due.
     pub fn expire(&mut self, now: u64) {
         for (address, tracked) in &mut self.by_address {
-            if tracked.rules != 0 && tracked.until <= now {
-                tracked.rules = 0;
+            if !tracked.rules.is_empty() && tracked.until <= now {
+                tracked.rules = RuleMask::EMPTY;
                 self.due.insert(*address);
             }
         }
@@ -141,23 +141,23 @@ impl RefreshTracker {
         &self,
         address: IpAddr,
         host: &Host,
-        (rules, until): (u64, u64),
+        (rules, until): (RuleMask, u64),
         now: u64,
     ) -> Decision {
         let Some(tracked) = self.by_address.get(&address) else { return Decision::Resync };
         if tracked.version != host.version {
             return Decision::Resync;
         }
-        let unknown = tracked.rules != 0 && tracked.until > now;
+        let unknown = !tracked.rules.is_empty() && tracked.until > now;
         let (rules, until) = if unknown {
             (rules | tracked.rules, until.max(tracked.until))
-        } else if rules == 0 {
+        } else if rules.is_empty() {
             // It keeps its rules until it is removed: so long it is told of as expired.
-            (u64::MAX, now)
+            (RuleMask::ALL, now)
         } else {
             (rules, until)
         };
-        if host.rules & !rules == 0 && host.expires <= until {
+        if (host.rules & !rules).is_empty() && host.expires <= until {
             Decision::Leave
         } else {
             Decision::Narrow { rules, until }
@@ -182,7 +182,7 @@ impl RefreshTracker {
     }
 
     /// Forgets rules that no address has any more.
-    pub fn forget_rules(&mut self, mask: u64) {
+    pub fn forget_rules(&mut self, mask: RuleMask) {
         for tracked in self.by_address.values_mut() {
             tracked.rules &= !mask;
         }
@@ -219,9 +219,15 @@ mod tests {
         "192.0.2.1".parse().unwrap()
     }
 
-    fn host(refreshes: u64, rules: u64, expires: u64) -> Host {
+    /// The rules of four bits, one or two in each word of a mask.
+    fn rules(bits: u8) -> RuleMask {
+        let bit = |(number, rule)| (bits >> number & 1 == 1).then_some(rule);
+        [3, 70, 140, 191].into_iter().enumerate().filter_map(bit).collect()
+    }
+
+    fn host(refreshes: u64, bits: u8, expires: u64) -> Host {
         let version = Host::version_at(NOW) + refreshes * Host::REFRESH;
-        Host { version, rules, expires }
+        Host { version, rules: rules(bits), expires }
     }
 
     #[test]
@@ -229,15 +235,16 @@ mod tests {
         let mut tracker = RefreshTracker::default();
         tracker.observed(address(), NOW, 1);
         tracker.observed(address(), NOW + SECOND, 2);
-        let decide = |refreshes, rules, expires, backed| {
-            tracker.decide(address(), &host(refreshes, rules, expires), backed, NOW)
+        let decide = |refreshes, bits, expires, (backed, until)| {
+            let backed = (rules(backed), until);
+            tracker.decide(address(), &host(refreshes, bits, expires), backed, NOW)
         };
-        let narrow = Decision::Narrow { rules: 1, until: NOW + 50 };
+        let narrow = Decision::Narrow { rules: rules(1), until: NOW + 50 };
         assert_eq!(decide(2, 3, NOW + 90, (1, NOW + 50)), narrow);
         assert_eq!(decide(2, 1, NOW + 90, (1, NOW + 50)), narrow);
         assert_eq!(decide(2, 1, NOW + 50, (1, NOW + 50)), Decision::Leave);
         assert_eq!(decide(2, 1, NOW + 90, (3, NOW + 90)), Decision::Leave);
-        let expired = Decision::Narrow { rules: u64::MAX, until: NOW };
+        let expired = Decision::Narrow { rules: RuleMask::ALL, until: NOW };
         assert_eq!(decide(2, 3, NOW + 90, (0, 0)), expired, "without names it has expired");
         for refreshes in [0, 1, 3] {
             assert_eq!(decide(refreshes, 3, NOW + 90, (1, NOW + 50)), Decision::Resync);
@@ -249,44 +256,44 @@ mod tests {
         let mut tracker = RefreshTracker::default();
         tracker.suspect(address());
         let lost = host(7, 6, NOW + 100);
-        assert_eq!(tracker.decide(address(), &lost, (1, NOW + 50), NOW), Decision::Resync);
+        assert_eq!(tracker.decide(address(), &lost, (rules(1), NOW + 50), NOW), Decision::Resync);
         tracker.resync(address(), &lost, NOW);
         assert!(tracker.due(9).is_empty());
         let more = host(8, 15, NOW + 200);
         tracker.observed(address(), NOW, 1);
-        assert_eq!(tracker.decide(address(), &more, (1, NOW + 50), NOW), Decision::Resync);
+        assert_eq!(tracker.decide(address(), &more, (rules(1), NOW + 50), NOW), Decision::Resync);
         tracker.observed(address(), NOW + 10, 1);
         assert_eq!(
-            tracker.decide(address(), &more, (1, NOW + 50), NOW),
-            Decision::Narrow { rules: 7, until: NOW + 100 }
+            tracker.decide(address(), &more, (rules(1), NOW + 50), NOW),
+            Decision::Narrow { rules: rules(7), until: NOW + 100 }
         );
         tracker.expire(NOW + 99);
         assert!(tracker.due(9).is_empty());
         tracker.expire(NOW + 100);
         assert_eq!(tracker.due(9), [address()]);
         assert_eq!(
-            tracker.decide(address(), &more, (1, NOW + 150), NOW + 100),
-            Decision::Narrow { rules: 1, until: NOW + 150 }
+            tracker.decide(address(), &more, (rules(1), NOW + 150), NOW + 100),
+            Decision::Narrow { rules: rules(1), until: NOW + 150 }
         );
     }
 
     #[test]
     fn rules_that_nothing_backs_are_looked_at_though_others_live() {
         let mut tracker = RefreshTracker::default();
-        for (rules, expires, backed, is_due) in [
+        for (bits, expires, backed, is_due) in [
             (1, NOW + 50, 1, false),
             (3, NOW + 50, 1, true),
             (3, NOW, 1, false),
             (3, NOW + 50, 3, false),
         ] {
-            tracker.examine(address(), &host(1, rules, expires), backed, NOW);
-            assert_eq!(tracker.due(9).len(), usize::from(is_due), "{rules} {expires} {backed}");
+            tracker.examine(address(), &host(1, bits, expires), rules(backed), NOW);
+            assert_eq!(tracker.due(9).len(), usize::from(is_due), "{bits} {expires} {backed}");
             tracker.done(address());
         }
         tracker.resync(address(), &host(1, 3, NOW + 50), NOW);
-        tracker.examine(address(), &host(2, 3, NOW + 90), 1, NOW + 49);
+        tracker.examine(address(), &host(2, 3, NOW + 90), rules(1), NOW + 49);
         assert!(tracker.due(9).is_empty(), "it is known until when that may be");
-        tracker.examine(address(), &host(2, 3, NOW + 90), 1, NOW + 50);
+        tracker.examine(address(), &host(2, 3, NOW + 90), rules(1), NOW + 50);
         assert_eq!(tracker.due(9), [address()]);
     }
 
@@ -296,7 +303,7 @@ mod tests {
         let version = |refreshes| host(refreshes, 0, 0).version;
         tracker.refreshed(address(), (0, version(0)), NOW);
         tracker.refreshed(address(), (version(0), version(1)), NOW);
-        let backed = (1, NOW + 50);
+        let backed = (rules(1), NOW + 50);
         let left = |tracker: &RefreshTracker, refreshes| {
             tracker.decide(address(), &host(refreshes, 1, NOW + 50), backed, NOW)
         };
@@ -318,9 +325,9 @@ mod tests {
         assert!(tracker.is_crowded());
         tracker.retain(|one| *one == address(7));
         assert!(!tracker.is_crowded());
-        let host = Host { version: Host::version_at(NOW), rules: 1, expires: NOW + 50 };
-        assert_eq!(tracker.decide(address(7), &host, (1, NOW + 50), NOW), Decision::Leave);
-        assert_eq!(tracker.decide(address(8), &host, (1, NOW + 50), NOW), Decision::Resync);
+        let host = Host { version: Host::version_at(NOW), rules: rules(1), expires: NOW + 50 };
+        assert_eq!(tracker.decide(address(7), &host, (rules(1), NOW + 50), NOW), Decision::Leave);
+        assert_eq!(tracker.decide(address(8), &host, (rules(1), NOW + 50), NOW), Decision::Resync);
     }
 
     #[test]
@@ -328,7 +335,7 @@ mod tests {
         let mut tracker = RefreshTracker::default();
         tracker.observed(address(), NOW, 1);
         tracker.distrust(address());
-        let decision = tracker.decide(address(), &host(0, 1, NOW + 50), (0, 0), NOW);
+        let decision = tracker.decide(address(), &host(0, 1, NOW + 50), (rules(0), 0), NOW);
         assert_eq!(decision, Decision::Resync);
     }
 }

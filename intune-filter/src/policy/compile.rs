@@ -10,7 +10,7 @@ use std::{
 
 use intune_filter_ebpf::abi::{
     Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, Glob, Limit as KernelLimit,
-    MATCH_STEPS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER,
+    MATCH_STEPS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, RuleMask, SERVER_DHCP, SERVER_RESOLVER,
     Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, client_flags, port_index,
 };
 use intune_filter_ebpf::verdict::NO_GROUP;
@@ -22,7 +22,7 @@ use super::{
     groups::{Assigned, assign},
     names::{Builder, Trie},
     networks::{embed, merge_ancestors, tries},
-    over_https,
+    over_https, port_classes,
 };
 use crate::{
     catalogue::{Catalogue, CatalogueFiles},
@@ -137,6 +137,7 @@ fn compile_part(
     let assigned = assign(config, &services, previous, &mut errors, &mut warnings);
     let Assigned { rules, masks, freed, reused } = assigned;
     let trie = trie(config, &rules, &mut errors);
+    let (ports, port_classes) = port_classes::of(config, &rules, &mut errors);
     let (clients4, clients6) = clients(config, &masks);
     let (nets4, nets6) = tries(&networks(&rules, &config.nat64));
     let (answers4, answers6) = tries(&answers(&config.dns.allow_private, &config.nat64));
@@ -155,7 +156,8 @@ fn compile_part(
         nets6,
         answers4,
         answers6,
-        ports: ports(&rules),
+        ports,
+        port_classes,
         servers: servers(config),
         gateway_ports: gateway_ports(&config.to_gateway),
         settings: settings(config, &trie, &rules),
@@ -216,7 +218,7 @@ fn trie(config: &Config, rules: &BTreeMap<u8, Rule>, errors: &mut Vec<FileError>
             errors.push(config.error(key, message));
         };
         for pattern in &rule.fqdns {
-            if let Err(full) = builder.add(pattern, 1 << bit) {
+            if let Err(full) = builder.add(pattern, RuleMask::of(*bit)) {
                 error(format!(
                     "{pattern} of {}: too many patterns with a * within the label before {:?}, \
                      expected at most {}",
@@ -252,7 +254,7 @@ fn listed(patterns: &[&Pattern]) -> String {
     few.join(", ") + &more
 }
 
-fn clients(config: &Config, masks: &[u64]) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
+fn clients(config: &Config, masks: &[RuleMask]) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
     let (mut clients4, mut clients6) = links(config, masks);
     for ((number, group), mask) in (0..).zip(&config.clients).zip(masks) {
         let value = client(number, group, *mask);
@@ -279,14 +281,14 @@ fn clients(config: &Config, masks: &[u64]) -> (Vec<ClientPrefix<V4>>, Vec<Client
 }
 
 /// What a zone's link-local sources may ask for: what some group of the zone may.
-fn links(config: &Config, masks: &[u64]) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
+fn links(config: &Config, masks: &[RuleMask]) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
     let zones = config.zones();
     let value = |zone: u32| {
         let groups = config.clients.iter().zip(masks);
         let of_zone = groups.filter(|(group, _)| {
             config.zones_of(group).iter().any(|its_zone| its_zone.number == zone)
         });
-        let rules = of_zone.fold(0, |rules, (_, mask)| rules | mask);
+        let rules = of_zone.fold(RuleMask::EMPTY, |rules, (_, mask)| rules | *mask);
         Client { rules, group: u32::from(NO_GROUP), devices: 1, ..Client::default() }
     };
     let links4 = zones.iter().map(|zone| Prefix {
@@ -326,7 +328,7 @@ fn gateway_ports(to_gateway: &ToGateway) -> Vec<u32> {
     ports
 }
 
-fn client(number: u32, group: &ClientGroup, rules: u64) -> Client {
+fn client(number: u32, group: &ClientGroup, rules: RuleMask) -> Client {
     let mode = match group.mode {
         GroupMode::Enforce => MODE_ENFORCE,
         GroupMode::Audit => MODE_AUDIT,
@@ -340,31 +342,19 @@ fn client(number: u32, group: &ClientGroup, rules: u64) -> Client {
     Client { rules, group: number, mode, flags, devices }
 }
 
-fn networks(rules: &BTreeMap<u8, Rule>, nat64: &[Ipv6Net]) -> BTreeMap<IpNet, u64> {
-    let mut table: BTreeMap<IpNet, u64> = BTreeMap::new();
+fn networks(rules: &BTreeMap<u8, Rule>, nat64: &[Ipv6Net]) -> BTreeMap<IpNet, RuleMask> {
+    let mut table: BTreeMap<IpNet, RuleMask> = BTreeMap::new();
     for (bit, rule) in rules {
         for network in &rule.cidrs {
-            *table.entry(*network).or_default() |= 1 << bit;
+            table.entry(*network).or_default().set(*bit);
             if let IpNet::V4(v4) = network {
                 for embedded in nat64.iter().filter_map(|prefix| embed(*prefix, *v4)) {
-                    *table.entry(IpNet::V6(embedded)).or_default() |= 1 << bit;
+                    table.entry(IpNet::V6(embedded)).or_default().set(*bit);
                 }
             }
         }
     }
     merge_ancestors(table)
-}
-
-fn ports(rules: &BTreeMap<u8, Rule>) -> Box<[u64]> {
-    let mut ports = vec![0; PORTS as usize].into_boxed_slice();
-    for (bit, rule) in rules {
-        for (protocol, ranges) in rule.ports.iter() {
-            for port in ranges.iter().flat_map(|range| range.ports()) {
-                ports[port_index(protocol.number(), port) as usize] |= 1 << bit;
-            }
-        }
-    }
-    ports
 }
 
 fn servers(config: &Config) -> HashMap<V6, u32> {
@@ -416,7 +406,8 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
         warm_up_rules: rules
             .iter()
             .filter(|(_, rule)| !rule.fqdns.is_empty())
-            .fold(0, |mask, (bit, _)| mask | 1 << bit),
+            .map(|(bit, _)| *bit)
+            .collect(),
         limit_queries: limit(config.limits.queries),
         limit_flows: limit(config.limits.flows),
         zone_queries: limit(config.limits.zone.queries),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use intune_filter_ebpf::abi::RULES;
+use intune_filter_ebpf::abi::{NO_RULE, RULES, RuleMask};
 
 use super::{Rule, RuleBits, services::Services};
 use crate::{catalogue::RuleId, config::Config, yaml::FileError};
@@ -13,11 +13,11 @@ pub(super) struct Assigned {
     /// The rules that some group uses, by bit.
     pub rules: BTreeMap<u8, Rule>,
     /// Each group's rules, in the configuration's order.
-    pub masks: Vec<u64>,
+    pub masks: Vec<RuleMask>,
     /// Bits of earlier rules that are no longer in force.
-    pub freed: u64,
+    pub freed: RuleMask,
     /// Those of them that had to be given to another rule at once.
-    pub reused: u64,
+    pub reused: RuleMask,
 }
 
 /// Looks each group's services up, and gives each rule that is used a bit.
@@ -68,13 +68,11 @@ pub(super) fn assign(
         groups.push(rules);
     }
     if full {
-        return Assigned { masks: vec![0; groups.len()], ..Assigned::default() };
+        return Assigned { masks: vec![RuleMask::EMPTY; groups.len()], ..Assigned::default() };
     }
 
     let (bits, freed, reused) = bits(services, &used, previous);
-    let mask = |rules: &Vec<RuleId>| {
-        rules.iter().filter_map(|id| bits.get(id)).fold(0, |mask, bit| mask | 1_u64 << bit)
-    };
+    let mask = |rules: &Vec<RuleId>| rules.iter().filter_map(|id| bits.get(id).copied()).collect();
     let masks = groups.iter().map(mask).collect();
     let all = services.all().iter().flat_map(|service| &service.rules);
     let rules = all.filter_map(|rule| Some((*bits.get(&rule.id)?, rule.clone()))).collect();
@@ -87,30 +85,29 @@ fn bits(
     services: &Services<'_>,
     used: &BTreeMap<RuleId, ()>,
     previous: &RuleBits,
-) -> (RuleBits, u64, u64) {
-    let mask = |bits: &RuleBits| bits.values().fold(0, |mask, bit| mask | 1_u64 << bit);
+) -> (RuleBits, RuleMask, RuleMask) {
     let legal = previous.iter().filter(|(_, bit)| usize::from(**bit) < RULES);
     let previous: RuleBits = legal.map(|(id, bit)| (id.clone(), *bit)).collect();
     let mut bits: RuleBits = BTreeMap::new();
-    let mut taken = 0_u64;
+    let mut taken = RuleMask::EMPTY;
     for (id, bit) in &previous {
         // Of two rules that claim one bit the second gets another.
-        if used.contains_key(id) && taken & 1 << bit == 0 {
+        if used.contains_key(id) && !taken.contains(*bit) {
             bits.insert(id.clone(), *bit);
-            taken |= 1 << bit;
+            taken.set(*bit);
         }
     }
-    let freed = mask(&previous) & !taken;
-    let mut reused = 0;
+    let freed = previous.values().copied().collect::<RuleMask>() & !taken;
+    let mut reused = RuleMask::EMPTY;
     for rule in services.all().iter().flat_map(|service| &service.rules) {
         if !used.contains_key(&rule.id) || bits.contains_key(&rule.id) {
             continue;
         }
-        let fresh = (!(taken | freed)).trailing_zeros();
-        let bit = if fresh < u64::BITS { fresh } else { (!taken).trailing_zeros() };
-        taken |= 1 << bit;
-        reused |= freed & 1 << bit;
-        bits.insert(rule.id.clone(), bit as u8);
+        let fresh = (!(taken | freed)).lowest();
+        let bit = if fresh == NO_RULE { (!taken).lowest() } else { fresh };
+        taken.set(bit);
+        reused |= freed & RuleMask::of(bit);
+        bits.insert(rule.id.clone(), bit);
     }
     (bits, freed, reused)
 }

@@ -17,6 +17,7 @@ impl From<&Policy> for host::Policy {
             answers4: trie(&policy.answers4),
             answers6: trie(&policy.answers6),
             ports: policy.ports.to_vec(),
+            port_classes: policy.port_classes.clone(),
             edges: policy.edges.clone(),
             globs: policy.globs.clone(),
             servers: policy.servers.clone(),

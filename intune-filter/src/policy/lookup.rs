@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use intune_filter_ebpf::abi::{
-    Client, EdgeKey, Glob, NameNode, TransportProtocol, V4, V6, port_index,
+    Client, EdgeKey, Glob, NameNode, RuleMask, TransportProtocol, V4, V6, port_index,
 };
 
 use super::{Group, Policy, Prefix, Rule, names::edges_of};
@@ -64,18 +64,19 @@ impl Policy {
 
     /// Rules among whose networks an address is.
     #[must_use]
-    pub fn rules_of_address(&self, address: IpAddr) -> u64 {
+    pub fn rules_of_address(&self, address: IpAddr) -> RuleMask {
         match address {
             IpAddr::V4(v4) => longest(&self.nets4, v4.into()),
             IpAddr::V6(v6) => longest(&self.nets6, v6.into()),
         }
-        .unwrap_or(0)
+        .unwrap_or_default()
     }
 
     /// Rules that have a port.
     #[must_use]
-    pub fn rules_of_port(&self, protocol: TransportProtocol, port: u16) -> u64 {
-        self.ports[port_index(protocol.number(), port) as usize]
+    pub fn rules_of_port(&self, protocol: TransportProtocol, port: u16) -> RuleMask {
+        let class = self.ports[port_index(protocol.number(), port) as usize];
+        self.port_classes[usize::from(class)]
     }
 
     /// Whether a DNS answer may teach an address.
@@ -90,17 +91,17 @@ impl Policy {
 
     /// Rules among whose patterns' names a name is. What is no legal name has none.
     #[must_use]
-    pub fn rules_of_name(&self, name: &str) -> u64 {
+    pub fn rules_of_name(&self, name: &str) -> RuleMask {
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let labels: Vec<&str> = name.split('.').collect();
         if name.len() > 253 || labels.iter().any(|label| label.is_empty() || label.len() > 63) {
-            return 0;
+            return RuleMask::EMPTY;
         }
         self.rules_from(&self.settings.root, &labels)
     }
 
     /// Rules of a name of which all labels but `left` have led to a node.
-    fn rules_from(&self, node: &NameNode, left: &[&str]) -> u64 {
+    fn rules_from(&self, node: &NameNode, left: &[&str]) -> RuleMask {
         let Some((label, left)) = left.split_last() else { return node.exact };
         let mut rules = node.below;
         for glob in &self.globs[node.first_glob as usize..][..usize::from(node.globs)] {
@@ -133,8 +134,8 @@ impl Policy {
     }
 
     /// The rules of a mask.
-    pub fn rules_of(&self, mask: u64) -> impl Iterator<Item = &Rule> {
-        let in_mask = move |(bit, rule)| (mask & 1_u64 << bit != 0).then_some(rule);
+    pub fn rules_of(&self, mask: RuleMask) -> impl Iterator<Item = &Rule> {
+        let in_mask = move |(bit, rule): (&u8, _)| mask.contains(*bit).then_some(rule);
         self.rules.iter().filter_map(in_mask)
     }
 

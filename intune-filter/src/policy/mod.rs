@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use intune_filter_ebpf::abi::{
-    Client, ClientKey, EdgeKey, GROUPS, Glob, INFO_CAPACITY, Info, NameNode, RULES, Settings, V4,
-    V6,
+    Client, ClientKey, EdgeKey, GROUPS, Glob, INFO_CAPACITY, Info, NameNode, RULES, RuleMask,
+    Settings, V4, V6,
 };
 
 mod answers;
@@ -20,6 +20,7 @@ mod memory;
 mod names;
 mod networks;
 pub mod over_https;
+mod port_classes;
 mod port_sets;
 pub mod services;
 mod summary;
@@ -65,15 +66,17 @@ pub struct Policy {
     /// `CLIENTS6`.
     pub clients6: Vec<ClientPrefix<V6>>,
     /// `NETS4`.
-    pub nets4: Vec<Prefix<V4, u64>>,
+    pub nets4: Vec<Prefix<V4, RuleMask>>,
     /// `NETS6`.
-    pub nets6: Vec<Prefix<V6, u64>>,
+    pub nets6: Vec<Prefix<V6, RuleMask>>,
     /// `ANSWERS4`.
     pub answers4: Vec<Prefix<V4, u32>>,
     /// `ANSWERS6`.
     pub answers6: Vec<Prefix<V6, u32>>,
-    /// `PORTS`, [`intune_filter_ebpf::abi::PORTS`] elements.
-    pub ports: Box<[u64]>,
+    /// The class of each of [`intune_filter_ebpf::abi::PORTS`]: `PORTS` has eight to an element.
+    pub ports: Box<[u8]>,
+    /// `PORT_CLASSES`: the rules of each class.
+    pub port_classes: Vec<RuleMask>,
     /// `EDGES`.
     pub edges: HashMap<EdgeKey, NameNode>,
     /// `GLOBS`; the index is the key.
@@ -86,10 +89,10 @@ pub struct Policy {
     pub settings: Settings,
     /// Bits of earlier rules that are no longer in force. Who loads the policy clears them from
     /// learned addresses and flows, and only then forgets that the rule had the bit.
-    pub freed: u64,
+    pub freed: RuleMask,
     /// Those of them that another rule has in this policy, since no other bit was left. They have
     /// to be cleared before it is in force.
-    pub reused: u64,
+    pub reused: RuleMask,
     /// What is worth knowing although it is no fault.
     pub warnings: Vec<FileError>,
 }
@@ -100,7 +103,7 @@ pub struct Group {
     /// Its name.
     pub name: String,
     /// Its rules.
-    pub rules: u64,
+    pub rules: RuleMask,
     /// What becomes of its denied packets.
     pub mode: GroupMode,
 }

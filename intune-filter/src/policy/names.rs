@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use intune_filter_ebpf::abi::{CHUNK, EdgeKey, Glob, NameNode, ROOT};
+use intune_filter_ebpf::abi::{CHUNK, EdgeKey, Glob, NameNode, ROOT, RuleMask};
 
 use crate::pattern::{Form, Label, Pattern};
 
@@ -27,8 +27,8 @@ pub(super) struct Builder {
 
 #[derive(Debug, Default)]
 struct Node {
-    exact: u64,
-    below: u64,
+    exact: RuleMask,
+    below: RuleMask,
     over_https: bool,
     /// Nodes that its edges lead to.
     children: Vec<u32>,
@@ -52,7 +52,7 @@ impl Builder {
     }
 
     /// Adds a pattern for the rules of a mask.
-    pub fn add(&mut self, pattern: &Pattern, rules: u64) -> Result<(), TooManyGlobs> {
+    pub fn add(&mut self, pattern: &Pattern, rules: RuleMask) -> Result<(), TooManyGlobs> {
         pattern.expand().iter().try_for_each(|plain| self.add_plain(&plain.form(), rules))
     }
 
@@ -63,7 +63,7 @@ impl Builder {
         self.nodes[node as usize].over_https = true;
     }
 
-    fn add_plain(&mut self, form: &Form<'_>, rules: u64) -> Result<(), TooManyGlobs> {
+    fn add_plain(&mut self, form: &Form<'_>, rules: RuleMask) -> Result<(), TooManyGlobs> {
         let mut at = ROOT;
         for (index, label) in form.labels.iter().enumerate().rev() {
             at = match label {
@@ -125,7 +125,7 @@ impl Builder {
     /// Whether something can follow the label that has led to a node.
     fn leads_on(&self, id: u32) -> bool {
         let node = &self.nodes[id as usize];
-        node.below != 0 || !node.children.is_empty() || !node.globs.is_empty()
+        !node.below.is_empty() || !node.children.is_empty() || !node.globs.is_empty()
     }
 
     pub fn finish(self) -> Trie {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use intune_filter_ebpf::abi::{V4, V6};
+use intune_filter_ebpf::abi::{RuleMask, V4, V6};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// An element of a longest-prefix-match trie.
@@ -20,13 +20,13 @@ pub struct Prefix<K, V> {
 pub type Tries<V> = (Vec<Prefix<V4, V>>, Vec<Prefix<V6, V>>);
 
 /// Gives each prefix what the prefixes around it have as well: a lookup finds the longest alone.
-pub(super) fn merge_ancestors(networks: BTreeMap<IpNet, u64>) -> BTreeMap<IpNet, u64> {
-    let mut around: Vec<(IpNet, u64)> = Vec::new();
+pub(super) fn merge_ancestors(networks: BTreeMap<IpNet, RuleMask>) -> BTreeMap<IpNet, RuleMask> {
+    let mut around: Vec<(IpNet, RuleMask)> = Vec::new();
     // In the order of the addresses, shorter prefixes first, so that what holds a prefix has just
     // been seen.
-    let merge = |(network, rules): (IpNet, u64)| {
+    let merge = |(network, rules): (IpNet, RuleMask)| {
         while around.pop_if(|(outer, _)| !outer.contains(&network)).is_some() {}
-        let merged = rules | around.last().map_or(0, |(_, outer)| *outer);
+        let merged = rules | around.last().map_or(RuleMask::EMPTY, |(_, outer)| *outer);
         around.push((network, merged));
         (network, merged)
     };
@@ -75,36 +75,41 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn table<const N: usize>(table: [(&str, &[u8]); N]) -> BTreeMap<IpNet, RuleMask> {
+        table.map(|(text, rules)| (net(text), rules.iter().copied().collect())).into()
+    }
+
     #[test]
     fn ancestors_are_merged() {
-        let table = [
-            ("10.0.0.0/8", 1),
-            ("10.0.0.0/16", 2),
-            ("10.0.1.0/24", 4),
-            ("10.1.0.0/16", 8),
-            ("11.0.0.0/8", 16),
-            ("fd00::/8", 32),
-            ("fd00:1::/32", 64),
-        ];
-        let merged = merge_ancestors(table.map(|(text, rules)| (net(text), rules)).into());
-        let expected = [
-            ("10.0.0.0/8", 1),
-            ("10.0.0.0/16", 3),
-            ("10.0.1.0/24", 7),
-            ("10.1.0.0/16", 9),
-            ("11.0.0.0/8", 16),
-            ("fd00::/8", 32),
-            ("fd00:1::/32", 96),
-        ];
-        assert_eq!(merged, expected.map(|(text, rules)| (net(text), rules)).into());
+        let networks = table([
+            ("10.0.0.0/8", &[0]),
+            ("10.0.0.0/16", &[70]),
+            ("10.0.1.0/24", &[140]),
+            ("10.1.0.0/16", &[3]),
+            ("11.0.0.0/8", &[4]),
+            ("fd00::/8", &[191]),
+            ("fd00:1::/32", &[6]),
+        ]);
+        let expected = table([
+            ("10.0.0.0/8", &[0]),
+            ("10.0.0.0/16", &[0, 70]),
+            ("10.0.1.0/24", &[0, 70, 140]),
+            ("10.1.0.0/16", &[0, 3]),
+            ("11.0.0.0/8", &[4]),
+            ("fd00::/8", &[191]),
+            ("fd00:1::/32", &[191, 6]),
+        ]);
+        assert_eq!(merge_ancestors(networks), expected);
     }
 
     #[test]
     fn a_default_route_is_an_ancestor_of_its_family_alone() {
-        let table = [("0.0.0.0/0", 1), ("10.0.0.0/8", 2), ("::/0", 4), ("fd00::/8", 8)];
-        let merged = merge_ancestors(table.map(|(text, rules)| (net(text), rules)).into());
-        assert_eq!(merged[&net("10.0.0.0/8")], 3);
-        assert_eq!(merged[&net("fd00::/8")], 12);
+        let networks =
+            table([("0.0.0.0/0", &[0]), ("10.0.0.0/8", &[1]), ("::/0", &[2]), ("fd00::/8", &[3])]);
+        let merged = merge_ancestors(networks);
+        let both = |one, other| RuleMask::of(one) | RuleMask::of(other);
+        assert_eq!(merged[&net("10.0.0.0/8")], both(0, 1));
+        assert_eq!(merged[&net("fd00::/8")], both(2, 3));
     }
 
     /// The examples of RFC 6052 section 2.4.

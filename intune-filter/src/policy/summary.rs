@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use intune_filter_ebpf::abi::GROUPS;
+use intune_filter_ebpf::abi::{GROUPS, RULES};
 
 use super::{ClientPrefix, Origin, Policy, map_memory};
 use crate::{
@@ -235,7 +235,7 @@ impl fmt::Display for Summary {
         let counts = self.counts;
         writeln!(
             f,
-            "\n{} of 64 rules; {} client prefixes, {} networks, {} name patterns ({} edges, {} \
+            "\n{} of {RULES} rules; {} client prefixes, {} networks, {} name patterns ({} edges, {} \
              globs); maps take {:.1} MiB at most",
             counts.rules,
             counts.clients,

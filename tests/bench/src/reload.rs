@@ -16,6 +16,8 @@ use intune_filter::{
     policy::{Loaded, RuleBits, load_text, map_sizes},
 };
 
+use intune_filter_ebpf::abi::RuleMask;
+
 use super::{Effort, Findings, Measurement};
 use intune_filter_tests::{directory::Directory, unreported::Unreported};
 
@@ -127,7 +129,7 @@ impl Site {
             let address = IpAddr::from((0x2d00_0000 + number).to_be_bytes());
             let name = format!("{number}.learned.test");
             self.learner.names_mut().learn(&name, address, [id.clone()], u64::MAX / 2);
-            self.kernel.assert_host(address, 1 << bit, u64::MAX / 2)?;
+            self.kernel.assert_host(address, RuleMask::of(*bit), u64::MAX / 2)?;
         }
         Ok(())
     }

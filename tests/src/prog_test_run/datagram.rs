@@ -14,8 +14,10 @@ pub const TAG: u16 = 0x8100;
 /// EtherType of an outer tag of two.
 pub const SERVICE_TAG: u16 = 0x88a8;
 
-const CLIENT_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x10];
-const GATEWAY_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+/// Hardware address that frames come from.
+pub const CLIENT_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x10];
+/// Hardware address that frames go to.
+pub const GATEWAY_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
 /// Flags of a TCP header.
 #[derive(Clone, Copy, Debug, Default)]

@@ -11,10 +11,10 @@ use aya::{
 use intune_filter::{
     config::Config,
     kernel::{self, Devices, Hook, Kernel, PinDirectory, Pins, Segments},
-    policy::{Policy, RuleBits, compile},
+    policy::{Policy, compile},
 };
 use intune_filter_ebpf::{
-    abi::Explanation,
+    abi::{Explanation, RuleMask},
     maps::{MAPS, MapKind, MapRow},
 };
 
@@ -164,7 +164,7 @@ impl LoadedFilter {
         let hooks = [hook.of_kernel(), Hook::Egress];
         let mut kernel = kernel::load(pins.clone(), sizes, log::LevelFilter::Off, &hooks)?;
         kernel.pin_programs()?;
-        let policy = compile(config, &site::catalogue(), &RuleBits::new())?;
+        let policy = compile(config, &site::catalogue(), &site::rule_bits())?;
         let pin = pins.program(hook.of_kernel().program());
         let ingress = match hook {
             IngressHook::Xdp | IngressHook::Generic => {
@@ -221,7 +221,7 @@ impl LoadedFilter {
         let lan = index(site::LAN)?;
         let own = site::Addresses::both().map(|who| (lan, who.gateway));
         self.kernel.set_own_addresses(&own.into())?;
-        self.kernel.install(&self.policy, 0)?;
+        self.kernel.install(&self.policy, RuleMask::EMPTY)?;
         Ok(())
     }
 

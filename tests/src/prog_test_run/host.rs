@@ -11,12 +11,12 @@ use anyhow::{Context as _, Result};
 use intune_filter::{
     config::Config,
     kernel::{Devices, OwnAddresses, Segments},
-    policy::{Policy, RuleBits, compile},
+    policy::{Policy, compile},
 };
 use intune_filter_ebpf::{
     abi::{
         Active, Counted, Explanation, Flow, FlowKey, FragmentVerdict, Host, Limits, OwnKey,
-        Pending, PendingKey, RULES, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+        Pending, PendingKey, RULES, RuleMask, Settings, Stream, StreamRead, V4, V6, ZoneKey,
     },
     host::{self, Tables},
     verdict::{self, Action, Verdict},
@@ -127,7 +127,7 @@ impl HostBed {
         }
         tables.active.set(Active { generation: 0, reserved: 0, seed: 7 });
         tables.hosts_capacity = ROOM as usize;
-        let policy = compile(config, &site::catalogue(), &RuleBits::new())?;
+        let policy = compile(config, &site::catalogue(), &site::rule_bits())?;
         Ok(Self { tables, policy })
     }
 
@@ -293,7 +293,7 @@ impl Bed for HostBed {
 
     fn learn(&self, address: IpAddr, rule: &str, seconds: i64) -> Result<()> {
         let expires = now()?.saturating_add_signed(seconds * 1_000_000_000);
-        let host = Host::new(1 << self.rule(rule), expires, now()?);
+        let host = Host::new(RuleMask::of(self.rule(rule)), expires, now()?);
         match address {
             IpAddr::V4(v4) => self.tables.hosts4.borrow_mut().insert(V4::from(v4), host),
             IpAddr::V6(v6) => self.tables.hosts6.borrow_mut().insert(V6::from(v6), host),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use intune_filter::{catalogue::Catalogue, config::Config};
+use intune_filter::{catalogue::Catalogue, config::Config, policy::RuleBits};
 
 use crate::namespace::Namespace;
 
@@ -13,6 +13,11 @@ pub const LAN: &str = "eth1";
 pub const OTHER: &str = "eth2";
 /// The VLAN id of [`LAN`]'s second zone.
 pub const VLAN: u16 = 20;
+
+/// Numbers that rules of the site have before any policy: in each word of a mask, its lowest and its
+/// highest bit among them.
+const RULES: [(&str, u8); 4] =
+    [("core/web", 64), ("core/push", 191), ("time/ntp", 128), ("other/web", 63)];
 
 const CATALOGUE: &str = "
 services:
@@ -90,6 +95,15 @@ limits: {queries: off, flows: off}
 ";
 
 const RESOLVERS: &str = "[10.20.0.1, 'fd00:20::1', 192.0.2.53, '2001:db8:53::53']";
+
+/// Numbers of the rules, to be kept by whatever policy comes first.
+///
+/// # Panics
+/// If a constant is none.
+#[must_use]
+pub fn rule_bits() -> RuleBits {
+    RULES.map(|(id, bit)| (id.parse().expect("a constant"), bit)).into()
+}
 
 /// The catalogue of the tables.
 #[must_use]

@@ -9,8 +9,8 @@ use aya::{
 };
 use intune_filter_ebpf::abi::{
     Counted, Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey,
-    FragmentVerdict, Host, LimitSet, Limits, Pending, PendingKey, Reason, RuleCounter, Stream,
-    StreamRead, V4, V6,
+    FragmentVerdict, Host, LimitSet, Limits, Pending, PendingKey, Reason, RuleCounter, RuleMask,
+    Stream, StreamRead, V4, V6,
 };
 
 use super::LoadedFilter;
@@ -144,7 +144,7 @@ impl LoadedFilter {
     /// than none is as long ago.
     pub fn learn(&self, address: IpAddr, rule: &str, seconds: i64) -> Result<()> {
         let expires = now()?.saturating_add_signed(seconds * 1_000_000_000);
-        let host = Host::new(1 << self.rule(rule), expires, now()?);
+        let host = Host::new(RuleMask::of(self.rule(rule)), expires, now()?);
         match address {
             IpAddr::V4(v4) => {
                 self.pins().map::<HashMap<_, V4, Host>>("HOSTS4")?.insert(V4::from(v4), host, 0)?;

@@ -16,7 +16,7 @@ use intune_filter::{
     kernel::Pins,
     report::{Changed, DaemonStatus, Origin},
 };
-use intune_filter_ebpf::abi::{Host, V4};
+use intune_filter_ebpf::abi::{Host, RuleMask, V4};
 use intune_filter_tests::{
     filter::{FilterDaemon, PATIENCE},
     hung::Hung,
@@ -272,7 +272,7 @@ fn large_tables_are_walked_through_beside_the_loop() -> Result<()> {
         let address = Ipv4Addr::from(0x1500_0000 + number);
         hosts.insert(
             V4::from(address),
-            Host { rules: 1, expires: u64::MAX / 2, ..Host::default() },
+            Host { rules: RuleMask::of(0), expires: u64::MAX / 2, ..Host::default() },
             0,
         )?;
     }

@@ -4,10 +4,15 @@
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, MapData};
 use intune_filter::kernel::{self, Hook, PinDirectory};
-use intune_filter_ebpf::abi::{Active, LAYOUT_VERSION, V4};
+use intune_filter_ebpf::abi::{Active, LAYOUT_VERSION, RuleMask, V4};
 use intune_filter_tests::directory::Directory;
 
 const SIZES: [(&str, u32); 2] = [("HOSTS4", 256), ("FLOWS4", 256)];
+
+/// Rules of an address, one in each word of a mask.
+fn rules() -> RuleMask {
+    [2, 70, 191].into_iter().collect()
+}
 
 fn load(directory: &Directory, sizes: &[(&'static str, u32)]) -> Result<kernel::Kernel> {
     kernel::load(PinDirectory::new(directory.bpffs()), sizes, log::LevelFilter::Off, &Hook::ALL)
@@ -17,13 +22,13 @@ fn load(directory: &Directory, sizes: &[(&'static str, u32)]) -> Result<kernel::
 fn what_was_learned_is_taken_over() -> Result<()> {
     let directory = Directory::create()?;
     let first = load(&directory, &SIZES)?;
-    first.assert_host("20.0.0.1".parse()?, 5, 7)?;
+    first.assert_host("20.0.0.1".parse()?, rules(), 7)?;
     let seed = first.pins().active()?.seed;
     assert_ne!(seed, 0, "questions could be forged");
     drop(first);
     let second = load(&directory, &SIZES)?;
     let host = second.pins().host("20.0.0.1".parse()?)?.context("it is gone")?;
-    assert_eq!((host.rules, host.expires), (5, 7));
+    assert_eq!((host.rules, host.expires), (rules(), 7));
     assert_eq!(second.pins().active()?, Active { seed, ..Active::default() });
     Ok(())
 }
@@ -31,7 +36,7 @@ fn what_was_learned_is_taken_over() -> Result<()> {
 #[test]
 fn a_map_of_another_size_is_made_anew_while_nothing_is_attached() -> Result<()> {
     let directory = Directory::create()?;
-    load(&directory, &SIZES)?.assert_host("20.0.0.1".parse()?, 5, 7)?;
+    load(&directory, &SIZES)?.assert_host("20.0.0.1".parse()?, rules(), 7)?;
     let kernel = load(&directory, &[("HOSTS4", 512), ("FLOWS4", 256)])?;
     let usage = kernel.pins().usage()?;
     let (_, hosts) = usage.iter().find(|(name, _)| name == "HOSTS4").context("no HOSTS4")?;

@@ -8,6 +8,7 @@ use intune_filter_ebpf::abi::{
     Counted, Ending, FlowEvent,
     Occurrence::{HostsFull, Learned},
     Reason::{self, Policy, Unsolicited},
+    RuleMask,
 };
 use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Fate, Flags, HookPoint, LoadedFilter, check_in_order, check_on, expect,
@@ -48,7 +49,7 @@ fn assert_hosts(
 ) {
     let expires = now().unwrap().saturating_add_signed(seconds * SECOND as i64);
     for number in numbers {
-        let rules = 1 << filter.rule(WEB);
+        let rules = RuleMask::of(filter.rule(WEB));
         filter.kernel().assert_host(host(who, number), rules, expires).unwrap();
     }
 }

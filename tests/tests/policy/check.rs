@@ -126,9 +126,9 @@ fn every_kind_of_error_is_told_with_file_line_and_key() -> Result<()> {
 }
 
 #[test]
-fn more_than_64_rules_are_refused() -> Result<()> {
+fn more_than_192_rules_are_refused() -> Result<()> {
     let testbed = Testbed::create(&site::setup())?;
-    let ids: Vec<String> = (1..=65).map(|number| format!("site-{number}")).collect();
+    let ids: Vec<String> = (1..=193).map(|number| format!("site-{number}")).collect();
     let services: String = ids
         .iter()
         .map(|id| format!("  - {{id: {id}, title: {id}, fqdns: [{id}.test], tcp: [443]}}\n"))
@@ -139,8 +139,8 @@ fn more_than_64_rules_are_refused() -> Result<()> {
         head.replace("[web, clock, printer]", &format!("[{in_force}]"))
             + &format!("services:\n{services}")
     };
-    accepted(&testbed, &config(64))?;
-    refused(&testbed, "65 rules", &config(65), "config.yaml:6: clients[0].services", "64")
+    accepted(&testbed, &config(192))?;
+    refused(&testbed, "193 rules", &config(193), "config.yaml:6: clients[0].services", "192")
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod configuration;
+mod many_rules;
 mod modes;
 mod reload;
 mod restore;

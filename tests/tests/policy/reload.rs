@@ -13,10 +13,13 @@ use intune_filter::{
     policy::{Policy, RuleBits, compile},
     system::clock::{self, Clocks},
 };
-use intune_filter_ebpf::abi::{Flow, FlowKey, V4, flow_flags};
+use intune_filter_ebpf::abi::{Flow, FlowKey, RULES, RuleMask, V4, flow_flags};
 use intune_filter_tests::{directory::Directory, unreported::Unreported};
 
 const FOREVER: u64 = u64::MAX / 2;
+
+/// The rule of the first service.
+const FIRST: RuleMask = RuleMask::of(0);
 
 /// The daemon's part that puts policies into force, without the daemon.
 struct Site {
@@ -59,7 +62,7 @@ impl Site {
     /// The full ids of the rules that the kernel has for an address.
     fn rules_of(&self, address: &str) -> Result<Vec<String>> {
         let host = self.kernel.pins().host(address.parse()?)?;
-        let mask = host.map_or(0, |host| host.rules);
+        let mask = host.map_or(RuleMask::EMPTY, |host| host.rules);
         Ok(self.learner.policy().rules_of(mask).map(|rule| rule.id.to_string()).collect())
     }
 
@@ -68,16 +71,12 @@ impl Site {
     }
 
     /// A flow by a service's only rule, in a zone; its key.
-    fn open(&self, service: &str, zone: u16, flags: u8) -> Result<FlowKey<V4>> {
+    fn open(&self, service: &str, zone: u16, flags: u16) -> Result<FlowKey<V4>> {
         let rules = &self.learner.policy().rules;
         let rule = rules.iter().find(|(_, rule)| rule.id.service == service);
         let rule = *rule.context("no such rule")?.0;
-        let key = FlowKey {
-            zone,
-            client_port: rule.into(),
-            remote_port: flags.into(),
-            ..FlowKey::default()
-        };
+        let key =
+            FlowKey { zone, client_port: rule.into(), remote_port: flags, ..FlowKey::default() };
         self.flows()?.insert(key, Flow { rule, flags, ..Flow::default() }, 0)?;
         Ok(key)
     }
@@ -120,7 +119,7 @@ fn a_rule_that_is_gone_is_taken_from_addresses_and_flows() -> Result<()> {
 
     site.apply(&web, &Segments::new())?;
     assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
-    assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?.map(|host| host.rules), Some(1));
+    assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?.map(|host| host.rules), Some(FIRST));
     assert_eq!(site.kernel.pins().host("20.0.0.2".parse()?)?, None);
     assert!(site.is_open(&kept)? && site.is_open(&unruled)? && !site.is_open(&ended)?);
     let names: Vec<_> = site.learner.names().iter().map(|(name, ..)| name.to_owned()).collect();
@@ -195,7 +194,7 @@ fn an_address_lives_as_long_as_its_name_though_the_daemon_was_restarted_before()
     let saved_at = (now / second + 1) * second;
     let expires = saved_at + 3600 * second + second - 1;
     site.learner.names_mut().learn("b.web.test", address, ["web/site".to_owned()], expires);
-    site.kernel.assert_host(address, 1, expires)?;
+    site.kernel.assert_host(address, FIRST, expires)?;
 
     let saved = SavedNames::new(site.learner.names(), Clocks { boot: saved_at, wall: 5_999 });
     let loaded_at = Clocks { boot: saved_at + second / 2, wall: 6_499 };
@@ -226,7 +225,7 @@ fn an_address_loses_one_rule_and_keeps_another() -> Result<()> {
 #[test]
 fn addresses_without_a_known_name_stay_while_no_pattern_goes() -> Result<()> {
     let mut site = Site::new(&service("web", "a.web.test"))?;
-    site.kernel.assert_host("20.0.0.1".parse()?, 1, FOREVER)?;
+    site.kernel.assert_host("20.0.0.1".parse()?, FIRST, FOREVER)?;
     site.apply(&service("web", "a.web.test, b.web.test"), &Segments::new())?;
     assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
     site.apply(&service("web", "b.web.test"), &Segments::new())?;
@@ -238,7 +237,7 @@ fn addresses_without_a_known_name_stay_while_no_pattern_goes() -> Result<()> {
 fn a_bit_that_changes_hands_brings_nothing_with_it() -> Result<()> {
     let many = |first: &str| {
         let mut services = service(first, &format!("{first}.test"));
-        for number in 1..64 {
+        for number in 1..RULES {
             let _ =
                 write!(services, "{}", service(&format!("s{number}"), &format!("s{number}.test")));
         }
@@ -249,14 +248,14 @@ fn a_bit_that_changes_hands_brings_nothing_with_it() -> Result<()> {
     site.learn("s1.test", "20.0.0.2")?;
     let old = site.open("old", 1, 0)?;
     let policy = site.apply(&many("new"), &Segments::new())?;
-    assert_eq!(policy.reused.count_ones(), 1, "64 rules leave no other bit");
+    assert_eq!(policy.reused.iter().count(), 1, "192 rules leave no other bit");
     assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?, None);
     assert_eq!(site.rules_of("20.0.0.2")?, ["s1/site"]);
     assert!(!site.is_open(&old)?);
     let rules = site.kernel.pins().rules()?;
     assert!(rules.contains(&Some("new/site".into())) && !rules.contains(&Some("old/site".into())));
     // The first install was without the rule, the second one with it.
-    assert_eq!(site.kernel.pins().port(443)?, u64::MAX);
+    assert_eq!(site.kernel.pins().port(443)?, RuleMask::ALL);
     Ok(())
 }
 
@@ -288,24 +287,25 @@ fn expired_addresses_go_and_live_ones_stay() -> Result<()> {
     let site = Site::new(&service("web", "a.web.test"))?;
     let address = |last: u8| IpAddr::from([20, 0, 0, last]);
     for last in 0..100 {
-        site.kernel.assert_host(address(last), 1, u64::from(last))?;
+        site.kernel.assert_host(address(last), FIRST, u64::from(last))?;
     }
     assert_eq!(site.kernel.remove_expired_hosts(60, 80)?, 60);
     assert_eq!(site.kernel.pins().host(address(59))?, None);
     assert_eq!(site.kernel.pins().hosts()?.len(), 40);
     for last in 100..250 {
-        site.kernel.assert_host(address(last), 1, u64::from(last))?;
+        site.kernel.assert_host(address(last), FIRST, u64::from(last))?;
     }
     assert_eq!(site.kernel.remove_expired_hosts(60, 80)?, 0, "190 of 256 is not crowded");
     for last in 250..=255 {
-        site.kernel.assert_host(address(last), 1, u64::from(last))?;
+        site.kernel.assert_host(address(last), FIRST, u64::from(last))?;
     }
     assert_eq!(site.kernel.remove_expired_hosts(60, 80)?, 20);
     // What lives is asserted, and never cut; what had expired before does not come back.
-    for (rules, expires) in [(2, u64::MAX / 2), (4, 10)] {
+    let [second, third] = [70, 191].map(RuleMask::of);
+    for (rules, expires) in [(second, u64::MAX / 2), (third, 10)] {
         site.kernel.assert_host(address(90), rules, expires)?;
     }
     let host = site.kernel.pins().host(address(90))?.context("it is there")?;
-    assert_eq!((host.rules, host.expires), (6, u64::MAX / 2));
+    assert_eq!((host.rules, host.expires), (second | third, u64::MAX / 2));
     Ok(())
 }

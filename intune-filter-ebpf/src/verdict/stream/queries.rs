@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     abi::{
-        Client, FlowKey, LIMIT_QUERIES, LIMIT_STREAMS, MODE_AUDIT, Reason, Settings, Stream,
+        FlowKey, LIMIT_QUERIES, LIMIT_STREAMS, MODE_AUDIT, Reason, Settings, Stream,
         UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_state, stream_flags,
     },
     atomic,
-    datapath::Datapath,
+    datapath::{Datapath, Member},
     dns,
     packet::{Datagram, Fragment, Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG},
     scratch::Family,
@@ -29,7 +29,7 @@ pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     settings: &Settings,
     datagram: &Datagram<A>,
-    who: &Client,
+    who: &Member,
 ) -> Verdict {
     let mut found = open_or_find(run, datagram, who);
     if found == Found::READABLE {
@@ -39,11 +39,11 @@ pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
         return Verdict::control(Reason::DnsQuery).of(who);
     }
     if found == Found::LIMITED {
-        return Verdict::over_limit(Reason::DnsLimit, who, 0);
+        return Verdict::over_limit(Reason::DnsLimit, who);
     }
     if found == Found::MISPLACED {
         // In silence: an honest client's comes again, in its place.
-        return Verdict::over_limit(Reason::DnsTransport, who, 0);
+        return Verdict::over_limit(Reason::DnsTransport, who);
     }
     let reason = match found {
         Found::UNLISTED => resolver::unlisted_reason(false),
@@ -51,7 +51,7 @@ pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
         Found::MALFORMED => Reason::DnsMalformed,
         _ => Reason::DnsTransport,
     };
-    let mut verdict = Verdict::deny_client(reason, who, 0);
+    let mut verdict = Verdict::deny_client(reason, who);
     let over_https = found == Found::OVER_HTTPS;
     if found == Found::UNLISTED || over_https {
         // No refusal can be put between the resolver's octets: the connection ends instead.
@@ -67,7 +67,7 @@ pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
 fn open_or_find<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
-    who: &Client,
+    who: &Member,
 ) -> Found {
     let (scratch, now) = (run.scratch, run.now());
     let segment = &scratch.segment;
@@ -131,7 +131,7 @@ fn claim(stream: &mut Stream, before: u64, after: u64) -> bool {
 /// Judges the messages of a client's segment, which has to be made of them, or to repeat what was
 /// judged.
 #[inline(always)]
-fn read_queries<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> Found {
+fn read_queries<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Found {
     let segment = &run.scratch.segment;
     // SAFETY: the scratch memory is this run's alone.
     let key = unsafe { &*run.scratch.stream_key() };
@@ -161,7 +161,7 @@ fn read_queries<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> Fo
 }
 
 #[inline(always)]
-fn read_messages<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> Found {
+fn read_messages<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Found {
     let segment = &run.scratch.segment;
     let length = segment.length.get();
     let mut found = Found::PASSED;
@@ -236,7 +236,7 @@ fn go_on<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool
 
 /// Reads the query in the working memory, and records it.
 #[inline(never)]
-fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> Found {
+fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Found {
     let (datapath, scratch) = (run.datapath, run.scratch);
     if !dns::is_query(scratch) {
         return Found::MALFORMED;
@@ -247,7 +247,8 @@ fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> Found {
     let Some(settings) = run.settings() else {
         return Found::UNKNOWN;
     };
-    let listed = dns::match_name(scratch, datapath, settings) & who.rules != 0;
+    dns::match_name(scratch, datapath, settings);
+    let listed = scratch.matcher.rules.intersects(&scratch.ctx.client_rules);
     let over_https = dns::is_over_https(scratch);
     if !listed && resolver::unlisted_choice(settings, over_https) != UNLISTED_FORWARD {
         return if over_https { Found::OVER_HTTPS } else { Found::UNLISTED };
@@ -264,7 +265,7 @@ fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Client) -> Found {
 
 /// Notes that a client opens a connection, unless it repeats itself. Whether that passes.
 #[inline(always)]
-fn open<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Client) -> Found {
+fn open<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Member) -> Found {
     let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let sequence = segment::low(&scratch.segment.sequence);
     let audited = who.mode == MODE_AUDIT;

@@ -36,11 +36,12 @@ use hickory_proto::{
     serialize::binary::{BinDecodable as _, BinDecoder},
 };
 
+use intune_filter_ebpf::abi::RuleMask;
 pub use section::Refusal;
 use section::{Budget, Labels, RECORDS, Section, labels, section};
 
 /// What was learned: rules and expiry of each address.
-pub type Learned = BTreeMap<IpAddr, (u64, u64)>;
+pub type Learned = BTreeMap<IpAddr, (RuleMask, u64)>;
 
 /// What the model has to be told of a filter.
 pub struct Terms<'t> {
@@ -49,7 +50,7 @@ pub struct Terms<'t> {
     /// Least and most time to live, and the grace, seconds.
     pub ttl: [u32; 3],
     /// Rules of the names below a top-level label, which is in lower case.
-    pub rules_below: &'t dyn Fn(&[u8]) -> u64,
+    pub rules_below: &'t dyn Fn(&[u8]) -> RuleMask,
     /// Whether an answer may teach an address.
     pub is_acceptable: &'t dyn Fn(IpAddr) -> bool,
 }
@@ -115,7 +116,7 @@ pub fn outcome(query: &[u8], answer: &[u8], terms: &Terms<'_>) -> Outcome {
         return Outcome::Passes;
     }
     let (question, rules) = asked(query, terms);
-    if rules == 0 {
+    if rules.is_empty() {
         return Outcome::Passes;
     }
     let section = section(answer, end).ok();
@@ -140,18 +141,18 @@ pub fn outcome(query: &[u8], answer: &[u8], terms: &Terms<'_>) -> Outcome {
 }
 
 /// The name that a query asks for, and its rules.
-fn asked(query: &[u8], terms: &Terms<'_>) -> (Labels, u64) {
+fn asked(query: &[u8], terms: &Terms<'_>) -> (Labels, RuleMask) {
     let question = labels(&Name::read(&mut BinDecoder::new(query).clone(12)).unwrap());
     let rules = match &question[..] {
         [_, .., last] => (terms.rules_below)(last),
-        _ => 0,
+        _ => RuleMask::EMPTY,
     };
     (question, rules)
 }
 
 /// Whether a query, one of its own, is for a name that has rules.
 pub fn is_listed(query: &[u8], terms: &Terms<'_>) -> bool {
-    asked(query, terms).1 != 0
+    !asked(query, terms).1.is_empty()
 }
 
 /// Octets of the question of a query that is known to have one.

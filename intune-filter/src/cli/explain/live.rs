@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, bail};
 use intune_filter_ebpf::abi::{
-    Client, MODE_AUDIT, MODE_EXEMPT, Matched, Reason, ZoneKey, port_index,
+    Client, MODE_AUDIT, MODE_EXEMPT, Matched, Reason, RuleMask, ZoneKey, port_index,
 };
 
 use super::{judge::Judge, packet::first_packet, report::Judgement};
@@ -59,12 +59,12 @@ impl<'a> Pinned<'a> {
 
     /// The widest network that has the rule: inner ones have the rules of those around them merged
     /// in.
-    fn network(&self, address: IpAddr, bit: Option<u64>) -> Result<Option<String>> {
-        let Some(bit) = bit else { return Ok(None) };
+    fn network(&self, address: IpAddr, rule: Option<u8>) -> Result<Option<String>> {
+        let Some(rule) = rule else { return Ok(None) };
         let networks = self.pins.networks()?;
         Ok(networks
             .iter()
-            .filter(|(network, rules)| rules & bit != 0 && network.contains(&address))
+            .filter(|(network, rules)| rules.contains(rule) && network.contains(&address))
             .min_by_key(|(network, _)| network.prefix_len())
             .map(|(network, _)| network.to_string()))
     }
@@ -108,10 +108,9 @@ impl Judge for Pinned<'_> {
         let frame = first_packet(vlan, self.client, address, port, protocol)?;
         let explanation = self.pins.explain(&frame, self.segment.ifindex)?;
         let mut judgement = Judgement::new(address, explanation, &self.rules, &self.groups);
-        let bit = explanation.rule.map(|rule| 1_u64 << (rule & 63));
         judgement.value = match explanation.matched {
             Matched::Nothing => None,
-            Matched::Cidr => self.network(address, bit)?,
+            Matched::Cidr => self.network(address, explanation.rule)?,
             Matched::Name => self.name(address, judgement.rule.as_deref()),
             Matched::Flow => Some("a connection that is known already".to_owned()),
             Matched::Control => Some(explanation.reason.as_str().to_owned()),
@@ -120,17 +119,13 @@ impl Judge for Pinned<'_> {
     }
 
     fn predict(&self, rules: &[String], port: u16, protocol: Protocol) -> Result<Judgement> {
-        let mut bits = 0;
-        for (bit, rule) in self.rules.iter().enumerate() {
-            if rule.as_ref().is_some_and(|rule| rules.contains(rule)) {
-                bits |= 1_u64 << bit;
-            }
-        }
+        let named = |id: &Option<String>| id.as_ref().is_some_and(|id| rules.contains(id));
+        let bits = (0..).zip(&self.rules).filter(|(_, id)| named(id)).map(|(bit, _)| bit).collect();
         let settings = self.pins.settings()?;
         let ports = match protocol {
             Protocol::Transport(protocol) => self.pins.port(port_index(protocol.number(), port))?,
-            Protocol::Icmp if settings.icmp_echo != 0 => u64::MAX,
-            Protocol::Icmp => 0,
+            Protocol::Icmp if settings.icmp_echo != 0 => RuleMask::ALL,
+            Protocol::Icmp => RuleMask::EMPTY,
         };
         let unlisted = settings.allow_unlisted_clients != 0;
         let client = self.entry.as_ref();
@@ -144,20 +139,20 @@ impl Judge for Pinned<'_> {
 pub fn would_be(
     entry: Option<&Client>,
     allow_unlisted: bool,
-    name: u64,
-    ports: u64,
+    name: RuleMask,
+    ports: RuleMask,
     protocol: Protocol,
-) -> (Reason, u64) {
+) -> (Reason, RuleMask) {
     let Some(entry) = entry else {
         let reason = if allow_unlisted { Reason::UnlistedAllowed } else { Reason::UnlistedClient };
-        return (reason, 0);
+        return (reason, RuleMask::EMPTY);
     };
     let granted = name & entry.rules;
     let (reason, nearest) = if entry.mode == MODE_EXEMPT {
-        (Reason::Exempt, 0)
-    } else if granted == 0 {
+        (Reason::Exempt, RuleMask::EMPTY)
+    } else if granted.is_empty() {
         (Reason::DnsUnlisted, name)
-    } else if granted & ports != 0 {
+    } else if granted.intersects(&ports) {
         (Reason::Policy, granted & ports)
     } else if protocol == Protocol::Icmp {
         (Reason::Icmp, granted)
@@ -191,19 +186,22 @@ mod tests {
 
     #[test]
     fn an_unresolved_name_meets_the_same_and() {
-        let client = |mode| Client { rules: 0b0110, group: 0, mode, ..Client::default() };
+        const NONE: RuleMask = RuleMask::EMPTY;
+        const ALL: RuleMask = RuleMask::ALL;
+        let [zero, one, two, three] = [0, 70, 140, 191].map(RuleMask::of);
+        let client = |mode| Client { rules: one | two, group: 0, mode, ..Client::default() };
         let enforced = client(0);
         let judge = |entry: Option<&Client>, name, ports| {
             would_be(entry, false, name, ports, Protocol::TCP)
         };
-        assert_eq!(judge(Some(&enforced), 0b0010, 0b0011), (Reason::Policy, 0b0010));
-        assert_eq!(judge(Some(&enforced), 0b0010, 0b1000), (Reason::Port, 0b0010));
-        assert_eq!(judge(Some(&enforced), 0b1000, 0b1000), (Reason::DnsUnlisted, 0b1000));
-        assert_eq!(judge(Some(&enforced), 0, u64::MAX), (Reason::DnsUnlisted, 0));
-        assert_eq!(judge(Some(&client(MODE_AUDIT)), 0, u64::MAX), (Reason::Audit, 0));
-        assert_eq!(judge(Some(&client(MODE_EXEMPT)), 0, 0), (Reason::Exempt, 0));
-        assert_eq!(judge(None, 1, 1), (Reason::UnlistedClient, 0));
-        assert_eq!(would_be(None, true, 1, 1, Protocol::TCP).0, Reason::UnlistedAllowed);
+        assert_eq!(judge(Some(&enforced), one, one | zero), (Reason::Policy, one));
+        assert_eq!(judge(Some(&enforced), one, three), (Reason::Port, one));
+        assert_eq!(judge(Some(&enforced), three, three), (Reason::DnsUnlisted, three));
+        assert_eq!(judge(Some(&enforced), NONE, ALL), (Reason::DnsUnlisted, NONE));
+        assert_eq!(judge(Some(&client(MODE_AUDIT)), NONE, ALL), (Reason::Audit, NONE));
+        assert_eq!(judge(Some(&client(MODE_EXEMPT)), NONE, NONE), (Reason::Exempt, NONE));
+        assert_eq!(judge(None, zero, zero), (Reason::UnlistedClient, NONE));
+        assert_eq!(would_be(None, true, zero, zero, Protocol::TCP).0, Reason::UnlistedAllowed);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use intune_filter_ebpf::{
-    abi::{Active, Client, Explanation, Matched, ZoneKey},
+    abi::{Active, Client, Explanation, Matched, RULES, RuleMask, ZoneKey},
     host::{self, Tables},
     verdict::Place,
 };
@@ -77,17 +77,17 @@ impl Unloaded {
             address,
             vlan: zone.vlan,
             client: of(zone),
-            rules: (0..64).map(|bit| Some(policy.rule(bit)?.id.to_string())).collect(),
+            rules: (0..RULES as u8).map(|bit| Some(policy.rule(bit)?.id.to_string())).collect(),
             groups: policy.groups.iter().map(|group| Some(group.name.clone())).collect(),
             policy,
         })
     }
 
-    fn ports(&self, port: u16, protocol: Protocol) -> u64 {
+    fn ports(&self, port: u16, protocol: Protocol) -> RuleMask {
         match protocol {
             Protocol::Transport(protocol) => self.policy.rules_of_port(protocol, port),
-            Protocol::Icmp if self.policy.settings.icmp_echo != 0 => u64::MAX,
-            Protocol::Icmp => 0,
+            Protocol::Icmp if self.policy.settings.icmp_echo != 0 => RuleMask::ALL,
+            Protocol::Icmp => RuleMask::EMPTY,
         }
     }
 }
@@ -124,7 +124,7 @@ impl Judge for Unloaded {
     fn predict(&self, rules: &[String], port: u16, protocol: Protocol) -> Result<Judgement> {
         let named = |id: &Option<String>| id.as_ref().is_some_and(|id| rules.contains(id));
         let bits = (0..).zip(&self.rules).filter(|(_, id)| named(id));
-        let bits = bits.fold(0, |mask, (bit, _)| mask | 1_u64 << bit);
+        let bits = bits.map(|(bit, _)| bit).collect();
         let unlisted = self.policy.settings.allow_unlisted_clients != 0;
         let ports = self.ports(port, protocol);
         let (reason, nearest) = would_be(self.client.as_ref(), unlisted, bits, ports, protocol);

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use intune_filter_ebpf::abi::{Client, Explanation, Matched, Reason};
+use intune_filter_ebpf::abi::{Client, Explanation, Matched, Reason, RuleMask};
 
 use super::packet::QUERY_NAME;
 use crate::{
@@ -57,12 +57,12 @@ impl Judgement {
     #[must_use]
     pub fn predicted(
         reason: Reason,
-        nearest: u64,
+        nearest: RuleMask,
         client: Option<&Client>,
         rules: &[Option<String>],
         groups: &[Option<String>],
     ) -> Self {
-        let rule = rules.get(nearest.trailing_zeros() as usize).cloned().flatten();
+        let rule = rules.get(usize::from(nearest.lowest())).cloned().flatten();
         let group = client.and_then(|client| groups.get(usize::try_from(client.group).ok()?));
         Self {
             address: None,

@@ -3,17 +3,27 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use intune_filter_ebpf::abi::{FlowKey, Pending, PendingKey, StreamRead, V6};
+use intune_filter_ebpf::abi::{FlowKey, Pending, PendingKey, RuleMask, StreamRead, V6};
 
 use crate::kernel::{Kernel, Refreshed};
 
 /// Learned addresses, recorded queries, and streams of answers.
 pub(crate) trait Tables {
     /// Gives an address rules until a time; its versions, if there was room.
-    fn refresh_host(&self, address: IpAddr, rules: u64, expires: u64) -> Result<Option<Refreshed>>;
+    fn refresh_host(
+        &self,
+        address: IpAddr,
+        rules: RuleMask,
+        expires: u64,
+    ) -> Result<Option<Refreshed>>;
 
     /// The same unless the address has the rules until then; its versions, if it had not.
-    fn ensure_host(&self, address: IpAddr, rules: u64, expires: u64) -> Result<Option<Refreshed>>;
+    fn ensure_host(
+        &self,
+        address: IpAddr,
+        rules: RuleMask,
+        expires: u64,
+    ) -> Result<Option<Refreshed>>;
 
     /// A recorded query.
     fn pending(&self, key: &PendingKey) -> Result<Option<Pending>>;
@@ -29,11 +39,21 @@ pub(crate) trait Tables {
 }
 
 impl Tables for Kernel {
-    fn refresh_host(&self, address: IpAddr, rules: u64, expires: u64) -> Result<Option<Refreshed>> {
+    fn refresh_host(
+        &self,
+        address: IpAddr,
+        rules: RuleMask,
+        expires: u64,
+    ) -> Result<Option<Refreshed>> {
         self.refresh_host(address, rules, expires)
     }
 
-    fn ensure_host(&self, address: IpAddr, rules: u64, expires: u64) -> Result<Option<Refreshed>> {
+    fn ensure_host(
+        &self,
+        address: IpAddr,
+        rules: RuleMask,
+        expires: u64,
+    ) -> Result<Option<Refreshed>> {
         self.ensure_host(address, rules, expires)
     }
 

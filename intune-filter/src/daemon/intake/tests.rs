@@ -13,8 +13,8 @@ use hickory_proto::{
 };
 use intune_filter_ebpf::{
     abi::{
-        AnswerEvent, DeniedEvent, FlowKey, Pending, PendingKey, SegmentEvent, StreamRead, V6,
-        answer_flags,
+        AnswerEvent, DeniedEvent, FlowKey, Pending, PendingKey, RuleMask, SegmentEvent, StreamRead,
+        V6, answer_flags,
     },
     packet::TCP,
 };
@@ -70,11 +70,11 @@ impl Fake {
 }
 
 impl Tables for Fake {
-    fn refresh_host(&self, address: IpAddr, _: u64, _: u64) -> Result<Option<Refreshed>> {
+    fn refresh_host(&self, address: IpAddr, _: RuleMask, _: u64) -> Result<Option<Refreshed>> {
         self.take(Entered(address))
     }
 
-    fn ensure_host(&self, address: IpAddr, _: u64, _: u64) -> Result<Option<Refreshed>> {
+    fn ensure_host(&self, address: IpAddr, _: RuleMask, _: u64) -> Result<Option<Refreshed>> {
         self.take(Ensured(address))
     }
 

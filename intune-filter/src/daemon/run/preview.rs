@@ -16,7 +16,7 @@ use crate::{
 const LISTED: usize = 100;
 
 /// Flows without a rule of their own.
-const UNRULED: u8 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
+const UNRULED: u16 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
 
 /// What would end.
 #[derive(Debug, Default)]
@@ -35,8 +35,7 @@ pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
     let labels = Labels::of_policy(daemon.intake.learner.policy());
     let moved = moved_zones(daemon, policy);
     for entry in daemon.kernel.pins().flows()? {
-        let rule = 1_u64.checked_shl(entry.flow.rule.into()).unwrap_or(0);
-        let goes = entry.flow.flags & UNRULED == 0 && rule & policy.freed != 0;
+        let goes = entry.flow.flags & UNRULED == 0 && policy.freed.contains(entry.flow.rule);
         if goes || moved.contains(&u32::from(entry.key.zone)) {
             losses.flows_ended += 1;
             if losses.flows.len() < LISTED {

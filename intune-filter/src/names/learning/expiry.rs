@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use intune_filter_ebpf::abi::Host;
+use intune_filter_ebpf::abi::{Host, RuleMask};
 
 use super::{learner::Learner, reports::Reports};
 use crate::{
@@ -49,7 +49,8 @@ pub fn forget_due(kernel: &Kernel, reports: &mut impl Reports) -> Result<()> {
         reports.catch_up()?;
         if let Some(host) = narrow(kernel, &tables, reports.learner(), address)?
             && host.version == before.version
-            && let Some(host) = kernel.narrow_host(address, host.version, u64::MAX, u64::MAX)?
+            && let Some(host) =
+                kernel.narrow_host(address, host.version, RuleMask::ALL, u64::MAX)?
         {
             reports.learner().tracker().resync(address, &host, clock::boot_time());
         }

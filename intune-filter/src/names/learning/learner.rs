@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use intune_filter_ebpf::abi::{AnswerEvent, Host, answer_flags};
+use intune_filter_ebpf::abi::{AnswerEvent, Host, RuleMask, answer_flags};
 
 use crate::{
     kernel::Refreshed,
@@ -168,10 +168,13 @@ impl Learner {
 
     /// The rules of the names that led to an address, and when the last of these expires.
     #[must_use]
-    pub fn backed(&self, address: IpAddr) -> (u64, u64) {
-        self.names.of_address(address).fold((0, 0), |(rules, until), (name, binding)| {
-            (rules | self.policy.rules_of_name(name), until.max(binding.expires))
-        })
+    pub fn backed(&self, address: IpAddr) -> (RuleMask, u64) {
+        self.names.of_address(address).fold(
+            (RuleMask::EMPTY, 0),
+            |(rules, until), (name, binding)| {
+                (rules | self.policy.rules_of_name(name), until.max(binding.expires))
+            },
+        )
     }
 
     /// Looks at an address that the kernel has as `host`: see [`RefreshTracker::examine`].
@@ -194,7 +197,7 @@ impl Learner {
 
     /// The services that have some of the rules, each once.
     #[must_use]
-    pub fn services(&self, rules: u64) -> Vec<String> {
+    pub fn services(&self, rules: RuleMask) -> Vec<String> {
         let services: BTreeSet<&str> =
             self.policy.rules_of(rules).map(|rule| rule.id.service.as_str()).collect();
         services.into_iter().map(str::to_owned).collect()

@@ -18,7 +18,7 @@ pub fn restore(kernel: &Kernel, learner: &mut Learner) -> Result<usize> {
     let mut entered = 0;
     for address in addresses {
         let (rules, until) = learner.backed(address);
-        if rules == 0 {
+        if rules.is_empty() {
             continue;
         }
         if let Some(versions) = kernel.refresh_host(address, rules, until)? {

@@ -1,5 +1,7 @@
 //! Names of services, and rules' bits.
 
+use intune_filter_ebpf::abi::{RULES, RuleMask};
+
 use super::{CATALOGUE, catalogue, config, errors, ids, in_force, policy};
 use crate::{
     catalogue::RuleId,
@@ -73,14 +75,14 @@ fn many(count: usize) -> Config {
 }
 
 #[test]
-fn sixty_four_rules_and_no_more() {
-    let full = policy(&many(64));
-    assert_eq!(full.rules.len(), 64);
-    assert_eq!(full.groups[0].rules, u64::MAX);
-    let errors = errors(&many(70));
+fn as_many_rules_as_a_mask_has_and_no_more() {
+    let full = policy(&many(RULES));
+    assert_eq!(full.rules.len(), 192);
+    assert_eq!(full.groups[0].rules, RuleMask::ALL);
+    let errors = errors(&many(200));
     let [error] = &errors[..] else { panic!("{errors:?}") };
-    assert_eq!((error.line, error.key.as_str()), (Some(2), "clients[0].services[64]"));
-    assert!(error.message.contains("65 rules in force, expected at most 64"), "{error}");
+    assert_eq!((error.line, error.key.as_str()), (Some(2), "clients[0].services[192]"));
+    assert!(error.message.contains("193 rules in force, expected at most 192"), "{error}");
 }
 
 fn bits(pairs: &[(&str, u8)]) -> RuleBits {
@@ -101,17 +103,17 @@ fn a_rule_keeps_its_bit_and_a_new_one_takes_one_that_was_never_used() {
             ("regional/everywhere", 2),
         ])
     );
-    assert_eq!((policy.freed, policy.reused), (1 << 0, 0));
+    assert_eq!((policy.freed, policy.reused), (RuleMask::of(0), RuleMask::EMPTY));
 }
 
 #[test]
 fn a_freed_bit_is_reused_only_if_no_other_is_left() {
-    let mut previous: RuleBits = policy(&many(64)).rule_bits();
-    let freed = previous.remove(&"s5/site".parse().unwrap()).unwrap();
+    let mut previous: RuleBits = policy(&many(RULES)).rule_bits();
+    let freed = previous.remove(&"s150/site".parse().unwrap()).unwrap();
     previous.insert("gone/rule".parse().unwrap(), freed);
-    let policy = compile(&many(64), &catalogue(), &previous).unwrap();
-    assert_eq!(policy.rule_bits()[&"s5/site".parse().unwrap()], freed);
-    assert_eq!((policy.freed, policy.reused), (1 << freed, 1 << freed));
+    let policy = compile(&many(RULES), &catalogue(), &previous).unwrap();
+    assert_eq!(policy.rule_bits()[&"s150/site".parse().unwrap()], freed);
+    assert_eq!((policy.freed, policy.reused), (RuleMask::of(freed), RuleMask::of(freed)));
 }
 
 #[test]
@@ -121,12 +123,12 @@ fn compiling_again_changes_no_bit() {
     for (id, bit) in first.rule_bits() {
         assert_eq!(second.rule_bits()[&id], bit, "{id}");
     }
-    assert_eq!(second.freed, 0);
+    assert_eq!(second.freed, RuleMask::EMPTY);
 }
 
 #[test]
 fn previous_bits_that_cannot_be_are_not_believed() {
-    let previous = bits(&[("core/core", 64), ("regional/attest", 5), ("regional/everywhere", 5)]);
+    let previous = bits(&[("core/core", 192), ("regional/attest", 5), ("regional/everywhere", 5)]);
     let policy = compile(&config("[core, regional]", ""), &catalogue(), &previous).unwrap();
     let bits = policy.rule_bits();
     assert_eq!(bits[&"regional/attest".parse().unwrap()], 5);
@@ -134,7 +136,7 @@ fn previous_bits_that_cannot_be_are_not_believed() {
     distinct.sort_unstable();
     distinct.dedup();
     assert_eq!(distinct.len(), 3, "{bits:?}");
-    assert!(distinct.iter().all(|bit| *bit < 64));
+    assert!(distinct.iter().all(|bit| usize::from(*bit) < RULES));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Contents of the maps, by hand.
 
+use std::collections::BTreeSet;
+
 use intune_filter_ebpf::abi::{
-    Limit, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, SERVER_DHCP, SERVER_RESOLVER,
+    Limit, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, RuleMask, SERVER_DHCP, SERVER_RESOLVER,
     TransportProtocol::{Tcp, Udp},
     UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_flags,
 };
@@ -92,7 +94,12 @@ fn ports_are_expanded() {
     for (port, hit) in [(4999, false), (5000, true), (5005, true), (5010, true), (5011, false)] {
         assert_eq!(!at(Tcp, port).is_empty(), hit, "{port}");
     }
-    assert_eq!(policy.ports.iter().filter(|rules| **rules != 0).count(), 2 + 11 + 2);
+    assert_eq!(policy.ports.iter().filter(|class| **class != 0).count(), 2 + 11 + 2);
+    // Without rules, of two rules, and of either alone.
+    assert_eq!(policy.port_classes.len(), 4);
+    let distinct: BTreeSet<RuleMask> = policy.port_classes.iter().copied().collect();
+    assert_eq!(distinct.len(), policy.port_classes.len());
+    assert!(policy.port_classes[0].is_empty());
 }
 
 #[test]
@@ -116,7 +123,7 @@ fn settings() {
     assert_eq!((settings.ttl_min, settings.ttl_max, settings.ttl_grace), (60, 86_400, 30));
     assert_eq!((settings.allow_unlisted_clients, settings.to_gateway), (0, 0));
     assert_eq!(settings.icmp_echo, 1);
-    assert_eq!((settings.root.globs, settings.root.below), (0, 0));
+    assert_eq!((settings.root.globs, settings.root.below), (0, RuleMask::EMPTY));
     // A hundred in a second, and as many at once as in ten.
     let limit = Limit { interval: 10_000_000, window: 10_000_000_000 };
     assert_eq!((settings.limit_queries, settings.limit_flows), (limit, limit));
@@ -169,7 +176,7 @@ fn names_behind_the_numbers() {
     let policy = policy(&config("[core]", ""));
     let rules = policy.rule_info();
     let groups = policy.group_info();
-    assert_eq!((rules.len(), groups.len()), (64, 255));
+    assert_eq!((rules.len(), groups.len()), (192, 255));
     assert_eq!(name_of(&rules[0]), "core/core");
     assert_eq!(name_of(&rules[1]), "");
     assert_eq!(name_of(&groups[0]), "lan");
@@ -189,7 +196,7 @@ dns: {resolvers: [10.0.0.1]}
 ";
     let policy = policy(&Config::parse("config.yaml", text).unwrap());
     let [a, b, c] = [0, 1, 2].map(|group| policy.groups[group].rules);
-    assert!(a != 0 && c != 0 && a & c == 0);
+    assert!(!a.is_empty() && !c.is_empty() && !a.intersects(&c));
     for address in ["169.254.0.7", "169.254.9.9", "fe80::7", "febf::1"] {
         let link = |zone| policy.client(zone, address.parse().unwrap()).unwrap();
         assert_eq!(link(1).rules, a | b, "{address}");

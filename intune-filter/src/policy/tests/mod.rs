@@ -6,8 +6,11 @@ mod maps;
 mod matcher;
 mod model;
 mod names;
+mod port_classes;
 mod services;
 mod summary;
+
+use intune_filter_ebpf::abi::RuleMask;
 
 use super::{Policy, RuleBits, compile};
 use crate::{catalogue::Catalogue, config::Config, yaml::FileError};
@@ -91,7 +94,7 @@ fn errors(config: &Config) -> Vec<FileError> {
 }
 
 /// The full ids of a mask's rules.
-fn ids(policy: &Policy, mask: u64) -> Vec<String> {
+fn ids(policy: &Policy, mask: RuleMask) -> Vec<String> {
     let mut ids: Vec<String> = policy.rules_of(mask).map(|rule| rule.id.to_string()).collect();
     ids.sort();
     ids
@@ -99,5 +102,5 @@ fn ids(policy: &Policy, mask: u64) -> Vec<String> {
 
 /// The full ids of all rules in force.
 fn in_force(policy: &Policy) -> Vec<String> {
-    ids(policy, u64::MAX)
+    ids(policy, RuleMask::ALL)
 }

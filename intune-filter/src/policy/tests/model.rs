@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use intune_filter_ebpf::abi::TransportProtocol;
+use intune_filter_ebpf::abi::{RULES, RuleMask, TransportProtocol};
 use ipnet::IpNet;
 use proptest::{collection::vec, option, prelude::*, sample::subsequence};
 
@@ -330,7 +330,7 @@ proptest! {
     fn compiled_maps_allow_what_the_configuration_says(
         text in configuration(),
         probes in probes(),
-        bits in vec(0..64_u8, 8),
+        bits in vec(0..RULES as u8, 8),
     ) {
         let catalogue = catalogue();
         let config = match Config::parse("random.yaml", &text) {
@@ -350,13 +350,13 @@ proptest! {
             let (group, expected) = allowed(&config, &rules, &probe);
             let client = policy.client(probe.zone, probe.source);
             prop_assert_eq!(client.map(|client| client.group as usize), group, "{}", text);
-            let learned = probe.names.iter().fold(0, |mask, name| mask | policy.rules_of_name(name));
-            let mask = client.map_or(0, |client| client.rules)
+            let learned = probe.names.iter().fold(RuleMask::EMPTY, |mask, name| mask | policy.rules_of_name(name));
+            let mask = client.map_or(RuleMask::EMPTY, |client| client.rules)
                 & (policy.rules_of_address(probe.destination) | learned)
                 & policy.rules_of_port(probe.protocol(), probe.port);
             let found: BTreeSet<String> =
                 policy.rules_of(mask).map(|rule| rule.id.to_string()).collect();
-            prop_assert_eq!(mask.count_ones() as usize, found.len());
+            prop_assert_eq!(mask.iter().count(), found.len());
             prop_assert_eq!(found, expected, "{} -> {} {}", probe.source, probe.destination, text);
         }
     }

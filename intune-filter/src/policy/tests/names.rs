@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use intune_filter_ebpf::abi::{EdgeKey, Glob, MATCH_STEPS, ROOT};
+use intune_filter_ebpf::abi::{EdgeKey, Glob, MATCH_STEPS, ROOT, RULES, RuleMask};
 use proptest::prelude::*;
 
 use super::{catalogue, config, errors};
@@ -15,6 +15,9 @@ use crate::{
 /// Shared with the kernel's matcher.
 pub(super) const VECTORS: &str =
     include_str!("../../../../intune-filter-ebpf/tests/vectors/patterns.txt");
+
+const NONE: RuleMask = RuleMask::EMPTY;
+const FIRST: RuleMask = RuleMask::of(0);
 
 /// A trie with a rule for each list of patterns, and the lists.
 pub(super) struct Names {
@@ -32,7 +35,10 @@ impl Names {
         let rules: Vec<Vec<Pattern>> = rules.iter().map(parse).collect();
         let mut builder = Builder::new();
         for (bit, patterns) in rules.iter().enumerate() {
-            patterns.iter().try_for_each(|pattern| builder.add(pattern, 1 << bit)).ok()?;
+            patterns
+                .iter()
+                .try_for_each(|pattern| builder.add(pattern, RuleMask::of(bit as u8)))
+                .ok()?;
         }
         if builder.steps() > u64::from(MATCH_STEPS) {
             return None;
@@ -46,15 +52,15 @@ impl Names {
     }
 
     /// What the trie says.
-    fn found(&self, name: &str) -> u64 {
+    fn found(&self, name: &str) -> RuleMask {
         self.policy.rules_of_name(name)
     }
 
     /// What the patterns themselves say.
-    pub fn expected(&self, name: &str) -> u64 {
+    pub fn expected(&self, name: &str) -> RuleMask {
         let matches = |patterns: &&Vec<Pattern>| patterns.iter().any(|p| p.matches(name));
         let matching = self.rules.iter().enumerate().filter(|(_, patterns)| matches(patterns));
-        matching.fold(0, |mask, (bit, _)| mask | 1 << bit)
+        matching.map(|(bit, _)| bit as u8).collect()
     }
 }
 
@@ -71,13 +77,13 @@ fn edges_hold_a_chunk_each_and_the_labels_length() {
     assert_eq!(edges.len(), 3);
     let octets = [word(b"net\0\0\0\0\0"), 0, 0];
     let net = edges[&EdgeKey { parent: ROOT, length: 3, chunk: 0, octets }];
-    assert_eq!((net.exact, net.below, net.globs), (0, 0, 0));
+    assert_eq!((net.exact, net.below, net.globs), (NONE, NONE, 0));
     let octets = [word(b"abcdefgh"), word(b"ijklmnop"), word(b"qrstuvwx")];
     let half = edges[&EdgeKey { parent: net.id, length: 30, chunk: 0, octets }];
-    assert_eq!((half.exact, half.below, half.globs), (0, 0, 0));
+    assert_eq!((half.exact, half.below, half.globs), (NONE, NONE, 0));
     let octets = [word(b"yz0123\0\0"), 0, 0];
     let whole = edges[&EdgeKey { parent: half.id, length: 30, chunk: 1, octets }];
-    assert_eq!((whole.exact, whole.below), (1, 0));
+    assert_eq!((whole.exact, whole.below), (FIRST, NONE));
     let ids = BTreeSet::from([ROOT, net.id, half.id, whole.id]);
     assert_eq!(ids.len(), 4);
 }
@@ -87,10 +93,13 @@ fn globs_hold_prefix_left_and_suffix_right() {
     let names = Names::new(&[vec!["abcdefghij*yz.net".to_owned(), "*.net".to_owned()]]).unwrap();
     let octets = [word(b"net\0\0\0\0\0"), 0, 0];
     let net = names.policy.edges[&EdgeKey { parent: ROOT, length: 3, chunk: 0, octets }];
-    assert_eq!((net.exact, net.below, net.first_glob, net.globs, net.inner), (0, 1, 0, 1, 0));
+    assert_eq!(
+        (net.exact, net.below, net.first_glob, net.globs, net.inner),
+        (NONE, FIRST, 0, 1, 0)
+    );
     let glob = names.policy.globs[0];
-    assert_eq!((glob.node.exact, glob.prefix_length, glob.suffix_length), (1, 10, 2));
-    assert_eq!((glob.node.below, glob.node.edges, glob.node.globs), (0, 0, 0));
+    assert_eq!((glob.node.exact, glob.prefix_length, glob.suffix_length), (FIRST, 10, 2));
+    assert_eq!((glob.node.below, glob.node.edges, glob.node.globs), (NONE, 0, 0));
     assert_eq!(glob.prefix, [word(b"abcdefgh"), word(b"ij\0\0\0\0\0\0"), 0, 0, 0, 0, 0, 0]);
     assert_eq!(glob.suffix, [0, 0, 0, 0, 0, 0, 0, word(b"\0\0\0\0\0\0yz")]);
 }
@@ -102,7 +111,7 @@ fn vectors_one_pattern_at_a_time() {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [pattern, name, expected] = fields[..] else { panic!("{line}") };
         let names = Names::new(&[vec![pattern.to_owned()]]).unwrap();
-        assert_eq!(names.found(name) == 1, expected == "yes", "{line}");
+        assert_eq!(names.found(name) == FIRST, expected == "yes", "{line}");
         seen += 1;
     }
     assert!(seen >= 150);
@@ -115,9 +124,9 @@ fn vectors_all_patterns_at_once() {
         lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
     patterns.sort();
     patterns.dedup();
-    let mut rules = vec![Vec::new(); 60];
+    let mut rules = vec![Vec::new(); RULES];
     for (index, pattern) in patterns.into_iter().enumerate() {
-        rules[index % 60].push(pattern);
+        rules[index % RULES].push(pattern);
     }
     let names = Names::new(&rules).unwrap();
     for line in lines() {
@@ -171,15 +180,16 @@ fn globs_lead_on_to_nodes_of_their_own() {
     let policy = Names::new(&rules).unwrap().policy;
     let octets = [word(b"net\0\0\0\0\0"), 0, 0];
     let net = policy.edges[&EdgeKey { parent: ROOT, length: 3, chunk: 0, octets }];
-    assert_eq!((net.globs, net.inner, net.edges, net.below), (2, 1, 0, 1 << 3));
+    assert_eq!((net.globs, net.inner, net.edges, net.below), (2, 1, 0, RuleMask::of(3)));
     let [inner, leaf] = [0, 1].map(|at| policy.globs[(net.first_glob + at) as usize]);
-    assert_eq!((leaf.node.exact, leaf.node.below, leaf.node.edges), (1 << 2, 0, 0));
-    assert_eq!((inner.node.exact, inner.node.below, inner.node.edges), (1 << 5, 1 << 1, 1));
+    assert_eq!((leaf.node.exact, leaf.node.below), (RuleMask::of(2), NONE));
+    assert_eq!((inner.node.exact, inner.node.below), (RuleMask::of(5), RuleMask::of(1)));
+    assert_eq!((leaf.node.edges, inner.node.edges), (0, 1));
     assert_eq!((inner.node.globs, inner.node.inner), (1, 0));
-    assert_eq!(policy.globs[inner.node.first_glob as usize].node.exact, 1 << 4);
+    assert_eq!(policy.globs[inner.node.first_glob as usize].node.exact, RuleMask::of(4));
     let octets = [word(b"a\0\0\0\0\0\0\0"), 0, 0];
     let key = EdgeKey { parent: inner.node.id, length: 1, chunk: 0, octets };
-    assert_eq!(policy.edges[&key].exact, 1);
+    assert_eq!(policy.edges[&key].exact, FIRST);
 }
 
 /// Each label doubles the nodes that a name comes to: ten of them are more than the kernel takes.
@@ -212,7 +222,7 @@ fn steps_of_globs_that_exclude_each_other_do_not_add_up() {
     let steps = |patterns: &[&str]| {
         let mut builder = Builder::new();
         for pattern in patterns {
-            builder.add(&pattern.parse().unwrap(), 1).unwrap();
+            builder.add(&pattern.parse().unwrap(), FIRST).unwrap();
         }
         builder.steps()
     };

@@ -30,7 +30,7 @@ fn value_and_text() {
     for line in [
         "  lan (enforce) on eth1: 192.168.0.0/24\n    may reach core, regional, protection, own\n",
         "  own: Own (the site's own)\n    own/site: 0 names, 1 networks, tcp 631 9100-9102\n",
-        "5 of 64 rules; ",
+        "5 of 192 rules; ",
         "Configuration with its defaults\n  interfaces:\n  - name: eth1\n    mode: auto\n",
         "\n  warm_up: 0s\n",
         "Warnings\n  config.yaml:2: clients[0].services[0]: peers needs",

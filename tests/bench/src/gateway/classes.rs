@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use intune_filter::ports::PortRange;
-use intune_filter_ebpf::abi::{TransportProtocol, port_index};
+use intune_filter_ebpf::abi::{RuleMask, TransportProtocol};
 use ipnet::IpNet;
 
 use super::site::Site;
@@ -24,7 +24,7 @@ pub struct Class {
 
 /// The classes of a site's policy.
 pub fn of(site: &Site) -> Vec<Class> {
-    let mut classes: BTreeMap<u64, Class> = BTreeMap::new();
+    let mut classes: BTreeMap<RuleMask, Class> = BTreeMap::new();
     for protocol in [TransportProtocol::Tcp, TransportProtocol::Udp] {
         for (rules, range) in ranges(site, protocol) {
             let class = classes.entry(rules).or_insert_with(|| destinations(site, rules));
@@ -36,10 +36,10 @@ pub fn of(site: &Site) -> Vec<Class> {
 }
 
 /// Ports in a row that open the same rules.
-fn ranges(site: &Site, protocol: TransportProtocol) -> Vec<(u64, PortRange)> {
-    let rules = |port| site.policy.ports[port_index(protocol.number(), port) as usize];
-    let mut ranges: Vec<(u64, PortRange)> = Vec::new();
-    for port in (1..=u16::MAX).filter(|port| rules(*port) != 0) {
+fn ranges(site: &Site, protocol: TransportProtocol) -> Vec<(RuleMask, PortRange)> {
+    let rules = |port| site.policy.rules_of_port(protocol, port);
+    let mut ranges: Vec<(RuleMask, PortRange)> = Vec::new();
+    for port in (1..=u16::MAX).filter(|port| !rules(*port).is_empty()) {
         let first = match ranges.last() {
             Some((last, range)) if *last == rules(port) && range.last() + 1 == port => {
                 let first = range.first();
@@ -53,16 +53,16 @@ fn ranges(site: &Site, protocol: TransportProtocol) -> Vec<(u64, PortRange)> {
     ranges
 }
 
-fn destinations(site: &Site, rules: u64) -> Class {
+fn destinations(site: &Site, rules: RuleMask) -> Class {
     let family = |v6: bool| {
-        let networks = site.networks(v6).into_iter().filter(|(_, bit)| rules & 1 << bit != 0);
+        let networks = site.networks(v6).into_iter().filter(|(_, bit)| rules.contains(*bit));
         IpNet::aggregate(&networks.map(|(net, _)| net).collect())
     };
     let learned = |v6: bool| {
         let learned = site
             .learned
             .iter()
-            .filter(|(address, bit)| rules & 1 << bit != 0 && address.is_ipv6() == v6);
+            .filter(|(address, bit)| rules.contains(*bit) && address.is_ipv6() == v6);
         learned.map(|(address, _)| *address).collect()
     };
     Class {

@@ -8,7 +8,7 @@ use aya::{
     maps::{HashMap, MapData},
 };
 use intune_filter::kernel::Pins;
-use intune_filter_ebpf::abi::{Flow, FlowKey, Host, V4, V6};
+use intune_filter_ebpf::abi::{Flow, FlowKey, Host, RuleMask, V4, V6};
 
 use super::{
     opponent::Opponent,
@@ -63,7 +63,7 @@ fn learn(pins: &Pins, site: &Site) -> Result<()> {
     let mut v4: HashMap<MapData, V4, Host> = pins.map("HOSTS4")?;
     let mut v6: HashMap<MapData, V6, Host> = pins.map("HOSTS6")?;
     for (address, bit) in &site.learned {
-        let host = Host::new(1 << bit, now + HOUR, now);
+        let host = Host::new(RuleMask::of(*bit), now + HOUR, now);
         match address {
             IpAddr::V4(address) => v4.insert(V4::from(*address), host, 0)?,
             IpAddr::V6(address) => v6.insert(V6::from(*address), host, 0)?,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter::policy::{Loaded, Policy, RuleBits, load_text};
-use intune_filter_ebpf::abi::TransportProtocol;
+use intune_filter_ebpf::abi::{RuleMask, TransportProtocol};
 use ipnet::IpNet;
 
 use crate::programs::tables::spread;
@@ -43,16 +43,19 @@ impl Site {
         }
         let site = Self { policy, learned };
         for (address, _) in &site.learned {
-            ensure!(site.networks_of(*address) == 0, "{address} is in a network of the policy");
+            ensure!(
+                site.networks_of(*address).is_empty(),
+                "{address} is in a network of the policy"
+            );
         }
         Ok(site)
     }
 
     /// The rules that have an address in one of their networks.
-    pub fn networks_of(&self, address: IpAddr) -> u64 {
+    pub fn networks_of(&self, address: IpAddr) -> RuleMask {
         let rules = self.policy.rules.iter();
         let holding = rules.filter(|(_, rule)| rule.cidrs.iter().any(|net| net.contains(&address)));
-        holding.fold(0, |all, (bit, _)| all | 1 << bit)
+        holding.map(|(bit, _)| *bit).collect()
     }
 
     /// Networks of a family, each with its rule's bit.

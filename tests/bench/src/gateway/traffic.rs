@@ -55,7 +55,7 @@ impl Traffic {
             })
             .collect();
         for flow in &denied {
-            ensure!(site.networks_of(flow.remote) == 0, "{} is in a network", flow.remote);
+            ensure!(site.networks_of(flow.remote).is_empty(), "{} is in a network", flow.remote);
         }
         know(&known, generator)?;
         let mut list = |flows: &[Flow], packet: &dyn Fn(&Flow) -> Datagram| {

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_bench_ebpf::Frame;
-use intune_filter_ebpf::abi::{TransportProtocol, port_index};
+use intune_filter_ebpf::abi::TransportProtocol;
 
 use super::{
     generator::{Generator, List},
@@ -117,7 +117,10 @@ fn cases(family: Family, site: &Site) -> Result<Vec<Case>> {
             let Some(to) = to else { continue };
             let what = format!("{} by {kind}", rule.id);
             // A network may be others' too, or inside of theirs.
-            let rules = site.networks_of(to) | if kind == "learned" { 1 << bit } else { 0 };
+            let mut rules = site.networks_of(to);
+            if kind == "learned" {
+                rules.set(*bit);
+            }
             for (udp, protocol) in [(false, TransportProtocol::Tcp), (true, TransportProtocol::Udp)]
             {
                 for range in &rule.ports[protocol] {
@@ -129,9 +132,7 @@ fn cases(family: Family, site: &Site) -> Result<Vec<Case>> {
                     }
                 }
                 for port in [22, 123, 443, 8443] {
-                    let opens = site.policy.ports[port_index(protocol.number(), port) as usize]
-                        & rules
-                        != 0;
+                    let opens = site.policy.rules_of_port(protocol, port).intersects(&rules);
                     add(&what, who, to, udp, port, opens);
                 }
             }

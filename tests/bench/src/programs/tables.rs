@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use aya::maps::{HashMap, MapData};
 use intune_filter::config::Config;
 use intune_filter_bench_ebpf::FlowCycle;
-use intune_filter_ebpf::abi::{Flow, FlowKey, Host, V4, V6, flow_flags};
+use intune_filter_ebpf::abi::{Flow, FlowKey, Host, RuleMask, V4, V6, flow_flags};
 
 use super::{
     baseline::Baseline,
@@ -173,8 +173,8 @@ fn learn(filter: &LoadedFilter, hosts: u32) -> Result<()> {
     let now = now()?;
     let mut v4: HashMap<MapData, V4, Host> = filter.pins().map("HOSTS4")?;
     let mut v6: HashMap<MapData, V6, Host> = filter.pins().map("HOSTS6")?;
-    let rules: Vec<u64> =
-        (0..SERVICES).map(|service| 1 << filter.rule(&format!("s{service}/site"))).collect();
+    let rule = |service| RuleMask::of(filter.rule(&format!("s{service}/site")));
+    let rules: Vec<RuleMask> = (0..SERVICES).map(rule).collect();
     for (index, rules) in (0..hosts).zip(rules.into_iter().cycle()) {
         let host = Host::new(rules, now + HOUR, now);
         v4.insert(host4(index), host, 0)?;

@@ -165,19 +165,23 @@ operations! {
     Client: at => {
         let (zone, source) = (at.key.zone, &at.key.client);
         let client = ClientMaps::<A>::client(at.kernel, at.scratch, at.set, zone, source);
-        client.is_some_and(|client| client.rules != 0)
+        client.is_some() && !at.scratch.ctx.client_rules.is_empty()
     };
     Network<FOUND>, const FOUND: at => {
-        let rules = ClientMaps::<A>::networks(at.kernel, at.scratch, at.set, &at.key.remote);
-        (rules != 0) == FOUND
+        let rules = &at.scratch.ctx.network_rules;
+        ClientMaps::<A>::networks(at.kernel, at.scratch, at.set, &at.key.remote, rules);
+        rules.is_empty() != FOUND
     };
     Host<FOUND>, const FOUND: at => {
-        let host = at.kernel.host(&at.key.remote);
-        host.is_some_and(|host| host.expires != 0 && host.rules != 0) == FOUND
+        let rules = &at.scratch.ctx.learned_rules;
+        let expires = at.kernel.host(&at.key.remote, rules);
+        (expires != 0 && !rules.is_empty()) == FOUND
     };
     Port: at => {
         let index = port_index(TCP, u16::from_be(at.key.remote_port));
-        at.kernel.port(at.set, index) != 0
+        let rules = &at.scratch.ctx.port_rules;
+        at.kernel.port(at.set, index, rules);
+        !rules.is_empty()
     };
     Routes: at => {
         // SAFETY: the headers were read in this run, and the working memory is its own.

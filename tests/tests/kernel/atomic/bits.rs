@@ -12,7 +12,7 @@ use intune_filter::{
     names::{Names, learning::Learner},
     policy::{Policy, RuleBits, compile},
 };
-use intune_filter_ebpf::abi::Reason;
+use intune_filter_ebpf::abi::{RULES, Reason, RuleMask};
 use intune_filter_tests::{
     prog_test_run::{Datagram, LoadedFilter, filter::IngressHook, run_at},
     unreported::Unreported,
@@ -20,7 +20,6 @@ use intune_filter_tests::{
 
 use super::observed;
 
-const RULES: usize = 64;
 const FOREVER: u64 = u64::MAX / 2;
 
 /// Changes of hands.
@@ -58,7 +57,7 @@ fn policy(number: usize, kernel: &Kernel) -> Result<Policy> {
 fn hand_over(kernel: &Kernel, mut put: impl FnMut(&Policy) -> Result<()>) -> Result<()> {
     for number in 1..=CHANGES {
         let policy = policy(number, kernel)?;
-        ensure!(policy.reused.count_ones() == 1, "a bit changes hands");
+        ensure!(policy.reused.iter().count() == 1, "a bit changes hands");
         // It learns while it has the bit; the other one, whose port is asked for, never does.
         if number % 2 == 1 {
             kernel.assert_host(IpAddr::from(ADDRESS), policy.reused, FOREVER)?;
@@ -74,7 +73,7 @@ fn prepare(filter: &LoadedFilter) -> Result<Segments> {
     let zones: Segments = [((interface, 0), policy.zones[0].number)].into();
     filter.set_zones(&zones)?;
     filter.kernel().set_infos("RULE_INFO", &policy.rule_info(), |_| true)?;
-    filter.kernel().install(&policy, 0)?;
+    filter.kernel().install(&policy, RuleMask::EMPTY)?;
     Ok(zones)
 }
 
@@ -141,7 +140,7 @@ fn a_bit_that_is_not_cleared_first_is_noticed() -> Result<()> {
     on_filter(|filter, _| {
         let (passed, packets) = passed(filter, |kernel| {
             hand_over(kernel, |policy| {
-                kernel.install(policy, 0)?;
+                kernel.install(policy, RuleMask::EMPTY)?;
                 kernel.set_infos("RULE_INFO", &policy.rule_info(), |_| true)?;
                 kernel.clear_rules(policy.reused)
             })

@@ -6,7 +6,7 @@ use intune_filter::{
     kernel::{Kernel, Pins},
     policy::Policy,
 };
-use intune_filter_ebpf::abi::{Active, Settings};
+use intune_filter_ebpf::abi::{Active, RuleMask, Settings};
 
 /// The tables of a policy that stand in arrays of maps.
 pub const TABLES: [&str; 10] = [
@@ -16,7 +16,7 @@ pub const TABLES: [&str; 10] = [
 
 /// As a reload does it: a fresh set of tables, then the switch.
 pub fn install(kernel: &Kernel, policies: &[Policy; 2], number: usize) -> Result<()> {
-    kernel.install(&policies[number % 2], 0).map(drop)
+    kernel.install(&policies[number % 2], RuleMask::EMPTY).map(drop)
 }
 
 /// The switch alone, back and forth between two sets that stay as they are: as fast as can be.

@@ -10,7 +10,7 @@ use intune_filter::names::{
     answer::Answer,
     learning::{Learner, forget_expired},
 };
-use intune_filter_ebpf::abi::Host;
+use intune_filter_ebpf::abi::{Host, RuleMask};
 use intune_filter_tests::prog_test_run::{LoadedFilter, state::now};
 
 use super::site::{Answers, Client, address, bit, catch_up, learner, run};
@@ -26,7 +26,7 @@ fn forget(filter: &mut LoadedFilter, learner: &mut Learner) {
 }
 
 /// Forgets again and again until an address has these rules, and no others; never fewer.
-fn wait_for(filter: &mut LoadedFilter, learner: &mut Learner, rules: u64) {
+fn wait_for(filter: &mut LoadedFilter, learner: &mut Learner, rules: RuleMask) {
     let started = Instant::now();
     loop {
         forget(filter, learner);
@@ -35,7 +35,7 @@ fn wait_for(filter: &mut LoadedFilter, learner: &mut Learner, rules: u64) {
         if found == rules {
             return;
         }
-        assert!(started.elapsed() < PATIENCE, "{found:b} stays, expected {rules:b}");
+        assert!(started.elapsed() < PATIENCE, "{found:?} stays, expected {rules:?}");
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -44,7 +44,7 @@ fn wait_for(filter: &mut LoadedFilter, learner: &mut Learner, rules: u64) {
 fn a_rule_goes_with_the_last_name_that_gave_it() {
     run("{min: 1s, max: 1d, grace: 0s}", |filter| {
         let mut learner = learner(filter);
-        let bits: Vec<u64> = (0..3).map(|service| bit(filter, service)).collect();
+        let bits: Vec<RuleMask> = (0..3).map(|service| bit(filter, service)).collect();
         for (service, ttl) in [(0, 1), (1, 3), (2, 300), (0, 2)] {
             assert!(Client::new(filter, service).unwrap().ask(&[address(1)], ttl).unwrap());
         }
@@ -165,7 +165,7 @@ fn what_was_not_heard_of_stays_until_it_expires_by_itself() {
     });
 }
 
-fn wait_for_third(filter: &mut LoadedFilter, learner: &mut Learner, third: u64) {
+fn wait_for_third(filter: &mut LoadedFilter, learner: &mut Learner, third: RuleMask) {
     catch_up(&mut filter.events, learner, |_| ()).unwrap();
     wait_for(filter, learner, third);
 }

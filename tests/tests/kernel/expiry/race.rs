@@ -7,6 +7,8 @@ use std::{
     thread,
 };
 
+use intune_filter_ebpf::abi::RuleMask;
+
 use super::{
     refresh::races,
     site::{address, run},
@@ -14,6 +16,9 @@ use super::{
 
 /// Between the times of the expired address and of the refreshed one.
 const BOUND: u64 = 1 << 40;
+/// What the expired address has, and what it is refreshed with.
+const FIRST: RuleMask = RuleMask::of(0);
+const SECOND: RuleMask = RuleMask::of(130);
 
 /// Waits until the other side is as far.
 fn meet(own: &AtomicU64, other: &AtomicU64, round: u64) {
@@ -50,17 +55,18 @@ fn an_address_that_is_refreshed_and_removed_at_once_is_there() {
             for round in 1..=rounds {
                 let until = BOUND - 1;
                 if tables.get(address).unwrap().is_none() {
-                    kernel.refresh_host(address, 1, until).unwrap().unwrap();
+                    kernel.refresh_host(address, FIRST, until).unwrap().unwrap();
                 }
-                kernel.narrow_host(address, 0, u64::MAX, until).unwrap().unwrap();
+                kernel.narrow_host(address, 0, RuleMask::ALL, until).unwrap().unwrap();
                 meet(&one, &other, 2 * round);
                 (0..(round / 64) % 64).for_each(|_| hint::spin_loop());
-                let refreshed = kernel.refresh_host(address, 2, BOUND + round).unwrap();
+                let refreshed = kernel.refresh_host(address, SECOND, BOUND + round).unwrap();
                 let (before, _) = refreshed.expect("there is room");
                 first += u64::from(before != 0);
                 meet(&one, &other, 2 * round + 1);
                 let host = tables.get(address).unwrap();
-                let kept = host.is_some_and(|host| host.rules & 2 != 0 && host.expires > BOUND);
+                let kept =
+                    host.is_some_and(|host| host.rules.intersects(&SECOND) && host.expires > BOUND);
                 if !kept {
                     // The other side need not wait any more.
                     one.store(u64::MAX, SeqCst);

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use intune_filter_ebpf::abi::answer_flags;
+use intune_filter_ebpf::abi::{RuleMask, answer_flags};
 use intune_filter_tests::prog_test_run::{LoadedFilter, state::now};
 
 use super::{
@@ -38,7 +38,7 @@ fn an_address_that_is_refreshed_makes_no_room() {
             filter.kernel().reorder_hosts().unwrap();
             let then = now().unwrap() - LONG_AGO;
             for number in 0..ROOM {
-                filter.kernel().assert_host(address(number), 1 << 63, then).unwrap();
+                filter.kernel().assert_host(address(number), RuleMask::of(191), then).unwrap();
             }
             let clients: Vec<Client> =
                 (1..CLIENTS).map(|service| Client::new(filter, service).unwrap()).collect();
@@ -96,11 +96,11 @@ fn an_address_that_is_refreshed_makes_no_room() {
     });
 }
 
-fn assert_kept(filter: &LoadedFilter, address: IpAddr, bit: u64) {
+fn assert_kept(filter: &LoadedFilter, address: IpAddr, bit: RuleMask) {
     let host = filter.pins().host(address).unwrap();
     let now = now().unwrap();
     assert!(
-        host.is_some_and(|host| host.rules & bit != 0 && host.expires > now),
+        host.is_some_and(|host| host.rules.intersects(&bit) && host.expires > now),
         "{address} was refreshed, and is {host:?}"
     );
 }

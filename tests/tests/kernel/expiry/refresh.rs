@@ -13,7 +13,7 @@ use std::{
 
 use aya::maps::{HashMap, MapData};
 use intune_filter::names::{answer::Answer, learning::forget_due};
-use intune_filter_ebpf::abi::{Host, V4};
+use intune_filter_ebpf::abi::{Host, RuleMask, V4};
 use intune_filter_tests::prog_test_run::state::now;
 
 use super::site::{Answers, Client, Pace, SERVICES, address, bit, catch_up, learner, name, run};
@@ -82,7 +82,7 @@ fn what_an_answer_gives_is_never_taken_away_unheard() {
                             let std::net::IpAddr::V4(v4) = *address else { unreachable!() };
                             let host = hosts.get(&V4::from(v4), 0).ok();
                             let kept = host.is_some_and(|host| {
-                                host.rules & bit != 0 && host.expires >= earliest
+                                host.rules.intersects(&bit) && host.expires >= earliest
                             });
                             // Read afterwards: what was heard by now may have been heard before.
                             if !kept && heard.load(SeqCst) < answers {
@@ -100,11 +100,13 @@ fn what_an_answer_gives_is_never_taken_away_unheard() {
             let started = Instant::now();
             let (mut taken, mut passes) = (0, 0);
             let tables = filter.kernel().host_tables().unwrap();
-            let rules = |address| tables.get(address).unwrap().map_or(0, |host| host.rules);
+            let rules =
+                |address| tables.get(address).unwrap().map_or(RuleMask::EMPTY, |host| host.rules);
             while taken < races() && started.elapsed() < patience() && !over.load(SeqCst) {
                 // As if they had expired just now.
                 learner.names_mut().retain_rules(|one, _| one == name(KEEPER));
-                let before: Vec<u64> = addresses.iter().map(|address| rules(*address)).collect();
+                let before: Vec<RuleMask> =
+                    addresses.iter().map(|address| rules(*address)).collect();
                 for address in &addresses {
                     learner.tracker().suspect(*address);
                 }
@@ -116,7 +118,8 @@ fn what_an_answer_gives_is_never_taken_away_unheard() {
                 };
                 forget_due(kernel, &mut Answers { ring, learner, heard }).unwrap();
                 let lost = addresses.iter().zip(before);
-                let lost = lost.filter(|(address, before)| before & !rules(**address) != 0).count();
+                let lost =
+                    lost.filter(|(address, before)| before.intersects(&!rules(**address))).count();
                 pace.adapt(lost as u64);
                 taken += lost as u64;
                 passes += 1;

@@ -17,7 +17,7 @@ use intune_filter::{
         learning::{Learner, Reports},
     },
 };
-use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
+use intune_filter_ebpf::abi::{AnswerEvent, RuleMask, answer_flags};
 use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Fate, IngressHook, LoadedFilter, Message, Runner,
     message::{A, QUESTION},
@@ -88,8 +88,8 @@ impl Pace {
 }
 
 /// The number of a service's only rule.
-pub fn bit(filter: &LoadedFilter, service: usize) -> u64 {
-    1 << filter.rule(&format!("s{service}/site"))
+pub fn bit(filter: &LoadedFilter, service: usize) -> RuleMask {
+    RuleMask::of(filter.rule(&format!("s{service}/site")))
 }
 
 /// A client that asks for the name of one service.

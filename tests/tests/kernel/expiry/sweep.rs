@@ -57,7 +57,7 @@ fn an_address_that_is_refreshed_is_not_swept_away() {
                             let IpAddr::V4(v4) = *address else { unreachable!() };
                             let host = hosts.get(&V4::from(v4), 0).ok();
                             let kept = host.is_some_and(|host| {
-                                host.rules & bit != 0 && host.expires >= earliest
+                                host.rules.intersects(&bit) && host.expires >= earliest
                             });
                             if !kept && bound.load(SeqCst) <= earliest {
                                 over.store(true, SeqCst);

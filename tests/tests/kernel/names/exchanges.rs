@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use intune_filter_ebpf::{
-    abi::{Active, Host, Pending, PendingKey, V4, V6, ZoneKey},
+    abi::{Active, Host, Pending, PendingKey, RuleMask, V4, V6, ZoneKey},
     host::{self, Tables},
     verdict::{self, Action},
 };
@@ -86,7 +86,7 @@ struct Bench {
     hosts6: Drain<V6, Host>,
     pending: Drain<PendingKey, Pending>,
     /// Rules of the names below `one` and `two`.
-    rules: [u64; 2],
+    rules: [RuleMask; 2],
 }
 
 impl Bench {
@@ -102,7 +102,8 @@ impl Bench {
         host.zones.insert(ZoneKey { ifindex: IFINDEX, vlan: 0 }, zone);
         let rule = |service: &str| {
             let mut rules = filter.policy().rules.iter();
-            1 << rules.find(|(_, rule)| rule.id.service == service).expect("a rule").0
+            let rule = rules.find(|(_, rule)| rule.id.service == service);
+            RuleMask::of(*rule.expect("a rule").0)
         };
         let drained = "the map is there";
         Self {
@@ -169,7 +170,7 @@ impl Bench {
             rules_below: &|label| match label {
                 b"one" => self.rules[0],
                 b"two" => self.rules[1],
-                _ => 0,
+                _ => RuleMask::EMPTY,
             },
             is_acceptable: &|address| {
                 let value = match address {
@@ -210,7 +211,7 @@ fn learned_by(host: &Tables) -> Learned {
     four.chain(six).collect()
 }
 
-const fn value(host: &Host) -> (u64, u64) {
+const fn value(host: &Host) -> (RuleMask, u64) {
     (host.rules, host.expires)
 }
 

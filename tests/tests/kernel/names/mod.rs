@@ -24,7 +24,7 @@ use std::{
 
 use anyhow::Result;
 use intune_filter::config::Config;
-use intune_filter_ebpf::abi::{Host, V4, V6};
+use intune_filter_ebpf::abi::{Host, RuleMask, V4, V6};
 use intune_filter_tests::prog_test_run::{Addresses, Datagram, LoadedFilter};
 
 /// A client and a resolver beyond the gateway.
@@ -60,7 +60,7 @@ fn answered(who: &Addresses, message: &[u8]) -> Vec<u8> {
 }
 
 /// Rules and expiry of each learned address.
-fn learned(filter: &LoadedFilter) -> Result<BTreeMap<IpAddr, (u64, u64)>> {
+fn learned(filter: &LoadedFilter) -> Result<BTreeMap<IpAddr, (RuleMask, u64)>> {
     let value = |host: Host| (host.rules, host.expires);
     let four = filter.pins().elements::<V4, Host>("HOSTS4")?;
     let six = filter.pins().elements::<V6, Host>("HOSTS6")?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use intune_filter::{
     config::Config,
-    policy::{Policy, RuleBits, compile},
+    policy::{Policy, compile},
 };
 use intune_filter_ebpf::{
     abi::{Active, Matched},
@@ -14,7 +14,7 @@ use intune_filter_ebpf::{
 use intune_filter_tests::prog_test_run::{
     filter::HookPoint,
     host::{clear, place, tables},
-    site::{catalogue, changed_config, config},
+    site::{catalogue, changed_config, config, rule_bits},
 };
 
 use super::{
@@ -125,7 +125,7 @@ fn judge(cases: u64, policies: [&Policy; 2]) -> Result<Judged, String> {
 #[test]
 fn whatever_comes_the_host_passes_only_what_has_a_cause() {
     let cases = cases(200_000);
-    let first = compile(&config("", ""), &catalogue(), &RuleBits::new()).expect("a policy");
+    let first = compile(&config("", ""), &catalogue(), &rule_bits()).expect("a policy");
     let second = compile(&other_config(), &catalogue(), &first.rule_bits()).expect("a policy");
     let judged = judge(cases, [&first, &second]).unwrap_or_else(|frame| panic!("{frame}"));
     let Judged { reasons, by_name } = judged;
@@ -139,7 +139,7 @@ fn whatever_comes_the_host_passes_only_what_has_a_cause() {
 /// Shows that what passes without a cause does not go unnoticed: the site allows a little more.
 #[test]
 fn a_policy_that_lets_more_pass_is_noticed() {
-    let first = compile(&config("", ""), &catalogue(), &RuleBits::new()).expect("a policy");
+    let first = compile(&config("", ""), &catalogue(), &rule_bits()).expect("a policy");
     for (old, new) in [
         // Another service, more clients, one that is let alone, audited, or reached from outside.
         ("[core, time]", "[core, time, other]"),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use intune_filter_ebpf::abi::{
     Occurrence::Learned,
     Reason::{self, Destination, DnsAnswer, DnsQuery, GatewaySent, Policy, Unsolicited},
+    RuleMask,
 };
 use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Expected, Flags, Message, Row, both, check, check_in_order, check_on,
@@ -50,7 +51,7 @@ pub(crate) fn teaches(message: &Message) -> Expected {
 }
 
 /// What is known of addresses: the rules, and for how many seconds.
-pub(crate) fn hosts(filter: &dyn Bed) -> BTreeMap<IpAddr, (u64, u64)> {
+pub(crate) fn hosts(filter: &dyn Bed) -> BTreeMap<IpAddr, (RuleMask, u64)> {
     let now = now().unwrap();
     let seconds = |expires: u64| (expires.saturating_sub(now) + SECOND / 2) / SECOND;
     let hosts = filter.hosts().unwrap();
@@ -93,7 +94,7 @@ fn a_name_opens_its_addresses_before_the_client_has_the_answer() {
                     from_client("now", connect(1), expect(Policy).rule(WEB).by_name()),
                 ],
             );
-            let rules = 1 << filter.rule(WEB);
+            let rules = RuleMask::of(filter.rule(WEB));
             assert_eq!(hosts(filter), [(who.public, (rules, 330))].into());
         }
     });

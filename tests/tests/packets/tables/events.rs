@@ -1,6 +1,6 @@
 //! The records of denied packets.
 
-use intune_filter_ebpf::abi::{DeniedEvent, EventKind, Explanation, Reason};
+use intune_filter_ebpf::abi::{DeniedEvent, EventKind, Explanation, Reason, RuleMask};
 use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Flags, HookPoint,
     datagram::TAG,
@@ -26,7 +26,7 @@ fn only_event(filter: &mut dyn Bed, place: HookPoint, frame: &[u8]) -> DeniedEve
 fn a_record_says_what_was_denied() {
     run("", "", |filter| {
         let index = filter.index("eth1").unwrap();
-        let other = 1 << filter.rule("other/web");
+        let other = RuleMask::of(filter.rule("other/web"));
         let group = |name| u16::from(filter.group(name));
         let (lan, audited, tagged) = (group("lan"), group("audited"), group("tagged"));
         for who in Addresses::both() {
@@ -62,7 +62,7 @@ fn a_record_says_what_was_denied() {
                     DeniedEvent {
                         source: who.unlisted.into(),
                         group: 255,
-                        rules: 0,
+                        rules: RuleMask::EMPTY,
                         reason: Reason::UnlistedClient as u8,
                         ..common
                     },
@@ -76,7 +76,7 @@ fn a_record_says_what_was_denied() {
                         source_port: 7_u16.to_be(),
                         destination_port: 8_u16.to_be(),
                         protocol: 17,
-                        rules: 0,
+                        rules: RuleMask::EMPTY,
                         reason: Reason::Unsolicited as u8,
                         egress: 1,
                         ..common

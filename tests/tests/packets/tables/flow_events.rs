@@ -2,7 +2,9 @@
 
 use intune_filter_ebpf::abi::{Ending, EventKind, Flow, FlowEvent, flow_flags};
 use intune_filter_tests::prog_test_run::{
-    Addresses, Bed, Datagram, Flags, HookPoint, site,
+    Addresses, Bed, Datagram, Flags, HookPoint,
+    datagram::{CLIENT_MAC, GATEWAY_MAC},
+    site,
     state::{Event, now},
 };
 
@@ -64,6 +66,7 @@ fn a_connection_is_told_of_when_it_is_opened_and_when_both_sides_have_ended_it()
                 generation: 1,
                 rule: filter.rule(WEB),
                 group: filter.group("lan").into(),
+                client_mac: CLIENT_MAC,
                 ..Flow::default()
             };
             let expected = FlowEvent {
@@ -178,6 +181,19 @@ fn queries_are_no_flows_in_the_records() {
             let frame = (INGRESS, ask.frame());
             assert_eq!(records(filter, &[frame.clone(), frame]), []);
             assert_eq!(flows(filter, "NEW_FLOWS").len(), 1, "its answer has to find its way");
+        }
+    });
+}
+
+#[test]
+fn a_flow_from_outside_has_the_hardware_address_that_its_first_frame_goes_to() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            let syn = Datagram::new(who.public, who.server).tcp(999, 22, Flags::SYN).frame();
+            let [opened] = records(filter, &[(EGRESS, syn)])[..] else { panic!("not one record") };
+            assert_eq!(opened.flow.client_mac, GATEWAY_MAC);
+            assert_eq!((opened.flow.reserved, opened.flow.name_state), (0, [0; 2]));
         }
     });
 }

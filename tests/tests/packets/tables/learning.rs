@@ -6,6 +6,7 @@ use intune_filter_ebpf::abi::{
     Host,
     Occurrence::{HostsFull, NothingLearned},
     Reason::{DnsAnswer, DnsPunted},
+    RuleMask,
 };
 use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Message, check_in_order, check_on, expect, message::QUESTION, to_client,
@@ -64,7 +65,7 @@ fn a_later_answer_prolongs_and_adds_rules() {
                 check_on(filter, &[asked(&who, &query), answer]);
             };
             filter.clear().unwrap();
-            let (web, push) = (1 << filter.rule(WEB), 1 << filter.rule("core/push"));
+            let [web, push] = [WEB, "core/push"].map(|rule| RuleMask::of(filter.rule(rule)));
             learn(filter, PORTAL, 1000);
             assert_eq!(hosts(filter)[&who.public], (web, 1030));
             learn(filter, PORTAL, 100);

@@ -1,0 +1,156 @@
+//! Steps of the logic that are global functions: each hook has its own, with its own working memory.
+
+use super::{
+    flow_fns, global_fns,
+    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+    route, rule_fns,
+};
+use crate::{
+    abi::{Ending, Flow},
+    datapath::{GlobalFns, Location, RuleMatch},
+    packet::Direction,
+    scratch::Scratch,
+};
+
+impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
+    #[inline(always)]
+    fn note_segment(self, flow: &mut Flow, _: &Scratch, flags: u8, _: Direction) -> u16 {
+        let flags = u64::from(flags);
+        let ends = match HOOK {
+            XDP => flow_fns::note_segment_at_ingress(flow, flags),
+            TC_INGRESS => flow_fns::note_segment_at_tc_ingress(flow, flags),
+            TC_EGRESS => flow_fns::note_segment_at_egress(flow, flags),
+            _ => flow_fns::note_segment_to_explain(flow, flags),
+        };
+        ends as u16
+    }
+
+    #[inline(always)]
+    fn keep_octets(self, _: &Scratch) {
+        match HOOK {
+            XDP => global_fns::keep_octets_at_ingress(),
+            TC_INGRESS => global_fns::keep_octets_at_tc_ingress(),
+            // To explain a packet keeps nothing, and on egress nothing is kept.
+            _ => 0,
+        };
+    }
+
+    #[inline(always)]
+    fn compare_octets(self, _: &Scratch) {
+        match HOOK {
+            XDP => global_fns::compare_octets_at_ingress(),
+            TC_INGRESS => global_fns::compare_octets_at_tc_ingress(),
+            EXPLAIN => global_fns::compare_octets_to_explain(),
+            _ => 0,
+        };
+    }
+
+    #[inline(always)]
+    fn admits(self, _: &Scratch, kind: u64, devices: u64) -> bool {
+        let admitted = match HOOK {
+            XDP => global_fns::admits_at_ingress(kind, devices),
+            TC_INGRESS => global_fns::admits_at_tc_ingress(kind, devices),
+            TC_EGRESS => global_fns::admits_at_egress(kind, devices),
+            _ => global_fns::admits_to_explain(kind, devices),
+        };
+        admitted != 0
+    }
+
+    #[inline(always)]
+    fn begin_flow(self, _: &Scratch, _: Direction, terms: u64, packet: u64) {
+        match HOOK {
+            XDP => flow_fns::begin_flow_at_ingress(terms, packet),
+            TC_INGRESS => flow_fns::begin_flow_at_tc_ingress(terms, packet),
+            TC_EGRESS => flow_fns::begin_flow_at_egress(terms, packet),
+            _ => flow_fns::begin_flow_to_explain(terms, packet),
+        };
+    }
+
+    #[inline(always)]
+    fn end_flow(self, flow: &mut Flow, _: &Scratch, ending: Ending) -> u8 {
+        let ending = ending as u64;
+        let told = match HOOK {
+            XDP => flow_fns::end_flow_at_ingress(flow, ending),
+            TC_INGRESS => flow_fns::end_flow_at_tc_ingress(flow, ending),
+            TC_EGRESS => flow_fns::end_flow_at_egress(flow, ending),
+            _ => flow_fns::end_flow_to_explain(flow, ending),
+        };
+        told as u8
+    }
+
+    #[inline(always)]
+    fn match_rules(self, _: &Scratch, v6: bool, port: u64) -> RuleMatch {
+        let v6 = u64::from(v6);
+        let word = match HOOK {
+            TC_INGRESS => rule_fns::match_rules_at_tc_ingress(v6, port),
+            EXPLAIN => rule_fns::match_rules_to_explain(v6, port),
+            _ => rule_fns::match_rules_at_ingress(v6, port),
+        };
+        // SAFETY: the function has made it of a match.
+        unsafe { RuleMatch::from_word(word) }
+    }
+
+    #[inline(always)]
+    fn allows_rule(self, _: &Scratch, rule: u8, port: u64) -> bool {
+        let rule = u64::from(rule);
+        let allows = match HOOK {
+            XDP => rule_fns::allows_rule_at_ingress(rule, port),
+            TC_INGRESS => rule_fns::allows_rule_at_tc_ingress(rule, port),
+            TC_EGRESS => rule_fns::allows_rule_at_egress(rule, port),
+            _ => rule_fns::allows_rule_to_explain(rule, port),
+        };
+        allows != 0
+    }
+
+    #[inline(always)]
+    fn own_location(self, _: &Scratch) -> Location {
+        let word = match HOOK {
+            TC_INGRESS => route::own_location_at_tc_ingress(),
+            EXPLAIN => route::own_location_to_explain(),
+            _ => route::own_location_at_ingress(),
+        };
+        Location::from_word(word)
+    }
+
+    #[inline(always)]
+    fn routed_location(self, _: &Scratch) -> Location {
+        let word = match HOOK {
+            TC_INGRESS => route::routed_location_at_tc_ingress(self.context.cast()),
+            EXPLAIN => route::routed_location_to_explain(self.context.cast()),
+            _ => route::routed_location_at_ingress(self.context.cast()),
+        };
+        Location::from_word(word)
+    }
+
+    #[inline(always)]
+    fn is_forged(self, _: &Scratch) -> bool {
+        let forged = match HOOK {
+            TC_INGRESS => route::is_forged_at_tc_ingress(self.context.cast()),
+            EXPLAIN => route::is_forged_to_explain(self.context.cast()),
+            _ => route::is_forged_at_ingress(self.context.cast()),
+        };
+        forged != 0
+    }
+
+    #[inline(always)]
+    fn walk_patterns(self, _: &Scratch) {
+        match HOOK {
+            XDP => global_fns::walk_patterns_at_ingress(),
+            TC_INGRESS => global_fns::walk_patterns_at_tc_ingress(),
+            TC_EGRESS => global_fns::walk_patterns_at_egress(),
+            _ => global_fns::walk_patterns_to_explain(),
+        };
+    }
+
+    #[inline(always)]
+    fn read_answer(self, _: &Scratch, start: u64) -> bool {
+        const { assert!(HOOK == TC_EGRESS) };
+        global_fns::read_answer(start) != 0
+    }
+
+    #[inline(always)]
+    fn learn_addresses(self, _: &Scratch) {
+        const { assert!(HOOK == TC_EGRESS) };
+        global_fns::learn_addresses();
+    }
+}

@@ -1,0 +1,124 @@
+//! Rules of a packet: those of its client, its destination and its port, and what they have in common.
+//!
+//! Functions of their own in the kernel: the verifier goes over them once, and takes what they return
+//! for one case.
+
+use crate::{
+    abi::{Matched, NO_RULE, RULE_WORDS, Reason, RuleMask, V4, V6},
+    datapath::{ClientMaps, Datapath, DatapathOf, DualStack, HostMaps, RuleMatch},
+    scratch::{Family, Scratch},
+};
+
+/// In place of a [`crate::abi::port_index`]: every rule has it.
+pub(super) const ANY_PORT: u64 = u64::MAX;
+
+/// Looks up whether a rule allows the packet in the working memory, whose client's rules are there, to
+/// a port. Leaves there the rules that do, or else those whose destination it is.
+#[inline(always)]
+pub fn match_rules<W: DualStack>(scratch: &Scratch, datapath: W, v6: bool, port: u64) -> RuleMatch {
+    if v6 {
+        match_rules_of::<V6, W>(scratch, datapath, port)
+    } else {
+        match_rules_of::<V4, W>(scratch, datapath, port)
+    }
+}
+
+#[inline(always)]
+fn match_rules_of<A: Family, W: DatapathOf<A>>(
+    scratch: &Scratch,
+    datapath: W,
+    port: u64,
+) -> RuleMatch {
+    let ctx = &scratch.ctx;
+    let set = ctx.generation.get() as u32 & 1;
+    // SAFETY: the headers were read, and the scratch memory is this run's alone.
+    let destination = unsafe { &(*A::datagram(scratch)).destination };
+    ClientMaps::<A>::networks(datapath, scratch, set, destination, &ctx.network_rules);
+    let expires = HostMaps::<A>::host(datapath, destination, &ctx.learned_rules);
+    let live = if expires > ctx.now.get() { u64::MAX } else { 0 };
+    put_port(scratch, datapath, set, port);
+
+    let of_destination = |word| ctx.network_rules.word(word) | ctx.learned_rules.word(word) & live;
+    let granted = |word| of_destination(word) & ctx.client_rules.word(word);
+    let allowed = |word| granted(word) & ctx.port_rules.word(word);
+    let expired = |word| ctx.learned_rules.word(word) & !live;
+    if put(scratch, allowed) != 0 {
+        let rule = ctx.rules.lowest();
+        let by_network = ctx.network_rules.contains(rule) != 0;
+        let matched = if by_network { Matched::Cidr } else { Matched::Name };
+        return RuleMatch { reason: Reason::Policy, rule, matched, may_be_tried: false };
+    }
+    let reason = if put(scratch, granted) != 0 {
+        Reason::Port
+    } else if put(scratch, of_destination) != 0 {
+        Reason::Service
+    } else if put(scratch, expired) != 0 {
+        Reason::Expired
+    } else {
+        Reason::Destination
+    };
+    let is_unknown = matches!(reason, Reason::Expired | Reason::Destination);
+    RuleMatch {
+        reason,
+        rule: ctx.rules.lowest(),
+        matched: Matched::Nothing,
+        may_be_tried: is_unknown && may_be_tried::<A, W>(scratch, datapath, set, destination),
+    }
+}
+
+/// Puts rules where a verdict has them; 0 if there are none.
+#[inline(always)]
+fn put(scratch: &Scratch, rules: impl Fn(usize) -> u64) -> u64 {
+    let mut any = 0;
+    for word in 0..RULE_WORDS {
+        let rules = rules(word);
+        scratch.ctx.rules.set_word(word, rules);
+        any |= rules;
+    }
+    any
+}
+
+#[inline(always)]
+fn put_port<W: Datapath>(scratch: &Scratch, datapath: W, set: u32, port: u64) {
+    if port == ANY_PORT {
+        scratch.ctx.port_rules.set(&RuleMask::ALL);
+    } else {
+        datapath.port(set, port as u32, &scratch.ctx.port_rules);
+    }
+}
+
+/// Whether what nobody knows yet may be tried: for a while after a start without learned addresses,
+/// on a port of a rule that has names, and only to where a DNS answer may lead.
+#[inline(always)]
+fn may_be_tried<A: Family, W: DatapathOf<A>>(
+    scratch: &Scratch,
+    datapath: W,
+    set: u32,
+    destination: &A,
+) -> bool {
+    let ctx = &scratch.ctx;
+    let Some(settings) = datapath.settings(set) else {
+        return false;
+    };
+    let mut rules = 0;
+    for word in 0..RULE_WORDS {
+        let named = settings.warm_up_rules.0[word];
+        rules |= ctx.port_rules.word(word) & ctx.client_rules.word(word) & named;
+    }
+    rules != 0
+        && ctx.now.get() < settings.warm_up_until
+        // SAFETY: any bit pattern is an address, and the scratch memory is this run's alone.
+        && !datapath.is_own(unsafe { &*scratch.headers.destination.get() })
+        && ClientMaps::<A>::is_acceptable(datapath, scratch, set, destination)
+}
+
+/// Whether the client whose rules are in the working memory has a rule, and the rule a port.
+#[inline(always)]
+pub fn allows_rule<W: Datapath>(scratch: &Scratch, datapath: W, rule: u8, port: u64) -> bool {
+    let ctx = &scratch.ctx;
+    if rule == NO_RULE || ctx.client_rules.contains(rule) == 0 {
+        return false;
+    }
+    put_port(scratch, datapath, ctx.generation.get() as u32 & 1, port);
+    ctx.port_rules.contains(rule) != 0
+}
