@@ -36,7 +36,7 @@ impl Counters {
         self.0.get(reason).copied().unwrap_or(0)
     }
 
-    /// What was counted since `earlier`, without zeros.
+    /// Counts since `earlier`, without zeros.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let grown = |(reason, count): (&String, &u64)| {
@@ -52,7 +52,7 @@ impl Counters {
         self.0.is_empty()
     }
 
-    /// Whether these are the same reasons as `others`, and for each at least as many packets.
+    /// Whether the reasons are those of `others`, with at least as many packets each.
     #[must_use]
     pub fn covers(&self, others: &Self) -> bool {
         self.0.keys().eq(others.0.keys())

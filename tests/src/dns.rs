@@ -17,7 +17,7 @@ use hickory_proto::{
 /// The two kinds of question that lead to addresses.
 pub const ADDRESS_TYPES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
 
-/// What a resolver said.
+/// Answer of a resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsResponse {
     /// NOERROR, REFUSED, ...

@@ -22,8 +22,8 @@ use crate::{
     process::Process,
 };
 
-/// How long the daemon may take to enforce, or to leave: on an emulated processor of a busy computer
-/// the verifier alone takes more than a minute.
+/// Longest time in which the daemon enforces, or leaves: on an emulated processor of a busy
+/// computer the verifier alone takes more than a minute.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The filter of one gateway: its files, and its daemon while that runs.
@@ -68,7 +68,7 @@ impl FilterDaemon {
         fs::write(&self.config, config).context("cannot write the configuration")
     }
 
-    /// Where the pins are.
+    /// Directory of the pins.
     #[must_use]
     pub fn pins(&self) -> PathBuf {
         self.directory.bpffs().join("pins")
@@ -89,7 +89,7 @@ impl FilterDaemon {
         command
     }
 
-    /// The same, as one would type it.
+    /// Command line of [`Self::command`], as a user types it.
     pub fn command_line(&self, arguments: &[&str]) -> Result<String> {
         let command = self.command(arguments)?;
         let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -137,7 +137,7 @@ impl FilterDaemon {
         Ok((status.code(), daemon.process.output()))
     }
 
-    /// The same without some of root's capabilities, each by its name.
+    /// Starts the daemon, which has to fail, without some of root's capabilities, given by name.
     pub fn fail_to_start_without(&self, capabilities: &[&str]) -> Result<(Option<i32>, String)> {
         let less: Vec<String> = capabilities.iter().map(|name| format!("-{name}")).collect();
         let mut command = self.gateway.command("setpriv");
@@ -179,7 +179,7 @@ impl FilterDaemon {
         Ok(())
     }
 
-    /// What the daemon has printed.
+    /// Output of the daemon.
     #[must_use]
     pub fn output(&self) -> String {
         self.daemon.as_ref().map(|daemon| daemon.process.output()).unwrap_or_default()

@@ -1,5 +1,4 @@
-//! Files that do not answer, as those of a network file system whose server has gone: whoever opens
-//! one waits.
+//! Files whose opening blocks, like those of a network file system whose server has gone.
 
 use std::path::Path;
 
@@ -9,8 +8,8 @@ use nix::{
     sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags},
 };
 
-/// A file that does not answer as long as this lives: the kernel asks for a permission that nobody
-/// gives. Whoever waits goes on when it is dropped.
+/// A file whose opening blocks for this value's lifetime: the kernel asks for a permission that is
+/// not given. Dropping the value lets the opening succeed.
 #[derive(Debug)]
 pub struct Hung {
     _fanotify: Fanotify,

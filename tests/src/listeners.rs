@@ -1,4 +1,4 @@
-//! What the testbed's remotes answer: a banner on TCP ports, an echo on UDP ports, on every
+//! Listeners of the testbed's remotes: a banner on TCP ports, an echo on UDP ports, on every
 //! address of their namespace.
 
 use std::{
@@ -24,7 +24,7 @@ use crate::namespace::Namespace;
 /// Connections that wait to be accepted, at most: what the kernel allows by default.
 const QUEUE: Backlog = Backlog::MAXCONN;
 
-/// What a TCP port says to everyone who connects.
+/// Banner of a TCP port.
 #[must_use]
 pub fn banner(port: u16) -> String {
     format!("port {port} of the testbed\n")

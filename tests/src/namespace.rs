@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sched::{CloneFlags, setns};
 
-/// Where iproute2 keeps its names.
+/// Directory of iproute2's names.
 pub const NAMES: &str = "/run/netns";
 
 /// A named network namespace, deleted on drop.

@@ -44,11 +44,11 @@ pub const WAN: &str = "eth0";
 /// The three namespaces.
 #[derive(Debug)]
 pub struct Network {
-    /// Where probes start.
+    /// Namespace in which probes start.
     pub client: Arc<Namespace>,
-    /// Where the filter runs.
+    /// Namespace of the filter.
     pub gateway: Arc<Namespace>,
-    /// Where everything else is.
+    /// Namespace of everything else.
     pub internet: Arc<Namespace>,
 }
 

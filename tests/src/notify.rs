@@ -1,4 +1,4 @@
-//! What a daemon tells systemd (sd_notify), as lines of its log.
+//! Notifications of a daemon to systemd (sd_notify), as lines of its log.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! What is pinned in a directory, seen by bpftool: identities and contents.
+//! Pinned objects of a directory, seen by bpftool: identities and contents.
 
 use std::{
     collections::BTreeMap,
@@ -35,8 +35,8 @@ pub fn ids(directory: &Path, kind: &str) -> Result<BTreeMap<PathBuf, u64>> {
     pins.collect()
 }
 
-/// Whether the kernel has links for TC programs. Without them, what is pinned in place of one is a
-/// program.
+/// Whether the kernel has links for TC programs. Without them, a program is pinned in place of a
+/// link.
 pub fn has_tcx() -> Result<bool> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));

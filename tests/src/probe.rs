@@ -32,7 +32,7 @@ impl Transport {
     }
 }
 
-/// Where a probe goes.
+/// Destination of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// The address.
@@ -50,14 +50,14 @@ impl fmt::Display for Target {
     }
 }
 
-/// What became of a probe.
+/// Result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
     /// The remote answered.
     Reached,
     /// Somebody said no: a reset, or an ICMP error.
     Refused,
-    /// Nobody answered in time.
+    /// No answer came in time.
     Silent,
     /// The probe could not be sent.
     Failed(io::ErrorKind),

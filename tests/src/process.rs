@@ -136,7 +136,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What it has printed, on either stream.
+    /// Output of the process, on either stream.
     #[must_use]
     pub fn output(&self) -> String {
         self.log.text()
@@ -170,7 +170,7 @@ impl Process {
         Ok(status)
     }
 
-    /// Whether it still runs.
+    /// Whether the process still runs.
     pub fn is_running(&mut self) -> Result<bool> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait()?;

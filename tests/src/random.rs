@@ -32,7 +32,7 @@ impl Random {
         range.start + (self.next() % (range.end - range.start) as u64) as u32
     }
 
-    /// True once in so many times.
+    /// True once in `times` times, on average.
     pub const fn once_in(&mut self, times: u32) -> bool {
         self.within(0..times) == 0
     }

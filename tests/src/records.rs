@@ -1,4 +1,4 @@
-//! What the testbed's resolver knows: names, each with addresses of its own.
+//! Records of the testbed's resolver: names, each with addresses of its own.
 
 use std::{
     collections::BTreeMap,

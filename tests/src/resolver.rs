@@ -21,7 +21,7 @@ use crate::{
     responder::RESPONDER,
 };
 
-/// Where a resolver beyond the gateway answers.
+/// Addresses of a resolver beyond the gateway.
 pub const BEYOND: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 53)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x53, 0, 0, 0, 0, 0x53)),
@@ -32,7 +32,7 @@ pub const BEYOND: [IpAddr; 2] = [
 /// [responder]: crate::responder
 pub const FRESH: &str = "fresh.web.test";
 
-/// Which resolver the client uses.
+/// Resolver that the client uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// dnsmasq on the gateway: it sends the answers itself
@@ -46,7 +46,7 @@ pub enum Kind {
     Knot,
 }
 
-/// Where a resolver is.
+/// Location of a resolver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResolverLocation {
     /// On the gateway, which sends its answers itself.
@@ -70,7 +70,7 @@ impl Kind {
     /// All.
     pub const ALL: [Self; 4] = [Self::Dnsmasq, Self::Unbound, Self::Bind, Self::Knot];
 
-    /// Where it is unless it is put elsewhere.
+    /// Usual location of the resolver.
     #[must_use]
     pub const fn place(self) -> ResolverLocation {
         match self {
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// Where the client asks it there.
+    /// Addresses at which the client asks a resolver of this kind in its usual location.
     #[must_use]
     pub const fn addresses(self) -> [IpAddr; 2] {
         self.place().addresses()
@@ -90,7 +90,7 @@ impl ResolverLocation {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Gateway, Self::Beyond];
 
-    /// Where the client asks.
+    /// Addresses at which the client asks a resolver in this location.
     #[must_use]
     pub const fn addresses(self) -> [IpAddr; 2] {
         match self {
@@ -144,7 +144,7 @@ impl Resolver {
         Ok(Self { place, processes: vec![process] })
     }
 
-    /// The same at another place, with further settings of dnsmasq, which the others ask.
+    /// Starts a resolver at a location, with further settings of dnsmasq, which the others ask.
     pub fn start_at(
         place: ResolverLocation,
         kind: Kind,
@@ -179,7 +179,7 @@ impl Resolver {
         Ok(Self { place, processes: vec![authority, process] })
     }
 
-    /// Where it answers.
+    /// Addresses of the resolver.
     #[must_use]
     pub const fn addresses(&self) -> [IpAddr; 2] {
         self.place.addresses()
@@ -191,14 +191,14 @@ impl Resolver {
         process.wait_for(text, STARTED).map(drop)
     }
 
-    /// What it has logged.
+    /// Log of the resolver.
     #[must_use]
     pub fn output(&self) -> String {
         self.processes.last().map(Process::output).unwrap_or_default()
     }
 }
 
-/// How long a resolver may take to start.
+/// Longest time of a resolver's start.
 pub(crate) const STARTED: Duration = Duration::from_secs(60);
 
 fn dnsmasq(namespace: &Namespace, directory: &Directory, settings: &str) -> Result<Process> {

@@ -17,7 +17,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::{dns, namespace::Namespace, records};
 
-/// Where it answers, beyond the gateway.
+/// Addresses of the responder, beyond the gateway.
 pub const RESPONDER: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 54)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x53, 0, 0, 0, 0, 0x54)),
@@ -34,7 +34,7 @@ pub fn many(set: u32) -> Vec<u32> {
     (set * SET..(set + 1) * SET).collect()
 }
 
-/// How long its answers hold, in seconds.
+/// Time to live of its answers, in seconds.
 const TTL: u32 = 300;
 
 /// The server; stopped on drop.

@@ -29,14 +29,14 @@ use crate::{
     testbed::Testbed,
 };
 
-/// How often each test resolves a fresh name and connects: `INTUNE_ROUNDS`, or `usual`.
+/// Number of rounds, each of which resolves a fresh name and connects: `INTUNE_ROUNDS`, or `usual`.
 pub fn rounds(usual: u32) -> Result<u32> {
     let Ok(text) = env::var("INTUNE_ROUNDS") else { return Ok(usual) };
     let rounds = text.parse().ok().filter(|rounds| (1..NUMBERS).contains(rounds));
     rounds.with_context(|| format!("INTUNE_ROUNDS={text}, expected 1 to {}", NUMBERS - 1))
 }
 
-/// The same over TCP, where a tenth is enough.
+/// Number of rounds over TCP, where a tenth is enough.
 pub fn rounds_over_tcp(usual: u32) -> Result<u32> {
     Ok(if env::var_os("INTUNE_ROUNDS").is_some() { (rounds(usual)? / 10).max(1) } else { usual })
 }
@@ -227,12 +227,12 @@ pub fn delay_but_lose_nothing(testbed: &Testbed, server: IpAddr, rounds: u32) ->
     Ok(())
 }
 
-/// How many SYNs this namespace has sent more than once.
+/// Number of SYNs that this namespace has sent more than once.
 fn retransmitted_syns() -> Result<u64> {
     tcp_counter("TCPSynRetrans")
 }
 
-/// How many SYNs this namespace has dropped since its listeners' queues were full.
+/// Number of SYNs that this namespace has dropped since its listeners' queues were full.
 fn overflows() -> Result<u64> {
     tcp_counter("ListenOverflows")
 }

@@ -67,10 +67,10 @@ pub const CLOCK: &str = "clock.test";
 /// A name of no service, which the resolver knows.
 pub const UNLISTED: &str = "www.unlisted.test";
 
-/// How long an answer may take that has to come.
+/// Longest wait for an answer that has to come.
 pub const ANSWER: Duration = Duration::from_secs(5);
 
-/// How long to wait for an answer that must not come.
+/// Wait for an answer that must not come.
 pub const SILENCE: Duration = Duration::from_millis(300);
 
 /// A testbed for this site.
@@ -110,7 +110,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result
     Ok(())
 }
 
-/// What the client does and finds.
+/// The client's resolutions and probes.
 impl Testbed {
     /// Resolves a name from the client, both types of address, over IPv4.
     pub fn resolve(&self, name: &str) -> Result<[IpAddr; 2]> {
@@ -118,7 +118,7 @@ impl Testbed {
         self.resolve_at(server, name)
     }
 
-    /// The same, asking another resolver.
+    /// Resolves a name by another resolver.
     pub fn resolve_at(&self, server: IpAddr, name: &str) -> Result<[IpAddr; 2]> {
         let ask = |kind| {
             let answer = self.network.client.run(|| lookup(server, name, kind, ANSWER))?;
@@ -129,8 +129,8 @@ impl Testbed {
         Ok([v4?, v6?])
     }
 
-    /// Waits until addresses are learned that the kernel has left to the daemon: so many that no
-    /// packet waits for all.
+    /// Waits until addresses are learned that the kernel has left to the daemon: more than a held
+    /// packet waits for.
     pub fn await_learned(&self, addresses: &[IpAddr]) -> Result<()> {
         eventually("the daemon has learned all addresses", || {
             let names = self.filter.json(&["names"])?;

@@ -12,7 +12,7 @@ use crate::{
     resolver::{STARTED, path_option, unconfined},
 };
 
-/// Where they answer, on the client.
+/// Address of the stubs, on the client.
 pub const STUB: &str = "127.0.0.1";
 
 /// A program that forwards what it is asked.
@@ -30,7 +30,7 @@ impl Stub {
     /// All.
     pub const ALL: [Self; 3] = [Self::Dnsmasq, Self::Unbound, Self::UnboundOverTcp];
 
-    /// Whether it asks for the target of every alias itself, as if the answer did not tell.
+    /// Whether the stub asks for the target of every alias itself, whatever the answer has told.
     #[must_use]
     pub const fn asks_for_aliases(self) -> bool {
         matches!(self, Self::Unbound | Self::UnboundOverTcp)

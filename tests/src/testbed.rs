@@ -15,25 +15,25 @@ use crate::{
     xdp::PassAll,
 };
 
-/// A port that no service declares, and where something listens all the same.
+/// A port that no service declares, with a listener all the same.
 pub const FOREIGN_PORT: u16 = 22;
 
-/// What a testbed is made from.
+/// Parts of a testbed.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// The filter's configuration.
     pub config: String,
-    /// Which resolver runs.
+    /// Resolver of the testbed.
     pub resolver: Kind,
-    /// Where it is, if not where that kind usually is.
+    /// Location of the resolver, if not the usual one.
     pub place: Option<ResolverLocation>,
-    /// What it knows.
+    /// Records of the resolver.
     pub records: Records,
     /// Further settings of dnsmasq.
     pub settings: &'static str,
-    /// Where remotes listen.
+    /// TCP ports of the remotes.
     pub tcp: BTreeSet<u16>,
-    /// Where remotes echo.
+    /// UDP ports of the remotes.
     pub udp: BTreeSet<u16>,
 }
 
@@ -50,7 +50,7 @@ pub struct Testbed {
     answering: Option<PassAll>,
     /// The namespaces.
     pub network: Network,
-    /// Where its files are.
+    /// Directory of the testbed's files.
     pub directory: Arc<Directory>,
 }
 

@@ -43,8 +43,8 @@ impl Wire {
     }
 }
 
-/// What an interface receives, or sends, copied, with what the stack has left of it: a VLAN tag is
-/// gone.
+/// Copies of the frames that an interface receives or sends, as the stack has left them: a VLAN tag
+/// is gone.
 #[derive(Debug)]
 pub struct Tap {
     socket: OwnedFd,
@@ -62,7 +62,7 @@ impl Tap {
         Ok(Self { sent: true, ..Self::open(interface)? })
     }
 
-    /// Lets so many octets of frames wait to be taken: what finds no room is lost.
+    /// Sets the room for frames that wait to be read, in octets: further frames are lost.
     pub fn with_room(self, octets: usize) -> Result<Self> {
         setsockopt(&self.socket, sockopt::RcvBufForce, &octets)?;
         Ok(self)

@@ -46,7 +46,7 @@ struct Instruction {
     immediate: i32,
 }
 
-/// What `BPF_PROG_LOAD` reads of `union bpf_attr`.
+/// Attributes of `BPF_PROG_LOAD` in `union bpf_attr`.
 #[repr(C)]
 struct Load {
     kind: u32,
@@ -90,7 +90,7 @@ fn load() -> Result<OwnedFd> {
     unsafe { bpf(BPF_PROG_LOAD, &attributes) }
 }
 
-/// What `BPF_LINK_CREATE` reads of `union bpf_attr`.
+/// Attributes of `BPF_LINK_CREATE` in `union bpf_attr`.
 #[repr(C)]
 struct LinkCreate {
     program: RawFd,

@@ -58,8 +58,8 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// What has to stand before a command so that it runs as root: nothing, or sudo, which asks for a
-/// password only where there is a terminal to ask on.
+/// Words before a command that runs as root: none, or sudo, which asks for a password only on a
+/// terminal.
 pub fn as_root(purpose: &str) -> Result<Vec<&'static str>> {
     if is_root() {
         return Ok(Vec::new());

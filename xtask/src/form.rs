@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// What a run does.
+/// Extent of a run.
 pub struct Form {
     /// Variables that tell tests how often to repeat what they repeat; without one each has a number
     /// of its own.
@@ -18,7 +18,7 @@ pub struct Form {
     pub whole_bench: bool,
 }
 
-/// What is usual.
+/// Usual form.
 pub const SHORT: Form =
     Form { amounts: &[], every_kernel: false, soak: None, faults: false, whole_bench: false };
 

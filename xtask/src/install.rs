@@ -16,13 +16,13 @@ use crate::{
     workspace::{self, Profile},
 };
 
-/// What and where to install.
+/// Options of `install`.
 #[derive(Args)]
 pub struct Options {
     /// Put everything below this directory, as a package is made
     #[arg(long, value_name = "DIR", default_value = "/")]
     destdir: PathBuf,
-    /// Where the program, the unit and the catalogue go
+    /// Directory of the program, the unit and the catalogue
     #[arg(long, value_name = "DIR", default_value = "/usr/local")]
     prefix: PathBuf,
     /// Install this program instead of building one
@@ -69,7 +69,7 @@ fn next_step() {
     );
 }
 
-/// Where things go.
+/// Destinations of installed files.
 struct Layout {
     destdir: PathBuf,
     prefix: PathBuf,

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{command, deny, imports, workspace};
 
-/// What runs in the kernel: the filter, and programs of the benchmarks.
+/// Packages that run in the kernel: the filter, and programs of the benchmarks.
 const PACKAGES: [&str; 5] = [
     "--package=intune-filter-ebpf",
     "--features=intune-filter-ebpf/bpf",

@@ -17,7 +17,7 @@ pub struct Tool {
 /// The keys of Debian's archive.
 pub const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What the tests run, and what the demo tells its reader to run.
+/// Programs that tests run, or that the demo tells its reader to run.
 pub const TOOLS: [Tool; 15] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
@@ -41,13 +41,13 @@ pub const TOOLS: [Tool; 15] = [
     tool(ARCHIVE_KEYS, "debian-archive-keyring"),
 ];
 
-/// What the benchmarks hold the filter against, besides.
+/// Programs that the benchmarks hold the filter against.
 pub const RIVALS: [Tool; 2] = [tool("iptables", "iptables"), tool("ipset", "ipset")];
 
 /// The compiler with `core` for the BPF target, in the release that `toolchain` fixes.
 pub const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 
-/// What the linker of the BPF object is built with.
+/// Package of LLVM for the linker of the BPF object.
 pub fn llvm() -> String {
     format!("llvm-{}-dev", toolchain::LLVM)
 }

@@ -13,17 +13,17 @@ use crate::{
 
 /// Environment variable that asks the tables for a row, or, empty, for the names of all.
 const VARIABLE: &str = "INTUNE_PACKET";
-/// What the tables say before a row's name, and before each line about one.
+/// Prefixes of lines: before a row's name, and before each line of a judgement.
 const NAME: &str = "row: ";
 const LINE: &str = "packet: ";
 /// Rows that are named where none has the name that was asked for.
 const NEAR: usize = 8;
 
-/// Which row.
+/// Options of `packet`.
 #[derive(Args)]
 pub struct Options {
-    /// What the row is called, or a part of `TEST: DESCRIPTION` that no other row has; without it the
-    /// rows are listed
+    /// Name of the row, or a part of `TEST: DESCRIPTION` that no other row has; without it rows are
+    /// listed
     name: Option<String>,
     /// By the host's maps, though this is root and the kernel could judge
     #[arg(long)]

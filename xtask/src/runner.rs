@@ -54,7 +54,7 @@ pub struct Count {
     pub passed: u32,
     /// Failed ones.
     pub failed: u32,
-    /// Those that did not run.
+    /// Ignored ones.
     pub ignored: u32,
 }
 

@@ -8,8 +8,8 @@ use crate::{
     workspace::{self, Profile},
 };
 
-/// Builds what a gateway runs and the soak, and runs it for so many minutes. Not a debug build: its
-/// memory and its pace are not a gateway's.
+/// Builds the filter and the soak, and runs the soak for some minutes. Not a debug build, whose
+/// memory and pace are not a gateway's.
 pub fn run(minutes: f64, seed: Option<u64>) -> Result<()> {
     setup::run(Scope::Everything)?;
     workspace::build(Profile::Release, &["intune-filter", "soak"])?;

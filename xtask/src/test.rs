@@ -14,7 +14,7 @@ use crate::{
     workspace::{self, Profile},
 };
 
-/// How to test.
+/// Options of `test`.
 #[derive(Args)]
 pub struct Options {
     /// Rounds of resolving and connecting in which no first packet may be lost
@@ -30,7 +30,7 @@ pub struct Options {
     /// On this machine's kernel alone: what needs devices that it lacks is then not tested
     #[arg(long, conflicts_with = "vm")]
     no_vm: bool,
-    /// For so many minutes everything at once: traffic, reloads, ends of the daemon, interfaces that
+    /// Run everything at once for this long: traffic, reloads, ends of the daemon, interfaces that
     /// go and return, resolver outages, full tables; a model of its own judges every packet. With
     /// `--vm` in virtual machines, whose wall clocks are set meanwhile
     #[arg(long, value_name = "MINUTES", conflicts_with_all = ["quick", "rounds", "cases", "arguments"])]
@@ -144,7 +144,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What counts as one test, which does not keep the next one from running.
+/// Count of a part that is one test, and whose failure does not keep the next part from running.
 fn outcome(what: &str, result: Result<()>) -> Count {
     match result {
         Ok(()) => Count { passed: 1, ..Count::default() },

@@ -29,13 +29,13 @@ pub const TARGET: &str = "bpfel-unknown-none";
 pub struct Compiler {
     /// The `rustc` to run.
     pub rustc: PathBuf,
-    /// Where it has its libraries.
+    /// Directory of the compiler's libraries.
     pub sysroot: PathBuf,
-    /// How it comes by `core`.
+    /// Source of `core`.
     pub core: Core,
 }
 
-/// How a compiler comes by `core` for [`TARGET`].
+/// Source of `core` for [`TARGET`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Core {
     /// Compiled by the distribution.
@@ -130,14 +130,14 @@ pub fn cargo_for(compiler: &Compiler, outer: OsString) -> OsString {
     }
 }
 
-/// Where rustup keeps, or would keep, the toolchain of release [`RUST`].
+/// Directory of rustup's toolchain of release [`RUST`], whether it is there or not.
 pub fn rustup_toolchain() -> PathBuf {
     let rustup = env::var_os("RUSTUP_HOME").map_or_else(|| home().join(".rustup"), PathBuf::from);
     let host = format!("{}-unknown-linux-gnu", env::consts::ARCH);
     rustup.join("toolchains").join(format!("{RUST}.0-{host}"))
 }
 
-/// Where cargo keeps what it installs.
+/// Directory of programs that cargo installs.
 pub fn cargo_home() -> PathBuf {
     env::var_os("CARGO_HOME").map_or_else(|| home().join(".cargo"), PathBuf::from)
 }
@@ -152,7 +152,7 @@ fn missing(what: &str, refused: &[String]) -> String {
     format!("{what} is missing{refused}: `cargo xtask setup` installs it")
 }
 
-/// Where `rustc` has its libraries, and how it comes by core.
+/// Inspects `rustc`: its libraries, and its source of core.
 fn inspect(rustc: &Path) -> Result<Compiler, String> {
     let print = |what: &str| {
         answer(Command::new(rustc).args(["--print", what, "--target", TARGET]).env_remove("RUSTC"))

@@ -1,4 +1,4 @@
-//! Where the workspace and its products are, and building them.
+//! The workspace: its directories, and cargo commands that build it.
 
 use std::{
     env,
@@ -63,7 +63,7 @@ pub fn kernel_cargo(subcommand: &str, directory: &str) -> Result<Command> {
     Ok(cargo)
 }
 
-/// Where a program is that [`build`] has built.
+/// Path of a program that [`build`] has built.
 pub fn program(profile: Profile, name: &str) -> Result<PathBuf> {
     let directory = match profile {
         Profile::Debug => "debug",
@@ -72,7 +72,7 @@ pub fn program(profile: Profile, name: &str) -> Result<PathBuf> {
     Ok(target()?.join(directory).join(name))
 }
 
-/// How programs are built.
+/// Profile of a build.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// Quickly.

@@ -1,6 +1,6 @@
-//! What the daemon takes: to enforce, to take over a configuration, and of memory and processor.
+//! Cost of the daemon: time to enforce and to take over a configuration, memory and processor.
 //!
-//! It has the whole catalogue, and a resolver that knows every exact name of it.
+//! The daemon has the whole catalogue, and a resolver that knows every exact name of it.
 
 use std::{
     fs,
@@ -32,8 +32,8 @@ use intune_filter_tests::{
 const NAMES: u32 = 100_000;
 /// Answers that are learned before the daemon is awaited: fewer than its ring has room for.
 const AT_ONCE: u32 = 5_000;
-/// How long is watched what the daemon does when there is nothing to do, for each run: all runs
-/// together see what it does once a minute.
+/// Time in which an idle daemon is watched in each run: all runs together see its tasks of once a
+/// minute.
 const WATCH: Duration = Duration::from_millis(1200);
 /// Seconds without a question after which all are answered.
 const QUIET: u64 = 5;
@@ -206,7 +206,7 @@ fn resident(process: u32) -> Result<f64> {
     Ok(kib.parse::<f64>()? * 1024.0)
 }
 
-/// How long a process has had a processor, all of its threads together.
+/// Processor time of a process, all of its threads together.
 fn processor(process: u32) -> Result<Duration> {
     let mut nanos = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {

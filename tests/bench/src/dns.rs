@@ -1,7 +1,7 @@
 //! What DNS messages cost in the kernel: queries and their answers, one after the other and each of
 //! a name of its own where it can be, timed by the kernel that runs the programs over them.
 //!
-//! What the same program takes for a frame that carries no IP is taken off.
+//! The time of the program for a frame that carries no IP is subtracted.
 
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
@@ -43,7 +43,7 @@ pub fn run(effort: Effort) -> Result<Findings> {
     failed.map_or(Ok(all), Err)
 }
 
-/// What the figures are to be. The last query is one of a kind, the first answer the usual one.
+/// Goals of the figures. The last query is one of a kind, the first answer the usual one.
 fn goals(queries: &[Measurement], answers: &[Measurement]) -> Vec<Goal> {
     let sizes = queries.len() / SIZES.len();
     let (few, many) = (&queries[..sizes], &queries[(SIZES.len() - 1) * sizes..]);
@@ -166,7 +166,7 @@ fn address(host: u8) -> IpAddr {
     IpAddr::from([20, 0, 0, host])
 }
 
-/// Adds so many addresses of a name.
+/// Adds `count` addresses of a name.
 fn many(message: Message, owner: &[u8], count: u8) -> Message {
     (0..count).fold(message, |message, host| message.address(owner, 300, address(host)))
 }
@@ -248,7 +248,7 @@ impl<'f> Bench<'f> {
         Ok(bench)
     }
 
-    /// What a program takes at least, whatever it does: the median.
+    /// Time of a program for a frame that it does nothing with: the median.
     fn least(&self, place: HookPoint, frame: &[u8]) -> Result<Duration> {
         let times = (0..self.messages).map(|_| self.filter.time(place, frame));
         let median = Measurement::times("", times.collect::<Result<Vec<_>>>()?).median();

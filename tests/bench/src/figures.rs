@@ -1,4 +1,4 @@
-//! What a report comes to as it is kept in a file: its figures, without the runs behind them.
+//! Figures of a report as they are kept in a file, without the runs behind them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,42 +15,42 @@ pub struct Figures {
     pub machine: Machine,
     /// The command that measured it.
     pub command: String,
-    /// What each benchmark has found.
+    /// Findings of each benchmark.
     pub benchmarks: Vec<Found>,
 }
 
-/// What a benchmark has found.
+/// Findings of a benchmark.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Found {
     /// The benchmark's name.
     pub name: String,
-    /// What has to be known of the figures.
+    /// Notes on the figures.
     pub notes: Vec<String>,
-    /// What was measured.
+    /// Measurements.
     pub measurements: Vec<Measured>,
-    /// What it was to be.
+    /// Goals.
     pub goals: Vec<Aim>,
-    /// What makes up what was measured.
+    /// Profiles: parts of measured times.
     #[serde(default)]
     pub profiles: Vec<Profile>,
-    /// What there are pictures of.
+    /// Charts with pictures.
     pub charts: Vec<Picture>,
 }
 
 /// A measurement's figures.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Measured {
-    /// What was measured.
+    /// Name of the measurement.
     pub name: String,
-    /// What the figures are measured in.
+    /// Unit of the figures.
     pub unit: Unit,
-    /// How often.
+    /// Number of runs.
     pub runs: usize,
     /// The smallest figure.
     pub min: f64,
     /// Half of the runs came to no more.
     pub median: f64,
-    /// Where the median of ever more runs would be at least, 19 times out of 20.
+    /// Lower end of the 95 % confidence interval of the median.
     pub median_low: f64,
     /// And at most.
     pub median_high: f64,
@@ -63,27 +63,27 @@ pub struct Measured {
 /// A goal, and whether it is met.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Aim {
-    /// What is to be so.
+    /// Subject of the goal.
     pub name: String,
-    /// What the figure is measured in.
+    /// Unit of the figure.
     pub unit: Unit,
     /// The figure.
     pub value: f64,
-    /// What it is at least, 19 times out of 20.
+    /// Lower end of the figure's 95 % confidence interval.
     pub low: f64,
     /// And at most.
     pub high: f64,
-    /// What it is to be.
+    /// Bound of the figure.
     #[serde(flatten)]
     pub bound: Bound,
-    /// Whether it is that.
+    /// Whether the bound is met.
     pub met: bool,
 }
 
 /// A chart and the file that it is in.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Picture {
-    /// What it shows.
+    /// Title.
     pub title: String,
     /// The file's name.
     pub file: String,
@@ -161,7 +161,7 @@ impl Aim {
         }
     }
 
-    /// How far the figure is beyond its bound; below zero if it is within.
+    /// Excess of the figure over its bound; below zero within it.
     #[must_use]
     pub fn excess(&self) -> f64 {
         match self.bound {

@@ -1,4 +1,4 @@
-//! What a benchmark has found, and how thoroughly it is asked to look.
+//! Findings of a benchmark, and the effort that it is asked for.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use super::{
     profile::Profile,
 };
 
-/// How thoroughly is measured.
+/// Effort of a benchmark.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// How often each thing is measured.
+    /// Runs of each measurement.
     pub runs: usize,
 }
 
@@ -22,22 +22,22 @@ impl Effort {
     pub const QUICK: Self = Self { runs: 5 };
 }
 
-/// What a benchmark has found.
+/// Findings of a benchmark.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// What was measured.
+    /// Measurements.
     pub measurements: Vec<Measurement>,
-    /// What it was to be.
+    /// Goals.
     pub goals: Vec<Goal>,
-    /// What is worth a picture.
+    /// Charts.
     pub charts: Vec<Chart>,
-    /// What makes up what was measured.
+    /// Profiles: parts of measured times.
     pub profiles: Vec<Profile>,
-    /// What has to be known of the figures: what could not be measured here, and why.
+    /// Notes on the figures: measurements that were impossible here, and why.
     pub notes: Vec<String>,
 }
 
-/// What a benchmark needs and this machine does not have: no fault of what is measured.
+/// Means that a benchmark needs and this machine lacks: no fault of the filter.
 #[derive(Debug)]
 pub struct Unavailable(pub String);
 
@@ -52,9 +52,9 @@ impl fmt::Display for Unavailable {
 /// Figures of one unit side by side: a group of bars for each thing, a bar in it for each variant.
 #[derive(Clone, Debug)]
 pub struct Chart {
-    /// What it shows.
+    /// Title.
     pub title: String,
-    /// What the figures are measured in.
+    /// Unit of the figures.
     pub unit: Unit,
     /// The variants, such as table sizes; a single empty one where there are none.
     pub variants: Vec<String>,

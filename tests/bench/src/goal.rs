@@ -17,22 +17,21 @@ pub enum Bound {
 /// A figure with a goal.
 #[derive(Clone, Debug)]
 pub struct Goal {
-    /// What is compared with what.
+    /// Compared measurements.
     pub name: String,
-    /// What the figure is measured in: mostly [`Unit::Ratio`], which other machines may be held to
-    /// as well.
+    /// Unit of the figure: mostly [`Unit::Ratio`], which other machines may be held to as well.
     pub unit: Unit,
     /// The figure.
     pub value: f64,
     /// Between which figures it is, 19 times out of 20.
     pub interval: (f64, f64),
-    /// What it is to be.
+    /// Bound of the figure.
     pub bound: Bound,
 }
 
 impl Goal {
-    /// How many times as much the first takes as the second: pair by pair where both were measured
-    /// alternately, which takes out what disturbed both.
+    /// Ratio of the first to the second: pair by pair where both were measured alternately, which
+    /// removes common disturbances.
     #[must_use]
     pub fn ratio(
         name: impl Into<String>,
@@ -48,7 +47,7 @@ impl Goal {
         Self::figure(&Measurement::new(name, Unit::Ratio, ratios), bound)
     }
 
-    /// What a measurement itself is to be.
+    /// Goal of a measurement itself.
     #[must_use]
     pub fn figure(measurement: &Measurement, bound: Bound) -> Self {
         Self {
@@ -60,7 +59,7 @@ impl Goal {
         }
     }
 
-    /// Whether the figure is as it is to be.
+    /// Whether the figure meets its bound.
     #[must_use]
     pub fn is_met(&self) -> bool {
         self.is_within(self.bound, 1.0)

@@ -61,7 +61,7 @@ struct Options {
     /// Few runs: to see that it works, and about how fast
     #[arg(long)]
     quick: bool,
-    /// So many runs of each
+    /// Number of runs of each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: Option<u32>,
     /// Write the result into a directory: report.md, report.json, and pictures
@@ -84,7 +84,7 @@ struct Options {
     serve: bool,
 }
 
-/// Where the figures are that pages show, seen from the README.
+/// Directory of the published figures, seen from the README.
 const FIGURES: &str = "tests/figures/";
 
 fn main() -> ExitCode {
@@ -156,7 +156,7 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What there is to tell of a benchmark that this machine cannot run.
+/// Findings of a benchmark that this machine cannot run.
 fn nothing(unavailable: &Unavailable) -> Findings {
     Findings { notes: vec![unavailable.to_string()], ..Findings::default() }
 }

@@ -20,7 +20,7 @@ struct Plain {
     others: [(&'static str, &'static str); 2],
 }
 
-/// What a reader wants to know first, by the names of measurements.
+/// Figures for the head of the README, by the names of measurements.
 const PLAIN: [Plain; 3] = [
     Plain {
         what: "IPv4 packets forwarded on one core, 64 known flows",

@@ -1,16 +1,16 @@
-//! What a number of runs came to, and how sure that is.
+//! Result of a number of runs, and its confidence.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What a figure is measured in.
+/// Unit of a figure.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Unit {
     /// Nanoseconds.
     #[serde(rename = "ns")]
     Time,
-    /// How often in a second.
+    /// Number in a second.
     #[serde(rename = "1/s")]
     Rate,
     /// Octets.
@@ -19,7 +19,7 @@ pub enum Unit {
     /// A part of one: 0.5 is half.
     #[serde(rename = "share")]
     Share,
-    /// How many times as much as something else.
+    /// Multiple of another figure.
     #[serde(rename = "ratio")]
     Ratio,
     /// A number of things.
@@ -30,9 +30,9 @@ pub enum Unit {
 /// Figures of one thing.
 #[derive(Clone, Debug)]
 pub struct Measurement {
-    /// What was measured.
+    /// Name of the measurement.
     pub name: String,
-    /// What the figures are measured in.
+    /// Unit of the figures.
     pub unit: Unit,
     /// In the order of the runs; never empty.
     values: Vec<f64>,
@@ -69,7 +69,7 @@ impl Measurement {
         &self.values
     }
 
-    /// How often it was measured.
+    /// Number of runs.
     #[must_use]
     pub const fn runs(&self) -> usize {
         self.values.len()
@@ -113,7 +113,7 @@ impl Measurement {
         (self.sorted[low.min(last)], self.sorted[high])
     }
 
-    /// The smallest figure that so many percent of the runs did not exceed (nearest rank).
+    /// Percentile of the runs (nearest rank).
     fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.runs() * percent).div_ceil(100).max(1);
         self.sorted[rank - 1]

@@ -8,7 +8,7 @@ use aya::{
     maps::{HashMap, MapData},
 };
 
-/// Where they are, seen from the directory of cargo's products.
+/// Directory of the objects, seen from the directory of cargo's products.
 const DIRECTORY: &str = "bpf/bpfel-unknown-none/bpf";
 /// The object whose programs the filter is compared with.
 pub const BASELINE: &str = "intune-filter-bench-baseline";

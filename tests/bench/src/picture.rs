@@ -20,7 +20,7 @@ const LINE: usize = 24;
 const FIGURE: usize = 90;
 /// The longest name that stands beside its bars rather than above them.
 const BESIDE: usize = 40;
-/// How wide a letter is, about: the font is the reader's.
+/// Approximate width of a letter: the font is the reader's.
 const LETTER: usize = 7;
 
 /// The variants' colours, which stand out from either ground.
@@ -66,7 +66,7 @@ fn label(text: &str, x: usize, y: usize) -> Text {
     Text::new(text).set("x", x).set("y", y)
 }
 
-/// What is drawn, from above to below.
+/// Shapes of a picture, from above to below.
 struct Drawing {
     rectangles: Vec<Rectangle>,
     labels: Vec<Text>,

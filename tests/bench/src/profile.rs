@@ -7,36 +7,36 @@ use super::{measurement::Unit, text::text};
 /// Above the columns of [`Profile::rows`].
 pub const HEAD: [&str; 4] = ["operation", "each", "times", "in all"];
 
-/// What makes up a time. All times are nanoseconds.
+/// Parts of a time. All times are nanoseconds.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Profile {
-    /// What takes it.
+    /// Subject of the profile.
     pub name: String,
     /// Its parts, in their order.
     pub parts: Vec<Part>,
-    /// What they take in all.
+    /// Sum of the parts.
     pub sum: f64,
-    /// What the whole takes, measured in the same runs.
+    /// Time of the whole, measured in the same runs.
     pub whole: f64,
-    /// What no part explains. Below zero if parts overlap.
+    /// Rest that no part explains. Below zero if parts overlap.
     pub rest: f64,
-    /// What the whole is to take at most, if it is to.
+    /// Bound of the whole, if there is one.
     pub allowed: Option<f64>,
 }
 
 /// A part of what takes a time.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Part {
-    /// What is done.
+    /// Name of the operation.
     pub name: String,
-    /// What it takes once.
+    /// Time of one execution.
     pub each: f64,
-    /// How often it is done.
+    /// Number of executions.
     pub times: u32,
 }
 
 impl Part {
-    /// What it takes in all.
+    /// Time of all executions.
     #[must_use]
     pub fn in_all(&self) -> f64 {
         self.each * f64::from(self.times)

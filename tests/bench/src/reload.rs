@@ -1,5 +1,5 @@
-//! How long a new configuration takes to be in force: from its text to the moment at which nothing
-//! of the old one is left, with addresses learned and maps as large as by default.
+//! Time until a new configuration is in force: from its text to the moment at which nothing of the
+//! old one is left, with learned addresses and maps of default size.
 
 use std::{
     fmt::Write as _,
@@ -134,7 +134,7 @@ impl Site {
         Ok(())
     }
 
-    /// How long reading and compiling took, and how long putting into force.
+    /// Reloads: the time of reading and compiling, and of putting into force.
     fn reload(&mut self, text: &str) -> Result<(Duration, Duration)> {
         let began = Instant::now();
         let Loaded { policy, .. } = load(text, &reload::previous_bits(&self.kernel.pins())?)?;

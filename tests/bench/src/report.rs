@@ -9,7 +9,7 @@ use super::{
     text::{limit, text},
 };
 
-/// What the benchmarks have found on one machine.
+/// Findings of the benchmarks on one machine.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The machine.

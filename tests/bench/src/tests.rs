@@ -10,7 +10,7 @@ use crate::{figures::Figures, markdown, written};
 const README: &str = "README.md";
 /// The page with the goals of the benchmarks.
 const TESTS: &str = "tests/README.md";
-/// Where the figures are, seen from the root.
+/// Directory of the figures, seen from the root.
 const FIGURES: &str = "tests/figures/";
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{goal::Bound, measurement::Unit};
 
-/// What a goal's figure is to be.
+/// Text of a goal's bound.
 #[must_use]
 pub fn limit(unit: Unit, bound: Bound) -> String {
     match bound {

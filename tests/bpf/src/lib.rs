@@ -1,4 +1,4 @@
-//! What the benchmarks' programs in the kernel share with the benchmarks: layouts of maps.
+//! Layouts of maps that the benchmarks share with their programs in the kernel.
 #![no_std]
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What every BPF object has: a licence, and what never happens.
+//! Parts of every BPF object: a licence, and a panic handler that never runs.
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {

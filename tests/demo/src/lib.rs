@@ -28,14 +28,14 @@ pub fn config() -> PathBuf {
     root().join("config/demo.yaml")
 }
 
-/// What the demo needs, and what it does.
+/// Services, plan and setup of the demo.
 #[derive(Debug)]
 pub struct Demo {
     /// The services that it probes.
     pub services: Vec<Service>,
-    /// How.
+    /// Questions and probes.
     pub plan: Plan,
-    /// Where.
+    /// Testbed.
     pub setup: Setup,
 }
 

@@ -29,7 +29,7 @@ use nix::sys::signal::{SigSet, Signal};
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask demo")]
 struct Options {
-    /// Which resolver the client asks
+    /// Resolver that the client asks
     #[arg(long, value_enum, default_value_t)]
     resolver: Kind,
     /// Leave everything running afterwards, until Ctrl-C
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether everything came as expected.
+/// Whether every result was the expected one.
 fn run(options: &Options) -> Result<bool> {
     let began = Instant::now();
     let say = |text: &str| {

@@ -1,4 +1,4 @@
-//! What the demo asks and probes, and what has to come of each.
+//! Questions and probes of the demo, with their expected results.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -14,7 +14,7 @@ use intune_filter_tests::{
     testbed::FOREIGN_PORT,
 };
 
-/// What a probe is part of.
+/// Part of the demo that a probe belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
     /// Of the service with this number.
@@ -35,40 +35,40 @@ pub enum Part {
     Count,
 }
 
-/// What has to come of a probe.
+/// Expected result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// The remote answers.
     Reached,
-    /// Nobody answers, for this reason.
+    /// No answer, for this reason.
     Denied(Reason),
 }
 
 /// A connection to try.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// What it is part of.
+    /// Part of the demo.
     pub part: Part,
     /// The name or network that it is about, for people.
     pub subject: String,
-    /// Where it goes.
+    /// Target of the probe.
     pub target: Target,
-    /// What has to come of it.
+    /// Expected result.
     pub expected: Expected,
 }
 
 /// A name to resolve.
 #[derive(Clone, Debug)]
 pub struct Lookup {
-    /// What it is part of.
+    /// Part of the demo.
     pub part: Part,
     /// The name.
     pub name: String,
-    /// What has to come of it.
+    /// Expected result.
     pub answer: ExpectedAnswer,
 }
 
-/// What has to come of a question.
+/// Expected answer to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedAnswer {
     /// The resolver gives the name's addresses, and the filter learns them.
@@ -86,7 +86,7 @@ pub struct Plan {
     pub unresolved: Vec<Probe>,
     /// Names of the services, and names on no list.
     pub lookups: Vec<Lookup>,
-    /// What has to be reached.
+    /// Probes that have to reach their targets.
     pub allowed: Vec<Probe>,
     /// Allowed destinations on ports that are not theirs.
     pub other_ports: Vec<Probe>,
@@ -209,7 +209,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The first address on a port that nobody declares, the second on one that is another's.
+    /// Expects denials: of the first address on a port that no rule declares, of the second on a
+    /// port of another rule.
     fn deny_ports(&mut self, part: Part, subject: &str, to: [IpAddr; 2], matching: &[&Rule]) {
         let opens = |(transport, port): &(Transport, u16)| {
             matching.iter().any(|rule| rule.opens(*transport, *port))

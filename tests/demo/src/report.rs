@@ -15,7 +15,7 @@ use super::{
 };
 use intune_filter_tests::resolver::Kind;
 
-/// What was found, sorted.
+/// Findings of the demo, sorted.
 #[derive(Debug)]
 pub struct Report<'a> {
     services: &'a [Service],
@@ -80,13 +80,13 @@ impl<'a> Report<'a> {
         Self { services, resolver, took, tallies, surprises, total }
     }
 
-    /// Whether everything came as expected.
+    /// Whether every result was the expected one.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         self.surprises.is_empty()
     }
 
-    /// What scripts read.
+    /// Report for scripts.
     #[must_use]
     pub fn json(&self) -> Value {
         let count = |count: Count| json!({"expected": count.all, "met": count.met});

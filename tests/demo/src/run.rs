@@ -15,24 +15,24 @@ use intune_filter_tests::{
     testbed::Testbed,
 };
 
-/// How long an answer may take that has to come.
+/// Longest wait for an answer that has to come.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How long to wait for an answer that must not come. Shorter than the second after which TCP
-/// tries again, so that a denied connection is one denied packet.
+/// Wait for an answer that must not come. Shorter than the second after which TCP tries again, so
+/// that a denied connection is one denied packet.
 const SILENCE: Duration = Duration::from_millis(300);
 
 /// Probes under way at once.
 const AT_ONCE: usize = 48;
 
-/// What came of one probe or question.
+/// Result of one probe or question.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// What it was part of.
+    /// Part of the demo.
     pub part: Part,
-    /// Whether it was an attempt that had to fail.
+    /// Whether the attempt had to fail.
     pub denied: bool,
-    /// What is wrong; `None` if it came as expected.
+    /// Difference to the expected result, if any.
     pub surprise: Option<String>,
 }
 

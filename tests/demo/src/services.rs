@@ -21,7 +21,7 @@ pub struct Service {
     pub id: String,
     /// Its name for people.
     pub title: String,
-    /// What it consists of.
+    /// Rules of the service.
     pub rules: Vec<Rule>,
 }
 

@@ -1,7 +1,7 @@
 //! Echo requests that the far end's kernel takes in and does not answer.
 //!
-//! It sends all ICMP from one socket for each CPU, whose buffer is full while the errors are on their
-//! way that a storm of packets to closed ports has brought forth.
+//! The kernel sends all ICMP from one socket for each CPU, whose buffer is full while the errors of
+//! a storm of packets to closed ports are on their way.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::world::World;
 
-/// What it counts of one family: the file, and requests and replies by their names in it.
+/// Counters of one family: the file, and the names of requests and replies in it.
 #[derive(Clone, Copy, Debug)]
 struct Counted {
     file: &'static str,

@@ -1,5 +1,5 @@
-//! Whether what a daemon holds grows: what it held at settled moments early in its life, against
-//! what it holds when all is over.
+//! Growth of a daemon's holdings: those of settled moments early in its life, against those at the
+//! end.
 //!
 //! Much of it comes and goes: a thread that writes a file, the threads of a pool, the socket of
 //! whoever asks, the file that takes another one's place. Therefore what was held at *some* early
@@ -42,7 +42,7 @@ impl Range {
         least.tables.retain(|table| held.tables.contains(table));
     }
 
-    /// How many moments there were.
+    /// Number of moments.
     #[must_use]
     pub const fn looks(&self) -> usize {
         self.looks
@@ -69,8 +69,8 @@ fn narrow(least: &mut Counts, held: &Counts) {
     });
 }
 
-/// What there was more of at every later moment than at any earlier one, and tables that were always
-/// there and are gone: each with its check, in words.
+/// Holdings of which there was more at every later moment than at any earlier one, and tables that
+/// were always there and are gone: each with its check, in words.
 #[must_use]
 pub fn grown(before: &Range, after: &Range) -> Vec<(&'static str, String)> {
     let (most, least) = (&before.most, &after.least);

@@ -14,14 +14,14 @@ use super::{
 pub struct Flow {
     /// Its first packet.
     pub opening: Packet,
-    /// When that was sent.
+    /// Time at which the opening packet was sent.
     pub opened: Span,
     /// The services by which it may have been allowed.
     services: BTreeSet<String>,
 }
 
 impl World {
-    /// What has to become of a packet that begins something.
+    /// Judgement of a packet that begins a conversation.
     pub fn judge(&self, packet: &Packet, span: Span) -> Judgement {
         let (timeline, knowledge) = &*self.history();
         let judgements = timeline.policies(span).into_iter().map(|policy| {
@@ -49,7 +49,7 @@ impl World {
         is_enforced.then(|| Flow { opening: packet.clone(), opened: span, services })
     }
 
-    /// What has to become of a packet of a conversation, in either direction.
+    /// Judgement of a packet of a conversation, in either direction.
     pub fn judge_flow(&self, flow: &Flow, packet: &Packet, span: Span) -> Judgement {
         let anew = self.judge(packet, span);
         if anew.0 == Verdict::Passes {
@@ -132,7 +132,7 @@ impl World {
     }
 }
 
-/// What several policies say.
+/// Common judgement of several policies.
 fn agreed(judgements: impl Iterator<Item = Judgement>) -> Judgement {
     judgements
         .reduce(|one, other| {

@@ -1,5 +1,5 @@
-//! Which services lead to which addresses, by the answers that clients were given, and from when to
-//! when that is certain.
+//! Services and their addresses, by the answers that clients were given, with the spans in which
+//! they are certain.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,16 +13,16 @@ use super::{
     timeline::Span,
 };
 
-/// How long after a query its answer may still come and teach.
+/// Longest time after a query in which its answer may teach.
 const LATE: Duration = Duration::from_secs(60);
 
-/// How long the daemon may take to take one service away from an address that keeps another.
+/// Longest time until the daemon takes one service away from an address that keeps another.
 const FORGET: Duration = Duration::from_secs(5);
 
-/// How long after the end of a daemon the next one has found what nobody knows the name of.
+/// Time after the end of a daemon in which the next one finds addresses without a name.
 const FOUND: Duration = Duration::from_secs(20);
 
-/// What an answer has given to a service.
+/// Grant of an answer to a service.
 #[derive(Clone, Debug)]
 struct Grant {
     query: u64,
@@ -32,9 +32,9 @@ struct Grant {
     surely: Option<Span>,
     /// While this holds it may be known.
     maybe: Span,
-    /// When it would have been over if no policy had taken it away.
+    /// End of the grant if no policy takes it away.
     lasts: Instant,
-    /// When a daemon was killed since, and its names with it.
+    /// Time of a daemon's kill since, which lost its names.
     orphaned: Option<Instant>,
 }
 
@@ -189,7 +189,7 @@ impl Knowledge {
             .for_each(|grant| grant.is_uncertain_from(now));
     }
 
-    /// It is in force: that is forgotten.
+    /// Forgets the policy before, now that this one is in force.
     pub fn settle(&mut self, policy: &ModelPolicy) {
         self.narrowed.clear();
         let now = Instant::now();
@@ -203,7 +203,7 @@ impl Knowledge {
         self.grants.values_mut().flatten().filter(move |grant| !keeps(grant))
     }
 
-    /// What answers have told of an address, for whoever has to find out why a verdict was wrong.
+    /// History of an address by answers, for the analysis of a wrong verdict.
     pub fn told(&self, address: IpAddr) -> impl Iterator<Item = String> {
         let now = Instant::now();
         let around = move |at: Instant| match now.checked_duration_since(at) {

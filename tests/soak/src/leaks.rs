@@ -1,5 +1,5 @@
-//! What a daemon holds: memory, descriptors, threads, pins, objects in the kernel, files, tables of
-//! nftables, dead processes.
+//! Holdings of a daemon: memory, descriptors, threads, pins, objects in the kernel, files, tables
+//! of nftables, dead processes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,14 +19,14 @@ use intune_filter_tests::{namespace::run, pins};
 /// Things of several kinds, counted.
 pub type Counts = BTreeMap<String, usize>;
 
-/// What a daemon holds at a moment.
+/// Holdings of a daemon at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     /// Open descriptors by what they are.
     pub descriptors: Counts,
     /// Threads by their names.
     pub threads: Counts,
-    /// Dead children that nobody has asked for.
+    /// Dead children that were not waited for.
     pub zombies: usize,
     /// Pins, by their path.
     pub pins: BTreeSet<PathBuf>,
@@ -39,7 +39,8 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// What the daemon holds. It is asked nothing itself: an answer takes threads and sockets.
+    /// Holdings of the daemon. The daemon is asked nothing itself: an answer takes threads and
+    /// sockets.
     pub fn of(world: &World) -> Result<Self> {
         let (process, directory) = {
             let mut filter = lock(&world.filter);
@@ -59,8 +60,8 @@ impl Holdings {
         })
     }
 
-    /// What the daemon holds between two reloads; `None` if an interface was away meanwhile, or not
-    /// attached to yet: what belongs to it is away too, and what stands in for it is there.
+    /// Holdings of the daemon between two reloads; `None` if an interface was away meanwhile, or
+    /// not attached to yet: its objects are then away too, and their stand-ins are there.
     pub fn when_settled(world: &World) -> Result<Option<Self>> {
         let _change = lock(&world.change);
         let begun = std::time::Instant::now();
@@ -69,7 +70,7 @@ impl Holdings {
     }
 }
 
-/// What was seen, or failed to be, unless there is an excuse for it.
+/// Result of a look, unless a disturbance excuses it.
 fn undisturbed(held: Result<Holdings>, disturbed: bool) -> Result<Option<Holdings>> {
     if disturbed { Ok(None) } else { held.map(Some) }
 }

@@ -1,4 +1,5 @@
-//! Which tags have arrived, where, heard by packet sockets that see what the interfaces receive.
+//! Tags of arrived packets by side, heard by packet sockets that see the interfaces' received
+//! frames.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -27,7 +28,7 @@ use nix::{
 use super::packet::tag_of;
 use intune_filter_tests::namespace::Namespace;
 
-/// Where packets arrive.
+/// Side at which packets arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// Behind the gateway.
@@ -40,7 +41,7 @@ pub enum Side {
 /// overlooked.
 const REMEMBERED: usize = 200_000;
 
-/// How long a packet that has arrived may take to be heard.
+/// Longest time between a packet's arrival and its being heard.
 const HEARD: Duration = Duration::from_secs(2);
 
 /// Octets that wait to be read by a socket that hears: more than all senders have on the way.
@@ -74,7 +75,7 @@ impl fmt::Display for Late {
     }
 }
 
-/// What has arrived.
+/// Arrived packets.
 #[derive(Debug, Default)]
 pub struct Ledger {
     state: Mutex<State>,
@@ -144,8 +145,8 @@ impl Ledger {
         self.lock().syns.insert((from, to), 0);
     }
 
-    /// How many SYNs of a connection have come in behind the gateway; they are counted no more. That
-    /// many are waited for, since what is heard is heard a little later.
+    /// Number of SYNs of a connection that have come in behind the gateway; ends their count. Waits
+    /// for `awaited` of them, since arrivals are heard a little later.
     pub fn unwatch(&self, from: SocketAddr, to: SocketAddr, awaited: u32) -> u32 {
         let deadline = Instant::now() + HEARD;
         let mut state = self.lock();
@@ -249,8 +250,7 @@ impl Ear {
         Ok(Self { socket, end, thread: Some(thread) })
     }
 
-    /// Frames that found no room and were not heard: where there are any, nobody knows what has
-    /// arrived.
+    /// Frames that found no room and were not heard: with any, arrivals are uncertain.
     pub fn unheard(&self) -> Result<u32> {
         // SAFETY: all fields are integers.
         let mut statistics: libc::tpacket_stats = unsafe { std::mem::zeroed() };

@@ -24,13 +24,13 @@ use intune_filter_tests::{
     wire::Wire,
 };
 
-/// How long a mark may take, faults of the interface and the daemon included.
+/// Longest time of a mark, faults of the interface and the daemon included.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// How long the other end's queue may be full.
+/// Longest time for which the other end's queue is full.
 const ROOM: Duration = Duration::from_secs(5);
 
-/// How long to wait for a mark before another one is sent.
+/// Wait for a mark before another one is sent.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// The ends of the wires, one with the clients and one behind the gateway.
@@ -80,7 +80,8 @@ impl<'a> Links<'a> {
         self.settle_by(from, 0)
     }
 
-    /// The same by marks of a family: neighbours may know each other by the other one alone.
+    /// Settles the links by marks of a family: neighbours may know each other by the other one
+    /// alone.
     pub fn settle_by(&mut self, from: Side, family: usize) -> Result<()> {
         let to = if from == Side::Client { Side::Server } else { Side::Client };
         let begun = Instant::now();

@@ -44,7 +44,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask test --soak")]
 struct Options {
-    /// How long
+    /// Duration
     #[arg(value_name = "MINUTES")]
     minutes: f64,
     /// Repeats the random choices of an earlier soak

@@ -13,12 +13,12 @@ use serde::Deserialize;
 
 use super::packet::{Packet, What};
 
-/// What may become of a packet.
+/// Verdict of the model on a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
-    /// It has to arrive.
+    /// The packet has to arrive.
     Passes,
-    /// It must not arrive.
+    /// The packet must not arrive.
     Denied,
     /// Both are right: what decides changed while the packet was on its way.
     Either,
@@ -27,7 +27,7 @@ pub enum Verdict {
 /// A verdict, and the model's reason.
 pub type Judgement = (Verdict, &'static str);
 
-/// How a group's packets are treated.
+/// Treatment of a group's packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -125,7 +125,7 @@ impl ModelPolicy {
         })
     }
 
-    /// How long an address with this time to live is allowed after the answer.
+    /// Time after an answer for which an address with this time to live is allowed.
     #[must_use]
     pub fn life(&self, ttl: u32) -> Duration {
         let [min, max] = self.bounds;
@@ -146,13 +146,13 @@ impl ModelPolicy {
         prefixes.max_by_key(|(net, _)| net.prefix_len()).map(|(_, group)| group)
     }
 
-    /// How a client's packets are treated, if it is in a group.
+    /// Treatment of a client's packets, if the client is in a group.
     #[must_use]
     pub fn mode(&self, client: IpAddr) -> Option<Mode> {
         self.group(client).map(|group| group.mode)
     }
 
-    /// Whether a client is sent what answers nothing, by its group's choice.
+    /// Whether a client receives unsolicited packets, by its group's choice.
     #[must_use]
     pub fn wants(&self, client: IpAddr) -> bool {
         self.group(client).is_some_and(|group| group.inbound == "allow")
@@ -267,7 +267,7 @@ impl ModelPolicy {
         }
     }
 
-    /// Whether it is a resolver that clients may ask.
+    /// Whether clients may ask the resolver.
     #[must_use]
     pub fn trusts(&self, resolver: IpAddr) -> bool {
         self.resolvers.contains(&resolver)
@@ -294,7 +294,7 @@ impl Service {
     }
 }
 
-/// Whether nobody can have this address: what such a packet says to come from is a lie.
+/// Whether no host can have this address, so that a packet from it is forged.
 fn is_no_source(source: IpAddr) -> bool {
     match source {
         IpAddr::V4(v4) => {

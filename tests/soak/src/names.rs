@@ -1,10 +1,10 @@
-//! What the names of the soak's site lead to.
+//! Addresses of the names of the soak's site.
 
 use std::{collections::HashMap, net::IpAddr};
 
 use super::{model::ModelPolicy, site};
 
-/// What the resolver knows, by name.
+/// Records of the resolver, by name.
 #[derive(Clone, Debug)]
 pub struct Names(HashMap<String, [IpAddr; 2]>);
 

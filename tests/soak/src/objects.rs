@@ -1,4 +1,4 @@
-//! What belongs to the filter in the kernel, by the kernel's own numbers.
+//! Objects of the filter in the kernel, by the kernel's own numbers.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
@@ -33,7 +33,7 @@ impl Objects {
         self.links.extend(other.links);
     }
 
-    /// Those that the kernel still has.
+    /// Objects that the kernel still has.
     pub fn left(&self) -> Result<Vec<String>> {
         let mut left = Vec::new();
         let maps: BTreeSet<u64> = self.maps.union(&self.inner).copied().collect();
@@ -52,7 +52,7 @@ impl Objects {
     }
 }
 
-/// What belongs to the filter in the kernel at this moment.
+/// Objects of the filter in the kernel at this moment.
 pub fn objects(directory: &Path, process: u32) -> Result<Objects> {
     let mut objects = Objects::default();
     for path in pins::pins(directory, "programs")? {

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use intune_filter_tests::prog_test_run::{Datagram, Flags};
 
-/// What a packet carries, seen from the client: its own port and the remote's.
+/// Content of a packet, seen from the client: its own port and the remote's.
 #[derive(Clone, Debug)]
 pub enum What {
     /// UDP.
@@ -36,9 +36,9 @@ pub enum What {
         remote: u16,
         /// The datagram's identification.
         id: u16,
-        /// Where it begins, in units of eight octets.
+        /// Offset, in units of eight octets.
         offset: u16,
-        /// Whether more follow.
+        /// Whether more fragments follow.
         more: bool,
     },
     /// An ICMP error about a UDP message that the client sent.
@@ -59,7 +59,7 @@ pub enum What {
         /// The datagram's identification.
         id: u16,
     },
-    /// An answer of a trusted resolver to a query that nobody sent.
+    /// An answer of a trusted resolver without a query.
     Answer {
         /// The client's port.
         local: u16,
@@ -69,13 +69,13 @@ pub enum What {
 }
 
 impl What {
-    /// Whether nobody may send it.
+    /// Whether the packet is broken, so that no sender may send it.
     #[must_use]
     pub const fn is_broken(&self) -> bool {
         matches!(self, Self::SourceRoute | Self::Cut | Self::Orphan { .. })
     }
 
-    /// Whether it is DNS by the remote's port, or by that of its first fragment.
+    /// Whether the packet is DNS by the remote's port, or by that of its first fragment.
     #[must_use]
     pub const fn is_of_dns(&self) -> bool {
         matches!(
@@ -95,9 +95,9 @@ pub struct Packet {
     pub source: IpAddr,
     /// To where.
     pub destination: IpAddr,
-    /// Whether it goes to a client, and not from one.
+    /// Whether the packet goes to a client, and not from one.
     pub to_client: bool,
-    /// What it carries.
+    /// Content.
     pub what: What,
 }
 
@@ -119,7 +119,7 @@ impl Packet {
         if self.to_client { self.destination } else { self.source }
     }
 
-    /// The same conversation's packet in the other direction.
+    /// Packet of the conversation in the other direction.
     #[must_use]
     pub fn reversed(&self, what: What) -> Self {
         Self {

@@ -11,7 +11,7 @@ use super::{model::Verdict, timeline::Fault};
 /// Wrong verdicts that are printed.
 const SHOWN: usize = 40;
 
-/// What has happened last: so much of it is told with a wrong verdict.
+/// Number of last events that are told with a wrong verdict.
 const TOLD: usize = 12;
 
 /// Packets of a kind.
@@ -23,7 +23,7 @@ struct Judged {
     excused: u64,
 }
 
-/// What has been counted.
+/// Counts of the soak.
 #[derive(Debug, Default)]
 pub struct Tally {
     kinds: BTreeMap<&'static str, Judged>,
@@ -66,7 +66,7 @@ impl Tally {
         self.figures.get(figure).copied().unwrap_or(0)
     }
 
-    /// How often there was a fault.
+    /// Number of times that a fault occurred.
     #[must_use]
     pub fn faults(&self, fault: Fault) -> u64 {
         self.faults.get(&fault).copied().unwrap_or(0)
@@ -106,7 +106,7 @@ impl Tally {
         self.wrong.len()
     }
 
-    /// How often a check failed.
+    /// Number of failures of a check.
     #[must_use]
     pub fn failures(&self, check: &str) -> usize {
         self.failures.get(check).map_or(0, Vec::len)
@@ -180,7 +180,7 @@ impl fmt::Display for Tally {
 }
 
 impl Fault {
-    /// What it is, for people.
+    /// Description for people.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What is left when all is over: whatever the daemon holds, entries of maps, objects in the kernel.
+//! Remains when all is over: holdings of the daemon, entries of maps, objects in the kernel.
 
 use std::{
     thread,
@@ -20,14 +20,14 @@ use super::{
     world::{World, lock},
 };
 
-/// How long what is over may take to be over: the daemon looks for flows that have ended in silence
+/// Longest time until ended things are gone: the daemon looks for flows that have ended in silence
 /// once a minute, and threads of a pool wait for more to do.
 const DRAINED: Duration = Duration::from_secs(150);
 
-/// How often it is looked at meanwhile.
+/// Interval of looks meanwhile.
 const LOOKED: Duration = Duration::from_millis(500);
 
-/// How long a flow may be over and still be in its table.
+/// Longest time for which an ended flow is still in its table.
 const SWEPT: Duration = Duration::from_secs(120);
 
 /// Waits until what the daemon holds is no more than before, and every flow that is over is gone;

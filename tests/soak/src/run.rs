@@ -141,7 +141,7 @@ impl Soak {
         self.look_at_the_rest(measured)
     }
 
-    /// What is left when nothing happens any more, and when the filter is gone.
+    /// Looks at the remains when nothing happens any more, and when the filter is gone.
     fn look_at_the_rest(&self, mut measured: Measured) -> Result<(u32, u32)> {
         let world = &self.world;
         let unheard = self.ears.iter().map(Ear::unheard).sum::<Result<u32>>()?;
@@ -195,7 +195,7 @@ impl Soak {
 
 type Task<'a> = Box<dyn FnOnce() -> Result<()> + Send + 'a>;
 
-/// What goes on at once, beside the faults that hold something.
+/// Tasks that run at once, beside the faults that hold something.
 fn tasks(world: &World) -> Vec<(&'static str, Task<'_>)> {
     let mut tasks: Vec<(&'static str, Task<'_>)> = vec![
         ("open connections", Box::new(|| sockets::keep(world))),

@@ -74,31 +74,31 @@ pub const MUTE: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x53, 0, 0, 0, 0, 0x55)),
 ];
 
-/// Where marks go.
+/// Destinations of marks.
 pub const MARKED: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x9999, 0, 0, 0, 0, 1)),
 ];
 
-/// Where everybody may go on the ports 7 and 443, whatever the configuration.
+/// Destinations that all clients may reach on the ports 7 and 443, whatever the configuration.
 #[must_use]
 pub fn core(host: u32) -> [IpAddr; 2] {
     block(0, 0x9100, host)
 }
 
-/// Where printers are.
+/// Addresses of printers.
 #[must_use]
 pub fn printer(host: u32) -> [IpAddr; 2] {
     block(64, 0x9164, host)
 }
 
-/// Where those may go that fill tables.
+/// Destinations of the clients that fill tables.
 #[must_use]
 pub fn bulk(host: u32) -> [IpAddr; 2] {
     block(128, 0x9128, host)
 }
 
-/// Where nobody may go.
+/// Destinations of no service.
 #[must_use]
 pub fn nowhere(host: u32) -> [IpAddr; 2] {
     block(224, 0x9224, host)
@@ -120,7 +120,7 @@ pub struct Known {
     pub name: String,
     /// Its addresses.
     pub addresses: [IpAddr; 2],
-    /// How long they live, in seconds.
+    /// Time to live, in seconds.
     pub ttl: u32,
 }
 
@@ -137,7 +137,7 @@ pub const EXACT: [&str; 3] = ["clock.test", "time.clock.test", "ntp.test"];
 /// The domain whose every name has a fresh address.
 pub const FILL: &str = "fill.test";
 
-/// What the resolver knows.
+/// Records of the resolver.
 #[must_use]
 pub fn names() -> Vec<Known> {
     let mut names: Vec<_> = DOMAINS
@@ -163,7 +163,7 @@ pub fn names() -> Vec<Known> {
     names
 }
 
-/// Addresses that answers have named which nobody has asked for.
+/// Addresses of answers without a query.
 #[must_use]
 pub fn forged(number: u32) -> [IpAddr; 2] {
     records::addresses(6000 + number % 64)

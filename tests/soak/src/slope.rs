@@ -1,4 +1,4 @@
-//! Whether a series of measurements grows: the slope by Theil and Sen, and how certain it is.
+//! Growth of a series of measurements: the slope by Theil and Sen, and its confidence.
 
 /// The slope of a series, and the bounds within which it is with 99 % certainty.
 #[derive(Clone, Copy, Debug, PartialEq)]

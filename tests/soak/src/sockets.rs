@@ -1,4 +1,4 @@
-//! What programs on clients do: resolve names and connect, and keep connections open.
+//! Programs on clients: they resolve names and connect, and keep connections open.
 
 use std::{
     io::{Read as _, Write as _},
@@ -37,11 +37,11 @@ use intune_filter_tests::{
     resolver::BEYOND,
 };
 
-/// How long a client waits for an answer before it asks again, and how often it does.
+/// Time for which a client waits for an answer before it asks again, and number of its tries.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 const TRIES: u32 = 5;
 
-/// How long a connection may take that has to be made, and how long one is tried that must not be.
+/// Longest time of an allowed connection's opening, and time for which a denied one is tried.
 const CONNECTED: Duration = Duration::from_secs(10);
 const IN_VAIN: Duration = Duration::from_millis(300);
 
@@ -148,13 +148,13 @@ pub fn resolve(
     Ok(())
 }
 
-/// What a query was answered.
+/// Answer to a query.
 struct QueryReply {
     code: ResponseCode,
     addresses: Vec<IpAddr>,
     /// The shortest of its records, in seconds.
     ttl: u32,
-    /// How often the query was sent.
+    /// Number of times that the query was sent.
     sent: u32,
 }
 
@@ -293,7 +293,7 @@ fn sent_again(stream: &impl std::os::fd::AsRawFd) -> Result<(u32, u32)> {
     Ok((number(AGAIN), number(NEEDLESSLY)))
 }
 
-/// How long the far end may take to say that a segment has come twice.
+/// Longest time until the far end has counted a repeated segment.
 const TWICE: Duration = Duration::from_secs(2);
 
 /// Segments of a connection that were lost, once they are more than `known`: those that were sent

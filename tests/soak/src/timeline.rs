@@ -1,4 +1,4 @@
-//! What was in force when: policies and faults, each with the time in which it began or ended.
+//! Timeline of policies and faults, each with the time in which it began or ended.
 
 use std::{
     sync::Arc,
@@ -7,7 +7,7 @@ use std::{
 
 use super::model::ModelPolicy;
 
-/// What makes a packet's way, or a table's content, uncertain.
+/// Cause of uncertainty about a packet's way, or a table's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
     /// The LAN interface is down, gone, or not attached to yet: what is allowed may be lost.
@@ -39,9 +39,9 @@ impl Fault {
 /// A time that something took: from its beginning to its end, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// When it began, at the earliest.
+    /// Earliest beginning.
     pub from: Instant,
-    /// When it was over, at the latest.
+    /// Latest end.
     pub to: Instant,
 }
 
@@ -59,7 +59,7 @@ impl Span {
     }
 }
 
-/// How long what is over is remembered: longer than any flow is followed.
+/// Time for which ended policies and faults are remembered: longer than any flow is followed.
 const MEMORY: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
@@ -69,7 +69,7 @@ struct InForce {
     until: Option<Instant>,
 }
 
-/// What was in force when.
+/// Policies and faults over time.
 #[derive(Debug, Default)]
 pub struct Timeline {
     policies: Vec<InForce>,

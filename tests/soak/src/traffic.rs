@@ -32,10 +32,10 @@ use intune_filter_tests::{
 /// Packets that are on the way at once: few enough for every queue.
 const AT_ONCE: u32 = 32;
 
-/// How long a packet that has to arrive may be late.
+/// Longest delay of a packet that has to arrive.
 const LATE: Duration = Duration::from_secs(2);
 
-/// How long a conversation is followed.
+/// Time for which a conversation is followed.
 const FOLLOWED: Duration = Duration::from_secs(60);
 
 /// Conversations that are followed.
@@ -291,7 +291,7 @@ impl<'a> Sender<'a> {
         addresses[family]
     }
 
-    /// What the far end sends back.
+    /// Packet that the far end sends back.
     fn returned(&mut self, flow: &Flow) -> Option<(&'static str, Packet, Option<Flow>)> {
         let What::Udp { local, remote } = flow.opening.what else { return None };
         let (kind, what) = if self.random.once_in(8) {
@@ -302,7 +302,7 @@ impl<'a> Sender<'a> {
         Some((kind, flow.opening.reversed(what), Some(flow.clone())))
     }
 
-    /// What answers nothing.
+    /// Unsolicited packet.
     fn unsolicited(&mut self) -> (&'static str, Packet, Option<Flow>) {
         let family = self.random.within(0..2) as usize;
         let group = *self.random.pick(&Group::SENDERS);

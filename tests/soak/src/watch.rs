@@ -1,4 +1,4 @@
-//! What is measured while the soak goes on: memory, what the daemon holds, what the kernel has.
+//! Measurements during the soak: memory, the daemon's holdings, objects in the kernel.
 
 use std::{
     sync::atomic::Ordering,
@@ -14,20 +14,20 @@ use super::{
     world::{World, lock},
 };
 
-/// How often memory is measured.
+/// Interval of measurements of memory.
 const MEASURED: Duration = Duration::from_secs(2);
 
-/// How often what the daemon holds, and objects in the kernel are looked at.
+/// Interval of looks at the daemon's holdings and objects in the kernel.
 const LOOKED: Duration = Duration::from_secs(10);
 
-/// What was measured on the way.
+/// Measurements on the way.
 #[derive(Default)]
 pub struct Measured {
-    /// What belonged to the filter in the kernel at any time.
+    /// Objects of the filter in the kernel at any time.
     pub seen: Objects,
     /// The daemon's resident octets, each with its time in seconds.
     pub memory: Vec<(f64, f64)>,
-    /// What the daemon held while it took what it needs.
+    /// Holdings of the daemon while it filled its bounded tables.
     pub before: Range,
 }
 
@@ -76,7 +76,8 @@ pub fn watch(world: &World, begun: Instant) -> Result<Measured> {
     }
 }
 
-/// When the daemon has filled what is bounded, if it lives since then: a third of its life later.
+/// Moment at which a daemon that lives since then has filled its bounded tables: after a third of
+/// its life.
 fn filled(since: Duration, duration: Duration) -> Duration {
     since + duration.saturating_sub(since) / 3
 }

@@ -1,4 +1,4 @@
-//! What all threads of the soak share.
+//! State that all threads of the soak share.
 
 use std::{
     sync::{
@@ -27,10 +27,10 @@ use intune_filter_tests::{
     network::Network,
 };
 
-/// How much there is to do, and how fast.
+/// Amount and pace of the work.
 #[derive(Clone, Copy, Debug)]
 pub struct Measure {
-    /// How long it goes on.
+    /// Duration of the soak.
     pub duration: Duration,
     /// Random choices follow from it.
     pub seed: u64,
@@ -42,14 +42,14 @@ pub struct Measure {
     pub clock_steps: bool,
 }
 
-/// What all threads share.
+/// State that all threads share.
 #[derive(Debug)]
 pub struct World {
-    /// How much there is to do.
+    /// Amount and pace of the work.
     pub measure: Measure,
     /// The namespaces.
     pub network: Network,
-    /// Where files are.
+    /// Directory of files.
     pub directory: Arc<Directory>,
     /// The filter.
     pub filter: Mutex<FilterDaemon>,
@@ -57,17 +57,17 @@ pub struct World {
     pub change: Mutex<()>,
     /// Whether the daemon is down.
     pub down: AtomicBool,
-    /// How often a daemon was ended.
+    /// Number of ended daemons.
     pub ended: AtomicU32,
     /// Whether faults that end the daemon are over; set by [`Self::calm_down`].
     pub calm: AtomicBool,
-    /// What has arrived.
+    /// Arrived packets.
     pub ledger: Arc<Ledger>,
     /// Figures.
     pub tally: Mutex<Tally>,
-    /// Where frames to the gateway go, from the clients and from the server.
+    /// Destination addresses of frames to the gateway, from the clients and from the server.
     pub gateway_macs: Mutex<[[u8; 6]; 2]>,
-    /// What the names lead to.
+    /// Addresses of the names.
     pub names: Names,
     /// Echo requests of each family that the far end is known not to have answered.
     pub unanswered: [AtomicU64; 2],
@@ -76,7 +76,7 @@ pub struct World {
     stop: Condvar,
 }
 
-/// The lock, whoever panicked while he held it: that panic is told of where its thread is joined.
+/// Locks a mutex, poisoned or not: the panic is told of where its thread is joined.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// What was in force when, and what was learned.
+    /// History of policies and faults, and knowledge from answers.
     pub fn history(&self) -> MutexGuard<'_, (Timeline, Knowledge)> {
         lock(&self.history)
     }
@@ -173,7 +173,7 @@ impl World {
         false
     }
 
-    /// Whether it goes on.
+    /// Whether the soak goes on.
     pub fn goes_on(&self) -> bool {
         !*lock(&self.stopped)
     }
@@ -195,7 +195,8 @@ impl World {
         !self.calm.swap(true, Ordering::SeqCst)
     }
 
-    /// What the filter tells of itself. Others may use it meanwhile: they start the next daemon.
+    /// Status of the filter. Other threads may use the filter meanwhile: they start the next
+    /// daemon.
     pub fn status(&self) -> Result<Value> {
         let mut command = lock(&self.filter).command(&["--json", "status"])?;
         json_of(&mut command)

@@ -1,4 +1,4 @@
-//! What a page in Markdown refers to, and what others may refer to in it.
+//! References of a page in Markdown, and its headings that others refer to.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub struct Block {
 pub struct Page {
     /// The anchors of its headings, in order.
     pub anchors: Vec<String>,
-    /// Where its links and pictures lead.
+    /// Targets of its links and pictures.
     pub links: Vec<String>,
     /// Its code spans.
     pub code: Vec<String>,

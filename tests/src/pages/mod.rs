@@ -8,7 +8,7 @@ pub use markdown::Page;
 pub use references::Problem;
 pub use tree::Tree;
 
-/// What is wrong with the references of all pages of a tree: links, paths and names in the code.
+/// Problems of the references of all pages of a tree: links, paths and names in the code.
 #[must_use]
 pub fn problems(tree: &Tree) -> Vec<Problem> {
     let pages = tree.pages();

@@ -12,7 +12,7 @@ use super::{Page, Tree};
 pub struct Problem {
     /// The page.
     pub page: String,
-    /// What it refers to.
+    /// Target of the reference.
     pub reference: String,
 }
 

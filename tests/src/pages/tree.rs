@@ -12,7 +12,7 @@ use super::Page;
 
 /// Directories of the root that hold no sources.
 const NO_SOURCES: [&str; 2] = ["target", ".git"];
-/// What precedes the name of an item.
+/// Keywords before the name of an item.
 const KEYWORDS: [&str; 10] =
     ["fn", "struct", "enum", "union", "trait", "const", "static", "type", "mod", "macro_rules!"];
 

@@ -1,4 +1,4 @@
-//! What the tables of packets need of whatever judges them: the loaded programs, or the host's maps.
+//! Interface of the judges of the tables of packets: the loaded programs, or the host's maps.
 
 use std::net::IpAddr;
 
@@ -49,9 +49,9 @@ pub trait Bed {
     fn judge(&self, point: HookPoint, frame: &[u8]) -> Result<Fate>;
     /// Says how a frame that comes in would be judged, and changes nothing.
     fn explain(&self, interface: &str, frame: &[u8]) -> Result<Explanation>;
-    /// What was counted, without elements.
+    /// Counters, without elements.
     fn counted(&self) -> Result<State>;
-    /// What was counted and is remembered.
+    /// Counters and elements of maps.
     fn state(&self) -> Result<State>;
     /// Takes the events that wait.
     fn events(&mut self) -> Vec<Event>;

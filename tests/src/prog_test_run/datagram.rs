@@ -173,7 +173,7 @@ impl Datagram {
         self.segment_with(&[], ports, flags, numbers, data)
     }
 
-    /// The same with options, of which the last are filled up with zeros.
+    /// A TCP segment with options, padded with zeros.
     #[must_use]
     pub fn segment_with(
         self,

@@ -1,12 +1,12 @@
-//! What became of a frame.
+//! Fate of a frame.
 
-/// What a program has done with a frame.
+/// Fate of a frame: the action of the program that judged it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes on its way.
+    /// The frame goes on its way.
     Passed,
-    /// It is dropped.
+    /// The frame is dropped.
     Dropped,
-    /// It is sent back, in this form.
+    /// An answer is sent back, these octets.
     Answered(Vec<u8>),
 }

@@ -46,7 +46,7 @@ fn sizes() -> Vec<(&'static str, u32)> {
     MAPS.iter().filter(|row| row.setting.is_some()).map(|row| (row.name, room(row))).collect()
 }
 
-/// Where a frame is judged.
+/// Hook and interface at which a frame is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookPoint {
     /// At XDP, coming in on an interface.
@@ -57,7 +57,7 @@ pub enum HookPoint {
     EgressOfGateway(&'static str),
 }
 
-/// Which program judges what comes in.
+/// Program that judges incoming frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IngressHook {
     /// The one at XDP, by test runs: what a driver runs.
@@ -72,7 +72,7 @@ pub enum IngressHook {
 impl IngressHook {
     /// All.
     pub const ALL: [Self; 3] = [Self::Xdp, Self::Generic, Self::Tc];
-    /// Those that need nothing but test runs.
+    /// Programs that test runs suffice for.
     pub const TEST_RUNS: [Self; 2] = [Self::Xdp, Self::Tc];
 
     /// The hook whose program it is.
@@ -114,7 +114,7 @@ pub fn run(dns: &str, more: &str, test: impl Fn(&mut LoadedFilter) + Sync) {
     });
 }
 
-/// The same before any policy was loaded.
+/// Runs a test as [`run`] does, before any policy was loaded.
 pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut LoadedFilter) + Sync) {
     for hook in IngressHook::TEST_RUNS {
         run_at(hook, dns, more, |filter| {
@@ -125,7 +125,7 @@ pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut LoadedFilter
     }
 }
 
-/// The same for one of the programs alone.
+/// Runs a test as [`run_without_policy`] does, for one of the programs alone.
 pub fn run_at(
     hook: IngressHook,
     dns: &str,
@@ -135,7 +135,7 @@ pub fn run_at(
     run_sized(hook, &sizes(), dns, more, test);
 }
 
-/// The same with maps of other sizes.
+/// Runs a test as [`run_at`] does, with maps of other sizes.
 pub fn run_sized(
     hook: IngressHook,
     sizes: &[(&'static str, u32)],
@@ -212,7 +212,8 @@ impl LoadedFilter {
         self.install_warming(config, 0)
     }
 
-    /// The same with a warm-up that ends at a time of CLOCK_BOOTTIME, in nanoseconds.
+    /// Puts a configuration into force with a warm-up that ends at a time of CLOCK_BOOTTIME, in
+    /// nanoseconds.
     pub fn install_warming(&mut self, config: &Config, until: u64) -> Result<()> {
         self.policy = compile(config, &site::catalogue(), &self.policy.rule_bits())?;
         self.policy.settings.warm_up_until = until;
@@ -285,7 +286,7 @@ impl LoadedFilter {
         Ok(ids)
     }
 
-    /// Which program judges what comes in.
+    /// Program that judges incoming frames.
     pub const fn hook(&self) -> IngressHook {
         self.hook
     }
@@ -359,7 +360,7 @@ impl LoadedFilter {
         Ok(judge_at_tc(&self.egress, index(interface)?, from, mark, frame)?.0)
     }
 
-    /// How long a program takes for a frame, as the kernel measures it.
+    /// Time that a program takes for a frame, as the kernel measures it.
     pub fn time(&self, point: HookPoint, frame: &[u8]) -> Result<Duration> {
         let result = match point {
             HookPoint::Ingress(interface) => {
@@ -385,7 +386,7 @@ impl LoadedFilter {
         Ok(result.duration)
     }
 
-    /// What `explain` says of a frame that comes in.
+    /// Explanation of an incoming frame.
     pub fn explain(&self, interface: &str, frame: &[u8]) -> Result<Explanation> {
         self.pins.explain(frame, index(interface)?)
     }

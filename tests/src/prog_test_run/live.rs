@@ -20,7 +20,7 @@ use super::{
 };
 use crate::wire::{Tap, Wire};
 
-/// How long a frame may take from one end of a wire to the other.
+/// Longest time of a frame from one end of a wire to the other.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// EtherType of the frames that mark an end (IEEE 802, local experiments).
 const MARK: [u8; 2] = [0x88, 0xb5];
@@ -94,7 +94,7 @@ impl Live {
         Ok(if passed { Fate::Passed } else { Fate::Dropped })
     }
 
-    /// What the outside has received before a frame that is sent now.
+    /// Frames that the outside has received before a frame that is sent now.
     fn until_mark(&self, ends: &Ends) -> Result<Vec<Vec<u8>>> {
         let number = self.marks.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mark = [&[2, 0, 0, 0, 0, 0xfe, 2, 0, 0, 0, 0, 0xff][..], &MARK, &number].concat();

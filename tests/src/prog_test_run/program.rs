@@ -10,7 +10,7 @@ use intune_filter::kernel::{Hook, Pins};
 
 use super::fate::Fate;
 
-/// How the pinned program at XDP was loaded to be attached.
+/// Attach type that the pinned program at XDP was loaded with.
 pub(super) const XDP_ATTACHED: XdpAttachType = XdpAttachType::Interface;
 
 /// Octets of the contexts, and where their fields stand: `struct xdp_md`, `struct __sk_buff`.
@@ -32,7 +32,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// The programs that are pinned, whoever has loaded them.
+    /// Opens the pinned programs.
     pub fn open(pins: &Pins) -> Result<Self> {
         let pins = pins.directory();
         Ok(Self {
@@ -108,8 +108,8 @@ pub(super) fn judge_at_tc(
     Ok((fate, u32::from_ne_bytes(*mark)))
 }
 
-/// Whether the kernel makes a socket buffer of this frame for a test run: one that says that it
-/// carries IP has a whole header.
+/// Whether the kernel makes a socket buffer of a frame for a test run: a frame of IP needs a whole
+/// header.
 pub(super) fn has_test_run(frame: &[u8]) -> bool {
     let shortest = match frame.get(12..14) {
         Some([8, 0]) => 34,

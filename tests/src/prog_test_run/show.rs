@@ -15,9 +15,9 @@ use super::{
 
 /// Environment variable with the request.
 pub const VARIABLE: &str = "INTUNE_PACKET";
-/// What a line begins with that names a row.
+/// Prefix of a line that names a row.
 pub const NAME: &str = "row: ";
-/// What a line begins with that is part of a judgement.
+/// Prefix of a line that is part of a judgement.
 pub const LINE: &str = "packet: ";
 
 /// A row's description, its place, and its frame.

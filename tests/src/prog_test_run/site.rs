@@ -117,7 +117,7 @@ pub fn config(dns: &str, more: &str) -> Config {
     changed_config(dns, more, |text| text)
 }
 
-/// The same with its text changed.
+/// The configuration of [`config`] with its text changed.
 #[must_use]
 pub fn changed_config(dns: &str, more: &str, change: impl FnOnce(String) -> String) -> Config {
     let text = change(format!("{CONFIG}dns: {{resolvers: {RESOLVERS}{dns}}}\n{more}\n"));
@@ -173,7 +173,7 @@ pub fn wire(gateway: &Namespace) -> Result<()> {
 /// The gateway's own device behind [`LAN`]'s second zone.
 pub const VLAN_DEVICE: &str = "eth1.20";
 
-/// Who is who, in one address family.
+/// Addresses of clients, servers and gateway in one address family.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     /// A client of the group `lan`.

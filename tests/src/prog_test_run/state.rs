@@ -1,4 +1,4 @@
-//! What the maps hold that the programs write, read at once and compared.
+//! Contents of the maps that the programs write, read at once and compared.
 
 use std::{collections::BTreeMap, fmt::Debug, net::IpAddr};
 
@@ -40,7 +40,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// What the tables say of a record; flows have tables of their own.
+    /// Text of a record in a table; flows have tables of their own.
     pub fn told(&self) -> Option<String> {
         match self {
             Self::Answer => Some("answer".to_owned()),
@@ -56,7 +56,7 @@ impl Event {
 }
 
 impl LoadedFilter {
-    /// What the programs have counted, without elements.
+    /// Counters of the programs, without elements.
     pub fn counted(&self) -> Result<State> {
         let pins = self.pins();
         Ok(State {
@@ -166,7 +166,7 @@ impl LoadedFilter {
         Ok(())
     }
 
-    /// What clients and zones have begun: the map, whose it is, and what.
+    /// Begun flows and queries of clients and zones: the map, the owner, and the limits.
     fn limits(&self) -> Result<Vec<(&'static str, u64, Limits)>> {
         let sets: Array<MapData, LimitSet> = self.pins().map("CLIENT_LIMITS")?;
         let zones: Array<MapData, Limits> = self.pins().map("ZONE_LIMITS")?;
@@ -225,7 +225,7 @@ impl LoadedFilter {
 }
 
 impl State {
-    /// What was counted since `before`, as "reason packets/octets" and "rule" with its numbers.
+    /// Counts since `before`, as "reason packets/octets" and "rule" with its numbers.
     pub fn counted_since(&self, before: &Self, rules: impl Fn(u8) -> String) -> Vec<String> {
         let mut counted = Vec::new();
         for ((what, now), then) in Counted::all().zip(&self.counters).zip(&before.counters) {
@@ -271,13 +271,13 @@ pub fn now() -> Result<u64> {
     Ok(std::time::Duration::from(time).as_nanos() as u64)
 }
 
-/// What a change of a counter looks like.
+/// Text of a counter's change.
 pub fn count_text(counted: Counted, more: Counter) -> Option<String> {
     (more != Counter::default())
         .then(|| format!("{} {}/{}", counted.as_str(), more.packets, more.bytes))
 }
 
-/// What a change of a rule's counters looks like.
+/// Text of a change of a rule's counters.
 pub fn rule_text(rule: &str, more: RuleCounter) -> Option<String> {
     let RuleCounter { packets, bytes, flows, denied } = more;
     (more != RuleCounter::default())

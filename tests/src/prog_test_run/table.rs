@@ -17,20 +17,20 @@ use super::{
 /// A packet and what has to become of it.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What it is.
+    /// Description of the packet.
     pub description: String,
-    /// Where it is judged.
+    /// Hook point at which the packet is judged.
     pub point: HookPoint,
     /// The packet.
     pub frame: Vec<u8>,
-    /// What has to become of it.
+    /// Expected verdict, counters and records.
     pub expected: Expected,
 }
 
 /// A verdict, and what is counted.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    /// Why.
+    /// Reason of the verdict.
     pub reason: Reason,
     rule: Option<&'static str>,
     matched: Matched,
@@ -81,14 +81,14 @@ impl Expected {
         self
     }
 
-    /// It passes all the same, since its group is audited.
+    /// Expects the packet to pass all the same, since its group is audited.
     #[must_use]
     pub const fn audited(mut self) -> Self {
         self.audited = true;
         self
     }
 
-    /// It is answered REFUSED.
+    /// Expects the answer REFUSED.
     #[must_use]
     pub const fn refused(mut self) -> Self {
         self.refused = true;
@@ -102,21 +102,21 @@ impl Expected {
         self
     }
 
-    /// There is no record of it: nobody can do anything with half a header, or a forged source.
+    /// Expects no record: half a header, or a forged source, is of no use to a reader.
     #[must_use]
     pub const fn silent(mut self) -> Self {
         self.silent = true;
         self
     }
 
-    /// It is a part of an answer over TCP, of which userspace gets a copy.
+    /// Expects a part of an answer over TCP, of which userspace gets a copy.
     #[must_use]
     pub const fn partial(mut self) -> Self {
         self.partial = true;
         self
     }
 
-    /// It opens no flow, though its kind of packet does.
+    /// Expects no flow, though packets of the kind open one.
     #[must_use]
     pub const fn flowless(mut self) -> Self {
         self.flowless = true;
@@ -130,7 +130,7 @@ impl Expected {
         self
     }
 
-    /// Whether it passes.
+    /// Whether the packet passes.
     #[must_use]
     pub const fn passes(&self) -> bool {
         self.audited || !self.reason.denies()
@@ -217,7 +217,7 @@ pub fn both(rows: impl Fn(&Addresses) -> Vec<Row>) -> Vec<Row> {
 }
 
 impl Row {
-    /// The same on the other interface.
+    /// The row on the other interface.
     #[must_use]
     pub const fn on_other(mut self) -> Self {
         self.point = match self.point {
@@ -228,7 +228,7 @@ impl Row {
         self
     }
 
-    /// The same, sent by the gateway itself.
+    /// The row sent by the gateway itself.
     #[must_use]
     pub const fn sent_by_gateway(mut self) -> Self {
         if let HookPoint::Egress(interface) = self.point {
@@ -237,7 +237,7 @@ impl Row {
         self
     }
 
-    /// Whether it comes in.
+    /// Whether the packet comes in.
     #[must_use]
     pub const fn is_ingress(&self) -> bool {
         matches!(self.point, HookPoint::Ingress(_))
@@ -292,7 +292,7 @@ impl Row {
         Ok([fate.to_owned(), counted.join("; "), reports.join("; ")])
     }
 
-    /// What [`Self::observe`] has to see.
+    /// Expected result of [`Self::observe`].
     #[must_use]
     pub fn prediction(&self) -> [String; 3] {
         let fate = self.expected.fate().to_owned();

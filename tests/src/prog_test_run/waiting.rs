@@ -5,8 +5,8 @@ use std::os::fd::AsFd as _;
 use aya::maps::{MapData, RingBuf};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-/// Somebody who waits for the ring. Begins with an empty one: only a record that is submitted to
-/// wake whoever waits ends the waiting, and only as long as it was not read.
+/// A waiter for the ring, which begins empty: only a record that is submitted to wake readers ends
+/// the waiting, and only as long as it was not read.
 pub struct Waiting(Epoll);
 
 impl Waiting {
@@ -21,7 +21,7 @@ impl Waiting {
         Self(epoll)
     }
 
-    /// Whether a record has woken who waits, or does so within this time.
+    /// Whether a record has woken the waiter, or does so within this time.
     ///
     /// # Panics
     /// If waiting fails.

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::Path};
 
-/// What Knot Resolver prints when it has read its settings.
+/// Line of Knot Resolver once it has read its settings.
 pub(super) const KNOT_READY: &str = "kresd listens";
 
 /// Settings of unbound that listens on these addresses.

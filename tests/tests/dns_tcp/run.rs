@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Which streams there are.
 #[derive(Clone, Debug)]
 pub struct Streams {
-    /// Where their choices come from.
+    /// Seed of the random streams.
     pub seed: u64,
     /// How many live at once.
     pub live: usize,

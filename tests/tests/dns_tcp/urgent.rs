@@ -21,7 +21,7 @@ use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt::Linger};
 
 use crate::messages::{self, Carries, PREFIX, Pair, denied};
 
-/// How long to wait for an answer that must not come.
+/// Wait for an answer that must not come.
 const SILENCE: Duration = Duration::from_millis(300);
 
 /// Parts of a stream in the order in which they are sent, urgent ones with their last octet so.

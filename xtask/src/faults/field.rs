@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::workspace;
 
-/// What of the workspace is no source.
+/// Directories of the workspace without sources.
 const NO_SOURCES: [&str; 2] = ["target", ".git"];
 /// Library of the kernel's logic, from the workspace's root on.
 const LIBRARY: &str = "intune-filter-ebpf/src";
@@ -19,8 +19,8 @@ const LIBRARY: &str = "intune-filter-ebpf/src";
 /// A copy of the sources.
 pub struct Field {
     sources: PathBuf,
-    /// Not among the workspace's own products: cargo names both alike, by their place in their
-    /// workspace, and takes the ones for the others.
+    /// Directory apart from the workspace's own products: cargo names both alike, by their path in
+    /// their workspace, and would confuse them.
     products: PathBuf,
 }
 

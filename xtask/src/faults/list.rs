@@ -26,7 +26,7 @@ const fn of(
 }
 
 impl Fault {
-    /// The same where the text stands elsewhere too.
+    /// The fault with the text around it, for a text that occurs more than once.
     const fn within(self, within: &'static str) -> Self {
         Self { within, ..self }
     }

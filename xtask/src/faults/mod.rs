@@ -55,7 +55,7 @@ pub fn run(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What found each fault.
+/// Table of the faults and of the tests that found them.
 fn table(found: &[(&Fault, Option<String>)]) -> String {
     let width = found.iter().map(|(fault, _)| fault.name.len()).max().unwrap_or_default();
     let line = |(fault, how): &(&Fault, Option<String>)| {

@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::list::Fault;
 
-/// What a copy of the kernel's library gets for the switches of its faults. [`SWITCH`] names the fault
-/// that is planted; without it none is.
+/// Module that the copy of the kernel's library gets for the switches of its faults. [`SWITCH`]
+/// names the planted fault; without it no fault is planted.
 pub const SWITCHES: &str = "
 /// Faults that are planted at run time.
 #[cfg(not(target_arch = \"bpf\"))]

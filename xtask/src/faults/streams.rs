@@ -9,9 +9,9 @@ use crate::{command, runner};
 
 /// Random streams for each fault.
 const CASES: &str = "3000";
-/// Where their choices come from.
+/// Seed of the random streams.
 const SEED: &str = "13";
-/// What the tests say of streams that are not as they have to be: nothing else counts as found.
+/// Message of the tests about wrong streams: no other failure counts as found.
 const FOUND: &str = "streams of seed";
 
 /// The copy, and the program without a fault.

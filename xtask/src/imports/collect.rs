@@ -1,4 +1,4 @@
-//! What is written in one module: names that it defines, imports, and paths that it uses.
+//! Contents of one module: names that it defines and imports, and paths that it uses.
 
 use std::collections::BTreeSet;
 
@@ -19,13 +19,13 @@ pub struct Used {
 pub struct Import {
     /// The name that it gives; none for a glob.
     pub name: Option<String>,
-    /// What it leads to.
+    /// Path behind the name.
     pub used: Used,
-    /// Whether others may use it as well: a re-export is no use in itself.
+    /// Whether the import is a re-export, which is no use in itself.
     pub is_public: bool,
 }
 
-/// What is written in a module.
+/// Names of a module.
 #[derive(Default)]
 pub struct Names {
     /// Names of items.
@@ -36,7 +36,7 @@ pub struct Names {
     pub used: Vec<Used>,
 }
 
-/// What these items are and use, without the modules among them.
+/// Names that items define and use, without the modules among them.
 pub fn names(items: &[syn::Item]) -> Names {
     let mut names = Names::default();
     for item in items {

@@ -1,4 +1,4 @@
-//! Which file defines what a path leads to: re-exports are followed to the definition.
+//! Resolution of paths to the files that define their items, through re-exports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::{
     tree::{Crate, Module},
 };
 
-/// What a path leads to.
+/// Item or module at the end of a path.
 #[derive(Clone, Copy)]
 enum Target {
     /// A module itself.
@@ -20,7 +20,7 @@ enum Target {
 /// Imports that are being followed: modules may import each other's names in a circle.
 type Followed = BTreeSet<(usize, String)>;
 
-/// Which file uses which, each pair once.
+/// Edges of the graph of files, each pair once.
 pub fn edges(tree: &Crate) -> Vec<Edge> {
     let mut edges: BTreeMap<_, Edge> = BTreeMap::new();
     for (index, module) in tree.modules.iter().enumerate() {
@@ -48,7 +48,7 @@ pub fn edges(tree: &Crate) -> Vec<Edge> {
 }
 
 impl Crate {
-    /// What a path in a module leads to; `None` for what is another crate's or a local name.
+    /// Target of a path in a module; `None` for paths of other crates and local names.
     fn resolve(&self, module: usize, path: &[String], followed: &mut Followed) -> Option<Target> {
         let (first, rest) = path.split_first()?;
         let start = match first.as_str() {

@@ -23,11 +23,11 @@ pub struct Module {
     pub parent: Option<usize>,
     /// Modules in it, by name.
     pub children: Vec<(String, usize)>,
-    /// What is written in it.
+    /// Names in the module.
     pub names: Names,
 }
 
-/// Where to look for a module's files.
+/// Locations of a module's files.
 #[derive(Clone)]
 struct ModuleFiles {
     /// The file that the declaration is in.
@@ -114,7 +114,7 @@ impl ModuleFiles {
     }
 }
 
-/// What `#[path = "..."]` says.
+/// Value of `#[path = "..."]`.
 fn path_of(attribute: &syn::Attribute) -> Option<String> {
     let syn::Meta::NameValue(pair) = &attribute.meta else { return None };
     let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &pair.value else {

@@ -44,8 +44,8 @@ pub fn install(packages: &[String]) -> Result<()> {
     command::run(&mut apt)
 }
 
-/// Stops the services that the packages of `tools` have just started: the tests run the programs
-/// themselves, and the machine's own name resolution is nobody's business here.
+/// Stops the services that the packages of `tools` have just started: tests run the programs
+/// themselves, and the machine's own name resolution stays as it is.
 pub fn silence(tools: &[&Tool]) {
     if !Path::new("/run/systemd/system").exists() {
         return;

@@ -47,7 +47,7 @@ fn distribution() -> PathBuf {
 struct Llvm {
     /// The directory that has `lib/libLLVM.so`.
     prefix: PathBuf,
-    /// Where the library is when the linker runs, if not there.
+    /// Directory of the library at run time, if another one.
     libraries: Option<PathBuf>,
 }
 

@@ -16,14 +16,14 @@ use crate::{
     toolchain, workspace,
 };
 
-/// What the machine is set up for.
+/// Purpose of a machine's setup.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Building alone.
     Build,
     /// Building, testing and the demo.
     Everything,
-    /// The same, and what the filter is measured against.
+    /// Everything, and programs that the filter is measured against.
     Benchmarks,
 }
 
@@ -107,7 +107,7 @@ fn check_offered(tools: &[&Tool]) -> Result<()> {
     Ok(())
 }
 
-/// What a machine lacks.
+/// Programs and packages that a machine lacks.
 struct Missing {
     /// Programs that the tests run.
     tools: Vec<&'static Tool>,

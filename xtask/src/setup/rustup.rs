@@ -1,4 +1,5 @@
-//! What rustup brings: the compiler where the distribution has none, and cargo's subcommands.
+//! Parts that rustup installs: the compiler where the distribution has none, and cargo's
+//! subcommands.
 
 use std::{path::PathBuf, process::Command};
 

@@ -15,12 +15,12 @@ use crate::{
 };
 
 const MIRROR: &str = "http://deb.debian.org/debian";
-/// Where the emulator is, and the kernels that the programs run on. The emulator is the one of the
-/// backports: older releases let some guests with two processors crash.
+/// Suites of the emulator and of the kernels that the programs run on. The emulator is the one of
+/// the backports: older releases let some guests with two processors crash.
 pub const SUITES: &[&str] = &["bookworm", "bookworm-backports", "trixie-backports"];
 const EMULATORS: &str = "bookworm-backports";
-/// Where a kernel is that is too old. The mirrors drop old releases one day: whoever does not want
-/// that kernel does not depend on them.
+/// Suites of the kernel that is too old. Mirrors drop old releases one day: runs without that
+/// kernel do not depend on them.
 pub const OLD_SUITES: &[&str] = &["bullseye"];
 
 /// The file that says that the lists are whole.

@@ -1,20 +1,20 @@
-//! What a machine's tests tell of its kernel, beside whether they passed.
+//! Figures of a kernel, from the output of a machine's tests.
 
 use std::{fmt, time::Duration};
 
-/// What is between a program's name and its figures in the verifier's test.
+/// Text between a program's name and its figures in the verifier's test.
 const INSTRUCTIONS: &str = " instructions, loaded in ";
 
-/// What is told of a kernel.
+/// Figures of a kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Each program, and the instructions that the verifier processed for it.
     programs: Vec<(String, u32)>,
-    /// How long all of them took to load.
+    /// Time to load all of them.
     load: Duration,
     /// By what the program on the way to the clients is attached.
     egress: Option<String>,
-    /// What is said of a kernel that is too old.
+    /// Message about a kernel that is too old.
     refusal: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What runs in the machine: the first process, and the first file system with all that it runs.
+//! Guest of the machine: the first process, and the first file system with its programs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{command::find, workspace};
 
-/// What the first process prints before a runner starts; the runner's name follows.
+/// Line of the first process before a runner starts; the runner's name follows.
 pub const BEGIN: &str = "vm: runs ";
-/// What it prints when one has ended; its exit code follows.
+/// Line of the first process after a runner has ended; the exit code follows.
 pub const END: &str = "vm: ended with ";
-/// What it prints at last. Without this line the machine has failed, whatever else it said.
+/// Last line of the first process. Without it the machine has failed, whatever else it printed.
 pub const DONE: &str = "vm: all have run";
 
 /// Programs of this computer that the tests run.
@@ -53,8 +53,8 @@ const MODULES: [&str; 19] = [
     "nft_tproxy",
 ];
 
-/// Tests set back times of the kernel's maps by so many seconds, and a clock that counts from the
-/// machine's start has nothing before that.
+/// Seconds by which tests set back times in the kernel's maps: the clock, which counts from the
+/// machine's start, has to be past them.
 const AGE: u32 = 60;
 
 /// Writes the first file system, with the filter that is tested.

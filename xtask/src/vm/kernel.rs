@@ -21,11 +21,11 @@ pub fn is_older(release: &str, version: &str) -> bool {
 
 /// A kernel, unpacked.
 pub struct KernelPackage {
-    /// What it says of itself.
+    /// Release, as `uname` prints it.
     pub release: String,
     /// Its image.
     pub image: PathBuf,
-    /// Where its modules are.
+    /// Directory of its modules.
     pub modules: PathBuf,
 }
 

@@ -26,7 +26,7 @@ use crate::runner::Count;
 pub const SOAK: &str = "soak";
 /// Processors that a machine has, and of this computer keeps busy.
 pub const PROCESSORS: usize = 2;
-/// How long it may say nothing: on a busy computer a test that loads the programs again and again
+/// Longest time without output: on a busy computer a test that loads the programs again and again
 /// takes minutes.
 const SILENCE: Duration = Duration::from_secs(900);
 /// Lines that are shown of a machine that failed.
@@ -34,18 +34,18 @@ const TAIL: usize = 80;
 /// All that can be emulated, but for the fast string instructions: those are emulated octet by
 /// octet, and the verifier, which copies and clears much, takes twice as long with them.
 const PROCESSOR: &str = "max,-erms,-fsrm,-fsrs,-fzrm";
-/// What the kernel says last where it cannot go on.
+/// Last words of a kernel that cannot go on.
 const PANIC: &str = "Kernel panic - not syncing";
 
-/// Where the directories of a program's libraries are in an unpacked package tree.
+/// Directories of shared libraries in an unpacked package tree.
 const LIBRARIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
 
-/// What a machine has told.
+/// Report of a machine.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Its tests.
     pub count: Count,
-    /// What they have told of the kernel.
+    /// Figures of the kernel.
     figures: Figures,
     /// From its start to its last word.
     took: Duration,
@@ -58,7 +58,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Why the machine failed, if it did.
+    /// Reason of the machine's failure, if it failed.
     pub fn reason(&self) -> Option<String> {
         if self.panicked {
             return Some("the kernel panicked".to_owned());

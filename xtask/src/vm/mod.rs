@@ -42,11 +42,11 @@ use suite::Suite;
 /// The oldest kernel that the programs run on: a part of every test run.
 pub const OLDEST: &str = "6.1";
 
-/// What is tested on where no version is named: a kernel that is refused, Debian's stable ones, and
-/// the newest of its backports. Those before 6.6 attach egress by clsact, the others by TCX.
+/// Versions of a run that names none: a kernel that is refused, Debian's stable ones, and the
+/// newest of its backports. Kernels before 6.6 attach egress by clsact, the others by TCX.
 const MATRIX: [&str; 4] = ["5.10", OLDEST, "6.12", "newest"];
 
-/// What to test, and on which kernels.
+/// Options of a run in virtual machines: tests and kernels.
 pub struct VmOptions {
     /// Versions such as `6.1`, or `newest`; none of them stands for all that are usual.
     pub versions: Vec<String>,
@@ -61,7 +61,7 @@ pub struct VmOptions {
 /// A soak of a machine, whose wall clock it sets too.
 #[derive(Clone, Copy)]
 pub struct Soak {
-    /// How long.
+    /// Duration.
     pub minutes: f64,
     /// Repeats the random choices of an earlier one.
     pub seed: Option<u64>,
@@ -115,7 +115,7 @@ fn fetch_oldest() -> Result<Fetched> {
     })
 }
 
-/// What comes from the archive.
+/// Emulator and kernels, fetched from the archive.
 struct Fetched {
     directory: PathBuf,
     emulator: PathBuf,
@@ -148,7 +148,7 @@ impl Fetched {
     }
 }
 
-/// How long a machine may take from its start to its last word.
+/// Longest time from a machine's start to its last line.
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 
 /// The tests of all machines.
@@ -226,7 +226,7 @@ fn boot(
     Ok(all)
 }
 
-/// What a machine counts for.
+/// Count of a machine's tests.
 fn judged(report: &Report) -> Count {
     let mut count = report.count;
     if let Some(reason) = report.reason() {

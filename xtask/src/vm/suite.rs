@@ -1,19 +1,18 @@
-//! Which tests run in a machine.
+//! Suites: selections of tests that run in a machine.
 
-/// Which tests run.
+/// Selection of tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Suite {
-    /// Whether the programs load, how they are attached, and how they judge tables of packets: what
-    /// another kernel fails first.
+    /// Loading, attachment and tables of packets: the tests that another kernel fails first.
     Quick,
-    /// Whether the programs load and how they are attached, and what needs devices that other
-    /// computers lack: a part of every test run, which tables of packets would take too long for.
+    /// Loading, attachment, and tests that need devices that other computers lack: a part of every
+    /// test run, for which tables of packets would take too long.
     Short,
     /// All that a machine without disk and network can run.
     Full,
-    /// What these words name: runners, or parts of the names of tests.
+    /// Runners, or tests by parts of their names.
     Only(Vec<String>),
-    /// What is to be tested of a kernel that is too old.
+    /// Tests of a kernel that is too old.
     Refusal,
 }
 
@@ -31,17 +30,16 @@ type Run<'a> = (&'a str, &'a [&'a str]);
 
 const VERIFIER: Run = ("kernel", &["verifier::", "--nocapture"]);
 const EGRESS: Run = ("kernel", &["egress::", "--nocapture"]);
-/// What of their runner those two leave.
+/// Rest of the runner of those two.
 const KERNEL: Run = ("kernel", &["--skip", "verifier::", "--skip", "egress::"]);
-/// What the machine has and the computer that it runs on may lack: its tests are ignored there.
+/// Tests of devices that the machine has and its host may lack, where they are ignored.
 const DEVICES: Run = ("devices", &["--include-ignored"]);
 const MINIMUM: Run = ("kernel", &["minimum::", "--nocapture"]);
 /// One table at every hook, and what it does not have.
 const PACKETS: Run = ("packets", &["policy::", "headers::", "links::", "flows::"]);
 
-/// What needs cargo, the sources, systemd, resolvers that consist of more than their program, or
-/// answers to hundreds of probes in the time that a real processor takes; and tables of packets where no
-/// kernel judges them.
+/// Runners that need cargo, the sources, systemd, resolvers that consist of more than their
+/// program, or the speed of a real processor; and tables of packets that no kernel judges.
 const LEFT_OUT: [&str; 4] = ["demo", "host", "pages", "tables"];
 
 impl Suite {

@@ -21,7 +21,7 @@ pub fn forget(gateway: &Namespace) -> Result<()> {
     const REQUEST: u16 = 1;
     const ACKNOWLEDGE: u16 = 4;
     const LENGTH: u32 = 20;
-    /// Where the error's number stands in the answer.
+    /// Octets of the error's number in the answer.
     const ERROR: std::ops::Range<usize> = 16..20;
 
     // A header of netlink, then one of nfnetlink with no family: all of them.

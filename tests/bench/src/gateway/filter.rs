@@ -17,7 +17,7 @@ use super::{
 };
 use intune_filter_tests::{directory::Directory, filter::FilterDaemon, prog_test_run::state::now};
 
-/// How long learned addresses are kept, in nanoseconds.
+/// Lifetime of learned addresses, in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;
 
 /// The daemon, and what it has pinned.

@@ -21,7 +21,7 @@ use intune_filter_tests::namespace::Namespace;
 
 /// Frames that the kernel makes at once, as many as a driver hands over.
 const BATCH: u32 = 64;
-/// How long a frame may be on its way.
+/// Longest time of a frame on its way.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The programs that send and receive; what is attached is gone with them.
@@ -44,18 +44,18 @@ pub struct List {
 }
 
 impl List {
-    /// How many there are.
+    /// Number of frames.
     pub const fn len(&self) -> u32 {
         self.count
     }
 
-    /// The first so many of them.
+    /// The first `count` frames.
     pub fn first(&self, count: u32) -> Self {
         Self { count: count.min(self.count), ..self.clone() }
     }
 }
 
-/// Where frames are sent from.
+/// Origin of frames.
 #[derive(Clone, Copy)]
 pub struct Origin<'n> {
     /// The namespace.
@@ -65,7 +65,7 @@ pub struct Origin<'n> {
 }
 
 impl Generator {
-    /// Loads the programs, with room for so many frames, and makes a namespace whose name begins
+    /// Loads the programs, with room for `room` frames, and makes a namespace whose name begins
     /// with `label`.
     pub fn load(label: &str, room: u32) -> Result<Self> {
         let mut loader = EbpfLoader::new();
@@ -132,13 +132,13 @@ impl Generator {
         object::fill(&mut self.ebpf, "FLOOR4", keys)
     }
 
-    /// The same of IPv6.
+    /// The counterpart for IPv6.
     pub fn know6(&mut self, keys: &[FlowKey<V6>]) -> Result<()> {
         object::fill(&mut self.ebpf, "FLOOR6", keys)
     }
 
-    /// Sends so many frames of a list, and tells how long each took on average. Whoever handles
-    /// them in a software interrupt does so meanwhile, on the same CPU.
+    /// Sends frames of a list, and returns the average time of each, which includes their handling
+    /// in software interrupts on this CPU.
     pub fn send(&mut self, from: Origin<'_>, list: &List, frames: u32) -> Result<Duration> {
         let interface = from.namespace.ifindex(from.interface)?;
         let List { first, count, .. } = *list;

@@ -93,7 +93,7 @@ fn rules(classes: &[Class], family: usize) -> String {
     text
 }
 
-/// Ports as the match takes them, so many at once.
+/// Groups of ports as the match takes them.
 fn groups(ports: &[PortRange]) -> Vec<String> {
     let mut groups = Vec::new();
     let (mut group, mut length) = (BTreeSet::new(), 0);

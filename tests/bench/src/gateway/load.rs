@@ -1,4 +1,4 @@
-//! What packets a gateway is measured with.
+//! Loads: packets that a gateway is measured with.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -9,7 +9,7 @@ use super::{
     wiring::Direction,
 };
 
-/// What packets are sent.
+/// Kind of sent packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
     /// Of few known flows, from clients.
@@ -22,7 +22,7 @@ pub enum Load {
     New,
     /// Each opens a flow that is not, of few.
     DeniedHot,
-    /// The same of many.
+    /// Packets of many denied flows.
     Denied,
 }
 
@@ -31,7 +31,7 @@ impl Load {
     pub const ALL: [Self; 6] =
         [Self::KnownHot, Self::Known, Self::Back, Self::New, Self::DeniedHot, Self::Denied];
 
-    /// What is measured.
+    /// Name of the measurement.
     pub fn name(self) -> String {
         match self {
             Self::KnownHot => format!("forwarded, {HOT} known flows"),
@@ -43,7 +43,7 @@ impl Load {
         }
     }
 
-    /// Whether such packets tell anything of variants of a kind.
+    /// Whether a load is meaningful for variants of a kind.
     pub const fn is_for(self, kind: Kind) -> bool {
         match kind {
             Kind::Filter => true,

@@ -29,7 +29,7 @@ use traffic::Traffic;
 use variant::{FLOOR, Kind, NATIVE, NFTABLES, NOTHING, PASS_ONLY, Variant};
 use verdicts::Verdicts;
 
-/// What the filter's rates are to be to others'.
+/// Goals of the filter's rates, as ratios to others'.
 const GOALS: [(Load, &str, f64); 6] = [
     (Load::KnownHot, PASS_ONLY, 0.9),
     (Load::Known, PASS_ONLY, 0.9),
@@ -64,7 +64,7 @@ struct Bench {
     effort: Effort,
 }
 
-/// What a variant, by its index, made of packets, round by round.
+/// Rates of a variant, by its index, round by round.
 struct Rates {
     load: Load,
     variant: usize,
@@ -160,8 +160,8 @@ impl Bench {
         Ok(findings)
     }
 
-    /// What variants take of a packet's time, which the rates show diluted: most of it goes to
-    /// making the packet, to the kernel's own forwarding, and to receiving it.
+    /// Share of variants in a packet's time, which rates show diluted: most of it goes to making
+    /// the packet, to the kernel's own forwarding, and to receiving it.
     fn beyond_nothing(&self, family: Family, load: Load, all: &[Rates]) -> Vec<Measurement> {
         let named = |name: &str| {
             let index = self.variants.iter().position(|variant| variant.name == name)?;

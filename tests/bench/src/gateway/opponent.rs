@@ -1,11 +1,11 @@
-//! What is measured against each other.
+//! Opponents: variants that are measured against each other.
 
 use anyhow::Result;
 
 use super::wiring::Wiring;
 use intune_filter_tests::xdp::PassAll;
 
-/// What is on a gateway; gone on drop.
+/// A filter on a gateway; gone on drop.
 pub trait Opponent {
     /// Forgets every flow that it knows.
     fn forget(&self, _: &Wiring) -> Result<()> {

@@ -17,7 +17,7 @@ const OWN: u32 = 50;
 
 /// The site.
 pub struct Site {
-    /// What its configuration compiles to.
+    /// Compiled policy.
     pub policy: Policy,
     /// Learned addresses, each with the bit of the rule that its name belongs to.
     pub learned: Vec<(IpAddr, u8)>,
@@ -97,7 +97,7 @@ pub fn somewhere4(first: u8, index: u32) -> IpAddr {
     Ipv4Addr::new(first, high, middle, low).into()
 }
 
-/// The same of IPv6.
+/// The counterpart for IPv6.
 pub fn somewhere6(first: u16, index: u32) -> IpAddr {
     let spread = spread(index);
     Ipv6Addr::new(first, (spread >> 16) as u16, spread as u16, 0, 0, 0, 0, 1).into()

@@ -14,8 +14,7 @@ use super::{
 use crate::programs::packets::Family;
 use intune_filter_tests::prog_test_run::{Datagram, Flags};
 
-/// Packets of each list, of flows of their own: the filter keeps twice as many that nobody has
-/// answered yet.
+/// Packets of each list, of flows of their own: the filter keeps twice as many unanswered flows.
 pub const PACKETS: u32 = 8_192;
 /// Flows that a processor's caches hold.
 pub const HOT: u32 = 64;
@@ -92,7 +91,7 @@ pub fn client(family: Family, host: u8) -> IpAddr {
     }
 }
 
-/// Where a TCP flow goes.
+/// Destination of a TCP flow.
 #[derive(Clone, Copy, Debug)]
 struct Flow {
     client: IpAddr,
@@ -156,7 +155,7 @@ fn flow(family: Family, index: u32, first_port: u16) -> Flow {
     }
 }
 
-/// Where flows may go, each with a port.
+/// Destinations of flows, each with a port.
 struct Destinations {
     networks: Vec<(ipnet::IpNet, u16)>,
     learned: Vec<(IpAddr, u16)>,

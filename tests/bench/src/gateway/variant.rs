@@ -19,30 +19,30 @@ use intune_filter_tests::{directory::Directory, network::LAN, xdp::PassAll};
 pub const NOTHING: &str = "no filter";
 /// The filter in native mode.
 pub const NATIVE: &str = "intune-filter, native";
-/// What any XDP program takes.
+/// Variant of the cost of any XDP program.
 pub const PASS_ONLY: &str = "XDP that only passes";
-/// What any filter takes that knows flows: their table, and no policy.
+/// Variant of the cost of any filter that knows flows: their table, and no policy.
 pub const FLOOR: &str = "XDP that looks up flows";
-/// What making packets takes, and receiving them by an XDP program.
+/// Variant of the cost of making packets, and of receiving them by an XDP program.
 const DROP_ONLY: &str = "XDP that only drops";
 /// The rules of nftables.
 pub const NFTABLES: &str = "nftables";
 
 /// A gateway with something on it.
 pub struct Variant {
-    /// What is on it.
+    /// Name of the variant.
     pub name: String,
     // Dropped in this order: what is attached before the namespaces that it is in.
-    /// The same.
+    /// The variant's filter.
     pub opponent: Box<dyn Opponent>,
     /// Its namespaces.
     pub wiring: Wiring,
-    /// What it does.
+    /// Kind of the variant.
     pub kind: Kind,
     _directory: Arc<Directory>,
 }
 
-/// What a variant does with packets.
+/// Treatment of packets by a variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Lets all through.

@@ -1,4 +1,4 @@
-//! What every filter has to let through and what not, before any is measured.
+//! Verdicts that every filter has to agree on before any is measured.
 
 use std::{fmt, net::IpAddr};
 
@@ -32,7 +32,7 @@ struct Case {
     remote: IpAddr,
     ports: [u16; 2],
     udp: bool,
-    /// Whether a filter lets it through, and an answer then.
+    /// Whether a filter lets the packet through, and then an answer.
     passes: bool,
 }
 

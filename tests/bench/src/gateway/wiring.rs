@@ -22,7 +22,7 @@ pub struct Wiring {
     pub network: Network,
 }
 
-/// Which way packets go.
+/// Direction of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the internet.
@@ -65,7 +65,7 @@ impl Wiring {
         Ok(Self { network })
     }
 
-    /// Where packets of a direction start.
+    /// Origin of packets of a direction.
     pub fn origin(&self, direction: Direction) -> Origin<'_> {
         let namespace = match direction {
             Direction::Out => &self.network.client,

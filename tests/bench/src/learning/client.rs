@@ -33,12 +33,12 @@ const LOST: u16 = 300;
 /// A turn at a gateway that loses much ends after that time.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// What a client has met with.
+/// Experience of a client.
 #[derive(Debug, Default)]
 pub struct Turn {
-    /// How long each answer took.
+    /// Time of each answer.
     pub answers: Vec<Duration>,
-    /// How many connections were not there before a SYN would have been sent again.
+    /// Number of connections that were not there before a SYN would have been sent again.
     pub lost: u32,
 }
 

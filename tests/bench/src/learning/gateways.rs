@@ -30,7 +30,7 @@ use intune_filter_tests::{
 /// A way to learn addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gateway {
-    /// It forwards everything.
+    /// A gateway that forwards everything.
     Open,
     /// intune-filter.
     Filter,
@@ -55,7 +55,7 @@ impl Gateway {
     /// All, the one without a filter first.
     pub const ALL: [Self; 4] = [Self::Open, Self::Filter, Self::Nftset, Self::Userspace];
 
-    /// Why this machine cannot be such a gateway.
+    /// Reason why this machine cannot be such a gateway.
     pub fn obstacle(self) -> Option<String> {
         let nft =
             || Some(format!("{:#}", run(Command::new("nft").args(["list", "tables"])).err()?));
@@ -73,7 +73,7 @@ impl Gateway {
 
 /// A gateway with a client and an internet.
 pub struct Site {
-    /// How it learns.
+    /// Kind of the gateway.
     pub gateway: Gateway,
     // Dropped in this order: what runs before the namespaces that it is in.
     learner: Option<Learner>,

@@ -17,7 +17,7 @@ use hickory_proto::{op::Message, rr::RData};
 use super::element::Sets;
 use intune_filter_tests::{namespace::Namespace, network::LAN, wire::Tap};
 
-/// How often is looked whether all is over.
+/// Interval of looks whether the run is over.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The listener; stopped on drop.

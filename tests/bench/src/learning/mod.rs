@@ -1,5 +1,5 @@
-//! What clients lose and wait for while addresses are learned: they resolve fresh names and connect
-//! at once, through intune-filter and through what is built from usual parts.
+//! Losses and delays of clients while addresses are learned: clients resolve fresh names and
+//! connect at once, through intune-filter and through gateways of usual parts.
 //!
 //! Every gateway resolves by a dnsmasq of its own. They take turns, so that what disturbs one
 //! disturbs the others too.

@@ -23,7 +23,7 @@ const PACKETS: u32 = 20_000;
 const XDP_PASS: u32 = 2;
 const TC_SHOT: u32 = 2;
 
-/// Where a program runs.
+/// Hook of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// XDP: packets from clients.
@@ -42,8 +42,8 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// Loads the object, with room for so many flows in the floors' maps, and for so many in those
-    /// that make room for themselves.
+    /// Loads the object, with room for `flows` flows in the floors' maps, and for `new_flows` in
+    /// those that evict.
     pub fn load(flows: u32, new_flows: u32) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("FLOOR4", flows).map_max_entries("FLOOR6", flows);
@@ -78,9 +78,9 @@ impl Baseline {
         object::fill::<FlowKey<V6>>(&mut self.ebpf, "FLOOR6", keys6)
     }
 
-    /// How long a packet takes on average, over so many that differ as `cycle` says. `program`
-    /// is one of this object's by its name, or another one; fails if it passes the last packet and
-    /// should not, or the other way round.
+    /// Average time of a packet, over packets that differ as `cycle` says. `program` is one of this
+    /// object's by its name, or another one; fails if the last packet's verdict is not the expected
+    /// one.
     pub fn time(
         &mut self,
         hook: Hook,
@@ -92,7 +92,7 @@ impl Baseline {
         self.time_of(PACKETS, hook, program, cycle, frame, passes)
     }
 
-    /// The same over so many packets.
+    /// Average time over a given number of packets.
     pub fn time_of(
         &mut self,
         packets: u32,
@@ -147,7 +147,7 @@ impl Baseline {
     }
 }
 
-/// What is measured.
+/// A measured program.
 #[derive(Clone, Copy)]
 pub enum Measured<'p> {
     /// A program of the benchmarks' object.

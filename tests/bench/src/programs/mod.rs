@@ -1,7 +1,7 @@
-//! What packets cost in the kernel: the programs, run by the kernel over packets of which each is
+//! Cost of packets in the kernel: the programs, run by the kernel over packets of which each is
 //! another one, beside programs that do no more than any filter has to.
 //!
-//! What an empty program takes for the same packets is taken off.
+//! The time of an empty program for the same packets is subtracted.
 
 mod baseline;
 mod load;
@@ -30,7 +30,7 @@ const HOT: u32 = 64;
 /// Networks of the largest policy, of each family.
 const MOST_NETWORKS: u32 = 10_000;
 
-/// How the packets of a test run lie in memory.
+/// State of the caches for the packets of a test run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heat {
     /// Of few flows, one after the other.
@@ -67,7 +67,7 @@ struct Bench<'f> {
     effort: Effort,
 }
 
-/// What one kind of packet cost, and what floors cost at the same time.
+/// Cost of one kind of packet, and of the floors at the same time.
 struct Costs {
     filter: Measurement,
     floor: Measurement,
@@ -92,7 +92,7 @@ impl<'f> Bench<'f> {
         Ok(findings)
     }
 
-    /// What the floors cost.
+    /// Cost of the floors.
     fn floors(&mut self, family: Family, findings: &mut Findings) -> Result<()> {
         self.fill(Load::BASE)?;
         for (name, what) in [
@@ -299,7 +299,7 @@ impl<'f> Bench<'f> {
         })
     }
 
-    /// What one program takes beyond the empty one, run by run.
+    /// Time of one program beyond the empty one, run by run.
     fn net(&mut self, hook: Hook, program: Measured<'_>, packets: Packets) -> Result<Vec<f64>> {
         self.tables.point(&mut self.baseline, &packets)?;
         let mut cycle = packets.cycle;

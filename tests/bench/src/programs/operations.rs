@@ -19,9 +19,9 @@ pub struct Operation {
     pub program: &'static str,
     /// The program that does what it needs beforehand, and nothing else.
     pub base: &'static str,
-    /// How often the program does it.
+    /// Repetitions in the program.
     pub repeated: u32,
-    /// What it is.
+    /// Name of the operation.
     pub name: &'static str,
 }
 
@@ -38,7 +38,7 @@ const fn after(base: &'static str, program: &'static str, name: &'static str) ->
     Operation { program, base, repeated: 1, name }
 }
 
-/// What takes as little every time.
+/// An operation that is repeated, being short.
 const fn often(program: &'static str, name: &'static str) -> Operation {
     Operation { program, base: "read", repeated: 8, name }
 }
@@ -70,8 +70,8 @@ const RECORDED: Operation = once(RECORD, "record in the ring, for 1000 packets a
 const COUNT: Operation = often("count", "count the packet (per-CPU array)");
 const COUNT_RULE: Operation = often("count_rule", "count for its rule (per-CPU array)");
 
-/// What the filter does at XDP with a packet from a client, and how often, where nothing limits the
-/// client's flows.
+/// Operations of the filter at XDP for a packet from a client, and their number, where nothing
+/// limits the client's flows.
 pub fn of(kind: Kind) -> Vec<(Operation, u32)> {
     const KNOWN: [(Operation, u32); 8] = [
         (ZONE, 1),

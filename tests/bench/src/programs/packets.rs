@@ -22,18 +22,18 @@ impl fmt::Display for Family {
     }
 }
 
-/// What becomes of packets.
+/// Treatment of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// They belong to flows that are known.
+    /// Packets of known flows.
     Established,
     /// Each opens a flow to a network of the policy.
     ToNetwork,
     /// Each opens a flow to an address that a name has led to.
     ToName,
-    /// They are dropped: nothing has their destinations.
+    /// Dropped packets: no rule has their destinations.
     Denied,
-    /// They are dropped, and their senders are told.
+    /// Dropped packets whose senders are told.
     Rejected,
 }
 
@@ -71,11 +71,11 @@ impl fmt::Display for Kind {
 /// Packets of a test run.
 #[derive(Clone, Debug)]
 pub struct Packets {
-    /// What becomes of them.
+    /// Treatment of the packets.
     pub kind: Kind,
     /// Their family.
     pub family: Family,
-    /// How they differ.
+    /// Differences between the packets.
     pub cycle: FlowCycle,
     /// The first of them.
     pub frame: Vec<u8>,
@@ -83,7 +83,7 @@ pub struct Packets {
 }
 
 impl Packets {
-    /// Packets of so many flows, with 0 of ever new ones, to so many destinations.
+    /// Packets of `flows` flows, with 0 of ever new ones, to `remotes` destinations.
     #[must_use]
     pub fn new(kind: Kind, family: Family, flows: u32, remotes: u32) -> Self {
         let cycle = FlowCycle {
@@ -105,7 +105,7 @@ impl Packets {
         Self { kind, family, cycle, frame, back: Datagram::new(remote, client) }
     }
 
-    /// The same on the way back.
+    /// The packets on the way back.
     #[must_use]
     pub fn answered(mut self) -> Self {
         self.cycle.to_client = 1;

@@ -65,7 +65,7 @@ impl Bench<'_> {
         Ok(Profile::new(name.to_owned(), parts.collect(), median(whole), allowed))
     }
 
-    /// How long one program takes for each packet, in nanoseconds.
+    /// Time of one program for each packet, in nanoseconds.
     fn run_operation(&mut self, program: &'static str, packets: &mut Packets) -> Result<f64> {
         let Packets { cycle, frame, .. } = packets;
         let measured = match program {

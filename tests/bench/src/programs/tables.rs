@@ -1,4 +1,4 @@
-//! What is in the maps while programs are measured.
+//! Contents of the maps while programs are measured.
 
 use std::{fmt::Write as _, net::Ipv6Addr};
 
@@ -26,7 +26,7 @@ const SERVICES: u32 = 20;
 const SPREAD: u32 = 10_368_889;
 const BITS: u32 = (1 << 24) - 1;
 
-/// What was put into the maps last.
+/// Contents that were put into the maps last.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tables {
     load: Option<Load>,
@@ -140,7 +140,7 @@ fn key<A>(flow: u32, client: A, remote: A) -> FlowKey<A> {
     }
 }
 
-/// A site with so many networks of each family, of every second rule.
+/// A site with `nets` networks of each family, of every second rule.
 fn config(nets: u32) -> Result<Config> {
     let ids: Vec<String> = (0..SERVICES).map(|service| format!("s{service}")).collect();
     let ids = ids.join(", ");

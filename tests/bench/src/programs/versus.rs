@@ -1,4 +1,4 @@
-//! What packets of known flows cost, beside what they cost with another build of the filter.
+//! Cost of packets of known flows, beside the cost with another build of the filter.
 //!
 //! Each build is measured by its own benchmarks' program, which knows its maps: one is the server of
 //! the other, and both run in turn, row by row, so that whatever else the machine does meets both.
@@ -36,15 +36,14 @@ pub const RUNS: usize = 20;
 /// Nanoseconds that a packet of a known flow may cost more.
 const MORE: f64 = 5.0;
 
-/// How often both builds are loaded anew: where the kernel puts maps and programs in memory costs a
-/// few nanoseconds, or saves them, as long as they are there.
+/// Number of times that both builds are loaded: the place of maps and programs in memory costs a
+/// few nanoseconds, or saves them, for as long as they are loaded.
 const LOADED: usize = 4;
 
-/// How often a run measures both programs: the quickest counts, for whatever else the machine does
-/// only adds to it.
+/// Tries of each program in a run: the quickest counts, since disturbances only add to a time.
 const TRIES: usize = 5;
 
-/// What is measured.
+/// A measured kind of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Row {
     family: Family,
@@ -178,7 +177,7 @@ impl Drop for Server {
 struct Costs {
     before: Measurement,
     this: Measurement,
-    /// What this one takes more, run by run.
+    /// Difference of this build to the other, run by run.
     more: Measurement,
 }
 
@@ -197,8 +196,8 @@ impl Costs {
     }
 }
 
-/// Measures this build and the one that `other` belongs to, another build's program of benchmarks;
-/// prints the medians of so many runs and of their differences. Fails if one of these is too large.
+/// Measures this build and the build of `other`, a program of benchmarks; prints the medians of the
+/// runs and of their differences. Fails if a difference is too large.
 pub fn run(other: &Path, runs: usize) -> Result<()> {
     stay()?;
     let own = std::env::current_exe().context("cannot tell where this program is")?;
@@ -257,7 +256,7 @@ fn measure(benches: [&Path; 2], runs: usize, found: &mut [Vec<[f64; 2]>]) -> Res
     this.end().map_err(failed(1))
 }
 
-/// Keeps this process, and those that it starts, on one CPU: both builds are to have the same.
+/// Keeps this process and its children on one CPU, which both builds then share.
 fn stay() -> Result<()> {
     let this = Pid::from_raw(0);
     let allowed = nix::sched::sched_getaffinity(this)?;

@@ -12,7 +12,7 @@ use aya_ebpf::{
 use intune_filter_bench_ebpf::FlowCycle;
 use intune_filter_ebpf::abi::V6;
 
-/// How packets differ.
+/// Differences between packets.
 #[btf_map]
 pub static FLOW_CYCLE: Array<FlowCycle, 1> = Array::new();
 /// Remote addresses; those of IPv4 in the last word.

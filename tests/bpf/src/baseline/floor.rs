@@ -50,7 +50,7 @@ pub fn lookup(ctx: XdpContext) -> u32 {
     judge(ctx.data(), ctx.data_end())
 }
 
-/// The same at TC.
+/// The lookup at TC.
 #[classifier]
 pub fn lookup_tc(ctx: TcContext) -> i32 {
     let known = judge(ctx.data(), ctx.data_end()) == xdp_action::XDP_PASS;

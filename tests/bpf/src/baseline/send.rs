@@ -15,10 +15,10 @@ use intune_filter_bench_ebpf::{Frame, SendPlan};
 /// The lists of frames, one behind the other.
 #[btf_map]
 pub static FRAMES: Array<Frame, 1> = Array::new();
-/// What is sent.
+/// Plan of the frames to send.
 #[btf_map]
 pub static SEND_PLAN: Array<SendPlan, 1> = Array::new();
-/// What has arrived after one hop.
+/// Number of frames that have arrived after one hop.
 #[btf_map]
 pub static ARRIVED: PerCpuArray<u64, 1> = PerCpuArray::new();
 /// 1 for each checked frame that has, by its number.

@@ -1,5 +1,5 @@
-//! What the filter does with packets, one thing at a time. What an operation needs beforehand is
-//! an operation too, whose time is taken off.
+//! Operations of the filter on packets, one at a time. A prerequisite of an operation is an
+//! operation too, whose time is subtracted.
 
 use core::marker::PhantomData;
 
@@ -222,7 +222,7 @@ operations! {
     };
 }
 
-/// How many records were made.
+/// Number of records that were made.
 #[btf_map]
 pub static RECORDS: Array<u64, 1> = Array::new();
 

@@ -22,7 +22,8 @@ use intune_filter_tests::{
     xdp::PassAll,
 };
 
-/// How long the daemon may take to attach to an interface that is back, its own restart included.
+/// Longest time until the daemon is attached to an interface that is back, its own restart
+/// included.
 const ATTACHED: Duration = Duration::from_secs(120);
 
 /// Breaks the link until the soak is over. `answering` is the clients' own XDP program.
@@ -128,7 +129,7 @@ pub fn address(network: &Network) -> Result<()> {
     said(&network.gateway, &gateway)
 }
 
-/// What the other side needs once.
+/// Sets up the other side once.
 pub fn address_once(network: &Network) -> Result<()> {
     network.client.sysctl("ipv6/ip_nonlocal_bind", "1")?;
     network.internet.ip(&[

@@ -1,5 +1,5 @@
-//! What is done to the filter meanwhile: each kind of fault in a thread of its own, so that they
-//! come at once.
+//! Faults that the filter meets meanwhile: each kind in a thread of its own, so that they come at
+//! once.
 
 pub mod clock;
 pub mod daemon;

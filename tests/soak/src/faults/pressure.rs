@@ -30,10 +30,10 @@ pub const ECHOED: u16 = 5000;
 /// Packets that are on the way at once.
 const AT_ONCE: u32 = 32;
 
-/// How long an address is expired before it makes room.
+/// Time between an address's expiry and its making room.
 const MAKES_ROOM: Duration = Duration::from_secs(60);
 
-/// How often the table of addresses is filled: in between it has to have room again.
+/// Interval of floods of the table of addresses: in between it has to have room again.
 const FILLED: Duration = Duration::from_secs(150);
 
 /// Fills tables until the soak is over.
@@ -91,8 +91,8 @@ fn flows(world: &World, links: &mut Links<'_>, round: u32) -> Result<()> {
     })
 }
 
-/// One client begins more than it may: nothing is certain of what it is allowed, and nobody else is
-/// to notice.
+/// Lets one client begin more than it may: its own packets have uncertain verdicts, others' are not
+/// affected.
 fn storm(world: &World, links: &mut Links<'_>, round: u32) -> Result<()> {
     world.tally().add("storms of one client", 1);
     burst(world, links, 3000, "storm of one client", |number| {
