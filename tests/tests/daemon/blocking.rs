@@ -29,7 +29,7 @@ use nix::{
     unistd::mkfifo,
 };
 
-/// How long an answer may take of a daemon that nothing holds up, on a busy machine.
+/// Longest time of an answer by a daemon that nothing holds up, on a busy machine.
 const SOON: Duration = Duration::from_secs(2);
 
 /// Between two signs of life that systemd wants to see.
@@ -166,7 +166,7 @@ fn a_file_system_that_does_not_answer_holds_up_one_thread_and_nothing_else() -> 
     testbed.expect_verdicts()
 }
 
-/// What waits for a file to be mended, too.
+/// The wait for a file to be mended does not block either.
 #[test]
 fn a_mended_file_that_does_not_answer_holds_nothing_up() -> Result<()> {
     let mut testbed = testbed()?;
@@ -229,7 +229,7 @@ fn clients_that_do_not_read_or_speak_hold_nobody_up() -> Result<()> {
     Ok(())
 }
 
-/// Where the loop itself is held up, nobody else speaks for it.
+/// No other thread speaks for a loop that is held up.
 #[test]
 fn signs_of_life_come_from_the_loop_alone() -> Result<()> {
     let mut testbed = testbed()?;

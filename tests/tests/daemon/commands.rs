@@ -1,4 +1,4 @@
-//! What scripts rely on: the commands' JSON and their exit codes, over a filter that runs.
+//! Contract with scripts: the commands' JSON and their exit codes, over a filter that runs.
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_ebpf::abi::Counted;

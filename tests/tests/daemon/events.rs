@@ -1,4 +1,4 @@
-//! What the daemon tells of: live and afterwards, to several at once, and to those who do not read.
+//! Events: live and afterwards, to several followers at once, and to followers that do not read.
 
 use std::{
     io::{BufRead, BufReader, Read as _, Write as _},

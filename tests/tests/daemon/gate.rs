@@ -251,7 +251,7 @@ fn a_rollback_leaves_the_gate_of_the_configuration_before() -> Result<()> {
     expect_judged(&testbed)
 }
 
-/// What nft shows of the gate's table.
+/// Listing of the gate's table by nft.
 fn listing(network: &Network) -> Option<String> {
     let mut nft = network.gateway.command("nft");
     run(nft.args(["--stateless", "list", "table", "inet", "intune-filter"])).ok()

@@ -12,7 +12,7 @@ use intune_filter_tests::{
     xdp::PassAll,
 };
 
-/// What `ip` says of the LAN interface; names XDP programs.
+/// Output of `ip` for the LAN interface; names XDP programs.
 fn link(network: &Network) -> Result<String> {
     let mut command = std::process::Command::new("ip");
     run(command.args(["-details", "-netns", network.gateway.name(), "link", "show", LAN]))

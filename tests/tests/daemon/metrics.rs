@@ -1,4 +1,4 @@
-//! The metrics endpoint tells what the kernel has counted, to whoever asks as they may.
+//! Metrics endpoint: serves the kernel's counts to permitted requests.
 
 use std::{
     collections::BTreeSet,
@@ -18,14 +18,14 @@ use intune_filter_tests::{
 };
 use nix::sys::signal::Signal;
 
-/// What curl gets, and the status.
+/// Body and status that curl receives.
 fn scrape(testbed: &Testbed, place: &str) -> Result<String> {
     let mut command = testbed.network.gateway.command("curl");
     command.args(["--silent", "--show-error", "--max-time", "10"]);
     run(command.args(["--write-out", "\n%{http_code}", place]))
 }
 
-/// What is answered to these octets.
+/// Answer to a request of these octets.
 fn answer(testbed: &Testbed, octets: &[u8]) -> Result<String> {
     let mut stream = testbed.network.gateway.run(|| TcpStream::connect("127.0.0.1:9469"))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;

@@ -31,7 +31,7 @@ use intune_filter_tests::{
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 10);
 const RESOLVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
-/// How long the daemon may take to reply.
+/// Longest time of the daemon's reply.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Counts records that found no room in the ring.
 const EVENT_LOST: &str = "event_lost";
@@ -56,7 +56,7 @@ fn resolve(runner: &Runner, lan: u32, number: u32) -> Result<()> {
     Ok(())
 }
 
-/// What a process has taken: octets of memory, and seconds of a processor.
+/// Cost of a process: octets of memory, and seconds of a processor.
 fn cost(process: u32) -> Result<(u64, f64)> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -98,7 +98,7 @@ fn expect_allowed(testbed: &Testbed, count: u32) -> Result<()> {
     })
 }
 
-/// How long the daemon keeps a caller waiting at most while `run` goes on.
+/// Longest time for which the daemon keeps a caller waiting while `run` goes on.
 fn slowest_answer<T: Send>(
     testbed: &Testbed,
     run: impl FnOnce() -> Result<T>,

@@ -1,5 +1,5 @@
-//! What others do to the filter while it runs: programs taken off, pins removed, another program
-//! in the way, daemons started at once, reloads without end.
+//! Interference with a running filter: programs taken off, pins removed, another program in the
+//! way, daemons started at once, reloads without end.
 
 use std::{fs, path::PathBuf, process::Command};
 

@@ -23,7 +23,7 @@ const BRIDGE: &str = "br0";
 const PORT: &str = "eth2";
 const NEIGHBOUR: [&str; 2] = ["10.20.0.11", "fd00:20::11"];
 
-/// What the policy denies to everybody, and what it allows to all clients.
+/// Destinations that the policy denies to all clients.
 fn foreign() -> [IpAddr; 2] {
     ["192.0.2.80", "2001:db8:80::1"].map(|address| address.parse().expect("an address"))
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::wiring::{add_vlan, move_addresses, silence, testbed};
 
-/// What the machine's cards have; `cargo xtask` gives them these addresses.
+/// Addresses of the machine's cards, given by `cargo xtask`.
 const CARDS: [&str; 2] = ["52:54:00:00:00:0a", "52:54:00:00:00:0b"];
 
 /// A testbed whose client and gateway are joined by cards; they are one pair, for one at a time.

@@ -19,7 +19,7 @@ use intune_filter_tests::{
 
 use crate::wiring::{add_vlan, add_vlans, keep_tags_in_frames, move_addresses, silence, testbed};
 
-/// What the policy denies to everybody.
+/// Destinations that the policy denies to all clients.
 const FOREIGN: [&str; 2] = ["192.0.2.80", "2001:db8:80::1"];
 
 fn foreign() -> [IpAddr; 2] {

@@ -1,10 +1,10 @@
-//! What random streams have tried, and how much of it came through.
+//! Coverage: tricks of random streams, and their success.
 
 use std::{collections::BTreeMap, fmt};
 
 macro_rules! tricks {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
-        /// What a segment is sent for.
+        /// Purpose of a segment.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Trick {
             $($(#[doc = $doc])+ $name,)+
@@ -24,7 +24,7 @@ macro_rules! tricks {
 }
 
 tricks! {
-    /// What an honest client sends.
+    /// A segment of an honest client.
     Plain = "plain";
     /// The same octets again.
     Repeat = "repeat";
@@ -32,15 +32,15 @@ tricks! {
     Overlap = "overlap";
     /// The same, with other octets before that end.
     OverlapChanged = "overlap-changed";
-    /// What was sent again, with other octets, and more behind it.
+    /// A repetition with other octets, and more behind it.
     Beyond = "beyond-the-end";
-    /// What was sent and arrived again, with other octets.
+    /// A repetition of octets that have arrived, with other ones.
     Changed = "changed";
-    /// What was sent and lost again, with other octets.
+    /// A repetition of lost octets, with other ones.
     LostChanged = "lost-changed";
-    /// What was sent and lost again.
+    /// A repetition of lost octets.
     LostRepeat = "lost-repeat";
-    /// What was sent and lost, and not again.
+    /// A lost segment without a repetition.
     LostForever = "lost-forever";
     /// An answer to the SYN-ACK that is some octets off: of SYN cookies some are right then.
     Skipped = "skipped";
@@ -70,7 +70,7 @@ tricks! {
     Hops = "hops";
     /// A segment with an old time stamp.
     Stamp = "stamp";
-    /// A segment with a signature that nobody expects.
+    /// A segment with a signature that was not agreed on.
     Signature = "signature";
     /// An acknowledgement of what was never sent.
     AckBeyond = "ack-beyond";

@@ -18,7 +18,7 @@ pub struct Failures {
     kinds: BTreeMap<String, (u64, Stream, String)>,
 }
 
-/// What kind of failure it is: its text up to what differs from stream to stream.
+/// Kind of a failure: its text up to the part that differs from stream to stream.
 fn kind(error: &str) -> String {
     error.chars().take_while(|letter| !"#:[{0123456789".contains(*letter)).collect()
 }
@@ -67,7 +67,7 @@ impl Failures {
     }
 }
 
-/// What stands before the seed.
+/// Text before the seed.
 const FAILED: &str = "failed streams";
 
 /// The stream without each act that it fails without as well; the last error, if it failed again.

@@ -26,15 +26,15 @@ use crate::segment::Seen;
 
 /// Clients of each family.
 pub const CLIENTS: u16 = 64;
-/// Who asks whether everything that was sent has arrived.
+/// Host that asks whether everything that was sent has arrived.
 const ASKING: [u8; 4] = [10, 20, 0, 9];
-/// Who is asked.
+/// Host that is asked.
 const ASKED: [u8; 4] = [192, 0, 2, 5];
 /// The link-layer address of the client's accomplice.
 const ACCOMPLICE: [u8; 6] = [2, 0, 0, 0, 0, 0x66];
 /// The group's first lines: what is denied it is not told of.
 const DROPPING: &str = "clients:\n  - name: devices\n    on_deny: drop\n";
-/// How long a packet may be under way.
+/// Longest time of a packet under way.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// After how long to ask again whether everything has arrived.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -122,7 +122,7 @@ impl Field {
         })
     }
 
-    /// Where the files are.
+    /// Directory of the files.
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
@@ -195,7 +195,7 @@ impl Field {
         }
     }
 
-    /// What comes to the client within this time.
+    /// Segment that comes to the client within this time.
     pub fn arrival(&self, timeout: Duration) -> Result<Option<Seen>> {
         let frame = self.client_tap.wait(timeout)?;
         Ok(frame.and_then(|frame| Seen::read(&frame).ok().flatten()))

@@ -1,4 +1,4 @@
-//! What must hold of every stream, whoever has sent it.
+//! Invariants of every stream.
 
 use std::collections::HashMap;
 
@@ -100,7 +100,8 @@ fn ended(stream: &Stream, round: u64) -> bool {
         .any(|back| back.round <= round && (back.segment.has(RST) || back.segment.has(FIN)))
 }
 
-/// What the server has read is what has passed, and asks for allowed names. How many messages.
+/// Checks that the server has read the passed octets, which ask for allowed names; returns the
+/// number of messages.
 fn judge_reading(reading: &Reading, all: &[Passed]) -> Result<u64> {
     let octets = &reading.octets;
     let passed = all.iter().any(|passed| {

@@ -7,9 +7,9 @@ use hickory_proto::{
 };
 use intune_filter_tests::{random::Random, records::addresses};
 
-/// Where every allowed name is, by the site's service `web`.
+/// Domain of every allowed name, by the site's service `web`.
 const ALLOWED: &str = "web.test";
-/// Where every denied name is: as long.
+/// Domain of every denied name, of the same length.
 pub const DENIED: &str = "bad.test";
 /// Octets of a length before a message.
 pub const PREFIX: usize = 2;
@@ -74,8 +74,8 @@ pub struct Pair {
     pub message: Vec<u8>,
     /// Its twin.
     pub twin: Vec<u8>,
-    /// Where another message begins in the padding of both, one for a denied name: who begins to
-    /// read there finds nothing amiss.
+    /// Offset of another message in the padding of both, for a denied name: a reader that begins
+    /// there finds nothing amiss.
     pub inner: Option<usize>,
 }
 
@@ -131,7 +131,7 @@ pub fn pair(random: &mut Random, carries: Carries) -> Pair {
     }
 }
 
-/// What a query asks for.
+/// Question of a query.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Asked {
     /// Its identifier.
@@ -142,8 +142,8 @@ pub struct Asked {
     pub kind: u16,
 }
 
-/// What a message asks for; `None` if it is no query with one question. What stands behind the
-/// question is not looked at.
+/// Question of a message; `None` if it is no query with one question. Octets behind the question
+/// are ignored.
 #[must_use]
 pub fn asked(message: &[u8]) -> Option<Asked> {
     let id = u16::from_be_bytes([octet(message, 0), octet(message, 1)]);
@@ -152,7 +152,7 @@ pub fn asked(message: &[u8]) -> Option<Asked> {
     is_beginning_of_query(message).then(|| of_question(id, &question))
 }
 
-/// What a message answers; of one without a question `Err` with its identifier.
+/// Question that a message answers; for a message without one `Err` with its identifier.
 pub fn answered(message: &[u8]) -> Option<Result<Asked, u16>> {
     let answer = Message::from_vec(message).ok()?;
     if answer.queries.is_empty() && answer.answers.is_empty() {

@@ -67,7 +67,7 @@ impl Client<'_> {
         self.step(Until::Finished(base), [Cut::data(Trick::Plain, base, next + 1, &[])]);
     }
 
-    /// What is sent at once, cut into segments.
+    /// Octets of one flight, cut into segments.
     fn flight(&mut self, long: bool) -> Vec<Vec<u8>> {
         let padded = long || self.random.once_in(3);
         let first = self.message(if padded { Carries::Padding } else { Carries::Nothing });

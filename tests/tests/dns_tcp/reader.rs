@@ -33,7 +33,7 @@ struct Connection {
     split: bool,
 }
 
-/// What the server wants to know of a client.
+/// Properties of clients that the server asks for.
 pub trait Clients {
     /// How to treat a client that connects, and how often it has before; `None` if it is a stranger.
     fn connected(&mut self, client: (IpAddr, u16)) -> Option<(Manner, usize)>;
@@ -131,7 +131,7 @@ impl Connection {
     }
 }
 
-/// What finds no room is lost: whose client reads nothing.
+/// Writes an answer; octets without room are lost, since the client does not read.
 fn write(stream: &mut TcpStream, answer: &[u8], split: bool) {
     let framed = messages::framed(answer);
     let (length, message) = framed.split_at(messages::PREFIX);

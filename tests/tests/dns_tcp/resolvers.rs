@@ -1,4 +1,4 @@
-//! The same random streams against real resolvers, judged by what these say that they were asked.
+//! Random streams against real resolvers, judged by the resolvers' query logs.
 
 use std::time::Instant;
 

@@ -24,17 +24,17 @@ use crate::{
 const FIRST_PORT: u64 = 4096;
 /// Ports of a client.
 const PORTS: u64 = 61_440;
-/// How long to wait for something to come when every stream waits.
+/// Wait for a segment when every stream waits.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Which streams there are.
+/// Selection of random streams.
 #[derive(Clone, Debug)]
 pub struct Streams {
     /// Seed of the random streams.
     pub seed: u64,
-    /// How many live at once.
+    /// Number of streams at once.
     pub live: usize,
-    /// What is not tried.
+    /// Tricks that are left out.
     pub without: Vec<Trick>,
 }
 

@@ -1,4 +1,5 @@
-//! What a client does on one connection, told before it begins: steps, each some segments at once.
+//! Script of a client on one connection, written before it begins: steps, each some segments at
+//! once.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use crate::{
     segment::{ACK, PSH, SYN, letters},
 };
 
-/// Why a server does not take a segment that is right otherwise.
+/// Reason for a server to ignore a segment that is right otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dud {
     /// Its checksum is wrong.
@@ -17,14 +18,14 @@ pub enum Dud {
     Hops,
     /// Its time stamp is old (RFC 7323 section 5).
     Stamp,
-    /// It is signed, and no signature was agreed on (RFC 2385).
+    /// A signature without an agreement (RFC 2385).
     Signature,
 }
 
-/// What a segment acknowledges.
+/// Acknowledgement of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledged {
-    /// What has come.
+    /// Everything that has come.
     All,
     /// So much more.
     Beyond(u32),
@@ -35,7 +36,7 @@ pub enum Acknowledged {
 /// A segment to be sent. Sequence numbers count from the connection's initial one.
 #[derive(Clone, Debug)]
 pub struct Cut {
-    /// Why it is sent.
+    /// Purpose of the segment.
     pub trick: Trick,
     /// Its sequence number.
     pub at: i64,
@@ -45,13 +46,13 @@ pub struct Cut {
     pub flags: u8,
     /// Data.
     pub data: Vec<u8>,
-    /// What it acknowledges.
+    /// Acknowledgement of the segment.
     pub acknowledged: Acknowledged,
     /// The urgent pointer.
     pub urgent: u16,
     /// The window.
     pub window: u16,
-    /// Why the server does not take it, if it does not.
+    /// Reason for the server to ignore the segment, if there is one.
     pub dud: Option<Dud>,
 }
 
@@ -79,14 +80,14 @@ impl Cut {
     }
 }
 
-/// What an accomplice in the client's network sends in the server's name.
+/// Segment of an accomplice in the client's network, in the server's name.
 #[derive(Clone, Debug)]
 pub struct Forged {
     /// Why.
     pub trick: Trick,
     /// Flags.
     pub flags: u8,
-    /// What it acknowledges, counted from the client's initial number.
+    /// Acknowledgement, counted from the client's initial number.
     pub acknowledged: i64,
     /// The initial number of the SYN whose answer it goes on from.
     pub base: i64,
@@ -103,14 +104,14 @@ pub enum Act {
     Forge(Forged),
 }
 
-/// What is waited for.
+/// Condition of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// Nothing: what was sent has had its effect.
     Sent,
     /// The server's answer to the SYN of this initial number.
     Established(i64),
-    /// So many answers.
+    /// A number of answers.
     Answered(usize),
     /// The server's FIN for the SYN of this initial number.
     Finished(i64),
@@ -119,13 +120,13 @@ pub enum Until {
 /// Acts at once, and what they wait for.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// What is waited for first.
+    /// Wait before the step.
     pub until: Until,
     /// The acts.
     pub acts: Vec<Act>,
 }
 
-/// An answer that a server gives although nobody has asked.
+/// An answer that a server gives without a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unasked {
     /// For another name.
@@ -136,10 +137,10 @@ pub enum Unasked {
     Early,
 }
 
-/// How the server behaves.
+/// Behaviour of the server.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manner {
-    /// It acknowledges late.
+    /// Whether it acknowledges late.
     pub slow: bool,
     /// An answer's length comes in a segment of its own.
     pub split: bool,
@@ -150,26 +151,26 @@ pub struct Manner {
 /// A connection.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// What an honest client asks, every bit of which is to be answered; `None` of a hostile one.
+    /// Questions of an honest client, all of which have to be answered; `None` of a hostile one.
     pub expected: Option<Vec<Asked>>,
     /// Whether segments carry time stamps.
     pub stamps: bool,
     /// The largest segment that the client says to take. A SYN cookie is made from it.
     pub most: u16,
-    /// How the server behaves.
+    /// Behaviour of the server.
     pub manner: Manner,
-    /// What the client does.
+    /// Steps of the client.
     pub steps: Vec<Step>,
 }
 
 impl Script {
-    /// How much the client does.
+    /// Number of the client's acts.
     #[must_use]
     pub fn acts(&self) -> usize {
         self.steps.iter().map(|step| step.acts.len()).sum()
     }
 
-    /// The same but for the act with this number.
+    /// The script without the act of this number.
     #[must_use]
     pub fn without(&self, mut number: usize) -> Self {
         let mut less = self.clone();
@@ -183,7 +184,7 @@ impl Script {
         less
     }
 
-    /// What is tried.
+    /// Tricks of the script.
     pub fn tricks(&self) -> impl Iterator<Item = Trick> {
         let acts = self.steps.iter().flat_map(|step| &step.acts);
         let unasked = self.manner.unasked.map(|_| Trick::Unasked);
@@ -192,7 +193,7 @@ impl Script {
 }
 
 impl Act {
-    /// Why it is done.
+    /// Purpose of the act.
     #[must_use]
     pub const fn trick(&self) -> Trick {
         match self {

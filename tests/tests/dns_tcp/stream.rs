@@ -17,13 +17,13 @@ use crate::{
     segment::{ACK, FIN, RST, SYN, Seen, Segment, letters},
 };
 
-/// How long an honest client waits for what has to come.
+/// Time for which an honest client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// After how long an honest client sends again what was not acknowledged.
 const AGAIN: Duration = Duration::from_millis(200);
 /// Hops from the client to beyond the gateway, where [`Field`] has a packet die.
 const HOPS_TOO_FEW: u8 = 2;
-/// How far behind a time stamp is that is old.
+/// Distance of an old time stamp to the current one.
 const OLD: u32 = 1_000_000;
 
 /// A client's segment that has passed the filter, or a segment that has come back.
@@ -35,7 +35,7 @@ pub struct Crossed {
     pub segment: Seen,
 }
 
-/// What the server has read from one connection.
+/// Octets that the server has read from one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// The octets.
@@ -49,21 +49,21 @@ pub struct Reading {
 pub struct Stream {
     /// Its number.
     pub number: u64,
-    /// What is to happen.
+    /// Script of the stream.
     pub script: Script,
     /// The client's address and port.
     pub client: (IpAddr, u16),
     /// The initial sequence number that the script's numbers count from.
     pub initial: u32,
-    /// Why each segment was sent.
+    /// Purpose of each sent segment.
     pub sent: Vec<Trick>,
-    /// What has passed.
+    /// Segments that have passed.
     pub passed: Vec<Crossed>,
-    /// What has come back.
+    /// Segments that have come back.
     pub back: Vec<Crossed>,
-    /// What the server has read, by connection.
+    /// Octets that the server has read, by connection.
     pub readings: Vec<Reading>,
-    /// Why an honest client has given up.
+    /// Reason why an honest client has given up.
     pub stuck: Option<String>,
     step: usize,
     edge: (i64, i64),
@@ -250,7 +250,7 @@ impl Stream {
         answer.map(|segment| segment.sequence)
     }
 
-    /// What has come of the stream with this initial number, as far as it is whole.
+    /// Contiguous octets that have come of the stream with this initial number.
     fn server_octets(&self, initial: u32) -> Vec<u8> {
         let mut octets = Vec::new();
         let mut grows = true;

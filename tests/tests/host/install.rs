@@ -1,5 +1,5 @@
-//! What `cargo xtask install` puts in place: a program that finds its configuration sound, a unit
-//! that systemd understands, and nothing that overwrites what a site has written.
+//! Installation by `cargo xtask install`: a program that finds its configuration sound, a unit that
+//! systemd understands, and nothing that overwrites a site's files.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! What only the computer of a developer can run: it needs cargo, the sources, systemd, resolvers that
-//! consist of more than their program, or the speed of a real processor.
+//! Tests that only a developer's computer can run: they need cargo, the sources, systemd, resolvers
+//! that consist of more than their program, or the speed of a real processor.
 
 mod every_resolver;
 mod explain;

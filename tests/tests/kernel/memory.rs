@@ -1,4 +1,4 @@
-//! What `check` says of the memory that maps take, held against the kernel's own accounting.
+//! Memory of the maps by `check`, held against the kernel's own accounting.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -28,7 +28,7 @@ impl Gateway {
         Ok(Self { network, filter, directory })
     }
 
-    /// What an attachment changes: the interface, its queueing disciplines and filters, pins.
+    /// State that an attachment changes: the interface, its queueing disciplines and filters, pins.
     fn traces(&self) -> Result<Vec<String>> {
         let command = |program: &str, arguments: &[&str]| {
             run(self.network.gateway.command(program).args(arguments).args(["dev", LAN]))
@@ -43,7 +43,7 @@ impl Gateway {
     }
 }
 
-/// What is said on this kernel, if it is too old.
+/// Message on this kernel, if it is too old.
 fn refusal() -> Result<Option<String>> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let release = release.trim();

@@ -48,7 +48,7 @@ impl Site {
         Ok(names.any(|entry| entry["address"] == address.to_string()))
     }
 
-    /// What a reboot leaves: nothing in the kernel, and the state directory at most.
+    /// Leaves the state of a reboot: nothing in the kernel, and the state directory at most.
     fn reboot(&mut self, with_state: bool) -> Result<()> {
         let filter = &mut self.testbed.filter;
         filter.stop()?;
@@ -59,7 +59,7 @@ impl Site {
         filter.start()
     }
 
-    /// How long it takes until the client reaches a target, if it does not ask for its name.
+    /// Time until the client reaches a target without asking for its name.
     fn reached(&self, target: Target, patience: Duration) -> Option<Duration> {
         let begin = Instant::now();
         self.testbed.network.client.run(|| {
@@ -79,7 +79,7 @@ impl Site {
     }
 }
 
-/// How long a client tries that is not to get through.
+/// Time for which a client tries in vain.
 const IN_VAIN: Duration = Duration::from_secs(1);
 
 fn text(time: Option<Duration>) -> String {

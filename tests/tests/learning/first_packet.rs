@@ -55,7 +55,7 @@ fn with_a_resolver_that_only_answers_no_first_packet_is_lost() -> Result<()> {
     lose_nothing(&testbed, server, "the least resolver's", rounds::rounds(USUAL)?, over_udp)
 }
 
-/// What the kernel cannot read is late, but its addresses are not.
+/// An answer that the kernel cannot read is late, but its addresses are not.
 #[test]
 fn an_answer_in_several_segments_is_late_and_no_first_packet_is_lost() -> Result<()> {
     const USUAL: u32 = 100;

@@ -1,5 +1,5 @@
-//! Clients with accomplices, end to end: whoever answers in a resolver's name or in his own, inside
-//! or outside, opens nothing; nor does a name that is rebound to a host inside.
+//! Clients with accomplices, end to end: an accomplice that answers in a resolver's name or in its
+//! own, inside or outside, opens nothing; nor does a name that is rebound to a host inside.
 
 use std::{
     io::{Read as _, Write as _},

@@ -1,4 +1,4 @@
-//! Whose bucket is whose: nobody resets another's, and what takes an entry is counted.
+//! Buckets and their owners: no client resets another's, and evictions are counted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -50,7 +50,7 @@ fn whoever_changes_his_address_resets_no_bucket() {
     });
 }
 
-/// What is full again says nothing, and makes room.
+/// A bucket that is full again holds no information, and makes room.
 #[test]
 fn who_comes_later_finds_a_bucket_again() {
     with_few_buckets(|filter| {

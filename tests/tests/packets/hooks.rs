@@ -8,7 +8,7 @@ use crate::tables::broken::{broken, built};
 /// Packets that the table has at least.
 const ENOUGH: usize = 300;
 
-/// What each of the packets meets at a hook, from an empty state.
+/// Observations of the packets at a hook, each from an empty state.
 fn observe(hook: IngressHook, rows: &[Row]) -> Vec<[String; 3]> {
     let mut observed = Vec::new();
     run_at(hook, "", "", |filter| {

@@ -31,7 +31,7 @@ fn few_rows_are_left_to_the_kernel_alone() {
     assert_eq!(modules, listed);
 }
 
-/// What `cargo xtask packet` asks of this runner.
+/// Contract with `cargo xtask packet`.
 #[test]
 fn rows_are_named_and_shown_on_request() {
     let ask = |wanted: &str| {

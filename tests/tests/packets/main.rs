@@ -28,7 +28,7 @@ fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync)
     prog_test_run::run_without_policy(dns, more, |filter| test(filter));
 }
 
-/// The same as [`run`] for what comes in as queries that all programs judge alike: for one of them.
+/// Runs a test as [`run`] does, for one of the programs alone: of queries that all judge alike.
 fn run_once(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync) {
     prog_test_run::run_at(IngressHook::Xdp, dns, more, |filter| {
         filter.install(&site::config(dns, more)).expect("the policy goes into the maps");

@@ -7,7 +7,7 @@ use intune_filter_tests::prog_test_run::{
     run,
 };
 
-/// What XDP sends back for a frame.
+/// Answer of XDP to a frame.
 fn answer(filter: &LoadedFilter, frame: &[u8]) -> Vec<u8> {
     match filter.judge(HookPoint::Ingress("eth1"), frame).unwrap() {
         Fate::Answered(answer) => answer,

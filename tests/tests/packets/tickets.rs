@@ -1,4 +1,4 @@
-//! What the TC program sends back passes egress once, and nothing that looks like it does.
+//! Answers of the TC program pass egress once, and imitations do not.
 
 use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Fate, Flags, IngressHook, LoadedFilter, Message, live::stay, message::A,

@@ -1,4 +1,4 @@
-//! What is cut off anywhere passes nowhere that the whole does.
+//! Truncated frames pass nowhere that the whole ones do.
 
 use intune_filter_ebpf::abi::Reason::{self, Link, Unmanaged};
 use intune_filter_tests::prog_test_run::{
@@ -20,8 +20,8 @@ const SHORTEST: usize = 14;
 /// Reasons to pass that the frame's tail has no part in: its EtherType or its tag alone decides.
 const INDEPENDENT: [Reason; 1] = [Unmanaged];
 
-/// Where the datagram ends: what follows is padding. Frames of other types are of the link, and
-/// end with their EtherType.
+/// End of the datagram, which padding follows. Frames of other types are of the link, and end with
+/// their EtherType.
 fn end(frame: &[u8]) -> usize {
     let at = |offset: usize| usize::from(u16::from_be_bytes([frame[offset], frame[offset + 1]]));
     let mut network = SHORTEST;
@@ -95,7 +95,7 @@ fn what_is_cut_off_is_dropped() {
     });
 }
 
-/// What follows something: a frame that passes after others.
+/// A frame that passes after others.
 struct Sequel {
     what: &'static str,
     begin: Vec<Seed>,
@@ -168,8 +168,8 @@ fn sequels(who: &Addresses) -> Vec<Sequel> {
     ]
 }
 
-/// What cannot be looked at in a row of its own, in both directions; what is cut off changes
-/// nothing, so that the whole passes afterwards.
+/// Frames that pass only after others, in both directions; a truncated frame changes nothing, so
+/// that the whole one passes afterwards.
 #[test]
 fn what_is_cut_off_follows_nothing() {
     at_every_hook(|filter| {

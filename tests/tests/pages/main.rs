@@ -24,7 +24,7 @@ fn text<'t>(tree: &'t Tree, path: &str) -> Result<&'t str> {
     tree.text(path).with_context(|| format!("there is no {path}"))
 }
 
-/// What follows a program's name in the code spans and code blocks of a page.
+/// Arguments behind a program's name in the code spans and code blocks of a page.
 fn commands(page: &Page, program: &str) -> Vec<String> {
     let blocks = page.blocks.iter().filter(|block| block.language.is_empty());
     let lines = blocks.flat_map(|block| block.text.lines());

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 /// Time enough for what a test does meanwhile, on a busy machine.
 const AMPLE: &str = "10m";
 
-/// How long a rollback may take to be noticed.
+/// Longest time until a rollback is noticed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The printer's port, before and after the change.

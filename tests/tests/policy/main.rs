@@ -1,4 +1,4 @@
-//! Which policy is in force: how it is checked, loaded, changed, confirmed, restored and revoked.
+//! Policies: checked, loaded, changed, confirmed, restored and revoked.
 
 mod apply;
 mod check;

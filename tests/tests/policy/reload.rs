@@ -1,4 +1,4 @@
-//! What a new policy takes back from the maps, and what it leaves.
+//! Elements of the maps that a new policy takes back, and those that it leaves.
 
 use std::{fmt::Write as _, net::IpAddr};
 

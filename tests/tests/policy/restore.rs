@@ -1,4 +1,4 @@
-//! What was learned outlives a reboot, which takes the pins away and leaves the state directory.
+//! Learned addresses outlive a reboot, which takes the pins away and leaves the state directory.
 
 use std::{fs, net::IpAddr, path::PathBuf};
 

@@ -1,5 +1,5 @@
-//! What a new configuration revokes is gone when `apply` says that it is in force, and what it
-//! leaves goes on: names, addresses, flows.
+//! Revocation: revoked names, addresses and flows are gone when `apply` says that the configuration
+//! is in force, and the others go on.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! How a denial looks to the client: with `drop` like nothing, with `reject` like a quick no.
+//! Denials as the client sees them: silence with `drop`, a quick error with `reject`.
 
 use std::time::{Duration, Instant};
 

@@ -17,7 +17,7 @@ use intune_filter_tests::{
     wire::Wire,
 };
 
-/// Who floods.
+/// Addresses of the flooding client.
 const ATTACKER: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(10, 20, 0, 66)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, 0x66)),
@@ -33,7 +33,7 @@ const ROOM: u64 = 1024;
 /// Room in the table of connections to resolvers.
 const CONNECTIONS: u64 = 4096;
 
-/// What the site's configuration says of limits.
+/// Limits in the site's configuration.
 const NONE: &str = "limits: {queries: off, flows: off}";
 
 fn config(limits: &str) -> String {
@@ -147,7 +147,7 @@ fn connection_survives(testbed: &Testbed, family: usize) -> Result<bool> {
     Ok(server.read_exact(&mut buffer).is_ok())
 }
 
-/// What survives a flood: a query, a flow and a connection to a resolver, in both families.
+/// Survivors of a flood: a query, a flow and a connection to a resolver, in both families.
 fn survivors(limits: &str) -> Result<[[bool; 3]; 2]> {
     // Another CPU's newest entries are not yet where the kernel looks for some to evict.
     stay()?;

@@ -26,7 +26,7 @@ const PORT: u16 = 631;
 const NARROW: u16 = 1280;
 /// Far more than a window: none of it is lost unless packets stay too large.
 const OCTETS: usize = 300_000;
-/// How long an upload may stand still.
+/// Longest standstill of an upload.
 const STALL: Duration = Duration::from_secs(3);
 
 /// A host behind a router of the internet's, and the link between them.

@@ -1,4 +1,4 @@
-//! What comes back to a client: answers to what it sent, errors about it, and nothing else.
+//! Return path to a client: answers to its packets, errors about them, and nothing else.
 
 use std::{
     io::{Read as _, Write as _},

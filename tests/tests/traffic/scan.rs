@@ -16,7 +16,7 @@ use intune_filter_tests::{
     wire::{Tap, Wire},
 };
 
-/// An address of the service `printer`, and its port; and one of nobody's next to it.
+/// An address of the service `printer`, and its port; and one without a host next to it.
 const PRINTER: [&str; 2] = ["192.0.2.5", "2001:db8:9100::5"];
 const NOBODY: [&str; 2] = ["192.0.2.80", "2001:db8:9101::5"];
 /// Addresses that look like the gateway's or its link's, and are forwarded like any other.
@@ -25,7 +25,7 @@ const LOOKALIKES: [&[&str]; 2] = [
     &["::ffff:10.20.0.1", "::ffff:203.0.113.53", "::ffff:169.254.169.254"],
 ];
 const PORT: u16 = 631;
-/// What ends a scan: allowed, and from a port that no probe has.
+/// Port of the packet that ends a scan: allowed, and from a port that no probe has.
 const LAST: u16 = 9;
 /// Octets of its TCP segment.
 const SEGMENT: usize = 24;
@@ -197,7 +197,7 @@ fn scan(testbed: &Testbed, family: usize) -> Result<(usize, Vec<String>)> {
     Ok((probes.len(), arrived))
 }
 
-/// Where a packet goes, and its ports if it has any.
+/// Destination of a packet, and its ports if it has any.
 fn destination(frame: &[u8]) -> Option<(IpAddr, Option<(u16, u16)>)> {
     use etherparse::TransportSlice::{Tcp, Udp};
 

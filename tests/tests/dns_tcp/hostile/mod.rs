@@ -49,12 +49,12 @@ struct Client<'a> {
     acts: Vec<Act>,
 }
 
-/// What is sent: octets as they are judged, others in their place, and where one may cut them.
+/// Octets to send as they are judged, others in their place, and positions of cuts.
 struct Plan {
     octets: Vec<u8>,
     twin: Vec<u8>,
     cuts: Vec<usize>,
-    /// Where a message for a denied name begins in the middle of an allowed one.
+    /// Offsets at which a message for a denied name begins in the middle of an allowed one.
     inner: Vec<usize>,
     /// Whether one of the messages is for a denied name.
     denied: bool,
@@ -86,7 +86,7 @@ impl Client<'_> {
         }
     }
 
-    /// How far another initial sequence number is away.
+    /// Distance to another initial sequence number.
     fn shift(&mut self) -> i64 {
         match self.random.within(0..4) {
             0 => i64::from(self.random.within(1..200)),

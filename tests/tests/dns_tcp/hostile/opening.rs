@@ -1,4 +1,4 @@
-//! How hostile clients open connections: once, twice, with data, or with an accomplice's help.
+//! Openings by hostile clients: once, twice, with data, or with an accomplice's help.
 
 use super::{Client, Plan};
 use crate::{

@@ -1,4 +1,4 @@
-//! What hostile clients do with a piece of what they send.
+//! Tricks of hostile clients with a piece of their octets.
 
 use super::{Client, Plan};
 use crate::{

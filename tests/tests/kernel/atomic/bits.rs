@@ -77,7 +77,8 @@ fn prepare(filter: &LoadedFilter) -> Result<Segments> {
     Ok(zones)
 }
 
-/// How many packets to the port of the rule "new" passed while the bit changed hands, of how many.
+/// Number of packets to the port of the rule "new" that passed while the bit changed hands, and
+/// number of all.
 fn passed(
     filter: &LoadedFilter,
     change: impl FnOnce(&Kernel) -> Result<()> + Send,

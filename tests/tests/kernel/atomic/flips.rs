@@ -27,8 +27,8 @@ pub fn switch(pins: &Pins) -> Result<()> {
     map.set(0, active, 0).context("cannot switch")
 }
 
-/// What must never be done: the tables in force are replaced one by one. Shows that whoever judges
-/// by two policies at once is noticed.
+/// A replacement of the tables in force one by one, which must never be done: shows that the tests
+/// notice judgements by two policies at once.
 pub struct Mixing {
     sets: Vec<(&'static str, [MapData; 2])>,
     settings: [Settings; 2],

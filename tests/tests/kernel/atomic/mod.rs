@@ -39,7 +39,7 @@ const SWITCHES: usize = 20_000;
 /// Changes in each control.
 const MIXES: usize = 10;
 
-/// How packets get to the program.
+/// Way of packets to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     /// By test runs, one after the other without a pause.
@@ -48,7 +48,7 @@ enum Way {
     Wire,
 }
 
-/// What was counted while the policies changed.
+/// Counts while the policies changed.
 #[derive(Debug)]
 struct Observation {
     packets: u64,

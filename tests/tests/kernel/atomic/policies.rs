@@ -56,14 +56,14 @@ services:
 /// Whether a kind of packet passes, under either policy alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketClass {
-    /// It does.
+    /// Packets that pass.
     Passes,
-    /// It does not.
+    /// Packets that are denied.
     Denied,
 }
 
 impl PacketClass {
-    /// Why the packets pass or not; anything else is the work of two policies at once.
+    /// Reasons of the packets' verdicts; any other is the work of two policies at once.
     #[must_use]
     pub const fn reasons(self) -> &'static [Reason] {
         match self {

@@ -15,7 +15,7 @@ use intune_filter_tests::prog_test_run::{LoadedFilter, state::now};
 
 use super::site::{Answers, Client, address, bit, catch_up, learner, run};
 
-/// How long a test waits for what is to expire after seconds.
+/// Longest wait for an expiry after seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Room in the ring buffer, in octets.
 const RING: usize = 1 << 16;
@@ -90,7 +90,7 @@ fn what_is_left_expires_with_its_last_name() {
     });
 }
 
-/// What it had before is over, whoever had it.
+/// Rules from before the expiry are gone.
 #[test]
 fn an_address_that_has_expired_comes_back_with_what_it_is_given_then() {
     run("{min: 1s, max: 1d, grace: 0s}", |filter| {

@@ -1,4 +1,4 @@
-//! How long learned addresses and their rules live, and that nothing is lost while they are swept.
+//! Lifetimes of learned addresses and their rules; sweeps lose nothing.
 
 mod forgetting;
 mod race;

@@ -20,14 +20,14 @@ use super::site::{Answers, Client, Pace, SERVICES, address, bit, catch_up, learn
 
 /// Addresses that all answers lead to.
 const ADDRESSES: u32 = 14;
-/// How long the answers are good for, in seconds.
+/// Time to live of the answers, in seconds.
 const TTL: u64 = 3000;
 /// Answers of each client that wait to be heard of, at most: there is room for them in the ring.
 const UNHEARD: u64 = 30;
 /// The service whose name stays.
 const KEEPER: usize = 0;
 
-/// How often something is to be taken away: so often, or as `INTUNE_FILTER_RACES` says.
+/// Number of races: the usual one, or `INTUNE_FILTER_RACES`.
 pub fn races() -> u64 {
     env::var("INTUNE_FILTER_RACES").ok().and_then(|text| text.parse().ok()).unwrap_or(1000)
 }

@@ -57,7 +57,7 @@ pub fn run(ttl: &str, test: impl FnOnce(&mut LoadedFilter) + Send) {
     });
 }
 
-/// How long clients rest between their answers.
+/// Pause of clients between their answers.
 ///
 /// Addresses that are refreshed all the time are never taken away, and those that hardly are do
 /// not race. Which rests lie between depends on the machine and on what else it does.
@@ -135,7 +135,7 @@ fn message(service: usize) -> Message {
     Message::query(0x1234, &name(service), A)
 }
 
-/// What the daemon knows without running.
+/// A learner with the knowledge of a daemon.
 pub fn learner(filter: &LoadedFilter) -> Learner {
     Learner::new(Names::default(), filter.policy().clone())
 }

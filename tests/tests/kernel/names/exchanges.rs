@@ -194,7 +194,7 @@ impl Bench {
         self.host.denied.borrow_mut().clear();
     }
 
-    /// What the kernel has learned, which is forgotten then.
+    /// Takes the addresses that the kernel has learned.
     fn learned(&mut self) -> Learned {
         let four = self.hosts4.take().expect("the map can be emptied").into_iter();
         let six = self.hosts6.take().expect("the map can be emptied").into_iter();

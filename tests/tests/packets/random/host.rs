@@ -23,7 +23,7 @@ use super::{
     oracle::{Moment, Oracle},
 };
 
-/// The site with another policy, which takes rules from one group and audits nobody.
+/// The site with another policy, which takes rules from one group and audits no group.
 pub fn other_config() -> Config {
     changed_config("", "", |text| {
         text.replacen("[core, time]", "[time, other]", 1).replacen("    mode: audit\n", "", 1)
@@ -48,11 +48,11 @@ pub const DEEP: [&str; 8] = [
 
 /// Frames that follow each other on the same state.
 const TOGETHER: u64 = 32;
-/// Once in so many frames time has passed.
+/// Frames, on average, between two in which time passes.
 const REST: usize = 8;
-/// Once in so many frames the other policy comes into force.
+/// Frames, on average, between two changes of the policy in force.
 const POLICY: usize = 16;
-/// Once in so many frames a tag comes beside the frame.
+/// Frames, on average, between two with a tag beside them.
 const BESIDE: usize = 2;
 
 /// Seconds that pass: less and more than what is waited for.
@@ -69,7 +69,7 @@ fn apart(frame: &[u8]) -> Option<(u16, Vec<u8>)> {
     }
 }
 
-/// What was judged.
+/// Judged frames.
 #[derive(Debug, Default)]
 struct Judged {
     reasons: BTreeMap<&'static str, u64>,

@@ -33,14 +33,14 @@ use super::{
 /// Frames that follow each other on the same state. Fewer than the maps have room for: the kernel
 /// evicts, the host does not.
 const TOGETHER: u64 = 24;
-/// Once in so many frames the other policy comes into force.
+/// Frames, on average, between two changes of the policy in force.
 const POLICY: usize = 32;
 
 fn index(interface: &str) -> u32 {
     if_nametoindex(interface).expect("an interface of the test's")
 }
 
-/// What a comparison came to.
+/// Result of a comparison.
 enum Found {
     /// Both agree.
     Same,
@@ -238,7 +238,7 @@ fn counters(filter: &LoadedFilter) -> Counters {
     (counted.map(|(what, counter)| (what.counter(), counter)).collect(), rules)
 }
 
-/// What the kernel has counted is what the host has.
+/// Compares the counters of kernel and host.
 fn compare_counters(tables: &Tables, before: &Counters, after: &Counters) -> Result<(), String> {
     for counted in Counted::all() {
         // What is reported depends on time.

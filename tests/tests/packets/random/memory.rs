@@ -1,4 +1,4 @@
-//! What the kernel's maps and the host's tables remember, in one form: without times, but for those
+//! Memory of the kernel's maps and of the host's tables, in one form: without times, but for those
 //! at which addresses expire.
 
 use std::{collections::BTreeMap, fmt::Debug};
@@ -14,10 +14,10 @@ use intune_filter_ebpf::{
 };
 use intune_filter_tests::prog_test_run::LoadedFilter;
 
-/// How much later one of them may see a frame than the other.
+/// Longest time between the judgements of one frame.
 const APART: u64 = 10_000_000_000;
 
-/// What is remembered.
+/// Elements of maps or tables.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// By map and key.
@@ -27,7 +27,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What the kernel's maps hold.
+    /// Elements of the kernel's maps.
     pub fn of_kernel(filter: &LoadedFilter) -> Result<Self> {
         fn read<K: Pod, V: Pod>(filter: &LoadedFilter, names: &[&str]) -> Result<Vec<(K, V)>> {
             let mut all = Vec::new();
@@ -49,7 +49,7 @@ impl Memory {
         Ok(memory)
     }
 
-    /// What the host's tables hold.
+    /// Elements of the host's tables.
     pub fn of_host(tables: &Tables) -> Self {
         fn all<K: Copy, V: Copy>(
             map: &std::cell::RefCell<std::collections::HashMap<K, V>>,
@@ -69,7 +69,7 @@ impl Memory {
         memory
     }
 
-    /// What one has and the other has not, or otherwise.
+    /// Differences between the two.
     pub fn difference(&self, other: &Self) -> Option<String> {
         let differs = |(key, value): (&String, &String)| {
             let there = other.elements.get(key);
@@ -87,7 +87,7 @@ impl Memory {
         })
     }
 
-    /// How many elements there are.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.elements.len()
     }

@@ -13,7 +13,7 @@ mod oracle;
 mod reading;
 pub mod seeds;
 
-/// How many frames, unless `INTUNE_CASES` says otherwise.
+/// Number of frames: `INTUNE_CASES`, or the default.
 fn cases(default: u64) -> u64 {
     let cases = std::env::var("INTUNE_CASES").ok();
     cases.map_or(default, |text| text.parse().expect("INTUNE_CASES is a number"))

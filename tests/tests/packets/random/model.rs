@@ -65,7 +65,7 @@ const SERVERS: [&str; 2] = ["10.20.3.0/24", "fd00:20:0:3::/64"];
 const RESOLVERS: [&str; 4] = ["10.20.0.1", "fd00:20::1", "192.0.2.53", "2001:db8:53::53"];
 const DHCP_SERVERS: [&str; 2] = ["192.0.2.67", "2001:db8:53::67"];
 
-/// Where a frame goes, if it is one with an IP header.
+/// Destination of a frame, if it has an IP header.
 pub fn destination(frame: &[u8]) -> Option<IpAddr> {
     Some(Reading::of(frame)?.destination)
 }
@@ -80,7 +80,7 @@ pub fn is_exempt(interface: &str, vlan: u16, client: IpAddr) -> bool {
     (interface, vlan) == ("eth1", 0) && within(&EXEMPT, client)
 }
 
-/// Whether a group is audited: the second policy audits nobody.
+/// Whether a group is audited: the second policy audits no group.
 pub fn is_audited(second: bool, interface: &str, vlan: u16, client: IpAddr) -> bool {
     !second && (interface, vlan) == ("eth1", 0) && within(&AUDITED, client)
 }
@@ -191,8 +191,8 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect("a constant")
 }
 
-/// Whether it is an address that only the gateway itself, or nobody, answers for: its own, those
-/// of its loopback, the broadcasts of its networks, and whatever is not forwarded at all.
+/// Whether an address is the gateway's or no host's: its own, those of its loopback, the broadcasts
+/// of its networks, and addresses that are not forwarded at all.
 pub fn is_gateways(address: IpAddr) -> bool {
     const OWN: [&str; 9] = [
         "10.20.0.1/32",

@@ -1,4 +1,5 @@
-//! Who has seen everything since the tables were empty: whether a frame has a reason to pass.
+//! Oracle, which has seen every frame since the tables were empty: whether a frame has a reason to
+//! pass.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,14 +15,14 @@ use super::{
 };
 
 const SECOND: u64 = 1_000_000_000;
-/// How long fragments and answers are waited for.
+/// Time for which fragments and answers are waited for.
 const PATIENCE: u64 = 30 * SECOND;
 const DNS: Option<u16> = Some(53);
 
 type Zone = (&'static str, u16);
 type Address = std::net::IpAddr;
 
-/// What has passed.
+/// Segments that have passed.
 #[derive(Debug, Default)]
 pub struct Oracle {
     /// Their last packets' times and policies.
@@ -33,7 +34,7 @@ pub struct Oracle {
     answers: Vec<Vec<u8>>,
 }
 
-/// When a frame is judged, and by which policy.
+/// Time and policy of a judgement.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub now: u64,

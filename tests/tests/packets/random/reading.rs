@@ -7,7 +7,7 @@ use etherparse::{LaxNetSlice, LaxSlicedPacket};
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 
-/// What a frame says, as far as it matters here.
+/// Fields of a frame that matter here.
 #[derive(Debug)]
 pub struct Reading {
     pub vlan: u16,
@@ -19,7 +19,7 @@ pub struct Reading {
     pub fragment: Option<Fragment>,
 }
 
-/// Which part of its datagram it is.
+/// Position of a fragment in its datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Fragment {
     pub id: u32,
@@ -38,7 +38,7 @@ pub struct Flow {
 }
 
 impl Reading {
-    /// What a frame says; `None` without an IP header.
+    /// Reads a frame; `None` without an IP header.
     pub fn of(frame: &[u8]) -> Option<Self> {
         // The library takes this type for a tag's; to Linux it is unknown.
         const FOREIGN_TAG: [u8; 2] = [0x91, 0];
@@ -134,8 +134,8 @@ impl Reading {
     }
 }
 
-/// What stands behind IPv6 extension headers, and which fragment it is
-/// (RFC 8200, section 4; RFC 4302; the headers of RFC 6275, 7401 and 5533 look alike).
+/// Payload behind IPv6 extension headers, and its fragment (RFC 8200, section 4; RFC 4302; the
+/// headers of RFC 6275, 7401 and 5533 look alike).
 fn behind_extensions(mut next: u8, mut payload: &[u8]) -> Option<(u8, &[u8], Option<Fragment>)> {
     let mut fragment = None;
     loop {

@@ -1,4 +1,4 @@
-//! What frames are mutated from: the tables' own, and packets that belong together.
+//! Seeds of mutated frames: the tables' own, and packets that belong together.
 
 use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, Row, datagram::TAG, expect, filter::HookPoint, from_client,

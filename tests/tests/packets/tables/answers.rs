@@ -50,7 +50,7 @@ pub(crate) fn teaches(message: &Message) -> Expected {
     expect(DnsAnswer).and(Learned, message.octets().len())
 }
 
-/// What is known of addresses: the rules, and for how many seconds.
+/// Learned addresses: their rules, and the seconds that remain.
 pub(crate) fn hosts(filter: &dyn Bed) -> BTreeMap<IpAddr, (RuleMask, u64)> {
     let now = now().unwrap();
     let seconds = |expires: u64| (expires.saturating_sub(now) + SECOND / 2) / SECOND;

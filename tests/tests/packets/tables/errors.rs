@@ -102,7 +102,7 @@ fn errors_about_what_a_client_has_sent_come_back() {
     });
 }
 
-/// What follows a datagram in its frame is quoted by nobody.
+/// No sender quotes octets that follow a datagram in its frame.
 #[test]
 fn a_quotation_is_inside_of_its_error() {
     run("", "", |filter| {

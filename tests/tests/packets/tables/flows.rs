@@ -79,7 +79,7 @@ fn a_flow_is_opened_answered_and_known() {
     });
 }
 
-/// What differs from a known flow in anything is none of it.
+/// Packets that differ from a known flow in one field.
 pub(crate) fn strangers(who: &Addresses) -> Vec<Row> {
     let from = |source, destination| Datagram::new(source, destination);
     let row =

@@ -44,7 +44,7 @@ fn packets_to_the_gateway_are_the_host_firewalls_business() {
     run("", "", |filter| check(filter, &both(to_every_address)));
 }
 
-/// The same where the map knows all of them, and two networks share one.
+/// Addresses of the gateway where the map knows all of them, and two networks share one.
 #[test]
 fn an_address_is_of_each_network_that_has_it() {
     run("", "", |filter| {

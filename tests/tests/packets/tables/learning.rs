@@ -1,4 +1,4 @@
-//! What is kept of a DNS answer: for which rules, and for how long.
+//! Addresses learned from a DNS answer: their rules and lifetimes.
 
 use std::net::IpAddr;
 

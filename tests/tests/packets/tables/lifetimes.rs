@@ -1,4 +1,4 @@
-//! How long flows are remembered: after silence, after their end, under a flood.
+//! Lifetimes of flows: after silence, after their end, under a flood.
 
 use intune_filter_ebpf::abi::{
     Flow,

@@ -1,4 +1,4 @@
-//! What one client may begin in a time: queries, connections to resolvers, flows.
+//! Limits of what one client may begin in a time: queries, connections to resolvers, flows.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -26,7 +26,7 @@ use crate::{
 
 /// Longer than any test takes, so that nothing becomes due by itself.
 pub(crate) const INTERVAL: u64 = 3_600_000_000_000;
-/// How many may come at once.
+/// Number that may come at once.
 pub(crate) const BURST: u64 = 3;
 
 /// Makes these the limits in force.
@@ -63,7 +63,7 @@ pub(crate) fn too_many() -> Expected {
     expect(FlowLimit).rule(WEB)
 }
 
-/// So many flows of a client that pass, and one that does not.
+/// A number of flows of a client that pass, and one more that does not.
 pub(crate) fn burst(source: IpAddr, who: &Addresses, number: u64, over: Expected) -> Vec<Row> {
     let row = |port: u64, expected| {
         from_client(format!("flow {port}"), syn(source, who.web, port as u16), expected)

@@ -1,4 +1,4 @@
-//! What stays on the link passes; each exemption is also tried as a tunnel, and fails.
+//! Traffic of the link passes; each exemption is also tried as a tunnel, and fails.
 
 use std::net::IpAddr;
 
@@ -260,7 +260,7 @@ fn nothing_is_tunnelled_through_link_scope() {
     });
 }
 
-/// Where the gateway is judged, discovery has to prove that it comes from the link.
+/// Neighbour discovery has to prove that it comes from the link, if the gateway is judged.
 #[test]
 fn discovery_with_another_hop_limit_is_none() {
     let [_, who] = Addresses::both();

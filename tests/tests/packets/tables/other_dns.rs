@@ -23,8 +23,8 @@ fn query(name: &str) -> Message {
     Message::query(1, name, A)
 }
 
-/// A resolver on the gateway may serve it without having been asked to: what it says there nobody
-/// learns from, and no name is refused.
+/// A resolver on the gateway may serve these ports unasked: nothing is learned from its answers
+/// there, and no name is refused.
 pub(crate) fn by_port(who: &Addresses) -> Vec<Row> {
     let tcp = |source, destination| {
         Datagram::new(source, destination).tcp(40000, DNS_OVER_TLS, Flags::SYN).frame()
@@ -147,7 +147,7 @@ fn their_names_are_not_forwarded_where_others_are() {
     }
 }
 
-/// Who has one for a service asks for it, and learns its addresses.
+/// A client whose service has such a name asks for it, and its addresses are learned.
 #[test]
 fn a_service_may_have_such_a_name() {
     let site = "services:

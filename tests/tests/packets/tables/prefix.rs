@@ -262,7 +262,7 @@ fn nothing_is_acknowledged_before_the_resolver_has_answered() {
     });
 }
 
-/// What passed unjudged may have left off anywhere.
+/// Octets that passed unjudged may have ended anywhere.
 #[test]
 fn a_connection_of_an_audited_group_carries_nothing_once_it_is_enforced() {
     run("", "", |filter| {
@@ -282,7 +282,7 @@ fn a_connection_of_an_audited_group_carries_nothing_once_it_is_enforced() {
     });
 }
 
-/// The same for what passed when the group was audited for a while.
+/// Octets that passed while the group was audited may have ended anywhere, too.
 #[test]
 fn a_connection_that_was_left_unjudged_carries_nothing_afterwards() {
     run("", "", |filter| {

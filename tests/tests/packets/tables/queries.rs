@@ -77,7 +77,7 @@ pub(crate) fn names(who: &Addresses) -> Vec<Row> {
     rows
 }
 
-/// What the beginning of a pattern took of a label, its end cannot take again.
+/// The end of a pattern cannot match the part of a label that its beginning matched.
 #[test]
 fn beginning_and_end_of_a_pattern_do_not_overlap_in_a_label() {
     let services = "services:

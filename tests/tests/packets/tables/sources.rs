@@ -95,7 +95,7 @@ fn the_gateway_is_judged_and_its_sources_all_the_same() {
     });
 }
 
-/// What a client of a network is, and what has no address yet.
+/// Sources of clients of a network, and of hosts that have no address yet.
 pub(crate) fn innocents(who: &Addresses) -> Vec<Row> {
     let mut rows = Vec::new();
     for (what, source) in [

@@ -66,7 +66,7 @@ pub(crate) fn connected(who: &Addresses) -> [Row; 3] {
     ]
 }
 
-/// The resolver acknowledges so many of the client's octets.
+/// Acknowledgement of the resolver for a number of the client's octets.
 pub(crate) fn acknowledged(who: &Addresses, octets: usize) -> Row {
     let number = CLIENT.wrapping_add(1).wrapping_add(octets as u32);
     let numbers = [RESOLVER.wrapping_add(1), number];

@@ -1,4 +1,4 @@
-//! What a configuration changes: nothing if it comes to the same, and what it says before and after.
+//! Changes of a configuration: none if the policy is equal; otherwise reported before and after.
 
 use std::net::TcpStream;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Site, changed};
 
-/// What means the same as the site's configuration, written otherwise.
+/// Configuration equal to the site's, written otherwise.
 fn rewritten() -> String {
     let services = CONFIG.split_once("services:\n  - id").map(|(_, rest)| rest).unwrap_or_default();
     let before = CONFIG.strip_suffix(&format!("services:\n  - id{services}")).unwrap_or_default();

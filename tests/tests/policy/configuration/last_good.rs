@@ -7,7 +7,7 @@ use intune_filter_tests::{filter::PATIENCE, namespace::run, network::Network, si
 
 use super::{Site, changed, remove};
 
-/// What may become of a file.
+/// Damage of a file.
 enum Fault<'a> {
     Content(&'a [u8]),
     Missing,

@@ -1,5 +1,5 @@
-//! Which configuration is in force, whatever becomes of its file and of the state directory; and
-//! what the commands that change it say and do.
+//! Configuration in force, whatever becomes of its file and of the state directory; and the
+//! commands that change it.
 
 mod changes;
 mod last_good;
@@ -86,14 +86,14 @@ impl Site {
         self.status()?["generation"].as_u64().context("a number")
     }
 
-    /// Where the configuration in force comes from.
+    /// Origin of the configuration in force.
     fn origin(&self) -> Result<String> {
         let status = self.status()?;
         let origin = status["configuration"]["origin"].as_str();
         Ok(origin.with_context(|| format!("no origin in {status:#}"))?.to_owned())
     }
 
-    /// What `status` complains of under a code.
+    /// Problem of a code in `status`.
     fn problem(&self, code: &str) -> Result<Option<String>> {
         let status = self.status()?;
         let problems = status["problems"].as_array().context("a list")?;
@@ -139,7 +139,7 @@ impl Site {
         Ok(text.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok()))
     }
 
-    /// What is served may be a second old.
+    /// Waits for a metric: served values may be a second old.
     fn eventually_metric(&self, name: &str, value: i64) -> Result<()> {
         eventually(&format!("{name} is {value}"), || Ok(self.metric(9469, name)? == Some(value)))
     }

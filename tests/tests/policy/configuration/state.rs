@@ -26,7 +26,7 @@ impl Mounted {
         Ok(Self(path))
     }
 
-    /// What is there, not to be written.
+    /// Makes a path read-only.
     fn read_only(path: PathBuf) -> Result<Self> {
         let none = None::<&str>;
         mount(Some(&path), &path, none, MsFlags::MS_BIND, none)?;

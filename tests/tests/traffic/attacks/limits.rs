@@ -1,4 +1,4 @@
-//! Limits: whoever changes his address has no fresh one for it, and nobody else has.
+//! Limits: a change of address brings a client no fresh one, nor any other client.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -13,7 +13,7 @@ use super::testbeds::{Attacker, PORT, SERVER, config, in_each_mode};
 const BURST: u64 = 50;
 /// The others: more than there are buckets.
 const OTHERS: u32 = 2048;
-/// How often the others come by, and then the client again.
+/// Rounds of the others' packets, each followed by the client's.
 const ROUNDS: u16 = 5;
 
 fn other(family: usize, number: u32) -> IpAddr {

@@ -1,4 +1,4 @@
-//! Resets: whoever forges them opens no flow with them, and ends none of a neighbour's.
+//! Resets: forged ones open no flow, and end none of a neighbour's.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use intune_filter_tests::{
 
 use super::testbeds::{Attacker, PORT, SERVER, config, in_each_mode};
 
-/// A neighbour's addresses, at which nobody answers.
+/// A neighbour's addresses, without a host.
 const NEIGHBOUR: [&str; 2] = ["10.20.0.77", "fd00:20::77"];
 /// Its port, which the attacker knows.
 const OPEN: u16 = 50_000;

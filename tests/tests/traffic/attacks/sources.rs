@@ -66,7 +66,7 @@ fn nobody_answers_a_resolver_on_the_gateway_in_its_servers_name() -> Result<()> 
     })
 }
 
-/// Networks behind another router on the LAN side are routed there, whoever hands it over.
+/// Networks behind another router on the LAN side are routed there, and believed.
 #[test]
 fn a_network_behind_another_router_is_believed() -> Result<()> {
     in_each_mode(&config(""), |testbed, mode| {

@@ -1,4 +1,4 @@
-//! What the attacks share: a testbed in each mode, and frames from the client's wire.
+//! Means of the attacks: a testbed in each mode, and frames from the client's wire.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -72,19 +72,19 @@ impl<'a> Attacker<'a> {
         self.send_frame(datagram.frame())
     }
 
-    /// The same of a frame that has no destination yet.
+    /// Sends a frame that has no destination yet.
     pub fn send_frame(&self, frame: Vec<u8>) -> Result<()> {
         self.wire.send(&patched(frame, 0, &self.gateway))
     }
 
-    /// How often these reasons were counted.
+    /// Number of packets counted by these reasons.
     pub fn counted(&self, reasons: &[&str]) -> Result<u64> {
         let counters = self.testbed.filter.counters()?;
         Ok(reasons.iter().map(|reason| counters.get(reason)).sum())
     }
 
-    /// Sends frames, by number, until the filter has judged so many for one of these reasons: what
-    /// finds no room on the way is lost before.
+    /// Sends frames, by number, until the filter has judged a number of them for one of these
+    /// reasons: frames without room on the way are lost before.
     pub fn flood(
         &self,
         reasons: &[&str],

@@ -27,7 +27,7 @@ const BLOCKS4: [(&str, &str, &str); 16] = [
     ("240.0.0.0", "255.255.255.255", "reserved and broadcast (RFC 1112, RFC 919)"),
 ];
 
-/// The same for IPv6.
+/// Blocks of IPv6.
 const BLOCKS6: [(&str, &str, &str); 17] = [
     ("::", "::ffff:ffff", "unspecified, loopback, IPv4-compatible (RFC 4291)"),
     ("::ffff:0:0", "::ffff:255.255.255.255", "IPv4-mapped (RFC 4291)"),
@@ -180,7 +180,7 @@ fn what_is_reachable_is_learned(who: &Addresses) -> Vec<Case> {
     REACHABLE.map(case).into()
 }
 
-/// Whatever the site allows, the gateway's own address is nobody else's.
+/// The gateway's own address is refused, whatever the site allows.
 fn own_addresses(who: &Addresses) -> Vec<Case> {
     let mut cases = Vec::new();
     for own in Addresses::both().map(|who| who.gateway) {

@@ -28,14 +28,14 @@ use crate::{
     },
 };
 
-/// How an answer reaches the client.
+/// Transport of an answer to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
     Udp,
     Tcp,
 }
 
-/// What becomes of an answer.
+/// Effect of an answer.
 #[derive(Clone, Debug)]
 enum AnswerEffect {
     /// It teaches these addresses and no others.
@@ -119,12 +119,12 @@ impl AnswerEffect {
 type Table = (&'static str, fn(&Addresses) -> Vec<Case>);
 
 impl Case {
-    /// The same over UDP alone: on a connection a message has at least a header.
+    /// The case over UDP alone: on a connection a message has at least a header.
     fn over_udp(self) -> Self {
         Self { transports: &[Transport::Udp], ..self }
     }
 
-    /// What is not as expected.
+    /// Differences from the expected result.
     fn faults(&self, filter: &mut dyn Bed, who: &Addresses, transport: Transport) -> Vec<String> {
         filter.forget_addresses().expect("the maps can be emptied");
         filter.forget_streams().expect("the maps can be emptied");

@@ -126,7 +126,7 @@ fn targets_that_are_no_names(who: &Addresses) -> Vec<Case> {
     cases
 }
 
-/// The same off the chain: the answer does not parse all the same.
+/// Names off the chain: the answer does not parse all the same.
 fn names_off_the_chain_have_to_be_names(who: &Addresses) -> Vec<Case> {
     let sound = answer(who);
     let at = sound.octets().len();

@@ -1,5 +1,5 @@
-//! Who sends an answer, and when: what comes from a client, from a host of its network, or from
-//! nobody that was asked, teaches nothing, however well it fits the query.
+//! Senders and times of answers: one from a client, from a host of its network, or from a host that
+//! was not asked teaches nothing, however well it fits the query.
 
 use std::net::IpAddr;
 
@@ -94,7 +94,7 @@ fn no_host_of_the_clients_network_speaks_for_a_resolver() {
     });
 }
 
-/// What the stack would forward all the same, from whatever network: IPv6 has no martians.
+/// The stack would forward such packets all the same, from any network: IPv6 has no martians.
 #[test]
 fn only_the_gateway_speaks_for_the_gateway() {
     run("", "", |filter| {
@@ -119,7 +119,7 @@ fn only_the_gateway_speaks_for_the_gateway() {
     });
 }
 
-/// They may send to each other, and what they send may look like an answer: nobody trusts them.
+/// Clients may send to each other, also packets that look like answers: none is trusted.
 #[test]
 fn a_clients_accomplice_is_no_resolver() {
     run("", "", |filter| {
@@ -163,7 +163,7 @@ fn a_clients_accomplice_is_no_resolver() {
     });
 }
 
-/// Whoever serves a name that is not listed says what he likes about those that are.
+/// The server of an unlisted name may claim anything about listed ones.
 #[test]
 fn an_unlisted_name_opens_nothing_by_what_it_leads_to() {
     run(", unlisted: forward", "", |filter| {
