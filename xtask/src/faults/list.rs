@@ -46,7 +46,7 @@ const INGRESS: &str = "verdict/ingress.rs";
 const EGRESS: &str = "verdict/egress.rs";
 const FLOW: &str = "verdict/flow.rs";
 const LIFETIME: &str = "verdict/lifetime.rs";
-const REVOCATION: &str = "verdict/revocation.rs";
+const RULES: &str = "verdict/rules.rs";
 const REPLY: &str = "verdict/reply.rs";
 const ANSWER: &str = "dns/answer.rs";
 const SVCB: &str = "dns/svcb.rs";
@@ -153,10 +153,16 @@ pub const FAULTS: &[Fault] = &[
         "more && !length.is_multiple_of(4)",
     ),
     // The policy.
-    of("expired-address", POLICY, "host.expires > self.now()", "host.expires > 0"),
-    of("client-not-asked", POLICY, "destination & client.rules", "destination"),
-    of("port-not-asked", POLICY, "granted & port", "granted")
-        .within("let allowed = granted & port;"),
+    of("expired-address", RULES, "expires > ctx.now.get()", "expires > 0"),
+    of(
+        "client-not-asked",
+        RULES,
+        "of_destination(word) & ctx.client_rules.word(word)",
+        "of_destination(word)",
+    ),
+    of("port-not-asked", RULES, "granted(word) & ctx.port_rules.word(word)", "granted(word)"),
+    of("upper-rules-forgotten", RULES, "0..RULE_WORDS", "0..1")
+        .within("let mut any = 0;\n    for word in 0..RULE_WORDS {"),
     of(
         "port-byte-order",
         POLICY,
@@ -172,8 +178,8 @@ pub const FAULTS: &[Fault] = &[
     of("forged-resolver", POLICY, "resolver::is_from_resolver(self, datagram)", "false"),
     of(
         "warm-up-endless",
-        POLICY,
-        "self.now() < settings.warm_up_until",
+        RULES,
+        "ctx.now.get() < settings.warm_up_until",
         "settings.warm_up_until != 0",
     ),
     of(
@@ -223,7 +229,12 @@ pub const FAULTS: &[Fault] = &[
         "if answered { UDP_ANSWERED } else { UDP_OPENING }",
         "UDP_ANSWERED",
     ),
-    of("revoked-rule-stays", REVOCATION, "client.rules & rule == 0", "client.rules == 0"),
+    of(
+        "revoked-rule-stays",
+        RULES,
+        "rule == NO_RULE || ctx.client_rules.contains(rule) == 0",
+        "rule == NO_RULE",
+    ),
     of("reset-for-a-reset", REPLY, "flags & TCP_RST != 0", "false"),
     // Queries and answers.
     of(
@@ -252,8 +263,8 @@ pub const FAULTS: &[Fault] = &[
     of(
         "below-is-exact",
         MATCHER,
-        "if left == 0 { node.exact } else { node.below }",
-        "node.exact | node.below",
+        "scratch.matcher.rules.add(if left == 0 { &node.exact } else { &node.below });",
+        "scratch.matcher.rules.add(&node.exact);\n    scratch.matcher.rules.add(&node.below);",
     ),
     of("glob-overlaps", MATCHER, "length < prefix + suffix", "length < prefix.max(suffix)"),
     of(
