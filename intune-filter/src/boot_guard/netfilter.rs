@@ -7,6 +7,7 @@ use std::{ffi::CStr, io};
 
 use anyhow::{Context as _, Result};
 use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, Socket, SocketAddr, TokioSocket};
+use nix::libc;
 
 use super::rules::TABLE;
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, kill};
 
 use super::{
     args::Global,
@@ -46,11 +47,8 @@ fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
     let result: anyhow::Result<NothingFiltered> = client.ask(&Request::Detach {}, DETACH_TIMEOUT);
     if let Err(error) = result {
         log::warn!("{error:#}; killing the daemon, process {daemon}");
-        // SAFETY: no memory is involved; the kernel has told whose process it is.
-        if unsafe { libc::kill(daemon, libc::SIGKILL) } < 0 {
-            return Err(std::io::Error::last_os_error())
-                .with_context(|| format!("cannot kill the daemon, process {daemon}"));
-        }
+        kill(daemon, Signal::SIGKILL)
+            .with_context(|| format!("cannot kill the daemon, process {daemon}"))?;
     }
     Ok(true)
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use anyhow::{Context as _, anyhow};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Interest, unix::AsyncFd},
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Interest},
     net::UnixStream,
     signal::unix::{SignalKind, signal},
 };
@@ -18,6 +18,7 @@ use crate::{
     control::{EventsFollow, Reply, Request, SOCKET_NAME, reply_of, to_line},
     events::{Event, Filter, Kind},
     report::EventLine,
+    system::readiness::Readiness,
 };
 
 /// Runs the command. It prints as it goes.
@@ -87,11 +88,10 @@ fn request(wanted: &Wanted) -> Request {
 /// Ends when standard output is a pipe or socket whose other end is closed: a follower that has
 /// nothing to print would never notice.
 async fn nobody_reads() {
-    // SAFETY: standard output is open for as long as the process runs, and is only watched.
-    let output = unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::WRITABLE) };
+    let output = Readiness::of(io::stdout(), Interest::WRITABLE);
     // A file cannot be watched, and has no other end.
     let Ok(output) = output else { return std::future::pending().await };
-    if output.ready(Interest::ERROR).await.is_err() {
+    if output.wait(Interest::ERROR).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

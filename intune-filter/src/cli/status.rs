@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use intune_filter_ebpf::abi::Reason;
+use nix::unistd::Pid;
 
 use super::{
     args::Global,
@@ -97,7 +98,7 @@ fn daemon(runtime_directory: &std::path::Path) -> Daemon {
         .ask(&Request::Status {}, context::REPLY_TIMEOUT)
         .inspect_err(|error| log::warn!("{error:#}"))
         .ok();
-    Daemon { running: true, pid, details }
+    Daemon { running: true, pid: pid.map(Pid::as_raw), details }
 }
 
 /// Every interface that is configured, has a link or has a zone.

@@ -2,13 +2,17 @@
 
 use std::{
     fmt,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::net::UnixStream,
     path::Path,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
+    unistd::Pid,
+};
 
 use super::protocol::{self, Reply, Request, SOCKET_NAME, Unexpected};
 
@@ -42,23 +46,9 @@ impl Client {
     }
 
     /// The daemon's process id.
-    pub fn daemon(&self) -> Result<i32> {
-        let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
-        let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-        // SAFETY: both pointers are valid, and the length is the buffer's.
-        let result = unsafe {
-            libc::getsockopt(
-                self.stream.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_PEERCRED,
-                (&raw mut peer).cast(),
-                &raw mut length,
-            )
-        };
-        if result < 0 {
-            return Err(io::Error::last_os_error()).context("cannot tell the daemon's process");
-        }
-        Ok(peer.pid)
+    pub fn daemon(&self) -> Result<Pid> {
+        let peer = getsockopt(&self.stream, PeerCredentials);
+        Ok(Pid::from_raw(peer.context("cannot tell the daemon's process")?.pid()))
     }
 
     /// Asks the daemon; `T` is what the request is answered with.

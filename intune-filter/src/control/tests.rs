@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use nix::unistd::Pid;
 use tokio::sync::mpsc;
 
 use super::{
@@ -60,7 +61,7 @@ fn confirmed() -> Confirmed {
 fn a_question_gets_its_answer() {
     let answer: Confirmed = with_daemon(Reply::Confirmed(confirmed()), |directory| {
         let client = Client::connect(directory).unwrap();
-        assert_eq!(client.daemon().unwrap(), std::process::id() as i32);
+        assert_eq!(client.daemon().unwrap(), Pid::this());
         client.ask(&Request::Confirm {}, LINE_TIMEOUT).unwrap()
     });
     assert_eq!(answer, confirmed());

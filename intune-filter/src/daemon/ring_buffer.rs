@@ -1,18 +1,48 @@
 //! Reading ring buffers of the kernel's.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{MapData, RingBuf};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::Interest;
 
 use super::intake::{Intake, Learned};
 use crate::{
     events::records,
     kernel::{Diagnostics, Kernel},
     names::learning::{Learner, Reports},
-    system::clock,
+    system::{clock, readiness::Readiness},
 };
+
+/// A ring buffer that can be waited for.
+pub struct Ring<T> {
+    /// The buffer.
+    pub buffer: T,
+    readiness: Readiness,
+}
+
+impl<T: AsFd> Ring<T> {
+    /// A buffer, and word of what comes.
+    pub fn new(buffer: T) -> Result<Self> {
+        let readiness = Readiness::of(&buffer, Interest::READABLE);
+        Ok(Self { readiness: readiness.context("cannot wait for a ring buffer")?, buffer })
+    }
+
+    /// Waits until something comes. What comes after that is waited for anew, whether or not it
+    /// was read by then.
+    pub async fn filled(&self) -> Result<()> {
+        let filled = self.readiness.wait(Interest::READABLE).await;
+        filled.context("cannot wait for a ring buffer")
+    }
+}
+
+/// Waits for the programs' diagnostics, and logs them.
+pub async fn flush(diagnostics: Option<&mut Ring<Diagnostics>>) -> Result<()> {
+    let Some(diagnostics) = diagnostics else { return std::future::pending().await };
+    diagnostics.filled().await?;
+    diagnostics.buffer.flush();
+    Ok(())
+}
 
 /// Records that are read in one go while the policy stays: more than the ring has room for, unless
 /// it is configured to be larger than usual.
@@ -69,21 +99,4 @@ impl Reports for RingReports<'_> {
     fn catch_up(&mut self) -> Result<()> {
         self.drain(self.most).map(drop)
     }
-}
-
-/// Waits for the programs' diagnostics, and logs them.
-pub async fn flush(diagnostics: Option<&mut AsyncFd<Diagnostics>>) -> Result<()> {
-    let Some(diagnostics) = diagnostics else { return std::future::pending().await };
-    let mut guard = diagnostics.readable_mut().await.context("cannot wait for diagnostics")?;
-    guard.get_inner_mut().flush();
-    guard.clear_ready();
-    Ok(())
-}
-
-/// Makes a ring buffer something to wait for.
-pub fn async_fd<T: AsRawFd>(inner: T) -> Result<AsyncFd<T>> {
-    // SAFETY: a ring buffer owns its descriptor, and never changes it.
-    unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }
-        .map_err(|error| error.into_parts().1)
-        .context("cannot wait for a ring buffer")
 }

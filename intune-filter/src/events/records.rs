@@ -4,6 +4,8 @@ use intune_filter_ebpf::abi::{
     AnswerEvent, DeniedEvent, EventKind, FlowEvent, FlowKey, SegmentEvent, V6,
 };
 
+use crate::kernel::pod;
+
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
@@ -24,15 +26,21 @@ pub enum Record<'a> {
 pub fn read(record: &[u8]) -> Option<Record<'_>> {
     let (kind, _) = record.split_first_chunk()?;
     match u32::from_ne_bytes(*kind) {
-        kind if kind == EventKind::Denied as u32 => Some(Record::Denied(head(record)?.0)),
+        kind if kind == EventKind::Denied as u32 => {
+            Some(Record::Denied(pod::split_first(record)?.0))
+        }
         kind if kind == EventKind::Answer as u32 => {
-            let (event, message): (AnswerEvent, _) = head(record)?;
+            let (event, message): (AnswerEvent, _) = pod::split_first(record)?;
             Some(Record::Answer(event, message.get(..usize::try_from(event.length).ok()?)?))
         }
-        kind if kind == EventKind::Opened as u32 => Some(Record::Opened(head(record)?.0)),
-        kind if kind == EventKind::Closed as u32 => Some(Record::Closed(head(record)?.0)),
+        kind if kind == EventKind::Opened as u32 => {
+            Some(Record::Opened(pod::split_first(record)?.0))
+        }
+        kind if kind == EventKind::Closed as u32 => {
+            Some(Record::Closed(pod::split_first(record)?.0))
+        }
         kind if kind == EventKind::Segment as u32 => {
-            let (event, data): (SegmentEvent, _) = head(record)?;
+            let (event, data): (SegmentEvent, _) = pod::split_first(record)?;
             Some(Record::Segment(event, data.get(..usize::try_from(event.length).ok()?)?))
         }
         _ => None,
@@ -53,20 +61,10 @@ pub fn key_of(event: &FlowEvent) -> FlowKey<V6> {
     }
 }
 
-fn head<T: aya::Pod>(record: &[u8]) -> Option<(T, &[u8])> {
-    let (head, rest) = record.split_at_checked(size_of::<T>())?;
-    // SAFETY: it has the type's size, and every bit pattern of a Pod is valid.
-    Some((unsafe { head.as_ptr().cast::<T>().read_unaligned() }, rest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn octets<T: aya::Pod>(value: &T) -> Vec<u8> {
-        // SAFETY: a Pod has no padding that would be uninitialised.
-        unsafe { std::slice::from_raw_parts((&raw const *value).cast(), size_of::<T>()) }.to_vec()
-    }
+    use crate::kernel::pod::octets;
 
     #[test]
     fn records_are_told_apart_by_their_kind() {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use aya::{TestRun as _, TestRunOptions, programs::Xdp};
 use intune_filter_ebpf::abi::{Amendment, Host, Operation, Outcome, RuleMask, V6};
 
-use super::{Kernel, load::AMEND};
+use super::{Kernel, load::AMEND, pod};
 
 /// How often an address is tried that answers are refreshing at this moment.
 const ATTEMPTS: usize = 64;
@@ -94,7 +94,7 @@ impl Amender<'_> {
         Ok(Amended::Busy)
     }
 
-    fn run(&self, mut amendment: Amendment) -> Result<Amended> {
+    fn run(&self, amendment: Amendment) -> Result<Amended> {
         let frame = octets(&amendment);
         let mut after = [0; size_of::<Amendment>()];
         let result = self
@@ -108,8 +108,8 @@ impl Amender<'_> {
         if result.data_size_out as usize != after.len() {
             bail!("the program that amends learned addresses returned another frame");
         }
-        // SAFETY: as many octets, any of which are an amendment.
-        amendment = unsafe { after.as_ptr().cast::<Amendment>().read_unaligned() };
+        let amended = pod::split_first::<Amendment>(&after);
+        let (amendment, _) = amended.context("an amendment has its own size")?;
         Ok(match Outcome::from_number(result.return_value) {
             Some(Outcome::Done) => {
                 Amended::Done { before: amendment.expected, host: amendment.host }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::maps::{ArrayOfMaps, Map, MapData, MapInfo};
 use aya_obj::{Object, generated::bpf_map_type};
 use intune_filter_ebpf::maps::{MAPS, MapRow, Scope};
+use nix::unistd::{SysconfVar, sysconf};
 
 use super::directory::{PinDirectory, entries};
 use crate::MAPS as OBJECT_MAPS;
@@ -170,9 +171,8 @@ fn inner_conflict(outer: MapData, wanted: &Definition) -> Result<Option<String>>
 }
 
 fn page_size() -> u32 {
-    // SAFETY: no preconditions.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u32::try_from(size).unwrap_or(4096)
+    let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| u32::try_from(size).ok()).unwrap_or(4096)
 }
 
 #[cfg(test)]

@@ -168,13 +168,7 @@ fn seed(directory: &PinDirectory) -> Result<()> {
 }
 
 fn random() -> Result<u64> {
-    let mut octets = [0_u8; 8];
-    // SAFETY: the buffer is as long as stated.
-    let read = unsafe { libc::getrandom(octets.as_mut_ptr().cast(), octets.len(), 0) };
-    if read != octets.len() as isize {
-        return Err(std::io::Error::last_os_error()).context("cannot get random octets");
-    }
-    Ok(u64::from_ne_bytes(octets).max(1))
+    Ok(getrandom::u64().context("cannot get random octets")?.max(1))
 }
 
 fn remove_maps(directory: &PinDirectory) -> Result<()> {

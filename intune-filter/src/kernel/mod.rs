@@ -30,6 +30,7 @@ mod load;
 mod lock;
 mod offloads;
 mod pins;
+pub(crate) mod pod;
 mod removal;
 mod retire;
 mod segments;

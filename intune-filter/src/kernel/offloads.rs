@@ -2,16 +2,18 @@
 //! program which zone a frame is of.
 
 use std::{
-    ffi::c_void,
-    io,
     net::UdpSocket,
     os::fd::{AsRawFd as _, RawFd},
 };
 
 use anyhow::{Context as _, Result, bail};
+use nix::{
+    errno::Errno,
+    libc::{__c_anonymous_ifr_ifru, IFNAMSIZ, c_char, ifreq},
+};
 
 /// linux/sockios.h.
-const SIOCETHTOOL: libc::c_ulong = 0x8946;
+const SIOCETHTOOL: u16 = 0x8946;
 /// linux/ethtool.h: reads the flags.
 const ETHTOOL_GFLAGS: u32 = 0x25;
 /// linux/ethtool.h: writes the flags.
@@ -65,7 +67,7 @@ pub fn keep_tags(interface: &str, manage: bool) -> Result<()> {
     let flags = match flags(socket, interface) {
         Ok(flags) => flags,
         // A driver without such settings has no such offload.
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(()),
+        Err(Errno::EOPNOTSUPP) => return Ok(()),
         Err(error) => {
             return Err(error).with_context(|| format!("cannot read {interface}'s offloads"));
         }
@@ -96,31 +98,39 @@ fn driver(socket: RawFd, interface: &str) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
-fn flags(socket: RawFd, interface: &str) -> io::Result<u32> {
+fn flags(socket: RawFd, interface: &str) -> nix::Result<u32> {
     let mut value = EthtoolValue { command: ETHTOOL_GFLAGS, data: 0 };
     ethtool(socket, interface, &mut value)?;
     Ok(value.data)
 }
 
-fn set_flags(socket: RawFd, interface: &str, flags: u32) -> io::Result<()> {
+fn set_flags(socket: RawFd, interface: &str, flags: u32) -> nix::Result<()> {
     ethtool(socket, interface, &mut EthtoolValue { command: ETHTOOL_SFLAGS, data: flags })
 }
 
 /// `value` is what the command that it begins with reads and writes.
-fn ethtool<T>(socket: RawFd, interface: &str, value: &mut T) -> io::Result<()> {
-    // SAFETY: the structure is made of integers and pointers, for which zero is valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+fn ethtool<T>(socket: RawFd, interface: &str, value: &mut T) -> nix::Result<()> {
+    let mut name: [c_char; IFNAMSIZ] = [0; IFNAMSIZ];
     // The last octet stays zero.
-    if interface.len() >= request.ifr_name.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
+    if interface.len() >= name.len() {
+        return Err(Errno::EINVAL);
     }
-    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
-        *to = from as libc::c_char;
+    for (to, from) in name.iter_mut().zip(interface.bytes()) {
+        *to = from as c_char;
     }
-    request.ifr_ifru.ifru_data = (&raw mut *value).cast::<c_void>().cast();
+    let data = __c_anonymous_ifr_ifru { ifru_data: (&raw mut *value).cast() };
+    let mut request = ifreq { ifr_name: name, ifr_ifru: data };
     // SAFETY: both structures outlive the call, and are what the request wants.
-    if unsafe { libc::ioctl(socket, SIOCETHTOOL, &raw mut request) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    unsafe { ioctl::ethtool(socket, &raw mut request) }.map(drop)
+}
+
+mod ioctl {
+    use super::{SIOCETHTOOL, ifreq};
+
+    nix::ioctl_readwrite_bad!(
+        /// Reads or writes what the request's data says, of the interface that it names.
+        ethtool,
+        SIOCETHTOOL,
+        ifreq
+    );
 }

@@ -13,6 +13,9 @@ use std::{
 
 use aya::Pod;
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
+use nix::libc;
+
+use super::pod;
 
 /// What the kernel tells of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,14 +133,8 @@ pub fn elements<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> 
     batches(map, size_of::<K>(), size_of::<V>(), |keys, values| {
         let keys = keys.chunks_exact(size_of::<K>());
         let values = values.chunks_exact(size_of::<V>());
-        all.extend(keys.zip(values).map(|(key, value)| {
-            // SAFETY: chunks of the types' sizes, whose every bit pattern is valid.
-            unsafe {
-                (
-                    key.as_ptr().cast::<K>().read_unaligned(),
-                    value.as_ptr().cast::<V>().read_unaligned(),
-                )
-            }
+        all.extend(keys.zip(values).filter_map(|(key, value)| {
+            Some((pod::split_first(key)?.0, pod::split_first(value)?.0))
         }));
     })?;
     Ok(all)

@@ -6,6 +6,6 @@ pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function only looks at the allocator's own memory, and locks it meanwhile.
     unsafe {
-        libc::malloc_trim(0);
+        nix::libc::malloc_trim(0);
     }
 }

@@ -8,6 +8,7 @@ mod interface;
 pub(crate) mod logging;
 pub mod netlink;
 pub(crate) mod nft;
+pub(crate) mod readiness;
 pub(crate) mod regular_file;
 
 pub use interface::{Interface, Mode};

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use nix::fcntl::OFlag;
+
 /// Octets of a file at most.
 pub const SIZE_MAX: u64 = 16 << 20;
 
@@ -25,8 +27,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     // Some devices do something when they are opened.
     expect_regular(&fs::metadata(path)?)?;
     // Meanwhile it may have become one that keeps whoever opens it waiting.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits()).open(path)?;
     let metadata = file.metadata()?;
     expect_regular(&metadata)?;
     let mut content = Vec::new();

@@ -1,5 +1,7 @@
 //! The gate before any configuration is read, and where none can be used.
 
+use nix::unistd::Pid;
+
 use crate::{
     boot_guard::{self, GuardState},
     config::{Boot, Config},
@@ -56,7 +58,7 @@ fn shut_by_part(config: &Config, source: &ConfigSource<'_>) {
 
 /// Whether the daemon at the other end is this process, which has failed to start.
 fn is_here(client: &Client) -> bool {
-    client.daemon().is_ok_and(|pid| u32::try_from(pid) == Ok(std::process::id()))
+    client.daemon().is_ok_and(|daemon| daemon == Pid::this())
 }
 
 fn load(state: &std::path::Path) -> Option<GuardState> {

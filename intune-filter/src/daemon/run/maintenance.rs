@@ -69,7 +69,7 @@ impl Daemon<'_> {
 
     /// Forgets names that have expired, and takes what they alone gave to addresses away from these.
     pub(super) fn forget(&mut self) {
-        let (kernel, events) = (&self.kernel, self.events.get_mut());
+        let (kernel, events) = (&self.kernel, &mut self.events.buffer);
         let mut reports = RingReports::new(events, &mut self.intake, kernel);
         if let Err(error) = forget_expired(kernel, &mut reports) {
             log::error!("{error:#}");

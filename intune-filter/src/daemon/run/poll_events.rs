@@ -39,6 +39,6 @@ impl Daemon<'_> {
 
     /// Reads `most` records at most; returns how many there were.
     pub(super) fn read(&mut self, most: usize) -> Result<usize> {
-        RingReports::new(self.events.get_mut(), &mut self.intake, &self.kernel).drain(most)
+        RingReports::new(&mut self.events.buffer, &mut self.intake, &self.kernel).drain(most)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -60,11 +60,7 @@ impl Daemon<'_> {
                 _ = look.tick() => self.look().await,
                 _ = tidy.tick() => self.tidy().await,
                 _ = forget.tick() => self.forget(),
-                guard = self.events.readable_mut() => {
-                    // Before the ring is read: what comes meanwhile wakes the daemon again.
-                    guard.context("cannot wait for events")?.clear_ready();
-                    self.poll_events()?;
-                }
+                result = self.events.filled() => result.and_then(|()| self.poll_events())?,
                 () = sleep_until(self.listens.into()) => self.poll_events()?,
                 result = flush(self.diagnostics.as_mut()) => result?,
                 Some(call) = self.calls.recv() => {

@@ -21,7 +21,7 @@ use crate::{
         interfaces::InterfaceReconciler,
         problems::Problems,
         reload,
-        ring_buffer::async_fd,
+        ring_buffer::Ring,
         setup::{hooks, prepare},
     },
     kernel::{self, PinDirectory},
@@ -90,8 +90,8 @@ impl<'a> Daemon<'a> {
         let config = in_force.config.clone();
         let names = saved_names(&config);
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
-        let events = async_fd(kernel.pins().map("EVENTS")?)?;
-        let diagnostics = kernel.take_diagnostics().map(async_fd).transpose()?;
+        let events = Ring::new(kernel.pins().map("EVENTS")?)?;
+        let diagnostics = kernel.take_diagnostics().map(Ring::new).transpose()?;
         let intake = Intake::new(Learner::new(names, policy));
         let resolution_told = watch::Sender::<Counts>::default();
         let metrics = metrics::server(kernel.pins(), &intake.recorder, &resolution_told);

@@ -3,10 +3,7 @@
 use std::time::Instant;
 
 use aya::maps::{MapData, RingBuf};
-use tokio::{
-    io::unix::AsyncFd,
-    sync::{mpsc, watch},
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     active_config::ActiveConfig, errand::Errand, last_reload::LastReload, watched::Watched,
@@ -23,6 +20,7 @@ use crate::{
         intake::Intake,
         interfaces::InterfaceReconciler,
         problems::Problems,
+        ring_buffer::Ring,
         warm_up::WarmUp,
     },
     kernel::{Diagnostics, Kernel},
@@ -60,10 +58,10 @@ pub(super) struct Daemon<'a> {
     pub(super) resolution_told: watch::Sender<Counts>,
     pub(super) dns_client: DnsClient,
     pub(super) warm_up: WarmUp,
-    pub(super) events: AsyncFd<RingBuf<MapData>>,
+    pub(super) events: Ring<RingBuf<MapData>>,
     /// When the ring is read even if nobody wakes the daemon.
     pub(super) listens: Instant,
-    pub(super) diagnostics: Option<AsyncFd<Diagnostics>>,
+    pub(super) diagnostics: Option<Ring<Diagnostics>>,
     pub(super) netlink: Netlink,
     /// What it has told of last.
     pub(super) seen: Snapshot,
