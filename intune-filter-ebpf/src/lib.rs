@@ -6,20 +6,36 @@
 #[cfg(not(target_arch = "bpf"))]
 extern crate std;
 
+#[cfg_attr(
+    feature = "user",
+    expect(unsafe_code, reason = "userspace's maps take plain data alone")
+)]
 pub mod abi;
+#[expect(unsafe_code, reason = "the kernel's programs write to the same words")]
 pub mod atomic;
 #[cfg(all(target_arch = "bpf", feature = "bpf"))]
+#[expect(unsafe_code, reason = "maps, contexts and helpers of the kernel's")]
 pub mod bpf;
+#[cfg_attr(
+    target_arch = "bpf",
+    expect(unsafe_code, reason = "the kernel calls the body with a pointer")
+)]
 pub mod bpf_loop;
+#[expect(unsafe_code, reason = "loads that the verifier follows")]
 pub mod bytes;
+#[expect(unsafe_code, reason = "a word that another function has made is taken apart")]
 pub mod datapath;
 pub mod dns;
 #[cfg(not(target_arch = "bpf"))]
+#[expect(unsafe_code, reason = "the host's maps hand out what the kernel's do")]
 pub mod host;
 pub mod maps;
+#[expect(unsafe_code, reason = "the verifier has to forget what is in it")]
 pub mod memory;
 pub mod packet;
 pub mod reply;
 mod result_word;
+#[expect(unsafe_code, reason = "one run at a time has it")]
 pub mod scratch;
+#[expect(unsafe_code, reason = "the working memory and the maps' values are behind pointers")]
 pub mod verdict;

@@ -3,7 +3,9 @@
 #![no_std]
 #![no_main]
 
+#[expect(unsafe_code, reason = "functions that the kernel finds by name")]
 mod denied_log;
+#[expect(unsafe_code, reason = "what the kernel's loader reads is put into sections by name")]
 mod object;
 
 use aya_ebpf::{

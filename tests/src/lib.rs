@@ -15,6 +15,7 @@ pub mod notify;
 pub mod pages;
 pub mod pins;
 pub mod probe;
+#[expect(unsafe_code, reason = "a child that dies with its owner")]
 pub mod process;
 pub mod prog_test_run;
 pub mod random;
@@ -26,5 +27,7 @@ pub mod site;
 pub mod stub;
 pub mod testbed;
 pub mod unreported;
+#[expect(unsafe_code, reason = "raw sockets")]
 pub mod wire;
+#[expect(unsafe_code, reason = "bpf(2)")]
 pub mod xdp;

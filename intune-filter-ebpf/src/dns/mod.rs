@@ -3,8 +3,11 @@
 //! Messages are walked where they lie, by loops whose state is in the scratch memory: the
 //! verifier then proves one iteration instead of all of them.
 
+#[expect(unsafe_code, reason = "the working memory is behind pointers")]
 mod answer;
+#[expect(unsafe_code, reason = "a value of a map is behind a pointer")]
 mod matcher;
+#[cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "instructions by hand"))]
 mod name;
 mod question;
 mod record;

@@ -7,6 +7,7 @@ mod fragment;
 mod frame;
 mod headers;
 mod icmp;
+#[expect(unsafe_code, reason = "the working memory is behind pointers")]
 mod ip;
 mod options;
 mod transport;

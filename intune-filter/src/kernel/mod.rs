@@ -15,6 +15,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use intune_filter_ebpf::abi::{Flow, FlowKey, V6};
 
+#[expect(unsafe_code, reason = "an amendment goes to the kernel as octets")]
 mod amend;
 mod apply;
 mod attach;
@@ -28,14 +29,17 @@ mod flows;
 mod hosts;
 mod load;
 mod lock;
+#[expect(unsafe_code, reason = "an ioctl")]
 mod offloads;
 mod pins;
+#[expect(unsafe_code, reason = "values are made of octets")]
 pub(crate) mod pod;
 mod removal;
 mod retire;
 mod segments;
 mod stages;
 mod streams;
+#[expect(unsafe_code, reason = "bpf(2)")]
 mod syscall;
 
 pub use attach::{WantedMode, detach};

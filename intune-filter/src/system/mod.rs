@@ -3,11 +3,13 @@
 
 pub(crate) mod atomic_file;
 pub mod clock;
+#[expect(unsafe_code, reason = "a function of the C library's")]
 pub(crate) mod heap;
 mod interface;
 pub(crate) mod logging;
 pub mod netlink;
 pub(crate) mod nft;
+#[expect(unsafe_code, reason = "a descriptor is registered with the runtime")]
 pub(crate) mod readiness;
 pub(crate) mod regular_file;
 

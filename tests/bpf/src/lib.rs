@@ -1,5 +1,9 @@
 //! Layouts of maps that the benchmarks share with their programs in the kernel.
 #![no_std]
+#![expect(
+    unsafe_code,
+    reason = "userspace's maps take plain data, and the kernel's loader sections by name"
+)]
 
 #[cfg(test)]
 extern crate std;

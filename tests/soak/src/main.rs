@@ -7,6 +7,7 @@ mod growth;
 mod judge;
 mod knowledge;
 mod leaks;
+#[expect(unsafe_code, reason = "raw sockets")]
 mod ledger;
 mod links;
 mod model;
@@ -19,6 +20,7 @@ mod rest;
 mod run;
 mod site;
 mod slope;
+#[expect(unsafe_code, reason = "an option of sockets that no library has")]
 mod sockets;
 mod timeline;
 mod traffic;

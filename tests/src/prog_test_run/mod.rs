@@ -3,6 +3,7 @@
 
 pub mod bed;
 pub mod datagram;
+#[expect(unsafe_code, reason = "bpf(2)")]
 pub mod drain;
 pub mod fate;
 pub mod filter;
@@ -11,9 +12,11 @@ mod kernel_bed;
 pub mod live;
 pub mod message;
 pub mod program;
+#[expect(unsafe_code, reason = "a function of the C library's")]
 pub mod rows;
 mod show;
 pub mod site;
+#[expect(unsafe_code, reason = "values are made of octets")]
 pub mod state;
 pub mod table;
 pub mod waiting;

@@ -4,6 +4,7 @@
 
 mod bridges;
 mod cards;
+#[expect(unsafe_code, reason = "raw sockets")]
 mod frames;
 mod vlans;
 mod wiring;

@@ -12,6 +12,7 @@ mod judge;
 mod messages;
 mod ordinary;
 mod random;
+#[expect(unsafe_code, reason = "an option of sockets that no library has")]
 mod reader;
 mod resolvers;
 mod run;

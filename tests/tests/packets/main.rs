@@ -2,6 +2,7 @@
 //! judge. The host's runner is `host.rs`, a target of `intune-filter-ebpf`.
 
 mod buckets;
+#[expect(unsafe_code, reason = "octets of any kind go into a map")]
 mod busy;
 mod capacity;
 mod hooks;

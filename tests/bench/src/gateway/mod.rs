@@ -7,6 +7,7 @@
 mod classes;
 mod conntrack;
 mod filter;
+#[expect(unsafe_code, reason = "the scheduler")]
 mod generator;
 mod ipset;
 mod load;

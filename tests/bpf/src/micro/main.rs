@@ -1,5 +1,6 @@
 //! Programs that each do one operation of the filter on a packet, by the filter's own code and in its
 //! own maps.
+#![expect(unsafe_code, reason = "maps, contexts and helpers of the kernel's")]
 #![no_std]
 #![no_main]
 
