@@ -1,5 +1,7 @@
 //! Userspace of intune-filter: catalogue, configuration, policy compiler, daemon and commands.
 
+#![warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 mod boot_guard;
 pub mod catalogue;
 pub mod cli;

@@ -73,7 +73,8 @@ impl Pattern {
         match pattern[..] {
             ["*"] => true,
             ["*", ref parent @ ..] => {
-                name.len() > parent.len() && same(parent, &name[name.len() - parent.len()..])
+                let below = name.len().checked_sub(parent.len()).filter(|more| *more > 0);
+                below.and_then(|more| name.get(more..)).is_some_and(|name| same(parent, name))
             }
             ref whole => same(whole, &name),
         }

@@ -1,5 +1,7 @@
 //! Developer commands: `cargo xtask COMMAND`.
 
+#![warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 mod bench;
 mod command;
 mod demo;

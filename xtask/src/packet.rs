@@ -124,7 +124,7 @@ fn choose<'r>(rows: &'r [Row], name: &str) -> Result<&'r Row> {
             bail!(
                 "{} rows are called {name:?}:{}",
                 found.len(),
-                list(&found[..found.len().min(NEAR)])
+                list(found.get(..NEAR).unwrap_or(&found))
             )
         }
     }

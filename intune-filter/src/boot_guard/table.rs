@@ -63,7 +63,7 @@ pub(super) fn is_there() -> bool {
 pub(super) fn listed() -> Option<Value> {
     let text = nft::ask_soon(&["--json", "list", "table", "inet", TABLE]).ok()?;
     let mut listing: Value = serde_json::from_str(&text).ok()?;
-    listing["nftables"].as_array_mut()?.retain(|object| object.get("metainfo").is_none());
+    listing.get_mut("nftables")?.as_array_mut()?.retain(|object| object.get("metainfo").is_none());
     steady(&mut listing);
     Some(listing)
 }

@@ -134,7 +134,8 @@ fn check_service(at: &At<'_>, service: &Service, seen: &mut Seen) -> Result<(), 
     for (index, rule) in service.rules.iter().enumerate() {
         let at = at.element("rules", index);
         check_id(&at.key("id"), &rule.id)?;
-        if let Some(first) = service.rules[..index].iter().position(|other| other.id == rule.id) {
+        let before = service.rules.iter().take(index);
+        if let Some(first) = before.clone().position(|other| other.id == rule.id) {
             let message = format!("duplicate id {:?}, first used by rule {first}", rule.id);
             return Err(at.key("id").error(message));
         }
@@ -211,7 +212,7 @@ fn check_once<T: PartialEq + std::fmt::Display>(
     list: &[T],
 ) -> Result<(), CatalogueError> {
     for (index, item) in list.iter().enumerate() {
-        if list[..index].contains(item) {
+        if list.iter().take(index).any(|other| other == item) {
             return Err(at.element(key, index).error(format!("{item} stands twice")));
         }
     }

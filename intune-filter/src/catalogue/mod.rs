@@ -47,6 +47,7 @@ impl Catalogue {
     /// # Panics
     /// Never: the files are constants, and a test parses them.
     #[must_use]
+    #[expect(clippy::panic, reason = "the files are constants, and a test parses them")]
     pub fn builtin() -> &'static Self {
         static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
             Catalogue::parse(BUILTIN.iter().copied())

@@ -102,10 +102,11 @@ fn rewrites(ruleset: &str) -> Vec<String> {
 /// The devices of the flowtables in nft's JSON.
 fn flowtable_devices(tables: &str) -> Vec<String> {
     let tables: Value = serde_json::from_str(tables).unwrap_or_default();
-    let objects = tables["nftables"].as_array().cloned().unwrap_or_default();
+    let objects = tables.get("nftables").and_then(Value::as_array);
     let mut devices: Vec<String> = objects
-        .iter()
-        .map(|object| &object["flowtable"]["dev"])
+        .into_iter()
+        .flatten()
+        .filter_map(|object| object.get("flowtable")?.get("dev"))
         .flat_map(|devices| match devices {
             Value::String(device) => vec![device.clone()],
             Value::Array(devices) => {

@@ -7,11 +7,12 @@ pub(crate) use crate::report::to_text as json;
 /// Rows in columns as wide as they need, two spaces apart, no space at the end of a line.
 #[must_use]
 pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([header[column].chars().count()]).max().unwrap_or_default()
-    };
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let mut widths = header.map(|cell| cell.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let mut text = String::new();
     let mut line = |cells: [&str; COLUMNS]| {
         let mut row = String::new();
@@ -23,7 +24,7 @@ pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COL
     };
     line(header);
     for row in rows {
-        line(std::array::from_fn(|column| row[column].as_str()));
+        line(row.each_ref().map(String::as_str));
     }
     text
 }
@@ -31,14 +32,17 @@ pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COL
 /// A number of octets, as people read it.
 #[must_use]
 pub fn octets(number: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = number as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
+    let mut value = number as f64 / 1024.0;
+    if value < 1.0 {
+        return format!("{number} B");
     }
-    if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    for unit in ["KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return format!("{value:.1} {unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
 }
 
 /// A number of seconds, as people read it.

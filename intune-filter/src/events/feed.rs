@@ -39,15 +39,15 @@ impl Default for Feed {
 impl Feed {
     /// Takes an event in.
     pub fn push(&mut self, event: Event) {
-        let kind = match event.what {
-            What::Denied(_) => 0,
-            What::Learned(_) | What::Full(_) => 1,
-            What::Opened(_) | What::Closed(_) | What::Lost { .. } => 2,
+        let [denials, lessons, flows] = &mut self.recent;
+        let recent = match event.what {
+            What::Denied(_) => denials,
+            What::Learned(_) | What::Full(_) => lessons,
+            What::Opened(_) | What::Closed(_) | What::Lost { .. } => flows,
         };
         let event = Arc::new(event);
         // Nobody may follow.
         let _ = self.followers.send(Arc::clone(&event));
-        let recent = &mut self.recent[kind];
         if recent.len() == RECENT {
             recent.pop_front();
         }
@@ -74,7 +74,7 @@ impl Feed {
             self.recent.iter().flatten().filter(|(_, event)| filter.wants(&event.what)).collect();
         wanted.sort_unstable_by_key(|(number, _)| *number);
         let from = wanted.len().saturating_sub(last);
-        let recent = wanted[from..].iter().map(|(_, event)| Arc::clone(event)).collect();
+        let recent = wanted.iter().skip(from).map(|(_, event)| Arc::clone(event)).collect();
         let live = follow.then(|| self.followers.subscribe());
         Ok(Subscription { recent, live, filter })
     }

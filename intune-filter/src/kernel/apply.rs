@@ -104,7 +104,9 @@ fn open_ports(pins: &Pins, slot: u32, ports: &[u32]) -> Result<()> {
     let mut words = vec![0_u64; GATEWAY_WORDS as usize / 2];
     for port in ports {
         let (word, bit) = gateway_port(slot, *port);
-        words[(word - first) as usize] |= bit;
+        if let Some(word) = words.get_mut((word - first) as usize) {
+            *word |= bit;
+        }
     }
     let mut array: Array<MapData, u64> = pins.map("GATEWAY_PORTS")?;
     for (index, word) in (first..).zip(words) {

@@ -79,11 +79,13 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
-        let escaped = after.get(..3).filter(|_| *first == b'\\');
-        let value = escaped
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        octets.push(value.unwrap_or(*first));
-        rest = if value.is_some() { &after[3..] } else { after };
+        let escaped = after.split_at_checked(3).filter(|_| *first == b'\\');
+        let escaped = escaped.and_then(|(digits, after)| {
+            Some((u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()?, after))
+        });
+        let (octet, after) = escaped.unwrap_or((*first, after));
+        octets.push(octet);
+        rest = after;
     }
     octets
 }

@@ -52,7 +52,8 @@ impl Pins {
 }
 
 fn put(context: &mut [u8], offset: usize, value: u32) {
-    context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+    let field = context.iter_mut().skip(offset);
+    field.zip(value.to_ne_bytes()).for_each(|(to, from)| *to = from);
 }
 
 fn is_unknown_interface(ifindex: u32) -> bool {

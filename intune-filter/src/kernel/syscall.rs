@@ -185,7 +185,9 @@ fn batches(
         // SAFETY: an integer, which the kernel has written back.
         let count = unsafe { attr.batch.count } as usize;
         let count = count.min(batch);
-        take(&keys[..key * count], &values[..value * count]);
+        keys.truncate(key * count);
+        values.truncate(value * count);
+        take(&keys, &values);
         if end {
             return Ok(());
         }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{Policy, Rule, port_sets::PortSet};
@@ -37,18 +37,19 @@ pub fn hexadecimal(octets: &[u8]) -> String {
 /// One value for all configurations that mean the same; its keys are in order.
 fn canonical(config: &Config, policy: &Policy) -> Value {
     // Whatever key is added to the configuration counts, unless it is named above.
-    let mut value = serde_json::to_value(config).unwrap_or_default();
-    if let Some(keys) = value.as_object_mut() {
-        keys.retain(|key, _| !NOT_COUNTED.contains(&key.as_str()));
-    }
-    if let Some(dns) = value["dns"].as_object_mut() {
+    let mut keys = match serde_json::to_value(config) {
+        Ok(Value::Object(keys)) => keys,
+        _ => Map::new(),
+    };
+    keys.retain(|key, _| !NOT_COUNTED.contains(&key.as_str()));
+    if let Some(dns) = keys.get_mut("dns").and_then(Value::as_object_mut) {
         // The resolvers are asked in their order, which is left.
         dns.insert("allow_private".into(), sorted(&config.dns.allow_private));
     }
-    value["nat64"] = sorted(&config.nat64);
-    value["dhcp_servers"] = sorted(&config.dhcp_servers);
+    keys.insert("nat64".into(), sorted(&config.nat64));
+    keys.insert("dhcp_servers".into(), sorted(&config.dhcp_servers));
     // In their order: it numbers the zones and the groups.
-    value["interfaces"] = config
+    let interfaces = config
         .interfaces
         .iter()
         .map(|interface| {
@@ -57,7 +58,8 @@ fn canonical(config: &Config, policy: &Policy) -> Value {
             json!({"name": interface.name, "mode": interface.mode, "vlans": vlans})
         })
         .collect();
-    value["clients"] = config
+    keys.insert("interfaces".into(), interfaces);
+    let clients = config
         .clients
         .iter()
         .zip(&policy.groups)
@@ -78,18 +80,18 @@ fn canonical(config: &Config, policy: &Policy) -> Value {
             })
         })
         .collect();
+    keys.insert("clients".into(), clients);
     let rules: BTreeMap<String, Value> =
         policy.rules.values().map(|rule| (rule.id.to_string(), of_rule(rule))).collect();
-    value["rules"] = json!(rules);
-    value
+    keys.insert("rules".into(), json!(rules));
+    Value::Object(keys)
 }
 
 fn of_rule(rule: &Rule) -> Value {
-    let mut value = json!({"fqdns": sorted(&rule.fqdns), "cidrs": sorted(&rule.cidrs)});
-    for (protocol, ranges) in rule.ports.iter() {
-        value[protocol.as_str()] = json!(PortSet::of(ranges).to_texts());
-    }
-    value
+    let lists = [("fqdns", sorted(&rule.fqdns)), ("cidrs", sorted(&rule.cidrs))];
+    let ports = rule.ports.iter();
+    let ports = ports.map(|(of, ranges)| (of.as_str(), json!(PortSet::of(ranges).to_texts())));
+    lists.into_iter().chain(ports).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// A list whose order means nothing, and in which nothing counts twice.

@@ -134,18 +134,18 @@ fn without_destinations(rule: &Rule) -> String {
 
 /// Levenshtein's distance.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
+    // Of the beginnings of `b` from those of `a`, a row after the other; without the empty one.
+    let mut row: Vec<(char, usize)> = b.chars().zip(1..).collect();
+    for (from, empty) in a.chars().zip(0..) {
+        let (mut diagonal, mut left) = (empty, empty + 1);
+        for (to, cell) in &mut row {
             let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+            diagonal = *cell;
+            left = replaced.min(left + 1).min(diagonal + 1);
+            *cell = left;
         }
     }
-    row[b.len()]
+    row.last().map_or(a.chars().count(), |(_, distance)| *distance)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Reads a policy as the kernel reads its maps: what the commands say when nothing is loaded.
 
+#![expect(clippy::indexing_slicing, reason = "the tables are as large as their indices say")]
+
 use std::net::IpAddr;
 
 use intune_filter_ebpf::abi::{

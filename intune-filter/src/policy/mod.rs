@@ -135,13 +135,13 @@ impl Policy {
 pub fn info(name: &str) -> Info {
     let mut text = [0; INFO_CAPACITY];
     let length = name.floor_char_boundary(INFO_CAPACITY);
-    text[..length].copy_from_slice(&name.as_bytes()[..length]);
+    text.iter_mut().zip(name.bytes().take(length)).for_each(|(to, from)| *to = from);
     Info { text }
 }
 
 /// The name that an element of `RULE_INFO` or `GROUP_INFO` holds; empty if it holds none.
 #[must_use]
 pub fn name_of(info: &Info) -> String {
-    let length = info.text.iter().position(|octet| *octet == 0).unwrap_or(INFO_CAPACITY);
-    String::from_utf8_lossy(&info.text[..length]).into_owned()
+    let name = info.text.split(|octet| *octet == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }

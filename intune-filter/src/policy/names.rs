@@ -1,5 +1,7 @@
 //! The trie of name patterns, as the kernel walks it.
 
+#![expect(clippy::indexing_slicing, reason = "a node's number is its place")]
+
 use std::collections::{BTreeMap, HashMap};
 
 use intune_filter_ebpf::abi::{CHUNK, EdgeKey, Glob, NameNode, ROOT, RuleMask};

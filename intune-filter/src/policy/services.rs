@@ -257,7 +257,7 @@ impl Builder<'_> {
             self.report(key, message);
         }
         // Taken out, so that faults can be reported while it changes.
-        let mut service = self.services[at].clone();
+        let Some(mut service) = self.services.get(at).cloned() else { return };
         service.origin = Origin::Overridden;
         if let Some(title) = &site.title {
             service.title.clone_from(title);
@@ -276,7 +276,9 @@ impl Builder<'_> {
                 self.report(format!("{key}.id"), message);
             }
         }
-        self.services[at] = service;
+        if let Some(overridden) = self.services.get_mut(at) {
+            *overridden = service;
+        }
     }
 
     fn override_only_rule(&mut self, key: &str, parts: &Parts, service: &mut Service) {

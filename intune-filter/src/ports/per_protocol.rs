@@ -49,6 +49,7 @@ impl<T> PerProtocol<T> {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "each protocol has its place")]
 impl<T> Index<TransportProtocol> for PerProtocol<T> {
     type Output = T;
 
@@ -57,6 +58,7 @@ impl<T> Index<TransportProtocol> for PerProtocol<T> {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "each protocol has its place")]
 impl<T> IndexMut<TransportProtocol> for PerProtocol<T> {
     fn index_mut(&mut self, protocol: TransportProtocol) -> &mut T {
         &mut self.0[protocol.position() as usize]

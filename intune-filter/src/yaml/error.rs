@@ -59,7 +59,7 @@ impl FileError {
     pub(crate) fn add(errors: &mut Vec<Self>, found: Vec<Self>) {
         let known = errors.len();
         for error in found {
-            if !errors[..known].iter().any(|old| old.concerns(&error)) {
+            if !errors.iter().take(known).any(|old| old.concerns(&error)) {
                 errors.push(error);
             }
         }

@@ -50,7 +50,7 @@ pub fn switched(source: &str, faults: &[&Fault]) -> Result<String> {
     let mut text = source.to_owned();
     // From the end on, so that places stay what they are.
     for alike in places.chunk_by(|a, b| a.0 == b.0 && a.1.text == b.1.text).rev() {
-        let (begin, first) = alike[0];
+        let Some(&(begin, first)) = alike.first() else { continue };
         let end = begin + first.text.len();
         let meets = |(other, fault): &(usize, &Fault)| {
             *other < end && begin < other + fault.text.len() && *other != begin

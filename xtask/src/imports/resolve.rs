@@ -1,5 +1,7 @@
 //! Resolution of paths to the files that define their items, through re-exports.
 
+#![expect(clippy::indexing_slicing, reason = "a module's number is its place")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{

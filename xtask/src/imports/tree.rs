@@ -1,5 +1,7 @@
 //! The modules of a crate, with the names that each defines and imports and the paths that it uses.
 
+#![expect(clippy::indexing_slicing, reason = "a module's number is its place")]
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},

@@ -75,7 +75,7 @@ impl<W: Write> Initramfs<W> {
 
     fn align(&mut self) -> io::Result<()> {
         let surplus = self.written.wrapping_neg() % 4;
-        self.write(&[0; 3][..surplus as usize])
+        (0..surplus).try_for_each(|_| self.write(&[0]))
     }
 
     fn write(&mut self, octets: &[u8]) -> io::Result<()> {

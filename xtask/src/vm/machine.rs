@@ -164,7 +164,8 @@ pub fn boot(
         tail.iter().for_each(|line| println!("    {line}"));
         println!("{version}: what the kernel said, {}:", kernel_log.display());
         let lines: Vec<_> = kernel_says.lines().collect();
-        lines[lines.len().saturating_sub(TAIL)..].iter().for_each(|line| println!("    {line}"));
+        let before = lines.len().saturating_sub(TAIL);
+        lines.iter().skip(before).for_each(|line| println!("    {line}"));
     }
     report.took = started.elapsed();
     println!("{version}: {report}");

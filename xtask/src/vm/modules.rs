@@ -85,10 +85,10 @@ fn unpacked(path: &Path) -> Result<Vec<u8>> {
 /// The names in a module's `.modinfo`, whose entries are texts that end with a zero.
 fn needed(module: &[u8]) -> Vec<String> {
     const ENTRY: &[u8] = b"\0depends=";
-    let Some(at) = module.windows(ENTRY.len()).position(|window| window == ENTRY) else {
+    let at = module.windows(ENTRY.len()).position(|window| window == ENTRY);
+    let Some(rest) = at.and_then(|at| module.get(at + ENTRY.len()..)) else {
         return Vec::new();
     };
-    let rest = &module[at + ENTRY.len()..];
     let names = rest.split(|octet| *octet == 0).next().unwrap_or_default();
     let names = String::from_utf8_lossy(names);
     names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()

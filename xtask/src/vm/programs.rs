@@ -1,5 +1,7 @@
 //! The tests that run in the machine, built, and the shared libraries of a program.
 
+#![expect(clippy::indexing_slicing, reason = "what is not in JSON is null")]
+
 use std::{
     ffi::OsStr,
     fs,
