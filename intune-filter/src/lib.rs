@@ -1,6 +1,12 @@
 //! Userspace of intune-filter: catalogue, configuration, policy compiler, daemon and commands.
 
-#![warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![warn(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 mod boot_guard;
 pub mod catalogue;

@@ -46,6 +46,9 @@ impl Client {
     }
 
     /// The daemon's process id.
+    ///
+    /// # Errors
+    /// The kernel does not tell whose the other end is.
     pub fn daemon(&self) -> Result<Pid> {
         let peer = getsockopt(&self.stream, PeerCredentials);
         Ok(Pid::from_raw(peer.context("cannot tell the daemon's process")?.pid()))

@@ -69,6 +69,9 @@ pub struct Applied {
 }
 
 /// Which bit each rule in force has, whoever put it there.
+///
+/// # Errors
+/// The map of the rules' names cannot be read.
 pub fn previous_bits(pins: &Pins) -> Result<RuleBits> {
     let mut bits = RuleBits::new();
     for (bit, rule) in (0_u8..).zip(pins.rules()?) {
@@ -81,6 +84,9 @@ pub fn previous_bits(pins: &Pins) -> Result<RuleBits> {
 
 /// Puts a policy and its zones into force. When this returns, no learned address and no flow has
 /// anything left of rules that are gone or of patterns that were removed.
+///
+/// # Errors
+/// A map cannot be read or written. What is in force then may be the old policy or the new one.
 pub fn apply(
     kernel: &Kernel,
     policy: &Policy,

@@ -13,6 +13,9 @@ use crate::{
 };
 
 /// Makes the directories, and keeps every other daemon out of them.
+///
+/// # Errors
+/// A directory cannot be made, or another daemon has it.
 pub fn prepare(paths: &Paths) -> Result<Vec<Lock>> {
     let make = |directory: &Path| {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
@@ -49,7 +52,8 @@ const fn wanted_mode(mode: Mode) -> WantedMode {
 }
 
 /// The interfaces that the policy wants enforced.
-pub fn wanted(config: &Config, policy: &Policy) -> Result<Vec<Wanted>> {
+#[must_use]
+pub fn wanted(config: &Config, policy: &Policy) -> Vec<Wanted> {
     config
         .interfaces
         .iter()
@@ -57,12 +61,12 @@ pub fn wanted(config: &Config, policy: &Policy) -> Result<Vec<Wanted>> {
             let mode = wanted_mode(interface.mode);
             let zones = policy.zones.iter().filter(|zone| zone.interface == interface.name);
             let zones = zones.map(|zone| (zone.vlan, zone.number)).collect();
-            Ok(Wanted {
+            Wanted {
                 name: interface.name.clone(),
                 mode,
                 zones,
                 manage_offloads: config.manage_offloads,
-            })
+            }
         })
         .collect()
 }

@@ -37,6 +37,9 @@ impl Labels {
     }
 
     /// Those of the policy in force, with and without a daemon.
+    ///
+    /// # Errors
+    /// A map of the names of rules or groups cannot be read.
     pub fn of_pins(pins: &Pins, machine: &Snapshot) -> Result<Self> {
         let zones = pins.zones()?.into_iter().map(|(key, zone)| {
             let interface =

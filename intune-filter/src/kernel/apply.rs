@@ -28,6 +28,9 @@ impl Kernel {
     /// Fills a fresh set of maps with a policy, less the rules of `without`, and makes it the one
     /// in force by a single write. Returns its generation. When this returns, no program works
     /// with the set before it any more.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
     pub fn install(&self, policy: &Policy, without: RuleMask) -> Result<u32> {
         let pins = self.pins();
         let mut active_map: Array<MapData, Active> = pins.map("ACTIVE")?;
@@ -89,6 +92,9 @@ impl Kernel {
     }
 
     /// Writes elements of `RULE_INFO` or `GROUP_INFO`, those that `which` picks by their number.
+    ///
+    /// # Errors
+    /// The map cannot be written.
     pub fn set_infos(&self, map: &str, infos: &[Info], which: impl Fn(u32) -> bool) -> Result<()> {
         let mut array: Array<MapData, Info> = self.pins().map(map)?;
         for (number, info) in (0..array.len()).zip(infos).filter(|(number, _)| which(*number)) {

@@ -60,6 +60,10 @@ impl WantedMode {
 impl Kernel {
     /// Attaches to both directions of an interface, or puts the programs in place of what is
     /// attached. An error leaves nothing attached that was not before.
+    ///
+    /// # Errors
+    /// The interface's driver refuses the program, another program is in its place, or the link
+    /// cannot be pinned.
     pub fn attach(&mut self, interface: &Interface, wanted: WantedMode) -> Result<Mode> {
         self.require(wanted.hook())?;
         let had_egress = pinned(&self.directory.link(&interface.name, Hook::Egress))?.is_some();
@@ -183,6 +187,9 @@ impl Kernel {
 }
 
 /// Detaches every program from an interface, and removes their pins. Nothing to do is no error.
+///
+/// # Errors
+/// A link cannot be removed.
 pub fn detach(directory: &PinDirectory, interface: &str) -> Result<()> {
     // The reverse of attaching: while egress stands alone, it denies.
     for hook in Hook::ALL.into_iter().rev() {

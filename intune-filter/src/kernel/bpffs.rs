@@ -18,6 +18,9 @@ const SOURCE: &str = "intune-filter";
 ///
 /// What is missing is mounted: on `/sys/fs/bpf` if `directory` is below it, else on `directory`
 /// itself, so that no other file is hidden.
+///
+/// # Errors
+/// A directory cannot be made, or no BPF filesystem be mounted.
 pub fn ensure(directory: &Path) -> Result<()> {
     let existing = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     if !is_bpffs(existing)? {

@@ -121,6 +121,9 @@ impl PinDirectory {
     }
 
     /// Makes the directories of this layout.
+    ///
+    /// # Errors
+    /// A directory cannot be made.
     pub fn create(&self) -> Result<()> {
         for directory in [self.maps(), self.programs(), self.stages(), self.links()] {
             fs::create_dir_all(&directory)
@@ -130,6 +133,9 @@ impl PinDirectory {
     }
 
     /// The interfaces that have a pinned link, each once.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
     pub fn linked_interfaces(&self) -> Result<Vec<String>> {
         let mut interfaces: Vec<String> =
             entries(&self.links())?.iter().filter_map(|pin| interface_of(pin)).collect();
@@ -146,6 +152,9 @@ impl PinDirectory {
     }
 
     /// The layouts that stand in the directory, this program's among them.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
     pub fn layouts(&self) -> Result<Vec<String>> {
         let mut names = entries(&self.root)?;
         names.retain(|name| {
@@ -157,6 +166,9 @@ impl PinDirectory {
 
     /// Fails if another layout has pins here: two versions must never enforce side by side, and
     /// neither can read the other's maps.
+    ///
+    /// # Errors
+    /// There are pins of another layout, or the directory cannot be read.
     pub fn refuse_other_layouts(&self) -> Result<()> {
         let own = layout_name(LAYOUT_VERSION);
         let others: Vec<_> = self.layouts()?.into_iter().filter(|name| *name != own).collect();

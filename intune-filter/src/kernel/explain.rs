@@ -17,6 +17,9 @@ const INGRESS_IFINDEX: usize = 12;
 impl Pins {
     /// What the loaded program makes of a frame that comes in on an interface of this network
     /// namespace. No map is changed.
+    ///
+    /// # Errors
+    /// The program is not pinned, does not run, or answers what this version does not know.
     pub fn explain(&self, frame: &[u8], ifindex: u32) -> Result<Explanation> {
         let path = self.directory().program(EXPLAIN);
         let program = Xdp::from_pin(&path, XdpAttachType::Interface)

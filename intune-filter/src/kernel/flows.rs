@@ -33,6 +33,9 @@ pub struct Swept {
 
 impl Pins {
     /// Every flow.
+    ///
+    /// # Errors
+    /// A map cannot be read.
     pub fn flows(&self) -> Result<Vec<FlowEntry>> {
         let mut flows = Vec::new();
         for answered in [true, false] {
@@ -59,6 +62,9 @@ impl Pins {
 impl Kernel {
     /// Reads every flow, and removes those that have ended by the word of `has_ended`, which is
     /// told their protocol.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
     pub fn sweep_flows(&self, has_ended: impl Fn(u8, &Flow) -> bool) -> Result<Swept> {
         let mut swept = Swept::default();
         for answered in [true, false] {

@@ -34,6 +34,9 @@ pub struct HostTables {
 
 impl HostTables {
     /// What is known of an address.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn get(&self, address: IpAddr) -> Result<Option<Host>> {
         found_or_none(match address {
             IpAddr::V4(v4) => self.v4.get(&v4.into(), 0),
@@ -44,6 +47,9 @@ impl HostTables {
 
 impl Kernel {
     /// Opens the tables.
+    ///
+    /// # Errors
+    /// A map is not there.
     pub fn host_tables(&self) -> Result<HostTables> {
         let pins = self.pins();
         Ok(HostTables { v4: pins.map(HOSTS4[0])?, v6: pins.map(HOSTS6[0])? })
@@ -51,6 +57,9 @@ impl Kernel {
 
     /// Waits until no program runs that began before now: whatever it has written is there, and
     /// whatever it reports is in the ring.
+    ///
+    /// # Errors
+    /// The map that is written for it cannot be.
     pub fn wait_for_programs(&self) -> Result<()> {
         // The kernel does so whenever an inner map is replaced, here by itself.
         let pins = self.pins();
@@ -62,6 +71,9 @@ impl Kernel {
     }
 
     /// Takes rules away from every learned address, and ends the flows that they opened.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
     pub fn clear_rules(&self, mask: RuleMask) -> Result<()> {
         if mask.is_empty() {
             return Ok(());
@@ -89,6 +101,9 @@ impl Kernel {
     /// latest; only while it has the `expected` version, unless that is 0. One that has no rules
     /// left is removed. Returns what is left of it; `None` if it was refreshed since, and nothing
     /// was done.
+    ///
+    /// # Errors
+    /// The kernel's program does not run.
     pub fn narrow_host(
         &self,
         address: IpAddr,
@@ -118,11 +133,17 @@ impl Kernel {
 
     /// Sees to it that an address has rules until a time, at least. One that is not there, and for
     /// which there is no room, stays away, as it does where the kernel learns it.
+    ///
+    /// # Errors
+    /// A map cannot be read, or the kernel's program does not run.
     pub fn assert_host(&self, address: IpAddr, rules: RuleMask, expires: u64) -> Result<()> {
         self.ensure_host(address, rules, expires).map(drop)
     }
 
     /// The same; returns its versions if it was refreshed for that.
+    ///
+    /// # Errors
+    /// A map cannot be read, or the kernel's program does not run.
     pub fn ensure_host(
         &self,
         address: IpAddr,
@@ -137,6 +158,9 @@ impl Kernel {
     }
 
     /// Adds rules to an address and prolongs it, as an answer does. `None` if there is no room.
+    ///
+    /// # Errors
+    /// The kernel's program does not run.
     pub fn refresh_host(
         &self,
         address: IpAddr,
@@ -154,6 +178,9 @@ impl Kernel {
 
     /// Removes addresses that expired before `before`, or, from a map that is three quarters
     /// full, before `crowded`. Returns how many were removed.
+    ///
+    /// # Errors
+    /// A map cannot be read, or the kernel's program does not run.
     pub fn remove_expired_hosts(&self, before: u64, crowded: u64) -> Result<usize> {
         Ok(self.remove_expired::<V4>("HOSTS4", before, crowded, |key| IpAddr::V4(key.into()))?
             + self.remove_expired::<V6>("HOSTS6", before, crowded, |key| IpAddr::V6(key.into()))?)
@@ -184,6 +211,9 @@ impl Kernel {
     }
 
     /// Removes an address if it expires before a time; whether it did.
+    ///
+    /// # Errors
+    /// The kernel's program does not run.
     pub fn remove_expired_host(&self, address: IpAddr, before: u64) -> Result<bool> {
         Ok(matches!(self.amender()?.remove(address, before)?, Amended::Done { .. }))
     }
@@ -194,6 +224,9 @@ impl Kernel {
     /// learned first are often those that live longest. Whatever is removed leaves its place in the
     /// queue behind, and what comes back has a second one; a queue that is full of those pushes out
     /// addresses, for which nothing would ever look again.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
     pub fn reorder_hosts(&self) -> Result<()> {
         self.reorder::<V4>(HOSTS4)?;
         self.reorder::<V6>(HOSTS6)

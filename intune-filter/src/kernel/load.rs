@@ -26,6 +26,9 @@ const OLDEST: KernelVersion = KernelVersion::new(6, 1, 0);
 pub const AMEND: &str = "amend";
 
 /// Fails on a kernel that is too old, in one sentence.
+///
+/// # Errors
+/// It is too old, or does not tell its version.
 pub fn check_kernel() -> Result<()> {
     let version = KernelVersion::current()
         .map_err(|error| anyhow!("cannot tell the kernel's version: {error}"))?;
@@ -41,6 +44,9 @@ pub fn check_kernel() -> Result<()> {
 /// Of the hooks, `hooks` have their programs loaded now, and another one when it is first attached to.
 /// `level` is the most verbose level that the programs log at; at `Off` their log statements are
 /// dead code, which the kernel removes.
+///
+/// # Errors
+/// The kernel is too old or refuses a program, or pins are of another layout.
 pub fn load(
     directory: PinDirectory,
     sizes: &Sizes,

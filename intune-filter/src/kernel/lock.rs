@@ -14,6 +14,9 @@ pub struct Lock {
 }
 
 /// Locks a directory; an error that says who is in the way if another process has locked it.
+///
+/// # Errors
+/// Another process has it, or the directory cannot be opened.
 pub fn acquire(directory: &Path) -> Result<Lock> {
     match try_acquire(directory)? {
         Some(lock) => Ok(lock),
@@ -25,6 +28,9 @@ pub fn acquire(directory: &Path) -> Result<Lock> {
 }
 
 /// Locks a directory, or `None` if another process has locked it.
+///
+/// # Errors
+/// The directory cannot be opened.
 pub fn try_acquire(directory: &Path) -> Result<Option<Lock>> {
     let file = fs::OpenOptions::new()
         .read(true)

@@ -93,6 +93,9 @@ impl Kernel {
 
     /// Pins the programs that are loaded, for `explain` and so that what is in force can be looked at.
     /// Of the others no pin is left.
+    ///
+    /// # Errors
+    /// A program cannot be pinned.
     pub fn pin_programs(&mut self) -> Result<()> {
         for name in Hook::ALL.map(Hook::program).into_iter().chain([directory::EXPLAIN]) {
             if self.program_mut(name)?.fd().is_ok() {

@@ -49,6 +49,9 @@ pub struct ClientEntry {
 impl Pins {
     /// Opens the pins under `root`, or `None` if nothing is pinned there. Pins of another layout
     /// are an error.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or has pins of another layout.
     pub fn open(root: &Path) -> Result<Option<Self>> {
         let directory = PinDirectory::new(root);
         directory.refuse_other_layouts()?;
@@ -66,6 +69,9 @@ impl Pins {
     }
 
     /// A pinned map, of no type yet.
+    ///
+    /// # Errors
+    /// It is not pinned.
     pub fn data(&self, name: &str) -> Result<MapData> {
         let path = self.directory.map(name);
         MapData::from_pin(&path)
@@ -73,6 +79,9 @@ impl Pins {
     }
 
     /// A pinned map.
+    ///
+    /// # Errors
+    /// It is not pinned, or of another kind.
     pub fn map<M>(&self, name: &str) -> Result<M>
     where
         M: TryFrom<Map>,
@@ -84,6 +93,9 @@ impl Pins {
     }
 
     /// A policy's map out of an array of maps; `None` if that slot is empty.
+    ///
+    /// # Errors
+    /// A map is not pinned, or of another kind.
     pub fn inner<M>(&self, name: &str, slot: u32) -> Result<Option<M>>
     where
         M: TryFrom<Map>,
@@ -101,6 +113,9 @@ impl Pins {
     }
 
     /// Every element of a pinned hash map.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn elements<K: Pod, V: Pod>(&self, name: &str) -> Result<Vec<(K, V)>> {
         // The typed handle checks the sizes of keys and values.
         let map = self.data(name)?;
@@ -110,23 +125,35 @@ impl Pins {
     }
 
     /// Which policy is in force.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn active(&self) -> Result<Active> {
         Ok(self.map::<Array<_, Active>>("ACTIVE")?.get(&0, 0)?)
     }
 
     /// The switches of the policy in force.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn settings(&self) -> Result<Settings> {
         let slot = self.active()?.generation & 1;
         Ok(self.map::<Array<_, Settings>>("SETTINGS")?.get(&slot, 0)?)
     }
 
     /// How long the warm-up goes on, at a time of CLOCK_BOOTTIME in nanoseconds.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn warm_up_left(&self, now: u64) -> Result<Option<Duration>> {
         let left = self.settings()?.warm_up_until.saturating_sub(now);
         Ok((left > 0).then(|| Duration::from_nanos(left)))
     }
 
     /// The sums over all CPUs, by what is counted.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn counters(&self) -> Result<Vec<(Counted, Counter)>> {
         let map: PerCpuArray<_, Counter> = self.map("COUNTERS")?;
         let mut counters = Vec::new();
@@ -142,6 +169,9 @@ impl Pins {
     }
 
     /// The sum over all CPUs, by rule.
+    ///
+    /// # Errors
+    /// A map cannot be read.
     pub fn rule_counters(&self) -> Result<Vec<RuleCounter>> {
         let map: PerCpuArray<_, RuleCounter> = self.map("RULE_COUNTERS")?;
         (0..RULES as u32)
@@ -159,11 +189,17 @@ impl Pins {
     }
 
     /// The names of the rules, `SERVICE/RULE`, by number.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn rules(&self) -> Result<Vec<Option<String>>> {
         self.infos("RULE_INFO")
     }
 
     /// The names of the groups, by number.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn groups(&self) -> Result<Vec<Option<String>>> {
         self.infos("GROUP_INFO")
     }
@@ -174,6 +210,9 @@ impl Pins {
     }
 
     /// Every learned address.
+    ///
+    /// # Errors
+    /// A map cannot be read.
     pub fn hosts(&self) -> Result<Vec<(IpAddr, Host)>> {
         let four = self.elements::<V4, Host>("HOSTS4")?;
         let six = self.elements::<V6, Host>("HOSTS6")?;
@@ -185,6 +224,9 @@ impl Pins {
     }
 
     /// What is known of one learned address.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn host(&self, address: IpAddr) -> Result<Option<Host>> {
         let found = match address {
             IpAddr::V4(v4) => self.map::<HashMap<_, V4, Host>>("HOSTS4")?.get(&v4.into(), 0),
@@ -194,17 +236,26 @@ impl Pins {
     }
 
     /// Elements of `CLIENT_LIMITS` that programs use: as many as there are, as a power of two.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn limit_sets(&self) -> Result<u32> {
         let elements = self.data("CLIENT_LIMITS")?.info()?.max_entries();
         Ok(1 << elements.max(1).ilog2())
     }
 
     /// The zones in force.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn zones(&self) -> Result<Vec<(ZoneKey, u32)>> {
         self.elements("ZONES")
     }
 
     /// The clients of the policy in force.
+    ///
+    /// # Errors
+    /// A map cannot be read.
     pub fn clients(&self) -> Result<Vec<ClientEntry>> {
         let slot = self.active()?.generation & 1;
         let mut clients = Vec::new();
@@ -232,6 +283,9 @@ impl Pins {
     }
 
     /// The networks of the policy in force, with their rules.
+    ///
+    /// # Errors
+    /// A map cannot be read.
     pub fn networks(&self) -> Result<Vec<(IpNet, RuleMask)>> {
         let slot = self.active()?.generation & 1;
         let mut networks = Vec::new();
@@ -253,6 +307,9 @@ impl Pins {
     }
 
     /// The rules of the policy in force that a port belongs to.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn port(&self, index: u32) -> Result<RuleMask> {
         let slot = self.active()?.generation & 1;
         let ports = self.inner::<Array<MapData, u64>>("PORTS", slot)?;
@@ -264,6 +321,9 @@ impl Pins {
     }
 
     /// How full the maps are that can fill up, by name; of an array of maps, the map in force.
+    ///
+    /// # Errors
+    /// A map cannot be read.
     pub fn usage(&self) -> Result<Vec<(String, Usage)>> {
         let slot = self.active()?.generation & 1;
         let mut names = entries(&self.directory.maps())?;
@@ -283,6 +343,9 @@ impl Pins {
     }
 
     /// Where packets from an interface's clients are judged; `None` unless those to them are too.
+    ///
+    /// # Errors
+    /// A link is pinned that cannot be read.
     pub fn enforced(&self, interface: &Interface) -> Result<Option<Mode>> {
         let on = |hook| is_on(&self.directory, interface, hook);
         Ok(if !on(Hook::Egress)? {

@@ -11,6 +11,9 @@ use super::{
 
 /// Removes all pins. Returns whether there were any. The first error is told after everything
 /// else has been tried: this is the way back for someone who is locked out.
+///
+/// # Errors
+/// A link or a pin cannot be removed.
 pub fn remove_all(directory: &PinDirectory) -> Result<bool> {
     let mut first_error = None;
     let mut note = |result: Result<()>| {

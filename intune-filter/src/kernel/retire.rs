@@ -25,6 +25,9 @@ impl Kernel {
     }
 
     /// Ends the flows of zones.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
     pub fn end_flows_of_zones(&self, zones: &[u32]) -> Result<()> {
         if zones.is_empty() {
             return Ok(());

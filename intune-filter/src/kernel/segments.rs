@@ -30,6 +30,9 @@ const NOWHERE: u32 = 0;
 impl Kernel {
     /// Puts segments whose zone is about to change its number into a zone without clients, so that
     /// no packet is ever judged by another zone's number.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
     pub fn park_zones(&self, wanted: &Segments) -> Result<()> {
         let (mut zones, present) = self.zones()?;
         for (segment, zone) in &present {
@@ -41,6 +44,9 @@ impl Kernel {
     }
 
     /// Makes exactly these the zones. Flows of a number that meant another segment until now end.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
     pub fn set_zones(&self, wanted: &Segments) -> Result<()> {
         let (mut zones, present) = self.zones()?;
         let taken: Vec<u32> = wanted
@@ -62,6 +68,9 @@ impl Kernel {
     }
 
     /// Makes exactly these the zones' devices.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
     pub fn set_devices(&self, wanted: &Devices) -> Result<()> {
         let mut map: Array<MapData, u32> = self.pins().map("ZONE_DEVICES")?;
         for zone in 0..ZONE_ELEMENTS as u32 {
@@ -83,6 +92,9 @@ impl Kernel {
     }
 
     /// Makes exactly these the gateway's own addresses.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
     pub fn set_own_addresses(&self, wanted: &OwnAddresses) -> Result<()> {
         let key = |(device, address): &(u32, IpAddr)| OwnKey {
             device: *device,

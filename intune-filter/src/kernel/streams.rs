@@ -12,18 +12,27 @@ pub const NO_MORE: u32 = 1 << 30;
 
 impl Kernel {
     /// A recorded query.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn pending(&self, key: &PendingKey) -> Result<Option<Pending>> {
         let map: HashMap<MapData, PendingKey, Pending> = self.pins().map("DNS_PENDING")?;
         found_or_none(map.get(key, 0))
     }
 
     /// Notes that a query was answered: further answers teach nothing.
+    ///
+    /// # Errors
+    /// The map cannot be written.
     pub fn consume(&self, key: &PendingKey, pending: Pending) -> Result<()> {
         let mut map: HashMap<MapData, PendingKey, Pending> = self.pins().map("DNS_PENDING")?;
         Ok(map.insert(key, Pending { answered: 1, ..pending }, 0)?)
     }
 
     /// Lets the segments of a stream pass that were read, and counts the queries that they answer.
+    ///
+    /// # Errors
+    /// The map cannot be read or written.
     pub fn release(&self, key: &FlowKey<V6>, read: StreamRead, answered: u32) -> Result<()> {
         let mut map: HashMap<MapData, FlowKey<V6>, StreamRead> = self.pins().map("STREAMS_READ")?;
         let before = found_or_none(map.get(key, 0))?.filter(|before| before.opened == read.opened);

@@ -61,6 +61,9 @@ impl Lives {
 }
 
 /// The table as the text of its file.
+///
+/// # Errors
+/// A name cannot be written as JSON.
 pub fn to_text(names: &Names, now: Clocks) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec(&SavedNames::new(names, now))?)
 }
@@ -125,6 +128,9 @@ impl SavedNames {
 }
 
 /// Writes a table's text beside `directory`'s old one, then in its place.
+///
+/// # Errors
+/// The file cannot be written.
 pub fn save(directory: &Path, text: &[u8]) -> Result<()> {
     let path = directory.join(FILE_NAME);
     // Names that clients asked for are nobody else's business: the file is root's alone.
@@ -132,6 +138,9 @@ pub fn save(directory: &Path, text: &[u8]) -> Result<()> {
 }
 
 /// Reads the table back, without what has expired. No file is an empty table.
+///
+/// # Errors
+/// The file cannot be read, or is none that this version knows.
 pub fn load(directory: &Path, now: Clocks, lives: Lives) -> Result<Names> {
     let path = directory.join(FILE_NAME);
     let text = match fs::read(&path) {
@@ -161,6 +170,9 @@ fn parse(text: &[u8]) -> Result<SavedNames> {
 }
 
 /// Keeps a file that cannot be used where nobody writes over it; returns where.
+///
+/// # Errors
+/// The file cannot be renamed.
 pub fn set_aside(directory: &Path) -> Result<PathBuf> {
     let kept = directory.join(DAMAGED);
     fs::rename(directory.join(FILE_NAME), &kept)

@@ -52,6 +52,9 @@ pub struct Netlink {
 
 impl Netlink {
     /// Subscribes to changes of interfaces and addresses. Needs a runtime.
+    ///
+    /// # Errors
+    /// The kernel gives no socket.
     pub fn new() -> Result<Self> {
         let (connection, handle, messages) = new_multicast_connection(&[
             MulticastGroup::Link,
@@ -74,6 +77,9 @@ impl Netlink {
     }
 
     /// Reads everything.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
     pub async fn snapshot(&self) -> Result<Snapshot> {
         let links: Vec<LinkMessage> = self
             .handle
@@ -116,6 +122,9 @@ impl Netlink {
 }
 
 /// Reads everything once, for commands.
+///
+/// # Errors
+/// The kernel does not answer.
 pub fn snapshot() -> Result<Snapshot> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -28,7 +28,7 @@ impl Daemon<'_> {
         let warm_up = self.warm_up.under(config.warm_up, clock::boot_time());
         policy.settings.warm_up_until = warm_up.until();
         let linked = self.kernel.directory().linked_interfaces()?;
-        let wanted = wanted(config, &policy)?;
+        let wanted = wanted(config, &policy);
         let zones = zones_of(&wanted, snapshot);
         let before = self.intake.learner.policy().clone();
         self.intake.learner.set_policy(policy.clone());

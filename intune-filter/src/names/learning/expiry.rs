@@ -17,6 +17,9 @@ use crate::{
 const BATCH_MAX: usize = 4096;
 
 /// Forgets names that have expired, and takes away what they alone gave to addresses.
+///
+/// # Errors
+/// A map cannot be read or written, or the reports cannot be read.
 pub fn forget_expired(kernel: &Kernel, reports: &mut impl Reports) -> Result<()> {
     reports.learner().expire(clock::boot_time());
     forget_due(kernel, reports)
@@ -26,6 +29,9 @@ pub fn forget_expired(kernel: &Kernel, reports: &mut impl Reports) -> Result<()>
 ///
 /// What the kernel has learned from an answer stays until userspace has read of that answer, or
 /// until the address expires by itself. An answer that is just being learned from loses nothing.
+///
+/// # Errors
+/// A map cannot be read or written, or the reports cannot be read.
 pub fn forget_due(kernel: &Kernel, reports: &mut impl Reports) -> Result<()> {
     let due = reports.learner().tracker().due(BATCH_MAX);
     if due.is_empty() {
