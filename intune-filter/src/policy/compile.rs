@@ -1,7 +1,5 @@
 //! Compiles a configuration: one pass per map.
 
-#![expect(clippy::indexing_slicing, reason = "the table has a place for each port")]
-
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},

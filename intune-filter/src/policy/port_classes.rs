@@ -1,4 +1,5 @@
 //! Classes of ports: those of a class have the same rules, so that the kernel keeps one octet a port.
+#![expect(clippy::indexing_slicing, reason = "the table has a place for each port")]
 
 use std::collections::{BTreeMap, HashMap};
 
