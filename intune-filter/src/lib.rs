@@ -1,4 +1,5 @@
-//! Userspace of intune-filter: catalogue, configuration, policy compiler, daemon and commands.
+//! Provides the userspace of intune-filter: catalogue, configuration, policy compiler, daemon and
+//! commands.
 
 #![warn(
     clippy::expect_used,
@@ -26,10 +27,10 @@ pub mod report;
 pub mod system;
 pub mod yaml;
 
-/// The BPF object, aligned as the ELF parser needs it.
+/// BPF object, aligned for the ELF parser.
 pub static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intune-filter-bpf"));
 
-/// The same without the lines that its instructions come from, which take most of the time that
-/// reading it takes: for what maps it has.
+/// BPF object without line information, which takes most of the time of parsing; for the
+/// definitions of its maps.
 static MAPS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intune-filter-maps"));

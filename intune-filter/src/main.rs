@@ -1,4 +1,4 @@
-//! The `intune-filter` command.
+//! Runs the `intune-filter` command.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Patterns of host names, as the catalogue and the configuration write them.
+//! Parses and matches patterns of host names, in the catalogue's and the configuration's notation.
 //!
 //! | pattern | names |
 //! |---|---|
@@ -10,8 +10,7 @@
 //! | `#-a.example` | `0-a.example` to `50-a.example`, without leading zeros |
 //! | `*` | every name |
 //!
-//! Only a leftmost `*` of its own stands for several labels. Letters' case and a trailing dot do not
-//! matter.
+//! Only a leftmost `*` of its own stands for several labels. Case and a trailing dot do not matter.
 
 use std::{fmt, str::FromStr};
 
@@ -20,52 +19,51 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[cfg(test)]
 mod tests;
 
-/// Octets of a label at most (RFC 1035 section 2.3.4).
+/// Longest label, in octets (RFC 1035 section 2.3.4).
 const LABEL_MAX: usize = 63;
 
-/// Characters of a name at most, without a trailing dot (RFC 1035: 255 octets on the wire).
+/// Longest name, in characters without a trailing dot (RFC 1035: 255 octets on the wire).
 const NAME_MAX: usize = 253;
 
-/// The largest number that `#` stands for.
+/// Largest number that `#` stands for.
 pub const NUMBER_MAX: u32 = 50;
 
-/// A pattern of host names, in lower case and without a trailing dot.
+/// Pattern of host names, in lower case and without a trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern(String);
 
-/// What a pattern asks of a name.
+/// Labels that a pattern requires of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form<'a> {
-    /// Whether one label more, or several, have to stand before the others.
+    /// Whether one or more labels have to precede `labels`.
     pub below: bool,
-    /// What it asks of the name's last labels, from left to right. Without `below` there are no
-    /// others.
+    /// Required labels at the end of a name, from left to right; the whole name without `below`.
     pub labels: Vec<Label<'a>>,
 }
 
-/// What a pattern asks of a label.
+/// Requirement for one label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label<'a> {
-    /// To be this one.
+    /// Equality with this label.
     Exact(&'a str),
-    /// `prefix*suffix`: to begin and end so.
+    /// `prefix*suffix`: a prefix and a suffix that do not overlap.
     Glob {
-        /// What it begins with.
+        /// Beginning of the label.
         prefix: &'a str,
-        /// What it ends with, after the prefix.
+        /// End of the label.
         suffix: &'a str,
     },
 }
 
 impl Pattern {
-    /// The pattern's text, in lower case and without a trailing dot.
+    /// Returns the pattern's text, in lower case and without a trailing dot.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether `name` is one of the pattern's names. Slow and plain: the model that the kernel's
-    /// matcher is held against. What is no legal name (an empty label, too long) matches nothing.
+    /// Whether the pattern matches `name`. Slow and plain: the model for the kernel's matcher. An
+    /// illegal name (an empty label, too long) matches nothing.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let Some(name) = labels_of_name(name) else { return false };
@@ -80,7 +78,7 @@ impl Pattern {
         }
     }
 
-    /// What the pattern asks of a name. A `#` in it is left as it is: see [`Self::expand`].
+    /// Returns the labels that the pattern requires. A `#` is left in place: see [`Self::expand`].
     #[must_use]
     pub fn form(&self) -> Form<'_> {
         let rest = self.0.strip_prefix("*.");
@@ -94,14 +92,15 @@ impl Pattern {
         Form { below, labels: labels.collect() }
     }
 
-    /// Whether a `*` in it stands for a label, or a part of one, that is not a name's leftmost.
+    /// Whether a `*` is in a label that is not the leftmost of a name.
     #[must_use]
     pub fn has_inner_glob(&self) -> bool {
         let Form { below, labels } = self.form();
         labels.iter().skip(usize::from(!below)).any(|label| matches!(label, Label::Glob { .. }))
     }
 
-    /// Patterns without `#` that together match the same names: itself, or one for each number.
+    /// Returns patterns without `#` that together match the same names: one, or one for each
+    /// number.
     #[must_use]
     pub fn expand(&self) -> Vec<Self> {
         if !self.0.contains('#') {
@@ -110,7 +109,7 @@ impl Pattern {
         (0..=NUMBER_MAX).map(|number| Self(self.0.replace('#', &number.to_string()))).collect()
     }
 
-    /// The names it stands for, if they can be listed: those of a pattern without `*`.
+    /// Returns the names of a pattern without `*`; none for a pattern with one.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         if self.0.contains('*') {
@@ -120,7 +119,7 @@ impl Pattern {
     }
 }
 
-/// The labels of a legal name.
+/// Returns the labels of a legal name.
 fn labels_of_name(name: &str) -> Option<Vec<&str>> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let labels: Vec<&str> = name.split('.').collect();
@@ -128,7 +127,7 @@ fn labels_of_name(name: &str) -> Option<Vec<&str>> {
     (name.len() <= NAME_MAX && labels.iter().all(legal)).then_some(labels)
 }
 
-/// Whether each label of a name is one that the pattern's label in the same place stands for.
+/// Whether each label of a name matches the pattern's label in its place.
 fn same(pattern: &[&str], name: &[&str]) -> bool {
     pattern.len() == name.len()
         && pattern.iter().zip(name).all(|(pattern, label)| {
@@ -180,7 +179,7 @@ fn check(pattern: &str) -> Result<(), Fault> {
     if pattern.matches('#').count() > 1 {
         return Err(Fault::SeveralNumbers);
     }
-    // A `*` of its own needs one octet where it stands; any other may stand for nothing.
+    // A `*` of its own needs at least one octet; any other may stand for nothing.
     let whole = labels.iter().filter(|label| **label == "*").count();
     if longest(pattern) + whole > NAME_MAX {
         return Err(Fault::TooLong);
@@ -188,8 +187,8 @@ fn check(pattern: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether it looks like an address or a range of addresses: its last label is a number, or, as in
-/// `10.0.*.*`, all are numbers or `*`.
+/// Whether a pattern looks like an address or a range of addresses: its last label is a number, or,
+/// as in `10.0.*.*`, all labels are numbers or `*`.
 fn is_address(labels: &[&str]) -> bool {
     let number = |label: &str| label.bytes().all(|octet| octet.is_ascii_digit() || octet == b'#');
     let numbers = labels.iter().filter(|label| number(label)).count();
@@ -219,7 +218,7 @@ fn check_label(label: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Octets of what `text` stands for when each `*` is nothing and `#` has two digits.
+/// Returns the length of a name for `text` when each `*` is empty and `#` has two digits.
 fn longest(text: &str) -> usize {
     text.len() - text.matches('*').count() + text.matches('#').count()
 }
@@ -242,7 +241,7 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-/// A text that is no pattern.
+/// Error for text that is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatternError {
     pattern: String,

@@ -1,5 +1,5 @@
-//! Keeps the gate's table in step: shut before anything else at a start, opened for what is
-//! attached, gone where it is not wanted.
+//! Keeps the guard's table in step: closed before anything else at a start, open for attached
+//! interfaces, absent where it is not wanted.
 
 use std::time::Instant;
 
@@ -18,11 +18,11 @@ use crate::{
     system::netlink,
 };
 
-/// Shuts the gate before a daemon's start has loaded anything. What an earlier daemon has attached
-/// passes, and nothing else: a table that is there may tell of what no program judges any more.
+/// Closes the guard before a daemon's start has loaded anything. Interfaces with attached programs
+/// pass, and no others: a table from before may list interfaces that no program judges any more.
 ///
 /// # Errors
-/// It cannot be shut.
+/// The table cannot be written.
 pub fn shut(config: &Config, paths: &Paths) -> Result<()> {
     if config.boot == Boot::Open {
         return Ok(());
@@ -35,21 +35,22 @@ pub fn shut(config: &Config, paths: &Paths) -> Result<()> {
     table::write(&gate).map(drop)
 }
 
-/// The table as it was last written.
+/// Guard with the table as it was last written.
 #[derive(Debug, Default)]
 pub struct BootGuard {
-    /// What is in force: none if the gate is gone; unknown at first, and after a failure.
+    /// Rules in force: `Some(None)` without a table; `None` at first, and after a failure.
     written: Option<Option<GuardRules>>,
-    /// How the kernel has shown what was written.
+    /// Listing of the table right after it was written.
     shown: Option<Value>,
-    /// Keeps everybody else from changing it, where kernel and nft can.
+    /// Ownership of the table, which excludes changes by others; `None` where kernel or nft lack
+    /// it.
     owned: Option<Ownership>,
     pace: Pace,
     error: Option<String>,
 }
 
 impl BootGuard {
-    /// Sees to it that this is the gate in force; none is an open one.
+    /// Ensures that these rules are in force; `None` for no table.
     pub fn keep(&mut self, wanted: Option<GuardRules>) {
         if self.written.as_ref() == Some(&wanted) {
             return;
@@ -75,7 +76,7 @@ impl BootGuard {
     }
 
     fn write(&mut self, gate: &GuardRules) -> Result<()> {
-        // Nft may change it when nobody owns it, which ends with the socket.
+        // Nft can change the table only without an owner; the ownership ends with its socket.
         self.owned = None;
         self.shown = None;
         if table::write(gate)? == Kind::Persistent {
@@ -91,27 +92,27 @@ impl BootGuard {
     /// Removes the table.
     ///
     /// # Errors
-    /// It may still be there.
+    /// The table may still be there.
     pub fn open(&mut self) -> Result<()> {
         self.owned = None;
         table::open()
     }
 
-    /// The table may have changed.
+    /// Records that the table may have changed.
     pub fn heard(&mut self, now: Instant) {
         if matches!(self.written, Some(Some(_))) {
             self.pace.heard(now);
         }
     }
 
-    /// When to look whether it has.
+    /// Returns the time at which to verify the table, if it may have changed.
     #[must_use]
     pub const fn due(&self) -> Option<Instant> {
         self.pace.due()
     }
 
-    /// Verifies that the table is as it was written: whoever loads a ruleset may flush all others.
-    /// False if it has to be made anew.
+    /// Verifies that the table is as it was written, since loading a ruleset may flush all other
+    /// tables. Returns false if the table has to be written again.
     pub fn verify(&mut self, now: Instant) -> bool {
         if !matches!(self.written, Some(Some(_))) {
             return true;
@@ -127,13 +128,13 @@ impl BootGuard {
         intact
     }
 
-    /// Whether nobody else can change or remove the table while this process runs.
+    /// Whether no other process can change or remove the table while this one runs.
     #[must_use]
     pub const fn is_owned(&self) -> bool {
         self.owned.is_some()
     }
 
-    /// What is wrong with it, for the commands.
+    /// Returns the last error, for commands.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()

@@ -1,8 +1,8 @@
-//! The gate of `boot: closed`: an nftables table of our own that drops what is forwarded from or
-//! to the clients' interfaces while no program judges it.
+//! Guards the clients' interfaces under `boot: closed` by an nftables table that drops forwarded
+//! packets while no program judges them.
 //!
-//! An interface passes by its index. One that vanishes and returns has another one, and finds the
-//! gate shut, whether a daemon runs or not. What is for the gateway itself is never dropped.
+//! An interface passes by its index. One that vanishes and returns has a new index, and is blocked,
+//! whether a daemon runs or not. Packets to the gateway itself are never dropped.
 
 mod guard;
 mod netfilter;

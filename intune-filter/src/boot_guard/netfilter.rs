@@ -1,7 +1,7 @@
-//! What nft does not do for a process that goes on: a socket that owns the table, and word of what
-//! becomes of it.
+//! Owns the table by a netlink socket and reports its changes, which nft does not do for a
+//! long-running process.
 //!
-//! The octets are those of the kernel's nfnetlink (linux/netfilter/nfnetlink.h, nf_tables.h).
+//! The messages are those of the kernel's nfnetlink (linux/netfilter/nfnetlink.h, nf_tables.h).
 
 use std::{ffi::CStr, io};
 
@@ -11,7 +11,7 @@ use nix::libc;
 
 use super::rules::TABLE;
 
-/// Length of a netlink message's header, and of nfnetlink's after it.
+/// Octets of a netlink message's header and nfnetlink's after it.
 const HEADERS: usize = 16 + 4;
 
 const BATCH_BEGIN: u16 = libc::NFNL_MSG_BATCH_BEGIN as u16;
@@ -21,27 +21,27 @@ const NEW_TABLE: u16 = SUBSYSTEM << 8 | libc::NFT_MSG_NEWTABLE as u16;
 const ERROR: u16 = libc::NLMSG_ERROR as u16;
 const FAMILY: u8 = libc::NFPROTO_INET as u8;
 
-/// `NFTA_TABLE_NAME`; the table's name is the first attribute of every object's messages.
+/// `NFTA_TABLE_NAME`; the table's name is the first attribute in messages about every object.
 const NAME: u16 = 1;
 /// `NFTA_TABLE_FLAGS`.
 const FLAGS: u16 = 2;
 /// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`.
 const OWNED: u32 = 2 | 4;
 
-/// The table belongs to this process as long as this lives: nobody else can change, flush or remove
-/// it. It outlives its owner.
+/// Ownership of the table until dropped: no other process can change, flush or remove the table.
+/// The table outlives its owner.
 #[derive(Debug)]
 pub struct Ownership {
     _socket: Socket,
 }
 
 impl Ownership {
-    /// Takes the table over, which nobody owns and which was made to persist.
+    /// Takes ownership of the table, which has no owner and was created as persistent.
     pub fn take() -> Result<Self> {
         let take = || {
             let mut socket = Socket::new(libc::NETLINK_NETFILTER as isize)?;
             socket.bind_auto()?;
-            // The kernel has answered when this returns.
+            // The kernel has queued its answer when this returns.
             socket.send(&adoption(), 0)?;
             socket.set_non_blocking(true)?;
             let (answer, _) = socket.recv_from_full()?;
@@ -54,7 +54,7 @@ impl Ownership {
     }
 }
 
-/// One transaction that makes the sender the table's owner.
+/// Returns the transaction that makes the sender the table's owner.
 fn adoption() -> Vec<u8> {
     let mut name = TABLE.as_bytes().to_vec();
     name.push(0);
@@ -75,7 +75,7 @@ fn message(kind: u16, flags: u16, family: u8, resource: u16, attributes: &[u8]) 
     octets.extend(length.to_ne_bytes());
     octets.extend(kind.to_ne_bytes());
     octets.extend(flags.to_ne_bytes());
-    // Sequence number and port: nothing else is asked, and the kernel knows the port.
+    // Sequence number and port: there is no other request, and the kernel knows the port.
     octets.extend([0; 8]);
     octets.extend([family, 0]);
     octets.extend(resource.to_be_bytes());
@@ -92,14 +92,14 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     octets
 }
 
-/// The error number of an answer, 0 if there is none.
+/// Returns the error number of an answer; 0 for success.
 fn error_of(answer: &[u8]) -> i32 {
     let kind = messages(answer).next().filter(|(kind, _)| *kind == ERROR);
     let number = kind.and_then(|(_, body)| body.first_chunk());
     number.map_or(libc::EPROTO, |number| -i32::from_ne_bytes(*number))
 }
 
-/// The messages of a datagram: each one's type, and what is behind netlink's header.
+/// Returns the messages of a datagram: type, and body after netlink's header.
 fn messages(mut octets: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = u32::from_ne_bytes(*octets.first_chunk()?) as usize;
@@ -110,7 +110,7 @@ fn messages(mut octets: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// Whether a datagram tells of the table or of anything in it.
+/// Whether a datagram reports a change of the table or of anything in it.
 fn concerns_us(datagram: &[u8]) -> bool {
     messages(datagram).any(|(kind, body)| {
         let name = || {
@@ -123,11 +123,11 @@ fn concerns_us(datagram: &[u8]) -> bool {
     })
 }
 
-/// Word of changes of the table.
+/// Stream of changes of the table.
 pub struct Changes(TokioSocket);
 
 impl Changes {
-    /// Listens. Needs a runtime.
+    /// Subscribes to changes. Needs a Tokio runtime.
     pub fn listen() -> Result<Self> {
         let listen = || {
             let mut socket = TokioSocket::new(libc::NETLINK_NETFILTER as isize)?;
@@ -144,7 +144,7 @@ impl Changes {
             match self.0.recv_from_full().await {
                 Ok((datagram, _)) if concerns_us(&datagram) => return,
                 Ok(_) => {}
-                // Some were lost.
+                // Reports were lost, maybe about the table.
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return,
                 Err(error) => {
                     log::warn!("changes of nftables are no longer heard of: {error}");
@@ -183,7 +183,7 @@ mod tests {
         assert!(!concerns_us(&named(deleted_set, FAMILY, b"intune-filter-2\0")));
         assert!(!concerns_us(&named(3, FAMILY, b"intune-filter\0")));
         assert!(!concerns_us(&named(deleted_set, FAMILY, b"intune-filter")), "no end");
-        // Cut off anywhere, it is still no more than not about us.
+        // A truncated datagram is never an error, only not about the table.
         let whole = named(deleted_set, FAMILY, b"intune-filter\0");
         for length in 0..whole.len() - 2 {
             assert!(!concerns_us(&whole[..length]), "{length}");

@@ -1,42 +1,42 @@
-//! When to look after the table: at once when word of a change comes, and ever more seldom where
-//! somebody removes it again and again.
+//! Schedules checks of the table: soon after a report of a change, and at growing intervals while
+//! others remove the table again and again.
 
 use std::time::{Duration, Instant};
 
-/// How long after word of a change: of what is done in one go, most comes at once.
+/// Delay after the report of a change, so that related changes are seen together.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// How long after the look before, at least; twice as long after each loss that follows another.
+/// Least interval between checks; doubled by each loss that follows another.
 const SPACING: Duration = Duration::from_millis(200);
 const SPACING_MAX: Duration = Duration::from_secs(60);
 
-/// The table was left alone for so long: a loss now follows no other.
+/// Time without a loss after which the next one counts as the first.
 const PEACE: Duration = Duration::from_secs(120);
 
-/// Decides when to look.
+/// Schedule of the checks.
 #[derive(Debug, Default)]
 pub struct Pace {
     due: Option<Instant>,
     looked: Option<Instant>,
     lost: Option<Instant>,
-    /// Losses that followed each other.
+    /// Losses in a row.
     losses: u32,
 }
 
 impl Pace {
-    /// The table may have changed.
+    /// Records a report that the table may have changed.
     pub fn heard(&mut self, now: Instant) {
         let earliest = self.looked.map_or(now, |looked| looked + self.spacing());
         self.due.get_or_insert(earliest.max(now + SETTLE));
     }
 
-    /// When to look, if at all.
+    /// Returns the time of the next check, if any.
     #[must_use]
     pub const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// It was looked, and the table was there as it was written, or was not.
+    /// Records a check that found the table intact, or not.
     pub fn looked(&mut self, now: Instant, intact: bool) {
         self.due = None;
         self.looked = Some(now);
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(pace.due(), Some(start + SETTLE), "word that follows changes nothing");
         pace.looked(start + SETTLE, false);
         assert_eq!(pace.due(), None);
-        // What was written is word of a change itself.
+        // The guard's own writing is reported as a change.
         pace.heard(start + SETTLE);
         assert_eq!(pace.due(), Some(start + SETTLE + SPACING));
         pace.looked(start + SETTLE + SPACING, true);
@@ -99,7 +99,7 @@ mod tests {
             (looks_in(&mut pace, 0, 120, true), looks_in(&mut pace, 120, 600, true));
         assert!((8..=11).contains(&first), "{first}");
         assert!((7..=9).contains(&then), "{then}");
-        // Left alone, it is looked after as before.
+        // After a quiet time, checks are as frequent as before.
         looks_in(&mut pace, 600, 900, false);
         assert!(looks_in(&mut pace, 900, 910, false) >= 9);
     }

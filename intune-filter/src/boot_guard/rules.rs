@@ -1,5 +1,5 @@
-//! Rules of the gate: the interfaces that clients are behind, those that pass, and the nftables table
-//! that says so.
+//! Computes the rules of the guard: the clients' interfaces, those that pass, and the nftables
+//! table with both.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -8,26 +8,28 @@ use crate::{
     system::{Interface, netlink::Snapshot},
 };
 
-/// The table's name; its family is `inet`.
+/// Name of the table, of family `inet`.
 pub const TABLE: &str = "intune-filter";
 
-/// Before the filters of others, which may accept, or send packets past those that follow.
+/// Priority before the filters of others, which may accept packets or divert them past later
+/// chains.
 const PRIORITY: i32 = -10;
 
-/// Linux's IFNAMSIZ, less the terminating zero.
+/// Longest interface name, in octets: Linux's IFNAMSIZ less the terminating zero.
 const NAME_MAX: usize = 15;
 
-/// Who finds the gate shut.
+/// Interfaces that the guard blocks or lets pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GuardRules {
-    /// The names of the interfaces that clients are behind, of VLAN devices too.
+    /// Names of the interfaces with clients, including VLAN devices.
     pub names: BTreeSet<String>,
-    /// The indices of those that pass, since what they hand to the gateway has been judged.
+    /// Indices of the interfaces that pass, since a program has judged their packets.
     pub judged: BTreeSet<u32>,
 }
 
 impl GuardRules {
-    /// The gate before these zones. `is_attached` says whether both programs are on an interface.
+    /// Returns the rules for zones. `is_attached` tells whether the programs of both directions are
+    /// on an interface.
     #[must_use]
     pub fn new(
         zones: &[Zone],
@@ -56,8 +58,8 @@ impl GuardRules {
         gate
     }
 
-    /// The table, in place of the one that is there, as nft reads it. One that persists can be owned,
-    /// and needs nft 1.1 and Linux 6.9.
+    /// Returns the table as nft's input, which replaces an existing table. A persistent table can
+    /// be owned, and needs nft 1.1 and Linux 6.9.
     #[must_use]
     pub fn ruleset(&self, persists: bool) -> String {
         let names: Vec<String> = self.names.iter().map(|name| format!("\"{name}\"")).collect();
@@ -81,10 +83,10 @@ impl GuardRules {
     }
 }
 
-/// What removes the table, whether it is there or not, and whether it persists.
+/// Command that removes the table, present or not, persistent or not.
 pub(super) const DESTRUCTION: &str = "destroy table inet intune-filter\n";
 
-/// The same for nft before 1.0.7, and a table that does not persist.
+/// Returns the command for nft before 1.0.7, which removes a table that is not persistent.
 pub(super) fn removal() -> String {
     format!("table inet {TABLE}\ndelete table inet {TABLE}\n")
 }
@@ -97,7 +99,7 @@ fn set(name: &str, kind: &str, elements: &[String]) -> String {
     format!("\tset {name} {{\n\t\ttype {kind}\n{elements}\t}}\n")
 }
 
-/// What a VLAN's device is called that does not exist yet, as vconfig has named them.
+/// Returns the usual names of a VLAN's device that does not exist yet, as vconfig gives them.
 fn usual_names(zone: &Zone) -> impl Iterator<Item = String> {
     let (interface, vlan) = (&zone.interface, zone.vlan);
     let names = [
@@ -154,7 +156,7 @@ mod tests {
             ..Snapshot::default()
         };
         let gate = GuardRules::new(&[zone("eth1", 20)], &snapshot, |_| true);
-        // Of the usual names, one belongs to another interface.
+        // One of the usual names belongs to another interface.
         assert_eq!(names(&gate), ["eth1.0020", "eth1.20", "guests", "vlan0020"]);
         assert_eq!(gate.judged, [4].into());
         let gate = GuardRules::new(&[zone("a-long-one-here", 20)], &snapshot, |_| true);

@@ -1,4 +1,4 @@
-//! What the gate is to be at a start, kept where it is known before any configuration is read.
+//! Stores the guard's state at a start, where it is found before any configuration is read.
 
 use std::{io, path::Path};
 
@@ -10,19 +10,19 @@ use crate::{
     system::{atomic_file, regular_file},
 };
 
-/// Its name in the state directory.
+/// Name of the file in the state directory.
 pub const FILE_NAME: &str = "boot.json";
 
-/// Of the format.
+/// Version of the file's format.
 const FORMAT: u32 = 1;
 
-/// What the configuration says that was last in force for good.
+/// Part of the last good configuration that concerns the guard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardState {
     format: u32,
     /// `closed` or `open`.
     boot: Choice,
-    /// The interfaces that clients are behind.
+    /// Interfaces with clients.
     interfaces: Vec<Interface>,
 }
 
@@ -40,7 +40,7 @@ struct Interface {
 }
 
 impl GuardState {
-    /// What a configuration says.
+    /// Returns the state for a configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let boot = match config.boot {
@@ -54,7 +54,7 @@ impl GuardState {
         Self { format: FORMAT, boot, interfaces: interfaces.collect() }
     }
 
-    /// A configuration of nothing but this, for what shuts the gate.
+    /// Returns a configuration of this state alone, to close the guard with.
     #[must_use]
     pub fn to_config(&self) -> Config {
         let boot = match self.boot {
@@ -69,10 +69,10 @@ impl GuardState {
         Config { boot, ..Config::bare(interfaces.collect()) }
     }
 
-    /// Reads it back; `None` if there is none.
+    /// Loads the state; `None` if there is no file.
     ///
     /// # Errors
-    /// What is there cannot be used.
+    /// The file cannot be read or used.
     pub fn load(state_directory: &Path) -> Result<Option<Self>> {
         let path = state_directory.join(FILE_NAME);
         let octets = match regular_file::read(&path) {
@@ -85,10 +85,10 @@ impl GuardState {
         parse(&octets).map(Some).with_context(|| format!("cannot use {}", path.display()))
     }
 
-    /// Keeps it, unless it is kept already.
+    /// Stores the state, unless the file has it already.
     ///
     /// # Errors
-    /// It cannot be written; what was kept before is still there.
+    /// The file cannot be written; its earlier contents are kept.
     pub fn store(&self, state_directory: &Path) -> Result<()> {
         let path = state_directory.join(FILE_NAME);
         let text = serde_json::to_vec(self)?;

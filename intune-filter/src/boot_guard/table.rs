@@ -1,4 +1,4 @@
-//! The table in the kernel: written, listed and removed by nft.
+//! Writes, lists and removes the table by nft.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -6,14 +6,14 @@ use serde_json::Value;
 use super::rules::{DESTRUCTION, GuardRules, TABLE, removal};
 use crate::system::nft;
 
-/// Whether the table that was written is one that persists.
+/// Kind of the table that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Persistent,
     Plain,
 }
 
-/// Writes the table, as one that persists where nft and the kernel know that.
+/// Writes the table, as persistent if nft and the kernel support that.
 pub(super) fn write(gate: &GuardRules) -> Result<Kind> {
     let refused = match nft::load(&gate.ruleset(true)) {
         Ok(()) => return Ok(Kind::Persistent),
@@ -26,17 +26,17 @@ pub(super) fn write(gate: &GuardRules) -> Result<Kind> {
     plain.context("`boot: closed` is NOT kept")
 }
 
-/// Removes the table. Nothing to remove is no error.
+/// Removes the table. A missing table is no error.
 ///
 /// # Errors
-/// It may still be there.
+/// The table may still be there.
 pub fn open() -> Result<()> {
     let removed = nft::load(&removal()).or_else(|error| match error {
         nft::Error::Refused(_) => nft::load(DESTRUCTION).map_err(|_| error),
         other => Err(other),
     });
     match removed {
-        // Without nft there was none.
+        // Without nft there was no table.
         Ok(()) | Err(nft::Error::NotInstalled) => Ok(()),
         Err(error) => Err(error).with_context(|| {
             format!("cannot open the gate of `boot: closed` (`nft delete table inet {TABLE}` does)")
@@ -44,7 +44,7 @@ pub fn open() -> Result<()> {
     }
 }
 
-/// Whether there is a table; `None` if that cannot be told.
+/// Whether the table exists; `None` if that is unknown.
 #[must_use]
 pub fn presence() -> Option<bool> {
     match nft::ask_soon(&["list", "table", "inet", TABLE]) {
@@ -59,7 +59,7 @@ pub(super) fn is_there() -> bool {
     presence() == Some(true)
 }
 
-/// What the table is, but for what changes by itself; `None` if there is none.
+/// Lists the table without its variable parts; `None` if there is none.
 pub(super) fn listed() -> Option<Value> {
     let text = nft::ask_soon(&["--json", "list", "table", "inet", TABLE]).ok()?;
     let mut listing: Value = serde_json::from_str(&text).ok()?;
@@ -68,7 +68,7 @@ pub(super) fn listed() -> Option<Value> {
     Some(listing)
 }
 
-/// Leaves out handles and counts, and the names by which nft shows the indices of interfaces.
+/// Removes handles and counters, and the names by which nft shows interface indices.
 fn steady(value: &mut Value) {
     match value {
         Value::Object(object) => {

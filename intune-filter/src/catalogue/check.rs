@@ -1,4 +1,4 @@
-//! What a catalogue must be beyond well-formed: names that mean one thing, rules that can match.
+//! Checks a parsed catalogue: every name has one meaning, and every rule can match.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,21 +11,21 @@ use crate::{
     yaml::{FileError, FileErrors},
 };
 
-/// What a name of a configuration's `services` means.
+/// Kind of a name in a configuration's `services`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Service,
     Set,
 }
 
-/// What has been seen of all files so far.
+/// Names and tenant locations in the files checked so far.
 #[derive(Default)]
 struct Seen {
     names: HashMap<String, (Kind, Place)>,
     tenants: BTreeMap<String, (Region, Place)>,
 }
 
-/// Checks the files of a catalogue, each and together.
+/// Checks the files of a catalogue, each by itself and all together.
 ///
 /// - Ids, aliases and sets are lower-case letters, digits and hyphens. They share one namespace,
 ///   in which `default` and `all` are sets, and an id or alias stands once.
@@ -55,7 +55,7 @@ pub(super) fn check(documents: &[Document]) -> Result<BTreeMap<String, Region>, 
     Ok(seen.tenants.into_iter().map(|(tenant, (region, _))| (tenant, region)).collect())
 }
 
-/// A value of a document.
+/// Value of a document, by its path.
 struct At<'a> {
     document: &'a Document,
     path: String,

@@ -1,27 +1,27 @@
-//! One file of a catalogue: reads its services, and knows where they stand.
+//! Parses one file of a catalogue, and keeps the lines of its services.
 
 use super::{
     CatalogueError, Date, Region, Rule, RuleId, Selected, Service, Source, error::Place as At,
 };
 use crate::yaml::{self, Fields, FileErrors, Findings, Lines, Place, Read, parsed};
 
-/// One file of a catalogue.
+/// File of a catalogue.
 struct File {
     services: Vec<Service>,
 }
 
-/// A file with what its errors need.
+/// Parsed file with the lines of its values.
 pub struct Document {
-    /// The file's name.
+    /// Name of the file.
     pub name: String,
-    /// Where its values stand.
+    /// Lines of the values.
     pub lines: Lines,
-    /// Its services.
+    /// Services of the file.
     pub services: Vec<Service>,
 }
 
 impl Document {
-    /// Reads a file's text.
+    /// Parses a file's text.
     pub fn parse(name: &str, text: &str) -> Result<Self, CatalogueError> {
         let reading = yaml::read(text, "a catalogue");
         match reading.value {
@@ -32,7 +32,7 @@ impl Document {
         }
     }
 
-    /// Where a value stands.
+    /// Returns the file and line of a value.
     pub fn place(&self, path: &str) -> At {
         At { file: self.name.clone(), line: self.lines.line(path) }
     }

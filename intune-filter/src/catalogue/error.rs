@@ -1,22 +1,22 @@
-//! What is wrong with a catalogue, and where.
+//! Describes errors of a catalogue by file and line.
 
 use std::{fmt, io, path::PathBuf};
 
 use crate::yaml::FileErrors;
 
-/// A catalogue that cannot be used.
+/// Error of an unusable catalogue.
 #[derive(Debug)]
 pub enum CatalogueError {
-    /// A directory or file that cannot be read.
+    /// A directory or file cannot be read.
     Read {
-        /// Which.
+        /// Path of the directory or file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system call.
         error: io::Error,
     },
-    /// A directory without `*.yaml`.
+    /// The directory has no `*.yaml`.
     NoFiles(PathBuf),
-    /// A file that is refused.
+    /// A file is refused.
     Invalid(FileErrors),
 }
 
@@ -42,7 +42,7 @@ impl std::error::Error for CatalogueError {
     }
 }
 
-/// A place in a file.
+/// File and line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) file: String,

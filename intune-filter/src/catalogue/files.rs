@@ -1,4 +1,4 @@
-//! The files of a catalogue as they are on disk, so that they can be kept and read again.
+//! Keeps the files of a catalogue as they are on disk, so that they can be stored and read again.
 
 use std::{
     fs, io,
@@ -8,36 +8,36 @@ use std::{
 use super::{Catalogue, CatalogueError};
 use crate::system::regular_file::{self, READ_TIMEOUT, SIZE_MAX};
 
-/// Every `*.yaml` of a directory, in the order of their names.
+/// Texts of all `*.yaml` of a directory, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CatalogueFiles {
-    /// Each file's path and text.
+    /// Path and text of each file.
     pub texts: Vec<(PathBuf, String)>,
 }
 
 impl Catalogue {
-    /// Reads every `*.yaml` of a directory, in the order of their names.
+    /// Loads every `*.yaml` of a directory, in the order of their names.
     ///
     /// # Errors
-    /// When the directory or a file cannot be read, holds no catalogue, or is refused by a check.
+    /// The directory or a file cannot be read, a file is no catalogue, or a check refuses it.
     pub fn load(directory: &Path) -> Result<Self, CatalogueError> {
         CatalogueFiles::read(directory)?.parse()
     }
 }
 
 impl CatalogueFiles {
-    /// Reads them.
+    /// Reads the files of a directory.
     ///
     /// # Errors
-    /// The directory or a file cannot be read, not in time, or there is none; the files are no
-    /// regular ones, or larger together than one file may be.
+    /// The directory or a file cannot be read in time, the directory has no `*.yaml`, a file is not
+    /// regular, or the files together exceed the size limit of one file.
     pub fn read(directory: &Path) -> Result<Self, CatalogueError> {
         let path = directory.to_owned();
         regular_file::within(READ_TIMEOUT, move || Self::read_here(&path))
             .map_err(|error| CatalogueError::Read { path: directory.to_owned(), error })?
     }
 
-    /// The same by the thread that calls, however long the file system takes to answer.
+    /// Reads the files on the calling thread, which waits as long as the file system takes.
     pub(crate) fn read_here(directory: &Path) -> Result<Self, CatalogueError> {
         let read = |path: &Path| {
             let path = path.to_owned();
@@ -69,10 +69,10 @@ impl CatalogueFiles {
         Ok(Self { texts })
     }
 
-    /// The catalogue that they hold.
+    /// Parses and checks the files as one catalogue.
     ///
     /// # Errors
-    /// A text is no catalogue, or refused by a check; the error names file and line.
+    /// A text is no catalogue, or a check refuses it; the error has file and line.
     pub fn parse(&self) -> Result<Catalogue, CatalogueError> {
         let named: Vec<(String, &str)> =
             self.texts.iter().map(|(path, text)| (path.display().to_string(), &**text)).collect();

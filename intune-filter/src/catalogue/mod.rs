@@ -1,7 +1,7 @@
-//! The endpoint catalogue: services, their rules, and where each came from.
+//! Provides the endpoint catalogue: services with their rules and sources.
 //!
-//! It stands in `config/catalogue/*.yaml`, is built into the binary, and can be loaded from a
-//! directory instead. A catalogue that exists has been checked: see [`check`].
+//! The files in `config/catalogue` are built into the binary, and a directory can replace them.
+//! Every [`Catalogue`] has passed [`check`].
 
 mod check;
 mod document;
@@ -22,7 +22,7 @@ pub use self::{
     service::{ALL_SET, DEFAULT_SET, Date, Region, Rule, RuleId, Selected, Service, Source},
 };
 
-/// The files of the built-in catalogue.
+/// Files of the built-in catalogue.
 const BUILTIN: &[(&str, &str)] = &[
     ("core.yaml", include_str!("../../../config/catalogue/core.yaml")),
     ("windows.yaml", include_str!("../../../config/catalogue/windows.yaml")),
@@ -42,7 +42,7 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// The catalogue that is built into the binary.
+    /// Returns the catalogue that is built into the binary.
     ///
     /// # Panics
     /// Never: the files are constants, and a test parses them.
@@ -56,10 +56,10 @@ impl Catalogue {
         &CATALOGUE
     }
 
-    /// Reads a catalogue from the names and texts of its files.
+    /// Parses a catalogue from the names and texts of its files.
     ///
     /// # Errors
-    /// When a text is no catalogue, or refused by a check; the error names file and line.
+    /// A text is no catalogue, or a check refuses it; the error has file and line.
     pub fn parse<'a>(
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, CatalogueError> {
@@ -72,13 +72,13 @@ impl Catalogue {
         Ok(Self { services, tenants })
     }
 
-    /// Every service, in the order of the files.
+    /// Returns every service, in the order of the files.
     #[must_use]
     pub fn services(&self) -> &[Service] {
         &self.services
     }
 
-    /// The service with this id or alias.
+    /// Returns the service with an id or alias.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services
@@ -86,22 +86,22 @@ impl Catalogue {
             .find(|service| service.id == name || service.aliases.iter().any(|alias| alias == name))
     }
 
-    /// The rule with this id, and its service.
+    /// Returns the rule with an id, and its service.
     #[must_use]
     pub fn rule(&self, id: &RuleId) -> Option<(&Service, &Rule)> {
         let service = self.services.iter().find(|service| service.id == id.service)?;
         Some((service, service.rule(&id.rule)?))
     }
 
-    /// The services of a set: `default`, `all`, or one that services name. `None` if there is no
-    /// such set.
+    /// Returns the services of a set: `default`, `all`, or one that services name; `None` for an
+    /// unknown set.
     #[must_use]
     pub fn set(&self, name: &str) -> Option<Vec<&Service>> {
         let services: Vec<_> = self.services.iter().filter(|service| service.is_in(name)).collect();
         (!services.is_empty() || name == DEFAULT_SET || name == ALL_SET).then_some(services)
     }
 
-    /// The names of all sets, in alphabetical order.
+    /// Returns the names of all sets, in alphabetical order.
     #[must_use]
     pub fn sets(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self
@@ -115,25 +115,25 @@ impl Catalogue {
         names
     }
 
-    /// The services that a configuration means by `name`: an id, an alias or a set.
+    /// Returns the services that `name` stands for in a configuration: an id, an alias or a set.
     #[must_use]
     pub fn resolve(&self, name: &str) -> Option<Vec<&Service>> {
         self.service(name).map(|service| vec![service]).or_else(|| self.set(name))
     }
 
-    /// Every tenant location and its region, in alphabetical order.
+    /// Returns every tenant location with its region, in alphabetical order.
     pub fn tenants(&self) -> impl Iterator<Item = (&str, Region)> {
         self.tenants.iter().map(|(tenant, region)| (tenant.as_str(), *region))
     }
 
-    /// The region of a tenant location such as `AMSUB0502`.
+    /// Returns the region of a tenant location such as `AMSUB0502`.
     #[must_use]
     pub fn region_of(&self, tenant: &str) -> Option<Region> {
         self.tenants.get(tenant).copied()
     }
 
-    /// The selector of a tenant location: its name such as `AMSUB0502`, in any case. `None` if no
-    /// service knows it.
+    /// Returns the selector of a tenant location such as `AMSUB0502`, in any case; `None` if no
+    /// service has the location.
     #[must_use]
     pub fn tenant(&self, tenant: &str) -> Option<Selector> {
         let tenant = tenant.to_ascii_uppercase();
@@ -141,7 +141,7 @@ impl Catalogue {
         Some(Selector::Tenant { tenant, region })
     }
 
-    /// What a rule's destinations are where `selector` holds; none if the site must name them.
+    /// Returns the destinations of a rule under `selector`; none if the site has to name them.
     #[must_use]
     pub fn destinations<'a>(&'a self, rule: &'a Rule, selector: &Selector) -> Destinations<'a> {
         let target = rule.destinations_of.as_ref().and_then(|id| self.rule(id));

@@ -1,29 +1,29 @@
-//! Which of the destinations that differ by region or tenant location are in force.
+//! Selects the destinations that differ by region or tenant location.
 
 use ipnet::IpNet;
 
 use super::{Region, Rule, Selected};
 use crate::pattern::Pattern;
 
-/// Where a site's tenant lives.
+/// Location of a site's tenant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Selector {
-    /// Not said: every region and tenant location.
+    /// Unknown location: every region and tenant location.
     #[default]
     All,
-    /// Somewhere in a region.
+    /// Region, without a tenant location.
     Region(Region),
-    /// A tenant location, as [`super::Catalogue::tenant`] knows it.
+    /// Tenant location, known to [`super::Catalogue::tenant`].
     Tenant {
-        /// Its name, such as `AMSUB0502`.
+        /// Name of the location, such as `AMSUB0502`.
         tenant: String,
-        /// Its region.
+        /// Region of the location.
         region: Region,
     },
 }
 
 impl Selector {
-    /// The region, if there is only one.
+    /// Returns the region, if there is a single one.
     #[must_use]
     pub const fn region(&self) -> Option<Region> {
         match self {
@@ -32,7 +32,7 @@ impl Selector {
         }
     }
 
-    /// Whether it takes these destinations.
+    /// Whether the selector includes these destinations.
     #[must_use]
     pub fn takes(&self, selected: &Selected) -> bool {
         match self {
@@ -46,23 +46,23 @@ impl Selector {
     }
 }
 
-/// The destinations of a rule, each once.
+/// Destinations of a rule, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Destinations<'a> {
-    /// Names.
+    /// Name patterns.
     pub fqdns: Vec<&'a Pattern>,
-    /// Networks.
+    /// Prefixes.
     pub cidrs: Vec<&'a IpNet>,
 }
 
 impl<'a> Destinations<'a> {
-    /// Whether there are none.
+    /// Whether there are no destinations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fqdns.is_empty() && self.cidrs.is_empty()
     }
 
-    /// Those that stand in `rule` itself.
+    /// Returns the destinations that `rule` itself lists.
     pub(super) fn of(rule: &'a Rule, selector: &Selector) -> Self {
         let mut destinations = Self::default();
         destinations.add(&rule.fqdns, &rule.cidrs);
@@ -78,7 +78,7 @@ impl<'a> Destinations<'a> {
     }
 }
 
-/// Tenant locations of a region may share destinations.
+/// Adds items without repetition, since tenant locations of a region may share destinations.
 fn add_new<'a, T: PartialEq>(all: &mut Vec<&'a T>, more: &'a [T]) {
     for item in more {
         if !all.contains(&item) {

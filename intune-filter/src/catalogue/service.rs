@@ -1,4 +1,4 @@
-//! What a catalogue consists of: services, rules, sources and regions.
+//! Defines the contents of a catalogue: services, rules, sources and regions.
 
 use std::{fmt, str::FromStr};
 
@@ -7,89 +7,89 @@ use serde::Serialize;
 
 use crate::{pattern::Pattern, ports::Ports};
 
-/// The set of the services that are on unless a site says otherwise.
+/// Name of the set of services that are on by default.
 pub const DEFAULT_SET: &str = "default";
 
-/// The set of all services.
+/// Name of the set of all services.
 pub const ALL_SET: &str = "all";
 
-/// Something that a site may let its clients reach.
+/// Service that a site may let its clients reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Its name in configurations: lower-case letters, digits and hyphens.
+    /// Id in configurations: lower-case letters, digits and hyphens.
     pub id: String,
-    /// Its name for people.
+    /// Title for people.
     pub title: String,
-    /// Where it comes from, where a rule does not say otherwise.
+    /// Source of the rules that have none of their own.
     pub source: Source,
-    /// Whether it belongs to the set `default`.
+    /// Whether the service is in the set `default`.
     pub default: bool,
-    /// Further sets that it belongs to.
+    /// Further sets of the service.
     pub sets: Vec<String>,
-    /// Other names for it in configurations.
+    /// Other names of the service in configurations.
     pub aliases: Vec<String>,
-    /// What it opens beyond its purpose: shared addresses, over-broad wildcards.
+    /// Traffic that the service opens beyond its purpose: shared addresses, over-broad wildcards.
     pub risk: Option<String>,
-    /// What its source or this catalogue has to say about it.
+    /// Remarks of the source, or of this catalogue.
     pub notes: Vec<String>,
-    /// What it consists of.
+    /// Rules of the service.
     pub rules: Vec<Rule>,
 }
 
-/// One set of destinations and one set of ports: what has a bit of its own in the kernel.
+/// One set of destinations and one set of ports, with a bit of its own in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Its name within its service.
+    /// Id of the rule within its service.
     pub id: String,
-    /// Where it comes from, if not from where its service does.
+    /// Source of the rule, if it differs from the service's.
     pub source: Option<Source>,
-    /// Names that are its destinations everywhere.
+    /// Name patterns of the destinations in every region.
     pub fqdns: Vec<Pattern>,
-    /// Networks that are its destinations everywhere.
+    /// Prefixes of the destinations in every region.
     pub cidrs: Vec<IpNet>,
-    /// Destinations of one region or of some tenant locations.
+    /// Destinations of single regions or tenant locations.
     pub selected: Vec<Selected>,
-    /// The rule whose destinations it has instead of its own.
+    /// Rule whose destinations this rule has, instead of its own.
     pub destinations_of: Option<RuleId>,
-    /// Whether its destinations are the site's own networks, which only the site can name.
+    /// Whether the destinations are the site's own networks, which only the site can name.
     pub site_networks: bool,
     /// Ports.
     pub ports: Ports,
 }
 
-/// Destinations of one region or of some tenant locations.
+/// Destinations of one region or of some of its tenant locations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selected {
-    /// The region.
+    /// Region of the destinations.
     pub region: Region,
-    /// The tenant locations; empty if it is for all of the region.
+    /// Tenant locations; empty for the whole region.
     pub tenants: Vec<String>,
-    /// Names.
+    /// Name patterns.
     pub fqdns: Vec<Pattern>,
-    /// Networks.
+    /// Prefixes.
     pub cidrs: Vec<IpNet>,
 }
 
 impl Service {
-    /// The rule of this name.
+    /// Returns the rule with an id within the service.
     #[must_use]
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.id == id)
     }
 
-    /// The full id of one of its rules.
+    /// Returns the id of one of the service's rules, with the service.
     #[must_use]
     pub fn rule_id(&self, rule: &Rule) -> RuleId {
         RuleId { service: self.id.clone(), rule: rule.id.clone() }
     }
 
-    /// Where one of its rules comes from.
+    /// Returns the source of one of the service's rules.
     #[must_use]
     pub fn source_of<'a>(&'a self, rule: &'a Rule) -> &'a Source {
         rule.source.as_ref().unwrap_or(&self.source)
     }
 
-    /// Whether it belongs to a set.
+    /// Whether the service belongs to a set.
     #[must_use]
     pub fn is_in(&self, set: &str) -> bool {
         match set {
@@ -100,12 +100,12 @@ impl Service {
     }
 }
 
-/// A rule's full id, `SERVICE/RULE`.
+/// Id of a rule with its service, `SERVICE/RULE`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId {
-    /// The service's id.
+    /// Id of the service.
     pub service: String,
-    /// The rule's id within the service.
+    /// Id of the rule within the service.
     pub rule: String,
 }
 
@@ -128,14 +128,14 @@ impl fmt::Display for RuleId {
     }
 }
 
-/// Where an entry comes from.
+/// Source of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Source {
-    /// The document's title.
+    /// Title of the document.
     pub document: String,
-    /// The table, list or heading.
+    /// Table, list or heading in the document.
     pub section: String,
-    /// The document's date, if it has one.
+    /// Date of the document, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<Date>,
 }
@@ -150,7 +150,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// A day, as `2023-09-19`.
+/// Day in the form `2023-09-19`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Date(String);
 
@@ -184,7 +184,7 @@ impl fmt::Display for Date {
     }
 }
 
-/// A part of the world that Intune tenants live in.
+/// Region of the world in which Intune tenants are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Region {
@@ -200,7 +200,7 @@ impl Region {
     /// Every region.
     pub const ALL: [Self; 3] = [Self::NorthAmerica, Self::Europe, Self::AsiaPacific];
 
-    /// Its name in configurations.
+    /// Returns the name in configurations.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

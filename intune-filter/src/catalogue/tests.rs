@@ -1,4 +1,4 @@
-//! Tests of [`super`]: the built-in catalogue as a whole, queries, and what is refused where.
+//! Tests the built-in catalogue as a whole, queries, and refused catalogues.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use intune_filter_ebpf::abi::{INFO_CAPACITY, RULES};
 
 use super::*;
 
-/// Rules that the built-in catalogue may have, so that a site has bits left for its own.
+/// Rules of the built-in catalogue at most, so that a site has bits left for its own.
 const BUILTIN_RULES_MAX: usize = 48;
 
 fn rule_id(text: &str) -> RuleId {
@@ -145,7 +145,7 @@ services:
         tcp: [80]
 ";
 
-/// [`SERVICE`] with one replacement, and where and how it must be refused.
+/// [`SERVICE`] with one replacement, and the line and message of the refusal.
 const REFUSED: &[(&str, &str, usize, &str)] = &[
     ("services:", "service:", 1, "service: unknown key, expected one of services"),
     ("    title: A\n", "", 2, "services[0].title: missing, expected a name for people"),

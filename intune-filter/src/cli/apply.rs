@@ -1,6 +1,5 @@
-//! `apply [FILE] [--confirm TIME]`, `confirm` and `reload`: a new configuration, by way of the
-//! daemon, which also goes back by itself. Nothing depends on how long the command or its terminal
-//! lives.
+//! Implements `apply [FILE] [--confirm TIME]`, `confirm` and `reload` through the daemon, which
+//! also rolls back by itself, so that nothing depends on the life of the command or its terminal.
 
 use std::{fmt::Write as _, path::Path, time::Duration};
 
@@ -20,7 +19,7 @@ use crate::{
     report::{Changed, Confirmed, FailedInterface},
 };
 
-/// How long the daemon may take: it compiles the policy, fills maps and looks through flows.
+/// Time limit for the daemon, which compiles the policy, fills maps and searches the flows.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs `apply`.
@@ -65,7 +64,7 @@ pub fn confirm(global: &Global) -> Result<(Outcome, String), Failure> {
     Ok((Outcome::Yes, text))
 }
 
-/// Runs `reload`: well only if the file is in force afterwards, on every interface that is there.
+/// Runs `reload`, which succeeds only if the file is in force on every existing interface.
 pub fn reload(global: &Global) -> Result<(Outcome, String), Failure> {
     let changed: Changed = ask(global, &Request::Reload {})?;
     let text = if global.json {
@@ -78,7 +77,7 @@ pub fn reload(global: &Global) -> Result<(Outcome, String), Failure> {
     Ok((outcome(&changed), text))
 }
 
-/// What `apply` asks of the daemon, after the file was found sound.
+/// Builds the request of `apply`, after the file has been checked.
 pub fn request(
     global: &Global,
     file: Option<&Path>,
@@ -87,15 +86,15 @@ pub fn request(
 ) -> Result<Request, Failure> {
     let path = file.map_or_else(|| context::config_path(global), Path::to_owned);
     let text = Config::read_text(&path)?;
-    // Also without a daemon a fault is told as one.
+    // Checked here too, so that faults are reported even without a daemon.
     let adjust = |paths: &mut Paths| *paths = global.paths(paths);
     policy::load_text(&path.display().to_string(), &text, adjust, &RuleBits::new())?;
-    // A daemon's messages are read elsewhere.
+    // The daemon's log messages would not reach the user: the file's name is made absolute for it.
     let file = std::path::absolute(&path)?.display().to_string();
     Ok(Request::Apply { file, text, confirm_s, dry_run })
 }
 
-/// Asks the daemon, which has to run.
+/// Sends a request to the daemon, and fails without one.
 pub fn ask<T>(global: &Global, request: &Request) -> Result<T, Failure>
 where
     T: TryFrom<Reply, Error = Unexpected>,
@@ -123,12 +122,12 @@ fn in_force(changed: &Changed) -> String {
     }
 }
 
-/// Well only if what is in force reaches every interface that is there.
+/// Returns success only if the configuration is in force on every existing interface.
 const fn outcome(changed: &Changed) -> Outcome {
     if changed.failed_interfaces.is_empty() { Outcome::Yes } else { Outcome::Partly }
 }
 
-/// What is in force and does not reach an interface.
+/// Lists the interfaces to which the configuration could not be applied.
 fn failed(interfaces: &[FailedInterface]) -> String {
     let mut text = String::new();
     for FailedInterface { name, error } in interfaces {
@@ -137,7 +136,7 @@ fn failed(interfaces: &[FailedInterface]) -> String {
     text
 }
 
-/// What to know where the configuration file says otherwise.
+/// Notes that the configuration file differs from the configuration in force.
 fn overriding(global: &Global, overrides_file: bool) -> String {
     if !overrides_file {
         return String::new();

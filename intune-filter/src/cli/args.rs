@@ -1,4 +1,4 @@
-//! The command line.
+//! Defines the command line.
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -13,10 +13,10 @@ use crate::config::{DurationError, Paths, Seconds};
 #[derive(Debug, Parser)]
 #[command(name = "intune-filter", version, arg_required_else_help = true)]
 pub struct Arguments {
-    /// What goes for every command.
+    /// Flags of every command
     #[command(flatten)]
     pub global: Global,
-    /// What to do.
+    /// Command to run
     #[command(subcommand)]
     pub command: Command,
 }
@@ -30,22 +30,22 @@ pub struct Global {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say more; twice for everything
+    /// Log more; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// What outlives a reboot [default: /var/lib/intune-filter]
+    /// Directory for state that outlives a reboot [default: /var/lib/intune-filter]
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// The control socket's directory [default: /run/intune-filter]
+    /// Directory of the control socket [default: /run/intune-filter]
     #[arg(long, global = true, value_name = "DIR")]
     pub runtime_dir: Option<PathBuf>,
-    /// The directory of the pinned BPF objects [default: /sys/fs/bpf/intune-filter]
+    /// Directory of the pinned BPF objects [default: /sys/fs/bpf/intune-filter]
     #[arg(long, global = true, value_name = "DIR")]
     pub pin_dir: Option<PathBuf>,
 }
 
 impl Global {
-    /// The configuration's paths, where no flag says otherwise.
+    /// Returns the configured paths, with those of flags in their place.
     #[must_use]
     pub fn paths(&self, configured: &Paths) -> Paths {
         let or = |flag: &Option<PathBuf>, path: &PathBuf| flag.as_ref().unwrap_or(path).clone();
@@ -58,12 +58,12 @@ impl Global {
     }
 }
 
-/// What to do.
+/// Command of the program.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon: attach, enforce, and keep everything in step
     Run,
-    /// Check a configuration and print what it comes to
+    /// Check a configuration and print a summary of its policy
     Check {
         /// The configuration, instead of --config
         file: Option<PathBuf>,
@@ -75,7 +75,7 @@ pub enum Command {
         /// Go back to the configuration before, unless `confirm` follows within this time: 60s, 5m
         #[arg(long, value_name = "TIME", value_parser = patience)]
         confirm: Option<Seconds>,
-        /// Tell what would open and close, and which flows and names would end; change nothing
+        /// Show what would open and close, and which flows and names would end; change nothing
         #[arg(long, conflicts_with = "confirm")]
         dry_run: bool,
     },
@@ -83,7 +83,7 @@ pub enum Command {
     Reload,
     /// Show the configuration in force, or what another one would change
     Config {
-        /// What to show
+        /// Configuration to show
         #[command(subcommand)]
         command: ConfigCommand,
     },
@@ -97,7 +97,7 @@ pub enum Command {
     Names,
     /// Show the flows that are open
     Flows {
-        /// Only those of a client or a network of clients
+        /// Only flows of a client or a network of clients
         #[arg(long, value_name = "ADDRESS|NETWORK", value_parser = network)]
         client: Vec<IpNet>,
     },
@@ -124,25 +124,25 @@ pub enum Command {
     },
     /// Show the endpoint catalogue
     Endpoints {
-        /// What to do with it
+        /// Action on the catalogue
         #[command(subcommand)]
         command: Endpoints,
     },
     /// Remove programs, links and pins: nothing is filtered afterwards
     Detach {
-        /// Remove them even if a daemon holds them that cannot be asked
+        /// Remove them even if they are held by a daemon that cannot be asked
         #[arg(long)]
         force: bool,
     },
 }
 
-/// Which events to show: all, unless something is said.
+/// Selection of events; all events by default.
 #[derive(Clone, Debug, Args)]
 pub struct Wanted {
-    /// Go on with those to come; without --last, show none but those
+    /// Follow new events; without --last, show new events only
     #[arg(short, long)]
     pub follow: bool,
-    /// Of those that the daemon has kept, show the last so many [default: all]
+    /// Show this many of the last events that the daemon has kept [default: all]
     #[arg(short = 'n', long, value_name = "NUMBER")]
     pub last: Option<usize>,
     /// Denied packets
@@ -154,7 +154,7 @@ pub struct Wanted {
     /// Flows that were opened or have ended
     #[arg(long)]
     pub flows: bool,
-    /// Only those of a client or a network of clients
+    /// Only events of a client or a network of clients
     #[arg(long, value_name = "ADDRESS|NETWORK", value_parser = network)]
     pub client: Vec<IpNet>,
     /// Only packets denied for a reason
@@ -162,18 +162,18 @@ pub struct Wanted {
     pub reason: Vec<String>,
 }
 
-/// An address is a network of one.
+/// Parses a prefix, or an address as a prefix of full length.
 fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map_err(|_| format!("expected an address or a network, not {text}"))
 }
 
-/// The words for reasons to deny.
+/// Returns the words for reasons of denials.
 fn reasons() -> PossibleValuesParser {
     REASONS.iter().filter(|reason| reason.denies()).map(|reason| reason.as_str()).into()
 }
 
-/// What to show of configurations.
+/// Configuration to show.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the configuration in force with its defaults, as YAML that applies again
@@ -185,14 +185,14 @@ pub enum ConfigCommand {
     },
 }
 
-/// What to do with the catalogue.
+/// Action on the catalogue.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Endpoints {
     /// List every service with its destinations and ports
     List,
 }
 
-/// Longer would be no safeguard, and none at all no time to confirm.
+/// Parses a time to confirm from 1 s to 1 d: a longer one would be no safeguard.
 fn patience(text: &str) -> Result<Seconds, String> {
     let patience: Seconds = text.parse().map_err(|error: DurationError| error.to_string())?;
     match patience.0 {

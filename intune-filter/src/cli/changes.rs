@@ -1,13 +1,14 @@
-//! Changes of the policy, line by line, as `apply`, `reload` and `config diff` print them.
+//! Formats changes of the policy line by line for `apply`, `reload` and `config diff`.
 
 use std::fmt::Write as _;
 
 use crate::policy::{Difference, Grant, Leaf, Setting};
 
-/// Lines of each kind that are printed for people.
+/// Lines of each kind printed for people.
 const LINES: usize = 40;
 
-/// What opens, closes, is set and ends, for people.
+/// Formats the traffic that opens and closes, changed settings, and the numbers of ended flows and
+/// names.
 pub fn changes(difference: &Difference, flows_ended: usize, names_forgotten: usize) -> String {
     let mut text = String::new();
     add(&mut text, '+', &difference.opens, grant);

@@ -1,4 +1,4 @@
-//! `check [FILE]`: whether a configuration can be used here, and what it comes to.
+//! Implements `check [FILE]`: checks a configuration on this machine, and summarises its policy.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -21,7 +21,7 @@ use crate::{
 pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Failure> {
     let path = file.map_or_else(|| context::config_path(global), Path::to_owned);
     let adjust = |paths: &mut crate::config::Paths| *paths = global.paths(paths);
-    // What is in force decides which bits are free.
+    // The bits of the policy in force decide which bits are free.
     let bits = previous_bits(global);
     let loaded = policy::load(&path, adjust, &bits)?;
     let facts = environment::gather(&loaded.config)?;
@@ -32,7 +32,7 @@ pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Fa
         let errors = errors.into_iter().map(|finding| finding.error).collect();
         return Err(loaded.config.errors(errors).into());
     }
-    // The policy warns of what the configuration says; the rest is the machine's.
+    // The policy warns of the configuration's own contents; the findings add the machine's.
     let said = |finding: &Finding| loaded.policy.warnings.contains(&finding.error);
     warnings.retain(|finding| !said(finding));
     let mut summary = summarize(&loaded.config, &loaded.policy, facts.cpus);
@@ -52,7 +52,7 @@ pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Fa
     Ok((Outcome::Yes, text))
 }
 
-/// What `boot: closed` should keep out now, and does not.
+/// Returns a warning if `boot: closed` does not keep out traffic that it should.
 fn open_gate(config: &Config) -> anyhow::Result<Option<String>> {
     let pins = Pins::open(&config.paths.pin_dir)?;
     let gate = unjudged::gate(config, pins.as_ref(), &netlink::snapshot()?)?;

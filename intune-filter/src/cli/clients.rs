@@ -1,7 +1,7 @@
-//! `clients`: each client that has a flow or was denied something.
+//! Implements `clients`: lists each client that has a flow or a denial.
 //!
-//! What flows say is of those that are alive, and from the kernel's tables. Denials are counted by
-//! the daemon, as many as were reported, since its start; without a daemon there are none.
+//! Flows are the live ones in the kernel's tables. Denials are those that were reported to the
+//! daemon since its start; without a daemon they are unknown.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -49,7 +49,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     Ok((Outcome::Yes, text))
 }
 
-/// The daemon's denials; `None` if no daemon runs.
+/// Asks the daemon for the denials; `None` if no daemon runs.
 fn denials(paths: &Paths) -> anyhow::Result<Option<Vec<Denials>>> {
     let Some(daemon) = control::Client::connect(&paths.runtime_dir) else { return Ok(None) };
     let denied: DeniedClients = daemon.ask(&Request::Clients {}, context::REPLY_TIMEOUT)?;

@@ -1,5 +1,5 @@
-//! `config show`, `config diff [FILE]` and `apply --dry-run`: the configuration in force, and what
-//! another one would change.
+//! Implements `config show`, `config diff [FILE]` and `apply --dry-run`: shows the configuration in
+//! force, and the effect of another one.
 
 use std::{fmt::Write as _, path::Path};
 

@@ -1,4 +1,4 @@
-//! What commands work with: configuration, catalogue, paths, and the daemon's table of names.
+//! Provides commands with configuration, catalogue, paths, and the daemon's table of names.
 
 use std::{
     borrow::Cow,
@@ -15,26 +15,26 @@ use crate::{
     system::{clock, regular_file},
 };
 
-/// Where the configuration is unless a flag says otherwise.
+/// Configuration file without a flag.
 pub const DEFAULT_CONFIG: &str = "/etc/intune-filter/config.yaml";
 
-/// How long a command waits for the daemon's answer.
+/// Time limit for the daemon's reply.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The configuration's file.
+/// Returns the path of the configuration file.
 #[must_use]
 pub fn config_path(global: &Global) -> PathBuf {
     global.config.clone().unwrap_or_else(|| DEFAULT_CONFIG.into())
 }
 
-/// The configuration, for commands that cannot do without.
+/// Loads the configuration, for commands that need one.
 pub fn required_config(global: &Global) -> Result<Config, Failure> {
     Ok(Config::load(&config_path(global))?)
 }
 
-/// The configuration, or `None` if none is named and there is none at the default place.
+/// Loads the configuration; `None` if no flag names one and the default file does not exist.
 pub fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
-    // A file system that does not answer has one that is read, and told of.
+    // A file system that does not respond counts as having the file, whose reading then reports it.
     let exists = || Path::new(DEFAULT_CONFIG).exists();
     let is_there = || regular_file::within(regular_file::READ_TIMEOUT, exists).unwrap_or(true);
     if global.config.is_none() && !is_there() {
@@ -43,8 +43,8 @@ pub fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
     required_config(global).map(Some)
 }
 
-/// The configuration and the paths, for commands that read or remove what is in force: faults
-/// must not keep anyone from that. What can be read of a faulty file counts.
+/// Loads the configuration and paths for commands that read or remove the state in force, which
+/// faults of the file must not prevent. The readable part of a faulty file counts.
 pub fn lenient(global: &Global) -> (Option<Config>, Paths) {
     let config = match optional_config(global) {
         Ok(config) => config,
@@ -61,18 +61,18 @@ pub fn lenient(global: &Global) -> (Option<Config>, Paths) {
     (config, global.paths(&configured))
 }
 
-/// The paths for a command that says, or whose daemon says, what is wrong with the file.
+/// Returns the paths for a command that reports faults of the file itself, or whose daemon does.
 pub fn quiet_paths(global: &Global) -> Paths {
     let (config, _) = Config::load_part(&config_path(global));
     global.paths(&config.map(|config| config.paths).unwrap_or_default())
 }
 
-/// The paths alone.
+/// Returns the paths, as far as the configuration can be read.
 pub fn paths(global: &Global) -> Paths {
     lenient(global).1
 }
 
-/// The catalogue that the configuration names, else the built-in one.
+/// Loads the catalogue that the configuration names, else the built-in one.
 pub fn catalogue(paths: &Paths) -> Result<Cow<'static, Catalogue>, Failure> {
     Ok(match &paths.catalogue {
         Some(directory) => Cow::Owned(Catalogue::load(directory)?),
@@ -80,7 +80,7 @@ pub fn catalogue(paths: &Paths) -> Result<Cow<'static, Catalogue>, Failure> {
     })
 }
 
-/// The table of names: the daemon's, or what the last one has saved.
+/// Returns the daemon's table of names; without a daemon, the saved one.
 pub fn names(paths: &Paths) -> Names {
     let live = Client::connect(&paths.runtime_dir).and_then(|daemon| {
         let answer = daemon

@@ -1,4 +1,4 @@
-//! Where a packet is to go, as `explain` takes it: `DST[:PORT[/PROTO]]`.
+//! Parses the destination of `explain`: `DST[:PORT[/PROTO]]`.
 
 use std::{
     fmt,
@@ -35,23 +35,23 @@ impl Protocol {
     }
 }
 
-/// An address or a name.
+/// Address or name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// An address.
+    /// IPv4 or IPv6 address.
     Address(IpAddr),
-    /// A name, in lower case.
+    /// Host name, in lower case.
     Name(String),
 }
 
-/// Where a packet is to go.
+/// Destination of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// Which host.
+    /// Address or name.
     pub host: Host,
-    /// Which port; 0 with ICMP.
+    /// Port; 0 with ICMP.
     pub port: u16,
-    /// By which protocol.
+    /// Transport protocol.
     pub protocol: Protocol,
     /// Whether port and protocol were left out.
     pub assumed: bool,
@@ -126,7 +126,7 @@ fn named(host: &str) -> Result<Host, String> {
             && label.len() <= 63
             && label.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'*')
     };
-    // Digits and dots alone are a mistyped address, never a host.
+    // A name of digits and dots is a mistyped address, never a host.
     let numeric = name.rsplit('.').next().is_some_and(|l| l.bytes().all(|o| o.is_ascii_digit()));
     if name.len() > 253 || numeric || !name.split('.').all(label) {
         return Err(format!("{host:?} is neither an address nor a name"));

@@ -1,4 +1,4 @@
-//! `detach`: the way back. Nothing is filtered afterwards.
+//! Implements `detach`, the way back: nothing is filtered afterwards.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,11 @@ use crate::{
     report::{Detached, SCHEMA},
 };
 
-/// How long a daemon may take to detach, and a killed one to be gone.
+/// Time limit for a daemon to detach, and for a killed one to end.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs the command. A daemon that runs is asked to detach and end; one that does not answer is
-/// killed. Only a daemon that cannot be found by its socket keeps the pins, unless forced.
+/// Runs the command. A running daemon is asked to detach and end, and killed if it does not answer.
+/// Only a daemon that its socket does not reach keeps the pins, unless forced.
 pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
     let paths = context::paths(global);
     let mut stopped = stop_daemon(&paths)?;
@@ -40,7 +40,7 @@ pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
     Ok((Outcome::Yes, text))
 }
 
-/// Makes the daemon detach and end, if there is one.
+/// Makes the daemon detach and end, if there is one; returns whether there was.
 fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
     let Some(client) = Client::connect(&paths.runtime_dir) else { return Ok(false) };
     let daemon = client.daemon()?;
@@ -53,7 +53,7 @@ fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Removes what is pinned, whoever pinned it, of every layout.
+/// Removes the pins of every layout, whichever program made them.
 fn remove(paths: &Paths, force: bool) -> anyhow::Result<bool> {
     if !paths.pin_dir.exists() {
         return Ok(false);

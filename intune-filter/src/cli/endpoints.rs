@@ -1,4 +1,4 @@
-//! `endpoints`: the catalogue as this site has it.
+//! Implements `endpoints`: shows the catalogue with the site's overrides.
 
 use std::fmt::Write as _;
 
@@ -27,7 +27,7 @@ pub fn list(global: &Global) -> Result<(Outcome, String), Failure> {
     Ok((Outcome::Yes, text))
 }
 
-/// A service with what all its rules have, each once.
+/// Combines the destinations and ports of a service's rules, each once.
 fn endpoints(service: CatalogueService) -> Endpoints {
     let rules = &service.rules;
     Endpoints {

@@ -1,4 +1,4 @@
-//! Facts of this machine that a configuration is held against.
+//! Gathers the facts of this machine against which a configuration is checked.
 
 use anyhow::Result;
 use ipnet::IpNet;
@@ -14,17 +14,17 @@ use crate::{
     },
 };
 
-/// What was found.
+/// Facts of the machine, with notes.
 pub struct Facts {
-    /// For [`crate::config::check_environment`].
+    /// Facts for [`crate::config::check_environment`].
     pub environment: Environment,
-    /// How many CPUs per-CPU maps have elements for.
+    /// Number of possible CPUs, for which per-CPU maps have elements.
     pub cpus: u32,
-    /// What is worth knowing beyond that.
+    /// Notes for the user beyond the facts.
     pub notes: Vec<String>,
 }
 
-/// Looks at the machine. What cannot be looked at is noted.
+/// Gathers the facts. A fact that cannot be read becomes a note.
 pub fn gather(config: &Config) -> Result<Facts> {
     let snapshot = netlink::snapshot()?;
     let mut notes = Vec::new();
@@ -66,7 +66,8 @@ pub fn gather(config: &Config) -> Result<Facts> {
     Ok(Facts { environment, cpus: u32::try_from(cpus).unwrap_or(u32::MAX), notes })
 }
 
-/// The networks of the interfaces' addresses. Those of a VLAN device are behind its parent, too.
+/// Returns the prefixes of the interfaces' addresses. Those of a VLAN device are behind its parent
+/// too.
 fn on_link(snapshot: &Snapshot) -> Vec<OnLink> {
     let name_of = |index: u32| {
         snapshot.interfaces.iter().find(|one| one.index == index).map(|one| one.name.clone())
@@ -86,7 +87,7 @@ fn on_link(snapshot: &Snapshot) -> Vec<OnLink> {
     all
 }
 
-/// The rules of a ruleset's text that rewrite destinations.
+/// Returns the rules that rewrite destinations, from a ruleset's text.
 fn rewrites(ruleset: &str) -> Vec<String> {
     let rewrites = |word: &str| {
         matches!(word, "dnat" | "redirect" | "tproxy" | "\"DNAT\"" | "\"REDIRECT\"" | "\"TPROXY\"")
@@ -99,7 +100,7 @@ fn rewrites(ruleset: &str) -> Vec<String> {
         .collect()
 }
 
-/// The devices of the flowtables in nft's JSON.
+/// Returns the devices of the flowtables in nft's JSON.
 fn flowtable_devices(tables: &str) -> Vec<String> {
     let tables: Value = serde_json::from_str(tables).unwrap_or_default();
     let objects = tables.get("nftables").and_then(Value::as_array);

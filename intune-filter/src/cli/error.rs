@@ -1,17 +1,17 @@
-//! How a command ends, and the exit code that says so.
+//! Defines the results of commands and their exit codes.
 
 use std::{fmt, process::ExitCode};
 
 use crate::{catalogue::CatalogueError, yaml::FileErrors};
 
-/// How a command ended that did not fail.
+/// Result of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Well: exit code 0.
+    /// Success: exit code 0.
     Yes,
-    /// With the answer no: exit code 4.
+    /// Success with the answer no: exit code 4.
     No,
-    /// Done, and without its effect in every place: exit code 1.
+    /// Success in some places only: exit code 1.
     Partly,
 }
 
@@ -25,17 +25,17 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// Why a command failed.
+/// Failure of a command.
 #[derive(Debug)]
 pub enum Failure {
-    /// The configuration or the catalogue is not usable: exit code 3.
+    /// Unusable configuration or catalogue: exit code 3.
     Configuration(String),
-    /// Anything else: exit code 1.
+    /// Any other failure: exit code 1.
     Other(anyhow::Error),
 }
 
 impl Failure {
-    /// The exit code.
+    /// Returns the exit code.
     #[must_use]
     pub fn code(&self) -> ExitCode {
         match self {

@@ -1,4 +1,4 @@
-//! `events`: what the daemon has to tell, and goes on to tell.
+//! Implements `events`: prints the daemon's events, and follows new ones.
 
 use std::io::{self, Write as _};
 
@@ -21,7 +21,7 @@ use crate::{
     system::readiness::Readiness,
 };
 
-/// Runs the command. It prints as it goes.
+/// Runs the command, which prints events as they come.
 pub fn run(global: &Global, wanted: &Wanted) -> Result<(Outcome, String), Failure> {
     let socket = context::paths(global).runtime_dir.join(SOCKET_NAME);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -55,11 +55,12 @@ async fn print(socket: &std::path::Path, json: bool, wanted: &Wanted) -> Result<
     while let Some(line) = lines.next_line().await.context("the daemon does not answer")? {
         let printed = match serde_json::from_str::<EventLine<Event>>(&line) {
             Ok(EventLine { event, .. }) if !json => writeln!(io::stdout(), "{event}"),
-            // For programs as it is; so is what a newer daemon tells that this one cannot read.
+            // JSON is printed as received, and so is an event of a newer daemon that this version
+            // cannot read.
             _ => writeln!(io::stdout(), "{line}"),
         };
         if printed.is_err() {
-            // Whoever read has seen enough.
+            // The reader has closed its end, which is no failure.
             return Ok(());
         }
     }
@@ -85,8 +86,8 @@ fn request(wanted: &Wanted) -> Request {
     Request::Events { filter, last: wanted.last.unwrap_or(all), follow: wanted.follow }
 }
 
-/// Ends when standard output is a pipe or socket whose other end is closed: a follower that has
-/// nothing to print would never notice.
+/// Ends when standard output is a pipe or socket whose other end is closed, which a follower
+/// without anything to print would never notice.
 async fn nobody_reads() {
     let output = Readiness::of(io::stdout(), Interest::WRITABLE);
     // A file cannot be watched, and has no other end.

@@ -1,4 +1,4 @@
-//! `flows`: what goes on between clients and destinations, as the kernel's tables have it.
+//! Implements `flows`: lists the live flows in the kernel's tables.
 
 use intune_filter_ebpf::{
     abi::{Ending, flow_flags},
@@ -56,7 +56,7 @@ pub fn run(global: &Global, clients: &[IpNet]) -> Result<(Outcome, String), Fail
     Ok((Outcome::Yes, text))
 }
 
-/// The flows that are alive; none if nothing is pinned.
+/// Returns the live flows; none if nothing is pinned.
 pub fn live(paths: &Paths) -> anyhow::Result<Vec<LiveFlow>> {
     let Some(pins) = Pins::open(&paths.pin_dir)? else { return Ok(Vec::new()) };
     let labels = Labels::of_pins(&pins, &netlink::snapshot()?)?;

@@ -1,4 +1,4 @@
-//! What listens on the gateway's addresses, as the kernel tells it: what `to_gateway` lets clients
+//! Lists the sockets that listen on the gateway's addresses and that `to_gateway` lets clients
 //! reach.
 
 use std::{
@@ -19,10 +19,10 @@ use crate::{
     system::netlink::Snapshot,
 };
 
-/// Ports of DNS: those of resolvers are judged query by query, and no other is reached.
+/// Ports of DNS: queries to resolvers are judged one by one, and other DNS servers are denied.
 const DNS: [u16; 2] = [53, 853];
 
-/// A socket that takes what comes to it.
+/// Socket that accepts packets from any sender.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Listening {
     protocol: TransportProtocol,
@@ -30,7 +30,7 @@ struct Listening {
     address: IpAddr,
 }
 
-/// One line for each zone whose clients reach something.
+/// Returns a line for each zone whose clients reach a listening socket.
 pub(super) fn notes(config: &Config, snapshot: &Snapshot) -> Vec<String> {
     if config.to_gateway == ToGateway::Policy {
         return Vec::new();
@@ -77,7 +77,7 @@ fn reached(config: &Config, snapshot: &Snapshot, listening: &BTreeSet<Listening>
     notes
 }
 
-/// The interfaces with their zones: where programs run does not matter here.
+/// Returns the interfaces with their zones, in any mode.
 fn wanted(config: &Config) -> Vec<Wanted> {
     let zones = config.zones();
     let of = |name: &str| {
@@ -109,7 +109,7 @@ fn text(socket: &Listening) -> String {
 fn read(line: &str, protocol: TransportProtocol) -> Option<Listening> {
     /// TCP_LISTEN.
     const LISTENS: &str = "0A";
-    /// TCP_CLOSE: a socket of UDP's that is not connected.
+    /// State TCP_CLOSE, of a UDP socket that is not connected.
     const UNCONNECTED: &str = "07";
     let mut words = line.split_whitespace().skip(1);
     let (address, port) = words.next()?.split_once(':')?;

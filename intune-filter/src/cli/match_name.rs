@@ -1,4 +1,4 @@
-//! `match NAME`: the services whose patterns match a name.
+//! Implements `match NAME`: lists the services whose patterns match a name.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub fn run(global: &Global, name: &str) -> Result<(Outcome, String), Failure> {
     Ok((outcome, text))
 }
 
-/// Every pattern that matches, by service.
+/// Returns every matching pattern, by service.
 #[must_use]
 pub fn matches(services: &[CatalogueService], name: &str) -> Vec<Match> {
     let mut found = Vec::new();

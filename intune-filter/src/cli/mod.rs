@@ -1,4 +1,4 @@
-//! The commands: what they take, what they print, how they end.
+//! Implements the commands: arguments, output and exit codes.
 
 use std::{
     io::{self, Write as _},
@@ -37,7 +37,7 @@ pub use error::{Failure, Outcome};
 
 use crate::system::logging;
 
-/// Runs the program. The exit code: 0 ok, 1 failed, 2 usage, 3 configuration invalid, 4 "no".
+/// Runs the program. Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration invalid, 4 "no".
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -52,7 +52,7 @@ pub fn main() -> ExitCode {
     });
     match dispatch(&arguments) {
         Ok((outcome, text)) => {
-            // A reader that has seen enough is no failure.
+            // A reader that closes the pipe early is no failure.
             let _ = io::stdout().write_all(text.as_bytes());
             outcome.into()
         }

@@ -1,4 +1,4 @@
-//! `names`: learned addresses, and the names that led to them.
+//! Implements `names`: lists learned addresses with the names that led to them.
 
 use std::net::IpAddr;
 
@@ -46,7 +46,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     Ok((Outcome::Yes, text))
 }
 
-/// The kernel's table decides what is listed, the names explain it.
+/// Joins the kernel's addresses, which decide what is listed, with the names that explain them.
 fn join(
     hosts: &[(IpAddr, Host)],
     names: &Names,
@@ -77,7 +77,7 @@ fn join(
             });
         }
     }
-    // Addresses without a name last.
+    // Addresses without a name come last.
     learned.sort_by(|a, b| {
         (a.name.is_none(), &a.name, a.address).cmp(&(b.name.is_none(), &b.name, b.address))
     });

@@ -1,10 +1,10 @@
-//! How commands print: aligned columns for people, JSON for programs.
+//! Formats output: aligned columns for people, JSON for programs.
 
 use std::fmt::Write as _;
 
 pub(crate) use crate::report::to_text as json;
 
-/// Rows in columns as wide as they need, two spaces apart, no space at the end of a line.
+/// Formats rows in columns as wide as necessary, two spaces apart, without trailing spaces.
 #[must_use]
 pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
     let mut widths = header.map(|cell| cell.chars().count());
@@ -29,7 +29,7 @@ pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COL
     text
 }
 
-/// A number of octets, as people read it.
+/// Formats a number of octets for people.
 #[must_use]
 pub fn octets(number: u64) -> String {
     let mut value = number as f64 / 1024.0;
@@ -45,7 +45,7 @@ pub fn octets(number: u64) -> String {
     format!("{value:.1} TiB")
 }
 
-/// A number of seconds, as people read it.
+/// Formats a number of seconds for people.
 #[must_use]
 pub fn seconds(number: u64) -> String {
     match number {

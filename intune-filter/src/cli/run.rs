@@ -1,4 +1,4 @@
-//! `run`: the daemon.
+//! Implements `run`: runs the daemon.
 
 use std::cell::RefCell;
 
@@ -20,7 +20,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     let path = context::config_path(global);
     let adjust = |paths: &mut Paths| *paths = global.paths(paths);
     let source = ConfigSource { path: &path, adjust: &adjust, ahead: RefCell::default() };
-    // The programs' diagnostics name clients: they are for whoever looks for something.
+    // The programs' log messages name clients, and are therefore off unless asked for.
     let kernel_log = match global.verbose {
         0 => log::LevelFilter::Off,
         1 => log::LevelFilter::Debug,

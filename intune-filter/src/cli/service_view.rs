@@ -1,4 +1,4 @@
-//! The services as commands show them: this site's, or without a configuration the whole
+//! Collects the services that commands show: the site's, or without a configuration the whole
 //! catalogue's of all regions.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use crate::{
     report::{CatalogueRule, CatalogueService},
 };
 
-/// The services of a configuration, or without one of the catalogue.
+/// Returns the services of a configuration, or without one of the catalogue.
 pub fn services(
     config: Option<&Config>,
     catalogue: &Catalogue,
@@ -98,7 +98,7 @@ fn of_site(config: &Config, catalogue: &Catalogue) -> Result<Vec<CatalogueServic
     Ok(listed.collect())
 }
 
-/// Ports as a list for people: `tcp 80, 443; udp 123`.
+/// Formats ports as a list for people: `tcp 80, 443; udp 123`.
 #[must_use]
 pub fn ports<'p, T>(ports: &'p PerProtocol<T>) -> String
 where

@@ -1,4 +1,4 @@
-//! `services`: what the services in force have let through.
+//! Implements `services`: shows the traffic of the services in force.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ fn sum(rules: Vec<Option<String>>, counters: &[RuleCounter]) -> Vec<ServiceTraff
     services.into_values().collect()
 }
 
-/// The service of a rule's full id, `SERVICE/RULE`.
+/// Returns the service of a rule's id, `SERVICE/RULE`.
 #[must_use]
 pub fn service_of(rule: &str) -> &str {
     rule.split_once('/').map_or(rule, |(service, _)| service)

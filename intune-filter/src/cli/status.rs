@@ -1,4 +1,4 @@
-//! `status`: what is enforced, where, and how full the maps are; with and without a daemon.
+//! Implements `status`: shows interfaces, counters and fill levels, with or without a daemon.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// What goes on without a daemon, and what does not: the fail table of the documentation.
+/// Functions that are suspended while no daemon runs: the fail table of the documentation.
 const WAITING: [&str; 5] = [
     "interfaces that vanish and return are not attached again",
     "learned addresses are enforced, but the names that led to them are not recorded",
@@ -101,7 +101,7 @@ fn daemon(runtime_directory: &std::path::Path) -> Daemon {
     Daemon { running: true, pid: pid.map(Pid::as_raw), details }
 }
 
-/// Every interface that is configured, has a link or has a zone.
+/// Returns every interface that is configured, has a link or has a zone.
 fn interfaces(
     pins: &Pins,
     snapshot: &Snapshot,
@@ -109,7 +109,7 @@ fn interfaces(
 ) -> anyhow::Result<Vec<Interface>> {
     let zones = pins.zones()?;
     let mut names = pins.directory().linked_interfaces()?;
-    // An interface whose attachment failed has zones, and no link.
+    // An interface whose attachment failed has zones, but no link.
     names.extend(
         snapshot
             .interfaces
@@ -137,14 +137,14 @@ fn interfaces(
         .collect()
 }
 
-/// What is open although it should be shut.
+/// Describes traffic that passes although `boot: closed` should keep it out.
 fn open(status: &Status) -> String {
     let gate = status.gate.as_ref();
     let open = gate.and_then(|gate| unjudged::open(gate, status.daemon.running));
     open.map_or_else(String::new, |open| format!("{open}\n\n"))
 }
 
-/// What the daemon tells of the configuration, where that is not simply the file's.
+/// Describes the configuration in force, unless it is simply the file's.
 fn configuration(status: &ConfigurationStatus) -> String {
     let file = &status.file;
     if let Some(waiting) = &status.waiting {
@@ -170,7 +170,7 @@ fn configuration(status: &ConfigurationStatus) -> String {
     }
 }
 
-/// What the daemon has to complain of, and how the last reload went.
+/// Describes the daemon's problems, and the result of the last reload.
 fn problems(status: &Status) -> String {
     let mut text = String::new();
     for Problem { code, since, text: lines } in &status.problems {
@@ -193,7 +193,7 @@ fn problems(status: &Status) -> String {
     text
 }
 
-/// What the daemon tells of the gate, where that is shut, or should be.
+/// Describes the boot guard, if it keeps anything out, or should.
 fn gate(gate: &GateStatus) -> String {
     if let Some(error) = &gate.error {
         return format!("{error}\n\n");
@@ -204,7 +204,7 @@ fn gate(gate: &GateStatus) -> String {
     format!("nothing is forwarded from or to {} (boot: closed)\n\n", gate.shut.join(", "))
 }
 
-/// What the daemon tells of the names that it resolves itself.
+/// Describes the daemon's resolution of exact names.
 fn resolution(resolution: &Resolution) -> String {
     let Counts { names, resolved, absent, failing, waiting, left_out, .. } = resolution.counts;
     if names == 0 {
@@ -231,7 +231,7 @@ fn resolution(resolution: &Resolution) -> String {
     text + "\n"
 }
 
-/// What was tried past the site's resolvers, by reason.
+/// Sums up DNS queries to other servers than the site's resolvers, by reason.
 fn other_dns(counters: &BTreeMap<&'static str, u64>) -> OtherDns {
     let of = |reason: Reason| counters.get(reason.as_str()).copied().unwrap_or_default();
     OtherDns {
@@ -241,7 +241,7 @@ fn other_dns(counters: &BTreeMap<&'static str, u64>) -> OtherDns {
     }
 }
 
-/// What was tried past the site's resolvers, in one sentence.
+/// Describes DNS queries to other servers than the site's resolvers, in one sentence.
 fn other_dns_text(other: OtherDns) -> String {
     if other == OtherDns::default() {
         return String::new();

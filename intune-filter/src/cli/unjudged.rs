@@ -1,5 +1,5 @@
-//! What nothing judges: interfaces that are missing, and those that `boot: closed` does not keep
-//! out although it should.
+//! Finds interfaces that no program judges: missing ones, and those that `boot: closed` does not
+//! keep out although it should.
 
 use anyhow::Result;
 
@@ -11,10 +11,10 @@ use crate::{
     system::netlink::Snapshot,
 };
 
-/// The gate that a configuration wants, as the machine shows it; `None` if it wants none.
+/// Returns the boot guard's state on the machine; `None` if the configuration wants none.
 ///
 /// # Errors
-/// The kernel does not tell what is enforced.
+/// The kernel's state of enforcement cannot be read.
 pub fn gate(config: &Config, pins: Option<&Pins>, snapshot: &Snapshot) -> Result<Option<BootGate>> {
     if config.boot == Boot::Open {
         return Ok(None);
@@ -33,7 +33,7 @@ pub fn gate(config: &Config, pins: Option<&Pins>, snapshot: &Snapshot) -> Result
     Ok(Some(BootGate { table: boot_guard::presence(), unjudged }))
 }
 
-/// What is open although it should be shut, in one sentence.
+/// Describes traffic that passes although it should be kept out, in one sentence.
 #[must_use]
 pub fn open(gate: &BootGate, daemon_runs: bool) -> Option<String> {
     if gate.table != Some(false) || (daemon_runs && gate.unjudged.is_empty()) {
@@ -49,7 +49,7 @@ pub fn open(gate: &BootGate, daemon_runs: bool) -> Option<String> {
     ))
 }
 
-/// The interfaces that are not there, in one sentence.
+/// Names the missing interfaces, in one sentence.
 #[must_use]
 pub fn missing(names: &[String]) -> String {
     if names.is_empty() {

@@ -7,19 +7,19 @@ use intune_filter_ebpf::abi::{GROUPS, INFO_CAPACITY};
 use super::{Config, Limit, Seconds};
 use crate::yaml::FileError;
 
-/// Linux's IFNAMSIZ, less the terminating zero.
+/// Longest interface name, in octets: Linux's IFNAMSIZ less the terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
 
-/// A flow's key holds the zone in 16 bits.
+/// Zones at most: a flow's key holds the zone in 16 bits.
 const ZONES_MAX: usize = u16::MAX as usize;
 
-/// By then, clients have forgotten what they knew: few times to live are longer.
+/// Longest warm-up: few TTLs are longer, so clients' caches have expired by then.
 const WARM_UP_MAX: Seconds = Seconds(3600);
 
-/// Beyond, a limit is none.
+/// Highest rate and burst: beyond, a limit limits nothing.
 const LIMIT_MAX: u32 = 1_000_000;
 
-/// Every contradiction within the file.
+/// Returns every contradiction within the file.
 pub(super) fn check(config: &Config) -> Vec<FileError> {
     let mut check = Check { config, errors: Vec::new() };
     check.interfaces();
@@ -44,7 +44,7 @@ impl Check<'_> {
         self.errors.push(self.config.error(key, message));
     }
 
-    /// Reports each value that is not the first of its kind.
+    /// Reports each value that repeats an earlier one.
     fn unique<T: Hash + Eq + ToString>(&mut self, values: impl Iterator<Item = (String, T)>) {
         let mut first: HashMap<T, String> = HashMap::new();
         for (key, value) in values {
@@ -57,15 +57,15 @@ impl Check<'_> {
         }
     }
 
-    /// Reports a list that the file has but that holds nothing; a missing one was reported when
-    /// it was read.
+    /// Reports a list that the file has but that is empty; a missing list was reported when the
+    /// file was read.
     fn not_empty<T>(&mut self, key: &str, values: &[T], what: &str) {
         if values.is_empty() && self.given(key) {
             self.report(key, format!("expected at least one {what}"));
         }
     }
 
-    /// Whether the file has this key.
+    /// Whether the file has the key.
     fn given(&self, key: &str) -> bool {
         self.config.source.lines.has(key)
     }
@@ -149,13 +149,14 @@ impl Check<'_> {
         self.unique(named.map(|(index, g)| (format!("clients[{index}].name"), g.name.clone())));
     }
 
-    /// A prefix may be in one group of a zone only; a longer one in another group is an exception.
+    /// Reports each prefix that two groups of a zone have. A longer prefix in another group is an
+    /// exception, and allowed.
     fn client_networks(&mut self) {
         let mut first = HashMap::new();
         for (index, group) in self.config.clients.iter().enumerate() {
             for (at, network) in group.networks.iter().enumerate() {
                 let key = format!("clients[{index}].networks[{at}]");
-                // One fault per prefix, however many zones it is in.
+                // One error per prefix, however many zones share it.
                 let taken = self.config.zones_of(group).into_iter().find_map(|zone| {
                     let holder = (group.name.as_str(), key.clone());
                     let (name, other) = first.insert((zone.number, *network), holder)?;
@@ -280,7 +281,7 @@ impl Check<'_> {
             let Limit::At { rate, burst } = limit else { continue };
             for (key, number) in [("rate", rate), ("burst", burst)] {
                 let key = format!("limits.{name}.{key}");
-                // What a zone has by default stands in another place.
+                // A zone's defaults are those of one address, and are reported at their keys.
                 let told = !name.starts_with("zone") || self.given(&key);
                 if told && !(1..=LIMIT_MAX).contains(&number) {
                     let message = format!("{number}, expected 1 to {LIMIT_MAX}");

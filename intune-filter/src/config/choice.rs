@@ -1,4 +1,4 @@
-//! Enumerations of words: one list from which reading, printing and error texts come.
+//! Declares enumerations of words: reading, printing and error texts come from one list.
 
 /// Declares an enumeration whose variants are words of the configuration.
 macro_rules! choice {
@@ -14,7 +14,7 @@ macro_rules! choice {
         pub enum $name { $($(#[$inner])* #[serde(rename = $word)] $variant,)+ }
 
         impl $name {
-            /// The word that the configuration uses.
+            /// Returns the word of the configuration file.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }

@@ -1,4 +1,4 @@
-//! Spans of time, as the configuration writes them: `60s`, `90m`, `12h`, `1d`.
+//! Reads and prints durations in the configuration's notation: `60s`, `90m`, `12h`, `1d`.
 
 use std::{fmt, str::FromStr};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::yaml::{Findings, Place, Read, parsed};
 
-/// A span of time in whole seconds.
+/// Duration in whole seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seconds(pub u32);
 
-/// Suffix and length of each unit, longest first.
+/// Suffix of each unit and its length in seconds, longest first.
 const UNITS: [(char, u32); 4] = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
 
 impl From<Seconds> for std::time::Duration {
@@ -27,7 +27,7 @@ impl FromStr for Seconds {
         let unit = text.chars().next_back().ok_or_else(error)?;
         let number = &text[..text.len() - unit.len_utf8()];
         let (_, length) = UNITS.iter().find(|(suffix, _)| *suffix == unit).ok_or_else(error)?;
-        // `u32::from_str` takes a leading plus sign.
+        // `u32::from_str` would accept a leading plus sign.
         if !number.bytes().all(|octet| octet.is_ascii_digit()) {
             return Err(error());
         }
@@ -64,7 +64,7 @@ impl Read for Seconds {
     }
 }
 
-/// A text that is no span of time.
+/// Error for text that is no duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DurationError(String);
 

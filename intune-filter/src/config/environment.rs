@@ -1,4 +1,4 @@
-//! What only the machine can tell about a configuration: pure, the caller gathers the facts.
+//! Checks a configuration against facts of the machine, which the caller gathers; no I/O.
 
 use std::net::IpAddr;
 
@@ -7,12 +7,12 @@ use ipnet::IpNet;
 use super::{Boot, Config};
 use crate::yaml::FileError;
 
-/// Facts of the machine.
+/// Facts of the machine that a configuration is checked against.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// Every address of the gateway.
+    /// Addresses of the gateway on all interfaces.
     pub own_addresses: Vec<IpAddr>,
-    /// The prefixes that are on-link behind each filtered interface.
+    /// Prefixes that are on-link behind the filtered interfaces.
     pub on_link: Vec<OnLink>,
     /// Rules that rewrite destinations (DNAT, redirect, TPROXY), as text for people.
     pub destination_rewrites: Vec<String>,
@@ -22,36 +22,36 @@ pub struct Environment {
     pub lacks_nft: bool,
 }
 
-/// A prefix that is on-link behind an interface.
+/// Prefix that is on-link behind an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnLink {
-    /// The interface.
+    /// Name of the interface.
     pub interface: String,
-    /// The VLAN, 0 for untagged frames.
+    /// VLAN id, 0 for untagged frames.
     pub vlan: u16,
-    /// The prefix.
+    /// On-link prefix.
     pub network: IpNet,
 }
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// The configuration is refused on this machine.
+    /// Error: the configuration is refused on this machine.
     Error,
-    /// It is worth knowing.
+    /// Warning: the configuration is accepted.
     Warning,
 }
 
-/// What the facts mean for the configuration.
+/// Consequence of the machine's facts for the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
-    /// What it is, at which key.
+    /// Key and message.
     pub error: FileError,
 }
 
-/// Holds the configuration against the machine that it is to run on.
+/// Checks a configuration against the machine that runs it.
 #[must_use]
 pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Finding> {
     let resolvers =
@@ -88,7 +88,8 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
     resolvers.chain(offloads).chain(gate).chain(rewrites).collect()
 }
 
-/// The answers of a neighbour of the clients never cross the gateway, so nothing would be learned.
+/// Reports a resolver that is a neighbour of the clients: its answers never cross the gateway, so
+/// nothing would be learned from them.
 fn on_link_resolver(
     config: &Config,
     environment: &Environment,

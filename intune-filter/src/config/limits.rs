@@ -1,41 +1,41 @@
-//! What one client may begin in a time.
+//! Defines and reads the rate limits of clients.
 
 use serde::{Deserialize, Serialize};
 
 use crate::yaml::{Fields, Findings, Place, Read, word};
 
-/// What one source address may begin in a time.
+/// Rate limits of one source address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// DNS queries that are passed on; and, counted apart, TCP connections to resolvers.
+    /// DNS queries passed on; TCP connections to resolvers are counted apart by the same limit.
     pub queries: Limit,
-    /// New flows; and, counted apart, datagrams in fragments.
+    /// New flows; datagrams in fragments are counted apart by the same limit.
     pub flows: Limit,
-    /// What a zone's link-local sources may begin together, and those for whom no bucket is free.
+    /// Limits that the link-local sources of a zone share with sources for which no bucket is free.
     pub zone: ZoneLimits,
 }
 
-/// What the sources of a zone may begin together that are nobody in particular.
+/// Limits that sources of a zone share which have no bucket of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneLimits {
-    /// As [`Limits::queries`], and by default as much.
+    /// Limit like [`Limits::queries`], which is its default.
     pub queries: Limit,
-    /// As [`Limits::flows`], and by default as much.
+    /// Limit like [`Limits::flows`], which is its default.
     pub flows: Limit,
 }
 
-/// A rate, and how much of it may come at once.
+/// Rate with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Limit {
-    /// There is no limit.
+    /// No limit.
     Off,
-    /// At most as much.
+    /// Token bucket.
     #[serde(untagged)]
     At {
-        /// So many in a second.
+        /// Tokens per second.
         rate: u32,
-        /// So many at once, after a rest.
+        /// Tokens of a full bucket.
         burst: u32,
     },
 }
@@ -48,7 +48,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// A zone has what one address has.
+    /// Returns limits with the same values for an address and for its zone.
     const fn both(queries: Limit, flows: Limit) -> Self {
         Self { queries, flows, zone: ZoneLimits { queries, flows } }
     }
@@ -72,7 +72,7 @@ impl Read for Limits {
     }
 }
 
-/// What the file says of a zone's limits.
+/// Limits of a zone as far as the file gives them.
 #[derive(Default)]
 struct GivenZone {
     queries: Option<Limit>,

@@ -1,8 +1,8 @@
-//! The configuration file: parsing, checking, and errors that name file, line and key.
+//! Reads and checks the configuration file; errors name file, line and key.
 //!
-//! [`Config::load`] reads a file and checks it against itself. What needs the catalogue (services,
-//! the tenant's location, how many rules there are) is checked by [`crate::policy`], and what needs
-//! the machine by [`check_environment`].
+//! [`Config::load`] reads a file and checks its keys against each other. [`crate::policy`] checks
+//! the keys that need the catalogue (services, the tenant's location, the number of rules), and
+//! [`check_environment`] those that need the machine.
 
 use std::{io, path::Path};
 
@@ -38,7 +38,7 @@ use crate::{
 };
 
 impl Config {
-    /// A configuration of interfaces alone; it passes no check.
+    /// Returns a configuration with interfaces and nothing else, which passes no check.
     pub(crate) fn bare(interfaces: Vec<Interface>) -> Self {
         Self { interfaces, ..Self::default() }
     }
@@ -46,7 +46,7 @@ impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
-    /// Every fault that can be told without the catalogue.
+    /// Every fault that can be found without the catalogue.
     pub fn load(path: &Path) -> Result<Self, FileErrors> {
         match Self::load_part(path) {
             (Some(config), errors) if errors.is_empty() => Ok(config),
@@ -54,7 +54,7 @@ impl Config {
         }
     }
 
-    /// What can be read of a file, and every fault found.
+    /// Reads as much of a file as possible, and returns every error found.
     pub(crate) fn load_part(path: &Path) -> (Option<Self>, Vec<FileError>) {
         match read(path) {
             Ok(text) => Self::parse_part(&path.display().to_string(), &text),
@@ -62,24 +62,24 @@ impl Config {
         }
     }
 
-    /// A file's text.
+    /// Reads a file's text.
     ///
     /// # Errors
-    /// It cannot be read, or is not UTF-8.
+    /// The file cannot be read in time, or is not UTF-8.
     pub fn read_text(path: &Path) -> Result<String, FileErrors> {
         read(path).map_err(|error| FileErrors::new(path.display().to_string(), vec![error]))
     }
 
-    /// The same by the thread that calls, however long the file system takes to answer.
+    /// Reads a file's text on the calling thread, which waits as long as the file system takes.
     pub(crate) fn read_text_here(path: &Path) -> Result<String, FileErrors> {
         text_of(regular_file::read(path))
             .map_err(|error| FileErrors::new(path.display().to_string(), vec![error]))
     }
 
-    /// Checks a file's text; `file` is for the errors.
+    /// Parses and checks a file's text; `file` is the name in error messages.
     ///
     /// # Errors
-    /// Every fault that can be told without the catalogue.
+    /// Every fault that can be found without the catalogue.
     pub fn parse(file: &str, text: &str) -> Result<Self, FileErrors> {
         match Self::parse_part(file, text) {
             (Some(config), errors) if errors.is_empty() => Ok(config),
@@ -87,7 +87,7 @@ impl Config {
         }
     }
 
-    /// What can be read of a file's text, and every fault found.
+    /// Parses as much of a file's text as possible, and returns every error found.
     pub(crate) fn parse_part(file: &str, text: &str) -> (Option<Self>, Vec<FileError>) {
         let reading: Reading<Self> = yaml::read(text, "a configuration");
         let Some(mut config) = reading.value else { return (None, reading.errors) };
@@ -97,14 +97,14 @@ impl Config {
         (Some(config), errors)
     }
 
-    /// A fault of the value at `key`, such as `clients[0].services[1]`, with its line.
+    /// Returns an error at `key`, such as `clients[0].services[1]`, with the key's line.
     #[must_use]
     pub fn error(&self, key: impl Into<String>, message: impl Into<String>) -> FileError {
         let key = key.into();
         FileError { line: self.source.lines.line(&key), key, message: message.into() }
     }
 
-    /// Faults as one error that names the file.
+    /// Collects errors under the file's name.
     #[must_use]
     pub fn errors(&self, errors: Vec<FileError>) -> FileErrors {
         FileErrors::new(&self.source.file, errors)

@@ -1,4 +1,4 @@
-//! The configuration's values. Every key has its default here, and `check` prints them all.
+//! Defines the configuration's values with the default of every key; `check` prints them all.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -14,62 +14,62 @@ use crate::{
     ports::{PerProtocol, PortRange},
 };
 
-/// A configuration that has been read and checked against itself.
+/// Configuration that has been read and checked against itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// The interfaces on the LAN side.
+    /// Interfaces on the LAN side.
     pub interfaces: Vec<Interface>,
     /// Whether the daemon turns VLAN tag stripping off where a zone has a tag.
     pub manage_offloads: bool,
-    /// What becomes of sources in no group.
+    /// Treatment of sources in no group.
     pub unlisted_clients: UnlistedClients,
-    /// What becomes of packets to the gateway itself.
+    /// Treatment of packets to the gateway itself.
     pub to_gateway: ToGateway,
-    /// What clients may do before the programs are attached.
+    /// Traffic of clients that passes before the programs are attached.
     pub boot: Boot,
     /// Whether clients may ping the destinations that they may reach.
     pub icmp_echo: bool,
-    /// The client groups.
+    /// Client groups.
     pub clients: Vec<ClientGroup>,
-    /// Name resolution.
+    /// Resolvers and learning from their answers.
     pub dns: Dns,
     /// DHCP servers that clients may address directly, beside the gateway.
     pub dhcp_servers: Vec<IpAddr>,
-    /// NAT64 prefixes under which IPv4 networks are reached too.
+    /// NAT64 prefixes by which clients reach IPv4 networks.
     pub nat64: Vec<Ipv6Net>,
-    /// What one client may begin in a time.
+    /// Rate limits of one client.
     pub limits: Limits,
-    /// How long after a start without learned addresses unknown destinations are audited instead of
-    /// denied; zero is off.
+    /// Time after a start without learned addresses during which unknown destinations are audited
+    /// instead of denied; zero turns it off.
     pub warm_up: Seconds,
-    /// The tenant's location, such as `AMSUB0502`.
+    /// Location of the tenant, such as `AMSUB0502`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The region whose names are used; `all` unless a tenant is given.
+    /// Region whose names are allowed; `all` unless a tenant is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
-    /// The site's own services, and overrides of built-in ones.
+    /// Services of the site, and overrides of built-in ones.
     pub services: Vec<SiteService>,
-    /// Sizes of the maps that the kernel fills.
+    /// Capacities of the maps that the kernel fills.
     pub maps: Maps,
-    /// Where things are.
+    /// Directories and files.
     pub paths: Paths,
-    /// The metrics endpoint.
+    /// Metrics endpoint.
     pub metrics: Metrics,
-    /// The file, for errors that are found later.
+    /// File and lines of the configuration, for errors that are found later.
     #[serde(skip)]
     pub source: Source,
 }
 
 choice! {
-    /// Where the program runs that judges packets.
+    /// Hook of the program that judges packets.
     pub enum Mode {
-        /// Native XDP if the driver has it, else generic.
+        /// Native XDP if the driver supports it, else generic XDP.
         #[default]
         Auto = "auto",
-        /// XDP in the driver.
+        /// Native XDP, in the driver.
         Native = "native",
-        /// XDP after the driver.
+        /// Generic XDP, in the network stack.
         Generic = "generic",
         /// TC ingress.
         Tc = "tc",
@@ -77,77 +77,77 @@ choice! {
 }
 
 choice! {
-    /// What becomes of sources in no group.
+    /// Treatment of sources in no group.
     pub enum UnlistedClients {
-        /// They are denied: else a device escapes by changing its address.
+        /// Denied: else a device escapes by changing its address.
         #[default]
         Deny = "deny",
-        /// They pass, as if exempt.
+        /// Passed, as if exempt.
         Allow = "allow",
     }
 }
 
 choice! {
-    /// What clients may do before the programs are attached.
+    /// Traffic of clients that passes before the programs are attached.
     pub enum Boot {
-        /// Nothing.
+        /// No traffic, by the boot guard.
         Closed = "closed",
-        /// Everything.
+        /// All traffic.
         #[default]
         Open = "open",
     }
 }
 
 choice! {
-    /// What becomes of a group's denied packets.
+    /// Treatment of a group's packets that the policy denies.
     pub enum GroupMode {
-        /// They are denied.
+        /// Denied.
         #[default]
         Enforce = "enforce",
-        /// They are counted and pass.
+        /// Counted, and passed.
         Audit = "audit",
-        /// Nothing is judged.
+        /// Not judged at all.
         Exempt = "exempt",
     }
 }
 
 choice! {
-    /// How a packet is denied.
+    /// Manner in which a packet is denied.
     pub enum OnDeny {
-        /// Silently.
+        /// Dropped silently.
         Drop = "drop",
-        /// With a TCP reset or an ICMP error.
+        /// Rejected with a TCP reset or an ICMP error.
         #[default]
         Reject = "reject",
     }
 }
 
 choice! {
-    /// What becomes of packets to a client that answer nothing.
+    /// Treatment of packets to a client that belong to no flow of the client's.
     pub enum Inbound {
-        /// They are denied.
+        /// Denied.
         #[default]
         Deny = "deny",
-        /// They pass.
+        /// Passed.
         Allow = "allow",
     }
 }
 
 choice! {
-    /// What becomes of a query for a name of no rule.
+    /// Treatment of a query for a name that no rule has.
     pub enum DnsUnlisted {
-        /// It is answered REFUSED.
+        /// Answered REFUSED.
         #[default]
         Refuse = "refuse",
-        /// It is forwarded; its answer teaches nothing. Leaves DNS tunnelling open.
+        /// Forwarded without learning from the answer. Leaves DNS tunnelling open.
         Forward = "forward",
-        /// It is dropped.
+        /// Dropped.
         Drop = "drop",
     }
 }
 
 choice! {
-    /// A region of the service, or all of them.
+    /// Region of the service, or all regions.
     pub enum Region {
         /// North America.
         NorthAmerica = "north-america",
@@ -161,100 +161,100 @@ choice! {
     }
 }
 
-/// An interface on the LAN side.
+/// Interface on the LAN side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// Where the program runs.
+    /// Hook of the program that judges its packets.
     pub mode: Mode,
-    /// The tags that are judged, 0 for untagged frames; empty if the interface has none.
+    /// VLAN ids that are judged, 0 for untagged frames; empty if the interface carries no tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vlans: Vec<u16>,
 }
 
-/// Clients that are treated alike.
+/// Clients with one policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientGroup {
-    /// Its name.
+    /// Name of the group.
     pub name: String,
-    /// The interface, or `INTERFACE.VLAN`, that it is behind; every zone if absent.
+    /// Interface, or `INTERFACE.VLAN`, of the group's clients; every zone if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<String>,
-    /// The clients' addresses.
+    /// Prefixes of the clients' addresses.
     pub networks: Vec<IpNet>,
     /// Services and sets of services that the group may reach.
     pub services: Vec<String>,
-    /// What becomes of its denied packets.
+    /// Treatment of packets that the policy denies.
     pub mode: GroupMode,
-    /// How they are denied.
+    /// Manner in which packets are denied.
     pub on_deny: OnDeny,
-    /// What becomes of packets to a client that answer nothing.
+    /// Treatment of packets to a client that belong to no flow of the client's.
     pub inbound: Inbound,
-    /// Devices behind one address of the group, from 1: its limits are that many times as large.
+    /// Devices behind one address, from 1: a factor for the limits of an address.
     pub devices_per_address: u32,
 }
 
-/// Name resolution.
+/// Resolvers and learning from their answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
-    /// The resolvers that clients may ask and whose answers are learned from.
+    /// Resolvers that clients may ask, and whose answers are learned from.
     pub resolvers: Vec<IpAddr>,
-    /// What becomes of queries for names of no rule.
+    /// Treatment of queries for names that no rule has.
     pub unlisted: DnsUnlisted,
     /// Whether the daemon resolves exact names itself, ahead of the clients.
     pub resolve: bool,
-    /// Prefixes that answers may contain although they are private.
+    /// Private prefixes whose addresses answers may contain.
     pub allow_private: Vec<IpNet>,
-    /// How long a learned address is kept.
+    /// Lifetime of learned addresses.
     pub ttl: Ttl,
 }
 
-/// Bounds on how long a learned address is kept.
+/// Bounds for the lifetime of a learned address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ttl {
-    /// At least this long.
+    /// Lower bound for the TTL.
     pub min: Seconds,
-    /// At most this long.
+    /// Upper bound for the TTL.
     pub max: Seconds,
-    /// And then this long on top.
+    /// Time added to the bounded TTL.
     pub grace: Seconds,
 }
 
-/// A service of the site's own, or an override of a built-in one. See [`crate::policy::services`]
-/// for what an override means.
+/// Service of the site, or an override of a built-in one: see [`crate::policy::services`] for the
+/// effect of an override.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteService {
-    /// Its id; an override names a built-in service.
+    /// Id of the service; an override has the id of a built-in service.
     pub id: String,
-    /// What it is called.
+    /// Title for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// What it consists of, if it has one rule.
+    /// Destinations and ports of the only rule, if they are given without `rules`.
     #[serde(flatten)]
     pub parts: Parts,
-    /// Its rules, if they are written one by one.
+    /// Rules, if they are given one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<SiteRule>,
 }
 
-/// A rule of a [`SiteService`].
+/// Rule of a [`SiteService`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteRule {
-    /// Its id, unique in its service.
+    /// Id of the rule, unique in its service.
     pub id: String,
-    /// What it consists of.
+    /// Destinations and ports of the rule.
     #[serde(flatten)]
     pub parts: Parts,
 }
 
-/// Destinations and ports; `None` if the file does not name them.
+/// Destinations and ports of a rule; `None` for a key that the file has not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {
-    /// Host names.
+    /// Name patterns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fqdns: Option<Vec<Pattern>>,
-    /// Networks.
+    /// Prefixes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cidrs: Option<Vec<IpNet>>,
     /// Ports of each protocol.
@@ -263,14 +263,14 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Whether the file names none of them.
+    /// Whether the file has none of the keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fqdns.is_none() && self.cidrs.is_none() && self.ports.all(Option::is_none)
     }
 }
 
-/// Sizes of the maps that the kernel fills, in entries.
+/// Capacities of the maps that the kernel fills, in entries; of the ring buffer, in octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maps {
     /// Learned IPv4 addresses.
@@ -281,15 +281,15 @@ pub struct Maps {
     pub flows4: u32,
     /// IPv6 flows.
     pub flows6: u32,
-    /// Unanswered flows, of each family.
+    /// Unanswered flows of one address family.
     pub new_flows: u32,
-    /// DNS queries on their way.
+    /// Pending DNS queries.
     pub pending: u32,
-    /// Clients whose limits are kept.
+    /// Clients with rate limits.
     pub clients: u32,
-    /// Datagrams that come in fragments.
+    /// Datagrams in fragments.
     pub fragments: u32,
-    /// Octets of the ring buffer.
+    /// Octets of the ring buffer for events.
     pub events: u32,
 }
 
@@ -309,16 +309,16 @@ impl Default for Maps {
     }
 }
 
-/// Where things are.
+/// Directories and files of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paths {
-    /// What outlives a reboot.
+    /// Directory for state that outlives a reboot.
     pub state_dir: PathBuf,
-    /// The control socket's directory.
+    /// Directory of the control socket.
     pub runtime_dir: PathBuf,
-    /// The pins' directory, on a BPF file system.
+    /// Directory of the pins, on a BPF file system.
     pub pin_dir: PathBuf,
-    /// A catalogue that replaces the built-in one.
+    /// Catalogue file that replaces the built-in one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalogue: Option<PathBuf>,
 }
@@ -334,10 +334,10 @@ impl Default for Paths {
     }
 }
 
-/// The metrics endpoint.
+/// Metrics endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Where it listens.
+    /// Listening address; `None` if the endpoint is off.
     #[serde(serialize_with = "off_or_address", deserialize_with = "address_or_off")]
     pub listen: Option<SocketAddr>,
 }

@@ -1,11 +1,13 @@
-//! Who else may write the configuration file, and with it say who passes.
+//! Finds out whether users other than root can write the configuration file, and so decide which
+//! traffic passes.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-/// The bits of a mode by which others than the owner may write.
+/// Permission bits by which group and others may write.
 const WRITABLE: u32 = 0o022;
 
-/// Why others than root may change a file, if they may. A file that cannot be looked at is none.
+/// Returns the reason why others than root can change a file, if they can; `None` also if its
+/// metadata cannot be read.
 #[must_use]
 pub fn writable_by_others(path: &Path) -> Option<String> {
     let file = fs::metadata(path).ok()?;

@@ -54,7 +54,7 @@ impl Read for Interface {
     }
 }
 
-/// A VLAN id, or 0 for untagged frames.
+/// VLAN id, or 0 for untagged frames.
 struct VlanId(u16);
 
 impl Read for VlanId {
@@ -72,7 +72,7 @@ impl Read for ClientGroup {
         let name = fields.required("name", "the group's name");
         let networks = fields.required("networks", "a list of prefixes");
         let group = Self {
-            // A group without a name is refused, and still checked.
+            // A group without a name is refused; its other keys are checked all the same.
             name: name.unwrap_or_default(),
             on: fields.optional("on"),
             networks: networks.unwrap_or_default(),
@@ -205,7 +205,7 @@ impl Read for Metrics {
     }
 }
 
-/// An address to listen on, or `off`.
+/// Listening address, or `off`.
 struct Listen(Option<SocketAddr>);
 
 impl Read for Listen {

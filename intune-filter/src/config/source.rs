@@ -1,15 +1,15 @@
-//! Where a configuration came from, for errors that are found later.
+//! Remembers a configuration's file and lines, for errors that are found later.
 
 use crate::yaml::Lines;
 
-/// Where a configuration came from.
+/// File and line numbers of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
     pub(super) file: String,
     pub(super) lines: Lines,
 }
 
-/// Configurations that say the same are equal wherever they were read.
+/// All sources are equal: configurations are compared by their values, whatever file they are from.
 impl PartialEq for Source {
     fn eq(&self, _: &Self) -> bool {
         true

@@ -1,4 +1,4 @@
-//! Which packets to the gateway itself pass: a word, or ports.
+//! Defines and reads the treatment of packets to the gateway itself: a word, or ports.
 
 use intune_filter_ebpf::abi::TransportProtocol;
 use serde::{Deserialize, Serialize};
@@ -8,22 +8,22 @@ use crate::{
     yaml::{Fields, Findings, Place, Read, word},
 };
 
-/// What becomes of packets to the gateway's addresses on the client's own network.
+/// Treatment of packets to the gateway's addresses on the client's own network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ToGateway {
-    /// They pass: the host firewall's business.
+    /// Passed: left to the host's firewall.
     #[default]
     Pass,
-    /// They are judged like any other.
+    /// Judged like any other packet.
     Policy,
-    /// Those to these ports pass, and the others are judged like any other.
+    /// Passed to these ports, and judged like any other packet to all others.
     #[serde(untagged)]
     Ports(Ports),
 }
 
 impl ToGateway {
-    /// Whether what is for a port passes unjudged.
+    /// Whether packets to a port pass unjudged.
     #[must_use]
     pub fn lets_in(&self, protocol: TransportProtocol, port: u16) -> bool {
         match self {

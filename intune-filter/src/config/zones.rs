@@ -1,15 +1,15 @@
-//! Zones: the (interface, VLAN) pairs of the configuration, and which of them a group is in.
+//! Numbers the zones, pairs of interface and VLAN, and finds those of a group.
 
 use super::{ClientGroup, Config};
 
-/// An interface and VLAN whose frames are judged.
+/// Interface and VLAN whose frames are judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
-    /// Its number, from 1 in the file's order.
+    /// Number of the zone, from 1 in the file's order.
     pub number: u32,
-    /// The interface's name.
+    /// Name of the interface.
     pub interface: String,
-    /// The VLAN id, 0 for untagged frames.
+    /// VLAN id, 0 for untagged frames.
     pub vlan: u16,
 }
 
@@ -23,7 +23,7 @@ impl std::fmt::Display for Zone {
 }
 
 impl Config {
-    /// Every zone, in the order of its number.
+    /// Returns every zone in the order of their numbers.
     #[must_use]
     pub fn zones(&self) -> Vec<Zone> {
         let untagged = [0];
@@ -37,8 +37,8 @@ impl Config {
             .collect()
     }
 
-    /// The zones that a group is in: all of them if it has no `on`, all of an interface if it
-    /// names that alone; none if it names what is not configured.
+    /// Returns the zones of a group: all zones if the group has no `on`, all of an interface if
+    /// `on` names one; none if `on` names a zone that is not configured.
     #[must_use]
     pub fn zones_of(&self, group: &ClientGroup) -> Vec<Zone> {
         let mut zones = self.zones();

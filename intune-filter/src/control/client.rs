@@ -1,4 +1,4 @@
-//! A command's end of the control socket.
+//! Connects a command to the daemon's control socket.
 
 use std::{
     fmt,
@@ -16,10 +16,10 @@ use nix::{
 
 use super::protocol::{self, Reply, Request, SOCKET_NAME, Unexpected};
 
-/// Octets of a reply at most: the whole table of names fits.
+/// Octets of a reply at most, enough for the whole table of names.
 const REPLY_MAX: u64 = 256 << 20;
 
-/// The daemon has found a configuration invalid.
+/// Error for a configuration that the daemon finds invalid, with a line for each fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid(pub String);
 
@@ -31,14 +31,14 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// A command's end of the socket.
+/// Connection of a command to the daemon.
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
 }
 
 impl Client {
-    /// Connects to the daemon, or `None` if none runs.
+    /// Connects to the daemon; `None` if none runs.
     #[must_use]
     pub fn connect(runtime_directory: &Path) -> Option<Self> {
         let stream = UnixStream::connect(runtime_directory.join(SOCKET_NAME)).ok()?;
@@ -54,11 +54,11 @@ impl Client {
         Ok(Pid::from_raw(peer.context("cannot tell the daemon's process")?.pid()))
     }
 
-    /// Asks the daemon; `T` is what the request is answered with.
+    /// Sends a request; `T` is the content of the expected reply.
     ///
     /// # Errors
-    /// The daemon does not answer within `timeout`, or says no. The error is [`Invalid`] where a
-    /// configuration is.
+    /// The daemon does not answer within `timeout`, or refuses. The error is [`Invalid`] if a
+    /// configuration is invalid.
     pub fn ask<T>(mut self, request: &Request, timeout: Duration) -> Result<T>
     where
         T: TryFrom<Reply, Error = Unexpected>,

@@ -1,4 +1,4 @@
-//! The control socket: what commands ask of the daemon that runs, and what it answers.
+//! Carries the requests of commands to the running daemon, and the daemon's replies.
 
 mod client;
 mod protocol;

@@ -1,9 +1,9 @@
-//! What command and daemon say to each other: one JSON line each way, then a line for each event.
+//! Defines the lines between command and daemon: one of JSON each way, then one for each event.
 //!
 //! Every request and reply has the version of the protocol and the release of its sender. A request
-//! is refused for a field that the daemon does not know: what it asks for might be meant otherwise.
-//! A reply may say more than the command knows, which is passed over; what a later release adds to
-//! it has a default. The shape of an error is the same in every version.
+//! with an unknown field is refused, since the field may change its meaning. Unknown fields of a
+//! reply are ignored; fields that later releases add have a default. The shape of an error is the
+//! same in every version.
 
 use std::fmt;
 
@@ -16,110 +16,112 @@ use crate::{
     report::{Changed, ConfigInForce, Confirmed, DaemonStatus, Preview},
 };
 
-/// The socket's name in the runtime directory.
+/// Name of the socket in the runtime directory.
 pub const SOCKET_NAME: &str = "control.sock";
 
-/// Version of the protocol. It is raised by what a daemon or a command before would misunderstand.
+/// Version of the protocol, raised with every change that an earlier daemon or command would
+/// misunderstand.
 pub const VERSION: u32 = 1;
 
-/// What a command asks of the daemon.
+/// Request of a command to the daemon.
 ///
-/// Commands without arguments have braces: serde lets unknown fields of plain variants pass.
+/// Commands without arguments have braces, since serde accepts unknown fields in unit variants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// How it is: [`Reply::Status`].
+    /// State of the daemon: [`Reply::Status`].
     Status {},
-    /// Its table of names: [`Reply::Names`].
+    /// Table of names: [`Reply::Names`].
     Names {},
-    /// Put another configuration into force: [`Reply::Changed`], or [`Reply::Preview`].
+    /// Change to another configuration: [`Reply::Changed`], or [`Reply::Preview`].
     Apply {
-        /// The file that it was read from, for messages.
+        /// File that the configuration was read from, for messages.
         file: String,
-        /// What the file says: the daemon may not be able to read it.
+        /// Text of the file, which the daemon may be unable to read.
         text: String,
-        /// Seconds after which the configuration before comes back, unless confirmed.
+        /// Seconds until the previous configuration returns, unless this one is confirmed.
         confirm_s: Option<u32>,
-        /// Whether only to tell what that would change.
+        /// Whether to report the changes without making them.
         #[serde(default)]
         dry_run: bool,
     },
-    /// Load the configuration file again: [`Reply::Changed`].
+    /// Reload of the configuration file: [`Reply::Changed`].
     Reload {},
-    /// The configuration in force: [`Reply::Configuration`].
+    /// Configuration in force: [`Reply::Configuration`].
     Configuration {},
-    /// Keep the configuration that waits for this: [`Reply::Confirmed`].
+    /// Confirmation of the configuration that waits for one: [`Reply::Confirmed`].
     Confirm {},
-    /// The clients that were denied something: [`Reply::Clients`].
+    /// Clients with denials: [`Reply::Clients`].
     Clients {},
-    /// Events: [`Reply::Events`], then a line of [`crate::report::EventLine`] each.
+    /// Events: [`Reply::Events`], then a line of [`crate::report::EventLine`] for each.
     Events {
-        /// Which.
+        /// Condition on the events.
         filter: Filter,
-        /// How many of those that are kept, at most.
+        /// Number of recent events at most.
         last: usize,
-        /// Whether to go on with those to come.
+        /// Whether events to come follow.
         follow: bool,
     },
-    /// Detach everything, remove the pins, and end: [`Reply::Detached`].
+    /// Removal of all attachments and pins, and end of the daemon: [`Reply::Detached`].
     Detach {},
 }
 
-/// The daemon's answer.
+/// Reply of the daemon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
-    /// It was not done.
+    /// Refusal or failure of a request.
     Error {
-        /// Why.
+        /// Message of the error.
         error: String,
-        /// Whether a configuration is not valid: the text then has a line for each fault.
+        /// Whether the cause is an invalid configuration; the message then has a line for each
+        /// fault.
         #[serde(default)]
         invalid: bool,
     },
-    /// How the daemon is.
+    /// State of the daemon.
     Status(Box<DaemonStatus>),
-    /// The table of names.
+    /// Table of names.
     Names(NamesTable),
-    /// A configuration is in force.
+    /// Change to a configuration that is now in force.
     Changed(Changed),
-    /// What a configuration would change.
+    /// Changes that a configuration would make.
     Preview(Preview),
-    /// The configuration in force.
+    /// Configuration in force.
     Configuration(Box<ConfigInForce>),
-    /// The configuration in force is kept.
+    /// Configuration in force, confirmed.
     Confirmed(Confirmed),
-    /// The clients that were denied something.
+    /// Clients with denials.
     Clients(DeniedClients),
-    /// Events follow.
+    /// Start of a stream of events.
     Events(EventsFollow),
-    /// Nothing is filtered any more.
+    /// End of all filtering.
     Detached(NothingFiltered),
 }
 
-/// The table of names, whose format has a version of its own.
+/// Table of names, in a format with a version of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamesTable {
-    /// The table.
+    /// Names, addresses and rules.
     pub table: SavedNames,
 }
 
-/// The clients that were denied something.
+/// Clients with denials.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeniedClients {
-    /// In no order.
+    /// Denials by client, in no order.
     pub clients: Vec<Denials>,
 }
 
-/// Events follow, a line each.
+/// Start of a stream of events, one per line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsFollow {}
 
-/// Everything is detached.
+/// Confirmation that everything is detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NothingFiltered {}
 
-/// A reply of another kind than was asked for.
+/// Error for a reply of another kind than the request's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unexpected;
 
@@ -158,7 +160,7 @@ expected! {
     Detached(NothingFiltered),
 }
 
-/// A request or reply on the socket.
+/// Line on the socket: a request or reply with its sender.
 #[derive(Serialize, Deserialize)]
 struct Line<T> {
     #[serde(flatten)]
@@ -167,13 +169,13 @@ struct Line<T> {
     message: T,
 }
 
-/// Who has sent a line.
+/// Sender of a line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Sender {
-    /// Version of its protocol; 0 of releases before the protocol had one.
+    /// Version of the sender's protocol; 0 for releases from before the protocol had a version.
     #[serde(default)]
     version: u32,
-    /// Its release; nothing of those.
+    /// Release of the sender; empty for releases from before the protocol had a version.
     #[serde(default)]
     release: String,
 }
@@ -195,14 +197,14 @@ impl fmt::Display for Sender {
     }
 }
 
-/// A request or reply as a line.
+/// Formats a request or reply as a line.
 pub(crate) fn to_line(message: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(&Line { sender: Sender::this(), message })?;
     line.push(b'\n');
     Ok(line)
 }
 
-/// The request of a line, or why it cannot be answered.
+/// Parses a request; the error is the text of the reply.
 pub(crate) fn request_of(line: &[u8]) -> std::result::Result<Request, String> {
     let sender: Sender =
         serde_json::from_slice(line).map_err(|error| format!("bad request: {error}"))?;
@@ -216,12 +218,12 @@ pub(crate) fn request_of(line: &[u8]) -> std::result::Result<Request, String> {
     })
 }
 
-/// The reply of a line.
+/// Parses a reply.
 ///
 /// # Errors
-/// It is no reply, or of another version.
+/// The line is no reply, or is of another version.
 pub(crate) fn reply_of(line: &str) -> Result<Reply> {
-    /// An error as every version has it.
+    /// Error in the shape that all versions share.
     #[derive(Deserialize)]
     struct AnyError {
         error: String,
@@ -291,7 +293,7 @@ mod tests {
         let newer = error(r#"{"version":2,"release":"9.9.9","reply":"status","ready":true}"#);
         assert!(newer.starts_with("the daemon that runs is of intune-filter 9.9.9 with control "));
         assert!(newer.ends_with("with control protocol 1"), "{newer}");
-        // As daemons before the first version refuse every command of this release.
+        // The refusal that daemons before the first version send to every command of this release.
         let older = error(r#"{"error":"bad request: unknown field `version`","invalid":false}"#);
         assert!(older.contains("is of a release whose control protocol has no version"), "{older}");
         assert!(

@@ -1,4 +1,4 @@
-//! The daemon's end of the control socket: who may connect, how many at once, and for how long.
+//! Serves the control socket: limits peers, connections and time.
 
 use std::{
     fs, io,
@@ -26,37 +26,37 @@ use crate::{
     system::regular_file::SIZE_MAX,
 };
 
-/// Octets of a request at most: a configuration of the largest size fits, each of whose characters
-/// takes two.
+/// Octets of a request at most, enough for a configuration of the largest size with every character
+/// escaped as two.
 const REQUEST_MAX: u64 = 2 * SIZE_MAX + (1 << 16);
 
-/// Connections at once; twice as many as may follow events. Further ones are told so.
+/// Connections at once, twice the number of followers. Further ones are refused.
 pub(super) const CONNECTIONS: usize = 64;
 
-/// How long a peer may take to say its line, or to take its reply.
+/// Time limit for a peer to send its line, or to take its reply.
 pub(super) const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the daemon's loop has to say.
+/// Answer of the daemon's loop.
 #[derive(Debug)]
 pub enum Answer {
-    /// One line.
+    /// Reply of one line.
     Reply(Reply),
-    /// Events, a line each.
+    /// Events, one per line.
     Events(Subscription),
 }
 
-/// A request on its way to the daemon's loop, and the way back.
+/// Request on the way to the daemon's loop, with the way back.
 #[derive(Debug)]
 pub struct Call {
-    /// What is asked.
+    /// Request of the command.
     pub request: Request,
-    /// Takes the answer.
+    /// Sender of the answer.
     pub reply: oneshot::Sender<Answer>,
-    /// Ends when the answer has been written, or cannot be.
+    /// Receiver that ends when the answer has been written, or cannot be.
     pub written: oneshot::Receiver<()>,
 }
 
-/// The daemon's end of the socket.
+/// Daemon's end of the socket.
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
@@ -64,8 +64,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens in the runtime directory, for root alone. What a daemon left there that was killed
-    /// is replaced; a daemon that answers is an error.
+    /// Listens in the runtime directory, for root alone. Replaces the socket of a daemon that was
+    /// killed; fails if a daemon answers.
     pub fn bind(runtime_directory: &Path) -> Result<Self> {
         let path = runtime_directory.join(SOCKET_NAME);
         if UnixStream::connect(&path).is_ok() {
@@ -76,8 +76,8 @@ impl Server {
         {
             return Err(error).with_context(|| format!("cannot remove {}", path.display()));
         }
-        // Nobody can connect between the socket's creation and its new mode: the directory is
-        // root's alone.
+        // No other user can connect before the socket has its mode, since the directory is root's
+        // alone.
         let listener = UnixListener::bind(&path)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
@@ -85,7 +85,8 @@ impl Server {
         Ok(Self { path, listener })
     }
 
-    /// Hands every request to `calls`, and its reply back. Ends when nobody takes calls.
+    /// Sends every request to `calls`, and its answer back. Ends when the receiver of `calls` is
+    /// gone.
     pub async fn serve(self, calls: mpsc::Sender<Call>) {
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
@@ -117,12 +118,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Left behind, it would be refused and replaced.
+        // A socket left behind would refuse connections until the next start replaces it.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Says that too many are being answered, if the other side takes that at once.
+/// Refuses a connection beyond the limit, if the peer takes the reply without waiting.
 fn refuse(stream: &tokio::net::UnixStream) {
     let error = format!("{CONNECTIONS} commands are being answered already");
     let reply = Reply::Error { error, invalid: false };
@@ -153,8 +154,8 @@ async fn answer(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>) -> Re
     }
 }
 
-/// Writes events until there are no more, or nobody reads. However slow the reader is, this task
-/// alone waits for it.
+/// Writes events until there are no more, or the reader has gone. A slow reader delays this task
+/// alone.
 async fn stream_events(
     mut reader: OwnedReadHalf,
     mut writer: OwnedWriteHalf,
@@ -164,7 +165,7 @@ async fn stream_events(
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            // Nothing more is to be said on the other side: it has hung up, or makes no sense.
+            // A follower sends nothing more: input means that it has hung up, or misbehaves.
             _ = reader.read(&mut rest) => return Ok(()),
         };
         let Some(event) = event else { return Ok(()) };
@@ -172,7 +173,7 @@ async fn stream_events(
         text.push(b'\n');
         let written = writer.write_all(&text);
         if events.follows() {
-            // A terminal may stand still for long, and few may follow.
+            // A terminal may be paused for long, and the number of followers is limited.
             written.await?;
         } else {
             timeout(LINE_TIMEOUT, written).await??;

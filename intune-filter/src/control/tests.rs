@@ -1,4 +1,4 @@
-//! Server and client against each other.
+//! Tests server and client against each other.
 
 use std::{
     fs,
@@ -127,7 +127,7 @@ fn only_root_may_ask_and_a_second_daemon_is_refused() {
 fn connections_are_bounded_and_one_too_many_is_told_so() {
     with_daemon(Reply::Detached(NothingFiltered {}), |directory| {
         let connect = || UnixStream::connect(directory.join(SOCKET_NAME)).unwrap();
-        // They say nothing, for as long as they may.
+        // These connections stay silent until their time limit.
         let mut silent: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
         let ask = || {
             let client = Client::connect(directory).unwrap();

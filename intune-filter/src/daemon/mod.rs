@@ -1,7 +1,7 @@
-//! The daemon: keeps the programs attached and the maps in step with the machine.
+//! Runs the daemon, which keeps the programs attached and the maps in step with the machine.
 //!
-//! What is attached works without it. [`interfaces`] and
-//! [`names::learning`](crate::names::learning) decide, [`mod@run`] does.
+//! Attached programs work without the daemon. [`interfaces`] and
+//! [`names::learning`](crate::names::learning) decide, [`mod@run`] acts.
 
 pub(crate) mod config_source;
 pub(crate) mod intake;

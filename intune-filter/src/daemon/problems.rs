@@ -1,4 +1,4 @@
-//! What is not as it should be, for `status`: each with a word for programs, and since when.
+//! Collects current problems for `status`, each with a code for programs and the time of its start.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use jiff::Timestamp;
 
 use crate::report::Problem;
 
-/// A kind of problem.
+/// Kind of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
-    /// The configuration file cannot be used, and the last good one runs.
+    /// The configuration file cannot be used, and the last good configuration runs.
     ConfigurationRefused,
     /// The last reload was refused.
     ReloadRefused,
-    /// What has to outlive a restart cannot be written to the state directory.
+    /// State that has to survive a restart cannot be written to the state directory.
     StateNotSaved,
-    /// Something in the state directory could not be used.
+    /// A file in the state directory could not be used.
     StateSetAside,
-    /// Others than root may write the configuration file.
+    /// Users other than root can write the configuration file.
     FileWritable,
-    /// A change of the policy has failed half-way, and so has going back.
+    /// A change of the policy has failed half-way, and so has its reversal.
     PolicyInDoubt,
-    /// Nothing listens where the metrics should be.
+    /// The metrics endpoint does not listen.
     MetricsNotServed,
 }
 
 impl Code {
-    /// The word that JSON and commands use.
+    /// Returns the word in JSON and commands.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,12 +41,12 @@ impl Code {
     }
 }
 
-/// What is wrong now.
+/// Current problems.
 #[derive(Clone, Debug, Default)]
 pub struct Problems(BTreeMap<Code, (Timestamp, String)>);
 
 impl Problems {
-    /// There is this problem. Returns whether that, or what it says, is news.
+    /// Adds a problem. Returns whether the problem or its text is new.
     pub fn add(&mut self, code: Code, text: String) -> bool {
         let now = now();
         let (_, known) = self.0.entry(code).or_insert((now, String::new()));
@@ -55,18 +55,18 @@ impl Problems {
         is_news
     }
 
-    /// This problem is no more. Returns whether it was one.
+    /// Removes a problem. Returns whether it was there.
     pub fn clear(&mut self, code: Code) -> bool {
         self.0.remove(&code).is_some()
     }
 
-    /// Whether this problem stands.
+    /// Whether a problem is current.
     #[must_use]
     pub fn has(&self, code: Code) -> bool {
         self.0.contains_key(&code)
     }
 
-    /// All of them.
+    /// Returns all current problems.
     pub fn iter(&self) -> impl Iterator<Item = Problem> {
         self.0.iter().map(|(code, (since, text))| Problem {
             code: code.as_str().to_owned(),
@@ -76,7 +76,7 @@ impl Problems {
     }
 }
 
-/// The time as it is told: nobody reads more than seconds.
+/// Returns the current time, rounded to seconds for reports.
 #[must_use]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();

@@ -1,4 +1,5 @@
-//! Putting a compiled policy into force: in which order the maps change, and what is taken back.
+//! Puts a compiled policy into force: changes the maps in a safe order, and takes back what the
+//! policy revokes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,28 +20,28 @@ use crate::{
     system::{atomic_file, clock, regular_file},
 };
 
-/// Where the patterns of the policy in force are kept, so that the next process knows which of
-/// them a new policy has no more.
+/// Name of the file with the patterns of the policy in force, by which the next process finds the
+/// patterns that a new policy drops.
 const FILE_NAME: &str = "patterns.json";
 
-/// How often addresses that are refreshed meanwhile are looked at again.
+/// Rounds through the addresses that answers keep refreshing.
 const ROUNDS: usize = 8;
 
-/// Of the format.
+/// Version of the file's format.
 const VERSION: u32 = 2;
 
-/// The patterns of each rule in force.
+/// Patterns of each rule in force.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Patterns {
     version: u32,
-    /// The generations of the policy that they may be in force in, first and last. Of another one
-    /// nothing was written: it could not be, or the maps are new.
+    /// First and last generation of the policy that may have these patterns. For any other
+    /// generation the patterns are unknown: the file could not be written, or the maps are new.
     generations: (u32, u32),
     rules: BTreeMap<String, BTreeSet<Pattern>>,
 }
 
 impl Patterns {
-    /// The patterns of both, while one takes the place of the other.
+    /// Merges the patterns of two policies, while one replaces the other.
     fn with(&self, other: &Self) -> Self {
         let mut rules = self.rules.clone();
         for (id, patterns) in &other.rules {
@@ -56,15 +57,15 @@ impl Patterns {
     }
 }
 
-/// What has become of a policy.
+/// Result of putting a policy into force.
 #[derive(Debug)]
 pub struct Applied {
-    /// Its generation.
+    /// Generation of the policy.
     pub generation: u32,
-    /// Names that were forgotten, since no rule has them any more.
+    /// Number of names that were forgotten, since no rule has them any more.
     pub names_forgotten: usize,
-    /// Why the state directory does not tell what is in force. The next policy is then held against
-    /// all patterns: it takes back no less.
+    /// Error by which the state directory does not have the patterns in force. The next policy then
+    /// counts every pattern as dropped, and revokes no less.
     pub unsaved: Option<anyhow::Error>,
 }
 
@@ -97,12 +98,12 @@ pub fn apply(
     let is_freed = |number: u32| u8::try_from(number).is_ok_and(|bit| policy.freed.contains(bit));
     let (before, now) =
         (load(state_directory, kernel.pins().active()?.generation), patterns(policy));
-    // From the moment that the policy is in force, addresses are learned by its patterns, and
-    // those of the old ones are still there: if this process ends in between, the next one knows
-    // of both. If it is not known what the old ones were, it is not known until all is clean.
+    // Once the policy is in force, addresses are learned by its patterns, and those of the old
+    // patterns are still there: the file has both, for the next process if this one ends in
+    // between. Unknown old patterns stay unknown until all is clean.
     let unsaved = match &before {
         Some(before) => save(state_directory, &before.with(&now)).err(),
-        // What is there is of other maps, or of nothing that is known.
+        // The file belongs to other maps, or to an unknown policy.
         None => atomic_file::remove(&state_directory.join(FILE_NAME)).err().map(Into::into),
     };
     kernel.park_zones(zones)?;
@@ -146,7 +147,7 @@ fn narrow(kernel: &Kernel, mask: RuleMask, reports: &mut impl Reports) -> Result
         if hosts.is_empty() {
             return Ok(());
         }
-        // Whatever has made them what they are is known then, unless its record was lost.
+        // Afterwards every answer behind these addresses is known, unless its report was lost.
         kernel.wait_for_programs()?;
         reports.catch_up()?;
         let learner = reports.learner();
@@ -166,7 +167,7 @@ fn narrow(kernel: &Kernel, mask: RuleMask, reports: &mut impl Reports) -> Result
                 missed += 1;
             }
         }
-        // What was refreshed meanwhile is looked at again.
+        // Addresses that were refreshed meanwhile need another round.
         if missed == 0 {
             // And what was not looked at again gets back what it was given since.
             return if round == ROUNDS { reports.catch_up() } else { Ok(()) };
@@ -195,7 +196,7 @@ fn patterns(policy: &Policy) -> Patterns {
     Patterns { version: VERSION, generations: (0, 0), rules }
 }
 
-/// Those of the policy of this generation, if they are known.
+/// Loads the patterns of the policy of a generation, if they are known.
 fn load(directory: &Path, generation: u32) -> Option<Patterns> {
     let path = directory.join(FILE_NAME);
     let text = match regular_file::read(&path) {

@@ -1,4 +1,4 @@
-//! Reading ring buffers of the kernel's.
+//! Reads the ring buffers of the kernel's programs.
 
 use std::os::fd::AsFd;
 

@@ -1,5 +1,5 @@
-//! What the daemon needs before it can start: directories, locks, and the configuration in the
-//! terms of the kernel and the reconciler.
+//! Prepares a start: makes directories, takes locks, and translates the configuration for the
+//! kernel and the reconciler.
 
 use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path};
 
@@ -27,13 +27,13 @@ pub fn prepare(paths: &Paths) -> Result<Vec<Lock>> {
     let mut locks = vec![kernel::acquire(&paths.pin_dir)?];
     match make(&paths.state_dir) {
         Ok(()) => locks.push(kernel::acquire(&paths.state_dir)?),
-        // Without it nothing outlives a restart, and everything filters.
+        // Without the state directory nothing survives a restart, but everything filters.
         Err(error) => log::error!("{error:#}"),
     }
     Ok(locks)
 }
 
-/// The hooks that the interfaces need, each once.
+/// Returns the hooks that the interfaces need, each once.
 #[must_use]
 pub fn hooks(config: &Config) -> Vec<Hook> {
     let judges = |hook: &Hook| {

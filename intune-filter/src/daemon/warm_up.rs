@@ -1,8 +1,8 @@
-//! The warm-up: until when what nobody knows yet may be tried, after a start without learned
-//! addresses.
+//! Computes the deadline of the warm-up, during which unknown destinations may be tried after a
+//! start without learned addresses.
 //!
-//! The kernel ends it by its own clock, whether or not a daemon runs. This is where its deadline is
-//! decided, which only a start can set: afterwards it is kept or brought forward.
+//! The kernel ends the warm-up by its own clock, whether or not a daemon runs. A start alone sets
+//! the deadline; afterwards it is kept or brought forward.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use crate::config::Seconds;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// The deadline, and whether its end was told of.
+/// Deadline of the warm-up, and whether its end has yet to be reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WarmUp {
-    /// CLOCK_BOOTTIME in nanoseconds; 0 is none.
+    /// Deadline in nanoseconds of CLOCK_BOOTTIME; 0 without a warm-up.
     until: u64,
     running: bool,
 }
 
 impl WarmUp {
-    /// At a daemon's start. `pinned` is the deadline of the policy in force; `None` if there is
-    /// none yet and no address is known.
+    /// Returns the warm-up of a starting daemon. `pinned` is the deadline of the policy in force;
+    /// `None` without a policy and without known addresses.
     #[must_use]
     pub fn start(configured: Seconds, pinned: Option<u64>, now: u64) -> Self {
         let until = match pinned {
@@ -30,20 +30,22 @@ impl WarmUp {
         Self { until, running: false }.under(configured, now)
     }
 
-    /// Under a configuration: never longer than before, nor than that says from now on.
+    /// Limits the warm-up by a configuration: to its own deadline, and to the configured time from
+    /// `now`.
     #[must_use]
     pub fn under(self, configured: Seconds, now: u64) -> Self {
         let until = self.until.min(now + u64::from(configured.0) * SECOND);
         Self { until: if until > now { until } else { 0 }, ..self }
     }
 
-    /// The deadline, as the kernel takes it.
+    /// Returns the deadline in the kernel's form.
     #[must_use]
     pub const fn until(self) -> u64 {
         self.until
     }
 
-    /// A policy with this deadline is in force. Returns the time that is left, if that is news.
+    /// Records that a policy with this deadline is in force. Returns the remaining time, if the
+    /// warm-up is news.
     pub fn in_force(&mut self, now: u64) -> Option<Duration> {
         let left = self.until.checked_sub(now).filter(|left| *left > 0);
         let news = left.is_some() && !self.running;
@@ -51,13 +53,13 @@ impl WarmUp {
         left.filter(|_| news).map(Duration::from_nanos)
     }
 
-    /// When the end is to be told of.
+    /// Returns the time at which the end has to be reported.
     #[must_use]
     pub fn due(self, now: u64, instant: Instant) -> Option<Instant> {
         self.running.then(|| instant + Duration::from_nanos(self.until.saturating_sub(now)))
     }
 
-    /// Its end was told of.
+    /// Records that the end has been reported.
     pub const fn ended(&mut self) {
         *self = Self { until: 0, running: false };
     }
@@ -100,7 +102,7 @@ mod tests {
         assert_eq!(warm_up.in_force(NOW + SECOND), None);
         let due = warm_up.due(NOW + SECOND, instant);
         assert_eq!(due, Some(instant + Duration::from_secs(59)));
-        // Ended by a reload: at once.
+        // A reload ends the warm-up at once.
         let mut warm_up = warm_up.under(Seconds(0), NOW + SECOND);
         assert_eq!(warm_up.due(NOW + SECOND, instant), Some(instant));
         warm_up.ended();

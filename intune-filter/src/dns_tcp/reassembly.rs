@@ -1,8 +1,7 @@
-//! Puts together what resolvers answer over TCP in several segments: segments in, messages out,
-//! no I/O.
+//! Reassembles DNS messages from the TCP segments of resolvers: segments in, messages out, no I/O.
 //!
-//! The kernel holds such segments back until it is told that they were read. Where the first
-//! message begins that was not, it says with each of them.
+//! The kernel holds such segments back until it is told that they were read. Each segment comes
+//! with the position of the first unread message.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,36 +10,36 @@ use intune_filter_ebpf::{
     packet::TCP,
 };
 
-/// Streams at most; the one that has waited longest goes first.
+/// Streams at most; the one that has waited longest is dropped first.
 const STREAMS: usize = 256;
-/// Octets that are kept of a stream: the longest message, its length, and a window's worth of what
-/// came before its turn.
+/// Octets kept of one stream: the longest message with its length, and a window's worth of data
+/// received ahead.
 const STREAM_MAX: usize = 128 * 1024;
-/// Parts that are kept of a stream: the longest message in segments of an eighth of the usual
-/// size. Each costs memory of its own, and is gone over whenever another comes.
+/// Parts kept of one stream: the longest message in segments of an eighth of the usual size. Each
+/// part costs memory of its own, and every new segment walks through all.
 const PARTS_MAX: usize = 512;
-/// Octets that are kept in all.
+/// Octets kept of all streams.
 const TOTAL_MAX: usize = 16 * 1024 * 1024;
-/// How long a stream is kept, in nanoseconds: after a second the kernel waits no longer, and
+/// Time for which a stream is kept, in nanoseconds. The kernel waits for a second only, and
 /// resolvers give up after a few.
 const STREAM_TIMEOUT: u64 = 10_000_000_000;
 
-/// Port 53, network byte order.
+/// Port of DNS, in network byte order.
 const DNS_PORT: u16 = 53_u16.to_be();
 
-/// What has become whole.
+/// Messages of a stream that are complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// The messages, in order.
+    /// Complete messages, in order.
     pub messages: Vec<Vec<u8>>,
-    /// The stream, as the kernel's maps name it.
+    /// Key of the stream in the kernel's maps.
     pub key: FlowKey<V6>,
-    /// What the kernel is to be told once they were learned from; without the queries that they
-    /// answer.
+    /// Progress to report to the kernel once the messages were learned from; the caller adds the
+    /// number of queries that they answer.
     pub read: StreamRead,
 }
 
-/// The streams with segments that wait for others.
+/// Streams with segments that wait for others.
 #[derive(Debug, Default)]
 pub struct Streams {
     streams: HashMap<FlowKey<V6>, Stream>,
@@ -51,14 +50,14 @@ pub struct Streams {
 struct Stream {
     opened: u64,
     since: u64,
-    /// Sequence number at which the first message begins that was not read.
+    /// Sequence number of the first unread message.
     next: u32,
-    /// Data by its distance from there.
+    /// Data by its distance from `next`, in octets.
     parts: BTreeMap<usize, Vec<u8>>,
 }
 
 impl Streams {
-    /// Takes a segment, or a part of one, at a time in nanoseconds. Returns the messages that it
+    /// Adds a segment, or a part of one, at `now` in nanoseconds. Returns the messages that it
     /// completes.
     pub fn take(&mut self, event: &SegmentEvent, data: &[u8], now: u64) -> Option<Read> {
         let key = FlowKey {
@@ -124,17 +123,17 @@ impl Stream {
         self.parts.values().map(Vec::len).sum()
     }
 
-    /// The kernel has read on by itself.
+    /// Moves forward to `next`, up to which the kernel has read by itself.
     fn go_on_to(&mut self, next: u32) {
         let distance = next.wrapping_sub(self.next);
-        // Backwards is an older record of the ring.
+        // Backward is an older record of the ring buffer.
         if distance != 0 && distance < 1 << 31 {
             self.next = next;
             self.cut(distance as usize);
         }
     }
 
-    /// Forgets what is before a distance, and measures from there.
+    /// Drops everything before a distance, and measures distances from there.
     fn cut(&mut self, distance: usize) {
         for (at, mut part) in std::mem::take(&mut self.parts) {
             let gone = distance.saturating_sub(at);
@@ -145,7 +144,7 @@ impl Stream {
         }
     }
 
-    /// Keeps a part, unless what is there at its place is as long.
+    /// Keeps a part, unless there is one in its place that is as long.
     fn keep(&mut self, sequence: u32, data: &[u8]) {
         let distance = sequence.wrapping_sub(self.next).cast_signed();
         let gone = usize::try_from(distance.min(0).unsigned_abs()).unwrap_or(usize::MAX);
@@ -156,13 +155,14 @@ impl Stream {
             return;
         }
         let there = self.parts.entry(at).or_default();
-        // What came first counts: a forged segment may come any time, and be of any length.
+        // The first data received counts, since a forged segment may come at any time, with any
+        // length.
         if there.is_empty() || (there.len() < data.len() && data.starts_with(there)) {
             *there = data.to_vec();
         }
     }
 
-    /// Takes out what is whole from the beginning.
+    /// Takes out the complete messages at the beginning.
     fn whole_messages(&mut self) -> Vec<Vec<u8>> {
         let mut octets: Vec<u8> = Vec::new();
         for (at, part) in &self.parts {
@@ -181,7 +181,7 @@ impl Stream {
             rest = after;
         }
         let read = octets.len() - rest.len();
-        // A message has 65535 octets at most, and what is kept is bounded.
+        // Fits in 32 bits: a message has 65535 octets at most, and the kept data is bounded.
         self.next = self.next.wrapping_add(u32::try_from(read).unwrap_or_default());
         self.cut(read);
         messages
@@ -234,7 +234,7 @@ mod tests {
                     last = Some(read.read);
                 }
             }
-            // A repetition of what was read may give a message again: the query is consumed then.
+            // A repeated segment may complete a message again, whose query is consumed by then.
             messages.dedup();
             assert_eq!(messages, [long(), b"second".to_vec(), long()], "{order:?}");
             let end = BEGIN.wrapping_add(octets.len() as u32);
@@ -305,7 +305,7 @@ mod tests {
             assert_eq!(streams.take(&event(at as u32, 0), &[*octet], 0), None);
         }
         assert_eq!(streams.octets, PARTS_MAX);
-        // What comes again in larger parts is read all the same.
+        // A repetition in larger parts is read as well.
         assert_eq!(streams.take(&event(0, 0), &octets[..600], 0), None);
         let read = streams.take(&event(0, 0), &octets, 0).unwrap();
         assert_eq!(read.messages, [vec![7; 2 * PARTS_MAX]]);

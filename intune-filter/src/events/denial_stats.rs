@@ -1,4 +1,4 @@
-//! What was denied to each client, of the denials that were reported.
+//! Counts the reported denials of each client.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -7,49 +7,49 @@ use serde::{Deserialize, Serialize};
 
 use super::{Denied, Place};
 
-/// Clients at most. Sources can be forged: those that were not denied anything for the longest
-/// time are forgotten.
+/// Clients at most. Since sources can be forged, the clients whose last denial is oldest are
+/// evicted.
 const CLIENTS: usize = 4096;
 
-/// The denials of one client.
+/// Denials of one client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Denials {
-    /// The client.
+    /// Address of the client.
     pub client: IpAddr,
-    /// Where it is.
+    /// Zone of the client.
     #[serde(flatten)]
     pub place: Place,
-    /// Its group.
+    /// Name of the client's group.
     pub group: Option<String>,
-    /// How many were reported since the daemon's start.
+    /// Denials reported since the daemon's start.
     pub denied: u64,
-    /// How many of them passed, since the group is audited.
+    /// Denials of an audited group, whose packets passed.
     pub audited: u64,
-    /// When the last was.
+    /// Time of the last denial.
     pub last: Timestamp,
-    /// Why.
+    /// Reason of the last denial.
     pub reason: String,
-    /// Where it was to go.
+    /// Destination of the last denied packet.
     pub destination: Option<IpAddr>,
-    /// Its port, of TCP and UDP.
+    /// Destination port of the last denied packet, of TCP and UDP.
     pub port: Option<u16>,
-    /// The protocol.
+    /// IP protocol of the last denied packet.
     pub protocol: String,
-    /// The name that led to the destination last.
+    /// Most recent name that led to the destination.
     pub name: Option<String>,
 }
 
-/// The denials of every client.
+/// Denials of every client.
 #[derive(Debug, Default)]
 pub struct DenialStats {
     clients: HashMap<(Option<String>, u16, IpAddr), Denials>,
 }
 
 impl DenialStats {
-    /// Takes a denial in.
+    /// Counts a denial.
     pub fn add(&mut self, denied: &Denied, time: Timestamp) {
         let Some(client) = denied.client else { return };
-        // What comes unasked for is told of by its destination, and is none of the client's doing.
+        // Unsolicited packets to a client are not the client's doing.
         if denied.inbound {
             return;
         }
@@ -74,12 +74,12 @@ impl DenialStats {
         self.clients.insert(key, denials);
     }
 
-    /// Every client that was denied something.
+    /// Returns the denials of every client that has any.
     pub fn iter(&self) -> impl Iterator<Item = &Denials> {
         self.clients.values()
     }
 
-    /// Makes room: an eighth at once, so that a flood does not sort them again and again.
+    /// Evicts an eighth of the clients at once, so that a flood does not sort them for each.
     fn forget_oldest(&mut self) {
         let mut times: Vec<_> = self.clients.values().map(|denials| denials.last).collect();
         let (_, limit, _) = times.select_nth_unstable(CLIENTS / 8);

@@ -1,139 +1,139 @@
-//! Events as types: a line of JSON each, for `events` and whoever follows.
+//! Defines the types of events, each a line of JSON for `events` and followers of the stream.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Something that has happened. One line of JSON on the way to whoever asked.
+/// Event, sent as one line of JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
+    /// Time of the event.
     pub time: Timestamp,
-    /// What.
+    /// Kind of the event, with its details.
     #[serde(flatten)]
     pub what: What,
 }
 
-/// What has happened.
+/// Kind of an event, with its details.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum What {
-    /// A packet was denied, or would have been.
+    /// Packet that was denied, or passed although denied by policy since its group is audited.
     Denied(Denied),
-    /// A DNS answer has led a name to addresses.
+    /// DNS answer that led a name to addresses.
     Learned(Learned),
-    /// There was no room for addresses of a DNS answer, or for some of them.
+    /// DNS answer with addresses for which there was no room.
     Full(Learned),
-    /// A flow was opened.
+    /// Flow that was opened.
     Opened(Flow),
-    /// A flow has ended.
+    /// Flow that has ended.
     Closed(Closed),
-    /// Whoever follows was too slow for this many events.
+    /// Gap in the events of a follower that was too slow.
     Lost {
-        /// How many.
+        /// Number of lost events.
         count: u64,
     },
 }
 
-/// Where a packet came in or went out: a zone.
+/// Zone in which a packet came in or went out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// The interface; none if the zone has none any more.
+    /// Interface; `None` if the zone has none any more.
     pub interface: Option<String>,
-    /// The VLAN id, 0 for untagged frames.
+    /// VLAN id, 0 for untagged frames.
     pub vlan: u16,
 }
 
-/// A denied packet.
+/// Denied packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denied {
-    /// The client; none of a frame that is no datagram.
+    /// Client; `None` for a frame without an IP datagram.
     pub client: Option<IpAddr>,
-    /// The far end, also of a packet that came from it.
+    /// Remote address, also of a packet that came from there.
     pub destination: Option<IpAddr>,
     /// `tcp`, `udp`, `icmp`, `icmpv6`, or a number.
     pub protocol: String,
-    /// The far end's port, of TCP and UDP.
+    /// Remote port, of TCP and UDP.
     pub port: Option<u16>,
-    /// The client's port, of TCP and UDP.
+    /// Port of the client, of TCP and UDP.
     pub client_port: Option<u16>,
-    /// [`intune_filter_ebpf::abi::Reason::as_str`].
+    /// Reason of the verdict: [`intune_filter_ebpf::abi::Reason::as_str`].
     pub reason: String,
-    /// The name that led to the destination last.
+    /// Most recent name that led to the destination.
     pub name: Option<String>,
-    /// The service that has the destination, but for another group or other ports.
+    /// Nearest service: that of the destination, although for another group or other ports.
     pub service: Option<String>,
-    /// The client's group.
+    /// Group of the client.
     pub group: Option<String>,
-    /// Whether it passed all the same, since its group is audited.
+    /// Whether the packet passed all the same, since its group is audited.
     pub audited: bool,
-    /// Whether it was on its way to the client.
+    /// Whether the packet was on its way to the client.
     pub inbound: bool,
-    /// Where it was seen.
+    /// Zone of the packet.
     #[serde(flatten)]
     pub place: Place,
 }
 
-/// A name that was resolved.
+/// Name that was resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learned {
-    /// The name.
+    /// Name of the question.
     pub name: String,
-    /// Where it led to.
+    /// Addresses that the name led to.
     pub addresses: Vec<IpAddr>,
-    /// The services that have the name.
+    /// Services with a rule for the name.
     pub services: Vec<String>,
-    /// Who has asked.
+    /// Client that sent the query.
     pub client: IpAddr,
-    /// After how many seconds the first of the addresses is forgotten.
+    /// Seconds until the first of the addresses is forgotten.
     pub expires_in_s: u64,
 }
 
-/// A flow.
+/// Flow of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
-    /// The client.
+    /// Address of the client.
     pub client: IpAddr,
-    /// The client's port, or an echo's identifier.
+    /// Port of the client, or identifier of an echo.
     pub client_port: u16,
-    /// The far end.
+    /// Remote address.
     pub destination: IpAddr,
     /// `tcp`, `udp`, `icmp` or `icmpv6`.
     pub protocol: String,
-    /// The far end's port, of TCP and UDP.
+    /// Remote port, of TCP and UDP.
     pub port: Option<u16>,
-    /// The name that led to the destination last.
+    /// Most recent name that led to the destination.
     pub name: Option<String>,
-    /// The service that allows it.
+    /// Service that allows the flow.
     pub service: Option<String>,
-    /// The client's group.
+    /// Group of the client.
     pub group: Option<String>,
-    /// Whether policy would have denied it, and its group is audited.
+    /// Whether policy would have denied the flow, which passes since its group is audited.
     pub audited: bool,
-    /// Whether the far end has opened it.
+    /// Whether the remote side opened the flow.
     pub inbound: bool,
-    /// Where it was seen.
+    /// Zone of the flow.
     #[serde(flatten)]
     pub place: Place,
 }
 
-/// A flow that has ended.
+/// Flow that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Closed {
-    /// The flow.
+    /// Ended flow.
     #[serde(flatten)]
     pub flow: Flow,
-    /// What went through it until then.
+    /// Traffic of the flow up to its end.
     #[serde(flatten)]
     pub traffic: Traffic,
-    /// How it has ended: [`intune_filter_ebpf::abi::Ending::as_str`].
+    /// Ending of the flow: [`intune_filter_ebpf::abi::Ending::as_str`].
     pub ending: String,
-    /// How long it lasted, in seconds: to the last packet that was counted.
+    /// Seconds from the flow's opening to its last counted packet.
     pub duration_s: f64,
 }
 
-/// What a flow has carried, in octets of layer 3.
+/// Traffic of a flow, in octets of layer 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Packets from the client.
@@ -167,7 +167,7 @@ impl std::ops::AddAssign for Traffic {
 }
 
 impl What {
-    /// The client that it is about.
+    /// Returns the client that the event concerns.
     #[must_use]
     pub const fn client(&self) -> Option<IpAddr> {
         match self {

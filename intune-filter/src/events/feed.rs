@@ -1,7 +1,7 @@
-//! Events for whoever asks: the recent ones are kept, those to come are handed to followers.
+//! Keeps recent events, and hands new ones to followers.
 //!
-//! Nobody can hold the daemon up: what is kept is bounded, and a follower that falls too far
-//! behind misses events, and is told how many.
+//! No follower can delay the daemon: the kept events are bounded, and a follower that lags too far
+//! misses events and is told their number.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,16 +12,16 @@ use tokio::sync::broadcast::{
 
 use super::{Event, Filter, What};
 
-/// Events that are kept, of each of three kinds: however many flows come and go, the denials stay.
+/// Events kept of each of three kinds, so that a flood of flows does not displace the denials.
 const RECENT: usize = 1000;
 
-/// How many events a follower may be behind.
+/// Events by which a follower may lag.
 const BEHIND: usize = 4096;
 
 /// Followers at once.
 const FOLLOWERS: usize = 32;
 
-/// The kept events, and the way to the followers.
+/// Kept events, and the channel to the followers.
 #[derive(Debug)]
 pub struct Feed {
     recent: [VecDeque<(u64, Arc<Event>)>; 3],
@@ -37,7 +37,7 @@ impl Default for Feed {
 }
 
 impl Feed {
-    /// Takes an event in.
+    /// Keeps an event, and hands it to the followers.
     pub fn push(&mut self, event: Event) {
         let [denials, lessons, flows] = &mut self.recent;
         let recent = match event.what {
@@ -46,7 +46,7 @@ impl Feed {
             What::Opened(_) | What::Closed(_) | What::Lost { .. } => flows,
         };
         let event = Arc::new(event);
-        // Nobody may follow.
+        // Sending fails without followers.
         let _ = self.followers.send(Arc::clone(&event));
         if recent.len() == RECENT {
             recent.pop_front();
@@ -55,8 +55,8 @@ impl Feed {
         self.count += 1;
     }
 
-    /// The last `last` of the kept events that a filter wants, from the oldest on; and those to
-    /// come, if they are to be followed.
+    /// Returns the last `last` kept events that the filter accepts, oldest first, and with `follow`
+    /// those to come.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Feed {
     }
 }
 
-/// The events that someone has asked for.
+/// Events that a subscriber has asked for.
 #[derive(Debug)]
 pub struct Subscription {
     recent: VecDeque<Arc<Event>>,
@@ -89,13 +89,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Whether events to come are waited for.
+    /// Whether the subscription waits for events to come.
     #[must_use]
     pub const fn follows(&self) -> bool {
         self.live.is_some()
     }
 
-    /// The next event, `None` after the last. What was missed comes as [`What::Lost`].
+    /// Returns the next event, `None` after the last. A gap comes as [`What::Lost`].
     pub async fn next(&mut self) -> Option<Arc<Event>> {
         if let Some(event) = self.recent.pop_front() {
             return Some(event);
@@ -111,7 +111,7 @@ impl Subscription {
         }
     }
 
-    /// The next event if there is one already, as [`Self::next`] gives it.
+    /// Returns the next event if there is one already, else `None`; otherwise like [`Self::next`].
     pub fn next_now(&mut self) -> Option<Arc<Event>> {
         if let Some(event) = self.recent.pop_front() {
             return Some(event);

@@ -1,4 +1,4 @@
-//! Which events someone wants to see.
+//! Selects events by kind, client and reason.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::What;
 
-/// The kinds of events that can be asked for.
+/// Kind of events that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -19,20 +19,20 @@ pub enum Kind {
     Flows,
 }
 
-/// What has to be so of an event; what is empty is of no matter.
+/// Conditions on events; an empty condition accepts every event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// It is of one of these kinds.
+    /// Accepted kinds of events.
     pub kinds: BTreeSet<Kind>,
-    /// Its client is in one of these networks.
+    /// Networks of the accepted clients.
     pub clients: Vec<IpNet>,
-    /// It is a denial for one of these reasons.
+    /// Accepted reasons of denials; events other than denials have none.
     pub reasons: BTreeSet<String>,
 }
 
 impl Filter {
-    /// Whether an event is wanted. That events were lost, everybody is told.
+    /// Whether the filter accepts an event. [`What::Lost`] is always accepted.
     #[must_use]
     pub fn wants(&self, what: &What) -> bool {
         let kind = match what {

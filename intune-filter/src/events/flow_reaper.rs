@@ -1,12 +1,12 @@
-//! The ends of flows that no packet tells of: those that expired in silence, and those that had to
-//! make room.
+//! Finds the ends of flows that no packet shows: of those that expired, and those that were
+//! evicted.
 //!
 //! The kernel reports an end that it sees: both FINs, an RST, a packet on a flow that has expired
-//! or that the policy allows no more. The rest is found by looking at the tables once in a while:
-//! what has expired is told of and removed, and what was there the last time, had time left and is
-//! gone without a word was evicted. Flows that are opened and evicted between two looks are not
-//! seen, nor are evicted ones that were never answered: a flood of openings is what their table
-//! is there for.
+//! or that the policy no longer allows. Other ends are found by a periodic look at the tables:
+//! expired flows are reported and removed, and a flow that was there at the last look, had time
+//! left and is gone without a report was evicted. Flows opened and evicted between two looks are
+//! not seen, nor are evictions of unanswered flows: their table exists to absorb floods of
+//! openings.
 
 use std::collections::HashMap;
 
@@ -18,13 +18,13 @@ use intune_filter_ebpf::{
 use super::records::key_of;
 use crate::kernel::{FlowEntry, Swept};
 
-/// Whether a flow has had no packet for too long.
+/// Whether the last packet of a flow is longer ago than the flow's lifetime.
 #[must_use]
 pub fn has_expired(protocol: u8, flow: &Flow, now: u64) -> bool {
     now.saturating_sub(flow.last_seen) > lifetime(protocol, flow.flags)
 }
 
-/// What was seen of the answered flows the last time.
+/// Answered flows at the last look.
 #[derive(Debug, Default)]
 pub struct FlowReaper {
     known: HashMap<FlowKey<V6>, Flow>,
@@ -32,26 +32,26 @@ pub struct FlowReaper {
 }
 
 impl FlowReaper {
-    /// How many answered flows had to make room before their time.
+    /// Returns the number of answered flows that were evicted.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// The kernel has reported the end of a flow.
+    /// Records that the kernel has reported the end of a flow.
     pub fn closed(&mut self, event: &FlowEvent) {
         self.known.remove(&key_of(event));
     }
 
-    /// A flow was ended by a change of the policy. Returns the record of it, unless its end was
-    /// told of.
+    /// Records that a change of the policy has ended a flow. Returns the flow's record, unless its
+    /// end was reported.
     pub fn revoked(&mut self, key: &FlowKey<V6>, flow: &Flow, now: u64) -> Option<FlowEvent> {
         self.known.remove(key);
         record(key, flow, Ending::Revoked, now)
     }
 
-    /// Compares the tables with what was in them before. Returns the records of the flows that
-    /// have ended; each was removed, or is gone.
+    /// Compares the tables with the last look. Returns the records of the flows that have ended,
+    /// each of which has been removed or is gone.
     pub fn look(&mut self, tables: &Swept, now: u64) -> Vec<FlowEvent> {
         let mut ended = Vec::new();
         let mut before = std::mem::take(&mut self.known);
@@ -69,7 +69,8 @@ impl FlowReaper {
                 self.known.insert(*key, *flow);
             }
         }
-        // What has expired by now may have been replaced by another flow, and that by an eviction.
+        // A flow that has expired by now may have been replaced by another flow, which was then
+        // evicted.
         for (key, flow) in before {
             if !has_expired(key.protocol, &flow, now) {
                 self.evicted += 1;
@@ -162,13 +163,13 @@ mod tests {
         reaper.closed(&FlowEvent { zone: 1, protocol: 17, client_port: 1, ..FlowEvent::default() });
         let revoked = reaper.revoked(&key(2), &flow(1, answered), NOW);
         assert_eq!(told(&[revoked.unwrap()]), [(2, Ending::Revoked)]);
-        // The same ports again: the other flow's end was reported, and may have been lost.
+        // A flow with the same ports: the report of the earlier flow's end may have been lost.
         let again = (3, Flow { opened: NOW, ..flow(0, answered) });
         let left = tables([again, (4, flow(1, answered))]);
         assert_eq!(told(&reaper.look(&left, NOW)), [(5, Ending::Evicted)]);
         assert_eq!(reaper.evicted(), 1);
         assert_eq!(told(&reaper.look(&left, NOW)), []);
-        // Both have run out in the meantime: nobody can say what became of them.
+        // Both have expired meanwhile: their ends are unknown.
         assert_eq!(told(&reaper.look(&Swept::default(), NOW + 400 * SECOND)), []);
         assert_eq!(reaper.evicted(), 1);
     }

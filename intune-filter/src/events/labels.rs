@@ -1,4 +1,4 @@
-//! What the numbers in records and flows are called: rules, groups, zones; and the addresses.
+//! Translates the numbers of rules, groups and zones in records and flows to names.
 
 use std::{
     collections::BTreeMap,
@@ -14,14 +14,14 @@ use crate::{kernel::Pins, names::Names, policy::Policy, system::netlink::Snapsho
 /// The names behind the numbers of a policy.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
-    /// `SERVICE/RULE` by number.
+    /// Ids of the rules, `SERVICE/RULE`, by number.
     rules: Vec<Option<String>>,
     groups: Vec<Option<String>>,
     zones: BTreeMap<u32, Place>,
 }
 
 impl Labels {
-    /// Those of a compiled policy.
+    /// Returns the names of a compiled policy.
     #[must_use]
     pub fn of_policy(policy: &Policy) -> Self {
         let rule = |bit: u8| policy.rules.get(&bit).map(|rule| rule.id.to_string());
@@ -50,26 +50,26 @@ impl Labels {
         Ok(Self { rules: pins.rules()?, groups: pins.groups()?, zones: zones.collect() })
     }
 
-    /// The service of a rule.
+    /// Returns the service of a rule.
     #[must_use]
     pub fn service(&self, rule: u8) -> Option<String> {
         let rule = self.rules.get(usize::from(rule))?.as_deref()?;
         Some(rule.split_once('/').map_or(rule, |(service, _)| service).to_owned())
     }
 
-    /// A group.
+    /// Returns the name of a group.
     #[must_use]
     pub fn group(&self, number: u16) -> Option<String> {
         self.groups.get(usize::from(number))?.clone()
     }
 
-    /// A zone.
+    /// Returns the interface and VLAN of a zone.
     #[must_use]
     pub fn place(&self, zone: u16) -> Place {
         self.zones.get(&u32::from(zone)).cloned().unwrap_or_default()
     }
 
-    /// A denied packet.
+    /// Translates the record of a denied packet.
     #[must_use]
     pub fn denied(&self, event: &DeniedEvent, names: &Names) -> Denied {
         let inbound = event.egress != 0;
@@ -94,7 +94,7 @@ impl Labels {
         }
     }
 
-    /// A flow.
+    /// Translates a flow.
     #[must_use]
     pub fn flow(
         &self,
@@ -119,13 +119,13 @@ impl Labels {
     }
 }
 
-/// An address of a record; what is no datagram has none.
+/// Returns the address of a record; `None` for the unspecified one of a frame without a datagram.
 fn address(address: V6) -> Option<IpAddr> {
     let address = IpAddr::from(address);
     (address != IpAddr::V6(Ipv6Addr::UNSPECIFIED)).then_some(address)
 }
 
-/// The name that led to an address last: that whose answer is forgotten last.
+/// Returns the most recent name of an address: the one that expires last.
 fn name(names: &Names, address: IpAddr) -> Option<String> {
     let last = names.of_address(address).max_by_key(|(_, binding)| binding.expires);
     last.map(|(name, _)| name.to_owned())

@@ -1,6 +1,6 @@
-//! What happens on the gateway, as people and programs are told of it: denials, lessons, flows.
+//! Turns the kernel's reports into events for people and programs: denials, learned names, flows.
 //!
-//! The kernel's [`records`] become events in the [`recorder`], which the [`feed`] hands on.
+//! The [`recorder`] makes events of the kernel's [`records`], and the [`feed`] hands them on.
 
 pub mod denial_stats;
 mod event;

@@ -1,6 +1,6 @@
-//! What the daemon can tell of: makes events of records, and keeps what may be asked for.
+//! Turns the kernel's records into events, and keeps statistics of them.
 //!
-//! None of it is logged above debug: it names clients, and is for whoever asks.
+//! Events name clients, so that none is logged above debug level.
 
 use std::{
     sync::{
@@ -29,7 +29,7 @@ use crate::{
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Events, and what is kept of them.
+/// Recorder of events, with recent events and statistics.
 #[derive(Debug, Default)]
 pub struct EventRecorder {
     labels: Labels,
@@ -40,18 +40,18 @@ pub struct EventRecorder {
 }
 
 impl EventRecorder {
-    /// Goes by another policy from now on.
+    /// Replaces the policy by which records are translated.
     pub fn set_policy(&mut self, policy: &Policy) {
         self.labels = Labels::of_policy(policy);
     }
 
-    /// Answered flows that had to make room before their time, as it grows.
+    /// Returns the counter of answered flows that were evicted.
     #[must_use]
     pub fn evicted(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.evicted)
     }
 
-    /// Takes in a record of the kernel's, but for answers.
+    /// Records an event of the kernel, except answers and segments.
     pub fn take(&mut self, record: &Record<'_>, names: &Names) {
         match record {
             Record::Denied(event) => {
@@ -71,8 +71,8 @@ impl EventRecorder {
         }
     }
 
-    /// Takes in an answer that addresses were learned from, by the kernel or by userspace, or would
-    /// have been, with the services of its name.
+    /// Records an answer that the kernel or userspace has learned from, or for which there was no
+    /// room, with the services of its name.
     pub fn learned(&mut self, event: &AnswerEvent, answer: &Answer, services: Vec<String>) {
         let expires = answer.addresses.iter().map(|(_, expires)| *expires).min();
         let learned = Learned {
@@ -92,7 +92,7 @@ impl EventRecorder {
         }
     }
 
-    /// Takes in the flows that a change of the policy has ended.
+    /// Records the flows that a change of the policy has ended.
     pub fn revoked(
         &mut self,
         flows: &[(FlowKey<V6>, intune_filter_ebpf::abi::Flow)],
@@ -106,7 +106,7 @@ impl EventRecorder {
         }
     }
 
-    /// Takes in what a look at the tables of flows has found.
+    /// Records the ends that a look at the flow tables has found.
     pub fn look(&mut self, swept: &Swept, now: u64, names: &Names) {
         for event in self.reaper.look(swept, now) {
             self.close(&event, names);
@@ -114,7 +114,7 @@ impl EventRecorder {
         self.evicted.store(self.reaper.evicted(), Ordering::Relaxed);
     }
 
-    /// See [`Feed::subscribe`].
+    /// Subscribes to events: see [`Feed::subscribe`].
     ///
     /// # Errors
     ///
@@ -128,14 +128,14 @@ impl EventRecorder {
         self.feed.subscribe(filter, last, follow)
     }
 
-    /// The clients that were denied something.
+    /// Returns the denials of every client that has any.
     pub fn denials(&self) -> impl Iterator<Item = &Denials> {
         self.denials.iter()
     }
 
     fn close(&mut self, event: &FlowEvent, names: &Names) {
         let ending = Ending::from_number(event.ending).map_or("unknown", Ending::as_str);
-        // Within a second: the time of the last packet is not written for each.
+        // Exact to a second, since the kernel does not store the time of each packet.
         let until = match event.ending {
             last if last == Ending::Expired as u8 || last == Ending::Evicted as u8 => {
                 event.flow.last_seen
@@ -153,11 +153,11 @@ impl EventRecorder {
     }
 }
 
-/// When the kernel's clock told a time.
+/// Converts a time of CLOCK_BOOTTIME in nanoseconds to wall time.
 fn wall_time(boot: u64) -> Timestamp {
     let ago = Duration::from_nanos(clock::boot_time().saturating_sub(boot));
     let now = Timestamp::now();
     let exact = now.checked_sub(ago).unwrap_or(now);
-    // Nobody reads more, and it is no more exact.
+    // Milliseconds suffice, and the conversion is no more exact.
     exact.round(jiff::Unit::Millisecond).unwrap_or(exact)
 }

@@ -1,4 +1,4 @@
-//! Records of the ring buffer, taken apart.
+//! Decodes the records of the ring buffer.
 
 use intune_filter_ebpf::abi::{
     AnswerEvent, DeniedEvent, EventKind, FlowEvent, FlowKey, SegmentEvent, V6,
@@ -9,19 +9,19 @@ use crate::kernel::pod;
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
-    /// A packet was denied.
+    /// Denied packet.
     Denied(DeniedEvent),
-    /// An answer to a query for a name of a rule went to a client; the message.
+    /// Answer to a query for a name of a rule that went to a client, with its DNS message.
     Answer(AnswerEvent, &'a [u8]),
-    /// A flow was opened.
+    /// Opening of a flow.
     Opened(FlowEvent),
-    /// A flow has ended.
+    /// End of a flow.
     Closed(FlowEvent),
-    /// A segment of an answer over TCP is held back until it was read; its data.
+    /// Segment of a DNS answer over TCP that is held back until it is read, with its data.
     Segment(SegmentEvent, &'a [u8]),
 }
 
-/// Reads a record; `None` if it is none that this version knows.
+/// Decodes a record; `None` for a kind unknown to this version, or a record that is cut.
 #[must_use]
 pub fn read(record: &[u8]) -> Option<Record<'_>> {
     let (kind, _) = record.split_first_chunk()?;
@@ -47,7 +47,7 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
     }
 }
 
-/// The key of a record's flow.
+/// Returns the key of a record's flow.
 #[must_use]
 pub fn key_of(event: &FlowEvent) -> FlowKey<V6> {
     FlowKey {

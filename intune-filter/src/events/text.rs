@@ -1,4 +1,4 @@
-//! Events as people read them, one a line.
+//! Formats events as lines of text for people.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::{Closed, Denied, Event, Flow, Learned, Place, Traffic, What};
 
-/// The name of an IP protocol, or its number.
+/// Returns the name of an IP protocol, or its number.
 #[must_use]
 pub fn protocol(number: u8) -> String {
     match number {
@@ -127,7 +127,7 @@ fn named(f: &mut fmt::Formatter<'_>, name: Option<&str>) -> fmt::Result {
     name.map_or(Ok(()), |name| write!(f, " ({name})"))
 }
 
-/// The far end, as `explain` takes it.
+/// Formats the remote side in the notation that `explain` reads.
 fn end(address: IpAddr, port: Option<u16>, protocol: &str) -> String {
     match port {
         Some(port) => format!("{}/{protocol}", SocketAddr::new(address, port)),

@@ -1,5 +1,5 @@
-//! Amending one learned address by the kernel's own program: it alone can change an element that
-//! answers are refreshing, and say what it was when it was changed.
+//! Changes a learned address by the kernel's own program, which alone can change an element that
+//! answers are refreshing, and return the element as it was then.
 
 use std::{mem::size_of, net::IpAddr};
 
@@ -9,30 +9,32 @@ use intune_filter_ebpf::abi::{Amendment, Host, Operation, Outcome, RuleMask, V6}
 
 use super::{Kernel, load::AMEND, pod};
 
-/// How often an address is tried that answers are refreshing at this moment.
+/// Attempts at an address that answers are refreshing at the same time.
 const ATTEMPTS: usize = 64;
 
-/// What became of an address.
+/// Result of a change to a learned address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amended {
-    /// It was done.
+    /// Success.
     Done {
-        /// The version before; 0 if the address was not there. Of one that was refreshed alone.
+        /// Version before a refresh; 0 if the address was absent. Without meaning for other
+        /// changes.
         before: u64,
-        /// What is there now; of one that was removed, what was asked for.
+        /// Element after the change; for a removal, the request.
         host: Host,
     },
-    /// The address is not known.
+    /// The address is not in the table.
     Absent,
-    /// It was refreshed since it had the version expected, or it expires later.
+    /// The address was refreshed since it had the expected version, or it expires later than
+    /// required.
     Changed,
-    /// There is no room for it.
+    /// The table has no room for the address.
     Full,
-    /// Answers keep refreshing it.
+    /// Answers kept refreshing the address during all attempts.
     Busy,
 }
 
-/// The program that amends.
+/// Program that changes learned addresses.
 pub(super) struct Amender<'a>(&'a Xdp);
 
 impl Kernel {
@@ -52,8 +54,8 @@ impl Amender<'_> {
         self.insist(Operation::Refresh, address, 0, Host { rules, expires, ..Host::default() })
     }
 
-    /// Takes all rules but these away, and has the address expire at `expires` at the latest;
-    /// only while it has the `expected` version, unless that is 0.
+    /// Restricts an address to `rules`, and its expiry to `expires` in nanoseconds of
+    /// CLOCK_BOOTTIME; only while it has the `expected` version, unless that is 0.
     pub fn narrow(
         &self,
         address: IpAddr,
@@ -65,7 +67,7 @@ impl Amender<'_> {
         self.insist(Operation::Narrow, address, expected, host)
     }
 
-    /// Removes an address that expires before `before`.
+    /// Removes an address that expires before `before`, in nanoseconds of CLOCK_BOOTTIME.
     pub fn remove(&self, address: IpAddr, before: u64) -> Result<Amended> {
         let host = Host { expires: before, ..Host::default() };
         self.insist(Operation::Remove, address, 0, host)
@@ -126,6 +128,6 @@ impl Amender<'_> {
 }
 
 const fn octets(amendment: &Amendment) -> [u8; size_of::<Amendment>()] {
-    // SAFETY: the type has this size and no padding, and any octets are allowed in the array.
+    // SAFETY: the type has this size and no padding, and an array of octets takes any octets.
     unsafe { *(&raw const *amendment).cast::<[u8; size_of::<Amendment>()]>() }
 }

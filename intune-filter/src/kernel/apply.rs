@@ -1,4 +1,5 @@
-//! Putting a policy into the maps, so that each packet is judged by the old one or the new one.
+//! Writes a policy into the maps, so that each packet is judged by either the old or the new
+//! policy.
 
 use std::{os::fd::AsFd as _, panic::resume_unwind, thread};
 
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::policy::{Policy, Prefix};
 
-/// The set of inner maps that is not in force, to be filled.
+/// Set of inner maps that is not in force, to be filled.
 struct Fresh<'a> {
     pins: Pins,
     maps: &'a Maps,
@@ -35,7 +36,7 @@ impl Kernel {
         let pins = self.pins();
         let mut active_map: Array<MapData, Active> = pins.map("ACTIVE")?;
         let mut active = active_map.get(&0, 0)?;
-        // 0 is "none yet".
+        // Generation 0 means that no policy has been in force.
         active.generation = active.generation.wrapping_add(1).max(1);
         let slot = active.generation & 1;
 
@@ -56,8 +57,8 @@ impl Kernel {
             globs.enumerate().map(|(number, glob)| (number as u32, glob))
         };
         let servers = || policy.servers.iter().map(|(address, bits)| (*address, *bits));
-        // At once: whenever a map is put into its place, the kernel waits for the programs that
-        // run, and so all wait together.
+        // In parallel: replacing a map waits for running programs, so that all replacements wait
+        // together.
         thread::scope(|scope| {
             let fills = [
                 scope.spawn(|| fresh.trie("CLIENTS4", &policy.clients4, keep_client)),
@@ -104,7 +105,7 @@ impl Kernel {
     }
 }
 
-/// Opens exactly these ports of the gateway's in the set that is not in force.
+/// Opens exactly these ports of the gateway in the set that is not in force.
 fn open_ports(pins: &Pins, slot: u32, ports: &[u32]) -> Result<()> {
     let (first, _) = gateway_port(slot, 0);
     let mut words = vec![0_u64; GATEWAY_WORDS as usize / 2];
@@ -164,7 +165,7 @@ impl Fresh<'_> {
         })
     }
 
-    /// Makes an inner map as the object defines it, with room for `elements` if its size is free,
+    /// Creates an inner map as the object defines it, with room for `elements` if its size is free,
     /// fills it, and puts it into the slot that is not in force.
     fn fill(
         &self,

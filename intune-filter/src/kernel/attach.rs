@@ -1,5 +1,5 @@
-//! Attaching to interfaces: links pinned and adopted, so that a program is replaced between two
-//! packets and outlives this process.
+//! Attaches programs to interfaces by pinned links, so that a program is replaced between two
+//! packets and survives this process.
 
 use std::{
     fs, io,
@@ -21,24 +21,24 @@ use super::{
 };
 use crate::system::{Interface, Mode};
 
-/// From here on, links of TC programs can be pinned.
+/// First kernel with TCX, whose links can be pinned.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
 
-/// What the configuration asks for.
+/// Mode that the configuration asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WantedMode {
-    /// Native if the driver can, else generic.
+    /// Native XDP if the driver supports it, else generic XDP.
     Auto,
-    /// In the driver, or not at all.
+    /// Native XDP, in the driver, or none.
     Native,
-    /// In the network stack.
+    /// Generic XDP, in the network stack.
     Generic,
-    /// At TC, without XDP.
+    /// TC ingress, without XDP.
     Tc,
 }
 
 impl WantedMode {
-    /// Where packets from clients are judged.
+    /// Returns the hook on which packets from clients are judged.
     #[must_use]
     pub const fn hook(self) -> Hook {
         match self {
@@ -79,7 +79,7 @@ impl Kernel {
                 log::error!("{}: {error:#}", interface.name);
             }
         })?;
-        // What another mode has left goes last: at no time is a packet judged by nobody.
+        // The program of another mode goes last, so that a program judges every packet.
         let other = if mode == Mode::Tc { Hook::Ingress } else { Hook::TcIngress };
         detach_hook(&self.directory, &interface.name, other)?;
         if let Err(error) = self.remove_old_stages() {
@@ -99,7 +99,7 @@ impl Kernel {
                 return Ok(mode);
             }
             detach_hook(&self.directory, &interface.name, Hook::Ingress)?;
-            // A link that was detached has left the interface to whoever came next.
+            // A detached link has left its interface to the next program.
             if let Some((id, _)) = interface.xdp.filter(|_| state.ifindex == 0) {
                 return Err(foreign(id, interface));
             }
@@ -142,7 +142,7 @@ impl Kernel {
                 }
             },
         };
-        // Unpinned, the link ends here, and with it the attachment.
+        // Without the pin, dropping the link would end the attachment.
         pin_object(link.as_fd(), &pin)?;
         Ok(mode)
     }
@@ -178,7 +178,7 @@ impl Kernel {
             };
             let link = syscall::create_link(fd.as_fd(), interface.index, kind, BPF_F_BEFORE)
                 .with_context(|| format!("cannot attach to TC {} of {name}", hook.direction()))?;
-            // Unpinned, the link ends here, and with it the attachment.
+            // Without the pin, dropping the link would end the attachment.
             return pin_object(link.as_fd(), &pin);
         }
         filter::create(self.tc(hook.program())?, name, hook)?;
@@ -191,7 +191,7 @@ impl Kernel {
 /// # Errors
 /// A link cannot be removed.
 pub fn detach(directory: &PinDirectory, interface: &str) -> Result<()> {
-    // The reverse of attaching: while egress stands alone, it denies.
+    // The reverse of the order of attaching: egress without ingress denies.
     for hook in Hook::ALL.into_iter().rev() {
         detach_hook(directory, interface, hook)?;
     }
@@ -202,11 +202,12 @@ fn detach_hook(directory: &PinDirectory, interface: &str, hook: Hook) -> Result<
     remove_attachment(&directory.link(interface, hook), interface, Some(hook))
 }
 
-/// Detaches what is pinned at `path`, and removes the pin. Nothing there is no error.
+/// Detaches the program pinned at `path`, and removes the pin. A missing pin is no error.
 pub fn remove_attachment(path: &Path, interface: &str, hook: Option<Hook>) -> Result<()> {
     let Some(pin) = open_pin(path)? else { return Ok(()) };
     if syscall::link_state(pin.as_fd()).is_ok() {
-        // Whoever else holds the link; that it is gone with its interface is no error.
+        // Ends the attachment even if others hold the link; fails harmlessly if the interface is
+        // gone.
         let _ = syscall::detach_link(pin.as_fd());
     } else if let Some(hook) = hook {
         filter::remove(interface, hook);
@@ -222,7 +223,7 @@ fn foreign(id: u32, interface: &Interface) -> anyhow::Error {
     )
 }
 
-/// Puts the program in place of an adopted link's; false if the link's interface is gone.
+/// Replaces the program of an adopted link; false if the link's interface is gone.
 fn replaced(
     link: &OwnedFd,
     state: &LinkState,

@@ -1,4 +1,4 @@
-//! What is attached, as the pins of links tell.
+//! Finds attachments by the pins of links.
 
 use std::{
     io,
@@ -14,16 +14,16 @@ use super::{
 };
 use crate::system::Interface;
 
-/// What a pin among the links stands for.
+/// Attachment that a pin stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pinned {
-    /// A link.
+    /// XDP or TCX link.
     Link(LinkState),
-    /// A clsact filter, which has no link: the pin is its program's.
+    /// Filter of clsact, which has no link: the pin is that of its program.
     Filter,
 }
 
-/// Whether a hook's program is on an interface as it is now.
+/// Whether a hook's program is attached to an interface of this name and index.
 pub fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<bool> {
     Ok(match pinned(&directory.link(&interface.name, hook))? {
         Some(Pinned::Link(link)) => link.ifindex == interface.index,
@@ -32,7 +32,7 @@ pub fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Res
     })
 }
 
-/// What is pinned at a link's path.
+/// Returns the attachment pinned at a link's path; `None` if there is no pin.
 pub fn pinned(path: &Path) -> Result<Option<Pinned>> {
     let of = |pin: OwnedFd| match syscall::link_state(pin.as_fd()) {
         Ok(state) => Pinned::Link(state),

@@ -1,4 +1,4 @@
-//! The BPF filesystem that pins need: found, or mounted.
+//! Finds or mounts the BPF filesystem that pins need.
 
 use std::{fs, io, os::unix::ffi::OsStrExt as _, path::Path};
 
@@ -8,15 +8,15 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-/// Where distributions mount the BPF filesystem.
+/// Usual mount point of the BPF filesystem.
 const USUAL: &str = "/sys/fs/bpf";
 
-/// What stands as the source of our own mounts, to tell them from others'.
+/// Source name of this program's mounts, which tells them from others.
 const SOURCE: &str = "intune-filter";
 
-/// Sees to it that `directory` exists and is on a BPF filesystem.
+/// Ensures that `directory` exists and is on a BPF filesystem.
 ///
-/// What is missing is mounted: on `/sys/fs/bpf` if `directory` is below it, else on `directory`
+/// A missing filesystem is mounted on `/sys/fs/bpf` if `directory` is below it, else on `directory`
 /// itself, so that no other file is hidden.
 ///
 /// # Errors
@@ -49,8 +49,8 @@ pub fn is_bpffs(path: &Path) -> Result<bool> {
     Ok(status.filesystem_type() == BPF_FS_MAGIC)
 }
 
-/// Unmounts the BPF filesystem that [`ensure`] mounted on `directory` itself, if it did; never one
-/// that somebody else has mounted there.
+/// Unmounts the BPF filesystem that [`ensure`] mounted on `directory` itself, if it did; never a
+/// mount of another program.
 pub fn release(directory: &Path) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
     let Ok(directory) = directory.canonicalize() else { return Ok(()) };
@@ -62,8 +62,8 @@ pub fn release(directory: &Path) -> Result<()> {
         .with_context(|| format!("cannot unmount {}", directory.display()))
 }
 
-/// Whether the topmost mount on `directory` is a BPF filesystem of [`mount`]'s, by the text of
-/// proc(5) mountinfo.
+/// Whether the topmost mount on `directory` was made by [`mount`], according to the text of proc(5)
+/// mountinfo.
 fn is_ours(mounts: &str, directory: &Path) -> bool {
     let topmost = mounts.lines().rfind(|line| {
         line.split(' ')
@@ -77,7 +77,7 @@ fn is_ours(mounts: &str, directory: &Path) -> bool {
     words.next() == Some("bpf") && words.next() == Some(SOURCE)
 }
 
-/// Octets that proc writes as three octal digits: space, tab, newline and backslash.
+/// Decodes octets that proc writes as three octal digits: space, tab, newline and backslash.
 fn unescape(text: &str) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut rest = text.as_bytes();

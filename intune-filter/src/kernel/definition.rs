@@ -1,7 +1,7 @@
-//! What the object says of its maps, and whether the pins agree.
+//! Compares the object's map definitions with the pinned maps.
 //!
-//! aya adopts a pinned map whatever it is. With a value of another size the first lookup would
-//! write past a buffer, so that every pin is compared before anything is loaded.
+//! aya adopts a pinned map without a check. With a value of another size the first lookup would
+//! write past a buffer, so every pin is compared before anything is loaded.
 
 use std::{collections::HashMap, fs};
 
@@ -14,30 +14,31 @@ use nix::unistd::{SysconfVar, sysconf};
 use super::directory::{PinDirectory, entries};
 use crate::MAPS as OBJECT_MAPS;
 
-/// Room in a map that differs from the object's own: the map's name, its elements.
+/// Capacities that differ from the object's: names of maps, with elements or octets.
 pub type Sizes = [(&'static str, u32)];
 
-/// How a map is laid out.
+/// Layout of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Definition {
-    /// `bpf_map_type`.
+    /// Type, a `bpf_map_type`.
     pub kind: u32,
     /// Octets of a key.
     pub key: u32,
     /// Octets of a value.
     pub value: u32,
-    /// Elements at most; of a ring, octets.
+    /// Capacity in elements; of a ring buffer, in octets.
     pub room: u32,
-    /// Flags of its creation.
+    /// Flags of the map's creation.
     pub flags: u32,
 }
 
 impl Definition {
-    /// What the object defines, with a size of the configuration's.
+    /// Returns the object's definition, with the configuration's capacity if there is one.
     fn of_object(map: &aya_obj::Map, room: Option<u32>) -> Self {
         let room = room.unwrap_or(map.max_entries());
         if map.map_type() == bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32 {
-            // The kernel knows neither keys nor values here, and wants whole pages, doubled.
+            // The kernel knows neither keys nor values of a ring buffer, and takes a power of two
+            // of whole pages.
             let room = room.next_multiple_of(page_size()).next_power_of_two();
             return Self { kind: map.map_type(), key: 0, value: 0, room, flags: map.map_flags() };
         }
@@ -60,7 +61,8 @@ impl Definition {
         })
     }
 
-    /// The first difference that makes a map unusable, as "what it has, what it should have".
+    /// Describes the first difference that makes a map unusable: the map's value, and the wanted
+    /// one.
     fn conflict(&self, wanted: &Self) -> Option<String> {
         [
             ("type", self.kind, wanted.kind),
@@ -74,24 +76,24 @@ impl Definition {
     }
 }
 
-/// The maps that the object defines, by their names. The object itself is not kept: of each function
-/// it has the lines of all, tens of megabytes together.
+/// Definitions of the object's maps, by name. The object itself is not kept: every function in it
+/// carries the line information of all, tens of megabytes together.
 pub type Maps = HashMap<String, aya_obj::Map>;
 
-/// What the embedded object defines.
+/// Parses the map definitions of the embedded object.
 pub fn maps_of_object() -> Result<Maps> {
     let object = Object::parse(OBJECT_MAPS).context("the embedded BPF object does not parse")?;
     Ok(object.maps)
 }
 
-/// The names of the maps that are pinned.
+/// Returns the names of the maps that are pinned.
 pub fn pinned_maps() -> impl Iterator<Item = &'static str> {
     let is_pinned = |row: &&MapRow| matches!(row.scope, Scope::Pinned | Scope::Policy);
     MAPS.iter().filter(is_pinned).map(|row| row.name)
 }
 
-/// Compares every pin with the object. A pin that differs in nothing but its room is removed, to
-/// be made anew, if nothing is attached that works with it; all else is an error.
+/// Compares every pin with the object. A pin that differs in its capacity alone is removed, to be
+/// created anew, if no attached program uses it; any other difference is an error.
 pub fn reconcile(directory: &PinDirectory, maps: &Maps, sizes: &Sizes) -> Result<()> {
     let attached = !entries(&directory.links())?.is_empty();
     for name in pinned_maps() {
@@ -138,7 +140,7 @@ pub fn reconcile(directory: &PinDirectory, maps: &Maps, sizes: &Sizes) -> Result
     Ok(())
 }
 
-/// Removes pins of maps that the object no longer has.
+/// Removes pins of maps that the object no longer defines.
 pub fn remove_leftovers(directory: &PinDirectory) -> Result<()> {
     for name in entries(&directory.maps())? {
         if !pinned_maps().any(|known| known == name) {
@@ -149,7 +151,7 @@ pub fn remove_leftovers(directory: &PinDirectory) -> Result<()> {
     Ok(())
 }
 
-/// The definition of the maps inside an array of maps.
+/// Returns the definition of the maps inside an array of maps.
 pub fn inner_definition(maps: &Maps, outer: &str) -> Result<Definition> {
     let inner = maps
         .get(outer)
@@ -199,7 +201,8 @@ mod tests {
         let kind = kind_of(row.kind) as u32;
         let (key, value, flags) = match row.kind {
             MapKind::RingBuf => (0, 0, 0),
-            // Before its data, a key has the length of the prefix; a trie allocates when needed.
+            // A key begins with the prefix length, in four octets; a trie allocates elements on
+            // demand.
             MapKind::LpmTrie => (4 + row.key, row.value, 1),
             _ => (row.key, row.value, 0),
         };

@@ -1,4 +1,4 @@
-//! The directory of the pins: what stands where, and which layouts have pins in it.
+//! Names the paths of the pins, and finds the layouts that have pins.
 
 use std::{
     fs, io,
@@ -8,26 +8,26 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use intune_filter_ebpf::abi::LAYOUT_VERSION;
 
-/// The program that judges, is pinned and never attached.
+/// Program that judges a test packet; pinned and never attached.
 pub const EXPLAIN: &str = "explain";
 
-/// Where a link of an interface is attached.
+/// Attachment point of a program on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// XDP on packets from the clients.
+    /// XDP, for packets from the clients.
     Ingress,
-    /// TC on packets from the clients, in place of XDP.
+    /// TC ingress, for packets from the clients in place of XDP.
     TcIngress,
-    /// TC on packets to the clients.
+    /// TC egress, for packets to the clients.
     Egress,
 }
 
 impl Hook {
-    /// All, in the order in which they are attached: egress first, so that no query is recorded
-    /// whose answer would go by unread.
+    /// Hooks in the order of attaching: egress first, so that no query is recorded whose answer
+    /// would pass unread.
     pub const ALL: [Self; 3] = [Self::Egress, Self::Ingress, Self::TcIngress];
 
-    /// The name of its program in the object.
+    /// Returns the name of the hook's program in the object.
     #[must_use]
     pub const fn program(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Hook {
         }
     }
 
-    /// Which way its packets go, as seen from the interface.
+    /// Returns the direction of the hook's packets, as seen from the interface.
     #[must_use]
     pub const fn direction(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl Hook {
         }
     }
 
-    /// The hook that the pin of a link is for.
+    /// Returns the hook of a link's pin, by the pin's name.
     #[must_use]
     pub fn of_pin(pin: &str) -> Option<Self> {
         let (_, program) = pin.rsplit_once('-')?;
@@ -54,67 +54,67 @@ impl Hook {
     }
 }
 
-/// A directory on a BPF filesystem that holds the pins of one instance.
+/// Directory on a BPF filesystem with the pins of one instance.
 #[derive(Clone, Debug)]
 pub struct PinDirectory {
     root: PathBuf,
 }
 
 impl PinDirectory {
-    /// The pins under `root`, `paths.pin_dir` of the configuration.
+    /// Returns the directory with the given `root`, `paths.pin_dir` of the configuration.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The directory that all layouts share.
+    /// Returns the root, which all layouts share.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The pins of this program's layout.
+    /// Returns the directory of this program's layout.
     #[must_use]
     pub fn layout(&self) -> PathBuf {
         self.root.join(layout_name(LAYOUT_VERSION))
     }
 
-    /// The pin of a map.
+    /// Returns the path of a map's pin.
     #[must_use]
     pub fn map(&self, name: &str) -> PathBuf {
         self.maps().join(name)
     }
 
-    /// The pins of the maps.
+    /// Returns the directory of the maps' pins.
     #[must_use]
     pub fn maps(&self) -> PathBuf {
         self.layout().join("maps")
     }
 
-    /// The pin of a program.
+    /// Returns the path of a program's pin.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs().join(name)
     }
 
-    /// The pins of the programs.
+    /// Returns the directory of the programs' pins.
     #[must_use]
     pub fn programs(&self) -> PathBuf {
         self.layout().join("programs")
     }
 
-    /// The pins of the arrays of stages, by the ids of the maps.
+    /// Returns the directory of the pins of stage arrays, which are named by map id.
     #[must_use]
     pub fn stages(&self) -> PathBuf {
         self.layout().join("stages")
     }
 
-    /// The pins of the links.
+    /// Returns the directory of the links' pins.
     #[must_use]
     pub fn links(&self) -> PathBuf {
         self.layout().join("links")
     }
 
-    /// The pin of an interface's link.
+    /// Returns the path of the pin of an interface's link.
     #[must_use]
     pub fn link(&self, interface: &str, hook: Hook) -> PathBuf {
         self.links().join(format!("{}-{}", encode(interface), hook.program()))
@@ -144,7 +144,7 @@ impl PinDirectory {
         Ok(interfaces)
     }
 
-    /// Whether there is any pin of this layout.
+    /// Whether this layout has any pin.
     #[must_use]
     pub fn has_pins(&self) -> bool {
         entries(&self.maps()).is_ok_and(|names| !names.is_empty())
@@ -188,7 +188,7 @@ fn layout_name(version: u32) -> String {
     format!("v{version}")
 }
 
-/// The names in a directory; none if there is no such directory.
+/// Returns the names in a directory; none if the directory does not exist.
 pub fn entries(directory: &Path) -> Result<Vec<String>> {
     let read = match fs::read_dir(directory) {
         Ok(read) => read,
@@ -205,12 +205,12 @@ pub fn entries(directory: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// An interface's name as a file name: a BPF filesystem takes no dots.
+/// Encodes an interface's name as a file name, since a BPF filesystem accepts no dots.
 fn encode(interface: &str) -> String {
     interface.replace('%', "%25").replace('.', "%2e")
 }
 
-/// The interface that the pin of a link is for.
+/// Returns the interface of a link's pin, by the pin's name.
 pub fn interface_of(pin: &str) -> Option<String> {
     Some(decode(pin.rsplit_once('-')?.0))
 }

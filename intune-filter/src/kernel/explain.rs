@@ -1,4 +1,4 @@
-//! Running the pinned program that judges and changes nothing.
+//! Runs the pinned program that judges a packet without changing anything.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use intune_filter_ebpf::abi::Explanation;
 
 use super::{Pins, directory::EXPLAIN};
 
-/// Octets of `struct xdp_md`, and where its fields stand.
+/// Octets of `struct xdp_md`, and offsets of its fields.
 const CONTEXT_LENGTH: usize = 24;
 const DATA_END: usize = 4;
 const INGRESS_IFINDEX: usize = 12;

@@ -1,5 +1,5 @@
-//! Filters of clsact, on kernels without TCX: attachments that have no link, and are found again by
-//! where they stand.
+//! Attaches filters of clsact on kernels without TCX. Such a filter has no link, and is found again
+//! by its priority and handle.
 
 use std::io;
 
@@ -11,13 +11,13 @@ use aya::programs::{
 
 use super::directory::Hook;
 
-/// Where the program stands: before every filter of a usual priority.
+/// Priority before that of any usual filter.
 const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
-/// Attaches a program; an error if there is a filter in its place.
+/// Attaches a program; fails if there is a filter at its priority and handle.
 pub fn create(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Result<()> {
-    // It may be there already, ours or another's; without it the next step fails.
+    // The qdisc may exist already. Without it, attaching fails.
     let _ = qdisc_add_clsact(interface);
     let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
     let id = program
@@ -29,12 +29,12 @@ pub fn create(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Res
                  (`tc filter show dev {interface} {direction}` tells what is there)"
             )
         })?;
-    // Dropped, it would detach.
+    // Dropping the link would detach the program.
     std::mem::forget(program.take_link(id)?);
     Ok(())
 }
 
-/// Puts a program in place of the one that is attached.
+/// Replaces the attached program.
 pub fn replace(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Result<()> {
     let link = existing(interface, hook)?;
     let id = program.attach_to_link(link)?;
@@ -42,9 +42,9 @@ pub fn replace(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Re
     Ok(())
 }
 
-/// Removes the filter; that it is gone with its interface is no error.
+/// Removes the filter. An interface that is gone is no error.
 pub fn remove(interface: &str, hook: Hook) {
-    // Dropped, it detaches.
+    // Dropping the link detaches the program.
     drop(existing(interface, hook));
 }
 

@@ -1,4 +1,5 @@
-//! The flows of all four tables, and taking those out that have ended in silence.
+//! Reads the flow tables of both families, and removes flows that have ended without a packet that
+//! says so.
 
 use std::os::fd::AsFd as _;
 
@@ -11,23 +12,23 @@ use intune_filter_ebpf::abi::{Address, Flow, FlowKey, V4, V6};
 
 use super::{Kernel, Pins, syscall};
 
-/// A flow of either family.
+/// Flow of either address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowEntry {
-    /// Its key; IPv4 mapped.
+    /// Key of the flow, with IPv4 addresses mapped.
     pub key: FlowKey<V6>,
-    /// The flow.
+    /// State of the flow.
     pub flow: Flow,
-    /// Whether it is one of the answered.
+    /// Whether the flow is in the table of answered flows.
     pub answered: bool,
 }
 
-/// What a sweep has found.
+/// Result of a sweep through the flow tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// The flows that are left.
+    /// Flows that remain.
     pub left: Vec<FlowEntry>,
-    /// Those that were removed, as they were then.
+    /// Removed flows, with their state at removal.
     pub removed: Vec<FlowEntry>,
 }
 
@@ -94,15 +95,15 @@ impl Kernel {
                 swept.left.push(entry(flow));
                 continue;
             }
-            // Evicted or replaced by the kernel meanwhile: it tells of what it replaces.
+            // The kernel may have evicted or replaced the flow, and reports replaced flows itself.
             let Some(flow) = syscall::take_element::<_, Flow>(data.fd().as_fd(), &key)? else {
                 continue;
             };
             if has_ended(key.protocol, &flow) {
                 swept.removed.push(entry(flow));
             } else {
-                // Another connection between the same ports. Unless the kernel has put it there
-                // anew by now.
+                // A new connection between the same ports took its place: back with it, unless the
+                // kernel has inserted another entry meanwhile.
                 let _ = map.insert(key, flow, u64::from(aya_obj::generated::BPF_NOEXIST));
                 swept.left.push(entry(flow));
             }
@@ -111,12 +112,12 @@ impl Kernel {
     }
 }
 
-/// The tables of the flows that are answered, or not, by family.
+/// Returns the tables of answered or of unanswered flows, by address family.
 const fn tables(answered: bool) -> [&'static str; 2] {
     if answered { ["FLOWS4", "FLOWS6"] } else { ["NEW_FLOWS4", "NEW_FLOWS6"] }
 }
 
-/// A key as those of both families are compared.
+/// Widens a flow's key, so that keys of both families compare.
 pub(super) fn wide<A: Address>(key: &FlowKey<A>) -> FlowKey<V6> {
     FlowKey {
         zone: key.zone,

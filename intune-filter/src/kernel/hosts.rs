@@ -1,7 +1,7 @@
-//! The tables of learned addresses: entered, narrowed, removed, and their queues kept in order.
+//! Changes the tables of learned addresses, and keeps their queues in order.
 //!
-//! The kernel refreshes the same elements meanwhile. None of what answers have given since an
-//! element was looked at is ever taken from it: see [`super::amend`].
+//! The kernel refreshes the same elements meanwhile. Rules and time that answers have added since
+//! an element was read are never taken from it: see [`super::amend`].
 
 use std::{collections::HashSet, hash::Hash, net::IpAddr};
 
@@ -15,18 +15,18 @@ use intune_filter_ebpf::abi::{Active, Host, RuleMask, V4, V6};
 
 use super::{Kernel, amend::Amended, pins::found_or_none};
 
-/// The tables of learned addresses, each with the queue of its addresses.
+/// Table of learned addresses, and the queue of its addresses.
 const HOSTS4: [&str; 2] = ["HOSTS4", "HOSTS_ORDER4"];
 const HOSTS6: [&str; 2] = ["HOSTS6", "HOSTS_ORDER6"];
 
-/// How often running programs are waited for, to take something from an address that they refresh.
+/// Waits for running programs before giving up on an address that they keep refreshing.
 const ROUNDS: usize = 100;
 
-/// Versions of an address before and after it was refreshed: before, 0 if it was not there;
-/// afterwards, 0 if others have refreshed it at the same time.
+/// Versions of an address before and after a refresh. Before: 0 if the address was absent. After: 0
+/// if others refreshed it at the same time.
 pub type Refreshed = (u64, u64);
 
-/// The tables, opened for many lookups.
+/// Tables of learned addresses, opened for many lookups.
 pub struct HostTables {
     v4: HashMap<MapData, V4, Host>,
     v6: HashMap<MapData, V6, Host>,
@@ -61,7 +61,7 @@ impl Kernel {
     /// # Errors
     /// The map that is written for it cannot be.
     pub fn wait_for_programs(&self) -> Result<()> {
-        // The kernel does so whenever an inner map is replaced, here by itself.
+        // The kernel waits for programs whenever an inner map is replaced, here by itself.
         let pins = self.pins();
         let active = pins.map::<Array<MapData, Active>>("ACTIVE")?.get(&0, 0)?;
         let slot = active.generation & 1;
@@ -125,7 +125,7 @@ impl Kernel {
                 Ok(Some(host))
             }
             Amended::Done { host, .. } => Ok(Some(host)),
-            // Nothing is left that could be taken away.
+            // An absent address has nothing to lose.
             Amended::Absent => Ok(Some(Host::default())),
             _ => Ok(None),
         }
@@ -241,15 +241,15 @@ impl Kernel {
         let known: HashSet<K> = hosts.iter().map(|(key, _)| *key).collect();
         let mut sorted = hosts.into_iter().map(|(key, _)| key);
         let mut young = HashSet::new();
-        // For each that is taken out one is put in, so that hardly anything is missing at any time.
-        // No name leads to the unspecified address: where that comes round, all was seen.
+        // One entry is pushed for each that is popped, so that the queue is nearly complete at any
+        // time. No name leads to the unspecified address: its return marks the end of the round.
         let mark = K::default();
         order.push(mark, BPF_EXIST.into())?;
         for _ in 0..=2 * u64::from(order.capacity()) {
             match order.pop(0) {
                 Err(MapError::ElementNotFound) => break,
                 Ok(key) if key == mark => break,
-                // What was learned since is in the table all the same.
+                // Learned since the table was read: the address keeps its entry.
                 Ok(key) if !known.contains(&key) && map.get(&key, 0).is_ok() => {
                     young.insert(key);
                 }

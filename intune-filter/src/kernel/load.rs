@@ -1,4 +1,4 @@
-//! Loading the object: pins adopted or made, programs verified, nothing attached.
+//! Loads the object: adopts or creates pins, and has the programs verified. Attaches nothing.
 
 use std::{borrow::Cow, fs, panic, path::PathBuf, sync::Mutex, thread};
 
@@ -19,10 +19,10 @@ use super::{
 };
 use crate::OBJECT;
 
-/// The oldest kernel with what the programs use.
+/// Oldest kernel with all features that the programs use.
 const OLDEST: KernelVersion = KernelVersion::new(6, 1, 0);
 
-/// The program that amends learned addresses.
+/// Name of the program that changes learned addresses.
 pub const AMEND: &str = "amend";
 
 /// Fails on a kernel that is too old, in one sentence.
@@ -39,7 +39,7 @@ pub fn check_kernel() -> Result<()> {
     Ok(())
 }
 
-/// Loads the object with its maps in `directory`. Programs that are attached stay as they are.
+/// Loads the object with its maps in `directory`. Attached programs stay as they are.
 ///
 /// Of the hooks, `hooks` have their programs loaded now, and another one when it is first attached to.
 /// `level` is the most verbose level that the programs log at; at `Off` their log statements are
@@ -73,7 +73,7 @@ pub fn load(
     let mut kernel = match loaded {
         Ok(kernel) => kernel,
         Err(error) => {
-            // What a failed first start has made would look like an instance that enforces.
+            // Pins left by a failed first start would look like an instance that enforces.
             if fresh {
                 remove_maps(&directory)?;
             }
@@ -103,12 +103,12 @@ fn load_object(directory: &PinDirectory, sizes: &Sizes, level: log::LevelFilter)
     loader.load(OBJECT).context("cannot load the BPF object")
 }
 
-/// The programs that a hook needs: its own, and the stage that this one calls.
+/// Returns the programs of a hook: its own, and the stage that its program calls.
 fn programs_of(hook: Hook) -> impl Iterator<Item = &'static str> {
     [hook.program()].into_iter().chain(stages::of_hook(hook).map(|(_, stage)| stage))
 }
 
-/// The verifier takes tenths of a second for each: all are loaded at once.
+/// Loads the programs in parallel, since the verifier takes tenths of a second for each.
 fn load_programs(kernel: &mut Kernel, hooks: &[Hook]) -> Result<()> {
     let is_needed = |name: &str| {
         [EXPLAIN, AMEND].contains(&name)
@@ -135,7 +135,7 @@ fn load_program(name: &str, program: &mut Program) -> Result<()> {
 }
 
 impl Kernel {
-    /// Loads the program of a hook, and pins it, unless it was loaded before.
+    /// Loads and pins the program of a hook, unless it is loaded.
     pub(super) fn require(&mut self, hook: Hook) -> Result<()> {
         let name = hook.program();
         if self.program_mut(name)?.fd().is_ok() {
@@ -149,7 +149,7 @@ impl Kernel {
     }
 }
 
-/// The verifier's refusal, with what it has to say.
+/// Describes the verifier's refusal, with its log.
 fn refused(program: &str, error: ProgramError) -> anyhow::Error {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => anyhow!(
@@ -160,7 +160,7 @@ fn refused(program: &str, error: ProgramError) -> anyhow::Error {
     }
 }
 
-/// A pin of a map that was never filled has no seed yet: without one, whoever knows the program
+/// Writes a random seed into a map that has none. Without a seed, anyone who knows the program
 /// could forge the hash of a pending question.
 fn seed(directory: &PinDirectory) -> Result<()> {
     let map = MapData::from_pin(directory.map("ACTIVE"))?;

@@ -1,4 +1,4 @@
-//! One daemon at a time: locks on the directories that it writes.
+//! Locks the directories that a daemon writes, so that one daemon runs at a time.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Held as long as it lives; the kernel releases it when the process ends, however it ends.
+/// Lock on a directory, until dropped; the kernel releases it when the process ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,

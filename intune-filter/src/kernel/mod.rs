@@ -1,4 +1,4 @@
-//! The kernel side in force: loading the object, adopting pins, attaching, and writing policies
+//! Manages the kernel side: loads the object, adopts pins, attaches programs, and writes policies
 //! into the maps.
 
 use std::{
@@ -56,10 +56,10 @@ pub use removal::remove_all;
 pub use segments::{Devices, OwnAddresses, Segment, Segments};
 pub use streams::NO_MORE;
 
-/// The reader of the programs' diagnostics.
+/// Reader of the programs' log messages.
 pub type Diagnostics = EbpfLogger<&'static dyn log::Log>;
 
-/// The loaded object and the pins that it works with.
+/// Loaded object with its pins.
 pub struct Kernel {
     directory: PinDirectory,
     maps: definition::Maps,
@@ -68,10 +68,10 @@ pub struct Kernel {
     revoked: Mutex<Vec<RevokedFlow>>,
 }
 
-/// A flow that a change of the policy has ended; IPv4 mapped.
+/// Flow that a change of the policy has ended, with IPv4 addresses mapped.
 pub type RevokedFlow = (FlowKey<V6>, Flow);
 
-/// What this machine calls itself.
+/// Returns the machine's host name.
 #[must_use]
 pub fn host_name() -> Option<String> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
@@ -79,13 +79,13 @@ pub fn host_name() -> Option<String> {
 }
 
 impl Kernel {
-    /// Where the pins are.
+    /// Returns the directory of the pins.
     #[must_use]
     pub const fn directory(&self) -> &PinDirectory {
         &self.directory
     }
 
-    /// Access to the pinned maps.
+    /// Returns access to the pinned maps.
     #[must_use]
     pub fn pins(&self) -> Pins {
         Pins::new(self.directory.clone())
@@ -113,16 +113,16 @@ impl Kernel {
         let _ = fs::remove_file(&new);
         syscall::pin(self.program_mut(name)?.fd()?.as_fd(), &new)
             .with_context(|| format!("cannot pin {}", new.display()))?;
-        // Whoever opens the pin meets the old program or the new one.
+        // Opening the pin yields the old or the new program at any time.
         fs::rename(&new, &pin).with_context(|| format!("cannot pin {}", pin.display()))
     }
 
-    /// The reader of the programs' diagnostics, once; `None` when they were loaded without.
+    /// Takes the reader of the programs' log messages; `None` if it was taken, or logging is off.
     pub fn take_diagnostics(&mut self) -> Option<Diagnostics> {
         self.diagnostics.take()
     }
 
-    /// The flows that were ended since this was last asked, so that they can be told of.
+    /// Takes the flows that were ended since the last call, for reporting.
     #[must_use]
     pub fn take_revoked(&self) -> Vec<RevokedFlow> {
         std::mem::take(&mut self.revoked.lock().unwrap_or_else(PoisonError::into_inner))

@@ -1,5 +1,5 @@
-//! Keeping VLAN tags where XDP can see them: a network card that takes them off hides from the
-//! program which zone a frame is of.
+//! Keeps VLAN tags in frames for XDP: a network card that strips them hides a frame's zone from the
+//! program.
 
 use std::{
     net::UdpSocket,
@@ -16,15 +16,15 @@ use nix::{
 const SIOCETHTOOL: u16 = 0x8946;
 /// linux/ethtool.h: reads the flags.
 const ETHTOOL_GFLAGS: u32 = 0x25;
-/// linux/ethtool.h: writes the flags.
+/// Command of linux/ethtool.h that writes the flags.
 const ETHTOOL_SFLAGS: u32 = 0x26;
-/// linux/ethtool.h: tells of the driver.
+/// Command of linux/ethtool.h that describes the driver.
 const ETHTOOL_GDRVINFO: u32 = 0x03;
-/// linux/ethtool.h: received tags are taken off.
+/// Flag of linux/ethtool.h: received tags are stripped.
 const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 
-/// Drivers of devices that stand on others: a frame comes to them with its tag taken off, by the
-/// kernel, whatever the cards beneath do.
+/// Drivers of stacked devices, which receive frames from the kernel with the tag already stripped,
+/// whatever the cards below them do.
 const STACKED: [&str; 5] = ["bridge", "bonding", "team", "macvlan", "ipvlan"];
 
 /// `struct ethtool_drvinfo` of linux/ethtool.h.
@@ -44,14 +44,14 @@ struct EthtoolValue {
     data: u32,
 }
 
-/// Sees to it that received tags stay in the frames, by turning `rx-vlan-offload` off if it is on
-/// and `manage` allows it.
+/// Ensures that received tags stay in the frames, by turning `rx-vlan-offload` off if it is on and
+/// `manage` allows it.
 ///
 /// # Errors
 ///
-/// Where tags would not be seen: such an interface cannot be enforced.
+/// XDP would not see the tags: the interface cannot be enforced.
 pub fn keep_tags(interface: &str, manage: bool) -> Result<()> {
-    // Any socket does: it only names the network namespace.
+    // Any socket will do, since it only selects the network namespace.
     let socket = UdpSocket::bind(("127.0.0.1", 0))
         .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
         .context("cannot make a socket to ask for the interface's offloads")?;
@@ -90,7 +90,7 @@ pub fn keep_tags(interface: &str, manage: bool) -> Result<()> {
     Ok(())
 }
 
-/// The driver's name, where it tells.
+/// Returns the name of the driver, if known.
 fn driver(socket: RawFd, interface: &str) -> Option<String> {
     let mut info = EthtoolDriver { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
     ethtool(socket, interface, &mut info).ok()?;

@@ -1,4 +1,4 @@
-//! Typed access to pinned maps, with or without a daemon.
+//! Reads pinned maps by their types, with or without a daemon.
 
 use std::{net::IpAddr, os::fd::AsFd as _, path::Path, time::Duration};
 
@@ -20,29 +20,29 @@ use super::{
 };
 use crate::system::{Interface, Mode};
 
-/// The pins of an instance.
+/// Pins of an instance.
 #[derive(Clone, Debug)]
 pub struct Pins {
     directory: PinDirectory,
 }
 
-/// How full a map is.
+/// Fill level of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Elements in it.
+    /// Elements in the map.
     pub entries: u64,
-    /// Elements at most.
+    /// Capacity in elements.
     pub capacity: u64,
 }
 
-/// A group's clients: sources of one zone.
+/// Prefix of clients in one zone, with its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientEntry {
-    /// The zone.
+    /// Number of the zone.
     pub zone: u32,
-    /// The sources.
+    /// Prefix of the sources.
     pub network: IpNet,
-    /// Their group.
+    /// Group and its settings.
     pub client: Client,
 }
 
@@ -62,7 +62,7 @@ impl Pins {
         Self { directory }
     }
 
-    /// Where they are.
+    /// Returns the directory of the pins.
     #[must_use]
     pub const fn directory(&self) -> &PinDirectory {
         &self.directory
@@ -370,7 +370,7 @@ fn usage_of(map: &MapData) -> Result<Option<Usage>> {
     Ok(Some(Usage { entries, capacity: u64::from(info.max_entries()) }))
 }
 
-/// An element that is there, or none; any other error is one.
+/// Turns a missing key into `None`, and keeps other errors.
 pub fn found_or_none<T>(found: Result<T, aya::maps::MapError>) -> Result<Option<T>> {
     match found {
         Ok(value) => Ok(Some(value)),
@@ -385,7 +385,7 @@ fn text_of(info: &Info) -> Option<String> {
 }
 
 fn client_entry(zone: u32, address: IpAddr, bits: u32, client: Client) -> Option<ClientEntry> {
-    // Prefix lengths count the zone's bits too.
+    // Prefix lengths include the zone's bits.
     let network = network(address, bits.checked_sub(u32::BITS)?)?;
     Some(ClientEntry { zone, network, client })
 }

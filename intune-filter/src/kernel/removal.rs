@@ -1,4 +1,4 @@
-//! Removing everything: links first, then programs and maps, of every layout.
+//! Removes everything, links first, then programs and maps, of every layout.
 
 use std::{fs, io, path::Path};
 
@@ -24,7 +24,7 @@ pub fn remove_all(directory: &PinDirectory) -> Result<bool> {
     let mut removed = false;
     for layout in directory.layouts()? {
         let layout = directory.root().join(layout);
-        // Links stand in the same place in every layout, as pins of one shape.
+        // The links' directory and names are the same in every layout.
         let links = layout.join("links");
         for name in entries(&links)? {
             removed = true;
@@ -55,7 +55,7 @@ fn remove_directory(path: &Path) -> Result<()> {
     match fs::remove_dir(path) {
         Ok(()) => Ok(()),
         Err(error) => match error.kind() {
-            // Something of someone else's is in it, or it is someone else's mount.
+            // The directory holds files of other programs, or is another program's mount.
             io::ErrorKind::NotFound
             | io::ErrorKind::DirectoryNotEmpty
             | io::ErrorKind::ResourceBusy => Ok(()),

@@ -1,4 +1,4 @@
-//! Ending the flows of rules and zones that are gone.
+//! Ends the flows of rules and zones that are gone.
 
 use std::sync::PoisonError;
 
@@ -11,7 +11,7 @@ use intune_filter_ebpf::abi::{Address, Flow, FlowKey, RuleMask, V4, V6, flow_fla
 
 use super::{Kernel, flows::wide};
 
-/// The flow maps, by address family.
+/// Flow maps by address family.
 const FLOWS4: [&str; 2] = ["FLOWS4", "NEW_FLOWS4"];
 const FLOWS6: [&str; 2] = ["FLOWS6", "NEW_FLOWS6"];
 
@@ -53,7 +53,7 @@ impl Kernel {
         let mut map: HashMap<MapData, FlowKey<A>, Flow> = pins.map(name)?;
         let mut ended = Vec::new();
         for (key, flow) in pins.elements::<FlowKey<A>, Flow>(name)? {
-            // Evicted already is as good.
+            // The flow may be evicted already, which serves as well.
             if ends(key.zone, &flow) && map.remove(&key).is_ok() {
                 ended.push((wide(&key), flow));
             }

@@ -1,5 +1,5 @@
-//! Zones, their devices and the gateway's own addresses: what the maps hold of the machine, not of
-//! the policy.
+//! Keeps the maps of zones, their devices and the gateway's own addresses, which depend on the
+//! machine rather than the policy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,23 +12,23 @@ use intune_filter_ebpf::abi::{OwnKey, UNTAGGED, V6, ZONE_ELEMENTS, ZoneKey};
 
 use super::Kernel;
 
-/// An interface's index and a VLAN id: a [`ZoneKey`] with an order.
+/// Interface index and VLAN id: a [`ZoneKey`] with an order.
 pub type Segment = (u32, u32);
 
-/// The zone of each segment.
+/// Zone numbers by segment.
 pub type Segments = BTreeMap<Segment, u32>;
 
-/// By number of a zone, the index of the device that the stack has its packets from.
+/// Index of the device from which the stack receives a zone's packets, by zone number.
 pub type Devices = BTreeMap<u32, u32>;
 
-/// The gateway's own addresses, each with the index of a device that it is on.
+/// Addresses of the gateway, each with the index of a device that has it.
 pub type OwnAddresses = BTreeSet<(u32, IpAddr)>;
 
-/// A zone that no policy has clients in: configured ones count from 1.
+/// Zone in which no policy has clients: configured zones count from 1.
 const NOWHERE: u32 = 0;
 
 impl Kernel {
-    /// Puts segments whose zone is about to change its number into a zone without clients, so that
+    /// Moves segments whose zone is about to change its number to a zone without clients, so that
     /// no packet is ever judged by another zone's number.
     ///
     /// # Errors
@@ -82,7 +82,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// What is not known is not held against anybody.
+    /// Clears zones' devices. Without a device, a packet's source is not checked against the
+    /// routes.
     fn forget_devices(&self, zones: &[u32]) -> Result<()> {
         let mut map: Array<MapData, u32> = self.pins().map("ZONE_DEVICES")?;
         for zone in zones.iter().filter(|zone| (**zone as usize) < ZONE_ELEMENTS) {
@@ -105,7 +106,8 @@ impl Kernel {
         let mut map: HashMap<MapData, OwnKey, u32> = pins.map("OWN_ON_DEVICE")?;
         let elements = pins.elements::<OwnKey, u32>("OWN_ON_DEVICE")?;
         let present: BTreeSet<OwnKey> = elements.into_iter().map(|(key, _)| key).collect();
-        // Of an address that is none any more both maps say so in turn: meanwhile it is nobody's.
+        // A removed address leaves both maps in turn: in between it counts as an address on no
+        // device.
         for key in present.difference(&on_devices) {
             map.remove(key).context("cannot change OWN_ON_DEVICE")?;
         }
@@ -140,8 +142,8 @@ impl Kernel {
     }
 }
 
-/// The map of all zones, and the array of those without a tag, which is quicker to look into. What
-/// the array has is what the map has, at every moment: where it has nothing, programs look there.
+/// Map of all zones, and the array of untagged ones, which is faster to look up. A filled element
+/// of the array agrees with the map at any time; for an empty one, programs look in the map.
 struct Zones {
     all: HashMap<MapData, ZoneKey, u32>,
     untagged: Array<MapData, u32>,

@@ -1,9 +1,9 @@
-//! Stages that programs end in by a tail call: one array of them for each type of program, of this
-//! version of the programs alone.
+//! Fills and pins the arrays of stages, which programs call by a tail call: one array per program
+//! type and version of the programs.
 //!
-//! An array empties itself when nobody in userspace refers to it any more, so it is pinned. Each
-//! version of the programs has its own, under the id that the kernel gave the map: programs that are
-//! still attached while others take their place keep the stages that they were loaded with.
+//! An array of programs is emptied when userspace drops its last reference, so it is pinned. Each
+//! version of the programs has its own array, under the map's id: programs that are still attached
+//! while others replace them keep the stages that they were loaded with.
 
 use std::{collections::HashSet, fs, os::fd::AsFd as _};
 
@@ -20,7 +20,7 @@ use super::{
     syscall,
 };
 
-/// The stage of a hook: the array that its program calls, and the program that it calls there.
+/// Returns the stage of a hook: the array that its program calls, and the program called there.
 pub const fn of_hook(hook: Hook) -> Option<(&'static str, &'static str)> {
     match hook {
         Hook::Ingress => Some(("STAGES_XDP", "reply")),
@@ -30,7 +30,8 @@ pub const fn of_hook(hook: Hook) -> Option<(&'static str, &'static str)> {
 }
 
 impl Kernel {
-    /// Fills and pins the array of a hook whose programs are loaded, before any of them is attached.
+    /// Fills and pins the array of a hook whose programs are loaded, before any of them is
+    /// attached.
     pub(super) fn set_stage(&mut self, hook: Hook) -> Result<()> {
         let Some((array, stage)) = of_hook(hook) else { return Ok(()) };
         let program = match self.program_mut(stage)? {
@@ -57,7 +58,7 @@ impl Kernel {
         }
     }
 
-    /// Removes the pins of arrays that no attached program calls any more.
+    /// Removes the pins of arrays that no attached program uses.
     pub(super) fn remove_old_stages(&self) -> Result<()> {
         let mut used = used_maps(&self.directory)?;
         for (array, _) in Hook::ALL.into_iter().filter_map(of_hook) {
@@ -74,7 +75,7 @@ impl Kernel {
     }
 }
 
-/// The ids of the maps that attached programs use.
+/// Returns the ids of the maps that attached programs use.
 fn used_maps(directory: &PinDirectory) -> Result<HashSet<u32>> {
     let mut programs = HashSet::new();
     for name in entries(&directory.links())? {
@@ -82,13 +83,13 @@ fn used_maps(directory: &PinDirectory) -> Result<HashSet<u32>> {
         let pin = syscall::open_pin(&path)?;
         programs.insert(match syscall::link_state(pin.as_fd()) {
             Ok(link) => link.program,
-            // A clsact filter has no link: the pin is its program's.
+            // A clsact filter has no link: the pin is that of its program.
             Err(_) => ProgramInfo::from_pin(&path)?.id(),
         });
     }
     let mut maps = HashSet::new();
     for program in loaded_programs() {
-        // One that was unloaded meanwhile uses nothing.
+        // A program that was unloaded meanwhile uses no maps.
         let Ok(program) = program else { continue };
         if programs.contains(&program.id()) {
             maps.extend(program.map_ids().ok().flatten().unwrap_or_default());

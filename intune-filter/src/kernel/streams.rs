@@ -1,4 +1,5 @@
-//! What userspace adds to DNS over TCP: queries consumed, and streams read, in the kernel's maps.
+//! Records DNS over TCP that userspace has read in the kernel's maps: consumed queries and released
+//! streams.
 
 use anyhow::Result;
 use aya::maps::{HashMap, MapData};
@@ -6,8 +7,8 @@ use intune_filter_ebpf::abi::{FlowKey, Pending, PendingKey, StreamRead, V6};
 
 use super::{Kernel, pins::found_or_none};
 
-/// In place of the queries of a stream that were answered: more than can have been asked, so that
-/// none waits for an answer.
+/// Number of answered queries of a stream that exceeds any number of queries, so that no query
+/// awaits an answer.
 pub const NO_MORE: u32 = 1 << 30;
 
 impl Kernel {

@@ -1,4 +1,4 @@
-//! The few bpf(2) commands that aya has no function for.
+//! Wraps the bpf(2) commands that aya has no function for.
 
 use std::{
     ffi::CString,
@@ -17,31 +17,31 @@ use nix::libc;
 
 use super::pod;
 
-/// What the kernel tells of a link.
+/// State of an XDP or TCX link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkState {
-    /// Its program.
+    /// Id of the program.
     pub program: u32,
-    /// Its interface; 0 once that is gone.
+    /// Index of the interface; 0 once the interface is gone.
     pub ifindex: u32,
 }
 
-/// Opens the object that is pinned at `path`.
+/// Opens the object pinned at `path`.
 pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: the union holds integers alone.
+    // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
     attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
     let fd = bpf(bpf_cmd::BPF_OBJ_GET, &mut attr)?;
-    // SAFETY: the kernel has just given it to nobody but us.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The state of an XDP or TCX link; an error if `link` is none.
+/// Returns the state of an XDP or TCX link; fails for any other object.
 pub fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
-    // SAFETY: plain data for the kernel to fill.
+    // SAFETY: the structure consists of integers, for which zero is valid.
     let mut info: bpf_link_info = unsafe { zeroed() };
-    // SAFETY: the union holds integers alone.
+    // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
     attr.info.bpf_fd = link.as_raw_fd() as u32;
     attr.info.info_len = size_of::<bpf_link_info>() as u32;
@@ -64,7 +64,7 @@ pub fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
 
 /// Attaches a program to an interface: XDP in the mode of `flags`, or TCX at the head.
 ///
-/// aya's own attachment falls back to one without a link when the kernel says EINVAL: such a
+/// aya's own attachment falls back to one without a link when the kernel returns EINVAL: such a
 /// program could be neither pinned nor replaced.
 pub fn create_link(
     program: BorrowedFd<'_>,
@@ -72,20 +72,20 @@ pub fn create_link(
     kind: bpf_attach_type,
     flags: u32,
 ) -> io::Result<OwnedFd> {
-    // SAFETY: the union holds integers alone.
+    // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
     attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
     attr.link_create.__bindgen_anon_2.target_ifindex = ifindex;
     attr.link_create.attach_type = kind as u32;
     attr.link_create.flags = flags;
     let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
-    // SAFETY: the kernel has just given it to nobody but us.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Puts another program in place of a link's, between two packets.
+/// Replaces the program of a link, between two packets.
 pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: the union holds integers alone.
+    // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
     attr.link_update.link_fd = link.as_raw_fd() as u32;
     attr.link_update.__bindgen_anon_1.new_prog_fd = program.as_raw_fd() as u32;
@@ -95,39 +95,39 @@ pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
 /// Pins an object at `path`.
 pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: the union holds integers alone.
+    // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
     attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
     attr.__bindgen_anon_4.bpf_fd = object.as_raw_fd() as u32;
     bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(drop)
 }
 
-/// Detaches a link, whoever else holds it.
+/// Detaches a link, even if others hold it.
 pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: the union holds integers alone.
+    // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
     attr.link_detach.link_fd = link.as_raw_fd() as u32;
     bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
 }
 
-/// Takes an element out of a hash map, whole: what the kernel writes to it up to that moment is in
-/// the answer. `None` if there is no such element.
+/// Removes an element from a hash map and returns it with everything that programs wrote up to that
+/// moment; `None` if there is no such element.
 pub fn take_element<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
     let mut value = MaybeUninit::<V>::zeroed();
-    // SAFETY: the union holds integers alone.
+    // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
     attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
     attr.__bindgen_anon_2.key = &raw const *key as u64;
     attr.__bindgen_anon_2.__bindgen_anon_1.value = value.as_mut_ptr() as u64;
     match bpf(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut attr) {
-        // SAFETY: every bit pattern of a Pod is valid, and zeros were there before.
+        // SAFETY: every bit pattern of a Pod is valid, and the value was zeroed.
         Ok(_) => Ok(Some(unsafe { value.assume_init() })),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Every element of a hash map, as it stands.
+/// Returns every element of a hash map.
 pub fn elements<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> {
     let mut all = Vec::new();
     batches(map, size_of::<K>(), size_of::<V>(), |keys, values| {
@@ -140,15 +140,16 @@ pub fn elements<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> 
     Ok(all)
 }
 
-/// How many elements are in a hash map or a trie.
+/// Returns the number of elements of a hash map or a trie; `key` and `value` are their sizes in
+/// octets.
 pub fn count_elements(map: BorrowedFd<'_>, key: usize, value: usize) -> io::Result<u64> {
     let mut count = 0;
     batches(map, key, value, |keys, _| count += (keys.len() / key.max(1)) as u64)?;
     Ok(count)
 }
 
-/// Reads a map in batches. Of a hash map those are whole buckets: a walk from key to key begins
-/// anew whenever the kernel removes the key that it stands on.
+/// Reads a map in batches. A batch of a hash map is made of whole buckets, whereas a walk from key
+/// to key restarts whenever the kernel removes the key that it stands on.
 fn batches(
     map: BorrowedFd<'_>,
     key: usize,
@@ -156,13 +157,13 @@ fn batches(
     mut take: impl FnMut(&[u8], &[u8]),
 ) -> io::Result<()> {
     let mut batch: usize = 1024;
-    // A position is the number of a bucket, or a key.
+    // The kernel's position is the number of a bucket, or a key.
     let (mut position, mut next) = (vec![0_u8; key.max(8)], vec![0_u8; key.max(8)]);
     let mut first = true;
     loop {
         let mut keys = vec![0_u8; key * batch];
         let mut values = vec![0_u8; value * batch];
-        // SAFETY: the union holds integers alone.
+        // SAFETY: the union consists of integers, for which zero is valid.
         let mut attr: bpf_attr = unsafe { zeroed() };
         attr.batch.in_batch = if first { 0 } else { position.as_ptr() as u64 };
         attr.batch.out_batch = next.as_mut_ptr() as u64;
@@ -174,7 +175,7 @@ fn batches(
             Ok(_) => false,
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOENT) => true,
-                // One bucket holds more than a batch.
+                // One bucket holds more elements than a batch.
                 Some(libc::ENOSPC) => {
                     batch *= 2;
                     continue;
@@ -197,7 +198,7 @@ fn batches(
 }
 
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<RawFd> {
-    // SAFETY: the attribute is as large as stated, and its pointers outlive the call.
+    // SAFETY: the attribute has the stated size, and its pointers outlive the call.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command as libc::c_int, &raw mut *attr, size_of::<bpf_attr>())
     };

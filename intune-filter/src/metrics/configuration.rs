@@ -1,5 +1,4 @@
-//! What the metrics tell of the configuration: one set of figures for the process, as it has one
-//! endpoint.
+//! Keeps the metrics about the configuration: one set per process, which has one endpoint.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -8,23 +7,23 @@ use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 
 static RUNS_LAST_GOOD: AtomicBool = AtomicBool::new(false);
 
-/// Seconds since 1970; 0 for never.
+/// Time of the last reload in seconds since 1970; 0 for never.
 static RELOADED_AT: AtomicI64 = AtomicI64::new(0);
 
 static RELOAD_SUCCEEDED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the last good configuration is in force because the file cannot be used.
+/// Records whether the last good configuration is in force because the file cannot be used.
 pub fn runs_last_good(it_does: bool) {
     RUNS_LAST_GOOD.store(it_does, Ordering::Relaxed);
 }
 
-/// There was a reload.
+/// Records the time and the success of a reload.
 pub fn reloaded(at: Timestamp, succeeded: bool) {
     RELOAD_SUCCEEDED.store(succeeded, Ordering::Relaxed);
     RELOADED_AT.store(at.as_second(), Ordering::Relaxed);
 }
 
-/// Adds the figures to the others.
+/// Adds the metrics about the configuration to a registry.
 pub fn register(registry: &mut Registry) {
     let mut add = |name, help, value: i64| {
         let gauge = Gauge::<i64>::default();
@@ -34,7 +33,7 @@ pub fn register(registry: &mut Registry) {
     let help = "1 while the configuration file cannot be used and the last good one is in force";
     add("configuration_last_good", help, RUNS_LAST_GOOD.load(Ordering::Relaxed).into());
     let at = RELOADED_AT.load(Ordering::Relaxed);
-    // Before the first reload there is nothing to tell.
+    // Without a reload there is nothing to report.
     if at != 0 {
         let succeeded = RELOAD_SUCCEEDED.load(Ordering::Relaxed);
         add("last_reload_success", "1 if the last reload is in force", succeeded.into());

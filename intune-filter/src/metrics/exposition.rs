@@ -1,4 +1,4 @@
-//! The metrics: what the maps hold, in the text form of OpenMetrics.
+//! Formats the kernel's counters and the daemon's state as OpenMetrics text.
 
 use std::sync::{
     Arc,
@@ -50,28 +50,28 @@ struct Map {
     map: String,
 }
 
-/// Where the metrics come from.
+/// Sources of the metrics.
 pub struct Sources {
-    /// What the kernel counts.
+    /// Pinned maps with the kernel's counters.
     pub pins: Pins,
-    /// Answered flows that had to make room.
+    /// Number of answered flows that were evicted.
     pub evicted: Arc<AtomicU64>,
-    /// How the names are that the daemon resolves.
+    /// Counts of the names that the daemon resolves.
     pub resolution: watch::Receiver<Counts>,
 }
 
 impl Sources {
-    /// Everything, as it is now. Walks through whole tables.
+    /// Returns the metrics as they are now. Walks through whole tables.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// The kernel's maps or interfaces cannot be read.
     pub fn text(&self) -> Result<String> {
         let counts = self.resolution.borrow().clone();
         text(&self.pins, &netlink::snapshot()?, self.evicted.load(Ordering::Relaxed), &counts)
     }
 }
 
-/// Everything, as it is now.
+/// Formats the metrics as they are now.
 fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> Result<String> {
     let mut registry = Registry::with_prefix("intune_filter");
     let (packets, bytes) = (Family::default(), Family::default());
@@ -137,7 +137,7 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> 
     Ok(text)
 }
 
-/// How the names are that the daemon resolves itself.
+/// Adds the metrics about names that the daemon resolves.
 fn add_resolution(registry: &mut Registry, counts: &Counts) {
     let names = Family::<State, Gauge>::default();
     for (state, count) in [

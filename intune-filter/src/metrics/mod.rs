@@ -1,4 +1,4 @@
-//! What the maps hold and the daemon knows, as numbers for OpenMetrics.
+//! Serves the contents of the maps and the daemon's state as OpenMetrics.
 
 pub(crate) mod configuration;
 mod exposition;

@@ -1,5 +1,5 @@
-//! Serves the metrics over HTTP: many clients at once, each bounded in octets and time, and none of
-//! them able to have tables walked through again and again.
+//! Serves the metrics over HTTP to many clients at once, each limited in octets and time, and all
+//! together in walks through the tables.
 
 use std::{
     convert::Infallible,
@@ -29,28 +29,28 @@ use tokio::{
 
 use super::exposition::Sources;
 
-/// Connections at once; further ones wait for these.
+/// Connections at once; further ones wait.
 const CONNECTIONS: usize = 16;
 
-/// How long a connection may last, from its first octet to its last.
+/// Time limit of a connection, from its first octet to its last.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Octets of a request's head at most.
 const HEAD_MAX: usize = 8192;
 
-/// How old an answer may be before the tables are walked through again, and how many times as long
-/// as that took.
+/// Least age of an answer before the tables are read again, as a time and as a multiple of the time
+/// that reading took.
 const SPACING: Duration = Duration::from_secs(1);
 const SHARE: u32 = 10;
 
-/// How long to wait where no connection can be taken.
+/// Pause after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What OpenMetrics calls itself.
+/// Content type of OpenMetrics.
 const OPENMETRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
-/// The metrics' server, which can move to another address.
+/// Server of the metrics, which can move to another address.
 pub struct MetricsServer {
     cache: Arc<Cache>,
     listening: Option<Listening>,
@@ -62,18 +62,18 @@ struct Listening {
 }
 
 impl MetricsServer {
-    /// A server that does not listen yet.
+    /// Returns a server that does not listen yet.
     #[must_use]
     pub fn new(sources: Sources) -> Self {
         let cache = Cache { sources: Arc::new(sources), last: Arc::default() };
         Self { cache: Arc::new(cache), listening: None }
     }
 
-    /// Listens at this address, or nowhere. The address before is let go of once the new one is
-    /// had; where the two overlap it has to be before.
+    /// Listens at an address, or nowhere. The previous address is released once the new one is
+    /// bound; beforehand where the two overlap.
     ///
     /// # Errors
-    /// The address is not to be had; the one before is kept.
+    /// The address cannot be bound; the previous one is kept.
     pub async fn listen(&mut self, address: Option<SocketAddr>) -> Result<()> {
         let before = self.listening.as_ref().map(|listening| listening.wanted);
         let Some(address) = address.filter(|address| before != Some(*address)) else {
@@ -94,7 +94,7 @@ impl MetricsServer {
         Ok(())
     }
 
-    /// Lets the address before go if it is what stands in the way, and takes it back in vain.
+    /// Releases the previous address if it blocks the new one, and binds it again on failure.
     async fn bind_in_place(
         &mut self,
         address: SocketAddr,
@@ -124,7 +124,7 @@ impl MetricsServer {
     async fn close(&mut self) {
         if let Some(Listening { task, .. }) = self.listening.take() {
             task.abort();
-            // The socket is closed when this has ended.
+            // The socket is closed once the task has ended.
             let _ = task.await;
         }
     }
@@ -133,7 +133,7 @@ impl MetricsServer {
 async fn accept(listener: TcpListener, cache: Arc<Cache>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        // It is never closed.
+        // The semaphore is never closed.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -151,7 +151,8 @@ async fn accept(listener: TcpListener, cache: Arc<Cache>) {
     }
 }
 
-/// Answers one request. A client that goes away, says too much or takes too long is its own affair.
+/// Answers one request. A client that goes away, sends too much or takes too long is dropped
+/// silently.
 async fn serve(stream: TcpStream, cache: Arc<Cache>) {
     let service = service_fn(|request| {
         let cache = Arc::clone(&cache);
@@ -196,8 +197,8 @@ fn response(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>>
     response
 }
 
-/// Whether no name leads here that somebody else decides about: a web page could read what is served
-/// under its own name to whoever opens it.
+/// Whether the request names this machine, rather than a name that others control: by DNS
+/// rebinding, a web page could read the answer under its own name.
 fn is_for_us<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
@@ -221,21 +222,21 @@ fn is_own(host: &str) -> bool {
             || is_machine())
 }
 
-/// The last answer, for whoever asks again soon.
+/// Last answer, for requests that follow soon.
 struct Cache {
     sources: Arc<Sources>,
     last: Arc<Mutex<Option<Scrape>>>,
 }
 
 struct Scrape {
-    /// Until when it is the answer.
+    /// Time until which the answer is served.
     good: Instant,
     text: Option<Bytes>,
 }
 
 impl Cache {
-    /// The metrics; `None` if they cannot be told. One thread at a time finds them out, whoever has
-    /// stopped waiting for them.
+    /// Returns the metrics; `None` if they cannot be read. One thread at a time reads the tables,
+    /// even if its client has gone.
     async fn text(&self) -> Option<Bytes> {
         let mut last = Arc::clone(&self.last).lock_owned().await;
         if let Some(scrape) = last.as_ref().filter(|scrape| Instant::now() < scrape.good) {

@@ -1,5 +1,5 @@
-//! Which addresses a DNS answer gives to the name that it was asked for: read by the kernel's own
-//! code, built for the host, so that nothing is found here that was not found there.
+//! Reads the name and the addresses of a DNS response with the kernel's own parser, built for the
+//! host: userspace finds nothing that the kernel did not find.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -12,21 +12,21 @@ use intune_filter_ebpf::{
 
 use crate::policy::Policy;
 
-/// What an answer says.
+/// Name, rules and addresses of one DNS answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The question's name, in lower case and without a trailing dot.
+    /// Name of the question, in lower case and without a trailing dot.
     pub name: String,
     /// The rules of the name.
     pub rules: RuleMask,
     /// Addresses that it led to, along CNAMEs, less those that are refused; and when each is
     /// forgotten, in nanoseconds of CLOCK_BOOTTIME.
     pub addresses: Vec<(IpAddr, u64)>,
-    /// How often each of them stands in the answer.
+    /// Number of records of each address in the answer, in the order of `addresses`.
     pub times: Vec<u64>,
 }
 
-/// Reads answers by a policy.
+/// Reader of DNS answers under one policy.
 #[derive(Debug)]
 pub struct Reader {
     tables: Tables,
@@ -34,7 +34,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader for a policy.
+    /// Returns a reader for a policy.
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
         let mut tables = Tables::default();
@@ -42,12 +42,13 @@ impl Reader {
         Self { tables, scratch: Box::default() }
     }
 
-    /// The gateway's own addresses, which no name may have.
+    /// Sets the gateway's own addresses, which no name may have.
     pub fn set_own_addresses(&mut self, addresses: &BTreeSet<IpAddr>) {
         self.tables.own_addresses = addresses.iter().map(|address| (*address).into()).collect();
     }
 
-    /// The keyed hash of a response's question; `None` if it has none that is whole, or is none.
+    /// Returns the keyed hash of a response's question; `None` if the message is no response or its
+    /// question is not whole.
     pub fn question(&mut self, message: &[u8], seed: u64) -> Option<u64> {
         self.fill(message)?;
         self.scratch.parser.seed.set(seed);
@@ -66,7 +67,7 @@ impl Reader {
         Some(())
     }
 
-    /// Reads an answer; `None` if the kernel would have learned nothing from it.
+    /// Reads an answer; `None` if the kernel would have learned nothing from the message.
     pub fn read(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
         self.fill(message)?;
         let (scratch, tables) = (&*self.scratch, &self.tables);
@@ -100,7 +101,7 @@ impl Reader {
     }
 }
 
-/// The name of a question that has been read: whole, and without pointers.
+/// Returns the name of a question that has been read: whole, and without compression pointers.
 fn question_name(message: &[u8]) -> Option<String> {
     let mut rest = message.get(HEADER_LENGTH as usize..)?;
     let mut labels = Vec::new();

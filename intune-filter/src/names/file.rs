@@ -1,4 +1,4 @@
-//! The table on disk: versioned, written whole, in wall time.
+//! Saves and loads the table of names: a versioned JSON file in wall time, replaced as a whole.
 
 use std::{
     collections::BTreeMap,
@@ -13,25 +13,25 @@ use serde::{Deserialize, Serialize};
 use super::Names;
 use crate::system::{atomic_file, clock::Clocks};
 
-/// Its name in the state directory.
+/// Name of the file in the state directory.
 pub const FILE_NAME: &str = "names.json";
 
-/// What a file that cannot be used is kept as, beside it.
+/// Name in the state directory under which an unusable file is kept.
 const DAMAGED: &str = "names.json.damaged";
 
-/// Of the format.
+/// Version of the file format.
 const VERSION: u32 = 3;
 
-/// Milliseconds, in nanoseconds.
+/// Nanoseconds in a millisecond.
 const MILLISECOND: u64 = 1_000_000;
 
-/// The table as the file and the control socket have it.
+/// Table of names in the form of the file and of the control socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedNames {
     version: u32,
-    /// When it was saved: milliseconds since 1970.
+    /// Wall time of the save, in milliseconds since 1970.
     saved: u64,
-    /// Every rule once.
+    /// Rules of all bindings, each once; bindings refer to them by index.
     rules: Vec<String>,
     names: Vec<SavedName>,
 }
@@ -42,21 +42,21 @@ struct SavedName {
     addresses: Vec<SavedBinding>,
 }
 
-/// An address; when it expires, in milliseconds since 1970; which of the rules it has.
+/// Address, expiry in milliseconds since 1970, and indices of the address's rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedBinding(IpAddr, u64, Vec<usize>);
 
-/// How long saved bindings may live on, in seconds.
+/// Upper bounds for the remaining lifetime of saved bindings, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Lives {
-    /// At most, whatever the file says.
+    /// Bound for every binding, whatever expiry the file has.
     pub most: u64,
-    /// At most, if the clock is behind the file: how old that is, is not known then.
+    /// Bound if the clock is behind the file, whose age is unknown then.
     pub clock_behind: u64,
 }
 
 impl Lives {
-    /// As the file says.
+    /// No bounds: every binding keeps the expiry of the file.
     pub const ANY: Self = Self { most: u64::MAX, clock_behind: u64::MAX };
 }
 
@@ -69,7 +69,7 @@ pub fn to_text(names: &Names, now: Clocks) -> Result<Vec<u8>> {
 }
 
 impl SavedNames {
-    /// The table, in wall time.
+    /// Returns the table with its times in wall time.
     #[must_use]
     pub fn new<'a>(names: &'a Names, now: Clocks) -> Self {
         let mut numbers = BTreeMap::new();
@@ -92,16 +92,16 @@ impl SavedNames {
         Self { version: VERSION, saved: now.wall, rules, names: saved }
     }
 
-    /// The table back, without what has expired.
+    /// Restores the table without expired bindings.
     ///
     /// # Errors
-    /// A name has a rule that the table has not.
+    /// A binding refers to a rule that the table has not.
     pub fn into_names(self, now: Clocks) -> Result<Names> {
         self.restore(now, Lives::ANY)
     }
 
     fn restore(self, now: Clocks, lives: Lives) -> Result<Names> {
-        // A correction of less than a second is none.
+        // Wall clocks are corrected by parts of a second all the time: that is no step back.
         let is_behind = now.wall / 1000 < self.saved / 1000;
         let (from, most) = if is_behind {
             (self.saved, lives.most.min(lives.clock_behind))
@@ -133,7 +133,7 @@ impl SavedNames {
 /// The file cannot be written.
 pub fn save(directory: &Path, text: &[u8]) -> Result<()> {
     let path = directory.join(FILE_NAME);
-    // Names that clients asked for are nobody else's business: the file is root's alone.
+    // Names that clients asked for are private: the file is root's alone.
     atomic_file::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
@@ -161,7 +161,8 @@ fn parse(text: &[u8]) -> Result<SavedNames> {
         version: u32,
     }
 
-    // A file of another version is said to be that, whatever else is in it.
+    // The version is read first: a file of another version is reported as such, whatever else is in
+    // it.
     let Version { version } = serde_json::from_slice(text).context("no table of names")?;
     if version != VERSION {
         bail!("a table of names of version {version}, expected {VERSION}");
@@ -197,7 +198,8 @@ mod tests {
         names
     }
 
-    /// Saves the table, and loads it when the wall clock shows `wall`: what has how long left.
+    /// Saves the table, loads it at wall time `wall` in seconds, and returns each binding's
+    /// remaining seconds.
     fn left_at(wall: u64) -> Vec<(String, IpAddr, u64)> {
         let directory = tempfile::tempdir().unwrap();
         let text = to_text(&table(), Clocks { boot: 100 * SECOND, wall: 5_000_000 }).unwrap();

@@ -1,10 +1,10 @@
-//! Which name led to which learned address: exact, by name, kept beside the kernel's table, which
-//! knows addresses alone.
+//! Records which name led to which learned address, since the kernel's table has addresses alone.
 //!
-//! The kernel decides; this table explains, and says what can be taken away again: see
-//! [`refresh_tracker`]. Losing it takes nothing from anybody.
+//! The kernel decides. This table explains its decisions, and says what can be taken from an
+//! address again: see [`refresh_tracker`]. Its loss takes nothing from any client.
 //!
-//! [`learning`] keeps it from what the kernel reports, [`resolution`] asks ahead of the clients.
+//! [`learning`] fills the table from the kernel's reports, [`resolution`] resolves names ahead of
+//! the clients.
 
 pub mod answer;
 mod file;

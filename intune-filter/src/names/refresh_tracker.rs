@@ -1,11 +1,11 @@
-//! Refreshes of learned addresses that userspace knows of: whether nothing is overlooked when
-//! something is taken away from what the kernel has learned.
+//! Tracks the refreshes of learned addresses that userspace knows of, so that no rule is taken from
+//! an address on incomplete knowledge.
 //!
 //! The kernel counts each refresh of an address in its version, and the tracker counts those that
 //! userspace was told of. While both agree, every name that the address was learned from is in the
-//! table of names, and what these do not back any more can go. Where they do not agree, records
-//! were lost, or nobody read them: what the kernel has then stays until it expires by itself, and
-//! counting starts anew from the version found.
+//! table of names, and rules that none of these names backs can go. If they differ, records were
+//! lost or never read: the address then keeps its rules until it expires, and counting starts anew
+//! from the kernel's version.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,10 +17,10 @@ use intune_filter_ebpf::abi::{Host, RuleMask};
 /// Refreshes of one address that userspace knows of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tracked {
-    /// The version that it has if userspace knows of every refresh. It is never ahead of the
-    /// kernel's: what was told of has happened.
+    /// Version of the address if userspace knows of every refresh. Never ahead of the kernel's
+    /// version, since a report follows its refresh.
     version: u64,
-    /// Answers up to this time count no more; CLOCK_BOOTTIME, nanoseconds.
+    /// Time up to which answers are counted already, in nanoseconds of CLOCK_BOOTTIME.
     since: u64,
     /// Rules that answers may have given which userspace does not know.
     rules: RuleMask,
@@ -28,20 +28,20 @@ struct Tracked {
     until: u64,
 }
 
-/// What is to be done with an address.
+/// Change that a learned address in the kernel needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing: it has no more than it is to have.
+    /// No change: the address has nothing beyond its due.
     Leave,
-    /// It may have these rules at most, and expires then at the latest.
+    /// Restriction of the address to these rules and to an expiry.
     Narrow {
         /// The rules.
         rules: RuleMask,
         /// CLOCK_BOOTTIME, nanoseconds.
         until: u64,
     },
-    /// Userspace does not know of every answer that has refreshed it: see
-    /// [`RefreshTracker::resync`].
+    /// A new start of the count, since an answer that refreshed the address is unknown to
+    /// userspace: see [`RefreshTracker::resync`].
     Resync,
 }
 
@@ -49,18 +49,17 @@ pub enum Decision {
 #[derive(Debug, Default)]
 pub struct RefreshTracker {
     by_address: HashMap<IpAddr, Tracked>,
-    /// Addresses of which something may have to be taken away.
+    /// Addresses that may have to lose rules or time.
     due: BTreeSet<IpAddr>,
-    /// How many were left when the kernel was last asked.
+    /// Number of addresses after the last [`Self::retain`].
     retained: usize,
 }
 
-/// So many are kept without asking the kernel.
+/// Number of addresses that are kept without asking the kernel.
 const RETAINED_MIN: usize = 4096;
 
 impl RefreshTracker {
-    /// Takes note of an answer at a time that has refreshed an address, or inserted it, `times`
-    /// over.
+    /// Records an answer at `time` that refreshed or inserted an address `times` over.
     pub fn observed(&mut self, address: IpAddr, time: u64, times: u64) {
         let more = times.wrapping_mul(Host::REFRESH);
         self.by_address
@@ -71,15 +70,16 @@ impl RefreshTracker {
                 }
             })
             .or_insert_with(|| {
-                // As if it had been inserted then. If it was not, the versions do not agree.
+                // The kernel inserts an address with this version. If it was there before, the
+                // versions differ.
                 let version = Host::version_at(time).wrapping_add(more);
                 let version = version.wrapping_sub(Host::REFRESH);
                 Tracked { version, ..Tracked::default() }
             });
     }
 
-    /// Takes note of a refresh of userspace's own until `now`, from one version to the other; 0 is
-    /// none, or none that is known.
+    /// Records a refresh by userspace itself at `now`, with the versions before and after; 0 stands
+    /// for no version, or an unknown one.
     pub fn refreshed(&mut self, address: IpAddr, (before, after): (u64, u64), now: u64) {
         if after == 0 {
             return;
@@ -94,7 +94,7 @@ impl RefreshTracker {
         }
     }
 
-    /// Something may have to be taken away from an address.
+    /// Marks an address that may have to lose rules or time.
     pub fn suspect(&mut self, address: IpAddr) {
         self.due.insert(address);
     }
@@ -110,19 +110,19 @@ impl RefreshTracker {
         }
     }
 
-    /// What is known of an address is not all any more.
+    /// Marks the count of an address as incomplete.
     pub fn distrust(&mut self, address: IpAddr) {
         if let Some(tracked) = self.by_address.get_mut(&address) {
             tracked.version = 0;
         }
     }
 
-    /// The addresses from which something may have to be taken away now, `most` at most.
+    /// Returns the addresses that may have to lose rules or time, `most` at most.
     pub fn due(&self, most: usize) -> Vec<IpAddr> {
         self.due.iter().copied().take(most).collect()
     }
 
-    /// What userspace does not know of expires too: afterwards those addresses are due.
+    /// Drops rules of unknown origin that have expired, and marks their addresses.
     pub fn expire(&mut self, now: u64) {
         for (address, tracked) in &mut self.by_address {
             if !tracked.rules.is_empty() && tracked.until <= now {
@@ -132,10 +132,9 @@ impl RefreshTracker {
         }
     }
 
-    /// What is to be done with an address that the kernel has as `host`, and whose names back
-    /// rules until a time.
+    /// Decides about an address, `host` in the kernel, whose names back rules until a time.
     ///
-    /// Userspace must have read everything that was reported when the kernel had it so.
+    /// Userspace must have read every report up to the moment when `host` was read.
     #[must_use]
     pub fn decide(
         &self,
@@ -164,11 +163,11 @@ impl RefreshTracker {
         }
     }
 
-    /// An address is what the kernel says, from whatever answers; from `now` on every refresh
-    /// of it is known.
+    /// Restarts the count of an address at the kernel's version, whatever answers led to it; from
+    /// `now` on every refresh of it is known.
     ///
-    /// All who were refreshing it when it had this version must have ended, and what they have
-    /// reported must have been read.
+    /// Every program that was refreshing the address at this version must have ended, and the
+    /// reports of those programs must have been read.
     pub fn resync(&mut self, address: IpAddr, host: &Host, now: u64) {
         let Host { version, rules, expires } = *host;
         let tracked = Tracked { version, since: now, rules, until: expires };
@@ -176,7 +175,7 @@ impl RefreshTracker {
         self.due.remove(&address);
     }
 
-    /// Nothing more is to be taken away from an address for now.
+    /// Clears the mark of an address.
     pub fn done(&mut self, address: IpAddr) {
         self.due.remove(&address);
     }
@@ -188,20 +187,20 @@ impl RefreshTracker {
         }
     }
 
-    /// Forgets an address that the kernel has not.
+    /// Forgets an address that the kernel's table has not.
     pub fn forget(&mut self, address: IpAddr) {
         self.by_address.remove(&address);
         self.due.remove(&address);
     }
 
-    /// Whether there are so many that it is worth while to [retain](Self::retain) those that the
-    /// kernel still has.
+    /// Whether the tracker has grown enough that a [retain](Self::retain) against the kernel's
+    /// table pays.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
         self.by_address.len() > 2 * self.retained + RETAINED_MIN
     }
 
-    /// Forgets all addresses but these.
+    /// Keeps the addresses that `keep` accepts, and forgets all others.
     pub fn retain(&mut self, keep: impl Fn(&IpAddr) -> bool) {
         self.by_address.retain(|address, _| keep(address));
         self.retained = self.by_address.len();

@@ -1,4 +1,4 @@
-//! Table of names and the addresses that they led to, bounded, with the rules of each.
+//! Keeps a bounded table of names and the addresses that they led to, with the rules of each.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,32 +6,32 @@ use std::{
     sync::Arc,
 };
 
-/// Names at most. A resolver that invents names for a wildcard must not fill the memory.
+/// Upper bound of bindings: a resolver that invents names for a wildcard must not fill the memory.
 const CAPACITY: usize = 1 << 17;
 
-/// The first address in order.
+/// Least address in the order of `IpAddr`.
 const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// Different sets of rules that are kept for bindings to come, even if none has them any more.
+/// Number of distinct rule sets that are kept for later bindings, even without a binding now.
 const SPARE_RULES: usize = 256;
 
 /// Binding of a name to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// The rules that the name belongs to, `SERVICE/RULE`, in order. Not their numbers: those
-    /// change when policies do. Shared: very many bindings have one of few sets.
+    /// Rules that the name belongs to, `SERVICE/RULE`, in order. Ids, since rule numbers change
+    /// with the policy. Shared, since very many bindings have one of a few sets.
     pub rules: Arc<BTreeSet<String>>,
-    /// When the last answer that gave it is forgotten, in nanoseconds of CLOCK_BOOTTIME.
+    /// Expiry of the last answer with this binding, in nanoseconds of CLOCK_BOOTTIME.
     pub expires: u64,
 }
 
-/// The table: maps whose keys are pairs, since nearly every name has but one or two addresses, and
-/// a map of its own for each would be mostly empty.
+/// Table of bindings, keyed by pairs of name and address: nearly every name has one or two
+/// addresses, and a map for each name would be mostly empty.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     bindings: BTreeMap<(Arc<str>, IpAddr), Binding>,
     by_address: BTreeSet<(IpAddr, Arc<str>)>,
-    /// Every set of rules that a binding has.
+    /// Rule sets that bindings share.
     rules: BTreeSet<Arc<BTreeSet<String>>>,
 }
 
@@ -44,9 +44,8 @@ impl PartialEq for Names {
 impl Eq for Names {}
 
 impl Names {
-    /// Records that `name` led to `address`. Names are compared without regard to case; a binding
-    /// that is there already is prolonged, never cut. Returns the addresses whose bindings had to
-    /// make room although they have not expired.
+    /// Records that `name` led to `address`. Case does not count; an existing binding is prolonged,
+    /// never cut. Returns the addresses of unexpired bindings that were evicted to make room.
     pub fn learn(
         &mut self,
         name: &str,
@@ -71,7 +70,7 @@ impl Names {
         if self.bindings.len() > CAPACITY { self.forget_oldest() } else { Vec::new() }
     }
 
-    /// Forgets what has expired. Returns its addresses.
+    /// Forgets expired bindings, and returns their addresses.
     pub fn expire(&mut self, now: u64) -> Vec<IpAddr> {
         let gone: Vec<(String, IpAddr)> = self
             .iter()
@@ -84,7 +83,8 @@ impl Names {
         gone.into_iter().map(|(_, address)| address).collect()
     }
 
-    /// Keeps, of each binding, the rules that `keep` lets the name have; forgets those without any.
+    /// Keeps, of each binding, the rules that `keep` accepts for its name; forgets bindings without
+    /// any.
     pub fn retain_rules(&mut self, keep: impl Fn(&str, &str) -> bool) {
         let mut gone = Vec::new();
         for ((name, address), binding) in &mut self.bindings {
@@ -102,12 +102,12 @@ impl Names {
         }
     }
 
-    /// Every binding, by name and address.
+    /// Returns every binding, ordered by name and address.
     pub fn iter(&self) -> impl Iterator<Item = (&str, IpAddr, &Binding)> {
         self.bindings.iter().map(|((name, address), binding)| (&**name, *address, binding))
     }
 
-    /// The names that led to an address.
+    /// Returns the names that led to an address.
     pub fn of_address(&self, address: IpAddr) -> impl Iterator<Item = (&str, &Binding)> {
         self.names_of(address).filter_map(move |name| {
             let ((name, _), binding) = self.bindings.get_key_value(&(Arc::clone(name), address))?;
@@ -115,7 +115,7 @@ impl Names {
         })
     }
 
-    /// The addresses that a name led to.
+    /// Returns the addresses that a name led to.
     pub fn of_name(&self, name: &str) -> impl Iterator<Item = (IpAddr, &Binding)> {
         let name = Arc::<str>::from(name.to_ascii_lowercase());
         let all = self.bindings.range((Arc::clone(&name), FIRST)..);
@@ -123,7 +123,7 @@ impl Names {
             .map(|((_, address), binding)| (*address, binding))
     }
 
-    /// The addresses that names led to.
+    /// Returns the addresses that have a name, each once.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let mut last = None;
         let all = self.by_address.iter().map(|(address, _)| *address);
@@ -142,13 +142,13 @@ impl Names {
         }
     }
 
-    /// How many bindings there are.
+    /// Returns the number of bindings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bindings.len()
     }
 
-    /// Whether there is none.
+    /// Whether the table has no binding.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bindings.is_empty()
@@ -160,8 +160,8 @@ impl Names {
         self.bindings.remove(&(name, address));
     }
 
-    /// Makes room: an eighth of the table at once, so that a flood does not sort it again and
-    /// again. Returns the addresses.
+    /// Evicts the eighth of the table that expires first, so that a flood of names does not sort
+    /// the table for each. Returns the evicted addresses.
     fn forget_oldest(&mut self) -> Vec<IpAddr> {
         let mut bindings: Vec<(u64, String, IpAddr)> = self
             .iter()
@@ -176,7 +176,7 @@ impl Names {
     }
 }
 
-/// The set that is equal to this one.
+/// Returns the shared copy of a rule set.
 fn share(
     all: &mut BTreeSet<Arc<BTreeSet<String>>>,
     rules: BTreeSet<String>,

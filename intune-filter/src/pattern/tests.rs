@@ -1,17 +1,17 @@
-//! Tests of [`super`]: the vectors shared with the kernel's matcher, and what is refused.
+//! Tests the vectors shared with the kernel's matcher, and refused patterns.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Shared with the kernel's matcher.
+/// Vectors shared with the kernel's matcher.
 const VECTORS: &str = include_str!("../../../intune-filter-ebpf/tests/vectors/patterns.txt");
 
 fn pattern(text: &str) -> Pattern {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What a pattern means by its form, without [`Pattern::matches`].
+/// Whether a name matches by the pattern's form, without [`Pattern::matches`].
 fn matches_by_form(form: &Form<'_>, name: &str) -> bool {
     let Some(labels) = labels_of_name(name) else { return false };
     let matches = |(label, asked): (&&str, &Label<'_>)| {

@@ -1,5 +1,5 @@
-//! Which addresses a DNS answer may teach: those that are reachable from everywhere, and those
-//! that the site has allowed. Refusing the rest keeps a name from being rebound to a host inside.
+//! Compiles the addresses that DNS answers may teach: globally reachable ones, and those that the
+//! site allows. Refusing the others prevents DNS rebinding to hosts inside.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::networks::embed;
 
-/// The value of a prefix whose addresses are refused.
+/// Value of a prefix whose addresses are refused.
 const REFUSE: u32 = 0;
-/// The value of a prefix whose addresses are accepted.
+/// Value of a prefix whose addresses are accepted.
 const ACCEPT: u32 = 1;
 
-/// IANA's IPv4 special-purpose address registry (RFC 6890 and its updates) as to "globally
-/// reachable", with multicast (RFC 5771) and the deprecated 6to4 relays (RFC 7526).
+/// "Globally reachable" in IANA's IPv4 special-purpose address registry (RFC 6890 and its updates),
+/// with multicast (RFC 5771) and the deprecated 6to4 relays (RFC 7526).
 const IPV4: [(&str, u32); 17] = [
     ("0.0.0.0/8", REFUSE),
     ("10.0.0.0/8", REFUSE),
@@ -34,7 +34,7 @@ const IPV4: [(&str, u32); 17] = [
     ("240.0.0.0/4", REFUSE),
 ];
 
-/// Global unicast (RFC 4291) alone, less IANA's IPv6 special-purpose address registry.
+/// Global unicast (RFC 4291), less the prefixes of IANA's IPv6 special-purpose address registry.
 const IPV6: [(&str, u32); 14] = [
     ("::/0", REFUSE),
     ("2000::/3", ACCEPT),
@@ -48,13 +48,12 @@ const IPV6: [(&str, u32); 14] = [
     ("2001:30::/28", ACCEPT),
     ("2001:db8::/32", REFUSE),
     ("3fff::/20", REFUSE),
-    // NAT64's well-known prefix (RFC 6052) reaches what the embedded address reaches.
+    // NAT64's well-known prefix (RFC 6052) reaches whatever the embedded address reaches.
     ("64:ff9b::/96", ACCEPT),
     ("2002::/16", ACCEPT),
 ];
 
-/// The table for a site that allows the prefixes of `allowed`, and whose NAT64 prefixes are
-/// `nat64`.
+/// Returns the table for a site with the allowed prefixes `allowed` and the NAT64 prefixes `nat64`.
 pub(super) fn answers(allowed: &[IpNet], nat64: &[Ipv6Net]) -> BTreeMap<IpNet, u32> {
     let registry = registry(&IPV4);
     let (allowed4, allowed6): (Vec<IpNet>, Vec<IpNet>) =
@@ -85,11 +84,11 @@ pub(super) fn answers(allowed: &[IpNet], nat64: &[Ipv6Net]) -> BTreeMap<IpNet, u
 }
 
 fn registry(entries: &[(&str, u32)]) -> BTreeMap<IpNet, u32> {
-    // The constants are prefixes: a test reads each.
+    // The constants parse: a test reads each.
     entries.iter().filter_map(|(text, value)| Some((text.parse().ok()?, *value))).collect()
 }
 
-/// Allows prefixes as a whole: what was known of parts of them is forgotten.
+/// Allows prefixes as a whole, in place of the entries inside them.
 fn allow(table: &mut BTreeMap<IpNet, u32>, allowed: &[IpNet]) {
     for network in allowed {
         table.retain(|part, _| !network.contains(part));
@@ -97,7 +96,7 @@ fn allow(table: &mut BTreeMap<IpNet, u32>, allowed: &[IpNet]) {
     }
 }
 
-/// The 6to4 prefix of an IPv4 prefix (RFC 3056 section 2).
+/// Returns the 6to4 prefix of an IPv4 prefix (RFC 3056 section 2).
 fn six_to_four(network: Ipv4Net) -> Ipv6Net {
     let address = 0x2002_u128 << 112 | u128::from(u32::from(network.addr())) << 80;
     Ipv6Net::new_assert(address.into(), 16 + network.prefix_len())
@@ -221,7 +220,7 @@ mod tests {
         for address in ["10.31.0.1", "192.168.0.1", "fd00:21::1", "64:ff9b::10.31.0.1"] {
             assert!(!accepts(&table, address), "{address}");
         }
-        // Nobody writes 6to4 on purpose for a host inside.
+        // A 6to4 address of a host inside is never deliberate.
         assert!(!accepts(&table, "2002:a1e:101::1"));
     }
 

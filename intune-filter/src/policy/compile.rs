@@ -1,4 +1,4 @@
-//! Compiles a configuration: one pass per map.
+//! Compiles a configuration into a policy: one pass per map.
 
 use std::{
     borrow::Cow,
@@ -34,21 +34,21 @@ use crate::{
     yaml::{FileError, FileErrors},
 };
 
-/// A configuration file, the catalogue that it goes with, and what both mean.
+/// Configuration with its catalogue and the policy compiled from both.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The configuration.
+    /// Configuration as read from its file.
     pub config: Config,
-    /// The built-in catalogue, or the one that the configuration names.
+    /// Built-in catalogue, or the one that the configuration names.
     pub catalogue: Cow<'static, Catalogue>,
-    /// The files of that catalogue; none if it is the built-in one.
+    /// Files of the catalogue; `None` for the built-in one.
     pub files: Option<Arc<CatalogueFiles>>,
-    /// The policy.
+    /// Compiled policy.
     pub policy: Policy,
 }
 
-/// Reads, checks and compiles a configuration file. `adjust` may put paths in the place of the
-/// file's, as command line flags do.
+/// Reads, checks and compiles a configuration file. `adjust` may replace the file's paths, as
+/// command line flags do.
 ///
 /// # Errors
 /// Every fault that can be found, with file, line and key.
@@ -60,7 +60,7 @@ pub fn load(
     load_text(&path.display().to_string(), &Config::read_text(path)?, adjust, previous)
 }
 
-/// The same for a file's text; `file` is for the errors.
+/// Checks and compiles a file's text; `file` is the name in error messages.
 ///
 /// # Errors
 /// Every fault that can be found, with file, line and key.
@@ -75,7 +75,7 @@ pub fn load_text(
     load_text_with(file, text, adjust, previous, read)
 }
 
-/// The same, with a site's catalogue as `read` says that it is in a directory.
+/// Checks and compiles a file's text, with `read` to read a site's catalogue from a directory.
 ///
 /// # Errors
 /// Every fault that can be found, with file, line and key.
@@ -112,11 +112,11 @@ pub fn load_text_with(
     }
 }
 
-/// Compiles a configuration. A rule that `previous` has keeps its bit.
+/// Compiles a configuration. A rule in `previous` keeps its bit.
 ///
 /// # Errors
-/// What is wrong with the configuration in the light of the catalogue: unknown services, tenant
-/// or region, overrides that cannot be meant, too many rules.
+/// Faults of the configuration with respect to the catalogue: unknown services, tenant or region,
+/// overrides without effect or in contradiction, too many rules.
 pub fn compile(
     config: &Config,
     catalogue: &Catalogue,
@@ -126,7 +126,7 @@ pub fn compile(
     if errors.is_empty() { Ok(policy) } else { Err(config.errors(errors)) }
 }
 
-/// What can be compiled, and every fault found.
+/// Compiles as much as possible, and returns every fault found.
 fn compile_part(
     config: &Config,
     catalogue: &Catalogue,
@@ -171,7 +171,7 @@ fn compile_part(
     (policy, errors)
 }
 
-/// What a configuration leaves open that its owner should know.
+/// Returns warnings about traffic that the configuration leaves open.
 fn warnings(config: &Config) -> Vec<FileError> {
     let mut warnings = Vec::new();
     if config.dns.unlisted == DnsUnlisted::Forward {
@@ -229,7 +229,7 @@ fn trie(config: &Config, rules: &BTreeMap<u8, Rule>, errors: &mut Vec<FileError>
             }
         }
         inner.extend(rule.fqdns.iter().filter(|pattern| pattern.has_inner_glob()));
-        // Without those, the bounds of a name and of a node's globs are bounds enough.
+        // Without inner globs, the limits of a name and of a node's globs are limit enough.
         if !inner.is_empty() && builder.steps() > u64::from(MATCH_STEPS) {
             error(format!(
                 "{}: a name can match too many patterns at once, {} steps of the kernel, expected \
@@ -245,7 +245,7 @@ fn trie(config: &Config, rules: &BTreeMap<u8, Rule>, errors: &mut Vec<FileError>
     builder.finish()
 }
 
-/// The first few patterns.
+/// Lists the first few patterns.
 fn listed(patterns: &[&Pattern]) -> String {
     const FEW: usize = 5;
     let few: Vec<&str> = patterns.iter().take(FEW).map(|pattern| pattern.as_str()).collect();
@@ -260,7 +260,7 @@ fn clients(config: &Config, masks: &[RuleMask]) -> (Vec<ClientPrefix<V4>>, Vec<C
         let value = client(number, group, *mask);
         for zone in config.zones_of(group) {
             let zone = zone.number;
-            // What means something on its link alone is nobody's: see `links`.
+            // Link-local prefixes belong to no group: see `links`.
             let of_groups = group.networks.iter().filter(|network| !is_of_link(network));
             for network in of_groups {
                 let length = u32::BITS + u32::from(network.prefix_len());
@@ -304,16 +304,16 @@ fn links(config: &Config, masks: &[RuleMask]) -> (Vec<ClientPrefix<V4>>, Vec<Cli
     (links4.collect(), links6.collect())
 }
 
-/// RFC 3927.
+/// Link-local prefix of IPv4 (RFC 3927).
 const LINK4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
-/// RFC 4291.
+/// Link-local prefix of IPv6 (RFC 4291).
 const LINK6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 
 fn is_of_link(network: &IpNet) -> bool {
     IpNet::V4(LINK4).contains(network) || IpNet::V6(LINK6).contains(network)
 }
 
-/// The ports of the gateway's that are open, as [`port_index`] has them.
+/// Returns the open ports of the gateway, encoded by [`port_index`].
 fn gateway_ports(to_gateway: &ToGateway) -> Vec<u32> {
     let ToGateway::Ports(ports) = to_gateway else { return Vec::new() };
     let mut ports: Vec<u32> = ports
@@ -337,7 +337,7 @@ fn client(number: u32, group: &ClientGroup, rules: RuleMask) -> Client {
     let reject = if group.on_deny == OnDeny::Reject { client_flags::REJECT } else { 0 };
     let inbound = if group.inbound == Inbound::Allow { client_flags::INBOUND } else { 0 };
     let flags = reject | inbound;
-    // What has no room was refused.
+    // A larger number was refused by the configuration's check.
     let devices = u16::try_from(group.devices_per_address).unwrap_or(u16::MAX);
     Client { rules, group: number, mode, flags, devices }
 }
@@ -398,10 +398,10 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
         ttl_min: ttl.min.0,
         ttl_max: ttl.max.0,
         ttl_grace: ttl.grace.0,
-        // The map's size, which whoever loads the policy knows.
+        // The map's size, which the loader of the policy knows.
         limit_sets: 0,
         root: trie.root,
-        // Whether there is a warm-up, and until when, depends on what the maps hold at the start.
+        // Warm-up and its end depend on the maps' contents at the start.
         warm_up_until: 0,
         warm_up_rules: rules
             .iter()

@@ -1,4 +1,4 @@
-//! What one configuration lets through and another does not, in terms of policy: who reaches what.
+//! Compares two configurations by what each lets through, in terms of groups and destinations.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,69 +14,69 @@ use crate::{
     ports::PerProtocol,
 };
 
-/// What changes with a configuration.
+/// Difference between two configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// What passes that did not.
+    /// Traffic that passes in the new configuration alone.
     pub opens: Vec<Grant>,
-    /// What passes no more.
+    /// Traffic that passes in the old configuration alone.
     pub closes: Vec<Grant>,
-    /// Keys with another value that are neither.
+    /// Changed keys that neither open nor close anything.
     pub settings: Vec<Setting>,
 }
 
-/// What clients of a group may do.
+/// Traffic that clients of a group may send.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Grant {
-    /// The group's name.
+    /// Name of the group.
     pub group: String,
-    /// These of its clients alone, where that is not all: `NETWORK on ZONE`.
+    /// Clients of the group that are concerned, as `NETWORK on ZONE`; `None` for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<String>,
-    /// A name, a pattern or a network; `any` where nothing is judged, or for what the group may
-    /// reach in all.
+    /// Name, pattern or prefix; `any` for every destination of the group, or of a group that is not
+    /// enforced.
     pub destination: String,
     /// Ports.
     #[serde(flatten)]
     pub ports: PerProtocol<Vec<String>>,
 }
 
-/// A key of the configuration whose value changes.
+/// Key of the configuration whose value changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
-    /// The key, such as `dns.unlisted` or `clients.devices.on_deny`.
+    /// Key, such as `dns.unlisted` or `clients.devices.on_deny`.
     pub key: String,
-    /// Its value until now; null if it has none.
+    /// Old value; null if there was none.
     pub from: Leaf,
-    /// Its new value.
+    /// New value; null if there is none.
     pub to: Leaf,
 }
 
-/// A value of the configuration below which there are no keys.
+/// Value of the configuration without keys below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Leaf {
-    /// There is none.
+    /// No value.
     #[default]
     Nothing,
-    /// A yes or no.
+    /// Boolean.
     Flag(bool),
-    /// A number.
+    /// Number.
     Number(u64),
-    /// A text.
+    /// Text.
     Text(String),
-    /// Several.
+    /// List.
     List(Vec<Self>),
 }
 
-/// As JSON has it.
+/// Writes the value as JSON.
 impl fmt::Display for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
     }
 }
 
-/// What changes from one configuration to another.
+/// Returns the difference from one configuration to another.
 #[must_use]
 pub fn difference(old: (&Config, &Policy), new: (&Config, &Policy)) -> Difference {
     let (before, after) = (groups(old), groups(new));
@@ -90,7 +90,7 @@ pub fn difference(old: (&Config, &Policy), new: (&Config, &Policy)) -> Differenc
 /// Ports of each protocol.
 type Ports = PerProtocol<PortSet>;
 
-/// What one group may do.
+/// Clients and destinations of one group.
 #[derive(Default)]
 struct Reach {
     clients: BTreeSet<String>,
@@ -119,7 +119,7 @@ fn groups((config, policy): (&Config, &Policy)) -> BTreeMap<String, Reach> {
     config.clients.iter().zip(&policy.groups).map(reach).collect()
 }
 
-/// What groups have that they do not have in `others`.
+/// Returns everything that groups allow and that `others` do not.
 fn granted(groups: &BTreeMap<String, Reach>, others: &BTreeMap<String, Reach>) -> Vec<Grant> {
     let nothing = Reach::default();
     let mut grants = Vec::new();
@@ -151,7 +151,7 @@ fn granted(groups: &BTreeMap<String, Reach>, others: &BTreeMap<String, Reach>) -
     grants
 }
 
-/// Keys whose values grants tell of, or which cannot change.
+/// Whether grants show the changes of a key, or the key cannot change at runtime.
 fn is_told_otherwise(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or_default();
     key.starts_with("services.")
@@ -173,7 +173,7 @@ fn settings(old: &Config, new: &Config) -> Vec<Setting> {
     changed.filter(|setting| setting.from != setting.to).collect()
 }
 
-/// Every value of a configuration by its key; the elements of a list that have names by these.
+/// Returns every value of a configuration by its key; elements of a list by their name or id.
 #[must_use]
 pub fn leaves(config: &Config) -> BTreeMap<String, Leaf> {
     fn add(key: &str, value: Value, into: &mut BTreeMap<String, Leaf>) {
@@ -223,7 +223,7 @@ services:
 - {id: mail, tcp: [990-999], cidrs: [192.0.2.0/24]}
 ";
 
-    /// A change as text.
+    /// Formats a grant as one line of text.
     fn line(grant: &Grant) -> String {
         let clients = grant.clients.iter().map(|clients| format!(" ({clients})"));
         let ports = grant.ports.iter().map(|(protocol, ports)| (protocol.as_str(), ports));

@@ -1,7 +1,7 @@
-//! What a configuration comes to, as one digest: equal for configurations that mean the same.
+//! Computes a digest of a configuration: equal for configurations with equal effect.
 //!
 //! Formatting, comments, the order of keys, the names of sets and the bits of rules make no
-//! difference; what a catalogue has under the same service does.
+//! difference; the catalogue's contents of the same service do.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -12,29 +12,28 @@ use sha2::{Digest as _, Sha256};
 use super::{Policy, Rule, port_sets::PortSet};
 use crate::config::Config;
 
-/// Keys of the configuration that others stand for below, or that say where things are and not
-/// what is let through.
+/// Keys outside the digest: [`canonical`] adds these in another form, or they hold sizes and paths.
 const NOT_COUNTED: [&str; 8] =
     ["interfaces", "clients", "services", "tenant", "region", "maps", "paths", "dhcp_servers"];
 
-/// The digest of a configuration and of the policy that was compiled from it, in hexadecimal.
+/// Returns the digest of a configuration and of the policy compiled from it, in hexadecimal.
 #[must_use]
 pub fn digest(config: &Config, policy: &Policy) -> String {
     hexadecimal(canonical(config, policy).to_string().as_bytes())
 }
 
-/// The SHA-256 of octets, in hexadecimal.
+/// Returns the SHA-256 of octets, in hexadecimal.
 #[must_use]
 pub fn hexadecimal(octets: &[u8]) -> String {
     let mut text = String::new();
     for octet in Sha256::digest(octets) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{octet:02x}");
     }
     text
 }
 
-/// One value for all configurations that mean the same; its keys are in order.
+/// Returns one JSON value for all configurations of equal effect, with its keys in order.
 fn canonical(config: &Config, policy: &Policy) -> Value {
     // Whatever key is added to the configuration counts, unless it is named above.
     let mut keys = match serde_json::to_value(config) {
@@ -94,7 +93,7 @@ fn of_rule(rule: &Rule) -> Value {
     lists.into_iter().chain(ports).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// A list whose order means nothing, and in which nothing counts twice.
+/// Returns a list sorted and without duplicates, since neither order nor repetition counts.
 fn sorted<T: Serialize>(values: &[T]) -> Value {
     let mut texts: Vec<String> =
         values.iter().map(|value| serde_json::to_string(value).unwrap_or_default()).collect();

@@ -1,4 +1,4 @@
-//! Which rules each client group may use, and which bit each rule has.
+//! Finds the rules of each client group, and assigns each rule in use a bit.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use intune_filter_ebpf::abi::{NO_RULE, RULES, RuleMask};
 use super::{Rule, RuleBits, services::Services};
 use crate::{catalogue::RuleId, config::Config, yaml::FileError};
 
-/// The rules in force.
+/// Rules in force with their bits.
 #[derive(Debug, Default)]
 pub(super) struct Assigned {
-    /// The rules that some group uses, by bit.
+    /// Rules that some group uses, by bit.
     pub rules: BTreeMap<u8, Rule>,
     /// Each group's rules, in the configuration's order.
     pub masks: Vec<RuleMask>,
@@ -20,7 +20,7 @@ pub(super) struct Assigned {
     pub reused: RuleMask,
 }
 
-/// Looks each group's services up, and gives each rule that is used a bit.
+/// Resolves each group's services, and assigns a bit to each rule in use.
 pub(super) fn assign(
     config: &Config,
     services: &Services<'_>,
@@ -47,7 +47,7 @@ pub(super) fn assign(
                     let fatal = by_id && rule.site_networks;
                     let kind = if fatal { &mut *errors } else { &mut *warnings };
                     let error = config.error(&key, without_destinations(rule));
-                    // Of a service of several rules it is told once.
+                    // A service of several rules is reported once.
                     if !kind.contains(&error) {
                         kind.push(error);
                     }
@@ -79,8 +79,8 @@ pub(super) fn assign(
     Assigned { rules, masks, freed, reused }
 }
 
-/// A bit for each used rule: the one it had, or one that no rule had, or, if there is none left,
-/// one that has just become free.
+/// Returns a bit for each rule in use: its previous bit, else a bit without a previous rule, else
+/// one that has just become free; with the masks of freed and of reused bits.
 fn bits(
     services: &Services<'_>,
     used: &BTreeMap<RuleId, ()>,
@@ -132,7 +132,7 @@ fn without_destinations(rule: &Rule) -> String {
     }
 }
 
-/// Levenshtein's distance.
+/// Returns the Levenshtein distance.
 fn distance(a: &str, b: &str) -> usize {
     // Of the beginnings of `b` from those of `a`, a row after the other; without the empty one.
     let mut row: Vec<(char, usize)> = b.chars().zip(1..).collect();

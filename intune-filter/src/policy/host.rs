@@ -1,4 +1,4 @@
-//! A policy as the host build of the kernel's logic takes it.
+//! Converts a policy to the form of the host build of the kernel's logic.
 
 use intune_filter_ebpf::{
     abi::{ClientKey, V4, V6},
@@ -27,7 +27,7 @@ impl From<&Policy> for host::Policy {
     }
 }
 
-/// What a trie compares: octets in the order that they have in memory.
+/// Key of a trie as octets in memory order, which a trie compares.
 trait Octets {
     fn octets(&self) -> Vec<u8>;
 }

@@ -1,4 +1,4 @@
-//! Reads a policy as the kernel reads its maps: what the commands say when nothing is loaded.
+//! Looks a policy up as the kernel looks its maps up, for commands while no program is loaded.
 
 #![expect(clippy::indexing_slicing, reason = "the tables are as large as their indices say")]
 
@@ -10,9 +10,9 @@ use intune_filter_ebpf::abi::{
 
 use super::{Group, Policy, Prefix, Rule, names::edges_of};
 
-/// What of a trie's key is compared: bits from the left.
+/// Key of a trie as bits.
 trait Bits: Copy {
-    /// The key's bits, left-aligned.
+    /// Returns the key's bits, left-aligned.
     fn bits(self) -> u128;
 }
 
@@ -28,7 +28,7 @@ impl Bits for V6 {
     }
 }
 
-/// The value of the longest prefix that holds `address`.
+/// Returns the value of the longest prefix that contains `address`.
 fn longest<K: Bits, V: Copy>(trie: &[Prefix<K, V>], address: K) -> Option<V> {
     let holds = |prefix: &&Prefix<K, V>| same(prefix.key.bits(), address.bits(), prefix.length);
     trie.iter().filter(holds).max_by_key(|prefix| prefix.length).map(|prefix| prefix.value)
@@ -39,10 +39,10 @@ fn same(a: u128, b: u128, length: u32) -> bool {
 }
 
 impl Policy {
-    /// The group's element that a source in a zone has.
+    /// Returns the client element of a source in a zone.
     #[must_use]
     pub fn client(&self, zone: u32, source: IpAddr) -> Option<Client> {
-        /// The elements of one zone, without the zone.
+        /// Looks up among the elements of one zone, without the zone in their keys.
         fn of_zone<A: Bits>(
             trie: &[super::ClientPrefix<A>],
             zone: u32,
@@ -64,7 +64,7 @@ impl Policy {
         }
     }
 
-    /// Rules among whose networks an address is.
+    /// Returns the mask of the rules whose prefixes contain an address.
     #[must_use]
     pub fn rules_of_address(&self, address: IpAddr) -> RuleMask {
         match address {
@@ -74,7 +74,7 @@ impl Policy {
         .unwrap_or_default()
     }
 
-    /// Rules that have a port.
+    /// Returns the mask of the rules that have a port.
     #[must_use]
     pub fn rules_of_port(&self, protocol: TransportProtocol, port: u16) -> RuleMask {
         let class = self.ports[port_index(protocol.number(), port) as usize];
@@ -91,7 +91,7 @@ impl Policy {
         value != Some(0)
     }
 
-    /// Rules among whose patterns' names a name is. What is no legal name has none.
+    /// Returns the mask of the rules with a pattern that matches a name; 0 for an illegal name.
     #[must_use]
     pub fn rules_of_name(&self, name: &str) -> RuleMask {
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
@@ -117,7 +117,7 @@ impl Policy {
         rules
     }
 
-    /// The node that a label leads to from another.
+    /// Returns the node that a label leads to from another.
     fn edge(&self, node: u32, label: &str) -> Option<&NameNode> {
         let mut reached = None;
         let mut parent = node;
@@ -129,7 +129,7 @@ impl Policy {
         reached
     }
 
-    /// The rule that has a bit.
+    /// Returns the rule of a bit.
     #[must_use]
     pub fn rule(&self, bit: u8) -> Option<&Rule> {
         self.rules.get(&bit)
@@ -141,14 +141,14 @@ impl Policy {
         self.rules.iter().filter_map(in_mask)
     }
 
-    /// The group with this number.
+    /// Returns the group of a number.
     #[must_use]
     pub fn group(&self, number: u32) -> Option<&Group> {
         self.groups.get(usize::try_from(number).ok()?)
     }
 }
 
-/// Whether a label in lower case matches, by the words that the kernel compares.
+/// Whether a glob matches a label in lower case, by the words that the kernel compares.
 fn matches(glob: &Glob, label: &str) -> bool {
     let (prefix, suffix) = (glob.prefix_length as usize, glob.suffix_length as usize);
     let octets = |words: [u64; 8]| words.into_iter().flat_map(u64::to_ne_bytes);

@@ -1,5 +1,5 @@
-//! How much kernel memory the maps take, for `check`: an estimate from the kernel's element
-//! layouts, on the safe side.
+//! Estimates the kernel memory of the maps for `check`, from the kernel's element layouts and on
+//! the safe side.
 
 use intune_filter_ebpf::{
     abi::limit_sets,
@@ -9,36 +9,37 @@ use intune_filter_ebpf::{
 use super::Policy;
 use crate::config::Maps;
 
-/// `struct htab_elem` before its key.
+/// Octets of `struct htab_elem` before its key.
 const HASH_ELEMENT: u64 = 48;
-/// `struct bucket`.
+/// Octets of `struct bucket`.
 const HASH_BUCKET: u64 = 16;
-/// `struct bpf_htab`, and an element to spare for each of a few CPUs.
+/// Octets of `struct bpf_htab`, and a spare element for each of a few CPUs.
 const HASH_HEADER: u64 = 2048;
-/// `struct bpf_array`, and `struct bpf_queue_stack` with its element to spare.
+/// Octets of `struct bpf_array`, or `struct bpf_queue_stack` with its spare element.
 const ARRAY_HEADER: u64 = 512;
-/// `struct bpf_ringbuf_map` and the pages before a ring's data.
+/// Octets of `struct bpf_ringbuf_map`, and of the pages before a ring's data.
 const RING_HEADER: u64 = 20 << 10;
-/// Octets of the ring buffer of what the programs log, as aya makes it.
+/// Octets of aya's ring buffer for log messages of the programs.
 const LOGS: u64 = 128 << 10;
-/// `struct lpm_trie_node` before its data, with the RCU head that kernels before 6.13 have.
+/// Octets of `struct lpm_trie_node` before its data, with the RCU head of kernels before 6.13.
 const TRIE_NODE: u64 = 40;
-/// Octets of a map that is told of, unless its size depends on the policy.
+/// Octets from which a map is listed, unless its size depends on the policy.
 const TOLD: u64 = 1024;
 
-/// The kernel memory of one map, or of one kind of map.
+/// Kernel memory of one map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapMemory {
-    /// The map's name.
+    /// Name of the map.
     pub name: &'static str,
-    /// Its capacity.
+    /// Capacity, in elements; of a ring buffer, in octets.
     pub entries: u64,
-    /// Octets.
+    /// Size in octets; for a policy's map, of both slots.
     pub bytes: u64,
 }
 
-/// The memory of every map but a few of some hundred octets. Of a policy's maps there are two sets
-/// while one replaces the other, and both are counted; per-CPU maps are counted for `cpus` of them.
+/// Returns the memory of every map but a few of some hundred octets. A policy's maps are counted
+/// twice, since two sets exist while one replaces the other; per-CPU maps are counted for `cpus`
+/// CPUs.
 #[must_use]
 pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
     let logs = MapMemory { name: "AYA_LOGS", entries: LOGS, bytes: LOGS + RING_HEADER };
@@ -50,13 +51,13 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
         .collect()
 }
 
-/// The maps whose elements the configuration sets, with their number.
+/// Returns the maps whose capacity the configuration sets, each with its capacity.
 #[must_use]
 pub fn map_sizes(maps: &Maps) -> Vec<(&'static str, u32)> {
     MAPS.iter().filter_map(|row| Some((row.name, set_by(maps, row.setting?)?))).collect()
 }
 
-/// The elements that a key of the configuration's `maps` sets.
+/// Returns the capacity that a key below `maps` of the configuration sets.
 fn set_by(maps: &Maps, setting: &str) -> Option<u32> {
     Some(match setting {
         "hosts4" => maps.hosts4,
@@ -81,7 +82,7 @@ fn entries(row: &MapRow, maps: &Maps, policy: &Policy) -> u64 {
     row.setting.and_then(|setting| set_by(maps, setting)).unwrap_or(row.entries).into()
 }
 
-/// Elements of a policy's map, unless each policy's has as many.
+/// Returns the number of elements of a policy's map, if the number depends on the policy.
 fn of_policy(name: &str, policy: &Policy) -> Option<usize> {
     Some(match name {
         "CLIENTS4" => policy.clients4.len(),
@@ -107,11 +108,11 @@ fn memory_of(row: &MapRow, entries: u64, cpus: u64) -> MapMemory {
             let buckets = entries.next_power_of_two() * HASH_BUCKET;
             (entries, HASH_HEADER + entries * element + buckets)
         }
-        // A trie has a node between where two others part.
+        // A trie has an inner node wherever two prefixes diverge.
         MapKind::LpmTrie => (entries, 2 * entries * (TRIE_NODE + key + value).next_multiple_of(32)),
         MapKind::Array | MapKind::ProgramArray => (entries, ARRAY_HEADER + entries * word),
         MapKind::Queue => (entries, ARRAY_HEADER + entries * value),
-        // A value for each CPU, and a pointer to them.
+        // An array element holds a pointer, which leads to a value per CPU.
         MapKind::PerCpuArray => (entries, ARRAY_HEADER + entries * (word * cpus + 8)),
         MapKind::RingBuf => (entries, entries + RING_HEADER),
     };
@@ -137,7 +138,7 @@ mod tests {
             if let Some(setting) = row.setting {
                 assert!(set_by(&config.maps, setting).is_some(), "{}: maps.{setting}", row.name);
             }
-            // An array has as many elements with each policy.
+            // An array has the same number of elements under every policy.
             if row.scope == Scope::Policy && row.kind != MapKind::Array {
                 assert!(of_policy(row.name, &policy).is_some(), "{}", row.name);
             }

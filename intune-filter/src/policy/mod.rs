@@ -1,6 +1,6 @@
-//! The policy compiler: configuration and catalogue in, contents of the kernel maps out.
+//! Compiles configuration and catalogue into the contents of the kernel maps.
 //!
-//! Pure: what it makes is values of the ABI, and who loads them is elsewhere.
+//! No I/O: the compiler returns values of the ABI, which the kernel module loads.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -44,26 +44,26 @@ use crate::{
     yaml::FileError,
 };
 
-/// Which bit each rule has.
+/// Bit of each rule, by the rule's id.
 pub type RuleBits = BTreeMap<RuleId, u8>;
 
-/// An element of `CLIENTS4` or `CLIENTS6`. Its length counts the zone's 32 bits.
+/// Element of `CLIENTS4` or `CLIENTS6`. Its length includes the zone's 32 bits.
 pub type ClientPrefix<A> = Prefix<ClientKey<A>, Client>;
 
-/// A compiled policy: what goes into the maps, and what it means.
+/// Compiled policy: contents of the maps, with the names of their numbers.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The zones that `ZONES` has to lead to; the interfaces' indices are not known here.
+    /// Zones for `ZONES`, without the interfaces' indices, which the compiler does not know.
     pub zones: Vec<Zone>,
-    /// The rules in force by bit: those that some group uses.
+    /// Rules in force, which some group uses, by bit.
     pub rules: BTreeMap<u8, Rule>,
-    /// The client groups by number.
+    /// Client groups by number.
     pub groups: Vec<Group>,
-    /// Every service that a group could name, in force or not.
+    /// Every service that a group can name, in force or not.
     pub services: Vec<Service>,
-    /// `CLIENTS4`.
+    /// Elements of `CLIENTS4`.
     pub clients4: Vec<ClientPrefix<V4>>,
-    /// `CLIENTS6`.
+    /// Elements of `CLIENTS6`.
     pub clients6: Vec<ClientPrefix<V6>>,
     /// `NETS4`.
     pub nets4: Vec<Prefix<V4, RuleMask>>,
@@ -71,7 +71,7 @@ pub struct Policy {
     pub nets6: Vec<Prefix<V6, RuleMask>>,
     /// `ANSWERS4`.
     pub answers4: Vec<Prefix<V4, u32>>,
-    /// `ANSWERS6`.
+    /// Elements of `ANSWERS6`: 1 if addresses are accepted, 0 if refused.
     pub answers6: Vec<Prefix<V6, u32>>,
     /// The class of each of [`intune_filter_ebpf::abi::PORTS`]: `PORTS` has eight to an element.
     pub ports: Box<[u8]>,
@@ -79,13 +79,13 @@ pub struct Policy {
     pub port_classes: Vec<RuleMask>,
     /// `EDGES`.
     pub edges: HashMap<EdgeKey, NameNode>,
-    /// `GLOBS`; the index is the key.
+    /// Elements of `GLOBS`, by index.
     pub globs: Vec<Glob>,
-    /// `SERVERS`.
+    /// Elements of `SERVERS`: bits of the roles that an address has.
     pub servers: HashMap<V6, u32>,
-    /// The ports in `GATEWAY_PORTS`, as [`intune_filter_ebpf::abi::port_index`] has them.
+    /// Keys of `GATEWAY_PORTS`, encoded by [`intune_filter_ebpf::abi::port_index`].
     pub gateway_ports: Vec<u32>,
-    /// The element of `SETTINGS`.
+    /// Element of `SETTINGS`.
     pub settings: Settings,
     /// Bits of earlier rules that are no longer in force. Who loads the policy clears them from
     /// learned addresses and flows, and only then forgets that the rule had the bit.
@@ -97,10 +97,10 @@ pub struct Policy {
     pub warnings: Vec<FileError>,
 }
 
-/// A client group in force.
+/// Client group in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Its name.
+    /// Name of the group.
     pub name: String,
     /// Its rules.
     pub rules: RuleMask,
@@ -109,20 +109,20 @@ pub struct Group {
 }
 
 impl Policy {
-    /// Which bit each rule has: what the next compilation takes as the previous bits.
+    /// Returns the bit of each rule, as the next compilation's previous bits.
     #[must_use]
     pub fn rule_bits(&self) -> RuleBits {
         self.rules.iter().map(|(bit, rule)| (rule.id.clone(), *bit)).collect()
     }
 
-    /// The elements of `RULE_INFO`; those of no rule are empty.
+    /// Returns the elements of `RULE_INFO`, empty for bits without a rule.
     #[must_use]
     pub fn rule_info(&self) -> Vec<Info> {
         let text = |bit| self.rules.get(&bit).map_or_else(String::new, |rule| rule.id.to_string());
         (0..RULES as u8).map(|bit| info(&text(bit))).collect()
     }
 
-    /// The elements of `GROUP_INFO`; those of no group are empty.
+    /// Returns the elements of `GROUP_INFO`, empty for numbers without a group.
     #[must_use]
     pub fn group_info(&self) -> Vec<Info> {
         let names = self.groups.iter().map(|group| group.name.as_str());
@@ -130,7 +130,7 @@ impl Policy {
     }
 }
 
-/// A name as `RULE_INFO` and `GROUP_INFO` hold it; the configuration's check bounds its length.
+/// Encodes a name for `RULE_INFO` or `GROUP_INFO`; the configuration's check bounds its length.
 #[must_use]
 pub fn info(name: &str) -> Info {
     let mut text = [0; INFO_CAPACITY];
@@ -139,7 +139,7 @@ pub fn info(name: &str) -> Info {
     Info { text }
 }
 
-/// The name that an element of `RULE_INFO` or `GROUP_INFO` holds; empty if it holds none.
+/// Decodes the name of an element of `RULE_INFO` or `GROUP_INFO`; empty if there is none.
 #[must_use]
 pub fn name_of(info: &Info) -> String {
     let name = info.text.split(|octet| *octet == 0).next().unwrap_or_default();

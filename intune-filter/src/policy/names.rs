@@ -1,4 +1,4 @@
-//! The trie of name patterns, as the kernel walks it.
+//! Builds the trie of name patterns that the kernel walks.
 
 #![expect(clippy::indexing_slicing, reason = "a node's number is its place")]
 
@@ -8,22 +8,22 @@ use intune_filter_ebpf::abi::{CHUNK, EdgeKey, Glob, NameNode, ROOT, RuleMask};
 
 use crate::pattern::{Form, Label, Pattern};
 
-/// A finished trie.
+/// Finished trie.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trie {
-    /// The root.
+    /// Root node.
     pub root: NameNode,
-    /// The edges, and the nodes that they lead to.
+    /// Edges, with the nodes that they lead to.
     pub edges: HashMap<EdgeKey, NameNode>,
-    /// Globs by their number: each node's in a row, those in front that lead on.
+    /// Globs by index: a node's globs are adjacent, those that lead on first.
     pub globs: Vec<Glob>,
 }
 
-/// A trie that patterns are added to.
+/// Trie under construction.
 #[derive(Debug)]
 pub(super) struct Builder {
     edges: HashMap<EdgeKey, u32>,
-    /// By number; the root is the first, and every other comes after the one that leads to it.
+    /// Nodes by number; the root is the first, and a child has a higher number than its parent.
     nodes: Vec<Node>,
 }
 
@@ -32,19 +32,19 @@ struct Node {
     exact: RuleMask,
     below: RuleMask,
     over_https: bool,
-    /// Nodes that its edges lead to.
+    /// Children by edges.
     children: Vec<u32>,
-    /// Nodes that prefixes and suffixes lead to.
+    /// Children by globs.
     globs: BTreeMap<Affixes, u32>,
 }
 
-/// What stands before and after a `*`.
+/// Text before and after the `*` of a label.
 type Affixes = (String, String);
 
-/// More globs hang on one node than the kernel tries.
+/// Error for a node with more globs than the kernel tries.
 #[derive(Debug)]
 pub(super) struct TooManyGlobs {
-    /// What follows the globs' label.
+    /// Labels to the right of the globs' label.
     pub parent: String,
 }
 
@@ -58,7 +58,7 @@ impl Builder {
         pattern.expand().iter().try_for_each(|plain| self.add_plain(&plain.form(), rules))
     }
 
-    /// Marks a name, with all below it, as one of a server of DNS over HTTPS.
+    /// Marks a name, and all names below it, as a server of DNS over HTTPS.
     pub fn add_over_https(&mut self, name: &str) {
         let labels = name.split('.').rev();
         let node = labels.fold(ROOT, |at, label| self.follow(at, label));
@@ -81,7 +81,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The node that a label leads to from another.
+    /// Returns the node that a label leads to from another, and creates it if necessary.
     fn follow(&mut self, mut at: u32, label: &str) -> u32 {
         for key in edges_of(label) {
             let nodes = &mut self.nodes;
@@ -94,7 +94,8 @@ impl Builder {
         at
     }
 
-    /// The node that a label with a `*` leads to from another; `None` if that has too many.
+    /// Returns the node that a label with a `*` leads to from another; `None` if that has too many
+    /// globs.
     fn follow_glob(&mut self, at: u32, prefix: String, suffix: String) -> Option<u32> {
         let affixes = (prefix, suffix);
         let globs = &self.nodes[at as usize].globs;
@@ -109,22 +110,22 @@ impl Builder {
         Some(new)
     }
 
-    /// Steps that the kernel's walk takes at most, whatever the name is. No name comes to a node
-    /// twice, for only one way leads there; so the steps of what follows a node add up.
+    /// Returns the number of steps that the kernel's walk takes at most, for any name. A node has a
+    /// single path from the root, so no name reaches it twice, and the steps below nodes add up.
     pub fn steps(&self) -> u64 {
         let mut after: Vec<u64> = vec![0; self.nodes.len()];
-        // Whatever follows a node has a higher number.
+        // Children have higher numbers than their parents.
         for (id, node) in self.nodes.iter().enumerate().rev() {
             let edges = node.children.iter().map(|child| 1 + after[*child as usize]).max();
             let inner = node.globs.values().filter(|child| self.leads_on(**child)).count() as u64;
             let tried = (node.globs.len() as u64).max(inner + together(&node.globs, &after));
             after[id] = edges.unwrap_or(0).saturating_add(tried);
         }
-        // The last one finds nothing more to do.
+        // The last step finds nothing left to do.
         after[ROOT as usize].saturating_add(1)
     }
 
-    /// Whether something can follow the label that has led to a node.
+    /// Whether a node can match further labels.
     fn leads_on(&self, id: u32) -> bool {
         let node = &self.nodes[id as usize];
         !node.below.is_empty() || !node.children.is_empty() || !node.globs.is_empty()
@@ -138,7 +139,7 @@ impl Builder {
             finished.push(NameNode {
                 id,
                 first_glob,
-                // A node has `Glob::PER_NODE` at most.
+                // A node has `Glob::PER_NODE` globs at most.
                 globs: node.globs.len() as u16,
                 inner: inner.count() as u16,
                 edges: u16::from(!node.children.is_empty()),
@@ -165,8 +166,8 @@ fn add_node(nodes: &mut Vec<Node>) -> u32 {
     (nodes.len() - 1) as u32
 }
 
-/// The most that one label's globs take together. A label matches some of them: each prefix of those
-/// is then the beginning of the longest, and each suffix the end of the longest.
+/// Returns the greatest sum of steps below globs that match one label. Among the matching globs
+/// each prefix begins the longest prefix, and each suffix ends the longest suffix.
 fn together(globs: &BTreeMap<Affixes, u32>, after: &[u64]) -> u64 {
     let leading: Vec<(&Affixes, u64)> = globs
         .iter()
@@ -196,7 +197,8 @@ fn text(labels: &[Label<'_>]) -> String {
     labels.collect::<Vec<_>>().join(".")
 }
 
-/// The edges of a label in lower case, one a chunk; the node that the first one leaves is left out.
+/// Returns the edges of a label in lower case, one per chunk, with the root as parent in place of
+/// the actual one.
 pub(super) fn edges_of(label: &str) -> impl Iterator<Item = EdgeKey> {
     let length = label.len() as u16;
     (0..).zip(label.as_bytes().chunks(CHUNK)).map(move |(chunk, octets)| {
@@ -220,7 +222,7 @@ fn glob((prefix, suffix): &Affixes, node: NameNode) -> Glob {
     }
 }
 
-/// Octets as words, eight to each, in native order.
+/// Packs octets into words of eight, in native byte order.
 fn words<const WORDS: usize>(octets: &[u8]) -> [u64; WORDS] {
     let mut words = [0; WORDS];
     for (word, eight) in words.iter_mut().zip(octets.as_chunks().0) {

@@ -1,22 +1,22 @@
-//! Prefixes as the kernel's longest-prefix-match tries hold them.
+//! Builds the prefixes of the kernel's longest-prefix-match tries.
 
 use std::collections::BTreeMap;
 
 use intune_filter_ebpf::abi::{RuleMask, V4, V6};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// An element of a longest-prefix-match trie.
+/// Element of a longest-prefix-match trie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix<K, V> {
-    /// How many bits of the key count; of a client's key, the zone's 32 too.
+    /// Number of significant bits of the key; for a client's key, including the zone's 32.
     pub length: u32,
-    /// The key's data.
+    /// Data of the key.
     pub key: K,
-    /// Its value.
+    /// Value of the prefix.
     pub value: V,
 }
 
-/// The two tries of one table.
+/// IPv4 trie and IPv6 trie of one table.
 pub type Tries<V> = (Vec<Prefix<V4, V>>, Vec<Prefix<V6, V>>);
 
 /// Gives each prefix what the prefixes around it have as well: a lookup finds the longest alone.
@@ -33,7 +33,7 @@ pub(super) fn merge_ancestors(networks: BTreeMap<IpNet, RuleMask>) -> BTreeMap<I
     networks.into_iter().map(merge).collect()
 }
 
-/// The elements of a table's two tries.
+/// Returns the elements of a table's IPv4 and IPv6 tries.
 pub(super) fn tries<V: Copy>(table: &BTreeMap<IpNet, V>) -> Tries<V> {
     let mut tries = (Vec::new(), Vec::new());
     for (network, value) in table {
@@ -46,8 +46,8 @@ pub(super) fn tries<V: Copy>(table: &BTreeMap<IpNet, V>) -> Tries<V> {
     tries
 }
 
-/// The IPv6 prefix under which a NAT64 prefix reaches an IPv4 one (RFC 6052 section 2.2). `None`
-/// if the NAT64 prefix has none of the lengths defined there.
+/// Returns the IPv6 prefix by which a NAT64 prefix reaches an IPv4 prefix (RFC 6052 section 2.2);
+/// `None` if the NAT64 prefix has none of the lengths defined there.
 pub(super) fn embed(nat64: Ipv6Net, network: Ipv4Net) -> Option<Ipv6Net> {
     if !matches!(nat64.prefix_len(), 32 | 40 | 48 | 56 | 64 | 96) {
         return None;
@@ -55,7 +55,7 @@ pub(super) fn embed(nat64: Ipv6Net, network: Ipv4Net) -> Option<Ipv6Net> {
     let begin = nat64.prefix_len();
     let end = begin + network.prefix_len();
     let address = u128::from(u32::from(network.addr())) << 96 >> begin;
-    // Bits 64 to 71 are zero, and what would stand there or behind stands eight bits further on.
+    // Bits 64 to 71 stay zero: bits from there on are shifted by eight.
     let head = !0_u128 << 64;
     let embedded = if begin == 96 || end <= 64 {
         address
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(merged[&net("fd00::/8")], both(2, 3));
     }
 
-    /// The examples of RFC 6052 section 2.4.
+    /// Tests the examples of RFC 6052 section 2.4.
     #[test]
     fn embeds_addresses_as_the_standard_does() {
         for (nat64, expected) in [

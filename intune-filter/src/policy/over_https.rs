@@ -1,12 +1,12 @@
-//! Servers of DNS over HTTPS that operating systems and browsers know, or that anybody may use. Who
-//! asks for one of their names wants to ask past the gateway: that is counted for itself.
+//! Lists public servers of DNS over HTTPS, and those that operating systems and browsers know.
+//! Queries for their names are attempts to bypass the resolvers, and are counted as such.
 //!
-//! Such a server is a web server like any other, and may have any name. The list makes attempts
-//! visible; what keeps them out is that no service has the address.
+//! Such a server is a web server like any other, and can have any name. The list makes attempts
+//! visible; clients are kept out since no service has the servers' addresses.
 
-/// Their names in lower case, in order; all below each counts too. From the list in Chromium
-/// (`net/dns/public/doh_provider_entry.cc`), Firefox's and Windows' defaults, and the operators' own
-/// pages.
+/// Names of the servers in lower case and in order; names below them count too. From the list in
+/// Chromium (`net/dns/public/doh_provider_entry.cc`), Firefox's and Windows' defaults, and the
+/// operators' own pages.
 pub const NAMES: &[&str] = &[
     "adguard-dns.com",
     "anycast.uncensoreddns.org",
@@ -67,7 +67,7 @@ pub const NAMES: &[&str] = &[
     "wikimedia-dns.org",
 ];
 
-/// Whether a name is one of theirs.
+/// Whether a name is that of a server, or below one.
 #[must_use]
 pub fn has(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();

@@ -1,13 +1,13 @@
-//! Sets of ports, so that ranges written differently compare, and one can be taken from another.
+//! Computes with sets of ports, so that ranges compare however they are written.
 
 use crate::ports::PortRange;
 
-/// Ports as ranges that neither touch nor overlap, in order.
+/// Set of ports, as sorted ranges that neither touch nor overlap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PortSet(Vec<(u16, u16)>);
 
 impl PortSet {
-    /// The ports of ranges.
+    /// Returns the ports of ranges.
     pub fn of(ranges: &[PortRange]) -> Self {
         Self::merged(ranges.iter().map(|range| (range.first(), range.last())).collect())
     }
@@ -32,7 +32,7 @@ impl PortSet {
         *self = Self::merged(both);
     }
 
-    /// The ports that `other` has not.
+    /// Returns the ports that `other` does not contain.
     pub fn without(&self, other: &Self) -> Self {
         let mut left = self.0.clone();
         for (first, last) in &other.0 {
@@ -46,12 +46,12 @@ impl PortSet {
         Self(left)
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The ranges as the configuration writes them.
+    /// Returns the ranges in the configuration's notation.
     pub fn to_texts(&self) -> Vec<String> {
         let text = |(first, last): &(u16, u16)| match first == last {
             true => first.to_string(),

@@ -1,18 +1,19 @@
-//! The services that a site's groups can name: the catalogue's, as the site overrides them and as
-//! far as its region has them, and the site's own.
+//! Collects the services that a site's groups can name: the catalogue's, with the site's overrides
+//! and for its region, and the site's own.
 //!
-//! An entry of the configuration's `services` whose id is a catalogue service's overrides it:
+//! An entry of the configuration's `services` with the id of a catalogue service overrides that
+//! service:
 //!
-//! - `title`, `fqdns`, `cidrs`, `tcp` and `udp` each replace what they name and leave the rest.
-//!   `fqdns` and `cidrs` replace what is selected by region, too. A rule that has the destinations
-//!   of another one has its own as soon as either is named.
-//! - They mean the service's only rule. Of a service of several rules each is named under `rules`,
-//!   but for one case that leaves no doubt: `cidrs` alone are the destinations of every rule for
-//!   which the site has to name the networks.
-//! - An empty `tcp` or `udp` takes those ports away, so long as the rule keeps one of the other
+//! - `title`, `fqdns`, `cidrs`, `tcp` and `udp` each replace the catalogue's value and leave the
+//!   others. `fqdns` and `cidrs` replace destinations selected by region, too. A rule with the
+//!   destinations of another rule gets its own as soon as the entry has `fqdns` or `cidrs`.
+//! - These keys apply to the service's only rule. A service of several rules is overridden rule by
+//!   rule under `rules`, with one unambiguous exception: `cidrs` alone are the destinations of
+//!   every rule for which the site has to name the networks.
+//! - An empty `tcp` or `udp` removes those ports, provided that the rule keeps a port of the other
 //!   protocol.
 //!
-//! Any other entry is a service of the site's own. It is in the set `all` and in no other.
+//! Any other entry is a service of the site's own, in the set `all` and in no other.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -29,55 +30,55 @@ use crate::{
     yaml::FileError,
 };
 
-/// The only rule of a service of the site's own that lists none.
+/// Id of the only rule of a site's service without `rules`.
 const ONLY_RULE: &str = "site";
 
-/// A service as this site has it.
+/// Service with the site's overrides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Its id.
+    /// Id of the service.
     pub id: String,
-    /// What it is called.
+    /// Title for people.
     pub title: String,
-    /// Whether and how the site has a part in it.
+    /// Origin in the catalogue, the configuration, or both.
     pub origin: Origin,
-    /// What it opens beyond its purpose.
+    /// Traffic that the service opens beyond its purpose.
     pub risk: Option<String>,
-    /// What it consists of.
+    /// Rules of the service.
     pub rules: Vec<Rule>,
 }
 
-/// Where a service comes from.
+/// Origin of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// The catalogue.
+    /// Catalogue alone.
     Catalogue,
-    /// The catalogue, and the site has changed it.
+    /// Catalogue, with overrides by the site.
     Overridden,
-    /// The site.
+    /// Configuration of the site alone.
     Site,
 }
 
 /// One set of destinations and one set of ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Its full id.
+    /// Id of the rule with its service.
     pub id: RuleId,
-    /// Names of its destinations.
+    /// Name patterns of the destinations.
     pub fqdns: Vec<Pattern>,
-    /// Networks of its destinations.
+    /// Prefixes of the destinations.
     pub cidrs: Vec<IpNet>,
     /// Ports.
     pub ports: Ports,
     /// Whether it is for the site to name its destinations.
     pub site_networks: bool,
-    /// The rule whose destinations it has.
+    /// Rule whose destinations this rule has.
     destinations_of: Option<RuleId>,
 }
 
 impl Rule {
-    /// Whether there is anything to reach.
+    /// Whether the rule has any destination.
     #[must_use]
     pub const fn has_destinations(&self) -> bool {
         !self.fqdns.is_empty() || !self.cidrs.is_empty()
@@ -92,7 +93,7 @@ pub struct Services<'a> {
 }
 
 impl<'a> Services<'a> {
-    /// The services of a configuration, and what is wrong with its `tenant`, `region` and
+    /// Returns the services of a configuration, with the faults of its keys `tenant`, `region` and
     /// `services`.
     #[must_use]
     pub fn of(config: &Config, catalogue: &'a Catalogue) -> (Self, Vec<FileError>) {
@@ -106,13 +107,14 @@ impl<'a> Services<'a> {
         (Self { services: builder.services, catalogue }, builder.errors)
     }
 
-    /// Every service.
+    /// Returns every service.
     #[must_use]
     pub fn all(&self) -> &[Service] {
         &self.services
     }
 
-    /// The services that `name` means, and whether it is the name of one rather than of a set.
+    /// Returns the services that `name` stands for, and whether `name` is a service rather than a
+    /// set.
     #[must_use]
     pub fn resolve(&self, name: &str) -> Option<(Vec<&Service>, bool)> {
         if name == ALL_SET {
@@ -127,7 +129,7 @@ impl<'a> Services<'a> {
         Some((services, self.catalogue.service(name).is_some()))
     }
 
-    /// Every name that [`Self::resolve`] knows, but for aliases.
+    /// Returns every name that [`Self::resolve`] accepts, except aliases.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         let ids = self.services.iter().map(|service| service.id.as_str());
@@ -303,7 +305,7 @@ impl Builder<'_> {
         self.report(key, message);
     }
 
-    /// Reports a rule that the site has written and that can allow nothing.
+    /// Reports a rule of the site that cannot allow anything.
     fn complete(&mut self, key: &str, rule: &Rule, parts: &Parts) {
         if rule.ports.all(Vec::is_empty) {
             let at = parts.ports.iter().find(|(_, ports)| ports.is_some());
@@ -327,7 +329,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Gives each rule that has the destinations of another one those that the site has left it.
+    /// Copies destinations, with the site's changes, to the rules that have those of another rule.
     fn follow(&mut self) {
         let own: BTreeMap<RuleId, (Vec<Pattern>, Vec<IpNet>)> = self
             .services
@@ -345,7 +347,7 @@ impl Builder<'_> {
 }
 
 impl Rule {
-    /// Takes over what the site names.
+    /// Replaces the parts that the site names.
     fn replace(&mut self, parts: &Parts) {
         if self.destinations_of.is_some() && (parts.fqdns.is_some() || parts.cidrs.is_some()) {
             self.destinations_of = None;

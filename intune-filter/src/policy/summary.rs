@@ -1,4 +1,4 @@
-//! What a policy comes to, for `check`: as a value for JSON, and as text for people.
+//! Summarises a policy for `check`: as a value for JSON, and as text for people.
 
 use std::fmt;
 
@@ -12,77 +12,77 @@ use crate::{
     ports::PerProtocol,
 };
 
-/// What a policy comes to.
+/// Summary of a policy.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// What is judged.
+    /// Zones that are judged.
     pub zones: Vec<ZoneSummary>,
-    /// Who may do what.
+    /// Client groups with the services of each.
     pub groups: Vec<GroupSummary>,
-    /// The services that some group uses.
+    /// Services that some group uses.
     pub services: Vec<ServiceSummary>,
     /// Sizes of the policy.
     pub counts: Counts,
     /// Kernel memory of the maps, in octets.
     pub memory: Memory,
-    /// What is worth knowing although it is no fault.
+    /// Warnings about a configuration that is valid.
     pub warnings: Vec<String>,
-    /// The configuration with every default written out.
+    /// Configuration with every default written out.
     pub configuration: Config,
 }
 
-/// A zone.
+/// Zone.
 #[derive(Clone, Debug, Serialize)]
 pub struct ZoneSummary {
-    /// Its number.
+    /// Number of the zone.
     pub number: u32,
-    /// The interface's name.
+    /// Name of the interface.
     pub interface: String,
-    /// The VLAN id, 0 for untagged frames.
+    /// VLAN id, 0 for untagged frames.
     pub vlan: u16,
 }
 
-/// A client group.
+/// Client group.
 #[derive(Clone, Debug, Serialize)]
 pub struct GroupSummary {
-    /// Its name.
+    /// Name of the group.
     pub name: String,
-    /// The zones that it is in.
+    /// Zones of the group.
     pub zones: Vec<String>,
-    /// The clients' addresses.
+    /// Prefixes of the clients.
     pub networks: Vec<String>,
-    /// What becomes of its denied packets.
+    /// Treatment of packets that the policy denies.
     pub mode: &'static str,
-    /// The services that it may reach.
+    /// Services that the group may reach.
     pub services: Vec<String>,
 }
 
-/// A service in force.
+/// Service in force.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServiceSummary {
-    /// Its id.
+    /// Id of the service.
     pub id: String,
-    /// What it is called.
+    /// Title for people.
     pub title: String,
-    /// Where it comes from.
+    /// Origin in the catalogue, the configuration, or both.
     pub origin: Origin,
-    /// What it opens beyond its purpose.
+    /// Traffic that the service opens beyond its purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk: Option<String>,
-    /// Its rules in force.
+    /// Rules in force.
     pub rules: Vec<RuleSummary>,
 }
 
-/// A rule in force.
+/// Rule in force.
 #[derive(Clone, Debug, Serialize)]
 pub struct RuleSummary {
-    /// Its full id.
+    /// Id of the rule with its service.
     pub id: String,
-    /// Its bit.
+    /// Bit of the rule.
     pub bit: u8,
-    /// How many host name patterns it has.
+    /// Number of name patterns.
     pub fqdns: usize,
-    /// How many networks it has.
+    /// Number of prefixes.
     pub cidrs: usize,
     /// Its ports.
     #[serde(flatten)]
@@ -94,39 +94,39 @@ pub struct RuleSummary {
 pub struct Counts {
     /// Rules in force.
     pub rules: usize,
-    /// Client prefixes, one for each zone.
+    /// Client prefixes, counted once per zone.
     pub clients: usize,
-    /// Destination networks.
+    /// Destination prefixes, after NAT64 embedding.
     pub networks: usize,
-    /// Host name patterns.
+    /// Name patterns.
     pub patterns: usize,
-    /// Edges of their trie.
+    /// Edges of the patterns' trie.
     pub edges: usize,
-    /// Patterns with a `*` within a label.
+    /// Globs of the patterns' trie.
     pub globs: usize,
 }
 
 /// Kernel memory of the maps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// Of all maps.
+    /// Octets of all maps.
     pub total: u64,
-    /// Of each.
+    /// Memory of each map.
     pub maps: Vec<MapSummary>,
 }
 
-/// A map.
+/// Kernel memory of one map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MapSummary {
-    /// Its name.
+    /// Name of the map.
     pub name: &'static str,
-    /// Its capacity.
+    /// Capacity, in elements; of a ring buffer, in octets.
     pub entries: u64,
-    /// Octets.
+    /// Size in octets.
     pub bytes: u64,
 }
 
-/// Sums a policy up. Per-CPU maps are counted for `cpus` of them.
+/// Summarises a policy. Per-CPU maps are counted for `cpus` CPUs.
 #[must_use]
 pub fn summarize(config: &Config, policy: &Policy, cpus: u32) -> Summary {
     let zone = |zone: &Zone| ZoneSummary {
@@ -156,7 +156,7 @@ pub fn summarize(config: &Config, policy: &Policy, cpus: u32) -> Summary {
     }
 }
 
-/// Client prefixes of groups.
+/// Counts the client prefixes that belong to groups.
 fn clients<A>(prefixes: &[ClientPrefix<A>]) -> usize {
     prefixes.iter().filter(|prefix| (prefix.value.group as usize) < GROUPS).count()
 }

@@ -1,10 +1,10 @@
-//! Ranges of ports, as the catalogue and the configuration write them: `80` or `5228-5230`.
+//! Parses ranges of ports in the catalogue's and the configuration's notation: `80` or `5228-5230`.
 
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// One port or several in a row; never port 0.
+/// Range of one or more ports, never with port 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortRange {
     first: u16,
@@ -12,10 +12,10 @@ pub struct PortRange {
 }
 
 impl PortRange {
-    /// The ports from `first` to `last`, both included.
+    /// Returns the range from `first` to `last`, both included.
     ///
     /// # Errors
-    /// When one of them is 0, or `last` is below `first`.
+    /// One of the ports is 0, or `last` is below `first`.
     pub const fn new(first: u16, last: u16) -> Result<Self, PortError> {
         if first == 0 || last == 0 {
             return Err(PortError::Zero);
@@ -26,25 +26,25 @@ impl PortRange {
         Ok(Self { first, last })
     }
 
-    /// The lowest port.
+    /// Returns the lowest port.
     #[must_use]
     pub const fn first(self) -> u16 {
         self.first
     }
 
-    /// The highest port.
+    /// Returns the highest port.
     #[must_use]
     pub const fn last(self) -> u16 {
         self.last
     }
 
-    /// Every port of the range.
+    /// Returns every port of the range.
     #[must_use]
     pub const fn ports(self) -> RangeInclusive<u16> {
         self.first..=self.last
     }
 
-    /// Whether `port` is one of them.
+    /// Whether the range contains `port`.
     #[must_use]
     pub const fn contains(self, port: u16) -> bool {
         self.first <= port && port <= self.last
@@ -62,7 +62,7 @@ impl FromStr for PortRange {
 
 fn port(digits: &str, text: &str) -> Result<u16, PortError> {
     let error = || PortError::NotAPort(text.to_owned());
-    // `u16::from_str` takes a leading plus sign.
+    // `u16::from_str` would accept a leading plus sign.
     if digits.is_empty() || !digits.bytes().all(|octet| octet.is_ascii_digit()) {
         return Err(error());
     }
@@ -113,14 +113,14 @@ impl<'de> Deserialize<'de> for PortRange {
     }
 }
 
-/// A text or pair of numbers that is no port range.
+/// Error for text or a pair of numbers that is no range of ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortError {
     /// Port 0.
     Zero,
-    /// The second port is below the first.
+    /// The last port is below the first.
     Inverted(u16, u16),
-    /// No number from 1 to 65535, nor two of them with a hyphen between.
+    /// Text that is neither a number from 1 to 65535 nor two of them with a hyphen between.
     NotAPort(String),
 }
 

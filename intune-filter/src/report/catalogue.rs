@@ -1,4 +1,4 @@
-//! `endpoints list` and `match`.
+//! Defines the JSON of `endpoints list` and `match`.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,12 @@ use crate::{
     ports::{PerProtocol, PortRange, Ports},
 };
 
-/// A service with the destinations and ports of all its rules: an element of `endpoints list`.
+/// Service with the destinations and ports of all its rules: an element of `endpoints list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Endpoints {
-    /// Names of all rules, each once.
+    /// Name patterns of all rules, each once.
     pub fqdns: BTreeSet<Pattern>,
-    /// Networks of all rules, each once.
+    /// Prefixes of all rules, each once.
     pub cidrs: BTreeSet<IpNet>,
     /// Ports of all rules.
     #[serde(flatten)]
@@ -25,37 +25,38 @@ pub struct Endpoints {
     pub service: CatalogueService,
 }
 
-/// A service of the catalogue or of the site.
+/// Service of the catalogue or of the site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CatalogueService {
-    /// Its id.
+    /// Id of the service.
     pub id: String,
-    /// Its name for people.
+    /// Title for people.
     pub title: String,
-    /// Where it comes from.
+    /// Source of the catalogue's entry, or `this site`.
     pub source: String,
-    /// Whether a group may use it; without a configuration, whether it is in the set `default`.
+    /// Whether a group may use the service; without a configuration, whether it is in the set
+    /// `default`.
     pub enabled: bool,
-    /// The region whose destinations are listed, or `all`.
+    /// Region whose destinations are listed, or `all`.
     pub region: &'static str,
-    /// What it opens beyond its purpose.
+    /// Traffic that the service opens beyond its purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk: Option<String>,
-    /// What its source has to say about it.
+    /// Remarks of the source about the service.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// What it consists of.
+    /// Rules of the service.
     pub rules: Vec<CatalogueRule>,
 }
 
 /// One set of destinations and one set of ports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CatalogueRule {
-    /// Its full id, `SERVICE/RULE`.
+    /// Id of the rule with its service, `SERVICE/RULE`.
     pub id: String,
-    /// Names.
+    /// Name patterns.
     pub fqdns: Vec<Pattern>,
-    /// Networks.
+    /// Prefixes.
     pub cidrs: Vec<IpNet>,
     /// Ports.
     #[serde(flatten)]
@@ -65,20 +66,20 @@ pub struct CatalogueRule {
 /// Result of `match`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Matches {
-    /// [`super::SCHEMA`].
+    /// Number of the contract, [`super::SCHEMA`].
     pub schema: u32,
-    /// The name that was asked for.
+    /// Name that was asked for.
     pub name: String,
-    /// Patterns that match, by service.
+    /// Matching patterns, by service.
     pub services: Vec<Match>,
 }
 
-/// A pattern of a service, with the ports of the rules that it stands in: no other rule's.
+/// Pattern of a service, with the ports of those rules alone that have the pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Match {
-    /// The service's id.
+    /// Id of the service.
     pub id: String,
-    /// The pattern.
+    /// Pattern that matches.
     pub pattern: Pattern,
     /// Ports.
     #[serde(flatten)]

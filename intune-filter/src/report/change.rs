@@ -1,4 +1,4 @@
-//! `apply`, `reload`, `confirm`, `apply --dry-run`, `config diff` and `detach`.
+//! Defines the JSON of `apply`, `reload`, `confirm`, `apply --dry-run`, `config diff` and `detach`.
 
 use std::net::IpAddr;
 
@@ -9,81 +9,81 @@ use crate::{events::Flow, policy::Difference};
 /// Result of `apply` and `reload`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Changed {
-    /// [`super::SCHEMA`].
+    /// Number of the contract, [`super::SCHEMA`].
     pub schema: u32,
     /// File of the configuration in force.
     pub file: String,
-    /// Whether the policy is another one than before.
+    /// Whether the policy differs from the one before.
     pub changed: bool,
     /// Generation of the policy in force.
     pub generation: u32,
     /// Digest of the configuration in force.
     pub digest: String,
-    /// What opens, closes and is set.
+    /// Traffic that opens and closes, and settings that change.
     #[serde(flatten)]
     pub difference: Difference,
-    /// Flows that have ended.
+    /// Number of flows that have ended.
     pub flows_ended: usize,
-    /// Names that were forgotten.
+    /// Number of names that were forgotten.
     pub names_forgotten: usize,
-    /// Seconds after which the configuration before comes back, unless confirmed.
+    /// Seconds until the previous configuration returns, unless this one is confirmed.
     pub confirm_within_s: Option<u64>,
-    /// Whether the configuration file says otherwise.
+    /// Whether the configuration file differs from the configuration in force.
     pub overrides_file: bool,
-    /// Interfaces that the configuration does not reach.
+    /// Interfaces to which the configuration could not be applied.
     pub failed_interfaces: Vec<FailedInterface>,
 }
 
-/// An interface that exists and could not be attached to.
+/// Interface that exists and could not be attached to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedInterface {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// Why.
+    /// Message of the error.
     pub error: String,
 }
 
-/// Result of `apply --dry-run` and `config diff`: nothing was changed.
+/// Result of `apply --dry-run` and `config diff`, which change nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preview {
-    /// [`super::SCHEMA`].
+    /// Number of the contract, [`super::SCHEMA`].
     pub schema: u32,
-    /// File of the configuration that was looked at.
+    /// File of the examined configuration.
     pub file: String,
     /// File of the configuration in force.
     pub in_force: String,
-    /// Whether the policy would be another one.
+    /// Whether the policy would differ from the one in force.
     pub changed: bool,
     /// Generation of the policy in force.
     pub generation: u32,
-    /// Digest of the configuration that was looked at.
+    /// Digest of the examined configuration.
     pub digest: String,
-    /// What would open, close and be set.
+    /// Traffic that would open and close, and settings that would change.
     #[serde(flatten)]
     pub difference: Difference,
-    /// Flows that would end.
+    /// Number of flows that would end.
     pub flows_ended: usize,
-    /// The first of them.
+    /// First flows that would end.
     pub flows: Vec<Flow>,
-    /// Names that would be forgotten.
+    /// Number of names that would be forgotten.
     pub names_forgotten: usize,
-    /// The first of them.
+    /// First names that would be forgotten.
     pub names: Vec<LostName>,
 }
 
-/// A name of a learned address that no rule would have any more.
+/// Learned name that no rule would have any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostName {
-    /// The name.
+    /// Name without a rule.
     pub name: String,
-    /// The address.
+    /// Address that the name led to.
     pub address: IpAddr,
 }
 
 /// Result of `confirm`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirmed {
-    /// [`super::SCHEMA`].
+    /// Number of the contract, [`super::SCHEMA`].
     pub schema: u32,
     /// File of the configuration in force.
     pub file: String,
@@ -91,14 +91,14 @@ pub struct Confirmed {
     pub generation: u32,
     /// Digest of the configuration in force.
     pub digest: String,
-    /// Whether the configuration file says otherwise.
+    /// Whether the configuration file differs from the configuration in force.
     pub overrides_file: bool,
 }
 
 /// Result of `detach`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Detached {
-    /// [`super::SCHEMA`].
+    /// Number of the contract, [`super::SCHEMA`].
     pub schema: u32,
     /// Whether there was anything to detach.
     pub detached: bool,

@@ -1,4 +1,4 @@
-//! `clients`: an element each.
+//! Defines the JSON of `clients`, an array.
 
 use std::net::IpAddr;
 
@@ -6,44 +6,44 @@ use serde::Serialize;
 
 use crate::events::{Place, Traffic};
 
-/// A client that has a flow or was denied something.
+/// Client that has a flow or a denial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Client {
-    /// Its address.
+    /// Address of the client.
     pub client: IpAddr,
-    /// Where it is.
+    /// Zone of the client.
     #[serde(flatten)]
     pub place: Place,
-    /// Its group.
+    /// Group of the client.
     pub group: Option<String>,
-    /// How many of its flows are alive.
+    /// Number of live flows.
     pub flows: u64,
-    /// What those have carried.
+    /// Traffic of the live flows.
     #[serde(flatten)]
     pub traffic: Traffic,
     /// Reported denials since the daemon's start; `None` without a daemon.
     pub denied: Option<u64>,
-    /// How many of them passed, since the group is audited.
+    /// Denials of an audited group, whose packets passed; `None` without a daemon.
     pub audited: Option<u64>,
-    /// Seconds since it was last heard of.
+    /// Seconds since the last packet of a flow, or the last denial.
     pub last_seen_s: u64,
-    /// The denial that was reported last.
+    /// Last reported denial.
     pub last_denied: Option<LastDenied>,
 }
 
-/// The denial of a client's that was reported last.
+/// Last reported denial of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastDenied {
-    /// [`intune_filter_ebpf::abi::Reason::as_str`].
+    /// Reason of the denial: [`intune_filter_ebpf::abi::Reason::as_str`].
     pub reason: String,
-    /// Where it was to go.
+    /// Destination of the denied packet.
     pub destination: Option<IpAddr>,
-    /// Its port, of TCP and UDP.
+    /// Destination port, of TCP and UDP.
     pub port: Option<u16>,
-    /// The protocol.
+    /// IP protocol.
     pub protocol: String,
-    /// The name that led to the destination last.
+    /// Most recent name that led to the destination.
     pub name: Option<String>,
-    /// Seconds ago.
+    /// Seconds since the denial.
     pub ago_s: u64,
 }

@@ -1,4 +1,4 @@
-//! `config show` and `check`.
+//! Defines the JSON of `config show` and `check`.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,16 +8,16 @@ use crate::{config::Config, policy::Summary};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
-    /// It is what the configuration file says.
+    /// Contents of the configuration file.
     File,
-    /// The file cannot be used: it is what was last in force for good.
+    /// Last good configuration, since the file cannot be used.
     LastGood,
-    /// It was applied, and the file says otherwise.
+    /// Configuration that was applied, and that differs from the file.
     Applied,
 }
 
 impl Origin {
-    /// The word that JSON and commands use.
+    /// Returns the word in JSON and commands.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,28 +31,28 @@ impl Origin {
 /// Result of `config show`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigInForce {
-    /// [`super::SCHEMA`].
+    /// Number of the contract, [`super::SCHEMA`].
     pub schema: u32,
-    /// The file that it was read from.
+    /// File that the configuration was read from.
     pub file: String,
-    /// Whether that is the configuration file.
+    /// Origin relative to the configuration file.
     pub origin: Origin,
-    /// Digest of what it comes to.
+    /// Digest of the configuration.
     pub digest: String,
     /// Generation of the policy in force.
     pub generation: u32,
-    /// The configuration with every default.
+    /// Configuration with every default written out.
     pub configuration: Config,
-    /// The configuration as its author wrote it.
+    /// Text of the configuration as its author wrote it.
     pub text: String,
 }
 
 /// Result of `check`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checked {
-    /// [`super::SCHEMA`].
+    /// Number of the contract, [`super::SCHEMA`].
     pub schema: u32,
-    /// What the configuration comes to.
+    /// Summary of the policy.
     #[serde(flatten)]
     pub summary: Summary,
 }

@@ -1,13 +1,13 @@
-//! `events`: an object a line.
+//! Defines the JSON of `events`, one object per line.
 
 use serde::{Deserialize, Serialize};
 
-/// A line of `events --json`, and of the daemon's stream.
+/// Line of `events --json`, and of the daemon's stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventLine<E> {
-    /// [`super::SCHEMA`].
+    /// Number of the contract, [`super::SCHEMA`].
     pub schema: u32,
-    /// The event.
+    /// Event with its time.
     #[serde(flatten)]
     pub event: E,
 }

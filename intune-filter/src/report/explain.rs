@@ -1,4 +1,4 @@
-//! `explain`.
+//! Defines the JSON of `explain`.
 
 use std::net::IpAddr;
 
@@ -7,60 +7,60 @@ use serde::Serialize;
 /// Result of `explain`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explained {
-    /// [`super::SCHEMA`].
+    /// Number of the contract, [`super::SCHEMA`].
     pub schema: u32,
-    /// The verdict that counts.
+    /// Verdict for the destination as a whole: a denial if any address is denied.
     #[serde(flatten)]
     pub overall: Option<Verdict>,
-    /// The client.
+    /// Address of the client.
     pub client: IpAddr,
-    /// Where it wants to go.
+    /// Destination with port and protocol.
     pub destination: String,
-    /// `kernel`, or `policy` where nothing is loaded.
+    /// `kernel`, or `policy` if no program is loaded.
     pub judged_by: &'static str,
     /// Whether the destination's addresses are known.
     pub resolved: bool,
     /// Patterns that match the destination's name.
     pub patterns: Vec<PatternOf>,
-    /// The verdict for each address of the destination.
+    /// Verdict for each address of the destination.
     pub addresses: Vec<Verdict>,
 }
 
-/// A verdict over one first packet.
+/// Verdict over one first packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// `allow` or `deny`.
     pub verdict: &'static str,
-    /// [`intune_filter_ebpf::abi::Reason::as_str`].
+    /// Reason of the verdict: [`intune_filter_ebpf::abi::Reason::as_str`].
     pub reason: &'static str,
-    /// The reason in words.
+    /// Description of the reason.
     pub description: &'static str,
-    /// The service of the rule.
+    /// Service of the rule.
     pub service: Option<String>,
-    /// The full id of the rule that allows it or, of a denied one, is nearest.
+    /// Id, with its service, of the rule that allows the packet, or is nearest to a denied one.
     pub rule: Option<String>,
-    /// The client's group.
+    /// Group of the client.
     pub client_group: Option<String>,
-    /// What it rests on.
+    /// Ground of the verdict.
     pub matched: Option<MatchedBy>,
-    /// The address; `None` if the name has none yet.
+    /// Destination address; `None` if the name has none yet.
     pub address: Option<IpAddr>,
 }
 
-/// What a verdict rests on.
+/// Ground of a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MatchedBy {
     /// `cidr`, `name`, `flow` or `control`.
     pub kind: &'static str,
-    /// The network, the names, or the built-in rule.
+    /// Prefix, names, or built-in rule.
     pub value: Option<String>,
 }
 
-/// A pattern, and the service that has it.
+/// Pattern, with the service that has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PatternOf {
-    /// The service's id.
+    /// Id of the service.
     pub id: String,
-    /// The pattern.
+    /// Text of the pattern.
     pub pattern: String,
 }

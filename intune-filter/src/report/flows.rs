@@ -1,23 +1,23 @@
-//! `flows`: an element each.
+//! Defines the JSON of `flows`, an array.
 
 use serde::Serialize;
 
 use crate::events::{Flow, Traffic};
 
-/// A flow that is alive.
+/// Flow that is alive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LiveFlow {
-    /// Client and destination.
+    /// Client, destination and their names.
     #[serde(flatten)]
     pub flow: Flow,
-    /// `new` until the far end has answered, then `established`, and `closing` once it has ended:
-    /// what is still on its way may arrive.
+    /// `new` until the remote side has answered, then `established`, and `closing` once the flow
+    /// has ended, while late packets may still arrive.
     pub state: &'static str,
-    /// What it has carried.
+    /// Traffic of the flow.
     #[serde(flatten)]
     pub traffic: Traffic,
-    /// Seconds since it was opened.
+    /// Seconds since the flow was opened.
     pub age_s: u64,
-    /// Seconds since its last packet, to within one.
+    /// Seconds since the last packet, accurate to one second.
     pub idle_s: u64,
 }

@@ -1,6 +1,6 @@
-//! Shapes of what commands print with `--json`: a contract, which the files in `tests/json` hold.
+//! Defines the JSON of commands with `--json`: a contract, held by the files in `tests/json`.
 //!
-//! The daemon's part of them is what [`crate::control`] carries.
+//! [`crate::control`] carries the daemon's part of it.
 
 mod catalogue;
 mod change;
@@ -29,10 +29,10 @@ pub use status::{
     MapUsage, OtherDns, Problem, ReloadResult, Status, Waiting,
 };
 
-/// Number of the contract: `schema` of every object at the top level.
+/// Version of the contract: `schema` of every object at the top level.
 pub const SCHEMA: u32 = 1;
 
-/// A value as `--json` prints it.
+/// Formats a value as `--json` prints it.
 pub(crate) fn to_text(value: &impl serde::Serialize) -> serde_json::Result<String> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');

@@ -1,15 +1,15 @@
-//! `services`: an element each.
+//! Defines the JSON of `services`, an array.
 
 use serde::Serialize;
 
-/// Traffic of one service, the sum of its rules'.
+/// Traffic of one service, summed over its rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ServiceTraffic {
-    /// The service's id.
+    /// Id of the service.
     pub id: String,
     /// Packets that passed.
     pub packets: u64,
-    /// Their octets.
+    /// Octets of the packets that passed.
     pub bytes: u64,
     /// Flows that were opened.
     pub flows: u64,

@@ -1,4 +1,4 @@
-//! `status`.
+//! Defines the JSON of `status`.
 
 use std::collections::BTreeMap;
 
@@ -11,184 +11,184 @@ use crate::names::resolution::Status as Resolution;
 /// Result of `status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Status {
-    /// [`super::SCHEMA`].
+    /// Number of the contract, [`super::SCHEMA`].
     pub schema: u32,
-    /// The daemon.
+    /// State of the daemon.
     pub daemon: Daemon,
-    /// What is not as it should be, by the daemon's word.
+    /// Problems that the daemon reports.
     pub problems: Vec<Problem>,
-    /// Which configuration is in force, by the daemon's word.
+    /// Configuration in force, as the daemon reports it.
     pub configuration: Option<ConfigurationStatus>,
     /// Whether a policy is in force and some interface is attached.
     pub enforcing: bool,
     /// Generation of the policy in force.
     pub generation: u32,
-    /// Seconds that are left of the warm-up.
+    /// Remaining seconds of the warm-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_up_s_left: Option<u64>,
     /// Interfaces that are configured, have a link or have a zone.
     pub interfaces: Vec<Interface>,
     /// Packets by reason.
     pub counters: BTreeMap<&'static str, u64>,
-    /// DNS past the site's resolvers.
+    /// DNS queries to other servers than the site's resolvers.
     pub other_dns: OtherDns,
-    /// How full the maps are.
+    /// Fill levels of the maps, by name.
     pub maps: BTreeMap<String, MapUsage>,
-    /// What does not go on without a daemon.
+    /// Functions that are suspended while no daemon runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<&'static str>,
-    /// The gate of `boot: closed`, as the machine shows it.
+    /// Boot guard of `boot: closed`, as found on the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<BootGate>,
 }
 
-/// The daemon, as a command finds it.
+/// Daemon as seen by a command.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Daemon {
-    /// Whether one listens.
+    /// Whether a daemon listens.
     pub running: bool,
-    /// Its process.
+    /// Process id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
-    /// What it tells of itself.
+    /// Status that the daemon reports.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<DaemonStatus>>,
 }
 
-/// What a daemon tells of itself.
+/// Status that a daemon reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DaemonStatus {
-    /// Whether it has started.
+    /// Whether the start is complete.
     pub ready: bool,
-    /// What is not as it should be.
+    /// Current problems.
     pub problems: Vec<Problem>,
-    /// How many names it knows.
+    /// Number of names with learned addresses.
     pub names: usize,
     /// Configured interfaces that do not exist.
     pub missing_interfaces: Vec<String>,
     /// Interfaces that exist and could not be attached to.
     pub failed_interfaces: Vec<FailedInterface>,
-    /// Live flows that gave way to others.
+    /// Answered flows that were evicted.
     pub flows_evicted: u64,
-    /// The configuration in force.
+    /// Configuration in force.
     pub configuration: ConfigurationStatus,
-    /// The gate of `boot: closed`; `None` if that is not configured.
+    /// Boot guard of `boot: closed`; `None` if that is not configured.
     pub gate: Option<GateStatus>,
-    /// Exact names that it resolves itself.
+    /// Resolution of exact names by the daemon.
     pub resolution: Resolution,
 }
 
-/// A problem. Words are texts: a daemon of another release may have more of them.
+/// Problem. Codes are texts, since a daemon of another release may have more of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Its word, such as `reload_refused`.
+    /// Code, such as `reload_refused`.
     pub code: String,
-    /// When it began.
+    /// Time at which the problem began.
     pub since: Timestamp,
-    /// What is wrong, in lines.
+    /// Description of the problem, in lines.
     pub text: String,
 }
 
-/// The configuration in force.
+/// Configuration in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigurationStatus {
-    /// The file that it was read from.
+    /// File that the configuration was read from.
     pub file: String,
-    /// Digest of what it comes to.
+    /// Digest of the configuration.
     pub digest: String,
-    /// Whether that is the configuration file.
+    /// Origin relative to the configuration file.
     pub origin: Origin,
-    /// Whether the configuration file says otherwise.
+    /// Whether the configuration file differs from the configuration in force.
     pub overrides_file: bool,
-    /// How the last reload went.
+    /// Last reload.
     pub reload: Option<LastReload>,
-    /// The confirmation that it waits for.
+    /// Confirmation that the configuration waits for.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
 }
 
-/// How a reload went.
+/// Time and result of a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastReload {
-    /// When it was.
+    /// Time of the reload.
     pub at: Timestamp,
-    /// What became of it.
+    /// Result of the reload.
     pub result: ReloadResult,
-    /// What is wrong with the file.
+    /// Errors of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// What became of a reload.
+/// Result of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReloadResult {
     /// The file is in force.
     InForce,
-    /// It comes to what was in force already.
+    /// The file is equivalent to the configuration in force.
     Unchanged,
-    /// It cannot be used.
+    /// The file cannot be used.
     Refused,
 }
 
-/// A confirmation that is waited for.
+/// Pending confirmation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// Seconds that are left.
+    /// Seconds left for the confirmation.
     pub confirm_within_s: u64,
-    /// Why the configuration before cannot be put back.
+    /// Error that prevents the return of the previous configuration.
     pub rollback_error: Option<String>,
 }
 
-/// The gate of `boot: closed`, by the daemon's word.
+/// Boot guard of `boot: closed`, as the daemon reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateStatus {
     /// Interfaces from and to which nothing is forwarded.
     pub shut: Vec<String>,
-    /// Whether nobody else can change it.
+    /// Whether the table is owned by the daemon, so that no other process can change it.
     pub owned: bool,
-    /// Why it is not kept.
+    /// Error that prevents the guard.
     pub error: Option<String>,
 }
 
-/// The gate of `boot: closed`, as the machine shows it.
+/// Boot guard of `boot: closed`, as found on the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BootGate {
-    /// Whether its table is there; `None` if that cannot be told.
+    /// Whether the guard's table exists; `None` if unknown.
     pub table: Option<bool>,
-    /// The configured interfaces that nothing judges now, or would as soon as they appear.
+    /// Configured interfaces that no program judges now, or would judge once they appear.
     pub unjudged: Vec<String>,
 }
 
-/// An interface on the LAN side.
+/// Interface on the LAN side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Interface {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// Where packets from clients are judged; `None` if they are not.
+    /// Mode in which packets are judged; `None` if they are not.
     pub mode: Option<&'static str>,
-    /// Whether both programs are on the interface as it is now.
+    /// Whether the programs of both directions are attached to the interface.
     pub attached: bool,
-    /// The VLAN ids that are judged, 0 for untagged frames.
+    /// VLAN ids that are judged, 0 for untagged frames.
     pub vlans: Vec<u32>,
 }
 
-/// Packets by which clients have tried to ask for names past the site's resolvers.
+/// Packets of clients to DNS servers other than the site's resolvers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OtherDns {
-    /// To others, on port 53.
+    /// Packets to port 53 of other servers.
     pub port_53: u64,
-    /// Over TLS or QUIC, on port 853.
+    /// Packets to port 853, DNS over TLS or QUIC.
     pub port_853: u64,
     /// Queries for names of known servers of DNS over HTTPS.
     pub https_names: u64,
 }
 
-/// How full a map is.
+/// Fill level of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MapUsage {
-    /// Its elements.
+    /// Elements in the map.
     pub entries: u64,
-    /// How many it has room for.
+    /// Capacity in elements.
     pub capacity: u64,
 }

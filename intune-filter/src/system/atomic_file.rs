@@ -1,4 +1,4 @@
-//! Files that are replaced as a whole: a reader, or the next boot, finds the old content or the new.
+//! Replaces files as a whole: a reader, or the next boot, finds the old content or the new.
 
 use std::{
     fs::{self, File},
@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Writes `content` beside `path`, then in its place, readable by the owner alone.
+/// Writes `content` beside `path`, then renames it into place, readable by the owner alone.
 ///
 /// # Errors
-/// The first step that failed; `path` then is as it was, unless only the last step did: to make
-/// the directory's new entry outlive a power failure.
+/// Error of the first failed step. `path` is unchanged, except after a failure of the last step,
+/// which makes the directory's new entry survive a power failure.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
@@ -23,10 +23,10 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory(path)
 }
 
-/// Removes a file, for good. That there is none is no error.
+/// Removes a file durably. A missing file is no error.
 ///
 /// # Errors
-/// It could not be removed, or that may not outlive a power failure.
+/// The file was not removed, or the removal may not survive a power failure.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -34,15 +34,15 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Keeps what cannot be used where nobody writes over it, beside `path`; returns where.
+/// Renames an unusable file beside `path`, where nothing overwrites it, and returns its new path.
 ///
 /// # Errors
-/// It is where it was.
+/// The file is still in its place.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let mut kept = path.as_os_str().to_owned();
     kept.push(".damaged");
     let kept = PathBuf::from(kept);
-    // Of several, the last one is kept. A directory does not give way to a rename.
+    // The last of several is kept. A rename cannot replace a directory.
     if kept.is_dir() {
         fs::remove_dir_all(&kept)?;
     } else if path.is_dir() {
@@ -52,10 +52,10 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(kept)
 }
 
-/// Makes a file's entry in its directory outlive a power failure.
+/// Makes a file's entry in its directory survive a power failure.
 ///
 /// # Errors
-/// It may not.
+/// The entry may not survive.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }

@@ -1,4 +1,4 @@
-//! The clock of the kernel's programs, and the one that outlives a reboot.
+//! Reads the clock of the kernel's programs, and the wall clock, which survives a reboot.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,18 +11,19 @@ const MILLISECOND: u64 = 1_000_000;
 pub struct Clocks {
     /// CLOCK_BOOTTIME in nanoseconds.
     pub boot: u64,
-    /// Milliseconds since 1970.
+    /// Wall time in milliseconds since 1970.
     pub wall: u64,
 }
 
 impl Clocks {
-    /// Rounded up: to be saved must not end a name before its time, nor, by it, an address.
+    /// Converts a time of CLOCK_BOOTTIME to wall time, rounded up: saving must not end a name, and
+    /// so an address, early.
     pub(crate) const fn to_wall(self, boot: u64) -> u64 {
         (self.wall + boot.div_ceil(MILLISECOND)).saturating_sub(self.boot / MILLISECOND)
     }
 }
 
-/// CLOCK_BOOTTIME in nanoseconds, as `bpf_ktime_get_boot_ns` tells it.
+/// Returns CLOCK_BOOTTIME in nanoseconds, equal to `bpf_ktime_get_boot_ns`.
 #[must_use]
 pub fn boot_time() -> u64 {
     // The call cannot fail for this clock.
@@ -30,7 +31,7 @@ pub fn boot_time() -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Both clocks.
+/// Returns both clocks.
 #[must_use]
 pub fn clocks() -> Clocks {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();

@@ -1,18 +1,18 @@
-//! Network interfaces, and the place on them where packets are judged.
+//! Describes network interfaces, and the mode in which their packets are judged.
 
-/// Where packets from clients are judged.
+/// Mode in which packets from clients are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// In the driver.
+    /// Native XDP, in the driver.
     Native,
-    /// In the network stack.
+    /// Generic XDP, in the network stack.
     Generic,
-    /// At TC, without XDP.
+    /// TC ingress, without XDP.
     Tc,
 }
 
 impl Mode {
-    /// The word that the configuration uses.
+    /// Returns the word of the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -23,15 +23,15 @@ impl Mode {
     }
 }
 
-/// A network interface as it is now.
+/// Network interface at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// Its index.
+    /// Index of the interface.
     pub index: u32,
-    /// Whether it is up.
+    /// Whether the interface is up.
     pub up: bool,
-    /// The XDP program on it, and where that runs.
+    /// Id and mode of the attached XDP program.
     pub xdp: Option<(u32, Mode)>,
 }

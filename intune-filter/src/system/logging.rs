@@ -1,4 +1,4 @@
-//! Log records on standard error: with priorities for the journal, plain for a terminal.
+//! Writes log records to standard error: with priorities for the journal, plain for a terminal.
 
 use std::{
     env,
@@ -9,10 +9,10 @@ use std::{
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-/// What the daemon's own modules and the kernel's programs begin their targets with.
+/// Prefix of the targets of the daemon's modules and the kernel's programs.
 const OWN: &str = "intune_filter";
 
-/// The target of records that are worse than errors: nothing filters.
+/// Target of records worse than errors: nothing is filtered.
 pub const CRITICAL: &str = "intune_filter::critical";
 
 struct Logger {
@@ -46,14 +46,15 @@ impl Log for Logger {
             let level = record.level().as_str().to_lowercase();
             format!("{}: {}\n", if is_critical { "critical" } else { &level }, record.args())
         };
-        // Where standard error leads is not ours to repair. At once: others write there, too.
+        // A failure of standard error cannot be reported. One write, since other processes write
+        // there too.
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
     fn flush(&self) {}
 }
 
-/// Tells why a command, or the daemon, has failed.
+/// Prints the error of a failed command or daemon.
 pub fn failure(text: &str) {
     let text = match leads_to_journal() {
         true => with_priority(priority(Level::Error), text),
@@ -62,16 +63,16 @@ pub fn failure(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// syslog(3)'s LOG_CRIT.
+/// LOG_CRIT of syslog(3).
 const CRIT: u8 = 2;
 
-/// sd-daemon(3): a line's priority stands before it, and each line is a record of its own.
+/// Prefixes each line with its priority (sd-daemon(3)), since the journal makes a record of each.
 fn with_priority(priority: u8, text: &str) -> String {
     text.lines().map(|line| format!("<{priority}>{line}\n")).collect()
 }
 
-/// Whether standard error is the journal's own stream: systemd names its device and inode, and
-/// whoever inherits that variable may have turned the output elsewhere.
+/// Whether standard error is the journal's own stream. systemd names the stream's device and inode,
+/// and a process that inherits the variable may have redirected its output.
 fn leads_to_journal() -> bool {
     let Some(stream) = env::var_os("JOURNAL_STREAM") else { return false };
     let own = io::stderr().as_fd().try_clone_to_owned().map(File::from);

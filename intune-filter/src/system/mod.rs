@@ -1,5 +1,5 @@
-//! What the operating system offers, each part behind an interface of its own: netlink, clocks,
-//! nftables, files, memory and logging. Nothing here knows of policies or packets.
+//! Wraps the operating system's services: netlink, clocks, nftables, files, memory and logging.
+//! Nothing here knows of policies or packets.
 
 pub(crate) mod atomic_file;
 pub mod clock;

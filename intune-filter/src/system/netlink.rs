@@ -1,4 +1,4 @@
-//! The kernel's interfaces and addresses, read by netlink, and word of their changes.
+//! Reads the kernel's interfaces and addresses by netlink, and reports their changes.
 
 use std::{collections::BTreeMap, net::IpAddr, pin::Pin};
 
@@ -21,30 +21,31 @@ use super::{Interface, Mode};
 /// Interfaces and addresses at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Every interface of this network namespace.
+    /// Interfaces of this network namespace.
     pub interfaces: Vec<Interface>,
-    /// Every address of theirs.
+    /// Addresses of the interfaces, each once.
     pub addresses: Vec<IpAddr>,
-    /// The addresses again with their prefixes, by the interface's index.
+    /// Addresses with their prefix lengths, by the interface's index.
     pub networks: Vec<(u32, IpNet)>,
-    /// VLAN devices by their index: the parent's index and the VLAN id.
+    /// Parent's index and VLAN id, by the VLAN device's index.
     pub vlan_devices: BTreeMap<u32, (u32, u16)>,
-    /// The bridges, bonds and teams whose parts interfaces are, by the interface's index: what comes
-    /// in on the part, the stack has from the whole.
+    /// Index of the bridge, bond or team, by the index of the member interface: the stack receives
+    /// a member's packets from there.
     pub wholes: BTreeMap<u32, u32>,
-    /// Devices with a MAC or IP address of their own on another (macvlan, ipvlan), by their index.
+    /// Index of the device below, by the index of a device with a MAC or IP address of its own on
+    /// it (macvlan, ipvlan).
     pub upon: BTreeMap<u32, u32>,
 }
 
 impl Snapshot {
-    /// The interface of this name.
+    /// Returns the interface with a name.
     #[must_use]
     pub fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|interface| interface.name == name)
     }
 }
 
-/// Word of changes, and the means to look.
+/// Subscription to changes, with a handle for reading.
 pub struct Netlink {
     handle: Handle,
     changes: Pin<Box<dyn Stream<Item = ()> + Send + Sync>>,
@@ -66,10 +67,10 @@ impl Netlink {
         Ok(Self { handle, changes: Box::pin(messages.map(drop)) })
     }
 
-    /// Waits for word of a change, and takes what else has come in with it.
+    /// Waits for a change, and consumes further ones that have arrived with it.
     pub async fn changed(&mut self) {
         if self.changes.next().await.is_none() {
-            // The connection is gone; whoever looks now and then still sees changes.
+            // The connection is gone; periodic reading still finds changes.
             std::future::pending::<()>().await;
         }
         tokio::task::yield_now().await;
@@ -100,7 +101,7 @@ impl Netlink {
         while let Some(message) =
             addresses.try_next().await.context("cannot read the interfaces' addresses")?
         {
-            // Of a point-to-point interface, `Address` is the other end.
+            // On a point-to-point interface, `Address` is the peer's address.
             let local = message.attributes.iter().find_map(|attribute| match attribute {
                 AddressAttribute::Local(address) => Some(*address),
                 _ => None,
@@ -146,7 +147,7 @@ fn interface(message: &LinkMessage) -> Option<Interface> {
     Some(Interface { name, index: message.header.index, up, xdp })
 }
 
-/// A VLAN device's index, and its parent's index and VLAN id.
+/// Returns a VLAN device's index, with its parent's index and VLAN id.
 fn vlan_device(message: &LinkMessage) -> Option<(u32, (u32, u16))> {
     let parent = message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Link(parent) => Some(*parent),
@@ -175,8 +176,8 @@ fn kind(message: &LinkMessage) -> Option<&InfoKind> {
     })
 }
 
-/// Which interface is a part of which bridge, bond or team. A VRF is none: its interfaces stay what
-/// they are to the stack.
+/// Returns the bridge, bond or team of each member interface. A VRF is none of these, since the
+/// stack receives packets from its members themselves.
 fn wholes(links: &[LinkMessage]) -> BTreeMap<u32, u32> {
     let is_whole = |link: &&LinkMessage| match kind(link) {
         Some(InfoKind::Bridge | InfoKind::Bond) => true,
@@ -194,7 +195,7 @@ fn wholes(links: &[LinkMessage]) -> BTreeMap<u32, u32> {
     links.iter().filter_map(part).collect()
 }
 
-/// A macvlan or ipvlan device's index, and that of the device that it is on.
+/// Returns a macvlan or ipvlan device's index, with that of the device below.
 fn upon(message: &LinkMessage) -> Option<(u32, u32)> {
     if !matches!(kind(message)?, InfoKind::MacVlan | InfoKind::IpVlan) {
         return None;
@@ -205,7 +206,7 @@ fn upon(message: &LinkMessage) -> Option<(u32, u32)> {
     })
 }
 
-/// The program's id and where it runs; with several programs, the one in the driver.
+/// Returns the id and mode of an XDP program; of several programs, those of the one in the driver.
 fn attached(xdp: &[LinkXdp]) -> Option<(u32, Mode)> {
     let mode = xdp.iter().find_map(|attribute| match attribute {
         LinkXdp::Attached(XdpAttached::None) => None,

@@ -1,4 +1,4 @@
-//! Running nft, the command of nftables.
+//! Runs nft, the command of nftables.
 
 use std::{
     fmt, io,
@@ -8,24 +8,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long nft may take where a loop waits for it. It waits for the transactions of others, and is
-/// killed then: nothing is to hang with it.
+/// Time limit where a loop waits for nft. Nft waits for the transactions of others, and is killed
+/// after this time so that the loop does not hang.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same where a person does, who may have a large ruleset.
+/// Time limit where a person waits, who may have a large ruleset.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long to wait before looking again whether it has ended.
+/// Interval between checks whether nft has ended.
 const STEP: Duration = Duration::from_millis(1);
 
-/// Why there is no answer.
+/// Failure of nft.
 #[derive(Debug)]
 pub enum Error {
-    /// There is no such command.
+    /// The command does not exist.
     NotInstalled,
-    /// It cannot be run.
+    /// The command cannot be run.
     Run(io::Error),
-    /// It refuses; the first line of what it says.
+    /// Nft refuses, with the first line of its error output.
     Refused(String),
 }
 
@@ -50,25 +50,25 @@ impl From<io::Error> for Error {
     }
 }
 
-/// Nft, which says what is wrong in English.
+/// Returns the command, with error messages in English.
 fn command() -> Command {
     let mut command = Command::new("nft");
     command.env("LC_ALL", "C");
     command
 }
 
-/// What nft prints.
+/// Runs nft and returns its output.
 ///
 /// # Errors
-/// Nft cannot be run, or refuses.
+/// Nft cannot be run, refuses, or takes longer than a minute.
 pub fn ask(arguments: &[&str]) -> Result<String, Error> {
     ask_for(arguments, COMMAND_TIMEOUT)
 }
 
-/// The same, for a loop.
+/// Runs nft with the time limit of a loop, and returns its output.
 ///
 /// # Errors
-/// Nft cannot be run, refuses, or takes too long.
+/// Nft cannot be run, refuses, or takes longer than 5 s.
 pub fn ask_soon(arguments: &[&str]) -> Result<String, Error> {
     ask_for(arguments, QUERY_TIMEOUT)
 }
@@ -79,24 +79,24 @@ fn ask_for(arguments: &[&str], patience: Duration) -> Result<String, Error> {
     text(&end_of(command.spawn()?, patience)?)
 }
 
-/// Loads a ruleset: all of it, in one step, or nothing.
+/// Loads a ruleset in one transaction: all of it, or nothing.
 ///
 /// # Errors
-/// Nft cannot be run, or refuses; nothing has changed then.
+/// Nft cannot be run, or refuses; nothing has changed.
 pub fn load(ruleset: &str) -> Result<(), Error> {
     let mut command = command();
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut nft = command.spawn()?;
     if let Some(mut stdin) = nft.stdin.take() {
-        // What nft has against it, it says itself.
+        // If writing fails, nft itself reports the reason.
         let _ = stdin.write_all(ruleset.as_bytes());
     }
     text(&end_of(nft, QUERY_TIMEOUT)?).map(drop)
 }
 
-/// What a process has printed when it has ended; one that takes too long is killed.
+/// Waits for a process and returns its output; kills one that takes too long.
 fn end_of(mut child: Child, patience: Duration) -> io::Result<Output> {
-    // A full pipe would keep it waiting.
+    // A full pipe would block the process.
     let [stdout, stderr] = [
         child.stdout.take().map(|pipe| thread::spawn(move || content(pipe))),
         child.stderr.take().map(|pipe| thread::spawn(move || content(pipe))),
@@ -126,7 +126,7 @@ fn status_of(child: &mut Child, patience: Duration) -> io::Result<ExitStatus> {
 
 fn content(mut pipe: impl io::Read) -> Vec<u8> {
     let mut content = Vec::new();
-    // What was read until then is what there is.
+    // On an error, the part read so far is the content.
     let _ = pipe.read_to_end(&mut content);
     content
 }

@@ -1,5 +1,5 @@
-//! Reads files that a person has named: regular ones alone, of a bounded size, and without waiting
-//! for ever for a file system that does not answer.
+//! Reads files that a person has named: regular files alone, of bounded size, and without waiting
+//! forever for a file system that does not respond.
 
 use std::{
     fs::{self, File},
@@ -16,15 +16,15 @@ use nix::fcntl::OFlag;
 /// Octets of a file at most.
 pub const SIZE_MAX: u64 = 16 << 20;
 
-/// How long a file system may take to answer.
+/// Time limit for a file system.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a file holds. Waits as long as its file system does.
+/// Returns the contents of a file. Waits as long as its file system takes.
 ///
 /// # Errors
-/// It cannot be read, is no regular file, or larger than [`SIZE_MAX`].
+/// The file cannot be read, is not regular, or is larger than [`SIZE_MAX`].
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Some devices do something when they are opened.
+    // Opening some devices has side effects.
     expect_regular(&fs::metadata(path)?)?;
     // Meanwhile it may have become one that keeps whoever opens it waiting.
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
@@ -33,7 +33,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     expect_regular(&metadata)?;
     let mut content = Vec::new();
     if metadata.len() <= SIZE_MAX {
-        // It may grow, and one of a kernel's file systems does not tell its size.
+        // The file may grow, and files of the kernel's file systems report no size.
         file.take(SIZE_MAX + 1).read_to_end(&mut content)?;
         if content.len() as u64 <= SIZE_MAX {
             return Ok(content);
@@ -54,11 +54,11 @@ fn expect_regular(metadata: &fs::Metadata) -> io::Result<()> {
     Err(io::Error::other(format!("{found}, expected a regular file")))
 }
 
-/// What `work` returns, which reads, in a thread of its own. If that takes longer than `patience`,
-/// the thread is left behind: for commands, which end then, and starts.
+/// Runs `work`, which reads, on a thread of its own and returns its result. After `patience` the
+/// thread is left behind: for commands and starts, which end then.
 ///
 /// # Errors
-/// It takes too long, or no thread can be started.
+/// The work takes too long, or no thread can be started.
 pub fn within<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
@@ -70,7 +70,7 @@ pub fn within<T: Send + 'static>(
     receiver.recv_timeout(patience).map_err(|_| no_answer(patience))
 }
 
-/// The error of what could not be read in time.
+/// Returns the error for a read that takes too long.
 #[must_use]
 pub fn no_answer(patience: Duration) -> io::Error {
     let seconds = patience.as_secs();
@@ -98,7 +98,7 @@ mod tests {
         let link = directory.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert_eq!(read(&link).unwrap(), b"text");
-        // Of a size that is not told.
+        // A file that reports no size.
         assert!(!read(Path::new("/proc/self/status")).unwrap().is_empty());
 
         File::create(&path).unwrap().set_len(SIZE_MAX).unwrap();

@@ -1,22 +1,22 @@
-//! What is wrong with a file, and where.
+//! Describes faults of a file by line and key.
 
 use std::fmt;
 
-/// One fault: `FILE:LINE: KEY.PATH: what is wrong, expected what`, without the file.
+/// Error of one value, displayed as `KEY.PATH: fault, expected value`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileError {
-    /// The line, from 1; `None` if the fault is of the file as a whole.
+    /// Line, from 1; `None` if the error concerns the file as a whole.
     pub line: Option<u32>,
-    /// Where in the document: `clients[0].networks[1]`; empty for the document as a whole.
+    /// Path of the key, such as `clients[0].networks[1]`; empty for the document as a whole.
     pub key: String,
-    /// What is wrong and what was expected.
+    /// Fault and expected value.
     pub message: String,
 }
 
-/// Faults that are told of one file at most; who writes more has another kind of file.
+/// Faults of one file that are reported at most: a file with more is of another kind.
 const TOLD_MAX: usize = 1000;
 
-/// Faults while they are collected: what is beyond [`TOLD_MAX`] is only counted.
+/// Faults under collection; those beyond [`TOLD_MAX`] are only counted.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     errors: Vec<FileError>,
@@ -24,7 +24,7 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// Adds a fault; `message` is not made if it is not told.
+    /// Adds a fault; `message` is called only if the fault is reported.
     pub fn push(&mut self, line: Option<u32>, key: &str, message: impl FnOnce() -> String) {
         if self.errors.len() < TOLD_MAX {
             self.errors.push(FileError { line, key: key.to_owned(), message: message() });
@@ -33,7 +33,7 @@ impl Collected {
         }
     }
 
-    /// The faults, and how many there are beyond them.
+    /// Returns the faults, and the number of unreported ones as a last fault.
     pub fn into_vec(mut self) -> Vec<FileError> {
         if self.untold != 0 {
             let message = format!("{} more faults, expected fewer to tell them all", self.untold);
@@ -54,8 +54,8 @@ impl fmt::Display for FileError {
 }
 
 impl FileError {
-    /// Adds what a further check has found. Where something was refused already, more would be
-    /// said of its stand-in, and is left out.
+    /// Adds the errors of a further check. Errors at a key that was refused before concern the
+    /// default in its place, and are left out.
     pub(crate) fn add(errors: &mut Vec<Self>, found: Vec<Self>) {
         let known = errors.len();
         for error in found {
@@ -65,14 +65,14 @@ impl FileError {
         }
     }
 
-    /// Whether it is a fault of what `other` is a fault of, or of a part of it.
+    /// Whether the error lies at the key of `other`, or below it.
     fn concerns(&self, other: &Self) -> bool {
         let rest = self.key.strip_prefix(&other.key);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 }
 
-/// Every fault of one file, in the order of its lines; one a line when displayed.
+/// Errors of one file in the order of its lines, displayed one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileErrors {
     file: String,
@@ -80,7 +80,7 @@ pub struct FileErrors {
 }
 
 impl FileErrors {
-    /// Sorts the faults by line. A fault that is found twice is told once.
+    /// Sorts the errors by line, and drops duplicates.
     #[must_use]
     pub fn new(file: impl Into<String>, mut errors: Vec<FileError>) -> Self {
         errors.sort();
@@ -88,13 +88,13 @@ impl FileErrors {
         Self { file: file.into(), errors }
     }
 
-    /// The file's name.
+    /// Returns the name of the file.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// The faults, at least one.
+    /// Returns the errors, at least one.
     #[must_use]
     pub fn errors(&self) -> &[FileError] {
         &self.errors
@@ -102,7 +102,7 @@ impl FileErrors {
 }
 
 impl FileErrors {
-    /// Each fault with file and line.
+    /// Returns each error as text with file and line.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let line = |error: &FileError| match error.line {

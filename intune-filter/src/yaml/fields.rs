@@ -6,40 +6,40 @@ use super::{
     tree::{Entry, Node, Value},
 };
 
-/// What has been found so far: the faults, and the line of each key.
+/// Errors found so far, and the line of each key.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(super) errors: Collected,
     pub(super) lines: Lines,
 }
 
-/// A node and where it stands.
+/// Node of the document with its key path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
     pub(super) node: &'a Node,
     pub(super) path: &'a str,
 }
 
-/// A type that can stand in a file.
+/// Type that a file can hold.
 pub(crate) trait Read: Sized {
-    /// The value, or `None` after having reported why there is none.
+    /// Reads the value; reports an error and returns `None` if there is none.
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self>;
 }
 
 impl Findings {
-    /// Reports a fault of the value at `place`.
+    /// Reports an error of the value at `place`.
     pub fn report(&mut self, place: Place<'_>, message: impl Into<String>) {
         self.errors.push(Some(place.node.line), place.path, || message.into());
     }
 
-    /// Reports that something else was expected at `place`.
+    /// Reports the expected and the found value at `place`.
     pub fn expected<T>(&mut self, place: Place<'_>, what: &str) -> Option<T> {
         self.report(place, format!("expected {what}, found {}", place.node.describe()));
         None
     }
 }
 
-/// The keys of a map: each is asked for once, and what is left over is unknown.
+/// Keys of a map: each key is asked for once, and a key never asked for is unknown.
 pub(crate) struct Fields<'a, 'f> {
     place: Place<'a>,
     entries: &'a [Entry],
@@ -48,7 +48,7 @@ pub(crate) struct Fields<'a, 'f> {
 }
 
 impl<'a, 'f> Fields<'a, 'f> {
-    /// The keys of the map at `place`; reports it if it is no map.
+    /// Opens the map at `place`; reports any other value.
     pub fn open(place: Place<'a>, findings: &'f mut Findings) -> Option<Self> {
         match &place.node.value {
             Value::Map(entries) => Some(Self { place, entries, asked: Vec::new(), findings }),
@@ -56,7 +56,7 @@ impl<'a, 'f> Fields<'a, 'f> {
         }
     }
 
-    /// The value of a key that may be absent.
+    /// Reads the value of an optional key.
     pub fn optional<T: Read>(&mut self, key: &'static str) -> Option<T> {
         self.asked.push(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
@@ -65,13 +65,13 @@ impl<'a, 'f> Fields<'a, 'f> {
         T::read(Place { node: &entry.value, path: &path }, self.findings)
     }
 
-    /// The value of a key that may be absent; `default` also stands for a value that was refused,
-    /// so that what follows is still checked.
+    /// Reads the value of an optional key. `default` also replaces a value that was refused, so
+    /// that checks go on.
     pub fn or<T: Read>(&mut self, key: &'static str, default: T) -> T {
         self.optional(key).unwrap_or(default)
     }
 
-    /// The value of a key that has to be there.
+    /// Reads the value of a required key, and reports its absence.
     pub fn required<T: Read>(&mut self, key: &'static str, what: &str) -> Option<T> {
         let value = self.optional(key);
         if !self.has(key) {
@@ -81,12 +81,12 @@ impl<'a, 'f> Fields<'a, 'f> {
         value
     }
 
-    /// Whether the file has this key.
+    /// Whether the map has the key.
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
-    /// Reports the keys that nothing has asked for.
+    /// Reports the keys that were never asked for.
     pub fn close(self) {
         for entry in self.entries {
             if !self.asked.contains(&entry.key.as_str()) {
@@ -107,7 +107,7 @@ impl<'a, 'f> Fields<'a, 'f> {
     }
 }
 
-/// The scalar's text, if it is one.
+/// Returns the text of a scalar, if the node is one.
 pub(crate) const fn word(place: Place<'_>) -> Option<&str> {
     match &place.node.value {
         Value::Scalar { text, .. } => Some(text.as_str()),
@@ -115,7 +115,7 @@ pub(crate) const fn word(place: Place<'_>) -> Option<&str> {
     }
 }
 
-/// The scalar's text, quoted or not, for values whose own syntax leaves no doubt.
+/// Returns the text of a scalar, quoted or not, for values whose own syntax is unambiguous.
 pub(super) fn scalar<'a>(place: Place<'a>, findings: &mut Findings, what: &str) -> Option<&'a str> {
     match &place.node.value {
         Value::Scalar { text, .. } if !place.node.is_null() => Some(text),
@@ -123,7 +123,7 @@ pub(super) fn scalar<'a>(place: Place<'a>, findings: &mut Findings, what: &str) 
     }
 }
 
-/// Reads a scalar with [`std::str::FromStr`], whose error says what was expected.
+/// Parses a scalar by [`std::str::FromStr`], whose error states the expected form.
 pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     place: Place<'_>,
     findings: &mut Findings,

@@ -1,13 +1,13 @@
-//! The lines of a document's keys, for faults that are found after it was read.
+//! Keeps the lines of a document's keys, for faults that are found after it was read.
 
 use std::collections::BTreeMap;
 
-/// The line of each key and element, by its path: `services[0].rules[2].id`.
+/// Line of each key and element, by its path: `services[0].rules[2].id`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lines(BTreeMap<String, u32>);
 
 impl Lines {
-    /// Notes where the value at `path` stands, by its key's line where it has one.
+    /// Records the line of the value at `path`, for a value in a map that of its key.
     pub fn insert(&mut self, path: String, line: u32) {
         self.0.insert(path, line);
     }
@@ -17,7 +17,7 @@ impl Lines {
         self.0.contains_key(path)
     }
 
-    /// The line of the value at `path`, or of the nearest one around it.
+    /// Returns the line of the value at `path`, or of the nearest value around it.
     pub fn line(&self, path: &str) -> Option<u32> {
         let mut path = path;
         loop {

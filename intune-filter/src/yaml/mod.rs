@@ -1,9 +1,9 @@
-//! Reads YAML: every file that a person writes, the configuration and the catalogue's.
+//! Reads YAML for every file that a person writes: the configuration and the catalogue.
 //!
-//! A document becomes a tree whose nodes know their lines, and types read themselves from it by
-//! [`Read`]. All faults of a file are found in one go, each with line, key and what was expected.
-//! What only obscures a file or blows it up is refused here: aliases, tags, keys that stand twice,
-//! deep nesting, more values than a site can mean.
+//! A document becomes a tree whose nodes have line numbers, and types read themselves from the tree
+//! by [`Read`]. All faults of a file are found in one go, each with line, key and expected value.
+//! YAML that only obscures or inflates a file is refused: aliases, tags, duplicate keys, deep
+//! nesting, more values than any site needs.
 
 mod error;
 mod fields;
@@ -17,19 +17,18 @@ pub use error::{FileError, FileErrors};
 pub(crate) use fields::{Fields, Findings, Place, Read, parsed, word};
 pub(crate) use lines::Lines;
 
-/// What was read of a text: the value as far as there is one, the lines of its keys, and every
-/// fault.
+/// Result of reading a text: the value as far as possible, the lines of its keys, and all faults.
 #[derive(Debug)]
 pub(crate) struct Reading<T> {
-    /// The value, which stands for less than the file says if there are faults.
+    /// Value; with faults, defaults take the place of refused parts.
     pub value: Option<T>,
-    /// Where its keys stand.
+    /// Lines of the value's keys.
     pub lines: Lines,
-    /// What is wrong.
+    /// Faults of the text.
     pub errors: Vec<FileError>,
 }
 
-/// Reads a file's text; `what` names what it should be, such as "a configuration".
+/// Reads a file's text; `what` names the expected contents, such as "a configuration".
 pub(crate) fn read<T: Read>(text: &str, what: &str) -> Reading<T> {
     let mut findings = Findings::default();
     let root = tree::parse(text, what, &mut findings.errors);

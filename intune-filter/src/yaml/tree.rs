@@ -1,7 +1,7 @@
-//! A YAML document as a tree whose every node knows its line.
+//! Parses a YAML document into a tree whose nodes have line numbers.
 //!
-//! Scalars stay text: what a text means depends on the key it stands under, and the reader of
-//! that key says what it expected.
+//! Scalars stay text: the meaning of a text depends on its key, and the reader of the key reports
+//! the expected form.
 
 use std::{
     borrow::Cow,
@@ -12,34 +12,34 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use super::error::Collected;
 
-/// Deeper nesting is no file of this program's, and would cost the reader its stack.
+/// Greatest nesting: deeper files are none of this program's, and would exhaust the stack.
 const DEPTH_MAX: usize = 16;
 
-/// Values of a document at most: many times what a site has names and networks. The largest file
-/// would be read into gigabytes.
+/// Values of a document at most, many times the names and networks of a site. Without a limit,
+/// reading the largest file would take gigabytes.
 const NODES_MAX: usize = 1 << 20;
 
-/// A node of the document.
+/// Node of the document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Node {
-    /// The line it begins on, from 1.
+    /// First line of the node, from 1.
     pub line: u32,
-    /// What it is.
+    /// Content of the node.
     pub value: Value,
 }
 
-/// What a node is.
+/// Content of a node.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// Text; `quoted` if it is text whatever it looks like.
+    /// Text; `quoted` text is never a number, a boolean or null.
     Scalar { text: String, quoted: bool },
-    /// A sequence.
+    /// Sequence.
     List(Vec<Node>),
-    /// A mapping, in the file's order.
+    /// Mapping, in the file's order.
     Map(Vec<Entry>),
 }
 
-/// A key and its value.
+/// Key with its value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub key: String,
@@ -48,13 +48,13 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    /// Whether nothing stands where a value was expected.
+    /// Whether the value is absent or null.
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, quoted: false }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
-    /// What it is, for "expected ..., found ...".
+    /// Describes the node for "expected ..., found ...".
     pub fn describe(&self) -> Cow<'static, str> {
         match &self.value {
             Value::Map(_) => "a map".into(),
@@ -66,8 +66,8 @@ impl Node {
     }
 }
 
-/// Parses a file of one document; `what` names what it should be. Keys that stand twice in one map
-/// are all reported.
+/// Parses a file of one document; `what` names the expected contents. All duplicate keys of a map
+/// are reported.
 pub(super) fn parse(text: &str, what: &str, errors: &mut Collected) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder =
@@ -89,7 +89,7 @@ struct Builder<'a> {
     errors: &'a mut Collected,
 }
 
-/// A fault after which the rest of a document cannot be read.
+/// Fault that ends the reading of a document.
 struct Fatal {
     line: Option<u32>,
     key: String,
@@ -195,7 +195,7 @@ impl<'a> Builder<'a> {
             let event = self.next()?;
             let mut value = self.node(event, &path, depth + 1)?;
             if value.is_null() {
-                // The parser places what is absent at the next token.
+                // The parser places an absent value at the next token.
                 value.line = key_line.unwrap_or(value.line);
             }
             let line = key_line.unwrap_or(1);

@@ -1,4 +1,4 @@
-//! How the types that several files have stand in them: lists, text, numbers, addresses, names, ports.
+//! Reads the types that several files share: lists, text, numbers, addresses, names, ports.
 
 use std::net::IpAddr;
 
@@ -47,7 +47,7 @@ impl Read for String {
     }
 }
 
-/// Whether YAML's core schema takes an unquoted scalar for text.
+/// Whether YAML's core schema reads an unquoted scalar as text.
 fn is_text(plain: &str) -> bool {
     let special = matches!(
         plain,

@@ -1,4 +1,4 @@
-//! Judging by the loaded program: what the kernel would do, not what the policy says.
+//! Judges by the loaded program, and so by the kernel's actual state.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::{
     system::{clock, netlink},
 };
 
-/// The pins, and where the client is.
+/// Pins of the loaded policy, and the zone of the client.
 pub struct Pinned<'a> {
     pins: &'a Pins,
     names: &'a Names,
@@ -27,8 +27,8 @@ pub struct Pinned<'a> {
 }
 
 impl<'a> Pinned<'a> {
-    /// Finds out where the client is: in the zone, behind `on` if that is given, that its group is
-    /// in, else in the first one.
+    /// Finds the client's zone: among those behind `on`, if given, the one in which a group has the
+    /// client, else the first.
     pub fn new(pins: &'a Pins, names: &'a Names, client: IpAddr, on: Option<&str>) -> Result<Self> {
         let mut zones = pins.zones()?;
         zones.sort_by_key(|(key, zone)| (*zone, key.ifindex, key.vlan));
@@ -69,7 +69,8 @@ impl<'a> Pinned<'a> {
             .map(|(network, _)| network.to_string()))
     }
 
-    /// The names with the rule that led to the address; the address if the daemon knows none.
+    /// Returns the names with the rule that led to the address, or a text with the address if none
+    /// is known.
     fn name(&self, address: IpAddr, rule: Option<&str>) -> Option<String> {
         let names: Vec<&str> = self
             .names
@@ -86,7 +87,7 @@ impl<'a> Pinned<'a> {
 }
 
 impl Judge for Pinned<'_> {
-    /// Those that the kernel has learned for a name, and not forgotten.
+    /// Returns the addresses that the kernel has learned for a name and that have not expired.
     fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>> {
         let name = match host {
             Host::Address(address) => return Ok(vec![*address]),
@@ -134,8 +135,8 @@ impl Judge for Pinned<'_> {
     }
 }
 
-/// The same AND as the kernel's, for a name whose address is not known yet; and the rules that it
-/// comes to or that are nearest.
+/// Computes the kernel's verdict for a name without an address, and the rules that allow it or are
+/// nearest.
 pub fn would_be(
     entry: Option<&Client>,
     allow_unlisted: bool,
@@ -163,7 +164,7 @@ pub fn would_be(
     (if audited { Reason::Audit } else { reason }, nearest)
 }
 
-/// The group of a client in a zone: the longest prefix has it.
+/// Returns the client element of the longest prefix in a zone.
 fn entry_of(clients: &[ClientEntry], zone: u32, client: IpAddr) -> Option<Client> {
     clients
         .iter()
@@ -172,7 +173,7 @@ fn entry_of(clients: &[ClientEntry], zone: u32, client: IpAddr) -> Option<Client
         .map(|entry| entry.client)
 }
 
-/// Whether a zone is meant by `on`: an interface, or `INTERFACE.VLAN`. `index` finds interfaces.
+/// Whether `on`, an interface or `INTERFACE.VLAN`, includes a zone. `index` finds interfaces.
 fn is_behind(on: &str, key: &ZoneKey, index: impl Fn(&str) -> Option<u32>) -> bool {
     let tagged = on.rsplit_once('.').is_some_and(|(name, vlan)| {
         vlan.parse() == Ok(key.vlan) && index(name) == Some(key.ifindex)

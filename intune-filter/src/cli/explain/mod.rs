@@ -1,4 +1,4 @@
-//! `explain CLIENT DST`: whether a client may reach a destination, and why.
+//! Implements `explain CLIENT DST`: shows whether a client may reach a destination, and the reason.
 
 use std::{io, net::IpAddr, path::Path};
 
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{kernel::Pins, policy::over_https};
 
-/// What is enforced, if anything is and may be looked at.
+/// Opens the pins, if there are any and they may be read.
 fn open(pin_directory: &Path) -> anyhow::Result<Option<Pins>> {
     Pins::open(pin_directory).or_else(|error| {
         let denied = error
@@ -51,7 +51,7 @@ pub fn run(
         _ => None,
     };
     if loaded.is_none() {
-        // What judges then is the configuration: it has to be there, or not to be at all.
+        // The configuration judges instead: it has to be valid, or absent.
         context::optional_config(global)?;
     }
     let catalogue = context::catalogue(&paths)?;
@@ -62,7 +62,7 @@ pub fn run(
         None => Box::new(Unloaded::new(config.as_ref(), &catalogue, client, on)?),
     };
     let services = match service_view::services(config.as_ref(), &catalogue) {
-        // The program judges; the patterns only explain, and the catalogue's are better than none.
+        // The program judges, and the patterns only explain: the catalogue's are better than none.
         Err(error) if by_kernel => {
             log::warn!("{error}");
             service_view::services(None, &catalogue)?
@@ -87,7 +87,7 @@ pub fn run(
         {
             predicted.reason = Reason::DnsOverHttps;
         }
-        // It would rest on the pattern.
+        // The future verdict would rest on the pattern.
         if predicted.matched == Matched::Name {
             let with_rule = matches
                 .iter()

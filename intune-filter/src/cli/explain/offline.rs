@@ -1,4 +1,4 @@
-//! Judging by the policy alone, where nothing is loaded: the kernel's logic, built for the host.
+//! Judges by the policy alone while nothing is loaded, with the kernel's logic built for the host.
 
 use std::net::IpAddr;
 
@@ -20,17 +20,17 @@ use crate::{
     policy::{Policy, RuleBits, compile},
 };
 
-/// What stands for a configuration where there is none: everyone may use the whole catalogue.
+/// Stand-in for a missing configuration: everyone may use the whole catalogue.
 const EVERYTHING: &str = "
 interfaces: [{name: any}]
 clients: [{name: everyone, networks: [0.0.0.0/0, '::/0'], services: [all]}]
 dns: {resolvers: ['192.0.2.53']}
 ";
 
-/// The only interface there is.
+/// Index of the only interface.
 const IFINDEX: u32 = 1;
 
-/// A compiled policy, and where the client is in it.
+/// Compiled policy, and the zone of the client.
 pub struct Unloaded {
     policy: Policy,
     tables: Tables,
@@ -93,7 +93,8 @@ impl Unloaded {
 }
 
 impl Judge for Unloaded {
-    /// Nothing is learned where nothing is loaded.
+    /// Returns addresses as they are; a name has none, since nothing is learned while nothing is
+    /// loaded.
     fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>> {
         Ok(match host {
             Host::Address(address) => vec![*address],

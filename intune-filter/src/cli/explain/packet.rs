@@ -1,4 +1,4 @@
-//! The first packet of a connection, built for a test run.
+//! Builds the first packet of a connection for a test run.
 
 use std::net::IpAddr;
 
@@ -11,17 +11,17 @@ use intune_filter_ebpf::abi::TransportProtocol;
 
 use crate::cli::destination::Protocol;
 
-/// A port that no flow of a client's is likely to have.
+/// Source port that no flow of a client is likely to have.
 const SOURCE_PORT: u16 = 50_505;
 
-/// What a query to a resolver asks for: a name of the catalogue.
+/// Name in a query to a resolver, from the catalogue.
 pub const QUERY_NAME: &str = "manage.microsoft.com";
 
 const HOP_LIMIT: u8 = 64;
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-/// The Ethernet frame with which `client` would open a connection.
+/// Returns the Ethernet frame with which `client` would open a connection.
 pub fn first_packet(
     vlan: u16,
     client: IpAddr,
@@ -67,7 +67,7 @@ pub fn first_packet(
     Ok(frame)
 }
 
-/// A query for the A records of a name, RFC 1035 section 4.1.
+/// Returns a query for the A records of a name (RFC 1035 section 4.1).
 fn query(name: &str) -> Vec<u8> {
     let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {

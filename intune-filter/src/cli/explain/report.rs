@@ -1,4 +1,4 @@
-//! A verdict with its ground in words, and how it is shown.
+//! Formats verdicts with their grounds as JSON and text.
 
 use std::{fmt::Write as _, net::IpAddr};
 
@@ -13,25 +13,25 @@ use crate::{
     report::{Explained, MatchedBy, PatternOf, SCHEMA, Verdict},
 };
 
-/// A verdict over one first packet.
+/// Verdict over one first packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// The address; `None` if the name has none yet.
+    /// Destination address; `None` if the name has none yet.
     pub address: Option<IpAddr>,
-    /// Why.
+    /// Reason of the verdict.
     pub reason: Reason,
-    /// The full id of the rule that allows it or, of a denied one, is nearest.
+    /// Id, with its service, of the rule that allows the packet, or is nearest to a denied one.
     pub rule: Option<String>,
-    /// The client's group.
+    /// Group of the client.
     pub group: Option<String>,
-    /// What it rests on.
+    /// Kind of ground.
     pub matched: Matched,
-    /// The network, the names, or the control rule that it rests on.
+    /// Prefix, names, or built-in rule that the verdict rests on.
     pub value: Option<String>,
 }
 
 impl Judgement {
-    /// What the kernel has said, without names for its numbers yet.
+    /// Returns the kernel's verdict with names for its numbers, without `value`.
     #[must_use]
     pub fn new(
         address: IpAddr,
@@ -52,8 +52,8 @@ impl Judgement {
         }
     }
 
-    /// What would become of a name that has no address yet. `nearest` are the rules that it comes
-    /// to, or that are nearest.
+    /// Returns the verdict for a name that has no address yet. `nearest` is the mask of the rules
+    /// that allow the name, or are nearest.
     #[must_use]
     pub fn predicted(
         reason: Reason,
@@ -95,7 +95,7 @@ impl Judgement {
     }
 }
 
-/// The shape that JSON has.
+/// Converts a verdict to its shape in JSON.
 impl From<&Judgement> for Verdict {
     fn from(judgement: &Judgement) -> Self {
         let value = judgement.value.clone();
@@ -112,30 +112,31 @@ impl From<&Judgement> for Verdict {
     }
 }
 
-/// What there is to say of a destination.
+/// Verdicts for all addresses of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The client.
+    /// Address of the client.
     pub client: IpAddr,
-    /// Where it wants to go.
+    /// Destination with port and protocol.
     pub destination: Destination,
-    /// Whether the loaded program has judged, or the policy on its own.
+    /// Whether the loaded program has judged, rather than the policy on its own.
     pub by_kernel: bool,
-    /// The services whose patterns match the name, with the pattern.
+    /// Services with a pattern that matches the name, each with the pattern.
     pub patterns: Vec<(String, String)>,
-    /// One for each address of the destination; for a name without addresses, what would become
-    /// of it once it has one.
+    /// Verdict for each address of the destination; for a name without addresses, the expected
+    /// verdict.
     pub judgements: Vec<Judgement>,
 }
 
 impl Answer {
-    /// The verdict that counts: of several addresses a client may take any, so a denied one.
+    /// Returns the verdict for the destination as a whole: a denial if there is one, since a client
+    /// may take any of the addresses.
     #[must_use]
     pub fn overall(&self) -> Option<&Judgement> {
         self.judgements.iter().find(|one| one.denies()).or_else(|| self.judgements.first())
     }
 
-    /// The shape that JSON has: the fields of the verdict that counts, and what they are about.
+    /// Returns the shape in JSON: the fields of the overall verdict, and all verdicts.
     #[must_use]
     pub fn to_json(&self) -> Explained {
         let patterns = self.patterns.iter().cloned();
@@ -151,7 +152,7 @@ impl Answer {
         }
     }
 
-    /// For people.
+    /// Formats the verdicts as text for people.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();

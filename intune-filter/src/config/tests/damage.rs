@@ -1,4 +1,4 @@
-//! No text makes the reader panic, and none is refused without a word.
+//! Tests that no text makes the reader panic, and that every refusal has a fault.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What the machine has to say about a configuration.
+//! Tests the check against facts of the machine.
 
 use super::{
     super::{Environment, OnLink, Severity, check_environment},

@@ -1,8 +1,8 @@
-//! Each kind of fault, with the line and key that it is reported at.
+//! Tests each kind of error, with its line and key.
 
 use super::{Config, EXAMPLE, SHORTEST, errors, parse, with};
 
-/// One fault, reported at this line and key, in words that contain this.
+/// Asserts a single error at a line and key, whose message contains `says`.
 #[track_caller]
 fn one(text: &str, line: u32, key: &str, says: &str) {
     let errors = errors(text);
@@ -111,7 +111,7 @@ fn missing_keys() {
         let missing = errors.iter().find(|error| error.key == key).expect(key);
         assert!(missing.message.starts_with("missing, expected "), "{missing}");
         assert!(missing.line.is_some());
-        // What is missing is not also reported as empty.
+        // A missing value must not be reported as empty too.
         assert_eq!(errors.iter().filter(|error| error.key == key).count(), 1, "{errors:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of the configuration: what a file means, and what each fault is reported as.
+//! Tests the meaning of configuration files, and their errors.
 
 mod damage;
 mod environment;
@@ -9,7 +9,7 @@ mod values;
 use super::Config;
 use crate::yaml::FileError;
 
-/// The example of the design, without what this version refuses.
+/// Example of the design, without the keys that this version refuses.
 const EXAMPLE: &str = r#"
 interfaces:
   - name: eth1
@@ -41,7 +41,7 @@ services:
 metrics: {listen: "127.0.0.1:9469"}
 "#;
 
-/// The shortest file that is accepted.
+/// Shortest file that is accepted.
 const SHORTEST: &str = "\
 interfaces: [{name: eth1}]
 clients: [{name: lan, networks: [10.0.0.0/8]}]
@@ -59,7 +59,7 @@ fn errors(text: &str) -> Vec<FileError> {
     }
 }
 
-/// [`SHORTEST`] with one of its keys replaced, or with one more at its end.
+/// Returns [`SHORTEST`] with one of its keys replaced, or with one more at its end.
 fn with(key: &str, value: &str) -> String {
     let mut lines: Vec<String> = SHORTEST.lines().map(str::to_owned).collect();
     let line = format!("{key}: {value}");

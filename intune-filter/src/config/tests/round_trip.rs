@@ -1,10 +1,10 @@
-//! What a configuration is printed as can be read again, and means the same.
+//! Tests that a printed configuration can be read back without loss.
 
 use proptest::prelude::*;
 
 use crate::config::Config;
 
-/// Every key, and none with its default.
+/// Configuration with every key, none at its default.
 const EVERYTHING: &str = r##"
 interfaces:
 - {name: eth1, mode: tc, vlans: [0, 20]}
@@ -50,7 +50,7 @@ fn again(config: &Config) -> Config {
     Config::parse("again", &text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// As the daemon tells a command.
+/// Passes a configuration through JSON, as the daemon sends it to commands.
 fn by_json(config: &Config) -> Config {
     let text = serde_json::to_string(config).unwrap();
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
@@ -62,7 +62,7 @@ fn every_key_survives() {
     assert_eq!(by_json(&config), config);
     let text = serde_yaml::to_string(&config).unwrap();
     let (back, errors) = Config::parse_part("again", &text);
-    // What the file was refused for, if anything, it still is.
+    // Reasons to refuse the file, if any, must survive.
     let messages = |errors: Vec<crate::yaml::FileError>| {
         errors.into_iter().map(|error| (error.key, error.message)).collect::<Vec<_>>()
     };
@@ -92,7 +92,7 @@ services: [{id: site, title: x, cidrs: [192.0.2.0/24], tcp: [443]}]
         let text = serde_yaml::to_string(&config).unwrap();
         match Config::parse("again", &text) {
             Ok(back) => prop_assert_eq!(back, config),
-            // What no file can say is not in one.
+            // Text that YAML cannot hold is in no file.
             Err(error) => prop_assert!(error.to_string().contains("not YAML"), "{}\n{}", error, text),
         }
     }

@@ -1,4 +1,4 @@
-//! What a file means, and that what is printed means the same.
+//! Tests the meaning of files, and that their printed form means the same.
 
 use std::path::Path;
 
@@ -79,7 +79,7 @@ fn what_is_printed_reads_the_same() {
         let config = parse(text);
         let printed = serde_yaml::to_string(&config).unwrap();
         assert_eq!(parse(&printed), config, "{printed}");
-        // Nothing is left to defaults that a reader would have to know.
+        // Every default is printed, so that readers need not know any.
         for key in ["boot:", "nat64:", "warm_up:", "hosts4:", "pin_dir:", "listen:", "grace:"] {
             assert!(printed.contains(key), "{key} is missing in {printed}");
         }

@@ -1,5 +1,5 @@
-//! Reads what a change of the configuration needs before the daemon's loop is busy with it, by one
-//! thread, with a time limit: a file system that does not answer holds up that thread alone.
+//! Reads files for a change of the configuration ahead of the daemon's loop, on one thread with a
+//! time limit: a file system that does not respond blocks that thread alone.
 
 use std::{
     collections::VecDeque,
@@ -21,21 +21,21 @@ use crate::{
     yaml::{FileError, FileErrors},
 };
 
-/// What has been read.
+/// Files that have been read for a change.
 #[derive(Clone, Debug)]
 pub struct Ahead {
-    /// What the configuration file says.
+    /// Text of the configuration file.
     pub text: Result<String, FileErrors>,
-    /// Why others than root may change it, if they may.
+    /// Reason why users other than root can change the file, if they can.
     pub writable: Option<String>,
-    /// The files of the site's catalogue, by its directory.
+    /// Directory and files of the site's catalogue.
     pub catalogue: Option<(PathBuf, Result<CatalogueFiles, String>)>,
-    /// Why there is no other.
+    /// Reason why no other catalogue has been read.
     failed: String,
 }
 
 impl Ahead {
-    /// Nothing was read, for this reason.
+    /// Returns a result without any file, for a reason.
     fn failed(file: &Path, why: String) -> Self {
         let message = format!("cannot read: {why}");
         let error = FileError { line: None, key: String::new(), message };
@@ -43,10 +43,10 @@ impl Ahead {
         Self { text, writable: None, catalogue: None, failed: why }
     }
 
-    /// The files of the catalogue of a directory.
+    /// Returns the catalogue's files from a directory.
     ///
     /// # Errors
-    /// They cannot be read, or were not in time.
+    /// The files cannot be read, or were not read in time.
     pub fn catalogue(&self, directory: &Path) -> Result<CatalogueFiles, String> {
         match &self.catalogue {
             Some((read, files)) if read == directory => files.clone(),
@@ -55,17 +55,17 @@ impl Ahead {
     }
 }
 
-/// What is to be read.
+/// Files to be read.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// The configuration file.
+    /// Path of the configuration file.
     pub file: PathBuf,
-    /// The configuration whose catalogue is needed, if it is not the file's.
+    /// Text of the configuration whose catalogue is needed, if it is not the file's.
     pub text: Option<String>,
 }
 
 impl Wanted {
-    /// What is read, in words.
+    /// Describes the files in words.
     fn what(&self) -> String {
         let file = self.file.display();
         match self.text {
@@ -74,7 +74,7 @@ impl Wanted {
         }
     }
 
-    /// Reads it, telling of each part at once.
+    /// Reads the files, and sends each part as soon as it is read.
     fn read(self, parts: &UnboundedSender<Part>) {
         let other = self.text.is_some();
         let catalogue = |text: &str| {
@@ -104,11 +104,11 @@ enum Part {
     Catalogue(PathBuf, Result<CatalogueFiles, String>),
 }
 
-/// Reads for one errand after the other.
+/// Reader of files for one errand after another.
 pub struct Reader<E> {
     waiting: VecDeque<(E, Wanted)>,
     current: Option<Current<E>>,
-    /// What the thread reads; it outlives its errand if it hangs.
+    /// Description of the thread's files; outlives the errand if the thread hangs.
     busy: Arc<Mutex<Option<String>>>,
     patience: Duration,
 }
@@ -132,19 +132,19 @@ impl<E> Default for Reader<E> {
 }
 
 impl<E> Reader<E> {
-    /// Reads what an errand needs, when it is its turn.
+    /// Queues an errand whose files are to be read.
     pub fn begin(&mut self, errand: E, wanted: Wanted) {
         self.waiting.push_back((errand, wanted));
     }
 
-    /// Whether there is such an errand that has not been returned yet.
+    /// Whether there is an errand of a kind that has not been returned yet.
     pub fn has(&self, is_such: impl FnMut(&E) -> bool) -> bool {
         let waiting = self.waiting.iter().map(|(errand, _)| errand);
         self.current.iter().map(|current| &current.errand).chain(waiting).any(is_such)
     }
 
-    /// Waits for the next errand whose files have been read, or cannot be; for ever if there is
-    /// none. Nothing is lost if it is not waited for to the end.
+    /// Waits for the next errand whose files have been read, or cannot be; forever if there is
+    /// none. Cancelling the wait loses nothing.
     pub async fn next(&mut self) -> (E, Ahead) {
         loop {
             let Some(current) = &mut self.current else {
@@ -178,7 +178,7 @@ impl<E> Reader<E> {
         Current { errand, ahead: Ahead::failed(&file, why), parts, until }
     }
 
-    /// Starts the thread, unless one hangs.
+    /// Starts the thread, unless an earlier one hangs.
     fn read(&self, wanted: Wanted, parts: UnboundedSender<Part>) -> Result<(), String> {
         let busy = Arc::clone(&self.busy);
         let mut held = lock(&self.busy);
@@ -192,7 +192,7 @@ impl<E> Reader<E> {
         drop(held);
         let read = move || {
             wanted.read(&parts);
-            // Before whoever waits for the end of the parts.
+            // Cleared before the parts end, which the loop waits for.
             lock(&busy).take();
             drop(parts);
         };
@@ -230,7 +230,7 @@ mod tests {
         Wanted { file: file.to_owned(), text: text.map(str::to_owned) }
     }
 
-    /// A configuration with a catalogue in this directory.
+    /// Returns a configuration with its catalogue in this directory.
     fn with_catalogue(directory: &Path) -> String {
         format!("paths: {{catalogue: {}}}\n", directory.display())
     }
@@ -267,7 +267,7 @@ mod tests {
         let file = directory.path().join("config.yaml");
         fs::write(&file, "text").unwrap();
         let mut reader = Reader { patience: Duration::from_millis(50), ..Reader::default() };
-        // What hangs as a file system does that has gone away.
+        // Reading it hangs like a file system that has gone away.
         let hung = directory.path().join("hung");
         mkfifo(&hung, Mode::S_IRWXU).unwrap();
         let (opened, path) = (Arc::clone(&reader.busy), hung.clone());

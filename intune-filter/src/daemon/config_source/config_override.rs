@@ -1,9 +1,9 @@
-//! Which configuration a start loads: the file's, or the one that `apply` has left in its place.
+//! Keeps the configuration that `apply` puts in the configuration file's place for the next starts.
 //!
-//! The configuration file is its owner's and is never written here. What `apply` puts into force
-//! is kept in the state directory instead, where it differs from the file, and takes the file's
-//! place until the file changes. A configuration that waits for its confirmation is never loaded
-//! by a start: that is what makes a crash within the time end in the configuration before it.
+//! The configuration file is its owner's and is never written here. A configuration that `apply`
+//! puts into force, and that differs from the file, is kept in the state directory, and overrides
+//! the file until the file changes. A start never loads a configuration that waits for its
+//! confirmation, so that a crash within the time leads back to the configuration before it.
 
 use std::{fs, io, path::Path};
 
@@ -12,45 +12,45 @@ use serde::{Deserialize, Serialize};
 
 use crate::system::atomic_file;
 
-/// Its name in the state directory.
+/// Name of the file in the state directory.
 pub const FILE_NAME: &str = "configuration.json";
 
-/// Of the format.
+/// Version of the file's format.
 const VERSION: u32 = 1;
 
-/// A configuration as its author wrote it.
+/// Configuration as its author wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
-    /// The file that it was read from, for messages.
+    /// File that the configuration was read from, for messages.
     pub file: String,
-    /// What the file said.
+    /// Text of the file.
     pub text: String,
 }
 
-/// What a start loads in place of the configuration file, and for how long.
+/// Override that a start loads in place of the configuration file, with its conditions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigOverride {
     version: u32,
-    /// What a start loads.
+    /// Configuration that a start loads.
     pub kept: Document,
-    /// Texts of the configuration file that a start passes over: the one that `apply` has
-    /// replaced, and those that were not confirmed. Any other is loaded.
+    /// Texts of the configuration file that the override passes over: the one that `apply`
+    /// replaced, and unconfirmed ones. Any other text is loaded.
     passed_over: Vec<String>,
-    /// The configuration in force, while it waits for its confirmation.
+    /// Configuration in force, while it waits for its confirmation.
     pub unconfirmed: Option<Document>,
 }
 
 impl ConfigOverride {
-    /// While `unconfirmed` waits for its confirmation, a start loads `kept`, whatever the file
-    /// says by then.
+    /// Returns the override while `unconfirmed` waits for its confirmation: a start loads `kept`,
+    /// whatever the file contains by then.
     #[must_use]
     pub const fn awaiting(kept: Document, unconfirmed: Document) -> Self {
         Self { version: VERSION, kept, passed_over: Vec::new(), unconfirmed: Some(unconfirmed) }
     }
 
-    /// `document` is in force for good. `None` where the file says the same: then a start loads
-    /// the file.
+    /// Returns the override for a `document` that is in force for good; `None` if the file has the
+    /// same text, and a start loads the file.
     #[must_use]
     pub fn applied(document: &Document, on_disk: Option<&str>) -> Option<Self> {
         if on_disk == Some(&document.text) {
@@ -64,8 +64,8 @@ impl ConfigOverride {
         })
     }
 
-    /// The time is over without a confirmation: what was not confirmed is not loaded by a start or
-    /// a reload either, wherever the file has it from.
+    /// Returns the override after the time has passed without a confirmation: neither a start nor a
+    /// reload loads the unconfirmed text again, whichever file has it.
     #[must_use]
     pub fn rolled_back(self, on_disk: Option<&str>) -> Self {
         let unconfirmed = self.unconfirmed.map(|document| document.text);
@@ -75,13 +75,13 @@ impl ConfigOverride {
         Self { passed_over, unconfirmed: None, ..self }
     }
 
-    /// Whether a start loads what is kept although the file says this.
+    /// Whether a start loads the kept configuration although the file has this text.
     #[must_use]
     pub fn passes_over(&self, on_disk: &str) -> bool {
         self.unconfirmed.is_some() || self.passed_over.iter().any(|text| text == on_disk)
     }
 
-    /// Reads it back; `None` if there is none.
+    /// Loads the override; `None` if there is none.
     pub fn load(state_directory: &Path) -> Result<Option<Self>> {
         let path = state_directory.join(FILE_NAME);
         let text = match fs::read(&path) {
@@ -99,7 +99,7 @@ impl ConfigOverride {
         Ok(Some(saved))
     }
 
-    /// Replaces what is on disk, by this or by nothing.
+    /// Replaces or removes the override on disk.
     pub fn store(saved: Option<&Self>, state_directory: &Path) -> Result<()> {
         let path = state_directory.join(FILE_NAME);
         let done = match saved {

@@ -1,12 +1,12 @@
-//! How long a new configuration waits for its confirmation, and when to go back: time in,
+//! Tracks the time for the confirmation of a new configuration, and the rollback: time in,
 //! decisions out, no I/O.
 
 use std::time::{Duration, Instant};
 
-/// How long after a rollback that failed the next one is tried.
+/// Delay after a failed rollback before the next attempt.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Whether the configuration in force waits for a confirmation.
+/// Pending confirmation of the configuration in force, if any.
 #[derive(Debug, Default)]
 pub struct Confirmation {
     waiting: Option<Waiting>,
@@ -15,32 +15,32 @@ pub struct Confirmation {
 #[derive(Debug)]
 struct Waiting {
     until: Instant,
-    /// Why the configuration before could not be put back, and when to try again.
+    /// Error of the last rollback, and the time of the next attempt.
     failed: Option<(String, Instant)>,
 }
 
-/// What the commands show of it.
+/// Pending confirmation as commands show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Seconds left, counted up; 0 once the time is over.
+    /// Seconds left, rounded up; 0 once the time is over.
     pub seconds_left: u64,
-    /// Why the configuration before could not be put back.
+    /// Error that prevents the return of the previous configuration.
     pub error: Option<String>,
 }
 
 impl Confirmation {
-    /// Whether the configuration in force waits.
+    /// Whether the configuration in force waits for a confirmation.
     #[must_use]
     pub const fn is_awaited(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// Whether a configuration may take the place of the one in force. One that is to be confirmed
-    /// itself always may: what is gone back to stays the same. One that is not would make an end
-    /// of a safeguard that somebody else may rely on.
+    /// Whether a configuration may replace the one in force. One that itself has to be confirmed
+    /// always may, since the configuration to return to stays. Another one may not, since it would
+    /// end a safeguard that someone may rely on.
     ///
     /// # Errors
-    /// The sentence that says why not.
+    /// The configuration in force waits for its confirmation; the text says so.
     pub fn may_apply(&self, to_be_confirmed: bool, now: Instant) -> Result<(), String> {
         match &self.waiting {
             Some(Waiting { failed: None, .. }) if !to_be_confirmed => Err(format!(
@@ -52,11 +52,11 @@ impl Confirmation {
         }
     }
 
-    /// Whether the file may be loaded again: not while what is in force waits, since that would
-    /// confirm or drop it unasked.
+    /// Whether the file may be reloaded: not while the configuration in force waits, since a reload
+    /// would confirm or drop it unasked.
     ///
     /// # Errors
-    /// The sentence that says why not.
+    /// The configuration in force waits for its confirmation; the text says so.
     pub fn may_reload(&self, now: Instant) -> Result<(), String> {
         match &self.waiting {
             None => Ok(()),
@@ -68,15 +68,16 @@ impl Confirmation {
         }
     }
 
-    /// A configuration is in force that waits for so long; one that waited before does no more.
+    /// Starts the wait for the confirmation of a configuration that is now in force, in place of an
+    /// earlier wait.
     pub fn begin(&mut self, patience: Duration, now: Instant) {
         self.waiting = Some(Waiting { until: now + patience, failed: None });
     }
 
-    /// Whether a confirmation that comes now is in time.
+    /// Whether a confirmation at `now` is in time.
     ///
     /// # Errors
-    /// The sentence that says why there is nothing to confirm.
+    /// There is nothing to confirm, or it is too late; the text says so.
     pub fn may_confirm(&self, now: Instant) -> Result<(), String> {
         match &self.waiting {
             None => Err("nothing to confirm: no configuration waits for it (what was not \
@@ -93,26 +94,26 @@ impl Confirmation {
         }
     }
 
-    /// Nothing waits any more: confirmed, replaced, or rolled back.
+    /// Ends the wait: the configuration is confirmed, replaced, or rolled back.
     pub fn end(&mut self) {
         self.waiting = None;
     }
 
-    /// When the configuration before has to be put back.
+    /// Returns the time at which the previous configuration has to return.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref()?;
         Some(waiting.failed.as_ref().map_or(waiting.until, |(_, next)| *next))
     }
 
-    /// The configuration before could not be put back. Returns whether that is news.
+    /// Records a failed rollback. Returns whether the error is new.
     pub fn failed(&mut self, error: String, now: Instant) -> bool {
         let Some(waiting) = &mut self.waiting else { return false };
         let before = waiting.failed.replace((error.clone(), now + RETRY));
         before.is_none_or(|(before, _)| before != error)
     }
 
-    /// What to show, while something waits.
+    /// Returns the state of the wait, if there is one.
     #[must_use]
     pub fn status(&self, now: Instant) -> Option<Status> {
         let waiting = self.waiting.as_ref()?;

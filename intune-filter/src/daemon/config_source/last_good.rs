@@ -1,8 +1,8 @@
-//! The last configuration that was in force for good, kept whole: what a start runs when the
-//! configuration file cannot be used.
+//! Stores the last good configuration with all its files, for a start whose configuration file
+//! cannot be used.
 //!
-//! It is written as a directory beside the old one, which then changes its name. Whatever moment a
-//! process dies at, one of the names leads to a whole one: its list of digests says so.
+//! The store is written as a directory beside the old one, and the two then change names. At any
+//! moment of a crash one of the names leads to a complete directory, as its list of digests shows.
 
 use std::{
     collections::BTreeMap,
@@ -22,52 +22,52 @@ use crate::{
     system::{atomic_file, regular_file},
 };
 
-/// Its name in the state directory.
+/// Name of the directory in the state directory.
 pub const DIRECTORY: &str = "last-good";
 
-/// What it is called while it is written, and after another has taken its place.
+/// Names of the directory: in use, while it is written, and after another has replaced it.
 const NAMES: [&str; 3] = [DIRECTORY, "last-good.new", "last-good.old"];
 
-/// The configuration in it.
+/// Name of the configuration in the directory.
 const CONFIGURATION: &str = "config.yaml";
 
-/// What is written last, and says what belongs to it.
+/// Name of the file that lists the others, and is written last.
 const META: &str = "meta.json";
 
-/// The site's catalogue in it.
+/// Name of the site's catalogue in the directory.
 const CATALOGUE: &str = "catalogue";
 
-/// Of the format.
+/// Version of the directory's format.
 const FORMAT: u32 = 1;
 
-/// What is kept, and how to tell that it is whole.
+/// List of the files, by which a complete directory is recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Meta {
     format: u32,
-    /// The file that the configuration was read from.
+    /// File that the configuration was read from.
     file: String,
-    /// The digest of what it came to.
+    /// Digest of the configuration.
     digest: String,
-    /// The SHA-256 of each file, by its path in the directory.
+    /// SHA-256 of each file, by its path in the directory.
     files: BTreeMap<String, String>,
 }
 
-/// A configuration that was in force, with all that it takes to run it.
+/// Configuration that was in force, with all files that it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastGood {
-    /// The configuration as its author wrote it.
+    /// Configuration as its author wrote it.
     pub document: Document,
-    /// The files of the site's catalogue, if it has one.
+    /// Files of the site's catalogue, if it has one.
     pub catalogue: Option<CatalogueFiles>,
-    /// The digest of what it came to.
+    /// Digest of the configuration.
     pub digest: String,
 }
 
 impl LastGood {
-    /// Reads it back; `None` if there is none.
+    /// Loads the last good configuration; `None` if there is none.
     ///
     /// # Errors
-    /// What is there cannot be used: damaged, unreadable, or of a newer format.
+    /// The stored files are damaged, unreadable, or of a newer format.
     pub fn load(state_directory: &Path) -> Result<Option<Self>> {
         let mut first = None;
         for name in NAMES {
@@ -75,7 +75,7 @@ impl LastGood {
             match Self::load_from(&directory) {
                 Ok(Some(good)) => return Ok(Some(good)),
                 Ok(None) => {}
-                // One that was being written when the process ended is no fault.
+                // A directory that was incomplete when the process ended is no fault.
                 Err(error) if name == DIRECTORY => first = Some(error),
                 Err(_) => {}
             }
@@ -110,10 +110,10 @@ impl LastGood {
         read().map(Some).with_context(|| format!("cannot use {}", directory.display()))
     }
 
-    /// Keeps it in the place of the one before, unless that is the same.
+    /// Stores the configuration in place of the one before, unless both are the same.
     ///
     /// # Errors
-    /// It cannot be written; the one before is still there.
+    /// The directory cannot be written; the one before is still there.
     pub fn store(&self, state_directory: &Path) -> Result<()> {
         let files = self.files();
         let digests = files.iter().map(|(path, text)| (path.clone(), hexadecimal(text.as_bytes())));
@@ -126,13 +126,13 @@ impl LastGood {
         let [now, new, old] = NAMES.map(|name| state_directory.join(name));
         match Self::load_from(&now) {
             Ok(Some(kept)) if kept.is_same(self) => {
-                // What a process has left that died while it wrote.
+                // Left by a process that died while it wrote.
                 for left in [&new, &old].into_iter().filter(|left| left.exists()) {
                     let _ = remove(left);
                 }
                 return Ok(());
             }
-            // A newer one is worth something to whoever has written it.
+            // A directory of a newer format may be worth something to the release that wrote it.
             Err(error) if now.exists() => {
                 let kept = atomic_file::set_aside(&now)
                     .with_context(|| format!("cannot set {} aside", now.display()))?;
@@ -160,18 +160,18 @@ impl LastGood {
             remove(&old).map_err(Into::into)
         };
         write().with_context(|| format!("cannot write {}", now.display())).inspect_err(|_| {
-            // Half of one would take room where there may be none.
+            // An incomplete directory would take room on a disk that may be full.
             let _ = remove(&new);
         })
     }
 
-    /// Whether both are the same, wherever their files were read.
+    /// Whether both have the same configuration and files, whatever paths they were read from.
     fn is_same(&self, other: &Self) -> bool {
         let of = |good: &Self| (good.document.file.clone(), good.digest.clone());
         of(self) == of(other) && self.files() == other.files()
     }
 
-    /// The text of each file, by its path in the directory.
+    /// Returns the text of each file, by its path in the directory.
     fn files(&self) -> BTreeMap<String, &str> {
         let texts = self.catalogue.iter().flat_map(|files| &files.texts);
         let named = texts.filter_map(|(path, text)| {
@@ -190,7 +190,7 @@ impl Meta {
         }
 
         let octets = regular_file::read(&directory.join(META)).context(META)?;
-        // One of another format is said to be that, whatever else is in it.
+        // The format is read first: another one is reported as such, whatever else is in the file.
         let Format { format } = serde_json::from_slice(&octets).context(META)?;
         if format != FORMAT {
             bail!("it is of format {format}, expected {FORMAT}");
@@ -205,7 +205,7 @@ fn make(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Removes a directory, or whatever has its name. That there is none is no error.
+/// Removes a directory, or a file of that name. A missing one is no error.
 fn remove(path: &Path) -> io::Result<()> {
     if path.is_dir() { fs::remove_dir_all(path) } else { atomic_file::remove(path) }
 }
@@ -284,16 +284,16 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let [now, new, old] = NAMES.map(|name| state.path().join(name));
         let text = || LastGood::load(state.path()).unwrap().map(|good| good.document.text);
-        // Before the names change, the new one may be anything.
+        // Until the names change, the new directory may be in any state.
         good("first", &[]).store(state.path()).unwrap();
         fs::create_dir(&new).unwrap();
         fs::write(new.join(CONFIGURATION), "sec").unwrap();
         assert_eq!(text().as_deref(), Some("first"));
-        // The old one has given way, and the new one is whole.
+        // The old directory has been renamed, and the new one is complete.
         good("second", &[]).store(state.path()).unwrap();
         fs::rename(&now, &new).unwrap();
         assert_eq!(text().as_deref(), Some("second"));
-        // The same, and it is not.
+        // As before, but the new directory is incomplete.
         fs::rename(&new, &old).unwrap();
         fs::create_dir(&new).unwrap();
         assert_eq!(text().as_deref(), Some("second"));
@@ -320,7 +320,7 @@ mod tests {
             atomic_file::set_aside(&now).unwrap();
             assert_eq!(LastGood::load(state.path()).unwrap(), None);
         }
-        // A file in the directory's place gives way.
+        // A file in the directory's place is removed.
         fs::write(&now, "").unwrap();
         LastGood::load(state.path()).unwrap_err();
         good("text", &[]).store(state.path()).unwrap();

@@ -1,5 +1,5 @@
-//! Watches the configuration file while it cannot be used, on a thread of its own, since a file
-//! system may hang.
+//! Watches a configuration file that cannot be used, on a thread of its own, since a file system
+//! may hang.
 
 use std::{
     fs, io,
@@ -11,27 +11,28 @@ use std::{
 
 use tokio::sync::mpsc;
 
-/// How often it is looked at.
+/// Interval at which the files are examined.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Files of a directory that are looked at, at most.
+/// Files of a directory that are examined at most.
 const FILES: usize = 256;
 
-/// Tells when a file may have changed. The thread ends some time after this is dropped.
+/// Watch that reports possible changes of files. The thread ends some time after the watch is
+/// dropped.
 #[derive(Debug)]
 pub struct Watch {
     changes: mpsc::Receiver<()>,
 }
 
-/// What tells one state of a path from another, without reading it.
+/// State of a path by its metadata, without reading the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Look {
-    /// Device, inode, size, changes of content and of mode.
+    /// Device, inode, size, and times of the last change of content and of metadata.
     There([i128; 5]),
     Missing(io::ErrorKind),
 }
 
-/// Finds what has changed, and does no more.
+/// Detector of changes that have come to rest.
 #[derive(Debug, Default)]
 struct Settling {
     last: Option<Vec<Look>>,
@@ -39,8 +40,8 @@ struct Settling {
 }
 
 impl Settling {
-    /// Whether there is a change to tell of: one that two looks in a row have seen. What is being
-    /// written may be sound at any moment, and half of what it is to be.
+    /// Whether there is a change to report, which two examinations in a row have seen. A file that
+    /// is being written may be valid at any moment, and yet incomplete.
     fn look(&mut self, now: Vec<Look>) -> bool {
         let is_steady = self.last.as_ref() == Some(&now);
         let tells = is_steady && self.told.as_ref() != Some(&now);
@@ -53,11 +54,11 @@ impl Settling {
 }
 
 impl Watch {
-    /// Watches these files and, of directories, the files in them. What is found at first counts
-    /// as a change: whatever happened before it is not known.
+    /// Watches files and, of directories, the files in them. The first state counts as a change,
+    /// since earlier changes are unknown.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// No thread can be started.
     pub fn start(paths: Vec<PathBuf>) -> io::Result<Self> {
         let (sender, changes) = mpsc::channel(1);
         thread::Builder::new().name("watch file".to_owned()).spawn(move || {
@@ -65,7 +66,7 @@ impl Watch {
             while !sender.is_closed() {
                 let now = paths.iter().flat_map(|path| look_into(path)).collect();
                 if settling.look(now) {
-                    // One that is not taken yet will be taken after this look, too.
+                    // A report that is still unread covers this change too.
                     let _ = sender.try_send(());
                 }
                 thread::sleep(PERIOD);
@@ -147,7 +148,7 @@ mod tests {
             settling.look(look_into(&file))
         };
         assert!(!written(Some("o")) && written(None) && !written(None));
-        // While it is being written it changes from look to look.
+        // A file that is being written differs in each examination.
         assert!(!written(Some("on")) && !written(Some("one")) && !written(Some("one, ")));
         assert!(written(None) && !written(None));
     }

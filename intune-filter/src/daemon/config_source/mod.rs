@@ -1,5 +1,5 @@
-//! Where the configuration in force comes from: the file, what `apply` has put in its place, the last
-//! good one; read ahead, watched, and confirmed.
+//! Finds the configuration to run: the file, the override by `apply`, or the last good one; reads
+//! ahead, watches, and tracks confirmations.
 
 pub(crate) mod ahead;
 pub(crate) mod config_override;

@@ -1,4 +1,4 @@
-//! Where the daemon's configuration comes from: its file, or what is kept in place of that.
+//! Chooses and loads the daemon's configuration: the file's, or one that is kept in its place.
 
 use std::{
     cell::RefCell,
@@ -19,29 +19,29 @@ use crate::{
     yaml::FileErrors,
 };
 
-/// The configuration file, and the flags that go before what it says.
+/// Configuration file, with the flags that override its paths.
 pub struct ConfigSource<'a> {
-    /// The configuration file.
+    /// Path of the configuration file.
     pub path: &'a Path,
-    /// Puts paths in the place of a configuration's.
+    /// Replaces paths of a configuration by those of flags.
     pub adjust: &'a dyn Fn(&mut Paths),
-    /// What was read ahead, while that is gone by.
+    /// Files read ahead, while these are to be used.
     pub ahead: RefCell<Option<Ahead>>,
 }
 
-/// What a start has chosen.
+/// Configuration that a start has chosen.
 pub struct Chosen {
-    /// The configuration as its author wrote it.
+    /// Configuration as its author wrote it.
     pub document: Document,
-    /// Where it comes from.
+    /// Origin relative to the configuration file.
     pub origin: Origin,
-    /// What it comes to.
+    /// Configuration with catalogue and policy.
     pub loaded: Loaded,
-    /// What the state directory keeps in the file's place.
+    /// Override in the state directory.
     pub saved: Option<ConfigOverride>,
-    /// What is wrong with the configuration that is not used.
+    /// Errors of the configuration that would have come first.
     pub refused: Option<FileErrors>,
-    /// What in the state directory cannot be used, and why.
+    /// Unusable files in the state directory, each with the reason.
     pub damaged: Vec<(PathBuf, String)>,
 }
 
@@ -49,7 +49,7 @@ impl ConfigSource<'_> {
     /// Reads the configuration file.
     ///
     /// # Errors
-    /// It cannot be read, or is not UTF-8.
+    /// The file cannot be read, or is not UTF-8.
     pub fn read(&self) -> Result<Document, FileErrors> {
         let text = match &*self.ahead.borrow() {
             Some(ahead) => ahead.text.clone()?,
@@ -58,7 +58,7 @@ impl ConfigSource<'_> {
         Ok(Document { file: self.path.display().to_string(), text })
     }
 
-    /// Checks and compiles a configuration, for rules that have the bits given.
+    /// Checks and compiles a configuration, with bits that rules keep.
     ///
     /// # Errors
     /// Every fault that can be found.
@@ -70,11 +70,11 @@ impl ConfigSource<'_> {
         policy::load_text_with(&document.file, &document.text, self.adjust, bits, catalogue)
     }
 
-    /// What a start loads: what the file says, or was applied in its place, and where that cannot
-    /// be used the last good one.
+    /// Chooses the configuration of a start: the file's, or the one applied in its place; if that
+    /// cannot be used, the last good one.
     ///
     /// # Errors
-    /// Neither is to be had: what is wrong with the first.
+    /// None can be used; the faults are those of the first.
     pub fn choose(&self, bits: &RuleBits) -> Result<Chosen, FileErrors> {
         let file = self.read();
         let state = self.paths(file.as_ref().ok()).state_dir;
@@ -105,7 +105,7 @@ impl ConfigSource<'_> {
             damaged.push((state.join(last_good::DIRECTORY), format!("{error:#}")));
             None
         });
-        // Before there was a last good one, what was applied was kept all the same.
+        // Earlier releases kept the applied configuration, without a last good one.
         let applied = saved.as_ref().map(|saved| (saved.kept.clone(), None));
         let candidates =
             good.map(|good| (good.document, good.catalogue)).into_iter().chain(applied);
@@ -129,13 +129,13 @@ impl ConfigSource<'_> {
         Err(refused)
     }
 
-    /// The paths that a start knows before it has read anything.
+    /// Returns the paths that a start knows before it has read anything.
     #[must_use]
     pub fn first_paths(&self) -> Paths {
         self.paths(None)
     }
 
-    /// The paths that can be told from a file, which may be faulty or missing.
+    /// Returns the paths according to a file, which may be faulty or missing.
     #[must_use]
     pub fn paths(&self, file: Option<&Document>) -> Paths {
         let config = file.and_then(|file| Config::parse_part(&file.file, &file.text).0);
@@ -144,7 +144,8 @@ impl ConfigSource<'_> {
         paths
     }
 
-    /// Why others than root may change the file, if they may; nothing if that cannot be told.
+    /// Returns the reason why users other than root can change the file, if they can; `None` if
+    /// that is unknown.
     #[must_use]
     pub fn writable_by_others(&self) -> Option<String> {
         match &*self.ahead.borrow() {
@@ -157,7 +158,7 @@ impl ConfigSource<'_> {
         }
     }
 
-    /// Whose change may mend a file that cannot be used.
+    /// Returns the paths whose change may mend a file that cannot be used.
     #[must_use]
     pub fn depends_on(&self) -> Vec<PathBuf> {
         let file = self.read().ok();
@@ -185,7 +186,7 @@ mod tests {
         Document { file: "kept.yaml".into(), text: config(service) }
     }
 
-    /// A directory for both the file and the state.
+    /// Directory of both the file and the state.
     struct Place(tempfile::TempDir);
 
     impl Place {
@@ -215,7 +216,8 @@ mod tests {
         }
     }
 
-    /// What a start loads for what the file and the state directory hold; errors as `None`.
+    /// Returns the choice of a start for the contents of file and state directory; errors as
+    /// `None`.
     fn chosen(
         file: Option<&str>,
         saved: Option<&ConfigOverride>,

@@ -1,4 +1,4 @@
-//! Which device of the gateway's stack stands behind a zone, and which addresses are on it.
+//! Finds the device of the gateway's stack behind a zone, and the addresses of each device.
 
 use std::net::IpAddr;
 
@@ -8,10 +8,10 @@ use crate::{
     system::netlink::Snapshot,
 };
 
-/// Bonds in bridges, and VLAN devices in bridges: nothing is nested deeper.
+/// Greatest nesting: bonds in bridges, and VLAN devices in bridges.
 const DEPTH: usize = 4;
 
-/// The devices of the zones of those interfaces that exist.
+/// Returns the devices of the zones of existing interfaces.
 pub(crate) fn devices_of(wanted: &[Wanted], snapshot: &Snapshot) -> Devices {
     let mut devices = Devices::new();
     for wanted in wanted {
@@ -28,12 +28,12 @@ pub(crate) fn devices_of(wanted: &[Wanted], snapshot: &Snapshot) -> Devices {
     devices
 }
 
-/// What the stack has packets from that come in on an interface.
+/// Returns the device from which the stack receives the packets of an interface.
 fn whole(snapshot: &Snapshot, interface: u32) -> u32 {
     (0..DEPTH).fold(interface, |part, _| snapshot.wholes.get(&part).copied().unwrap_or(part))
 }
 
-/// The same for those with a tag.
+/// Returns the device from which the stack receives packets with a VLAN tag.
 fn vlan_device(snapshot: &Snapshot, parents: &[u32], vlan: u16) -> Option<u32> {
     parents.iter().find_map(|parent| {
         let mut devices = snapshot.vlan_devices.iter();
@@ -42,8 +42,8 @@ fn vlan_device(snapshot: &Snapshot, parents: &[u32], vlan: u16) -> Option<u32> {
     })
 }
 
-/// The gateway's addresses and their devices. What is on a device upon another is on that, too: a
-/// router's virtual address is there that several routers take turns with.
+/// Returns the gateway's addresses and their devices. An address on a stacked device counts for the
+/// device below too: the virtual address that several routers share is on such a device.
 pub(crate) fn own_addresses(snapshot: &Snapshot) -> OwnAddresses {
     let on = |(device, network): &(u32, ipnet::IpNet)| {
         let below = snapshot.upon.get(device).copied();
@@ -78,7 +78,7 @@ mod tests {
                 .map(|(index, network)| (index, network.parse().unwrap()))
                 .to_vec(),
             vlan_devices: [(20, (2, 20)), (21, (2, 21)), (22, (8, 22))].into(),
-            // A VLAN device in a bridge, an interface in a bond, and that in a bridge.
+            // A VLAN device in a bridge, an interface in a bond, and that bond in a bridge.
             wholes: [(21, 10), (3, 8), (8, 9)].into(),
             upon: [(30, 2)].into(),
             ..Snapshot::default()

@@ -1,5 +1,5 @@
-//! Interfaces in step with the machine: what is wanted of each, the devices behind its zones, and what
-//! is to be attached or detached.
+//! Keeps interfaces in step with the machine: wanted interfaces, the devices behind their zones,
+//! and attachments.
 
 pub(crate) mod devices;
 mod reconciler;

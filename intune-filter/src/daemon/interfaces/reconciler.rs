@@ -1,4 +1,4 @@
-//! What to do about interfaces and addresses: events in, commands out, no I/O.
+//! Decides about interfaces and addresses: events in, commands out, no I/O.
 
 use std::{
     collections::BTreeMap,
@@ -14,49 +14,49 @@ use crate::{
     system::{Interface, Mode, netlink::Snapshot},
 };
 
-/// How long after a failed attachment the next one is tried.
+/// Delay after a failed attachment before the next attempt.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What is to be done, in this order.
+/// Command to the daemon; commands are carried out in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Make exactly these the gateway's own addresses.
+    /// Replacement of the gateway's own addresses.
     SetOwnAddresses(OwnAddresses),
-    /// Make exactly these the zones.
+    /// Replacement of the zones.
     SetZones(Segments),
-    /// Make exactly these the zones' devices.
+    /// Replacement of the zones' devices.
     SetDevices(Devices),
-    /// Attach to an interface, or replace what is attached; [`InterfaceReconciler::attached`] or
-    /// [`InterfaceReconciler::failed`] tells how that went.
+    /// Attachment to an interface, or replacement of its programs. Report the result to
+    /// [`InterfaceReconciler::attached`] or [`InterfaceReconciler::failed`].
     Attach(Interface, WantedMode),
-    /// Detach from an interface, which is no longer wanted, and remove its pins.
+    /// Detachment from an interface that is no longer wanted, with its pins.
     Detach(String),
-    /// The same for a wanted one that does not exist.
+    /// Detachment from a wanted interface that does not exist, with its pins.
     Await(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// There is no such interface.
+    /// The interface does not exist.
     Missing,
-    /// Both programs are on it.
+    /// The programs of both directions are attached.
     Attached { index: u32, mode: Mode },
-    /// They could not be attached.
+    /// The programs could not be attached.
     Failed { index: u32, since: Instant, error: String },
 }
 
-/// What the commands show of an interface.
+/// State of an interface as commands show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// Where packets from clients are judged, once attached.
+    /// Mode in which packets are judged, once attached.
     pub mode: Option<Mode>,
-    /// Why it is not attached, if it exists.
+    /// Error that prevents the attachment to an existing interface.
     pub error: Option<String>,
 }
 
-/// The interfaces' state, and what the maps hold of the machine's.
+/// States of the interfaces, and the machine's state in the maps.
 #[derive(Debug, Default)]
 pub struct InterfaceReconciler {
     wanted: Vec<Wanted>,
@@ -67,8 +67,8 @@ pub struct InterfaceReconciler {
 }
 
 impl InterfaceReconciler {
-    /// Takes a policy's interfaces over. `linked` are those with pinned links, of this process or
-    /// of one before it; what the policy no longer names is detached.
+    /// Replaces the wanted interfaces. `linked` are those with pinned links, of this process or an
+    /// earlier one; links of interfaces that are no longer wanted are detached.
     pub fn want(&mut self, wanted: Vec<Wanted>, linked: &[String]) -> Vec<Command> {
         let named = |name: &str| wanted.iter().any(|interface| interface.name == name);
         let commands = linked
@@ -84,12 +84,12 @@ impl InterfaceReconciler {
             }
         }
         self.wanted = wanted;
-        // Whoever sets the zones forgets the devices of those that change.
+        // Setting the zones clears the devices of those that change.
         self.written_devices = None;
         commands
     }
 
-    /// Compares the machine with what is wanted.
+    /// Compares the machine with the wanted state, and returns the commands that close the gap.
     pub fn observe(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Command> {
         let mut commands = Vec::new();
         let own = devices::own_addresses(snapshot);
@@ -135,45 +135,46 @@ impl InterfaceReconciler {
         commands
     }
 
-    /// What is wanted of an interface.
+    /// Returns the wanted state of an interface.
     #[must_use]
     pub fn wanted(&self, name: &str) -> Option<&Wanted> {
         self.wanted.iter().find(|wanted| wanted.name == name)
     }
 
-    /// Those of the interfaces that were attached, as far as this knows.
+    /// Returns the attached ones of `interfaces`, according to the reconciler's records.
     pub fn attached_among<'i>(&self, interfaces: &'i [Interface]) -> Vec<&'i Interface> {
         interfaces.iter().filter(|interface| self.is_attached(interface)).collect()
     }
 
-    /// Somebody has taken a program off an interface: it is to be attached anew.
+    /// Records that a program was detached from an interface by others, so that it is attached
+    /// anew.
     pub fn lost(&mut self, name: &str) {
         if matches!(self.states.get(name), Some(State::Attached { .. })) {
             self.states.remove(name);
         }
     }
 
-    /// Whether both programs are on an interface.
+    /// Whether the programs of both directions are attached to an interface.
     #[must_use]
     pub fn is_attached(&self, interface: &Interface) -> bool {
         let state = self.states.get(&interface.name);
         matches!(state, Some(State::Attached { index, .. }) if *index == interface.index)
     }
 
-    /// An interface was attached.
+    /// Records an attachment to an interface.
     pub fn attached(&mut self, interface: &Interface, mode: Mode) {
         self.states
             .insert(interface.name.clone(), State::Attached { index: interface.index, mode });
     }
 
-    /// An interface could not be attached. Returns whether that is news.
+    /// Records a failed attachment. Returns whether the error is new.
     pub fn failed(&mut self, interface: &Interface, error: String, now: Instant) -> bool {
         let state = State::Failed { index: interface.index, since: now, error: error.clone() };
         let before = self.states.insert(interface.name.clone(), state);
         !matches!(before, Some(State::Failed { error: before, .. }) if before == error)
     }
 
-    /// Whether every interface that exists is enforced, and there is one.
+    /// Whether every existing wanted interface is enforced, and at least one exists.
     #[must_use]
     pub fn is_enforcing(&self) -> bool {
         let mut states = self.wanted.iter().map(|wanted| self.states.get(&wanted.name));
@@ -183,7 +184,7 @@ impl InterfaceReconciler {
         settled && states.any(|state| matches!(state, Some(State::Attached { .. })))
     }
 
-    /// Every wanted interface, in the order of the configuration.
+    /// Returns every wanted interface, in the order of the configuration.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
         self.wanted
@@ -199,7 +200,7 @@ impl InterfaceReconciler {
             .collect()
     }
 
-    /// The zones of the wanted interfaces that exist.
+    /// Returns the zones of the wanted interfaces that exist.
     #[must_use]
     pub fn zones(&self, snapshot: &Snapshot) -> Segments {
         zones_of(&self.wanted, snapshot)
@@ -335,7 +336,7 @@ mod tests {
         let (mut reconciler, now) = running();
         let seen = [attached(interface("lan", 5)), interface("wan", 6)];
         assert_eq!(reconciler.attached_among(&seen), [&seen[0]]);
-        // Under another index it is another interface, which is attached anyway.
+        // An interface with another index is a new one, which is attached anyway.
         assert!(reconciler.attached_among(&[interface("lan", 9)]).is_empty());
         reconciler.lost("lan");
         assert!(!reconciler.is_enforcing() && reconciler.attached_among(&seen).is_empty());

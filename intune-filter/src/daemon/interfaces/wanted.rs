@@ -1,32 +1,33 @@
-//! Interfaces that the policy wants enforced, and their zones.
+//! Describes interfaces that the policy wants enforced, with their zones.
 
 use crate::{
     kernel::{Segments, WantedMode},
     system::netlink::Snapshot,
 };
 
-/// An interface that the policy wants enforced.
+/// Interface that the policy wants enforced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// Where packets from clients are to be judged.
+    /// Mode in which packets from clients are to be judged.
     pub mode: WantedMode,
-    /// Its zones by VLAN id.
+    /// Zone numbers with their VLAN ids.
     pub zones: Vec<(u16, u32)>,
     /// Whether offloads that hide VLAN tags may be turned off.
     pub manage_offloads: bool,
 }
 
 impl Wanted {
-    /// Whether frames have to show their VLAN tags: TC sees those that the hardware took off too.
+    /// Whether frames have to keep their VLAN tags. TC sees tags that the hardware has stripped
+    /// too.
     #[must_use]
     pub fn needs_tags(&self) -> bool {
         self.mode != WantedMode::Tc && self.zones.iter().any(|(vlan, _)| *vlan != 0)
     }
 }
 
-/// The zones of those of the interfaces that exist.
+/// Returns the zones of the interfaces that exist.
 #[must_use]
 pub fn zones_of(wanted: &[Wanted], snapshot: &Snapshot) -> Segments {
     wanted

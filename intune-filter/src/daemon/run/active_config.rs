@@ -1,4 +1,4 @@
-//! A configuration with all that it takes to put it into force again.
+//! Holds a configuration with all that is needed to put it into force again.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -10,29 +10,29 @@ use crate::{
     report::Origin,
 };
 
-/// A configuration that is in force, or was, with all that it takes to put it back.
+/// Configuration that is or was in force, with all that is needed to return to it.
 #[derive(Clone)]
 pub(super) struct ActiveConfig {
     pub(super) document: Document,
     pub(super) config: Config,
     pub(super) catalogue: Cow<'static, Catalogue>,
     pub(super) files: Option<Arc<CatalogueFiles>>,
-    /// Of what it comes to.
+    /// Digest of the configuration.
     pub(super) digest: String,
     pub(super) origin: Origin,
-    /// Whether the kernel may have something else, since a change has failed half-way.
+    /// Whether the kernel may have another policy, since a change has failed half-way.
     pub(super) in_doubt: bool,
 }
 
 impl ActiveConfig {
-    /// A configuration and the policy that it comes to.
+    /// Returns a loaded configuration, with its policy.
     pub(super) fn new(document: Document, origin: Origin, loaded: Loaded) -> (Self, Policy) {
         let Loaded { config, catalogue, files, policy } = loaded;
         let digest = policy::digest(&config, &policy);
         (Self { document, config, catalogue, files, digest, origin, in_doubt: false }, policy)
     }
 
-    /// Whether another comes to what is in force as this.
+    /// Whether another configuration is equivalent to this one.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         !self.in_doubt && self.digest == other.digest
     }

@@ -1,4 +1,4 @@
-//! A policy put into force in the kernel, and everything that goes by it told.
+//! Puts a policy into force in the kernel, and hands it to everything that depends on it.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::{
     system::{clock, heap, netlink::Snapshot},
 };
 
-/// What a policy has ended.
+/// Flows and names that a policy has ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Effects {
     pub(super) flows_ended: usize,
@@ -18,7 +18,8 @@ pub(super) struct Effects {
 }
 
 impl Daemon<'_> {
-    /// Puts a policy into force; its interfaces are looked at next. An error leaves the old one.
+    /// Puts a policy into force; the caller attaches its interfaces afterwards. An error leaves the
+    /// old policy.
     pub(super) fn apply(
         &mut self,
         config: &Config,

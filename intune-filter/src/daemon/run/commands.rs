@@ -1,4 +1,4 @@
-//! Commands that come through the control socket, answered.
+//! Answers the commands of the control socket.
 
 use std::{
     sync::atomic::Ordering,
@@ -18,13 +18,13 @@ use crate::{
 };
 
 impl Daemon<'_> {
-    /// Answers a command; true if the daemon is to end.
+    /// Answers a command; returns true if the daemon has to end.
     pub(super) async fn answer(
         &mut self,
         request: Request,
         reply: oneshot::Sender<Answer>,
     ) -> bool {
-        // Whoever asks is told of what has happened, and waits for no flood to end.
+        // Answers include all events so far, yet a flood of events delays no answer.
         if let Err(error) = self.poll_events() {
             log::error!("{error:#}");
         }

@@ -1,4 +1,4 @@
-//! Another configuration in the place of the one in force: by a reload, by `apply`, and back.
+//! Replaces the configuration in force: by a reload, by `apply`, and by a rollback.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::{
     report::{Changed, Confirmed, Origin, Preview, SCHEMA},
 };
 
-/// What a change has come to.
+/// Result of a change of the configuration.
 #[derive(Default)]
 struct Change {
     changed: bool,
@@ -28,8 +28,8 @@ struct Change {
 }
 
 impl Daemon<'_> {
-    /// Loads the file again. Whatever is wrong is logged, shown by `status` and returned, and leaves
-    /// everything as it is.
+    /// Loads the configuration file again. An error is logged, shown by `status` and returned, and
+    /// changes nothing.
     pub(super) async fn reload(&mut self) -> Result<Changed, RunError> {
         let result = self.load_file().await;
         self.note_reload(LastReload::new(result.as_ref()));
@@ -53,14 +53,14 @@ impl Daemon<'_> {
         }
         let (next, policy) = self.compile(document, Origin::File)?;
         let change = self.take(next, policy).await?;
-        // Where that fails, the file goes first all the same: it has changed.
+        // If this fails, the file still takes precedence, since it has changed.
         self.store_or_tell(None);
         self.keep_good();
         Ok(self.outcome(change, None))
     }
 
     /// Puts a configuration into force, for good or until `confirm_within` has passed without a
-    /// confirmation. An error leaves everything as it was.
+    /// confirmation. An error changes nothing.
     pub(super) async fn apply_document(
         &mut self,
         document: Document,
@@ -70,11 +70,11 @@ impl Daemon<'_> {
         may.map_err(anyhow::Error::msg)?;
         let origin = self.origin_of(&document);
         let (next, policy) = self.compile(document, origin)?;
-        // What is in force already needs no confirmation, unless it waits for one.
+        // An equivalent configuration needs no confirmation, unless the one in force waits for one.
         let is_same = self.in_force.is_same(&next);
         let waits = confirm_within.is_some() && (!is_same || self.confirmed.is_some());
         let confirm_within = confirm_within.filter(|_| !is_same);
-        // On disk first: whenever this process ends, the next one knows what to load.
+        // Stored first, so that the next process knows what to load whenever this one ends.
         let before = self.saved.clone();
         self.store(match waits {
             true => {
@@ -93,7 +93,7 @@ impl Daemon<'_> {
         let file = &self.in_force.document.file;
         if let Some(confirm_within) = confirm_within {
             self.confirmed.get_or_insert(replaced);
-            // Nothing is reloaded until then; whatever comes of it looks again.
+            // No reload happens while a confirmation is pending; its end restarts the watch.
             self.watched = None;
             self.confirmation.begin(confirm_within, Instant::now());
             let seconds = confirm_within.as_secs();
@@ -108,7 +108,7 @@ impl Daemon<'_> {
         Ok(self.outcome(change, seconds))
     }
 
-    /// What applying a configuration would come to. Changes nothing.
+    /// Computes the changes that a configuration would make, without making them.
     pub(super) fn preview(&mut self, document: Document) -> Result<Preview, RunError> {
         let origin = self.origin_of(&document);
         let (next, policy) = self.compile(document, origin)?;
@@ -131,7 +131,7 @@ impl Daemon<'_> {
         })
     }
 
-    /// Keeps the configuration that waits for it.
+    /// Confirms the configuration that waits for it.
     pub(super) fn confirm(&mut self) -> Result<Confirmed> {
         self.confirmation.may_confirm(Instant::now()).map_err(anyhow::Error::msg)?;
         self.store(self.kept_as_final(&self.in_force.document))?;
@@ -150,15 +150,14 @@ impl Daemon<'_> {
         })
     }
 
-    /// Puts the configuration back that was in force before the one that waits. Where that fails,
-    /// it is tried again.
+    /// Returns to the configuration before the one that waits. A failure leads to another attempt.
     pub(super) async fn roll_back(&mut self) {
         let Some(mut confirmed) = self.confirmed.take() else { return };
         let (back, dropped) =
             (confirmed.document.file.clone(), self.in_force.document.file.clone());
         match self.put_back(&confirmed).await {
             Ok(()) => {
-                // The file may say something else by now.
+                // The file may have changed meanwhile.
                 confirmed.origin = match (self.origin_of(&confirmed.document), confirmed.origin) {
                     (Origin::Applied, Origin::LastGood) => Origin::LastGood,
                     (now, _) => now,
@@ -172,7 +171,7 @@ impl Daemon<'_> {
                 log::warn!("{dropped} was not confirmed in time: {back} is in force again");
                 let on_disk = self.on_disk();
                 let saved = self.saved.clone().map(|saved| saved.rolled_back(on_disk.as_deref()));
-                // What is on disk already leads to the same configuration.
+                // The override on disk already leads to the same configuration.
                 self.store_or_tell(saved);
                 self.went_back();
             }
@@ -190,7 +189,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Where a document comes from that is put into force now.
+    /// Returns the origin of a document that is put into force now.
     pub(super) fn origin_of(&self, document: &Document) -> Origin {
         match self.on_disk().as_deref() == Some(&document.text) {
             true => Origin::File,
@@ -225,8 +224,8 @@ impl Daemon<'_> {
         self.replace(next, policy).await.map(|(change, _)| change)
     }
 
-    /// Puts a configuration into the place of the one in force, and returns that. If both come to
-    /// the same, the new document is the one in force from now on, and nothing else happens.
+    /// Replaces the configuration in force, and returns the old one. An equivalent configuration
+    /// replaces the document alone.
     async fn replace(
         &mut self,
         next: ActiveConfig,
@@ -248,12 +247,13 @@ impl Daemon<'_> {
         };
         let before = std::mem::replace(&mut self.in_force, next);
         self.problems.clear(Code::PolicyInDoubt);
-        // The gate is the new configuration's.
+        // The guard follows the new configuration.
         self.look().await;
         Ok((Change { changed: true, difference, effects }, before))
     }
 
-    /// Puts what is in force into the kernel again, which may have got a part of something else.
+    /// Puts the configuration in force into the kernel again, which may have received a part of
+    /// another.
     pub(super) async fn restore_in_force(&mut self) {
         let in_force = self.in_force.clone();
         let result = self.put_back(&in_force).await;
@@ -276,14 +276,14 @@ impl Daemon<'_> {
         }
     }
 
-    /// Whether a policy was put into the kernel that is not the one in force.
+    /// Whether the kernel has a policy other than the one in force.
     fn is_replaced(&self) -> bool {
         let active = self.kernel.pins().active();
         active.map_or(true, |active| active.generation != self.generation)
     }
 
     async fn put_back(&mut self, before: &ActiveConfig) -> Result<()> {
-        // Neither the file nor a directory of catalogues is asked again: they may have changed.
+        // Neither the file nor a catalogue's directory is read again, since they may have changed.
         let bits = reload::previous_bits(&self.kernel.pins())?;
         let policy = policy::compile(&before.config, &before.catalogue, &bits)
             .map_err(anyhow::Error::new)?;
@@ -301,7 +301,7 @@ impl Daemon<'_> {
         Ok(effects)
     }
 
-    /// Whether a configuration leaves as it is what cannot change while it is in use.
+    /// Checks that a configuration changes no key that is fixed while in use.
     fn may_follow(&self, next: &ActiveConfig) -> Result<()> {
         let (old, new) = (policy::leaves(&self.in_force.config), policy::leaves(&next.config));
         let is_fixed = |key: &String| {

@@ -1,16 +1,16 @@
-//! What waits for files that are read ahead.
+//! Defines the errands that wait for files to be read ahead.
 
 use crate::control::Call;
 
-/// What is done once its files have been read.
+/// Errand that is run once its files have been read.
 #[derive(Debug)]
 pub(super) enum Errand {
-    /// Loads the configuration file again.
+    /// Reload of the configuration file.
     Reload,
-    /// The same, since the file may have been mended that could not be used.
+    /// Reload of a configuration file that may have been mended.
     Mended,
-    /// Goes back to what was confirmed.
+    /// Return to the confirmed configuration.
     RollBack,
-    /// Answers a command.
+    /// Answer to a command.
     Call(Call),
 }

@@ -1,15 +1,15 @@
-//! Why the daemon has ended, or did not do what it was told.
+//! Defines the errors that end the daemon or refuse a command.
 
 use std::fmt;
 
 use crate::yaml::FileErrors;
 
-/// The daemon failed, or its configuration did.
+/// Error of the daemon or of its configuration.
 #[derive(Debug)]
 pub enum RunError {
-    /// The configuration is not usable.
+    /// The configuration cannot be used.
     Configuration(FileErrors),
-    /// Anything else.
+    /// Any other error.
     Other(anyhow::Error),
 }
 

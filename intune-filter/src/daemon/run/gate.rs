@@ -1,4 +1,4 @@
-//! The gate of `boot: closed` in the daemon's life: opened for what it attaches.
+//! Operates the boot guard while the daemon runs: opens it for attached interfaces.
 
 use std::time::Instant;
 
@@ -10,13 +10,14 @@ use crate::{
     system::netlink::Snapshot,
 };
 
-/// Word of what others do to the gate. Without it, it is looked after from time to time.
+/// Subscribes to changes of the guard's table by others; on failure the table is checked
+/// periodically.
 pub(super) fn listen() -> Option<Changes> {
     Changes::listen().inspect_err(|error| log::warn!("{error:#}")).ok()
 }
 
 impl Daemon<'_> {
-    /// Opens the gate for what is attached, if there is one.
+    /// Opens the guard for attached interfaces, if there is one.
     pub(super) fn keep_gate(&mut self, snapshot: &Snapshot) {
         let config = &self.in_force.config;
         let gate = (config.boot == Boot::Closed).then(|| {
@@ -27,14 +28,14 @@ impl Daemon<'_> {
         self.guard.keep(gate);
     }
 
-    /// Looks whether the gate's table is still as it was written, and has it made anew.
+    /// Verifies the guard's table, and writes it again if it has changed.
     pub(super) fn look_at_gate(&mut self) {
         if !self.guard.verify(Instant::now()) {
             self.keep_gate(&self.seen.clone());
         }
     }
 
-    /// What `status` tells of the gate: nothing if it is not configured.
+    /// Returns the guard's state for `status`; `None` if it is not configured.
     pub(super) fn gate_status(&self) -> Option<GateStatus> {
         if self.in_force.config.boot == Boot::Open {
             return None;

@@ -1,4 +1,4 @@
-//! The gate before any configuration is read, and where none can be used.
+//! Operates the boot guard before any configuration is read, and when none can be used.
 
 use nix::unistd::Pid;
 
@@ -11,10 +11,10 @@ use crate::{
     system::logging::CRITICAL,
 };
 
-/// Shuts the gate if the configuration that was last in force for good says so. Returns what that
-/// says, if it is known.
+/// Closes the guard if the last good configuration says so. Returns the value of `boot`, if it is
+/// known.
 pub(super) fn shut_as_kept(source: &ConfigSource<'_>) -> Option<Boot> {
-    // Where the state is may be said by the file, which is then read for that alone.
+    // The file may name another state directory, and is then read for that alone.
     let first = source.first_paths().state_dir;
     let kept = load(&first).or_else(|| {
         let file = source.read().ok();
@@ -26,8 +26,8 @@ pub(super) fn shut_as_kept(source: &ConfigSource<'_>) -> Option<Boot> {
     Some(config.boot)
 }
 
-/// A start has failed: nothing stays half-way. What a first one has made goes, and the gate lets
-/// pass no more than is still attached; what was in force stays.
+/// Reverses a failed start: removes the pins of a first start, and closes the guard for all but
+/// attached interfaces. Earlier attachments stay.
 pub(super) fn undo_start(config: &Config, source: &ConfigSource<'_>, made: Option<&PinDirectory>) {
     if let Some(Err(error)) = made.map(kernel::remove_all) {
         log::error!("{error:#}");
@@ -35,8 +35,8 @@ pub(super) fn undo_start(config: &Config, source: &ConfigSource<'_>, made: Optio
     shut(config, source);
 }
 
-/// Keeps clients out until programs are attached, if the configuration says so. A failure is no
-/// reason not to attach them. A daemon that runs keeps its own gate.
+/// Closes the guard until programs are attached, if the configuration says so. A failure does not
+/// prevent the attachment. A daemon that already runs keeps its own guard.
 pub(super) fn shut(config: &Config, source: &ConfigSource<'_>) {
     let mut paths = config.paths.clone();
     (source.adjust)(&mut paths);
@@ -48,8 +48,8 @@ pub(super) fn shut(config: &Config, source: &ConfigSource<'_>) {
     }
 }
 
-/// The same by a configuration of which only a part can be read: a table that is there may know
-/// of more.
+/// Closes the guard by a configuration that is readable in part, unless there is a table, which may
+/// know more.
 fn shut_by_part(config: &Config, source: &ConfigSource<'_>) {
     if boot_guard::presence() != Some(true) {
         shut(config, source);
@@ -63,16 +63,16 @@ fn is_here(client: &Client) -> bool {
 
 fn load(state: &std::path::Path) -> Option<GuardState> {
     GuardState::load(state).unwrap_or_else(|error| {
-        // The next configuration in force replaces it.
+        // The next configuration in force replaces the file.
         log::error!("{error:#}");
         None
     })
 }
 
-/// No configuration can be used, and none is kept: says who passes now. `known` is what the
-/// configuration before said of the gate.
+/// Logs which traffic passes if no configuration can be used, and none is kept. `known` is the
+/// earlier configuration's value of `boot`.
 pub(super) fn all_lost(source: &ConfigSource<'_>, known: Option<Boot>) {
-    // What can be read of the file tells whom to keep out until it is mended.
+    // The readable part of the file names the interfaces to block until it is mended.
     let readable = source.read().ok();
     let readable = readable.and_then(|file| Config::parse_part(&file.file, &file.text).0);
     readable.iter().for_each(|config| shut_by_part(config, source));

@@ -1,5 +1,5 @@
-//! What outlives this process: the last good configuration, what the gate is to be at the next
-//! start, and what was applied. And what is wrong meanwhile, for `status`.
+//! Stores the state that survives this process: the last good configuration, the guard's state and
+//! the override. Reports problems to `status`.
 
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::PathBuf, time::Instant};
 
@@ -23,7 +23,8 @@ use crate::{
 };
 
 impl Daemon<'_> {
-    /// Tells of what a start has found: why the file is not in force, and what is set aside.
+    /// Reports the findings of a start: the reason why the file is not in force, and files that are
+    /// set aside.
     pub(super) fn tell_of_start(
         &mut self,
         refused: Option<&FileErrors>,
@@ -48,8 +49,8 @@ impl Daemon<'_> {
         }
     }
 
-    /// What is in force was loaded by a start: nothing waits for a confirmation any more, and what
-    /// the file has taken the place of is forgotten.
+    /// Settles the state after a start: ends a pending confirmation, and drops an override that the
+    /// file has replaced.
     pub(super) fn settle(&mut self) {
         if let Some(saved) = self.saved.clone() {
             let (file, kept) = (self.source.path.display(), &saved.kept.file);
@@ -62,7 +63,7 @@ impl Daemon<'_> {
             } else if loaded_kept && self.in_force.origin == Origin::Applied {
                 log::info!("{kept} is in force, which was applied, and not what {file} says");
             }
-            // While the file cannot be used, it has not taken the place of anything.
+            // A file that cannot be used has not replaced anything.
             let stays = loaded_kept || self.in_force.origin == Origin::LastGood;
             let saved = stays.then(|| {
                 let on_disk = self.source.read().ok().map(|document| document.text);
@@ -77,16 +78,15 @@ impl Daemon<'_> {
         self.watch_file();
     }
 
-    /// A configuration is in force for good: it is kept, and what was wrong with those before is no
-    /// problem any more.
+    /// Stores a configuration that is in force for good, and clears the problems of earlier ones.
     pub(super) fn settled(&mut self) {
         self.problems.clear(Code::ReloadRefused);
         self.keep_good();
         self.watch_file();
     }
 
-    /// What was in force before is so again: a reload that was refused only because of what waited
-    /// would no longer be.
+    /// Settles the state after a rollback. A reload that was refused only for the pending
+    /// confirmation is no longer a problem.
     pub(super) fn went_back(&mut self) {
         if self.last_reload.as_ref().is_some_and(|last| last.waited) {
             self.problems.clear(Code::ReloadRefused);
@@ -95,7 +95,7 @@ impl Daemon<'_> {
         self.watch_file();
     }
 
-    /// Takes note of a reload.
+    /// Records the result of a reload.
     pub(super) fn note_reload(&mut self, mut last: LastReload) {
         let stood_before = self.problems.has(Code::ReloadRefused)
             && !self.last_reload.as_ref().is_some_and(|last| last.waited);
@@ -113,7 +113,7 @@ impl Daemon<'_> {
                 let runs_last_good = self.in_force.origin == Origin::LastGood;
                 let code =
                     if runs_last_good { Code::ConfigurationRefused } else { Code::ReloadRefused };
-                // The same again, by a look at the file, is no news.
+                // The same error, after another change of the file, is not logged again.
                 if self.problems.add(code, error.clone()) || !runs_last_good {
                     log::error!(
                         "the new configuration is not used, the old one stays in force:\n{error}"
@@ -126,7 +126,7 @@ impl Daemon<'_> {
         self.watch_file();
     }
 
-    /// Waits for the file to be mended while it cannot be used, and not otherwise.
+    /// Watches the file while it cannot be used, and only then.
     pub(super) fn watch_file(&mut self) {
         let runs_last_good = self.in_force.origin == Origin::LastGood;
         configuration::runs_last_good(runs_last_good);
@@ -146,7 +146,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Sees who may write the configuration file.
+    /// Checks who can write the configuration file.
     fn look_at_owner(&mut self) {
         match self.source.writable_by_others() {
             None => {
@@ -160,8 +160,8 @@ impl Daemon<'_> {
         }
     }
 
-    /// Keeps what is in force for good, unless it is kept already. A failure is a problem, and tried
-    /// again; nothing that filters depends on it.
+    /// Stores the configuration in force for good, unless it is stored already. A failure is a
+    /// problem and is retried; no filtering depends on it.
     pub(super) fn keep_good(&mut self) {
         let result = self.try_keep_good();
         self.tell_of_state(result);
@@ -176,7 +176,7 @@ impl Daemon<'_> {
             ConfigOverride::store(self.saved.as_ref(), directory)?;
             self.saved_unwritten = false;
         }
-        // A start by it would fail.
+        // A start with this configuration would fail.
         if self.confirmed.is_none() && !self.failed_interfaces().is_empty() {
             return Ok(());
         }
@@ -189,7 +189,7 @@ impl Daemon<'_> {
         good.store(directory)
     }
 
-    /// Somebody may have removed it while it was in use.
+    /// Makes the state directory, which others may have removed while it was in use.
     pub(super) fn make_state_directory(&self) -> Result<()> {
         let directory = &self.paths.state_dir;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
@@ -212,7 +212,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Replaces what a start finds in the state directory.
+    /// Replaces the override in the state directory.
     pub(super) fn store(&mut self, saved: Option<ConfigOverride>) -> Result<()> {
         if saved != self.saved || self.saved_unwritten {
             self.make_state_directory()?;
@@ -222,7 +222,7 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// The same where it is so even if it cannot be written now.
+    /// Replaces the override, in memory alone if it cannot be written now.
     pub(super) fn store_or_tell(&mut self, saved: Option<ConfigOverride>) {
         if let Err(error) = self.store(saved.clone()) {
             (self.saved, self.saved_unwritten) = (saved, true);
@@ -230,7 +230,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// What `status` tells of the configuration.
+    /// Returns the state of the configuration for `status`.
     pub(super) fn configuration_status(&self) -> ConfigurationStatus {
         let waiting = self.confirmation.status(Instant::now()).map(|waiting| Waiting {
             confirm_within_s: waiting.seconds_left,
@@ -246,7 +246,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// What `config show` prints.
+    /// Returns the configuration for `config show`.
     pub(super) fn shown_configuration(&self) -> ConfigInForce {
         let in_force = &self.in_force;
         ConfigInForce {

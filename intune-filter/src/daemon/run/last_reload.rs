@@ -1,4 +1,4 @@
-//! The last reload, as `status` tells of it.
+//! Records the last reload for `status`.
 
 use super::RunError;
 use crate::{
@@ -6,16 +6,17 @@ use crate::{
     report::{self, Changed, ReloadResult},
 };
 
-/// How the last reload went.
+/// Result of the last reload.
 #[derive(Clone, Debug)]
 pub(super) struct LastReload {
     pub(super) told: report::LastReload,
-    /// Whether nothing else was wrong than that the configuration in force waited.
+    /// Whether the pending confirmation of the configuration in force was the only reason of the
+    /// refusal.
     pub(super) waited: bool,
 }
 
 impl LastReload {
-    /// A reload that has just ended.
+    /// Returns the result of a reload that has just ended.
     pub(super) fn new(result: Result<&Changed, &RunError>) -> Self {
         let (result, error) = match result {
             Ok(change) if change.changed => (ReloadResult::InForce, None),

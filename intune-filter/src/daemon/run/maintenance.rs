@@ -1,4 +1,4 @@
-//! What is done from time to time: expired addresses and flows removed, names saved.
+//! Does periodic work: removes expired addresses and flows, and saves names.
 
 use std::{
     collections::HashSet,
@@ -16,15 +16,14 @@ use crate::{
     system::clock,
 };
 
-/// How long an expired address stays in the maps: whoever asks for it meanwhile is told that it
-/// has expired.
+/// Time for which an expired address stays in the maps, so that a denial is explained as expired.
 const EXPIRED_FOR: Duration = Duration::from_secs(3600);
 
-/// The same where room is scarce.
+/// Time for which an expired address stays in a crowded map.
 const EXPIRED_FOR_IF_CROWDED: Duration = Duration::from_secs(60);
 
 impl Daemon<'_> {
-    /// Removes what has expired, and saves the table of names.
+    /// Removes expired entries, and saves the table of names.
     pub(super) async fn tidy(&mut self) {
         self.keep_good();
         self.retry_metrics().await;
@@ -53,8 +52,8 @@ impl Daemon<'_> {
         self.save();
     }
 
-    /// Finds addresses with rules that nobody knows the names of: those of a daemon that was killed,
-    /// and of records that were lost.
+    /// Finds addresses with rules that no known name backs: those of a daemon that was killed, and
+    /// of lost reports.
     fn examine(&mut self) {
         let now = clock::boot_time();
         match self.kernel.pins().hosts() {
@@ -67,7 +66,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Forgets names that have expired, and takes what they alone gave to addresses away from these.
+    /// Forgets expired names, and takes from addresses what these names alone gave.
     pub(super) fn forget(&mut self) {
         let (kernel, events) = (&self.kernel, &mut self.events.buffer);
         let mut reports = RingReports::new(events, &mut self.intake, kernel);
@@ -86,9 +85,9 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// Removes the flows that have ended in silence, and takes note of those that are gone.
+    /// Removes the flows that have expired, and records those that are gone.
     fn look_at_flows(&mut self) -> Result<()> {
-        // What the kernel has told of is known before it is missed.
+        // Ends that the kernel has reported have to be known first.
         self.read(RECORDS)?;
         let now = clock::boot_time();
         let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;

@@ -1,4 +1,4 @@
-//! Where the metrics are served: it follows the configuration at once.
+//! Moves the metrics endpoint to the configured address at once.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::{
     names::resolution::Counts,
 };
 
-/// The server, which listens nowhere yet.
+/// Returns the server, which does not listen yet.
 pub(super) fn server(
     pins: Pins,
     recorder: &EventRecorder,
@@ -24,13 +24,13 @@ pub(super) fn server(
 }
 
 impl Daemon<'_> {
-    /// Serves the metrics at this address, or not at all.
+    /// Serves the metrics at an address, or not at all.
     pub(super) async fn listen_for_metrics(&mut self, address: Option<SocketAddr>) {
         match self.metrics.listen(address).await {
             Ok(()) => {
                 self.problems.clear(Code::MetricsNotServed);
             }
-            // Enforcement does not depend on who watches it.
+            // Enforcement does not depend on monitoring.
             Err(error) => {
                 let text = format!("{error:#}");
                 if self.problems.add(Code::MetricsNotServed, text.clone()) {
@@ -40,7 +40,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Tries again where nothing could listen: the address may be there by now.
+    /// Retries an address that could not be bound and may be available by now.
     pub(super) async fn retry_metrics(&mut self) {
         if self.problems.has(Code::MetricsNotServed) {
             self.listen_for_metrics(self.in_force.config.metrics.listen).await;

@@ -1,6 +1,6 @@
-//! The daemon at work: it waits for what happens, asks the reconciler, and does what it says.
+//! Runs the daemon: waits for events, asks the reconciler, and carries out its commands.
 //!
-//! [`state`] has what all of it works on, and each file beside it one of its tasks.
+//! [`state`] holds the daemon's state, and each file beside it does one of its tasks.
 
 mod active_config;
 mod apply_policy;

@@ -1,5 +1,4 @@
-//! Listens to the programs: reads what they report when a client waits for it, and else from time to
-//! time.
+//! Reads the programs' reports: at once when a client waits, else periodically.
 
 use std::time::{Duration, Instant};
 
@@ -8,17 +7,18 @@ use anyhow::Result;
 use super::state::Daemon;
 use crate::daemon::ring_buffer::{RECORDS, RingReports};
 
-/// Records taken from the ring before anything else has its turn.
+/// Records read before other work has its turn.
 const BATCH_MAX: usize = 1024;
 
 /// How long after it was read the ring is read again, if there was something.
 const SOON: Duration = Duration::from_millis(20);
 
-/// The same if there was nothing. The programs wake the daemon only for what a client waits for.
+/// Interval to the next read of an empty ring. The programs wake the daemon only for records that a
+/// client waits for.
 const LATER: Duration = Duration::from_millis(400);
 
 impl Daemon<'_> {
-    /// Takes what the ring holds.
+    /// Reads the ring, and schedules the next read.
     pub(super) fn poll_events(&mut self) -> Result<()> {
         let taken = self.read(BATCH_MAX)?;
         let rest = match taken {
@@ -30,14 +30,14 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// Reads what the kernel has reported until now.
+    /// Reads all reports that the kernel has made so far.
     pub(super) fn catch_up(&mut self) {
         if let Err(error) = self.read(RECORDS) {
             log::error!("{error:#}");
         }
     }
 
-    /// Reads `most` records at most; returns how many there were.
+    /// Reads `most` records at most, and returns their number.
     pub(super) fn read(&mut self, most: usize) -> Result<usize> {
         RingReports::new(&mut self.events.buffer, &mut self.intake, &self.kernel).drain(most)
     }

@@ -1,4 +1,4 @@
-//! What a policy would end, without ending it.
+//! Computes the flows and names that a policy would end, without ending them.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +12,13 @@ use crate::{
     report::LostName,
 };
 
-/// Flows and names that are listed at most; all of them are counted.
+/// Flows and names listed at most; all of them are counted.
 const LISTED: usize = 100;
 
 /// Flows without a rule of their own.
 const UNRULED: u16 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
 
-/// What would end.
+/// Flows and names that would end.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     pub(super) flows_ended: usize,
@@ -27,8 +27,8 @@ pub(super) struct Losses {
     pub(super) names: Vec<LostName>,
 }
 
-/// What `policy` would end: the flows of rules that go and of zones that are others then, and the
-/// names that no rule has any more.
+/// Returns the losses under `policy`: flows of removed rules and of renumbered zones, and names
+/// that no rule has any more.
 pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
     let mut losses = Losses::default();
     let names = daemon.intake.learner.names();
@@ -56,7 +56,7 @@ pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
     Ok(losses)
 }
 
-/// The numbers of zones that would mean another segment than now, or none.
+/// Returns the zone numbers that would stand for another segment, or for the first time.
 fn moved_zones(daemon: &Daemon<'_>, policy: &Policy) -> BTreeSet<u32> {
     let now = &daemon.intake.learner.policy().zones;
     let moved = policy.zones.iter().filter(|zone| !now.contains(zone));

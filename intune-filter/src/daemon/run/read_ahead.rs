@@ -1,4 +1,4 @@
-//! What has to wait for files that are read ahead: the loop goes on meanwhile.
+//! Runs errands that need files: the files are read ahead while the loop goes on.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,12 @@ use crate::{
     daemon::config_source::ahead::{Ahead, Wanted},
 };
 
-/// How long the last answer may take.
+/// Time limit for the last answer.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 impl Daemon<'_> {
-    /// Answers a command, now or when its files have been read. True if the daemon is to end.
+    /// Answers a command, now or when its files have been read. Returns true if the daemon has to
+    /// end.
     pub(super) async fn take_call(&mut self, call: Call) -> bool {
         let text = match &call.request {
             Request::Status {}
@@ -30,18 +31,19 @@ impl Daemon<'_> {
         false
     }
 
-    /// Reads the configuration file, and the catalogue of what it says, or of `text`.
+    /// Reads the configuration file, and the catalogue of its configuration or of `text`.
     pub(super) fn read_ahead(&mut self, errand: Errand, text: Option<String>) {
         self.reader.begin(errand, Wanted { file: self.source.path.to_owned(), text });
     }
 
-    /// When the configuration before has to be put back, unless that has begun.
+    /// Returns the time at which the previous configuration has to return, unless the rollback has
+    /// begun.
     pub(super) fn roll_back_due(&self) -> Option<Instant> {
         let begun = self.reader.has(|errand| matches!(errand, Errand::RollBack));
         self.confirmation.due().filter(|_| !begun)
     }
 
-    /// Does what has waited. True if the daemon is to end.
+    /// Runs an errand whose files have been read. Returns true if the daemon has to end.
     pub(super) async fn run_errand(&mut self, errand: Errand, ahead: Ahead) -> bool {
         self.source.ahead.replace(Some(ahead));
         let ends = match errand {
@@ -50,14 +52,14 @@ impl Daemon<'_> {
                 false
             }
             Errand::Mended => {
-                // What runs in the file's place may have been replaced by now.
+                // The last good configuration may have been replaced meanwhile.
                 if self.watched.is_some() {
                     drop(self.reload().await);
                 }
                 false
             }
             Errand::RollBack => {
-                // What it was about may have been confirmed or replaced by now.
+                // The configuration may have been confirmed or replaced meanwhile.
                 if self.confirmation.due().is_some_and(|due| due <= Instant::now()) {
                     self.roll_back().await;
                 }
@@ -73,7 +75,7 @@ impl Daemon<'_> {
         if !self.answer(call.request, call.reply).await {
             return false;
         }
-        // Whoever asks learns of it before this process ends.
+        // The answer has to reach the command before this process ends.
         let _ = timeout(SHUTDOWN_GRACE, call.written).await;
         true
     }

@@ -1,4 +1,4 @@
-//! The machine looked at, and what the reconciler says to it done.
+//! Reads the machine's state, and carries out the reconciler's commands.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Daemon<'_> {
-    /// Looks at the machine as it is now.
+    /// Reads the machine's state and acts on it.
     pub(super) async fn look(&mut self) {
         match self.netlink.snapshot().await {
             Ok(snapshot) => self.look_at(&snapshot),
@@ -21,7 +21,8 @@ impl Daemon<'_> {
         self.announce();
     }
 
-    /// Does what the machine calls for: programs that were taken off are put back first.
+    /// Acts on the machine's state: attaches programs again that others have detached, then carries
+    /// out the reconciler's commands.
     pub(super) fn look_at(&mut self, snapshot: &Snapshot) {
         let pins = self.kernel.pins();
         for interface in self.reconciler.attached_among(&snapshot.interfaces) {
@@ -44,7 +45,7 @@ impl Daemon<'_> {
         self.tell_resolution();
     }
 
-    /// Takes note that an interface cannot be enforced.
+    /// Records that an interface cannot be enforced.
     pub(super) fn failed(&mut self, interface: &Interface, error: &anyhow::Error) {
         let error = format!("{error:#}");
         if self.reconciler.failed(interface, error.clone(), Instant::now()) {
@@ -52,7 +53,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Carries a command of the reconciler's out. A failure is logged.
+    /// Carries out a command of the reconciler. A failure is logged.
     pub(super) fn execute(&mut self, command: Command) {
         let result = match command {
             Command::SetOwnAddresses(addresses) => {
@@ -88,8 +89,8 @@ impl Daemon<'_> {
         }
     }
 
-    /// Tells systemd, once, that what exists is enforced: what is missing is not waited for, since
-    /// it may be for this unit that it waits.
+    /// Tells systemd once that the existing interfaces are enforced. Missing ones are not waited
+    /// for, since they may themselves wait for this unit.
     pub(super) fn announce(&mut self) {
         if self.ready {
             return;

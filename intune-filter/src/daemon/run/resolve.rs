@@ -1,5 +1,5 @@
-//! Resolves the policy's exact names: asks what is due, and learns from the answers as from those
-//! that pass through.
+//! Resolves the policy's exact names: sends the questions that are due, and learns from the answers
+//! as from those of clients.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Daemon<'_> {
-    /// Goes by the names of the policy in force, and by the resolvers of its configuration.
+    /// Takes over the names of the policy in force, and the resolvers of its configuration.
     pub(super) fn want_names(&mut self, config: &Config) {
         let policy = self.intake.learner.policy();
         let wanted = if config.dns.resolve { Wanted::of_policy(policy) } else { Wanted::default() };
@@ -28,14 +28,14 @@ impl Daemon<'_> {
         self.tell_resolution();
     }
 
-    /// Asks what is due.
+    /// Sends the questions that are due.
     pub(super) fn resolve(&mut self) {
         while let Some((question, resolver)) = self.resolution.ask(Instant::now()) {
             self.dns_client.ask(question, resolver);
         }
     }
 
-    /// Takes in what came of a question.
+    /// Records the outcome of a question.
     pub(super) fn resolved(&mut self, question: &Question, answer: dns_client::Answer) {
         let outcome = match answer {
             dns_client::Answer::Message(message) => self.learn_from(question, &message),
@@ -52,7 +52,7 @@ impl Daemon<'_> {
         self.tell_resolution();
     }
 
-    /// Tells the metrics how the names are.
+    /// Publishes the counts of names to the metrics.
     pub(super) fn tell_resolution(&self) {
         self.resolution_told.send_replace(self.resolution.counts(Instant::now()));
     }

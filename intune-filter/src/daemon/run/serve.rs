@@ -1,4 +1,4 @@
-//! The daemon's loop: waits for what happens, and does what is due.
+//! Runs the daemon's loop: waits for events, and does the work that is due.
 
 use std::time::{Duration, Instant};
 
@@ -18,17 +18,17 @@ use super::{
 };
 use crate::daemon::ring_buffer::flush;
 
-/// How often the machine is looked at even if nothing was heard of it.
+/// Interval at which the machine's state is read even without a report of a change.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often what has expired is removed, and the table of names is saved.
+/// Interval at which expired addresses are removed, and the table of names is saved.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often names are forgotten that have expired.
+/// Interval at which expired names are forgotten.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Daemon<'_> {
-    /// Works until told to stop.
+    /// Works until a signal or a command ends the daemon.
     pub(super) async fn serve(&mut self) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -71,7 +71,7 @@ impl Daemon<'_> {
             }
         }
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
-        // Nobody else would, as long as no daemon runs.
+        // While no daemon runs, nothing else would roll back.
         self.roll_back().await;
         self.catch_up();
         if let Err(error) = self.writer.finish(&mut self.intake.learner) {

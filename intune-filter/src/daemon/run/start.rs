@@ -1,4 +1,4 @@
-//! The daemon's start: from the first look at the configuration until it is in force.
+//! Starts the daemon: from the first reading of the configuration until it is in force.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -33,10 +33,10 @@ use crate::{
     system::netlink::{Netlink, Snapshot},
 };
 
-/// Runs until a signal or a command ends it. What is attached stays attached, unless the command
-/// was to detach. The kernel's programs log up to `kernel_log`.
+/// Runs until a signal or a command ends the daemon. Attachments stay, unless the command was to
+/// detach. The kernel's programs log up to `kernel_log`.
 pub fn run(source: &ConfigSource<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
-    // Before anything is read that may be wrong.
+    // Before anything is read that may be faulty.
     let known = gate_at_start::shut_as_kept(source);
     let config = match source.choose(&RuleBits::new()) {
         Ok(chosen) => chosen.loaded.config,
@@ -68,8 +68,8 @@ pub fn run(source: &ConfigSource<'_>, kernel_log: log::LevelFilter) -> Result<()
 }
 
 impl<'a> Daemon<'a> {
-    /// Loads the programs, and enforces what the configuration says; an interface that cannot be
-    /// enforced fails it.
+    /// Loads the programs, and enforces the configuration; an interface that cannot be enforced is
+    /// an error.
     async fn start(
         config: &Config,
         source: &'a ConfigSource<'a>,
@@ -79,11 +79,11 @@ impl<'a> Daemon<'a> {
         let (sender, calls) = mpsc::channel(8);
         tokio::spawn(Server::bind(&paths.runtime_dir)?.serve(sender));
         let directory = PinDirectory::new(&paths.pin_dir);
-        // A reboot takes the pins away, and what was learned with them.
+        // A reboot removes the pins, and the learned addresses with them.
         let is_empty = !directory.has_pins();
         let mut kernel =
             kernel::load(directory, &map_sizes(&config.maps), kernel_log, &hooks(config))?;
-        // Chosen again: the directories are now locked, and nobody else decides any more.
+        // Chosen again, since the directories are now locked against other processes.
         let bits = reload::previous_bits(&kernel.pins())?;
         let Chosen { document, origin, loaded, saved, refused, damaged } = source.choose(&bits)?;
         let (in_force, policy) = ActiveConfig::new(document, origin, loaded);

@@ -1,4 +1,4 @@
-//! What a running daemon holds.
+//! Defines the state of a running daemon.
 
 use std::time::Instant;
 
@@ -32,20 +32,20 @@ use crate::{
     system::netlink::{Netlink, Snapshot},
 };
 
-/// The configuration in force, what carries it out, and what is heard of.
+/// Configuration in force, the parts that carry it out, and the sources of events.
 pub(super) struct Daemon<'a> {
     pub(super) source: &'a ConfigSource<'a>,
     pub(super) in_force: ActiveConfig,
-    /// What is gone back to, while what is in force waits for its confirmation.
+    /// Configuration to return to, while the one in force waits for its confirmation.
     pub(super) confirmed: Option<ActiveConfig>,
     pub(super) confirmation: Confirmation,
-    /// What the state directory holds.
+    /// Override in the state directory.
     pub(super) saved: Option<ConfigOverride>,
-    /// Whether it could not be written.
+    /// Whether the override could not be written.
     pub(super) saved_unwritten: bool,
     pub(super) problems: Problems,
     pub(super) last_reload: Option<LastReload>,
-    /// The configuration file, while the last good one runs in its place.
+    /// Watch on the configuration file, while the last good configuration runs in its place.
     pub(super) watched: Option<Watched>,
     pub(super) kernel: Kernel,
     pub(super) reconciler: InterfaceReconciler,
@@ -54,7 +54,7 @@ pub(super) struct Daemon<'a> {
     pub(super) writer: NamesWriter,
     pub(super) intake: Intake,
     pub(super) resolution: Resolution,
-    /// Tells the metrics how the names are that are resolved.
+    /// Sender of the resolved names' counts to the metrics.
     pub(super) resolution_told: watch::Sender<Counts>,
     pub(super) dns_client: DnsClient,
     pub(super) warm_up: WarmUp,
@@ -63,7 +63,7 @@ pub(super) struct Daemon<'a> {
     pub(super) listens: Instant,
     pub(super) diagnostics: Option<Ring<Diagnostics>>,
     pub(super) netlink: Netlink,
-    /// What it has told of last.
+    /// Last snapshot of the machine.
     pub(super) seen: Snapshot,
     pub(super) nftables: Option<Changes>,
     pub(super) calls: mpsc::Receiver<Call>,

@@ -1,4 +1,4 @@
-//! What the loop waits for, where there may be nothing to wait for.
+//! Provides waits for the loop that may have nothing to wait for.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::boot_guard::Changes;
 
-/// Waits until a time, or for ever.
+/// Waits until a time, or forever.
 pub(super) async fn wait_until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time.into()).await,
@@ -14,7 +14,7 @@ pub(super) async fn wait_until(time: Option<Instant>) {
     }
 }
 
-/// Waits until the gate's table may have changed, or for ever.
+/// Waits until the guard's table may have changed, or forever.
 pub(super) async fn next_of(changes: Option<&mut Changes>) {
     match changes {
         Some(changes) => changes.next().await,
@@ -22,7 +22,7 @@ pub(super) async fn next_of(changes: Option<&mut Changes>) {
     }
 }
 
-/// Something regular, which does not catch up after a pause.
+/// Returns a periodic timer that does not catch up after a pause.
 pub(super) fn ticks(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,5 +1,5 @@
-//! The warm-up in the daemon's life: begun by a start that finds nothing learned, told of at its
-//! beginning and its end.
+//! Operates the warm-up: begins it at a start without learned addresses, and reports its beginning
+//! and end.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::state::Daemon;
 use crate::{config::Config, daemon::warm_up::WarmUp, kernel::Pins, names::Names, system::clock};
 
-/// The warm-up of a daemon that starts, by what is pinned and what was saved.
+/// Returns the warm-up of a starting daemon, by the pins and the saved names.
 pub(super) fn begin(config: &Config, pins: &Pins, names: &Names) -> Result<WarmUp> {
     let pinned = if pins.active()?.generation != 0 {
         Some(pins.settings()?.warm_up_until)
@@ -21,7 +21,7 @@ pub(super) fn begin(config: &Config, pins: &Pins, names: &Names) -> Result<WarmU
 }
 
 impl Daemon<'_> {
-    /// A policy is in force, with this deadline.
+    /// Records that a policy with this deadline is in force.
     pub(super) fn warm_up_is(&mut self, warm_up: WarmUp) {
         self.warm_up = warm_up;
         if let Some(left) = self.warm_up.in_force(clock::boot_time()) {
@@ -33,12 +33,12 @@ impl Daemon<'_> {
         }
     }
 
-    /// When the end of the warm-up is to be told of.
+    /// Returns the time at which the end of the warm-up has to be reported.
     pub(super) fn warm_up_due(&self) -> Option<Instant> {
         self.warm_up.due(clock::boot_time(), Instant::now())
     }
 
-    /// The kernel has ended the warm-up, or a policy has.
+    /// Reports the end of the warm-up, by the kernel or by a policy.
     pub(super) fn tell_end_of_warm_up(&mut self) {
         self.warm_up.ended();
         log::warn!("the warm-up is over: destinations that nobody knows are denied");

@@ -1,4 +1,4 @@
-//! Tells systemd that the loop goes round, where systemd wants to know.
+//! Notifies systemd's watchdog that the loop is alive, if systemd asks for it.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use tokio::time::Interval;
 
 use super::waiting::ticks;
 
-/// The loop's sign of life. Nobody but the loop gives it: a daemon whose loop hangs is started anew,
-/// and what is attached stays in force meanwhile.
+/// Watchdog of the loop, fed by the loop alone: systemd restarts a daemon whose loop hangs, and
+/// attachments stay in force meanwhile.
 pub(super) struct Watchdog(Option<Interval>);
 
 impl Watchdog {
-    /// Gives a sign twice in the time that systemd waits for one.
+    /// Returns a watchdog that notifies twice per timeout of systemd.
     pub(super) fn new() -> Self {
         let period = sd_notify::watchdog_enabled().map(|patience| patience / 2);
         Self(period.filter(|period| *period > Duration::ZERO).map(ticks))
     }
 
-    /// Waits until the next sign is due; for ever if nobody waits for any.
+    /// Waits until the next notification is due; forever if systemd expects none.
     pub(super) async fn due(&mut self) {
         match &mut self.0 {
             Some(ticks) => drop(ticks.tick().await),
@@ -26,7 +26,7 @@ impl Watchdog {
         }
     }
 
-    /// Gives a sign.
+    /// Notifies systemd.
     pub(super) fn feed(&self) {
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
     }

@@ -1,17 +1,17 @@
-//! The files that a refused configuration depends on, watched until they are mended.
+//! Watches the files that a refused configuration depends on until they are mended.
 
 use std::path::PathBuf;
 
 use crate::daemon::config_source::mended::Watch;
 
-/// The configuration file, while it cannot be used.
+/// Configuration file that cannot be used, with the watch on it.
 pub(super) struct Watched {
     pub(super) paths: Vec<PathBuf>,
     pub(super) watch: Watch,
 }
 
 impl Watched {
-    /// Waits for a change of the file, or for ever if there is nothing to wait for.
+    /// Waits for a change of the file; forever without a watch.
     pub(super) async fn changed(watched: &mut Option<Self>) {
         match watched {
             Some(watched) => watched.watch.changed().await,

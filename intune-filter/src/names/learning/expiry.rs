@@ -1,5 +1,5 @@
-//! Taking away from the kernel's addresses what no name backs any more: an address is
-//! forgotten when its last name expires, a rule when the last name that gave it does.
+//! Takes from the kernel's addresses what no name backs any more: an address with its last name, a
+//! rule with the last name that gave it.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::{
     system::clock,
 };
 
-/// Addresses that are looked at in one go.
+/// Number of addresses per call.
 const BATCH_MAX: usize = 4096;
 
 /// Forgets names that have expired, and takes away what they alone gave to addresses.
@@ -25,7 +25,7 @@ pub fn forget_expired(kernel: &Kernel, reports: &mut impl Reports) -> Result<()>
     forget_due(kernel, reports)
 }
 
-/// Takes away from the addresses that are due what no name backs.
+/// Takes from the addresses that are due what no name backs.
 ///
 /// What the kernel has learned from an answer stays until userspace has read of that answer, or
 /// until the address expires by itself. An answer that is just being learned from loses nothing.
@@ -49,7 +49,8 @@ pub fn forget_due(kernel: &Kernel, reports: &mut impl Reports) -> Result<()> {
     if disputed.is_empty() {
         return Ok(());
     }
-    // Either the records are on their way, or nobody will ever read them.
+    // Either the reports are on their way, or they are lost. Programs that run now may still
+    // report.
     kernel.wait_for_programs()?;
     for (address, before) in disputed {
         reports.catch_up()?;
@@ -64,8 +65,8 @@ pub fn forget_due(kernel: &Kernel, reports: &mut impl Reports) -> Result<()> {
     Ok(())
 }
 
-/// Takes away from an address what it is not to have any more. Returns what the kernel has if
-/// userspace does not know where all of that is from.
+/// Takes from an address what no name backs. Returns the kernel's entry if userspace does not know
+/// every answer that refreshed it.
 fn narrow(
     kernel: &Kernel,
     tables: &HostTables,

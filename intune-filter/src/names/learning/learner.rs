@@ -1,4 +1,4 @@
-//! Keeps the table of names from what the kernel reports.
+//! Keeps the table of names up to date from the kernel's reports.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -15,18 +15,18 @@ use crate::{
     system::clock,
 };
 
-/// What has become of the table of names since it was saved.
+/// Change of the table of names since it was last saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// Nothing.
+    /// No change.
     None,
     /// Bindings live longer or shorter, or are gone.
     Prolonged,
-    /// There are new ones.
+    /// New bindings.
     Learned,
 }
 
-/// The table of names, and the policy that it is kept by.
+/// Learner that keeps the table of names by the policy in force.
 pub struct Learner {
     names: Names,
     change: Change,
@@ -37,7 +37,7 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// A table as it was saved.
+    /// Returns a learner that starts from a saved table.
     #[must_use]
     pub fn new(names: Names, policy: Policy) -> Self {
         let reader = Reader::new(&policy);
@@ -45,20 +45,20 @@ impl Learner {
         Self { names, change: Change::None, policy, reader, own_addresses, tracker }
     }
 
-    /// The table.
+    /// Returns the table of names.
     #[must_use]
     pub const fn names(&self) -> &Names {
         &self.names
     }
 
-    /// The table, to change it otherwise than by learning.
+    /// Returns the table for changes other than learning, and counts it as changed.
     pub fn names_mut(&mut self) -> &mut Names {
         self.has_changed(Change::Prolonged);
         &mut self.names
     }
 
-    /// Forgets names that have expired. What nobody else backs at their addresses is taken
-    /// away from these later, see [`Self::tracker`].
+    /// Forgets expired names, and marks their addresses, which lose what no other name backs: see
+    /// [`Self::tracker`].
     pub fn expire(&mut self, now: u64) {
         for address in self.names.expire(now) {
             self.tracker.suspect(address);
@@ -67,13 +67,13 @@ impl Learner {
         self.tracker.expire(now);
     }
 
-    /// What has become of the table since it was saved.
+    /// Returns the change of the table since it was last saved.
     #[must_use]
     pub const fn change(&self) -> Change {
         self.change
     }
 
-    /// The table is saved as it is now.
+    /// Records that the table has been saved as it stands.
     pub const fn saved(&mut self) {
         self.change = Change::None;
     }
@@ -82,27 +82,28 @@ impl Learner {
         self.change = self.change.max(change);
     }
 
-    /// Goes by another policy from now on.
+    /// Replaces the policy that answers are read by.
     pub fn set_policy(&mut self, policy: Policy) {
         self.reader = Reader::new(&policy);
         self.reader.set_own_addresses(&self.own_addresses);
         self.policy = policy;
     }
 
-    /// The policy in force.
+    /// Returns the policy in force.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// The gateway's own addresses, which no name may have.
+    /// Sets the gateway's own addresses, which no name may have.
     pub fn set_own_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
         self.reader.set_own_addresses(&addresses);
         self.own_addresses = addresses;
     }
 
-    /// Takes in an answer that the kernel has learned from: the name and the addresses that it
-    /// leads to. If there was room for some of them only, which ones is not known.
+    /// Reads an answer that the kernel has reported; if the kernel has learned from the answer,
+    /// records the name and its addresses. The kernel may have had room for some of the addresses
+    /// only, and does not say which.
     pub fn take(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
         if event.flags & answer_flags::LEARNED == 0 {
             return self.reader.read(event, message);
@@ -116,7 +117,7 @@ impl Learner {
 
     /// Learns from an answer that the kernel could not read.
     pub fn learn(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
-        // By the policy in force, which may be younger than the event.
+        // The policy in force may be younger than the event.
         let answer = self.reader.read(event, message)?;
         let ids: Vec<String> =
             self.policy.rules_of(answer.rules).map(|rule| rule.id.to_string()).collect();
@@ -142,7 +143,7 @@ impl Learner {
         shed.into_iter().for_each(|address| self.tracker.distrust(address));
     }
 
-    /// Forgets addresses that no name may have by the policy in force.
+    /// Forgets addresses that no name may have under the policy in force.
     pub fn forget_unacceptable(&mut self) {
         let is_acceptable = |address: &IpAddr| {
             self.policy.accepts_answer(*address) && !self.own_addresses.contains(address)
@@ -156,17 +157,17 @@ impl Learner {
         }
     }
 
-    /// Takes note of an address that userspace itself has refreshed in the kernel.
+    /// Records versions of an address that userspace itself has refreshed in the kernel.
     pub fn refreshed(&mut self, address: IpAddr, versions: Refreshed) {
         self.tracker.refreshed(address, versions, clock::boot_time());
     }
 
-    /// What is known of the answers behind each address.
+    /// Returns the tracker of refreshes.
     pub const fn tracker(&mut self) -> &mut RefreshTracker {
         &mut self.tracker
     }
 
-    /// The rules of the names that led to an address, and when the last of these expires.
+    /// Returns the rules of the names that led to an address, and the last expiry of these names.
     #[must_use]
     pub fn backed(&self, address: IpAddr) -> (RuleMask, u64) {
         self.names.of_address(address).fold(
@@ -177,25 +178,25 @@ impl Learner {
         )
     }
 
-    /// Looks at an address that the kernel has as `host`: see [`RefreshTracker::examine`].
+    /// Checks an address, `host` in the kernel, for unbacked rules: see
+    /// [`RefreshTracker::examine`].
     pub fn examine(&mut self, address: IpAddr, host: &Host, now: u64) {
         let (backed, _) = self.backed(address);
         self.tracker.examine(address, host, backed, now);
     }
 
-    /// What is to be done with an address that the kernel has as `host`: see
-    /// [`RefreshTracker::decide`].
+    /// Decides about an address, `host` in the kernel: see [`RefreshTracker::decide`].
     #[must_use]
     pub fn decide(&self, address: IpAddr, host: &Host, now: u64) -> Decision {
         self.tracker.decide(address, host, self.backed(address), now)
     }
 
-    /// Whether a message repeats the question that has this hash; `seed` keys it.
+    /// Whether a message repeats the question with this hash, keyed by `seed`.
     pub fn is_answer_to(&mut self, message: &[u8], question: u64, seed: u64) -> bool {
         self.reader.question(message, seed) == Some(question)
     }
 
-    /// The services that have some of the rules, each once.
+    /// Returns the services that have some of the rules, each once.
     #[must_use]
     pub fn services(&self, rules: RuleMask) -> Vec<String> {
         let services: BTreeSet<&str> =

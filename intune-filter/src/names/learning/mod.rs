@@ -1,5 +1,5 @@
-//! Keeps the table of names and the kernel's addresses in step: learning, expiry, and what a restart
-//! needs.
+//! Keeps the table of names and the kernel's addresses in step: learns, expires, saves and
+//! restores.
 
 mod expiry;
 mod learner;

@@ -1,4 +1,4 @@
-//! Reads the saved table of names, and enters it into fresh maps: what a reboot has taken away.
+//! Restores the table of names and the kernel's learned addresses after a reboot.
 
 use anyhow::Result;
 
@@ -10,8 +10,8 @@ use crate::{
     system::clock,
 };
 
-/// Enters the addresses of all names that the policy in force still has, as long as the names live.
-/// Those that it does not let a name have are forgotten. Returns how many were entered.
+/// Enters the addresses of all names that the policy in force has into the kernel, until the names
+/// expire. Addresses that the policy lets no name have are forgotten. Returns the number entered.
 pub fn restore(kernel: &Kernel, learner: &mut Learner) -> Result<usize> {
     learner.forget_unacceptable();
     let addresses: Vec<_> = learner.names().addresses().collect();
@@ -29,8 +29,8 @@ pub fn restore(kernel: &Kernel, learner: &mut Learner) -> Result<usize> {
     Ok(entered)
 }
 
-/// The table of names as it was saved. A file that cannot be used is kept aside, and is no reason
-/// not to start.
+/// Loads the saved table of names. An unusable file is set aside and logged, and does not prevent
+/// the start.
 #[must_use]
 pub fn saved_names(config: &Config) -> Names {
     let directory = &config.paths.state_dir;

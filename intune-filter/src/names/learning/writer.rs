@@ -1,5 +1,5 @@
-//! When the table of names is saved, and by whom: often enough that a power cut costs little,
-//! seldom enough for flash memory, and not by the daemon's loop.
+//! Schedules the saves of the table of names: often enough that a power cut costs little, seldom
+//! enough for flash memory, and on a thread of their own.
 
 use std::{
     path::PathBuf,
@@ -12,35 +12,35 @@ use anyhow::{Context as _, Result, anyhow};
 use super::learner::{Change, Learner};
 use crate::{names, system::clock};
 
-/// How soon after the start: a gateway that is restarted again and again loses no more.
+/// Delay of the first save after a start: a gateway that restarts again and again loses no more.
 const FIRST: Duration = Duration::from_secs(60);
 
-/// After names were learned that are not in the file, at most so long.
+/// Interval between saves while new names are learned.
 const LEARNED: Duration = Duration::from_secs(300);
 
-/// The same if answers have only prolonged what the file knows.
+/// Interval between saves while answers only prolong bindings that the file has.
 const PROLONGED: Duration = Duration::from_secs(3600);
 
-/// Octets a second that may be written on average: 340 MiB a day, whatever the size of the table.
+/// Octets per second written on average at most: 340 MiB a day, whatever the table's size.
 const PACE: u64 = 4096;
 
-/// Saves the table of names.
+/// Writer that saves the table of names on a thread of its own.
 #[derive(Debug)]
 pub struct NamesWriter {
     directory: PathBuf,
-    /// When the table may be saved again, if names were learned, and if not.
+    /// Earliest next save, with new names and without.
     due: [Instant; 2],
     writing: Option<JoinHandle<Result<()>>>,
 }
 
 impl NamesWriter {
-    /// A saver into a directory, from `now` on.
+    /// Returns a writer into a directory, from `now` on.
     #[must_use]
     pub fn new(directory: PathBuf, now: Instant) -> Self {
         Self { directory, due: [now + FIRST, now + PROLONGED], writing: None }
     }
 
-    /// Saves the table if it has changed and its time has come.
+    /// Starts a save if the table has changed and its time has come.
     pub fn look(&mut self, learner: &mut Learner, now: Instant) -> Result<()> {
         if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
             return Ok(());
@@ -64,9 +64,9 @@ impl NamesWriter {
         Ok(())
     }
 
-    /// Saves the table if it has changed, at once.
+    /// Saves a changed table at once, on the caller's thread.
     pub fn finish(&mut self, learner: &mut Learner) -> Result<()> {
-        // What was written then is older.
+        // The table of a running save is older: wait for its end, then save again.
         let written = self.wait();
         if written.is_ok() && learner.change() == Change::None {
             return Ok(());
@@ -110,7 +110,7 @@ services: [{id: site, fqdns: ['*.test'], tcp: [443]}]
         learner.note(name, "20.0.0.1".parse().unwrap(), rules, u64::MAX / 2);
     }
 
-    /// Whether the file is written at a time; it is gone afterwards.
+    /// Whether the file has been written by a time; removes the file afterwards.
     fn is_saved(saver: &mut NamesWriter, learner: &mut Learner, at: Instant) -> bool {
         saver.look(learner, at).unwrap();
         saver.wait().unwrap();

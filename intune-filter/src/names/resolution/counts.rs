@@ -1,27 +1,27 @@
-//! How many names are in which state, and what came of the questions.
+//! Counts names by state, and questions by outcome.
 
 use serde::{Deserialize, Serialize};
 
 use super::question::Outcome;
 
-/// How the names are.
+/// Numbers of names by state, and of questions by outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Exact names of the policy.
     pub names: usize,
-    /// Those with addresses that were learned and have not expired.
+    /// Names with learned addresses that have not expired.
     pub resolved: usize,
-    /// Those of which resolvers say that there is nothing.
+    /// Names for which the resolvers have no records.
     pub absent: usize,
-    /// Those that could not be resolved.
+    /// Names that could not be resolved.
     pub failing: usize,
-    /// Those that no answer has come for yet.
+    /// Names without an answer yet.
     pub waiting: usize,
-    /// Those beyond them that are not resolved, since they are too many.
+    /// Names beyond the limit, which are not resolved.
     pub left_out: usize,
-    /// Questions that were answered with addresses, since the daemon's start.
+    /// Questions answered with addresses since the daemon's start.
     pub answered: u64,
-    /// Questions that were answered with nothing that could be learned.
+    /// Questions answered without anything that could be learned.
     pub empty: u64,
     /// Questions that failed.
     pub failed: u64,

@@ -1,9 +1,8 @@
-//! Asks resolvers, over UDP and where an answer does not fit over TCP.
+//! Asks resolvers over UDP, and over TCP if an answer is truncated.
 //!
-//! The one place that knows the DNS library. What it makes sure of is that a message is an answer
-//! to the question; what that teaches is for [`crate::names::learning`] to say, by the code that the
-//! kernel has. Over UDP each question has a port, an id and an order of upper and lower case of its
-//! own, at random.
+//! The one module that uses the DNS library. It makes sure that a message answers the question;
+//! [`crate::names::learning`] reads the addresses with the kernel's code. Over UDP each question
+//! has a random port, id and order of upper and lower case of its own.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
@@ -22,30 +21,30 @@ use tokio::task::{Id, JoinSet};
 
 use super::{Kind, Question};
 
-/// How long an answer may take, over each of UDP and TCP.
+/// Time limit for an answer, over each of UDP and TCP.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a question is sent over UDP at most, and how long after the time before.
+/// Transmissions of a question over UDP at most, and the interval between them.
 const TRIES: u8 = 2;
 const AGAIN_AFTER_MS: u64 = 2000;
 
 /// Port of DNS.
 const PORT: u16 = 53;
 
-/// What came back.
+/// Result of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// An answer to the question, as it was received.
+    /// Answer to the question, as received.
     Message(Vec<u8>),
-    /// An answer that says that there is no such name.
+    /// Answer that the name does not exist (NXDOMAIN).
     NoSuchName,
-    /// The resolver did not resolve it.
+    /// Error of the resolver, or an answer to another question.
     Refused(String),
-    /// Nothing.
+    /// No answer: a timeout or a failure of the transport.
     Silence(String),
 }
 
-/// Questions that are under way.
+/// Client with the questions in flight.
 #[derive(Debug, Default)]
 pub struct DnsClient {
     tasks: JoinSet<Answer>,
@@ -53,13 +52,13 @@ pub struct DnsClient {
 }
 
 impl DnsClient {
-    /// Sends a question.
+    /// Sends a question to a resolver.
     pub fn ask(&mut self, question: Question, resolver: IpAddr) {
         let task = self.tasks.spawn(ask(question.clone(), resolver));
         self.questions.insert(task.id(), question);
     }
 
-    /// Waits for the next answer; for ever if nothing is under way.
+    /// Waits for the next answer; forever if no question is in flight.
     pub async fn next(&mut self) -> (Question, Answer) {
         loop {
             let Some(ended) = self.tasks.join_next_with_id().await else {
@@ -92,7 +91,8 @@ async fn ask(question: Question, resolver: IpAddr) -> Answer {
     let query = Query::query(name, kind);
     let response = match over_udp(&query, resolver).await {
         Ok(response) if response.truncation => over_tcp(&query, resolver).await,
-        // A resolver that does not keep the letters' case: over TCP nobody else can answer.
+        // The resolver does not keep the letters' case: over TCP an answer is hard to forge without
+        // it.
         Err(NetError::QueryCaseMismatch) => over_tcp(&query, resolver).await,
         other => other,
     };
@@ -133,7 +133,7 @@ async fn over_udp(query: &Query, resolver: IpAddr) -> Result<DnsResponse, NetErr
 }
 
 async fn over_tcp(query: &Query, resolver: IpAddr) -> Result<DnsResponse, NetError> {
-    // What serves the connection ends with the last clone.
+    // The background task of the connection ends with the provider's last clone.
     let provider = TokioRuntimeProvider::new();
     let server = (resolver, PORT).into();
     let connection =

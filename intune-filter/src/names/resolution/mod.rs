@@ -1,8 +1,9 @@
-//! When the policy's exact names are resolved: answers and time in, questions out, no I/O.
+//! Schedules the resolution of the policy's exact names: answers and time in, questions out, no
+//! I/O.
 //!
-//! A name is asked for at the start, when a policy brings it, and before what was learned of it
-//! expires, so that a client that still knows its addresses reaches them although it does not ask.
-//! Resolvers have other things to do: [`pace`] says how often they are asked at most.
+//! A name is asked for at the start, when a policy adds it, and before its learned addresses
+//! expire, so that a client with cached addresses reaches them without asking. [`pace`] limits the
+//! load on resolvers.
 
 mod counts;
 pub(crate) mod dns_client;
@@ -25,11 +26,10 @@ pub use status::Status;
 
 use crate::policy::Policy;
 
-/// Names at most: each costs three questions and their repetitions. Those that a `#` stands for
-/// come last.
+/// Names at most: each costs three questions and their repetitions. Names from a `#` come last.
 pub const NAMES_MAX: usize = 1024;
 
-/// The names, the rules that each has, and how many were too many.
+/// Names to resolve with the rules of each, and the number of names beyond the limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     names: BTreeMap<Arc<str>, BTreeSet<String>>,
@@ -37,7 +37,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// The names that a policy's patterns without `*` stand for.
+    /// Returns the names that a policy's patterns without `*` stand for.
     #[must_use]
     pub fn of_policy(policy: &Policy) -> Self {
         let patterns = || policy.rules.values().flat_map(|rule| &rule.fqdns);
@@ -59,38 +59,38 @@ impl Wanted {
         wanted
     }
 
-    /// How many names were too many.
+    /// Returns the number of names beyond the limit.
     #[must_use]
     pub const fn left_out(&self) -> usize {
         self.left_out
     }
 }
 
-/// What is known of a question's answer.
+/// Last known result of a question.
 #[derive(Clone, Debug)]
 enum Finding {
-    /// Nothing was heard yet.
+    /// No answer yet.
     Unknown,
-    /// There were addresses.
+    /// Addresses.
     Addresses,
-    /// There is nothing to learn.
+    /// Answer without anything to learn.
     Nothing,
-    /// Nothing was heard that made sense, since the last time there was.
+    /// Failure of the last attempt, with the reason.
     Failed(String),
 }
 
 #[derive(Clone, Debug)]
 struct Item {
-    /// When it is asked next; it stands in the queue under this time unless it is being asked.
+    /// Time of the next question; key in the queue unless the question is in flight.
     due: Instant,
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
-    /// Until when there are learned addresses.
+    /// Expiry of the learned addresses, if there are any.
     until: Option<Instant>,
     finding: Finding,
 }
 
-/// The names and when to ask for each.
+/// Schedule of the questions for each name.
 #[derive(Debug)]
 pub struct Resolution {
     resolvers: Vec<IpAddr>,
@@ -99,13 +99,13 @@ pub struct Resolution {
     queue: BTreeSet<(Instant, Question)>,
     asked: BTreeSet<Question>,
     pace: Pace,
-    /// Questions in a row that no answer came to.
+    /// Questions in a row without an answer.
     silent: usize,
     counts: Counts,
 }
 
 impl Resolution {
-    /// No names; `seed` is where the jitter comes from.
+    /// Returns a schedule without names; `seed` feeds the jitter.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -120,8 +120,8 @@ impl Resolution {
         }
     }
 
-    /// Goes by other names and resolvers from now on. Names that are new, or belong to other rules
-    /// than before, are asked for at once.
+    /// Replaces the names and the resolvers. Names that are new or have other rules than before are
+    /// asked for at once.
     pub fn want(&mut self, wanted: Wanted, resolvers: Vec<IpAddr>, now: Instant) {
         self.items.retain(|question, _| wanted.names.contains_key(&question.name));
         for (name, rules) in &wanted.names {
@@ -140,7 +140,7 @@ impl Resolution {
         self.queue = waiting.map(|(question, item)| (item.due, question.clone())).collect();
     }
 
-    /// When [`Self::ask`] has a question next, as far as that is known.
+    /// Returns the time at which [`Self::ask`] next has a question, if it is known.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let (due, _) = self.queue.first()?;
@@ -148,29 +148,29 @@ impl Resolution {
         free.then(|| self.pace.not_before(*due))
     }
 
-    /// The question that is due, if there is one, and whom to ask. [`Self::heard`] tells what came
-    /// of it.
+    /// Returns the question that is due and the resolver to ask; report its outcome to
+    /// [`Self::heard`].
     pub fn ask(&mut self, now: Instant) -> Option<(Question, IpAddr)> {
         if self.due()? > now {
             return None;
         }
         let (_, question) = self.queue.pop_first()?;
         let failures = self.items.get(&question).map_or(0, |item| item.failures);
-        // The first one, unless that has failed: it is the one that clients ask, too.
+        // The first resolver, which clients ask too, unless it has failed.
         let resolver = *self.resolvers.get(failures as usize % self.resolvers.len())?;
         self.asked.insert(question.clone());
         self.pace.asked(now);
         Some((question, resolver))
     }
 
-    /// A question was answered, or will not be.
+    /// Records the outcome of a question, and schedules the next one.
     pub fn heard(&mut self, question: &Question, outcome: Outcome, now: Instant) {
         self.asked.remove(question);
         self.counts.add(&outcome);
         let silence = matches!(outcome, Outcome::Silence(_));
         let outage = self.silent >= MAX_IN_FLIGHT.min(self.items.len());
         self.silent = if silence { self.silent + 1 } else { 0 };
-        // The policy may have lost the name meanwhile.
+        // A reload may have dropped the name meanwhile.
         let Some(item) = self.items.get_mut(question) else { return };
         let wait = match outcome {
             Outcome::Addresses(lifetime) => {
@@ -182,7 +182,7 @@ impl Resolution {
                 (item.failures, item.finding) = (0, Finding::Nothing);
                 self.pace.after_nothing()
             }
-            // An older resolver, which does not know the type. Hints are an extra.
+            // An older resolver does not know the type, and hints are an extra: no failure.
             Outcome::Refused(_) if question.kind == Kind::Https => {
                 (item.failures, item.finding) = (0, Finding::Nothing);
                 self.pace.after_nothing()
@@ -200,7 +200,7 @@ impl Resolution {
         }
     }
 
-    /// Resolvers answer again: what had to wait is asked now.
+    /// Makes failed questions due now, since resolvers answer again.
     fn hasten(&mut self, now: Instant) {
         for (question, item) in &mut self.items {
             if item.failures > 0

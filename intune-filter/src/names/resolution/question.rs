@@ -1,8 +1,8 @@
-//! Questions to resolvers, and what comes of them.
+//! Describes questions to resolvers and their outcomes.
 
 use std::{sync::Arc, time::Duration};
 
-/// What is asked for; in this order where there is a choice.
+/// Record type of a question, in the order in which questions due together are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// IPv4 addresses.
@@ -16,21 +16,21 @@ pub enum Kind {
 /// A question to a resolver.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
-    /// What is asked for.
+    /// Record type.
     pub kind: Kind,
-    /// The name, in lower case and without a trailing dot.
+    /// Name, in lower case and without a trailing dot.
     pub name: Arc<str>,
 }
 
-/// What came of a question.
+/// Outcome of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Addresses, the first of which is forgotten after this time.
+    /// Addresses; the first is forgotten after this time.
     Addresses(Duration),
-    /// There is no such name, or it has nothing of the kind that could be learned.
+    /// No such name, or no record of the type that could be learned.
     Nothing,
-    /// The resolver could not tell, or what it said made no sense.
+    /// Error of the resolver, or an answer that makes no sense.
     Refused(String),
-    /// No answer came.
+    /// No answer.
     Silence(String),
 }

@@ -1,4 +1,4 @@
-//! What commands and metrics show of the names that are resolved.
+//! Summarises the resolved names for commands and metrics.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -6,29 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{Counts, Finding, Resolution};
 
-/// Names that are named with what is wrong at most.
+/// Names listed with their errors at most.
 const NAMED: usize = 20;
 
-/// The same, and what is wrong.
+/// Counts of the resolved names, with the errors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// How the names are.
+    /// Names by state, questions by outcome.
     #[serde(flatten)]
     pub counts: Counts,
     /// Seconds until the next question.
     pub next_in_s: Option<u64>,
-    /// Names that could not be resolved, each with the reason; the first of them.
+    /// First names that could not be resolved, each with the reason.
     pub errors: BTreeMap<String, String>,
 }
 
 impl Resolution {
-    /// How the names are.
+    /// Returns the counts of names and questions.
     #[must_use]
     pub fn counts(&self, now: Instant) -> Counts {
         self.look(now).0
     }
 
-    /// How the names are, and what is wrong.
+    /// Returns the counts with the errors.
     #[must_use]
     pub fn status(&self, now: Instant) -> Status {
         let (counts, errors) = self.look(now);
@@ -37,7 +37,7 @@ impl Resolution {
     }
 
     fn look(&self, now: Instant) -> (Counts, BTreeMap<String, String>) {
-        /// What the questions for one name have come to.
+        /// Combined findings of the questions for one name.
         #[derive(Default)]
         struct Name<'a> {
             resolved: bool,
@@ -52,7 +52,7 @@ impl Resolution {
             name.resolved |= live;
             match &item.finding {
                 Finding::Unknown => name.unknown = true,
-                // Expired, and asked for right now.
+                // Expired, and in flight right now.
                 Finding::Addresses => name.unknown |= !live,
                 Finding::Failed(why) => name.error = Some(why),
                 Finding::Nothing => {}

@@ -1,4 +1,4 @@
-//! The engine is driven through hours of answers, failures and reloads.
+//! Drives the schedule through hours of answers, failures and reloads.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn policy(fqdns: &str) -> Policy {
     compile(&config, Catalogue::builtin(), &Default::default()).unwrap()
 }
 
-/// Asks whatever is due within a time, and answers it at once. Returns the questions.
+/// Asks whatever is due within a time, and answers at once. Returns the questions.
 fn run(
     engine: &mut Resolution,
     now: &mut Instant,
@@ -183,7 +183,7 @@ fn a_reload_asks_for_what_is_new_alone_and_forgets_what_is_gone() {
     let asked = run(&mut engine, &mut now, MINUTE, |_| addresses(7200));
     assert!(asked.iter().all(|(_, question, _)| &*question.name == "c.test"));
     assert_eq!((asked.len(), engine.counts(now).names), (3, 2));
-    // What was learned under other rules is not good for these.
+    // Addresses learned under other rules are not good for these.
     next.names.get_mut("b.test").unwrap().insert("site/other".to_owned());
     engine.want(next, resolvers(), now);
     let asked = run(&mut engine, &mut now, MINUTE, |_| addresses(7200));
@@ -202,7 +202,7 @@ fn an_answer_to_what_is_no_longer_wanted_changes_nothing() {
     assert_eq!(engine.counts(now).names, 1);
     let asked = run(&mut engine, &mut now, MINUTE, |_| addresses(7200));
     assert_eq!(asked.len(), 3);
-    // Wanted again while it is under way: it is asked once.
+    // Wanted again while in flight: the question is asked once.
     engine.want(wanted(&["c.test"]), resolvers(), now);
     let (question, _) = engine.ask(now).unwrap();
     engine.want(Wanted::default(), resolvers(), now);
@@ -219,7 +219,7 @@ fn names_are_told_of_by_how_they_are() {
     run(&mut engine, &mut now, Duration::from_secs(1), |question| match &*question.name {
         "absent.test" if question.kind != Kind::Https => Outcome::Nothing,
         "failing.test" => Outcome::Refused("Server Failure".to_owned()),
-        // What an old resolver says of every name.
+        // An old resolver answers so for every query of type HTTPS.
         "absent.test" => Outcome::Refused("Not Implemented".to_owned()),
         _ if question.kind == Kind::Https => Outcome::Nothing,
         _ => addresses(90),

@@ -1,4 +1,4 @@
-//! Names of services, and rules' bits.
+//! Tests names of services, and bits of rules.
 
 use intune_filter_ebpf::abi::{RULES, RuleMask};
 
@@ -66,7 +66,7 @@ dns: {resolvers: [192.168.0.1]}
     assert_eq!(in_force(&policy).len(), 2);
 }
 
-/// A configuration with `count` services of one rule each, all of them used.
+/// Returns a configuration with `count` services of one rule each, all of them used.
 fn many(count: usize) -> Config {
     let service = |index| format!("{{id: s{index}, cidrs: [10.0.0.0/8], tcp: [80]}}");
     let services: Vec<_> = (0..count).map(service).collect();

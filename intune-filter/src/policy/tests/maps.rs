@@ -1,4 +1,4 @@
-//! Contents of the maps, by hand.
+//! Tests the contents of the maps against values worked out by hand.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ clients:
 dns: {resolvers: [10.0.0.1]}
 ";
     let policy = policy(&Config::parse("config.yaml", text).unwrap());
-    // And one for what is link-local in each of the zones.
+    // One more for the link-local sources of each zone.
     assert_eq!(policy.clients4.len(), 3 + 1 + 2 + 3);
     assert_eq!(policy.clients6.len(), 3 + 3);
     assert!(policy.clients4.iter().all(|prefix| prefix.length >= 32 + 8));

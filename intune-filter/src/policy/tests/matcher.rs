@@ -1,4 +1,4 @@
-//! The kernel's matcher, on the host, against the patterns' own slow one.
+//! Tests the kernel's matcher, built for the host, against the slow matcher of the patterns.
 
 use intune_filter_ebpf::{
     abi::{Glob, RULES, RuleMask},
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::names::{Names, VECTORS};
 use crate::pattern::Pattern;
 
-/// The maps of some rules, and working memory.
+/// Maps of some rules, and working memory.
 struct Kernel {
     tables: Tables,
     scratch: Box<Scratch>,
@@ -28,7 +28,7 @@ impl Kernel {
     fn found(&self, name: &str) -> Option<RuleMask> {
         let (scratch, tables) = (&*self.scratch, &self.tables);
         let query = query(name)?;
-        // What an earlier message left behind must not be taken for a part of this one.
+        // Remains of an earlier message must not be taken for a part of this one.
         assert!(scratch.message.fill(&[b'a'; 600]));
         assert!(scratch.message.fill(&query));
         scratch.parser.length.set(query.len() as u64);
@@ -39,7 +39,7 @@ impl Kernel {
     }
 }
 
-/// A query for the address of a name.
+/// Returns a query for the address of a name.
 fn query(name: &str) -> Option<Vec<u8>> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -56,7 +56,7 @@ fn query(name: &str) -> Option<Vec<u8>> {
     whole.then_some(query)
 }
 
-/// The vectors: pattern, name, and whether the one matches the other.
+/// Returns the vectors: pattern, name, and whether the pattern matches the name.
 fn vectors() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
     let lines = VECTORS.lines().filter(|line| !line.is_empty() && !line.starts_with(';'));
     lines.map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
@@ -112,7 +112,8 @@ fn the_root_is_no_name_of_any_pattern() {
     assert!(scratch.matcher.rules.is_empty());
 }
 
-/// Labels around the ends of chunks and words, few octets each, so that patterns and names meet.
+/// Generates labels around the ends of chunks and words, of few distinct octets so that patterns
+/// and names meet.
 fn label() -> impl Strategy<Value = String> {
     let lengths = prop::sample::select(vec![1, 2, 7, 8, 9, 16, 23, 24, 25, 47, 48, 49, 62, 63]);
     (lengths, 0..3_usize, prop::bool::weighted(0.2)).prop_map(|(length, other, at_end)| {
@@ -123,7 +124,7 @@ fn label() -> impl Strategy<Value = String> {
     })
 }
 
-/// A label with a `*` in it.
+/// Generates a label with a `*` in it.
 fn glob() -> impl Strategy<Value = String> {
     (label(), label(), 0..64_usize, 0..64_usize).prop_map(|(prefix, suffix, left, right)| {
         let left = left.min(prefix.len());
@@ -144,7 +145,7 @@ fn pattern() -> impl Strategy<Value = String> {
     (first, parent).prop_map(|(first, parent)| [vec![first], parent].concat().join("."))
 }
 
-/// A name that takes as many steps as the compiler says, and has all its rules.
+/// Tests a name that takes exactly the compiler's number of steps, and has all its rules.
 #[test]
 fn as_many_steps_as_there_can_be() {
     let globs = |labels: usize, last: &str| -> Vec<Vec<String>> {
@@ -167,14 +168,14 @@ fn as_many_steps_as_there_can_be() {
     }
 }
 
-/// Fewer than `most` letters, of two.
+/// Generates fewer than `most` letters, of two.
 fn word(most: usize) -> impl Strategy<Value = String> {
     (0..most, any::<u16>()).prop_map(|(length, bits)| {
         (0..length).map(|at| if bits >> at & 1 == 1 { 'b' } else { 'a' }).collect()
     })
 }
 
-/// Makes `name` as long as a name can be, or as near to it as its labels allow.
+/// Lengthens `name` to the longest legal name, or as near to it as its labels allow.
 fn lengthened(name: &str) -> String {
     let mut name = name.to_owned();
     while name.len() < 252 {
@@ -202,7 +203,7 @@ proptest! {
                 rules[*rule].push(pattern.clone());
             }
         }
-        // More steps than the kernel takes may come together.
+        // Random rules may need more steps than the kernel takes.
         let Some(names) = Names::new(&rules) else { return Ok(()) };
         let kernel = Kernel::new(&names);
         let mut tried: Vec<String> = labels.iter().map(|labels| labels.join(".")).collect();
@@ -227,7 +228,7 @@ proptest! {
         }
     }
 
-    /// As many globs on one node as there is room for, each tried against the leftmost label.
+    /// Tests a node filled with globs, each tried against the leftmost label.
     #[test]
     fn many_globs_on_one_node(
         globs in prop::collection::vec((word(4), word(4)), Glob::PER_NODE),

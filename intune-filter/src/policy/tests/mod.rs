@@ -1,4 +1,4 @@
-//! Tests of the policy compiler: hand-made tables, and random configurations against a model that
+//! Tests the policy compiler by hand-made tables, and by random configurations against a model that
 //! reads them directly.
 
 mod groups;
@@ -15,7 +15,7 @@ use intune_filter_ebpf::abi::RuleMask;
 use super::{Policy, RuleBits, compile};
 use crate::{catalogue::Catalogue, config::Config, yaml::FileError};
 
-/// A catalogue of every shape of rule.
+/// Catalogue with every shape of rule.
 const CATALOGUE: &str = "
 services:
   - id: core
@@ -71,7 +71,7 @@ fn catalogue() -> Catalogue {
     Catalogue::parse([("catalogue.yaml", CATALOGUE)]).unwrap()
 }
 
-/// A configuration of one interface and one group with these services, and further keys.
+/// Returns a configuration of one interface and one group with these services, and further keys.
 fn config(services: &str, more: &str) -> Config {
     let text = format!(
         "interfaces: [{{name: eth1}}]\n\
@@ -100,7 +100,7 @@ fn ids(policy: &Policy, mask: RuleMask) -> Vec<String> {
     ids
 }
 
-/// The full ids of all rules in force.
+/// Returns the full ids of all rules in force.
 fn in_force(policy: &Policy) -> Vec<String> {
     ids(policy, RuleMask::ALL)
 }

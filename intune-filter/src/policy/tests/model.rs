@@ -1,5 +1,5 @@
-//! Random configurations: what the compiled maps allow is what a slow reading of configuration
-//! and catalogue allows.
+//! Tests with random configurations that the compiled maps allow exactly what a slow reading of
+//! configuration and catalogue allows.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -16,7 +16,7 @@ use crate::{
     ports::PortRange,
 };
 
-/// A packet, and the names that its destination was learned from.
+/// Packet, with the names that its destination was learned from.
 #[derive(Debug)]
 struct Probe {
     zone: u32,
@@ -78,7 +78,7 @@ fn rules(config: &Config, catalogue: &Catalogue) -> Vec<ModelRule> {
             }
             let named = parts.is_some_and(|parts| parts.fqdns.is_some() || parts.cidrs.is_some());
             if let (Some(other), false) = (&rule.destinations_of, named) {
-                // The catalogue of these tests has one such rule, and core before it.
+                // The tests' catalogue has one such rule, after core.
                 assert_eq!(other.to_string(), "core/core");
                 let core: &ModelRule = &rules[0];
                 (fqdns, cidrs) = (core.fqdns.clone(), core.cidrs.clone());
@@ -112,7 +112,7 @@ fn rules(config: &Config, catalogue: &Catalogue) -> Vec<ModelRule> {
     rules
 }
 
-/// The rules that allow a packet, and the group of its source.
+/// Returns the rules that allow a packet, and the group of its source.
 fn allowed(
     config: &Config,
     rules: &[ModelRule],
@@ -200,7 +200,7 @@ fn list(items: Vec<&'static str>) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
-/// Some of `items`, perhaps none unless it has to be there.
+/// Generates some of `items`, perhaps none unless one is required.
 fn some(
     items: &[&'static str],
     most: usize,
@@ -210,7 +210,8 @@ fn some(
     if always { some.prop_map(Some).boxed() } else { option::weighted(0.4, some).boxed() }
 }
 
-/// `fqdns`, `cidrs`, `tcp` and `udp` of an entry; enough of them for a rule if it is `complete`.
+/// Generates `fqdns`, `cidrs`, `tcp` and `udp` of an entry; enough of them for a rule if it is
+/// `complete`.
 fn parts(complete: bool) -> impl Strategy<Value = String> {
     (
         some(&PATTERNS, 4, false),
@@ -284,7 +285,7 @@ fn groups() -> impl Strategy<Value = String> {
                 );
             }
         }
-        // So that there is a group at all.
+        // A configuration needs a group.
         text + "  - {name: last, networks: [192.0.2.0/24], services: []}\n"
     })
 }

@@ -1,4 +1,4 @@
-//! The trie against the patterns' own slow matcher.
+//! Tests the trie against the slow matcher of the patterns.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -12,7 +12,7 @@ use crate::{
     policy::{Policy, RuleBits, compile, names::Builder},
 };
 
-/// Shared with the kernel's matcher.
+/// Vectors shared with the kernel's matcher.
 pub(super) const VECTORS: &str =
     include_str!("../../../../intune-filter-ebpf/tests/vectors/patterns.txt");
 
@@ -26,7 +26,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// `None` if more globs than a node takes come together, or more steps than the kernel takes.
+    /// Returns `None` if a node has too many globs, or the kernel would need too many steps.
     pub fn new(rules: &[Vec<String>]) -> Option<Self> {
         static EMPTY: LazyLock<Policy> = LazyLock::new(|| super::policy(&config("[]", "")));
         let parse = |patterns: &Vec<String>| -> Vec<Pattern> {
@@ -64,7 +64,7 @@ impl Names {
     }
 }
 
-/// Eight octets as the maps hold them.
+/// Returns eight octets in the byte order of the maps.
 fn word(octets: &[u8; 8]) -> u64 {
     u64::from_ne_bytes(*octets)
 }
@@ -171,7 +171,7 @@ fn a_node_takes_so_many_globs() {
     assert!(error.message.contains("before \"example\", expected at most 32"), "{error}");
 }
 
-/// Globs that lead on stand in front of the others, and the nodes behind them hold what follows.
+/// Tests that globs that lead on precede the others, and that their nodes hold what follows.
 #[test]
 fn globs_lead_on_to_nodes_of_their_own() {
     let patterns = ["a.b*c.net", "*.b*c.net", "x*.net", "*.net", "y*.b*c.net", "b*c.net"];
@@ -192,7 +192,7 @@ fn globs_lead_on_to_nodes_of_their_own() {
     assert_eq!(policy.edges[&key].exact, FIRST);
 }
 
-/// Each label doubles the nodes that a name comes to: ten of them are more than the kernel takes.
+/// Tests that labels which double the nodes of a name are refused beyond the kernel's limit.
 #[test]
 fn a_policy_whose_names_take_too_many_steps_is_refused() {
     let site = |labels: usize| -> Config {
@@ -216,7 +216,7 @@ fn a_policy_whose_names_take_too_many_steps_is_refused() {
     }
 }
 
-/// Globs of which no label matches two cost no more than the most expensive of them.
+/// Tests that globs of which no label matches two cost as much as the most expensive of them.
 #[test]
 fn steps_of_globs_that_exclude_each_other_do_not_add_up() {
     let steps = |patterns: &[&str]| {
@@ -226,9 +226,9 @@ fn steps_of_globs_that_exclude_each_other_do_not_add_up() {
         }
         builder.steps()
     };
-    // To example, two globs, behind one of them to x, and the last step.
+    // An edge to example, two globs, an edge to x below one of them, and the last step.
     assert_eq!(steps(&["x.a*.example", "x.b*.example"]), 5);
-    // Behind both.
+    // An edge to x below both.
     assert_eq!(steps(&["x.a*.example", "x.*b.example"]), 6);
     assert_eq!(steps(&["x.a*.example", "x.ab*.example"]), 6);
     assert_eq!(steps(&["x.example"]), 3);
@@ -280,7 +280,7 @@ proptest! {
         for name in names {
             prop_assert_eq!(trie.found(&name), trie.expected(&name), "{} {:?}", name, rules);
         }
-        // Names made from the patterns themselves hit, where random ones seldom do.
+        // Names made from the patterns hit, while random ones seldom do.
         for pattern in rules.iter().flatten() {
             for (star, number) in [("", "0"), ("b", "50"), ("a.b", "51"), ("aa", "7")] {
                 let name = pattern.replace('*', star).replace('#', number);

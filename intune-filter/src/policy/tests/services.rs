@@ -1,4 +1,4 @@
-//! Overrides, the site's own services, and what is selected by region.
+//! Tests overrides, the site's own services, and destinations selected by region.
 
 use intune_filter_ebpf::abi::TransportProtocol;
 

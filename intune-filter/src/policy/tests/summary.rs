@@ -1,4 +1,4 @@
-//! What `check` prints.
+//! Tests the output of `check`.
 
 use super::{config, policy};
 use crate::{
@@ -39,7 +39,7 @@ fn value_and_text() {
     }
 }
 
-/// The promise to a small gateway: the defaults take at most 64 MiB.
+/// Tests the promise to a small gateway: the defaults take at most 64 MiB.
 #[test]
 fn default_maps_are_small() {
     let config = config("[all]", "");
@@ -48,7 +48,7 @@ fn default_maps_are_small() {
     assert!((32 << 20..=64 << 20).contains(&total), "{total}");
 }
 
-/// The configuration that is installed says of each key that what it shows is the default.
+/// Tests that the installed configuration shows the actual default of each key.
 #[test]
 fn the_installed_configuration_shows_the_defaults() {
     let text = include_str!("../../../../config/config.yaml");

@@ -1,4 +1,4 @@
-//! `check`, `endpoints list`, `match`, `explain`.
+//! Tests the JSON of `check`, `endpoints list`, `match` and `explain`.
 
 use super::{
     compare,

@@ -1,4 +1,4 @@
-//! `apply`, `reload`, `confirm`, `config`, `detach`.
+//! Tests the JSON of `apply`, `reload`, `confirm`, `config` and `detach`.
 
 use super::{
     compare, compare_both_ways,

@@ -1,4 +1,4 @@
-//! The lines of the control socket: another shape is another version of the protocol.
+//! Tests the lines of the control socket: another shape needs another version of the protocol.
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::{
     system::clock::Clocks,
 };
 
-/// A line, but for the release of its sender, which is another one at each.
+/// Converts a message to JSON without the sender's release, which changes with each release.
 fn line(message: &impl Serialize) -> serde_json::Value {
     let line = to_line(message).unwrap();
     let mut value: serde_json::Value = serde_json::from_slice(&line).unwrap();

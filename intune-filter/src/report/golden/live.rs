@@ -1,4 +1,4 @@
-//! `clients`, `services`, `names`, `flows`, `events`.
+//! Tests the JSON of `clients`, `services`, `names`, `flows` and `events`.
 
 use super::{
     compare, compare_both_ways,

@@ -1,4 +1,4 @@
-//! Every shape against its file in `tests/json`, full and sparse.
+//! Compares every shape with its file in `tests/json`, full and sparse.
 
 mod catalogue;
 mod change;
@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, env, fmt::Debug, fs, path::PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Has the files written in place of being compared.
+/// Environment variable with which the files are written instead of compared.
 const VARIABLE: &str = "UPDATE_GOLDEN";
 
 /// Names of the files, without `.json`.
@@ -75,7 +75,7 @@ fn compare(name: &str, value: &impl Serialize) {
     );
 }
 
-/// The same, and reads it back as the command does that gets it from the daemon.
+/// Compares a value with the file of its shape, and reads the file back as a command does.
 fn compare_both_ways<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
     compare(name, value);
     let text = serde_json::to_string(value).unwrap();

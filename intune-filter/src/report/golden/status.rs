@@ -1,4 +1,4 @@
-//! `status`: with a daemon that has all to tell, with one that has nothing, and without.
+//! Tests the JSON of `status`: with a full report of the daemon, a sparse one, and none.
 
 use super::{compare, values::time};
 use crate::{

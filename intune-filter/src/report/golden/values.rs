@@ -1,4 +1,4 @@
-//! Values that several shapes have.
+//! Provides values that several shapes contain.
 
 use std::{fmt::Debug, net::IpAddr, str::FromStr};
 
@@ -12,7 +12,7 @@ use crate::{
     ports::PerProtocol,
 };
 
-/// Every key, and none with its default.
+/// Configuration with every key, none at its default.
 const EVERYTHING: &str = r#"
 interfaces: [{name: eth1, mode: tc, vlans: [0, 20]}]
 unlisted_clients: allow
@@ -50,7 +50,7 @@ metrics: {listen: off}
 paths: {catalogue: /a/catalogue}
 "#;
 
-/// What a configuration has to say.
+/// Configuration with the required keys alone.
 const LEAST: &str = "
 interfaces: [{name: lan}]
 clients: [{name: all, networks: [10.0.0.0/24]}]

@@ -1,4 +1,4 @@
-//! The tree reads a document as serde_yaml does, and knows its lines.
+//! Tests that the tree reads a document as serde_yaml does, with its lines.
 
 use serde_yaml::Value as Yaml;
 
@@ -13,7 +13,7 @@ fn parse(text: &str) -> Node {
     node.unwrap_or_else(|| panic!("{errors:?}"))
 }
 
-/// What a tree says, in serde_yaml's terms; scalars as text.
+/// Converts a node to serde_yaml's types, with scalars as text.
 fn plain(node: &Node) -> Yaml {
     match &node.value {
         Value::Scalar { .. } if node.is_null() => Yaml::Null,
@@ -28,7 +28,7 @@ fn plain(node: &Node) -> Yaml {
     }
 }
 
-/// Scalars as text, as a file would spell them.
+/// Converts scalars to text in the spelling of a file.
 fn as_text(value: Yaml) -> Yaml {
     match value {
         Yaml::Bool(bool) => Yaml::String(bool.to_string()),

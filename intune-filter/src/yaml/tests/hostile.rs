@@ -1,11 +1,11 @@
-//! Texts that mean harm, or that no editor of ours would write: each is read or refused in short
-//! time and bounded memory.
+//! Tests hostile texts, and texts from odd editors: each is read or refused in short time and
+//! bounded memory.
 
 use std::time::{Duration, Instant};
 
 use super::{faults, good, site};
 
-/// A debug build on a machine that is busy takes no longer.
+/// Time limit that a debug build keeps even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Octets of the large texts.
@@ -29,14 +29,14 @@ fn aliases_and_tags_are_refused_at_their_place() {
     refused("name: !!str 1\n", "1: name: a YAML tag, expected a plain value");
     refused("name: !include /etc/shadow\n", "1: name: a YAML tag");
     refused("<<: *absent\n", "");
-    // A billion laughs: refused at the first alias, whatever the rest would have become.
+    // A billion laughs: refused at the first alias, before anything expands.
     let mut bomb = String::from("below:\n- &a0 {name: lol}\n");
     for level in 1..40 {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
         bomb += &format!("- &a{level} {{below: [{aliases}]}}\n");
     }
     refused(&bomb, "3: below[1].below[0]: a YAML alias");
-    // An anchor that nothing repeats says nothing.
+    // An anchor without an alias has no effect.
     assert_eq!(good("name: &a x\n").name.as_deref(), Some("x"));
 }
 
@@ -53,13 +53,13 @@ fn nesting_is_refused_before_it_costs_the_stack() {
 
 #[test]
 fn large_files_take_short_time() {
-    // What is no value at all.
+    // Text without any value.
     refused(&"#".repeat(LARGE), "the file is empty, expected a site");
     refused(&"\n".repeat(LARGE), "the file is empty");
-    // One value.
+    // A single value.
     let name = "x".repeat(LARGE);
     assert_eq!(good(&format!("name: {name}\n")).name, Some(name));
-    // Too many values: refused where they become too many.
+    // Too many values: refused at the first beyond the limit.
     refused(
         &format!("patterns:\n{}", "- a\n".repeat(LARGE / 4)),
         "1048576: more than 1048576 values",
@@ -92,7 +92,7 @@ fn every_line_end_and_a_byte_order_mark_are_read() {
     }
     let crlf = text.replace('\n', "\r\n").replace("443", "0");
     assert!(faults(&crlf)[0].starts_with("4: ports[1]: port 0"), "{:?}", faults(&crlf));
-    // Anywhere else the mark is a letter of a name, which is then no known one.
+    // Elsewhere a byte order mark is a letter of a key, which is then unknown.
     refused("name: a\n\u{feff}ports: [80]\n", "");
 }
 
@@ -124,7 +124,7 @@ fn keys_that_are_no_words_are_refused() {
     refused("*a: 1\n", "");
     refused("name: a\nname: b\nname: c\n", "3: name: given twice, first on line 1");
     refused("below: [{name: a, name: b}]\n", "1: below[0].name: given twice");
-    // Nothing is read of a file in which a key stands twice: which one was meant?
+    // A file with a duplicate key yields no value, since either may be meant.
     assert_eq!(site("name: a\nname: b\n").value, None);
     refused("\"\": 1\n", "unknown key");
 }

@@ -1,4 +1,4 @@
-//! Tests of [`super`]: what hostile texts are, and where faults are placed.
+//! Tests [`super`] with hostile texts, and the positions of faults.
 
 mod agreement;
 mod hostile;
@@ -6,7 +6,7 @@ mod hostile;
 use super::{Fields, FileError, Findings, Place, Read, Reading, read};
 use crate::{pattern::Pattern, ports::PortRange};
 
-/// A file as the tests write it.
+/// Contents of a file in the tests.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Site {
     name: Option<String>,
@@ -33,7 +33,7 @@ fn site(text: &str) -> Reading<Site> {
     read(text, "a site")
 }
 
-/// The faults of a text as `LINE: KEY: MESSAGE`.
+/// Returns the faults of a text as `LINE: KEY: MESSAGE`.
 fn faults(text: &str) -> Vec<String> {
     let line = |error: &FileError| error.line.map_or_else(|| "-".to_owned(), |l| l.to_string());
     site(text).errors.iter().map(|error| format!("{}: {error}", line(error))).collect()
