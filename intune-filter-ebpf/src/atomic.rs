@@ -1,11 +1,11 @@
 //! Compare-and-exchange of a word that other CPUs may write. Orders accesses before and after.
 
-/// Puts `new` in the place of `old`; whether that was there.
+/// Replaces `old` by `new`; returns whether `old` was there.
 ///
 /// # Safety
 ///
-/// `at` points to an aligned word that lives as long as the call, all concurrent access to which is
-/// atomic; in the kernel, to one of a map's value or of the stack.
+/// `at` points to an aligned word that outlives the call and is accessed atomically everywhere; in
+/// the kernel, to a word of a map's value or of the stack.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
 pub unsafe fn exchange(at: *mut u64, old: u64, new: u64) -> bool {
@@ -18,12 +18,11 @@ pub unsafe fn exchange(at: *mut u64, old: u64, new: u64) -> bool {
     found == old
 }
 
-/// Puts `new` in the place of `old`; whether that was there.
+/// Replaces `old` by `new`; returns whether `old` was there.
 ///
 /// # Safety
 ///
-/// `at` points to an aligned word that lives as long as the call, all concurrent access to which is
-/// atomic.
+/// `at` points to an aligned word that outlives the call and is accessed atomically everywhere.
 #[cfg(not(target_arch = "bpf"))]
 pub unsafe fn exchange(at: *mut u64, old: u64, new: u64) -> bool {
     use core::sync::atomic::{AtomicU64, Ordering::SeqCst};

@@ -1,12 +1,12 @@
-//! Loops: `bpf_loop` in the kernel (Linux commit e6f2dd0f8067), `for` on the host.
+//! Bounded loops: `bpf_loop` in the kernel (Linux commit e6f2dd0f8067), `for` on the host.
 
-/// Body of a loop over the data that a context leads to.
+/// Body of a loop over the data that a context refers to.
 pub trait LoopBody<C> {
-    /// Runs one iteration; true ends the loop.
+    /// Runs one iteration; returns true to end the loop.
     fn step(context: C) -> bool;
 }
 
-/// Runs a body until it ends the loop, `most` times at most. Returns how often it has run.
+/// Runs a body until it ends the loop, at most `most` times. Returns the number of iterations.
 #[cfg(not(target_arch = "bpf"))]
 pub fn run<B: LoopBody<C>, C: Copy>(context: C, most: u32) -> u64 {
     for done in 1..=most {
@@ -17,7 +17,7 @@ pub fn run<B: LoopBody<C>, C: Copy>(context: C, most: u32) -> u64 {
     most.into()
 }
 
-/// Runs a body until it ends the loop, `most` times at most. Returns how often it has run.
+/// Runs a body until it ends the loop, at most `most` times. Returns the number of iterations.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
 pub fn run<B: LoopBody<C>, C: Copy>(context: C, most: u32) -> u64 {

@@ -1,21 +1,21 @@
 //! Reads words from octets: one instruction each in the kernel, where the compiler would take an
 //! unaligned load apart into octets.
 
-/// Two octets at `I`, big-endian.
+/// Returns the two octets at `I` as a big-endian number.
 #[inline(always)]
 #[must_use]
 pub fn be16<const I: usize, const N: usize>(octets: &[u8; N]) -> u16 {
     u16::from_be(ne16::<I, N>(octets))
 }
 
-/// Four octets at `I`, big-endian.
+/// Returns the four octets at `I` as a big-endian number.
 #[inline(always)]
 #[must_use]
 pub fn be32<const I: usize, const N: usize>(octets: &[u8; N]) -> u32 {
     u32::from_be(ne32::<I, N>(octets))
 }
 
-/// Two octets at `I` as they are in memory.
+/// Returns the two octets at `I` in memory order, as a native word.
 #[inline(always)]
 #[must_use]
 pub fn ne16<const I: usize, const N: usize>(octets: &[u8; N]) -> u16 {
@@ -24,7 +24,7 @@ pub fn ne16<const I: usize, const N: usize>(octets: &[u8; N]) -> u16 {
     unsafe { load16::<I>(octets.as_ptr()) }
 }
 
-/// Four octets at `I` as they are in memory.
+/// Returns the four octets at `I` in memory order, as a native word.
 #[inline(always)]
 #[must_use]
 pub fn ne32<const I: usize, const N: usize>(octets: &[u8; N]) -> u32 {
@@ -33,7 +33,7 @@ pub fn ne32<const I: usize, const N: usize>(octets: &[u8; N]) -> u32 {
     unsafe { load32::<I>(octets.as_ptr()) }
 }
 
-/// Sixteen octets at `I` as four words.
+/// Returns the sixteen octets at `I` in memory order, as four native words.
 #[inline(always)]
 #[must_use]
 pub fn ne128<const I: usize, const N: usize>(octets: &[u8; N]) -> [u32; 4] {
@@ -87,7 +87,7 @@ mod word {
 
 use word::{load16, load32};
 
-/// Mixes a word into a hash. Not cryptographic by itself; the start value is a secret.
+/// Mixes a word into a hash. Not a cryptographic hash: callers start from a secret value.
 #[inline(always)]
 pub(crate) const fn mix(hash: u64, word: u64) -> u64 {
     let x = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -1,5 +1,5 @@
-//! Maps, clock and records that the logic works on, by subject. The kernel has one implementation, the
-//! host another, so that the logic itself is one.
+//! Maps, clock and records that the logic works on, as traits by subject. The kernel has one
+//! implementation and the host another, so that the logic exists once.
 
 use crate::abi::{
     Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, Matched, NameNode,
@@ -13,28 +13,30 @@ use crate::{
     scratch::{Family, Scratch},
 };
 
-/// Routes that a question is for.
+/// Routes that a lookup considers.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routes {
-    /// All, as for a packet without a mark: no flag.
+    /// All routes, as for a packet without a mark: no flag.
     All = 0,
-    /// The table main: `BPF_FIB_LOOKUP_DIRECT`.
+    /// Routes of the table main: `BPF_FIB_LOOKUP_DIRECT`.
     Main = 1,
-    /// Those out of the interface, as for a packet of the gateway's: `BPF_FIB_LOOKUP_OUTPUT`.
+    /// Routes out of the interface, as for a packet that the gateway sends:
+    /// `BPF_FIB_LOOKUP_OUTPUT`.
     Out = 2,
-    /// The table local: `BPF_FIB_LOOKUP_DIRECT` and `BPF_FIB_LOOKUP_TBID`. It has unicast routes only
-    /// where it is one with the table main.
+    /// Routes of the table local: `BPF_FIB_LOOKUP_DIRECT` and `BPF_FIB_LOOKUP_TBID`. The table has
+    /// unicast routes only where it is one with the table main.
     Local = 1 | 8,
 }
 
 result_word! {
-    /// Route to an address: the index of a device, or none.
+    /// Result of a route lookup: the index of a device, or none.
     pub Route {
-        /// The kernel forwards nothing there: the gateway itself is there, or no route leads there.
+        /// The kernel forwards nothing there: the address is the gateway's, or no route leads
+        /// there.
         NOT_FORWARDED = 0,
-        /// The kernel does not say, since it does not forward for that interface, or a route says that
-        /// there is no way.
+        /// The kernel tells no route: it does not forward for that interface, or a route rejects
+        /// the packet.
         UNTOLD = u64::MAX,
     }
 }
@@ -42,14 +44,14 @@ result_word! {
 register_word!(Location, RateDecision, Route);
 
 impl Route {
-    /// Route out of the device with this index.
+    /// Returns the route out of the device with this index.
     #[inline(always)]
     #[must_use]
     pub const fn to(device: u32) -> Self {
         Self(device as u64)
     }
 
-    /// Whether it leads to a device.
+    /// Whether the route leads to a device.
     #[inline(always)]
     #[must_use]
     pub const fn leads(self) -> bool {
@@ -60,11 +62,11 @@ impl Route {
 result_word! {
     /// Location of a destination, seen from the client.
     pub Location {
-        /// Not an address of the gateway's, as far as is known.
+        /// Not an address of the gateway, as far as is known.
         ELSEWHERE = 0,
-        /// Address of the gateway's, on another network than the client's.
+        /// Address of the gateway, on another network than the client's.
         APART = 1,
-        /// Address of the gateway's, on the client's network.
+        /// Address of the gateway, on the client's network.
         HERE = 2,
     }
 }
@@ -72,11 +74,11 @@ result_word! {
 /// Result of learning an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insertion {
-    /// The address is in the map, with the rules and until the time given.
+    /// The map has the address, with the rules and until the time given.
     Done,
     /// The map is full.
     Full,
-    /// Userspace takes something away from it at this moment: the answer is to come again.
+    /// Userspace is taking something from the element: the answer has to come again.
     Busy,
 }
 
@@ -178,45 +180,45 @@ impl RuleMatch {
 /// Counter of a rule that a packet adds to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleEvent {
-    /// A packet of one of its flows.
+    /// Packet of one of the rule's flows.
     Packet,
-    /// The first packet of one of its flows.
+    /// First packet of one of the rule's flows.
     Opened,
-    /// A denied packet to one of its destinations.
+    /// Denied packet to one of the rule's destinations.
     Denied,
 }
 
-/// Nanoseconds of a second.
+/// Nanoseconds per second.
 pub const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// Clock of a run.
 pub trait Clock: Copy {
-    /// CLOCK_BOOTTIME in nanoseconds.
+    /// Returns CLOCK_BOOTTIME in nanoseconds.
     fn now(self) -> u64;
-    /// CLOCK_BOOTTIME to within a tick of the system's, at less cost.
+    /// Returns CLOCK_BOOTTIME in nanoseconds, to within a tick of the system, at less cost.
     fn tick(self) -> u64;
 }
 
 /// Working memory of a run.
 pub trait WorkingMemory: Copy {
-    /// Whether nothing is changed: what the logic does to a map's values it does to copies, which
-    /// are in the working memory.
+    /// Whether the run changes no map: the logic then changes copies of map values, which are in
+    /// the working memory.
     fn is_read_only(self) -> bool;
     /// Claims the working memory; `None` while a run that this one interrupts has it.
     fn claim<'s>(self) -> Option<&'s Scratch>
     where
         Self: 's;
-    /// Gives the working memory back.
+    /// Releases the working memory.
     fn release(self, scratch: &Scratch);
 }
 
-/// Maps of a policy, which userspace fills: `set` is the index of the one in force.
+/// Maps of a policy, which userspace fills; `set` is the slot of the policy in force.
 pub trait PolicyMaps: Copy {
-    /// Policy in force; `None` until the first is loaded.
+    /// Returns the policy in force; `None` until the first is loaded.
     fn active(self) -> Option<Active>;
-    /// The zone of an interface and VLAN id.
+    /// Returns the zone of an interface and VLAN id.
     fn zone(self, ifindex: u32, vlan: u16) -> Option<u16>;
-    /// The policy's switches.
+    /// Returns the options of the policy.
     fn settings<'s>(self, set: u32) -> Option<&'s Settings>
     where
         Self: 's;
@@ -224,58 +226,59 @@ pub trait PolicyMaps: Copy {
     fn port(self, set: u32, index: u32, rules: &RuleCell);
     /// Kinds of server that an address is, see [`crate::abi::SERVER_RESOLVER`].
     fn server(self, set: u32, address: &V6) -> u32;
-    /// Hands the node that the trie's edge leads to to `visit`.
+    /// Calls `visit` with the node that the trie's edge leads to.
     fn edge<R>(self, set: u32, key: &EdgeKey, visit: impl FnOnce(&NameNode) -> R) -> Option<R>;
-    /// Hands the glob with this number to `visit`.
+    /// Calls `visit` with the glob with this number.
     fn glob<R>(self, set: u32, index: u32, visit: impl FnOnce(&Glob) -> R) -> Option<R>;
 }
 
 /// Addresses, ports and routes of the gateway.
 pub trait GatewayMaps: Copy {
-    /// Whether an address is one of the gateway's, as far as userspace has said.
+    /// Whether an address is the gateway's, as far as userspace has recorded.
     fn is_own(self, address: &V6) -> bool;
-    /// Whether it is one on a device, by its index.
+    /// Whether the gateway has an address on a device, given by its index.
     fn is_own_on(self, scratch: &Scratch, device: u32, address: &V6) -> bool;
-    /// The device, by its index, from which the gateway's stack has what comes from a zone; 0 if that
-    /// is not known.
+    /// Returns the index of the device on which the gateway's stack receives packets of a zone; 0
+    /// if unknown.
     fn device(self, zone: u16) -> u32;
-    /// Whether a port of the gateway's is open, see [`crate::abi::port_index`].
+    /// Whether a port of the gateway is open, by [`crate::abi::port_index`].
     fn is_gateway_port(self, set: u32, index: u32) -> bool;
-    /// Route of an interface's packets; source and destination are in the working memory.
+    /// Looks up the route of packets from an interface; source and destination are in the working
+    /// memory.
     fn route(self, scratch: &Scratch, ifindex: u32, routes: Routes) -> Route;
 }
 
 /// Followed TCP connections, and the octets that are kept of them.
 pub trait StreamMaps: Copy {
-    /// Hands a client's TCP connection to a resolver to `visit`.
+    /// Calls `visit` with a client's TCP connection to a resolver.
     fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R>;
-    /// Records a connection that a client opens, in place of the one under its key.
+    /// Records a connection that a client opens, in place of one under the same key.
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream);
     /// Gives a slot of kept octets to an owner, an odd number, for writing: whether it was the
     /// owner's before, `None` if another has or takes it at this moment.
     fn own_kept(self, slot: u32, owner: u64) -> Option<bool>;
     /// Ends an owner's writing to a slot of kept octets.
     fn settle_kept(self, slot: u32, owner: u64);
-    /// Whether a slot of kept octets is an owner's. Orders reads of the slot before and
+    /// Whether a slot of kept octets belongs to an owner. Orders reads of the slot before and
     /// after.
     fn is_kept_of(self, slot: u32, owner: u64) -> bool;
     /// Keeps the octet with this sequence number.
     fn keep_octet(self, slot: u32, number: u32, octet: u64);
-    /// The kept octet with this sequence number.
+    /// Returns the kept octet with this sequence number.
     fn kept_octet(self, slot: u32, number: u32) -> u64;
 }
 
-/// Rates that clients are held to.
+/// Rate limits of clients.
 pub trait RateLimits: Copy {
     /// Takes a token from a client's bucket.
     fn conform(self, request: &Taking) -> RateDecision;
-    /// Whether one more answer to a denied packet may be sent now.
+    /// Whether one more reply to a denied packet may be sent now.
     fn may_reply(self, now: u64) -> bool;
 }
 
 /// Counters of packets and occurrences.
 pub trait Counters: Copy {
-    /// Counts in the element of `COUNTERS` with this index.
+    /// Adds to the element of `COUNTERS` with this index.
     fn count_at(self, counter: u32, packets: u32, bytes: u32);
 
     /// Counts packets with a verdict for this reason.
@@ -290,26 +293,26 @@ pub trait Counters: Copy {
         self.count_at(occurrence.counter(), 1, bytes);
     }
 
-    /// Counts for a rule.
+    /// Adds to the counters of a rule.
     fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32);
 }
 
 /// Records for userspace.
 pub trait Reports: Copy {
-    /// Reports a denied packet, unless there are too many.
+    /// Reports a denied packet, unless the rate of reports is exceeded.
     fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent);
-    /// Reports a flow's beginning or end, unless there are too many.
+    /// Reports the beginning or end of a flow, unless the rate of reports is exceeded.
     fn report_flow(self, time: u64, event: impl FnOnce() -> FlowEvent);
-    /// Reports the answer that `scratch` holds.
+    /// Reports the answer in the working memory.
     fn report_answer(self, scratch: &Scratch);
-    /// Reports the part of a segment that `scratch` holds; false if there was no room.
+    /// Reports the part of a segment that is in the working memory; false if there was no room.
     fn report_segment(self, scratch: &Scratch) -> bool;
 }
 
-/// Steps that are functions of their own in the kernel, which the verifier goes over once ("global
-/// functions", Linux commit 51c39bb1d5d1).
+/// Steps that are global functions in the kernel, each of which the verifier checks once (Linux
+/// commit 51c39bb1d5d1).
 pub trait GlobalFns: Copy {
-    /// As [`crate::verdict::note_segment`].
+    /// Runs [`crate::verdict::note_segment`].
     fn note_segment(
         self,
         flow: &mut Flow,
@@ -319,9 +322,9 @@ pub trait GlobalFns: Copy {
     ) -> u16;
     /// As [`crate::verdict::keep_octets`].
     fn keep_octets(self, scratch: &Scratch);
-    /// As [`crate::verdict::compare_octets`].
+    /// Runs [`crate::verdict::compare_octets`].
     fn compare_octets(self, scratch: &Scratch);
-    /// As [`crate::verdict::may_begin`].
+    /// Runs [`crate::verdict::may_begin`].
     fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool;
     /// As [`crate::verdict::begin_flow`].
     fn begin_flow(self, scratch: &Scratch, direction: Direction, terms: u64, packet: u64);
@@ -333,15 +336,15 @@ pub trait GlobalFns: Copy {
     fn allows_rule(self, scratch: &Scratch, rule: u8, port: u64) -> bool;
     /// As [`crate::verdict::own_location`].
     fn own_location(self, scratch: &Scratch) -> Location;
-    /// As [`crate::verdict::routed_location`].
+    /// Runs [`crate::verdict::routed_location`].
     fn routed_location(self, scratch: &Scratch) -> Location;
-    /// As [`crate::verdict::is_forged`].
+    /// Runs [`crate::verdict::is_forged`].
     fn is_forged(self, scratch: &Scratch) -> bool;
-    /// As [`crate::dns::walk_patterns`].
+    /// Runs [`crate::dns::walk_patterns`].
     fn walk_patterns(self, scratch: &Scratch);
-    /// As [`crate::dns::read_answer`].
+    /// Runs [`crate::dns::read_answer`].
     fn read_answer(self, scratch: &Scratch, start: u64) -> bool;
-    /// As [`crate::dns::learn_addresses`].
+    /// Runs [`crate::dns::learn_addresses`].
     fn learn_addresses(self, scratch: &Scratch);
 }
 
@@ -366,16 +369,15 @@ pub trait HostMaps<A: Family>: Copy {
 
 /// Flows, of one address family.
 pub trait FlowMaps<A: Family>: Copy {
-    /// Hands an answered flow to `visit`.
+    /// Calls `visit` with an answered flow.
     fn flow<R>(self, key: &FlowKey<A>, visit: impl FnOnce(&mut Flow) -> R) -> Option<R>;
-    /// Hands a flow that has not been answered to `visit`.
+    /// Calls `visit` with a flow that was not answered yet.
     fn new_flow<R>(self, key: &FlowKey<A>, visit: impl FnOnce(&mut Flow) -> R) -> Option<R>;
-    /// Opens a flow, in place of what is there under its key: an answered one as well, if there
-    /// may be one.
+    /// Opens a flow in place of one under the same key, even an answered one if `may_be_answered`.
     fn open(self, key: &FlowKey<A>, flow: &Flow, may_be_answered: bool);
-    /// Moves a flow that [`Self::new_flow`] has handed out to the answered ones.
+    /// Moves a flow found by [`Self::new_flow`] to the answered flows.
     fn answered(self, key: &FlowKey<A>, flow: &Flow);
-    /// Forgets a flow.
+    /// Removes a flow.
     fn close(self, key: &FlowKey<A>);
 }
 

@@ -1,5 +1,7 @@
-//! Kernel-side logic: map layouts, packet and DNS parsing, verdicts. Nothing here depends on
-//! the kernel, so that the same code is tested, fuzzed and used for `explain` on the host.
+//! Kernel-side logic: map layouts, packet and DNS parsing, verdicts.
+//!
+//! Only the module `bpf` depends on the kernel: everything else also runs on the host, for tests,
+//! fuzzing and `explain`.
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 

@@ -1,5 +1,4 @@
-//! BPF object: entry points, each of which turns a verdict into its hook's return value, and nothing
-//! else.
+//! BPF object: entry points, each of which turns a verdict into its hook's return value.
 #![no_std]
 #![no_main]
 
@@ -46,7 +45,7 @@ fn ingress(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Answers the frame that `ingress` has denied: its stage.
+/// Turns the frame that `ingress` has denied into its reply. A stage: entered by a tail call.
 #[xdp(frags)]
 fn reply(ctx: XdpContext) -> u32 {
     match reply::xdp::write(&ctx, Kernel::<XDP>::new(&ctx)) {
@@ -55,7 +54,7 @@ fn reply(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Judges a packet and changes nothing. Never attached: run by `explain`.
+/// Judges a packet without changing a map. Never attached: the command `explain` runs the program.
 #[xdp(frags)]
 fn explain(ctx: XdpContext) -> u32 {
     let kernel = Kernel::<EXPLAIN>::new(&ctx);
@@ -68,8 +67,8 @@ fn explain(ctx: XdpContext) -> u32 {
     verdict.explanation()
 }
 
-/// Amends a learned address as the frame says, and returns an `Outcome`. Never attached: userspace
-/// runs it.
+/// Updates a learned address as the `Amendment` in the frame says, and returns an `Outcome`. Never
+/// attached: userspace runs the program.
 #[xdp]
 fn amend(ctx: XdpContext) -> u32 {
     amend::amend(&ctx) as u32
@@ -81,7 +80,7 @@ fn place(ctx: &XdpContext) -> Place {
     Place { ifindex, stripped_tag: None, from_gateway: false }
 }
 
-/// Judges frames that come in on a LAN interface whose driver is not to run XDP.
+/// Judges frames that come in on a LAN interface with `mode: tc`.
 #[classifier]
 fn tc_ingress(ctx: TcContext) -> i32 {
     let kernel = Kernel::<TC_INGRESS>::new(&ctx);
@@ -101,7 +100,7 @@ fn tc_ingress(ctx: TcContext) -> i32 {
     }
 }
 
-/// Answers the frame that `tc_ingress` has denied: its stage.
+/// Turns the frame that `tc_ingress` has denied into its reply. A stage: entered by a tail call.
 #[classifier]
 fn tc_reply(ctx: TcContext) -> i32 {
     match reply::tc::write(&ctx, Kernel::<TC_INGRESS>::new(&ctx)) {
@@ -123,7 +122,7 @@ fn egress(ctx: TcContext) -> i32 {
     }
     match verdict.action {
         Action::Pass => TC_NEXT,
-        // In this direction nothing is answered.
+        // Packets to clients get no reply.
         Action::Drop | Action::Refuse | Action::Reject => TC_ACT_SHOT,
     }
 }

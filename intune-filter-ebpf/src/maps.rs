@@ -1,17 +1,18 @@
-//! The table of maps: what the object has, and how large each is.
+//! Table of the object's maps: kind, lifetime, types and size of each.
 //!
-//! The statics of the object, the sizes that the configuration sets, the sum of memory, the pins and
-//! the fingerprint of the contract come from it.
+//! The statics of the object, the sizes that the configuration sets, the sum of memory, the pins
+//! and the fingerprint of the ABI derive from the table.
 
-/// Slots of `STAGES_XDP` and `STAGES_TC`.
+/// Number of slots of `STAGES_XDP` and of `STAGES_TC`.
 pub const STAGE_SLOTS: u32 = 4;
 
 /// Slot of the stage that answers a denied packet.
 pub const STAGE_REPLY: u32 = 0;
 
-/// Calls a macro with the table's rows: name, kind and [`Scope`], key and value, elements, and the key
-/// under `maps` of the configuration that sets them. Of a map of a policy's, elements are a template,
-/// unless it is an array.
+/// Calls a macro with the rows of the table: name, kind and [`Scope`], key and value type, number
+/// of elements, and the key under `maps` of the configuration that sets the number. For a map of
+/// scope `Policy` other than an array, the number is a template: each policy brings inner maps of
+/// its own size.
 macro_rules! table {
     ($rows:ident) => {
         $rows! {
@@ -148,7 +149,7 @@ mod rows {
         scratch::{Allowance, Scratch, Tick},
     };
 
-    /// Kind of a map; of a policy's, of the maps inside.
+    /// Kind of a map; for a map of scope [`Scope::Policy`], kind of its inner maps.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum MapKind {
         /// `BPF_MAP_TYPE_ARRAY`.
@@ -169,37 +170,37 @@ mod rows {
         RingBuf,
     }
 
-    /// Life of a map.
+    /// Lifetime of a map.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Scope {
-        /// It is pinned, and adopted by the next process.
+        /// Pinned, and adopted by the next process.
         Pinned,
-        /// It is pinned, and an array of two maps: each policy brings its own.
+        /// Pinned array of two maps, one per slot: each policy brings its own.
         Policy,
-        /// It holds the stages of one version of the programs, and is pinned beside them.
+        /// Pinned beside one version of the programs, whose stages the map holds.
         Stages,
-        /// It is working memory of the programs, and dies with them.
+        /// Working memory of the programs, freed with them.
         Scratch,
     }
 
     /// Row of the table.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct MapRow {
-        /// Name.
+        /// Name of the map.
         pub name: &'static str,
-        /// Kind.
+        /// Kind of the map.
         pub kind: MapKind,
-        /// Life.
+        /// Lifetime of the map.
         pub scope: Scope,
-        /// Octets of a key, without a trie's prefix length.
+        /// Octets of a key, without the prefix length of an LPM trie.
         pub key: u32,
         /// Octets of a value.
         pub value: u32,
         /// Types of key and value.
         pub types: &'static str,
-        /// Elements by default; of a ring buffer, octets.
+        /// Default number of elements; for a ring buffer, octets.
         pub entries: u32,
-        /// Key of the configuration's `maps` that sets the elements.
+        /// Key under `maps` of the configuration that sets the number of elements.
         pub setting: Option<&'static str>,
     }
 
@@ -208,7 +209,7 @@ mod rows {
             $name:ident: $kind:ident $scope:ident, $key:ty => $value:ident, $entries:expr
             $(, set by $setting:literal)?;
         )+) => {
-            /// Every map of the object but the ring of its diagnostics.
+            /// Every map of the object except the ring buffer of its log messages.
             pub const MAPS: &[MapRow] = &[$(MapRow {
                 name: stringify!($name),
                 kind: MapKind::$kind,

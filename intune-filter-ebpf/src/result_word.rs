@@ -1,7 +1,7 @@
-//! Results of functions that the kernel's programs call.
+//! Results of functions that the kernel's programs call: words with named values.
 //!
-//! They are words and not enums: what crosses a function of the kernel's is a register, and an enum's
-//! other values would each be a way that the verifier follows.
+//! Words rather than enums: a kernel function returns one register, and the verifier would follow
+//! each of the other values of an enum as a way of its own.
 
 /// Defines a word with named values.
 macro_rules! result_word {
@@ -20,19 +20,19 @@ macro_rules! result_word {
 }
 pub(crate) use result_word;
 
-/// Makes words of results, and results of words: the verifier takes a global function's result for a
-/// number by its type, and refuses a struct of one.
+/// Converts results to words and words to results: the verifier takes the result of a global
+/// function for a number by its type, and refuses a struct of one.
 macro_rules! register_word {
     ($($name:ident),*) => {$(
         impl $name {
-            /// Result that a word stands for.
+            /// Returns the result that a word stands for.
             #[inline(always)]
             #[must_use]
             pub const fn from_word(word: u64) -> Self {
                 Self(word)
             }
 
-            /// Word of the result.
+            /// Returns the word of the result.
             #[inline(always)]
             #[must_use]
             pub const fn word(self) -> u64 {

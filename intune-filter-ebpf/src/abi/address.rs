@@ -4,14 +4,14 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::layout;
 
-/// An IPv4 address: the four octets, as one native word.
+/// IPv4 address: the four octets, as one native word.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct V4(pub u32);
 layout!(V4, 4, u32);
 
-/// An IPv6 address: the sixteen octets, as four native words. Also holds an IPv4 address, mapped
-/// as in RFC 4291 section 2.5.5.2, where a map serves both families.
+/// IPv6 address: the sixteen octets, as four native words. In maps that serve both families, the
+/// type also holds IPv4 addresses, mapped as in RFC 4291 section 2.5.5.2.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct V6(pub [u32; 4]);
@@ -52,7 +52,7 @@ impl From<V6> for Ipv6Addr {
 }
 
 impl V6 {
-    /// Whether the address, of either family, means something on its link alone.
+    /// Whether the address, of either family, is link-local (169.254.0.0/16 or fe80::/10).
     #[inline(always)]
     #[must_use]
     pub const fn is_of_link(self) -> bool {
@@ -78,7 +78,7 @@ impl From<V6> for IpAddr {
 }
 
 impl V4 {
-    /// The address as `::ffff:a.b.c.d`.
+    /// Returns the IPv4-mapped IPv6 address `::ffff:a.b.c.d`.
     #[inline(always)]
     #[must_use]
     pub const fn mapped(self) -> V6 {
@@ -88,20 +88,21 @@ impl V4 {
 
 /// Address of either family, as the logic needs it.
 pub trait Address: Copy + PartialEq {
-    /// Length in bits.
+    /// Length of the address in bits.
     const BITS: u32;
-    /// The form that maps for both families use as a key.
+    /// Returns the address as maps for both families use it in keys: as IPv6, IPv4 mapped.
     fn wide(self) -> V6;
-    /// Multicast, and for IPv4 also the limited broadcast address.
+    /// Whether the address is multicast or, for IPv4, the limited broadcast address.
     fn is_multicast(self) -> bool;
-    /// 169.254.0.0/16 (RFC 3927) or fe80::/10 (RFC 4291).
+    /// Whether the address is in 169.254.0.0/16 (RFC 3927) or fe80::/10 (RFC 4291).
     fn is_link_local(self) -> bool;
-    /// An address that no packet of a client may carry as its source: multicast, loopback.
+    /// Whether no packet of a client may carry the address as its source: multicast, reserved,
+    /// loopback.
     fn is_invalid_source(self) -> bool;
-    /// The unspecified address.
+    /// Whether the address is the unspecified address.
     fn is_unspecified(self) -> bool;
-    /// An IPv6 address that stands for one of IPv4 (RFC 4291 section 2.5.5.2), and has no place on
-    /// the wire.
+    /// Whether the address is an IPv6 address that stands for one of IPv4 (RFC 4291 section
+    /// 2.5.5.2), which has no place on the wire.
     fn is_mapped(self) -> bool;
 }
 

@@ -2,29 +2,29 @@
 
 use super::{Flow, RuleMask, V6, layout};
 
-/// First field of every record.
+/// Kind of a record: the value of its first field.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// [`DeniedEvent`].
+    /// Denied packet: [`DeniedEvent`].
     Denied = 1,
-    /// [`AnswerEvent`], followed by the message.
+    /// DNS answer: [`AnswerEvent`], followed by the message.
     Answer = 2,
-    /// [`FlowEvent`]: a flow was opened.
+    /// Opened flow: [`FlowEvent`].
     Opened = 3,
-    /// [`FlowEvent`]: a flow has ended.
+    /// Ended flow: [`FlowEvent`].
     Closed = 4,
-    /// [`SegmentEvent`], followed by the segment's data.
+    /// Segment of an answer over TCP: [`SegmentEvent`], followed by the segment's data.
     Segment = 5,
 }
 
-/// A denied packet.
+/// Record of a denied packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeniedEvent {
     /// [`EventKind::Denied`].
     pub kind: u32,
-    /// The interface.
+    /// Interface index.
     pub ifindex: u32,
     /// CLOCK_BOOTTIME, nanoseconds.
     pub time: u64,
@@ -32,50 +32,54 @@ pub struct DeniedEvent {
     pub rules: RuleMask,
     /// The packet's source; IPv4 mapped.
     pub source: V6,
-    /// The packet's destination; IPv4 mapped.
+    /// Destination address; IPv4 mapped.
     pub destination: V6,
     /// Source port, network byte order.
     pub source_port: u16,
     /// Destination port, network byte order.
     pub destination_port: u16,
-    /// The client's zone.
+    /// Zone of the client.
     pub zone: u16,
-    /// The client's group, or 255 if it has none.
+    /// Group of the client; 255 if the client is in none.
     pub group: u16,
     /// IP protocol.
     pub protocol: u8,
-    /// [`super::Reason`].
+    /// Reason of the denial, [`super::Reason`].
     pub reason: u8,
-    /// 1 if the packet passed all the same, since its group is audited.
+    /// 1 if the packet passed nevertheless, since its group is in audit mode or the warm-up lasts.
     pub audited: u8,
-    /// 1 on egress.
+    /// 1 for a packet to the client.
     pub egress: u8,
     /// Zero.
     pub reserved: u32,
 }
 layout!(DeniedEvent, 88, u32, u32, u64, RuleMask, V6, V6, u16, u16, u16, u16, u8, u8, u8, u8, u32);
 
-/// Octets of a DNS message that the kernel reads at most.
+/// Longest DNS message that the kernel reads, in octets.
 pub const ANSWER_CAPACITY: usize = 4096;
 
 /// Bits of [`AnswerEvent::flags`].
 pub mod answer_flags {
-    /// The kernel has learned addresses of the message.
+    /// The kernel has learned addresses from the message.
     pub const LEARNED: u32 = 1;
-    /// There was no room for some of them, or for any.
+    /// Some or all addresses of the message found no room.
     pub const FULL: u32 = 2;
-    /// There are more of them than the kernel learns while a packet waits: userspace learns the rest.
+    /// The message has more addresses than the kernel learns while a packet waits: userspace learns
+    /// the rest.
     pub const DEFERRED: u32 = 4;
 }
 
-/// A DNS answer to a recorded query for a name of a rule, from which addresses were learned, would
-/// have been had there been room, or are to be learned by userspace; `length` octets of message follow.
+/// Record of a DNS answer to a recorded query for a name of a rule; `length` octets of message
+/// follow.
+///
+/// Made if addresses were learned, would have been learned had there been room, or are left to
+/// userspace.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerEvent {
     /// [`EventKind::Answer`].
     pub kind: u32,
-    /// Octets of the message.
+    /// Octets of the message behind the record.
     pub length: u32,
     /// CLOCK_BOOTTIME, nanoseconds.
     pub time: u64,
@@ -83,9 +87,9 @@ pub struct AnswerEvent {
     pub rules: RuleMask,
     /// Client that asked; IPv4 mapped.
     pub client: V6,
-    /// See [`answer_flags`].
+    /// Bits of [`answer_flags`].
     pub flags: u32,
-    /// The client's zone.
+    /// Zone of the client.
     pub zone: u16,
     /// Zero.
     pub reserved: u16,
@@ -104,9 +108,10 @@ pub enum Ending {
     Reset = 2,
     /// The flow was silent for too long.
     Expired = 3,
-    /// The policy allows it no more.
+    /// The policy no longer allows the flow.
     Revoked = 4,
-    /// The flow made room for others. The kernel does not report it: userspace misses the flow.
+    /// The flow made room for others. The kernel does not report this: userspace finds the flow
+    /// missing.
     Evicted = 5,
 }
 
@@ -121,7 +126,7 @@ pub const ENDINGS: &[Ending] = &[
 ];
 
 impl Ending {
-    /// The word that events and commands use.
+    /// Returns the word that events and commands use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -134,15 +139,15 @@ impl Ending {
         }
     }
 
-    /// The ending with this number.
+    /// Returns the ending with this number; `None` if there is none.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         ENDINGS.get(usize::from(number)).copied()
     }
 }
 
-/// A flow as it was when it was opened, or when it ended: what a connection's last
-/// acknowledgement adds is not in it any more.
+/// Record of a flow, in its state when it was opened or when it ended. Later packets, such as the
+/// last acknowledgement of a connection, are not counted.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowEvent {
@@ -152,21 +157,21 @@ pub struct FlowEvent {
     pub reserved: u32,
     /// CLOCK_BOOTTIME, nanoseconds.
     pub time: u64,
-    /// The flow.
+    /// State of the flow.
     pub flow: Flow,
-    /// The client; IPv4 mapped.
+    /// Address of the client; IPv4 mapped.
     pub client: V6,
-    /// The remote; IPv4 mapped.
+    /// Address of the remote; IPv4 mapped.
     pub remote: V6,
-    /// The client's port, as in [`super::FlowKey`].
+    /// Port of the client, as in [`super::FlowKey`].
     pub client_port: u16,
-    /// The remote's port, as in [`super::FlowKey`].
+    /// Port of the remote, as in [`super::FlowKey`].
     pub remote_port: u16,
-    /// The client's zone.
+    /// Zone of the client.
     pub zone: u16,
     /// IP protocol.
     pub protocol: u8,
-    /// [`Ending`].
+    /// [`Ending`] as a number.
     pub ending: u8,
 }
 layout!(FlowEvent, 152, u32, u32, u64, Flow, V6, V6, u16, u16, u16, u8, u8);
@@ -179,21 +184,21 @@ layout!(FlowEvent, 152, u32, u32, u64, Flow, V6, V6, u16, u16, u16, u8, u8);
 pub struct SegmentEvent {
     /// [`EventKind::Segment`].
     pub kind: u32,
-    /// Octets of data.
+    /// Octets of data behind the record.
     pub length: u32,
-    /// Stream of the record: [`super::Stream::opened`].
+    /// Stream of the segment: [`super::Stream::opened`].
     pub opened: u64,
-    /// Who asked; IPv4 mapped.
+    /// Client that asked; IPv4 mapped.
     pub client: V6,
     /// Resolver that answers; IPv4 mapped.
     pub resolver: V6,
     /// Sequence number of the data's first octet, in the byte order of the host.
     pub sequence: u32,
-    /// Sequence number at which the first message begins that was not read yet.
+    /// Sequence number at which the first unread message begins, in the byte order of the host.
     pub answer_next: u32,
-    /// The client's port, network byte order.
+    /// Port of the client, network byte order.
     pub port: u16,
-    /// The client's zone.
+    /// Zone of the client.
     pub zone: u16,
     /// Zero.
     pub reserved: u32,

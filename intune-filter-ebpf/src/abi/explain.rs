@@ -2,40 +2,41 @@
 
 use super::{REASONS, Reason};
 
-/// What a verdict rests on.
+/// Ground of a verdict.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matched {
-    /// Nothing.
+    /// No ground.
     Nothing = 0,
-    /// A network of the rule.
+    /// Network of the rule.
     Cidr = 1,
-    /// An address learned from one of the rule's names.
+    /// Address learned from one of the rule's names.
     Name = 2,
-    /// A known flow.
+    /// Known flow.
     Flow = 3,
-    /// What every client may do whatever its rules.
+    /// Built-in permission, which does not depend on the client's rules.
     Control = 4,
 }
 
-/// A verdict and its ground.
+/// Verdict and its ground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// Reason of the verdict.
     pub reason: Reason,
-    /// The rule that allows the packet, or, of a denied one, the lowest whose destination it is.
+    /// Rule that allows the packet; for a denied packet, the lowest rule that has its destination.
     pub rule: Option<u8>,
-    /// What the verdict rests on.
+    /// Ground of the verdict.
     pub matched: Matched,
-    /// The client's group.
+    /// Group of the client.
     pub group: Option<u8>,
 }
 
-/// Stands for "none" in a packed word.
+/// Rule or group in a packed word if there is none.
 const NONE: u8 = u8::MAX;
 
 impl Explanation {
-    /// The four octets `reason`, `rule`, `matched`, `group`, the first one lowest.
+    /// Packs the explanation into a word: the octets `reason`, `rule`, `matched`, `group`, from the
+    /// lowest up.
     #[must_use]
     pub const fn pack(self) -> u32 {
         let rule = match self.rule {
@@ -49,14 +50,14 @@ impl Explanation {
         Self::word(self.reason, rule, self.matched, group)
     }
 
-    /// Packed word of these parts; 255 stands for no rule and no group.
+    /// Packs these parts into a word; 255 stands for no rule and for no group.
     #[inline(always)]
     #[must_use]
     pub const fn word(reason: Reason, rule: u8, matched: Matched, group: u8) -> u32 {
         u32::from_le_bytes([reason as u8, rule, matched as u8, group])
     }
 
-    /// The inverse of [`Self::pack`]; `None` if the word is none that it makes.
+    /// Returns the explanation that [`Self::pack`] has packed; `None` for any other word.
     #[must_use]
     pub fn unpack(word: u32) -> Option<Self> {
         let [reason, rule, matched, group] = word.to_le_bytes();

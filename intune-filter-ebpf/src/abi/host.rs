@@ -1,20 +1,21 @@
-//! Learned addresses, and how userspace amends them.
+//! Layouts of learned addresses, and of the updates that userspace makes to them.
 
 use super::{RuleMask, V6, layout};
 
 /// Value of `HOSTS4` and `HOSTS6`: rules and expiry of a learned address.
 ///
-/// Programs on several CPUs refresh an element at once, and nothing may be taken from it at the
-/// same time: [`Host::version`] sees to that. Whoever refreshes counts itself in and out, and
-/// waits for nobody. Whoever takes away claims the element, which works only while nobody
-/// refreshes it, and only if nobody has since it was looked at. Userspace does not write elements
-/// itself, it has the kernel's program do so: see [`Amendment`].
+/// Programs on several CPUs may refresh an element at the same time, but nothing may be taken from
+/// an element meanwhile; [`Host::version`] keeps the two apart. A program that refreshes an element
+/// counts itself in and out, and never waits. A program that takes rules or time away claims the
+/// element; the claim succeeds only if no refresh is in progress and none has happened since the
+/// element was read. Userspace does not write elements: the kernel's program does so for it, see
+/// [`Amendment`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Host {
-    /// From the lowest bit: 8 bits count who refreshes the element at this moment; 16 bits count
-    /// its refreshes, and go over into the next ones; 39 bits are the time of its insertion, in
-    /// units of 16.384 us; the highest bit says that it is claimed.
+    /// Version, from the lowest bit: 8 bits count the refreshes in progress; 16 bits count the
+    /// refreshes done, and carry into the next bits; 39 bits are the time of insertion, in units of
+    /// 16.384 us; the highest bit says that the element is claimed.
     pub version: u64,
     /// Rules of the names that led to the address.
     pub rules: RuleMask,
@@ -24,38 +25,38 @@ pub struct Host {
 layout!(Host, 40, u64, RuleMask, u64);
 
 impl Host {
-    /// One that refreshes, in [`Self::version`].
+    /// One refresh in progress, in [`Self::version`].
     pub const WRITER: u64 = 1;
-    /// Mask of the refreshing writers, in [`Self::version`].
+    /// Mask of the refreshes in progress, in [`Self::version`].
     pub const WRITERS: u64 = 0xff;
-    /// One refresh, in [`Self::version`].
+    /// One refresh done, in [`Self::version`].
     pub const REFRESH: u64 = 1 << 8;
-    /// The element is claimed, in [`Self::version`].
+    /// Claim on the element, in [`Self::version`].
     pub const CLAIMED: u64 = 1 << 63;
 
-    /// An element that is inserted at a time, CLOCK_BOOTTIME in nanoseconds. Its version is none
-    /// that the memory has had for an address before.
+    /// Returns an element inserted at `now`, CLOCK_BOOTTIME in nanoseconds. Its version differs
+    /// from every version that the memory had for an address before.
     #[must_use]
     #[inline(always)]
     pub const fn new(rules: RuleMask, expires: u64, now: u64) -> Self {
         Self { version: Self::version_at(now), rules, expires }
     }
 
-    /// The version of an element that was inserted at a time and not refreshed since.
+    /// Returns the version of an element inserted at `now` and not refreshed since.
     #[must_use]
     #[inline(always)]
     pub const fn version_at(now: u64) -> u64 {
         (now >> 14 << 24) & !Self::CLAIMED
     }
 
-    /// Whether somebody refreshes it, or has claimed it.
+    /// Whether the element is being refreshed or is claimed.
     #[must_use]
     #[inline(always)]
     pub const fn is_busy(version: u64) -> bool {
         version & (Self::WRITERS | Self::CLAIMED) != 0
     }
 
-    /// Whether one more may refresh it.
+    /// Whether one more refresh may begin.
     #[must_use]
     #[inline(always)]
     pub const fn is_open(version: u64) -> bool {
@@ -63,19 +64,19 @@ impl Host {
     }
 }
 
-/// What an [`Amendment`] is to do.
+/// Operation of an [`Amendment`].
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Adds `rules` to the address and prolongs it to `expires`, as an answer does.
+    /// Adds `rules` to the address and extends its life to `expires`, as an answer does.
     Refresh = 1,
-    /// Takes all rules but `rules` away, and has it expire at `expires` at the latest.
+    /// Takes all rules except `rules` away, and lets the address expire at `expires` at the latest.
     Narrow = 2,
-    /// Removes it if it expires before `expires`.
+    /// Removes the address if it expires before `expires`.
     Remove = 3,
 }
 
-/// What came of an [`Amendment`].
+/// Result of an [`Amendment`].
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -83,16 +84,16 @@ pub enum Outcome {
     Done = 1,
     /// The address is not known.
     Absent = 2,
-    /// The element is not as expected: it was refreshed, or it expires later.
+    /// The element is not as expected: its version differs, or it expires later.
     Changed = 3,
-    /// There is no room.
+    /// The map is full.
     Full = 4,
-    /// The element is refreshed at this moment, or claimed.
+    /// The element is being refreshed or is claimed.
     Busy = 5,
 }
 
 impl Outcome {
-    /// The outcome with this number.
+    /// Returns the outcome with this number; `None` if there is none.
     #[must_use]
     pub const fn from_number(number: u32) -> Option<Self> {
         match number {
@@ -106,23 +107,24 @@ impl Outcome {
     }
 }
 
-/// What userspace asks the program `amend` to do with one learned address: the frame of a test
-/// run. The program returns an [`Outcome`]; of one that is done, `host` is what is there then, or
-/// what was removed.
+/// Request of userspace to the program `amend`, about one learned address: the frame of a test run.
+/// The program returns an [`Outcome`], and writes `expected` and `host` back.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amendment {
-    /// The address; IPv4 mapped.
+    /// Address; IPv4 mapped.
     pub address: V6,
     /// [`Operation`].
     pub operation: u32,
     /// 4 for `HOSTS4`, 6 for `HOSTS6`.
     pub family: u32,
-    /// To narrow: the version that it is to have, or 0 if any will do. Of one that was refreshed:
-    /// the version that it had, or 0 if it was not there.
+    /// For [`Operation::Narrow`], the version that the element must have, or 0 for any. After
+    /// [`Operation::Refresh`], the version that the element had before, or 0 if the address was not
+    /// known.
     pub expected: u64,
-    /// Rules and time, as the operation says. Of one that was refreshed: its version afterwards,
-    /// or 0 if others have refreshed it at the same time.
+    /// Rules and time, as the operation says. After [`Operation::Narrow`], the element as it is
+    /// now. After [`Operation::Refresh`], `version` is the element's version, or 0 if others have
+    /// refreshed the element at the same time.
     pub host: Host,
 }
 layout!(Amendment, 72, V6, u32, u32, u64, Host);

@@ -1,4 +1,4 @@
-//! Maps of rate limits of sources, and of a zone's doubtful sources together.
+//! Layouts of rate limits: those of sources, and one that sources without a bucket share in a zone.
 
 use super::{V6, layout};
 use crate::bytes::mix;
@@ -18,8 +18,8 @@ pub const LIMIT_INBOUND_FRAGMENTS: usize = 5;
 /// Elements of [`Limits::due`].
 pub const LIMIT_KINDS: usize = 8;
 
-/// [`LimitKey::bits`] of what a zone's link-local sources share, and those for whom no bucket is
-/// free.
+/// [`LimitKey::bits`] of the bucket that a zone's link-local sources share with those for which no
+/// bucket is free.
 pub const LIMIT_ZONE: u32 = 0;
 
 /// [`LimitKey::bits`] of an address.
@@ -27,25 +27,28 @@ pub const LIMIT_ADDRESS: u32 = 128;
 /// [`LimitKey::bits`] of the network that an IPv6 host takes its addresses from (RFC 4291 section
 /// 2.5.4).
 pub const LIMIT_SUBNET: u32 = 64;
-/// Tokens of such a network, in those of one address.
+/// Size of the bucket of such a network, in buckets of one address.
 pub const LIMIT_SUBNET_CLIENTS: u64 = 64;
 
-/// Whose limits: a source's in a zone, the network's that it is in, or its zone's.
+/// Key of a bucket: a source in a zone, the network of the source, or the zone.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LimitKey {
-    /// The client's zone.
+    /// Zone of the client.
     pub zone: u32,
     /// [`LIMIT_ADDRESS`], [`LIMIT_SUBNET`] or [`LIMIT_ZONE`].
     pub bits: u32,
-    /// The address; IPv4 mapped.
+    /// Address of the source or network, IPv4 mapped; unspecified for [`LIMIT_ZONE`].
     pub address: V6,
 }
 layout!(LimitKey, 24, u32, u32, V6);
 
 impl LimitKey {
-    /// What stands for the key in [`LimitSet::owners`], by a secret seed. Mixed in both orders: an
-    /// address that has another's in one order has not in the other.
+    /// Returns the word that stands for the key in [`LimitSet::owners`]: a hash keyed by a secret
+    /// seed.
+    ///
+    /// The address is mixed in both orders: two addresses that collide in one order do not collide
+    /// in the other.
     #[inline(always)]
     #[must_use]
     pub const fn owner(&self, seed: u64) -> u64 {
@@ -63,20 +66,21 @@ const fn pair(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
 }
 
-/// Element of `ZONE_LIMITS`, by zone, and a part of `CLIENT_LIMITS`.
+/// Element of `ZONE_LIMITS`, by zone, and part of an element of `CLIENT_LIMITS`: one bucket for
+/// each kind of limit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// When the next one of each kind is due, if they came at the rate that is allowed:
-    /// CLOCK_BOOTTIME, nanoseconds. What is due in the future was begun in advance.
+    /// Times at which the next token of each kind is due at the allowed rate: CLOCK_BOOTTIME,
+    /// nanoseconds. A time in the future tells how much was begun in advance.
     pub due: [u64; LIMIT_KINDS],
 }
 layout!(Limits, 64, [u64; LIMIT_KINDS]);
 
 impl Limits {
-    /// A word whose highest bit says whether something due says nothing: it is not due in the
-    /// future, or later than any can be that is due within the horizon. Without a branch, for the
-    /// verifier's sake.
+    /// Returns a word whose highest bit says that a due time carries no information: it is not in
+    /// the future, or beyond all times that are due within `horizon` nanoseconds. Computed without
+    /// a branch, for the verifier's sake.
     #[inline(always)]
     #[must_use]
     pub const fn spent(due: u64, now: u64, horizon: u64) -> u64 {
@@ -88,22 +92,22 @@ impl Limits {
 /// Buckets in a [`LimitSet`].
 pub const LIMIT_WAYS: usize = 4;
 
-/// Element of `CLIENT_LIMITS`: buckets of clients whose [`LimitKey::owner`] leads here.
+/// Element of `CLIENT_LIMITS`: buckets of clients whose [`LimitKey::owner`] leads to this element.
 ///
-/// A bucket belongs to its owner as long as it says anything; one that is full again says nothing,
-/// and is anybody's. So nobody resets another's, whatever sources he makes up: whoever finds none
-/// shares his zone's.
+/// A bucket belongs to its owner until it is full again; a full bucket carries no information, and
+/// is free for any client. A client can therefore not reset another's bucket, whatever sources it
+/// makes up. A client that finds no free bucket shares that of its zone.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LimitSet {
-    /// Whose each bucket is.
+    /// Owner of each bucket: [`LimitKey::owner`].
     pub owners: [u64; LIMIT_WAYS],
-    /// Tokens that each has taken.
+    /// State of each bucket.
     pub limits: [Limits; LIMIT_WAYS],
 }
 layout!(LimitSet, 288, [u64; LIMIT_WAYS], [Limits; LIMIT_WAYS]);
 
-/// Elements of `CLIENT_LIMITS` for `clients` clients: a power of two.
+/// Returns the number of elements of `CLIENT_LIMITS` for `clients` clients: a power of two.
 #[must_use]
 pub const fn limit_sets(clients: u32) -> u32 {
     clients.div_ceil(LIMIT_WAYS as u32).next_power_of_two()
@@ -117,40 +121,41 @@ pub struct Taking {
     pub key: LimitKey,
     /// Kind of the token, such as [`LIMIT_FLOWS`].
     pub kind: u64,
-    /// As [`Limit::interval`].
+    /// Nanoseconds between two tokens, as in [`Limit::interval`].
     pub interval: u64,
-    /// As [`Limit::window`].
+    /// Nanoseconds that may be taken in advance, as in [`Limit::window`].
     pub window: u64,
     /// CLOCK_BOOTTIME, nanoseconds.
     pub now: u64,
-    /// Nanoseconds from now within which every bucket is due.
+    /// Nanoseconds from now within which every valid due time lies.
     pub horizon: u64,
-    /// Elements of `CLIENT_LIMITS`, a power of two.
+    /// Number of elements of `CLIENT_LIMITS`, a power of two.
     pub sets: u64,
 }
 layout!(Taking, 72, LimitKey, u64, u64, u64, u64, u64, u64);
 
-/// A rate, and how much may be begun in advance.
+/// Rate, and the burst that may be begun in advance.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
-    /// Nanoseconds from one to the next; 0 is no limit.
+    /// Nanoseconds between two tokens; 0 for no limit.
     pub interval: u64,
-    /// Nanoseconds that those take which may be begun at once.
+    /// Nanoseconds, at the allowed rate, of the burst that may be begun at once.
     pub window: u64,
 }
 layout!(Limit, 16, u64, u64);
 
-/// How much later than this packet, at most, another CPU's packet came that was counted before it.
+/// Greatest time, in nanoseconds, by which a packet counted earlier on another CPU may be later
+/// than this packet.
 pub(crate) const SLACK: u64 = 1_000_000_000;
 
 impl Limit {
-    /// When the next one is due after one that begins now, if this one was due at `due`; 0 if that
-    /// is too early. CLOCK_BOOTTIME in nanoseconds.
+    /// Returns the due time of the next token if the token due at `due` is taken at `now`; 0 if it
+    /// is too early to take one. CLOCK_BOOTTIME, nanoseconds.
     #[inline(always)]
     pub const fn next_due(self, due: u64, now: u64) -> u64 {
         let Self { interval, window } = self;
-        // What is due later than any can be in this policy was due in another one.
+        // A due time beyond all that this policy can set comes from another policy.
         if due <= now || due - now > window + SLACK {
             return now + interval;
         }
@@ -165,7 +170,7 @@ mod tests {
     const WINDOW: u64 = 50;
     const LIMIT: Limit = Limit { interval: 10, window: WINDOW };
 
-    /// How many of those pass that come at these times.
+    /// Returns how many of the events at these times pass.
     fn passed(due: &mut u64, times: impl Iterator<Item = u64>) -> usize {
         times
             .filter(|now| {
@@ -218,7 +223,7 @@ mod tests {
         ] {
             assert_ne!(owner, other);
         }
-        // What multiplication leaves alone, and the word that would make up for it.
+        // Bits that the multiplication leaves alone, and a word that would cancel them.
         let word = |top: u32, low: u32| key(1, LIMIT_ADDRESS, [1, 2 ^ top, 3 ^ low, 4 ^ top]);
         assert_ne!(owner, word(1 << 31, 1 << 31).owner(7));
         assert_ne!(owner, word(1 << 31, 0).owner(7));

@@ -1,9 +1,9 @@
 //! Layouts of the maps that kernel and userspace share.
 //!
-//! Every type is `repr(C)`, without padding, and asserted for size. A change of any of them is a
-//! change of [`LAYOUT_VERSION`], which stands in the path of the pins, so that a program never
-//! meets a pin of another layout. Integers are in the byte order of the host unless a field says
-//! otherwise; addresses are always in network byte order.
+//! Every type is `repr(C)` and without padding, and its size is asserted. A change of any layout is
+//! a change of [`LAYOUT_VERSION`], which is part of the pins' path, so that a program never meets a
+//! pin of another layout. Integers are in the byte order of the host unless a field says otherwise;
+//! addresses are always in network byte order.
 
 mod address;
 mod event;
@@ -54,13 +54,13 @@ pub use stream::{
 /// Version of everything in this module; a part of the pins' path.
 pub const LAYOUT_VERSION: u32 = 9;
 
-/// Interfaces by whose index `UNTAGGED` has the zone; of others `ZONES` alone does.
+/// Number of elements of `UNTAGGED`: interfaces with an index beyond are in `ZONES` alone.
 pub const UNTAGGED: usize = 4096;
 
 /// Rules in force at most: each has one bit in a [`RuleMask`].
 pub const RULES: usize = 192;
 
-/// Groups in force at most.
+/// Maximum number of groups in force.
 pub const GROUPS: usize = 255;
 
 /// Asserts the size of a layout, and that it has no padding: the sizes of its fields add up.

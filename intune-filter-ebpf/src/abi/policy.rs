@@ -1,43 +1,43 @@
-//! Maps of a policy, which userspace fills. Each policy is a fresh set of them.
+//! Layouts of the maps of a policy, which userspace fills. Each policy is a fresh set of maps.
 
 use super::{Limit, NameNode, RuleMask, TransportProtocol, V6, layout, protocol::position};
 
-/// Key of `ZONES`.
+/// Key of `ZONES`: an interface and a VLAN.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ZoneKey {
-    /// The interface's index.
+    /// Interface index.
     pub ifindex: u32,
-    /// The VLAN id, 0 for untagged and priority-tagged frames.
+    /// VLAN id; 0 for untagged and priority-tagged frames.
     pub vlan: u32,
 }
 layout!(ZoneKey, 8, u32, u32);
 
 /// Data of the LPM key of `CLIENTS4` and `CLIENTS6`: a source in a zone. Prefix lengths count the
-/// zone's 32 bits too.
+/// 32 bits of the zone too.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClientKey<A> {
-    /// The zone, native byte order: it is always matched whole.
+    /// Zone, native byte order: always matched whole.
     pub zone: u32,
-    /// The source address.
+    /// Source address.
     pub address: A,
 }
 layout!(ClientKey<super::V4>, 8, u32, super::V4);
 layout!(ClientKey<super::V6>, 20, u32, super::V6);
 
-/// [`Client::mode`]: denials are denied.
+/// [`Client::mode`]: packets that the policy denies are dropped or rejected.
 pub const MODE_ENFORCE: u8 = 0;
-/// [`Client::mode`]: denials are counted and pass.
+/// [`Client::mode`]: packets that the policy denies are counted, and pass.
 pub const MODE_AUDIT: u8 = 1;
-/// [`Client::mode`]: everything passes.
+/// [`Client::mode`]: all packets pass.
 pub const MODE_EXEMPT: u8 = 2;
 
 /// Bits of [`Client::flags`].
 pub mod client_flags {
     /// Denied packets are answered (`on_deny: reject`).
     pub const REJECT: u8 = 1;
-    /// Packets to the client that answer nothing pass (`inbound: allow`).
+    /// Unsolicited packets to the client pass (`inbound: allow`).
     pub const INBOUND: u8 = 2;
 }
 
@@ -51,9 +51,10 @@ pub struct Client {
     pub group: u32,
     /// [`MODE_ENFORCE`], [`MODE_AUDIT`] or [`MODE_EXEMPT`].
     pub mode: u8,
-    /// See [`client_flags`].
+    /// Bits of [`client_flags`].
     pub flags: u8,
-    /// Devices that one address stands for, from 1: its limits are that many times as large.
+    /// Number of devices behind the address, at least 1: the client's limits are that many times as
+    /// large.
     pub devices: u16,
 }
 layout!(Client, 32, RuleMask, u32, u8, u8, u16);
@@ -87,76 +88,79 @@ pub const fn port_index(protocol: u8, port: u16) -> u32 {
 
 /// [`Settings::dns_unlisted`]: a query for a name of no rule is answered REFUSED.
 pub const UNLISTED_REFUSE: u32 = 0;
-/// [`Settings::dns_unlisted`]: it is forwarded; its answer teaches nothing.
+/// [`Settings::dns_unlisted`]: a query for a name of no rule is forwarded; its answer teaches
+/// nothing.
 pub const UNLISTED_FORWARD: u32 = 1;
-/// [`Settings::dns_unlisted`]: it is dropped.
+/// [`Settings::dns_unlisted`]: a query for a name of no rule is dropped.
 pub const UNLISTED_DROP: u32 = 2;
 
-/// [`Settings::to_gateway`]: all pass that are for addresses of the client's own network.
+/// [`Settings::to_gateway`]: packets to the gateway's addresses on the client's own network pass.
 pub const GATEWAY_PASS: u32 = 0;
-/// [`Settings::to_gateway`]: they are judged like any other.
+/// [`Settings::to_gateway`]: packets to the gateway are judged like any other.
 pub const GATEWAY_POLICY: u32 = 1;
-/// [`Settings::to_gateway`]: of those, the ones pass whose port `GATEWAY_PORTS` has.
+/// [`Settings::to_gateway`]: packets to the gateway's addresses on the client's own network pass if
+/// their port is in `GATEWAY_PORTS`.
 pub const GATEWAY_PORTS: u32 = 2;
 
-/// Elements of `GATEWAY_PORTS`: for each of the two policies, a bit for each of [`PORTS`].
+/// Number of elements of `GATEWAY_PORTS`: for each of the two slots, one bit for each of [`PORTS`].
 pub const GATEWAY_WORDS: u32 = 2 * PORTS / u64::BITS;
 
-/// Index in `GATEWAY_PORTS`, and the bit, of a [`port_index`] in a set of maps.
+/// Returns the index in `GATEWAY_PORTS`, and the mask, of a [`port_index`] in the slot `set`.
 #[inline(always)]
 #[must_use]
 pub const fn gateway_port(set: u32, port: u32) -> (u32, u64) {
     ((set & 1) * (GATEWAY_WORDS / 2) + port / u64::BITS, 1 << (port % u64::BITS))
 }
 
-/// Zones that have an element in `ZONE_LIMITS` and `ZONE_DEVICES`: configured ones count from 1.
+/// Number of elements of `ZONE_LIMITS` and `ZONE_DEVICES`: configured zones count from 1.
 pub const ZONE_ELEMENTS: usize = 1025;
 
-/// Key of `OWN_ON_DEVICE`: an address of the gateway's, and the device that it is on.
+/// Key of `OWN_ON_DEVICE`: an address of the gateway, and the device that has it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OwnKey {
-    /// The device's index.
+    /// Device index.
     pub device: u32,
-    /// The address; IPv4 mapped.
+    /// Address; IPv4 mapped.
     pub address: V6,
 }
 layout!(OwnKey, 20, u32, V6);
 
-/// Element of `SETTINGS`: a policy's switches.
+/// Element of `SETTINGS`: options of a policy.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Handling of queries for names of no rule, such as [`UNLISTED_REFUSE`].
+    /// Treatment of queries for names of no rule, such as [`UNLISTED_REFUSE`].
     pub dns_unlisted: u32,
     /// 1 if sources in no group pass, as if exempt.
     pub allow_unlisted_clients: u32,
-    /// Handling of packets to the gateway itself, such as [`GATEWAY_PASS`].
+    /// Treatment of packets to the gateway itself, such as [`GATEWAY_PASS`].
     pub to_gateway: u32,
     /// 1 if echo requests to an allowed destination pass.
     pub icmp_echo: u32,
-    /// Least time to live of a learned address, in seconds.
+    /// Lower bound of the time to live of a learned address, in seconds.
     pub ttl_min: u32,
-    /// Most time to live of a learned address, in seconds.
+    /// Upper bound of the time to live of a learned address, in seconds.
     pub ttl_max: u32,
-    /// Added to the time to live, in seconds.
+    /// Time added to the time to live, in seconds.
     pub ttl_grace: u32,
-    /// Elements of `CLIENT_LIMITS`, as far as it is a power of two.
+    /// Number of elements of `CLIENT_LIMITS` in use, a power of two.
     pub limit_sets: u32,
-    /// The root of the names' trie; its `below` are the rules of every name (the pattern `*`).
+    /// Root of the names' trie; its `below` has the rules of every name (the pattern `*`).
     pub root: NameNode,
-    /// When the warm-up ends: CLOCK_BOOTTIME, nanoseconds; 0 is none. Until then, what is denied to
-    /// an enforced client because its destination is not known passes as if audited.
+    /// End of the warm-up: CLOCK_BOOTTIME, nanoseconds; 0 for none. Until then, packets of enforced
+    /// clients that are denied because their destination is not known pass as if audited.
     pub warm_up_until: u64,
     /// Rules that have names: packets of the warm-up are on a port of one of them.
     pub warm_up_rules: RuleMask,
     /// DNS queries, and separately connections to resolvers, of one client.
     pub limit_queries: Limit,
-    /// New flows of one client.
+    /// Limit of one client's new flows.
     pub limit_flows: Limit,
-    /// As `limit_queries`, of a zone's doubtful sources together: see [`super::LIMIT_ZONE`].
+    /// Limit of DNS queries, and of connections to resolvers, of sources that share the bucket of
+    /// their zone: see [`super::LIMIT_ZONE`].
     pub zone_queries: Limit,
-    /// As `limit_flows`, of the same.
+    /// Limit of new flows of sources that share the bucket of their zone.
     pub zone_flows: Limit,
 }
 layout!(
@@ -172,12 +176,12 @@ pub const SERVER_DHCP: u32 = 2;
 /// Octets of [`Info::text`].
 pub const INFO_CAPACITY: usize = 96;
 
-/// Element of `RULE_INFO` and `GROUP_INFO`: the name behind a number, so that a process without
-/// the configuration can say what the kernel enforces.
+/// Element of `RULE_INFO` and `GROUP_INFO`: name of a rule or group, so that a process without the
+/// configuration can tell what the kernel enforces.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
-    /// UTF-8, filled up with zeros. A rule is `SERVICE/RULE`.
+    /// Name in UTF-8, padded with zeros. That of a rule is `SERVICE/RULE`.
     pub text: [u8; INFO_CAPACITY],
 }
 layout!(Info, INFO_CAPACITY, [u8; INFO_CAPACITY]);

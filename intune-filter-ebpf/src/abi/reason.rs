@@ -1,5 +1,5 @@
-//! Reasons of verdicts, and occurrences beside them: one vocabulary for counters, events, `explain`
-//! and docs.
+//! Reasons of verdicts, and occurrences beside verdicts: one vocabulary for counters, events,
+//! `explain` and the documentation.
 
 macro_rules! vocabulary {
     (
@@ -17,27 +17,28 @@ macro_rules! vocabulary {
         pub const REASONS: &[Reason] = &[$(Reason::$name),+];
 
         impl Reason {
-            /// The word that counters, events and commands use.
+            /// Returns the word that counters, events and commands use.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text),+ }
             }
 
-            /// Whether it is a reason to deny.
+            /// Whether the reason is one to deny.
             #[inline(always)]
             #[must_use]
             pub const fn denies(self) -> bool {
                 match self { $(Self::$name => vocabulary!($verdict)),+ }
             }
 
-            /// Meaning of the reason, for people.
+            /// Returns the meaning of the reason, for people.
             #[must_use]
             pub const fn description(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),+).trim_ascii()),+ }
             }
         }
 
-        /// Occurrence beside the verdict over a packet, counted on its own. No verdict carries it.
+        /// Occurrence beside the verdict over a packet, counted on its own. No verdict has an
+        /// occurrence as its reason.
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Occurrence {
@@ -48,7 +49,7 @@ macro_rules! vocabulary {
         pub const OCCURRENCES: &[Occurrence] = &[$(Occurrence::$occurrence),+];
 
         impl Occurrence {
-            /// The word that counters use.
+            /// Returns the word that counters use.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$occurrence => $word),+ }
@@ -65,7 +66,8 @@ vocabulary! {
         Flow = "flow", allow;
         /// destination and port are allowed to the group: a new flow
         Policy = "policy", allow;
-        /// traffic that a router never forwards: ARP, neighbour discovery, DHCP, link-scope multicast
+        /// traffic that a router never forwards: ARP, neighbour discovery, DHCP, link-scope
+        /// multicast
         Link = "link", allow;
         /// to the gateway itself
         Gateway = "gateway", allow;
@@ -97,11 +99,11 @@ vocabulary! {
         VlanTag = "vlan_tag", deny;
         /// source-route option or routing header
         SourceRoute = "source_route", deny;
-        /// a fragment whose datagram's first one was not allowed or not seen, a second first one, one
-        /// too short for its headers, or one that would overwrite them
+        /// a fragment whose datagram's first one was not allowed or not seen, a second first one,
+        /// one too short for its headers, or one that would overwrite them
         Fragment = "fragment", deny;
-        /// a source address that no client can have; to the gateway, also one that is its own, a resolver's, or
-        /// routed to another interface
+        /// a source address that no client can have; to the gateway, also one that is its own, a
+        /// resolver's, or routed to another interface
         Source = "source", deny;
         /// a link-local source, and not to the gateway
         LinkLocal = "link_local", deny;
@@ -125,8 +127,8 @@ vocabulary! {
         DnsUnlisted = "dns_unlisted", deny;
         /// a DNS query that does not parse, comes in fragments, or asks not exactly one question
         DnsMalformed = "dns_malformed", deny;
-        /// DNS over TCP in a form that is not learned from: a segment that is not whole messages, or
-        /// belongs to no connection that was opened
+        /// DNS over TCP in a form that is not learned from: a segment that is not whole messages,
+        /// or belongs to no connection that was opened
         DnsTransport = "dns_transport", deny;
         /// to a client, and answers nothing
         Unsolicited = "unsolicited", deny;
@@ -134,14 +136,17 @@ vocabulary! {
         NoPolicy = "no_policy", deny;
         /// the program's own working memory was in use: a nested run on the same CPU
         Busy = "busy", deny;
-        /// a DNS answer that is held back until it comes again: the end of one over several TCP segments,
-        /// until userspace has learned from the whole; or any whose address is amended at this moment
+        /// a DNS answer that is held back until it comes again: the end of one over several TCP
+        /// segments, until userspace has learned from the whole; or any whose address is amended at
+        /// this moment
         DnsPunted = "dns_punted", deny;
         /// DNS over TLS or QUIC, by its port, 853
         DnsOverTls = "dns_over_tls", deny;
-        /// DNS query for the name of a known server of DNS over HTTPS, which no rule of the group has
+        /// DNS query for the name of a known server of DNS over HTTPS, which no rule of the group
+        /// has
         DnsOverHttps = "dns_over_https", deny;
-        /// a DNS query, or a connection to a resolver, of a client that makes too many (limits.queries)
+        /// a DNS query, or a connection to a resolver, of a client that makes too many
+        /// (limits.queries)
         DnsLimit = "dns_limit", deny;
         /// a new flow, or a datagram in fragments, of a client that begins too many (limits.flows)
         FlowLimit = "flow_limit", deny;
@@ -163,28 +168,28 @@ vocabulary! {
         EventSuppressed = "event_suppressed";
         /// part of a DNS answer over TCP that passed unread, since userspace was not in time
         AnswerUnread = "answer_unread";
-        /// a DNS answer with more addresses than the kernel learns while a packet waits: passed on, and the
-        /// rest learned by userspace
+        /// a DNS answer with more addresses than the kernel learns while a packet waits: passed on,
+        /// and the rest learned by userspace
         AnswerDeferred = "answer_deferred";
     }
 }
 
-/// Index in `COUNTERS` of the first occurrence; those below are reasons.
+/// Index in `COUNTERS` of the first occurrence; lower indices are reasons.
 pub const OCCURRENCE_COUNTERS: usize = 64;
-/// Elements of `COUNTERS`.
+/// Number of elements of `COUNTERS`.
 pub const COUNTER_ELEMENTS: usize = 96;
 
 const _: () = assert!(REASONS.len() <= OCCURRENCE_COUNTERS);
 const _: () = assert!(OCCURRENCES.len() <= COUNTER_ELEMENTS - OCCURRENCE_COUNTERS);
 
 impl Reason {
-    /// The reason with this number.
+    /// Returns the reason with this number; `None` if there is none.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         REASONS.get(usize::from(number)).copied()
     }
 
-    /// Index in `COUNTERS`.
+    /// Returns the index in `COUNTERS`.
     #[inline(always)]
     #[must_use]
     pub const fn counter(self) -> u32 {
@@ -193,7 +198,7 @@ impl Reason {
 }
 
 impl Occurrence {
-    /// Index in `COUNTERS`.
+    /// Returns the index in `COUNTERS`.
     #[inline(always)]
     #[must_use]
     pub const fn counter(self) -> u32 {
@@ -211,13 +216,13 @@ pub enum Counted {
 }
 
 impl Counted {
-    /// Everything that is counted, in the order of the indices.
+    /// Returns everything that is counted, in the order of the indices.
     pub fn all() -> impl Iterator<Item = Self> {
         let occurrences = OCCURRENCES.iter().copied().map(Self::Occurrences);
         REASONS.iter().copied().map(Self::Packets).chain(occurrences)
     }
 
-    /// The word that counters use.
+    /// Returns the word that counters use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -226,7 +231,7 @@ impl Counted {
         }
     }
 
-    /// Whether denied packets are counted.
+    /// Whether the element counts denied packets.
     #[must_use]
     pub const fn denies(self) -> bool {
         match self {
@@ -235,7 +240,7 @@ impl Counted {
         }
     }
 
-    /// Index in `COUNTERS`.
+    /// Returns the index in `COUNTERS`.
     #[must_use]
     pub const fn counter(self) -> u32 {
         match self {

@@ -1,17 +1,17 @@
-//! Maps that the kernel fills: learned addresses, flows, pending queries, counters.
+//! Layouts of maps that the kernel fills: flows, pending queries, fragments, counters.
 
 use super::{V4, V6, layout};
 
-/// The only element of `ACTIVE`: which policy is in force.
+/// Only element of `ACTIVE`: the policy in force.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Active {
-    /// Counts policies, from 1; 0 is "none yet". Its lowest bit is the index of the set of
-    /// maps in force, so that one aligned load decides everything for a packet.
+    /// Number of the policy, from 1; 0 before the first. The lowest bit is the slot of the maps in
+    /// force, so that one aligned load decides everything for a packet.
     pub generation: u32,
     /// Zero.
     pub reserved: u32,
-    /// Random, chosen when the map is made: keys the hash of pending questions.
+    /// Random seed of keyed hashes, such as those of pending questions; drawn when the map is made.
     pub seed: u64,
 }
 layout!(Active, 16, u32, u32, u64);
@@ -44,38 +44,38 @@ pub mod flow_flags {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlowKey<A> {
-    /// The client's zone.
+    /// Zone of the client.
     pub zone: u16,
     /// IP protocol: 6, 17, 1 or 58.
     pub protocol: u8,
     /// Zero.
     pub reserved: u8,
-    /// The client's port in network byte order; of an echo, its identifier.
+    /// Port of the client, network byte order; for an echo, its identifier.
     pub client_port: u16,
-    /// The remote's port in network byte order; of an echo, 0.
+    /// Port of the remote, network byte order; for an echo, 0.
     pub remote_port: u16,
-    /// The client.
+    /// Address of the client.
     pub client: A,
-    /// The remote.
+    /// Address of the remote.
     pub remote: A,
 }
 layout!(FlowKey<V4>, 16, u16, u8, u8, u16, u16, V4, V4);
 layout!(FlowKey<V6>, 40, u16, u8, u8, u16, u16, V6, V6);
 
-/// Value of the flow maps. The client's counters are written on ingress alone and the remote's on
-/// egress alone; they count the layer 3 octets.
+/// Value of the flow maps. Ingress alone writes the client's counters, and egress alone the
+/// remote's; octets are counted from the IP header on.
 ///
-/// They are plain additions: two CPUs that count in the same direction of one flow at the same
-/// moment lose one of the two. A network card hands a flow's packets to one queue and so to one
-/// CPU, hence that happens only while it changes its mind; four atomic additions would cost every
-/// packet of every flow more than its lookup may. The counters by rule are exact: those are per
-/// CPU.
+/// The counters are plain additions: if two CPUs count in the same direction of one flow at the
+/// same moment, one of the two counts is lost. A network card hands the packets of a flow to one
+/// queue, and so to one CPU; this therefore happens only while the card moves the flow to another
+/// queue. Four atomic additions would cost every packet of every flow more than its lookup may
+/// cost. The counters by rule are exact, since they are per CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// When it was opened: CLOCK_BOOTTIME, nanoseconds.
+    /// Time of opening: CLOCK_BOOTTIME, nanoseconds.
     pub opened: u64,
-    /// Last packet, to within a second: CLOCK_BOOTTIME, nanoseconds.
+    /// Time of the last packet, to within a second: CLOCK_BOOTTIME, nanoseconds.
     pub last_seen: u64,
     /// Packets from the client.
     pub client_packets: u64,
@@ -93,7 +93,8 @@ pub struct Flow {
     pub remote_end: u32,
     /// TCP: highest number that the remote has acknowledged.
     pub remote_acknowledged: u32,
-    /// The policy that last allowed it, [`Active::generation`]; 0 during the warm-up.
+    /// Generation of the policy that last allowed the flow, [`Active::generation`]; 0 during the
+    /// warm-up.
     pub generation: u32,
     /// The client's group.
     pub group: u16,
@@ -114,15 +115,15 @@ layout!(
     [u64; 2]
 );
 
-/// Key of `DNS_PENDING`: a query on its way. Addresses of both families, IPv4 mapped.
+/// Key of `DNS_PENDING`: a query on its way. IPv4 addresses are mapped.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PendingKey {
-    /// The client's zone.
+    /// Zone of the client.
     pub zone: u16,
-    /// The client's port, network byte order.
+    /// Port of the client, network byte order.
     pub port: u16,
-    /// The message's id, network byte order.
+    /// Id of the message, network byte order.
     pub id: u16,
     /// IP protocol: 17, or 6 for TCP.
     pub protocol: u16,
@@ -133,32 +134,32 @@ pub struct PendingKey {
 }
 layout!(PendingKey, 40, u16, u16, u16, u16, V6, V6);
 
-/// Value of `DNS_PENDING`.
+/// Value of `DNS_PENDING`: question and state of a query on its way.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// Keyed hash of the question, octet for octet: a resolver echoes its letters' case.
+    /// Keyed hash of the question, octet for octet: resolvers echo the case of its letters.
     pub question: u64,
-    /// When it was asked: CLOCK_BOOTTIME, nanoseconds.
+    /// Time of the query: CLOCK_BOOTTIME, nanoseconds.
     pub asked: u64,
-    /// 1 once an answer has consumed it: further ones pass, and teach nothing.
+    /// 1 once an answer has used the query up: further answers pass, and teach nothing.
     pub answered: u64,
 }
 layout!(Pending, 24, u64, u64, u64);
 
-/// Key of `FRAGMENTS`: a datagram that came in fragments. IPv4 addresses mapped.
+/// Key of `FRAGMENTS`: a datagram that comes in fragments. IPv4 addresses are mapped.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FragmentKey {
-    /// The zone that it came from or goes to.
+    /// Zone that the datagram comes from or goes to.
     pub zone: u16,
     /// IP protocol for IPv4 (RFC 791 makes it part of the identification), 0 for IPv6.
     pub protocol: u16,
-    /// Identification, network byte order.
+    /// Identification of the datagram, network byte order.
     pub id: u32,
-    /// Source.
+    /// Source address.
     pub source: V6,
-    /// Destination.
+    /// Destination address.
     pub destination: V6,
 }
 layout!(FragmentKey, 40, u16, u16, u32, V6, V6);
@@ -167,22 +168,22 @@ layout!(FragmentKey, 40, u16, u16, u32, V6, V6);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FragmentVerdict {
-    /// When the first fragment passed: CLOCK_BOOTTIME, nanoseconds.
+    /// Time at which the first fragment passed: CLOCK_BOOTTIME, nanoseconds.
     pub seen: u64,
-    /// Octets of the datagram that hold headers: no later fragment may write there.
+    /// Octets of the datagram that hold headers: no later fragment may overlap them.
     pub headers: u32,
     /// 1 if the datagram is allowed.
     pub allowed: u8,
-    /// The rule that allows it, or 255.
+    /// Rule that allows the datagram, or 255.
     pub rule: u8,
-    /// The client's group, or 255.
+    /// Group of the client, or 255.
     pub group: u8,
-    /// 1 if it passes only because its group is audited.
+    /// 1 if the datagram passes only because its group is in audit mode or the warm-up lasts.
     pub audited: u8,
 }
 layout!(FragmentVerdict, 16, u64, u32, u8, u8, u8, u8);
 
-/// Element of `COUNTERS`, indexed by [`super::Reason`].
+/// Element of `COUNTERS`, by [`super::Reason::counter`] or [`super::Occurrence::counter`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counter {
@@ -193,17 +194,17 @@ pub struct Counter {
 }
 layout!(Counter, 16, u64, u64);
 
-/// Element of `RULE_COUNTERS`, indexed by rule.
+/// Element of `RULE_COUNTERS`, by the number of the rule.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleCounter {
-    /// Packets of its flows, both directions.
+    /// Packets of the rule's flows, both directions.
     pub packets: u64,
-    /// Octets of its flows' frames, both directions.
+    /// Octets of the frames of the rule's flows, both directions.
     pub bytes: u64,
-    /// Flows that it opened.
+    /// Flows that the rule has opened.
     pub flows: u64,
-    /// Packets denied although their destination is one of the rule's.
+    /// Denied packets whose destination is one of the rule's.
     pub denied: u64,
 }
 layout!(RuleCounter, 32, u64, u64, u64, u64);

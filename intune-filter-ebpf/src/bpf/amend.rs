@@ -1,5 +1,5 @@
-//! Does with a learned address what userspace asks for: beside the programs that learn, only the
-//! kernel can.
+//! Updates of learned addresses for userspace: only the kernel can make them beside the programs
+//! that learn.
 
 use aya_ebpf::{helpers::generated::bpf_ktime_get_boot_ns, programs::XdpContext};
 
@@ -8,7 +8,7 @@ use crate::abi::{Amendment, Outcome, V4};
 
 const IPV4: u32 = 4;
 
-/// Carries out the amendment that is the frame, and leaves in it what came of it.
+/// Carries out the update in the frame, and writes the result into it. Returns an [`Outcome`].
 #[inline(always)]
 pub fn amend(ctx: &XdpContext) -> u64 {
     let start = ctx.data();

@@ -1,10 +1,10 @@
-//! Atomic instructions on words of maps. All of them order accesses before and after.
+//! Atomic instructions on words of maps. Each orders accesses before and after.
 
 use core::arch::asm;
 
 pub use crate::atomic::exchange;
 
-/// Adds to a word; returns its value before.
+/// Adds to a word; returns its previous value.
 ///
 /// # Safety
 ///

@@ -1,4 +1,4 @@
-//! The kernel's maps, clock and records, as the logic sees them.
+//! Implementation of [`crate::datapath`] over the kernel's maps, clock and helpers.
 
 use aya_ebpf::{bindings::BPF_ANY, helpers::generated};
 
@@ -39,8 +39,8 @@ impl<const HOOK: u8> Clock for Kernel<HOOK> {
         let Some(tick) = maps::SCRATCH_TICK.get_ptr_mut(0) else {
             return self.now();
         };
-        // SAFETY: each word is read and written at once. Whoever finds the tick of one CPU beside
-        // the time of another is out by a tick more.
+        // SAFETY: each word is read and written at once. A reader that finds the tick of one CPU
+        // beside the time of another is out by one tick more.
         unsafe {
             let (at, time) = (&raw mut (*tick).jiffies, &raw mut (*tick).time);
             if at.read_volatile() == jiffies {
@@ -92,7 +92,8 @@ impl<const HOOK: u8> PolicyMaps for Kernel<HOOK> {
 
     #[inline(always)]
     fn zone(self, ifindex: u32, vlan: u16) -> Option<u16> {
-        // One that is not there may be in the hash, and one that is there is.
+        // An interface that the array lacks may be in the hash, and one that the array has is there
+        // too.
         if vlan == 0
             && let Some(zone) = maps::UNTAGGED.get(ifindex)
             && *zone != 0
@@ -195,7 +196,8 @@ impl<const HOOK: u8> StreamMaps for Kernel<HOOK> {
     #[inline(always)]
     fn open_stream(self, key: &FlowKey<V6>, stream: &Stream) {
         if !Self::READ_ONLY {
-            // An LRU map makes room for itself; a connection that is not known is denied.
+            // An LRU map makes room for itself; without an entry, the connection's segments are
+            // denied.
             let _ = maps::STREAMS.insert(key, stream, u64::from(BPF_ANY));
         }
     }
@@ -299,7 +301,7 @@ impl<const HOOK: u8> Reports for Kernel<HOOK> {
         }
         let head = size_of::<AnswerEvent>() as u64;
         let event = scratch.answer_event();
-        // The client may want an address of those that are left to userspace.
+        // The client may want one of the addresses that are left to userspace.
         // SAFETY: the record's head was written in this run.
         let waited_for = unsafe { (*event).flags } & answer_flags::DEFERRED != 0;
         self.output(event.cast(), head, scratch, if waited_for { WAKES } else { SILENT });

@@ -1,4 +1,4 @@
-//! The kernel's maps of one address family.
+//! Implementation of the maps of one address family over the kernel's maps.
 
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::lpm_trie::Key};
 
@@ -34,7 +34,7 @@ pub(super) fn visit_value<const HOOK: u8, T: Copy, R>(
     Some(visit(unsafe { &mut *value }))
 }
 
-/// The key of a lookup of a whole address in a trie.
+/// Writes the key of a lookup of a whole address in a trie into the working memory and returns it.
 #[inline(always)]
 fn trie_key<'s, A: Address>(scratch: &'s Scratch, address: &A) -> &'s Key<A> {
     let key = scratch.ctx.trie_key.get().cast::<Key<A>>();
@@ -98,7 +98,8 @@ macro_rules! maps_of {
                     return 0;
                 };
                 // SAFETY: words of a map's value, and stale ones were true a moment ago. The time
-                // first: rules that were read before it may be those from before it was prolonged.
+                // is read first: rules read before it could be from before the element's life was
+                // extended.
                 unsafe {
                     let expires = (&raw const (*host).expires).read_volatile();
                     for word in 0..RULE_WORDS {
@@ -146,7 +147,7 @@ macro_rules! maps_of {
             fn open(self, key: &FlowKey<$address>, flow: &Flow, may_be_answered: bool) {
                 if !Self::READ_ONLY {
                     if may_be_answered {
-                        // What is there has expired; a lookup would find it before the new one.
+                        // The element there has expired; a lookup would find it before the new one.
                         let _ = maps::$flows.remove(key);
                     }
                     let _ = maps::$new_flows.insert(key, flow, u64::from(BPF_ANY));

@@ -1,4 +1,4 @@
-//! Frames in the kernel: an XDP buffer, a socket buffer.
+//! Frames in the kernel: XDP buffers and socket buffers.
 
 use core::{arch::asm, ffi::c_void};
 
@@ -18,30 +18,31 @@ use crate::{
     verdict::Place,
 };
 
-/// Headers end before this offset, or the packet does not parse. The verifier wants a bound.
+/// Offset before which headers end, or the packet does not parse. The verifier wants a bound.
 const HEADERS: u32 = 2047;
 
 /// Octets of headers that are made contiguous: Ethernet, tags, and the longest IPv4 header or an
 /// IPv6 header with a few extensions, before the longest TCP header that is read.
 const CONTIGUOUS: u32 = 256;
-/// Octets that make up the headers of nearly every packet: Ethernet, IPv6, TCP.
+/// Octets of the headers of nearly every packet: Ethernet, IPv6, TCP.
 const USUAL: u32 = 74;
 
-/// A frame at XDP.
+/// Frame at XDP.
 ///
-/// It holds the context itself and not a reference to where the program keeps it. The newest kernels
-/// (seen on 7.3) find out beforehand which parts of the stack are still needed; after a pointer to
-/// the stack that lies on the stack itself they cannot look, take all of it for needed, and follow
-/// every content that it may have on its own: four times as many instructions.
+/// The frame holds the context itself and not a reference to the place where the program keeps it.
+/// The newest kernels (seen on 7.3) find out beforehand which parts of the stack are still needed;
+/// they cannot look through a pointer to the stack that lies on the stack itself, take the whole
+/// stack as needed, and follow each content that it may have separately: four times as many
+/// instructions.
 #[derive(Clone, Copy)]
 pub struct XdpFrame {
     ctx: *mut xdp_md,
-    /// Asked for once: it takes a call.
+    /// Length of the frame in octets, asked for once: it takes a call.
     length: u32,
 }
 
 impl XdpFrame {
-    /// The frame of a program's run.
+    /// Returns the frame of a program's run.
     #[inline(always)]
     pub fn new(ctx: &XdpContext) -> Self {
         // SAFETY: the context is the program's.
@@ -80,16 +81,16 @@ impl Packet for XdpFrame {
     }
 }
 
-/// A frame at TC.
+/// Frame at TC.
 ///
-/// It holds the context itself: see [`XdpFrame`].
+/// The frame holds the context itself: see [`XdpFrame`].
 #[derive(Clone, Copy)]
 pub struct SkbFrame {
     skb: *mut __sk_buff,
 }
 
 impl SkbFrame {
-    /// The frame, its headers made contiguous.
+    /// Returns the frame, with its headers made contiguous.
     #[inline(always)]
     pub fn new(ctx: &TcContext) -> Self {
         let frame = Self { skb: ctx.skb.skb };
@@ -105,7 +106,7 @@ impl SkbFrame {
         TcContext::new(self.skb)
     }
 
-    /// Octets that can be read directly.
+    /// Returns the number of octets that can be read directly.
     #[inline(always)]
     fn linear(&self) -> u32 {
         (self.context().data_end() - self.context().data()) as u32
@@ -136,7 +137,7 @@ impl SkbFrame {
         protocol == TCP || protocol == UDP
     }
 
-    /// Where the frame is.
+    /// Returns the interface, tag and origin of the frame.
     #[inline(always)]
     pub fn place(&self) -> Place {
         // SAFETY: the fields of the context are readable.
@@ -172,7 +173,8 @@ impl Packet for SkbFrame {
         if segments != 0 {
             segments
         } else if size != 0 {
-            // Of an aggregate that a virtual machine has made the kernel knows the size alone.
+            // For an aggregate made by a virtual machine, the kernel knows only the size of a
+            // packet.
             (self.length() + size - 1) / size
         } else {
             1
@@ -201,7 +203,7 @@ impl Packet for SkbFrame {
     }
 }
 
-/// `N` octets of the linear part of a frame.
+/// Returns `N` octets of the linear part of a frame; `None` if that ends before.
 #[inline(always)]
 pub(super) fn octets<'p, const N: usize>(
     data: usize,
@@ -224,7 +226,8 @@ pub(super) fn octets<'p, const N: usize>(
     Some(unsafe { &*(start as *const [u8; N]) })
 }
 
-/// The length of a message that is to be copied, if there is room for it.
+/// Returns the length of a message to be copied, bounded for the verifier; `None` if there is no
+/// room.
 #[inline(always)]
 fn message_length(length: u32) -> Option<u32> {
     let mut below = u64::from(length.wrapping_sub(1));

@@ -1,10 +1,10 @@
-//! Global functions, which the verifier goes over once, whatever the number of callers.
+//! Global functions, which the verifier checks once, whatever the number of callers.
 //!
 //! To the verifier an exported function is a program of its own ("function by function
-//! verification", Linux commit 51c39bb1d5d1): it goes over it with arguments of which it knows no
-//! more than their types, and at a call only looks at the types. Any other function it goes over
-//! again for each way that leads to it. A pointer that is an argument may be null there, and on
-//! older kernels is no key of a map: what it points to is copied, or found anew.
+//! verification", Linux commit 51c39bb1d5d1): it checks the function with arguments of which it
+//! knows only the types, and at a call looks only at the types. Any other function is checked again
+//! for each way that leads to it. A pointer that is an argument may be null, and on older kernels
+//! cannot be the key of a map: the value behind it is copied, or found anew.
 
 use core::arch::asm;
 
@@ -19,7 +19,7 @@ use crate::{
     dns, verdict,
 };
 
-/// Attempts to replace a word that other CPUs replace at that moment.
+/// Maximum number of attempts to replace a word that other CPUs replace at the same moment.
 const ATTEMPTS: u32 = 4;
 
 macro_rules! walk_patterns {
@@ -43,7 +43,7 @@ walk_patterns!(walk_patterns_to_explain, EXPLAIN);
 
 macro_rules! kept_octets {
     ($name:ident, $hook:ident, $what:ident) => {
-        /// Goes over the octets of the segment in this hook's working memory.
+        /// Keeps or compares the octets of the segment in this hook's working memory.
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $name() -> u64 {
@@ -79,7 +79,8 @@ admits!(admits_at_tc_ingress, TC_INGRESS);
 admits!(admits_at_egress, TC_EGRESS);
 admits!(admits_to_explain, EXPLAIN);
 
-/// Reads the answer in the working memory that starts behind the question; 0 if it does not parse.
+/// Reads the answer in the working memory, from the offset `start` behind the question on; 0 if it
+/// does not parse.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn read_answer(start: u64) -> u64 {
@@ -89,7 +90,7 @@ pub extern "C" fn read_answer(start: u64) -> u64 {
     u64::from(read)
 }
 
-/// Learns the addresses that the answer in the working memory gives.
+/// Learns the addresses of the answer in the working memory.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn learn_addresses() -> u64 {
@@ -139,7 +140,7 @@ fn take_from_bucket(request: &Taking) -> RateDecision {
     RateDecision::EXCEEDED
 }
 
-/// Decision of a client's bucket, from which nothing is taken.
+/// Returns the decision of a client's bucket, without taking a token.
 #[inline(always)]
 pub fn peek_limit(request: &Taking) -> RateDecision {
     let Some(at) = bucket(request, |_, _, _| true) else {
@@ -155,10 +156,10 @@ pub fn peek_limit(request: &Taking) -> RateDecision {
     }
 }
 
-/// When the next one of a kind is due, in the client's bucket, or in one that is free and that
-/// `claim` makes the client's; `None` if none is.
+/// Returns the address of a kind's due time, in the client's bucket or in a free one that `claim`
+/// makes the client's; `None` if no bucket is free.
 ///
-/// Without a branch for each bucket: the verifier follows each, and what comes after it.
+/// Without a branch for each bucket: the verifier would follow each, and all that comes behind.
 #[inline(always)]
 fn bucket(request: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Option<*mut u64> {
     const { assert!(LIMIT_KINDS.is_power_of_two() && LIMIT_WAYS.is_power_of_two()) };
@@ -177,7 +178,7 @@ fn bucket(request: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Optio
     for candidate in 0..LIMIT_WAYS {
         // SAFETY: see above.
         let other = unsafe { owners.add(candidate).read_volatile() } ^ owner;
-        // The highest bit is set unless they are the same.
+        // The highest bit is set unless both are equal.
         way = choose(way, other | other.wrapping_neg(), candidate);
     }
     if way == NO_WAY {
@@ -205,11 +206,11 @@ fn bucket(request: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Optio
     Some(unsafe { due.add(way as usize % LIMIT_WAYS * LIMIT_KINDS + kind) })
 }
 
-/// No bucket of a set.
+/// Value for "no bucket of the set".
 const NO_WAY: u64 = u64::MAX;
 
-/// The candidate, unless the highest bit of `refused` is set. Kept from the optimizer, which would
-/// branch.
+/// Returns the candidate, unless the highest bit of `refused` is set. Hidden from the optimizer,
+/// which would branch.
 #[inline(always)]
 fn choose(way: u64, refused: u64, candidate: usize) -> u64 {
     let mut mask = refused;

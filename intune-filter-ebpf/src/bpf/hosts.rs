@@ -1,10 +1,12 @@
-//! Learned addresses: refreshed by many at once, and by one alone narrowed or removed.
+//! Learned addresses in the kernel: refreshed by many CPUs at once, narrowed or removed by one
+//! alone.
 //!
-//! An element of a hash map may be removed, and its memory given to another address, between the
-//! lookup and what is done with it. So nothing is written unless [`Host::version`] says, in one
-//! step with counting in or claiming, that the element still is what was looked up.
+//! An element of a hash map may be removed, and its memory given to another address, between a
+//! lookup and a write. Nothing is therefore written unless [`Host::version`] says, in the atomic
+//! step that counts the writer in or claims the element, that the element still is the one looked
+//! up.
 //!
-//! Exported functions are as [`super::global_fns`] has them.
+//! Exported functions are global functions, as in [`super::global_fns`].
 
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 
@@ -14,20 +16,20 @@ use crate::{
     datapath::{Insertion, NANOS_PER_SEC},
 };
 
-/// Attempts at an element that others write to: they need nanoseconds.
+/// Maximum number of attempts at an element that others write to, which takes them nanoseconds.
 const ATTEMPTS: u32 = 4;
-/// Attempts at its time alone.
+/// Maximum number of attempts at the expiry of an element.
 const PROLONGATIONS: u32 = 3;
-/// Learned addresses that are looked at, from the oldest on, to make room for one.
+/// Maximum number of learned addresses, from the oldest on, that are examined to make room for one.
 const RECLAIM: u32 = 8;
-/// How long an address has to be expired before it makes room: so long is whoever asks for it told
-/// that it has expired.
+/// Nanoseconds that an address has to be expired before it makes room: for as long, packets to it
+/// are denied as expired.
 const RECLAIM_GRACE: u64 = 60 * NANOS_PER_SEC;
 
-/// Any version will do.
+/// Expected version that every version meets.
 const ANY: u64 = 0;
 
-/// Makes an element live until `expires` at least; false if others keep changing its time.
+/// Extends the life of an element to `expires` at least; false if others keep changing its expiry.
 ///
 /// # Safety
 ///
@@ -47,7 +49,7 @@ unsafe fn prolong(host: *mut Host, expires: u64) -> bool {
     false
 }
 
-/// Claims an element that has this version, unless somebody refreshes it or has claimed it.
+/// Claims an element that has this version, unless it is being refreshed or is claimed.
 ///
 /// # Safety
 ///
@@ -119,24 +121,25 @@ macro_rules! hosts_of {
         pub mod $module {
             use super::*;
 
-            /// The element of an address, and a version that it had as such.
+            /// Returns the element of an address, and a version that it had as such.
             #[inline(always)]
             fn find(address: &$address) -> Option<(*mut Host, u64)> {
                 let host = maps::$hosts.get_ptr_mut(address)?;
                 version_of_element(address, host).map(|version| (host, version))
             }
 
-            /// A version that the element had as the address's.
+            /// Returns a version that the element had as the address's; `None` if the address has
+            /// another.
             #[inline(always)]
             fn version_of_element(address: &$address, host: *mut Host) -> Option<u64> {
-                // SAFETY: a word of a map's value. Whatever address it belongs to when it is
-                // read: it belongs to this one if the element is still found afterwards.
+                // SAFETY: a word of a map's value. The element was the address's when the word was
+                // read, if it is still found under the address afterwards.
                 let version = unsafe { atomic::add(&raw mut (*host).version, 0) };
                 (maps::$hosts.get_ptr_mut(address)? == host).then_some(version)
             }
 
-            /// Adds rules to an address that is there, and prolongs it. One that has expired gets
-            /// these rules alone: what it had before is over.
+            /// Adds rules to an address that is there, and extends its life. An expired element
+            /// gets these rules alone: what it had before is over.
             #[inline(never)]
             #[unsafe(no_mangle)]
             extern "C" fn $refresh(
@@ -161,8 +164,8 @@ macro_rules! hosts_of {
                     if !Host::is_open(version) {
                         continue;
                     }
-                    // SAFETY: words of a map's value, which stays what it is once counted in, and
-                    // is this one's alone once claimed.
+                    // SAFETY: words of a map's value, which stays the address's once counted in,
+                    // and is this run's alone once claimed.
                     unsafe {
                         let at = &raw mut (*host).version;
                         if (&raw const (*host).expires).read_volatile() <= now {
@@ -189,8 +192,8 @@ macro_rules! hosts_of {
                 Outcome::Busy as u64
             }
 
-            /// Adds rules to an address and prolongs it, or inserts it. One that has expired has what
-            /// it is given now and nothing else.
+            /// Adds rules to an address and extends its life, or inserts the address. An expired
+            /// element keeps nothing of what it had.
             #[inline(always)]
             pub fn learn(
                 address: &$address,
@@ -221,14 +224,14 @@ macro_rules! hosts_of {
                 if outcome == Outcome::Done as u64 { Insertion::Done } else { Insertion::Busy }
             }
 
-            /// Inserts an address that is not there; 0 if it is, or if there is no room.
+            /// Inserts an address; 0 if it is there already, or if there is no room.
             #[inline(never)]
             fn insert(address: &$address, rules: &RuleMask, expires: u64, now: u64) -> u64 {
                 let host = Host::new(*rules, expires, now);
                 if maps::$hosts.insert(address, &host, u64::from(BPF_NOEXIST)).is_err() {
                     return 0;
                 }
-                // In place of the oldest if the queue is full: the daemon sweeps too.
+                // In place of the oldest entry if the queue is full: the daemon sweeps too.
                 let _ = maps::$order.push(address, u64::from(BPF_EXIST));
                 1
             }
@@ -246,7 +249,7 @@ macro_rules! hosts_of {
                     if outcome == Outcome::Done as u64 {
                         return 1;
                     }
-                    // Unless it was removed before.
+                    // An address that was removed before leaves the queue.
                     if outcome != Outcome::Absent as u64 {
                         let _ = maps::$order.push(&oldest, u64::from(BPF_EXIST));
                     }
@@ -254,7 +257,7 @@ macro_rules! hosts_of {
                 0
             }
 
-            /// Removes an address that expires before a time, unless somebody refreshes it.
+            /// Removes an address that expires before a time, unless it is being refreshed.
             #[inline(never)]
             #[unsafe(no_mangle)]
             extern "C" fn $remove(address: *const $address, before: u64) -> u64 {
@@ -266,8 +269,8 @@ macro_rules! hosts_of {
                 let Some((host, version)) = find(address) else {
                     return absent_or_busy(address);
                 };
-                // SAFETY: words of a map's value. What is read after the version is what the
-                // claim then is for.
+                // SAFETY: words of a map's value. The claim succeeds only if the version is still
+                // the one that was read before the other words.
                 unsafe {
                     if (&raw const (*host).expires).read_volatile() >= before {
                         return Outcome::Changed as u64;
@@ -284,7 +287,7 @@ macro_rules! hosts_of {
                 Outcome::Done as u64
             }
 
-            /// Takes rules and time away from an address that has the version expected.
+            /// Takes rules and time away from an address that has the expected version.
             #[inline(always)]
             pub fn narrow(address: &$address, amendment: &mut Amendment) -> u64 {
                 let Some((host, version)) = find(address) else {
@@ -349,7 +352,7 @@ macro_rules! hosts_of {
 
             #[inline(always)]
             fn absent_or_busy(address: &$address) -> u64 {
-                // What was removed and came back meanwhile is looked for again.
+                // An address that was removed and came back meanwhile is to be tried again.
                 match maps::$hosts.get_ptr(address) {
                     None => Outcome::Absent as u64,
                     Some(_) => Outcome::Busy as u64,

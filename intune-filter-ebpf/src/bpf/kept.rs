@@ -1,15 +1,15 @@
-//! The slots of `KEPT_OCTETS`: whose one is, and its octets.
+//! Slots of `KEPT_OCTETS`: their owners, and their octets.
 
 use core::arch::asm;
 
 use super::maps;
 use crate::{abi::KEPT_CAPACITY, atomic};
 
-/// The bit that an owner's number has, and that is taken off while the owner writes.
+/// Bit that an owner's number has, cleared while the owner writes.
 const SETTLED: u64 = 1;
 
-/// Gives a slot to an owner for writing: whether it was the owner's before, `None` if another has
-/// or takes it at this moment.
+/// Gives a slot to an owner for writing. Returns whether the owner had the slot before; `None` if
+/// another owner is writing to the slot or takes it at this moment.
 #[inline(always)]
 pub fn own(slot: u32, owner: u64) -> Option<bool> {
     let kept = maps::KEPT_OCTETS.get_ptr_mut(slot)?;
@@ -17,7 +17,7 @@ pub fn own(slot: u32, owner: u64) -> Option<bool> {
     unsafe {
         let at = &raw mut (*kept).owner;
         let before = at.read_volatile();
-        // A slot that nobody has had is 0.
+        // A slot that never had an owner is 0.
         if before != 0 && before & SETTLED == 0 {
             return None;
         }
@@ -25,7 +25,7 @@ pub fn own(slot: u32, owner: u64) -> Option<bool> {
     }
 }
 
-/// Ends an owner's writing.
+/// Ends an owner's writing to a slot.
 #[inline(always)]
 pub fn settle(slot: u32, owner: u64) {
     if let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) {
@@ -34,7 +34,7 @@ pub fn settle(slot: u32, owner: u64) {
     }
 }
 
-/// Whether a slot is an owner's. Orders reads of the slot before and after.
+/// Whether a slot belongs to an owner. Orders reads of the slot before and after.
 #[inline(always)]
 pub fn is_of(slot: u32, owner: u64) -> bool {
     let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) else {
@@ -50,7 +50,7 @@ pub fn keep(slot: u32, number: u32, octet: u64) {
     let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) else {
         return;
     };
-    // SAFETY: the mask keeps the access inside the octets of a map's value. Whoever has the slot
+    // SAFETY: the mask keeps the access inside the octets of a map's value. The owner of the slot
     // writes alone.
     unsafe {
         asm!("{at} &= {mask}", "{at} += {octets}", "*(u8 *)({at} + 0) = {octet}",
@@ -60,15 +60,15 @@ pub fn keep(slot: u32, number: u32, octet: u64) {
     }
 }
 
-/// The kept octet with this sequence number; 0 if there is no such slot.
+/// Returns the kept octet with this sequence number; 0 if there is no such slot.
 #[inline(always)]
 pub fn octet(slot: u32, number: u32) -> u64 {
     let Some(kept) = maps::KEPT_OCTETS.get_ptr_mut(slot) else {
         return 0;
     };
     let mut at = u64::from(number);
-    // SAFETY: the mask keeps the access inside the octets of a map's value; who reads them asks
-    // afterwards whose they were.
+    // SAFETY: the mask keeps the access inside the octets of a map's value; a reader asks
+    // afterwards for the owner of what it read.
     unsafe {
         asm!("{at} &= {mask}", "{at} += {octets}", "{at} = *(u8 *)({at} + 0)",
             at = inout(reg) at, octets = in(reg) (&raw const (*kept).octets).cast::<u8>(),

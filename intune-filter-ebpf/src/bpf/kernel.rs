@@ -1,4 +1,4 @@
-//! Hooks: whose maps a program uses, and how it gets its working memory.
+//! Hooks: the maps and the working memory that the program on each uses.
 
 use core::{ffi::c_void, ptr};
 
@@ -7,24 +7,24 @@ use aya_ebpf::EbpfContext;
 use super::maps;
 use crate::scratch::Scratch;
 
-/// The kernel's maps and clock, for the program on a hook: [`XDP`], [`TC_INGRESS`],
-/// [`TC_EGRESS`] or [`EXPLAIN`].
+/// Maps and clock of the kernel, for the program on a hook: [`XDP`], [`TC_INGRESS`], [`TC_EGRESS`]
+/// or [`EXPLAIN`].
 #[derive(Clone, Copy)]
 pub struct Kernel<const HOOK: u8> {
     pub(super) context: *mut c_void,
 }
 
 impl<const HOOK: u8> Kernel<HOOK> {
-    /// Whether no map may be changed.
+    /// Whether the program may change no map.
     pub(super) const READ_ONLY: bool = HOOK == EXPLAIN;
 
-    /// The maps, for a run with this context.
+    /// Returns the maps, for a run with this context.
     #[inline(always)]
     pub fn new(context: &impl EbpfContext) -> Self {
         Self { context: context.as_ptr() }
     }
 
-    /// The hook's working memory.
+    /// Returns the hook's working memory.
     #[inline(always)]
     pub fn scratch<'s>() -> Option<&'s Scratch> {
         let scratch = match HOOK {
@@ -37,18 +37,18 @@ impl<const HOOK: u8> Kernel<HOOK> {
         scratch.map(|scratch| unsafe { &*scratch })
     }
 
-    /// Maps for a function without a packet's context.
+    /// Returns the maps, for a function without a packet's context.
     #[inline(always)]
     pub(super) fn without_context() -> Self {
         Self { context: ptr::null_mut() }
     }
 }
 
-/// The program at XDP.
+/// Hook of the program at XDP.
 pub const XDP: u8 = 0;
-/// The program at TC on packets to clients.
+/// Hook of the program at TC on packets to clients.
 pub const TC_EGRESS: u8 = 1;
-/// The program that is never attached, and changes nothing.
+/// Hook of the program that is never attached, and changes no map.
 pub const EXPLAIN: u8 = 2;
-/// The program at TC on packets from clients, in place of the one at XDP.
+/// Hook of the program at TC on packets from clients, in place of the one at XDP.
 pub const TC_INGRESS: u8 = 3;

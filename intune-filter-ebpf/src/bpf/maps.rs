@@ -1,4 +1,4 @@
-//! The statics of the maps, from the table in [`crate::maps`]. Sizes are defaults that userspace
+//! Statics of the maps, made from the table in [`crate::maps`]. Sizes are defaults that userspace
 //! overrides.
 
 use aya_ebpf::btf_maps::{
@@ -55,8 +55,9 @@ macro_rules! map_type {
     };
 }
 
-/// Values of inner maps are arrays to BTF, never structs: Linux 6.1 looks for timers in structs, and
-/// takes no other map in place of one where it looked. Those of a policy have no BTF.
+/// Value type of an inner map: to BTF an array, never a struct. Linux 6.1 searches structs for
+/// timers, and takes no other map in place of one that it has searched. The inner maps of a policy
+/// have no BTF.
 macro_rules! inner {
     (u32) => {
         u32
@@ -75,6 +76,6 @@ crate::maps::table!(statics);
 pub const REPORTS: u32 = 0;
 /// Index in `SCRATCH_ALLOWANCE` of the allowance for answers to denied packets.
 pub const REPLIES: u32 = 1;
-/// Index in `SCRATCH_ALLOWANCE` of the allowance for reports of flows: whoever opens many takes
-/// nothing from the reports of denials.
+/// Index in `SCRATCH_ALLOWANCE` of the allowance for reports of flows, apart from the reports of
+/// denials, which many flows would use up.
 pub const FLOW_REPORTS: u32 = 2;

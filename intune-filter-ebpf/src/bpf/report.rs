@@ -1,4 +1,4 @@
-//! Records for userspace, and how many of them and of answers to denied packets a CPU makes.
+//! Records for userspace, and the allowances of each CPU for records and for replies.
 
 use core::{arch::asm, ffi::c_void};
 
@@ -14,21 +14,21 @@ use crate::{
     scratch::Scratch,
 };
 
-/// Records of denials, of flows, and answers to denied packets: as many of each has one CPU at
-/// once, and then one more for each [`REFILL`].
+/// Most records of denials, records of flows, or replies to denied packets that one CPU makes at
+/// once; each kind then gets one more every [`REFILL`].
 const ALLOWANCE: u64 = 1000;
-/// A thousand a second, spread evenly: under a flood, what is reported is a sample of all of it
-/// and not of the beginning of each second.
+/// Nanoseconds per record or reply: a thousand a second, spread evenly. Under a flood, the reports
+/// are then a sample of all of it and not of the beginning of each second.
 const REFILL: u64 = NANOS_PER_SEC / 1000;
-/// A record that is read at once: a client waits until userspace has learned from it, or there is
+/// Flag to wake the reader: a client waits until userspace has learned from the record, or there is
 /// little room left.
 pub(super) const WAKES: u64 = BPF_RB_FORCE_WAKEUP as u64;
-/// One that is found when userspace looks the next time: to wake it takes longer than to judge a
-/// packet.
+/// Flag not to wake the reader, which finds the record when it looks the next time: to wake it
+/// takes longer than to judge a packet.
 pub(super) const SILENT: u64 = BPF_RB_NO_WAKEUP as u64;
 
 impl<const HOOK: u8> Kernel<HOOK> {
-    /// Puts a record into the ring: a head in the scratch memory, and the message behind it.
+    /// Puts a record into the ring buffer: a head in the working memory, and the message behind it.
     #[inline(always)]
     pub(super) fn output(
         self,
@@ -54,9 +54,11 @@ impl<const HOOK: u8> Kernel<HOOK> {
         failed == 0
     }
 
-    /// Makes a record, if the allowance and the room in the ring buffer permit. Half of the ring is
-    /// for DNS answers alone: while no daemon reads, names are worth more than another denial. What
-    /// goes past a quarter wakes the daemon, which else looks too late after a burst.
+    /// Makes a record, if the allowance and the room in the ring buffer permit.
+    ///
+    /// Half of the ring buffer is for DNS answers alone: while no daemon reads, names are worth
+    /// more than another denial. A record past a quarter wakes the daemon, which otherwise looks
+    /// too late after a burst.
     #[inline(always)]
     pub(super) fn report<T: 'static>(self, allowance: u32, time: u64, event: impl FnOnce() -> T) {
         if Self::READ_ONLY {
@@ -79,14 +81,16 @@ impl<const HOOK: u8> Kernel<HOOK> {
     }
 }
 
-/// Whether there is room for a record without a waiting reader.
+/// Whether the ring buffer has room for a record that no client waits for.
 #[inline(always)]
 fn has_room() -> bool {
     events(BPF_RB_AVAIL_DATA) <= events(BPF_RB_RING_SIZE) / 2
 }
 
-/// How a record that nobody waits for is submitted. It asks for itself what waits in the ring: what
-/// [`has_room`] has found, kept until then, cost the verifier of Linux 6.1 a seventh more.
+/// Returns the flag to submit a record with that no client waits for.
+///
+/// The function asks again for what waits in the ring buffer: to keep the numbers of [`has_room`]
+/// until here costs the verifier of Linux 6.1 a seventh more instructions.
 #[inline(never)]
 fn wakeup() -> u64 {
     let (waiting, size) = (events(BPF_RB_AVAIL_DATA), events(BPF_RB_RING_SIZE));
@@ -94,9 +98,9 @@ fn wakeup() -> u64 {
     let (quarter, width) = (size / 4, size / 256);
     let mut below = waiting.wrapping_sub(quarter);
     let mut within = waiting.wrapping_sub(quarter + width);
-    // SAFETY: plain arithmetic, kept from the optimizer, which would branch: before Linux 6.4 the
-    // verifier follows each number that a branch leads to on its own. Differences of numbers far
-    // below 2^63 have its bit set if they are negative.
+    // SAFETY: plain arithmetic, hidden from the optimizer, which would branch: before Linux 6.4 the
+    // verifier follows each number behind a branch separately. A difference of numbers far below
+    // 2^63 has the bit 63 set if it is negative.
     unsafe {
         asm!("{below} >>= 63", "{within} >>= 63",
             below = inout(reg) below, within = inout(reg) within,
@@ -105,7 +109,7 @@ fn wakeup() -> u64 {
     SILENT + (WAKES - SILENT) * (within & !below)
 }
 
-/// Octets of the ring buffer: what waits in it, or all.
+/// Returns octets of the ring buffer: those that wait in it, or its size.
 #[inline(always)]
 fn events(what: u32) -> u64 {
     let ring = (&raw const maps::EVENTS).cast_mut().cast();
@@ -113,7 +117,7 @@ fn events(what: u32) -> u64 {
     unsafe { generated::bpf_ringbuf_query(ring, u64::from(what)) }
 }
 
-/// Takes one from an allowance of this CPU's; false if nothing is left of it.
+/// Takes one from an allowance of this CPU; false if nothing is left.
 #[inline(always)]
 pub(super) fn take(allowance: u32, now: u64) -> bool {
     let Some(allowance) = maps::SCRATCH_ALLOWANCE.get_ptr_mut(allowance) else {
@@ -121,7 +125,7 @@ pub(super) fn take(allowance: u32, now: u64) -> bool {
     };
     // SAFETY: the element is this CPU's; a nested run can at worst report a few more.
     unsafe {
-        // A run that is interrupted comes back with an older time.
+        // A run that was interrupted comes back with an older time.
         let due = now.saturating_sub((*allowance).until) / REFILL;
         if due > 0 {
             (*allowance).until = now;

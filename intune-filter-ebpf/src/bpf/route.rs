@@ -1,7 +1,7 @@
-//! Questions to the kernel's routes, for the gateway's own addresses and whose a source is.
+//! Route lookups: whether an address is the gateway's own, and the device that a source is behind.
 //!
-//! Each is a function that the verifier reads once, as those in [`super::global_fns`]: they have the
-//! hook's context and find the rest in its working memory.
+//! Each lookup is a global function, as those in [`super::global_fns`]: it has the hook's context,
+//! and finds the rest in the hook's working memory.
 
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_fib_lookup, xdp_md},
@@ -17,23 +17,23 @@ use crate::{
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
-/// `BPF_FIB_LOOKUP_TBID`.
+/// Flag `BPF_FIB_LOOKUP_TBID`.
 const TABLE: u32 = 8;
-/// `RT_TABLE_LOCAL`.
+/// Number of the table local, `RT_TABLE_LOCAL`.
 const TABLE_LOCAL: u32 = 255;
 
 const _: () = assert!(size_of::<bpf_fib_lookup>() == size_of::<[u64; 8]>());
 
 macro_rules! routes {
     ($context:ty, $hook:ident, $ask:ident, $own:ident, $routed:ident, $is_forged:ident) => {
-        /// As [`crate::datapath::GatewayMaps::route`].
+        /// Runs [`crate::datapath::GatewayMaps::route`] on this hook.
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $ask(context: *mut $context, ifindex: u32, flags: u32) -> u64 {
             ask(Kernel::<$hook> { context: context.cast() }, ifindex, flags).word()
         }
 
-        /// As [`verdict::own_location`].
+        /// Runs [`verdict::own_location`] on this hook.
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $own() -> u64 {
@@ -42,7 +42,7 @@ macro_rules! routes {
             Kernel::<$hook>::scratch().map_or(Location::ELSEWHERE, location).word()
         }
 
-        /// As [`verdict::routed_location`].
+        /// Runs [`verdict::routed_location`] on this hook.
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $routed(context: *mut $context) -> u64 {
@@ -51,7 +51,7 @@ macro_rules! routes {
             Kernel::<$hook>::scratch().map_or(Location::ELSEWHERE, location).word()
         }
 
-        /// As [`verdict::is_forged`].
+        /// Runs [`verdict::is_forged`] on this hook.
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $is_forged(context: *mut $context) -> u64 {
@@ -92,7 +92,7 @@ fn ask<const HOOK: u8>(kernel: Kernel<HOOK>, ifindex: u32, flags: u32) -> Route 
     const SUCCESS: i64 = 0;
     const NOT_FWDED: i64 = 4;
     const NO_NEIGHBOUR: i64 = 7;
-    /// At TC: there is a route, and the frame is longer than it takes.
+    /// At TC: there is a route, and the frame is longer than the route takes.
     const TOO_LONG: i64 = 8;
     let Some(scratch) = Kernel::<HOOK>::scratch() else {
         return Route::UNTOLD;

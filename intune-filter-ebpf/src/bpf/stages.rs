@@ -1,11 +1,12 @@
-//! Stages that are programs of their own: an entry point ends in a tail call to one, with the state in
-//! the hook's working memory.
+//! Stages that are programs of their own: an entry point ends in a tail call to one, with the state
+//! in the hook's working memory.
 //!
-//! The verifier goes over a stage on its own, and a stage has the whole stack. Only entry points call
-//! one, as the last thing they do: before that they have returned from every function, and the kernel
-//! wants no more than 256 octets of stack in use where functions and tail calls meet.
+//! The verifier checks a stage on its own, and a stage has the whole stack. Only entry points call
+//! a stage, as the last thing they do: they have returned from every function by then, and the
+//! kernel wants no more than 256 octets of stack in use where functions and tail calls meet.
 //!
-//! A tail call returns if its slot is empty. The caller then denies the packet, as its verdict says.
+//! A tail call returns if its slot is empty. The caller then denies the packet, as the verdict
+//! says.
 
 use aya_ebpf::{EbpfContext, btf_maps::ProgramArray, programs::TcContext, programs::XdpContext};
 
@@ -18,14 +19,15 @@ use crate::{
     maps::{STAGE_REPLY, STAGE_SLOTS},
 };
 
-/// Has the stage answer the frame that was denied at XDP. Returns if there is no stage: the frame is
+/// Calls the stage that answers a frame denied at XDP. Returns if there is no stage: the frame is
 /// to be dropped.
 #[inline(always)]
 pub fn reply_at_xdp(ctx: &XdpContext, kernel: Kernel<XDP>) {
     reply(&STAGES_XDP, ctx, kernel);
 }
 
-/// As [`reply_at_xdp`], at TC.
+/// Calls the stage that answers a frame denied at TC. Returns if there is no stage: the frame is to
+/// be dropped.
 #[inline(always)]
 pub fn reply_at_tc(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) {
     reply(&STAGES_TC, ctx, kernel);

@@ -1,7 +1,7 @@
-//! The answer section: which addresses it gives to the question's name.
+//! Answer section: the addresses that it gives to the question's name.
 //!
-//! Nothing is learned before the whole section has been read. Addresses count only under the
-//! owner that the question's name leads to along CNAMEs, in whatever order the records are.
+//! Nothing is learned before the whole section was read. Addresses count only under the owner that
+//! the question's name leads to along CNAMEs, in whatever order the records are.
 
 use super::{
     HEADER_LENGTH, name,
@@ -19,19 +19,19 @@ use crate::{
     scratch::Scratch,
 };
 
-/// CNAMEs that are followed at most.
+/// Maximum number of CNAMEs that are followed.
 const CHAIN: u32 = 16;
 /// CNAMEs that are compared in one step.
 const COMPARED: u64 = 4;
-/// Steps of [`STEPS_OF_MESSAGE`] that a learned address takes.
+/// Steps of [`STEPS_OF_MESSAGE`] that learning an address takes.
 const STEPS_OF_ADDRESS: u64 = 19;
-/// So many addresses fewer are learned, but one, where others are left to userspace: to wake it takes
-/// as long.
+/// Cost of waking userspace, in learned addresses: if some addresses are left to userspace, the
+/// kernel learns as many fewer, but always one.
 const ADDRESSES_OF_WAKING: u64 = 9;
 /// Class of the Internet.
 const CLASS_IN: u64 = 1;
 
-/// Result of reading an answer.
+/// Result of learning from an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LearnStats {
     /// Addresses learned.
@@ -42,20 +42,20 @@ pub struct LearnStats {
     pub full: u64,
     /// Addresses that could not be written to at this moment.
     pub busy: u64,
-    /// Addresses that were not looked at.
+    /// Addresses that were left to userspace.
     pub left: u64,
 }
 
-/// Reads the answer section from `start` on, leaving its addresses in the scratch memory. False
-/// if it does not parse to its end, has more records or longer names than are read, takes more
-/// steps than there are, or if its CNAMEs lead in a circle or too far.
+/// Reads the answer section from `start` on, and stores its addresses in the working memory. False
+/// if the section does not parse to its end, has more records or longer names than are read, takes
+/// more steps than there are, or has CNAMEs that lead in a circle or too far.
 #[inline(always)]
 pub fn read_answer<W: Datapath>(scratch: &Scratch, datapath: W, start: u64) -> bool {
     let records = scratch.message.be16(6);
     if records > u64::from(RECORDS) {
         return false;
     }
-    // The question's labels were gone over before.
+    // The question's labels were read before.
     name::begin(scratch, STEPS_OF_MESSAGE - (start - HEADER_LENGTH) / 2);
     if !name::read_name(scratch, datapath, HEADER_LENGTH, &scratch.parser.recent_target) {
         return false;
@@ -77,11 +77,12 @@ pub fn read_answer<W: Datapath>(scratch: &Scratch, datapath: W, start: u64) -> b
     scratch.parser.complete.get() != 0 && svcb::read_hints(scratch, datapath)
 }
 
-/// Reads one record. `records_left` stays above 0 if it does not parse.
+/// Loop body that reads one record. `records_left` stays above 0 if the record does not parse.
 ///
-/// A CNAME has the hash of its owner in one slot and, 64 further on, that of its target. An
-/// address has where it is, where the fixed part of its record begins, and its type; and the hash of
-/// its owner. A service has where its fixed part begins, and the hash of its owner.
+/// A CNAME has the hash of its owner in one slot and, 64 further on, the hash of its target. An
+/// address has, in the same two slots, a word with its offset, the offset of the fixed part of its
+/// record, and its type; and the hash of its owner. A service record has the offset of its fixed
+/// part, and the hash of its owner.
 struct Record;
 
 impl<W: Datapath> LoopBody<(&Scratch, W)> for Record {
@@ -112,7 +113,7 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Record {
         }
         let kind = message.be16(fixed);
         if message.be16(fixed + 2) != CLASS_IN {
-            // What the data of other classes is, their types do not say.
+            // The type does not say what the data of other classes is.
         } else if kind == TYPE_CNAME {
             let is_name = name::read_name(scratch, datapath, data, &scratch.parser.recent_target);
             if !is_name || scratch.parser.name_end.get() != next {
@@ -142,9 +143,9 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Record {
     }
 }
 
-/// Looks at some CNAMEs, and starts again with the target of the first that is the owner's. `complete` says
-/// whether an owner was reached that has none: a name that has one has no addresses (RFC 2181
-/// section 10.1).
+/// Loop body that looks at some CNAMEs, and starts again with the target of the first whose owner
+/// is the current one. `complete` says whether an owner without a CNAME was reached: a name with a
+/// CNAME has no addresses (RFC 2181 section 10.1).
 struct Alias;
 
 impl<W: Datapath> LoopBody<(&Scratch, W)> for Alias {
@@ -173,8 +174,8 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Alias {
     }
 }
 
-/// For how many of the addresses that [`read_answer`] has found a packet may wait. It always may for
-/// the first: without a daemon the others are never learned.
+/// Returns for how many of the addresses that [`read_answer`] has found a packet may wait. Always
+/// for one: without a daemon the others are never learned.
 #[inline(always)]
 pub fn affordable(scratch: &Scratch) -> u64 {
     let most = (scratch.parser.steps_left.get() / STEPS_OF_ADDRESS).max(1);
@@ -213,7 +214,7 @@ pub fn learn<W: DualStack>(
     }
 }
 
-/// Goes over the addresses as [`learn`] has begun.
+/// Learns addresses in the loop that [`learn`] has prepared.
 #[inline(always)]
 pub fn learn_addresses<W: DualStack>(scratch: &Scratch, datapath: W) {
     bpf_loop::run::<Learn, _>((scratch, datapath), RECORDS);
@@ -236,7 +237,7 @@ impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
         }
         let message = &scratch.message;
         let ttl = u64::from(u32::from_be(message.ne32(fixed + 4)));
-        // One with its highest bit set is taken as zero (RFC 2181 section 8).
+        // A time to live with its highest bit set counts as zero (RFC 2181 section 8).
         let ttl = if ttl >> 31 != 0 { 0 } else { ttl };
         let ttl = ttl.max(scratch.parser.ttl_min.get()).min(scratch.parser.ttl_max.get());
         let now = scratch.parser.now.get();
@@ -284,8 +285,8 @@ impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
     }
 }
 
-/// The IPv4 address that the IPv6 one at `data` leads to, as in memory: by NAT64's well-known prefix
-/// (RFC 6052 section 2.1) or by 6to4 (RFC 3056 section 2). Another one leads to none, which is 0.
+/// Returns, in memory order, the IPv4 address that the IPv6 address at `data` leads to by NAT64's
+/// well-known prefix (RFC 6052 section 2.1) or by 6to4 (RFC 3056 section 2); 0 if there is none.
 #[inline(always)]
 fn inside(message: &Message, data: u64) -> u32 {
     let translated = message.be16(data) == 0x0064

@@ -1,9 +1,9 @@
 //! Rules of a question's name: the walk over the trie of patterns.
 //!
-//! From the root on, the name's labels are followed over edges, from right to left, as far as they
-//! lead. Globs of the nodes on the way are noted, and tried afterwards: where one matches, the walk
-//! goes on from its node. Each label has at most one entry in that list, for the walk always comes
-//! to labels further left. The compiler of policies proves that the steps suffice.
+//! From the root on, the walk follows the name's labels over edges, from right to left, as far as
+//! they lead. Globs of the nodes on the way are noted, and tried afterwards: where one matches, the
+//! walk goes on from its node. Each label has at most one entry in the list of globs, since the
+//! walk always comes to labels further left. The policy compiler proves that the steps suffice.
 
 use super::name::MASKS;
 use crate::{
@@ -42,8 +42,8 @@ pub fn walk_patterns<W: Datapath>(scratch: &Scratch, datapath: W) {
     bpf_loop::run::<Match, _>((scratch, datapath), MATCH_STEPS);
 }
 
-/// Takes note of a node that the labels have led to, but for the first `left`: its rules, its globs,
-/// and whether edges lead on.
+/// Arrives at a node, with `left` labels of the name to go: notes the node's rules and globs, and
+/// whether edges lead on.
 #[inline(always)]
 fn arrive(scratch: &Scratch, node: &NameNode, left: u64) {
     scratch.matcher.rules.add(if left == 0 { &node.exact } else { &node.below });
@@ -63,13 +63,14 @@ fn arrive(scratch: &Scratch, node: &NameNode, left: u64) {
     scratch.matcher.walking.set(u64::from(node.edges));
 }
 
-/// One word for the globs that a label is to be compared with: the label, how many, and the first.
+/// Packs the globs that a label is to be compared with into a word: the label, the number of globs,
+/// and the first.
 #[inline(always)]
 const fn pack(label: u64, globs: u64, first: u64) -> u64 {
     label << 48 | globs << 32 | first
 }
 
-/// Goes over one edge, which is one chunk of one label, or compares one glob.
+/// Loop body that follows one edge, which is one chunk of one label, or compares one glob.
 struct Match;
 
 impl<W: Datapath> LoopBody<(&Scratch, W)> for Match {
@@ -110,7 +111,7 @@ fn follow_edge<W: Datapath>(scratch: &Scratch, datapath: W) {
     scratch.matcher.chunk.set(if ends || found.is_none() { 0 } else { chunk + 1 });
 }
 
-/// The key of the edge that a chunk of a label needs.
+/// Writes the key of the edge for a chunk of a label into the working memory and returns it.
 #[inline(always)]
 fn edge_key(scratch: &Scratch, start: u64, length: u64, chunk: u64) -> &EdgeKey {
     let done = chunk * CHUNK as u64;
@@ -130,7 +131,7 @@ fn edge_key(scratch: &Scratch, start: u64, length: u64, chunk: u64) -> &EdgeKey 
     }
 }
 
-/// Compares a label with the next of the globs that were noted in a slot, the last one.
+/// Compares a label with the next of the globs noted in a slot, which is the last slot.
 #[inline(always)]
 fn try_glob<W: Datapath>(scratch: &Scratch, datapath: W, slot: u64) {
     let noted = scratch.matcher.globs.get(slot);

@@ -1,7 +1,7 @@
-//! DNS: which names queries ask for, and which addresses answers give them.
+//! DNS messages: the names that queries ask for, and the addresses that answers give to them.
 //!
-//! Messages are walked where they lie, by loops whose state is in the scratch memory: the
-//! verifier then proves one iteration instead of all of them.
+//! Messages are read in place, by loops whose state is in the working memory: the verifier then
+//! checks one iteration instead of all of them.
 
 #[expect(unsafe_code, reason = "the working memory is behind pointers")]
 mod answer;

@@ -1,4 +1,4 @@
-//! Names inside a message: masks for their labels, and a hash that follows compression.
+//! Names in a message: masks for their labels, and a hash that follows compression pointers.
 
 use crate::{
     abi::lower,
@@ -8,11 +8,11 @@ use crate::{
     scratch::{Recent, Scratch},
 };
 
-/// Which octets of eight words belong to the first `n` of 64: a table, since branches would cost
-/// the verifier a state each. 128 rows, so that a mask of the index keeps loads inside.
+/// Table of masks that keep the first `n` of 64 octets, in eight words: a table, since branches
+/// would cost the verifier a state each. 128 rows, so that a mask of the index keeps loads inside.
 pub(super) struct Masks([[u64; 8]; 128]);
 
-/// The table.
+/// Table of masks.
 pub(super) static MASKS: Masks = Masks(masks());
 
 const fn masks() -> [[u64; 8]; 128] {
@@ -37,7 +37,7 @@ const fn masks() -> [[u64; 8]; 128] {
 }
 
 impl Masks {
-    /// Mask of word `index` of a field of which the first `length` octets count.
+    /// Returns the mask of word `index` of a field of which the first `length` octets count.
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
     pub(super) fn word(&self, length: u64, index: u64) -> u64 {
@@ -51,7 +51,7 @@ impl Masks {
         at
     }
 
-    /// Mask of word `index` of a field of which the first `length` octets count.
+    /// Returns the mask of word `index` of a field of which the first `length` octets count.
     #[cfg(not(target_arch = "bpf"))]
     pub(super) fn word(&self, length: u64, index: u64) -> u64 {
         self.0[(length & 127) as usize][(index & 7) as usize]
@@ -61,13 +61,13 @@ impl Masks {
 /// Octets of a name's labels at most, without its root (RFC 1035 section 2.3.4).
 const LABELS_MAX: u64 = 254;
 
-/// Reads the name at `offset`; false if it is none. Leaves its keyed hash, with ASCII letters
-/// taken as lower case (RFC 4343), and where it ends in its place.
+/// Reads the name at `offset`; false if there is none. Stores the keyed hash of the name, with
+/// ASCII letters in lower case (RFC 4343), and the offset at which the name ends in its own place.
 ///
-/// A compression pointer has to lead to a prior occurrence (RFC 1035 section 4.1.4): to before
-/// the labels that it continues, and what is found there may not reach into those. So none can
-/// loop. `recent` remembers the name, for pointers to it: the first of a message needs [`begin`],
-/// and one that stands before those that were read needs [`forget`].
+/// A compression pointer has to lead to a prior occurrence (RFC 1035 section 4.1.4): to before the
+/// labels that it continues, and the labels found there may not reach into those. A name can
+/// therefore not loop. `recent` remembers the name, for pointers to it: the first name of a message
+/// needs [`begin`] before, and a name that stands before those already read needs [`forget`].
 #[inline(always)]
 pub(super) fn read_name<W: Datapath>(
     scratch: &Scratch,
@@ -100,24 +100,25 @@ pub(super) fn read_name<W: Datapath>(
     scratch.parser.complete.get() != 0
 }
 
-/// Begins a message, which may take `steps` steps.
+/// Prepares for a message, which may take `steps` steps.
 #[inline(always)]
 pub(super) fn begin(scratch: &Scratch, steps: u64) {
     scratch.parser.steps_left.set(steps);
     forget(scratch);
 }
 
-/// Forgets the names that were read.
+/// Forgets the names that were read last.
 #[inline(always)]
 pub(super) fn forget(scratch: &Scratch) {
     scratch.parser.recent_owner.offset.set(NOWHERE);
     scratch.parser.recent_target.offset.set(NOWHERE);
 }
 
-/// An offset that no pointer can have.
+/// Offset that no pointer can have.
 const NOWHERE: u64 = u64::MAX;
 
-/// A pointer to a name that was read just before. Records follow each other: it is before them.
+/// Takes the hash of a name that was read just before, for a pointer to it; always true. Records
+/// are read in order, so that the name is before the pointer.
 #[inline(always)]
 fn found(scratch: &Scratch, offset: u64, recent: &Recent) -> bool {
     scratch.parser.hash.set(recent.hash.get());
@@ -156,7 +157,7 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Labels {
         if length > 63 || scratch.parser.name_length.get() > LABELS_MAX {
             return true;
         }
-        // With its length before it, which is no letter.
+        // With the length octet before the label, which is no letter.
         let (at, valid) = (offset, length + 1);
         let mut hash = scratch.parser.hash.get();
         hash = mix(hash, lower(scratch.message.ne64(at)) & MASKS.word(valid, 0));
@@ -179,7 +180,7 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Labels {
     }
 }
 
-/// Notes where the name ends in its place, unless a pointer has ended it there before.
+/// Notes the offset at which the name ends in its own place, unless a pointer has ended it before.
 #[inline(always)]
 fn end_in_place(scratch: &Scratch, offset: u64) {
     if scratch.parser.name_end.get() == 0 {

@@ -1,4 +1,4 @@
-//! The header and the question of a message.
+//! Header and question of a message.
 
 use super::{HEADER_LENGTH, name::MASKS};
 use crate::{
@@ -16,9 +16,9 @@ const CLASS_ANY: u64 = 255;
 /// Question of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// Keyed hash of its octets: name, type and class, letters in the case they have.
+    /// Keyed hash of the question's octets: name, type and class, letters in the case they have.
     pub hash: u64,
-    /// Where the octets behind it begin.
+    /// Offset behind the question.
     pub end: u64,
 }
 
@@ -41,7 +41,7 @@ pub fn is_response(scratch: &Scratch) -> bool {
     message.be16(2) & 0xf800 == 0x8000 && message.be16(4) == 1
 }
 
-/// Whether a response to a question says that there is an answer, of the Internet's class.
+/// Whether a response to a question reports no error, and the class is IN or ANY.
 #[inline(always)]
 pub fn is_answer(scratch: &Scratch, question: &Question) -> bool {
     let message = &scratch.message;
@@ -49,8 +49,8 @@ pub fn is_answer(scratch: &Scratch, question: &Question) -> bool {
     message.be16(2) & 0x000f == 0 && (class == CLASS_IN || class == CLASS_ANY)
 }
 
-/// Whether the message is an error without question or records, but for additional ones: what
-/// servers say to a query that they cannot read, such as one with EDNS (RFC 6891 section 7).
+/// Whether the message is an error without question, answers and authorities: the response of a
+/// server that could not read the query, such as one with EDNS (RFC 6891 section 7).
 #[inline(always)]
 pub fn is_bare_error(scratch: &Scratch) -> bool {
     let message = &scratch.message;
@@ -60,8 +60,9 @@ pub fn is_bare_error(scratch: &Scratch) -> bool {
         && message.be16(4) | message.be16(6) | message.be16(8) == 0
 }
 
-/// Reads the question behind the header, leaving the offsets of its labels in the scratch
-/// memory. `None` unless it is whole, uncompressed, and its name at most 255 octets long.
+/// Reads the question behind the header, and stores the offsets of its labels in the working
+/// memory. `None` unless the question is whole and uncompressed, and its name at most 255 octets
+/// long.
 #[inline(always)]
 pub fn read_question<W: Datapath>(scratch: &Scratch, datapath: W) -> Option<Question> {
     scratch.parser.position.set(HEADER_LENGTH);
@@ -76,7 +77,7 @@ pub fn read_question<W: Datapath>(scratch: &Scratch, datapath: W) -> Option<Ques
     Some(Question { hash: hash(scratch, datapath, HEADER_LENGTH, end), end })
 }
 
-/// Keyed hash of the octets from `begin` to `end`, 1024 at most.
+/// Returns the keyed hash of the octets from `begin` to `end`, at most 1024.
 #[inline(always)]
 fn hash<W: Datapath>(scratch: &Scratch, datapath: W, begin: u64, end: u64) -> u64 {
     scratch.parser.hash.set(scratch.parser.seed.get());
@@ -109,7 +110,7 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Labels {
     }
 }
 
-/// Hashes the octets from `position` to `pointer_limit`, eight at a time.
+/// Loop body that hashes the octets from `position` to `pointer_limit`, eight at a time.
 struct Octets;
 
 impl<W: Datapath> LoopBody<(&Scratch, W)> for Octets {

@@ -1,12 +1,14 @@
-//! Resource records: their number, their cost, their tables.
+//! Resource records: limits, types, and the packing of addresses.
 
-/// Records of an answer section that are read at most.
+/// Maximum number of records of an answer section that are read.
 pub(super) const RECORDS: u32 = 64;
-/// Steps that a message is read with at most, and learned from: what a packet may wait for. Each
-/// label, pointer and root of a name is one, and so is each record, parameter and hint, and each
-/// look for the next CNAME. A pointer to a name that was read just before costs nothing. This is
-/// enough for a chain of 16 CNAMEs in whatever order, with names of five labels in full; messages
-/// that are dearer to read, no server sends.
+/// Maximum number of steps to read a message and to learn from it, which bounds how long a packet
+/// waits.
+///
+/// Each label, pointer and root of a name is a step, and so is each record, parameter and hint, and
+/// each look for the next CNAME. A pointer to a name that was read just before is free. The steps
+/// suffice for a chain of 16 CNAMEs in any order, with names of five labels in full; no server
+/// sends messages that take more.
 pub(super) const STEPS_OF_MESSAGE: u64 = 300;
 /// Index at which the hashes of owners and targets begin in tables of records.
 pub(super) const HASH_HALF: u64 = RECORDS as u64;
@@ -22,7 +24,8 @@ pub(super) const TYPE_SVCB: u64 = 64;
 /// Type of a service record for HTTPS (RFC 9460).
 pub(super) const TYPE_HTTPS: u64 = 65;
 
-/// One word for an address: where it is, where the fixed part of its record begins, and its type.
+/// Packs an address into a word: its offset, the offset of the fixed part of its record, and its
+/// type.
 #[inline(always)]
 pub(super) const fn pack(data: u64, fixed: u64, kind: u64) -> u64 {
     data << 32 | fixed << 8 | kind

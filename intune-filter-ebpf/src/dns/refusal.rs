@@ -8,34 +8,35 @@ use crate::{
 };
 
 const RESPONSE: u64 = 0x8000;
-/// Said in the name of the resolver, which has it: clients complain where it is missing.
+/// Flag RA: the refusal speaks for the resolver, which offers recursion. Clients complain without
+/// it.
 const RECURSION_AVAILABLE: u64 = 0x0080;
 const RCODE_REFUSED: u64 = 5;
 const TYPE_OPT: u64 = 41;
 /// Payload size that the answer offers (RFC 9715 section 3.1).
 const PAYLOAD_SIZE: u16 = 1232;
-/// An OPT record without options: root name, type, payload size, flags, no data.
+/// Octets of an OPT record without options: root name, type, payload size, flags, no data.
 const OPT_LENGTH: u64 = 11;
-/// Additional records that are looked through: clients send OPT, and perhaps a signature.
+/// Maximum number of additional records that are read: clients send OPT, and perhaps a signature.
 const ADDITIONAL: u32 = 4;
 
-/// Makes the query in the scratch memory its own refusal, and returns the message's length: never
-/// more than the query's. `end` is where the question ends. A query with EDNS is answered with
-/// EDNS, as RFC 6891 section 6.1.1 asks.
+/// Turns the query in the working memory into its own refusal; returns the octets of the message,
+/// never more than the query's. `end` is the offset behind the question. A query with EDNS is
+/// answered with EDNS, as RFC 6891 section 6.1.1 asks.
 #[inline(always)]
 pub fn refuse<W: Datapath>(scratch: &Scratch, datapath: W, end: u64) -> u64 {
     let message = &scratch.message;
     find_opt(scratch, datapath, end);
     let opt = scratch.parser.opt.get();
     let dnssec_ok = message.be16(opt + 6) & 0x8000;
-    // What the client asked for (opcode, recursion desired, checking disabled) stays.
+    // Opcode, RD and CD of the query stay.
     let flags = message.be16(2) & 0x7910;
     message.set_be16(2, (flags | RESPONSE | RECURSION_AVAILABLE | RCODE_REFUSED) as u16);
     if opt == 0 {
         message.set_be16(10, 0);
         return end;
     }
-    // The record that was found is at least as long.
+    // The OPT record of the query is at least as long.
     message.set_be16(10, 1);
     message.set_octet(end, 0);
     message.set_be16(end + 1, TYPE_OPT as u16);
@@ -46,7 +47,7 @@ pub fn refuse<W: Datapath>(scratch: &Scratch, datapath: W, end: u64) -> u64 {
     end + OPT_LENGTH
 }
 
-/// Looks for the OPT record, which may stand anywhere in the additional section.
+/// Finds the OPT record, which may stand anywhere in the additional section.
 #[inline(always)]
 fn find_opt<W: Datapath>(scratch: &Scratch, datapath: W, start: u64) {
     scratch.parser.opt.set(0);

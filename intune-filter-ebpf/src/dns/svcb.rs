@@ -1,5 +1,5 @@
-//! Address hints of SVCB and HTTPS records (RFC 9460): clients connect to them without asking for
-//! the addresses themselves.
+//! Address hints of SVCB and HTTPS records (RFC 9460), to which clients connect without a query for
+//! the addresses.
 
 use super::{
     name,
@@ -15,8 +15,8 @@ use crate::{
 const IPV4_HINT: u64 = 4;
 /// Key of the parameter with IPv6 addresses.
 const IPV6_HINT: u64 = 6;
-/// Adds the hints in the records of the name that the question leads to, to the addresses found.
-/// False if a record does not parse, or there are too many.
+/// Adds address hints to the addresses found: those in records of the name that the question leads
+/// to. False if a record does not parse, or if there are too many addresses.
 #[inline(always)]
 pub(super) fn read_hints<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     scratch.parser.svcb_next.set(0);
@@ -27,16 +27,16 @@ pub(super) fn read_hints<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     if scratch.parser.svcb_count.get() == 0 {
         return true;
     }
-    // What was read of the records behind is no prior occurrence.
+    // Names in the records behind are no prior occurrences.
     name::forget(scratch);
-    // Names are read in these steps, and say in `complete` whether they are whole.
+    // The steps read names, which use `complete`: here `records_left` says whether all was read.
     scratch.parser.records_left.set(1);
     bpf_loop::run::<Service, _>((scratch, datapath), STEPS_OF_MESSAGE as u32 + 1);
     scratch.parser.records_left.get() == 0
 }
 
-/// Reads a record's beginning, one of its parameters, or one of a parameter's addresses.
-/// `records_left` becomes 0 when all were read.
+/// Loop body that reads the beginning of a record, one of its parameters, or one address of a
+/// parameter. `records_left` becomes 0 once all were read.
 struct Service;
 
 impl<W: Datapath> LoopBody<(&Scratch, W)> for Service {
@@ -81,7 +81,7 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Service {
         }
         let (key, begin) = (message.be16(at), at + 4);
         let after = begin + message.be16(at + 2);
-        // In ascending order, each once (RFC 9460 section 2.2).
+        // Parameters come in ascending order, each once (RFC 9460 section 2.2).
         if begin > end || after > end || key < scratch.parser.parameter_key.get() {
             return true;
         }

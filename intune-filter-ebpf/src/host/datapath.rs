@@ -1,4 +1,4 @@
-//! The tables as the logic sees them: [`crate::datapath`] on the host.
+//! Implementation of [`crate::datapath`] over the tables of the host.
 
 use std::vec::Vec;
 

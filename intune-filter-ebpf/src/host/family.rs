@@ -1,4 +1,4 @@
-//! The maps of one address family.
+//! Implementation of the maps of one address family over the tables of the host.
 
 use core::{cell::RefCell, hash::Hash};
 use std::{collections::HashMap, vec::Vec};
@@ -111,7 +111,7 @@ macro_rules! maps_of {
 maps_of!(V4, clients4, nets4, answers4, hosts4, flows4, new_flows4);
 maps_of!(V6, clients6, nets6, answers6, hosts6, flows6, new_flows6);
 
-/// Lets a visitor change an entry, without holding the map: the visitor may use it as well.
+/// Calls `visit` with an entry. The map is not borrowed meanwhile: `visit` may use it as well.
 fn visit_entry<K: Copy + Eq + Hash, R>(
     map: &RefCell<HashMap<K, Flow>>,
     key: &K,
@@ -125,7 +125,7 @@ fn visit_entry<K: Copy + Eq + Hash, R>(
     Some(result)
 }
 
-/// The octets of an address, of which the mapped form has the last `bits`.
+/// Returns the octets of an address, which are the last `bits` of its mapped form.
 fn octets(address: &V6, bits: u32) -> Vec<u8> {
     let all: Vec<u8> = address.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
     all[all.len() - bits as usize / 8..].into()

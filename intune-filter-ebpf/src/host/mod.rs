@@ -1,4 +1,4 @@
-//! Maps on the host, on which the logic runs without a kernel, for tests, fuzzing and `explain`.
+//! Maps of the host, over which the logic runs without a kernel: for tests, fuzzing and `explain`.
 
 mod datapath;
 mod family;

@@ -1,4 +1,4 @@
-//! The tables themselves, and how frames are judged by them.
+//! Tables of the host in place of the kernel's maps, and the verdicts over frames by them.
 
 use core::cell::{Cell, RefCell};
 use std::{
@@ -20,12 +20,12 @@ use crate::{
     verdict::{self, Place, Verdict},
 };
 
-/// One policy's maps.
+/// Maps of one policy.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// As `CLIENTS4`: the zone's four octets in native order, then the address's.
+    /// Content of `CLIENTS4`: keys are the zone's four octets in native order, then the address's.
     pub clients4: Trie<Client>,
-    /// As `CLIENTS6`.
+    /// Content of `CLIENTS6`.
     pub clients6: Trie<Client>,
     /// As `NETS4`.
     pub nets4: Trie<RuleMask>,
@@ -33,7 +33,7 @@ pub struct Policy {
     pub nets6: Trie<RuleMask>,
     /// As `ANSWERS4`.
     pub answers4: Trie<u32>,
-    /// As `ANSWERS6`.
+    /// Content of `ANSWERS6`.
     pub answers6: Trie<u32>,
     /// As `PORTS`, one element a port.
     pub ports: Vec<u8>,
@@ -41,13 +41,13 @@ pub struct Policy {
     pub port_classes: Vec<RuleMask>,
     /// As `EDGES`.
     pub edges: HashMap<EdgeKey, NameNode>,
-    /// As `GLOBS`.
+    /// Content of `GLOBS`.
     pub globs: Vec<Glob>,
-    /// As `SERVERS`.
+    /// Content of `SERVERS`.
     pub servers: HashMap<V6, u32>,
-    /// As the policy's half of `GATEWAY_PORTS`: indices of ports.
+    /// Content of the policy's half of `GATEWAY_PORTS`: indices of open ports.
     pub gateway_ports: HashSet<u32>,
-    /// As an element of `SETTINGS`.
+    /// Element of `SETTINGS`.
     pub settings: Settings,
 }
 
@@ -56,51 +56,52 @@ pub struct Policy {
 pub struct Tables {
     /// CLOCK_BOOTTIME, nanoseconds.
     pub now: Cell<u64>,
-    /// As `ACTIVE`.
+    /// Element of `ACTIVE`.
     pub active: Cell<Active>,
-    /// As `ZONES`.
+    /// Content of `ZONES`.
     pub zones: HashMap<ZoneKey, u32>,
-    /// As `OWN_ADDRESSES`.
+    /// Content of `OWN_ADDRESSES`.
     pub own_addresses: HashSet<V6>,
-    /// As `OWN_ON_DEVICE`.
+    /// Content of `OWN_ON_DEVICE`.
     pub own_on_device: HashSet<OwnKey>,
-    /// As `ZONE_DEVICES`.
+    /// Content of `ZONE_DEVICES`.
     pub devices: HashMap<u16, u32>,
-    /// Devices that are gone: nothing is said of routes of theirs.
+    /// Indices of devices that are gone, whose routes the tables do not tell.
     pub gone: HashSet<u32>,
-    /// Addresses that the routes make the gateway's own, and the device of their network.
+    /// Addresses that the routes make the gateway's own, with the index of the device of their
+    /// network.
     pub local_routes: HashMap<V6, u32>,
-    /// Where routes lead to, by mapped addresses.
+    /// Device indices of routes, by mapped addresses.
     pub routes: Trie<u32>,
-    /// The maps of the policies, by the lowest bit of their generation.
+    /// Maps of the policies, by slot.
     pub policies: [Policy; 2],
-    /// As `HOSTS4`.
+    /// Content of `HOSTS4`.
     pub hosts4: RefCell<HashMap<V4, Host>>,
-    /// As `HOSTS6`.
+    /// Content of `HOSTS6`.
     pub hosts6: RefCell<HashMap<V6, Host>>,
-    /// As `FLOWS4`.
+    /// Content of `FLOWS4`.
     pub flows4: RefCell<HashMap<FlowKey<V4>, Flow>>,
-    /// As `FLOWS6`.
+    /// Content of `FLOWS6`.
     pub flows6: RefCell<HashMap<FlowKey<V6>, Flow>>,
-    /// As `NEW_FLOWS4`.
+    /// Content of `NEW_FLOWS4`.
     pub new_flows4: RefCell<HashMap<FlowKey<V4>, Flow>>,
-    /// As `NEW_FLOWS6`.
+    /// Content of `NEW_FLOWS6`.
     pub new_flows6: RefCell<HashMap<FlowKey<V6>, Flow>>,
-    /// As `DNS_PENDING`.
+    /// Content of `DNS_PENDING`.
     pub pending: RefCell<HashMap<PendingKey, Pending>>,
-    /// As `STREAMS`.
+    /// Content of `STREAMS`.
     pub streams: RefCell<HashMap<FlowKey<V6>, Stream>>,
-    /// As `STREAMS_READ`.
+    /// Content of `STREAMS_READ`.
     pub streams_read: RefCell<HashMap<FlowKey<V6>, StreamRead>>,
-    /// As `KEPT_OCTETS`.
+    /// Content of `KEPT_OCTETS`.
     pub kept: RefCell<HashMap<u32, KeptOctets>>,
-    /// As `CLIENT_LIMITS`, with room for everybody, and `ZONE_LIMITS`.
+    /// Content of `CLIENT_LIMITS`, with a bucket for every key, and of `ZONE_LIMITS`.
     pub limits: RefCell<HashMap<LimitKey, Limits>>,
-    /// As `FRAGMENTS`.
+    /// Content of `FRAGMENTS`.
     pub fragments: RefCell<HashMap<FragmentKey, FragmentVerdict>>,
-    /// As `COUNTERS`, by number of reason.
+    /// Content of `COUNTERS`, by index.
     pub counters: RefCell<HashMap<u32, Counter>>,
-    /// As `RULE_COUNTERS`.
+    /// Content of `RULE_COUNTERS`.
     pub rule_counters: RefCell<HashMap<u8, RuleCounter>>,
     /// Records of `EVENTS` about denied packets.
     pub denied: RefCell<Vec<DeniedEvent>>,
@@ -110,7 +111,7 @@ pub struct Tables {
     pub answers: RefCell<Vec<(AnswerEvent, Vec<u8>)>>,
     /// Records of `EVENTS` about segments, each with its data.
     pub segments: RefCell<Vec<(SegmentEvent, Vec<u8>)>>,
-    /// Entries that `hosts4` and `hosts6` have room for; 0 is no limit.
+    /// Maximum number of entries of each of `hosts4` and `hosts6`; 0 for no limit.
     pub hosts_capacity: usize,
     pub(super) scratch: Scratch,
 }
@@ -130,7 +131,7 @@ impl Tables {
         verdict::egress(&frame, self, place)
     }
 
-    /// How many packets were counted for a reason, or how often an occurrence was.
+    /// Returns the number of packets counted for a reason, or of occurrences counted.
     #[must_use]
     pub fn counted(&self, what: impl Into<Counted>) -> u64 {
         let counter = what.into().counter();

@@ -1,4 +1,4 @@
-//! A longest-prefix match, as slow as it is plain.
+//! Longest-prefix match by linear search.
 
 use std::vec::Vec;
 
@@ -20,7 +20,7 @@ impl<V: Copy> Trie<V> {
         self.entries.push((length, octets.into(), value));
     }
 
-    /// The value of the longest prefix of `octets`.
+    /// Returns the value of the longest prefix of `octets`.
     #[must_use]
     pub fn get(&self, octets: &[u8]) -> Option<V> {
         self.entries

@@ -1,8 +1,8 @@
 //! Messages: octets of a packet that loops go over.
 //!
-//! Offsets are masked with the capacity. In the kernel mask, addition and access are one block of
-//! assembly: the compiler would drop a mask that it thinks superfluous, and take unaligned words
-//! apart.
+//! Offsets are masked with the capacity. In the kernel, mask, addition and access are one block of
+//! assembly: the compiler would drop a mask that it considers superfluous, and split unaligned
+//! words.
 
 use core::cell::UnsafeCell;
 
@@ -11,32 +11,32 @@ use crate::abi::ANSWER_CAPACITY;
 /// Octets behind a message that a load near its end may touch.
 const SLACK: usize = 64;
 
-/// DNS message, or other octets of a packet. Offsets wrap at its capacity, so that no load can leave
-/// it.
+/// DNS message, or other octets of a packet. Offsets wrap at the capacity, so that no load leaves
+/// the message.
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct Message(UnsafeCell<[u8; ANSWER_CAPACITY + SLACK]>);
 
 impl Message {
-    /// The octet at `offset`.
+    /// Returns the octet at `offset`.
     #[inline(always)]
     pub fn octet(&self, offset: u64) -> u64 {
         access::octet(self.0.get().cast(), offset)
     }
 
-    /// The two octets at `offset`, big-endian.
+    /// Returns the two octets at `offset` as a big-endian number.
     #[inline(always)]
     pub fn be16(&self, offset: u64) -> u64 {
         u64::from(u16::from_be(access::word16(self.0.get().cast(), offset)))
     }
 
-    /// The four octets at `offset`, as they are in memory.
+    /// Returns the four octets at `offset` in memory order.
     #[inline(always)]
     pub fn ne32(&self, offset: u64) -> u32 {
         access::word32(self.0.get().cast(), offset)
     }
 
-    /// The eight octets at `offset`, as they are in memory.
+    /// Returns the eight octets at `offset` in memory order.
     #[inline(always)]
     pub fn ne64(&self, offset: u64) -> u64 {
         access::word64(self.0.get().cast(), offset)
@@ -54,13 +54,13 @@ impl Message {
         access::store8(self.0.get().cast(), offset, value);
     }
 
-    /// Where the octets are.
+    /// Returns the address of the octets.
     #[inline(always)]
     pub fn as_mut_ptr(&self) -> *mut u8 {
         self.0.get().cast()
     }
 
-    /// Replaces the message by `octets`; false if they are too many.
+    /// Replaces the message by `octets`; false if there are too many.
     #[cfg(not(target_arch = "bpf"))]
     pub fn fill(&self, octets: &[u8]) -> bool {
         if octets.len() > ANSWER_CAPACITY {

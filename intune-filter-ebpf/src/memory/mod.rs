@@ -1,7 +1,7 @@
 //! Memory whose content the verifier forgets: words, tables and messages that loops work on.
 //!
-//! Access to it is volatile or assembly, so that every iteration of a loop looks alike to the
-//! verifier, and the compiler keeps nothing of it in registers.
+//! Access is volatile or in assembly, so that every iteration of a loop looks alike to the
+//! verifier, and the compiler keeps no content in registers.
 
 mod message;
 mod rules;

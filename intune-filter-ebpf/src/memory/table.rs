@@ -1,12 +1,12 @@
 //! Tables of numbers by index.
 //!
-//! Indices are masked with the number of slots. In the kernel mask, addition and access are one block
-//! of assembly: the compiler would drop a mask that it thinks superfluous.
+//! Indices are masked with the number of slots. In the kernel, mask, addition and access are one
+//! block of assembly: the compiler would drop a mask that it considers superfluous.
 
 use core::cell::UnsafeCell;
 
-/// Slots of a table: as many as labels of a name at most, and twice the records of an answer that are
-/// read at most, rounded up to a power of two.
+/// Number of slots of a table: the most labels of a name, and twice the most records of an answer
+/// that are read, rounded up to a power of two.
 const SLOTS: usize = 128;
 
 /// Numbers by index, such as the offsets of labels. Indices wrap.
@@ -15,7 +15,7 @@ const SLOTS: usize = 128;
 pub struct IndexTable(UnsafeCell<[u64; SLOTS]>);
 
 impl IndexTable {
-    /// Number at `index`.
+    /// Returns the number at `index`.
     #[inline(always)]
     pub fn get(&self, index: u64) -> u64 {
         access::slot(self.0.get().cast(), index)

@@ -8,13 +8,13 @@ use core::cell::UnsafeCell;
 pub struct VolatileU64(UnsafeCell<u64>);
 
 impl VolatileU64 {
-    /// Word with this value.
+    /// Returns a word with this value.
     #[must_use]
     pub const fn new(value: u64) -> Self {
         Self(UnsafeCell::new(value))
     }
 
-    /// Value of the word.
+    /// Returns the value of the word.
     #[inline(always)]
     pub fn get(&self) -> u64 {
         // SAFETY: the cell is this CPU's alone while its scratch is claimed.

@@ -11,22 +11,22 @@ pub struct Datagram<A> {
     pub destination: A,
     /// Octets of the datagram, from the IP header on.
     pub length: u32,
-    /// Where the transport header begins in the frame.
+    /// Offset of the transport header in the frame.
     pub transport_offset: u32,
-    /// Octets of the datagram from there on.
+    /// Octets of the datagram from the transport header on.
     pub transport_length: u32,
     /// IP protocol behind the extension headers.
     pub protocol: u8,
     /// Time to live, or hop limit.
     pub hop_limit: u8,
-    /// Its place in a fragmented datagram.
+    /// Part of its datagram that the packet is.
     pub fragment: Fragment,
-    /// Of a fragment: the datagram's identification, network byte order.
+    /// Identification of a fragmented datagram, network byte order.
     pub id: u32,
-    /// Of a fragment: where its data belongs in the datagram's fragmentable part, in octets.
+    /// Offset of a fragment's data in the fragmentable part of its datagram, in octets.
     pub fragment_offset: u32,
-    /// Of a first fragment: octets of the fragmentable part that hold headers.
+    /// Octets of the fragmentable part that hold headers, for a first fragment.
     pub fragment_headers: u32,
-    /// The transport header. Empty in a later fragment.
+    /// Transport header. Empty in a later fragment.
     pub transport: Transport,
 }

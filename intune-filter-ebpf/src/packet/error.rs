@@ -1,6 +1,6 @@
-//! Errors of headers.
+//! Errors in headers.
 
-/// Reason for which a header is refused.
+/// Reason to refuse a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderError {
     /// Headers that are not whole, or contradict themselves.

@@ -3,7 +3,7 @@
 use super::{Fragment, HeaderError, Packet, headers::HeaderWalk};
 use crate::bpf_loop::{self, LoopBody};
 
-/// Extension headers that are passed at most; a longer chain is malformed.
+/// Maximum number of extension headers; a longer chain is malformed.
 const EXTENSIONS: u64 = 8;
 const HOP_BY_HOP: u64 = 0;
 const ROUTING: u64 = 43;
@@ -13,30 +13,30 @@ const DESTINATION_OPTIONS: u64 = 60;
 const MOBILITY: u64 = 135;
 const HIP: u64 = 139;
 const SHIM6: u64 = 140;
-/// Octets of a chain that are looked at: a longer one is malformed.
+/// Maximum length of a chain in octets; a longer chain is malformed.
 const CHAIN_MAX: u32 = 1024;
 
-/// Result of the walk.
+/// Results of the walk.
 const MALFORMED: u64 = 0;
 const FOUND: u64 = 1;
 const SOURCE_ROUTE: u64 = 2;
 
-/// Where a chain of extension headers stands.
+/// Position in a chain of extension headers.
 #[derive(Clone, Copy)]
 pub(super) struct Chain {
-    /// The next header's protocol.
+    /// Protocol number of the next header.
     pub(super) protocol: u8,
-    /// Where it begins.
+    /// Offset of the next header in the frame.
     pub(super) offset: u32,
-    /// Octets of the datagram from there on.
+    /// Octets of the datagram from the next header on.
     pub(super) length: u32,
-    /// Whether a fragment header was passed that is not atomic (RFC 6946), and which fragment.
+    /// Part of its datagram that the packet is, by a fragment header that is not atomic (RFC 6946).
     pub(super) fragment: Fragment,
     /// Identification of the fragmented datagram, network byte order.
     pub(super) id: u32,
-    /// Where the fragment's data belongs in the datagram, in octets behind the headers before it.
+    /// Offset of the fragment's data in the fragmentable part of the datagram, in octets.
     pub(super) fragment_offset: u32,
-    /// Where the fragment's data begins in this packet: `offset` of a later one.
+    /// Offset of the fragment's data in this frame: `offset` of a later fragment.
     pub(super) fragment_start: u32,
 }
 
@@ -101,7 +101,7 @@ impl LoopBody<HeaderWalk<'_>> for Extension {
         let (at, end) = (walk.headers.position.get(), walk.headers.end.get());
         let (protocol, count) = (walk.headers.protocol.get(), walk.headers.count.get());
         let later = walk.headers.fragment_field.get() & 0xfff8 != 0;
-        // Behind the header of a later fragment there is data.
+        // Behind the fragment header of a later fragment there is data.
         if later || !is_extension(protocol as u8) {
             walk.headers.result.set(FOUND);
             return true;

@@ -4,16 +4,16 @@
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fragment {
-    /// All of it. So is an IPv6 atomic fragment (RFC 6946).
+    /// Whole datagram. So is an IPv6 atomic fragment (RFC 6946).
     Whole = 0,
-    /// The first one, with the transport header.
+    /// First fragment, with the transport header.
     First = 1,
-    /// One without.
+    /// Later fragment, without a transport header.
     Later = 2,
 }
 
 impl Fragment {
-    /// By the offset, and whether more fragments follow.
+    /// Returns the part for an offset, in octets, and the flag "more fragments".
     #[inline(always)]
     pub(super) const fn of(offset: u32, more: bool) -> Self {
         if offset != 0 {

@@ -14,7 +14,7 @@ const ETHERTYPE_EAPOL: u16 = 0x888e;
 const ETHERTYPE_LLDP: u16 = 0x88cc;
 const TAG_CUSTOMER: u16 = 0x8100;
 const TAG_SERVICE: u16 = 0x88a8;
-/// Smaller values are lengths of LLC frames (IEEE 802.3 clause 3.2.6).
+/// Least EtherType: smaller values are lengths of LLC frames (IEEE 802.3 clause 3.2.6).
 const ETHERTYPE_MIN: u16 = 0x0600;
 
 /// Ethernet header, with its tags.
@@ -22,7 +22,7 @@ const ETHERTYPE_MIN: u16 = 0x0600;
 pub struct Frame {
     /// EtherType behind the tags, host byte order.
     pub ethertype: u16,
-    /// Where the payload begins.
+    /// Offset of the payload in the frame.
     pub payload: u32,
     /// VLAN id of the outer tag; 0 if there is none, or if it only carries a priority.
     pub vlan: u16,
@@ -31,8 +31,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Reads the header. `stripped` is the tag that the hardware took off, if any; `None` if the
-    /// frame ends before its header does.
+    /// Reads the header. `stripped` is the tag that the hardware has stripped, if any; `None` if
+    /// the frame ends before its header does.
     #[inline(always)]
     #[must_use]
     pub fn parse(packet: &impl Packet, stripped: Option<u16>) -> Option<Self> {
@@ -54,7 +54,7 @@ impl Frame {
         Some(Self { ethertype, payload, vlan: vlan.unwrap_or_default(), second_tag })
     }
 
-    /// Whether the tag that counts may be another than the first: Linux takes off one that only
+    /// Whether the tag that counts may be another than the first: Linux removes a tag that only
     /// carries a priority, and goes by the next.
     #[inline(always)]
     #[must_use]

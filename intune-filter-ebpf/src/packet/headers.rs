@@ -1,4 +1,4 @@
-//! Headers of the packet at hand, and the state of the loops over them.
+//! Headers of the packet at hand, and state of the loops over them.
 
 use core::cell::UnsafeCell;
 
@@ -8,7 +8,7 @@ use crate::{
     memory::{Message, VolatileU64},
 };
 
-/// Parsed headers, which are in memory and not on the stack: of that the kernel's programs have 512
+/// Parsed headers. In memory rather than on the stack, of which the kernel's programs have 512
 /// octets in all.
 #[repr(C)]
 #[derive(Debug)]
@@ -17,27 +17,27 @@ pub struct Headers {
     pub datagram4: UnsafeCell<Datagram<V4>>,
     /// Headers of an IPv6 packet.
     pub datagram6: UnsafeCell<Datagram<V6>>,
-    /// Its source; IPv4 mapped.
+    /// Source address; IPv4 mapped.
     pub source: UnsafeCell<V6>,
-    /// Its destination; IPv4 mapped.
+    /// Destination address; IPv4 mapped.
     pub destination: UnsafeCell<V6>,
-    /// 1 once its headers are here and not another packet's.
+    /// 1 once the headers are this packet's and not another one's.
     pub parsed: VolatileU64,
-    /// State of a walk over options or extension headers: where the next one begins.
+    /// Walk over options or extension headers: offset of the next one.
     pub position: VolatileU64,
-    /// State of the walk over options or extension headers: where they end.
+    /// Walk over options or extension headers: offset at which they end.
     pub end: VolatileU64,
-    /// State of the walk over extension headers: the next one's protocol.
+    /// Walk over extension headers: protocol number of the next one.
     pub protocol: VolatileU64,
-    /// State of the walk over extension headers: how many were passed.
+    /// Walk over extension headers: number of those passed.
     pub count: VolatileU64,
     /// Offset and "more fragments" of a fragment header.
     pub fragment_field: VolatileU64,
-    /// Its identification.
+    /// Identification in the fragment header, network byte order.
     pub fragment_id: VolatileU64,
-    /// Where the data behind it begins.
+    /// Offset of the data behind the fragment header.
     pub fragment_start: VolatileU64,
-    /// State of the walk over TCP options: the kind that is looked for.
+    /// Walk over TCP options: kind that is looked for.
     pub option_kind: VolatileU64,
     /// Result of the walk, see [`crate::packet`].
     pub result: VolatileU64,

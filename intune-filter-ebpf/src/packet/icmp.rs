@@ -1,4 +1,4 @@
-//! The datagram that an ICMP error quotes (RFC 792, RFC 4443 section 2.4).
+//! Datagram that an ICMP error quotes (RFC 792, RFC 4443 section 2.4).
 
 use super::Packet;
 use crate::{
@@ -11,19 +11,19 @@ use crate::{
 pub struct Quoted<A> {
     /// Source address of the quoted datagram.
     pub source: A,
-    /// Its destination address.
+    /// Destination address of the quoted datagram.
     pub destination: A,
-    /// Its protocol.
+    /// IP protocol of the quoted datagram.
     pub protocol: u8,
-    /// Its source port, or echo identifier, network byte order.
+    /// Source port of the quoted datagram, or echo identifier, network byte order.
     pub source_port: u16,
-    /// Its destination port, or echo identifier, network byte order.
+    /// Destination port of the quoted datagram, or echo identifier, network byte order.
     pub destination_port: u16,
 }
 
 /// Octets of an ICMP message before its quote.
 const BEFORE: u32 = 8;
-/// Octets of the quoted datagram behind its IP header that an error has at least.
+/// Least number of octets that an error quotes behind the IP header.
 const QUOTED: u32 = 8;
 
 /// Reads the datagram quoted by the ICMP message at `offset`, of `length` octets. `None` unless it
@@ -36,7 +36,7 @@ pub fn quoted_v4(packet: &impl Packet, kind: u8, offset: u32, length: u32) -> Op
     let header = packet.at::<20>(offset + BEFORE)?;
     let header_length = u32::from(header[0] & 15) * 4;
     let not_first = ne16::<6, 20>(header) & 0x1fff_u16.to_be() != 0;
-    // What follows the datagram in its frame is no part of the message.
+    // Octets behind the datagram in its frame are not part of the message.
     let short = length < BEFORE + header_length + QUOTED;
     if header[0] >> 4 != 4 || header_length < 20 || not_first || short {
         return None;

@@ -12,19 +12,19 @@ use crate::{
     memory::Message,
 };
 
-/// A network protocol: how its datagrams are read.
+/// Network protocol, with the parser of its datagrams.
 pub trait Network: Address {
-    /// Its ICMP.
+    /// IP protocol number of ICMP for this network protocol.
     const ICMP: u8;
-    /// Octets of its header without options or extensions.
+    /// Octets of the header without options or extensions.
     const HEADER: u32;
-    /// Its ICMP type of an echo request.
+    /// ICMP type of an echo request.
     const ECHO_REQUEST: u8;
-    /// Its ICMP type of an echo reply.
+    /// ICMP type of an echo reply.
     const ECHO_REPLY: u8;
 
-    /// Reads the headers of the datagram at `offset`, and puts them into `headers`. Options and
-    /// extension headers are gone over in `message`.
+    /// Reads the headers of the datagram at `offset` into `headers`. Options and extension headers
+    /// are copied to `message` and read there.
     ///
     /// # Errors
     ///
@@ -37,15 +37,15 @@ pub trait Network: Address {
     ) -> Result<(), HeaderError>;
 }
 
-/// The octets of a datagram whose header says `said`, not counting `fixed`. An aggregate that the
-/// field cannot express says 0 (Linux's BIG TCP, seen at TC).
+/// Returns the octets of a datagram whose header says `said`, not counting `fixed`. The header of
+/// an aggregate that is longer than the field can express says 0 (Linux's BIG TCP, seen at TC).
 #[inline(always)]
 fn actual_length(said: u32, fixed: u32, room: u32) -> u32 {
     if said == 0 && room > 0xffff { room } else { said + fixed }
 }
 
-/// Whether a fragment's data can be where it says: all but the last are made of whole units of
-/// eight octets, and a datagram has 65535 octets at most (RFC 791, RFC 8200 section 4.5).
+/// Checks that a fragment's data can be where it says: all fragments but the last have a multiple
+/// of eight octets, and a datagram has at most 65535 octets (RFC 791, RFC 8200 section 4.5).
 #[inline(always)]
 fn check_fragment(
     fragment: Fragment,
@@ -154,7 +154,7 @@ impl Network for V6 {
             chain = extension::follow(packet, walk, chain)?;
         }
         let (fragment, fragment_offset) = (chain.fragment, chain.fragment_offset);
-        // What comes before the transport header in the first fragment is part of its data.
+        // Headers before the transport header in the first fragment are part of its data.
         let before = chain.offset
             - if fragment == Fragment::Whole { chain.offset } else { chain.fragment_start };
         let more = fragment == Fragment::First || headers.fragment_field.get() & 1 != 0;

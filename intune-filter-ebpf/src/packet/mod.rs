@@ -38,21 +38,23 @@ pub enum Direction {
     ToClient,
 }
 
-/// A frame's octets, wherever they are.
+/// Octets of a frame, wherever they are stored.
 pub trait Packet {
-    /// Octets of the whole frame.
+    /// Returns the length of the whole frame in octets.
     fn length(&self) -> u32;
 
-    /// Octets of the frame as it was received, with a tag that the hardware has taken off.
+    /// Returns the length of the frame as it was received, in octets: with a tag that the hardware
+    /// has stripped.
     #[inline(always)]
     fn counted_length(&self) -> u32 {
         self.length()
     }
 
-    /// Packets that the frame stands for: an aggregate of several is seen once at TC.
+    /// Returns the number of packets that the frame stands for: TC sees an aggregate of several
+    /// once.
     fn packets(&self) -> u32;
 
-    /// `N` octets from `offset`, unless the frame ends before.
+    /// Returns `N` octets from `offset` on; `None` if the frame ends before.
     fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]>;
 
     /// Copies `length` octets from `offset` to a message; false if the frame ends before, or the
@@ -60,7 +62,7 @@ pub trait Packet {
     fn copy(&self, offset: u32, length: u32, message: &Message) -> bool;
 }
 
-/// A frame in the host's memory.
+/// Frame in the host's memory.
 #[cfg(not(target_arch = "bpf"))]
 impl Packet for &[u8] {
     fn length(&self) -> u32 {

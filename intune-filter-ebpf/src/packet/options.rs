@@ -1,5 +1,5 @@
-//! Options: of IPv4 (RFC 791 section 3.1), looked through for source routes, and of TCP (RFC 9293
-//! section 3.1), for one kind. Both have the same form.
+//! Options of IPv4 (RFC 791 section 3.1), searched for source routes, and of TCP (RFC 9293 section
+//! 3.1), searched for one kind. Both have the same form.
 
 use super::{HeaderError, Headers, Packet, headers::HeaderWalk};
 use crate::{
@@ -11,15 +11,15 @@ const END: u64 = 0;
 const NO_OPERATION: u64 = 1;
 const LOOSE_SOURCE_ROUTE: u64 = 131;
 const STRICT_SOURCE_ROUTE: u64 = 137;
-/// Octets of options at most: each step passes one or more.
+/// Maximum number of steps: the octets of options, of which each step passes one or more, and one.
 const STEPS: u32 = 41;
 
-/// Result of the walk.
+/// Results of the walk.
 const MALFORMED: u64 = 0;
 const CLEAN: u64 = 1;
 const FOUND: u64 = 2;
 
-/// Looks through the `length` octets of options at `offset`.
+/// Searches the `length` octets of IPv4 options at `offset` for source routes.
 #[inline(always)]
 pub(super) fn check(
     packet: &impl Packet,
@@ -41,7 +41,7 @@ pub(super) fn check(
     }
 }
 
-/// Kind of the TCP options of Multipath TCP (RFC 8684 section 3).
+/// Kind of the TCP option of Multipath TCP (RFC 8684 section 3).
 pub const MULTIPATH: u64 = 30;
 
 /// Whether the `length` octets of TCP options at `offset` have one of this kind, or cannot be read.
@@ -84,7 +84,8 @@ impl LoopBody<HeaderWalk<'_>> for SourceRoute {
     }
 }
 
-/// Looks at the next option: true if it is the last one, one of those that are looked for, or none.
+/// Reads the next option; true if the walk ends: at the last option, at one that is searched for,
+/// or at one that is malformed.
 #[inline(always)]
 fn step(walk: HeaderWalk<'_>, is_found: impl Fn(u64) -> bool) -> bool {
     let (at, end) = (walk.headers.position.get(), walk.headers.end.get());

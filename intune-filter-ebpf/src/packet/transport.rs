@@ -35,12 +35,12 @@ pub const TCP_ACK: u8 = 16;
 /// URG among [`Transport::flags`].
 pub const TCP_URG: u8 = 32;
 
-/// Header behind the IP headers. All zero for other protocols.
+/// Transport header. All zero for protocols other than TCP, UDP and ICMP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transport {
-    /// Source port, network byte order; of an ICMP echo, its identifier.
+    /// Source port, network byte order; for an ICMP echo, its identifier.
     pub source_port: u16,
-    /// Destination port, network byte order; of an ICMP echo, its identifier.
+    /// Destination port, network byte order; for an ICMP echo, its identifier.
     pub destination_port: u16,
     /// TCP flags, or the ICMP type.
     pub flags: u8,
@@ -55,7 +55,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`HeaderError`] if the header is not whole, or says a length that cannot be.
+    /// [`HeaderError`] if the header is not whole, or states an impossible length.
     #[inline(always)]
     pub fn parse(
         packet: &impl Packet,
@@ -115,7 +115,7 @@ fn header<const N: usize>(
     packet.at::<N>(offset).ok_or(HeaderError::Malformed)
 }
 
-/// What a header is whose packet ends before it does: a first fragment that is too short hides
+/// Returns the error of a header that the packet cuts off: a first fragment that is too short hides
 /// from filters what only a later one completes (RFC 1858, RFC 7112).
 #[inline(always)]
 const fn short(fragment: Fragment) -> HeaderError {

@@ -1,5 +1,5 @@
-//! Datagrams of which nothing is unusual: TCP that carries on, or UDP, directly behind an IP header
-//! without options or extension headers, and whole.
+//! Usual datagrams, read at once: whole, TCP that carries on or UDP, directly behind an IP header
+//! without options or extension headers.
 
 use super::{Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     bytes::{be16, ne16, ne32, ne128},
 };
 
-/// What the headers of such a datagram say.
+/// Header fields of a usual datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usual<A> {
     /// Source address.
@@ -24,7 +24,7 @@ pub struct Usual<A> {
     pub destination_port: u16,
 }
 
-/// A network protocol whose usual datagrams are read at once.
+/// Network protocol whose usual datagrams are read at once.
 pub trait Read: Network {
     /// Reads the datagram at `offset`. `None` if anything about it is unusual or wrong, which
     /// [`Network::parse`] tells apart.
@@ -90,12 +90,12 @@ fn is_whole(packet: &impl Packet, offset: u32, length: u32) -> bool {
     u64::from(offset) + u64::from(length) <= u64::from(packet.length())
 }
 
-/// Whether the transport header at `offset`, of which the datagram holds `length` octets, is one
-/// that [`super::Transport::parse`] takes, and of TCP acknowledges, and neither begins nor ends a
-/// connection.
+/// Returns `Some` if the transport header at `offset`, of which the datagram holds `length` octets,
+/// is one that [`super::Transport::parse`] takes and, for TCP, acknowledges and neither begins nor
+/// ends a connection.
 ///
-/// Calling that costs the verifier half as much again at TC, where it follows what each of its ways
-/// out leaves behind, and Linux 6.1 has no room for it.
+/// Calling that function costs the verifier half as much again at TC, where it follows the state
+/// that each of the function's exits leaves behind; Linux 6.1 has no room for that.
 #[inline(always)]
 fn is_usual(packet: &impl Packet, protocol: u8, offset: u32, length: u32) -> Option<()> {
     let usual = match protocol {

@@ -1,6 +1,6 @@
 //! Internet checksum (RFC 1071).
 
-/// Sum of a header's 16-bit words from `from` to `to`, in memory order.
+/// Returns the sum of a header's 16-bit words from `from` to `to`, in memory order.
 #[inline(always)]
 pub fn sum<const N: usize>(octets: &[u8; N], from: usize, to: usize) -> u64 {
     let mut total = 0;
@@ -12,7 +12,7 @@ pub fn sum<const N: usize>(octets: &[u8; N], from: usize, to: usize) -> u64 {
     total
 }
 
-/// Checksum of a sum.
+/// Folds a sum into a checksum.
 #[inline(always)]
 pub fn checksum(mut sum: u64) -> u16 {
     for _ in 0..4 {
@@ -21,8 +21,8 @@ pub fn checksum(mut sum: u64) -> u16 {
     !(sum as u16)
 }
 
-/// Checksum of a UDP datagram with this sum. Zero stands for "none", so a checksum of zero is sent
-/// as its other form (RFC 768).
+/// Folds the sum of a UDP datagram into its checksum. Zero stands for "none", so that a checksum of
+/// zero is sent in its other form, all ones (RFC 768).
 #[inline(always)]
 pub fn udp_checksum(sum: u64) -> u16 {
     match checksum(sum) {

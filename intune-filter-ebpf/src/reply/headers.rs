@@ -1,4 +1,4 @@
-//! Headers of replies, made of the denied packet's.
+//! Headers of replies, made from those of the denied packet.
 
 use super::checksum::{checksum, sum};
 use crate::scratch::Reply;
@@ -22,11 +22,12 @@ pub const QUOTED: usize = 8;
 /// ICMP header without a checksum: destination unreachable, communication administratively
 /// prohibited.
 pub const PROHIBITED_V4: [u8; ICMP_HEADER] = [3, 13, 0, 0, 0, 0, 0, 0];
-/// ICMPv6 header of that error.
+/// ICMPv6 header without a checksum: destination unreachable, communication administratively
+/// prohibited.
 pub const PROHIBITED_V6: [u8; ICMP_HEADER] = [1, 1, 0, 0, 0, 0, 0, 0];
 
-/// Swaps two fields of a header, `length` octets each. Arguments are constants: remains of the bounds
-/// checks after inlining would not verify.
+/// Swaps two fields of a header, `length` octets each. The arguments have to be constants: bounds
+/// checks that remain after inlining would not verify.
 #[inline(always)]
 pub fn swap<const N: usize>(octets: &mut [u8; N], a: usize, b: usize, length: usize) {
     for index in 0..length {
@@ -34,8 +35,8 @@ pub fn swap<const N: usize>(octets: &mut [u8; N], a: usize, b: usize, length: us
     }
 }
 
-/// Makes an IP header that of a reply, with a payload of this protocol and length; returns the sum of
-/// the pseudo header.
+/// Turns an IP header into that of a reply with a payload of this protocol and length in octets;
+/// returns the sum of the pseudo header.
 #[inline(always)]
 pub fn reverse_ip<const HEADER: usize>(
     header: &mut [u8; HEADER],
@@ -50,7 +51,7 @@ pub fn reverse_ip<const HEADER: usize>(
     fill_ip(header, protocol, length)
 }
 
-/// Fills in all of an IP header but its addresses; returns the sum of the pseudo header.
+/// Fills in an IP header except for its addresses; returns the sum of the pseudo header.
 #[inline(always)]
 pub fn fill_ip<const HEADER: usize>(header: &mut [u8; HEADER], protocol: u8, length: u16) -> u64 {
     if HEADER == V4_HEADER {
@@ -68,7 +69,7 @@ pub fn fill_ip<const HEADER: usize>(header: &mut [u8; HEADER], protocol: u8, len
     pseudo_sum(header, protocol, length)
 }
 
-/// Sum of the pseudo header (RFC 768, RFC 8200 section 8.1).
+/// Returns the sum of the pseudo header (RFC 768, RFC 8200 section 8.1).
 #[inline(always)]
 pub fn pseudo_sum<const HEADER: usize>(header: &[u8; HEADER], protocol: u8, length: u16) -> u64 {
     let addresses = if HEADER == V4_HEADER { 12 } else { 8 };
@@ -76,7 +77,7 @@ pub fn pseudo_sum<const HEADER: usize>(header: &[u8; HEADER], protocol: u8, leng
     sum(header, addresses, HEADER) + rest
 }
 
-/// Makes a TCP header that of the reset that `reply` describes, without a checksum.
+/// Turns a TCP header into that of the reset that `reply` describes, without a checksum.
 #[inline(always)]
 pub fn fill_reset(header: &mut [u8; TCP_HEADER], reply: &Reply) {
     swap(header, 0, 2, 2);
@@ -89,7 +90,7 @@ pub fn fill_reset(header: &mut [u8; TCP_HEADER], reply: &Reply) {
     [header[14], header[15], header[16], header[17], header[18], header[19]] = [0; 6];
 }
 
-/// Makes a query's UDP header that of its refusal, without a checksum.
+/// Turns the UDP header of a query into that of its refusal, without a checksum.
 #[inline(always)]
 pub fn fill_udp(header: &mut [u8; UDP_HEADER], udp_length: u16) {
     swap(header, 0, 2, 2);

@@ -1,7 +1,7 @@
 //! Replies to denied packets: their kinds, headers and checksums.
 //!
-//! The description of a reply stands in [`crate::scratch::Reply`]; `verdict` fills it in, and a writer
-//! for each hook makes the denied frame the reply's.
+//! [`crate::scratch::Reply`] holds the description of a reply; `verdict` fills it in, and a writer
+//! for each hook turns the denied frame into the reply.
 
 mod checksum;
 mod headers;

@@ -1,4 +1,4 @@
-//! Replies' headers, held against another library's.
+//! Tests of the replies' headers against the library etherparse.
 
 use etherparse::{
     IpNumber, Ipv4Header, Ipv4HeaderSlice, Ipv6Header, Ipv6HeaderSlice, TcpHeader, TcpHeaderSlice,

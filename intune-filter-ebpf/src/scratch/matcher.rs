@@ -6,18 +6,18 @@ use crate::memory::{IndexTable, RuleCell, VolatileU64};
 #[repr(C)]
 #[derive(Debug)]
 pub struct Matcher {
-    /// 1 while it follows edges.
+    /// 1 while the walk follows edges.
     pub walking: VolatileU64,
-    /// labels that the edges have not led over yet.
+    /// Labels that the walk has not passed yet.
     pub left: VolatileU64,
-    /// chunk of the label.
+    /// Chunk of the label that comes next.
     pub chunk: VolatileU64,
-    /// node.
+    /// Node that the walk has reached.
     pub node: VolatileU64,
-    /// globs that labels are still to be compared with, as
-    /// [`crate::dns`] packs them. The labels stand ever further left.
+    /// Globs that labels are still to be compared with, as [`crate::dns`] packs them. From entry to
+    /// entry, the labels are further left.
     pub globs: IndexTable,
-    /// How many there are.
+    /// Number of entries in `globs`.
     pub glob_count: VolatileU64,
     /// Result: the rules of the name.
     pub rules: RuleCell,

@@ -1,4 +1,4 @@
-//! Working memory of a run: one per CPU and hook, split by whose each part is.
+//! Working memory of a run: one per CPU and hook, split by the module that each part belongs to.
 
 mod matcher;
 mod pace;
@@ -22,7 +22,7 @@ use crate::{
     packet::{Datagram, Headers, Network},
 };
 
-/// Octets of the longest head of a record with a message.
+/// Octets of the longest record head before a message.
 const HEAD: usize = size_of::<SegmentEvent>();
 
 /// Working memory. One exists per CPU and hook.
@@ -31,19 +31,19 @@ const HEAD: usize = size_of::<SegmentEvent>();
 pub struct Scratch {
     /// 1 while a run uses the memory.
     pub claimed: UnsafeCell<u64>,
-    /// The packet's headers.
+    /// Headers of the packet.
     pub headers: Headers,
     /// Context of the packet.
     pub ctx: PacketCtx,
-    /// Head of the record that reports the message, at its end: stands directly before it.
+    /// Head of the record that reports the message; ends where the message begins.
     pub head: UnsafeCell<[u64; HEAD / 8]>,
-    /// The message.
+    /// Message, or other octets of the packet that loops go over.
     pub message: Message,
     /// State of the DNS parser.
     pub parser: Parser,
     /// State of the name matcher.
     pub matcher: Matcher,
-    /// A segment of DNS over TCP.
+    /// Segment of DNS over TCP.
     pub segment: Segment,
     /// Reply to the denied packet.
     pub reply: Reply,
@@ -51,10 +51,10 @@ pub struct Scratch {
 
 /// Network protocol with places in the working memory.
 pub trait Family: Network {
-    /// Where the headers are put.
+    /// Returns the place of the parsed headers.
     fn datagram(scratch: &Scratch) -> *mut Datagram<Self>;
 
-    /// Where the key of the flow is put.
+    /// Returns the place of the flow's key.
     fn key(scratch: &Scratch) -> *mut FlowKey<Self>;
 }
 
@@ -78,7 +78,7 @@ family!(V4, datagram4, key4);
 family!(V6, datagram6, key6);
 
 impl Scratch {
-    /// Where the head of a record stands that reports an answer.
+    /// Returns the place of the head of a record that reports an answer.
     #[inline(always)]
     pub fn answer_event(&self) -> *mut AnswerEvent {
         // The head's end is the message's beginning.
@@ -86,13 +86,13 @@ impl Scratch {
         self.head.get().cast::<u8>().wrapping_add(offset).cast()
     }
 
-    /// Where the key stands of a client's TCP connection to a resolver.
+    /// Returns the place of the key of a client's TCP connection to a resolver.
     #[inline(always)]
     pub const fn stream_key(&self) -> *mut FlowKey<V6> {
         self.ctx.stream_key.get()
     }
 
-    /// Where the head of a record stands that reports a segment.
+    /// Returns the place of the head of a record that reports a segment.
     #[inline(always)]
     pub const fn segment_event(&self) -> *mut SegmentEvent {
         self.head.get().cast()

@@ -1,20 +1,20 @@
-//! Words that programs keep between runs, for themselves alone.
+//! Words that programs keep between runs: allowances, and the time at the last tick.
 
-/// Allowance of a CPU: until when its due was added, and how much is left.
+/// Allowance of a CPU for reports or replies.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Allowance {
-    /// When its due was last added: CLOCK_BOOTTIME, nanoseconds.
+    /// Time up to which the allowance was refilled: CLOCK_BOOTTIME, nanoseconds.
     pub until: u64,
-    /// How much is left.
+    /// Number of reports or replies left.
     pub left: u64,
 }
 
-/// A time, and the system's tick at which it was asked for.
+/// Time, and the tick of the system at which the clock was read.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Tick {
-    /// The tick.
+    /// Tick of the system (jiffies).
     pub jiffies: u64,
     /// CLOCK_BOOTTIME, nanoseconds.
     pub time: u64,

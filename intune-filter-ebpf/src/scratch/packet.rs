@@ -13,24 +13,24 @@ use crate::{
 /// Words of the largest value of a map that is copied.
 pub const COPY_WORDS: usize = 12;
 
-/// Facts, keys and values that are about a packet beside its headers. They are in memory and not on
-/// the stack: of that the kernel's programs have 512 octets in all.
+/// Facts, keys and values about a packet beside its headers. In memory rather than on the stack, of
+/// which the kernel's programs have 512 octets in all.
 #[repr(C)]
 #[derive(Debug)]
 pub struct PacketCtx {
     /// Key of a lookup in a trie: the prefix length, and up to five words.
     pub trie_key: UnsafeCell<[u32; 6]>,
-    /// An address that is to be learned.
+    /// IPv4 address to be learned.
     pub address4: UnsafeCell<V4>,
-    /// An address that is to be learned, or the mapped form of the one above.
+    /// IPv6 address to be learned, or the mapped form of `address4`.
     pub address6: UnsafeCell<V6>,
     /// Key of a pending query.
     pub pending_key: UnsafeCell<PendingKey>,
-    /// A pending query.
+    /// Pending query.
     pub pending: UnsafeCell<Pending>,
-    /// Key of its flow.
+    /// Key of the packet's flow, for IPv4.
     pub key4: UnsafeCell<FlowKey<V4>>,
-    /// Key of its flow.
+    /// Key of the packet's flow, for IPv6.
     pub key6: UnsafeCell<FlowKey<V6>>,
     /// Key of an edge of the names' trie.
     pub edge: UnsafeCell<EdgeKey>,
@@ -38,35 +38,35 @@ pub struct PacketCtx {
     pub fragment_key: UnsafeCell<FragmentKey>,
     /// Record of a fragmented datagram.
     pub fragment: UnsafeCell<FragmentVerdict>,
-    /// A flow that is to be opened, or that has ended.
+    /// Flow to be opened, or that has ended.
     pub flow: UnsafeCell<Flow>,
-    /// Kind of its record, [`crate::abi::EventKind`].
+    /// Kind of the flow's record, [`crate::abi::EventKind`].
     pub flow_kind: VolatileU64,
     /// Ending of the flow, [`crate::abi::Ending`].
     pub flow_ending: VolatileU64,
-    /// Copy of a map's value, where nothing is to be changed.
+    /// Copy of a map's value, for runs that change no map.
     pub copy: UnsafeCell<[u64; COPY_WORDS]>,
     /// Key of a client's TCP connection to a resolver.
     pub stream_key: UnsafeCell<FlowKey<V6>>,
-    /// One that is to be opened.
+    /// TCP connection to be opened.
     pub stream: UnsafeCell<Stream>,
     /// Request for a token of the client's bucket.
     pub rate_request: UnsafeCell<Taking>,
-    /// When it was seen.
+    /// Time at which the packet was seen: CLOCK_BOOTTIME, nanoseconds.
     pub now: VolatileU64,
-    /// 1 once no answered flow was found under its key.
+    /// 1 once no answered flow was found under the packet's key.
     pub no_answered_flow: VolatileU64,
-    /// The policy in force.
+    /// Generation of the policy in force.
     pub generation: VolatileU64,
-    /// The interface's index.
+    /// Interface index.
     pub ifindex: VolatileU64,
-    /// The client's zone.
+    /// Zone of the client.
     pub zone: VolatileU64,
-    /// Whether the gateway itself sent the packet.
+    /// 1 if the gateway itself sent the packet.
     pub from_gateway: VolatileU64,
     /// Packets that the frame stands for.
     pub packets: VolatileU64,
-    /// Where the IP header begins.
+    /// Offset of the IP header in the frame.
     pub network_offset: VolatileU64,
     /// The client's hardware address, the first octet lowest in memory.
     pub client_mac: VolatileU64,
@@ -84,10 +84,10 @@ pub struct PacketCtx {
     pub port_rules: RuleCell,
     /// A question to the routing table.
     pub route: UnsafeCell<[u64; 8]>,
-    /// Where the route is to lead.
+    /// Destination of a route lookup.
     pub route_to: UnsafeCell<V6>,
-    /// Source of the packet to be routed, for rules by source; unspecified without one.
+    /// Source of a route lookup, for routing rules by source; unspecified without one.
     pub route_from: UnsafeCell<V6>,
-    /// An address of the gateway's on a device.
+    /// Key of a lookup of the gateway's addresses on a device.
     pub own: UnsafeCell<OwnKey>,
 }

@@ -8,97 +8,97 @@ use crate::memory::{IndexTable, VolatileU64};
 pub struct Parser {
     /// Octets of the message.
     pub length: VolatileU64,
-    /// Index of the policy's maps.
+    /// Slot of the policy's maps.
     pub set: VolatileU64,
-    /// Keys the hashes of names.
+    /// Seed of the hashes of names.
     pub seed: VolatileU64,
     /// Offsets of the question's labels, from left to right.
     pub labels: IndexTable,
-    /// How many there are.
+    /// Number of labels.
     pub label_count: VolatileU64,
-    /// Where the walk over the question stands; behind it, where the answers begin.
+    /// Offset that the walk over a name or the question has reached.
     pub position: VolatileU64,
     /// 1 if the walk came to a proper end.
     pub complete: VolatileU64,
     /// State of a hash.
     pub hash: VolatileU64,
-    /// State of the walk over a name: before which offset a pointer must point. State of the hash
-    /// of a question: where it ends.
+    /// Walk over a name: offset before which a pointer must point. Hash of a question: offset of
+    /// its end.
     pub pointer_limit: VolatileU64,
-    /// State of the walk over a name: before which offset its labels must begin.
+    /// Walk over a name: offset before which its labels must begin.
     pub name_bound: VolatileU64,
-    /// State of the walk over a name: octets of its labels.
+    /// Walk over a name: octets of its labels.
     pub name_length: VolatileU64,
     /// Steps that the loops over the answer may still take.
     pub steps_left: VolatileU64,
-    /// Where the name ends in its place, 0 before that is known.
+    /// Offset at which the name ends in its own place; 0 before that is known.
     pub name_end: VolatileU64,
-    /// The owner that was read last.
+    /// Owner that was read last.
     pub recent_owner: Recent,
-    /// The target of a CNAME that was read last.
+    /// Target that was read last, of a CNAME or a service record.
     pub recent_target: Recent,
-    /// State of the walk over records: where the next begins.
+    /// Walk over records: offset of the next one.
     pub record: VolatileU64,
-    /// State of the walk over records: records left.
+    /// Walk over records: number of records left.
     pub records_left: VolatileU64,
-    /// Behind the name of a query's OPT record; 0 if it has none.
+    /// Offset behind the name of a query's OPT record; 0 if the query has none.
     pub opt: VolatileU64,
     /// CNAMEs found, as [`crate::dns`] packs them.
     pub aliases: IndexTable,
-    /// How many there are.
+    /// Number of CNAMEs found.
     pub alias_count: VolatileU64,
-    /// State of the walk along CNAMEs: the next to be looked at.
+    /// Walk along CNAMEs: index of the next one to look at.
     pub alias_next: VolatileU64,
-    /// State of the walk along CNAMEs: how many may still be followed.
+    /// Walk along CNAMEs: number that may still be followed.
     pub chain_left: VolatileU64,
-    /// Hash of the name that they lead to: of the owner that addresses must have.
+    /// Hash of the owner that addresses must have: the name that the CNAMEs lead to.
     pub owner: VolatileU64,
     /// Service records found, as [`crate::dns`] packs them.
     pub svcb_records: IndexTable,
-    /// How many there are.
+    /// Number of service records found.
     pub svcb_count: VolatileU64,
-    /// State of the walk over services: the next to be looked at.
+    /// Walk over service records: index of the next one to look at.
     pub svcb_next: VolatileU64,
-    /// State of the walk over a service's parameters: where the next begins; 0 before the first.
+    /// Walk over a service record's parameters: offset of the next one; 0 before the first.
     pub parameter: VolatileU64,
-    /// State of the walk over a service's parameters: where they end.
+    /// Walk over a service record's parameters: offset at which they end.
     pub parameters_end: VolatileU64,
-    /// State of the walk over a service's parameters: the least key that the next may have.
+    /// Walk over a service record's parameters: least key that the next one may have.
     pub parameter_key: VolatileU64,
-    /// State of the walk over a hint: where its next address begins.
+    /// Walk over a hint: offset of its next address.
     pub hint: VolatileU64,
-    /// State of the walk over a hint: where it ends.
+    /// Walk over a hint: offset at which it ends.
     pub hint_end: VolatileU64,
-    /// State of the walk over a hint: the type of its addresses.
+    /// Walk over a hint: record type of its addresses.
     pub hint_kind: VolatileU64,
     /// Address records found, as [`crate::dns`] packs them.
     pub addresses: IndexTable,
-    /// How many there are.
+    /// Number of address records found.
     pub address_count: VolatileU64,
-    /// Addresses looked at so far.
+    /// Number of addresses processed so far.
     pub address_next: VolatileU64,
-    /// How many of them at most.
+    /// Maximum number of addresses to process.
     pub address_most: VolatileU64,
-    /// Addresses learned.
+    /// Number of addresses learned.
     pub learned: VolatileU64,
-    /// Addresses refused.
+    /// Number of addresses refused.
     pub refused: VolatileU64,
-    /// Addresses that found no room.
+    /// Number of addresses that found no room.
     pub full: VolatileU64,
-    /// Addresses that could not be written to at this moment.
+    /// Number of addresses that could not be written to at this moment.
     pub busy: VolatileU64,
-    /// Time at which the answer passed.
+    /// Time at which the answer passed: CLOCK_BOOTTIME, nanoseconds.
     pub now: VolatileU64,
-    /// Least and most time to live and the grace, seconds.
+    /// Lower bound of the time to live, in seconds.
     pub ttl_min: VolatileU64,
-    /// See `ttl_min`.
+    /// Upper bound of the time to live, in seconds.
     pub ttl_max: VolatileU64,
-    /// See `ttl_min`.
+    /// Time added to the time to live, in seconds.
     pub ttl_grace: VolatileU64,
 }
 
 impl Parser {
-    /// Takes one of the steps that a message is read with; false if none is left.
+    /// Takes one of the steps that a message may be read in; false if none is left.
     #[inline(always)]
     pub fn take_step(&self) -> bool {
         let left = self.steps_left.get();
@@ -114,8 +114,8 @@ impl Parser {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Recent {
-    /// Where its labels begin, or the second pointer of a name that begins with two.
+    /// Offset of the name's labels, or of the second pointer of a name that begins with two.
     pub offset: VolatileU64,
-    /// Its hash.
+    /// Hash of the name.
     pub hash: VolatileU64,
 }

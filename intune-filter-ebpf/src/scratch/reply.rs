@@ -2,8 +2,8 @@
 
 use crate::memory::VolatileU64;
 
-/// Reply to a denied packet: a TCP reset, an ICMP error, a DNS refusal. A refusal's message is the
-/// working memory's.
+/// Reply to a denied packet: a TCP reset, an ICMP error, or a DNS refusal, whose message is that of
+/// the working memory.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Reply {

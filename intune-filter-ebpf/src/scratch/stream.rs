@@ -6,34 +6,34 @@ use crate::memory::VolatileU64;
 #[repr(C)]
 #[derive(Debug)]
 pub struct Segment {
-    /// Sequence number of its first octet.
+    /// Sequence number of the first octet.
     pub sequence: VolatileU64,
     /// Acknowledgment number.
     pub acknowledgment: VolatileU64,
-    /// Where its data begins in the frame.
+    /// Offset of the data in the frame.
     pub data: VolatileU64,
     /// Octets of data.
     pub length: VolatileU64,
-    /// Octets of data that were gone over.
+    /// Octets of data that were read, kept or compared.
     pub done: VolatileU64,
-    /// Octets of a message whose length came in the segment before; 0 if none is owed.
+    /// Octets of a message whose length came in an earlier segment; 0 if none is outstanding.
     pub owed: VolatileU64,
-    /// Finding about its next message.
+    /// Finding about the next message.
     pub found: VolatileU64,
-    /// Octets that are missing of its last message; 0 if that is not known.
+    /// Octets that are missing of the last message; 0 if unknown.
     pub missing: VolatileU64,
     /// 1 for a repetition of judged octets.
     pub repeats: VolatileU64,
-    /// Not 0 if its connection was not judged at some time.
+    /// Not 0 if the connection was not judged at some time.
     pub unjudged: VolatileU64,
-    /// Names its connection among those whose octets are kept.
+    /// Identity of the connection among those whose octets are kept.
     pub owner: VolatileU64,
-    /// Queries among its messages; of a resolver's, those that it answers.
+    /// Number of queries among the messages; in a resolver's segment, number of those answered.
     pub queries: VolatileU64,
-    /// The stream's [`crate::abi::Stream::opened`].
+    /// Time of the stream's opening, [`crate::abi::Stream::opened`].
     pub opened: VolatileU64,
-    /// Where the next message begins that was not read.
+    /// Sequence number at which the first unread message begins.
     pub next: VolatileU64,
-    /// 1 if it goes on to the client, even though userspace is to read it.
+    /// 1 if the segment goes on to the client although userspace is to read it.
     pub passes: VolatileU64,
 }

@@ -1,4 +1,5 @@
-//! Packets to clients: DNS answers teach names, and unsolicited packets are denied.
+//! Verdicts over packets to clients: DNS answers teach addresses, and unsolicited packets are
+//! denied.
 
 use super::{
     NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known, limit,
@@ -63,12 +64,12 @@ fn judge<W: DualStack>(
     } else if frame.ethertype == ETHERTYPE_IPV6 {
         stages::<V6, _, _>(&run)
     } else {
-        // A router forwards nothing else: the gateway itself speaks to its link.
+        // A router forwards nothing else: the gateway itself talks to hosts on the link.
         Verdict::control(Reason::Link).store(scratch);
         Stage::DONE
     };
     if stage == Stage::ANSWERS {
-        // Here for both families: the verifier goes through it once.
+        // Called here for both families, so that the verifier checks it once.
         stage = answers(&run);
         if stage == Stage::DONE {
             stage = if frame.ethertype == ETHERTYPE_IPV4 {
@@ -89,7 +90,8 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         self.scratch.ctx.from_gateway.get() != 0
     }
 
-    /// A frame for a VLAN inside of a VLAN, from which nothing comes in either.
+    /// Judges a frame with two VLAN tags: the gateway alone may send one, since no policy names its
+    /// VLAN.
     #[inline(always)]
     fn second_tag(&self, from_gateway: bool) -> Verdict {
         if from_gateway {
@@ -102,7 +104,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
     }
 }
 
-/// The stages are functions of their own in the kernel, for the sake of its stack.
+/// Runs the stages, which are functions of their own in the kernel to save stack.
 #[inline(always)]
 fn stages<A: Links, W: DualStack + DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let mut stage = parse::<A, W, P>(run);
@@ -118,7 +120,7 @@ fn stages<A: Links, W: DualStack + DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>
     stage
 }
 
-/// Reads the headers.
+/// Parses the headers.
 #[inline(never)]
 fn parse<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let from_gateway = run.is_from_gateway();
@@ -144,11 +146,11 @@ fn parse<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
 #[inline(never)]
 fn dns_answer<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let datagram = run.datagram::<A>();
-    // A fragmented answer cannot be learned from, and one that nobody learns from has no use.
+    // A fragmented answer cannot be learned from, and without that an answer has no use.
     if datagram.fragment != Fragment::Whole || !resolver::is_from_resolver(run, datagram) {
         return Stage::NEXT;
     }
-    // The stack forwards IPv6 packets that say to come from its own addresses.
+    // The stack forwards IPv6 packets whose source is one of its own addresses.
     if !run.is_from_gateway() && run.datapath.is_own(run.source()) {
         return Stage::NEXT;
     }
@@ -204,7 +206,7 @@ fn record_fragment<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -
     let verdict =
         fragment::remember::<LIMIT_INBOUND_FRAGMENTS, A, W, P>(run, datagram, verdict, client);
     verdict.store(run.scratch);
-    // What is held back for userspace is reported as that.
+    // A segment that is held back for userspace has a report of its own.
     if verdict.reason.denies() && verdict.reason != Reason::DnsPunted {
         run.datapath
             .report_denied(run.now(), || denied_event(&verdict, run.scratch, datagram, true));
@@ -245,7 +247,7 @@ fn by_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdic
     unsolicited(run, datagram)
 }
 
-/// A packet that answers nothing: the group's `inbound` choice.
+/// Judges a packet that belongs to no flow, by the group's `inbound` option.
 #[inline(always)]
 fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
@@ -265,7 +267,7 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
     if client.mode == MODE_EXEMPT {
         return Verdict::control(Reason::Exempt).of(&client);
     }
-    // What a resolver sends is an answer or nothing: a flow opened by it would be one to it.
+    // A resolver only answers queries: a flow that a resolver opened would let the client reach it.
     if client.flags & client_flags::INBOUND == 0 || resolver::is_from_resolver(run, datagram) {
         let later = datagram.fragment == Fragment::Later;
         let reason = if later { Reason::Fragment } else { Reason::Unsolicited };

@@ -1,4 +1,4 @@
-//! Flows: their lifetime, their revocation, and their update by packets.
+//! Flows: lookup, opening, update by packets, and end.
 
 use super::{
     Run, Verdict,
@@ -15,26 +15,26 @@ use crate::{
     scratch::{Family, Scratch},
 };
 
-/// Whether datagrams of this kind belong to flows.
+/// Whether a datagram belongs to a flow, by its protocol.
 #[inline(always)]
 pub(super) fn is_kept<A: Family>(datagram: &Datagram<A>) -> bool {
     let (protocol, transport) = (datagram.protocol, &datagram.transport);
-    // Of ICMP, echoes alone: in other messages something else stands where their identifier is.
+    // In ICMP messages other than echoes, the field of the identifier holds something else.
     let echo = protocol == A::ICMP
         && (transport.flags == A::ECHO_REQUEST || transport.flags == A::ECHO_REPLY);
     has_ports(protocol) || echo
 }
 
-/// Whether a datagram of no known flow may open one. What ends a connection opens none: it would
-/// hold a place for whoever forges it.
+/// Whether a datagram that belongs to no known flow may open one. A FIN or RST opens none: a forged
+/// one would occupy an entry.
 #[inline(always)]
 pub(super) fn may_open<A: Family>(datagram: &Datagram<A>) -> bool {
     let ends = datagram.protocol == TCP && datagram.transport.flags & (TCP_FIN | TCP_RST) != 0;
     is_kept(datagram) && !ends
 }
 
-/// The key of the flow that a datagram belongs to, put into the scratch memory; `None` for
-/// protocols that have none.
+/// Writes the key of the datagram's flow into the working memory and returns it; `None` for
+/// protocols without flows.
 #[inline(always)]
 fn key<'s, A: Family>(
     scratch: &'s Scratch,
@@ -73,7 +73,7 @@ fn key<'s, A: Family>(
     }
 }
 
-/// Whether a flow with this key, opened by either side, is alive and allowed.
+/// Whether a flow with this key, opened by either side, is alive and still allowed.
 #[inline(always)]
 pub(super) fn is_known<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
@@ -108,15 +108,15 @@ pub(super) fn is_known<A: Family, W: DatapathOf<A>, P: Packet>(
 /// Known flow of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
-    /// The flow's rule, or [`NO_RULE`].
+    /// Rule of the flow, or [`super::NO_RULE`].
     pub(super) rule: u8,
-    /// The client's group.
+    /// Group of the client.
     pub(super) group: u16,
-    /// 1 if the packet passes only because the group is audited.
+    /// 1 if the packet passes only because the group is in audit mode or the warm-up lasts.
     pub(super) audited: u8,
 }
 
-/// The verdict over a packet of a known flow.
+/// Returns the verdict over a packet of a known flow.
 #[inline(always)]
 pub(super) fn flow_verdict(known: &Known) -> Verdict {
     Verdict {
@@ -128,7 +128,8 @@ pub(super) fn flow_verdict(known: &Known) -> Verdict {
     }
 }
 
-/// Passes a packet by its flow, if there is one, it is alive, and the policy allows it still.
+/// Finds and updates the flow of a packet; `None` unless the flow is alive and the policy still
+/// allows it.
 #[inline(always)]
 pub(super) fn pass<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
@@ -200,7 +201,7 @@ pub(super) fn pass<A: Family, W: DatapathOf<A>, P: Packet>(
     }
 }
 
-/// Moves a flow to the answered ones, if the packet travels against its opener.
+/// Moves a flow to the answered flows if the packet travels against its opener.
 #[inline(always)]
 fn note_answer<A: Family, W: DatapathOf<A>>(
     datapath: W,
@@ -222,19 +223,19 @@ enum State {
     Older,
 }
 
-/// A flow that a packet has touched, or found too old for it.
+/// Flow that a packet has updated, or has found to be expired or of an older generation.
 #[derive(Clone, Copy)]
 struct Touched {
     state: State,
     rule: u8,
     flags: u16,
     group: u16,
-    /// Ending of the flow, if this packet has ended it: [`Ending`].
+    /// [`Ending`] of the flow as a number, if this packet has ended the flow.
     ending: u8,
 }
 
-/// What a packet changes of its flow. The packet's numbers stay in the working memory: on the stack
-/// there is no room.
+/// Updates a flow by one of its packets. The packet's TCP numbers stay in the working memory, since
+/// the stack has no room for them.
 #[inline(always)]
 fn touch<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -270,8 +271,8 @@ fn touch<A: Family, W: Datapath, P: Packet>(
     Touched { state: State::Alive, rule, flags, group, ending: news }
 }
 
-/// Notes packets of a flow that has been idle for a time, in nanoseconds: negative if another CPU
-/// has written a later one.
+/// Counts packets of a flow that was idle for `idle` nanoseconds: negative if another CPU has
+/// written a later time.
 #[inline(always)]
 pub(super) fn note(
     flow: &mut Flow,
@@ -281,7 +282,7 @@ pub(super) fn note(
     bytes: u32,
     direction: Direction,
 ) {
-    // Most packets find a young time there, and leave the cache line clean but for the counters.
+    // Most packets find a recent time there, and then change only the counters of the cache line.
     if idle > NANOS_PER_SEC.cast_signed() {
         flow.last_seen = now;
     }
@@ -310,8 +311,8 @@ pub fn end_flow(flow: &mut Flow, scratch: &Scratch, ending: u8) -> u8 {
     ending
 }
 
-/// Reports the flow in the scratch memory. A function of its own in the kernel, for the sake of
-/// its stack, and called for few packets.
+/// Reports the flow in the working memory. The record is made in a function of its own to save
+/// stack; few packets lead to one.
 #[inline(always)]
 fn report<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
@@ -351,14 +352,14 @@ fn known(flow: Touched) -> Known {
     Known { rule: flow.rule, group: flow.group, audited: (flow.flags & flow_flags::AUDITED) as u8 }
 }
 
-/// The generation that a flow is stored with: what the warm-up lets through is judged by its clock,
-/// packet by packet, and not by the policy's age.
+/// Returns the generation that a flow is stored with. A flow of the warm-up gets 0: its packets are
+/// judged one by one by the warm-up's clock, not by the age of the policy.
 #[inline(always)]
 const fn lasting(generation: u32, flags: u16) -> u32 {
     if flags & flow_flags::WARM_UP == flow_flags::WARM_UP { 0 } else { generation }
 }
 
-/// Opens the flow of a datagram, if it may open one; whether it has.
+/// Opens the flow of a datagram if the datagram may open one; returns whether it has.
 #[inline(always)]
 pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,

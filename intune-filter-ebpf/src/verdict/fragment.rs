@@ -1,9 +1,9 @@
-//! Fragments: the first one's verdict holds for the rest.
+//! Fragments: the verdict over the first one holds for the rest.
 //!
-//! A fragment that comes before the first of its datagram is denied: a program can neither keep
-//! it nor know its ports. What is denied takes no entry, for without one the rest is denied too;
-//! and of those that pass a client may begin as many as of flows, whichever flow they are of, so
-//! that nobody fills the table: what is in it was allowed within its patience.
+//! A fragment that comes before the first of its datagram is denied: a program can neither keep it
+//! nor know its ports. A denied datagram takes no entry, since without an entry its other fragments
+//! are denied too. Fragmented datagrams that pass count against a limit of their client, even those
+//! of a known flow, so that no client fills the table: an entry stays until its time is over.
 
 use super::{Action, Run, Verdict, limit};
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
     scratch::Family,
 };
 
-/// Time that later fragments have, as in Linux for IPv4 (`ipfrag_time`).
+/// Nanoseconds that later fragments have to arrive, as in Linux for IPv4 (`ipfrag_time`).
 const PATIENCE: u64 = 30_000_000_000;
 
-/// The key of a fragmented datagram, put into the scratch memory.
+/// Writes the key of a fragmented datagram into the working memory and returns it.
 #[inline(always)]
 fn key<'s, A: Family, W: Datapath, P: Packet>(
     run: &Run<'s, W, P>,
@@ -49,7 +49,7 @@ fn keep<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FragmentKey, verdict:
     }
 }
 
-/// Record of the datagram, unless its first fragment is too long ago.
+/// Returns the record of the datagram, unless its first fragment passed too long ago.
 #[inline(always)]
 fn known<W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -59,7 +59,7 @@ fn known<W: Datapath, P: Packet>(
     (run.now().saturating_sub(verdict.seen) <= PATIENCE).then_some(verdict)
 }
 
-/// The verdict over a later fragment, by that over the first; `None` if none was seen.
+/// Returns the verdict over a later fragment, by that over the first; `None` if no first was seen.
 #[inline(always)]
 pub(super) fn later<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -71,7 +71,7 @@ pub(super) fn later<A: Family, W: Datapath, P: Packet>(
         return Some(Verdict { group: first.group, ..Verdict::deny(Reason::Fragment) });
     }
     if datagram.fragment_offset < first.headers {
-        // It would change what was judged. Nothing of the datagram is to arrive any more.
+        // The fragment would overwrite judged headers: nothing more of the datagram may arrive.
         keep(run, key, FragmentVerdict { allowed: 0, ..first });
         return Some(Verdict { group: first.group, ..Verdict::deny(Reason::Fragment) });
     }
@@ -84,7 +84,8 @@ pub(super) fn later<A: Family, W: Datapath, P: Packet>(
     })
 }
 
-/// Whether another first fragment of the datagram was seen; then it is denied as a whole.
+/// Whether another first fragment of the datagram was seen; if so, the datagram is denied as a
+/// whole.
 #[inline(always)]
 pub(super) fn is_duplicate_first<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -101,10 +102,11 @@ pub(super) fn is_duplicate_first<A: Family, W: Datapath, P: Packet>(
     true
 }
 
-/// Remembers for those to come that a first fragment passes, if the client may begin one more; else
-/// that does not pass either. Returns the resulting verdict.
+/// Records that a first fragment passes, for those to come, if the client may begin one more
+/// fragmented datagram; otherwise denies the first fragment too. Returns the resulting verdict.
 ///
-/// Of who is exempt or audited all fragments pass anyway, as those of the gateway's own do.
+/// Over the limit, first fragments of exempt and audited groups still pass; the gateway itself has
+/// no limit.
 #[inline(always)]
 pub(super) fn remember<const KIND: usize, A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -112,7 +114,7 @@ pub(super) fn remember<const KIND: usize, A: Family, W: Datapath, P: Packet>(
     verdict: Verdict,
     client: impl FnOnce() -> Option<Member>,
 ) -> Verdict {
-    // A verdict that says "fragment" is about this fragment, and was remembered by who found it.
+    // Denied fragments take no entry, and later fragments of the gateway pass without one.
     if datagram.fragment != Fragment::First
         || verdict.action != Action::Pass
         || verdict.reason == Reason::GatewaySent

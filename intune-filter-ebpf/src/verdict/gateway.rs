@@ -1,12 +1,13 @@
-//! Packets to the gateway itself: the addresses that a client reaches, and the sources that may send
-//! them.
+//! Packets to the gateway itself: the addresses that a client reaches, and the sources that are
+//! believed.
 //!
-//! A client reaches the addresses of its own network; others, such as the one on the WAN, are
-//! judged by the policy like any destination. Which is which a map says that userspace keeps; of
-//! an address that the map does not have yet the routes say it.
+//! A client reaches the gateway's addresses on its own network; the gateway's other addresses, such
+//! as the one on the WAN, are judged by the policy like any destination. A map that userspace keeps
+//! tells the two apart; for an address that is not in the map yet, the routes do.
 //!
-//! Whatever reaches a socket of the gateway's has to come from where the routes lead back to: a
-//! resolver on the gateway takes answers from whoever sends them in its server's name.
+//! A packet to a socket of the gateway has to come from the device that the routes to its source
+//! lead to: a resolver on the gateway accepts answers from any sender that uses its server's
+//! address.
 
 use super::Run;
 use crate::{
@@ -19,13 +20,13 @@ use crate::{
 };
 
 impl<W: Datapath, P: Packet> Run<'_, W, P> {
-    /// Location of the destination, by the map.
+    /// Returns the location of the destination, by the map of own addresses.
     #[inline(always)]
     pub(super) fn own_location(&self) -> Location {
         self.datapath.own_location(self.scratch)
     }
 
-    /// Whether the gateway lets in packets for its address on the client's network.
+    /// Whether the gateway accepts packets to its address on the client's network (`to_gateway`).
     #[inline(always)]
     pub(super) fn is_let_in<A: Family>(&self, datagram: &Datagram<A>) -> bool {
         let Some(settings) = self.settings() else {
@@ -40,8 +41,9 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             && self.datapath.is_gateway_port(self.set(), port_index(datagram.protocol, port))
     }
 
-    /// Whether what the gateway would take says to come from where it cannot. Who has no address
-    /// yet, or asks for one, says nothing that could be believed.
+    /// Whether a packet to the gateway has a source that its interface cannot have. The unspecified
+    /// source and DHCP requests are never forged: their sender has no address that could be
+    /// checked.
     #[inline(always)]
     pub(super) fn is_forged<A: Family>(&self, datagram: &Datagram<A>) -> bool {
         !datagram.source.is_unspecified()
@@ -50,8 +52,8 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
     }
 }
 
-/// Whether it is for a DHCP server (RFC 2131): a client that comes from elsewhere still has the
-/// address that it had there. Over IPv6 clients use their link-local addresses.
+/// Whether the datagram is for a DHCP server (RFC 2131): a client that has come from elsewhere
+/// still uses the address that it had there. Over IPv6, clients use their link-local addresses.
 #[inline(always)]
 fn is_dhcp<A: Family>(datagram: &Datagram<A>) -> bool {
     const SERVER: u16 = 67_u16.to_be();
@@ -63,7 +65,8 @@ fn is_dhcp<A: Family>(datagram: &Datagram<A>) -> bool {
         && ports == (CLIENT, SERVER)
 }
 
-/// Location of the destination of the packet in the working memory, by the map of own addresses.
+/// Returns the location of the destination of the packet in the working memory, by the map of own
+/// addresses.
 #[inline(always)]
 pub fn own_location<W: Datapath>(scratch: &Scratch, datapath: W) -> Location {
     // SAFETY: the scratch memory is this run's alone.
@@ -81,7 +84,7 @@ const fn is_mapped(V6([a, b, c, _]): V6) -> bool {
     a | b == 0 && c == 0xffff_u32.to_be()
 }
 
-/// Route to an address, from the source in the working memory.
+/// Looks up the route to an address, from the source that `route_from` has.
 #[inline(always)]
 fn ask<W: Datapath>(scratch: &Scratch, datapath: W, ifindex: u32, to: V6, routes: Routes) -> Route {
     // SAFETY: the scratch memory is this run's alone.
@@ -89,24 +92,26 @@ fn ask<W: Datapath>(scratch: &Scratch, datapath: W, ifindex: u32, to: V6, routes
     datapath.route(scratch, ifindex, routes)
 }
 
-/// The interface to ask for: the device that the stack has the zone's packets from, or the one that
-/// the packet came in on.
+/// Returns the interface to look up routes for: the device on which the stack receives the zone's
+/// packets or, if unknown, the interface that the packet came in on.
 #[inline(always)]
 fn interface(scratch: &Scratch, device: u32) -> u32 {
     if device == 0 { scratch.ctx.ifindex.get() as u32 } else { device }
 }
 
-/// Location of the destination of the packet in the working memory, by the routes.
+/// Returns the location of the destination of the packet in the working memory, by the routes.
 ///
-/// The full lookup says "not forwarded" for local destinations and for those without a route
-/// alike. Where tables are apart, main has a unicast route for the former (the subnet's, or the
-/// default one) and none for the latter, so that a packet that policy routing by a mark would
-/// forward is never taken for a local one. As long as a namespace has no rules of its own, the
-/// kernel keeps IPv4's local routes in the table main, and says "not forwarded" there too. The
-/// way back to the client, looked for in the table local, tells that case from the other; then
-/// there is no policy routing either, and what is not forwarded is the gateway's to answer.
+/// The full lookup says "not forwarded" both for local destinations and for those without a route.
+/// Where the tables local and main are separate, main has a unicast route for the former (the
+/// subnet's or the default route) and none for the latter, so that a packet that policy routing by
+/// a mark would forward is never taken for a local one. As long as a namespace has no rules of its
+/// own, the kernel keeps the local IPv4 routes in the table main, and says "not forwarded" there
+/// too. The route back to the client, looked up in the table local, tells that case from the other;
+/// then there is no policy routing either, and a destination that is not forwarded is the
+/// gateway's.
 ///
-/// The network that a local address is in is its subnet's route, or else that of its neighbours.
+/// The network of a local address is that of its subnet's route, or else that of the route to a
+/// neighbouring address.
 #[inline(always)]
 pub fn routed_location<W: Datapath>(scratch: &Scratch, datapath: W) -> Location {
     // SAFETY: the scratch memory is this run's alone.
@@ -114,7 +119,7 @@ pub fn routed_location<W: Datapath>(scratch: &Scratch, datapath: W) -> Location 
         unsafe { (*scratch.headers.source.get(), *scratch.headers.destination.get()) };
     let device = datapath.device(scratch.ctx.zone.get() as u16);
     let ifindex = interface(scratch, device);
-    // The kernel forwards nothing from a link-local IPv6 source, hence denies knowledge.
+    // The kernel forwards nothing from a link-local IPv6 source, and so tells no route for one.
     let anybody = V6::default();
     let from = if !is_mapped(source) && source.is_of_link() { anybody } else { source };
     // SAFETY: as above.
@@ -130,8 +135,9 @@ pub fn routed_location<W: Datapath>(scratch: &Scratch, datapath: W) -> Location 
         return Location::ELSEWHERE;
     }
     let V6([a, b, c, d]) = destination;
-    // The first that is neither the network's own address nor its broadcast address, whatever the
-    // prefix's length; and one more, if that is the gateway's too.
+    // Of the first two neighbours, one at least is neither the network's own address nor its
+    // broadcast address, whatever the prefix length; the third is for the case that this one is the
+    // gateway's too.
     for flipped in [3_u32, 1, 4] {
         let neighbour = V6([a, b, c, d ^ flipped.to_be()]);
         let subnet = ask(scratch, datapath, ifindex, neighbour, Routes::All);
@@ -148,8 +154,8 @@ fn subnet_location(subnet: Route, device: u32) -> Location {
 }
 
 /// Whether the source of the packet in the working memory is the gateway's own, a resolver's, or
-/// one that the routes lead to by another device than the zone's. What the kernel does not say is
-/// no reason.
+/// one that the routes lead to by another device than the zone's. A source for which the kernel
+/// tells no route is not forged.
 #[inline(always)]
 pub fn is_forged<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     // SAFETY: the scratch memory is this run's alone.
@@ -176,11 +182,12 @@ pub fn is_forged<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
         return false;
     }
     if back == Route::NOT_FORWARDED {
-        // An own address that the map does not have yet. Of IPv4 the stack itself takes none.
+        // An own address that the map does not have yet. The stack itself drops IPv4 packets from
+        // one.
         return !is_mapped(*source)
             && ask(scratch, datapath, device, *source, Routes::Main).leads();
     }
-    // Routes may be chosen by the interface that packets come in on, or several be as good.
+    // Routes may depend on the interface that packets come in on, or several may be equally good.
     back != Route::to(device)
         && ask(scratch, datapath, device, *source, Routes::Out) != Route::to(device)
 }

@@ -1,7 +1,7 @@
-//! Packets from clients.
+//! Verdicts over packets from clients.
 //!
-//! In the kernel each stage is a function of its own that leaves its verdict in the working
-//! memory: programs have 512 octets of stack in all, callers' included.
+//! In the kernel each stage is a function of its own that stores its verdict in the working memory:
+//! programs have 512 octets of stack in all, those of callers included.
 
 use super::{
     Action, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known,
@@ -124,21 +124,21 @@ fn parse<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     Stage::done()
 }
 
-/// The AND of client, destination and port.
+/// Judges a packet by the AND of client, destination and port.
 #[inline(never)]
 fn policy<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     run.by_policy(run.datagram()).store(run.scratch);
     Stage::done()
 }
 
-/// A query to a trusted resolver.
+/// Judges a query to a trusted resolver.
 #[inline(never)]
 fn query<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     run.by_question(run.datagram()).store(run.scratch);
     Stage::done()
 }
 
-/// A segment of a connection to a trusted resolver.
+/// Judges a segment of a connection to a trusted resolver.
 #[inline(never)]
 fn stream<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     match run.by_stream(run.datagram()) {
@@ -148,7 +148,7 @@ fn stream<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     Stage::done()
 }
 
-/// Checks, before a denial, by the routes whether the gateway itself is addressed.
+/// Asks the routes, before a denial, whether the packet is for the gateway itself.
 #[inline(never)]
 fn check_local<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     run.before_denial(run.datagram(), Verdict::load(run.scratch)).store(run.scratch);
@@ -181,11 +181,12 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
     where
         W: DatapathOf<A>,
     {
-        // What did not parse was reported where it was found; a source that is none means nothing.
+        // A frame that did not parse was reported already; an invalid source gets no report and no
+        // reply.
         if !self.is_parsed() || verdict.reason == Reason::Source {
             return verdict;
         }
-        // Before there is a policy, no network is known to be the client's: whoever administers the
+        // Before there is a policy, no network is known to be the client's: an administrator of the
         // gateway is not to be cut off.
         let here = if verdict.reason == Reason::NoPolicy {
             self.is_gateway()
@@ -211,7 +212,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         verdict
     }
 
-    /// A verdict, or the stage that finds it.
+    /// Returns a verdict, or the stage that finds it.
     #[inline(always)]
     fn by_scope_or_flow<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, Stage>
     where
@@ -220,12 +221,12 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         if datagram.source.is_invalid_source() {
             return Ok(Verdict::deny(Reason::Source));
         }
-        // To the maps of both families it would be the IPv4 address, to the routes it is not.
+        // Maps of both families would take the address for the IPv4 one, the routes would not.
         if datagram.destination.is_mapped() {
             return Ok(Verdict::deny(Reason::Destination));
         }
         if A::is_link_scope(datagram, || self.is_gateway()) {
-            // Sockets that are bound to no address take what is for all hosts of the link.
+            // Sockets that are bound to no address receive packets for all hosts of the link.
             if datagram.protocol == UDP && self.is_forged(datagram) {
                 return Ok(Verdict::deny(Reason::Source));
             }
@@ -240,14 +241,15 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             return Ok(Verdict::deny(Reason::Fragment));
         } else {
             to_resolver = self.is_to_resolver(datagram);
-            // Over TCP, of clients that may ask whatever they like: see `by_stream`.
+            // Over TCP, only clients whose queries are not judged have flows to a resolver: see
+            // `by_stream`.
             if let Some(verdict) = self.by_flow(datagram) {
                 return Ok(verdict);
             }
         }
-        // The stack never forwards IPv6 to link-local destinations beyond their link; to those of
-        // IPv4 it does. A resolver that listens on every address of the gateway must not become a
-        // way out.
+        // The stack never forwards packets to IPv6 link-local destinations off their link; those to
+        // IPv4 link-local destinations it does. A resolver that listens on every address of the
+        // gateway must not become a way around the policy.
         let stays = A::BITS == V6::BITS && datagram.destination.is_link_local();
         let location = if stays { Location::HERE } else { self.own_location() };
         if location != Location::ELSEWHERE && self.is_forged(datagram) {
@@ -269,7 +271,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         Err(Stage::POLICY)
     }
 
-    /// Whether it is DNS to a trusted resolver.
+    /// Whether the datagram is DNS to a trusted resolver.
     #[inline(always)]
     fn is_to_resolver<A: Family>(&self, datagram: &Datagram<A>) -> bool {
         is_dns(datagram) && resolver::is_resolver(self.datapath, self.set(), self.destination())
@@ -280,7 +282,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         self.datapath.is_own(self.destination())
     }
 
-    /// Whether the gateway itself is addressed, as far as map and routes know.
+    /// Whether the packet is for the gateway itself, by the map of own addresses or by the routes.
     #[inline(always)]
     fn is_gateway(&self) -> bool {
         self.is_own() || self.datapath.routed_location(self.scratch) != Location::ELSEWHERE
@@ -303,14 +305,15 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         let Some(settings) = self.settings() else {
             return Verdict::deny(Reason::NoPolicy);
         };
-        // A link-local source is in no group: its zone's element has what its groups may ask for.
+        // A link-local source is in no group: the element of its zone has what its groups may ask
+        // for.
         let Some(client) = self.client(datagram) else {
             return self.by_unlisted(datagram, settings);
         };
         resolver::query(self, settings, datagram, &client)
     }
 
-    /// A verdict, or the stage that finds it.
+    /// Returns a verdict, or the stage that finds it.
     #[inline(always)]
     fn by_stream<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, Stage>
     where

@@ -1,8 +1,8 @@
-//! Packets of known flows, by as little of them as it takes.
+//! Short way for packets of known flows, which reads as little of a packet as a verdict takes.
 //!
-//! Most packets are of a flow that was answered, is as old as the policy and goes on, and nothing
-//! about their headers is unusual. Whatever is, of the packet or its flow, is left to the stages:
-//! they come to the same verdict about these packets, by way of everything else that there is.
+//! Most packets belong to a live, answered flow of the policy in force, and nothing about their
+//! headers is unusual. All other packets are left to the stages, which would reach the same verdict
+//! about these packets on the full way.
 
 use super::{
     Verdict,
@@ -18,8 +18,10 @@ use crate::{
     scratch::Family,
 };
 
-/// What the flow says of what a frame carries, if nothing about either is unusual: a word for
-/// [`verdict`], or 0. The frame stands for so many packets. What an `Option` leaves unsaid would be an unwritten register.
+/// Returns a word for [`verdict`] if the frame belongs to a known flow and nothing about either is
+/// unusual, or 0. The frame stands for `packets` packets.
+///
+/// A word rather than an `Option`, which would leave a register unwritten if empty.
 #[inline(always)]
 pub(super) fn pass<W: DualStack>(
     packet: &impl Packet,
@@ -42,13 +44,13 @@ pub(super) fn pass<W: DualStack>(
     }
 }
 
-/// The verdict that a word of [`pass`] stands for.
+/// Returns the verdict that a word of [`pass`] stands for.
 #[inline(always)]
 pub(super) fn verdict(word: u64) -> Verdict {
     flow_verdict(&Known { rule: (word >> 16) as u8, group: word as u16, audited: 0 })
 }
 
-/// The same for the datagram at `offset`.
+/// Returns the word of [`pass`] for the datagram at `offset`.
 #[inline(always)]
 fn by_flow<A: Read + Family, W: DatapathOf<A>>(
     packet: &impl Packet,
@@ -62,7 +64,7 @@ fn by_flow<A: Read + Family, W: DatapathOf<A>>(
         return 0;
     };
     let key = key(&usual, zone, direction);
-    // DNS is read, whether a flow of it is known or not.
+    // DNS is always read, whether its flow is known or not.
     if key.remote_port == DNS_PORT {
         return 0;
     }
@@ -95,11 +97,11 @@ fn by_flow<A: Read + Family, W: DatapathOf<A>>(
     known.unwrap_or(0)
 }
 
-/// The bit of a flow that is known, beside its rule and group.
+/// Bit in a word of [`pass`] that says that the flow is known.
 const KNOWN: u64 = 1 << 32;
 
-/// The key of the flow that a datagram belongs to. Not made by what makes it for [`flow`]: shared, it
-/// takes octets of the stack at TC that Linux 6.1 does not have.
+/// Returns the key of the flow that a datagram belongs to. [`flow`] has a function of its own for
+/// such keys: a shared one takes stack at TC that Linux 6.1 does not have.
 #[inline(always)]
 fn key<A: Read>(usual: &Usual<A>, zone: u16, direction: Direction) -> FlowKey<A> {
     let key = FlowKey {

@@ -1,4 +1,4 @@
-//! Lifetimes of flows by protocol and state.
+//! Lifetimes of flows by protocol and state, in nanoseconds.
 
 use crate::{
     abi::{Ending, flow_flags},
@@ -6,20 +6,20 @@ use crate::{
     packet::{TCP, UDP},
 };
 
-/// TCP, answered: RFC 5382 REQ-5 asks for 2 hours and 4 minutes at least.
+/// Lifetime of an answered TCP flow: RFC 5382 REQ-5 requires at least 2 hours and 4 minutes.
 pub(super) const TCP_ANSWERED: u64 = 7_440 * NANOS_PER_SEC;
-/// TCP, not answered: RFC 5382 REQ-5 asks for 4 minutes at least.
+/// Lifetime of a TCP flow without an answer: RFC 5382 REQ-5 requires at least 4 minutes.
 const TCP_OPENING: u64 = 240 * NANOS_PER_SEC;
-/// TCP after both FINs or an RST.
+/// Lifetime of a TCP flow after both FINs or an RST.
 pub(super) const TCP_CLOSING: u64 = 30 * NANOS_PER_SEC;
-/// UDP, answered: RFC 4787 REQ-5 recommends 5 minutes.
+/// Lifetime of an answered UDP flow: RFC 4787 REQ-5 recommends 5 minutes.
 pub(super) const UDP_ANSWERED: u64 = 300 * NANOS_PER_SEC;
-/// UDP, not answered: RFC 4787 REQ-5 asks for 2 minutes at least.
+/// Lifetime of a UDP flow without an answer: RFC 4787 REQ-5 requires at least 2 minutes.
 const UDP_OPENING: u64 = 120 * NANOS_PER_SEC;
-/// ICMP echo: RFC 5508 REQ-2 asks for 60 seconds at least.
+/// Lifetime of an ICMP echo's flow: RFC 5508 REQ-2 requires at least 60 seconds.
 const ECHO: u64 = 60 * NANOS_PER_SEC;
 
-/// Ending of a connection by its flags.
+/// Returns the ending of a TCP flow, by its flags.
 #[inline(always)]
 #[must_use]
 pub const fn ending(flags: u16) -> Ending {
@@ -33,7 +33,7 @@ pub const fn ending(flags: u16) -> Ending {
     }
 }
 
-/// Time that a flow lives after its last packet, in nanoseconds.
+/// Returns the time that a flow lives after its last packet, in nanoseconds.
 #[inline(always)]
 #[must_use]
 pub const fn lifetime(protocol: u8, flags: u16) -> u64 {

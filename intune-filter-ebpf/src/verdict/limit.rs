@@ -1,18 +1,18 @@
-//! What a client may begin in a time: queries that are remembered, connections to resolvers, flows,
-//! datagrams in fragments.
+//! Rate limits of clients: remembered queries, connections to resolvers, flows, and datagrams in
+//! fragments.
 //!
-//! Tables that make room for themselves belong to who fills them fastest: a client that floods would
-//! take away others' pending queries and new flows. Only what takes an entry is looked at here, never
-//! a packet of a flow that is known.
+//! A table that makes room for itself belongs to the client that fills it fastest: one that floods
+//! would evict others' pending queries and new flows. Only packets that take an entry are counted
+//! here, never packets of a known flow.
 //!
 //! The limit is a token bucket, kept as the time at which the next token is due (GCRA, ITU-T
 //! I.371): one word, which one compare-and-exchange replaces.
 //!
-//! A client is an address in its zone. An IPv6 host has as many of those as it likes, but all of
-//! the network that it is in, so the network has a limit too: a host that changes its address with
-//! every packet takes from its neighbours in the same /64 at most, and only as long as it goes on.
-//! Link-local addresses cost nothing at all: those of a zone share one bucket, and so does whoever
-//! finds none free.
+//! A client is an address in its zone. An IPv6 host can use any number of addresses, but all in its
+//! network, so that the network has a limit too: a host that changes its address with every packet
+//! takes from its neighbours in the same /64 at most, and only as long as it goes on. Link-local
+//! addresses cost nothing at all: those of a zone share one bucket, with clients for which no
+//! bucket is free.
 
 use super::Run;
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     scratch::Scratch,
 };
 
-/// Whether a client may begin one more of a kind, such as [`LIMIT_FLOWS`]; then it has.
+/// Whether a client may begin one more of a kind, such as [`LIMIT_FLOWS`]. If so, a token is taken.
 #[inline(always)]
 pub(super) fn admits<const KIND: usize, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -35,8 +35,8 @@ pub(super) fn admits<const KIND: usize, W: Datapath, P: Packet>(
     run.datapath.admits(run.scratch, KIND as u64, u64::from(client.devices))
 }
 
-/// The same of the client of the packet in the working memory, whose address so many devices are
-/// behind.
+/// Whether the client of the packet in the working memory may begin one more of a kind, such as
+/// [`LIMIT_FLOWS`]; `devices` is the number of devices behind its address. If so, a token is taken.
 #[inline(always)]
 pub fn may_begin<W: Datapath>(scratch: &Scratch, datapath: W, kind: u64, devices: u64) -> bool {
     const _: () = assert!(LIMIT_QUERIES < LIMIT_FLOWS && LIMIT_STREAMS < LIMIT_FLOWS);
@@ -70,14 +70,14 @@ pub fn may_begin<W: Datapath>(scratch: &Scratch, datapath: W, kind: u64, devices
         }
     }
     if decision == RateDecision::NO_BUCKET {
-        // Of the bucket that the zone's doubtful sources share.
+        // The bucket that the zone's sources without a bucket of their own share.
         return zone.interval == 0
             || request.conform(LIMIT_ZONE, V6::default(), zone, 1) == RateDecision::CONFORMING;
     }
     decision == RateDecision::CONFORMING
 }
 
-/// Request of one kind.
+/// Request for tokens of one kind.
 struct Request<'w, W> {
     scratch: &'w Scratch,
     datapath: W,
@@ -86,7 +86,7 @@ struct Request<'w, W> {
 }
 
 impl<W: Datapath> Request<'_, W> {
-    /// Takes a token from a bucket as large as those of `devices` devices.
+    /// Takes a token from a bucket that is as large as those of `devices` devices together.
     #[inline(always)]
     fn conform(&self, bits: u32, address: V6, limit: &Limit, devices: u64) -> RateDecision {
         let (settings, ctx) = (self.settings, &self.scratch.ctx);

@@ -6,18 +6,18 @@ use crate::{
     scratch::Family,
 };
 
-/// Address family with its link scope and quotes.
+/// Address family with its link scope and ICMP quotes.
 pub(super) trait Links: Family {
-    /// Whether a datagram is for hosts of this link, or for its router as such: a router never
-    /// forwards it. `is_gateway` says whether an address is the gateway's own.
+    /// Whether a datagram has link scope: it is for hosts of this link, or for its router as such,
+    /// and a router never forwards it. `is_gateway` says whether the destination is the gateway's.
     fn is_link_scope(datagram: &Datagram<Self>, is_gateway: impl FnOnce() -> bool) -> bool;
-    /// The key of the flow that an ICMP error from a client quotes.
+    /// Returns the key of the flow that an ICMP error from a client quotes.
     fn quoted_by_client(
         packet: &impl Packet,
         datagram: &Datagram<Self>,
         zone: u16,
     ) -> Option<FlowKey<Self>>;
-    /// The key of the flow that an ICMP error to a client quotes.
+    /// Returns the key of the flow that an ICMP error to a client quotes.
     fn quoted_to_client(
         packet: &impl Packet,
         datagram: &Datagram<Self>,
@@ -101,8 +101,9 @@ impl Links for V6 {
     }
 }
 
-/// An error from a client tells of a datagram that was sent to it, and tells who has sent it:
-/// told to anybody else it would carry what it quotes past the policy.
+/// Returns the key of the flow that an error from a client quotes, if the receiver of the error has
+/// sent the quoted datagram to the client: to any other receiver, the error would carry the quoted
+/// octets past the policy.
 #[inline(always)]
 fn by_client<A: Family>(
     quoted: &Quoted<A>,
@@ -122,7 +123,8 @@ fn by_client<A: Family>(
     })
 }
 
-/// An error to a client tells of a datagram that it has sent.
+/// Returns the key of the flow that an error to a client quotes, if the client has sent the quoted
+/// datagram.
 #[inline(always)]
 fn to_client<A: Family>(quoted: &Quoted<A>, client: A, zone: u16) -> Option<FlowKey<A>> {
     (quoted.source == client).then_some(FlowKey {

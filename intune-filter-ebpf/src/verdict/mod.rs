@@ -40,12 +40,12 @@ use crate::{
     scratch::{Family, Scratch},
 };
 
-/// Where a packet was seen.
+/// Point at which a packet was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The interface's index.
+    /// Interface index.
     pub ifindex: u32,
-    /// The tag that the hardware took off, if any.
+    /// VLAN tag that the hardware has stripped, if any.
     pub stripped_tag: Option<u16>,
     /// On egress: whether the gateway itself sent the packet.
     pub from_gateway: bool,
@@ -55,20 +55,20 @@ pub struct Place {
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Passes it.
+    /// Passes the packet.
     Pass,
-    /// Drops it.
+    /// Drops the packet.
     Drop,
-    /// Answers the DNS query REFUSED. [`crate::scratch::Scratch::reply`] describes the
-    /// reply; its writer releases the working memory.
+    /// Answers the DNS query with REFUSED. [`crate::scratch::Scratch::reply`] describes the reply,
+    /// and its writer releases the working memory.
     Refuse,
-    /// Drops it and tells its sender. [`crate::scratch::Scratch::reply`] describes the reply;
-    /// its writer releases the working memory.
+    /// Drops the packet and tells its sender. [`crate::scratch::Scratch::reply`] describes the
+    /// reply, and its writer releases the working memory.
     Reject,
 }
 
 impl Action {
-    /// Whether the working memory is still claimed, for an answer that it describes.
+    /// Whether the working memory stays claimed, for the reply that it describes.
     #[inline(always)]
     #[must_use]
     pub const fn is_answered(self) -> bool {
@@ -82,32 +82,32 @@ pub const NO_GROUP: u8 = u8::MAX;
 /// The verdict over a packet, with everything that was found out on the way but the rules whose
 /// destination it is: those stay in the working memory.
 ///
-/// Plain integers without padding: an empty `Option` would leave an unwritten register
-/// or stack slot, and the verifier refuses to see one copied.
+/// The fields are plain integers without padding: an empty `Option` would leave a register or stack
+/// slot unwritten, and the verifier refuses to see one copied.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Action on the packet.
     pub action: Action,
-    /// Reason; of an audited packet, the reason of the denial that it was spared.
+    /// Reason of the verdict; for an audited packet, reason of the denial that it was spared.
     pub reason: Reason,
     /// Ground of the verdict.
     pub matched: Matched,
-    /// The rule that allows it, of a denied one the lowest whose destination it is, or
-    /// [`NO_RULE`].
+    /// Rule that allows the packet; for a denied packet, the lowest rule that has its destination;
+    /// or [`NO_RULE`].
     pub rule: u8,
-    /// The client's group, or [`NO_GROUP`].
+    /// Group of the client, or [`NO_GROUP`].
     pub group: u8,
-    /// 1 if it passes only because its group is audited, or during the warm-up.
+    /// 1 if the packet passes only because its group is in audit mode or the warm-up lasts.
     pub audited: u8,
-    /// 1 if a denial should be answered (`on_deny: reject`).
+    /// 1 if a denial is to be answered (`on_deny: reject`).
     pub reject: u8,
     /// 1 if the packet has opened a flow.
     pub opened: u8,
 }
 
 impl Verdict {
-    /// A packet that passes for a reason that has nothing to do with rules.
+    /// Returns the verdict that passes a packet for a reason that does not depend on rules.
     #[inline(always)]
     #[must_use]
     pub const fn control(reason: Reason) -> Self {
@@ -123,14 +123,14 @@ impl Verdict {
         }
     }
 
-    /// Denial of a packet, whatever its client.
+    /// Returns the verdict that denies a packet, whatever its client.
     #[inline(always)]
     #[must_use]
     pub const fn deny(reason: Reason) -> Self {
         Self { action: Action::Drop, matched: Matched::Nothing, ..Self::control(reason) }
     }
 
-    /// A packet of this client that is denied, unless the client is audited.
+    /// Returns the verdict that denies a packet of this client, unless the client is audited.
     #[inline(always)]
     #[must_use]
     pub fn deny_client(reason: Reason, client: &Member) -> Self {
@@ -144,15 +144,15 @@ impl Verdict {
         }
     }
 
-    /// A packet of this client that would begin more than its limit. It is denied in silence: what
-    /// is sent again passes a little later.
+    /// Returns the verdict over a packet of this client that would begin more than its limit. The
+    /// packet is denied in silence: sent again, it passes a little later.
     #[inline(always)]
     #[must_use]
     pub fn over_limit(reason: Reason, client: &Member) -> Self {
         Self { reject: 0, ..Self::deny_client(reason, client) }
     }
 
-    /// Verdict for this client's group.
+    /// Returns the verdict with this client's group.
     #[inline(always)]
     #[must_use]
     pub const fn of(mut self, client: &Member) -> Self {
@@ -160,14 +160,14 @@ impl Verdict {
         self
     }
 
-    /// Word that `explain` returns: [`Explanation::pack`].
+    /// Returns the word that the program `explain` returns: [`Explanation::pack`].
     #[inline(always)]
     #[must_use]
     pub const fn explanation(&self) -> u32 {
         Explanation::word(self.reason, self.rule, self.matched, self.group)
     }
 
-    /// The reason that is counted: audited packets are one kind of their own.
+    /// Returns the reason that is counted: [`Reason::Audit`] for all audited packets.
     #[inline(always)]
     #[must_use]
     pub const fn counted(&self) -> Reason {
@@ -176,10 +176,10 @@ impl Verdict {
 }
 
 impl Verdict {
-    /// Leaves the verdict in the working memory, for the function that called this one.
+    /// Stores the verdict in the working memory, for the caller of this function.
     ///
-    /// A function of the kernel's returns one register, and the verifier follows each value that
-    /// it can have through the rest of the caller; what comes from memory is one case to it.
+    /// A kernel function returns one register, and the verifier follows each value that it can have
+    /// through the rest of the caller; a value from memory is one case to the verifier.
     #[inline(always)]
     fn store(self, scratch: &Scratch) {
         scratch.ctx.verdict.set(u64::from_ne_bytes([
@@ -258,13 +258,14 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         Self { datapath, packet, scratch }
     }
 
-    /// Whether the headers were read, so that [`Self::datagram`] is this packet's.
+    /// Whether the headers were parsed, so that [`Self::datagram`] is this packet's.
     #[inline(always)]
     fn is_parsed(&self) -> bool {
         self.scratch.headers.parsed.get() != 0
     }
 
-    /// Notes the time and the policy in force; false if there is none yet.
+    /// Stores the time and the policy in force in the working memory; false if there is no policy
+    /// yet.
     #[inline(always)]
     fn read_policy(&self) -> bool {
         self.scratch.ctx.now.set(self.datapath.now());
@@ -283,7 +284,7 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         self.scratch.ctx.generation.get() as u32
     }
 
-    /// Index of the maps of the policy in force.
+    /// Returns the slot of the policy in force.
     #[inline(always)]
     fn set(&self) -> u32 {
         self.generation() & 1
@@ -302,7 +303,7 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         self.scratch.ctx.zone.get() as u16
     }
 
-    /// Packets that the frame stands for.
+    /// Returns the number of packets that the frame stands for.
     #[inline(always)]
     fn packets(&self) -> u64 {
         self.scratch.ctx.packets.get()
@@ -313,7 +314,7 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         self.scratch.ctx.network_offset.get() as u32
     }
 
-    /// The headers, once they were read.
+    /// Returns the parsed headers.
     #[inline(always)]
     fn datagram<A: Family>(&self) -> &'p Datagram<A> {
         // SAFETY: any bit pattern is a datagram but for one field, an enum whose first variant
@@ -321,14 +322,14 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         unsafe { &*A::datagram(self.scratch) }
     }
 
-    /// The source, whatever its family.
+    /// Returns the source address, IPv4 mapped.
     #[inline(always)]
     fn source(&self) -> &'p V6 {
         // SAFETY: any bit pattern is an address.
         unsafe { &*self.scratch.headers.source.get() }
     }
 
-    /// The destination, whatever its family.
+    /// Returns the destination address, IPv4 mapped.
     #[inline(always)]
     fn destination(&self) -> &'p V6 {
         // SAFETY: any bit pattern is an address.
@@ -336,7 +337,7 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
     }
 }
 
-/// The record that tells of a denied datagram.
+/// Returns the record of a denied datagram.
 #[inline(always)]
 fn denied_event<A: Family>(
     verdict: &Verdict,
@@ -363,7 +364,7 @@ fn denied_event<A: Family>(
     }
 }
 
-/// The record that tells of a denied frame that is no datagram.
+/// Returns the record of a denied frame that is no datagram.
 #[inline(always)]
 fn denied_frame_event(
     verdict: &Verdict,

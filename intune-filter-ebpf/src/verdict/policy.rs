@@ -1,4 +1,4 @@
-//! The AND of client, destination and port.
+//! Verdicts by the AND of client, destination and port.
 
 use super::{
     Action, NO_GROUP, NO_RULE, Run, Verdict, flow, limit,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl<W: Datapath, P: Packet> Run<'_, W, P> {
-    /// A source that is in no group, and no link-local one.
+    /// Judges a packet from a source that is in no group and is not link-local.
     #[inline(always)]
     pub(super) fn by_unlisted<A: Links>(
         &self,
@@ -34,7 +34,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         Verdict::control(Reason::UnlistedAllowed)
     }
 
-    /// Opens the flow of a client's datagram; whether there is one.
+    /// Opens the flow of a client's datagram; returns whether it has.
     #[inline(always)]
     fn open<A: Links>(&self, datagram: &Datagram<A>, group: u32, rule: u8, flags: u16) -> bool
     where
@@ -55,7 +55,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         if datagram.source.is_link_local() || datagram.source.is_unspecified() {
             return Verdict::deny(Reason::LinkLocal);
         }
-        // The gateway would forward it to a client that waits for just this answer.
+        // The gateway would forward the packet to a client that waits for just such an answer.
         let forged = resolver::is_from_resolver(self, datagram);
         let Some(client) = self.client(datagram) else {
             if forged {
@@ -80,7 +80,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             let opened = self.open(datagram, client.group, verdict.rule, 0);
             verdict.opened = u8::from(opened);
         } else if verdict.reason == Reason::Link {
-            // A DHCP server's answer has to find its way back.
+            // The answer of the DHCP server needs a flow to find its way back.
             self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
         } else if verdict.audited != 0 {
             let audited = client.mode == MODE_AUDIT;
@@ -153,7 +153,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         Verdict::deny_client(Reason::Icmp, client)
     }
 
-    /// Whether it is for a DHCP server that the configuration names (RFC 2131, RFC 8415).
+    /// Whether the datagram is for a DHCP server that the configuration names (RFC 2131, RFC 8415).
     #[inline(always)]
     fn is_to_dhcp_server<A: Family>(&self, datagram: &Datagram<A>) -> bool {
         const V4_SERVER: u16 = 67_u16.to_be();
@@ -167,19 +167,19 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
     }
 }
 
-/// Whether it is DNS, by its port.
+/// Whether the datagram is DNS, by its destination port.
 #[inline(always)]
 pub(super) fn is_dns<A: Family>(datagram: &Datagram<A>) -> bool {
     is_to_port(datagram, DNS_PORT)
 }
 
-/// Whether it is DNS over TLS (RFC 7858) or QUIC (RFC 9250), by its port.
+/// Whether the datagram is DNS over TLS (RFC 7858) or QUIC (RFC 9250), by its destination port.
 #[inline(always)]
 fn is_dns_over_tls<A: Family>(datagram: &Datagram<A>) -> bool {
     is_to_port(datagram, 853_u16.to_be())
 }
 
-/// Whether it is either.
+/// Whether the datagram is DNS, plain or over TLS or QUIC, by its destination port.
 #[inline(always)]
 pub(super) fn is_any_dns<A: Family>(datagram: &Datagram<A>) -> bool {
     is_dns(datagram) || is_dns_over_tls(datagram)

@@ -10,7 +10,7 @@ use crate::{
     scratch::{Family, Scratch},
 };
 
-/// Describes the refusal of a query, whose message of `length` octets is in the working memory.
+/// Describes the refusal of a query, with a message of `length` octets in the working memory.
 #[inline(always)]
 pub(super) fn describe_refusal<A: Family>(scratch: &Scratch, query: &Datagram<A>, length: u64) {
     let reply = &scratch.reply;
@@ -22,9 +22,9 @@ pub(super) fn describe_refusal<A: Family>(scratch: &Scratch, query: &Datagram<A>
 
 /// Describes the reply to a denied datagram (`on_deny: reject`); false for a datagram without one.
 ///
-/// Without a reply are an RST, an ICMP message but an echo request, a fragment, a datagram that was
-/// not sent to one host by one host (RFC 1122 section 3.2.2), and headers with options or extensions,
-/// which a reply could not quote in full.
+/// No reply goes to an RST, to an ICMP message other than an echo request, to a fragment, to a
+/// datagram that was not sent from one host to one host (RFC 1122 section 3.2.2), or to headers
+/// with options or extensions, which a reply could not quote in full.
 #[inline(always)]
 pub(super) fn describe<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -45,7 +45,7 @@ pub(super) fn describe<A: Family, W: Datapath, P: Packet>(
         return reset(run, run.scratch, datagram);
     }
     let answerable = datagram.protocol != A::ICMP || transport.flags == A::ECHO_REQUEST;
-    // What is quoted has to be there.
+    // The octets that the error quotes have to be there.
     if !answerable || datagram.transport_length < 8 {
         return false;
     }
@@ -53,7 +53,7 @@ pub(super) fn describe<A: Family, W: Datapath, P: Packet>(
     true
 }
 
-/// Describes a reset (RFC 9293 section 3.10.7.1).
+/// Describes a TCP reset (RFC 9293 section 3.10.7.1).
 #[inline(always)]
 fn reset<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,

@@ -1,4 +1,4 @@
-//! DNS that passes: queries are recorded, answers learned from.
+//! DNS to and from trusted resolvers: queries are recorded, answers are learned from.
 
 use super::{Action, Run, Verdict, limit, reply};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 pub(super) const DNS_PORT: u16 = 53_u16.to_be();
 /// Octets of a UDP header.
 const UDP_HEADER: u32 = 8;
-/// The smallest message: a header.
+/// Octets of the smallest message: a header.
 pub(super) const MESSAGE_MIN: u64 = dns::HEADER_LENGTH;
 /// [`PendingKey::protocol`] of a query over UDP.
 const UDP_TRANSPORT: u16 = UDP as u16;
@@ -34,22 +34,22 @@ result_word! {
         NOT_OURS = 0,
         /// Message that answers a recorded query.
         ACCEPTED = 1,
-        /// Answer that could not be learned from at this moment: it is to come again.
+        /// Answer that could not be learned from at this moment, and has to come again.
         DEFERRED = 2,
         /// Answer to a query that another message has answered.
         REPEATED = 3,
     }
 }
-/// Time that an answer is waited for: the longest of stub resolvers, with a margin.
+/// Nanoseconds that an answer is waited for: the longest timeout of stub resolvers, with a margin.
 const PATIENCE: u64 = 30_000_000_000;
 
-/// Whether a server is a trusted resolver.
+/// Whether an address is a trusted resolver's.
 #[inline(always)]
 pub(super) fn is_resolver<W: Datapath>(datapath: W, set: u32, address: &V6) -> bool {
     datapath.server(set, address) & SERVER_RESOLVER != 0
 }
 
-/// Whether a packet says that a trusted resolver sends it from port 53.
+/// Whether a packet claims to come from port 53 of a trusted resolver.
 #[inline(always)]
 pub(super) fn is_from_resolver<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -61,13 +61,13 @@ pub(super) fn is_from_resolver<A: Family, W: Datapath, P: Packet>(
         && is_resolver(run.datapath, run.set(), run.source())
 }
 
-/// Reads a datagram's message into the scratch memory.
+/// Copies the message of a UDP datagram into the working memory; false if there is none that fits.
 #[inline(always)]
 fn load<A: Family, W: Datapath, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagram<A>) -> bool {
     if datagram.protocol != UDP {
         return false;
     }
-    // What the IP header counts beyond is no part of the message (RFC 9868 section 4).
+    // Octets behind the UDP length are not part of the message (RFC 9868 section 4).
     let Some(header) = run.packet.at::<8>(datagram.transport_offset) else {
         return false;
     };
@@ -80,7 +80,7 @@ fn load<A: Family, W: Datapath, P: Packet>(run: &Run<'_, W, P>, datagram: &Datag
         && loaded(run, length)
 }
 
-/// Prepares the working memory for reading the message in it.
+/// Prepares the parser for the message of `length` octets in the working memory. Always true.
 #[inline(always)]
 pub(super) fn loaded<W: Datapath, P: Packet>(run: &Run<'_, W, P>, length: u32) -> bool {
     let scratch = run.scratch;
@@ -90,7 +90,7 @@ pub(super) fn loaded<W: Datapath, P: Packet>(run: &Run<'_, W, P>, length: u32) -
     true
 }
 
-/// The key of a pending query.
+/// Writes the key of a pending query into the working memory and returns it.
 #[inline(always)]
 fn pending_key(
     scratch: &Scratch,
@@ -119,8 +119,8 @@ fn record<W: Datapath>(scratch: &Scratch, datapath: W, key: &PendingKey, pending
     }
 }
 
-/// Judges a query to a trusted resolver. A link-local source belongs to no group: `who` has every
-/// rule then, it may ask for whatever any group may.
+/// Judges a query to a trusted resolver. For a link-local source, which is in no group, `who` has
+/// every rule of its zone's groups.
 #[inline(always)]
 pub(super) fn query<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -157,7 +157,7 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
             return Verdict { action: Action::Refuse, ..unlisted };
         }
         if choice != UNLISTED_FORWARD && unlisted.action == Action::Drop {
-            // In silence, however the group's other packets are denied.
+            // In silence, whatever the group's `on_deny` says.
             return Verdict { reject: 0, ..unlisted };
         }
         if choice != UNLISTED_FORWARD {
@@ -174,21 +174,22 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
     verdict
 }
 
-/// Reason of the denial of a query for a name of no rule.
+/// Returns the reason to deny a query for a name of no rule.
 #[inline(always)]
 pub(super) const fn unlisted_reason(over_https: bool) -> Reason {
     if over_https { Reason::DnsOverHttps } else { Reason::DnsUnlisted }
 }
 
-/// What becomes of such a query. One for a server of DNS over HTTPS is never forwarded: the
-/// connection would be denied, and whoever is refused the name asks the resolver all the sooner.
+/// Returns the treatment of a query for a name of no rule. A query for a server of DNS over HTTPS
+/// is never forwarded: the connection would be denied, and a client that is refused the name turns
+/// to the resolver all the sooner.
 #[inline(always)]
 pub(super) const fn unlisted_choice(settings: &Settings, over_https: bool) -> u32 {
     let choice = settings.dns_unlisted;
     if over_https && choice == UNLISTED_FORWARD { UNLISTED_REFUSE } else { choice }
 }
 
-/// Records the client's query in the scratch memory, sent from `port`.
+/// Records the client's query in the working memory, sent from `port` in network byte order.
 #[inline(always)]
 pub(super) fn remember<W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -201,8 +202,8 @@ pub(super) fn remember<W: Datapath, P: Packet>(
     record(run.scratch, run.datapath, key, Pending { question, asked: run.now(), answered: 0 });
 }
 
-/// Learns from a datagram that a trusted resolver sent from port 53. [`Response::NOT_OURS`] if it does not
-/// answer a recorded query; [`Response::DEFERRED`] if it must not pass yet.
+/// Learns from a datagram that a trusted resolver sent from port 53. Returns [`Response::NOT_OURS`]
+/// if the datagram answers no recorded query, and [`Response::DEFERRED`] if it must not pass yet.
 #[inline(always)]
 pub(super) fn answer<A: Family, W: DualStack, P: Packet>(
     run: &Run<'_, W, P>,
@@ -214,9 +215,12 @@ pub(super) fn answer<A: Family, W: DualStack, P: Packet>(
     process_response(run, datagram.transport.destination_port, UDP_TRANSPORT)
 }
 
-/// Learns from the message in the scratch memory, which a trusted resolver sent to a client's
-/// `port`. [`Response::ACCEPTED`] if it answers a recorded query, [`Response::REPEATED`] if another message has, [`Response::DEFERRED`] if
-/// it is to be answered again. A function of its own in the kernel, for the sake of its stack.
+/// Learns from the message in the working memory, which a trusted resolver sent to a client's
+/// `port`, in network byte order.
+///
+/// Returns [`Response::ACCEPTED`] if the message answers a recorded query, [`Response::REPEATED`]
+/// if another message has answered that query, [`Response::DEFERRED`] if the answer has to come
+/// again, and otherwise [`Response::NOT_OURS`]. A function of its own in the kernel to save stack.
 #[inline(never)]
 pub(super) fn process_response<W: DualStack, P: Packet>(
     run: &Run<'_, W, P>,
@@ -235,7 +239,7 @@ pub(super) fn process_response<W: DualStack, P: Packet>(
     if dns::is_bare_error(scratch) {
         return Response::ACCEPTED;
     }
-    // What answers nothing must not end the wait for the answer.
+    // A message that is no response must not end the wait for one.
     if !dns::is_response(scratch) {
         return Response::NOT_OURS;
     }
@@ -269,9 +273,9 @@ pub(super) fn process_response<W: DualStack, P: Packet>(
     Response::ACCEPTED
 }
 
-/// Learns what the answer in the scratch memory says, counts it, and reports it. False if an
-/// address could not be written to: nothing is reported then, and userspace sees by the addresses'
-/// versions that it was not told of everything.
+/// Learns the addresses of the answer in the working memory, counts the answer, and reports it.
+/// False if an element could not be written to at this moment: then nothing is reported, and
+/// userspace sees by the versions of the addresses that it was not told of everything.
 #[inline(always)]
 fn teach<W: DualStack, P: Packet>(run: &Run<'_, W, P>, settings: &Settings, answers: u64) -> bool {
     let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
@@ -309,7 +313,7 @@ fn teach<W: DualStack, P: Packet>(run: &Run<'_, W, P>, settings: &Settings, answ
     true
 }
 
-/// Reports the answer in the scratch memory.
+/// Reports the answer in the working memory to userspace.
 #[inline(always)]
 fn report<W: Datapath, P: Packet>(run: &Run<'_, W, P>, flags: u32) {
     let scratch = run.scratch;

@@ -8,11 +8,11 @@ use crate::{
     scratch::Family,
 };
 
-/// In place of a group's number: the flow is allowed no more.
+/// Value in place of a group's number if the flow is no longer allowed.
 pub(super) const REVOKED: u32 = u32::MAX;
 
-/// The group of a flow's client by the policy in force, if that allows what an older one has
-/// opened, or [`REVOKED`].
+/// Returns the group of a flow's client in the policy in force, if that policy allows a flow that
+/// an older one has opened; otherwise [`REVOKED`].
 #[inline(always)]
 pub(super) fn allowing_group<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
@@ -26,8 +26,8 @@ pub(super) fn allowing_group<A: Family, W: DatapathOf<A>, P: Packet>(
     }
 }
 
-/// Whether a flow that an older policy has opened is allowed to its client: its rule is looked at,
-/// not its destination, so that it outlives the address's DNS answer.
+/// Whether the client may keep a flow that an older policy has opened. The flow's rule is checked,
+/// not its destination, so that the flow outlives the DNS answer for its address.
 #[inline(always)]
 fn is_still_allowed<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,

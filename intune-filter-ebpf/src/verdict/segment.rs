@@ -1,4 +1,4 @@
-//! TCP segments: where one is in its stream, and how far a flow's two sides are.
+//! TCP segments: the position of one in its stream, and the positions of a flow's two sides.
 
 use super::Run;
 use crate::{
@@ -10,10 +10,10 @@ use crate::{
     scratch::{Family, Scratch, Segment},
 };
 
-/// Distance ahead of its last octet at which a side is believed to send.
+/// Octets ahead of its last octet within which a side is believed to send.
 const WINDOW: u32 = 1 << 22;
 
-/// Numbers of a segment's header, in host byte order.
+/// TCP numbers of a segment, in host byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Numbers {
     /// Sequence number.
@@ -27,7 +27,7 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// The numbers of the segment in the working memory.
+    /// Returns the numbers of the segment in the working memory.
     #[inline(always)]
     pub(super) fn of(segment: &Segment, flags: u8) -> Self {
         Self {
@@ -38,8 +38,8 @@ impl Numbers {
         }
     }
 
-    /// The numbers of a segment that carries on ([`crate::packet::Usual`]), directly behind an IP
-    /// header of `header` octets at `offset`, in a datagram of `length` octets.
+    /// Returns the numbers of a segment that carries on ([`crate::packet::Usual`]), directly behind
+    /// an IP header of `header` octets at `offset`, in a datagram of `length` octets.
     #[inline(always)]
     pub(super) fn at(packet: &impl Packet, offset: u32, header: u32, length: u32) -> Option<Self> {
         let tcp = packet.at::<20>(offset + header)?;
@@ -52,13 +52,13 @@ impl Numbers {
         })
     }
 
-    /// The sequence number behind its data.
+    /// Returns the sequence number behind the data.
     #[inline(always)]
     const fn data_end(self) -> u32 {
         self.sequence.wrapping_add(self.length)
     }
 
-    /// The sequence number behind all that it takes: SYN and FIN have one each.
+    /// Returns the sequence number behind the whole segment: SYN and FIN take one number each.
     #[inline(always)]
     const fn end(self) -> u32 {
         let (syn, fin) = ((self.flags / TCP_SYN) & 1, (self.flags / TCP_FIN) & 1);
@@ -72,14 +72,14 @@ pub(super) const fn is_after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b) as i32 > 0
 }
 
-/// The low half of a word, where sequence numbers are.
+/// Returns the low half of a word, which holds a sequence number.
 #[inline(always)]
 pub(super) fn low(word: &VolatileU64) -> u32 {
     word.get() as u32
 }
 
-/// Notes in the working memory where a segment is, and where its data; false if its header cannot
-/// be read.
+/// Stores the position of a segment and of its data in the working memory; false if the TCP header
+/// cannot be read.
 #[inline(always)]
 pub(super) fn read<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -98,10 +98,11 @@ pub(super) fn read<A: Family, W: Datapath, P: Packet>(
     true
 }
 
-/// Notes in a flow how far the side is that sends a segment: `first` if it is that side's first.
+/// Records in a flow the position of the side that sends a segment; `first` for that side's first
+/// segment.
 ///
-/// What is far from where the side was is not believed: it is another's, or a stray one. Without a
-/// branch: the verifier would follow each way through this for every packet's way behind it.
+/// A position far from the last one is not believed: the segment is forged or stray. Branch-free:
+/// the verifier would follow each way through this function for every way of the packet behind it.
 #[inline(always)]
 pub(super) fn note(flow: &mut Flow, segment: Numbers, direction: Direction, first: bool) {
     let (end, acknowledged, other) = match direction {
@@ -121,7 +122,7 @@ pub(super) fn note(flow: &mut Flow, segment: Numbers, direction: Direction, firs
     *acknowledged = acknowledged.wrapping_add(more & ack & (first | below(more, sent)));
 }
 
-/// All bits if a number is below a bound, or none.
+/// Returns all ones if a number is below a bound, otherwise zero.
 #[inline(always)]
 fn below(number: u32, bound: u64) -> u32 {
     let mut sign = u64::from(number).wrapping_sub(bound);
@@ -137,17 +138,19 @@ fn below(number: u32, bound: u64) -> u32 {
     sign as u32
 }
 
-/// All bits if a flag is set, or none.
+/// Returns all ones if a flag is set, otherwise zero.
 #[inline(always)]
 fn flag(flags: u8, flag: u8) -> u32 {
     u32::from((flags / flag) & 1).wrapping_neg()
 }
 
-/// Whether a FIN or RST is the work of who sends in a flow, and not of somebody who guesses. It is
-/// where the other side waits for the next octet, or it follows its side's last octet and
-/// acknowledges what the other has sent lately. Of a flow that was not answered, an RST proves by its
-/// acknowledgment that it answers (RFC 9293 section 3.10.7.3): `first` if it could. To be asked
-/// before [`note`]: what is doubted says nothing of where its side is.
+/// Whether a FIN or RST comes from a side of the flow, and not from somebody who guesses.
+///
+/// Such a segment is at the number that the other side waits for, or it follows its own side's last
+/// octet and acknowledges what the other side has sent lately. In a flow that was not answered, an
+/// RST proves by its acknowledgment that it answers (RFC 9293 section 3.10.7.3); `first` says
+/// whether it could be such an answer. To be asked before [`note`]: a segment in doubt says nothing
+/// about the position of its side.
 #[inline(always)]
 fn is_believed(flow: &Flow, segment: Numbers, direction: Direction, first: bool) -> bool {
     let (end, acknowledged, other_end, waits_for) = match direction {
@@ -163,17 +166,17 @@ fn is_believed(flow: &Flow, segment: Numbers, direction: Direction, first: bool)
     if flow.flags & flow_flags::ANSWERED == 0 {
         return first && segment.flags & TCP_RST != 0 && acknowledges && behind == 0;
     }
-    // A FIN that comes again has the number before the end.
+    // A FIN that is repeated has the number before the end.
     let follows = segment.sequence == end || segment.end() == end;
-    // From what it has acknowledged on: of an idle flow that is one number.
+    // From the last acknowledgment on: for an idle flow, that is a single number.
     let lately = behind <= other_end.wrapping_sub(acknowledged);
-    // Who has acknowledged nothing yet waits for nothing that anybody knows.
+    // A side that has acknowledged nothing yet waits for no number that is known.
     let awaited = waits_for != 0 && segment.sequence == waits_for;
     awaited || (follows && acknowledges && lately)
 }
 
-/// Updates a flow's connection state by the segment in the working memory, which has these flags.
-/// Returns the flags by which it ends a side.
+/// Updates the connection state of a flow by the segment in the working memory, which has these
+/// flags. Returns the flags by which the segment ends a side.
 #[inline(always)]
 pub fn note_segment(flow: &mut Flow, scratch: &Scratch, flags: u8, direction: Direction) -> u16 {
     let segment = Numbers::of(&scratch.segment, flags);
@@ -202,14 +205,14 @@ mod tests {
     use super::*;
 
     const ACK: u8 = TCP_ACK;
-    /// What the remote is nowhere near to.
+    /// Number far from all that the remote sends.
     const FAR: u32 = 1 << 30;
 
     fn numbers(sequence: u32, acknowledgment: u32, length: u32, flags: u8) -> Numbers {
         Numbers { sequence, acknowledgment, length, flags }
     }
 
-    /// A flow whose client has sent 100 octets and whose remote 50, all acknowledged.
+    /// Returns a flow whose client has sent 100 octets and whose remote 50, all acknowledged.
     fn idle() -> Flow {
         let mut flow = Flow { flags: flow_flags::ANSWERED, ..Flow::default() };
         note(&mut flow, numbers(999, 0, 0, TCP_SYN), Direction::FromClient, true);
@@ -242,7 +245,7 @@ mod tests {
         }
         assert!(resets(&flow, numbers(5050, 0, 0, TCP_RST), Direction::ToClient));
         assert!(!resets(&flow, numbers(5049, 0, 0, TCP_RST), Direction::ToClient));
-        // Data that is on its way.
+        // Data in flight.
         note(&mut flow, numbers(1100, 5050, 10, ACK), Direction::FromClient, false);
         assert!(from_client(&flow, numbers(1110, 5050, 0, TCP_RST | ACK)));
         assert!(!from_client(&flow, numbers(1110, 5000, 0, TCP_RST | ACK)));
@@ -279,7 +282,7 @@ mod tests {
         }
     }
 
-    /// Data that each time is a little ahead leads the end anywhere.
+    /// Data that each time is a little ahead moves the end anywhere.
     #[test]
     fn who_walks_the_end_to_a_number_has_to_guess_the_other_sides() {
         let mut flow = idle();
@@ -326,7 +329,7 @@ mod tests {
         assert!(resets(&flow, reset(1000, ACK), Direction::ToClient));
         assert!(!resets(&flow, reset(1001, ACK), Direction::ToClient));
         assert!(!resets(&flow, reset(1000, 0), Direction::ToClient));
-        // Nothing is known yet that only the client knows.
+        // No number is known yet that only the client knows.
         for flags in [TCP_RST, TCP_RST | ACK] {
             assert!(!resets(&flow, numbers(1000, 0, 0, flags), Direction::FromClient));
         }

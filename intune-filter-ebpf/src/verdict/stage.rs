@@ -3,9 +3,10 @@
 use crate::result_word::result_word;
 
 result_word! {
-    /// Stage that follows, or none if the verdict is in the working memory. Callers test it: a result
-    /// that is not read is optimized away, and the register of a void function holds whatever was
-    /// there, a pointer at times, which the verifier refuses.
+    /// Next stage, or [`Self::DONE`] if the verdict is in the working memory.
+    ///
+    /// Callers test the value: a result that is not read is optimized away, and the register of a
+    /// void function holds what was there before, at times a pointer, which the verifier refuses.
     pub(super) Stage {
         /// The verdict is in the working memory.
         DONE = 0,
@@ -23,7 +24,7 @@ result_word! {
 }
 
 impl Stage {
-    /// [`Self::DONE`], unknown to the optimizer.
+    /// Returns [`Self::DONE`], hidden from the optimizer.
     #[inline(always)]
     pub(super) fn done() -> Self {
         #[cfg(target_arch = "bpf")]

@@ -10,7 +10,7 @@ use intune_filter_ebpf::abi::{
     RuleMask, SegmentEvent, Settings, Stream, StreamRead, Taking, V4, V6, ZoneKey,
 };
 
-/// A type without the modules that it is in.
+/// Returns the name of a type without its modules.
 fn short(name: &str) -> String {
     let is_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
     let parts = name.split_inclusive(|letter| !is_path(letter));
@@ -23,7 +23,7 @@ fn type_of<S, T>(_: fn(&S) -> &T) -> String {
 
 macro_rules! layouts {
     ($($name:ident $(<$argument:ident>)? { $($field:tt),+ $(,)? };)+) => {
-        /// Every layout: its size, and offset, name and type of each field.
+        /// Returns every layout as text: its size, and offset, name and type of each field.
         pub fn text() -> String {
             let mut text = String::new();
             $({
@@ -40,7 +40,7 @@ macro_rules! layouts {
             text
         }
 
-        /// The names of the layouts.
+        /// Names of the layouts.
         pub const NAMES: &[&str] = &[$(stringify!($name)),+];
     };
 }

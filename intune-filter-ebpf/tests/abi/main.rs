@@ -1,9 +1,10 @@
-//! Fingerprint of the contract between kernel and userspace: what changes it has to raise
+//! Fingerprint of the contract between kernel and userspace: a change has to raise
 //! `LAYOUT_VERSION`.
 //!
-//! `golden.txt` has the contract as text. `history.txt` has the digest of each version's, which never
-//! changes once it was released to others. `UPDATE_GOLDEN=1 cargo test -p intune-filter-ebpf --test abi`
-//! writes the text, and the digest of a version that has none.
+//! `golden.txt` has the contract as text. `history.txt` has the digest of each version's contract,
+//! which never changes once the version was released.
+//! `UPDATE_GOLDEN=1 cargo test -p intune-filter-ebpf --test abi` writes the text, and the digest of
+//! a version that has none.
 
 mod layouts;
 mod source;
@@ -19,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/abi/golden.txt");
 const HISTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/abi/history.txt");
 
-/// The contract, without its version.
+/// Returns the contract, without its version.
 fn contract() -> String {
     let mut text = String::from("# Layouts: offset, name and type of each field\n");
     text += &layouts::text();
@@ -33,7 +34,7 @@ fn contract() -> String {
         let _ = writeln!(text, "{} {}", occurrence.counter(), occurrence.as_str());
     }
     text += "\n# Maps: kind and life, types and octets of key and value, elements\n\n";
-    // Others are no contract: they live and die with one version of the programs.
+    // Other maps are no contract: they live and die with one version of the programs.
     let shared = |map: &&MapRow| matches!(map.scope, Scope::Pinned | Scope::Policy);
     for map in MAPS.iter().filter(shared) {
         let types = map.types.replace(" < ", "<").replace(" >", ">");
@@ -51,7 +52,7 @@ fn digest(contract: &str) -> String {
     Sha256::digest(contract).iter().fold(String::new(), |text, octet| format!("{text}{octet:02x}"))
 }
 
-/// The digest of a version's contract.
+/// Returns the digest of a version's contract.
 fn recorded(history: &str, version: u32) -> Option<&str> {
     let mut lines = history.lines().filter_map(|line| line.split_once(": "));
     lines.find(|(of, _)| *of == format!("version {version}")).map(|(_, digest)| digest)

@@ -1,10 +1,10 @@
-//! Constants, enums and names of layouts as the source of the contract has them.
+//! Constants, enums and names of layouts, read from the source of the contract.
 
 use std::fs;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/abi");
 
-/// The files of the contract, in the order of their names, without comments and tests.
+/// Returns the files of the contract, ordered by name, without comments and tests.
 fn files() -> Vec<(String, Vec<String>)> {
     let mut files: Vec<_> = fs::read_dir(SOURCES)
         .unwrap()
@@ -21,7 +21,7 @@ fn files() -> Vec<(String, Vec<String>)> {
     files
 }
 
-/// Public constants with their values, and public enums with their numbers.
+/// Returns public constants with their values, and public enums with their numbers.
 pub fn constants() -> String {
     let mut text = String::new();
     for (file, lines) in files() {
@@ -40,8 +40,8 @@ pub fn constants() -> String {
                 let Some(more) = lines.next() else { break };
                 whole = format!("{whole} {}", more.trim());
             }
-            // Not the version, what the macro of the vocabulary writes, lists of what is here already,
-            // nor enums without numbers.
+            // Left out: the version, items that the macro of the vocabulary writes, lists of items
+            // that are here already, and enums without numbers.
             let other = ["LAYOUT_VERSION", "$", ": &["].iter().any(|word| whole.contains(word));
             if !other && (end != '}' || whole.contains(" = ")) {
                 text += &format!("{file}: {whole}\n");
@@ -51,7 +51,7 @@ pub fn constants() -> String {
     text
 }
 
-/// The names of the types whose layout is asserted.
+/// Returns the names of the types whose layout is asserted.
 pub fn layouts() -> Vec<String> {
     let mut names = Vec::new();
     for (_, lines) in files() {

@@ -1,4 +1,4 @@
-//! What answers teach, against the model.
+//! Answers, and the addresses that they teach, against the model.
 
 use std::{collections::BTreeMap, net::Ipv6Addr, panic::resume_unwind, thread};
 
@@ -14,10 +14,10 @@ use crate::{
     site::{Ends, ONE, OWN4, SECOND, START, Site, TERMS, TWO, V4_ENDS, V6_ENDS, v4},
 };
 
-/// How often each outcome was seen.
+/// Number of times that each outcome was seen.
 type Seen = BTreeMap<&'static str, u64>;
 
-/// On every CPU, each with a filter of its own.
+/// Runs on every CPU, each with a filter of its own.
 #[test]
 fn random_answers_teach_what_the_model_says() {
     let cases = cases(100_000);
@@ -56,8 +56,8 @@ fn random_answers(cases: impl Iterator<Item = u64>) -> Seen {
     seen
 }
 
-/// What hickory makes of a whole message, the kernel's reading says too. Of services hickory takes
-/// what RFC 9460 does not allow, and it has no limits.
+/// Checks that the kernel reads from a message what hickory's reader of whole messages does. Of
+/// services hickory accepts more than RFC 9460 allows, and it has no limits.
 fn second_opinion(query: &[u8], answer: &[u8], what: impl Fn() -> String) {
     let Some(theirs) = section_of_message(answer) else { return };
     match section_of_answer(query, answer) {
@@ -66,7 +66,7 @@ fn second_opinion(query: &[u8], answer: &[u8], what: impl Fn() -> String) {
     }
 }
 
-/// An answer may end anywhere: cut off in the network, or by a length that lies.
+/// An answer may end anywhere: cut off in the network, or by a length that is false.
 #[test]
 fn answers_that_are_cut_off_teach_what_the_model_says() {
     let site = Site::new();
@@ -81,7 +81,7 @@ fn answers_that_are_cut_off_teach_what_the_model_says() {
     }
 }
 
-/// One exchange by the kernel's logic, and by the model.
+/// Checks one exchange by the kernel's logic and by the model.
 pub(crate) fn check(
     site: &Site,
     ends: Ends,
@@ -90,7 +90,7 @@ pub(crate) fn check(
     what: impl Fn() -> String,
 ) -> Outcome {
     site.forget();
-    // A query for a name of no rule is refused, and not recorded.
+    // A query for a name of no rule is refused and not recorded.
     let listed = is_listed(query, &TERMS);
     assert_eq!(site.query(ends, query).reason == Reason::DnsQuery, listed, "{}", what());
     let verdict = site.answer(ends, answer);
@@ -172,8 +172,8 @@ fn chains_are_followed_in_any_order() {
     }
 }
 
-/// 16 CNAMEs are followed, whichever way they stand; of 17, nothing is learned, least of all what
-/// an owner in the middle has.
+/// 16 CNAMEs are followed, in either order; of 17, nothing is learned, least of all the addresses
+/// of an owner in the middle.
 #[test]
 fn chains_have_a_length_that_does_not_depend_on_their_order() {
     for (links, learned) in [(16, true), (17, false), (40, false)] {
@@ -234,7 +234,7 @@ fn many_addresses_are_left_to_userspace_and_too_many_records_are_not_read() {
     }
 }
 
-/// Owners in full are ten steps each, and their records one.
+/// Names in full are ten steps each, and their records one.
 #[test]
 fn names_in_full_are_read_up_to_a_bound() {
     const NAME: &str = "a.b.c.d.e.f.g.h.one";
@@ -259,7 +259,7 @@ fn names_in_full_are_read_up_to_a_bound() {
     }
 }
 
-/// The dearest order: each look for the next CNAME goes past all before it.
+/// The order that costs most: each look for the next CNAME goes past all before it.
 #[test]
 fn sixteen_aliases_last_to_first_with_names_of_five_labels_in_full_are_followed() {
     let name = |at: usize| match at {

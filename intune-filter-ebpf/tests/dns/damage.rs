@@ -1,8 +1,9 @@
-//! Damages messages where it tells most: at labels, pointers, lengths, counts, and records' ends.
+//! Damages messages where it matters most: at labels, pointers, lengths, counts, and ends of
+//! records.
 
 use super::{choices::Choices, message::Writer};
 
-/// Damages `message`, for some of it with parts of `other`.
+/// Damages `message`, in part with pieces of `other`.
 pub fn damage(choices: &mut Choices<'_>, message: &mut Writer, other: &Writer) {
     for _ in 0..=*choices.one(&[0, 0, 1, 2, 3]) {
         if message.octets.len() < 14 {
@@ -16,7 +17,7 @@ fn once(choices: &mut Choices<'_>, message: &mut Writer, other: &Writer) {
     let Writer { octets, marks, .. } = message;
     let length = octets.len();
     let at = choices.below(length - 1);
-    // Marks are those of the message as it was: what was damaged before may have moved them.
+    // Marks are those of the undamaged message: earlier damage may have moved the octets.
     let mark = |choices: &mut Choices<'_>, of: &[usize]| {
         let mark = if of.is_empty() { at } else { *choices.one(of) };
         mark.min(length - 2)
@@ -56,7 +57,7 @@ fn once(choices: &mut Choices<'_>, message: &mut Writer, other: &Writer) {
             put(octets, at, value);
         }
         8 => {
-            // What type, class and time to live are before the length.
+            // Type, class and time to live are before the length.
             let at = mark(choices, &marks.lengths).saturating_sub(8);
             put(octets, at, *choices.one(&[1, 5, 28, 39, 41, 64, 65, 255]));
         }

@@ -11,14 +11,15 @@ use crate::{
 
 const SOUND: &str = "93.184.216.34";
 
-/// An answer for `a.one` that begins with a sound address, and where its next record begins.
+/// Returns an answer for `a.one` that begins with a sound address, and the offset of its next
+/// record.
 fn begun() -> (Writer, usize) {
     let writer = Writer::answer("a.one").with(&[Record::a("a.one", SOUND)]);
     let next = writer.octets.len();
     (writer, next)
 }
 
-/// Passes an answer for `a.one`; its outcome is also the model's.
+/// Passes an answer for `a.one`, and checks that its outcome is also the model's.
 fn pass(what: &str, answer: &[u8]) -> Site {
     let site = Site::new();
     let query = Writer::new(7, QUERY, &"a.one".into(), A, IN).octets;
@@ -42,7 +43,7 @@ fn teaches(what: &str, answer: &Writer, addresses: &[&str]) {
     assert_eq!(pass(what, &answer.octets).addresses(), addresses, "{what}");
 }
 
-/// A record whose owner was just written.
+/// Writes the rest of a record whose owner was just written.
 fn finish(writer: &mut Writer, address: &str) {
     let data = Data::A(address.parse().unwrap());
     writer.rest(A, IN, 300, &data, Compression::None);
@@ -95,12 +96,12 @@ fn owners_that_are_no_names() {
     }
 }
 
-/// A name of this many octets, which ends in `one`.
+/// Returns a name of this many octets that ends in `one`.
 fn long(octets: usize) -> Name {
     let mut name = Name::from("one");
     while name.wire().len() < octets {
         let room = octets - name.wire().len() - 1;
-        // No room may be left that is too small for a label.
+        // Leaves no room that is too small for a label.
         let label = if room == 64 { 62 } else { room.min(63) };
         name.0.insert(0, vec![b'l'; label]);
     }
@@ -139,7 +140,7 @@ fn pointers_to_pointers_are_names_as_long_as_they_lead_back() {
     teaches("pointers to pointers", &writer, &all);
 }
 
-/// Each name is one label and a pointer to the name before: 61 of them in the last.
+/// Each name is one label and a pointer to the name before: the last has 61 of them.
 #[test]
 fn a_pointer_behind_every_label_is_a_name() {
     let question = Name(vec![b"l".to_vec(); 60].into_iter().chain([b"one".to_vec()]).collect());
@@ -153,7 +154,7 @@ fn a_pointer_behind_every_label_is_a_name() {
         names.pointer(at);
         at = start;
     }
-    // They are the data of a record before the address.
+    // The pointers are the data of a record before the address.
     let shift = answer.octets.len() + 1 + 10 + 5;
     let mut data = [&[3][..], b"one", &[0]].concat();
     let mut last = shift - 5;
@@ -246,12 +247,12 @@ fn aliases_whose_target_is_not_their_data() {
         writer.pointer(12);
         writer.rest(CNAME, IN, 300, &Data::Opaque(data.clone()), Compression::None);
         writer.set_count(1, 2);
-        // What a reader beyond the data would find: the target and its address.
+        // Octets that a reader beyond the data would find: the target and its address.
         writer.name(&"b".into(), Compression::None);
         finish(&mut writer, "93.184.216.35");
         teaches_nothing(what, &writer);
 
-        // The same at the very end of the message, with nothing before it.
+        // The only record, whose data is at the very end of the message.
         let mut writer = Writer::answer("a.one");
         writer.pointer(12);
         writer.rest(CNAME, IN, 300, &Data::Opaque(data), Compression::None);
@@ -325,7 +326,7 @@ fn sections_that_end_early() {
     teaches_nothing("data beyond the end", &long);
 }
 
-/// What an earlier, longer message left in the working memory must not complete a later one.
+/// Octets that an earlier, longer message left in the working memory must not complete a later one.
 #[test]
 fn earlier_messages_complete_nothing() {
     let site = Site::new();

@@ -1,7 +1,7 @@
-//! The DNS logic against hickory-proto, a library that is not ours: what queries are recorded,
-//! what answers teach, what refusals look like.
+//! Tests of the DNS logic against hickory-proto, an independent library: the queries that are
+//! recorded, the addresses that answers teach, and the refusals.
 //!
-//! `INTUNE_CASES` sets how many random cases each property is tried with.
+//! `INTUNE_CASES` sets the number of random cases for each property.
 
 mod answers;
 mod choices;
@@ -18,13 +18,13 @@ mod site;
 
 use proptest::test_runner::{Config, TestRunner};
 
-/// `usual` cases, or as many as the environment says.
+/// Returns `usual`, or the number of cases that the environment sets.
 fn cases(usual: u64) -> u64 {
     let cases = std::env::var("INTUNE_CASES").ok();
     cases.map_or(usual, |text| text.parse().expect("INTUNE_CASES is a number"))
 }
 
-/// Runs a property on `usual` cases, or as many as the environment says.
+/// Returns a runner of `usual` cases, or of as many as the environment sets.
 fn runner(usual: u32) -> TestRunner {
     TestRunner::new(Config {
         cases: cases(usual.into()).try_into().expect("as many cases as proptest can count"),

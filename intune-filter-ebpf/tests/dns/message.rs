@@ -1,4 +1,4 @@
-//! Writes DNS messages octet by octet, also such as no library would write.
+//! Writer of DNS messages octet by octet, even of messages that no library would write.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ pub const CH: u16 = 3;
 pub const QUERY: u16 = 0x0100;
 pub const ANSWER: u16 = 0x8180;
 
-/// The labels of a name, from left to right.
+/// Labels of a name, from left to right.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name(pub Vec<Vec<u8>>);
 
@@ -39,7 +39,7 @@ impl From<&str> for Name {
 }
 
 impl Name {
-    /// Its octets, uncompressed.
+    /// Returns the octets of the name, uncompressed.
     pub fn wire(&self) -> Vec<u8> {
         let mut octets = Vec::new();
         for label in &self.0 {
@@ -51,32 +51,32 @@ impl Name {
     }
 }
 
-/// How a name is written.
+/// Compression of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// As it is.
+    /// Name in full.
     None,
-    /// Its longest suffix that was written before becomes a pointer.
+    /// Name whose longest suffix that was written before becomes a pointer.
     Suffix,
-    /// It becomes a pointer to where it was written last, although that may be a pointer too.
+    /// Pointer to the place where the name was written last, although that may be a pointer too.
     Whole,
 }
 
-/// A record's data.
+/// Data of a record.
 #[derive(Clone, Debug)]
 pub enum Data {
     A(Ipv4Addr),
     Aaaa(Ipv6Addr),
-    /// A name, behind some octets of other data.
+    /// Name, behind some octets of other data.
     Name(Vec<u8>, Name),
-    /// Names, and some octets of other data behind them.
+    /// Names, with some octets of other data behind them.
     Names(Vec<Name>, Vec<u8>),
     Opaque(Vec<u8>),
-    /// Priority, target, parameters: each a key and a value. The target is not compressed.
+    /// Priority, target, and parameters, each a key and a value. The target is not compressed.
     Service(u16, Name, Vec<(u16, Vec<u8>)>),
 }
 
-/// A record.
+/// Resource record.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub owner: Name,
@@ -97,7 +97,7 @@ impl Record {
         Self { owner: owner.into(), kind: AAAA, class: IN, ttl: 300, data }
     }
 
-    /// A service of priority 1 at its owner, with these parameters.
+    /// Returns a service record of priority 1 at its owner, with these parameters.
     pub fn https(owner: &str, parameters: &[(u16, &[u8])]) -> Self {
         let parameters = parameters.iter().map(|(key, value)| (*key, value.to_vec())).collect();
         let data = Data::Service(1, "".into(), parameters);
@@ -110,7 +110,7 @@ impl Record {
     }
 }
 
-/// Where what stands in a message: what to damage, and where to cut.
+/// Offsets in a message that are worth damaging, or cutting at.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
     /// Lengths of labels, and pointers.
@@ -121,19 +121,19 @@ pub struct Marks {
     pub records: Vec<usize>,
 }
 
-/// A message that grows.
+/// Message under construction.
 #[derive(Clone, Debug)]
 pub struct Writer {
     pub octets: Vec<u8>,
     pub marks: Marks,
-    /// Where each name, or suffix of one, in lower case was first written in labels.
+    /// Offset at which each name, or suffix of one, in lower case was first written in labels.
     first: HashMap<Vec<u8>, usize>,
-    /// Where each name in lower case was last written.
+    /// Offset at which each name in lower case was last written.
     last: HashMap<Vec<u8>, usize>,
 }
 
 impl Writer {
-    /// A header and a question.
+    /// Begins a message with a header and a question.
     pub fn new(id: u16, flags: u16, name: &Name, kind: u16, class: u16) -> Self {
         let mut octets = Vec::new();
         for field in [id, flags, 1, 0, 0, 0] {
@@ -147,7 +147,7 @@ impl Writer {
         writer
     }
 
-    /// An answer to a question for an address of `name`.
+    /// Begins an answer to a question for an address of `name`.
     pub fn answer(name: &str) -> Self {
         Self::new(7, ANSWER, &name.into(), A, IN)
     }
@@ -157,7 +157,7 @@ impl Writer {
         self.octets[4 + 2 * section..6 + 2 * section].copy_from_slice(&count.to_be_bytes());
     }
 
-    /// One of the header's counts.
+    /// Returns one of the header's counts.
     pub fn count(&self, section: usize) -> u16 {
         u16::from_be_bytes([self.octets[4 + 2 * section], self.octets[5 + 2 * section]])
     }
@@ -207,7 +207,7 @@ impl Writer {
         }
     }
 
-    /// Type, class and time to live, with the data and its length.
+    /// Writes type, class and time to live, and the data with its length.
     pub fn rest(&mut self, kind: u16, class: u16, ttl: u32, data: &Data, compression: Compression) {
         self.number(kind);
         self.number(class);
@@ -244,7 +244,7 @@ impl Writer {
         self.octets[start..start + 2].copy_from_slice(&length.to_be_bytes());
     }
 
-    /// A record of a section: 1 is the answers, 2 the authorities, 3 the rest.
+    /// Writes a record of a section: 1 for answers, 2 for authorities, 3 for the rest.
     pub fn record(&mut self, section: usize, record: &Record, compression: Compression) {
         self.marks.records.push(self.octets.len());
         self.name(&record.owner, compression);
@@ -252,7 +252,7 @@ impl Writer {
         self.set_count(section, self.count(section) + 1);
     }
 
-    /// The same with further answers.
+    /// Returns the message with further answers.
     pub fn with(mut self, records: &[Record]) -> Self {
         for record in records {
             self.record(1, record, Compression::Suffix);

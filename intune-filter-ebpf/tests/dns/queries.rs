@@ -1,4 +1,4 @@
-//! Queries: recorded once each, and answered only by what was asked for.
+//! Queries: each recorded once, and answered only by a response to the question asked.
 
 use intune_filter_ebpf::{
     abi::{Pending, PendingKey, Reason, V6},
@@ -24,7 +24,7 @@ fn answer(id: u16, name: &str) -> Vec<u8> {
     Writer::new(id, ANSWER, &name.into(), A, IN).with(&[record]).octets
 }
 
-/// The verdict over an answer, and whether it taught.
+/// Returns the verdict over an answer, and whether it taught an address.
 fn heard(site: &Site, ends: Ends, message: &[u8]) -> (Reason, bool) {
     let reason = site.answer(ends, message).reason;
     (reason, !site.addresses().is_empty())
@@ -73,7 +73,7 @@ fn an_answer_teaches_once() {
     site.tables.hosts4.borrow_mut().clear();
     assert_eq!(heard(&site, V4_ENDS, &answer(7, "a.one")), (Reason::DnsAnswer, false));
 
-    // The same query once more, as glibc sends it after a timeout, may be answered again.
+    // The query once more, as glibc sends it after a timeout, may be answered again.
     site.query(V4_ENDS, &query(7, "a.one"));
     assert_eq!(heard(&site, V4_ENDS, &answer(7, "a.one")), TAUGHT);
 }
@@ -175,7 +175,7 @@ fn queries_that_are_none_are_denied() {
     }
 }
 
-/// A message is what the UDP header covers: neither resolver nor client reads anything behind it.
+/// A message ends where the UDP header says: neither resolver nor client reads anything behind it.
 #[test]
 fn octets_behind_the_datagram_are_no_part_of_the_message() {
     let (query, answer) = (query(7, "a.one"), answer(7, "a.one"));

@@ -1,4 +1,4 @@
-//! Random queries and answers to them: mostly such as resolvers send, then damaged at times.
+//! Random queries and answers to them: mostly such as resolvers send, at times damaged.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -11,10 +11,10 @@ use super::{
     },
 };
 
-/// Octets of a message that is read at most.
+/// Longest message that is read, in octets.
 const MESSAGE_MAX: usize = 4096;
 
-/// A query and its answer.
+/// Query and its answer.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     pub query: Vec<u8>,
@@ -30,8 +30,8 @@ pub fn exchange(choices: &mut Choices<'_>) -> Exchange {
     Exchange { query, answer: answer.octets }
 }
 
-/// The same as a server would write it, but for services whose parameters are not in order or cut
-/// off at times.
+/// Returns an exchange as a server would write it, except that parameters of services are out of
+/// order or cut off at times.
 fn undamaged(choices: &mut Choices<'_>) -> (Vec<u8>, Writer) {
     let names = names(choices);
     let id = choices.word() as u16;
@@ -59,7 +59,7 @@ fn undamaged(choices: &mut Choices<'_>) -> (Vec<u8>, Writer) {
     (query.octets, answer)
 }
 
-/// Makes a message about as long as one that is read can be.
+/// Fills a message up to about the longest that is read.
 fn fill(choices: &mut Choices<'_>, answer: &mut Writer, owner: &Name) {
     // A pointer, the fixed part of a record and the length of a text.
     let around = MESSAGE_MAX + *choices.one(&[0, 0, 1, 11]);
@@ -71,7 +71,7 @@ fn fill(choices: &mut Choices<'_>, answer: &mut Writer, owner: &Name) {
     }
 }
 
-/// The question's name first, then names that it may lead to, and others.
+/// Returns the question's name first, then names that it may lead to, and others.
 fn names(choices: &mut Choices<'_>) -> Vec<Name> {
     let count = if choices.once_in(16) { 19 } else { 2 + choices.below(5) };
     let mut names: Vec<Name> = Vec::new();
@@ -84,7 +84,7 @@ fn names(choices: &mut Choices<'_>) -> Vec<Name> {
         labels.push(top.as_bytes().to_vec());
         let mut name = Name(labels);
         if index > 0 && choices.once_in(3) {
-            // Below another, so that there is something to compress.
+            // Below another name, so that there is something to compress.
             let parent = choices.below(index);
             name.0.truncate(1);
             name.0.extend(names[parent].0.clone());
@@ -120,7 +120,7 @@ fn lengthen(name: &mut Name, size: usize) {
     }
 }
 
-/// The answer section: a chain of CNAMEs, addresses at its end and elsewhere, other records.
+/// Returns an answer section: a chain of CNAMEs, addresses at its end and elsewhere, other records.
 fn records(choices: &mut Choices<'_>, names: &[Name]) -> Vec<Record> {
     let links = if names.len() > 10 {
         names.len() - 1 - choices.below(4)
@@ -129,7 +129,7 @@ fn records(choices: &mut Choices<'_>, names: &[Name]) -> Vec<Record> {
     };
     let mut records = Vec::new();
     if choices.once_in(6) {
-        // What a CNAME was made from stands before it (RFC 6672 section 3.1).
+        // The DNAME that a CNAME was made from stands before it (RFC 6672 section 3.1).
         let owner = Name(names[0].0.get(1..).unwrap_or_default().to_vec());
         let data = Data::Name(Vec::new(), choices.one(names).clone());
         records.push(Record { owner, kind: DNAME, class: IN, ttl: ttl(choices), data });
@@ -163,7 +163,7 @@ fn records(choices: &mut Choices<'_>, names: &[Name]) -> Vec<Record> {
     records
 }
 
-/// Any record.
+/// Returns any record.
 fn record(choices: &mut Choices<'_>, names: &[Name], answers: bool) -> Record {
     let owner = choices.one(names).clone();
     let mut record = match choices.below(if answers { 8 } else { 6 }) {
@@ -192,7 +192,8 @@ fn record(choices: &mut Choices<'_>, names: &[Name], answers: bool) -> Record {
             let (kind, data) = if choices.once_in(2) {
                 (SOA, Data::Names(vec![names[0].clone(), other], vec![0; 20]))
             } else {
-                // Covers addresses, is RSASHA256, and has a signer that is not compressed.
+                // An RRSIG that covers addresses, by RSASHA256, with a signer that is not
+                // compressed.
                 let before = [&[0, 1, 8, 2][..], &[0, 0, 0, 60], &[0x60; 10], &other.wire()];
                 (RRSIG, Data::Opaque([&before.concat()[..], &[5; 64]].concat()))
             };
@@ -223,7 +224,7 @@ fn address(choices: &mut Choices<'_>, owner: Name) -> Record {
     Record { owner, kind: A, class: IN, ttl, data: Data::A(address) }
 }
 
-/// A service, at times of many parameters and hints.
+/// Returns a service record, at times with many parameters and hints.
 fn service(choices: &mut Choices<'_>, names: &[Name], owner: Name) -> Record {
     let target = match choices.below(3) {
         0 => choices.one(names).clone(),

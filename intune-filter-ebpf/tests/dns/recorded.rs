@@ -1,7 +1,7 @@
-//! Exchanges in files: what was asked and answered, and what has to come of it.
+//! Exchanges in files: query, answer, and expected outcome.
 //!
-//! A file describes what it is about, and has a query, an answer, an outcome, and each address
-//! that is learned with the seconds that it is kept:
+//! A file has a description, a query, an answer, an outcome, and each address that is learned with
+//! the seconds that it is kept:
 //!
 //! ```text
 //! ; Text.
@@ -13,18 +13,18 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
-/// The files, by their names.
+/// Files, by their names.
 pub const FILES: [(&str, &str); 1] = [(
     "service-target-points-forward",
     include_str!("../vectors/exchanges/service-target-points-forward.txt"),
 )];
 
-/// What a file says.
+/// Content of a file.
 #[derive(Debug, Default)]
 pub struct Recorded {
     pub query: Vec<u8>,
     pub answer: Vec<u8>,
-    /// What the model calls it.
+    /// Outcome, in the word of the model.
     pub outcome: String,
     /// Seconds that each address is kept.
     pub learned: BTreeMap<IpAddr, u64>,
@@ -50,7 +50,7 @@ pub fn read(name: &str, file: &str) -> Recorded {
     recorded
 }
 
-/// An exchange as a file has it.
+/// Returns an exchange in the form of a file.
 pub fn text(query: &[u8], answer: &[u8]) -> String {
     let hex = |octets: &[u8]| {
         octets.iter().fold(String::new(), |mut text, octet| {

@@ -1,4 +1,4 @@
-//! REFUSED, as clients read it.
+//! Messages REFUSED, as clients read them.
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use intune_filter_ebpf::{dns, host::Tables, scratch::Scratch};
@@ -10,10 +10,10 @@ use crate::{
     runner,
 };
 
-/// The refusal of a query.
+/// Returns the refusal of a query.
 fn refuse(query: &[u8]) -> Vec<u8> {
     let (scratch, tables) = (Scratch::default(), Tables::default());
-    // What is behind the query in the working memory must not get into the refusal.
+    // Octets behind the query in the working memory must not get into the refusal.
     scratch.message.fill(&[0xa5; 4000]);
     scratch.message.fill(query);
     scratch.parser.length.set(query.len() as u64);
@@ -24,7 +24,7 @@ fn refuse(query: &[u8]) -> Vec<u8> {
 
 struct Query {
     octets: Vec<u8>,
-    /// Whether it has EDNS, and asks for DNSSEC.
+    /// Whether the query has EDNS, and asks for DNSSEC.
     edns: Option<bool>,
 }
 
@@ -63,7 +63,7 @@ fn random(choices: &mut Choices<'_>) -> Query {
             data: Data::Opaque(options),
         };
         for _ in 1..first + choices.below(2) * (first - 1) {
-            // RFC 6891 section 6.1.1: it may stand anywhere in the additional section.
+            // OPT may stand anywhere in the additional section (RFC 6891 section 6.1.1).
             writer.record(3, &Record::a("x.example", "192.0.2.1"), Compression::None);
         }
         writer.record(3, &record, Compression::None);
@@ -114,7 +114,7 @@ fn random_queries_are_refused_as_the_standards_say() {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Where the question of a query ends.
+/// Returns the offset of the end of a query's question.
 fn refusal_question(query: &[u8]) -> usize {
     let mut at = 12;
     while query[at] != 0 {

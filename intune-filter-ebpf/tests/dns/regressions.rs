@@ -1,4 +1,4 @@
-//! Exchanges that were once judged wrongly, replayed.
+//! Replays of exchanges that were once judged wrongly.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! A filter with one policy: two groups of names, a resolver of each family, two zones.
+//! Filter with one policy: two groups of names, a resolver of each family, two zones.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,7 +15,7 @@ use intune_filter_ebpf::{
 use crate::model::{Learned, Terms};
 
 pub const IFINDEX: u32 = 3;
-/// The VLAN of the second zone; the first is untagged.
+/// VLAN of the second zone; the first is untagged.
 pub const VLAN: u16 = 20;
 /// Rule of the names below `one`, and of those below `two`.
 pub const ONE: RuleMask = RuleMask::of(70);
@@ -24,14 +24,14 @@ pub const TTL_MIN: u32 = 60;
 pub const TTL_MAX: u32 = 86_400;
 pub const TTL_GRACE: u32 = 30;
 pub const SECOND: u64 = 1_000_000_000;
-/// The clock when a site is made.
+/// Clock when a site is made, nanoseconds.
 pub const START: u64 = 5_000 * SECOND;
 
 /// Addresses of the gateway itself.
 pub const OWN4: Ipv4Addr = Ipv4Addr::new(93, 184, 216, 1);
 pub const OWN6: Ipv6Addr = Ipv6Addr::new(0x2a00, 0, 0, 0, 0, 0, 0, 1);
 
-/// Who asks whom.
+/// Ends of an exchange: client and resolver.
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
     pub client: IpAddr,
@@ -54,7 +54,7 @@ pub const V6_ENDS: Ends = Ends {
     vlan: None,
 };
 
-/// The filter.
+/// Filter over the tables of the host.
 pub struct Site {
     pub tables: Tables,
 }
@@ -71,8 +71,8 @@ impl Site {
         Self { tables }
     }
 
-    /// Forgets what was learned, asked and counted. What earlier messages left in the working
-    /// memory stays, as it does in the kernel.
+    /// Forgets what was learned, asked and counted. The octets of earlier messages stay in the
+    /// working memory, as in the kernel.
     pub fn forget(&self) {
         self.tables.hosts4.borrow_mut().clear();
         self.tables.hosts6.borrow_mut().clear();
@@ -113,13 +113,13 @@ impl Site {
         of4.chain(of6).collect()
     }
 
-    /// The addresses learned.
+    /// Returns the addresses learned.
     pub fn addresses(&self) -> Vec<String> {
         self.learned().into_keys().map(|address| address.to_string()).collect()
     }
 }
 
-/// What the model has to know of a site that was just made.
+/// Terms of the model for a site that was just made.
 pub const TERMS: Terms<'_> = Terms {
     now: START,
     ttl: [TTL_MIN, TTL_MAX, TTL_GRACE],
@@ -127,7 +127,7 @@ pub const TERMS: Terms<'_> = Terms {
     is_acceptable: &is_acceptable,
 };
 
-/// Whether an answer may teach the address. The policy's tables say the same.
+/// Whether an answer may teach the address, as the tables of the policy say too.
 pub fn is_acceptable(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4 != OWN4 && v4.octets()[0] != 10 && v4.octets()[0] != 127,
@@ -228,7 +228,7 @@ fn frame(source: IpAddr, destination: IpAddr, from: u16, to: u16, message: &[u8]
     frame
 }
 
-/// An address as a key of the maps holds it.
+/// Returns an address as keys of the maps hold it.
 pub fn v4(text: &str) -> V4 {
     text.parse::<Ipv4Addr>().unwrap().into()
 }

@@ -1,10 +1,10 @@
-//! One-time mark of a reply at TC: the egress program passes that frame, and no other.
+//! One-time mark of a reply at TC, by which the egress program passes that frame and no other.
 //!
-//! A reply passes the egress program of its interface, which would deny it as unsolicited; its mark
-//! tells it apart. A fixed mark would pass every frame to which a firewall's rule gives the mark, so
-//! each reply has one of its own, good once, on the CPU that draws it, for a frame that leaves on the
-//! interface that it came in on. The kernel runs the egress program before it returns to the CPU's
-//! next frame: at most one mark is outstanding.
+//! A reply passes the egress program of its interface, which would deny the frame as unsolicited;
+//! its mark tells it apart. A fixed mark would pass every frame to which a firewall's rule gives
+//! the mark. Each reply therefore has a mark of its own, good once, on the CPU that draws it, for a
+//! frame that leaves on the interface that it came in on. The kernel runs the egress program before
+//! it returns to the CPU's next frame: at most one mark is outstanding.
 
 use aya_ebpf::{
     bindings::TC_ACT_SHOT,
@@ -31,7 +31,7 @@ pub fn redirect(ctx: &TcContext) -> i32 {
     }
 }
 
-/// Whether the frame is a reply that [`redirect`] has marked; uses the mark up.
+/// Whether the frame is a reply that [`redirect`] has marked. Uses the mark up.
 #[inline(always)]
 pub fn consume(ctx: &TcContext) -> bool {
     // SAFETY: the element is this CPU's, and the fields of the context may be used so.

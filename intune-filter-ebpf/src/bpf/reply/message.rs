@@ -9,11 +9,11 @@ use crate::{
     scratch::Scratch,
 };
 
-/// Octets that the helper sums at a time on kernels before 6.13: 512.
+/// Longest message of a refusal: before Linux 6.13, the helper sums at most 512 octets at a time.
 const MESSAGE_MAX: u32 = 500;
 
-/// Length and sum of the refusal's message; `None` if it is too long, or if the query's IP header at
-/// `network` has options or extensions, which a reply does not copy.
+/// Returns length and sum of the refusal's message; `None` if the message is too long, or if the
+/// query's IP header at `network` has options or extensions, which a reply does not copy.
 #[inline(always)]
 pub fn refusal_message(scratch: &Scratch, network: u32, v6: bool) -> Option<(u32, u64)> {
     let transport = scratch.reply.transport_offset.get() as u32;
@@ -30,7 +30,7 @@ pub fn refusal_message(scratch: &Scratch, network: u32, v6: bool) -> Option<(u32
     Some((length, u64::from(u32::try_from(sum).ok()?)))
 }
 
-/// Length of a message, bounded for the verifier.
+/// Returns the length of a message, bounded for the verifier; `None` if the message is too long.
 #[inline(always)]
 fn bounded(length: u32) -> Option<u32> {
     let mut below = u64::from(length.wrapping_sub(1));
@@ -46,7 +46,7 @@ fn bounded(length: u32) -> Option<u32> {
     Some(below as u32)
 }
 
-/// Length of a message, rounded up to words.
+/// Returns the length of a message, rounded up to words of four octets.
 #[inline(always)]
 fn padded(length: u32) -> u32 {
     let mut padded = u64::from(length) + 3;

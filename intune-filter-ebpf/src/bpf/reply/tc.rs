@@ -1,8 +1,8 @@
 //! Replies at TC: the denied frame is rewritten, to be redirected with a mark.
 //!
-//! Frames are written with the helper: for a program that writes to them directly, the kernel copies
-//! each frame that somebody else holds too, as it does each that a local socket has sent. Each kind is
-//! a function of its own, for the sake of its stack.
+//! Frames are written with the helper: for a program that writes to frames directly, the kernel
+//! copies each frame that has another holder too, such as each frame that a local socket has sent.
+//! Each kind of reply is a function of its own to save stack.
 
 use aya_ebpf::{
     helpers::generated::{bpf_skb_change_tail, bpf_skb_store_bytes},
@@ -25,8 +25,8 @@ use crate::{
     scratch::Scratch,
 };
 
-/// Writes the reply that the working memory describes over the denied frame, and releases the memory.
-/// `None`: the frame cannot be written.
+/// Writes the reply that the working memory describes over the denied frame, and releases the
+/// memory. `None` if the frame cannot be written.
 #[inline(always)]
 pub fn write(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) -> Option<()> {
     // The run that denied the frame has claimed the memory.
@@ -88,8 +88,8 @@ fn reset<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) 
     store(ctx, transport, &tcp)
 }
 
-/// An ICMP error. It is put together where messages are: the stack has no room for it beside the
-/// program's own on Linux 6.1.
+/// ICMP error. Put together in the memory of messages: on Linux 6.1 the stack has no room for it
+/// beside the program's own.
 #[repr(C)]
 struct Draft<const HEADER: usize> {
     ip: [u8; HEADER],
@@ -100,8 +100,8 @@ struct Draft<const HEADER: usize> {
 
 #[inline(never)]
 fn prohibited<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) -> Option<()> {
-    // SAFETY: the working memory is this run's alone, a denied frame that is answered by this has no
-    // message in it, and the message is longer; of octets, any content is valid.
+    // SAFETY: the working memory is this run's alone, holds no message for this kind of reply, and
+    // has more room for one than the draft needs; any content of octets is valid.
     let draft = unsafe { &mut *scratch.message.as_mut_ptr().cast::<Draft<HEADER>>() };
     draft.quoted_ip = load::<HEADER>(ctx, network)?;
     draft.quoted = load::<QUOTED>(ctx, network + HEADER as u32)?;
@@ -118,9 +118,10 @@ fn prohibited<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: 
     let pseudo = fill_ip(&mut draft.ip, protocol, (ICMP_HEADER + HEADER + QUOTED) as u16);
     draft.icmp = if HEADER == V6_HEADER { PROHIBITED_V6 } else { PROHIBITED_V4 };
     if HEADER == V6_HEADER && unfinished {
-        // The device still computes what UDP would want, and puts it here, into a field that
-        // nobody reads. What is here before makes the message's checksum hold before and after.
-        // The message of ICMP for IPv4, whose checksum has no pseudo header, needs nothing of it.
+        // The device still computes the checksum that UDP would want, and puts it here, into a
+        // field that no receiver reads. The value that is here before makes the checksum of the
+        // message right before and after. ICMP for IPv4 needs no such value: its checksum has no
+        // pseudo header.
         [draft.icmp[6], draft.icmp[7]] = (!checksum(pseudo)).to_ne_bytes();
     }
     let quoted = sum(&draft.quoted_ip, 0, HEADER) + sum(&draft.quoted, 0, QUOTED);
@@ -137,7 +138,7 @@ fn prohibited<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: 
 }
 
 /// Whether the sender has left the transport checksum to the device that sends the frame, which
-/// then still expects to do so: the pseudo header's sum stands in the checksum's place.
+/// then still expects to compute it: the field has the sum of the pseudo header.
 #[inline(always)]
 fn is_unfinished<const HEADER: usize, const N: usize>(
     ip: &[u8; HEADER],
@@ -150,7 +151,7 @@ fn is_unfinished<const HEADER: usize, const N: usize>(
     field == !checksum(pseudo_sum(ip, protocol, length))
 }
 
-/// Octets of the denied datagram behind its IP header.
+/// Returns the octets of the denied datagram behind its IP header.
 #[inline(always)]
 fn transport_length<const HEADER: usize>(scratch: &Scratch) -> u16 {
     // SAFETY: the headers were read in this run.
@@ -164,7 +165,7 @@ fn transport_length<const HEADER: usize>(scratch: &Scratch) -> u16 {
     length as u16
 }
 
-/// Octets of the frame, copied: every change of it takes pointers into it away.
+/// Returns octets of the frame, copied: every change of the frame invalidates pointers into it.
 #[inline(always)]
 fn load<const N: usize>(ctx: &TcContext, offset: u32) -> Option<[u8; N]> {
     octets(ctx.data(), ctx.data_end(), offset).copied()
@@ -186,8 +187,8 @@ fn turn_ethernet(ctx: &TcContext) -> Option<()> {
     store(ctx, 0, &addresses)
 }
 
-/// Gives the frame its new length, of one packet: what was an aggregate is none any more. It ends
-/// where the answer does, since a device that finishes a checksum goes on to the frame's end.
+/// Gives the frame the length of a single packet: an aggregate is none any more. The frame ends
+/// where the reply does, since a device that finishes a checksum goes on to the end of the frame.
 #[inline(always)]
 fn resize(ctx: &TcContext, length: u32) -> Option<()> {
     // SAFETY: the context is the program's.

@@ -24,8 +24,8 @@ use crate::{
 /// Octets of the shortest frame that every driver sends.
 const FRAME_MIN: u32 = 60;
 
-/// Writes the reply that the working memory describes over the denied frame, and releases the memory.
-/// `None`: the frame has no room for it. A function of its own, for the sake of its stack.
+/// Writes the reply that the working memory describes over the denied frame, and releases the
+/// memory. `None` if the frame has no room for it. A function of its own to save stack.
 #[inline(never)]
 pub fn write(ctx: &XdpContext, kernel: Kernel<XDP>) -> Option<()> {
     // The run that denied the frame has claimed the memory.
@@ -154,7 +154,7 @@ fn copy<
     }
 }
 
-/// `N` octets of the frame, to be changed.
+/// Returns `N` octets of the frame for writing; `None` if the frame ends before.
 #[inline(always)]
 fn octets<const N: usize>(ctx: &XdpContext, offset: u32) -> Option<&mut [u8; N]> {
     let mut at = u64::from(offset);
@@ -177,7 +177,7 @@ fn swap_ethernet(ctx: &XdpContext) -> Option<()> {
     Some(())
 }
 
-/// Cuts the frame to its new length.
+/// Cuts the frame to the length of the reply.
 #[inline(always)]
 fn shrink(ctx: &XdpContext, length: u32) -> Option<()> {
     // SAFETY: the context is the program's.

@@ -10,7 +10,7 @@ use crate::{
     scratch::Scratch,
 };
 
-/// Names a connection among those whose octets are kept: a keyed hash, never 0.
+/// Returns the identity of a connection among those whose octets are kept: a keyed hash, never 0.
 #[inline(always)]
 pub(in crate::verdict) fn owner(seed: u64, key: &FlowKey<V6>, opened: u64) -> u64 {
     let pair = |a: u32, b: u32| u64::from(a) << 32 | u64::from(b);
@@ -25,14 +25,14 @@ pub(in crate::verdict) fn owner(seed: u64, key: &FlowKey<V6>, opened: u64) -> u6
     mix(hash, pair(g, h)) | 1
 }
 
-/// The slot of a connection.
+/// Returns the slot of a connection.
 #[inline(always)]
 const fn slot(owner: u64) -> u32 {
     (owner >> 32) as u32 & (KEPT_SLOTS - 1)
 }
 
-/// Keeps the segment's octets, which are in the working memory's message, and whether what was kept
-/// before is still there; `None` if another connection takes the slot at this moment.
+/// Keeps the segment's octets, which are in the message of the working memory. Returns whether the
+/// octets kept before are still there; `None` if another connection takes the slot at this moment.
 #[inline(always)]
 pub(in crate::verdict) fn keep<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Option<bool> {
     let segment = &run.scratch.segment;
@@ -44,8 +44,8 @@ pub(in crate::verdict) fn keep<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> O
     Some(had)
 }
 
-/// Whether the segment's octets, which are in the working memory's message, are those that are kept;
-/// `None` if another connection has the slot, so that nobody can tell any more.
+/// Whether the segment's octets, which are in the message of the working memory, are those that are
+/// kept; `None` if another connection has the slot, so that this is no longer known.
 #[inline(always)]
 pub(in crate::verdict) fn compare<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Option<bool> {
     let segment = &run.scratch.segment;
@@ -56,7 +56,7 @@ pub(in crate::verdict) fn compare<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -
     }
     run.datapath.compare_octets(run.scratch);
     let same = segment.done.get() == segment.length.get();
-    // Once more: whoever takes the slot says so before it writes there.
+    // Checked again: a connection that takes the slot says so before it writes there.
     if run.datapath.is_kept_of(slot(owner), owner) { Some(same) } else { None }
 }
 
@@ -66,15 +66,15 @@ pub fn keep_octets<W: Datapath>(scratch: &Scratch, datapath: W) {
     bpf_loop::run::<Keep, _>((scratch, datapath), SEGMENT_MAX);
 }
 
-/// Counts in [`crate::dns::Segment::done`] the octets of the segment in the working memory, from
-/// the first on, that are kept.
+/// Counts in [`crate::scratch::Segment::done`] the octets of the segment in the working memory,
+/// from the first on, that are those kept.
 #[inline(always)]
 pub fn compare_octets<W: Datapath>(scratch: &Scratch, datapath: W) {
     bpf_loop::run::<Compare, _>((scratch, datapath), SEGMENT_MAX);
 }
 
-/// Hands the next octet of the segment to `visit`, with the number by which it is kept. True if there
-/// is none left, or `visit` wants no more.
+/// Calls `visit` with the slot, the sequence number and the value of the segment's next octet. True
+/// if no octet was left, or if `visit` returns false.
 #[inline(always)]
 fn next_octet(scratch: &Scratch, visit: impl FnOnce(u32, u32, u64) -> bool) -> bool {
     let segment = &scratch.segment;
@@ -90,7 +90,7 @@ fn next_octet(scratch: &Scratch, visit: impl FnOnce(u32, u32, u64) -> bool) -> b
     false
 }
 
-/// Keeps one octet.
+/// Loop body that keeps one octet.
 struct Keep;
 
 impl<W: Datapath> LoopBody<(&Scratch, W)> for Keep {
@@ -103,7 +103,7 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Keep {
     }
 }
 
-/// Compares one octet.
+/// Loop body that compares one octet.
 struct Compare;
 
 impl<W: Datapath> LoopBody<(&Scratch, W)> for Compare {

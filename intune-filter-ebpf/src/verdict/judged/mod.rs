@@ -1,24 +1,27 @@
-//! The judged prefix: a server reads of a followed TCP connection what was judged, and nothing else.
+//! The judged prefix: of a followed TCP connection, a server reads what was judged, and nothing
+//! else.
 //!
-//! What a filter reads of a stream need not be what its receiver reads: segments may overlap, come
+//! A filter and the receiver of a stream need not read the same octets: segments may overlap, come
 //! in any order, come twice with other octets, be lost behind the filter, or mark octets as urgent,
-//! which the receiver takes out of the stream. So, for each sequence number from the client's first
-//! to the end of what was judged, at most one octet ever passes:
+//! which the receiver takes out of the stream. For each sequence number from the client's first to
+//! the end of the judged prefix, at most one octet therefore ever passes:
 //!
-//! - Data passes only where what was judged ends, or as a repetition, octet for octet, of what was
-//!   judged and the server has not acknowledged. Once it has, nothing passes that begins there. So
-//!   it makes no difference whether a copy has a false checksum, a short hop limit or an old
-//!   timestamp, nor whether an acknowledgement is forged: what is forgotten early cannot be repeated.
-//! - One first sequence number per connection: another SYN is denied until the connection has ended.
-//!   A server that answers SYNs with cookies (RFC 4987 section 3.6) remembers none, and the client's
-//!   first acknowledgement chooses which one it was; hence a client may acknowledge only what the
-//!   server has been seen to send since the SYN-ACK that counts. A cookie forgives a sequence number
-//!   that is a few octets out, which then count as its MSS: until the server has acknowledged one,
-//!   nothing begins there.
-//! - Nothing with an urgent pointer, and no data with a SYN or after a reset or the server's FIN.
+//! - Data passes only at the end of the judged prefix, or as a repetition, octet for octet, of
+//!   judged octets that the server has not acknowledged. Nothing passes that begins at an
+//!   acknowledged octet. A copy with a false checksum, a short hop limit or an old timestamp
+//!   therefore makes no difference, nor does a forged acknowledgement: octets that are forgotten
+//!   early cannot be repeated.
+//! - A connection has one first sequence number: another SYN is denied until the connection has
+//!   ended. A server that answers SYNs with cookies (RFC 4987 section 3.6) remembers none of them,
+//!   and the client's first acknowledgement chooses one; hence a client may acknowledge only what
+//!   the server has been seen to send since the SYN-ACK that counts. A cookie forgives a sequence
+//!   number that is a few octets out, which then count as its MSS: until the server has
+//!   acknowledged an octet, nothing passes that begins just behind the first.
+//! - Nothing passes with an urgent pointer, and no data with a SYN, after a reset, or after the
+//!   server's FIN.
 //!
-//! [`JudgedPrefix`] is the state. Who follows a connection says what a segment's octets mean, and
-//! moves `end` for what passes.
+//! [`JudgedPrefix`] is the state. The module that follows a connection reads the octets of a
+//! segment, and moves `end` past those that pass.
 
 mod kept;
 
@@ -35,8 +38,8 @@ use crate::{
 result_word! {
     /// Class of a segment of a followed connection.
     pub(in crate::verdict) Class {
-        /// It has no place in the connection, or not yet: it is dropped in silence, and comes again if
-        /// it is an honest one.
+        /// Segment without a place in the connection, or not yet: dropped in silence, and sent
+        /// again by an honest client.
         FOREIGN = 0,
         /// Segment without data, which may pass.
         EMPTY = 1,
@@ -49,32 +52,32 @@ result_word! {
     }
 }
 
-/// Octets behind the client's first within which a cookie might take another for the first: less
-/// than a message has, more than there are sizes in a server's table (Linux: 4).
+/// Octets behind the client's first within which a cookie may take another octet for the first:
+/// fewer than a message has, more than there are sizes in a server's table (Linux: 4).
 const SHIFT: u32 = 16;
-/// How far the numbers of a connection have to be ahead of those of one before between the same
-/// ports: more than a server's window, so that it cannot take the octets of the one for those of the
-/// other.
+/// Octets by which the numbers of a connection have to be ahead of those of an earlier one between
+/// the same ports: more than a server's window, so that the server cannot take octets of the one
+/// for octets of the other.
 const NEAR: u32 = 1 << 21;
-/// How far they have to be behind otherwise: farther than anybody gets by asking. Senders' numbers
-/// rise (RFC 6528).
+/// Octets by which the numbers of a connection have to be behind otherwise: more than the queries
+/// of the earlier one can add. The initial numbers of senders rise (RFC 6528).
 const BEHIND: u32 = 1 << 30;
-/// Octets of a client's segment at most: as many are kept, and compared.
+/// Octets of a client's segment at most: as many are kept and compared in one loop.
 pub(super) const SEGMENT_MAX: u32 = 1024;
-/// Distance ahead of its last octet at which a server is believed to send.
+/// Octets ahead of its last octet within which a server is believed to send.
 const WINDOW: u32 = 1 << 24;
-/// Time that a SYN waits for its answer before another takes its place.
+/// Nanoseconds that a SYN waits for its answer before another takes its place.
 const SILENCE: u64 = 10_000_000_000;
-/// Time in which a server takes the acknowledgement of a SYN cookie.
+/// Nanoseconds in which a server takes the acknowledgement of a SYN cookie.
 const COOKIE: u64 = 120_000_000_000;
 
-/// Whether a number is from `begin` to `end`, both of which are.
+/// Whether a number lies between `begin` and `end`, both included.
 #[inline(always)]
 const fn is_within(number: u32, begin: u32, end: u32) -> bool {
     number.wrapping_sub(begin) <= end.wrapping_sub(begin)
 }
 
-/// The state behind a SYN that nothing came before.
+/// Returns the state behind the SYN of a new connection.
 #[inline(always)]
 pub(super) const fn begin(sequence: u32, state: u32) -> JudgedPrefix {
     let end = sequence.wrapping_add(1);
@@ -90,19 +93,19 @@ pub(super) const fn begin(sequence: u32, state: u32) -> JudgedPrefix {
     }
 }
 
-/// Whether a SYN with this sequence number repeats the one that the connection began with.
+/// Whether a SYN with this sequence number repeats the SYN that the connection began with.
 #[inline(always)]
 pub(super) const fn is_same_syn(prefix: &JudgedPrefix, sequence: u32) -> bool {
     prefix.client_state & client_state::SPOKE == 0 && prefix.end == sequence.wrapping_add(1)
 }
 
-/// The [`JudgedPrefix::client_state`] of a connection that a SYN with this sequence number opens in
-/// the place of another, which is so old and was idle for so long, in nanoseconds; `None` if it may
-/// not.
+/// Returns the [`JudgedPrefix::client_state`] of a connection that a SYN with this sequence number
+/// opens in place of another, which has this age and idle time, in nanoseconds; `None` if the SYN
+/// may not.
 ///
-/// What has ended for the filter need not have ended for the server: a reset may be lost, a FIN or
-/// RST of the server's forged. Hence the distance of the numbers, and hence two connections at the
-/// most while a cookie lives.
+/// A connection that has ended for the filter need not have ended for the server: a reset may be
+/// lost, and a FIN or RST of the server may be forged. Hence the distance between the numbers, and
+/// hence at most two connections while a cookie lives.
 #[inline(always)]
 pub(super) const fn reopens(
     prefix: &JudgedPrefix,
@@ -124,7 +127,7 @@ pub(super) const fn reopens(
     Some(if recent { client_state::REOPENED } else { 0 })
 }
 
-/// Class of a client's segment other than a SYN.
+/// Returns the class of a client's segment other than a SYN.
 #[inline(always)]
 pub(super) fn client(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     let Numbers { sequence, acknowledgment, length, flags } = segment;
@@ -179,7 +182,7 @@ pub(super) fn client(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     if length <= kept && at <= kept - length { Class::REPEATED } else { Class::FOREIGN }
 }
 
-/// Class of a server's segment.
+/// Returns the class of a server's segment.
 #[inline(always)]
 pub(super) fn server(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     let Numbers { sequence, acknowledgment, length, flags } = segment;
@@ -219,8 +222,8 @@ pub(super) fn server(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     if length == 0 { Class::EMPTY } else { Class::DATA }
 }
 
-/// The answer to the client's SYN. As long as the client has said nothing it may come again with
-/// another number: with cookies a server remembers none.
+/// Returns the class of an answer to the client's SYN. Until the client has sent data, the answer
+/// may come again with another number: with cookies, a server remembers none.
 #[inline(always)]
 fn syn_ack(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     let begin = segment.sequence.wrapping_add(1);
@@ -243,8 +246,8 @@ fn syn_ack(prefix: &mut JudgedPrefix, segment: Numbers) -> Class {
     Class::EMPTY
 }
 
-/// Notes what the server has acknowledged; whether that is more than before. A FIN of the client's
-/// has a number, too.
+/// Records what the server has acknowledged; returns whether that is more than before. A FIN of the
+/// client takes a number, too.
 #[inline(always)]
 fn acknowledge(prefix: &mut JudgedPrefix, number: u32) -> bool {
     let most = prefix.end.wrapping_sub(prefix.acknowledged);

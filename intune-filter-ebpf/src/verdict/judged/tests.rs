@@ -18,7 +18,7 @@ fn established() -> JudgedPrefix {
     prefix
 }
 
-/// Connection with this number of judged octets.
+/// Returns a connection with this number of judged octets.
 fn spoken(octets: u32) -> JudgedPrefix {
     let mut prefix = established();
     prefix.end = prefix.end.wrapping_add(octets);
@@ -27,7 +27,7 @@ fn spoken(octets: u32) -> JudgedPrefix {
     prefix
 }
 
-/// Class of the client's data at this distance behind its SYN.
+/// Returns the class of client data at this distance behind the SYN.
 fn data(prefix: &mut JudgedPrefix, at: u32, length: u32) -> Class {
     let begin = ISN.wrapping_add(1).wrapping_add(at);
     client(prefix, numbers(begin, SERVER.wrapping_add(1), length, TCP_ACK))
@@ -73,14 +73,14 @@ fn what_was_acknowledged_is_not_repeated_and_makes_room() {
     acknowledged(&mut prefix, SPOKEN);
     assert_eq!(data(&mut prefix, SPOKEN - 1, 1), Class::FOREIGN);
     assert_eq!(data(&mut prefix, SPOKEN, SEGMENT_MAX), Class::NEXT);
-    // An older acknowledgement, and one of what was never judged, change nothing.
+    // An older acknowledgement, and one of octets that were never judged, change nothing.
     for at in [0, 500, SPOKEN + 1000, 1 << 31] {
         acknowledged(&mut prefix, at);
         assert_eq!(prefix.acknowledged, prefix.end, "{at}");
     }
 }
 
-/// A SYN cookie takes a first acknowledgement that is a few octets out.
+/// A SYN cookie accepts a first acknowledgement that is a few octets out.
 #[test]
 fn until_an_octet_is_acknowledged_nothing_begins_just_behind_the_first() {
     let mut prefix = spoken(100);
@@ -129,7 +129,7 @@ fn nothing_passes_before_the_server_has_answered_and_nothing_urgent_ever() {
     assert_eq!(client(&mut established(), numbers(begin, acknowledgment, 10, 0)), Class::FOREIGN);
 }
 
-/// Of two SYNs that a server has answered with cookies, an acknowledgement chooses one.
+/// An acknowledgement chooses one of two SYNs that a server has answered with cookies.
 #[test]
 fn the_client_acknowledges_what_the_server_was_seen_to_send() {
     let mut prefix = spoken(100);
@@ -145,7 +145,7 @@ fn the_client_acknowledges_what_the_server_was_seen_to_send() {
     assert_eq!(server(&mut prefix, answer), Class::DATA);
     assert_eq!(ack(&mut prefix, 20), Class::EMPTY);
     assert_eq!(ack(&mut prefix, 21), Class::FOREIGN);
-    // Far ahead, and so forged.
+    // Far ahead, and therefore forged.
     let forged = numbers(SERVER.wrapping_add(1 << 28), prefix.end, 20, TCP_ACK);
     assert_eq!(server(&mut prefix, forged), Class::DATA);
     assert_eq!(ack(&mut prefix, 1 << 28), Class::FOREIGN);
@@ -202,14 +202,14 @@ fn another_connection_has_to_wait_until_one_has_ended() {
     assert_eq!(after(&open, far, 0), None);
     assert_eq!(after(&open, far, 120), None);
     assert_eq!(after(&open, far, 121), Some(0));
-    // Not answered.
+    // Without an answer.
     assert_eq!(after(&begin(ISN, 0), far, 10), None);
     assert_eq!(after(&begin(ISN, 0), far, 11), Some(client_state::REOPENED));
     let mut closed = open;
     closed.server_state = server_state::CLOSED;
     assert_eq!(after(&closed, far, 0), Some(client_state::REOPENED));
     assert_eq!(after(&closed, far, 121), Some(0));
-    // So near that a server might take the octets of one for those of the other.
+    // So near that a server might take octets of one connection for octets of the other.
     for near in
         [0, 1, 60, 1 << 20, u32::MAX, 0_u32.wrapping_sub(1 << 20), 0_u32.wrapping_sub(1 << 29)]
     {
@@ -220,7 +220,7 @@ fn another_connection_has_to_wait_until_one_has_ended() {
     let mut reset = open;
     reset.client_state |= client_state::RESET;
     assert_eq!(after(&reset, far, 0), Some(client_state::REOPENED));
-    // A third one while a cookie of the first may live.
+    // A third connection while a cookie of the first may live.
     reset.client_state |= client_state::REOPENED;
     assert_eq!(after(&reset, far, 120), None);
     assert_eq!(after(&reset, far, 121), Some(0));

@@ -1,4 +1,4 @@
-//! Segments from resolvers to clients.
+//! Segments from resolvers to clients: the kernel learns from them, or leaves them to userspace.
 
 use super::{
     super::{
@@ -17,14 +17,14 @@ use crate::{
     scratch::Family,
 };
 
-/// Time that userspace has to read a message that the kernel cannot.
+/// Nanoseconds that userspace has to read a message that the kernel cannot read.
 const PUNT: u64 = NANOS_PER_SEC;
 /// Octets of a segment that one record holds.
 const PART: u64 = 4096;
-/// Records that one segment is reported in at most: 64 KiB are the most that an aggregate has.
+/// Maximum number of records that report one segment: an aggregate has at most 64 KiB.
 const PARTS: u32 = 16;
 
-/// Judges a trusted resolver's segment, and learns from the messages that it is made of.
+/// Judges a trusted resolver's segment by its position in the stream.
 #[inline(never)]
 pub(in crate::verdict) fn answer<A: Family, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Found {
     let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
@@ -35,8 +35,8 @@ pub(in crate::verdict) fn answer<A: Family, W: DualStack, P: Packet>(run: &Run<'
     let port = datagram.transport.destination_port;
     let key = key(scratch, run.zone(), port, *run.destination(), *run.source());
     let numbers = Numbers::of(segment, datagram.transport.flags);
-    // A server that agrees to Multipath TCP puts its octets together by other numbers (RFC 8684): the
-    // client does without when it gets no answer.
+    // A server that agrees to Multipath TCP puts its octets together by other numbers (RFC 8684):
+    // without an answer, the client does without the option.
     let multipath = numbers.flags & TCP_SYN != 0 && has_multipath(run, datagram);
     // What `None` leaves unsaid would be an unwritten stack slot. No stream is opened at time 0.
     let read = STREAMS_READ::get(datapath, key).unwrap_or_default();
@@ -75,7 +75,7 @@ pub(in crate::verdict) fn answer<A: Family, W: DualStack, P: Packet>(run: &Run<'
         let begin = numbers.sequence;
         let end = begin.wrapping_add(numbers.length);
         if !is_after(end, next) {
-            // It repeats what was read.
+            // The segment repeats octets that were read.
             Found::PASSED
         } else if unjudged == 0 && !is_after(stream.asked, answered) {
             Found::UNSOLICITED
@@ -104,9 +104,10 @@ fn has_multipath<A: Family, W: Datapath, P: Packet>(
     length != 0 && has_tcp_option(&run.packet, headers, message, offset, length, MULTIPATH)
 }
 
-/// Goes over the data of a segment that [`answer`] has looked at, of either family. What the kernel
-/// cannot read, userspace gets a copy of; it is held back if it has the end of a message, which
-/// nobody can use before.
+/// Reads the data of a segment that [`answer`] has found to be in place, of either family.
+///
+/// Userspace gets a copy of what the kernel cannot read; the segment is held back if it has the end
+/// of a message, which no client can use before.
 #[inline(never)]
 pub(in crate::verdict) fn read<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Found {
     let segment = &run.scratch.segment;
@@ -125,8 +126,8 @@ pub(in crate::verdict) fn read<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> 
     if segment.passes.get() != 0 { Found::PASSED } else { Found::PUNTED }
 }
 
-/// Learns from the messages of a segment, and leaves in the working memory what comes last:
-/// [`Found::WHOLE`], [`Found::PARTIAL`] or [`Found::BROKEN`].
+/// Learns from the messages of a segment, and stores the finding about the last one in the working
+/// memory: [`Found::WHOLE`], [`Found::PARTIAL`] or [`Found::BROKEN`].
 #[inline(always)]
 fn read_answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> Stage {
     let segment = &run.scratch.segment;
@@ -153,7 +154,7 @@ fn read_answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>)
             break;
         }
     }
-    // More than are read here.
+    // More messages than are read here.
     if Found::of(segment.found.get()) == Found::WHOLE
         && segment.done.get() < length
         && next_message(run) == Found::WHOLE
@@ -177,7 +178,7 @@ fn read_answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>)
     Stage::DONE
 }
 
-/// Whether userspace had its time to read a held segment.
+/// Whether the time is over that userspace had to read a held segment.
 #[inline(always)]
 fn is_late<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
     let (datapath, now) = (run.datapath, run.now());
@@ -194,7 +195,7 @@ fn is_late<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bo
     waits != Some(true)
 }
 
-/// Reports a segment's data.
+/// Reports a segment's data to userspace.
 #[inline(always)]
 fn report<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
     let segment = &run.scratch.segment;

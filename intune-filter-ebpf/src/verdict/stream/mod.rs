@@ -1,9 +1,9 @@
 //! DNS over TCP (RFC 7766): connections to resolvers are followed from their first segment on, and
 //! whole messages are judged and learned from like those over UDP.
 //!
-//! Data passes only where a message is known to begin: else what a client or a zone's owner put
-//! into the middle of a message could be taken for one. What a client sends is a judged prefix: see
-//! [`super::judged`].
+//! Data passes only where a message is known to begin: otherwise octets that a client, or the owner
+//! of a DNS zone, puts into the middle of a message could be taken for a message. A client's octets
+//! form a judged prefix: see [`super::judged`].
 
 mod answers;
 mod queries;
@@ -24,11 +24,12 @@ use crate::{
     scratch::Scratch,
 };
 
-/// Messages in one segment at most: stub resolvers send two, for A and AAAA.
+/// Maximum number of messages in one segment: stub resolvers send two, for A and AAAA.
 const MESSAGES: u32 = 2;
-/// Octets of a length before a message.
+/// Octets of the length before a message.
 const PREFIX: u64 = 2;
-/// Time that a connection may be idle; servers close theirs after seconds (RFC 7766 section 6.2.3).
+/// Nanoseconds that a connection may be idle; servers close theirs after seconds (RFC 7766 section
+/// 6.2.3).
 const IDLE: u64 = 120_000_000_000;
 
 result_word! {
@@ -48,19 +49,19 @@ result_word! {
         UNREADABLE = 6,
         /// Segment with data that only userspace can read, but without the end of a message.
         HARMLESS = 7,
-        /// Query for a name of no rule of the client's.
+        /// Query for a name of no rule of the client.
         UNLISTED = 8,
         /// Message that is no query.
         MALFORMED = 9,
-        /// There is no message at all, or none that can be read.
+        /// No message, or none that can be read.
         BROKEN = 10,
-        /// There is a whole message, now in the working memory.
+        /// Whole message, now in the working memory.
         WHOLE = 11,
-        /// There is the beginning of a message.
+        /// Beginning of a message.
         PARTIAL = 12,
         /// Query beyond the client's limit.
         LIMITED = 13,
-        /// Query for such a name, of a known server of DNS over HTTPS.
+        /// Query for a name of no rule of the client, of a known server of DNS over HTTPS.
         OVER_HTTPS = 14,
         /// Answer to no recorded query.
         UNSOLICITED = 15,
@@ -70,20 +71,21 @@ result_word! {
 }
 
 impl Found {
-    /// Value that a word of memory has.
+    /// Returns the finding that a word of memory stands for.
     #[inline(always)]
     const fn of(word: u64) -> Self {
         Self(word)
     }
 
-    /// Word to be kept in memory.
+    /// Returns the word that memory keeps for the finding.
     #[inline(always)]
     const fn word(self) -> u64 {
         self.0
     }
 }
 
-/// The key of the stream between a client's port and a resolver.
+/// Writes the key of the stream between a client's port and a resolver into the working memory and
+/// returns it.
 #[inline(always)]
 fn key(scratch: &Scratch, zone: u16, port: u16, client: V6, resolver: V6) -> &FlowKey<V6> {
     // SAFETY: the scratch memory is this run's alone.
@@ -102,7 +104,8 @@ fn key(scratch: &Scratch, zone: u16, port: u16, client: V6, resolver: V6) -> &Fl
     }
 }
 
-/// Copies the segment's next message into the working memory, with the finding about it.
+/// Copies the segment's next message into the working memory, and stores the finding about it
+/// there.
 #[inline(never)]
 fn find_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let found = look_for_message(run);
@@ -110,7 +113,7 @@ fn find_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     Stage::done()
 }
 
-/// Finding about a message, from memory: see [`Verdict::store`].
+/// Returns the finding about the segment's next message, loaded from memory: see `Verdict::store`.
 #[inline(always)]
 fn next_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Found {
     let stage = find_message(run);
@@ -147,7 +150,7 @@ fn look_for_message<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> Found {
     Found::WHOLE
 }
 
-/// Copies octets of the segment's data into the working memory.
+/// Copies octets of the segment's data into the working memory, for the parser.
 #[inline(always)]
 fn load<W: Datapath, P: Packet>(run: &Run<'_, W, P>, begin: u64, length: u64) -> bool {
     let offset = run.scratch.segment.data.get() + begin;

@@ -1,4 +1,4 @@
-//! Segments from clients to resolvers.
+//! Segments from clients to resolvers: the queries in them are judged and recorded.
 
 use super::{
     super::{
@@ -20,7 +20,7 @@ use crate::{
     scratch::Family,
 };
 
-/// Octets of a client's segment at most.
+/// Maximum number of octets of a client's segment.
 const QUERIES_MAX: u64 = judged::SEGMENT_MAX as u64;
 
 /// Judges a client's segment to a trusted resolver.
@@ -54,15 +54,15 @@ pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
     let mut verdict = Verdict::deny_client(reason, who);
     let over_https = found == Found::OVER_HTTPS;
     if found == Found::UNLISTED || over_https {
-        // No refusal can be put between the resolver's octets: the connection ends instead.
+        // No refusal can be put between the resolver's octets: the connection is reset instead.
         let refused = resolver::unlisted_choice(settings, over_https) == UNLISTED_REFUSE;
         verdict.reject = u8::from(refused);
     }
     verdict
 }
 
-/// What a client's segment is to the connection that it belongs to. Data that is to be judged is
-/// this CPU's alone then, until [`leave_claim`] or [`go_on`].
+/// Finds or opens the connection of a client's segment. A segment with data to be judged claims the
+/// connection for this CPU, until [`leave_claim`] or [`go_on`].
 #[inline(always)]
 fn open_or_find<A: Family, W: Datapath, P: Packet>(
     run: &Run<'_, W, P>,
@@ -86,7 +86,7 @@ fn open_or_find<A: Family, W: Datapath, P: Packet>(
         return open(run, key, who);
     }
     let found = run.datapath.stream(key, |stream| {
-        // What passed while the group was audited may have left off anywhere.
+        // A message that passed while the group was audited may have ended anywhere.
         let unjudged = stream.flags & stream_flags::UNJUDGED != 0;
         if who.mode == MODE_AUDIT {
             stream.flags |= stream_flags::UNJUDGED;
@@ -96,7 +96,8 @@ fn open_or_find<A: Family, W: Datapath, P: Packet>(
         if now.saturating_sub(stream.last_seen) > IDLE {
             return Found::UNKNOWN;
         }
-        // Before anything is read of the connection: another CPU may be about to move its end.
+        // Claimed before anything of the connection is read: another CPU may be about to move its
+        // end.
         let claims = numbers.length != 0;
         if claims && !claim(stream, 0, 1) {
             return Found::MISPLACED;
@@ -120,16 +121,16 @@ fn open_or_find<A: Family, W: Datapath, P: Packet>(
     found.unwrap_or(Found::UNKNOWN)
 }
 
-/// Takes a connection's claim, or gives it back, in order with all else that is written of it;
-/// whether it was there.
+/// Takes a connection's claim, or gives it back, ordered with all else that is written of the
+/// connection; returns whether the claim was in the state `before`.
 #[inline(always)]
 fn claim(stream: &mut Stream, before: u64, after: u64) -> bool {
     // SAFETY: a word of a map's value or, to explain, of this run's copy.
     unsafe { atomic::exchange(&raw mut stream.claimed, before, after) }
 }
 
-/// Judges the messages of a client's segment, which has to be made of them, or to repeat what was
-/// judged.
+/// Judges the messages of a client's segment, which has to consist of whole messages or repeat
+/// judged octets.
 #[inline(always)]
 fn read_queries<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Found {
     let segment = &run.scratch.segment;
@@ -145,14 +146,14 @@ fn read_queries<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Fo
         let found = match judged::compare(run) {
             Some(true) => Found::PASSED,
             Some(false) => Found::MISPLACED,
-            // It will never pass: who is told so connects anew.
+            // The segment will never pass: a client that is told so connects anew.
             None => Found::UNKNOWN,
         };
         leave_claim(run, key);
         return found;
     }
     let found = read_messages(run, who);
-    // What does not pass is not where the next message begins.
+    // The next message does not begin behind a segment that is denied.
     if found == Found::PASSED || who.mode == MODE_AUDIT {
         return if go_on(run, key) { found } else { Found::MISPLACED };
     }
@@ -193,7 +194,7 @@ fn read_messages<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> F
     found
 }
 
-/// Gives back the claim of a segment that leads to nothing.
+/// Gives back the claim of a segment that does not move the connection on.
 #[inline(always)]
 fn leave_claim<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
     let opened = run.scratch.segment.opened.get();
@@ -204,12 +205,12 @@ fn leave_claim<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) {
     });
 }
 
-/// Notes what a client's segment leads to, keeps its octets, and gives its claim back. False if it
-/// may not pass, since nobody could tell what repeats it.
+/// Moves a connection on past a client's segment, keeps the segment's octets, and gives the claim
+/// back. False if the segment may not pass, since no repetition could be compared with it.
 #[inline(always)]
 fn go_on<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool {
     let segment = &run.scratch.segment;
-    // Judging has read the messages to where the segment's octets are to be.
+    // The messages were read to the place where the segment's octets are to be now.
     let length = segment.length.get();
     let kept = if load(run, 0, length) { judged::keep(run) } else { None };
     let Some(had) = kept else {
@@ -234,7 +235,7 @@ fn go_on<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool
     done == Some(true)
 }
 
-/// Reads the query in the working memory, and records it.
+/// Judges the query in the working memory, and records it.
 #[inline(never)]
 fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Found {
     let (datapath, scratch) = (run.datapath, run.scratch);
@@ -263,7 +264,8 @@ fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Found {
     if admitted { Found::PASSED } else { Found::LIMITED }
 }
 
-/// Notes that a client opens a connection, unless it repeats itself. Whether that passes.
+/// Opens a connection for a client's SYN, unless the SYN is a repetition. Returns whether the SYN
+/// passes.
 #[inline(always)]
 fn open<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Member) -> Found {
     let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
@@ -305,8 +307,8 @@ fn open<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>, who: &Me
     if admitted { Found::PASSED } else { Found::LIMITED }
 }
 
-/// What a SYN is to a connection between the same ports that has not ended: the one that it began
-/// with, or another. Not among the bits of [`client_state`].
+/// SYN that the connection between the same ports began with. Not among the bits of
+/// [`client_state`].
 const SAME: u64 = 1 << 32;
-/// See [`SAME`].
+/// Other SYN, while the connection between the same ports has not ended.
 const FOREIGN: u64 = 2 << 32;

@@ -1,30 +1,31 @@
-//! What an answer teaches, said slowly: names and data are decoded by hickory-proto, the rest is
-//! plain lists. Where hickory is stricter or laxer than the kernel, the reason is given here.
+//! Model of learning, written for clarity: hickory-proto decodes names and data, the rest is plain
+//! lists. Where hickory is stricter or laxer than the kernel, the reason is given here.
 //!
-//! The rules, and where they come from:
+//! The rules, and their sources:
 //!
-//! - The answer section is read to its end, or nothing is learned. What follows it is not read:
-//!   neither authorities nor additional records teach, and a truncated message (RFC 2181 section
-//!   9) may end there.
+//! - The answer section is read to its end, or nothing is learned. Sections behind it are not read:
+//!   neither authorities nor additional records teach, and a truncated message (RFC 2181 section 9)
+//!   may end there.
 //! - A name is at most 255 octets (RFC 1035 section 2.3.4); pointers lead to a prior occurrence
-//!   (section 4.1.4), so to before the labels that they continue, and none of the labels found
-//!   there reach into those. Hickory says the same.
-//! - What takes more than 300 steps is not read: labels, pointers and roots of names, less those
-//!   that are pointers to one that was read just before, and half an octet of the question each;
-//!   records, the parameters and ends of services, and hints; and four CNAMEs that are looked at
-//!   for the next. Addresses that take more than the steps that are left, nineteen each, are left to
-//!   userspace, and nine more, but never the first. Hickory has no such limits, nor does any server come near them.
+//!   (section 4.1.4), and so to before the labels that they continue, and none of the labels found
+//!   there reach into those. Hickory agrees.
+//! - A message that takes more than 300 steps is not read. Steps are: labels, pointers and roots of
+//!   names, except names that are a pointer to one that was read just before; half a step for each
+//!   octet of the question; records, the parameters and ends of services, and hints; and each four
+//!   CNAMEs that are looked at for the next. An address takes nineteen steps to learn: addresses
+//!   beyond the steps that are left go to userspace, and nine more, but never the first. Hickory
+//!   has no such limits, and no server comes near them.
 //! - Data is read only where class and type say what it is: A, AAAA and CNAME of class IN must
 //!   fill their data exactly. All else is opaque (RFC 3597); hickory, asked for a whole message,
-//!   would refuse it for a malformed MX record that nobody asked for.
+//!   would refuse it for a malformed MX record that was not asked for.
 //! - Names are equal if their octets are but for ASCII case (RFC 4343).
 //! - From the question's name the first CNAME of each name is followed, 16 at most, in whatever
 //!   order they stand. A name with a CNAME has no other data (RFC 2181 section 10.1): addresses
 //!   count only at the end, and a circle has none.
-//! - Address hints of SVCB and HTTPS records count like addresses of their owner. Each record has to
-//!   parse: parameters in ascending order, hints of whole addresses, and not none (RFC 9460 sections
-//!   2.2 and 7.3). Addresses and hints together are 64 at most. Hickory reads other parameters too,
-//!   and refuses more.
+//! - Address hints of SVCB and HTTPS records count like addresses of their owner. Each record has
+//!   to parse: parameters in ascending order, hints of one or more whole addresses (RFC 9460
+//!   sections 2.2 and 7.3). Addresses and hints together are at most 64. Hickory reads other
+//!   parameters too, and refuses more.
 //! - A time to live with its highest bit set is 0 (RFC 2181 section 8).
 
 pub mod section;
@@ -43,11 +44,11 @@ use section::{Budget, Labels, RECORDS, Section, labels, section};
 /// What was learned: rules and expiry of each address.
 pub type Learned = BTreeMap<IpAddr, (RuleMask, u64)>;
 
-/// What the model has to be told of a filter.
+/// Terms of a filter that the model has to know.
 pub struct Terms<'t> {
-    /// When the query is asked and answered, nanoseconds.
+    /// Time of the query and its answer, nanoseconds.
     pub now: u64,
-    /// Least and most time to live, and the grace, seconds.
+    /// Lower and upper bound of the time to live, and the time added to it, in seconds.
     pub ttl: [u32; 3],
     /// Rules of the names below a top-level label, which is in lower case.
     pub rules_below: &'t dyn Fn(&[u8]) -> RuleMask,
@@ -55,31 +56,31 @@ pub struct Terms<'t> {
     pub is_acceptable: &'t dyn Fn(IpAddr) -> bool,
 }
 
-/// CNAMEs in a row at most.
+/// Maximum number of CNAMEs in a row.
 const CHAIN: usize = 16;
 /// Steps that an address takes.
 const STEPS_OF_ADDRESS: usize = 19;
-/// Addresses fewer that are learned, but one, where others are left to userspace.
+/// Cost of waking userspace, in learned addresses.
 const WAKING: usize = 9;
-/// CNAMEs that are looked at in one step.
+/// CNAMEs that are compared in one step.
 const COMPARED: usize = 4;
 
-/// What becomes of a message that the resolver sends where a query waits for its answer.
+/// Outcome of a message that the resolver sends while a query waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It does not answer the query.
+    /// The message does not answer the query.
     Foreign,
-    /// It answers, and there is nothing that it could teach: an error, or a name of no rule.
+    /// The message is an answer that can teach nothing: an error, or of a name of no rule.
     Passes,
-    /// Its answer section is refused.
+    /// The answer section of the message is refused.
     Malformed,
-    /// It teaches these addresses, and others are refused, as many as that; and whether more are
-    /// left to userspace.
+    /// The message teaches these addresses; then the number of addresses refused, and whether more
+    /// are left to userspace.
     Teaches(Learned, usize, bool),
 }
 
 impl Outcome {
-    /// Its kind, in a word.
+    /// Returns the kind of the outcome, in a word.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Foreign => "foreign",
@@ -93,7 +94,7 @@ impl Outcome {
     }
 }
 
-/// The outcome of `answer`, for a query that is `query`.
+/// Returns the outcome of `answer` to the query `query`.
 pub fn outcome(query: &[u8], answer: &[u8], terms: &Terms<'_>) -> Outcome {
     let end = 12 + question_length(query);
     if answer.len() < 12 || answer.len() > 4096 || answer[..2] != query[..2] {
@@ -150,26 +151,26 @@ fn asked(query: &[u8], terms: &Terms<'_>) -> (Labels, RuleMask) {
     (question, rules)
 }
 
-/// Whether a query, one of its own, is for a name that has rules.
+/// Whether a query that the tests have made is for a name with rules.
 pub fn is_listed(query: &[u8], terms: &Terms<'_>) -> bool {
     !asked(query, terms).1.is_empty()
 }
 
-/// Octets of the question of a query that is known to have one.
+/// Returns the octets of the question of a query that was found to have one.
 fn question_length(query: &[u8]) -> usize {
     let mut decoder = BinDecoder::new(query).clone(12);
     Name::read(&mut decoder).unwrap();
     decoder.index() - 12 + 4
 }
 
-/// What [`outcome`] reads of the answer section of `answer`, which repeats the query's question.
+/// Returns the answer section that [`outcome`] reads in `answer`, which repeats the question.
 pub fn section_of_answer(query: &[u8], answer: &[u8]) -> Result<Section, Refusal> {
     section(answer, 12 + question_length(query)).map(|(section, _)| section)
 }
 
-/// The addresses of `question` that the kernel learns, and their times to live; and whether there are
-/// more. Those of other names take their time too.
-/// `None` if CNAMEs lead in a circle or too far.
+/// Returns the addresses of `question` that the kernel learns, with their times to live, and
+/// whether there are more; `None` if CNAMEs lead in a circle or too far. Addresses of other names
+/// take steps too.
 fn resolve(
     section: Section,
     mut budget: Budget,

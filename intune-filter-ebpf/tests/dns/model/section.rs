@@ -1,4 +1,4 @@
-//! Reads answer sections, within the steps that there are.
+//! Reader of answer sections, within a budget of steps.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,12 +11,12 @@ use hickory_proto::{
     serialize::binary::{BinDecodable as _, BinDecoder, Restrict},
 };
 
-/// Records of an answer section at most.
+/// Maximum number of records of an answer section.
 pub(super) const RECORDS: u16 = 64;
-/// Steps that a message is read with.
+/// Maximum number of steps to read a message.
 const STEPS: usize = 300;
 
-/// What an answer section says.
+/// Content of an answer section.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Section {
     pub(super) aliases: Vec<(Labels, Labels)>,
@@ -24,7 +24,7 @@ pub struct Section {
     pub(super) services: Vec<Service>,
 }
 
-/// A SVCB or HTTPS record.
+/// SVCB or HTTPS record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Service {
     pub(super) owner: Labels,
@@ -33,12 +33,12 @@ pub(super) struct Service {
     pub(super) hints: Vec<IpAddr>,
 }
 
-/// Why an answer section is refused.
+/// Reason to refuse an answer section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It does not parse.
+    /// The section does not parse.
     Malformed,
-    /// It has more records, or a name more pointers, than are read.
+    /// The section has more records, or a name more pointers, than are read.
     TooMuch,
     /// A service's parameters are not as RFC 9460 says.
     Service,
@@ -47,13 +47,13 @@ pub enum Refusal {
 /// Labels in lower case.
 pub(super) type Labels = Vec<Vec<u8>>;
 
-/// What may still be read, and where the names begin that were read just before.
+/// Steps that are left, and the offsets of the names that were read just before.
 pub(super) struct Budget {
     pub(super) steps: usize,
     recent: [Option<usize>; 2],
 }
 
-/// Which of the two an owner is, and a target or the question's name.
+/// Index of the recent owner, and of the recent target or question's name.
 const OWNER: usize = 0;
 const TARGET: usize = 1;
 
@@ -64,7 +64,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Takes the steps of a name that is known to be one.
+    /// Takes the steps of a name that was found to be one.
     fn take(&mut self, message: &[u8], start: usize, which: usize) -> Result<(), Refusal> {
         let mut begin = start;
         if message[start] >= 0xc0 {
@@ -78,7 +78,7 @@ impl Budget {
     }
 }
 
-/// Reads the answer section that begins at `start`.
+/// Reads the answer section at `start`.
 pub(super) fn section(message: &[u8], start: usize) -> Result<(Section, Budget), Refusal> {
     let mut section = Section::default();
     let mut budget = Budget { steps: STEPS - (start - 12) / 2, recent: [None; 2] };
@@ -92,7 +92,7 @@ pub(super) fn section(message: &[u8], start: usize) -> Result<(Section, Budget),
     for _ in 0..count {
         targets.extend(record(message, &mut decoder, &mut budget, &mut section)?);
     }
-    // Those of services are read afterwards.
+    // The steps of services are taken when they are read, afterwards.
     budget.recent = [None; 2];
     for target in targets {
         budget.take(message, target, TARGET)?;
@@ -100,7 +100,7 @@ pub(super) fn section(message: &[u8], start: usize) -> Result<(Section, Budget),
     Ok((section, budget))
 }
 
-/// Reads one of its records. Returns where a service's target is.
+/// Reads one record. Returns the offset of a service's target.
 fn record(
     message: &[u8],
     decoder: &mut BinDecoder<'_>,
@@ -143,7 +143,7 @@ fn record(
     Ok(None)
 }
 
-/// How many parameters a SVCB or HTTPS record has, and their address hints.
+/// Returns the number of parameters of a SVCB or HTTPS record, and its address hints.
 fn parameters(message: &[u8], start: usize, end: usize) -> Option<(usize, Vec<IpAddr>)> {
     let two = |at: usize| Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]));
     if start + 3 > end {
@@ -186,7 +186,7 @@ fn parameters(message: &[u8], start: usize, end: usize) -> Option<(usize, Vec<Ip
     Some((count, hints))
 }
 
-/// The same of a record that hickory has read.
+/// Returns a service record that hickory has read, in the form of this reader.
 fn service(owner: Labels, ttl: u32, record: &SVCB) -> Service {
     let mut service = Service { owner, ttl, parameters: 0, hints: Vec::new() };
     // An alias has no parameters that count.
@@ -208,7 +208,8 @@ fn service(owner: Labels, ttl: u32, record: &SVCB) -> Service {
     service
 }
 
-/// The same by hickory's reader of whole messages, which is a second opinion where it has one.
+/// Reads a message by hickory's reader of whole messages, as a second opinion; `None` if it has
+/// none.
 pub fn section_of_message(message: &[u8]) -> Option<Section> {
     let mut section = Section::default();
     let message = Message::from_vec(message).ok()?;
@@ -240,7 +241,7 @@ pub(super) fn labels(name: &Name) -> Labels {
     name.iter().map(<[u8]>::to_ascii_lowercase).collect()
 }
 
-/// Labels and pointers of a name that is known to be one.
+/// Returns the number of labels and pointers of a name that was found to be one.
 fn steps(message: &[u8], start: usize) -> usize {
     let mut at = start;
     let mut steps = 0;
