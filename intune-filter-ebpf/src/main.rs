@@ -16,12 +16,12 @@ use intune_filter_ebpf::{
     bpf::{
         amend,
         frame::{SkbFrame, XdpFrame},
-        kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+        kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP},
         reply::{self, mark},
         stages,
     },
     datapath::WorkingMemory as _,
-    verdict::{self, Action, Place},
+    verdict::{self, Action, Arrival},
 };
 
 /// Goes on with the next program on the hook (TCX_NEXT, and TC_ACT_UNSPEC of cls_bpf).
@@ -30,8 +30,8 @@ const TC_NEXT: i32 = -1;
 /// Judges frames that come in on a LAN interface.
 #[xdp(frags)]
 fn ingress(ctx: XdpContext) -> u32 {
-    let kernel = Kernel::<XDP>::new(&ctx);
-    let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, place(&ctx));
+    let kernel = BpfDatapath::<XDP>::new(&ctx);
+    let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, arrival(&ctx));
     if verdict.reason.denies() {
         denied_log::log_denied_at_ingress(verdict.reason as u64);
     }
@@ -48,7 +48,7 @@ fn ingress(ctx: XdpContext) -> u32 {
 /// Turns the frame that `ingress` has denied into its reply. A stage: entered by a tail call.
 #[xdp(frags)]
 fn reply(ctx: XdpContext) -> u32 {
-    match reply::xdp::write(&ctx, Kernel::<XDP>::new(&ctx)) {
+    match reply::xdp::write(&ctx, BpfDatapath::<XDP>::new(&ctx)) {
         Some(()) => xdp_action::XDP_TX,
         None => xdp_action::XDP_DROP,
     }
@@ -57,17 +57,17 @@ fn reply(ctx: XdpContext) -> u32 {
 /// Judges a packet without changing a map. Never attached: the command `explain` runs the program.
 #[xdp(frags)]
 fn explain(ctx: XdpContext) -> u32 {
-    let kernel = Kernel::<EXPLAIN>::new(&ctx);
-    let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, place(&ctx));
+    let kernel = BpfDatapath::<EXPLAIN>::new(&ctx);
+    let verdict = verdict::ingress(&XdpFrame::new(&ctx), kernel, arrival(&ctx));
     if verdict.action.is_answered()
-        && let Some(scratch) = Kernel::<EXPLAIN>::scratch()
+        && let Some(scratch) = BpfDatapath::<EXPLAIN>::scratch()
     {
         kernel.release(scratch);
     }
     verdict.explanation()
 }
 
-/// Updates a learned address as the `Amendment` in the frame says, and returns an `Outcome`. Never
+/// Updates a learned address as the `HostUpdate` in the frame says, and returns an `UpdateStatus`. Never
 /// attached: userspace runs the program.
 #[xdp]
 fn amend(ctx: XdpContext) -> u32 {
@@ -75,18 +75,18 @@ fn amend(ctx: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn place(ctx: &XdpContext) -> Place {
+fn arrival(ctx: &XdpContext) -> Arrival {
     let ifindex = ctx.ingress_ifindex() as u32;
-    Place { ifindex, stripped_tag: None, from_gateway: false }
+    Arrival { ifindex, stripped_tag: None, from_gateway: false }
 }
 
 /// Judges frames that come in on a LAN interface with `mode: tc`.
 #[classifier]
 fn tc_ingress(ctx: TcContext) -> i32 {
-    let kernel = Kernel::<TC_INGRESS>::new(&ctx);
+    let kernel = BpfDatapath::<TC_INGRESS>::new(&ctx);
     let frame = SkbFrame::new(&ctx);
-    let place = Place { from_gateway: false, ..frame.place() };
-    let verdict = verdict::ingress(&frame, kernel, place);
+    let arrival = Arrival { from_gateway: false, ..frame.arrival() };
+    let verdict = verdict::ingress(&frame, kernel, arrival);
     if verdict.reason.denies() {
         denied_log::log_denied_at_ingress(verdict.reason as u64);
     }
@@ -103,7 +103,7 @@ fn tc_ingress(ctx: TcContext) -> i32 {
 /// Turns the frame that `tc_ingress` has denied into its reply. A stage: entered by a tail call.
 #[classifier]
 fn tc_reply(ctx: TcContext) -> i32 {
-    match reply::tc::write(&ctx, Kernel::<TC_INGRESS>::new(&ctx)) {
+    match reply::tc::write(&ctx, BpfDatapath::<TC_INGRESS>::new(&ctx)) {
         Some(()) => mark::redirect(&ctx),
         None => TC_ACT_SHOT,
     }
@@ -116,7 +116,7 @@ fn egress(ctx: TcContext) -> i32 {
         return TC_NEXT;
     }
     let frame = SkbFrame::new(&ctx);
-    let verdict = verdict::egress(&frame, Kernel::<TC_EGRESS>::new(&ctx), frame.place());
+    let verdict = verdict::egress(&frame, BpfDatapath::<TC_EGRESS>::new(&ctx), frame.arrival());
     if verdict.reason.denies() {
         denied_log::log_denied_at_egress(verdict.reason as u64);
     }

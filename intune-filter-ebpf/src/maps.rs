@@ -36,8 +36,8 @@ macro_rules! table {
             CLIENTS6: LpmTrie Policy, ClientKey<V6> => Client, 1024;
             NETS4: LpmTrie Policy, V4 => RuleMask, 1024;
             NETS6: LpmTrie Policy, V6 => RuleMask, 1024;
-            ANSWERS4: LpmTrie Policy, V4 => u32, 1024;
-            ANSWERS6: LpmTrie Policy, V6 => u32, 1024;
+            ANSWER_ACL4: LpmTrie Policy, V4 => u32, 1024;
+            ANSWER_ACL6: LpmTrie Policy, V6 => u32, 1024;
             PORTS: Array Policy, u32 => u64, crate::abi::PORT_WORDS;
             PORT_CLASSES: Array Policy, u32 => RuleMask, crate::abi::PORT_CLASSES;
             EDGES: Hash Policy, EdgeKey => NameNode, 1024;
@@ -45,10 +45,10 @@ macro_rules! table {
             SERVERS: Hash Policy, V6 => u32, 1024;
             ACTIVE: Array Pinned, u32 => Active, 1;
             SETTINGS: Array Pinned, u32 => Settings, 2;
-            RULE_INFO: Array Pinned, u32 => Info, crate::abi::RULES as u32;
-            GROUP_INFO: Array Pinned, u32 => Info, crate::abi::GROUPS as u32;
+            RULE_TITLES: Array Pinned, u32 => Title, crate::abi::RULES as u32;
+            GROUP_TITLES: Array Pinned, u32 => Title, crate::abi::GROUPS as u32;
             ZONES: Hash Pinned, ZoneKey => u32, 1024;
-            UNTAGGED: Array Pinned, u32 => u32, crate::abi::UNTAGGED as u32;
+            IFINDEX_ZONE: Array Pinned, u32 => u32, crate::abi::IFINDEX_ZONE as u32;
             OWN_ADDRESSES: Hash Pinned, V6 => u32, 4096;
             OWN_ON_DEVICE: Hash Pinned, OwnKey => u32, 4096;
             ZONE_DEVICES: Array Pinned, u32 => u32, crate::abi::ZONE_ELEMENTS as u32;
@@ -142,8 +142,8 @@ mod rows {
     use crate::{
         abi::{
             Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey,
-            FragmentVerdict, Glob, Host, Info, KeptOctets, LimitSet, Limits, NameNode, OwnKey,
-            Pending, PendingKey, RuleCounter, RuleMask, Settings, Stream, StreamRead, V4, V6,
+            FragmentVerdict, Glob, Host, KeptOctets, LimitSet, Limits, NameNode, OwnKey, Pending,
+            PendingKey, RuleCounter, RuleMask, Settings, Stream, StreamRead, Title, V4, V6,
             ZoneKey,
         },
         scratch::{Allowance, Scratch, Tick},

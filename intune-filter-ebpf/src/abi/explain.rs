@@ -15,7 +15,7 @@ pub enum Matched {
     /// Known flow.
     Flow = 3,
     /// Built-in permission, which does not depend on the client's rules.
-    Control = 4,
+    Builtin = 4,
 }
 
 /// Verdict and its ground.
@@ -69,7 +69,7 @@ impl Explanation {
                 1 => Matched::Cidr,
                 2 => Matched::Name,
                 3 => Matched::Flow,
-                4 => Matched::Control,
+                4 => Matched::Builtin,
                 _ => return None,
             },
             group: (group != NONE).then_some(group),

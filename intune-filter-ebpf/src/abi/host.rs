@@ -9,7 +9,7 @@ use super::{RuleMask, V6, layout};
 /// counts itself in and out, and never waits. A program that takes rules or time away claims the
 /// element; the claim succeeds only if no refresh is in progress and none has happened since the
 /// element was read. Userspace does not write elements: the kernel's program does so for it, see
-/// [`Amendment`].
+/// [`HostUpdate`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -64,22 +64,22 @@ impl Host {
     }
 }
 
-/// Operation of an [`Amendment`].
+/// Operation of an [`HostUpdate`].
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Adds `rules` to the address and extends its life to `expires`, as an answer does.
     Refresh = 1,
     /// Takes all rules except `rules` away, and lets the address expire at `expires` at the latest.
-    Narrow = 2,
+    Restrict = 2,
     /// Removes the address if it expires before `expires`.
     Remove = 3,
 }
 
-/// Result of an [`Amendment`].
+/// Result of an [`HostUpdate`].
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum UpdateStatus {
     /// The update was done.
     Done = 1,
     /// The address is not known.
@@ -92,7 +92,7 @@ pub enum Outcome {
     Busy = 5,
 }
 
-impl Outcome {
+impl UpdateStatus {
     /// Returns the outcome with this number; `None` if there is none.
     #[must_use]
     pub const fn from_number(number: u32) -> Option<Self> {
@@ -108,26 +108,26 @@ impl Outcome {
 }
 
 /// Request of userspace to the program `amend`, about one learned address: the frame of a test run.
-/// The program returns an [`Outcome`], and writes `expected` and `host` back.
+/// The program returns an [`UpdateStatus`], and writes `expected` and `host` back.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amendment {
+pub struct HostUpdate {
     /// Address; IPv4 mapped.
     pub address: V6,
     /// [`Operation`].
     pub operation: u32,
     /// 4 for `HOSTS4`, 6 for `HOSTS6`.
     pub family: u32,
-    /// For [`Operation::Narrow`], the version that the element must have, or 0 for any. After
+    /// For [`Operation::Restrict`], the version that the element must have, or 0 for any. After
     /// [`Operation::Refresh`], the version that the element had before, or 0 if the address was not
     /// known.
     pub expected: u64,
-    /// Rules and time, as the operation says. After [`Operation::Narrow`], the element as it is
+    /// Rules and time, as the operation says. After [`Operation::Restrict`], the element as it is
     /// now. After [`Operation::Refresh`], `version` is the element's version, or 0 if others have
     /// refreshed the element at the same time.
     pub host: Host,
 }
-layout!(Amendment, 72, V6, u32, u32, u64, Host);
+layout!(HostUpdate, 72, V6, u32, u32, u64, Host);
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,7 @@ pub use event::{
     answer_flags,
 };
 pub use explain::{Explanation, Matched};
-pub use host::{Amendment, Host, Operation, Outcome};
+pub use host::{Host, HostUpdate, Operation, UpdateStatus};
 pub use limit::{
     LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_FRAGMENTS, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS,
     LIMIT_KINDS, LIMIT_QUERIES, LIMIT_STREAMS, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_WAYS,
@@ -32,10 +32,10 @@ pub use limit::{
 };
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower};
 pub use policy::{
-    Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, GATEWAY_WORDS, INFO_CAPACITY,
-    Info, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS,
-    SERVER_DHCP, SERVER_RESOLVER, Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE,
-    ZONE_ELEMENTS, ZoneKey, client_flags, gateway_port, port_class, port_index,
+    Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, GATEWAY_WORDS, MODE_AUDIT,
+    MODE_ENFORCE, MODE_EXEMPT, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS, SERVER_DHCP,
+    SERVER_RESOLVER, Settings, TITLE_CAPACITY, Title, UNLISTED_DROP, UNLISTED_FORWARD,
+    UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey, client_flags, gateway_port, port_class, port_index,
 };
 pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{
@@ -54,8 +54,8 @@ pub use stream::{
 /// Version of everything in this module; a part of the pins' path.
 pub const LAYOUT_VERSION: u32 = 9;
 
-/// Number of elements of `UNTAGGED`: interfaces with an index beyond are in `ZONES` alone.
-pub const UNTAGGED: usize = 4096;
+/// Number of elements of `IFINDEX_ZONE`: interfaces with an index beyond are in `ZONES` alone.
+pub const IFINDEX_ZONE: usize = 4096;
 
 /// Rules in force at most: each has one bit in a [`RuleMask`].
 pub const RULES: usize = 192;

@@ -173,15 +173,15 @@ pub const SERVER_RESOLVER: u32 = 1;
 /// Bit of a value of `SERVERS`: a DHCP server that clients may address (`dhcp_servers`).
 pub const SERVER_DHCP: u32 = 2;
 
-/// Octets of [`Info::text`].
-pub const INFO_CAPACITY: usize = 96;
+/// Octets of [`Title::text`].
+pub const TITLE_CAPACITY: usize = 96;
 
-/// Element of `RULE_INFO` and `GROUP_INFO`: name of a rule or group, so that a process without the
+/// Element of `RULE_TITLES` and `GROUP_TITLES`: name of a rule or group, so that a process without the
 /// configuration can tell what the kernel enforces.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Info {
+pub struct Title {
     /// Name in UTF-8, padded with zeros. That of a rule is `SERVICE/RULE`.
-    pub text: [u8; INFO_CAPACITY],
+    pub text: [u8; TITLE_CAPACITY],
 }
-layout!(Info, INFO_CAPACITY, [u8; INFO_CAPACITY]);
+layout!(Title, TITLE_CAPACITY, [u8; TITLE_CAPACITY]);

@@ -2,7 +2,7 @@
 
 use super::{
     flow_fns, global_fns,
-    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+    kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP},
     route, rule_fns,
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     scratch::Scratch,
 };
 
-impl<const HOOK: u8> GlobalFns for Kernel<HOOK> {
+impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
     #[inline(always)]
     fn note_segment(self, flow: &mut Flow, _: &Scratch, flags: u8, _: Direction) -> u16 {
         let flags = u64::from(flags);

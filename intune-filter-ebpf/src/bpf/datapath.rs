@@ -5,7 +5,7 @@ use aya_ebpf::{bindings::BPF_ANY, helpers::generated};
 use super::{
     family::visit_value,
     global_fns, kept,
-    kernel::{EXPLAIN, Kernel, TC_INGRESS},
+    kernel::{BpfDatapath, EXPLAIN, TC_INGRESS},
     maps,
     report::{self, SILENT, WAKES},
     route, rule_fns,
@@ -25,7 +25,7 @@ use crate::{
     scratch::Scratch,
 };
 
-impl<const HOOK: u8> Clock for Kernel<HOOK> {
+impl<const HOOK: u8> Clock for BpfDatapath<HOOK> {
     #[inline(always)]
     fn now(self) -> u64 {
         // SAFETY: the helper has no arguments.
@@ -54,7 +54,7 @@ impl<const HOOK: u8> Clock for Kernel<HOOK> {
     }
 }
 
-impl<const HOOK: u8> WorkingMemory for Kernel<HOOK> {
+impl<const HOOK: u8> WorkingMemory for BpfDatapath<HOOK> {
     #[inline(always)]
     fn is_read_only(self) -> bool {
         Self::READ_ONLY
@@ -84,7 +84,7 @@ impl<const HOOK: u8> WorkingMemory for Kernel<HOOK> {
     }
 }
 
-impl<const HOOK: u8> PolicyMaps for Kernel<HOOK> {
+impl<const HOOK: u8> PolicyMaps for BpfDatapath<HOOK> {
     #[inline(always)]
     fn active(self) -> Option<Active> {
         maps::ACTIVE.get(0).copied().filter(|active| active.generation != 0)
@@ -95,7 +95,7 @@ impl<const HOOK: u8> PolicyMaps for Kernel<HOOK> {
         // An interface that the array lacks may be in the hash, and one that the array has is there
         // too.
         if vlan == 0
-            && let Some(zone) = maps::UNTAGGED.get(ifindex)
+            && let Some(zone) = maps::IFINDEX_ZONE.get(ifindex)
             && *zone != 0
         {
             return Some((*zone - 1) as u16);
@@ -148,7 +148,7 @@ impl<const HOOK: u8> PolicyMaps for Kernel<HOOK> {
     }
 }
 
-impl<const HOOK: u8> GatewayMaps for Kernel<HOOK> {
+impl<const HOOK: u8> GatewayMaps for BpfDatapath<HOOK> {
     #[inline(always)]
     fn is_own(self, address: &V6) -> bool {
         maps::OWN_ADDRESSES.get_ptr(address).is_some()
@@ -187,7 +187,7 @@ impl<const HOOK: u8> GatewayMaps for Kernel<HOOK> {
     }
 }
 
-impl<const HOOK: u8> StreamMaps for Kernel<HOOK> {
+impl<const HOOK: u8> StreamMaps for BpfDatapath<HOOK> {
     #[inline(always)]
     fn stream<R>(self, key: &FlowKey<V6>, visit: impl FnOnce(&mut Stream) -> R) -> Option<R> {
         visit_value::<HOOK, _, R>(maps::STREAMS.get_ptr_mut(key), visit)
@@ -230,7 +230,7 @@ impl<const HOOK: u8> StreamMaps for Kernel<HOOK> {
     }
 }
 
-impl<const HOOK: u8> RateLimits for Kernel<HOOK> {
+impl<const HOOK: u8> RateLimits for BpfDatapath<HOOK> {
     #[inline(always)]
     fn conform(self, request: &Taking) -> RateDecision {
         if Self::READ_ONLY {
@@ -246,7 +246,7 @@ impl<const HOOK: u8> RateLimits for Kernel<HOOK> {
     }
 }
 
-impl<const HOOK: u8> Counters for Kernel<HOOK> {
+impl<const HOOK: u8> Counters for BpfDatapath<HOOK> {
     #[inline(always)]
     fn count_at(self, counter: u32, packets: u32, bytes: u32) {
         if Self::READ_ONLY {
@@ -283,7 +283,7 @@ impl<const HOOK: u8> Counters for Kernel<HOOK> {
     }
 }
 
-impl<const HOOK: u8> Reports for Kernel<HOOK> {
+impl<const HOOK: u8> Reports for BpfDatapath<HOOK> {
     #[inline(always)]
     fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent) {
         self.report(maps::REPORTS, time, event);
@@ -329,7 +329,7 @@ macro_rules! access {
         access!(LruHash Pinned $name, $key, $value);
     };
     (LruHash Pinned $name:ident, $key:ty, $value:ident) => {
-        impl<const HOOK: u8> KeyedAccess<keyed::$name> for Kernel<HOOK> {
+        impl<const HOOK: u8> KeyedAccess<keyed::$name> for BpfDatapath<HOOK> {
             #[inline(always)]
             fn copy_of(self, key: &$key) -> Option<$value> {
                 // SAFETY: the value is copied at once. An element that is reused meanwhile gives words

@@ -4,7 +4,7 @@ use aya_ebpf::{bindings::BPF_ANY, btf_maps::lpm_trie::Key};
 
 use super::{
     hosts,
-    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+    kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP},
     maps, rule_fns,
 };
 use crate::{
@@ -24,7 +24,7 @@ pub(super) fn visit_value<const HOOK: u8, T: Copy, R>(
     const { assert!(size_of::<T>() <= size_of::<[u64; COPY_WORDS]>()) };
     let mut value = value?;
     if HOOK == EXPLAIN {
-        let copy = Kernel::<HOOK>::scratch()?.ctx.copy.get().cast::<T>();
+        let copy = BpfDatapath::<HOOK>::scratch()?.ctx.copy.get().cast::<T>();
         // SAFETY: the memory is this run's, and has room for the value.
         unsafe { copy.write(*value) };
         value = copy;
@@ -48,7 +48,7 @@ fn trie_key<'s, A: Address>(scratch: &'s Scratch, address: &A) -> &'s Key<A> {
 macro_rules! maps_of {
     ($address:ty, $networks:ident, $answers:ident, $hosts:ident, $module:ident,
      $flows:ident, $new_flows:ident) => {
-        impl<const HOOK: u8> ClientMaps<$address> for Kernel<HOOK> {
+        impl<const HOOK: u8> ClientMaps<$address> for BpfDatapath<HOOK> {
             #[inline(always)]
             fn client(
                 self,
@@ -90,7 +90,7 @@ macro_rules! maps_of {
             }
         }
 
-        impl<const HOOK: u8> HostMaps<$address> for Kernel<HOOK> {
+        impl<const HOOK: u8> HostMaps<$address> for BpfDatapath<HOOK> {
             #[inline(always)]
             fn host(self, address: &$address, rules: &RuleCell) -> u64 {
                 let Some(host) = maps::$hosts.get_ptr(address) else {
@@ -124,7 +124,7 @@ macro_rules! maps_of {
             }
         }
 
-        impl<const HOOK: u8> FlowMaps<$address> for Kernel<HOOK> {
+        impl<const HOOK: u8> FlowMaps<$address> for BpfDatapath<HOOK> {
             #[inline(always)]
             fn flow<R>(
                 self,
@@ -172,5 +172,5 @@ macro_rules! maps_of {
     };
 }
 
-maps_of!(V4, NETS4, ANSWERS4, HOSTS4, v4, FLOWS4, NEW_FLOWS4);
-maps_of!(V6, NETS6, ANSWERS6, HOSTS6, v6, FLOWS6, NEW_FLOWS6);
+maps_of!(V4, NETS4, ANSWER_ACL4, HOSTS4, v4, FLOWS4, NEW_FLOWS4);
+maps_of!(V6, NETS6, ANSWER_ACL6, HOSTS6, v6, FLOWS6, NEW_FLOWS6);

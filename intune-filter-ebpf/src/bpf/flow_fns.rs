@@ -1,6 +1,6 @@
 //! Global functions about flows: how one begins, goes on and ends. See [`super::global_fns`].
 
-use super::kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP};
+use super::kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP};
 use crate::{abi::Flow, packet::Direction, verdict};
 
 macro_rules! begin_flow {
@@ -9,7 +9,7 @@ macro_rules! begin_flow {
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $name(terms: u64, packet: u64) -> u64 {
-            if let Some(scratch) = Kernel::<$hook>::scratch() {
+            if let Some(scratch) = BpfDatapath::<$hook>::scratch() {
                 verdict::begin_flow(scratch, Direction::$direction, terms, packet);
             }
             0
@@ -31,7 +31,7 @@ macro_rules! end_flow {
         pub extern "C" fn $name(flow: *mut Flow, ending: u64) -> u64 {
             // SAFETY: null, or from a reference.
             let (Some(flow), Some(scratch)) =
-                (unsafe { flow.as_mut() }, Kernel::<$hook>::scratch())
+                (unsafe { flow.as_mut() }, BpfDatapath::<$hook>::scratch())
             else {
                 return 0;
             };
@@ -54,7 +54,7 @@ macro_rules! note_segment {
         pub extern "C" fn $name(flow: *mut Flow, flags: u64) -> u64 {
             // SAFETY: null, or from a reference.
             let (Some(flow), Some(scratch)) =
-                (unsafe { flow.as_mut() }, Kernel::<$hook>::scratch())
+                (unsafe { flow.as_mut() }, BpfDatapath::<$hook>::scratch())
             else {
                 return 0;
             };

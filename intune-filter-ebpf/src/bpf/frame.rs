@@ -15,7 +15,7 @@ use crate::{
     bytes::be16,
     memory::Message,
     packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet, TCP, UDP},
-    verdict::Place,
+    verdict::Arrival,
 };
 
 /// Offset before which headers end, or the packet does not parse. The verifier wants a bound.
@@ -139,13 +139,13 @@ impl SkbFrame {
 
     /// Returns the interface, tag and origin of the frame.
     #[inline(always)]
-    pub fn place(&self) -> Place {
+    pub fn arrival(&self) -> Arrival {
         // SAFETY: the fields of the context are readable.
         let (ifindex, ingress, present, tag) = unsafe {
             let skb = &*self.skb;
             (skb.ifindex, skb.ingress_ifindex, skb.vlan_present, skb.vlan_tci)
         };
-        Place {
+        Arrival {
             ifindex,
             stripped_tag: (present != 0).then_some(tag as u16),
             from_gateway: ingress == 0,

@@ -10,7 +10,7 @@ use core::arch::asm;
 
 use super::{
     atomic,
-    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+    kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP},
     maps,
 };
 use crate::{
@@ -28,8 +28,8 @@ macro_rules! walk_patterns {
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $name() -> u64 {
-            if let Some(scratch) = Kernel::<$hook>::scratch() {
-                dns::walk_patterns(scratch, Kernel::<$hook>::without_context());
+            if let Some(scratch) = BpfDatapath::<$hook>::scratch() {
+                dns::walk_patterns(scratch, BpfDatapath::<$hook>::without_context());
             }
             0
         }
@@ -47,8 +47,8 @@ macro_rules! kept_octets {
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $name() -> u64 {
-            if let Some(scratch) = Kernel::<$hook>::scratch() {
-                verdict::$what(scratch, Kernel::<$hook>::without_context());
+            if let Some(scratch) = BpfDatapath::<$hook>::scratch() {
+                verdict::$what(scratch, BpfDatapath::<$hook>::without_context());
             }
             0
         }
@@ -67,9 +67,9 @@ macro_rules! admits {
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $name(kind: u64, devices: u64) -> u64 {
-            let kernel = Kernel::<$hook>::without_context();
+            let kernel = BpfDatapath::<$hook>::without_context();
             let admits = |scratch| verdict::may_begin(scratch, kernel, kind, devices);
-            u64::from(Kernel::<$hook>::scratch().is_some_and(admits))
+            u64::from(BpfDatapath::<$hook>::scratch().is_some_and(admits))
         }
     };
 }
@@ -84,8 +84,8 @@ admits!(admits_to_explain, EXPLAIN);
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn read_answer(start: u64) -> u64 {
-    let read = Kernel::<TC_EGRESS>::scratch().is_some_and(|scratch| {
-        dns::read_answer(scratch, Kernel::<TC_EGRESS>::without_context(), start)
+    let read = BpfDatapath::<TC_EGRESS>::scratch().is_some_and(|scratch| {
+        dns::read_answer(scratch, BpfDatapath::<TC_EGRESS>::without_context(), start)
     });
     u64::from(read)
 }
@@ -94,8 +94,8 @@ pub extern "C" fn read_answer(start: u64) -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn learn_addresses() -> u64 {
-    if let Some(scratch) = Kernel::<TC_EGRESS>::scratch() {
-        dns::learn_addresses(scratch, Kernel::<TC_EGRESS>::without_context());
+    if let Some(scratch) = BpfDatapath::<TC_EGRESS>::scratch() {
+        dns::learn_addresses(scratch, BpfDatapath::<TC_EGRESS>::without_context());
     }
     0
 }

@@ -12,7 +12,7 @@ use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 
 use super::{atomic, maps};
 use crate::{
-    abi::{Amendment, Host, Operation, Outcome, RULE_WORDS, RuleMask, V4, V6},
+    abi::{Host, HostUpdate, Operation, RULE_WORDS, RuleMask, UpdateStatus, V4, V6},
     datapath::{Insertion, NANOS_PER_SEC},
 };
 
@@ -151,12 +151,12 @@ macro_rules! hosts_of {
                 // SAFETY: null, or from references.
                 let (Some(&address), Some(rules)) = (unsafe { (address.as_ref(), rules.as_ref()) })
                 else {
-                    return Outcome::Busy as u64;
+                    return UpdateStatus::Busy as u64;
                 };
                 let address = &address;
                 for _ in 0..ATTEMPTS {
                     let Some(host) = maps::$hosts.get_ptr_mut(address) else {
-                        return Outcome::Absent as u64;
+                        return UpdateStatus::Absent as u64;
                     };
                     let Some(version) = version_of_element(address, host) else {
                         continue;
@@ -176,7 +176,7 @@ macro_rules! hosts_of {
                             (&raw mut (*host).expires).write_volatile(expires);
                             // The highest bit is carried out of the word.
                             atomic::add(at, Host::CLAIMED + Host::REFRESH);
-                            return Outcome::Done as u64;
+                            return UpdateStatus::Done as u64;
                         }
                         if !atomic::exchange(at, version, version + Host::WRITER) {
                             continue;
@@ -185,11 +185,11 @@ macro_rules! hosts_of {
                         let prolonged = prolong(host, expires);
                         atomic::add(at, Host::REFRESH - Host::WRITER);
                         if prolonged {
-                            return Outcome::Done as u64;
+                            return UpdateStatus::Done as u64;
                         }
                     }
                 }
-                Outcome::Busy as u64
+                UpdateStatus::Busy as u64
             }
 
             /// Adds rules to an address and extends its life, or inserts the address. An expired
@@ -202,7 +202,7 @@ macro_rules! hosts_of {
                 now: u64,
             ) -> Insertion {
                 let known = $refresh(address, rules, expires, now);
-                if known != Outcome::Absent as u64 {
+                if known != UpdateStatus::Absent as u64 {
                     return insertion(known);
                 }
                 if insert(address, rules, expires, now) != 0 {
@@ -210,7 +210,7 @@ macro_rules! hosts_of {
                 }
                 // Another CPU may have inserted it in between.
                 let known = $refresh(address, rules, expires, now);
-                if known != Outcome::Absent as u64 {
+                if known != UpdateStatus::Absent as u64 {
                     return insertion(known);
                 }
                 if $make_room(now) != 0 && insert(address, rules, expires, now) != 0 {
@@ -221,7 +221,7 @@ macro_rules! hosts_of {
 
             #[inline(always)]
             fn insertion(outcome: u64) -> Insertion {
-                if outcome == Outcome::Done as u64 { Insertion::Done } else { Insertion::Busy }
+                if outcome == UpdateStatus::Done as u64 { Insertion::Done } else { Insertion::Busy }
             }
 
             /// Inserts an address; 0 if it is there already, or if there is no room.
@@ -246,11 +246,11 @@ macro_rules! hosts_of {
                         return 0;
                     };
                     let outcome = $remove(&raw const oldest, before);
-                    if outcome == Outcome::Done as u64 {
+                    if outcome == UpdateStatus::Done as u64 {
                         return 1;
                     }
                     // An address that was removed before leaves the queue.
-                    if outcome != Outcome::Absent as u64 {
+                    if outcome != UpdateStatus::Absent as u64 {
                         let _ = maps::$order.push(&oldest, u64::from(BPF_EXIST));
                     }
                 }
@@ -263,7 +263,7 @@ macro_rules! hosts_of {
             extern "C" fn $remove(address: *const $address, before: u64) -> u64 {
                 // SAFETY: null, or from a reference.
                 let Some(&address) = (unsafe { address.as_ref() }) else {
-                    return Outcome::Busy as u64;
+                    return UpdateStatus::Busy as u64;
                 };
                 let address = &address;
                 let Some((host, version)) = find(address) else {
@@ -273,34 +273,34 @@ macro_rules! hosts_of {
                 // the one that was read before the other words.
                 unsafe {
                     if (&raw const (*host).expires).read_volatile() >= before {
-                        return Outcome::Changed as u64;
+                        return UpdateStatus::Changed as u64;
                     }
                     let at = &raw mut (*host).version;
                     if !claim(at, version) {
-                        return Outcome::Busy as u64;
+                        return UpdateStatus::Busy as u64;
                     }
                     if maps::$hosts.remove(address).is_err() {
                         atomic::add(at, Host::CLAIMED);
-                        return Outcome::Busy as u64;
+                        return UpdateStatus::Busy as u64;
                     }
                 }
-                Outcome::Done as u64
+                UpdateStatus::Done as u64
             }
 
             /// Takes rules and time away from an address that has the expected version.
             #[inline(always)]
-            pub fn narrow(address: &$address, amendment: &mut Amendment) -> u64 {
+            pub fn narrow(address: &$address, amendment: &mut HostUpdate) -> u64 {
                 let Some((host, version)) = find(address) else {
                     return absent_or_busy(address);
                 };
                 if amendment.expected != ANY && amendment.expected != version {
-                    return Outcome::Changed as u64;
+                    return UpdateStatus::Changed as u64;
                 }
                 // SAFETY: words of a map's value, which is the caller's alone once claimed.
                 unsafe {
                     let at = &raw mut (*host).version;
                     if !claim(at, version) {
-                        return Outcome::Busy as u64;
+                        return UpdateStatus::Busy as u64;
                     }
                     let rules = read_rules(host) & amendment.host.rules;
                     let expires = (&raw const (*host).expires).read_volatile();
@@ -315,13 +315,13 @@ macro_rules! hosts_of {
                     atomic::add(at, Host::CLAIMED);
                     amendment.host = Host { version, rules, expires };
                 }
-                Outcome::Done as u64
+                UpdateStatus::Done as u64
             }
 
             /// Carries out an update by userspace.
             #[inline(always)]
-            pub fn amend(address: &$address, amendment: &mut Amendment, now: u64) -> u64 {
-                if amendment.operation == Operation::Narrow as u32 {
+            pub fn amend(address: &$address, amendment: &mut HostUpdate, now: u64) -> u64 {
+                if amendment.operation == Operation::Restrict as u32 {
                     return narrow(address, amendment);
                 }
                 if amendment.operation == Operation::Remove as u32 {
@@ -338,9 +338,9 @@ macro_rules! hosts_of {
                 };
                 amendment.host.version = if version == alone { version } else { 0 };
                 match insertion {
-                    Insertion::Done => Outcome::Done as u64,
-                    Insertion::Full => Outcome::Full as u64,
-                    Insertion::Busy => Outcome::Busy as u64,
+                    Insertion::Done => UpdateStatus::Done as u64,
+                    Insertion::Full => UpdateStatus::Full as u64,
+                    Insertion::Busy => UpdateStatus::Busy as u64,
                 }
             }
 
@@ -354,8 +354,8 @@ macro_rules! hosts_of {
             fn absent_or_busy(address: &$address) -> u64 {
                 // An address that was removed and came back meanwhile is to be tried again.
                 match maps::$hosts.get_ptr(address) {
-                    None => Outcome::Absent as u64,
-                    Some(_) => Outcome::Busy as u64,
+                    None => UpdateStatus::Absent as u64,
+                    Some(_) => UpdateStatus::Busy as u64,
                 }
             }
         }

@@ -10,11 +10,11 @@ use crate::scratch::Scratch;
 /// Maps and clock of the kernel, for the program on a hook: [`XDP`], [`TC_INGRESS`], [`TC_EGRESS`]
 /// or [`EXPLAIN`].
 #[derive(Clone, Copy)]
-pub struct Kernel<const HOOK: u8> {
+pub struct BpfDatapath<const HOOK: u8> {
     pub(super) context: *mut c_void,
 }
 
-impl<const HOOK: u8> Kernel<HOOK> {
+impl<const HOOK: u8> BpfDatapath<HOOK> {
     /// Whether the program may change no map.
     pub(super) const READ_ONLY: bool = HOOK == EXPLAIN;
 

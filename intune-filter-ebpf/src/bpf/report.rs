@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::generated,
 };
 
-use super::{kernel::Kernel, maps};
+use super::{kernel::BpfDatapath, maps};
 use crate::{
     abi::Occurrence,
     datapath::{Counters as _, NANOS_PER_SEC},
@@ -27,7 +27,7 @@ pub(super) const WAKES: u64 = BPF_RB_FORCE_WAKEUP as u64;
 /// takes longer than to judge a packet.
 pub(super) const SILENT: u64 = BPF_RB_NO_WAKEUP as u64;
 
-impl<const HOOK: u8> Kernel<HOOK> {
+impl<const HOOK: u8> BpfDatapath<HOOK> {
     /// Puts a record into the ring buffer: a head in the working memory, and the message behind it.
     #[inline(always)]
     pub(super) fn output(

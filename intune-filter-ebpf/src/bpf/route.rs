@@ -8,7 +8,7 @@ use aya_ebpf::{
     helpers::generated,
 };
 
-use super::kernel::{EXPLAIN, Kernel, TC_INGRESS, XDP};
+use super::kernel::{BpfDatapath, EXPLAIN, TC_INGRESS, XDP};
 use crate::{
     abi::V6,
     datapath::{Location, Route},
@@ -30,33 +30,33 @@ macro_rules! routes {
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $ask(context: *mut $context, ifindex: u32, flags: u32) -> u64 {
-            ask(Kernel::<$hook> { context: context.cast() }, ifindex, flags).word()
+            ask(BpfDatapath::<$hook> { context: context.cast() }, ifindex, flags).word()
         }
 
         /// Runs [`verdict::own_location`] on this hook.
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $own() -> u64 {
-            let kernel = Kernel::<$hook>::without_context();
+            let kernel = BpfDatapath::<$hook>::without_context();
             let location = |scratch| verdict::own_location(scratch, kernel);
-            Kernel::<$hook>::scratch().map_or(Location::ELSEWHERE, location).word()
+            BpfDatapath::<$hook>::scratch().map_or(Location::ELSEWHERE, location).word()
         }
 
         /// Runs [`verdict::routed_location`] on this hook.
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $routed(context: *mut $context) -> u64 {
-            let kernel = Kernel::<$hook> { context: context.cast() };
+            let kernel = BpfDatapath::<$hook> { context: context.cast() };
             let location = |scratch| verdict::routed_location(scratch, kernel);
-            Kernel::<$hook>::scratch().map_or(Location::ELSEWHERE, location).word()
+            BpfDatapath::<$hook>::scratch().map_or(Location::ELSEWHERE, location).word()
         }
 
         /// Runs [`verdict::is_forged`] on this hook.
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $is_forged(context: *mut $context) -> u64 {
-            let kernel = Kernel::<$hook> { context: context.cast() };
-            let scratch = Kernel::<$hook>::scratch();
+            let kernel = BpfDatapath::<$hook> { context: context.cast() };
+            let scratch = BpfDatapath::<$hook>::scratch();
             u64::from(scratch.is_none_or(|scratch| verdict::is_forged(scratch, kernel)))
         }
     };
@@ -88,13 +88,13 @@ routes!(
 );
 
 #[inline(always)]
-fn ask<const HOOK: u8>(kernel: Kernel<HOOK>, ifindex: u32, flags: u32) -> Route {
+fn ask<const HOOK: u8>(kernel: BpfDatapath<HOOK>, ifindex: u32, flags: u32) -> Route {
     const SUCCESS: i64 = 0;
     const NOT_FWDED: i64 = 4;
     const NO_NEIGHBOUR: i64 = 7;
     /// At TC: there is a route, and the frame is longer than the route takes.
     const TOO_LONG: i64 = 8;
-    let Some(scratch) = Kernel::<HOOK>::scratch() else {
+    let Some(scratch) = BpfDatapath::<HOOK>::scratch() else {
         return Route::UNTOLD;
     };
     let request = scratch.ctx.route.get().cast::<bpf_fib_lookup>();

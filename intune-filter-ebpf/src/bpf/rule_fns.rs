@@ -4,7 +4,7 @@
 use aya_ebpf::btf_maps::lpm_trie::Key;
 
 use super::{
-    kernel::{EXPLAIN, Kernel, TC_EGRESS, TC_INGRESS, XDP},
+    kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP},
     maps,
 };
 use crate::{
@@ -56,7 +56,8 @@ macro_rules! find_client {
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $name(v6: u64, set: u64) -> u64 {
-            Kernel::<$hook>::scratch().map_or(0, |scratch| find_client(scratch, v6, set as u32))
+            BpfDatapath::<$hook>::scratch()
+                .map_or(0, |scratch| find_client(scratch, v6, set as u32))
         }
     };
 }
@@ -72,10 +73,10 @@ macro_rules! match_rules {
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $name(v6: u64, port: u64) -> u64 {
-            let Some(scratch) = Kernel::<$hook>::scratch() else {
+            let Some(scratch) = BpfDatapath::<$hook>::scratch() else {
                 return 0;
             };
-            let kernel = Kernel::<$hook>::without_context();
+            let kernel = BpfDatapath::<$hook>::without_context();
             verdict::match_rules(scratch, kernel, v6 != 0, port).word()
         }
     };
@@ -91,9 +92,9 @@ macro_rules! allows_rule {
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $name(rule: u64, port: u64) -> u64 {
-            let kernel = Kernel::<$hook>::without_context();
+            let kernel = BpfDatapath::<$hook>::without_context();
             let allows = |scratch| verdict::allows_rule(scratch, kernel, rule as u8, port);
-            u64::from(Kernel::<$hook>::scratch().is_some_and(allows))
+            u64::from(BpfDatapath::<$hook>::scratch().is_some_and(allows))
         }
     };
 }

@@ -11,7 +11,7 @@
 use aya_ebpf::{EbpfContext, btf_maps::ProgramArray, programs::TcContext, programs::XdpContext};
 
 use super::{
-    kernel::{Kernel, TC_INGRESS, XDP},
+    kernel::{BpfDatapath, TC_INGRESS, XDP},
     maps::{STAGES_TC, STAGES_XDP},
 };
 use crate::{
@@ -22,14 +22,14 @@ use crate::{
 /// Calls the stage that answers a frame denied at XDP. Returns if there is no stage: the frame is
 /// to be dropped.
 #[inline(always)]
-pub fn reply_at_xdp(ctx: &XdpContext, kernel: Kernel<XDP>) {
+pub fn reply_at_xdp(ctx: &XdpContext, kernel: BpfDatapath<XDP>) {
     reply(&STAGES_XDP, ctx, kernel);
 }
 
 /// Calls the stage that answers a frame denied at TC. Returns if there is no stage: the frame is to
 /// be dropped.
 #[inline(always)]
-pub fn reply_at_tc(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) {
+pub fn reply_at_tc(ctx: &TcContext, kernel: BpfDatapath<TC_INGRESS>) {
     reply(&STAGES_TC, ctx, kernel);
 }
 
@@ -37,11 +37,11 @@ pub fn reply_at_tc(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) {
 fn reply<const HOOK: u8>(
     stages: &ProgramArray<{ STAGE_SLOTS as usize }>,
     ctx: &impl EbpfContext,
-    kernel: Kernel<HOOK>,
+    kernel: BpfDatapath<HOOK>,
 ) {
     // SAFETY: nothing of the caller's has to be dropped, and the stage is of the caller's type.
     unsafe { stages.tail_call(ctx, STAGE_REPLY) }
-    if let Some(scratch) = Kernel::<HOOK>::scratch() {
+    if let Some(scratch) = BpfDatapath::<HOOK>::scratch() {
         kernel.release(scratch);
     }
 }

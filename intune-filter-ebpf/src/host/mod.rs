@@ -5,5 +5,5 @@ mod family;
 mod tables;
 mod trie;
 
-pub use tables::{Policy, Tables};
+pub use tables::{PolicyMaps, Tables};
 pub use trie::Trie;

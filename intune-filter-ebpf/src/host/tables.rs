@@ -17,12 +17,12 @@ use crate::{
     datapath::WorkingMemory as _,
     maps::{KeyedAccess, KeyedMap, keyed},
     scratch::Scratch,
-    verdict::{self, Place, Verdict},
+    verdict::{self, Arrival, Verdict},
 };
 
 /// Maps of one policy.
 #[derive(Clone, Debug, Default)]
-pub struct Policy {
+pub struct PolicyMaps {
     /// Content of `CLIENTS4`: keys are the zone's four octets in native order, then the address's.
     pub clients4: Trie<Client>,
     /// Content of `CLIENTS6`.
@@ -31,9 +31,9 @@ pub struct Policy {
     pub nets4: Trie<RuleMask>,
     /// As `NETS6`.
     pub nets6: Trie<RuleMask>,
-    /// As `ANSWERS4`.
+    /// As `ANSWER_ACL4`.
     pub answers4: Trie<u32>,
-    /// Content of `ANSWERS6`.
+    /// Content of `ANSWER_ACL6`.
     pub answers6: Trie<u32>,
     /// As `PORTS`, one element a port.
     pub ports: Vec<u8>,
@@ -74,7 +74,7 @@ pub struct Tables {
     /// Device indices of routes, by mapped addresses.
     pub routes: Trie<u32>,
     /// Maps of the policies, by slot.
-    pub policies: [Policy; 2],
+    pub policies: [PolicyMaps; 2],
     /// Content of `HOSTS4`.
     pub hosts4: RefCell<HashMap<V4, Host>>,
     /// Content of `HOSTS6`.
@@ -118,8 +118,8 @@ pub struct Tables {
 
 impl Tables {
     /// Judges a frame from a client.
-    pub fn ingress(&self, frame: &[u8], place: Place) -> Verdict {
-        let verdict = verdict::ingress(&frame, self, place);
+    pub fn ingress(&self, frame: &[u8], arrival: Arrival) -> Verdict {
+        let verdict = verdict::ingress(&frame, self, arrival);
         if verdict.action.is_answered() {
             self.release(&self.scratch);
         }
@@ -127,8 +127,8 @@ impl Tables {
     }
 
     /// Judges a frame to a client.
-    pub fn egress(&self, frame: &[u8], place: Place) -> Verdict {
-        verdict::egress(&frame, self, place)
+    pub fn egress(&self, frame: &[u8], arrival: Arrival) -> Verdict {
+        verdict::egress(&frame, self, arrival)
     }
 
     /// Returns the number of packets counted for a reason, or of occurrences counted.
@@ -138,7 +138,7 @@ impl Tables {
         self.counters.borrow().get(&counter).map_or(0, |counter| counter.packets)
     }
 
-    pub(super) fn policy(&self, set: u32) -> &Policy {
+    pub(super) fn policy(&self, set: u32) -> &PolicyMaps {
         &self.policies[(set & 1) as usize]
     }
 }

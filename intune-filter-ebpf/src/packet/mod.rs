@@ -9,9 +9,9 @@ mod headers;
 mod icmp;
 #[expect(unsafe_code, reason = "the working memory is behind pointers")]
 mod ip;
+mod known_flow;
 mod options;
 mod transport;
-mod usual;
 
 pub use datagram::Datagram;
 pub use error::HeaderError;
@@ -20,12 +20,12 @@ pub use frame::{ETHERNET_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, is_link_
 pub use headers::Headers;
 pub use icmp::{Quoted, quoted_v4, quoted_v6};
 pub use ip::Network;
+pub use known_flow::{FiveTuple, ParseKnown};
 pub use options::{MULTIPATH, has_tcp_option};
 pub use transport::{
     ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMPV6, ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, IGMP,
     TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG, Transport, UDP,
 };
-pub use usual::{Read, Usual};
 
 use crate::memory::Message;
 

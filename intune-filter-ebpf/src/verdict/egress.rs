@@ -2,7 +2,8 @@
 //! denied.
 
 use super::{
-    NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known, limit,
+    Arrival, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known_flow,
+    limit,
     links::Links,
     resolver::{self, DNS_PORT, Response},
     stage::Stage,
@@ -22,9 +23,13 @@ use crate::{
 
 /// Judges a frame that is about to leave on a LAN interface.
 #[inline(always)]
-pub fn egress<W: DualStack>(packet: &(impl Packet + Copy), datapath: W, place: Place) -> Verdict {
+pub fn egress<W: DualStack>(
+    packet: &(impl Packet + Copy),
+    datapath: W,
+    arrival: Arrival,
+) -> Verdict {
     let packets = packet.packets();
-    let verdict = judge(packet, datapath, place, packets);
+    let verdict = judge(packet, datapath, arrival, packets);
     let bytes = packet.counted_length();
     datapath.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
@@ -37,27 +42,28 @@ pub fn egress<W: DualStack>(packet: &(impl Packet + Copy), datapath: W, place: P
 fn judge<W: DualStack>(
     packet: &(impl Packet + Copy),
     datapath: W,
-    place: Place,
+    arrival: Arrival,
     packets: u32,
 ) -> Verdict {
-    let Some(frame) = Frame::parse(packet, place.stripped_tag) else {
+    let Some(frame) = Frame::parse(packet, arrival.stripped_tag) else {
         return Verdict::deny(Reason::Malformed);
     };
-    let Some(zone) = datapath.zone(place.ifindex, frame.vlan) else {
-        return Verdict::control(Reason::Unmanaged);
+    let Some(zone) = datapath.zone(arrival.ifindex, frame.vlan) else {
+        return Verdict::pass_builtin(Reason::Unmanaged);
     };
-    if !place.from_gateway {
-        let known = known::pass(packet, datapath, zone, &frame, Direction::ToClient, packets);
+    if !arrival.from_gateway {
+        let known = known_flow::pass(packet, datapath, zone, &frame, Direction::ToClient, packets);
         if known != 0 {
-            return known::verdict(known);
+            return known_flow::verdict(known);
         }
     }
     let Some(scratch) = datapath.claim() else {
         return Verdict::deny(Reason::Busy);
     };
-    let run = Run::new(datapath, *packet, scratch, place, zone, frame.payload, Direction::ToClient);
+    let run =
+        Run::new(datapath, *packet, scratch, arrival, zone, frame.payload, Direction::ToClient);
     let mut stage = if frame.second_tag {
-        run.second_tag(place.from_gateway).store(scratch);
+        run.second_tag(arrival.from_gateway).store(scratch);
         Stage::DONE
     } else if frame.ethertype == ETHERTYPE_IPV4 {
         stages::<V4, _, _>(&run)
@@ -65,7 +71,7 @@ fn judge<W: DualStack>(
         stages::<V6, _, _>(&run)
     } else {
         // A router forwards nothing else: the gateway itself talks to hosts on the link.
-        Verdict::control(Reason::Link).store(scratch);
+        Verdict::pass_builtin(Reason::Link).store(scratch);
         Stage::DONE
     };
     if stage == Stage::ANSWERS {
@@ -95,7 +101,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     fn second_tag(&self, from_gateway: bool) -> Verdict {
         if from_gateway {
-            return Verdict::control(Reason::GatewaySent);
+            return Verdict::pass_builtin(Reason::GatewaySent);
         }
         let verdict = Verdict::deny(Reason::VlanTag);
         let now = self.datapath.now();
@@ -127,7 +133,7 @@ fn parse<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let (headers, message) = (&run.scratch.headers, &run.scratch.message);
     let verdict = match A::parse(&run.packet, headers, message, run.network_offset()) {
         Ok(()) if run.read_policy() => return Stage::NEXT,
-        Ok(()) | Err(_) if from_gateway => Verdict::control(Reason::GatewaySent),
+        Ok(()) | Err(_) if from_gateway => Verdict::pass_builtin(Reason::GatewaySent),
         Ok(()) => {
             let verdict = Verdict::deny(Reason::NoPolicy);
             let event = || denied_event(&verdict, run.scratch, run.datagram::<A>(), true);
@@ -158,11 +164,11 @@ fn dns_answer<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
         match resolver::answer(run, datagram) {
             Response::NOT_OURS => return Stage::NEXT,
             Response::DEFERRED => Verdict::deny(Reason::DnsPunted),
-            _ => Verdict::control(Reason::DnsAnswer),
+            _ => Verdict::pass_builtin(Reason::DnsAnswer),
         }
     } else {
         match stream::answer::<A, W, P>(run) {
-            stream::Found::PASSED => Verdict::control(Reason::DnsAnswer),
+            stream::Found::PASSED => Verdict::pass_builtin(Reason::DnsAnswer),
             stream::Found::PUNTED => Verdict::deny(Reason::DnsPunted),
             stream::Found::DENIED => Verdict::deny(Reason::DnsTransport),
             stream::Found::UNSOLICITED => Verdict::deny(Reason::Unsolicited),
@@ -180,7 +186,7 @@ fn dns_answer<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
 #[inline(always)]
 fn answers<W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let verdict = match stream::read(run) {
-        stream::Found::PASSED => Verdict::control(Reason::DnsAnswer),
+        stream::Found::PASSED => Verdict::pass_builtin(Reason::DnsAnswer),
         stream::Found::UNSOLICITED => Verdict::deny(Reason::Unsolicited),
         _ => Verdict::deny(Reason::DnsPunted),
     };
@@ -218,7 +224,7 @@ fn record_fragment<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -
 fn by_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdict {
     let datagram = run.datagram::<A>();
     if run.is_from_gateway() {
-        return Verdict::control(Reason::GatewaySent);
+        return Verdict::pass_builtin(Reason::GatewaySent);
     }
     if datagram.fragment == Fragment::Later {
         if let Some(verdict) = fragment::later(run, datagram) {
@@ -242,7 +248,7 @@ fn by_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdic
         && let Some(key) = A::quoted_to_client(&run.packet, datagram, run.zone())
         && flow::is_known(run, &key)
     {
-        return Verdict { matched: Matched::Flow, ..Verdict::control(Reason::IcmpError) };
+        return Verdict { matched: Matched::Flow, ..Verdict::pass_builtin(Reason::IcmpError) };
     }
     unsolicited(run, datagram)
 }
@@ -259,13 +265,13 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
     let Some(client) = client else {
         let allowed = run.settings().is_some_and(|settings| settings.allow_unlisted_clients != 0);
         return if allowed {
-            Verdict::control(Reason::UnlistedAllowed)
+            Verdict::pass_builtin(Reason::UnlistedAllowed)
         } else {
             Verdict::deny(Reason::Unsolicited)
         };
     };
     if client.mode == MODE_EXEMPT {
-        return Verdict::control(Reason::Exempt).of(&client);
+        return Verdict::pass_builtin(Reason::Exempt).of(&client);
     }
     // A resolver only answers queries: a flow that a resolver opened would let the client reach it.
     if client.flags & client_flags::INBOUND == 0 || resolver::is_from_resolver(run, datagram) {
@@ -273,7 +279,7 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
         let reason = if later { Reason::Fragment } else { Reason::Unsolicited };
         return Verdict::deny_client(reason, &client);
     }
-    let mut verdict = Verdict::control(Reason::Inbound).of(&client);
+    let mut verdict = Verdict::pass_builtin(Reason::Inbound).of(&client);
     if datagram.fragment != Fragment::Later && flow::may_open(datagram) {
         if !limit::admits::<LIMIT_INBOUND, W, P>(run, &client) {
             verdict = Verdict::over_limit(Reason::FlowLimit, &client);

@@ -124,7 +124,7 @@ pub(super) fn flow_verdict(known: &Known) -> Verdict {
         matched: Matched::Flow,
         group: known.group as u8,
         audited: known.audited,
-        ..Verdict::control(Reason::Flow)
+        ..Verdict::pass_builtin(Reason::Flow)
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn later<A: Family, W: Datapath, P: Packet>(
         group: first.group,
         audited: first.audited,
         matched: Matched::Flow,
-        ..Verdict::control(Reason::FragmentAllowed)
+        ..Verdict::pass_builtin(Reason::FragmentAllowed)
     })
 }
 

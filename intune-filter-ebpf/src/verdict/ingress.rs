@@ -4,7 +4,8 @@
 //! programs have 512 octets of stack in all, those of callers included.
 
 use super::{
-    Action, NO_RULE, Place, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known,
+    Action, Arrival, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment,
+    known_flow,
     links::Links,
     policy::{is_any_dns, is_dns},
     reply,
@@ -24,9 +25,13 @@ use crate::{
 
 /// Judges a frame that came in on a LAN interface.
 #[inline(always)]
-pub fn ingress<W: DualStack>(packet: &(impl Packet + Copy), datapath: W, place: Place) -> Verdict {
+pub fn ingress<W: DualStack>(
+    packet: &(impl Packet + Copy),
+    datapath: W,
+    arrival: Arrival,
+) -> Verdict {
     let packets = packet.packets();
-    let verdict = judge(packet, datapath, place, packets);
+    let verdict = judge(packet, datapath, arrival, packets);
     let bytes = packet.counted_length();
     datapath.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
@@ -44,28 +49,28 @@ pub fn ingress<W: DualStack>(packet: &(impl Packet + Copy), datapath: W, place: 
 fn judge<W: DualStack>(
     packet: &(impl Packet + Copy),
     datapath: W,
-    place: Place,
+    arrival: Arrival,
     packets: u32,
 ) -> Verdict {
-    let Some(frame) = Frame::parse(packet, place.stripped_tag) else {
+    let Some(frame) = Frame::parse(packet, arrival.stripped_tag) else {
         return Verdict::deny(Reason::Malformed);
     };
-    let Some(zone) = datapath.zone(place.ifindex, frame.vlan) else {
+    let Some(zone) = datapath.zone(arrival.ifindex, frame.vlan) else {
         return if frame.hides_vlan() {
             Verdict::deny(Reason::VlanTag)
         } else {
-            Verdict::control(Reason::Unmanaged)
+            Verdict::pass_builtin(Reason::Unmanaged)
         };
     };
-    let known = known::pass(packet, datapath, zone, &frame, Direction::FromClient, packets);
+    let known = known_flow::pass(packet, datapath, zone, &frame, Direction::FromClient, packets);
     if known != 0 {
-        return known::verdict(known);
+        return known_flow::verdict(known);
     }
     let Some(scratch) = datapath.claim() else {
         return Verdict::deny(Reason::Busy);
     };
     let run =
-        Run::new(datapath, *packet, scratch, place, zone, frame.payload, Direction::FromClient);
+        Run::new(datapath, *packet, scratch, arrival, zone, frame.payload, Direction::FromClient);
     if frame.second_tag {
         run.deny_frame(Reason::VlanTag).store(scratch);
     } else if frame.ethertype == ETHERTYPE_IPV4 {
@@ -73,7 +78,7 @@ fn judge<W: DualStack>(
     } else if frame.ethertype == ETHERTYPE_IPV6 {
         stages::<V6, _, _>(&run);
     } else if is_link_scope_ethertype(frame.ethertype) {
-        Verdict::control(Reason::Link).store(scratch);
+        Verdict::pass_builtin(Reason::Link).store(scratch);
     } else {
         run.deny_frame(Reason::EtherType).store(scratch);
     }
@@ -198,7 +203,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             if self.is_forged(datagram) {
                 return Verdict::deny(Reason::Source);
             }
-            return Verdict::control(Reason::Gateway);
+            return Verdict::pass_builtin(Reason::Gateway);
         }
         let event = || denied_event(&verdict, self.scratch, datagram, false);
         self.datapath.report_denied(self.now(), event);
@@ -230,7 +235,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             if datagram.protocol == UDP && self.is_forged(datagram) {
                 return Ok(Verdict::deny(Reason::Source));
             }
-            return Ok(Verdict::control(Reason::Link));
+            return Ok(Verdict::pass_builtin(Reason::Link));
         }
         let mut to_resolver = false;
         if datagram.fragment == Fragment::Later {
@@ -266,7 +271,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             return Err(if datagram.protocol == UDP { Stage::QUERY } else { Stage::STREAM });
         }
         if location == Location::HERE && !is_any_dns(datagram) && self.is_let_in(datagram) {
-            return Ok(Verdict::control(Reason::Gateway));
+            return Ok(Verdict::pass_builtin(Reason::Gateway));
         }
         Err(Stage::POLICY)
     }

@@ -6,7 +6,7 @@ mod fragment;
 mod gateway;
 mod ingress;
 mod judged;
-mod known;
+mod known_flow;
 mod lifetime;
 mod limit;
 mod links;
@@ -42,7 +42,7 @@ use crate::{
 
 /// Point at which a packet was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Arrival {
     /// Interface index.
     pub ifindex: u32,
     /// VLAN tag that the hardware has stripped, if any.
@@ -110,11 +110,11 @@ impl Verdict {
     /// Returns the verdict that passes a packet for a reason that does not depend on rules.
     #[inline(always)]
     #[must_use]
-    pub const fn control(reason: Reason) -> Self {
+    pub const fn pass_builtin(reason: Reason) -> Self {
         Self {
             action: Action::Pass,
             reason,
-            matched: Matched::Control,
+            matched: Matched::Builtin,
             rule: NO_RULE,
             group: NO_GROUP,
             audited: 0,
@@ -127,7 +127,7 @@ impl Verdict {
     #[inline(always)]
     #[must_use]
     pub const fn deny(reason: Reason) -> Self {
-        Self { action: Action::Drop, matched: Matched::Nothing, ..Self::control(reason) }
+        Self { action: Action::Drop, matched: Matched::Nothing, ..Self::pass_builtin(reason) }
     }
 
     /// Returns the verdict that denies a packet of this client, unless the client is audited.
@@ -240,7 +240,7 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         datapath: W,
         packet: P,
         scratch: &'p Scratch,
-        place: Place,
+        arrival: Arrival,
         zone: u16,
         network_offset: u32,
         direction: Direction,
@@ -249,8 +249,8 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         scratch.headers.parsed.set(0);
         ctx.no_answered_flow.set(0);
         ctx.rules.clear();
-        ctx.ifindex.set(u64::from(place.ifindex));
-        ctx.from_gateway.set(u64::from(place.from_gateway));
+        ctx.ifindex.set(u64::from(arrival.ifindex));
+        ctx.from_gateway.set(u64::from(arrival.from_gateway));
         ctx.zone.set(u64::from(zone));
         ctx.packets.set(u64::from(packet.packets()));
         ctx.network_offset.set(u64::from(network_offset));

@@ -31,7 +31,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             return Verdict::deny(Reason::UnlistedClient);
         }
         self.open(datagram, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
-        Verdict::control(Reason::UnlistedAllowed)
+        Verdict::pass_builtin(Reason::UnlistedAllowed)
     }
 
     /// Opens the flow of a client's datagram; returns whether it has.
@@ -65,7 +65,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         };
         if client.mode == MODE_EXEMPT {
             self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
-            return Verdict::control(Reason::Exempt).of(&client);
+            return Verdict::pass_builtin(Reason::Exempt).of(&client);
         }
         if forged {
             return Verdict::deny(Reason::Source);
@@ -113,7 +113,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             return Verdict::deny_client(Reason::Protocol, client);
         }
         if self.is_to_dhcp_server(datagram) {
-            return Verdict::control(Reason::Link);
+            return Verdict::pass_builtin(Reason::Link);
         }
         if is_dns(datagram) {
             // Only trusted resolvers are asked; every other is a way out.
@@ -128,7 +128,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         let found = self.datapath.match_rules(self.scratch, A::BITS == V6::BITS, port);
         if found.reason == Reason::Policy {
             let (rule, matched) = (found.rule, found.matched);
-            return Verdict { rule, matched, ..Verdict::control(Reason::Policy).of(client) };
+            return Verdict { rule, matched, ..Verdict::pass_builtin(Reason::Policy).of(client) };
         }
         let over_tls = is_dns_over_tls(datagram);
         let reason = if over_tls { Reason::DnsOverTls } else { found.reason };
@@ -148,7 +148,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         let known = A::quoted_by_client(&self.packet, datagram, self.zone())
             .is_some_and(|key| flow::is_known(self, &key));
         if known {
-            return Verdict::control(Reason::IcmpError).of(client);
+            return Verdict::pass_builtin(Reason::IcmpError).of(client);
         }
         Verdict::deny_client(Reason::Icmp, client)
     }

@@ -135,7 +135,7 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
     let malformed = !whole || !load(run, datagram) || !dns::is_query(scratch);
     if malformed {
         return if who.mode == MODE_EXEMPT {
-            Verdict::control(Reason::Exempt).of(who)
+            Verdict::pass_builtin(Reason::Exempt).of(who)
         } else {
             deny(Reason::DnsMalformed)
         };
@@ -146,7 +146,7 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
     dns::match_name(scratch, datapath, settings);
     let exempt = who.mode == MODE_EXEMPT;
     let mut verdict =
-        Verdict { matched: Matched::Control, ..Verdict::control(Reason::DnsQuery).of(who) };
+        Verdict { matched: Matched::Builtin, ..Verdict::pass_builtin(Reason::DnsQuery).of(who) };
     if !scratch.matcher.rules.intersects(&scratch.ctx.client_rules) && !exempt {
         let over_https = dns::is_over_https(scratch);
         let unlisted = deny(unlisted_reason(over_https));

@@ -38,7 +38,7 @@ impl Numbers {
         }
     }
 
-    /// Returns the numbers of a segment that carries on ([`crate::packet::Usual`]), directly behind
+    /// Returns the numbers of a segment that carries on ([`crate::packet::FiveTuple`]), directly behind
     /// an IP header of `header` octets at `offset`, in a datagram of `length` octets.
     #[inline(always)]
     pub(super) fn at(packet: &impl Packet, offset: u32, header: u32, length: u32) -> Option<Self> {

@@ -4,10 +4,10 @@ use core::mem::offset_of;
 use std::{any::type_name, fmt::Write as _};
 
 use intune_filter_ebpf::abi::{
-    Active, Amendment, AnswerEvent, Client, ClientKey, Counter, DeniedEvent, EdgeKey, Flow,
-    FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob, Host, Info, JudgedPrefix, KeptOctets,
-    Limit, LimitKey, LimitSet, Limits, NameNode, OwnKey, Pending, PendingKey, RuleCounter,
-    RuleMask, SegmentEvent, Settings, Stream, StreamRead, Taking, V4, V6, ZoneKey,
+    Active, AnswerEvent, Client, ClientKey, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
+    FlowKey, FragmentKey, FragmentVerdict, Glob, Host, HostUpdate, JudgedPrefix, KeptOctets, Limit,
+    LimitKey, LimitSet, Limits, NameNode, OwnKey, Pending, PendingKey, RuleCounter, RuleMask,
+    SegmentEvent, Settings, Stream, StreamRead, Taking, Title, V4, V6, ZoneKey,
 };
 
 /// Returns the name of a type without its modules.
@@ -62,7 +62,7 @@ layouts! {
         kind, length, opened, client, resolver, sequence, answer_next, port, zone, reserved
     };
     Host { version, rules, expires };
-    Amendment { address, operation, family, expected, host };
+    HostUpdate { address, operation, family, expected, host };
     LimitKey { zone, bits, address };
     Limits { due };
     LimitSet { owners, limits };
@@ -81,7 +81,7 @@ layouts! {
         ttl_grace, limit_sets, root, warm_up_until, warm_up_rules, limit_queries,
         limit_flows, zone_queries, zone_flows
     };
-    Info { text };
+    Title { text };
     Active { generation, reserved, seed };
     FlowKey<V4> { zone, protocol, reserved, client_port, remote_port, client, remote };
     FlowKey<V6> { zone, protocol, reserved, client_port, remote_port, client, remote };

@@ -8,8 +8,8 @@ use intune_filter_ebpf::{
         Active, Client, Counted, EdgeKey, Host, NameNode, RuleMask, SERVER_RESOLVER, Settings, V4,
         V6, ZoneKey,
     },
-    host::{Policy, Tables, Trie},
-    verdict::{Place, Verdict},
+    host::{PolicyMaps, Tables, Trie},
+    verdict::{Arrival, Verdict},
 };
 
 use crate::model::{Learned, Terms};
@@ -144,8 +144,8 @@ pub fn rules_below(label: &[u8]) -> RuleMask {
     }
 }
 
-fn policy() -> Policy {
-    let mut policy = Policy {
+fn policy() -> PolicyMaps {
+    let mut policy = PolicyMaps {
         settings: Settings {
             ttl_min: TTL_MIN,
             ttl_max: TTL_MAX,
@@ -154,7 +154,7 @@ fn policy() -> Policy {
             root: NameNode { edges: 1, ..NameNode::default() },
             ..Settings::default()
         },
-        ..Policy::default()
+        ..PolicyMaps::default()
     };
     let client = Client { rules: ONE | TWO, group: 0, ..Client::default() };
     for zone in [1_u32, 2] {
@@ -207,8 +207,8 @@ pub fn surplus(
     }
 }
 
-fn place(ends: Ends) -> Place {
-    Place { ifindex: IFINDEX, stripped_tag: ends.vlan, from_gateway: false }
+fn place(ends: Ends) -> Arrival {
+    Arrival { ifindex: IFINDEX, stripped_tag: ends.vlan, from_gateway: false }
 }
 
 fn frame(source: IpAddr, destination: IpAddr, from: u16, to: u16, message: &[u8]) -> Vec<u8> {

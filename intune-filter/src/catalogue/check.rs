@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    ALL_SET, CatalogueError, DEFAULT_SET, Region, Rule, Selected, Service, Source,
+    ALL_SET, CatalogueError, DEFAULT_SET, Provenance, Region, Rule, Selected, Service,
     document::Document, error::Place,
 };
 use crate::{
@@ -147,7 +147,7 @@ fn check_service(at: &At<'_>, service: &Service, seen: &mut Seen) -> Result<(), 
     Ok(())
 }
 
-fn check_source(at: &At<'_>, source: &Source) -> Result<(), CatalogueError> {
+fn check_source(at: &At<'_>, source: &Provenance) -> Result<(), CatalogueError> {
     for (key, text) in [("document", &source.document), ("section", &source.section)] {
         if text.trim().is_empty() {
             return Err(at.key("source").key(key).error("empty, expected where it comes from"));

@@ -1,7 +1,7 @@
 //! Parses one file of a catalogue, and keeps the lines of its services.
 
 use super::{
-    CatalogueError, Date, Region, Rule, RuleId, Selected, Service, Source, error::Place as At,
+    CatalogueError, Date, Provenance, Region, Rule, RuleId, Selected, Service, error::Place as At,
 };
 use crate::yaml::{self, Fields, FileErrors, Findings, Lines, Place, Read, parsed};
 
@@ -103,7 +103,7 @@ impl Read for Selected {
     }
 }
 
-impl Read for Source {
+impl Read for Provenance {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
         let mut fields = Fields::open(place, findings)?;
         let document = fields.required("document", "the document's title");

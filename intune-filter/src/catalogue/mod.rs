@@ -19,7 +19,7 @@ pub use self::{
     error::CatalogueError,
     files::CatalogueFiles,
     selector::{Destinations, Selector},
-    service::{ALL_SET, DEFAULT_SET, Date, Region, Rule, RuleId, Selected, Service, Source},
+    service::{ALL_SET, DEFAULT_SET, Date, Provenance, Region, Rule, RuleId, Selected, Service},
 };
 
 /// Files of the built-in catalogue.

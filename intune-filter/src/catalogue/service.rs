@@ -20,8 +20,8 @@ pub struct Service {
     pub id: String,
     /// Title for people.
     pub title: String,
-    /// Source of the rules that have none of their own.
-    pub source: Source,
+    /// Provenance of the rules that have none of their own.
+    pub source: Provenance,
     /// Whether the service is in the set `default`.
     pub default: bool,
     /// Further sets of the service.
@@ -41,8 +41,8 @@ pub struct Service {
 pub struct Rule {
     /// Id of the rule within its service.
     pub id: String,
-    /// Source of the rule, if it differs from the service's.
-    pub source: Option<Source>,
+    /// Provenance of the rule, if it differs from the service's.
+    pub source: Option<Provenance>,
     /// Name patterns of the destinations in every region.
     pub fqdns: Vec<Pattern>,
     /// Prefixes of the destinations in every region.
@@ -85,7 +85,7 @@ impl Service {
 
     /// Returns the source of one of the service's rules.
     #[must_use]
-    pub fn source_of<'a>(&'a self, rule: &'a Rule) -> &'a Source {
+    pub fn source_of<'a>(&'a self, rule: &'a Rule) -> &'a Provenance {
         rule.source.as_ref().unwrap_or(&self.source)
     }
 
@@ -128,9 +128,9 @@ impl fmt::Display for RuleId {
     }
 }
 
-/// Source of an entry.
+/// Provenance of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct Source {
+pub struct Provenance {
     /// Title of the document.
     pub document: String,
     /// Table, list or heading in the document.
@@ -140,7 +140,7 @@ pub struct Source {
     pub date: Option<Date>,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.document, self.section)?;
         if let Some(date) = &self.date {

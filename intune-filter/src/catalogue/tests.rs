@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use intune_filter_ebpf::abi::{INFO_CAPACITY, RULES};
+use intune_filter_ebpf::abi::{RULES, TITLE_CAPACITY};
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn builtin_leaves_bits_for_the_site() {
     for service in catalogue.services() {
         for rule in &service.rules {
             let id = service.rule_id(rule);
-            assert!(id.to_string().len() <= INFO_CAPACITY, "{id}");
+            assert!(id.to_string().len() <= TITLE_CAPACITY, "{id}");
             assert_eq!(rule_id(&id.to_string()), id);
             assert_eq!(catalogue.rule(&id), Some((service, rule)));
         }

@@ -9,7 +9,7 @@ use super::{
     args::Global,
     changes::changes,
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     output,
 };
 use crate::{
@@ -27,7 +27,7 @@ pub fn run(
     global: &Global,
     file: Option<&Path>,
     confirm: Option<Seconds>,
-) -> Result<(Outcome, String), Failure> {
+) -> Result<(ExitStatus, String), Failure> {
     let confirm_s = confirm.map(|seconds| seconds.0);
     let changed: Changed = ask(global, &request(global, file, confirm_s, false)?)?;
     if global.json {
@@ -52,7 +52,7 @@ pub fn run(
 }
 
 /// Runs `confirm`.
-pub fn confirm(global: &Global) -> Result<(Outcome, String), Failure> {
+pub fn confirm(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let confirmed: Confirmed = ask(global, &Request::Confirm {})?;
     let text = if global.json {
         output::json(&confirmed)?
@@ -61,11 +61,11 @@ pub fn confirm(global: &Global) -> Result<(Outcome, String), Failure> {
         let over = overriding(global, *overrides_file);
         format!("confirmed; {file} is in force, policy generation {generation}\n{over}")
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 /// Runs `reload`, which succeeds only if the file is in force on every existing interface.
-pub fn reload(global: &Global) -> Result<(Outcome, String), Failure> {
+pub fn reload(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let changed: Changed = ask(global, &Request::Reload {})?;
     let text = if global.json {
         output::json(&changed)?
@@ -123,8 +123,8 @@ fn in_force(changed: &Changed) -> String {
 }
 
 /// Returns success only if the configuration is in force on every existing interface.
-const fn outcome(changed: &Changed) -> Outcome {
-    if changed.failed_interfaces.is_empty() { Outcome::Yes } else { Outcome::Partly }
+const fn outcome(changed: &Changed) -> ExitStatus {
+    if changed.failed_interfaces.is_empty() { ExitStatus::Yes } else { ExitStatus::Partly }
 }
 
 /// Lists the interfaces to which the configuration could not be applied.

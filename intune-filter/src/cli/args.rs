@@ -104,7 +104,7 @@ pub enum Command {
     /// Show the clients that have flows or were denied something
     Clients,
     /// Show denials, learned names, and flows that were opened or have ended
-    Events(Wanted),
+    Events(EventSelection),
     /// Tell whether a client may reach a destination, and why
     Explain {
         /// The client's address
@@ -138,7 +138,7 @@ pub enum Command {
 
 /// Selection of events; all events by default.
 #[derive(Clone, Debug, Args)]
-pub struct Wanted {
+pub struct EventSelection {
     /// Follow new events; without --last, show new events only
     #[arg(short, long)]
     pub follow: bool,

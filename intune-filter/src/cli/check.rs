@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use super::{
     args::Global,
     context, environment,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     output, unjudged,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Runs the command.
-pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Failure> {
+pub fn run(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, String), Failure> {
     let path = file.map_or_else(|| context::config_path(global), Path::to_owned);
     let adjust = |paths: &mut crate::config::Paths| *paths = global.paths(paths);
     // The bits of the policy in force decide which bits are free.
@@ -49,7 +49,7 @@ pub fn run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Fa
         }
         text
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 /// Returns a warning if `boot: closed` does not keep out traffic that it should.

@@ -10,18 +10,18 @@ use jiff::Timestamp;
 use super::{
     args::Global,
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     flows, output,
 };
 use crate::{
     config::Paths,
     control::{self, DeniedClients, Request},
-    events::{Place, Traffic, denial_stats::Denials},
+    events::{Traffic, ZoneName, denial_stats::Denials},
     report::{Client, LastDenied, LiveFlow},
 };
 
 /// Runs the command.
-pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
+pub fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let paths = context::paths(global);
     let clients = join(&flows::live(&paths)?, denials(&paths)?, Timestamp::now());
     let text = if global.json {
@@ -46,7 +46,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
             &rows,
         )
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 /// Asks the daemon for the denials; `None` if no daemon runs.
@@ -58,7 +58,7 @@ fn denials(paths: &Paths) -> anyhow::Result<Option<Vec<Denials>>> {
 
 fn join(flows: &[LiveFlow], denials: Option<Vec<Denials>>, now: Timestamp) -> Vec<Client> {
     let counted = denials.is_some().then_some(0);
-    let new = |client: IpAddr, place: &Place, group: &Option<String>, last_seen_s| Client {
+    let new = |client: IpAddr, place: &ZoneName, group: &Option<String>, last_seen_s| Client {
         client,
         place: place.clone(),
         group: group.clone(),
@@ -127,8 +127,8 @@ mod tests {
     use super::*;
     use crate::events::Flow;
 
-    fn place(vlan: u16) -> Place {
-        Place { interface: Some("eth1".into()), vlan }
+    fn place(vlan: u16) -> ZoneName {
+        ZoneName { interface: Some("eth1".into()), vlan }
     }
 
     fn live(client: &str, vlan: u16, idle_s: u64) -> LiveFlow {

@@ -7,7 +7,7 @@ use super::{
     apply,
     args::Global,
     changes::changes,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     output,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Runs `config show`.
-pub fn show(global: &Global) -> Result<(Outcome, String), Failure> {
+pub fn show(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let shown: Box<ConfigInForce> = apply::ask(global, &Request::Configuration {})?;
     let text = if global.json {
         output::json(&shown)?
@@ -30,11 +30,11 @@ pub fn show(global: &Global) -> Result<(Outcome, String), Failure> {
             shown.origin.as_str()
         )
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 /// Runs `config diff`.
-pub fn diff(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Failure> {
+pub fn diff(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, String), Failure> {
     let preview = preview(global, file)?;
     let text = if global.json {
         output::json(&preview)?
@@ -43,11 +43,11 @@ pub fn diff(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), F
     } else {
         nothing(&preview)
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 /// Runs `apply --dry-run`.
-pub fn dry_run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String), Failure> {
+pub fn dry_run(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, String), Failure> {
     let preview = preview(global, file)?;
     let text = if global.json {
         output::json(&preview)?
@@ -68,7 +68,7 @@ pub fn dry_run(global: &Global, file: Option<&Path>) -> Result<(Outcome, String)
     } else {
         nothing(&preview)
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 fn preview(global: &Global, file: Option<&Path>) -> Result<Preview, Failure> {

@@ -37,10 +37,10 @@ impl Protocol {
 
 /// Address or name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
+pub enum Target {
     /// IPv4 or IPv6 address.
     Address(IpAddr),
-    /// Host name, in lower case.
+    /// Name of a host, in lower case.
     Name(String),
 }
 
@@ -48,7 +48,7 @@ pub enum Host {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// Address or name.
-    pub host: Host,
+    pub host: Target,
     /// Port; 0 with ICMP.
     pub port: u16,
     /// Transport protocol.
@@ -91,7 +91,7 @@ fn protocol(word: &str) -> Result<Protocol, String> {
         .ok_or_else(|| format!("unknown protocol {word:?}, expected {} or icmp", protocols(", ")))
 }
 
-fn host_and_port(text: &str) -> Result<(Host, Option<u16>), String> {
+fn host_and_port(text: &str) -> Result<(Target, Option<u16>), String> {
     if let Some(rest) = text.strip_prefix('[') {
         let (address, rest) = rest.split_once(']').ok_or_else(|| format!("no ] after {text:?}"))?;
         let address: Ipv6Addr =
@@ -101,10 +101,10 @@ fn host_and_port(text: &str) -> Result<(Host, Option<u16>), String> {
             None if rest.is_empty() => None,
             None => return Err(format!("unexpected {rest:?} after the address")),
         };
-        return Ok((Host::Address(address.into()), port));
+        return Ok((Target::Address(address.into()), port));
     }
     if let Ok(address) = text.parse::<Ipv6Addr>() {
-        return Ok((Host::Address(address.into()), None));
+        return Ok((Target::Address(address.into()), None));
     }
     let (host, port) = match text.split_once(':') {
         Some((_, rest)) if rest.contains(':') => {
@@ -116,9 +116,9 @@ fn host_and_port(text: &str) -> Result<(Host, Option<u16>), String> {
     Ok((named(host)?, port))
 }
 
-fn named(host: &str) -> Result<Host, String> {
+fn named(host: &str) -> Result<Target, String> {
     if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(Host::Address(address));
+        return Ok(Target::Address(address));
     }
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let label = |label: &str| {
@@ -131,7 +131,7 @@ fn named(host: &str) -> Result<Host, String> {
     if name.len() > 253 || numeric || !name.split('.').all(label) {
         return Err(format!("{host:?} is neither an address nor a name"));
     }
-    Ok(Host::Name(name))
+    Ok(Target::Name(name))
 }
 
 fn port(digits: &str) -> Result<u16, String> {
@@ -142,9 +142,9 @@ fn port(digits: &str) -> Result<u16, String> {
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            Host::Address(IpAddr::V6(v6)) if self.port != 0 => write!(f, "[{v6}]")?,
-            Host::Address(address) => write!(f, "{address}")?,
-            Host::Name(name) => f.write_str(name)?,
+            Target::Address(IpAddr::V6(v6)) if self.port != 0 => write!(f, "[{v6}]")?,
+            Target::Address(address) => write!(f, "{address}")?,
+            Target::Name(name) => f.write_str(name)?,
         }
         if self.port != 0 {
             write!(f, ":{}", self.port)?;

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use super::{
     args::Global,
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     output,
 };
 use crate::{
@@ -24,7 +24,7 @@ const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the command. A running daemon is asked to detach and end, and killed if it does not answer.
 /// Only a daemon that its socket does not reach keeps the pins, unless forced.
-pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
+pub fn run(global: &Global, force: bool) -> Result<(ExitStatus, String), Failure> {
     let paths = context::paths(global);
     let mut stopped = stop_daemon(&paths)?;
     let removed = remove(&paths, force || stopped)?;
@@ -37,7 +37,7 @@ pub fn run(global: &Global, force: bool) -> Result<(Outcome, String), Failure> {
     } else {
         format!("nothing to detach: nothing is pinned in {}\n", paths.pin_dir.display())
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 /// Makes the daemon detach and end, if there is one; returns whether there was.

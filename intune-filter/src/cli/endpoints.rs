@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     args::Global,
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     output, service_view,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Runs `endpoints list`.
-pub fn list(global: &Global) -> Result<(Outcome, String), Failure> {
+pub fn list(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let config = context::optional_config(global)?;
     let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
     let services = service_view::services(config.as_ref(), &*context::catalogue(&paths)?)?;
@@ -24,7 +24,7 @@ pub fn list(global: &Global) -> Result<(Outcome, String), Failure> {
     } else {
         text(&services)
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 /// Combines the destinations and ports of a service's rules, each once.

@@ -6,7 +6,7 @@ use crate::{catalogue::CatalogueError, yaml::FileErrors};
 
 /// Result of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ExitStatus {
     /// Success: exit code 0.
     Yes,
     /// Success with the answer no: exit code 4.
@@ -15,12 +15,12 @@ pub enum Outcome {
     Partly,
 }
 
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
+impl From<ExitStatus> for ExitCode {
+    fn from(outcome: ExitStatus) -> Self {
         match outcome {
-            Outcome::Yes => Self::SUCCESS,
-            Outcome::No => Self::from(4),
-            Outcome::Partly => Self::FAILURE,
+            ExitStatus::Yes => Self::SUCCESS,
+            ExitStatus::No => Self::from(4),
+            ExitStatus::Partly => Self::FAILURE,
         }
     }
 }

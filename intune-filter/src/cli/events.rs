@@ -10,19 +10,19 @@ use tokio::{
 };
 
 use super::{
-    args::{Global, Wanted},
+    args::{EventSelection, Global},
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
 };
 use crate::{
     control::{EventsFollow, Reply, Request, SOCKET_NAME, reply_of, to_line},
-    events::{Event, Filter, Kind},
+    events::{Event, EventFilter, Kind},
     report::EventLine,
     system::readiness::Readiness,
 };
 
 /// Runs the command, which prints events as they come.
-pub fn run(global: &Global, wanted: &Wanted) -> Result<(Outcome, String), Failure> {
+pub fn run(global: &Global, wanted: &EventSelection) -> Result<(ExitStatus, String), Failure> {
     let socket = context::paths(global).runtime_dir.join(SOCKET_NAME);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -38,10 +38,14 @@ pub fn run(global: &Global, wanted: &Wanted) -> Result<(Outcome, String), Failur
             () = nobody_reads() => Ok(()),
         }
     })?;
-    Ok((Outcome::Yes, String::new()))
+    Ok((ExitStatus::Yes, String::new()))
 }
 
-async fn print(socket: &std::path::Path, json: bool, wanted: &Wanted) -> Result<(), Failure> {
+async fn print(
+    socket: &std::path::Path,
+    json: bool,
+    wanted: &EventSelection,
+) -> Result<(), Failure> {
     let mut stream = UnixStream::connect(socket).await.map_err(|error| {
         anyhow!("events are told by the daemon, and none answers at {}: {error}", socket.display())
     })?;
@@ -67,13 +71,13 @@ async fn print(socket: &std::path::Path, json: bool, wanted: &Wanted) -> Result<
     if wanted.follow { Err(anyhow!("the daemon has ended").into()) } else { Ok(()) }
 }
 
-fn request(wanted: &Wanted) -> Request {
+fn request(wanted: &EventSelection) -> Request {
     let kinds = [
         (wanted.denied, Kind::Denied),
         (wanted.learned, Kind::Learned),
         (wanted.flows, Kind::Flows),
     ];
-    let filter = Filter {
+    let filter = EventFilter {
         kinds: kinds
             .into_iter()
             .filter(|(is_wanted, _)| *is_wanted)

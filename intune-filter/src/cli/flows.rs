@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::{
     args::Global,
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     output,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 const SECOND: u64 = 1_000_000_000;
 
 /// Runs the command.
-pub fn run(global: &Global, clients: &[IpNet]) -> Result<(Outcome, String), Failure> {
+pub fn run(global: &Global, clients: &[IpNet]) -> Result<(ExitStatus, String), Failure> {
     let mut flows = live(&context::paths(global))?;
     let is_wanted = |flow: &LiveFlow| {
         clients.is_empty() || clients.iter().any(|network| network.contains(&flow.flow.client))
@@ -53,7 +53,7 @@ pub fn run(global: &Global, clients: &[IpNet]) -> Result<(Outcome, String), Fail
             &rows,
         )
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 /// Returns the live flows; none if nothing is pinned.

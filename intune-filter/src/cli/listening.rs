@@ -12,7 +12,7 @@ use intune_filter_ebpf::abi::TransportProtocol;
 use crate::{
     config::{Config, ToGateway},
     daemon::interfaces::{
-        Wanted,
+        EnforcedInterface,
         devices::{devices_of, own_addresses},
     },
     kernel::WantedMode,
@@ -78,7 +78,7 @@ fn reached(config: &Config, snapshot: &Snapshot, listening: &BTreeSet<Listening>
 }
 
 /// Returns the interfaces with their zones, in any mode.
-fn wanted(config: &Config) -> Vec<Wanted> {
+fn wanted(config: &Config) -> Vec<EnforcedInterface> {
     let zones = config.zones();
     let of = |name: &str| {
         let of_interface = zones.iter().filter(|zone| zone.interface == name);
@@ -86,7 +86,7 @@ fn wanted(config: &Config) -> Vec<Wanted> {
     };
     let interfaces = config.interfaces.iter();
     interfaces
-        .map(|interface| Wanted {
+        .map(|interface| EnforcedInterface {
             name: interface.name.clone(),
             mode: WantedMode::Auto,
             zones: of(&interface.name),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     args::Global,
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     output, service_view,
 };
 use crate::{
@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// Runs the command.
-pub fn run(global: &Global, name: &str) -> Result<(Outcome, String), Failure> {
+pub fn run(global: &Global, name: &str) -> Result<(ExitStatus, String), Failure> {
     let config = context::optional_config(global)?;
     let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
     let services = service_view::services(config.as_ref(), &*context::catalogue(&paths)?)?;
     let answer =
         Matches { schema: SCHEMA, name: name.to_owned(), services: matches(&services, name) };
-    let outcome = if answer.services.is_empty() { Outcome::No } else { Outcome::Yes };
+    let outcome = if answer.services.is_empty() { ExitStatus::No } else { ExitStatus::Yes };
     let text = if global.json {
         output::json(&answer)?
     } else if answer.services.is_empty() {

@@ -33,7 +33,7 @@ mod status;
 mod unjudged;
 
 use args::{Arguments, Command, ConfigCommand, Endpoints};
-pub use error::{Failure, Outcome};
+pub use error::{ExitStatus, Failure};
 
 use crate::system::logging;
 
@@ -63,7 +63,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(arguments: &Arguments) -> Result<(Outcome, String), Failure> {
+fn dispatch(arguments: &Arguments) -> Result<(ExitStatus, String), Failure> {
     let global = &arguments.global;
     match &arguments.command {
         Command::Run => run::run(global),

@@ -7,7 +7,7 @@ use intune_filter_ebpf::abi::{Host, RuleMask};
 use super::{
     args::Global,
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     output,
     services::service_of,
 };
@@ -16,7 +16,7 @@ use crate::{kernel::Pins, names::Names, report::LearnedAddress, system::clock};
 const SECOND: u64 = 1_000_000_000;
 
 /// Runs the command.
-pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
+pub fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let paths = context::paths(global);
     let learned = match Pins::open(&paths.pin_dir)? {
         Some(pins) => {
@@ -43,7 +43,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
             .collect();
         output::table(["NAME", "ADDRESS", "SERVICES", "EXPIRES IN"], &rows)
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 /// Joins the kernel's addresses, which decide what is listed, with the names that explain them.

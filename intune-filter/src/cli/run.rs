@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::{
     args::Global,
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
 };
 use crate::{
     config::Paths,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Runs the daemon until it ends.
-pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
+pub fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let path = context::config_path(global);
     let adjust = |paths: &mut Paths| *paths = global.paths(paths);
     let source = ConfigSource { path: &path, adjust: &adjust, ahead: RefCell::default() };
@@ -27,7 +27,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
         _ => log::LevelFilter::Trace,
     };
     match run_daemon(&source, kernel_log) {
-        Ok(()) => Ok((Outcome::Yes, String::new())),
+        Ok(()) => Ok((ExitStatus::Yes, String::new())),
         Err(RunError::Configuration(errors)) => Err(errors.into()),
         Err(RunError::Other(error)) => Err(error.into()),
     }

@@ -7,13 +7,13 @@ use intune_filter_ebpf::abi::RuleCounter;
 use super::{
     args::Global,
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     output,
 };
 use crate::{kernel::Pins, report::ServiceTraffic};
 
 /// Runs the command.
-pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
+pub fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let paths = context::paths(global);
     let traffic = match Pins::open(&paths.pin_dir)? {
         Some(pins) => sum(pins.rules()?, &pins.rule_counters()?),
@@ -38,7 +38,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
             .collect();
         output::table(["SERVICE", "PACKETS", "BYTES", "FLOWS", "DENIED"], &rows)
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 fn sum(rules: Vec<Option<String>>, counters: &[RuleCounter]) -> Vec<ServiceTraffic> {

@@ -8,13 +8,13 @@ use nix::unistd::Pid;
 use super::{
     args::Global,
     context,
-    error::{Failure, Outcome},
+    error::{ExitStatus, Failure},
     output, unjudged,
 };
 use crate::{
     control::{Client, Request},
     kernel::Pins,
-    names::resolution::{Counts, Status as Resolution},
+    names::resolution::{Counts, ResolutionStatus as Resolution},
     report::{
         ConfigurationStatus, Daemon, GateStatus, Interface, MapUsage, Origin, OtherDns, Problem,
         ReloadResult, SCHEMA, Status,
@@ -35,7 +35,7 @@ const WAITING: [&str; 5] = [
 ];
 
 /// Runs the command.
-pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
+pub fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let (config, paths) = context::lenient(global);
     let pins = Pins::open(&paths.pin_dir)?;
     let daemon = daemon(&paths.runtime_dir);
@@ -88,7 +88,7 @@ pub fn run(global: &Global) -> Result<(Outcome, String), Failure> {
     } else {
         text(&status)
     };
-    Ok((Outcome::Yes, text))
+    Ok((ExitStatus::Yes, text))
 }
 
 fn daemon(runtime_directory: &std::path::Path) -> Daemon {

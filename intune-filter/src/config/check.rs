@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
-use intune_filter_ebpf::abi::{GROUPS, INFO_CAPACITY};
+use intune_filter_ebpf::abi::{GROUPS, TITLE_CAPACITY};
 
 use super::{Config, Limit, Seconds};
 use crate::yaml::FileError;
@@ -120,8 +120,8 @@ impl Check<'_> {
             if named && (group.name.trim().is_empty() || group.name.contains(char::is_control)) {
                 self.report(format!("{key}.name"), "expected a name of printable text");
             }
-            if group.name.len() > INFO_CAPACITY {
-                let message = format!("longer than {INFO_CAPACITY} octets");
+            if group.name.len() > TITLE_CAPACITY {
+                let message = format!("longer than {TITLE_CAPACITY} octets");
                 self.report(format!("{key}.name"), message);
             }
             if let Some(on) = &group.on
@@ -248,11 +248,11 @@ impl Check<'_> {
             self.unique(rules.map(|(at, r)| (format!("{key}.rules[{at}].id"), r.id.clone())));
             for (at, rule) in service.rules.iter().enumerate() {
                 let full = service.id.len() + 1 + rule.id.len();
-                if full > INFO_CAPACITY {
+                if full > TITLE_CAPACITY {
                     let key = format!("{key}.rules[{at}].id");
                     self.report(
                         key,
-                        format!("longer than {INFO_CAPACITY} octets with its service"),
+                        format!("longer than {TITLE_CAPACITY} octets with its service"),
                     );
                 }
             }

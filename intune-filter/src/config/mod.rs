@@ -24,11 +24,11 @@ pub use duration::{DurationError, Seconds};
 pub use environment::{Environment, Finding, OnLink, Severity, check_environment};
 pub use limits::{Limit, Limits, ZoneLimits};
 pub use model::{
-    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics,
+    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Metrics,
     Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, Ttl, UnlistedClients,
 };
 pub use ownership::writable_by_others;
-pub use source::Source;
+pub use source::KeyLines;
 pub use to_gateway::ToGateway;
 pub use zones::Zone;
 
@@ -91,7 +91,7 @@ impl Config {
     pub(crate) fn parse_part(file: &str, text: &str) -> (Option<Self>, Vec<FileError>) {
         let reading: Reading<Self> = yaml::read(text, "a configuration");
         let Some(mut config) = reading.value else { return (None, reading.errors) };
-        config.source = Source { file: file.to_owned(), lines: reading.lines };
+        config.source = KeyLines { file: file.to_owned(), lines: reading.lines };
         let mut errors = reading.errors;
         FileError::add(&mut errors, check::check(&config));
         (Some(config), errors)

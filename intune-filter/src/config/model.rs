@@ -8,7 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Limits, Seconds, Source, ToGateway, choice::choice};
+use super::{KeyLines, Limits, Seconds, ToGateway, choice::choice};
 use crate::{
     pattern::Pattern,
     ports::{PerProtocol, PortRange},
@@ -51,14 +51,14 @@ pub struct Config {
     /// Services of the site, and overrides of built-in ones.
     pub services: Vec<SiteService>,
     /// Capacities of the maps that the kernel fills.
-    pub maps: Maps,
+    pub maps: MapSizes,
     /// Directories and files.
     pub paths: Paths,
     /// Metrics endpoint.
     pub metrics: Metrics,
     /// File and lines of the configuration, for errors that are found later.
     #[serde(skip)]
-    pub source: Source,
+    pub source: KeyLines,
 }
 
 choice! {
@@ -272,7 +272,7 @@ impl Parts {
 
 /// Capacities of the maps that the kernel fills, in entries; of the ring buffer, in octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Maps {
+pub struct MapSizes {
     /// Learned IPv4 addresses.
     pub hosts4: u32,
     /// Learned IPv6 addresses.
@@ -293,7 +293,7 @@ pub struct Maps {
     pub events: u32,
 }
 
-impl Default for Maps {
+impl Default for MapSizes {
     fn default() -> Self {
         Self {
             hosts4: 1 << 17,
@@ -387,10 +387,10 @@ impl Default for Config {
             tenant: None,
             region: None,
             services: Vec::new(),
-            maps: Maps::default(),
+            maps: MapSizes::default(),
             paths: Paths::default(),
             metrics: Metrics::default(),
-            source: Source::default(),
+            source: KeyLines::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use ipnet::{IpNet, Ipv6Net};
 
 use super::{
-    ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, Maps, Metrics, Mode,
+    ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Metrics, Mode,
     OnDeny, Parts, Paths, SiteRule, SiteService, Ttl,
 };
 use crate::yaml::{Fields, Findings, Place, Read, word};
@@ -154,7 +154,7 @@ fn parts(fields: &mut Fields<'_, '_>) -> Parts {
     }
 }
 
-impl Read for Maps {
+impl Read for MapSizes {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
         let default = Self::default();
         let mut fields = Fields::open(place, findings)?;

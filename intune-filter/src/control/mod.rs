@@ -14,4 +14,4 @@ pub use protocol::{
     Unexpected, VERSION,
 };
 pub(crate) use protocol::{reply_of, to_line};
-pub(crate) use server::{Answer, Call, Server};
+pub(crate) use server::{Call, LoopReply, Server};

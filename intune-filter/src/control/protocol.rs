@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    events::{Filter, denial_stats::Denials},
+    events::{EventFilter, denial_stats::Denials},
     names::SavedNames,
     report::{Changed, ConfigInForce, Confirmed, DaemonStatus, Preview},
 };
@@ -56,7 +56,7 @@ pub enum Request {
     /// Events: [`Reply::Events`], then a line of [`crate::report::EventLine`] for each.
     Events {
         /// Condition on the events.
-        filter: Filter,
+        filter: EventFilter,
         /// Number of recent events at most.
         last: usize,
         /// Whether events to come follow.

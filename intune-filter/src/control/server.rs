@@ -36,9 +36,9 @@ pub(super) const CONNECTIONS: usize = 64;
 /// Time limit for a peer to send its line, or to take its reply.
 pub(super) const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answer of the daemon's loop.
+/// Reply of the daemon's loop.
 #[derive(Debug)]
-pub enum Answer {
+pub enum LoopReply {
     /// Reply of one line.
     Reply(Reply),
     /// Events, one per line.
@@ -51,7 +51,7 @@ pub struct Call {
     /// Request of the command.
     pub request: Request,
     /// Sender of the answer.
-    pub reply: oneshot::Sender<Answer>,
+    pub reply: oneshot::Sender<LoopReply>,
     /// Receiver that ends when the answer has been written, or cannot be.
     pub written: oneshot::Receiver<()>,
 }
@@ -146,8 +146,8 @@ async fn answer(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>) -> Re
     let (_writing, written) = oneshot::channel();
     calls.send(Call { request, reply, written }).await?;
     match receiver.await? {
-        Answer::Reply(reply) => write(&mut writer, &reply).await,
-        Answer::Events(events) => {
+        LoopReply::Reply(reply) => write(&mut writer, &reply).await,
+        LoopReply::Events(events) => {
             write(&mut writer, &Reply::Events(EventsFollow {})).await?;
             stream_events(reader.into_inner().into_inner(), writer, events).await
         }

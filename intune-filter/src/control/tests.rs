@@ -36,7 +36,7 @@ where
                 tokio::select! {
                     call = calls.recv() => {
                         let call = call.unwrap();
-                        let _ = call.reply.send(Answer::Reply(reply.clone()));
+                        let _ = call.reply.send(LoopReply::Reply(reply.clone()));
                         assert!(call.written.await.is_err(), "nothing is ever sent");
                     }
                     () = tokio::time::sleep(Duration::from_millis(10)) => {}

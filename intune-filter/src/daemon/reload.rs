@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     catalogue::RuleId,
-    kernel::{Kernel, Pins, Segments},
+    kernel::{Kernel, Pins, ZoneMap},
     names::learning::Reports,
     pattern::Pattern,
     policy::{Policy, RuleBits},
@@ -91,7 +91,7 @@ pub fn previous_bits(pins: &Pins) -> Result<RuleBits> {
 pub fn apply(
     kernel: &Kernel,
     policy: &Policy,
-    zones: &Segments,
+    zones: &ZoneMap,
     reports: &mut impl Reports,
     state_directory: &Path,
 ) -> Result<Applied> {
@@ -107,14 +107,14 @@ pub fn apply(
         None => atomic_file::remove(&state_directory.join(FILE_NAME)).err().map(Into::into),
     };
     kernel.park_zones(zones)?;
-    let rules = policy.rule_info();
-    kernel.set_infos("GROUP_INFO", &policy.group_info(), |_| true)?;
+    let rules = policy.rule_titles();
+    kernel.set_infos("GROUP_TITLES", &policy.group_titles(), |_| true)?;
     // A rule that is gone keeps its name until its bit is clean: if this process ends before, the
     // next one sees it and clears it.
-    kernel.set_infos("RULE_INFO", &rules, |number| !is_freed(number))?;
+    kernel.set_infos("RULE_TITLES", &rules, |number| !is_freed(number))?;
     let generation = kernel.install(policy, policy.reused)?;
     kernel.clear_rules(policy.freed)?;
-    kernel.set_infos("RULE_INFO", &rules, is_freed)?;
+    kernel.set_infos("RULE_TITLES", &rules, is_freed)?;
     let generation = if policy.reused.is_empty() {
         generation
     } else {

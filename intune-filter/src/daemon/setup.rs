@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use super::interfaces::Wanted;
+use super::interfaces::EnforcedInterface;
 use crate::{
     config::{Config, Mode, Paths},
     kernel::{self, Hook, Lock, PinDirectory, WantedMode},
@@ -53,7 +53,7 @@ const fn wanted_mode(mode: Mode) -> WantedMode {
 
 /// The interfaces that the policy wants enforced.
 #[must_use]
-pub fn wanted(config: &Config, policy: &Policy) -> Vec<Wanted> {
+pub fn wanted(config: &Config, policy: &Policy) -> Vec<EnforcedInterface> {
     config
         .interfaces
         .iter()
@@ -61,7 +61,7 @@ pub fn wanted(config: &Config, policy: &Policy) -> Vec<Wanted> {
             let mode = wanted_mode(interface.mode);
             let zones = policy.zones.iter().filter(|zone| zone.interface == interface.name);
             let zones = zones.map(|zone| (zone.vlan, zone.number)).collect();
-            Wanted {
+            EnforcedInterface {
                 name: interface.name.clone(),
                 mode,
                 zones,

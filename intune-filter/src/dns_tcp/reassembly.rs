@@ -29,7 +29,7 @@ const DNS_PORT: u16 = 53_u16.to_be();
 
 /// Messages of a stream that are complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
+pub struct WholeMessages {
     /// Complete messages, in order.
     pub messages: Vec<Vec<u8>>,
     /// Key of the stream in the kernel's maps.
@@ -59,7 +59,7 @@ struct Stream {
 impl Streams {
     /// Adds a segment, or a part of one, at `now` in nanoseconds. Returns the messages that it
     /// completes.
-    pub fn take(&mut self, event: &SegmentEvent, data: &[u8], now: u64) -> Option<Read> {
+    pub fn take(&mut self, event: &SegmentEvent, data: &[u8], now: u64) -> Option<WholeMessages> {
         let key = FlowKey {
             zone: event.zone,
             protocol: TCP,
@@ -96,7 +96,7 @@ impl Streams {
         while self.octets > TOTAL_MAX {
             self.forget_oldest();
         }
-        (!messages.is_empty()).then_some(Read { messages, key, read })
+        (!messages.is_empty()).then_some(WholeMessages { messages, key, read })
     }
 
     fn forget(&mut self, gone: impl Fn(&FlowKey<V6>, &Stream) -> bool) {

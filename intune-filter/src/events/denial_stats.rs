@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Denied, Place};
+use super::{Denied, ZoneName};
 
 /// Clients at most. Since sources can be forged, the clients whose last denial is oldest are
 /// evicted.
@@ -18,7 +18,7 @@ pub struct Denials {
     pub client: IpAddr,
     /// Zone of the client.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: ZoneName,
     /// Name of the client's group.
     pub group: Option<String>,
     /// Denials reported since the daemon's start.
@@ -105,7 +105,7 @@ mod tests {
             group: Some("devices".into()),
             audited: false,
             inbound: false,
-            place: Place { interface: Some("lan".into()), vlan: 0 },
+            place: ZoneName { interface: Some("lan".into()), vlan: 0 },
         }
     }
 
@@ -120,7 +120,7 @@ mod tests {
         denials.add(&Denied { audited: true, ..denied(1, "service") }, at(2));
         denials.add(&Denied { inbound: true, ..denied(1, "unsolicited") }, at(3));
         denials.add(&Denied { client: None, ..denied(1, "ethertype") }, at(3));
-        let elsewhere = Place { interface: Some("lan".into()), vlan: 20 };
+        let elsewhere = ZoneName { interface: Some("lan".into()), vlan: 20 };
         denials.add(&Denied { place: elsewhere, ..denied(1, "port") }, at(4));
         let mut all: Vec<_> = denials.iter().collect();
         all.sort_by_key(|one| one.last);

@@ -38,7 +38,7 @@ pub enum What {
 
 /// Zone in which a packet came in or went out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct ZoneName {
     /// Interface; `None` if the zone has none any more.
     pub interface: Option<String>,
     /// VLAN id, 0 for untagged frames.
@@ -72,7 +72,7 @@ pub struct Denied {
     pub inbound: bool,
     /// Zone of the packet.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: ZoneName,
 }
 
 /// Name that was resolved.
@@ -115,7 +115,7 @@ pub struct Flow {
     pub inbound: bool,
     /// Zone of the flow.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: ZoneName,
 }
 
 /// Flow that has ended.

@@ -10,7 +10,7 @@ use tokio::sync::broadcast::{
     error::{RecvError, TryRecvError},
 };
 
-use super::{Event, Filter, What};
+use super::{Event, EventFilter, What};
 
 /// Events kept of each of three kinds, so that a flood of flows does not displace the denials.
 const RECENT: usize = 1000;
@@ -63,7 +63,7 @@ impl Feed {
     /// There are too many followers.
     pub fn subscribe(
         &self,
-        filter: Filter,
+        filter: EventFilter,
         last: usize,
         follow: bool,
     ) -> Result<Subscription, &'static str> {
@@ -85,7 +85,7 @@ impl Feed {
 pub struct Subscription {
     recent: VecDeque<Arc<Event>>,
     live: Option<broadcast::Receiver<Arc<Event>>>,
-    filter: Filter,
+    filter: EventFilter,
 }
 
 impl Subscription {
@@ -173,11 +173,11 @@ mod tests {
             feed.push(learned(number));
         }
         feed.push(denied("service"));
-        let told = all(&mut feed.subscribe(Filter::default(), usize::MAX, false).unwrap());
+        let told = all(&mut feed.subscribe(EventFilter::default(), usize::MAX, false).unwrap());
         assert_eq!(told.len(), RECENT + 2);
         assert_eq!((told[0].as_str(), told[1].as_str()), ("port", "5"));
         assert_eq!(told[RECENT + 1], "service");
-        let filter = Filter { kinds: [Kind::Denied].into(), ..Filter::default() };
+        let filter = EventFilter { kinds: [Kind::Denied].into(), ..EventFilter::default() };
         let told = all(&mut feed.subscribe(filter, 1, false).unwrap());
         assert_eq!(told, ["service"]);
     }
@@ -186,8 +186,8 @@ mod tests {
     fn a_slow_follower_misses_events_and_is_told_how_many() {
         let mut feed = Feed::default();
         feed.push(learned(0));
-        let mut slow = feed.subscribe(Filter::default(), 1, true).unwrap();
-        let filter = Filter { reasons: ["port".to_owned()].into(), ..Filter::default() };
+        let mut slow = feed.subscribe(EventFilter::default(), 1, true).unwrap();
+        let filter = EventFilter { reasons: ["port".to_owned()].into(), ..EventFilter::default() };
         let mut other = feed.subscribe(filter, 0, true).unwrap();
         for number in 1..=BEHIND + 10 {
             feed.push(learned(number));
@@ -204,10 +204,10 @@ mod tests {
     #[test]
     fn followers_are_limited() {
         let feed = Feed::default();
-        let follow = || feed.subscribe(Filter::default(), 0, true);
+        let follow = || feed.subscribe(EventFilter::default(), 0, true);
         let followers: Vec<_> = (0..FOLLOWERS).map(|_| follow().unwrap()).collect();
         assert!(follow().is_err());
-        assert!(feed.subscribe(Filter::default(), 0, false).is_ok());
+        assert!(feed.subscribe(EventFilter::default(), 0, false).is_ok());
         drop(followers);
         assert!(follow().is_ok());
     }

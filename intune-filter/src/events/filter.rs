@@ -22,7 +22,7 @@ pub enum Kind {
 /// Conditions on events; an empty condition accepts every event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Filter {
+pub struct EventFilter {
     /// Accepted kinds of events.
     pub kinds: BTreeSet<Kind>,
     /// Networks of the accepted clients.
@@ -31,7 +31,7 @@ pub struct Filter {
     pub reasons: BTreeSet<String>,
 }
 
-impl Filter {
+impl EventFilter {
     /// Whether the filter accepts an event. [`What::Lost`] is always accepted.
     #[must_use]
     pub fn wants(&self, what: &What) -> bool {
@@ -83,19 +83,19 @@ mod tests {
     #[test]
     fn everything_that_is_said_has_to_be_so() {
         let lost = What::Lost { count: 1 };
-        let all = Filter::default();
+        let all = EventFilter::default();
         assert!(all.wants(&denied(None, "malformed")) && all.wants(&lost));
 
-        let kinds = Filter { kinds: [Kind::Denied].into(), ..Filter::default() };
+        let kinds = EventFilter { kinds: [Kind::Denied].into(), ..EventFilter::default() };
         assert!(kinds.wants(&denied(None, "port")) && kinds.wants(&lost));
         assert!(!kinds.wants(&learned("10.0.0.1")));
 
-        let reasons = Filter { reasons: ["port".to_owned()].into(), ..Filter::default() };
+        let reasons = EventFilter { reasons: ["port".to_owned()].into(), ..EventFilter::default() };
         assert!(reasons.wants(&denied(None, "port")) && !reasons.wants(&denied(None, "service")));
         assert!(!reasons.wants(&learned("10.0.0.1")) && reasons.wants(&lost));
 
         let clients = vec!["10.0.0.0/24".parse().unwrap(), "fd00::1/128".parse().unwrap()];
-        let clients = Filter { clients, ..reasons };
+        let clients = EventFilter { clients, ..reasons };
         assert!(clients.wants(&denied(Some("10.0.0.9"), "port")));
         assert!(clients.wants(&denied(Some("fd00::1"), "port")));
         assert!(!clients.wants(&denied(Some("fd00::2"), "port")));

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use intune_filter_ebpf::abi::{DeniedEvent, FlowKey, RULES, Reason, V6, flow_flags, has_ports};
 
-use super::{Denied, Flow, Place, text::protocol};
+use super::{Denied, Flow, ZoneName, text::protocol};
 use crate::{kernel::Pins, names::Names, policy::Policy, system::netlink::Snapshot};
 
 /// The names behind the numbers of a policy.
@@ -17,7 +17,7 @@ pub struct Labels {
     /// Ids of the rules, `SERVICE/RULE`, by number.
     rules: Vec<Option<String>>,
     groups: Vec<Option<String>>,
-    zones: BTreeMap<u32, Place>,
+    zones: BTreeMap<u32, ZoneName>,
 }
 
 impl Labels {
@@ -27,7 +27,7 @@ impl Labels {
         let rule = |bit: u8| policy.rules.get(&bit).map(|rule| rule.id.to_string());
         let zones = policy.zones.iter().map(|zone| {
             let interface = Some(zone.interface.clone());
-            (zone.number, Place { interface, vlan: zone.vlan })
+            (zone.number, ZoneName { interface, vlan: zone.vlan })
         });
         Self {
             rules: (0..RULES as u8).map(rule).collect(),
@@ -45,7 +45,7 @@ impl Labels {
             let interface =
                 machine.interfaces.iter().find(|interface| interface.index == key.ifindex);
             let interface = interface.map(|interface| interface.name.clone());
-            (zone, Place { interface, vlan: key.vlan as u16 })
+            (zone, ZoneName { interface, vlan: key.vlan as u16 })
         });
         Ok(Self { rules: pins.rules()?, groups: pins.groups()?, zones: zones.collect() })
     }
@@ -65,7 +65,7 @@ impl Labels {
 
     /// Returns the interface and VLAN of a zone.
     #[must_use]
-    pub fn place(&self, zone: u16) -> Place {
+    pub fn place(&self, zone: u16) -> ZoneName {
         self.zones.get(&u32::from(zone)).cloned().unwrap_or_default()
     }
 
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn labels() -> Labels {
-        let place = |name: &str, vlan| Place { interface: Some(name.into()), vlan };
+        let place = |name: &str, vlan| ZoneName { interface: Some(name.into()), vlan };
         Labels {
             rules: vec![None, Some("web/main".into()), Some("push/wns".into())],
             groups: vec![Some("devices".into())],
@@ -178,7 +178,7 @@ mod tests {
             group: Some("devices".into()),
             audited: false,
             inbound: false,
-            place: Place { interface: Some("lan".into()), vlan: 20 },
+            place: ZoneName { interface: Some("lan".into()), vlan: 20 },
         };
         assert_eq!(told, expected);
         let back = DeniedEvent {
@@ -203,6 +203,6 @@ mod tests {
         let told = labels().denied(&frame, &Names::default());
         assert_eq!((told.client, told.destination, told.port), (None, None, None));
         assert_eq!((told.service, told.group, told.name), (None, None, None));
-        assert_eq!((told.place, told.reason.as_str()), (Place::default(), "ethertype"));
+        assert_eq!((told.place, told.reason.as_str()), (ZoneName::default(), "ethertype"));
     }
 }

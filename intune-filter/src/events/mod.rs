@@ -12,7 +12,7 @@ pub(crate) mod recorder;
 pub mod records;
 mod text;
 
-pub use event::{Closed, Denied, Event, Flow, Learned, Place, Traffic, What};
-pub use filter::{Filter, Kind};
+pub use event::{Closed, Denied, Event, Flow, Learned, Traffic, What, ZoneName};
+pub use filter::{EventFilter, Kind};
 pub use labels::Labels;
 pub use text::protocol;

@@ -14,7 +14,7 @@ use intune_filter_ebpf::abi::{AnswerEvent, Ending, FlowEvent, FlowKey, V6, answe
 use jiff::Timestamp;
 
 use super::{
-    Closed, Event, Filter, Labels, Learned, Traffic, What,
+    Closed, Event, EventFilter, Labels, Learned, Traffic, What,
     denial_stats::{DenialStats, Denials},
     feed::{Feed, Subscription},
     flow_reaper::FlowReaper,
@@ -121,7 +121,7 @@ impl EventRecorder {
     /// There are too many followers.
     pub fn subscribe(
         &self,
-        filter: Filter,
+        filter: EventFilter,
         last: usize,
         follow: bool,
     ) -> Result<Subscription, &'static str> {

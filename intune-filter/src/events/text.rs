@@ -8,7 +8,7 @@ use std::{
 use intune_filter_ebpf::abi::TransportProtocol;
 use jiff::tz::TimeZone;
 
-use super::{Closed, Denied, Event, Flow, Learned, Place, Traffic, What};
+use super::{Closed, Denied, Event, Flow, Learned, Traffic, What, ZoneName};
 
 /// Returns the name of an IP protocol, or its number.
 #[must_use]
@@ -103,7 +103,7 @@ impl fmt::Display for Closed {
     }
 }
 
-struct OfGroup<'a>(Option<&'a str>, &'a Place);
+struct OfGroup<'a>(Option<&'a str>, &'a ZoneName);
 
 impl fmt::Display for OfGroup<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,7 +116,7 @@ impl fmt::Display for OfGroup<'_> {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ZoneName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.interface.as_deref().unwrap_or("?"))?;
         if self.vlan == 0 { Ok(()) } else { write!(f, ".{}", self.vlan) }
@@ -153,7 +153,7 @@ mod tests {
             group: Some("devices".into()),
             audited: false,
             inbound: false,
-            place: Place { interface: Some("eth1".into()), vlan: 20 },
+            place: ZoneName { interface: Some("eth1".into()), vlan: 20 },
         };
         assert_eq!(
             denied.to_string(),
@@ -166,7 +166,7 @@ mod tests {
             name: None,
             service: None,
             group: None,
-            place: Place::default(),
+            place: ZoneName::default(),
             reason: "ethertype".into(),
             ..denied
         };
@@ -186,7 +186,7 @@ mod tests {
             group: None,
             audited: true,
             inbound: false,
-            place: Place { interface: Some("eth1".into()), vlan: 0 },
+            place: ZoneName { interface: Some("eth1".into()), vlan: 0 },
         };
         assert_eq!(flow.to_string(), "10.20.0.10 -> 192.0.2.1/icmp  web  audited  [eth1]");
         let closed = Closed {

@@ -5,7 +5,7 @@ use std::{mem::size_of, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{TestRun as _, TestRunOptions, programs::Xdp};
-use intune_filter_ebpf::abi::{Amendment, Host, Operation, Outcome, RuleMask, V6};
+use intune_filter_ebpf::abi::{Host, HostUpdate, Operation, RuleMask, UpdateStatus, V6};
 
 use super::{Kernel, load::AMEND, pod};
 
@@ -64,7 +64,7 @@ impl Amender<'_> {
         expires: u64,
     ) -> Result<Amended> {
         let host = Host { rules, expires, ..Host::default() };
-        self.insist(Operation::Narrow, address, expected, host)
+        self.insist(Operation::Restrict, address, expected, host)
     }
 
     /// Removes an address that expires before `before`, in nanoseconds of CLOCK_BOOTTIME.
@@ -80,7 +80,7 @@ impl Amender<'_> {
         expected: u64,
         host: Host,
     ) -> Result<Amended> {
-        let amendment = Amendment {
+        let amendment = HostUpdate {
             address: V6::from(address),
             operation: operation as u32,
             family: if address.is_ipv4() { 4 } else { 6 },
@@ -96,9 +96,9 @@ impl Amender<'_> {
         Ok(Amended::Busy)
     }
 
-    fn run(&self, amendment: Amendment) -> Result<Amended> {
+    fn run(&self, amendment: HostUpdate) -> Result<Amended> {
         let frame = octets(&amendment);
-        let mut after = [0; size_of::<Amendment>()];
+        let mut after = [0; size_of::<HostUpdate>()];
         let result = self
             .0
             .test_run(TestRunOptions {
@@ -110,16 +110,16 @@ impl Amender<'_> {
         if result.data_size_out as usize != after.len() {
             bail!("the program that amends learned addresses returned another frame");
         }
-        let amended = pod::split_first::<Amendment>(&after);
+        let amended = pod::split_first::<HostUpdate>(&after);
         let (amendment, _) = amended.context("an amendment has its own size")?;
-        Ok(match Outcome::from_number(result.return_value) {
-            Some(Outcome::Done) => {
+        Ok(match UpdateStatus::from_number(result.return_value) {
+            Some(UpdateStatus::Done) => {
                 Amended::Done { before: amendment.expected, host: amendment.host }
             }
-            Some(Outcome::Absent) => Amended::Absent,
-            Some(Outcome::Changed) => Amended::Changed,
-            Some(Outcome::Full) => Amended::Full,
-            Some(Outcome::Busy) => Amended::Busy,
+            Some(UpdateStatus::Absent) => Amended::Absent,
+            Some(UpdateStatus::Changed) => Amended::Changed,
+            Some(UpdateStatus::Full) => Amended::Full,
+            Some(UpdateStatus::Busy) => Amended::Busy,
             None => {
                 bail!("the program that amends learned addresses returned {}", result.return_value)
             }
@@ -127,7 +127,7 @@ impl Amender<'_> {
     }
 }
 
-const fn octets(amendment: &Amendment) -> [u8; size_of::<Amendment>()] {
+const fn octets(amendment: &HostUpdate) -> [u8; size_of::<HostUpdate>()] {
     // SAFETY: the type has this size and no padding, and an array of octets takes any octets.
-    unsafe { *(&raw const *amendment).cast::<[u8; size_of::<Amendment>()]>() }
+    unsafe { *(&raw const *amendment).cast::<[u8; size_of::<HostUpdate>()]>() }
 }

@@ -9,19 +9,19 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use intune_filter_ebpf::abi::{
-    Active, Client, GATEWAY_WORDS, Glob, Info, NameNode, RuleMask, Settings, gateway_port,
+    Active, Client, GATEWAY_WORDS, Glob, NameNode, RuleMask, Settings, Title, gateway_port,
 };
 
 use super::{
     Kernel, Pins,
-    definition::{Maps, inner_definition},
+    definition::{MapDefinitions, inner_definition},
 };
 use crate::policy::{Policy, Prefix};
 
 /// Set of inner maps that is not in force, to be filled.
 struct Fresh<'a> {
     pins: Pins,
-    maps: &'a Maps,
+    maps: &'a MapDefinitions,
     slot: u32,
 }
 
@@ -65,8 +65,8 @@ impl Kernel {
                 scope.spawn(|| fresh.trie("CLIENTS6", &policy.clients6, keep_client)),
                 scope.spawn(|| fresh.trie("NETS4", &policy.nets4, |rules| rules & keep)),
                 scope.spawn(|| fresh.trie("NETS6", &policy.nets6, |rules| rules & keep)),
-                scope.spawn(|| fresh.trie("ANSWERS4", &policy.answers4, |answer| answer)),
-                scope.spawn(|| fresh.trie("ANSWERS6", &policy.answers6, |answer| answer)),
+                scope.spawn(|| fresh.trie("ANSWER_ACL4", &policy.answers4, |answer| answer)),
+                scope.spawn(|| fresh.trie("ANSWER_ACL6", &policy.answers6, |answer| answer)),
                 scope.spawn(|| fresh.array("PORTS", ports())),
                 scope.spawn(|| fresh.array("PORT_CLASSES", port_classes())),
                 scope.spawn(|| fresh.hash("EDGES", edges())),
@@ -92,12 +92,12 @@ impl Kernel {
         Ok(active.generation)
     }
 
-    /// Writes elements of `RULE_INFO` or `GROUP_INFO`, those that `which` picks by their number.
+    /// Writes elements of `RULE_TITLES` or `GROUP_TITLES`, those that `which` picks by their number.
     ///
     /// # Errors
     /// The map cannot be written.
-    pub fn set_infos(&self, map: &str, infos: &[Info], which: impl Fn(u32) -> bool) -> Result<()> {
-        let mut array: Array<MapData, Info> = self.pins().map(map)?;
+    pub fn set_infos(&self, map: &str, infos: &[Title], which: impl Fn(u32) -> bool) -> Result<()> {
+        let mut array: Array<MapData, Title> = self.pins().map(map)?;
         for (number, info) in (0..array.len()).zip(infos).filter(|(number, _)| which(*number)) {
             array.set(number, *info, 0).with_context(|| format!("cannot write {map}"))?;
         }

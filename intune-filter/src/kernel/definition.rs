@@ -78,10 +78,10 @@ impl Definition {
 
 /// Definitions of the object's maps, by name. The object itself is not kept: every function in it
 /// carries the line information of all, tens of megabytes together.
-pub type Maps = HashMap<String, aya_obj::Map>;
+pub type MapDefinitions = HashMap<String, aya_obj::Map>;
 
 /// Parses the map definitions of the embedded object.
-pub fn maps_of_object() -> Result<Maps> {
+pub fn maps_of_object() -> Result<MapDefinitions> {
     let object = Object::parse(OBJECT_MAPS).context("the embedded BPF object does not parse")?;
     Ok(object.maps)
 }
@@ -94,7 +94,7 @@ pub fn pinned_maps() -> impl Iterator<Item = &'static str> {
 
 /// Compares every pin with the object. A pin that differs in its capacity alone is removed, to be
 /// created anew, if no attached program uses it; any other difference is an error.
-pub fn reconcile(directory: &PinDirectory, maps: &Maps, sizes: &Sizes) -> Result<()> {
+pub fn reconcile(directory: &PinDirectory, maps: &MapDefinitions, sizes: &Sizes) -> Result<()> {
     let attached = !entries(&directory.links())?.is_empty();
     for name in pinned_maps() {
         let path = directory.map(name);
@@ -152,7 +152,7 @@ pub fn remove_leftovers(directory: &PinDirectory) -> Result<()> {
 }
 
 /// Returns the definition of the maps inside an array of maps.
-pub fn inner_definition(maps: &Maps, outer: &str) -> Result<Definition> {
+pub fn inner_definition(maps: &MapDefinitions, outer: &str) -> Result<Definition> {
     let inner = maps
         .get(outer)
         .and_then(aya_obj::Map::inner)

@@ -36,11 +36,11 @@ mod pins;
 pub(crate) mod pod;
 mod removal;
 mod retire;
-mod segments;
 mod stages;
 mod streams;
 #[expect(unsafe_code, reason = "bpf(2)")]
 mod syscall;
+mod zones;
 
 pub use attach::{WantedMode, detach};
 pub use bpffs::ensure as ensure_bpffs;
@@ -53,8 +53,8 @@ pub use lock::{Lock, acquire, try_acquire};
 pub use offloads::keep_tags;
 pub use pins::{ClientEntry, Pins, Usage};
 pub use removal::remove_all;
-pub use segments::{Devices, OwnAddresses, Segment, Segments};
 pub use streams::NO_MORE;
+pub use zones::{Attachment, Devices, OwnAddresses, ZoneMap};
 
 /// Reader of the programs' log messages.
 pub type Diagnostics = EbpfLogger<&'static dyn log::Log>;
@@ -62,7 +62,7 @@ pub type Diagnostics = EbpfLogger<&'static dyn log::Log>;
 /// Loaded object with its pins.
 pub struct Kernel {
     directory: PinDirectory,
-    maps: definition::Maps,
+    maps: definition::MapDefinitions,
     ebpf: Ebpf,
     diagnostics: Option<Diagnostics>,
     revoked: Mutex<Vec<RevokedFlow>>,

@@ -8,8 +8,8 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapType, PerCpuArray},
 };
 use intune_filter_ebpf::abi::{
-    Active, Client, ClientKey, Counted, Counter, Host, Info, RULES, RuleCounter, RuleMask,
-    Settings, V4, V6, ZoneKey, port_class,
+    Active, Client, ClientKey, Counted, Counter, Host, RULES, RuleCounter, RuleMask, Settings,
+    Title, V4, V6, ZoneKey, port_class,
 };
 use ipnet::IpNet;
 
@@ -193,7 +193,7 @@ impl Pins {
     /// # Errors
     /// The map cannot be read.
     pub fn rules(&self) -> Result<Vec<Option<String>>> {
-        self.infos("RULE_INFO")
+        self.infos("RULE_TITLES")
     }
 
     /// The names of the groups, by number.
@@ -201,11 +201,11 @@ impl Pins {
     /// # Errors
     /// The map cannot be read.
     pub fn groups(&self) -> Result<Vec<Option<String>>> {
-        self.infos("GROUP_INFO")
+        self.infos("GROUP_TITLES")
     }
 
     fn infos(&self, name: &str) -> Result<Vec<Option<String>>> {
-        let map: Array<_, Info> = self.map(name)?;
+        let map: Array<_, Title> = self.map(name)?;
         (0..map.len()).map(|number| Ok(text_of(&map.get(&number, 0)?))).collect()
     }
 
@@ -379,7 +379,7 @@ pub fn found_or_none<T>(found: Result<T, aya::maps::MapError>) -> Result<Option<
     }
 }
 
-fn text_of(info: &Info) -> Option<String> {
+fn text_of(info: &Title) -> Option<String> {
     let text: Vec<u8> = info.text.iter().copied().take_while(|octet| *octet != 0).collect();
     (!text.is_empty()).then(|| String::from_utf8_lossy(&text).into_owned())
 }

@@ -38,7 +38,7 @@ impl Reader {
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
         let mut tables = Tables::default();
-        tables.policies[0] = host::Policy::from(policy);
+        tables.policies[0] = host::PolicyMaps::from(policy);
         Self { tables, scratch: Box::default() }
     }
 

@@ -34,7 +34,7 @@ pub enum Decision {
     /// No change: the address has nothing beyond its due.
     Leave,
     /// Restriction of the address to these rules and to an expiry.
-    Narrow {
+    Restrict {
         /// The rules.
         rules: RuleMask,
         /// CLOCK_BOOTTIME, nanoseconds.
@@ -159,7 +159,7 @@ impl RefreshTracker {
         if (host.rules & !rules).is_empty() && host.expires <= until {
             Decision::Leave
         } else {
-            Decision::Narrow { rules, until }
+            Decision::Restrict { rules, until }
         }
     }
 
@@ -238,12 +238,12 @@ mod tests {
             let backed = (rules(backed), until);
             tracker.decide(address(), &host(refreshes, bits, expires), backed, NOW)
         };
-        let narrow = Decision::Narrow { rules: rules(1), until: NOW + 50 };
+        let narrow = Decision::Restrict { rules: rules(1), until: NOW + 50 };
         assert_eq!(decide(2, 3, NOW + 90, (1, NOW + 50)), narrow);
         assert_eq!(decide(2, 1, NOW + 90, (1, NOW + 50)), narrow);
         assert_eq!(decide(2, 1, NOW + 50, (1, NOW + 50)), Decision::Leave);
         assert_eq!(decide(2, 1, NOW + 90, (3, NOW + 90)), Decision::Leave);
-        let expired = Decision::Narrow { rules: RuleMask::ALL, until: NOW };
+        let expired = Decision::Restrict { rules: RuleMask::ALL, until: NOW };
         assert_eq!(decide(2, 3, NOW + 90, (0, 0)), expired, "without names it has expired");
         for refreshes in [0, 1, 3] {
             assert_eq!(decide(refreshes, 3, NOW + 90, (1, NOW + 50)), Decision::Resync);
@@ -264,7 +264,7 @@ mod tests {
         tracker.observed(address(), NOW + 10, 1);
         assert_eq!(
             tracker.decide(address(), &more, (rules(1), NOW + 50), NOW),
-            Decision::Narrow { rules: rules(7), until: NOW + 100 }
+            Decision::Restrict { rules: rules(7), until: NOW + 100 }
         );
         tracker.expire(NOW + 99);
         assert!(tracker.due(9).is_empty());
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(tracker.due(9), [address()]);
         assert_eq!(
             tracker.decide(address(), &more, (rules(1), NOW + 150), NOW + 100),
-            Decision::Narrow { rules: rules(1), until: NOW + 150 }
+            Decision::Restrict { rules: rules(1), until: NOW + 150 }
         );
     }
 

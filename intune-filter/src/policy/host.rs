@@ -7,7 +7,7 @@ use intune_filter_ebpf::{
 
 use super::{Policy, Prefix};
 
-impl From<&Policy> for host::Policy {
+impl From<&Policy> for host::PolicyMaps {
     fn from(policy: &Policy) -> Self {
         Self {
             clients4: trie(&policy.clients4),

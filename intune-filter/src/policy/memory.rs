@@ -7,7 +7,7 @@ use intune_filter_ebpf::{
 };
 
 use super::Policy;
-use crate::config::Maps;
+use crate::config::MapSizes;
 
 /// Octets of `struct htab_elem` before its key.
 const HASH_ELEMENT: u64 = 48;
@@ -41,7 +41,7 @@ pub struct MapMemory {
 /// twice, since two sets exist while one replaces the other; per-CPU maps are counted for `cpus`
 /// CPUs.
 #[must_use]
-pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
+pub fn map_memory(maps: &MapSizes, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
     let logs = MapMemory { name: "AYA_LOGS", entries: LOGS, bytes: LOGS + RING_HEADER };
     MAPS.iter()
         .map(|row| (row.scope, memory_of(row, entries(row, maps, policy), cpus.into())))
@@ -53,12 +53,12 @@ pub fn map_memory(maps: &Maps, policy: &Policy, cpus: u32) -> Vec<MapMemory> {
 
 /// Returns the maps whose capacity the configuration sets, each with its capacity.
 #[must_use]
-pub fn map_sizes(maps: &Maps) -> Vec<(&'static str, u32)> {
+pub fn map_sizes(maps: &MapSizes) -> Vec<(&'static str, u32)> {
     MAPS.iter().filter_map(|row| Some((row.name, set_by(maps, row.setting?)?))).collect()
 }
 
 /// Returns the capacity that a key below `maps` of the configuration sets.
-fn set_by(maps: &Maps, setting: &str) -> Option<u32> {
+fn set_by(maps: &MapSizes, setting: &str) -> Option<u32> {
     Some(match setting {
         "hosts4" => maps.hosts4,
         "hosts6" => maps.hosts6,
@@ -73,7 +73,7 @@ fn set_by(maps: &Maps, setting: &str) -> Option<u32> {
     })
 }
 
-fn entries(row: &MapRow, maps: &Maps, policy: &Policy) -> u64 {
+fn entries(row: &MapRow, maps: &MapSizes, policy: &Policy) -> u64 {
     if row.scope == Scope::Policy
         && let Some(entries) = of_policy(row.name, policy)
     {
@@ -89,8 +89,8 @@ fn of_policy(name: &str, policy: &Policy) -> Option<usize> {
         "CLIENTS6" => policy.clients6.len(),
         "NETS4" => policy.nets4.len(),
         "NETS6" => policy.nets6.len(),
-        "ANSWERS4" => policy.answers4.len(),
-        "ANSWERS6" => policy.answers6.len(),
+        "ANSWER_ACL4" => policy.answers4.len(),
+        "ANSWER_ACL6" => policy.answers6.len(),
         "EDGES" => policy.edges.len(),
         "GLOBS" => policy.globs.len(),
         "SERVERS" => policy.servers.len(),

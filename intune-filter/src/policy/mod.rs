@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use intune_filter_ebpf::abi::{
-    Client, ClientKey, EdgeKey, GROUPS, Glob, INFO_CAPACITY, Info, NameNode, RULES, RuleMask,
-    Settings, V4, V6,
+    Client, ClientKey, EdgeKey, GROUPS, Glob, NameNode, RULES, RuleMask, Settings, TITLE_CAPACITY,
+    Title, V4, V6,
 };
 
 mod answers;
@@ -69,9 +69,9 @@ pub struct Policy {
     pub nets4: Vec<Prefix<V4, RuleMask>>,
     /// `NETS6`.
     pub nets6: Vec<Prefix<V6, RuleMask>>,
-    /// `ANSWERS4`.
+    /// `ANSWER_ACL4`.
     pub answers4: Vec<Prefix<V4, u32>>,
-    /// Elements of `ANSWERS6`: 1 if addresses are accepted, 0 if refused.
+    /// Elements of `ANSWER_ACL6`: 1 if addresses are accepted, 0 if refused.
     pub answers6: Vec<Prefix<V6, u32>>,
     /// The class of each of [`intune_filter_ebpf::abi::PORTS`]: `PORTS` has eight to an element.
     pub ports: Box<[u8]>,
@@ -115,33 +115,33 @@ impl Policy {
         self.rules.iter().map(|(bit, rule)| (rule.id.clone(), *bit)).collect()
     }
 
-    /// Returns the elements of `RULE_INFO`, empty for bits without a rule.
+    /// Returns the elements of `RULE_TITLES`, empty for bits without a rule.
     #[must_use]
-    pub fn rule_info(&self) -> Vec<Info> {
+    pub fn rule_titles(&self) -> Vec<Title> {
         let text = |bit| self.rules.get(&bit).map_or_else(String::new, |rule| rule.id.to_string());
         (0..RULES as u8).map(|bit| info(&text(bit))).collect()
     }
 
-    /// Returns the elements of `GROUP_INFO`, empty for numbers without a group.
+    /// Returns the elements of `GROUP_TITLES`, empty for numbers without a group.
     #[must_use]
-    pub fn group_info(&self) -> Vec<Info> {
+    pub fn group_titles(&self) -> Vec<Title> {
         let names = self.groups.iter().map(|group| group.name.as_str());
         names.chain(std::iter::repeat("")).take(GROUPS).map(info).collect()
     }
 }
 
-/// Encodes a name for `RULE_INFO` or `GROUP_INFO`; the configuration's check bounds its length.
+/// Encodes a name for `RULE_TITLES` or `GROUP_TITLES`; the configuration's check bounds its length.
 #[must_use]
-pub fn info(name: &str) -> Info {
-    let mut text = [0; INFO_CAPACITY];
-    let length = name.floor_char_boundary(INFO_CAPACITY);
+pub fn info(name: &str) -> Title {
+    let mut text = [0; TITLE_CAPACITY];
+    let length = name.floor_char_boundary(TITLE_CAPACITY);
     text.iter_mut().zip(name.bytes().take(length)).for_each(|(to, from)| *to = from);
-    Info { text }
+    Title { text }
 }
 
-/// Decodes the name of an element of `RULE_INFO` or `GROUP_INFO`; empty if there is none.
+/// Decodes the name of an element of `RULE_TITLES` or `GROUP_TITLES`; empty if there is none.
 #[must_use]
-pub fn name_of(info: &Info) -> String {
+pub fn name_of(info: &Title) -> String {
     let name = info.text.split(|octet| *octet == 0).next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
 }

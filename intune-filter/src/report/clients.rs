@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::events::{Place, Traffic};
+use crate::events::{Traffic, ZoneName};
 
 /// Client that has a flow or a denial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -13,7 +13,7 @@ pub struct Client {
     pub client: IpAddr,
     /// Zone of the client.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: ZoneName,
     /// Group of the client.
     pub group: Option<String>,
     /// Number of live flows.

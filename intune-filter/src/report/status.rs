@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{FailedInterface, Origin};
-use crate::names::resolution::Status as Resolution;
+use crate::names::resolution::ResolutionStatus as Resolution;
 
 /// Result of `status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -43,13 +43,13 @@ fn the_list_is_whole() {
 
 /// A catalogue file, as it can be changed.
 #[derive(Clone)]
-struct Source {
+struct Provenance {
     name: String,
     text: String,
     yaml: Value,
 }
 
-fn sources() -> Vec<Source> {
+fn sources() -> Vec<Provenance> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/catalogue");
     let mut sources = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -58,7 +58,7 @@ fn sources() -> Vec<Source> {
         let yaml: Value = serde_yaml::from_str(&text).unwrap();
         // Written as a changed file is, so that nothing but the change makes a difference.
         let text = serde_yaml::to_string(&yaml).unwrap();
-        sources.push(Source { name: path.display().to_string(), text, yaml });
+        sources.push(Provenance { name: path.display().to_string(), text, yaml });
     }
     sources
 }
@@ -78,7 +78,7 @@ fn lists_of<'a>(rule: &'a mut Value, keys: &[&str]) -> Vec<&'a mut Vec<Value>> {
     lists
 }
 
-impl Source {
+impl Provenance {
     /// The lists `keys` of the rules that were made from `document`.
     fn lists(&mut self, document: &str, keys: &[&str]) -> Vec<&mut Vec<Value>> {
         let mut lists = Vec::new();
@@ -96,7 +96,7 @@ impl Source {
 }
 
 /// Whether a catalogue is refused, or disagrees with the list.
-fn is_noticed(sources: &[Source], list: &List) -> bool {
+fn is_noticed(sources: &[Provenance], list: &List) -> bool {
     let texts = sources.iter().map(|file| (file.name.as_str(), file.text.as_str()));
     Catalogue::parse(texts).map_or(true, |changed| !disagreements(list, &changed).is_empty())
 }

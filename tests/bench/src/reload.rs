@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use intune_filter::{
-    config::Maps,
+    config::MapSizes,
     daemon::reload,
-    kernel::{self, Hook, Kernel, PinDirectory, Segments},
+    kernel::{self, Hook, Kernel, PinDirectory, ZoneMap},
     names::{Names, learning::Learner},
     policy::{Loaded, RuleBits, load_text, map_sizes},
 };
@@ -110,8 +110,12 @@ impl Site {
     fn start(text: &str) -> Result<Self> {
         let directory = Directory::create()?;
         let pins = PinDirectory::new(directory.bpffs());
-        let kernel =
-            kernel::load(pins, &map_sizes(&Maps::default()), log::LevelFilter::Off, &Hook::ALL)?;
+        let kernel = kernel::load(
+            pins,
+            &map_sizes(&MapSizes::default()),
+            log::LevelFilter::Off,
+            &Hook::ALL,
+        )?;
         let loaded = load(text, &RuleBits::new())?;
         let learner = Learner::new(Names::default(), loaded.policy);
         let mut site = Self { kernel, learner, directory };
@@ -142,7 +146,7 @@ impl Site {
         let began = Instant::now();
         self.learner.set_policy(policy.clone());
         let state = self.directory.path();
-        let zones = Segments::new();
+        let zones = ZoneMap::new();
         let mut reports = Unreported(&mut self.learner);
         reload::apply(&self.kernel, &policy, &zones, &mut reports, state)?;
         Ok((compiled, began.elapsed()))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::Result;
 use intune_filter::{
     config::Config,
-    kernel::{Devices, OwnAddresses, Segments},
+    kernel::{Devices, OwnAddresses, ZoneMap},
     policy::Policy,
 };
 use intune_filter_ebpf::abi::{
@@ -29,11 +29,11 @@ pub trait Bed {
     /// Index of an interface of the site.
     fn index(&self, interface: &str) -> Result<u32>;
     /// Zones of the policy.
-    fn zones(&self) -> Result<Segments>;
+    fn zones(&self) -> Result<ZoneMap>;
     /// Devices of the zones of the policy.
     fn devices(&self) -> Result<Devices>;
     /// Makes these the zones.
-    fn set_zones(&mut self, zones: &Segments) -> Result<()>;
+    fn set_zones(&mut self, zones: &ZoneMap) -> Result<()>;
     /// Makes these the devices of the zones.
     fn set_devices(&mut self, devices: &Devices) -> Result<()>;
     /// Makes these the gateway's own addresses.

@@ -10,7 +10,7 @@ use aya::{
 };
 use intune_filter::{
     config::Config,
-    kernel::{self, Devices, Hook, Kernel, PinDirectory, Pins, Segments},
+    kernel::{self, Devices, Hook, Kernel, PinDirectory, Pins, ZoneMap},
     policy::{Policy, compile},
 };
 use intune_filter_ebpf::{
@@ -227,7 +227,7 @@ impl LoadedFilter {
     }
 
     /// The zones of the policy.
-    pub fn zones(&self) -> Result<Segments> {
+    pub fn zones(&self) -> Result<ZoneMap> {
         let zones = self.policy.zones.iter();
         zones
             .map(|zone| Ok(((index(&zone.interface)?, u32::from(zone.vlan)), zone.number)))
@@ -247,7 +247,7 @@ impl LoadedFilter {
     }
 
     /// Makes these the zones.
-    pub fn set_zones(&self, zones: &Segments) -> Result<()> {
+    pub fn set_zones(&self, zones: &ZoneMap) -> Result<()> {
         self.kernel.set_zones(zones)
     }
 

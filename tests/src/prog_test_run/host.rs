@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use intune_filter::{
     config::Config,
-    kernel::{Devices, OwnAddresses, Segments},
+    kernel::{Devices, OwnAddresses, ZoneMap},
     policy::{Policy, compile},
 };
 use intune_filter_ebpf::{
@@ -49,7 +49,7 @@ const BROADCAST: &str = "10.20.0.255";
 /// Makes the tables of two policies with the same zones, for interfaces of these indices.
 pub fn tables(policies: [&Policy; 2], active: Active, index: impl Fn(&str) -> u32) -> Tables {
     let mut tables = Tables::default();
-    tables.policies = policies.map(host::Policy::from);
+    tables.policies = policies.map(host::PolicyMaps::from);
     tables.active.set(active);
     tables.zones = zones(policies[0], &index).into_iter().map(zone_entry).collect();
     tables.devices = devices(policies[0], &index).into_iter().map(device_entry).collect();
@@ -59,12 +59,12 @@ pub fn tables(policies: [&Policy; 2], active: Active, index: impl Fn(&str) -> u3
 }
 
 /// Place of a frame, for the host's build.
-pub fn place(place: HookPoint, index: impl Fn(&str) -> u32) -> verdict::Place {
+pub fn place(place: HookPoint, index: impl Fn(&str) -> u32) -> verdict::Arrival {
     let (interface, from_gateway) = match place {
         HookPoint::Ingress(interface) | HookPoint::Egress(interface) => (interface, false),
         HookPoint::EgressOfGateway(interface) => (interface, true),
     };
-    verdict::Place { ifindex: index(interface), stripped_tag: None, from_gateway }
+    verdict::Arrival { ifindex: index(interface), stripped_tag: None, from_gateway }
 }
 
 /// Forgets whatever the programs remember. Counters stay.
@@ -167,7 +167,7 @@ impl Bed for HostBed {
         let active = self.tables.active.get();
         // 0 is "none yet".
         let generation = active.generation.wrapping_add(1).max(1);
-        self.tables.policies[(generation & 1) as usize] = host::Policy::from(&self.policy);
+        self.tables.policies[(generation & 1) as usize] = host::PolicyMaps::from(&self.policy);
         self.tables.active.set(Active { generation, ..active });
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Bed for HostBed {
         Ok(interface(name))
     }
 
-    fn zones(&self) -> Result<Segments> {
+    fn zones(&self) -> Result<ZoneMap> {
         Ok(zones(&self.policy, interface))
     }
 
@@ -184,7 +184,7 @@ impl Bed for HostBed {
         Ok(devices(&self.policy, interface))
     }
 
-    fn set_zones(&mut self, zones: &Segments) -> Result<()> {
+    fn set_zones(&mut self, zones: &ZoneMap) -> Result<()> {
         self.tables.zones =
             zones.iter().map(|(segment, zone)| zone_entry((*segment, *zone))).collect();
         Ok(())
@@ -384,7 +384,7 @@ fn interface(name: &str) -> u32 {
     }
 }
 
-fn zones(policy: &Policy, index: impl Fn(&str) -> u32) -> Segments {
+fn zones(policy: &Policy, index: impl Fn(&str) -> u32) -> ZoneMap {
     let segment = |zone: &str, vlan: u16| (index(zone), u32::from(vlan));
     policy.zones.iter().map(|zone| (segment(&zone.interface, zone.vlan), zone.number)).collect()
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use aya::maps::{Array, HashMap, MapData};
 use intune_filter::{
     config::Config,
-    kernel::{Devices, OwnAddresses, Segments},
+    kernel::{Devices, OwnAddresses, ZoneMap},
     policy::Policy,
 };
 use intune_filter_ebpf::abi::{
@@ -35,7 +35,7 @@ impl Bed for LoadedFilter {
         program::index(interface)
     }
 
-    fn zones(&self) -> Result<Segments> {
+    fn zones(&self) -> Result<ZoneMap> {
         self.zones()
     }
 
@@ -43,7 +43,7 @@ impl Bed for LoadedFilter {
         self.devices()
     }
 
-    fn set_zones(&mut self, zones: &Segments) -> Result<()> {
+    fn set_zones(&mut self, zones: &ZoneMap) -> Result<()> {
         Self::set_zones(self, zones)
     }
 

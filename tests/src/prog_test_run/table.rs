@@ -50,7 +50,7 @@ pub fn expect(reason: Reason) -> Expected {
         Reason::Flow | Reason::FragmentAllowed => Matched::Flow,
         Reason::Policy => Matched::Cidr,
         reason if reason.denies() => Matched::Nothing,
-        _ => Matched::Control,
+        _ => Matched::Builtin,
     };
     Expected {
         reason,

@@ -14,7 +14,7 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 use intune_filter::{
     catalogue::Catalogue,
-    config::{Config, Maps},
+    config::{Config, MapSizes},
     kernel::{self, Hook, PinDirectory},
     policy::{RuleBits, compile, map_memory, map_sizes},
 };
@@ -51,7 +51,7 @@ fn taken(map: &MapData) -> Result<u64> {
 #[test]
 fn check_tells_of_every_map() -> Result<()> {
     let directory = Directory::create()?;
-    let maps = Maps::default();
+    let maps = MapSizes::default();
     let pins = PinDirectory::new(directory.bpffs());
     let mut kernel =
         kernel::load(pins.clone(), &map_sizes(&maps), log::LevelFilter::Off, &Hook::ALL)?;
@@ -103,7 +103,7 @@ fn check_tells_of_every_map() -> Result<()> {
 #[test]
 fn the_kernel_accounts_for_no_more_than_check_says() -> Result<()> {
     let directory = Directory::create()?;
-    let maps = Maps::default();
+    let maps = MapSizes::default();
     let pins = PinDirectory::new(directory.bpffs());
     let kernel = kernel::load(pins, &map_sizes(&maps), log::LevelFilter::Off, &Hook::ALL)?;
     let config = Config::parse("config.yaml", site::CONFIG).map_err(anyhow::Error::new)?;

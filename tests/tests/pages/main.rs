@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use intune_filter::{
     catalogue::Catalogue,
-    config::{Config, Maps},
+    config::{Config, MapSizes},
     policy::{RuleBits, compile, map_memory},
 };
 use intune_filter_tests::{
@@ -144,7 +144,7 @@ fn the_table_of_maps_is_what_the_program_computes() -> Result<()> {
     let tree = Tree::read(&root())?;
     let config = Config::parse(CONFIG, text(&tree, CONFIG)?).map_err(anyhow::Error::new)?;
     let policy = compile(&config, Catalogue::builtin(), &RuleBits::new())?;
-    let maps = map_memory(&Maps::default(), &policy, 2);
+    let maps = map_memory(&MapSizes::default(), &policy, 2);
     let total: u64 = maps.iter().map(|map| map.bytes).sum();
     let share = |part: f64, whole: f64| format!("{:.1} %", 100.0 * part / whole);
     let wanted: Vec<[String; 4]> = maps

@@ -241,12 +241,12 @@ fn a_rollback_that_fails_is_told_and_tried_again() -> Result<()> {
     site.apply(&["--confirm", "4s"])?;
     // A map that the daemon writes, and `status` does not read.
     let pins = intune_filter::kernel::PinDirectory::new(site.testbed.filter.pins());
-    let (map, elsewhere) = (pins.map("GROUP_INFO"), pins.map("GROUP_INFO_away"));
+    let (map, elsewhere) = (pins.map("GROUP_TITLES"), pins.map("GROUP_TITLES_away"));
     std::fs::rename(&map, &elsewhere)?;
     site.wait_for("CANNOT be put back")?;
     let told = site.configuration()?;
     let error = told["rollback_error"].as_str().unwrap_or_default();
-    ensure!(error.contains("GROUP_INFO") && told["confirm_within_s"] == 0, "{told}");
+    ensure!(error.contains("GROUP_TITLES") && told["confirm_within_s"] == 0, "{told}");
     let text = site.fail(&["confirm"])?;
     ensure!(text.contains("too late"), "{text}");
     site.expect_new()?;
@@ -263,7 +263,7 @@ fn what_was_on_trial_can_be_kept_while_going_back_fails() -> Result<()> {
     let mut site = Site::start()?;
     site.apply(&["--confirm", "2s"])?;
     let pins = intune_filter::kernel::PinDirectory::new(site.testbed.filter.pins());
-    let (map, elsewhere) = (pins.map("GROUP_INFO"), pins.map("GROUP_INFO_away"));
+    let (map, elsewhere) = (pins.map("GROUP_TITLES"), pins.map("GROUP_TITLES_away"));
     std::fs::rename(&map, &elsewhere)?;
     site.wait_for("CANNOT be put back")?;
     let answer = site.apply(&[])?;

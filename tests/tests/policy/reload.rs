@@ -8,7 +8,7 @@ use intune_filter::{
     catalogue::Catalogue,
     config::Config,
     daemon::reload,
-    kernel::{self, Hook, Kernel, PinDirectory, Segments},
+    kernel::{self, Hook, Kernel, PinDirectory, ZoneMap},
     names::{Names, SavedNames, learning::Learner},
     policy::{Policy, RuleBits, compile},
     system::clock::{self, Clocks},
@@ -36,11 +36,11 @@ impl Site {
         let policy = compiled(services, &RuleBits::new())?;
         let learner = Learner::new(Names::default(), policy);
         let mut site = Self { directory, kernel, learner };
-        site.apply(services, &Segments::new())?;
+        site.apply(services, &ZoneMap::new())?;
         Ok(site)
     }
 
-    fn apply(&mut self, services: &str, zones: &Segments) -> Result<Policy> {
+    fn apply(&mut self, services: &str, zones: &ZoneMap) -> Result<Policy> {
         let policy = compiled(services, &reload::previous_bits(&self.kernel.pins())?)?;
         self.learner.set_policy(policy.clone());
         let state = self.directory.path();
@@ -117,7 +117,7 @@ fn a_rule_that_is_gone_is_taken_from_addresses_and_flows() -> Result<()> {
     // Its rule means nothing: the group was exempt.
     let unruled = site.open("mail", 1, flow_flags::UNRULED)?;
 
-    site.apply(&web, &Segments::new())?;
+    site.apply(&web, &ZoneMap::new())?;
     assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
     assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?.map(|host| host.rules), Some(FIRST));
     assert_eq!(site.kernel.pins().host("20.0.0.2".parse()?)?, None);
@@ -138,7 +138,7 @@ fn an_address_keeps_a_rule_only_by_names_that_still_match() -> Result<()> {
     site.learn("b.web.test", "20.0.0.3")?;
     let flow = site.open("web", 1, 0)?;
 
-    site.apply(&service("web", "b.web.test, c.web.test"), &Segments::new())?;
+    site.apply(&service("web", "b.web.test, c.web.test"), &ZoneMap::new())?;
     assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?, None);
     assert_eq!(site.rules_of("20.0.0.2")?, ["web/site"]);
     assert_eq!(site.rules_of("20.0.0.3")?, ["web/site"]);
@@ -155,7 +155,7 @@ fn a_name_whose_answer_has_expired_backs_nothing() -> Result<()> {
     site.learner.names_mut().learn("b.web.test", "20.0.0.1".parse()?, rule, 1);
     assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
 
-    site.apply(&service("web", "b.web.test"), &Segments::new())?;
+    site.apply(&service("web", "b.web.test"), &ZoneMap::new())?;
     assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?, None);
     Ok(())
 }
@@ -174,7 +174,7 @@ fn an_address_lives_no_longer_than_the_names_that_are_left() -> Result<()> {
     let bit = site.learner.policy().rules_of_name("mail.test");
     site.kernel.assert_host("20.0.0.2".parse()?, bit, FOREVER)?;
 
-    site.apply(&format!("{}{mail}", service("web", "b.web.test")), &Segments::new())?;
+    site.apply(&format!("{}{mail}", service("web", "b.web.test")), &ZoneMap::new())?;
     let expires = |address: &str| -> Result<_> {
         Ok(site.kernel.pins().host(address.parse()?)?.map(|host| host.expires))
     };
@@ -200,7 +200,7 @@ fn an_address_lives_as_long_as_its_name_though_the_daemon_was_restarted_before()
     let loaded_at = Clocks { boot: saved_at + second / 2, wall: 6_499 };
     let policy = site.learner.policy().clone();
     site.learner = Learner::new(saved.into_names(loaded_at)?, policy);
-    site.apply(&service("web", "b.web.test"), &Segments::new())?;
+    site.apply(&service("web", "b.web.test"), &ZoneMap::new())?;
     assert_eq!(site.kernel.pins().host(address)?.map(|host| host.expires), Some(expires));
     assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
     Ok(())
@@ -212,12 +212,12 @@ fn an_address_loses_one_rule_and_keeps_another() -> Result<()> {
     let mut site = Site::new(&format!("{}{mail}", service("web", "a.web.test, b.web.test")))?;
     site.learn("a.web.test", "20.0.0.1")?;
     site.learn("mail.test", "20.0.0.1")?;
-    site.apply(&format!("{}{mail}", service("web", "b.web.test")), &Segments::new())?;
+    site.apply(&format!("{}{mail}", service("web", "b.web.test")), &ZoneMap::new())?;
     assert_eq!(site.rules_of("20.0.0.1")?, ["mail/site"]);
     let names: Vec<_> = site.learner.names().iter().map(|(name, ..)| name.to_owned()).collect();
     assert_eq!(names, ["mail.test"]);
     // And gets it back by an answer alone, not by the pattern's return.
-    site.apply(&format!("{}{mail}", service("web", "a.web.test, b.web.test")), &Segments::new())?;
+    site.apply(&format!("{}{mail}", service("web", "a.web.test, b.web.test")), &ZoneMap::new())?;
     assert_eq!(site.rules_of("20.0.0.1")?, ["mail/site"]);
     Ok(())
 }
@@ -226,9 +226,9 @@ fn an_address_loses_one_rule_and_keeps_another() -> Result<()> {
 fn addresses_without_a_known_name_stay_while_no_pattern_goes() -> Result<()> {
     let mut site = Site::new(&service("web", "a.web.test"))?;
     site.kernel.assert_host("20.0.0.1".parse()?, FIRST, FOREVER)?;
-    site.apply(&service("web", "a.web.test, b.web.test"), &Segments::new())?;
+    site.apply(&service("web", "a.web.test, b.web.test"), &ZoneMap::new())?;
     assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
-    site.apply(&service("web", "b.web.test"), &Segments::new())?;
+    site.apply(&service("web", "b.web.test"), &ZoneMap::new())?;
     assert_eq!(site.rules_of("20.0.0.1")?, [""; 0]);
     Ok(())
 }
@@ -247,7 +247,7 @@ fn a_bit_that_changes_hands_brings_nothing_with_it() -> Result<()> {
     site.learn("old.test", "20.0.0.1")?;
     site.learn("s1.test", "20.0.0.2")?;
     let old = site.open("old", 1, 0)?;
-    let policy = site.apply(&many("new"), &Segments::new())?;
+    let policy = site.apply(&many("new"), &ZoneMap::new())?;
     assert_eq!(policy.reused.iter().count(), 1, "192 rules leave no other bit");
     assert_eq!(site.kernel.pins().host("20.0.0.1".parse()?)?, None);
     assert_eq!(site.rules_of("20.0.0.2")?, ["s1/site"]);
@@ -263,7 +263,7 @@ fn a_bit_that_changes_hands_brings_nothing_with_it() -> Result<()> {
 fn flows_end_when_their_zone_number_means_another_segment() -> Result<()> {
     let web = service("web", "a.web.test");
     let mut site = Site::new(&web)?;
-    let zones = |pairs: &[((u32, u32), u32)]| pairs.iter().copied().collect::<Segments>();
+    let zones = |pairs: &[((u32, u32), u32)]| pairs.iter().copied().collect::<ZoneMap>();
     site.apply(&web, &zones(&[((7, 0), 1), ((8, 0), 2), ((9, 0), 3)]))?;
     let (first, second, third) =
         (site.open("web", 1, 0)?, site.open("web", 2, 0)?, site.open("web", 3, 0)?);
@@ -271,7 +271,7 @@ fn flows_end_when_their_zone_number_means_another_segment() -> Result<()> {
     site.apply(&web, &swapped)?;
     assert!(!site.is_open(&first)? && !site.is_open(&second)?);
     assert!(site.is_open(&third)?);
-    let found: Segments = site
+    let found: ZoneMap = site
         .kernel
         .pins()
         .zones()?

@@ -13,7 +13,7 @@ use super::message::refusal_message;
 use crate::{
     bpf::{
         frame::octets,
-        kernel::{Kernel, TC_INGRESS},
+        kernel::{BpfDatapath, TC_INGRESS},
     },
     datapath::WorkingMemory as _,
     packet::{ICMP, ICMPV6, TCP, UDP},
@@ -28,9 +28,9 @@ use crate::{
 /// Writes the reply that the working memory describes over the denied frame, and releases the
 /// memory. `None` if the frame cannot be written.
 #[inline(always)]
-pub fn write(ctx: &TcContext, kernel: Kernel<TC_INGRESS>) -> Option<()> {
+pub fn write(ctx: &TcContext, kernel: BpfDatapath<TC_INGRESS>) -> Option<()> {
     // The run that denied the frame has claimed the memory.
-    let scratch = Kernel::<TC_INGRESS>::scratch()?;
+    let scratch = BpfDatapath::<TC_INGRESS>::scratch()?;
     let network = scratch.ctx.network_offset.get() as u32;
     let v6 = scratch.reply.v6.get() != 0;
     let written = match (Kind::from_word(scratch.reply.kind.get()), v6) {

@@ -11,7 +11,7 @@ use aya_ebpf::{
 
 use super::message::refusal_message;
 use crate::{
-    bpf::kernel::{Kernel, XDP},
+    bpf::kernel::{BpfDatapath, XDP},
     datapath::WorkingMemory as _,
     packet::{ICMP, ICMPV6, TCP, UDP},
     reply::{
@@ -27,9 +27,9 @@ const FRAME_MIN: u32 = 60;
 /// Writes the reply that the working memory describes over the denied frame, and releases the
 /// memory. `None` if the frame has no room for it. A function of its own to save stack.
 #[inline(never)]
-pub fn write(ctx: &XdpContext, kernel: Kernel<XDP>) -> Option<()> {
+pub fn write(ctx: &XdpContext, kernel: BpfDatapath<XDP>) -> Option<()> {
     // The run that denied the frame has claimed the memory.
-    let scratch = Kernel::<XDP>::scratch()?;
+    let scratch = BpfDatapath::<XDP>::scratch()?;
     let network = scratch.ctx.network_offset.get() as u32;
     let v6 = scratch.reply.v6.get() != 0;
     let written = match (Kind::from_word(scratch.reply.kind.get()), v6) {

@@ -48,15 +48,15 @@ pub(in crate::verdict) fn answer<A: Family, W: DualStack, P: Packet>(run: &Run<'
             return Found::DENIED;
         }
         let before = stream.prefix.server_state;
-        let place = judged::server(&mut stream.prefix, numbers);
-        if place == judged::Class::FOREIGN {
+        let class = judged::server(&mut stream.prefix, numbers);
+        if class == judged::Class::FOREIGN {
             return Found::DENIED;
         }
         stream.last_seen = now;
         if numbers.flags & TCP_SYN != 0 && before == server_state::SILENT {
             stream.answer_next = stream.prefix.server_begin;
         }
-        if place == judged::Class::EMPTY {
+        if class == judged::Class::EMPTY {
             return Found::PASSED;
         }
         let unjudged = stream.flags & stream_flags::UNJUDGED;

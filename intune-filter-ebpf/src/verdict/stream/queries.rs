@@ -36,7 +36,7 @@ pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
         found = read_queries(run, who);
     }
     if found == Found::PASSED {
-        return Verdict::control(Reason::DnsQuery).of(who);
+        return Verdict::pass_builtin(Reason::DnsQuery).of(who);
     }
     if found == Found::LIMITED {
         return Verdict::over_limit(Reason::DnsLimit, who);
@@ -102,20 +102,20 @@ fn open_or_find<A: Family, W: Datapath, P: Packet>(
         if claims && !claim(stream, 0, 1) {
             return Found::MISPLACED;
         }
-        let place = judged::client(&mut stream.prefix, numbers);
-        if place == judged::Class::FOREIGN {
+        let class = judged::client(&mut stream.prefix, numbers);
+        if class == judged::Class::FOREIGN {
             if claims {
                 claim(stream, 1, 0);
             }
             return Found::MISPLACED;
         }
         stream.last_seen = now;
-        if place == judged::Class::EMPTY {
+        if class == judged::Class::EMPTY {
             return Found::PASSED;
         }
         segment.owed.set(u64::from(stream.query_owed));
         segment.opened.set(stream.opened);
-        segment.repeats.set(u64::from(place == judged::Class::REPEATED));
+        segment.repeats.set(u64::from(class == judged::Class::REPEATED));
         Found::READABLE
     });
     found.unwrap_or(Found::UNKNOWN)

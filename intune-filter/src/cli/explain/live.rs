@@ -9,7 +9,7 @@ use intune_filter_ebpf::abi::{
 
 use super::{judge::Judge, packet::first_packet, report::Judgement};
 use crate::{
-    cli::destination::{Host, Protocol},
+    cli::destination::{Protocol, Target},
     kernel::{ClientEntry, Pins},
     names::Names,
     system::{clock, netlink},
@@ -88,10 +88,10 @@ impl<'a> Pinned<'a> {
 
 impl Judge for Pinned<'_> {
     /// Returns the addresses that the kernel has learned for a name and that have not expired.
-    fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>> {
+    fn addresses(&self, host: &Target) -> Result<Vec<IpAddr>> {
         let name = match host {
-            Host::Address(address) => return Ok(vec![*address]),
-            Host::Name(name) => name,
+            Target::Address(address) => return Ok(vec![*address]),
+            Target::Name(name) => name,
         };
         let now = clock::boot_time();
         let mut addresses = Vec::new();
@@ -114,7 +114,7 @@ impl Judge for Pinned<'_> {
             Matched::Cidr => self.network(address, explanation.rule)?,
             Matched::Name => self.name(address, judgement.rule.as_deref()),
             Matched::Flow => Some("a connection that is known already".to_owned()),
-            Matched::Control => Some(explanation.reason.as_str().to_owned()),
+            Matched::Builtin => Some(explanation.reason.as_str().to_owned()),
         };
         Ok(judgement)
     }

@@ -13,13 +13,13 @@ mod report;
 use judge::Judge;
 use live::Pinned;
 use offline::Unloaded;
-use report::{Answer, Judgement};
+use report::{DestinationReport, Judgement};
 
 use super::{
     args::Global,
     context,
-    destination::{Destination, Host},
-    error::{Failure, Outcome},
+    destination::{Destination, Target},
+    error::{ExitStatus, Failure},
     match_name, output, service_view,
 };
 use crate::{kernel::Pins, policy::over_https};
@@ -44,7 +44,7 @@ pub fn run(
     client: IpAddr,
     destination: &Destination,
     on: Option<&str>,
-) -> Result<(Outcome, String), Failure> {
+) -> Result<(ExitStatus, String), Failure> {
     let (config, paths) = context::lenient(global);
     let loaded = match open(&paths.pin_dir)? {
         Some(pins) if pins.active()?.generation != 0 => Some(pins),
@@ -70,8 +70,8 @@ pub fn run(
         services => services?,
     };
     let matches = match &destination.host {
-        Host::Name(name) => match_name::matches(&services, name),
-        Host::Address(_) => Vec::new(),
+        Target::Name(name) => match_name::matches(&services, name),
+        Target::Address(_) => Vec::new(),
     };
     let (port, protocol) = (destination.port, destination.protocol);
     let mut judgements = Vec::new();
@@ -82,7 +82,7 @@ pub fn run(
         let rules: Vec<String> = matches.iter().flat_map(|one| one.rules.clone()).collect();
         let mut predicted = judge.predict(&rules, port, protocol)?;
         if predicted.reason == Reason::DnsUnlisted
-            && let Host::Name(name) = &destination.host
+            && let Target::Name(name) = &destination.host
             && over_https::has(name)
         {
             predicted.reason = Reason::DnsOverHttps;
@@ -96,7 +96,7 @@ pub fn run(
         }
         judgements.push(predicted);
     }
-    let answer = Answer {
+    let answer = DestinationReport {
         client,
         destination: destination.clone(),
         by_kernel,
@@ -105,5 +105,5 @@ pub fn run(
     };
     let denied = answer.overall().is_none_or(Judgement::denies);
     let text = if global.json { output::json(&answer.to_json())? } else { answer.to_text() };
-    Ok((if denied { Outcome::No } else { Outcome::Yes }, text))
+    Ok((if denied { ExitStatus::No } else { ExitStatus::Yes }, text))
 }

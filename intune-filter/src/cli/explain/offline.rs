@@ -6,14 +6,14 @@ use anyhow::{Context as _, Result};
 use intune_filter_ebpf::{
     abi::{Active, Client, Explanation, Matched, RULES, RuleMask, ZoneKey},
     host::{self, Tables},
-    verdict::Place,
+    verdict::Arrival,
 };
 
 use super::{judge::Judge, live::would_be, packet::first_packet, report::Judgement};
 use crate::{
     catalogue::Catalogue,
     cli::{
-        destination::{Host, Protocol},
+        destination::{Protocol, Target},
         error::Failure,
     },
     config::{Config, Zone},
@@ -69,7 +69,7 @@ impl Unloaded {
         };
         let mut tables = Tables::default();
         tables.active.set(Active { generation: 2, ..Active::default() });
-        tables.policies[0] = host::Policy::from(&policy);
+        tables.policies[0] = host::PolicyMaps::from(&policy);
         let key = ZoneKey { ifindex: IFINDEX, vlan: zone.vlan.into() };
         tables.zones.insert(key, zone.number);
         Ok(Self {
@@ -95,21 +95,21 @@ impl Unloaded {
 impl Judge for Unloaded {
     /// Returns addresses as they are; a name has none, since nothing is learned while nothing is
     /// loaded.
-    fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>> {
+    fn addresses(&self, host: &Target) -> Result<Vec<IpAddr>> {
         Ok(match host {
-            Host::Address(address) => vec![*address],
-            Host::Name(_) => Vec::new(),
+            Target::Address(address) => vec![*address],
+            Target::Name(_) => Vec::new(),
         })
     }
 
     fn judge(&self, address: IpAddr, port: u16, protocol: Protocol) -> Result<Judgement> {
         let frame = first_packet(self.vlan, self.address, address, port, protocol)?;
-        let place = Place { ifindex: IFINDEX, stripped_tag: None, from_gateway: false };
+        let place = Arrival { ifindex: IFINDEX, stripped_tag: None, from_gateway: false };
         let word = self.tables.ingress(&frame, place).explanation();
         let explanation = Explanation::unpack(word).context("a verdict that cannot be")?;
         let mut judgement = Judgement::new(address, explanation, &self.rules, &self.groups);
         judgement.value = match explanation.matched {
-            Matched::Control => Some(explanation.reason.as_str().to_owned()),
+            Matched::Builtin => Some(explanation.reason.as_str().to_owned()),
             Matched::Cidr => {
                 let rule = explanation.rule.context("a network without a rule")?;
                 let networks = self.policy.rule(rule).map(|rule| &rule.cidrs[..]);

@@ -90,7 +90,7 @@ impl Judgement {
             Matched::Cidr => Some("cidr"),
             Matched::Name => Some("name"),
             Matched::Flow => Some("flow"),
-            Matched::Control => Some("control"),
+            Matched::Builtin => Some("control"),
         }
     }
 }
@@ -114,7 +114,7 @@ impl From<&Judgement> for Verdict {
 
 /// Verdicts for all addresses of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct DestinationReport {
     /// Address of the client.
     pub client: IpAddr,
     /// Destination with port and protocol.
@@ -128,7 +128,7 @@ pub struct Answer {
     pub judgements: Vec<Judgement>,
 }
 
-impl Answer {
+impl DestinationReport {
     /// Returns the verdict for the destination as a whole: a denial if there is one, since a client
     /// may take any of the addresses.
     #[must_use]
@@ -219,8 +219,8 @@ mod tests {
         }
     }
 
-    fn answer(judgements: Vec<Judgement>) -> Answer {
-        Answer {
+    fn answer(judgements: Vec<Judgement>) -> DestinationReport {
+        DestinationReport {
             client: "10.0.0.5".parse().unwrap(),
             destination: "192.0.2.1".parse().unwrap(),
             by_kernel: true,

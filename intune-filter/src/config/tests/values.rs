@@ -60,7 +60,7 @@ fn further_keys() {
     assert_eq!(config.dhcp_servers, ["10.9.0.1".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!(config.region, Some(Region::All));
     assert_eq!((config.maps.hosts4, config.maps.events), (4096, 131_072));
-    assert_eq!(config.maps.flows4, super::super::Maps::default().flows4);
+    assert_eq!(config.maps.flows4, super::super::MapSizes::default().flows4);
     assert_eq!(config.limits.queries, Limit::At { rate: 5, burst: 7 });
     assert_eq!(config.limits.flows, Limit::Off);
     assert_eq!(config.paths.catalogue.as_deref(), Some(Path::new("/d")));

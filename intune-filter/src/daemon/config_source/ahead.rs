@@ -57,14 +57,14 @@ impl Ahead {
 
 /// Files to be read.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct ReadRequest {
     /// Path of the configuration file.
     pub file: PathBuf,
     /// Text of the configuration whose catalogue is needed, if it is not the file's.
     pub text: Option<String>,
 }
 
-impl Wanted {
+impl ReadRequest {
     /// Describes the files in words.
     fn what(&self) -> String {
         let file = self.file.display();
@@ -106,7 +106,7 @@ enum Part {
 
 /// Reader of files for one errand after another.
 pub struct Reader<E> {
-    waiting: VecDeque<(E, Wanted)>,
+    waiting: VecDeque<(E, ReadRequest)>,
     current: Option<Current<E>>,
     /// Description of the thread's files; outlives the errand if the thread hangs.
     busy: Arc<Mutex<Option<String>>>,
@@ -133,7 +133,7 @@ impl<E> Default for Reader<E> {
 
 impl<E> Reader<E> {
     /// Queues an errand whose files are to be read.
-    pub fn begin(&mut self, errand: E, wanted: Wanted) {
+    pub fn begin(&mut self, errand: E, wanted: ReadRequest) {
         self.waiting.push_back((errand, wanted));
     }
 
@@ -169,7 +169,7 @@ impl<E> Reader<E> {
         }
     }
 
-    fn start(&self, errand: E, wanted: Wanted) -> Current<E> {
+    fn start(&self, errand: E, wanted: ReadRequest) -> Current<E> {
         let (sender, parts) = unbounded_channel();
         let file = wanted.file.clone();
         let why = self.read(wanted, sender).err();
@@ -179,7 +179,7 @@ impl<E> Reader<E> {
     }
 
     /// Starts the thread, unless an earlier one hangs.
-    fn read(&self, wanted: Wanted, parts: UnboundedSender<Part>) -> Result<(), String> {
+    fn read(&self, wanted: ReadRequest, parts: UnboundedSender<Part>) -> Result<(), String> {
         let busy = Arc::clone(&self.busy);
         let mut held = lock(&self.busy);
         if let Some(what) = &*held {
@@ -226,8 +226,8 @@ mod tests {
         runtime.unwrap().block_on(test)
     }
 
-    fn wanted(file: &Path, text: Option<&str>) -> Wanted {
-        Wanted { file: file.to_owned(), text: text.map(str::to_owned) }
+    fn wanted(file: &Path, text: Option<&str>) -> ReadRequest {
+        ReadRequest { file: file.to_owned(), text: text.map(str::to_owned) }
     }
 
     /// Returns a configuration with its catalogue in this directory.

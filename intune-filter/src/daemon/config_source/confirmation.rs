@@ -21,7 +21,7 @@ struct Waiting {
 
 /// Pending confirmation as commands show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct TrialStatus {
     /// Seconds left, rounded up; 0 once the time is over.
     pub seconds_left: u64,
     /// Error that prevents the return of the previous configuration.
@@ -115,10 +115,10 @@ impl Confirmation {
 
     /// Returns the state of the wait, if there is one.
     #[must_use]
-    pub fn status(&self, now: Instant) -> Option<Status> {
+    pub fn status(&self, now: Instant) -> Option<TrialStatus> {
         let waiting = self.waiting.as_ref()?;
         let error = waiting.failed.as_ref().map(|(error, _)| error.clone());
-        Some(Status { seconds_left: self.seconds_left(now), error })
+        Some(TrialStatus { seconds_left: self.seconds_left(now), error })
     }
 
     fn seconds_left(&self, now: Instant) -> u64 {
@@ -173,7 +173,7 @@ mod tests {
             (MINUTE * 2, 0),
         ] {
             let status = confirmation.status(now + passed).unwrap();
-            assert_eq!(status, Status { seconds_left: left, error: None }, "{passed:?}");
+            assert_eq!(status, TrialStatus { seconds_left: left, error: None }, "{passed:?}");
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(confirmation.due(), Some(over + RETRY * 2));
         assert!(confirmation.failed("another".into(), over + RETRY * 2));
         let status = confirmation.status(over).unwrap();
-        assert_eq!(status, Status { seconds_left: 0, error: Some("another".into()) });
+        assert_eq!(status, TrialStatus { seconds_left: 0, error: Some("another".into()) });
         let late = confirmation.may_confirm(over + RETRY).unwrap_err();
         assert!(late.contains("another"), "{late}");
     }

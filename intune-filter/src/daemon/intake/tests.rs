@@ -23,7 +23,7 @@ use super::{Intake, Learned, Tables};
 use crate::{
     catalogue::Catalogue,
     config::Config,
-    events::{Filter, What, records::Record},
+    events::{EventFilter, What, records::Record},
     kernel::{NO_MORE, Refreshed},
     names::{Names, answer::Reader, learning::Learner},
     policy::{Policy, compile},
@@ -140,7 +140,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 
 /// The kinds of what followers were told.
 async fn told(intake: &Intake) -> Vec<&'static str> {
-    let mut events = intake.recorder.subscribe(Filter::default(), 100, false).unwrap();
+    let mut events = intake.recorder.subscribe(EventFilter::default(), 100, false).unwrap();
     let mut kinds = Vec::new();
     while let Some(event) = events.next().await {
         kinds.push(match event.what {

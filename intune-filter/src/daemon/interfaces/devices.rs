@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::wanted::Wanted;
+use super::wanted::EnforcedInterface;
 use crate::{
     kernel::{Devices, OwnAddresses},
     system::netlink::Snapshot,
@@ -12,7 +12,7 @@ use crate::{
 const DEPTH: usize = 4;
 
 /// Returns the devices of the zones of existing interfaces.
-pub(crate) fn devices_of(wanted: &[Wanted], snapshot: &Snapshot) -> Devices {
+pub(crate) fn devices_of(wanted: &[EnforcedInterface], snapshot: &Snapshot) -> Devices {
     let mut devices = Devices::new();
     for wanted in wanted {
         let Some(interface) = snapshot.interface(&wanted.name) else { continue };
@@ -59,9 +59,9 @@ mod tests {
     use super::*;
     use crate::{kernel::WantedMode, system::Interface};
 
-    fn wanted(name: &str, zones: &[(u16, u32)]) -> Wanted {
+    fn wanted(name: &str, zones: &[(u16, u32)]) -> EnforcedInterface {
         let (name, zones) = (name.to_owned(), zones.to_vec());
-        Wanted { name, mode: WantedMode::Auto, zones, manage_offloads: true }
+        EnforcedInterface { name, mode: WantedMode::Auto, zones, manage_offloads: true }
     }
 
     fn snapshot() -> Snapshot {

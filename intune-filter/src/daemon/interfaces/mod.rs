@@ -6,4 +6,4 @@ mod reconciler;
 mod wanted;
 
 pub(crate) use reconciler::{Command, InterfaceReconciler};
-pub(crate) use wanted::{Wanted, zones_of};
+pub(crate) use wanted::{EnforcedInterface, zones_of};

@@ -7,10 +7,10 @@ use std::{
 
 use super::{
     devices,
-    wanted::{Wanted, zones_of},
+    wanted::{EnforcedInterface, zones_of},
 };
 use crate::{
-    kernel::{Devices, OwnAddresses, Segments, WantedMode},
+    kernel::{Devices, OwnAddresses, WantedMode, ZoneMap},
     system::{Interface, Mode, netlink::Snapshot},
 };
 
@@ -23,7 +23,7 @@ pub enum Command {
     /// Replacement of the gateway's own addresses.
     SetOwnAddresses(OwnAddresses),
     /// Replacement of the zones.
-    SetZones(Segments),
+    SetZones(ZoneMap),
     /// Replacement of the zones' devices.
     SetDevices(Devices),
     /// Attachment to an interface, or replacement of its programs. Report the result to
@@ -47,7 +47,7 @@ enum State {
 
 /// State of an interface as commands show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct InterfaceStatus {
     /// Name of the interface.
     pub name: String,
     /// Mode in which packets are judged, once attached.
@@ -59,9 +59,9 @@ pub struct Status {
 /// States of the interfaces, and the machine's state in the maps.
 #[derive(Debug, Default)]
 pub struct InterfaceReconciler {
-    wanted: Vec<Wanted>,
+    wanted: Vec<EnforcedInterface>,
     states: BTreeMap<String, State>,
-    written_zones: Option<Segments>,
+    written_zones: Option<ZoneMap>,
     written_devices: Option<Devices>,
     own_addresses: Option<OwnAddresses>,
 }
@@ -69,7 +69,7 @@ pub struct InterfaceReconciler {
 impl InterfaceReconciler {
     /// Replaces the wanted interfaces. `linked` are those with pinned links, of this process or an
     /// earlier one; links of interfaces that are no longer wanted are detached.
-    pub fn want(&mut self, wanted: Vec<Wanted>, linked: &[String]) -> Vec<Command> {
+    pub fn want(&mut self, wanted: Vec<EnforcedInterface>, linked: &[String]) -> Vec<Command> {
         let named = |name: &str| wanted.iter().any(|interface| interface.name == name);
         let commands = linked
             .iter()
@@ -137,7 +137,7 @@ impl InterfaceReconciler {
 
     /// Returns the wanted state of an interface.
     #[must_use]
-    pub fn wanted(&self, name: &str) -> Option<&Wanted> {
+    pub fn wanted(&self, name: &str) -> Option<&EnforcedInterface> {
         self.wanted.iter().find(|wanted| wanted.name == name)
     }
 
@@ -186,7 +186,7 @@ impl InterfaceReconciler {
 
     /// Returns every wanted interface, in the order of the configuration.
     #[must_use]
-    pub fn status(&self) -> Vec<Status> {
+    pub fn status(&self) -> Vec<InterfaceStatus> {
         self.wanted
             .iter()
             .map(|wanted| {
@@ -195,14 +195,14 @@ impl InterfaceReconciler {
                     Some(State::Failed { error, .. }) => (None, Some(error.clone())),
                     Some(State::Missing) | None => (None, None),
                 };
-                Status { name: wanted.name.clone(), mode, error }
+                InterfaceStatus { name: wanted.name.clone(), mode, error }
             })
             .collect()
     }
 
     /// Returns the zones of the wanted interfaces that exist.
     #[must_use]
-    pub fn zones(&self, snapshot: &Snapshot) -> Segments {
+    pub fn zones(&self, snapshot: &Snapshot) -> ZoneMap {
         zones_of(&self.wanted, snapshot)
     }
 }
@@ -211,8 +211,8 @@ impl InterfaceReconciler {
 mod tests {
     use super::*;
 
-    fn wanted(name: &str) -> Wanted {
-        Wanted {
+    fn wanted(name: &str) -> EnforcedInterface {
+        EnforcedInterface {
             name: name.into(),
             mode: WantedMode::Auto,
             zones: vec![(0, 1), (20, 2)],
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn at_tc_no_xdp_program_is_waited_for_and_what_is_lost_is_put_back() {
         let (mut reconciler, now) = (InterfaceReconciler::default(), Instant::now());
-        reconciler.want(vec![Wanted { mode: WantedMode::Tc, ..wanted("lan") }], &[]);
+        reconciler.want(vec![EnforcedInterface { mode: WantedMode::Tc, ..wanted("lan") }], &[]);
         let seen = snapshot(&[interface("lan", 5)]);
         assert!(
             reconciler
@@ -351,8 +351,8 @@ mod tests {
     #[test]
     fn tags_have_to_be_seen_by_xdp_alone() {
         assert!(wanted("lan").needs_tags());
-        assert!(!Wanted { mode: WantedMode::Tc, ..wanted("lan") }.needs_tags());
-        assert!(!Wanted { zones: vec![(0, 1)], ..wanted("lan") }.needs_tags());
+        assert!(!EnforcedInterface { mode: WantedMode::Tc, ..wanted("lan") }.needs_tags());
+        assert!(!EnforcedInterface { zones: vec![(0, 1)], ..wanted("lan") }.needs_tags());
     }
 
     #[test]
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn another_mode_is_another_attachment() {
         let (mut reconciler, now) = running();
-        let generic = Wanted { mode: WantedMode::Generic, ..wanted("lan") };
+        let generic = EnforcedInterface { mode: WantedMode::Generic, ..wanted("lan") };
         reconciler.want(vec![generic], &["lan".into()]);
         assert_eq!(
             reconciler.observe(&snapshot(&[attached(interface("lan", 5))]), now),

@@ -1,13 +1,13 @@
 //! Describes interfaces that the policy wants enforced, with their zones.
 
 use crate::{
-    kernel::{Segments, WantedMode},
+    kernel::{WantedMode, ZoneMap},
     system::netlink::Snapshot,
 };
 
 /// Interface that the policy wants enforced.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct EnforcedInterface {
     /// Name of the interface.
     pub name: String,
     /// Mode in which packets from clients are to be judged.
@@ -18,7 +18,7 @@ pub struct Wanted {
     pub manage_offloads: bool,
 }
 
-impl Wanted {
+impl EnforcedInterface {
     /// Whether frames have to keep their VLAN tags. TC sees tags that the hardware has stripped
     /// too.
     #[must_use]
@@ -29,7 +29,7 @@ impl Wanted {
 
 /// Returns the zones of the interfaces that exist.
 #[must_use]
-pub fn zones_of(wanted: &[Wanted], snapshot: &Snapshot) -> Segments {
+pub fn zones_of(wanted: &[EnforcedInterface], snapshot: &Snapshot) -> ZoneMap {
     wanted
         .iter()
         .filter_map(|wanted| Some((wanted, snapshot.interface(&wanted.name)?.index)))

@@ -9,7 +9,7 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{RunError, state::Daemon};
 use crate::{
-    control::{Answer, DeniedClients, NamesTable, NothingFiltered, Reply, Request},
+    control::{DeniedClients, LoopReply, NamesTable, NothingFiltered, Reply, Request},
     daemon::config_source::config_override::Document,
     kernel,
     names::SavedNames,
@@ -22,7 +22,7 @@ impl Daemon<'_> {
     pub(super) async fn answer(
         &mut self,
         request: Request,
-        reply: oneshot::Sender<Answer>,
+        reply: oneshot::Sender<LoopReply>,
     ) -> bool {
         // Answers include all events so far, yet a flood of events delays no answer.
         if let Err(error) = self.poll_events() {
@@ -31,9 +31,9 @@ impl Daemon<'_> {
         let result = match request {
             Request::Events { filter, last, follow } => {
                 let _ = reply.send(match self.intake.recorder.subscribe(filter, last, follow) {
-                    Ok(events) => Answer::Events(events),
+                    Ok(events) => LoopReply::Events(events),
                     Err(error) => {
-                        Answer::Reply(Reply::Error { error: error.to_owned(), invalid: false })
+                        LoopReply::Reply(Reply::Error { error: error.to_owned(), invalid: false })
                     }
                 });
                 return false;
@@ -43,7 +43,7 @@ impl Daemon<'_> {
                 let names = self.intake.learner.names().clone();
                 spawn_blocking(move || {
                     let table = SavedNames::new(&names, clock::clocks());
-                    let _ = reply.send(Answer::Reply(Reply::Names(NamesTable { table })));
+                    let _ = reply.send(LoopReply::Reply(Reply::Names(NamesTable { table })));
                 });
                 return false;
             }
@@ -74,7 +74,7 @@ impl Daemon<'_> {
         if detached {
             log::info!("detached by a command; nothing is filtered any more");
         }
-        let _ = reply.send(Answer::Reply(result.unwrap_or_else(|error| match error {
+        let _ = reply.send(LoopReply::Reply(result.unwrap_or_else(|error| match error {
             RunError::Configuration(errors) => {
                 Reply::Error { error: errors.to_string(), invalid: true }
             }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::{errand::Errand, state::Daemon};
 use crate::{
     control::{Call, Request},
-    daemon::config_source::ahead::{Ahead, Wanted},
+    daemon::config_source::ahead::{Ahead, ReadRequest},
 };
 
 /// Time limit for the last answer.
@@ -33,7 +33,7 @@ impl Daemon<'_> {
 
     /// Reads the configuration file, and the catalogue of its configuration or of `text`.
     pub(super) fn read_ahead(&mut self, errand: Errand, text: Option<String>) {
-        self.reader.begin(errand, Wanted { file: self.source.path.to_owned(), text });
+        self.reader.begin(errand, ReadRequest { file: self.source.path.to_owned(), text });
     }
 
     /// Returns the time at which the previous configuration has to return, unless the rollback has

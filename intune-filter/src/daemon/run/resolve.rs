@@ -9,7 +9,7 @@ use intune_filter_ebpf::abi::AnswerEvent;
 use super::state::Daemon;
 use crate::{
     config::Config,
-    names::resolution::{NAMES_MAX, Outcome, Question, Wanted, dns_client},
+    names::resolution::{NAMES_MAX, NamesToResolve, QueryOutcome, Question, dns_client},
     system::clock,
 };
 
@@ -17,7 +17,11 @@ impl Daemon<'_> {
     /// Takes over the names of the policy in force, and the resolvers of its configuration.
     pub(super) fn want_names(&mut self, config: &Config) {
         let policy = self.intake.learner.policy();
-        let wanted = if config.dns.resolve { Wanted::of_policy(policy) } else { Wanted::default() };
+        let wanted = if config.dns.resolve {
+            NamesToResolve::of_policy(policy)
+        } else {
+            NamesToResolve::default()
+        };
         if wanted.left_out() > 0 {
             log::warn!(
                 "{} exact names are not resolved ahead of the clients: {NAMES_MAX} are at most",
@@ -36,16 +40,16 @@ impl Daemon<'_> {
     }
 
     /// Records the outcome of a question.
-    pub(super) fn resolved(&mut self, question: &Question, answer: dns_client::Answer) {
+    pub(super) fn resolved(&mut self, question: &Question, answer: dns_client::Response) {
         let outcome = match answer {
-            dns_client::Answer::Message(message) => self.learn_from(question, &message),
-            dns_client::Answer::NoSuchName => Ok(Outcome::Nothing),
-            dns_client::Answer::Refused(why) => Ok(Outcome::Refused(why)),
-            dns_client::Answer::Silence(why) => Ok(Outcome::Silence(why)),
+            dns_client::Response::Message(message) => self.learn_from(question, &message),
+            dns_client::Response::NoSuchName => Ok(QueryOutcome::Nothing),
+            dns_client::Response::Refused(why) => Ok(QueryOutcome::Refused(why)),
+            dns_client::Response::Silence(why) => Ok(QueryOutcome::Silence(why)),
         };
         let outcome = outcome.unwrap_or_else(|error| {
             log::error!("{error:#}");
-            Outcome::Refused(format!("{error:#}"))
+            QueryOutcome::Refused(format!("{error:#}"))
         });
         log::debug!("{} {:?}: {outcome:?}", question.name, question.kind);
         self.resolution.heard(question, outcome, Instant::now());
@@ -57,16 +61,16 @@ impl Daemon<'_> {
         self.resolution_told.send_replace(self.resolution.counts(Instant::now()));
     }
 
-    fn learn_from(&mut self, question: &Question, message: &[u8]) -> Result<Outcome> {
+    fn learn_from(&mut self, question: &Question, message: &[u8]) -> Result<QueryOutcome> {
         let now = clock::boot_time();
         let event = AnswerEvent { time: now, ..Default::default() };
         let Some(answer) = self.intake.learn(&event, message, &self.kernel)? else {
-            return Ok(Outcome::Refused("the answer does not parse".to_owned()));
+            return Ok(QueryOutcome::Refused("the answer does not parse".to_owned()));
         };
         let Some(first) = answer.addresses.iter().map(|(_, expires)| *expires).min() else {
-            return Ok(Outcome::Nothing);
+            return Ok(QueryOutcome::Nothing);
         };
         log::debug!("{} is resolved", question.name);
-        Ok(Outcome::Addresses(Duration::from_nanos(first.saturating_sub(now))))
+        Ok(QueryOutcome::Addresses(Duration::from_nanos(first.saturating_sub(now))))
     }
 }

@@ -80,7 +80,7 @@ fn narrow(
     match learner.decide(address, &host, clock::boot_time()) {
         Decision::Resync => return Ok(Some(host)),
         Decision::Leave => learner.tracker().done(address),
-        Decision::Narrow { rules, until } => {
+        Decision::Restrict { rules, until } => {
             if kernel.narrow_host(address, host.version, rules, until)?.is_some() {
                 learner.tracker().done(address);
             }

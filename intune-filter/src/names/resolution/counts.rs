@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::question::Outcome;
+use super::question::QueryOutcome;
 
 /// Numbers of names by state, and of questions by outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,11 +28,11 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(super) fn add(&mut self, outcome: &Outcome) {
+    pub(super) fn add(&mut self, outcome: &QueryOutcome) {
         *match outcome {
-            Outcome::Addresses(_) => &mut self.answered,
-            Outcome::Nothing => &mut self.empty,
-            Outcome::Refused(_) | Outcome::Silence(_) => &mut self.failed,
+            QueryOutcome::Addresses(_) => &mut self.answered,
+            QueryOutcome::Nothing => &mut self.empty,
+            QueryOutcome::Refused(_) | QueryOutcome::Silence(_) => &mut self.failed,
         } += 1;
     }
 }

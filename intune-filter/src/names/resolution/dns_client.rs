@@ -33,10 +33,10 @@ const PORT: u16 = 53;
 
 /// Result of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Answer to the question, as received.
+pub enum Response {
+    /// Response to the question, as received.
     Message(Vec<u8>),
-    /// Answer that the name does not exist (NXDOMAIN).
+    /// Response that the name does not exist (NXDOMAIN).
     NoSuchName,
     /// Error of the resolver, or an answer to another question.
     Refused(String),
@@ -47,7 +47,7 @@ pub enum Answer {
 /// Client with the questions in flight.
 #[derive(Debug, Default)]
 pub struct DnsClient {
-    tasks: JoinSet<Answer>,
+    tasks: JoinSet<Response>,
     questions: HashMap<Id, Question>,
 }
 
@@ -59,14 +59,14 @@ impl DnsClient {
     }
 
     /// Waits for the next answer; forever if no question is in flight.
-    pub async fn next(&mut self) -> (Question, Answer) {
+    pub async fn next(&mut self) -> (Question, Response) {
         loop {
             let Some(ended) = self.tasks.join_next_with_id().await else {
                 std::future::pending().await
             };
             let (id, answer) = match ended {
                 Ok(ended) => ended,
-                Err(error) => (error.id(), Answer::Silence(error.to_string())),
+                Err(error) => (error.id(), Response::Silence(error.to_string())),
             };
             if let Some(question) = self.questions.remove(&id) {
                 return (question, answer);
@@ -75,7 +75,7 @@ impl DnsClient {
     }
 }
 
-async fn ask(question: Question, resolver: IpAddr) -> Answer {
+async fn ask(question: Question, resolver: IpAddr) -> Response {
     let kind = match question.kind {
         Kind::A => RecordType::A,
         Kind::Aaaa => RecordType::AAAA,
@@ -86,7 +86,7 @@ async fn ask(question: Question, resolver: IpAddr) -> Answer {
             name.set_fqdn(true);
             name
         }
-        Err(error) => return Answer::Refused(format!("no name: {error}")),
+        Err(error) => return Response::Refused(format!("no name: {error}")),
     };
     let query = Query::query(name, kind);
     let response = match over_udp(&query, resolver).await {
@@ -98,18 +98,18 @@ async fn ask(question: Question, resolver: IpAddr) -> Answer {
     };
     match response {
         Ok(response) => read(&query, &response),
-        Err(error) => Answer::Silence(format!("{resolver}: {error}")),
+        Err(error) => Response::Silence(format!("{resolver}: {error}")),
     }
 }
 
-fn read(query: &Query, response: &DnsResponse) -> Answer {
+fn read(query: &Query, response: &DnsResponse) -> Response {
     if response.queries != [query.clone()] {
-        return Answer::Refused("answers another question".to_owned());
+        return Response::Refused("answers another question".to_owned());
     }
     match response.response_code {
-        ResponseCode::NoError => Answer::Message(response.as_buffer().to_vec()),
-        ResponseCode::NXDomain => Answer::NoSuchName,
-        code => Answer::Refused(code.to_string()),
+        ResponseCode::NoError => Response::Message(response.as_buffer().to_vec()),
+        ResponseCode::NXDomain => Response::NoSuchName,
+        code => Response::Refused(code.to_string()),
     }
 }
 

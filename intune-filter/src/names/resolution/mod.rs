@@ -21,8 +21,8 @@ use std::{
 pub use counts::Counts;
 pub use pace::MAX_IN_FLIGHT;
 use pace::Pace;
-pub use question::{Kind, Outcome, Question};
-pub use status::Status;
+pub use question::{Kind, QueryOutcome, Question};
+pub use status::ResolutionStatus;
 
 use crate::policy::Policy;
 
@@ -31,12 +31,12 @@ pub const NAMES_MAX: usize = 1024;
 
 /// Names to resolve with the rules of each, and the number of names beyond the limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct NamesToResolve {
     names: BTreeMap<Arc<str>, BTreeSet<String>>,
     left_out: usize,
 }
 
-impl Wanted {
+impl NamesToResolve {
     /// Returns the names that a policy's patterns without `*` stand for.
     #[must_use]
     pub fn of_policy(policy: &Policy) -> Self {
@@ -73,7 +73,7 @@ enum Finding {
     Unknown,
     /// Addresses.
     Addresses,
-    /// Answer without anything to learn.
+    /// Response without anything to learn.
     Nothing,
     /// Failure of the last attempt, with the reason.
     Failed(String),
@@ -94,7 +94,7 @@ struct Item {
 #[derive(Debug)]
 pub struct Resolution {
     resolvers: Vec<IpAddr>,
-    wanted: Wanted,
+    wanted: NamesToResolve,
     items: BTreeMap<Question, Item>,
     queue: BTreeSet<(Instant, Question)>,
     asked: BTreeSet<Question>,
@@ -110,7 +110,7 @@ impl Resolution {
     pub fn new(seed: u64) -> Self {
         Self {
             resolvers: Vec::new(),
-            wanted: Wanted::default(),
+            wanted: NamesToResolve::default(),
             items: BTreeMap::new(),
             queue: BTreeSet::new(),
             asked: BTreeSet::new(),
@@ -122,7 +122,7 @@ impl Resolution {
 
     /// Replaces the names and the resolvers. Names that are new or have other rules than before are
     /// asked for at once.
-    pub fn want(&mut self, wanted: Wanted, resolvers: Vec<IpAddr>, now: Instant) {
+    pub fn want(&mut self, wanted: NamesToResolve, resolvers: Vec<IpAddr>, now: Instant) {
         self.items.retain(|question, _| wanted.names.contains_key(&question.name));
         for (name, rules) in &wanted.names {
             if self.wanted.names.get(name) == Some(rules) {
@@ -164,30 +164,30 @@ impl Resolution {
     }
 
     /// Records the outcome of a question, and schedules the next one.
-    pub fn heard(&mut self, question: &Question, outcome: Outcome, now: Instant) {
+    pub fn heard(&mut self, question: &Question, outcome: QueryOutcome, now: Instant) {
         self.asked.remove(question);
         self.counts.add(&outcome);
-        let silence = matches!(outcome, Outcome::Silence(_));
+        let silence = matches!(outcome, QueryOutcome::Silence(_));
         let outage = self.silent >= MAX_IN_FLIGHT.min(self.items.len());
         self.silent = if silence { self.silent + 1 } else { 0 };
         // A reload may have dropped the name meanwhile.
         let Some(item) = self.items.get_mut(question) else { return };
         let wait = match outcome {
-            Outcome::Addresses(lifetime) => {
+            QueryOutcome::Addresses(lifetime) => {
                 item.until = Some(now + lifetime);
                 (item.failures, item.finding) = (0, Finding::Addresses);
                 self.pace.before_expiry(lifetime)
             }
-            Outcome::Nothing => {
+            QueryOutcome::Nothing => {
                 (item.failures, item.finding) = (0, Finding::Nothing);
                 self.pace.after_nothing()
             }
             // An older resolver does not know the type, and hints are an extra: no failure.
-            Outcome::Refused(_) if question.kind == Kind::Https => {
+            QueryOutcome::Refused(_) if question.kind == Kind::Https => {
                 (item.failures, item.finding) = (0, Finding::Nothing);
                 self.pace.after_nothing()
             }
-            Outcome::Refused(why) | Outcome::Silence(why) => {
+            QueryOutcome::Refused(why) | QueryOutcome::Silence(why) => {
                 item.failures = item.failures.saturating_add(1);
                 item.finding = Finding::Failed(why);
                 self.pace.after_failures(item.failures)

@@ -24,7 +24,7 @@ pub struct Question {
 
 /// Outcome of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum QueryOutcome {
     /// Addresses; the first is forgotten after this time.
     Addresses(Duration),
     /// No such name, or no record of the type that could be learned.

@@ -11,7 +11,7 @@ const NAMED: usize = 20;
 
 /// Counts of the resolved names, with the errors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub struct ResolutionStatus {
     /// Names by state, questions by outcome.
     #[serde(flatten)]
     pub counts: Counts,
@@ -30,10 +30,10 @@ impl Resolution {
 
     /// Returns the counts with the errors.
     #[must_use]
-    pub fn status(&self, now: Instant) -> Status {
+    pub fn status(&self, now: Instant) -> ResolutionStatus {
         let (counts, errors) = self.look(now);
         let next = self.due().map(|due| due.saturating_duration_since(now).as_secs());
-        Status { counts, next_in_s: next, errors }
+        ResolutionStatus { counts, next_in_s: next, errors }
     }
 
     fn look(&self, now: Instant) -> (Counts, BTreeMap<String, String>) {

@@ -7,10 +7,10 @@ use crate::{catalogue::Catalogue, config::Config, policy::compile};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn wanted(names: &[&str]) -> Wanted {
+fn wanted(names: &[&str]) -> NamesToResolve {
     let rules = BTreeSet::from(["site/site".to_owned()]);
     let names = names.iter().map(|name| (Arc::from(*name), rules.clone())).collect();
-    Wanted { names, left_out: 0 }
+    NamesToResolve { names, left_out: 0 }
 }
 
 fn resolvers() -> Vec<IpAddr> {
@@ -39,7 +39,7 @@ fn run(
     engine: &mut Resolution,
     now: &mut Instant,
     time: Duration,
-    answer: impl Fn(&Question) -> Outcome,
+    answer: impl Fn(&Question) -> QueryOutcome,
 ) -> Vec<(Instant, Question, IpAddr)> {
     let (mut asked, end) = (Vec::new(), *now + time);
     while let Some(due) = engine.due().filter(|due| *due <= end) {
@@ -52,22 +52,22 @@ fn run(
     asked
 }
 
-fn addresses(seconds: u64) -> Outcome {
-    Outcome::Addresses(Duration::from_secs(seconds))
+fn addresses(seconds: u64) -> QueryOutcome {
+    QueryOutcome::Addresses(Duration::from_secs(seconds))
 }
 
-fn silence(_: &Question) -> Outcome {
-    Outcome::Silence("nobody".to_owned())
+fn silence(_: &Question) -> QueryOutcome {
+    QueryOutcome::Silence("nobody".to_owned())
 }
 
 #[test]
 fn exact_names_are_wanted_and_numbered_ones_last() {
     let wanted =
-        Wanted::of_policy(&policy("[b.test, '*.c.test', 'x*.d.test', '#.a.test', a.test]"));
+        NamesToResolve::of_policy(&policy("[b.test, '*.c.test', 'x*.d.test', '#.a.test', a.test]"));
     assert_eq!(wanted.names.len(), 2 + 51);
     assert!(wanted.names.contains_key("50.a.test") && !wanted.names.contains_key("c.test"));
     let many: Vec<String> = (0..NAMES_MAX - 10).map(|number| format!("n{number}.test")).collect();
-    let wanted = Wanted::of_policy(&policy(&format!("['#.a.test', {}]", many.join(", "))));
+    let wanted = NamesToResolve::of_policy(&policy(&format!("['#.a.test', {}]", many.join(", "))));
     assert_eq!((wanted.names.len(), wanted.left_out()), (NAMES_MAX, 51 - 10));
     assert!(many.iter().all(|name| wanted.names.contains_key(name.as_str())));
 }
@@ -89,7 +89,7 @@ fn a_name_is_asked_again_before_its_addresses_expire() {
     let asked = run(&mut engine, &mut now, 60 * MINUTE, |question| match question.kind {
         Kind::A => addresses(90),
         Kind::Aaaa => addresses(330),
-        Kind::Https => Outcome::Nothing,
+        Kind::Https => QueryOutcome::Nothing,
     });
     for (kind, least, most) in [(Kind::A, 67, 81), (Kind::Aaaa, 247, 297), (Kind::Https, 675, 900)]
     {
@@ -189,7 +189,7 @@ fn a_reload_asks_for_what_is_new_alone_and_forgets_what_is_gone() {
     let asked = run(&mut engine, &mut now, MINUTE, |_| addresses(7200));
     assert!(asked.iter().all(|(_, question, _)| &*question.name == "b.test"));
     assert_eq!(asked.len(), 3);
-    engine.want(Wanted::default(), resolvers(), now);
+    engine.want(NamesToResolve::default(), resolvers(), now);
     assert_eq!((engine.due(), engine.counts(now).names), (None, 0));
 }
 
@@ -205,7 +205,7 @@ fn an_answer_to_what_is_no_longer_wanted_changes_nothing() {
     // Wanted again while in flight: the question is asked once.
     engine.want(wanted(&["c.test"]), resolvers(), now);
     let (question, _) = engine.ask(now).unwrap();
-    engine.want(Wanted::default(), resolvers(), now);
+    engine.want(NamesToResolve::default(), resolvers(), now);
     engine.want(wanted(&["c.test"]), resolvers(), now);
     engine.heard(&question, addresses(7200), now);
     let asked = run(&mut engine, &mut now, MINUTE, |_| addresses(7200));
@@ -217,11 +217,11 @@ fn names_are_told_of_by_how_they_are() {
     let (mut engine, mut now) = engine(&["absent.test", "failing.test", "resolved.test"]);
     assert_eq!(engine.counts(now).waiting, 3);
     run(&mut engine, &mut now, Duration::from_secs(1), |question| match &*question.name {
-        "absent.test" if question.kind != Kind::Https => Outcome::Nothing,
-        "failing.test" => Outcome::Refused("Server Failure".to_owned()),
+        "absent.test" if question.kind != Kind::Https => QueryOutcome::Nothing,
+        "failing.test" => QueryOutcome::Refused("Server Failure".to_owned()),
         // An old resolver answers so for every query of type HTTPS.
-        "absent.test" => Outcome::Refused("Not Implemented".to_owned()),
-        _ if question.kind == Kind::Https => Outcome::Nothing,
+        "absent.test" => QueryOutcome::Refused("Not Implemented".to_owned()),
+        _ if question.kind == Kind::Https => QueryOutcome::Nothing,
         _ => addresses(90),
     });
     let counts = engine.counts(now);

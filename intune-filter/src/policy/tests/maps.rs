@@ -174,8 +174,8 @@ fn answers_follow_the_configuration() {
 #[test]
 fn names_behind_the_numbers() {
     let policy = policy(&config("[core]", ""));
-    let rules = policy.rule_info();
-    let groups = policy.group_info();
+    let rules = policy.rule_titles();
+    let groups = policy.group_titles();
     assert_eq!((rules.len(), groups.len()), (192, 255));
     assert_eq!(name_of(&rules[0]), "core/core");
     assert_eq!(name_of(&rules[1]), "");

@@ -12,15 +12,15 @@ use super::names::{Names, VECTORS};
 use crate::pattern::Pattern;
 
 /// Maps of some rules, and working memory.
-struct Kernel {
+struct Matcher {
     tables: Tables,
     scratch: Box<Scratch>,
 }
 
-impl Kernel {
+impl Matcher {
     fn new(names: &Names) -> Self {
         let mut tables = Tables::default();
-        tables.policies[0] = host::Policy::from(&names.policy);
+        tables.policies[0] = host::PolicyMaps::from(&names.policy);
         Self { tables, scratch: Box::default() }
     }
 
@@ -70,7 +70,7 @@ fn vectors() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
 fn vectors_one_pattern_at_a_time() {
     let mut carried = 0;
     for (pattern, name, expected) in vectors() {
-        let kernel = Kernel::new(&Names::new(&[vec![pattern.to_owned()]]).unwrap());
+        let kernel = Matcher::new(&Names::new(&[vec![pattern.to_owned()]]).unwrap());
         match kernel.found(name) {
             Some(rules) => {
                 assert_eq!(rules == RuleMask::of(0), expected, "{pattern} {name}");
@@ -92,7 +92,7 @@ fn vectors_all_patterns_at_once() {
         rules[index % RULES].push(pattern);
     }
     let names = Names::new(&rules).unwrap();
-    let kernel = Kernel::new(&names);
+    let kernel = Matcher::new(&names);
     for (_, name, _) in vectors() {
         if let Some(found) = kernel.found(name) {
             assert_eq!(found, names.expected(name), "{name}");
@@ -102,7 +102,7 @@ fn vectors_all_patterns_at_once() {
 
 #[test]
 fn the_root_is_no_name_of_any_pattern() {
-    let kernel = Kernel::new(&Names::new(&[vec!["*".to_owned()]]).unwrap());
+    let kernel = Matcher::new(&Names::new(&[vec!["*".to_owned()]]).unwrap());
     let root = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1];
     let (scratch, tables) = (&*kernel.scratch, &kernel.tables);
     assert!(scratch.message.fill(&root));
@@ -159,7 +159,7 @@ fn as_many_steps_as_there_can_be() {
     // 1 edge, 2 + 4 + 8 + 16 + 32 globs, 6 edges in each of 32 places, and the last step: 256.
     let names = Names::new(&globs(5, "u.v.w.x.y.z")).expect("as many as the kernel takes");
     assert!(Names::new(&globs(5, "t.u.v.w.x.y.z")).is_none(), "32 more");
-    let kernel = Kernel::new(&names);
+    let kernel = Matcher::new(&names);
     for (name, count) in
         [("u.v.w.x.y.z.a.aa.a.a.a.example", 32), ("u.v.w.x.y.z.ab.ab.a.a.a.example", 8)]
     {
@@ -205,7 +205,7 @@ proptest! {
         }
         // Random rules may need more steps than the kernel takes.
         let Some(names) = Names::new(&rules) else { return Ok(()) };
-        let kernel = Kernel::new(&names);
+        let kernel = Matcher::new(&names);
         let mut tried: Vec<String> = labels.iter().map(|labels| labels.join(".")).collect();
         for (pattern, _) in &patterns {
             for star in ["", "b"].into_iter().chain(stars.iter().map(String::as_str)) {
@@ -240,7 +240,7 @@ proptest! {
             .map(|(prefix, suffix)| vec![format!("{prefix}*{suffix}{parent}")])
             .collect();
         let trie = Names::new(&rules).unwrap();
-        let kernel = Kernel::new(&trie);
+        let kernel = Matcher::new(&trie);
         for name in names {
             for name in [format!("{name}{parent}"), format!("a.{name}{parent}")] {
                 let expected = query(&name).map(|_| trie.expected(&name));

@@ -12,7 +12,7 @@ use crate::{
     control::{
         DeniedClients, EventsFollow, NamesTable, NothingFiltered, Reply, Request, reply_of, to_line,
     },
-    events::{Filter, Kind, denial_stats::Denials},
+    events::{EventFilter, Kind, denial_stats::Denials},
     names::{Names, SavedNames},
     system::clock::Clocks,
 };
@@ -29,7 +29,7 @@ fn line(message: &impl Serialize) -> serde_json::Value {
 #[test]
 fn requests() {
     let (file, text) = ("/etc/intune-filter/new.yaml".to_owned(), "interfaces: []\n".to_owned());
-    let filter = Filter {
+    let filter = EventFilter {
         kinds: [Kind::Denied, Kind::Learned, Kind::Flows].into(),
         clients: vec!["10.20.0.0/24".parse().unwrap()],
         reasons: ["port".to_owned()].into(),
@@ -49,7 +49,7 @@ fn requests() {
         Request::Confirm {},
         Request::Clients {},
         Request::Events { filter, last: 9, follow: true },
-        Request::Events { filter: Filter::default(), last: usize::MAX, follow: false },
+        Request::Events { filter: EventFilter::default(), last: usize::MAX, follow: false },
         Request::Detach {},
     ];
     compare("control-requests", &requests.each_ref().map(line));

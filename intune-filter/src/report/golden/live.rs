@@ -5,7 +5,7 @@ use super::{
     values::{address, full_denial, full_flow, place, sparse_flow, time, traffic},
 };
 use crate::{
-    events::{Closed, Denied, Event, Learned, Place, Traffic, What},
+    events::{Closed, Denied, Event, Learned, Traffic, What, ZoneName},
     report::{Client, EventLine, LastDenied, LearnedAddress, LiveFlow, SCHEMA, ServiceTraffic},
 };
 
@@ -32,7 +32,7 @@ fn clients() {
         last_denied: Some(denial),
     };
     let sparse = Client {
-        place: Place::default(),
+        place: ZoneName::default(),
         group: None,
         flows: 0,
         traffic: Traffic::default(),

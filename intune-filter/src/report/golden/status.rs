@@ -2,7 +2,7 @@
 
 use super::{compare, values::time};
 use crate::{
-    names::resolution::{Counts, Status as Resolution},
+    names::resolution::{Counts, ResolutionStatus as Resolution},
     report::{
         BootGate, ConfigurationStatus, Daemon, DaemonStatus, FailedInterface, GateStatus,
         Interface, LastReload, MapUsage, Origin, OtherDns, Problem, ReloadResult, SCHEMA, Status,

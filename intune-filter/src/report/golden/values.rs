@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     config::Config,
-    events::{Denied, Flow, Place, Traffic},
+    events::{Denied, Flow, Traffic, ZoneName},
     policy::{Difference, Grant, Leaf, Setting},
     ports::PerProtocol,
 };
@@ -77,8 +77,8 @@ pub fn time() -> Timestamp {
     "2026-08-21T12:34:56Z".parse().unwrap()
 }
 
-pub fn place() -> Place {
-    Place { interface: Some("eth1".into()), vlan: 20 }
+pub fn place() -> ZoneName {
+    ZoneName { interface: Some("eth1".into()), vlan: 20 }
 }
 
 pub fn traffic() -> Traffic {
@@ -113,7 +113,7 @@ pub fn sparse_flow() -> Flow {
         group: None,
         audited: false,
         inbound: false,
-        place: Place::default(),
+        place: ZoneName::default(),
     }
 }
 

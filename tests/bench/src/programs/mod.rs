@@ -14,7 +14,7 @@ pub mod versus;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use intune_filter::config::Maps;
+use intune_filter::config::MapSizes;
 use intune_filter::policy::map_sizes;
 
 use super::{Bound, Effort, Findings, Goal, Measurement, Unit};
@@ -43,11 +43,11 @@ enum Heat {
 pub fn run(effort: Effort) -> Result<Findings> {
     let mut findings = Findings::default();
     let mut failed = None;
-    let sizes = map_sizes(&Maps {
-        hosts6: Maps::default().hosts4,
+    let sizes = map_sizes(&MapSizes {
+        hosts6: MapSizes::default().hosts4,
         flows4: 1_250_000,
         flows6: 1_250_000,
-        ..Maps::default()
+        ..MapSizes::default()
     });
     run_sized(IngressHook::Xdp, &sizes, "", "", |filter| {
         let measured = Bench::new(filter, effort).and_then(|mut bench| bench.run());
@@ -77,7 +77,7 @@ struct Costs {
 impl<'f> Bench<'f> {
     fn new(filter: &'f mut LoadedFilter, effort: Effort) -> Result<Self> {
         let baseline =
-            Baseline::load(Load::MOST_FLOWS + Load::MOST_FLOWS / 4, Maps::default().new_flows)?;
+            Baseline::load(Load::MOST_FLOWS + Load::MOST_FLOWS / 4, MapSizes::default().new_flows)?;
         let operations = Operations::load(filter.pins())?;
         Ok(Self { filter, baseline, operations, tables: Tables::default(), effort })
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use intune_filter::{config::Maps, policy::map_sizes};
+use intune_filter::{config::MapSizes, policy::map_sizes};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
@@ -96,14 +96,14 @@ impl fmt::Display for Row {
 /// nanoseconds.
 pub fn serve() -> Result<()> {
     let mut failed = None;
-    run_sized(IngressHook::Xdp, &map_sizes(&Maps::default()), "", "", |filter| {
+    run_sized(IngressHook::Xdp, &map_sizes(&MapSizes::default()), "", "", |filter| {
         failed = serve_with(filter).err();
     });
     failed.map_or(Ok(()), Err)
 }
 
 fn serve_with(filter: &mut LoadedFilter) -> Result<()> {
-    let mut baseline = Baseline::load(Load::BASE.flows * 2, Maps::default().new_flows)?;
+    let mut baseline = Baseline::load(Load::BASE.flows * 2, MapSizes::default().new_flows)?;
     let mut tables = Tables::default();
     tables.fill(filter, &mut baseline, Load::BASE)?;
     let mut rows: Vec<(Row, Packets)> =

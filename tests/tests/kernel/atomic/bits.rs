@@ -8,7 +8,7 @@ use intune_filter::{
     catalogue::Catalogue,
     config::Config,
     daemon::reload,
-    kernel::{Kernel, Segments},
+    kernel::{Kernel, ZoneMap},
     names::{Names, learning::Learner},
     policy::{Policy, RuleBits, compile},
 };
@@ -67,12 +67,12 @@ fn hand_over(kernel: &Kernel, mut put: impl FnMut(&Policy) -> Result<()>) -> Res
     Ok(())
 }
 
-fn prepare(filter: &LoadedFilter) -> Result<Segments> {
+fn prepare(filter: &LoadedFilter) -> Result<ZoneMap> {
     let policy = policy(0, filter.kernel())?;
     let interface = nix::net::if_::if_nametoindex("eth1")?;
-    let zones: Segments = [((interface, 0), policy.zones[0].number)].into();
+    let zones: ZoneMap = [((interface, 0), policy.zones[0].number)].into();
     filter.set_zones(&zones)?;
-    filter.kernel().set_infos("RULE_INFO", &policy.rule_info(), |_| true)?;
+    filter.kernel().set_infos("RULE_TITLES", &policy.rule_titles(), |_| true)?;
     filter.kernel().install(&policy, RuleMask::EMPTY)?;
     Ok(zones)
 }
@@ -106,7 +106,7 @@ fn passed(
     Ok((of(Reason::Policy) + of(Reason::Flow), counted.values().sum()))
 }
 
-fn on_filter(test: impl FnOnce(&LoadedFilter, &Segments) -> Result<()> + Send) -> Result<()> {
+fn on_filter(test: impl FnOnce(&LoadedFilter, &ZoneMap) -> Result<()> + Send) -> Result<()> {
     let mut result = Ok(());
     run_at(IngressHook::Xdp, "", "", |filter| {
         result = prepare(filter).and_then(|zones| test(filter, &zones));
@@ -142,7 +142,7 @@ fn a_bit_that_is_not_cleared_first_is_noticed() -> Result<()> {
         let (passed, packets) = passed(filter, |kernel| {
             hand_over(kernel, |policy| {
                 kernel.install(policy, RuleMask::EMPTY)?;
-                kernel.set_infos("RULE_INFO", &policy.rule_info(), |_| true)?;
+                kernel.set_infos("RULE_TITLES", &policy.rule_titles(), |_| true)?;
                 kernel.clear_rules(policy.reused)
             })
         })?;

@@ -10,7 +10,15 @@ use intune_filter_ebpf::abi::{Active, RuleMask, Settings};
 
 /// The tables of a policy that stand in arrays of maps.
 pub const TABLES: [&str; 10] = [
-    "CLIENTS4", "CLIENTS6", "NETS4", "NETS6", "ANSWERS4", "ANSWERS6", "PORTS", "EDGES", "GLOBS",
+    "CLIENTS4",
+    "CLIENTS6",
+    "NETS4",
+    "NETS6",
+    "ANSWER_ACL4",
+    "ANSWER_ACL6",
+    "PORTS",
+    "EDGES",
+    "GLOBS",
     "SERVERS",
 ];
 

@@ -94,7 +94,7 @@ impl Bench {
         let config = config(&[vec!["*.one"], vec!["*.two"]]);
         filter.install(&config).expect("the policy goes into the maps");
         let mut host = Tables::default();
-        host.policies[1] = host::Policy::from(filter.policy());
+        host.policies[1] = host::PolicyMaps::from(filter.policy());
         host.active.set(Active { generation: 1, reserved: 0, seed: 7 });
         let own = Addresses::both().map(|who| who.gateway.into());
         host.own_addresses = own.into();
@@ -134,7 +134,7 @@ impl Bench {
         let heard = filter.judge(HookPoint::Egress(LAN), &frames.1).ok()?;
         let late = state::now().expect("the clock runs") - before;
 
-        let place = verdict::Place { ifindex: IFINDEX, stripped_tag: None, from_gateway: false };
+        let place = verdict::Arrival { ifindex: IFINDEX, stripped_tag: None, from_gateway: false };
         let verdict = self.host.ingress(&frames.0, place);
         assert_eq!(done(&asked), said(verdict.action), "the query, {}", what());
         let verdict = self.host.egress(&frames.1, place);

@@ -22,7 +22,7 @@ const DNS: Option<u16> = Some(53);
 type Zone = (&'static str, u16);
 type Address = std::net::IpAddr;
 
-/// Segments that have passed.
+/// ZoneMap that have passed.
 #[derive(Debug, Default)]
 pub struct Oracle {
     /// Their last packets' times and policies.

@@ -1,4 +1,4 @@
-//! Usual datagrams, read at once: whole, TCP that carries on or UDP, directly behind an IP header
+//! FiveTuple datagrams, read at once: whole, TCP that carries on or UDP, directly behind an IP header
 //! without options or extension headers.
 
 use super::{Network, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP};
@@ -9,7 +9,7 @@ use crate::{
 
 /// Header fields of a usual datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usual<A> {
+pub struct FiveTuple<A> {
     /// Source address.
     pub source: A,
     /// Destination address.
@@ -25,15 +25,15 @@ pub struct Usual<A> {
 }
 
 /// Network protocol whose usual datagrams are read at once.
-pub trait Read: Network {
+pub trait ParseKnown: Network {
     /// Reads the datagram at `offset`. `None` if anything about it is unusual or wrong, which
     /// [`Network::parse`] tells apart.
-    fn usual(packet: &impl Packet, offset: u32) -> Option<Usual<Self>>;
+    fn parse_known(packet: &impl Packet, offset: u32) -> Option<FiveTuple<Self>>;
 }
 
-impl Read for V4 {
+impl ParseKnown for V4 {
     #[inline(always)]
-    fn usual(packet: &impl Packet, offset: u32) -> Option<Usual<Self>> {
+    fn parse_known(packet: &impl Packet, offset: u32) -> Option<FiveTuple<Self>> {
         const HEADER: u32 = 20;
         /// Offset and "more fragments": all but "don't fragment" and the reserved bit.
         const FRAGMENT: u16 = 0x3fff_u16.to_be();
@@ -49,7 +49,7 @@ impl Read for V4 {
         }
         let protocol = header[9];
         is_usual(packet, protocol, offset + HEADER, length.checked_sub(HEADER)?)?;
-        Some(Usual {
+        Some(FiveTuple {
             source: Self(ne32::<12, 28>(header)),
             destination: Self(ne32::<16, 28>(header)),
             length,
@@ -60,9 +60,9 @@ impl Read for V4 {
     }
 }
 
-impl Read for V6 {
+impl ParseKnown for V6 {
     #[inline(always)]
-    fn usual(packet: &impl Packet, offset: u32) -> Option<Usual<Self>> {
+    fn parse_known(packet: &impl Packet, offset: u32) -> Option<FiveTuple<Self>> {
         const HEADER: u32 = 40;
 
         let header = packet.at::<48>(offset)?;
@@ -73,7 +73,7 @@ impl Read for V6 {
         }
         let protocol = header[6];
         is_usual(packet, protocol, offset + HEADER, payload)?;
-        Some(Usual {
+        Some(FiveTuple {
             source: Self(ne128::<8, 48>(header)),
             destination: Self(ne128::<24, 48>(header)),
             length,

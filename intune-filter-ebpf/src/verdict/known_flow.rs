@@ -14,7 +14,9 @@ use super::{
 use crate::{
     abi::{FlowKey, V4, V6, flow_flags},
     datapath::{DatapathOf, DualStack},
-    packet::{Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Packet, Read, TCP, Usual},
+    packet::{
+        Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FiveTuple, Frame, Packet, ParseKnown, TCP,
+    },
     scratch::Family,
 };
 
@@ -52,7 +54,7 @@ pub(super) fn verdict(word: u64) -> Verdict {
 
 /// Returns the word of [`pass`] for the datagram at `offset`.
 #[inline(always)]
-fn by_flow<A: Read + Family, W: DatapathOf<A>>(
+fn by_flow<A: ParseKnown + Family, W: DatapathOf<A>>(
     packet: &impl Packet,
     datapath: W,
     zone: u16,
@@ -60,7 +62,7 @@ fn by_flow<A: Read + Family, W: DatapathOf<A>>(
     direction: Direction,
     packets: u32,
 ) -> u64 {
-    let Some(usual) = A::usual(packet, offset) else {
+    let Some(usual) = A::parse_known(packet, offset) else {
         return 0;
     };
     let key = key(&usual, zone, direction);
@@ -103,7 +105,7 @@ const KNOWN: u64 = 1 << 32;
 /// Returns the key of the flow that a datagram belongs to. [`flow`] has a function of its own for
 /// such keys: a shared one takes stack at TC that Linux 6.1 does not have.
 #[inline(always)]
-fn key<A: Read>(usual: &Usual<A>, zone: u16, direction: Direction) -> FlowKey<A> {
+fn key<A: ParseKnown>(usual: &FiveTuple<A>, zone: u16, direction: Direction) -> FlowKey<A> {
     let key = FlowKey {
         zone,
         protocol: usual.protocol,

@@ -8,15 +8,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, MapData};
-use intune_filter_ebpf::abi::{OwnKey, UNTAGGED, V6, ZONE_ELEMENTS, ZoneKey};
+use intune_filter_ebpf::abi::{IFINDEX_ZONE, OwnKey, V6, ZONE_ELEMENTS, ZoneKey};
 
 use super::Kernel;
 
 /// Interface index and VLAN id: a [`ZoneKey`] with an order.
-pub type Segment = (u32, u32);
+pub type Attachment = (u32, u32);
 
-/// Zone numbers by segment.
-pub type Segments = BTreeMap<Segment, u32>;
+/// Zone numbers by attachment.
+pub type ZoneMap = BTreeMap<Attachment, u32>;
 
 /// Index of the device from which the stack receives a zone's packets, by zone number.
 pub type Devices = BTreeMap<u32, u32>;
@@ -28,41 +28,41 @@ pub type OwnAddresses = BTreeSet<(u32, IpAddr)>;
 const NOWHERE: u32 = 0;
 
 impl Kernel {
-    /// Moves segments whose zone is about to change its number to a zone without clients, so that
+    /// Moves attachments whose zone is about to change its number to a zone without clients, so that
     /// no packet is ever judged by another zone's number.
     ///
     /// # Errors
     /// A map cannot be read or written.
-    pub fn park_zones(&self, wanted: &Segments) -> Result<()> {
+    pub fn park_zones(&self, wanted: &ZoneMap) -> Result<()> {
         let (mut zones, present) = self.zones()?;
-        for (segment, zone) in &present {
-            if wanted.get(segment).is_some_and(|number| number != zone) {
-                zones.insert(*segment, NOWHERE)?;
+        for (attachment, zone) in &present {
+            if wanted.get(attachment).is_some_and(|number| number != zone) {
+                zones.insert(*attachment, NOWHERE)?;
             }
         }
         Ok(())
     }
 
-    /// Makes exactly these the zones. Flows of a number that meant another segment until now end.
+    /// Makes exactly these the zones. Flows of a number that meant another attachment until now end.
     ///
     /// # Errors
     /// A map cannot be read or written.
-    pub fn set_zones(&self, wanted: &Segments) -> Result<()> {
+    pub fn set_zones(&self, wanted: &ZoneMap) -> Result<()> {
         let (mut zones, present) = self.zones()?;
         let taken: Vec<u32> = wanted
             .iter()
-            .filter(|(segment, number)| present.get(segment) != Some(number))
+            .filter(|(attachment, number)| present.get(attachment) != Some(number))
             .map(|(_, number)| *number)
             .collect();
         self.end_flows_of_zones(&taken)?;
         self.forget_devices(&taken)?;
-        for (segment, number) in wanted {
-            if present.get(segment) != Some(number) {
-                zones.insert(*segment, *number)?;
+        for (attachment, number) in wanted {
+            if present.get(attachment) != Some(number) {
+                zones.insert(*attachment, *number)?;
             }
         }
-        for segment in present.keys().filter(|segment| !wanted.contains_key(segment)) {
-            zones.remove(*segment)?;
+        for attachment in present.keys().filter(|attachment| !wanted.contains_key(attachment)) {
+            zones.remove(*attachment)?;
         }
         Ok(())
     }
@@ -134,11 +134,11 @@ impl Kernel {
         Ok(())
     }
 
-    fn zones(&self) -> Result<(Zones, Segments)> {
+    fn zones(&self) -> Result<(Zones, ZoneMap)> {
         let pins = self.pins();
         let present =
             pins.zones()?.into_iter().map(|(key, zone)| ((key.ifindex, key.vlan), zone)).collect();
-        Ok((Zones { all: pins.map("ZONES")?, untagged: pins.map("UNTAGGED")? }, present))
+        Ok((Zones { all: pins.map("ZONES")?, untagged: pins.map("IFINDEX_ZONE")? }, present))
     }
 }
 
@@ -150,29 +150,29 @@ struct Zones {
 }
 
 impl Zones {
-    fn insert(&mut self, segment: Segment, zone: u32) -> Result<()> {
-        self.forget_untagged(segment)?;
-        self.all.insert(key(segment), zone, 0).context("cannot change ZONES")?;
-        self.set_untagged(segment, zone + 1)
+    fn insert(&mut self, attachment: Attachment, zone: u32) -> Result<()> {
+        self.forget_untagged(attachment)?;
+        self.all.insert(key(attachment), zone, 0).context("cannot change ZONES")?;
+        self.set_untagged(attachment, zone + 1)
     }
 
-    fn remove(&mut self, segment: Segment) -> Result<()> {
-        self.forget_untagged(segment)?;
-        self.all.remove(&key(segment)).context("cannot change ZONES")
+    fn remove(&mut self, attachment: Attachment) -> Result<()> {
+        self.forget_untagged(attachment)?;
+        self.all.remove(&key(attachment)).context("cannot change ZONES")
     }
 
-    fn forget_untagged(&mut self, segment: Segment) -> Result<()> {
-        self.set_untagged(segment, 0)
+    fn forget_untagged(&mut self, attachment: Attachment) -> Result<()> {
+        self.set_untagged(attachment, 0)
     }
 
-    fn set_untagged(&mut self, (ifindex, vlan): Segment, value: u32) -> Result<()> {
-        if vlan != 0 || ifindex as usize >= UNTAGGED {
+    fn set_untagged(&mut self, (ifindex, vlan): Attachment, value: u32) -> Result<()> {
+        if vlan != 0 || ifindex as usize >= IFINDEX_ZONE {
             return Ok(());
         }
-        self.untagged.set(ifindex, value, 0).context("cannot change UNTAGGED")
+        self.untagged.set(ifindex, value, 0).context("cannot change IFINDEX_ZONE")
     }
 }
 
-const fn key((ifindex, vlan): Segment) -> ZoneKey {
+const fn key((ifindex, vlan): Attachment) -> ZoneKey {
     ZoneKey { ifindex, vlan }
 }
