@@ -9,7 +9,7 @@ use intune_filter_ebpf::{
     bpf::{
         self,
         frame::XdpFrame,
-        kernel::{Kernel, XDP},
+        kernel::{BpfDatapath, XDP},
     },
     datapath::{
         self, ClientMaps, Clock as _, Counters as _, DatapathOf, FlowMaps as _, GatewayMaps as _,
@@ -21,7 +21,7 @@ use intune_filter_ebpf::{
 
 /// A packet whose headers were read.
 pub struct At<'p, A> {
-    pub kernel: Kernel<XDP>,
+    pub kernel: BpfDatapath<XDP>,
     pub packet: &'p XdpFrame,
     pub scratch: &'p Scratch,
     pub ifindex: u32,
@@ -36,7 +36,7 @@ pub trait Operation {
     /// Does it; whether it comes to what it is to.
     fn perform<A: Family>(at: &At<'_, A>) -> bool
     where
-        Kernel<XDP>: DatapathOf<A>;
+        BpfDatapath<XDP>: DatapathOf<A>;
 }
 
 /// Maps of an address family, by themselves.
@@ -66,7 +66,7 @@ macro_rules! operations {
                 #[inline(always)]
                 fn perform<A: Family>($at: &At<'_, A>) -> bool
                 where
-                    Kernel<XDP>: DatapathOf<A>,
+                    BpfDatapath<XDP>: DatapathOf<A>,
                 {
                     $body
                 }
@@ -83,7 +83,7 @@ impl<O: Operation> Operation for Often<O> {
     #[inline(always)]
     fn perform<A: Family>(at: &At<'_, A>) -> bool
     where
-        Kernel<XDP>: DatapathOf<A>,
+        BpfDatapath<XDP>: DatapathOf<A>,
     {
         let four = || O::perform(at) && O::perform(at) && O::perform(at) && O::perform(at);
         four() && four()

@@ -6,10 +6,10 @@ use intune_filter_ebpf::{
     abi::{FlowKey, V4, V6},
     bpf::{
         frame::XdpFrame,
-        kernel::{Kernel, XDP},
+        kernel::{BpfDatapath, XDP},
     },
     datapath::{DatapathOf, PolicyMaps as _, WorkingMemory as _},
-    packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Read},
+    packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, ParseKnown},
     scratch::Scratch,
 };
 
@@ -73,10 +73,10 @@ fn look(ctx: &XdpContext) -> Option<bool> {
     let frame = Frame::parse(&packet, None)?;
     // Whoever reads headers does something by them.
     match frame.ethertype {
-        ETHERTYPE_IPV4 => Some(V4::usual(&packet, frame.payload).is_some_and(|usual| {
+        ETHERTYPE_IPV4 => Some(V4::parse_known(&packet, frame.payload).is_some_and(|usual| {
             usual.destination.0 ^ u32::from(usual.destination_port) != usual.length
         })),
-        ETHERTYPE_IPV6 => Some(V6::usual(&packet, frame.payload).is_some_and(|usual| {
+        ETHERTYPE_IPV6 => Some(V6::parse_known(&packet, frame.payload).is_some_and(|usual| {
             usual.destination.0[3] ^ u32::from(usual.destination_port) != usual.length
         })),
         _ => None,
@@ -88,7 +88,7 @@ fn look(ctx: &XdpContext) -> Option<bool> {
 #[inline(always)]
 fn measure<O: Operation>(ctx: &XdpContext) -> u32 {
     let packet = XdpFrame::new(ctx);
-    let kernel = Kernel::<XDP>::new(ctx);
+    let kernel = BpfDatapath::<XDP>::new(ctx);
     let Some(frame) = Frame::parse(&packet, None) else {
         return verdict(false);
     };
@@ -108,14 +108,14 @@ fn measure<O: Operation>(ctx: &XdpContext) -> u32 {
 
 #[inline(always)]
 fn one<A: Family, O: Operation>(
-    kernel: Kernel<XDP>,
+    kernel: BpfDatapath<XDP>,
     packet: &XdpFrame,
     scratch: &Scratch,
     ifindex: u32,
     offset: u32,
 ) -> bool
 where
-    Kernel<XDP>: DatapathOf<A>,
+    BpfDatapath<XDP>: DatapathOf<A>,
 {
     if A::parse(packet, &scratch.headers, &scratch.message, offset).is_err() {
         return false;
