@@ -37,6 +37,12 @@ pub fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
+/// The directory in which everything is built.
+pub fn target() -> Result<PathBuf> {
+    let profile = profile()?;
+    Ok(profile.parent().context("a profile is in a directory")?.to_owned())
+}
+
 /// The directory of the profile that a test program was built in, such as target/debug.
 fn profile() -> Result<PathBuf> {
     let program = env::current_exe()?;

@@ -30,6 +30,7 @@ pub const LONG: Form = Form {
         ("INTUNE_FLIPS", 1_000),
         ("INTUNE_FILTER_RACES", 20_000),
         ("INTUNE_FILTER_ADDRESSES", 100_000),
+        ("INTUNE_RECIPES", 1),
     ],
     every_kernel: true,
     soak: Some(60.0),

@@ -18,7 +18,7 @@ pub struct Tool {
 pub const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Programs that tests run, or that the demo tells its reader to run.
-pub const TOOLS: [Tool; 15] = [
+pub const TOOLS: [Tool; 16] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
     tool("dnsmasq", "dnsmasq-base"),
@@ -36,6 +36,7 @@ pub const TOOLS: [Tool; 15] = [
     tool("systemd-analyze", "systemd"),
     tool("ethtool", "ethtool"),
     tool("setpriv", "util-linux"),
+    tool("git", "git"),
     // For the virtual machines: their kernel's modules, and whom to believe what they come from.
     tool("xz", "xz-utils"),
     tool(ARCHIVE_KEYS, "debian-archive-keyring"),

@@ -47,10 +47,10 @@ pub(super) fn notes(config: &Config, snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// The kernel's tables of a protocol's sockets.
-const fn files(protocol: TransportProtocol) -> [&'static str; 2] {
+const fn files(protocol: TransportProtocol) -> &'static [&'static str] {
     match protocol {
-        TransportProtocol::Tcp => ["tcp", "tcp6"],
-        TransportProtocol::Udp => ["udp", "udp6"],
+        TransportProtocol::Tcp => &["tcp", "tcp6"],
+        TransportProtocol::Udp => &["udp", "udp6"],
     }
 }
 
