@@ -95,7 +95,11 @@ impl Copied {
         let (from, to) = (root().join(path), self.0.join(path));
         // Cargo joins the settings of every directory above, the tree's among them.
         let has_settings = path == SETTINGS && self.0.starts_with(root());
-        let octets = if has_settings { Vec::new() } else { fs::read(&from)? };
+        let octets = match path {
+            _ if has_settings => Vec::new(),
+            "Cargo.toml" | "Cargo.lock" => of_another_version(&fs::read_to_string(&from)?)?,
+            _ => fs::read(&from)?,
+        };
         if fs::read(&to).is_ok_and(|there| there == octets) {
             return Ok(());
         }
@@ -180,6 +184,26 @@ impl Copied {
         ensure!(output.contains("test result: ok. 1 passed"), "{table}: {output}");
         Ok(())
     }
+}
+
+/// Cargo's manifest or lock file with another version of the workspace's packages. Cargo tells path
+/// packages of two workspaces in one target directory apart by it alone: what is built of the copy
+/// would be taken for what was built of the tree.
+fn of_another_version(text: &str) -> Result<Vec<u8>> {
+    const PACKAGE: &str = "[[package]]\n";
+    let version = concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"");
+    let other = concat!("version = \"", env!("CARGO_PKG_VERSION"), "+recipes\"");
+    let parts = text.split_inclusive(PACKAGE).map(|part| {
+        // A package of the lock file without a source is the workspace's.
+        if part.contains("\nsource = ") {
+            part.to_owned()
+        } else {
+            part.replacen(version, other, 1)
+        }
+    });
+    let changed: String = parts.collect();
+    ensure!(changed != text, "no package has this one's version");
+    Ok(changed.into_bytes())
 }
 
 /// The files below a directory, but for what was built and the repository.
