@@ -2,8 +2,8 @@
 //! implementation and the host another, so that the logic exists once.
 
 use crate::abi::{
-    Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, Matched, NameNode,
-    Occurrence, Reason, RuleMask, Settings, Stream, Taking, V4, V6,
+    Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, Matched, NO_RULE,
+    NameNode, Occurrence, Reason, RuleMask, Settings, Stream, Taking, V4, V6,
 };
 use crate::{
     maps::{KeyedAccess, keyed},
@@ -141,7 +141,7 @@ impl Member {
 pub struct RuleMatch {
     /// [`Reason::Policy`] if a rule allows it, or else why none does.
     pub reason: Reason,
-    /// The lowest rule that allows it, or whose destination it is, or [`crate::abi::NO_RULE`].
+    /// The lowest rule that allows it, or whose destination it is, or [`NO_RULE`].
     pub rule: u8,
     /// What leads to its destination, of an allowed one.
     pub matched: Matched,
@@ -150,6 +150,14 @@ pub struct RuleMatch {
 }
 
 impl RuleMatch {
+    /// Denial where the working memory is not at hand.
+    pub const UNTOLD: Self = Self {
+        reason: Reason::Busy,
+        rule: NO_RULE,
+        matched: Matched::Nothing,
+        may_be_tried: false,
+    };
+
     /// Word of the match.
     #[inline(always)]
     #[must_use]

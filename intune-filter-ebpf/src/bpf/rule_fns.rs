@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     abi::{Client, ClientKey, V4, V6},
-    datapath::Member,
+    datapath::{Member, RuleMatch},
     memory::RuleCell,
     scratch::Scratch,
     verdict,
@@ -74,7 +74,7 @@ macro_rules! match_rules {
         #[unsafe(no_mangle)]
         pub extern "C" fn $name(v6: u64, port: u64) -> u64 {
             let Some(scratch) = BpfDatapath::<$hook>::scratch() else {
-                return 0;
+                return RuleMatch::UNTOLD.word();
             };
             let kernel = BpfDatapath::<$hook>::without_context();
             verdict::match_rules(scratch, kernel, v6 != 0, port).word()
