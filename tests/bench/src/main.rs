@@ -74,9 +74,9 @@ struct Options {
     /// last; and count goals as a test runner counts tests
     #[arg(long)]
     check: bool,
-    /// Instead, measure packets of known flows with this build and with the one that this program of
+    /// Instead, measure packets of known and new flows with this build and with the one that this program of
     /// benchmarks belongs to, such as OTHER/target/release/bench, in turn; fail where this one takes
-    /// more than 5 ns more. 20 runs, unless others are asked for
+    /// more than 5 ns more for a known flow, or 20 for a new one. 20 runs, unless others are asked for
     #[arg(long, value_name = "BENCH", conflicts_with_all = ["names", "json", "quick", "write", "publish", "check"])]
     against: Option<PathBuf>,
     /// Measure what the program on the other end of the pipes asks for
