@@ -1,4 +1,4 @@
-//! BpfDatapath-side logic: map layouts, packet and DNS parsing, verdicts.
+//! Kernel-side logic: map layouts, packet and DNS parsing, verdicts.
 //!
 //! Only the module `bpf` depends on the kernel: everything else also runs on the host, for tests,
 //! fuzzing and `explain`.

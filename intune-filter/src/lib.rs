@@ -1,6 +1,7 @@
 //! Provides the userspace of intune-filter: catalogue, configuration, policy compiler, daemon and
 //! commands.
 
+#![cfg_attr(not(test), warn(unreachable_pub))]
 #![warn(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -18,7 +18,7 @@ const PACKAGE: &str = "intune-filter-bench-ebpf";
 const OBJECTS: [&str; 2] = ["baseline", "micro"];
 
 /// Builds the benchmarks and runs them.
-pub fn run(arguments: &[OsString]) -> Result<()> {
+pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     setup::run(Scope::Benchmarks)?;
     command::run(build(Profile::Release)?.args(arguments))
 }
@@ -26,7 +26,7 @@ pub fn run(arguments: &[OsString]) -> Result<()> {
 /// Measures, quickly or whole, and counts the goals; those fail of which a ratio is out by twice. What
 /// this machine cannot measure is ignored. Quickly not optimised, as the tests: what is held to a ratio
 /// is the kernel's work, and building takes longer than measuring.
-pub fn check(whole: bool) -> Result<Count> {
+pub(crate) fn check(whole: bool) -> Result<Count> {
     let mut bench = build(if whole { Profile::Release } else { Profile::Debug })?;
     bench.arg("--check");
     if !whole {

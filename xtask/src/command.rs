@@ -10,12 +10,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// Says what is about to happen.
-pub fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     eprintln!("==> {what}");
 }
 
 /// Runs `command` to its end.
-pub fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     say(&line);
     let status = command.status().with_context(|| format!("cannot run `{line}`"))?;
@@ -26,7 +26,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Whether `command` succeeds; what it prints is dropped.
-pub fn succeeds(command: &mut Command) -> bool {
+pub(crate) fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -36,13 +36,13 @@ pub fn succeeds(command: &mut Command) -> bool {
 }
 
 /// The command as one would type it.
-pub fn line(command: &Command) -> String {
+pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// The program's path, looked for where administrators' programs are too.
-pub fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let further = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path)
@@ -52,7 +52,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Whether this process is root.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     // The owner of /proc/self is the effective user: no libc is needed to ask.
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
@@ -60,7 +60,7 @@ pub fn is_root() -> bool {
 
 /// Words before a command that runs as root: none, or sudo, which asks for a password only on a
 /// terminal.
-pub fn as_root(purpose: &str) -> Result<Vec<&'static str>> {
+pub(crate) fn as_root(purpose: &str) -> Result<Vec<&'static str>> {
     if is_root() {
         return Ok(Vec::new());
     }
@@ -77,7 +77,7 @@ pub fn as_root(purpose: &str) -> Result<Vec<&'static str>> {
 }
 
 /// A command that runs `program` as root.
-pub fn root_command(purpose: &str, program: impl AsRef<Path>) -> Result<Command> {
+pub(crate) fn root_command(purpose: &str, program: impl AsRef<Path>) -> Result<Command> {
     let program = program.as_ref();
     Ok(match as_root(purpose)?.split_first() {
         None => Command::new(program),

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Builds the program and the demo, and runs the demo.
-pub fn run(arguments: &[OsString]) -> Result<()> {
+pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     setup::run(Scope::Everything)?;
     workspace::build(Profile::Release, &["intune-filter", "demo"])?;
     let demo = workspace::program(Profile::Release, "demo")?;

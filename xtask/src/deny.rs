@@ -14,7 +14,7 @@ const VERSION: &str = "0.20.2";
 
 /// Checks what `.cargo/deny.toml` says: advisories only where their database can be fetched.
 /// Without cargo-deny nothing is checked, and that is said.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let Some(program) = installed() else {
         say(&format!(
             "cargo-deny is not here: licences and sources of libraries go unchecked (`cargo \

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 /// Extent of a run.
-pub struct Form {
+pub(crate) struct Form {
     /// Variables that tell tests how often to repeat what they repeat; without one each has a number
     /// of its own.
     amounts: &'static [(&'static str, u64)],
@@ -19,11 +19,11 @@ pub struct Form {
 }
 
 /// Usual form.
-pub const SHORT: Form =
+pub(crate) const SHORT: Form =
     Form { amounts: &[], every_kernel: false, soak: None, faults: false, whole_bench: false };
 
 /// Everything.
-pub const LONG: Form = Form {
+pub(crate) const LONG: Form = Form {
     amounts: &[
         ("INTUNE_ROUNDS", 10_000),
         ("INTUNE_CASES", 300_000),
@@ -40,7 +40,7 @@ pub const LONG: Form = Form {
 
 impl Form {
     /// Tells the tests that a command runs how often to repeat.
-    pub fn tell(&self, tests: &mut Command) {
+    pub(crate) fn tell(&self, tests: &mut Command) {
         for (variable, amount) in self.amounts {
             tests.env(variable, amount.to_string());
         }

@@ -18,7 +18,7 @@ use crate::{
 
 /// Options of `install`.
 #[derive(Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Put everything below this directory, as a package is made
     #[arg(long, value_name = "DIR", default_value = "/")]
     destdir: PathBuf,
@@ -31,7 +31,7 @@ pub struct Options {
 }
 
 /// Builds what is to be installed, and installs it.
-pub fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     if !options.prefix.is_absolute() {
         bail!("--prefix is {}: it has to begin with /", options.prefix.display());
     }

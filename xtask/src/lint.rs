@@ -14,7 +14,7 @@ const PACKAGES: [&str; 5] = [
 ];
 
 /// Checks imports, format and lints; a warning is an error.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     command::say("circles of imports, and lengths of files");
     imports::check()?;
     deny::check()?;

@@ -1,5 +1,6 @@
 //! Developer commands: `cargo xtask COMMAND`.
 
+#![cfg_attr(not(test), warn(unreachable_pub))]
 #![warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod bench;

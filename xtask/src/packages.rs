@@ -5,7 +5,7 @@ use std::fmt;
 use crate::toolchain;
 
 /// A program that the tests run, and the package that brings it.
-pub struct Tool {
+pub(crate) struct Tool {
     /// The program's name.
     pub program: &'static str,
     /// The package's name.
@@ -15,10 +15,10 @@ pub struct Tool {
 }
 
 /// The keys of Debian's archive.
-pub const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(crate) const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Programs that tests run, or that the demo tells its reader to run.
-pub const TOOLS: [Tool; 16] = [
+pub(crate) const TOOLS: [Tool; 16] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
     tool("dnsmasq", "dnsmasq-base"),
@@ -43,13 +43,13 @@ pub const TOOLS: [Tool; 16] = [
 ];
 
 /// Programs that the benchmarks hold the filter against.
-pub const RIVALS: [Tool; 2] = [tool("iptables", "iptables"), tool("ipset", "ipset")];
+pub(crate) const RIVALS: [Tool; 2] = [tool("iptables", "iptables"), tool("ipset", "ipset")];
 
 /// The compiler with `core` for the BPF target, in the release that `toolchain` fixes.
-pub const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+pub(crate) const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 
 /// Package of LLVM for the linker of the BPF object.
-pub fn llvm() -> String {
+pub(crate) fn llvm() -> String {
     format!("llvm-{}-dev", toolchain::LLVM)
 }
 

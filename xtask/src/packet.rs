@@ -21,7 +21,7 @@ const NEAR: usize = 8;
 
 /// Options of `packet`.
 #[derive(Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Name of the row, or a part of `TEST: DESCRIPTION` that no other row has; without it rows are
     /// listed
     name: Option<String>,
@@ -49,7 +49,7 @@ impl Row {
 }
 
 /// Lists the rows, or judges one: in the kernel as root, else by the host's maps.
-pub fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(Scope::Build)?;
     let rows = rows()?;
     let Some(name) = &options.name else {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use crate::{command, workspace};
 
 /// A `cargo test` whose tests run as root.
-pub fn cargo_as_root() -> Result<Command> {
+pub(crate) fn cargo_as_root() -> Result<Command> {
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--locked"]);
     cargo.env("INTUNE_XTASK", env::current_exe().context("cannot tell where this program is")?);
@@ -27,7 +27,7 @@ pub fn cargo_as_root() -> Result<Command> {
 }
 
 /// Runs a command to its end, shows what it prints, and counts what runners of tests say in it.
-pub fn counted(command: &mut Command) -> Result<(Count, ExitStatus)> {
+pub(crate) fn counted(command: &mut Command) -> Result<(Count, ExitStatus)> {
     let line = command::line(command);
     command::say(&line);
     let mut child = command
@@ -49,7 +49,7 @@ pub fn counted(command: &mut Command) -> Result<(Count, ExitStatus)> {
 
 /// The tests of all runners so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
+pub(crate) struct Count {
     /// Passed ones.
     pub passed: u32,
     /// Failed ones.
@@ -60,7 +60,7 @@ pub struct Count {
 
 impl Count {
     /// Adds what a runner's closing line says; any other line says nothing.
-    pub fn read(&mut self, line: &str) {
+    pub(crate) fn read(&mut self, line: &str) {
         let Some((_, counts)) =
             line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {

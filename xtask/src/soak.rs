@@ -10,7 +10,7 @@ use crate::{
 
 /// Builds the filter and the soak, and runs the soak for some minutes. Not a debug build, whose
 /// memory and pace are not a gateway's.
-pub fn run(minutes: f64, seed: Option<u64>) -> Result<()> {
+pub(crate) fn run(minutes: f64, seed: Option<u64>) -> Result<()> {
     setup::run(Scope::Everything)?;
     workspace::build(Profile::Release, &["intune-filter", "soak"])?;
     let soak = workspace::program(Profile::Release, "soak")?;

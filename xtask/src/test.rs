@@ -16,7 +16,7 @@ use crate::{
 
 /// Options of `test`.
 #[derive(Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Rounds of resolving and connecting in which no first packet may be lost
     #[arg(long)]
     rounds: Option<u32>,
@@ -62,7 +62,7 @@ pub struct Options {
 }
 
 /// Checks format and lints, then runs the tests; those that are named alone, without lints.
-pub fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     if let (Some(minutes), None) = (options.soak, &options.vm) {
         return soak::run(minutes, options.seed);
     }

@@ -13,20 +13,20 @@ use std::{
 };
 
 /// The compiler's release, whichever way it came to the machine.
-pub const RUST: &str = "1.96";
+pub(crate) const RUST: &str = "1.96";
 
 /// The version of LLVM that the compiler's release contains, and that its linker has to have.
-pub const LLVM: &str = "22";
+pub(crate) const LLVM: &str = "22";
 
 /// The linker's release.
-pub const LINKER: &str = "0.13.0";
+pub(crate) const LINKER: &str = "0.13.0";
 
 /// The target that the kernel runs.
-pub const TARGET: &str = "bpfel-unknown-none";
+pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
 /// A compiler that has `core` for [`TARGET`], or can make it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compiler {
+pub(crate) struct Compiler {
     /// The `rustc` to run.
     pub rustc: PathBuf,
     /// Directory of the compiler's libraries.
@@ -37,7 +37,7 @@ pub struct Compiler {
 
 /// Source of `core` for [`TARGET`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Core {
+pub(crate) enum Core {
     /// Compiled by the distribution.
     Prebuilt,
     /// Compiled from the sources beside it, by the `cargo` beside it.
@@ -47,7 +47,7 @@ pub enum Core {
 /// The compiler to build the BPF object with; if there is none, what is wrong, in one sentence.
 ///
 /// `INTUNE_BPF_RUSTC` names another one, of any release.
-pub fn compiler() -> Result<Compiler, String> {
+pub(crate) fn compiler() -> Result<Compiler, String> {
     if let Some(rustc) = env::var_os("INTUNE_BPF_RUSTC") {
         let rustc = PathBuf::from(rustc);
         return inspect(&rustc)
@@ -74,7 +74,7 @@ pub fn compiler() -> Result<Compiler, String> {
 /// The linker to build the BPF object with; if there is none, what is wrong, in one sentence.
 ///
 /// `INTUNE_BPF_LINKER` names another one, of any release.
-pub fn linker() -> Result<PathBuf, String> {
+pub(crate) fn linker() -> Result<PathBuf, String> {
     if let Some(linker) = env::var_os("INTUNE_BPF_LINKER") {
         let linker = PathBuf::from(linker);
         return match release(&linker) {
@@ -105,7 +105,7 @@ pub fn linker() -> Result<PathBuf, String> {
 
 /// Makes `command`, a `cargo`, build for [`TARGET`] with `compiler` and `linker`. What an outer
 /// cargo, clippy or rustup exports would mislead it, and is taken away.
-pub fn use_for(command: &mut Command, compiler: &Compiler, linker: &Path) {
+pub(crate) fn use_for(command: &mut Command, compiler: &Compiler, linker: &Path) {
     for (name, _) in env::vars_os() {
         if misleads(&name) {
             command.env_remove(&name);
@@ -123,7 +123,7 @@ pub fn use_for(command: &mut Command, compiler: &Compiler, linker: &Path) {
 }
 
 /// The cargo that goes with `compiler`: building core asks for the one of the same release.
-pub fn cargo_for(compiler: &Compiler, outer: OsString) -> OsString {
+pub(crate) fn cargo_for(compiler: &Compiler, outer: OsString) -> OsString {
     match compiler.core {
         Core::Prebuilt => outer,
         Core::FromSource => compiler.rustc.with_file_name("cargo").into(),
@@ -131,14 +131,14 @@ pub fn cargo_for(compiler: &Compiler, outer: OsString) -> OsString {
 }
 
 /// Directory of rustup's toolchain of release [`RUST`], whether it is there or not.
-pub fn rustup_toolchain() -> PathBuf {
+pub(crate) fn rustup_toolchain() -> PathBuf {
     let rustup = env::var_os("RUSTUP_HOME").map_or_else(|| home().join(".rustup"), PathBuf::from);
     let host = format!("{}-unknown-linux-gnu", env::consts::ARCH);
     rustup.join("toolchains").join(format!("{RUST}.0-{host}"))
 }
 
 /// Directory of programs that cargo installs.
-pub fn cargo_home() -> PathBuf {
+pub(crate) fn cargo_home() -> PathBuf {
     env::var_os("CARGO_HOME").map_or_else(|| home().join(".cargo"), PathBuf::from)
 }
 

@@ -12,25 +12,25 @@ use anyhow::{Context, Result, anyhow};
 use crate::{command, toolchain};
 
 /// The directory of the workspace.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest)
 }
 
 /// The cargo that runs this program, or the one on the path.
-pub fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(cargo_path());
     cargo.current_dir(root());
     cargo
 }
 
 /// The path of [`cargo`].
-pub fn cargo_path() -> OsString {
+pub(crate) fn cargo_path() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// The directory of cargo's products: this program is one of them, whatever the configuration says.
-pub fn target() -> Result<PathBuf> {
+pub(crate) fn target() -> Result<PathBuf> {
     let program = env::current_exe().context("cannot tell where this program is")?;
     // TARGET/PROFILE/xtask
     let target = program.ancestors().nth(2).context("this program is not where cargo puts it")?;
@@ -39,7 +39,7 @@ pub fn target() -> Result<PathBuf> {
 
 /// Builds programs of the workspace. Always of the whole workspace, so that all of them, and a
 /// `cargo build` by hand, take the same features of the libraries and build these but once.
-pub fn build(profile: Profile, programs: &[&str]) -> Result<()> {
+pub(crate) fn build(profile: Profile, programs: &[&str]) -> Result<()> {
     let mut cargo = cargo();
     cargo.args(["build", "--locked", "--workspace"]);
     cargo.args(programs.iter().flat_map(|program| ["--bin", program]));
@@ -51,7 +51,7 @@ pub fn build(profile: Profile, programs: &[&str]) -> Result<()> {
 
 /// A cargo for what runs in the kernel: a command of cargo's, with products in a directory of their
 /// own beneath cargo's.
-pub fn kernel_cargo(subcommand: &str, directory: &str) -> Result<Command> {
+pub(crate) fn kernel_cargo(subcommand: &str, directory: &str) -> Result<Command> {
     let compiler = toolchain::compiler().map_err(|reason| anyhow!(reason))?;
     let linker = toolchain::linker().map_err(|reason| anyhow!(reason))?;
     let mut cargo = Command::new(toolchain::cargo_for(&compiler, cargo_path()));
@@ -64,7 +64,7 @@ pub fn kernel_cargo(subcommand: &str, directory: &str) -> Result<Command> {
 }
 
 /// Path of a program that [`build`] has built.
-pub fn program(profile: Profile, name: &str) -> Result<PathBuf> {
+pub(crate) fn program(profile: Profile, name: &str) -> Result<PathBuf> {
     let directory = match profile {
         Profile::Debug => "debug",
         Profile::Release => "release",
@@ -74,7 +74,7 @@ pub fn program(profile: Profile, name: &str) -> Result<PathBuf> {
 
 /// Profile of a build.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
+pub(crate) enum Profile {
     /// Quickly.
     Debug,
     /// With optimisations.

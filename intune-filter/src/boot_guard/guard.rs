@@ -23,7 +23,7 @@ use crate::{
 ///
 /// # Errors
 /// The table cannot be written.
-pub fn shut(config: &Config, paths: &Paths) -> Result<()> {
+pub(crate) fn shut(config: &Config, paths: &Paths) -> Result<()> {
     if config.boot == Boot::Open {
         return Ok(());
     }
@@ -37,7 +37,7 @@ pub fn shut(config: &Config, paths: &Paths) -> Result<()> {
 
 /// Guard with the table as it was last written.
 #[derive(Debug, Default)]
-pub struct BootGuard {
+pub(crate) struct BootGuard {
     /// Rules in force: `Some(None)` without a table; `None` at first, and after a failure.
     written: Option<Option<GuardRules>>,
     /// Listing of the table right after it was written.
@@ -51,7 +51,7 @@ pub struct BootGuard {
 
 impl BootGuard {
     /// Ensures that these rules are in force; `None` for no table.
-    pub fn keep(&mut self, wanted: Option<GuardRules>) {
+    pub(crate) fn keep(&mut self, wanted: Option<GuardRules>) {
         if self.written.as_ref() == Some(&wanted) {
             return;
         }
@@ -93,13 +93,13 @@ impl BootGuard {
     ///
     /// # Errors
     /// The table may still be there.
-    pub fn open(&mut self) -> Result<()> {
+    pub(crate) fn open(&mut self) -> Result<()> {
         self.owned = None;
         table::open()
     }
 
     /// Records that the table may have changed.
-    pub fn heard(&mut self, now: Instant) {
+    pub(crate) fn heard(&mut self, now: Instant) {
         if matches!(self.written, Some(Some(_))) {
             self.pace.heard(now);
         }
@@ -107,13 +107,13 @@ impl BootGuard {
 
     /// Returns the time at which to verify the table, if it may have changed.
     #[must_use]
-    pub const fn due(&self) -> Option<Instant> {
+    pub(crate) const fn due(&self) -> Option<Instant> {
         self.pace.due()
     }
 
     /// Verifies that the table is as it was written, since loading a ruleset may flush all other
     /// tables. Returns false if the table has to be written again.
-    pub fn verify(&mut self, now: Instant) -> bool {
+    pub(crate) fn verify(&mut self, now: Instant) -> bool {
         if !matches!(self.written, Some(Some(_))) {
             return true;
         }
@@ -130,13 +130,13 @@ impl BootGuard {
 
     /// Whether no other process can change or remove the table while this one runs.
     #[must_use]
-    pub const fn is_owned(&self) -> bool {
+    pub(crate) const fn is_owned(&self) -> bool {
         self.owned.is_some()
     }
 
     /// Returns the last error, for commands.
     #[must_use]
-    pub fn error(&self) -> Option<&str> {
+    pub(crate) fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
 }

@@ -31,13 +31,13 @@ const OWNED: u32 = 2 | 4;
 /// Ownership of the table until dropped: no other process can change, flush or remove the table.
 /// The table outlives its owner.
 #[derive(Debug)]
-pub struct Ownership {
+pub(super) struct Ownership {
     _socket: Socket,
 }
 
 impl Ownership {
     /// Takes ownership of the table, which has no owner and was created as persistent.
-    pub fn take() -> Result<Self> {
+    pub(super) fn take() -> Result<Self> {
         let take = || {
             let mut socket = Socket::new(libc::NETLINK_NETFILTER as isize)?;
             socket.bind_auto()?;
@@ -124,11 +124,11 @@ fn concerns_us(datagram: &[u8]) -> bool {
 }
 
 /// Stream of changes of the table.
-pub struct Changes(TokioSocket);
+pub(crate) struct Changes(TokioSocket);
 
 impl Changes {
     /// Subscribes to changes. Needs a Tokio runtime.
-    pub fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let listen = || {
             let mut socket = TokioSocket::new(libc::NETLINK_NETFILTER as isize)?;
             socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
@@ -139,7 +139,7 @@ impl Changes {
     }
 
     /// Waits until the table may have changed.
-    pub async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         loop {
             match self.0.recv_from_full().await {
                 Ok((datagram, _)) if concerns_us(&datagram) => return,

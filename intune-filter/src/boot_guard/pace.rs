@@ -15,7 +15,7 @@ const PEACE: Duration = Duration::from_secs(120);
 
 /// Schedule of the checks.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(super) struct Pace {
     due: Option<Instant>,
     looked: Option<Instant>,
     lost: Option<Instant>,
@@ -25,19 +25,19 @@ pub struct Pace {
 
 impl Pace {
     /// Records a report that the table may have changed.
-    pub fn heard(&mut self, now: Instant) {
+    pub(super) fn heard(&mut self, now: Instant) {
         let earliest = self.looked.map_or(now, |looked| looked + self.spacing());
         self.due.get_or_insert(earliest.max(now + SETTLE));
     }
 
     /// Returns the time of the next check, if any.
     #[must_use]
-    pub const fn due(&self) -> Option<Instant> {
+    pub(super) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// Records a check that found the table intact, or not.
-    pub fn looked(&mut self, now: Instant, intact: bool) {
+    pub(super) fn looked(&mut self, now: Instant, intact: bool) {
         self.due = None;
         self.looked = Some(now);
         let peaceful = self.lost.is_none_or(|lost| now.duration_since(lost) >= PEACE);

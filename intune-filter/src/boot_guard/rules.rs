@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Name of the table, of family `inet`.
-pub const TABLE: &str = "intune-filter";
+pub(crate) const TABLE: &str = "intune-filter";
 
 /// Priority before the filters of others, which may accept packets or divert them past later
 /// chains.
@@ -20,7 +20,7 @@ const NAME_MAX: usize = 15;
 
 /// Interfaces that the guard blocks or lets pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GuardRules {
+pub(crate) struct GuardRules {
     /// Names of the interfaces with clients, including VLAN devices.
     pub names: BTreeSet<String>,
     /// Indices of the interfaces that pass, since a program has judged their packets.
@@ -31,7 +31,7 @@ impl GuardRules {
     /// Returns the rules for zones. `is_attached` tells whether the programs of both directions are
     /// on an interface.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         zones: &[Zone],
         snapshot: &Snapshot,
         is_attached: impl Fn(&Interface) -> bool,
@@ -61,7 +61,7 @@ impl GuardRules {
     /// Returns the table as nft's input, which replaces an existing table. A persistent table can
     /// be owned, and needs nft 1.1 and Linux 6.9.
     #[must_use]
-    pub fn ruleset(&self, persists: bool) -> String {
+    pub(crate) fn ruleset(&self, persists: bool) -> String {
         let names: Vec<String> = self.names.iter().map(|name| format!("\"{name}\"")).collect();
         let judged: Vec<String> = self.judged.iter().map(u32::to_string).collect();
         let mut text = if persists { DESTRUCTION.to_owned() } else { removal() };

@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// Name of the file in the state directory.
-pub const FILE_NAME: &str = "boot.json";
+pub(super) const FILE_NAME: &str = "boot.json";
 
 /// Version of the file's format.
 const FORMAT: u32 = 1;
 
 /// Part of the last good configuration that concerns the guard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuardState {
+pub(crate) struct GuardState {
     format: u32,
     /// `closed` or `open`.
     boot: Choice,
@@ -42,7 +42,7 @@ struct Interface {
 impl GuardState {
     /// Returns the state for a configuration.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config) -> Self {
         let boot = match config.boot {
             Boot::Closed => Choice::Closed,
             Boot::Open => Choice::Open,
@@ -56,7 +56,7 @@ impl GuardState {
 
     /// Returns a configuration of this state alone, to close the guard with.
     #[must_use]
-    pub fn to_config(&self) -> Config {
+    pub(crate) fn to_config(&self) -> Config {
         let boot = match self.boot {
             Choice::Closed => Boot::Closed,
             Choice::Open => Boot::Open,
@@ -73,7 +73,7 @@ impl GuardState {
     ///
     /// # Errors
     /// The file cannot be read or used.
-    pub fn load(state_directory: &Path) -> Result<Option<Self>> {
+    pub(crate) fn load(state_directory: &Path) -> Result<Option<Self>> {
         let path = state_directory.join(FILE_NAME);
         let octets = match regular_file::read(&path) {
             Ok(octets) => octets,
@@ -89,7 +89,7 @@ impl GuardState {
     ///
     /// # Errors
     /// The file cannot be written; its earlier contents are kept.
-    pub fn store(&self, state_directory: &Path) -> Result<()> {
+    pub(crate) fn store(&self, state_directory: &Path) -> Result<()> {
         let path = state_directory.join(FILE_NAME);
         let text = serde_json::to_vec(self)?;
         if regular_file::read(&path).is_ok_and(|kept| kept == text) {

@@ -30,7 +30,7 @@ pub(super) fn write(gate: &GuardRules) -> Result<Kind> {
 ///
 /// # Errors
 /// The table may still be there.
-pub fn open() -> Result<()> {
+pub(crate) fn open() -> Result<()> {
     let removed = nft::load(&removal()).or_else(|error| match error {
         nft::Error::Refused(_) => nft::load(DESTRUCTION).map_err(|_| error),
         other => Err(other),
@@ -46,7 +46,7 @@ pub fn open() -> Result<()> {
 
 /// Whether the table exists; `None` if that is unknown.
 #[must_use]
-pub fn presence() -> Option<bool> {
+pub(crate) fn presence() -> Option<bool> {
     match nft::ask_soon(&["list", "table", "inet", TABLE]) {
         Ok(_) => Some(true),
         Err(nft::Error::NotInstalled) => Some(false),

@@ -11,7 +11,7 @@ struct File {
 }
 
 /// Parsed file with the lines of its values.
-pub struct Document {
+pub(super) struct Document {
     /// Name of the file.
     pub name: String,
     /// Lines of the values.
@@ -22,7 +22,7 @@ pub struct Document {
 
 impl Document {
     /// Parses a file's text.
-    pub fn parse(name: &str, text: &str) -> Result<Self, CatalogueError> {
+    pub(super) fn parse(name: &str, text: &str) -> Result<Self, CatalogueError> {
         let reading = yaml::read(text, "a catalogue");
         match reading.value {
             Some(File { services }) if reading.errors.is_empty() => {
@@ -33,7 +33,7 @@ impl Document {
     }
 
     /// Returns the file and line of a value.
-    pub fn place(&self, path: &str) -> At {
+    pub(super) fn place(&self, path: &str) -> At {
         At { file: self.name.clone(), line: self.lines.line(path) }
     }
 }

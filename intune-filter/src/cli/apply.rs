@@ -23,7 +23,7 @@ use crate::{
 const APPLY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs `apply`.
-pub fn run(
+pub(super) fn run(
     global: &Global,
     file: Option<&Path>,
     confirm: Option<Seconds>,
@@ -52,7 +52,7 @@ pub fn run(
 }
 
 /// Runs `confirm`.
-pub fn confirm(global: &Global) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn confirm(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let confirmed: Confirmed = ask(global, &Request::Confirm {})?;
     let text = if global.json {
         output::json(&confirmed)?
@@ -65,7 +65,7 @@ pub fn confirm(global: &Global) -> Result<(ExitStatus, String), Failure> {
 }
 
 /// Runs `reload`, which succeeds only if the file is in force on every existing interface.
-pub fn reload(global: &Global) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn reload(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let changed: Changed = ask(global, &Request::Reload {})?;
     let text = if global.json {
         output::json(&changed)?
@@ -78,7 +78,7 @@ pub fn reload(global: &Global) -> Result<(ExitStatus, String), Failure> {
 }
 
 /// Builds the request of `apply`, after the file has been checked.
-pub fn request(
+pub(super) fn request(
     global: &Global,
     file: Option<&Path>,
     confirm_s: Option<u32>,
@@ -95,7 +95,7 @@ pub fn request(
 }
 
 /// Sends a request to the daemon, and fails without one.
-pub fn ask<T>(global: &Global, request: &Request) -> Result<T, Failure>
+pub(super) fn ask<T>(global: &Global, request: &Request) -> Result<T, Failure>
 where
     T: TryFrom<Reply, Error = Unexpected>,
 {

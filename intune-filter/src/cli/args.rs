@@ -12,7 +12,7 @@ use crate::config::{DurationError, Paths, Seconds};
 /// Lets a network reach what Microsoft Intune needs, and nothing else.
 #[derive(Debug, Parser)]
 #[command(name = "intune-filter", version, arg_required_else_help = true)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Flags of every command
     #[command(flatten)]
     pub global: Global,
@@ -23,7 +23,7 @@ pub struct Arguments {
 
 /// Flags that every command takes.
 #[derive(Clone, Debug, Args)]
-pub struct Global {
+pub(super) struct Global {
     /// The configuration [default: /etc/intune-filter/config.yaml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub struct Global {
 impl Global {
     /// Returns the configured paths, with those of flags in their place.
     #[must_use]
-    pub fn paths(&self, configured: &Paths) -> Paths {
+    pub(super) fn paths(&self, configured: &Paths) -> Paths {
         let or = |flag: &Option<PathBuf>, path: &PathBuf| flag.as_ref().unwrap_or(path).clone();
         Paths {
             state_dir: or(&self.state_dir, &configured.state_dir),
@@ -60,7 +60,7 @@ impl Global {
 
 /// Command of the program.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Run the daemon: attach, enforce, and keep everything in step
     Run,
     /// Check a configuration and print a summary of its policy
@@ -138,7 +138,7 @@ pub enum Command {
 
 /// Selection of events; all events by default.
 #[derive(Clone, Debug, Args)]
-pub struct EventSelection {
+pub(super) struct EventSelection {
     /// Follow new events; without --last, show new events only
     #[arg(short, long)]
     pub follow: bool,
@@ -175,7 +175,7 @@ fn reasons() -> PossibleValuesParser {
 
 /// Configuration to show.
 #[derive(Clone, Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(super) enum ConfigCommand {
     /// Print the configuration in force with its defaults, as YAML that applies again
     Show,
     /// Tell what a configuration would open, close and set
@@ -187,7 +187,7 @@ pub enum ConfigCommand {
 
 /// Action on the catalogue.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Endpoints {
+pub(super) enum Endpoints {
     /// List every service with its destinations and ports
     List,
 }

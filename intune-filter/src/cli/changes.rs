@@ -9,7 +9,11 @@ const LINES: usize = 40;
 
 /// Formats the traffic that opens and closes, changed settings, and the numbers of ended flows and
 /// names.
-pub fn changes(difference: &Difference, flows_ended: usize, names_forgotten: usize) -> String {
+pub(super) fn changes(
+    difference: &Difference,
+    flows_ended: usize,
+    names_forgotten: usize,
+) -> String {
     let mut text = String::new();
     add(&mut text, '+', &difference.opens, grant);
     add(&mut text, '-', &difference.closes, grant);

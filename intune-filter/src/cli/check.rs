@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Runs the command.
-pub fn run(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn run(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, String), Failure> {
     let path = file.map_or_else(|| context::config_path(global), Path::to_owned);
     let adjust = |paths: &mut crate::config::Paths| *paths = global.paths(paths);
     // The bits of the policy in force decide which bits are free.

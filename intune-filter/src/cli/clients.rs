@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Runs the command.
-pub fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let paths = context::paths(global);
     let clients = join(&flows::live(&paths)?, denials(&paths)?, Timestamp::now());
     let text = if global.json {

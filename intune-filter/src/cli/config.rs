@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Runs `config show`.
-pub fn show(global: &Global) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn show(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let shown: Box<ConfigInForce> = apply::ask(global, &Request::Configuration {})?;
     let text = if global.json {
         output::json(&shown)?
@@ -34,7 +34,7 @@ pub fn show(global: &Global) -> Result<(ExitStatus, String), Failure> {
 }
 
 /// Runs `config diff`.
-pub fn diff(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn diff(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, String), Failure> {
     let preview = preview(global, file)?;
     let text = if global.json {
         output::json(&preview)?
@@ -47,7 +47,10 @@ pub fn diff(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, String)
 }
 
 /// Runs `apply --dry-run`.
-pub fn dry_run(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn dry_run(
+    global: &Global,
+    file: Option<&Path>,
+) -> Result<(ExitStatus, String), Failure> {
     let preview = preview(global, file)?;
     let text = if global.json {
         output::json(&preview)?

@@ -16,24 +16,24 @@ use crate::{
 };
 
 /// Configuration file without a flag.
-pub const DEFAULT_CONFIG: &str = "/etc/intune-filter/config.yaml";
+pub(super) const DEFAULT_CONFIG: &str = "/etc/intune-filter/config.yaml";
 
 /// Time limit for the daemon's reply.
-pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the path of the configuration file.
 #[must_use]
-pub fn config_path(global: &Global) -> PathBuf {
+pub(super) fn config_path(global: &Global) -> PathBuf {
     global.config.clone().unwrap_or_else(|| DEFAULT_CONFIG.into())
 }
 
 /// Loads the configuration, for commands that need one.
-pub fn required_config(global: &Global) -> Result<Config, Failure> {
+pub(super) fn required_config(global: &Global) -> Result<Config, Failure> {
     Ok(Config::load(&config_path(global))?)
 }
 
 /// Loads the configuration; `None` if no flag names one and the default file does not exist.
-pub fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
+pub(super) fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
     // A file system that does not respond counts as having the file, whose reading then reports it.
     let exists = || Path::new(DEFAULT_CONFIG).exists();
     let is_there = || regular_file::within(regular_file::READ_TIMEOUT, exists).unwrap_or(true);
@@ -45,7 +45,7 @@ pub fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
 
 /// Loads the configuration and paths for commands that read or remove the state in force, which
 /// faults of the file must not prevent. The readable part of a faulty file counts.
-pub fn lenient(global: &Global) -> (Option<Config>, Paths) {
+pub(super) fn lenient(global: &Global) -> (Option<Config>, Paths) {
     let config = match optional_config(global) {
         Ok(config) => config,
         Err(error) => {
@@ -62,18 +62,18 @@ pub fn lenient(global: &Global) -> (Option<Config>, Paths) {
 }
 
 /// Returns the paths for a command that reports faults of the file itself, or whose daemon does.
-pub fn quiet_paths(global: &Global) -> Paths {
+pub(super) fn quiet_paths(global: &Global) -> Paths {
     let (config, _) = Config::load_part(&config_path(global));
     global.paths(&config.map(|config| config.paths).unwrap_or_default())
 }
 
 /// Returns the paths, as far as the configuration can be read.
-pub fn paths(global: &Global) -> Paths {
+pub(super) fn paths(global: &Global) -> Paths {
     lenient(global).1
 }
 
 /// Loads the catalogue that the configuration names, else the built-in one.
-pub fn catalogue(paths: &Paths) -> Result<Cow<'static, Catalogue>, Failure> {
+pub(super) fn catalogue(paths: &Paths) -> Result<Cow<'static, Catalogue>, Failure> {
     Ok(match &paths.catalogue {
         Some(directory) => Cow::Owned(Catalogue::load(directory)?),
         None => Cow::Borrowed(Catalogue::builtin()),
@@ -81,7 +81,7 @@ pub fn catalogue(paths: &Paths) -> Result<Cow<'static, Catalogue>, Failure> {
 }
 
 /// Returns the daemon's table of names; without a daemon, the saved one.
-pub fn names(paths: &Paths) -> Names {
+pub(super) fn names(paths: &Paths) -> Names {
     let live = Client::connect(&paths.runtime_dir).and_then(|daemon| {
         let answer = daemon
             .ask(&Request::Names {}, REPLY_TIMEOUT)

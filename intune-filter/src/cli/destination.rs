@@ -12,7 +12,7 @@ use crate::ports::protocols;
 
 /// A protocol of a first packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(super) enum Protocol {
     /// One with ports: what opens a flow.
     Transport(TransportProtocol),
     /// ICMP or ICMPv6: an echo request.
@@ -21,13 +21,13 @@ pub enum Protocol {
 
 impl Protocol {
     /// TCP.
-    pub const TCP: Self = Self::Transport(TransportProtocol::Tcp);
+    pub(super) const TCP: Self = Self::Transport(TransportProtocol::Tcp);
     /// UDP.
-    pub const UDP: Self = Self::Transport(TransportProtocol::Udp);
+    pub(super) const UDP: Self = Self::Transport(TransportProtocol::Udp);
 
     /// The word that commands use.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Transport(protocol) => protocol.as_str(),
             Self::Icmp => "icmp",
@@ -37,7 +37,7 @@ impl Protocol {
 
 /// Address or name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(super) enum Target {
     /// IPv4 or IPv6 address.
     Address(IpAddr),
     /// Name of a host, in lower case.
@@ -46,7 +46,7 @@ pub enum Target {
 
 /// Destination of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
+pub(super) struct Destination {
     /// Address or name.
     pub host: Target,
     /// Port; 0 with ICMP.

@@ -24,7 +24,7 @@ const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the command. A running daemon is asked to detach and end, and killed if it does not answer.
 /// Only a daemon that its socket does not reach keeps the pins, unless forced.
-pub fn run(global: &Global, force: bool) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn run(global: &Global, force: bool) -> Result<(ExitStatus, String), Failure> {
     let paths = context::paths(global);
     let mut stopped = stop_daemon(&paths)?;
     let removed = remove(&paths, force || stopped)?;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Runs `endpoints list`.
-pub fn list(global: &Global) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn list(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let config = context::optional_config(global)?;
     let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
     let services = service_view::services(config.as_ref(), &*context::catalogue(&paths)?)?;

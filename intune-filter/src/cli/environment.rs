@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Facts of the machine, with notes.
-pub struct Facts {
+pub(super) struct Facts {
     /// Facts for [`crate::config::check_environment`].
     pub environment: Environment,
     /// Number of possible CPUs, for which per-CPU maps have elements.
@@ -25,7 +25,7 @@ pub struct Facts {
 }
 
 /// Gathers the facts. A fact that cannot be read becomes a note.
-pub fn gather(config: &Config) -> Result<Facts> {
+pub(super) fn gather(config: &Config) -> Result<Facts> {
     let snapshot = netlink::snapshot()?;
     let mut notes = Vec::new();
     if let Err(error) = kernel::check_kernel() {

@@ -22,7 +22,10 @@ use crate::{
 };
 
 /// Runs the command, which prints events as they come.
-pub fn run(global: &Global, wanted: &EventSelection) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn run(
+    global: &Global,
+    wanted: &EventSelection,
+) -> Result<(ExitStatus, String), Failure> {
     let socket = context::paths(global).runtime_dir.join(SOCKET_NAME);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

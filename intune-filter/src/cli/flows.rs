@@ -24,7 +24,7 @@ use crate::{
 const SECOND: u64 = 1_000_000_000;
 
 /// Runs the command.
-pub fn run(global: &Global, clients: &[IpNet]) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn run(global: &Global, clients: &[IpNet]) -> Result<(ExitStatus, String), Failure> {
     let mut flows = live(&context::paths(global))?;
     let is_wanted = |flow: &LiveFlow| {
         clients.is_empty() || clients.iter().any(|network| network.contains(&flow.flow.client))
@@ -57,7 +57,7 @@ pub fn run(global: &Global, clients: &[IpNet]) -> Result<(ExitStatus, String), F
 }
 
 /// Returns the live flows; none if nothing is pinned.
-pub fn live(paths: &Paths) -> anyhow::Result<Vec<LiveFlow>> {
+pub(super) fn live(paths: &Paths) -> anyhow::Result<Vec<LiveFlow>> {
     let Some(pins) = Pins::open(&paths.pin_dir)? else { return Ok(Vec::new()) };
     let labels = Labels::of_pins(&pins, &netlink::snapshot()?)?;
     let names = context::names(paths);

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Runs the command.
-pub fn run(global: &Global, name: &str) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn run(global: &Global, name: &str) -> Result<(ExitStatus, String), Failure> {
     let config = context::optional_config(global)?;
     let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
     let services = service_view::services(config.as_ref(), &*context::catalogue(&paths)?)?;
@@ -39,7 +39,7 @@ pub fn run(global: &Global, name: &str) -> Result<(ExitStatus, String), Failure>
 
 /// Returns every matching pattern, by service.
 #[must_use]
-pub fn matches(services: &[CatalogueService], name: &str) -> Vec<Match> {
+pub(super) fn matches(services: &[CatalogueService], name: &str) -> Vec<Match> {
     let mut found = Vec::new();
     for service in services {
         let mut patterns: BTreeMap<&Pattern, Match> = BTreeMap::new();

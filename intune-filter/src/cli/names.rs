@@ -16,7 +16,7 @@ use crate::{kernel::Pins, names::Names, report::LearnedAddress, system::clock};
 const SECOND: u64 = 1_000_000_000;
 
 /// Runs the command.
-pub fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let paths = context::paths(global);
     let learned = match Pins::open(&paths.pin_dir)? {
         Some(pins) => {
@@ -85,7 +85,10 @@ fn join(
 }
 
 /// The full ids of the rules in a mask.
-pub fn names_of_bits(mask: RuleMask, rules: &[Option<String>]) -> impl Iterator<Item = &str> {
+pub(super) fn names_of_bits(
+    mask: RuleMask,
+    rules: &[Option<String>],
+) -> impl Iterator<Item = &str> {
     mask.iter().filter_map(|bit| rules.get(usize::from(bit))?.as_deref())
 }
 

@@ -6,7 +6,10 @@ pub(crate) use crate::report::to_text as json;
 
 /// Formats rows in columns as wide as necessary, two spaces apart, without trailing spaces.
 #[must_use]
-pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
+pub(super) fn table<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    rows: &[[String; COLUMNS]],
+) -> String {
     let mut widths = header.map(|cell| cell.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -31,7 +34,7 @@ pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: &[[String; COL
 
 /// Formats a number of octets for people.
 #[must_use]
-pub fn octets(number: u64) -> String {
+pub(super) fn octets(number: u64) -> String {
     let mut value = number as f64 / 1024.0;
     if value < 1.0 {
         return format!("{number} B");
@@ -47,7 +50,7 @@ pub fn octets(number: u64) -> String {
 
 /// Formats a number of seconds for people.
 #[must_use]
-pub fn seconds(number: u64) -> String {
+pub(super) fn seconds(number: u64) -> String {
     match number {
         0..=119 => format!("{number} s"),
         120..=7199 => format!("{} min", number / 60),

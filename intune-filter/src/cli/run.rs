@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Runs the daemon until it ends.
-pub fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let path = context::config_path(global);
     let adjust = |paths: &mut Paths| *paths = global.paths(paths);
     let source = ConfigSource { path: &path, adjust: &adjust, ahead: RefCell::default() };

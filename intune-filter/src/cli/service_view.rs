@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Returns the services of a configuration, or without one of the catalogue.
-pub fn services(
+pub(super) fn services(
     config: Option<&Config>,
     catalogue: &Catalogue,
 ) -> Result<Vec<CatalogueService>, Failure> {
@@ -100,7 +100,7 @@ fn of_site(config: &Config, catalogue: &Catalogue) -> Result<Vec<CatalogueServic
 
 /// Formats ports as a list for people: `tcp 80, 443; udp 123`.
 #[must_use]
-pub fn ports<'p, T>(ports: &'p PerProtocol<T>) -> String
+pub(super) fn ports<'p, T>(ports: &'p PerProtocol<T>) -> String
 where
     &'p T: IntoIterator<Item = &'p PortRange>,
 {

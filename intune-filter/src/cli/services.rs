@@ -13,7 +13,7 @@ use super::{
 use crate::{kernel::Pins, report::ServiceTraffic};
 
 /// Runs the command.
-pub fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let paths = context::paths(global);
     let traffic = match Pins::open(&paths.pin_dir)? {
         Some(pins) => sum(pins.rules()?, &pins.rule_counters()?),
@@ -58,7 +58,7 @@ fn sum(rules: Vec<Option<String>>, counters: &[RuleCounter]) -> Vec<ServiceTraff
 
 /// Returns the service of a rule's id, `SERVICE/RULE`.
 #[must_use]
-pub fn service_of(rule: &str) -> &str {
+pub(super) fn service_of(rule: &str) -> &str {
     rule.split_once('/').map_or(rule, |(service, _)| service)
 }
 

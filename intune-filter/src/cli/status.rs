@@ -35,7 +35,7 @@ const WAITING: [&str; 5] = [
 ];
 
 /// Runs the command.
-pub fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
+pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let (config, paths) = context::lenient(global);
     let pins = Pins::open(&paths.pin_dir)?;
     let daemon = daemon(&paths.runtime_dir);

@@ -15,7 +15,11 @@ use crate::{
 ///
 /// # Errors
 /// The kernel's state of enforcement cannot be read.
-pub fn gate(config: &Config, pins: Option<&Pins>, snapshot: &Snapshot) -> Result<Option<BootGate>> {
+pub(super) fn gate(
+    config: &Config,
+    pins: Option<&Pins>,
+    snapshot: &Snapshot,
+) -> Result<Option<BootGate>> {
     if config.boot == Boot::Open {
         return Ok(None);
     }
@@ -35,7 +39,7 @@ pub fn gate(config: &Config, pins: Option<&Pins>, snapshot: &Snapshot) -> Result
 
 /// Describes traffic that passes although it should be kept out, in one sentence.
 #[must_use]
-pub fn open(gate: &BootGate, daemon_runs: bool) -> Option<String> {
+pub(super) fn open(gate: &BootGate, daemon_runs: bool) -> Option<String> {
     if gate.table != Some(false) || (daemon_runs && gate.unjudged.is_empty()) {
         return None;
     }
@@ -51,7 +55,7 @@ pub fn open(gate: &BootGate, daemon_runs: bool) -> Option<String> {
 
 /// Names the missing interfaces, in one sentence.
 #[must_use]
-pub fn missing(names: &[String]) -> String {
+pub(super) fn missing(names: &[String]) -> String {
     if names.is_empty() {
         return String::new();
     }

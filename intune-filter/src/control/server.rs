@@ -38,7 +38,7 @@ pub(super) const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reply of the daemon's loop.
 #[derive(Debug)]
-pub enum LoopReply {
+pub(crate) enum LoopReply {
     /// Reply of one line.
     Reply(Reply),
     /// Events, one per line.
@@ -47,7 +47,7 @@ pub enum LoopReply {
 
 /// Request on the way to the daemon's loop, with the way back.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// Request of the command.
     pub request: Request,
     /// Sender of the answer.
@@ -58,7 +58,7 @@ pub struct Call {
 
 /// Daemon's end of the socket.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     path: PathBuf,
     listener: UnixListener,
 }
@@ -66,7 +66,7 @@ pub struct Server {
 impl Server {
     /// Listens in the runtime directory, for root alone. Replaces the socket of a daemon that was
     /// killed; fails if a daemon answers.
-    pub fn bind(runtime_directory: &Path) -> Result<Self> {
+    pub(crate) fn bind(runtime_directory: &Path) -> Result<Self> {
         let path = runtime_directory.join(SOCKET_NAME);
         if UnixStream::connect(&path).is_ok() {
             bail!("another daemon listens at {}", path.display());
@@ -87,7 +87,7 @@ impl Server {
 
     /// Sends every request to `calls`, and its answer back. Ends when the receiver of `calls` is
     /// gone.
-    pub async fn serve(self, calls: mpsc::Sender<Call>) {
+    pub(crate) async fn serve(self, calls: mpsc::Sender<Call>) {
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let stream = match self.listener.accept().await {

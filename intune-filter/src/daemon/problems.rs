@@ -8,7 +8,7 @@ use crate::report::Problem;
 
 /// Kind of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Code {
+pub(crate) enum Code {
     /// The configuration file cannot be used, and the last good configuration runs.
     ConfigurationRefused,
     /// The last reload was refused.
@@ -28,7 +28,7 @@ pub enum Code {
 impl Code {
     /// Returns the word in JSON and commands.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::ConfigurationRefused => "configuration_refused",
             Self::ReloadRefused => "reload_refused",
@@ -43,11 +43,11 @@ impl Code {
 
 /// Current problems.
 #[derive(Clone, Debug, Default)]
-pub struct Problems(BTreeMap<Code, (Timestamp, String)>);
+pub(crate) struct Problems(BTreeMap<Code, (Timestamp, String)>);
 
 impl Problems {
     /// Adds a problem. Returns whether the problem or its text is new.
-    pub fn add(&mut self, code: Code, text: String) -> bool {
+    pub(crate) fn add(&mut self, code: Code, text: String) -> bool {
         let now = now();
         let (_, known) = self.0.entry(code).or_insert((now, String::new()));
         let is_news = *known != text;
@@ -56,18 +56,18 @@ impl Problems {
     }
 
     /// Removes a problem. Returns whether it was there.
-    pub fn clear(&mut self, code: Code) -> bool {
+    pub(crate) fn clear(&mut self, code: Code) -> bool {
         self.0.remove(&code).is_some()
     }
 
     /// Whether a problem is current.
     #[must_use]
-    pub fn has(&self, code: Code) -> bool {
+    pub(crate) fn has(&self, code: Code) -> bool {
         self.0.contains_key(&code)
     }
 
     /// Returns all current problems.
-    pub fn iter(&self) -> impl Iterator<Item = Problem> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Problem> {
         self.0.iter().map(|(code, (since, text))| Problem {
             code: code.as_str().to_owned(),
             since: *since,
@@ -78,7 +78,7 @@ impl Problems {
 
 /// Returns the current time, rounded to seconds for reports.
 #[must_use]
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     now.round(jiff::Unit::Second).unwrap_or(now)
 }

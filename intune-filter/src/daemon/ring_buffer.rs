@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A ring buffer that can be waited for.
-pub struct Ring<T> {
+pub(crate) struct Ring<T> {
     /// The buffer.
     pub buffer: T,
     readiness: Readiness,
@@ -23,21 +23,21 @@ pub struct Ring<T> {
 
 impl<T: AsFd> Ring<T> {
     /// A buffer, and word of what comes.
-    pub fn new(buffer: T) -> Result<Self> {
+    pub(crate) fn new(buffer: T) -> Result<Self> {
         let readiness = Readiness::of(&buffer, Interest::READABLE);
         Ok(Self { readiness: readiness.context("cannot wait for a ring buffer")?, buffer })
     }
 
     /// Waits until something comes. What comes after that is waited for anew, whether or not it
     /// was read by then.
-    pub async fn filled(&self) -> Result<()> {
+    pub(crate) async fn filled(&self) -> Result<()> {
         let filled = self.readiness.wait(Interest::READABLE).await;
         filled.context("cannot wait for a ring buffer")
     }
 }
 
 /// Waits for the programs' diagnostics, and logs them.
-pub async fn flush(diagnostics: Option<&mut Ring<Diagnostics>>) -> Result<()> {
+pub(crate) async fn flush(diagnostics: Option<&mut Ring<Diagnostics>>) -> Result<()> {
     let Some(diagnostics) = diagnostics else { return std::future::pending().await };
     diagnostics.filled().await?;
     diagnostics.buffer.flush();
@@ -46,10 +46,10 @@ pub async fn flush(diagnostics: Option<&mut Ring<Diagnostics>>) -> Result<()> {
 
 /// Records that are read in one go while the policy stays: more than the ring has room for, unless
 /// it is configured to be larger than usual.
-pub const RECORDS: usize = 1 << 16;
+pub(crate) const RECORDS: usize = 1 << 16;
 
 /// The records in the programs' ring, and what takes them in.
-pub struct RingReports<'a> {
+pub(crate) struct RingReports<'a> {
     ring: &'a mut RingBuf<MapData>,
     intake: &'a mut Intake,
     kernel: &'a Kernel,
@@ -59,7 +59,7 @@ pub struct RingReports<'a> {
 
 impl<'a> RingReports<'a> {
     /// The reports while the policy stays as it is.
-    pub const fn new(
+    pub(crate) const fn new(
         ring: &'a mut RingBuf<MapData>,
         intake: &'a mut Intake,
         kernel: &'a Kernel,
@@ -68,7 +68,7 @@ impl<'a> RingReports<'a> {
     }
 
     /// The reports while another policy is put into force.
-    pub const fn during_change(
+    pub(crate) const fn during_change(
         ring: &'a mut RingBuf<MapData>,
         intake: &'a mut Intake,
         kernel: &'a Kernel,
@@ -77,7 +77,7 @@ impl<'a> RingReports<'a> {
     }
 
     /// Takes records until the ring is empty, `most` at most; returns how many there were.
-    pub fn drain(&mut self, most: usize) -> Result<usize> {
+    pub(crate) fn drain(&mut self, most: usize) -> Result<usize> {
         for taken in 0..most {
             let Some(octets) = self.ring.next() else { return Ok(taken) };
             let Some(record) = records::read(&octets) else {

@@ -12,7 +12,7 @@ const SECOND: u64 = 1_000_000_000;
 
 /// Deadline of the warm-up, and whether its end has yet to be reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WarmUp {
+pub(crate) struct WarmUp {
     /// Deadline in nanoseconds of CLOCK_BOOTTIME; 0 without a warm-up.
     until: u64,
     running: bool,
@@ -22,7 +22,7 @@ impl WarmUp {
     /// Returns the warm-up of a starting daemon. `pinned` is the deadline of the policy in force;
     /// `None` without a policy and without known addresses.
     #[must_use]
-    pub fn start(configured: Seconds, pinned: Option<u64>, now: u64) -> Self {
+    pub(crate) fn start(configured: Seconds, pinned: Option<u64>, now: u64) -> Self {
         let until = match pinned {
             Some(until) => until,
             None => now + u64::from(configured.0) * SECOND,
@@ -33,20 +33,20 @@ impl WarmUp {
     /// Limits the warm-up by a configuration: to its own deadline, and to the configured time from
     /// `now`.
     #[must_use]
-    pub fn under(self, configured: Seconds, now: u64) -> Self {
+    pub(crate) fn under(self, configured: Seconds, now: u64) -> Self {
         let until = self.until.min(now + u64::from(configured.0) * SECOND);
         Self { until: if until > now { until } else { 0 }, ..self }
     }
 
     /// Returns the deadline in the kernel's form.
     #[must_use]
-    pub const fn until(self) -> u64 {
+    pub(crate) const fn until(self) -> u64 {
         self.until
     }
 
     /// Records that a policy with this deadline is in force. Returns the remaining time, if the
     /// warm-up is news.
-    pub fn in_force(&mut self, now: u64) -> Option<Duration> {
+    pub(crate) fn in_force(&mut self, now: u64) -> Option<Duration> {
         let left = self.until.checked_sub(now).filter(|left| *left > 0);
         let news = left.is_some() && !self.running;
         self.running |= news;
@@ -55,12 +55,12 @@ impl WarmUp {
 
     /// Returns the time at which the end has to be reported.
     #[must_use]
-    pub fn due(self, now: u64, instant: Instant) -> Option<Instant> {
+    pub(crate) fn due(self, now: u64, instant: Instant) -> Option<Instant> {
         self.running.then(|| instant + Duration::from_nanos(self.until.saturating_sub(now)))
     }
 
     /// Records that the end has been reported.
-    pub const fn ended(&mut self) {
+    pub(crate) const fn ended(&mut self) {
         *self = Self { until: 0, running: false };
     }
 }

@@ -29,7 +29,7 @@ const DNS_PORT: u16 = 53_u16.to_be();
 
 /// Messages of a stream that are complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WholeMessages {
+pub(crate) struct WholeMessages {
     /// Complete messages, in order.
     pub messages: Vec<Vec<u8>>,
     /// Key of the stream in the kernel's maps.
@@ -41,7 +41,7 @@ pub struct WholeMessages {
 
 /// Streams with segments that wait for others.
 #[derive(Debug, Default)]
-pub struct Streams {
+pub(crate) struct Streams {
     streams: HashMap<FlowKey<V6>, Stream>,
     octets: usize,
 }
@@ -59,7 +59,12 @@ struct Stream {
 impl Streams {
     /// Adds a segment, or a part of one, at `now` in nanoseconds. Returns the messages that it
     /// completes.
-    pub fn take(&mut self, event: &SegmentEvent, data: &[u8], now: u64) -> Option<WholeMessages> {
+    pub(crate) fn take(
+        &mut self,
+        event: &SegmentEvent,
+        data: &[u8],
+        now: u64,
+    ) -> Option<WholeMessages> {
         let key = FlowKey {
             zone: event.zone,
             protocol: TCP,

@@ -31,7 +31,7 @@ const SECOND: u64 = 1_000_000_000;
 
 /// Recorder of events, with recent events and statistics.
 #[derive(Debug, Default)]
-pub struct EventRecorder {
+pub(crate) struct EventRecorder {
     labels: Labels,
     feed: Feed,
     reaper: FlowReaper,
@@ -41,18 +41,18 @@ pub struct EventRecorder {
 
 impl EventRecorder {
     /// Replaces the policy by which records are translated.
-    pub fn set_policy(&mut self, policy: &Policy) {
+    pub(crate) fn set_policy(&mut self, policy: &Policy) {
         self.labels = Labels::of_policy(policy);
     }
 
     /// Returns the counter of answered flows that were evicted.
     #[must_use]
-    pub fn evicted(&self) -> Arc<AtomicU64> {
+    pub(crate) fn evicted(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.evicted)
     }
 
     /// Records an event of the kernel, except answers and segments.
-    pub fn take(&mut self, record: &Record<'_>, names: &Names) {
+    pub(crate) fn take(&mut self, record: &Record<'_>, names: &Names) {
         match record {
             Record::Denied(event) => {
                 let (denied, time) = (self.labels.denied(event, names), wall_time(event.time));
@@ -73,7 +73,7 @@ impl EventRecorder {
 
     /// Records an answer that the kernel or userspace has learned from, or for which there was no
     /// room, with the services of its name.
-    pub fn learned(&mut self, event: &AnswerEvent, answer: &Answer, services: Vec<String>) {
+    pub(crate) fn learned(&mut self, event: &AnswerEvent, answer: &Answer, services: Vec<String>) {
         let expires = answer.addresses.iter().map(|(_, expires)| *expires).min();
         let learned = Learned {
             name: answer.name.clone(),
@@ -93,7 +93,7 @@ impl EventRecorder {
     }
 
     /// Records the flows that a change of the policy has ended.
-    pub fn revoked(
+    pub(crate) fn revoked(
         &mut self,
         flows: &[(FlowKey<V6>, intune_filter_ebpf::abi::Flow)],
         names: &Names,
@@ -107,7 +107,7 @@ impl EventRecorder {
     }
 
     /// Records the ends that a look at the flow tables has found.
-    pub fn look(&mut self, swept: &Swept, now: u64, names: &Names) {
+    pub(crate) fn look(&mut self, swept: &Swept, now: u64, names: &Names) {
         for event in self.reaper.look(swept, now) {
             self.close(&event, names);
         }
@@ -119,7 +119,7 @@ impl EventRecorder {
     /// # Errors
     ///
     /// There are too many followers.
-    pub fn subscribe(
+    pub(crate) fn subscribe(
         &self,
         filter: EventFilter,
         last: usize,
@@ -129,7 +129,7 @@ impl EventRecorder {
     }
 
     /// Returns the denials of every client that has any.
-    pub fn denials(&self) -> impl Iterator<Item = &Denials> {
+    pub(crate) fn denials(&self) -> impl Iterator<Item = &Denials> {
         self.denials.iter()
     }
 

@@ -14,7 +14,7 @@ const ATTEMPTS: usize = 64;
 
 /// Result of a change to a learned address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amended {
+pub(super) enum Amended {
     /// Success.
     Done {
         /// Version before a refresh; 0 if the address was absent. Without meaning for other
@@ -50,13 +50,18 @@ impl Kernel {
 
 impl Amender<'_> {
     /// Adds rules to an address, and prolongs it: as an answer does.
-    pub fn refresh(&self, address: IpAddr, rules: RuleMask, expires: u64) -> Result<Amended> {
+    pub(super) fn refresh(
+        &self,
+        address: IpAddr,
+        rules: RuleMask,
+        expires: u64,
+    ) -> Result<Amended> {
         self.insist(Operation::Refresh, address, 0, Host { rules, expires, ..Host::default() })
     }
 
     /// Restricts an address to `rules`, and its expiry to `expires` in nanoseconds of
     /// CLOCK_BOOTTIME; only while it has the `expected` version, unless that is 0.
-    pub fn narrow(
+    pub(super) fn narrow(
         &self,
         address: IpAddr,
         expected: u64,
@@ -68,7 +73,7 @@ impl Amender<'_> {
     }
 
     /// Removes an address that expires before `before`, in nanoseconds of CLOCK_BOOTTIME.
-    pub fn remove(&self, address: IpAddr, before: u64) -> Result<Amended> {
+    pub(super) fn remove(&self, address: IpAddr, before: u64) -> Result<Amended> {
         let host = Host { expires: before, ..Host::default() };
         self.insist(Operation::Remove, address, 0, host)
     }

@@ -203,7 +203,7 @@ fn detach_hook(directory: &PinDirectory, interface: &str, hook: Hook) -> Result<
 }
 
 /// Detaches the program pinned at `path`, and removes the pin. A missing pin is no error.
-pub fn remove_attachment(path: &Path, interface: &str, hook: Option<Hook>) -> Result<()> {
+pub(super) fn remove_attachment(path: &Path, interface: &str, hook: Option<Hook>) -> Result<()> {
     let Some(pin) = open_pin(path)? else { return Ok(()) };
     if syscall::link_state(pin.as_fd()).is_ok() {
         // Ends the attachment even if others hold the link; fails harmlessly if the interface is

@@ -16,7 +16,7 @@ use crate::system::Interface;
 
 /// Attachment that a pin stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pinned {
+pub(super) enum Pinned {
     /// XDP or TCX link.
     Link(LinkState),
     /// Filter of clsact, which has no link: the pin is that of its program.
@@ -24,7 +24,7 @@ pub enum Pinned {
 }
 
 /// Whether a hook's program is attached to an interface of this name and index.
-pub fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<bool> {
+pub(super) fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<bool> {
     Ok(match pinned(&directory.link(&interface.name, hook))? {
         Some(Pinned::Link(link)) => link.ifindex == interface.index,
         Some(Pinned::Filter) => true,
@@ -33,7 +33,7 @@ pub fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Res
 }
 
 /// Returns the attachment pinned at a link's path; `None` if there is no pin.
-pub fn pinned(path: &Path) -> Result<Option<Pinned>> {
+pub(super) fn pinned(path: &Path) -> Result<Option<Pinned>> {
     let of = |pin: OwnedFd| match syscall::link_state(pin.as_fd()) {
         Ok(state) => Pinned::Link(state),
         Err(_) => Pinned::Filter,
@@ -42,7 +42,7 @@ pub fn pinned(path: &Path) -> Result<Option<Pinned>> {
 }
 
 /// Opens a pin; `None` if there is none.
-pub fn open_pin(path: &Path) -> Result<Option<OwnedFd>> {
+pub(super) fn open_pin(path: &Path) -> Result<Option<OwnedFd>> {
     match syscall::open_pin(path) {
         Ok(fd) => Ok(Some(fd)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -42,7 +42,7 @@ pub fn ensure(directory: &Path) -> Result<()> {
 }
 
 /// Whether `path` is on a BPF filesystem.
-pub fn is_bpffs(path: &Path) -> Result<bool> {
+pub(super) fn is_bpffs(path: &Path) -> Result<bool> {
     let status = statfs(path)
         .map_err(io::Error::from)
         .with_context(|| format!("cannot ask what filesystem {} is on", path.display()))?;
@@ -51,7 +51,7 @@ pub fn is_bpffs(path: &Path) -> Result<bool> {
 
 /// Unmounts the BPF filesystem that [`ensure`] mounted on `directory` itself, if it did; never a
 /// mount of another program.
-pub fn release(directory: &Path) -> Result<()> {
+pub(super) fn release(directory: &Path) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
     let Ok(directory) = directory.canonicalize() else { return Ok(()) };
     if !is_ours(&mounts, &directory) {

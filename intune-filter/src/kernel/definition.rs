@@ -19,7 +19,7 @@ pub type Sizes = [(&'static str, u32)];
 
 /// Layout of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Definition {
+pub(super) struct Definition {
     /// Type, a `bpf_map_type`.
     pub kind: u32,
     /// Octets of a key.
@@ -78,23 +78,27 @@ impl Definition {
 
 /// Definitions of the object's maps, by name. The object itself is not kept: every function in it
 /// carries the line information of all, tens of megabytes together.
-pub type MapDefinitions = HashMap<String, aya_obj::Map>;
+pub(super) type MapDefinitions = HashMap<String, aya_obj::Map>;
 
 /// Parses the map definitions of the embedded object.
-pub fn maps_of_object() -> Result<MapDefinitions> {
+pub(super) fn maps_of_object() -> Result<MapDefinitions> {
     let object = Object::parse(OBJECT_MAPS).context("the embedded BPF object does not parse")?;
     Ok(object.maps)
 }
 
 /// Returns the names of the maps that are pinned.
-pub fn pinned_maps() -> impl Iterator<Item = &'static str> {
+pub(super) fn pinned_maps() -> impl Iterator<Item = &'static str> {
     let is_pinned = |row: &&MapRow| matches!(row.scope, Scope::Pinned | Scope::Policy);
     MAPS.iter().filter(is_pinned).map(|row| row.name)
 }
 
 /// Compares every pin with the object. A pin that differs in its capacity alone is removed, to be
 /// created anew, if no attached program uses it; any other difference is an error.
-pub fn reconcile(directory: &PinDirectory, maps: &MapDefinitions, sizes: &Sizes) -> Result<()> {
+pub(super) fn reconcile(
+    directory: &PinDirectory,
+    maps: &MapDefinitions,
+    sizes: &Sizes,
+) -> Result<()> {
     let attached = !entries(&directory.links())?.is_empty();
     for name in pinned_maps() {
         let path = directory.map(name);
@@ -141,7 +145,7 @@ pub fn reconcile(directory: &PinDirectory, maps: &MapDefinitions, sizes: &Sizes)
 }
 
 /// Removes pins of maps that the object no longer defines.
-pub fn remove_leftovers(directory: &PinDirectory) -> Result<()> {
+pub(super) fn remove_leftovers(directory: &PinDirectory) -> Result<()> {
     for name in entries(&directory.maps())? {
         if !pinned_maps().any(|known| known == name) {
             let path = directory.map(&name);
@@ -152,7 +156,7 @@ pub fn remove_leftovers(directory: &PinDirectory) -> Result<()> {
 }
 
 /// Returns the definition of the maps inside an array of maps.
-pub fn inner_definition(maps: &MapDefinitions, outer: &str) -> Result<Definition> {
+pub(super) fn inner_definition(maps: &MapDefinitions, outer: &str) -> Result<Definition> {
     let inner = maps
         .get(outer)
         .and_then(aya_obj::Map::inner)

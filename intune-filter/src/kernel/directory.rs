@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use intune_filter_ebpf::abi::LAYOUT_VERSION;
 
 /// Program that judges a test packet; pinned and never attached.
-pub const EXPLAIN: &str = "explain";
+pub(super) const EXPLAIN: &str = "explain";
 
 /// Attachment point of a program on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +189,7 @@ fn layout_name(version: u32) -> String {
 }
 
 /// Returns the names in a directory; none if the directory does not exist.
-pub fn entries(directory: &Path) -> Result<Vec<String>> {
+pub(super) fn entries(directory: &Path) -> Result<Vec<String>> {
     let read = match fs::read_dir(directory) {
         Ok(read) => read,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -211,7 +211,7 @@ fn encode(interface: &str) -> String {
 }
 
 /// Returns the interface of a link's pin, by the pin's name.
-pub fn interface_of(pin: &str) -> Option<String> {
+pub(super) fn interface_of(pin: &str) -> Option<String> {
     Some(decode(pin.rsplit_once('-')?.0))
 }
 

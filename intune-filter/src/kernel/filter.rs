@@ -16,7 +16,7 @@ const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
 /// Attaches a program; fails if there is a filter at its priority and handle.
-pub fn create(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Result<()> {
+pub(super) fn create(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Result<()> {
     // The qdisc may exist already. Without it, attaching fails.
     let _ = qdisc_add_clsact(interface);
     let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
@@ -35,7 +35,7 @@ pub fn create(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Res
 }
 
 /// Replaces the attached program.
-pub fn replace(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Result<()> {
+pub(super) fn replace(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Result<()> {
     let link = existing(interface, hook)?;
     let id = program.attach_to_link(link)?;
     std::mem::forget(program.take_link(id)?);
@@ -43,7 +43,7 @@ pub fn replace(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Re
 }
 
 /// Removes the filter. An interface that is gone is no error.
-pub fn remove(interface: &str, hook: Hook) {
+pub(super) fn remove(interface: &str, hook: Hook) {
     // Dropping the link detaches the program.
     drop(existing(interface, hook));
 }

@@ -23,7 +23,7 @@ use crate::OBJECT;
 const OLDEST: KernelVersion = KernelVersion::new(6, 1, 0);
 
 /// Name of the program that changes learned addresses.
-pub const AMEND: &str = "amend";
+pub(super) const AMEND: &str = "amend";
 
 /// Fails on a kernel that is too old, in one sentence.
 ///

@@ -371,7 +371,7 @@ fn usage_of(map: &MapData) -> Result<Option<Usage>> {
 }
 
 /// Turns a missing key into `None`, and keeps other errors.
-pub fn found_or_none<T>(found: Result<T, aya::maps::MapError>) -> Result<Option<T>> {
+pub(super) fn found_or_none<T>(found: Result<T, aya::maps::MapError>) -> Result<Option<T>> {
     match found {
         Ok(value) => Ok(Some(value)),
         Err(aya::maps::MapError::KeyNotFound) => Ok(None),

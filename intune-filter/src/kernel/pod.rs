@@ -3,7 +3,7 @@
 use aya::Pod;
 
 /// The value that octets begin with, and those after it; `None` if there are too few.
-pub fn split_first<T: Pod>(octets: &[u8]) -> Option<(T, &[u8])> {
+pub(crate) fn split_first<T: Pod>(octets: &[u8]) -> Option<(T, &[u8])> {
     let (head, rest) = octets.split_at_checked(size_of::<T>())?;
     // SAFETY: it has the type's size, and every bit pattern of a Pod is valid.
     Some((unsafe { head.as_ptr().cast::<T>().read_unaligned() }, rest))

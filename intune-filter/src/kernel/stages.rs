@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Returns the stage of a hook: the array that its program calls, and the program called there.
-pub const fn of_hook(hook: Hook) -> Option<(&'static str, &'static str)> {
+pub(super) const fn of_hook(hook: Hook) -> Option<(&'static str, &'static str)> {
     match hook {
         Hook::Ingress => Some(("STAGES_XDP", "reply")),
         Hook::TcIngress => Some(("STAGES_TC", "tc_reply")),

@@ -19,7 +19,7 @@ use super::pod;
 
 /// State of an XDP or TCX link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkState {
+pub(super) struct LinkState {
     /// Id of the program.
     pub program: u32,
     /// Index of the interface; 0 once the interface is gone.
@@ -27,7 +27,7 @@ pub struct LinkState {
 }
 
 /// Opens the object pinned at `path`.
-pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
@@ -38,7 +38,7 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Returns the state of an XDP or TCX link; fails for any other object.
-pub fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
+pub(super) fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
     // SAFETY: the structure consists of integers, for which zero is valid.
     let mut info: bpf_link_info = unsafe { zeroed() };
     // SAFETY: the union consists of integers, for which zero is valid.
@@ -66,7 +66,7 @@ pub fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
 ///
 /// aya's own attachment falls back to one without a link when the kernel returns EINVAL: such a
 /// program could be neither pinned nor replaced.
-pub fn create_link(
+pub(super) fn create_link(
     program: BorrowedFd<'_>,
     ifindex: u32,
     kind: bpf_attach_type,
@@ -84,7 +84,7 @@ pub fn create_link(
 }
 
 /// Replaces the program of a link, between two packets.
-pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
     attr.link_update.link_fd = link.as_raw_fd() as u32;
@@ -93,7 +93,7 @@ pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
 }
 
 /// Pins an object at `path`.
-pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
@@ -103,7 +103,7 @@ pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 }
 
 /// Detaches a link, even if others hold it.
-pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
     attr.link_detach.link_fd = link.as_raw_fd() as u32;
@@ -112,7 +112,7 @@ pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Removes an element from a hash map and returns it with everything that programs wrote up to that
 /// moment; `None` if there is no such element.
-pub fn take_element<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+pub(super) fn take_element<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
     let mut value = MaybeUninit::<V>::zeroed();
     // SAFETY: the union consists of integers, for which zero is valid.
     let mut attr: bpf_attr = unsafe { zeroed() };
@@ -128,7 +128,7 @@ pub fn take_element<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<
 }
 
 /// Returns every element of a hash map.
-pub fn elements<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> {
+pub(super) fn elements<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> {
     let mut all = Vec::new();
     batches(map, size_of::<K>(), size_of::<V>(), |keys, values| {
         let keys = keys.chunks_exact(size_of::<K>());
@@ -142,7 +142,7 @@ pub fn elements<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> 
 
 /// Returns the number of elements of a hash map or a trie; `key` and `value` are their sizes in
 /// octets.
-pub fn count_elements(map: BorrowedFd<'_>, key: usize, value: usize) -> io::Result<u64> {
+pub(super) fn count_elements(map: BorrowedFd<'_>, key: usize, value: usize) -> io::Result<u64> {
     let mut count = 0;
     batches(map, key, value, |keys, _| count += (keys.len() / key.max(1)) as u64)?;
     Ok(count)

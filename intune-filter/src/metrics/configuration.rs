@@ -13,18 +13,18 @@ static RELOADED_AT: AtomicI64 = AtomicI64::new(0);
 static RELOAD_SUCCEEDED: AtomicBool = AtomicBool::new(false);
 
 /// Records whether the last good configuration is in force because the file cannot be used.
-pub fn runs_last_good(it_does: bool) {
+pub(crate) fn runs_last_good(it_does: bool) {
     RUNS_LAST_GOOD.store(it_does, Ordering::Relaxed);
 }
 
 /// Records the time and the success of a reload.
-pub fn reloaded(at: Timestamp, succeeded: bool) {
+pub(crate) fn reloaded(at: Timestamp, succeeded: bool) {
     RELOAD_SUCCEEDED.store(succeeded, Ordering::Relaxed);
     RELOADED_AT.store(at.as_second(), Ordering::Relaxed);
 }
 
 /// Adds the metrics about the configuration to a registry.
-pub fn register(registry: &mut Registry) {
+pub(crate) fn register(registry: &mut Registry) {
     let mut add = |name, help, value: i64| {
         let gauge = Gauge::<i64>::default();
         gauge.set(value);

@@ -51,7 +51,7 @@ struct Map {
 }
 
 /// Sources of the metrics.
-pub struct Sources {
+pub(crate) struct Sources {
     /// Pinned maps with the kernel's counters.
     pub pins: Pins,
     /// Number of answered flows that were evicted.
@@ -65,7 +65,7 @@ impl Sources {
     ///
     /// # Errors
     /// The kernel's maps or interfaces cannot be read.
-    pub fn text(&self) -> Result<String> {
+    pub(crate) fn text(&self) -> Result<String> {
         let counts = self.resolution.borrow().clone();
         text(&self.pins, &netlink::snapshot()?, self.evicted.load(Ordering::Relaxed), &counts)
     }

@@ -51,7 +51,7 @@ const OPENMETRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// Server of the metrics, which can move to another address.
-pub struct MetricsServer {
+pub(crate) struct MetricsServer {
     cache: Arc<Cache>,
     listening: Option<Listening>,
 }
@@ -64,7 +64,7 @@ struct Listening {
 impl MetricsServer {
     /// Returns a server that does not listen yet.
     #[must_use]
-    pub fn new(sources: Sources) -> Self {
+    pub(crate) fn new(sources: Sources) -> Self {
         let cache = Cache { sources: Arc::new(sources), last: Arc::default() };
         Self { cache: Arc::new(cache), listening: None }
     }
@@ -74,7 +74,7 @@ impl MetricsServer {
     ///
     /// # Errors
     /// The address cannot be bound; the previous one is kept.
-    pub async fn listen(&mut self, address: Option<SocketAddr>) -> Result<()> {
+    pub(crate) async fn listen(&mut self, address: Option<SocketAddr>) -> Result<()> {
         let before = self.listening.as_ref().map(|listening| listening.wanted);
         let Some(address) = address.filter(|address| before != Some(*address)) else {
             if address.is_none() {

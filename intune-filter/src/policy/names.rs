@@ -49,17 +49,17 @@ pub(super) struct TooManyGlobs {
 }
 
 impl Builder {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { edges: HashMap::new(), nodes: vec![Node::default()] }
     }
 
     /// Adds a pattern for the rules of a mask.
-    pub fn add(&mut self, pattern: &Pattern, rules: RuleMask) -> Result<(), TooManyGlobs> {
+    pub(super) fn add(&mut self, pattern: &Pattern, rules: RuleMask) -> Result<(), TooManyGlobs> {
         pattern.expand().iter().try_for_each(|plain| self.add_plain(&plain.form(), rules))
     }
 
     /// Marks a name, and all names below it, as a server of DNS over HTTPS.
-    pub fn add_over_https(&mut self, name: &str) {
+    pub(super) fn add_over_https(&mut self, name: &str) {
         let labels = name.split('.').rev();
         let node = labels.fold(ROOT, |at, label| self.follow(at, label));
         self.nodes[node as usize].over_https = true;
@@ -112,7 +112,7 @@ impl Builder {
 
     /// Returns the number of steps that the kernel's walk takes at most, for any name. A node has a
     /// single path from the root, so no name reaches it twice, and the steps below nodes add up.
-    pub fn steps(&self) -> u64 {
+    pub(super) fn steps(&self) -> u64 {
         let mut after: Vec<u64> = vec![0; self.nodes.len()];
         // Children have higher numbers than their parents.
         for (id, node) in self.nodes.iter().enumerate().rev() {
@@ -131,7 +131,7 @@ impl Builder {
         !node.below.is_empty() || !node.children.is_empty() || !node.globs.is_empty()
     }
 
-    pub fn finish(self) -> Trie {
+    pub(super) fn finish(self) -> Trie {
         let mut first_glob = 0;
         let mut finished = Vec::new();
         for (id, node) in (0..).zip(&self.nodes) {

@@ -17,7 +17,7 @@ pub struct Prefix<K, V> {
 }
 
 /// IPv4 trie and IPv6 trie of one table.
-pub type Tries<V> = (Vec<Prefix<V4, V>>, Vec<Prefix<V6, V>>);
+pub(super) type Tries<V> = (Vec<Prefix<V4, V>>, Vec<Prefix<V6, V>>);
 
 /// Gives each prefix what the prefixes around it have as well: a lookup finds the longest alone.
 pub(super) fn merge_ancestors(networks: BTreeMap<IpNet, RuleMask>) -> BTreeMap<IpNet, RuleMask> {

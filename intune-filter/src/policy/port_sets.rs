@@ -8,7 +8,7 @@ pub(super) struct PortSet(Vec<(u16, u16)>);
 
 impl PortSet {
     /// Returns the ports of ranges.
-    pub fn of(ranges: &[PortRange]) -> Self {
+    pub(super) fn of(ranges: &[PortRange]) -> Self {
         Self::merged(ranges.iter().map(|range| (range.first(), range.last())).collect())
     }
 
@@ -27,13 +27,13 @@ impl PortSet {
     }
 
     /// Adds the ports of another set.
-    pub fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         let both = self.0.iter().chain(&other.0).copied().collect();
         *self = Self::merged(both);
     }
 
     /// Returns the ports that `other` does not contain.
-    pub fn without(&self, other: &Self) -> Self {
+    pub(super) fn without(&self, other: &Self) -> Self {
         let mut left = self.0.clone();
         for (first, last) in &other.0 {
             let cut = |(from, to): (u16, u16)| {
@@ -47,12 +47,12 @@ impl PortSet {
     }
 
     /// Whether the set is empty.
-    pub const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Returns the ranges in the configuration's notation.
-    pub fn to_texts(&self) -> Vec<String> {
+    pub(super) fn to_texts(&self) -> Vec<String> {
         let text = |(first, last): &(u16, u16)| match first == last {
             true => first.to_string(),
             false => format!("{first}-{last}"),

@@ -2,7 +2,7 @@
 
 /// Returns the heap's free memory to the system. glibc's allocator would keep most of the memory
 /// used for loading the programs, several times what the daemon then needs.
-pub fn trim_heap() {
+pub(crate) fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function touches the allocator's own memory alone, under the allocator's lock.
     unsafe {

@@ -13,7 +13,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 const OWN: &str = "intune_filter";
 
 /// Target of records worse than errors: nothing is filtered.
-pub const CRITICAL: &str = "intune_filter::critical";
+pub(crate) const CRITICAL: &str = "intune_filter::critical";
 
 struct Logger {
     level: LevelFilter,
@@ -21,7 +21,7 @@ struct Logger {
 }
 
 /// Logs records up to `level`; of other crates, warnings and errors alone.
-pub fn init(level: LevelFilter) {
+pub(crate) fn init(level: LevelFilter) {
     let journal = leads_to_journal();
     log::set_max_level(level);
     // A second call in one process keeps the first logger.
@@ -55,7 +55,7 @@ impl Log for Logger {
 }
 
 /// Prints the error of a failed command or daemon.
-pub fn failure(text: &str) {
+pub(crate) fn failure(text: &str) {
     let text = match leads_to_journal() {
         true => with_priority(priority(Level::Error), text),
         false => format!("intune-filter: {text}\n"),

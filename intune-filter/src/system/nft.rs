@@ -20,7 +20,7 @@ const STEP: Duration = Duration::from_millis(1);
 
 /// Failure of nft.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// The command does not exist.
     NotInstalled,
     /// The command cannot be run.
@@ -61,7 +61,7 @@ fn command() -> Command {
 ///
 /// # Errors
 /// Nft cannot be run, refuses, or takes longer than a minute.
-pub fn ask(arguments: &[&str]) -> Result<String, Error> {
+pub(crate) fn ask(arguments: &[&str]) -> Result<String, Error> {
     ask_for(arguments, COMMAND_TIMEOUT)
 }
 
@@ -69,7 +69,7 @@ pub fn ask(arguments: &[&str]) -> Result<String, Error> {
 ///
 /// # Errors
 /// Nft cannot be run, refuses, or takes longer than 5 s.
-pub fn ask_soon(arguments: &[&str]) -> Result<String, Error> {
+pub(crate) fn ask_soon(arguments: &[&str]) -> Result<String, Error> {
     ask_for(arguments, QUERY_TIMEOUT)
 }
 
@@ -83,7 +83,7 @@ fn ask_for(arguments: &[&str], patience: Duration) -> Result<String, Error> {
 ///
 /// # Errors
 /// Nft cannot be run, or refuses; nothing has changed.
-pub fn load(ruleset: &str) -> Result<(), Error> {
+pub(crate) fn load(ruleset: &str) -> Result<(), Error> {
     let mut command = command();
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut nft = command.spawn()?;

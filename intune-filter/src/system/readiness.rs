@@ -9,14 +9,14 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// What a descriptor is ready for.
 #[derive(Debug)]
-pub struct Readiness(AsyncFd<OwnedFd>);
+pub(crate) struct Readiness(AsyncFd<OwnedFd>);
 
 impl Readiness {
     /// The readiness of what a descriptor is open on, watched by a descriptor of its own.
     ///
     /// # Errors
     /// It cannot be watched, as a file cannot.
-    pub fn of(fd: impl AsFd, interest: Interest) -> io::Result<Self> {
+    pub(crate) fn of(fd: impl AsFd, interest: Interest) -> io::Result<Self> {
         let own = fd.as_fd().try_clone_to_owned()?;
         // SAFETY: it is open as long as it is registered, and has one number.
         let registered = unsafe { AsyncFd::register_with_interest(own, interest) };
@@ -27,7 +27,7 @@ impl Readiness {
     ///
     /// # Errors
     /// The runtime ends.
-    pub async fn wait(&self, interest: Interest) -> io::Result<()> {
+    pub(crate) async fn wait(&self, interest: Interest) -> io::Result<()> {
         self.0.ready(interest).await?.clear_ready();
         Ok(())
     }

@@ -14,16 +14,16 @@ use std::{
 use nix::fcntl::OFlag;
 
 /// Octets of a file at most.
-pub const SIZE_MAX: u64 = 16 << 20;
+pub(crate) const SIZE_MAX: u64 = 16 << 20;
 
 /// Time limit for a file system.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the contents of a file. Waits as long as its file system takes.
 ///
 /// # Errors
 /// The file cannot be read, is not regular, or is larger than [`SIZE_MAX`].
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     // Opening some devices has side effects.
     expect_regular(&fs::metadata(path)?)?;
     // Meanwhile it may have become one that keeps whoever opens it waiting.
@@ -59,7 +59,7 @@ fn expect_regular(metadata: &fs::Metadata) -> io::Result<()> {
 ///
 /// # Errors
 /// The work takes too long, or no thread can be started.
-pub fn within<T: Send + 'static>(
+pub(crate) fn within<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
@@ -72,7 +72,7 @@ pub fn within<T: Send + 'static>(
 
 /// Returns the error for a read that takes too long.
 #[must_use]
-pub fn no_answer(patience: Duration) -> io::Error {
+pub(crate) fn no_answer(patience: Duration) -> io::Error {
     let seconds = patience.as_secs();
     let text = format!("its file system has not answered for {seconds} s");
     io::Error::new(io::ErrorKind::TimedOut, text)

@@ -25,7 +25,7 @@ pub(super) struct Collected {
 
 impl Collected {
     /// Adds a fault; `message` is called only if the fault is reported.
-    pub fn push(&mut self, line: Option<u32>, key: &str, message: impl FnOnce() -> String) {
+    pub(super) fn push(&mut self, line: Option<u32>, key: &str, message: impl FnOnce() -> String) {
         if self.errors.len() < TOLD_MAX {
             self.errors.push(FileError { line, key: key.to_owned(), message: message() });
         } else {
@@ -34,7 +34,7 @@ impl Collected {
     }
 
     /// Returns the faults, and the number of unreported ones as a last fault.
-    pub fn into_vec(mut self) -> Vec<FileError> {
+    pub(super) fn into_vec(mut self) -> Vec<FileError> {
         if self.untold != 0 {
             let message = format!("{} more faults, expected fewer to tell them all", self.untold);
             self.errors.push(FileError { line: None, key: String::new(), message });

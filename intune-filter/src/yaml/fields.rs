@@ -28,12 +28,12 @@ pub(crate) trait Read: Sized {
 
 impl Findings {
     /// Reports an error of the value at `place`.
-    pub fn report(&mut self, place: Place<'_>, message: impl Into<String>) {
+    pub(crate) fn report(&mut self, place: Place<'_>, message: impl Into<String>) {
         self.errors.push(Some(place.node.line), place.path, || message.into());
     }
 
     /// Reports the expected and the found value at `place`.
-    pub fn expected<T>(&mut self, place: Place<'_>, what: &str) -> Option<T> {
+    pub(crate) fn expected<T>(&mut self, place: Place<'_>, what: &str) -> Option<T> {
         self.report(place, format!("expected {what}, found {}", place.node.describe()));
         None
     }
@@ -49,7 +49,7 @@ pub(crate) struct Fields<'a, 'f> {
 
 impl<'a, 'f> Fields<'a, 'f> {
     /// Opens the map at `place`; reports any other value.
-    pub fn open(place: Place<'a>, findings: &'f mut Findings) -> Option<Self> {
+    pub(crate) fn open(place: Place<'a>, findings: &'f mut Findings) -> Option<Self> {
         match &place.node.value {
             Value::Map(entries) => Some(Self { place, entries, asked: Vec::new(), findings }),
             _ => findings.expected(place, "a map of keys"),
@@ -57,7 +57,7 @@ impl<'a, 'f> Fields<'a, 'f> {
     }
 
     /// Reads the value of an optional key.
-    pub fn optional<T: Read>(&mut self, key: &'static str) -> Option<T> {
+    pub(crate) fn optional<T: Read>(&mut self, key: &'static str) -> Option<T> {
         self.asked.push(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
         let path = self.path_of(key);
@@ -67,12 +67,12 @@ impl<'a, 'f> Fields<'a, 'f> {
 
     /// Reads the value of an optional key. `default` also replaces a value that was refused, so
     /// that checks go on.
-    pub fn or<T: Read>(&mut self, key: &'static str, default: T) -> T {
+    pub(crate) fn or<T: Read>(&mut self, key: &'static str, default: T) -> T {
         self.optional(key).unwrap_or(default)
     }
 
     /// Reads the value of a required key, and reports its absence.
-    pub fn required<T: Read>(&mut self, key: &'static str, what: &str) -> Option<T> {
+    pub(crate) fn required<T: Read>(&mut self, key: &'static str, what: &str) -> Option<T> {
         let value = self.optional(key);
         if !self.has(key) {
             let place = Place { node: self.place.node, path: &self.path_of(key) };
@@ -82,12 +82,12 @@ impl<'a, 'f> Fields<'a, 'f> {
     }
 
     /// Whether the map has the key.
-    pub fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
     /// Reports the keys that were never asked for.
-    pub fn close(self) {
+    pub(crate) fn close(self) {
         for entry in self.entries {
             if !self.asked.contains(&entry.key.as_str()) {
                 let path = self.path_of(&entry.key);

@@ -8,17 +8,17 @@ pub(crate) struct Lines(BTreeMap<String, u32>);
 
 impl Lines {
     /// Records the line of the value at `path`, for a value in a map that of its key.
-    pub fn insert(&mut self, path: String, line: u32) {
+    pub(crate) fn insert(&mut self, path: String, line: u32) {
         self.0.insert(path, line);
     }
 
     /// Whether the document has a value at `path`.
-    pub fn has(&self, path: &str) -> bool {
+    pub(crate) fn has(&self, path: &str) -> bool {
         self.0.contains_key(path)
     }
 
     /// Returns the line of the value at `path`, or of the nearest value around it.
-    pub fn line(&self, path: &str) -> Option<u32> {
+    pub(crate) fn line(&self, path: &str) -> Option<u32> {
         let mut path = path;
         loop {
             if let Some(line) = self.0.get(path) {

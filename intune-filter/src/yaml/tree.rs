@@ -49,13 +49,13 @@ pub(super) struct Entry {
 
 impl Node {
     /// Whether the value is absent or null.
-    pub fn is_null(&self) -> bool {
+    pub(super) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, quoted: false }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
     /// Describes the node for "expected ..., found ...".
-    pub fn describe(&self) -> Cow<'static, str> {
+    pub(super) fn describe(&self) -> Cow<'static, str> {
         match &self.value {
             Value::Map(_) => "a map".into(),
             Value::List(_) => "a list".into(),

@@ -17,7 +17,7 @@ const NO_SOURCES: [&str; 2] = ["target", ".git"];
 const LIBRARY: &str = "intune-filter-ebpf/src";
 
 /// A copy of the sources.
-pub struct Field {
+pub(super) struct Field {
     sources: PathBuf,
     /// Directory apart from the workspace's own products: cargo names both alike, by their path in
     /// their workspace, and would confuse them.
@@ -26,7 +26,7 @@ pub struct Field {
 
 impl Field {
     /// Copies the sources as they are now.
-    pub fn make() -> Result<Self> {
+    pub(super) fn make() -> Result<Self> {
         let target = workspace::target()?;
         let field = Self { sources: target.join("faults"), products: target.join("faulty") };
         if field.sources.exists() {
@@ -41,19 +41,19 @@ impl Field {
     }
 
     /// A file of the kernel's library.
-    pub fn read(&self, file: &str) -> Result<String> {
+    pub(super) fn read(&self, file: &str) -> Result<String> {
         fs::read_to_string(self.sources.join(LIBRARY).join(file))
             .with_context(|| format!("cannot read {file}"))
     }
 
     /// Replaces a file of the kernel's library.
-    pub fn write(&self, file: &str, text: &str) -> Result<()> {
+    pub(super) fn write(&self, file: &str, text: &str) -> Result<()> {
         fs::write(self.sources.join(LIBRARY).join(file), text)
             .with_context(|| format!("cannot write {file}"))
     }
 
     /// A cargo command that works on the copy.
-    pub fn cargo(&self, subcommand: &[&str]) -> Command {
+    pub(super) fn cargo(&self, subcommand: &[&str]) -> Command {
         let mut cargo = workspace::cargo();
         cargo.current_dir(&self.sources).args(subcommand).arg("--locked");
         cargo.arg("--target-dir").arg(&self.products);
@@ -61,12 +61,12 @@ impl Field {
     }
 
     /// Directory of the package whose tests are run.
-    pub fn package(&self) -> PathBuf {
+    pub(super) fn package(&self) -> PathBuf {
         self.sources.join("intune-filter-ebpf")
     }
 
     /// The program that was built of the copy.
-    pub fn program(&self) -> PathBuf {
+    pub(super) fn program(&self) -> PathBuf {
         self.products.join("debug/intune-filter")
     }
 }

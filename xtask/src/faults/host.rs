@@ -26,14 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const RUNNERS: [&[&str]; 3] = [&["--lib"], &["--test", "dns"], &["--test", "tables"]];
 
 /// Runners of tests with every fault in them.
-pub struct HostTests {
+pub(super) struct HostTests {
     runners: Vec<PathBuf>,
     directory: PathBuf,
 }
 
 impl HostTests {
     /// Plants these faults, each behind its switch, and builds the tests.
-    pub fn build(field: &Field, faults: &[Fault]) -> Result<Self> {
+    pub(super) fn build(field: &Field, faults: &[Fault]) -> Result<Self> {
         let mut files: Vec<&str> = faults.iter().map(|fault| fault.file).collect();
         files.sort_unstable();
         files.dedup();
@@ -47,7 +47,7 @@ impl HostTests {
     }
 
     /// Runs the tests, with a fault or without: the first that fails.
-    pub fn run(&self, fault: Option<&Fault>) -> Result<Option<String>> {
+    pub(super) fn run(&self, fault: Option<&Fault>) -> Result<Option<String>> {
         for runner in &self.runners {
             if let Some(found) = self.found_by(runner, fault)? {
                 return Ok(Some(found));

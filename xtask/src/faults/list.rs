@@ -2,7 +2,7 @@
 
 /// A fault.
 #[derive(Clone, Copy, Debug)]
-pub struct Fault {
+pub(super) struct Fault {
     /// Name of what is wrong then.
     pub name: &'static str,
     /// File, from `intune-filter-ebpf/src` on.
@@ -61,7 +61,7 @@ const REPEATED: &str =
     "if length <= kept && at <= kept - length { Class::REPEATED } else { Class::FOREIGN }";
 
 /// All of them.
-pub const FAULTS: &[Fault] = &[
+pub(super) const FAULTS: &[Fault] = &[
     // The judged prefix, and DNS over TCP.
     of("urgent-ignored", JUDGED, "flags & (TCP_URG | TCP_SYN) != 0", "flags & TCP_SYN != 0"),
     of("second-syn", JUDGED, "unanswered\n        || idle > idle_most", "true"),

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Plants these faults, or all, and fails unless each is found.
-pub fn run(names: &[String]) -> Result<()> {
+pub(crate) fn run(names: &[String]) -> Result<()> {
     let chosen: Vec<&Fault> = FAULTS
         .iter()
         .filter(|fault| names.is_empty() || names.iter().any(|name| name == fault.name))

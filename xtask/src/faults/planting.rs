@@ -6,7 +6,7 @@ use super::list::Fault;
 
 /// Module that the copy of the kernel's library gets for the switches of its faults. [`SWITCH`]
 /// names the planted fault; without it no fault is planted.
-pub const SWITCHES: &str = "
+pub(super) const SWITCHES: &str = "
 /// Faults that are planted at run time.
 #[cfg(not(target_arch = \"bpf\"))]
 mod fault {
@@ -20,7 +20,7 @@ mod fault {
 }
 ";
 /// Environment variable that names the fault of a copy with switches.
-pub const SWITCH: &str = "INTUNE_FAULT";
+pub(super) const SWITCH: &str = "INTUNE_FAULT";
 
 /// Place of a fault's text in its file.
 fn place(source: &str, fault: &Fault) -> Result<usize> {
@@ -33,14 +33,14 @@ fn place(source: &str, fault: &Fault) -> Result<usize> {
 }
 
 /// A source with a fault in it.
-pub fn planted(source: &str, fault: &Fault) -> Result<String> {
+pub(super) fn planted(source: &str, fault: &Fault) -> Result<String> {
     let begin = place(source, fault)?;
     let (before, rest) = source.split_at(begin);
     Ok([before, fault.instead, &rest[fault.text.len()..]].concat())
 }
 
 /// A source with all of these faults in it, each of which [`SWITCH`] may choose.
-pub fn switched(source: &str, faults: &[&Fault]) -> Result<String> {
+pub(super) fn switched(source: &str, faults: &[&Fault]) -> Result<String> {
     let mut places: Vec<(usize, &Fault)> = Vec::new();
     for fault in faults {
         let begin = place(source, fault).with_context(|| fault.name.to_owned())?;

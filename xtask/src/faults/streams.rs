@@ -15,14 +15,14 @@ const SEED: &str = "13";
 const FOUND: &str = "streams of seed";
 
 /// The copy, and the program without a fault.
-pub struct Streams<'f> {
+pub(super) struct Streams<'f> {
     field: &'f Field,
     sound: Vec<u8>,
 }
 
 impl<'f> Streams<'f> {
     /// Builds the program without a fault: whatever fails with that would be found with any.
-    pub fn build(field: &'f Field) -> Result<Self> {
+    pub(super) fn build(field: &'f Field) -> Result<Self> {
         let streams = Self { field, sound: Vec::new() };
         let sound = streams.program()?;
         let (found, text) = streams.test()?;
@@ -32,7 +32,7 @@ impl<'f> Streams<'f> {
 
     /// Plants a fault, and takes it away again: how it was found. The program has to be another than
     /// the one without it.
-    pub fn run(&self, fault: &Fault) -> Result<Option<String>> {
+    pub(super) fn run(&self, fault: &Fault) -> Result<Option<String>> {
         let sound = self.field.read(fault.file)?;
         self.field.write(fault.file, &planted(&sound, fault)?)?;
         let tested = self.program().and_then(|program| {

@@ -7,7 +7,7 @@ use std::{
 
 /// A file uses what another one defines.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Edge {
+pub(super) struct Edge {
     /// The file that uses it.
     pub from: PathBuf,
     /// The file that defines it.
@@ -19,7 +19,7 @@ pub struct Edge {
 }
 
 /// Circles: of each, every edge between its files.
-pub fn of(edges: &[Edge]) -> Vec<Vec<Edge>> {
+pub(super) fn of(edges: &[Edge]) -> Vec<Vec<Edge>> {
     let mut next: BTreeMap<&Path, BTreeSet<&Path>> = BTreeMap::new();
     for edge in edges {
         next.entry(&edge.from).or_default().insert(&edge.to);

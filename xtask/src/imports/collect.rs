@@ -7,7 +7,7 @@ use syn::visit::{self, Visit};
 
 /// A path and the line where it stands.
 #[derive(Clone, Debug)]
-pub struct Used {
+pub(super) struct Used {
     /// Its segments.
     pub path: Vec<String>,
     /// The line.
@@ -16,7 +16,7 @@ pub struct Used {
 
 /// A `use`.
 #[derive(Clone, Debug)]
-pub struct Import {
+pub(super) struct Import {
     /// The name that it gives; none for a glob.
     pub name: Option<String>,
     /// Path behind the name.
@@ -27,7 +27,7 @@ pub struct Import {
 
 /// Names of a module.
 #[derive(Default)]
-pub struct Names {
+pub(super) struct Names {
     /// Names of items.
     pub defined: BTreeSet<String>,
     /// Imports.
@@ -37,7 +37,7 @@ pub struct Names {
 }
 
 /// Names that items define and use, without the modules among them.
-pub fn names(items: &[syn::Item]) -> Names {
+pub(super) fn names(items: &[syn::Item]) -> Names {
     let mut names = Names::default();
     for item in items {
         names.defined.extend(defined(item));
@@ -47,7 +47,7 @@ pub fn names(items: &[syn::Item]) -> Names {
 }
 
 /// Whether an item is there for tests alone. What they use makes no circle of the program.
-pub fn is_of_tests(attributes: &[syn::Attribute]) -> bool {
+pub(super) fn is_of_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         syn::Meta::List(list) => list.path.is_ident("cfg") && list.tokens.to_string() == "test",
         _ => false,

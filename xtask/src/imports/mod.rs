@@ -28,7 +28,7 @@ use tree::Crate;
 const LINES: usize = 450;
 
 /// Fails on circles of imports and on files that are too long, over all crates of the workspace.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let mut files = BTreeSet::new();
     let mut found = String::new();
     for root in roots()? {

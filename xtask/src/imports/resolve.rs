@@ -23,7 +23,7 @@ enum Target {
 type Followed = BTreeSet<(usize, String)>;
 
 /// Edges of the graph of files, each pair once.
-pub fn edges(tree: &Crate) -> Vec<Edge> {
+pub(super) fn edges(tree: &Crate) -> Vec<Edge> {
     let mut edges: BTreeMap<_, Edge> = BTreeMap::new();
     for (index, module) in tree.modules.iter().enumerate() {
         // What a module re-exports is used by those that go there.

@@ -12,13 +12,13 @@ use anyhow::{Context, Result};
 use super::collect::{self, Names, is_of_tests};
 
 /// A crate: its modules, the root first.
-pub struct Crate {
+pub(super) struct Crate {
     /// The modules; others know them by their index.
     pub modules: Vec<Module>,
 }
 
 /// A module.
-pub struct Module {
+pub(super) struct Module {
     /// The file that it is in.
     pub file: PathBuf,
     /// The module around it.
@@ -40,7 +40,7 @@ struct ModuleFiles {
 
 impl Crate {
     /// Reads a crate from its root file on; `read` returns the text of a file that is there.
-    pub fn load(root: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Result<Self> {
+    pub(super) fn load(root: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Result<Self> {
         let mut tree = Self { modules: Vec::new() };
         let children = root.parent().unwrap_or(root).to_owned();
         tree.file(ModuleFiles { file: root.to_owned(), children }, None, read)?;
@@ -48,7 +48,7 @@ impl Crate {
     }
 
     /// The files of all modules.
-    pub fn files(&self) -> BTreeSet<PathBuf> {
+    pub(super) fn files(&self) -> BTreeSet<PathBuf> {
         self.modules.iter().map(|module| module.file.clone()).collect()
     }
 

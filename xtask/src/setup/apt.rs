@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Reads the archive's lists anew.
-pub fn update() -> Result<()> {
+pub(super) fn update() -> Result<()> {
     let mut apt = command::root_command("reading the package lists", "apt-get")?;
     apt.args(["--quiet", "-o", "DPkg::Lock::Timeout=120", "update"]);
     if let Err(error) = command::run(&mut apt) {
@@ -21,17 +21,17 @@ pub fn update() -> Result<()> {
 }
 
 /// The packages in a release, as apt writes that.
-pub fn of_release(packages: &[&str], release: &str) -> Vec<String> {
+pub(super) fn of_release(packages: &[&str], release: &str) -> Vec<String> {
     packages.iter().map(|package| format!("{package}={release}.*")).collect()
 }
 
 /// Whether the archive has the packages and they can be installed without removing anything.
-pub fn offers(packages: &[String]) -> bool {
+pub(super) fn offers(packages: &[String]) -> bool {
     succeeds(Command::new("apt-get").args(["--simulate"]).args(options()).args(packages))
 }
 
 /// Installs the packages.
-pub fn install(packages: &[String]) -> Result<()> {
+pub(super) fn install(packages: &[String]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
@@ -46,7 +46,7 @@ pub fn install(packages: &[String]) -> Result<()> {
 
 /// Stops the services that the packages of `tools` have just started: tests run the programs
 /// themselves, and the machine's own name resolution stays as it is.
-pub fn silence(tools: &[&Tool]) {
+pub(super) fn silence(tools: &[&Tool]) {
     if !Path::new("/run/systemd/system").exists() {
         return;
     }

@@ -17,12 +17,12 @@ use crate::{
 };
 
 /// Whether the distribution's LLVM of that version can be linked with.
-pub fn has_llvm() -> bool {
+pub(super) fn has_llvm() -> bool {
     distribution().join("lib/libLLVM.so").exists()
 }
 
 /// Builds and installs the linker.
-pub fn build(compiler: &Compiler) -> Result<()> {
+pub(super) fn build(compiler: &Compiler) -> Result<()> {
     let llvm = if has_llvm() { Llvm::distribution() } else { Llvm::of(compiler)? };
     // No workspace is needed to install a program.
     let mut cargo = Command::new(workspace::cargo_path());

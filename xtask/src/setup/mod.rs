@@ -18,7 +18,7 @@ use crate::{
 
 /// Purpose of a machine's setup.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Building alone.
     Build,
     /// Building, testing and the demo.
@@ -28,7 +28,7 @@ pub enum Scope {
 }
 
 /// Installs what is missing for `scope`.
-pub fn run(scope: Scope) -> Result<()> {
+pub(crate) fn run(scope: Scope) -> Result<()> {
     let missing = Missing::find(scope);
     if missing.is_nothing() {
         return Ok(());
@@ -43,7 +43,7 @@ pub fn run(scope: Scope) -> Result<()> {
 }
 
 /// Says what is here now; before another command goes on, [`run`] is silent about that.
-pub fn report() {
+pub(crate) fn report() {
     say(&format!(
         "setup: all is here: rustc {} for {}, bpf-linker {}, the tests' programs",
         toolchain::RUST,

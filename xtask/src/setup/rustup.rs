@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Installs the compiler's release with the sources of core.
-pub fn toolchain() -> Result<()> {
+pub(super) fn toolchain() -> Result<()> {
     let mut rustup = rustup().with_context(|| {
         format!(
             "the package archive of this machine has no rustc {} with core for {}, and rustup, \
@@ -26,7 +26,7 @@ pub fn toolchain() -> Result<()> {
 }
 
 /// Installs subcommands of cargo, by the names that cargo has for them.
-pub fn components(names: &[&str]) -> Result<()> {
+pub(super) fn components(names: &[&str]) -> Result<()> {
     let mut rustup = rustup().with_context(|| {
         format!("cargo {} is not here, and rustup neither, which could bring it", names.join(", "))
     })?;

@@ -17,23 +17,23 @@ use crate::{
 const MIRROR: &str = "http://deb.debian.org/debian";
 /// Suites of the emulator and of the kernels that the programs run on. The emulator is the one of
 /// the backports: older releases let some guests with two processors crash.
-pub const SUITES: &[&str] = &["bookworm", "bookworm-backports", "trixie-backports"];
+pub(super) const SUITES: &[&str] = &["bookworm", "bookworm-backports", "trixie-backports"];
 const EMULATORS: &str = "bookworm-backports";
 /// Suites of the kernel that is too old. Mirrors drop old releases one day: runs without that
 /// kernel do not depend on them.
-pub const OLD_SUITES: &[&str] = &["bullseye"];
+pub(super) const OLD_SUITES: &[&str] = &["bullseye"];
 
 /// The file that says that the lists are whole.
 const COMPLETE: &str = "lists.complete";
 
 /// The archive's lists, and the packages that were fetched.
-pub struct Archive {
+pub(super) struct Archive {
     directory: PathBuf,
 }
 
 impl Archive {
     /// Some suites of the archive, their lists as new as when they were first read here.
-    pub fn open(directory: &Path, suites: &[&str]) -> Result<Self> {
+    pub(super) fn open(directory: &Path, suites: &[&str]) -> Result<Self> {
         for part in ["lists/partial", "cache/archives/partial", "packages"] {
             let part = directory.join(part);
             fs::create_dir_all(&part).with_context(|| format!("cannot make {}", part.display()))?;
@@ -81,20 +81,20 @@ impl Archive {
     }
 
     /// The names of the packages that begin so.
-    pub fn names(&self, prefix: &str) -> Result<Vec<String>> {
+    pub(super) fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let names = self.ask(&["pkgnames", prefix])?;
         Ok(names.lines().map(str::to_owned).collect())
     }
 
     /// The packages that one depends on.
-    pub fn dependencies(&self, package: &str) -> Result<Vec<String>> {
+    pub(super) fn dependencies(&self, package: &str) -> Result<Vec<String>> {
         let lines = self.ask(&["depends", package])?;
         let names = lines.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
         Ok(names.map(str::to_owned).collect())
     }
 
     /// Unpacks one package into `directory`, unless it is there.
-    pub fn package(&self, name: &str, directory: &Path) -> Result<PathBuf> {
+    pub(super) fn package(&self, name: &str, directory: &Path) -> Result<PathBuf> {
         self.unpacked(directory, || {
             let packages = self.directory.join("packages").join(name);
             fs::create_dir_all(&packages)?;
@@ -105,7 +105,7 @@ impl Archive {
     }
 
     /// Unpacks a package and all that it needs, down to the C library.
-    pub fn tree(&self, name: &str, directory: &Path) -> Result<PathBuf> {
+    pub(super) fn tree(&self, name: &str, directory: &Path) -> Result<PathBuf> {
         self.unpacked(directory, || {
             let mut apt = self.apt("apt-get");
             apt.args(["--quiet", "install", "--download-only", "--yes"]);

@@ -7,7 +7,7 @@ const INSTRUCTIONS: &str = " instructions, loaded in ";
 
 /// Figures of a kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub(super) struct Figures {
     /// Each program, and the instructions that the verifier processed for it.
     programs: Vec<(String, u32)>,
     /// Time to load all of them.
@@ -20,7 +20,7 @@ pub struct Figures {
 
 impl Figures {
     /// Takes a line; whether it told something.
-    pub fn read(&mut self, line: &str) -> bool {
+    pub(super) fn read(&mut self, line: &str) -> bool {
         // Where tests run one at a time, what they print follows their names.
         let line = line.rsplit_once(" ... ").map_or(line, |(_, figures)| figures);
         if let Some(way) = line.strip_prefix("egress: attached by ") {

@@ -18,11 +18,11 @@ use super::{
 use crate::{command::find, workspace};
 
 /// Line of the first process before a runner starts; the runner's name follows.
-pub const BEGIN: &str = "vm: runs ";
+pub(super) const BEGIN: &str = "vm: runs ";
 /// Line of the first process after a runner has ended; the exit code follows.
-pub const END: &str = "vm: ended with ";
+pub(super) const END: &str = "vm: ended with ";
 /// Last line of the first process. Without it the machine has failed, whatever else it printed.
-pub const DONE: &str = "vm: all have run";
+pub(super) const DONE: &str = "vm: all have run";
 
 /// Programs of this computer that the tests run.
 const PROGRAMS: [&str; 14] = [
@@ -58,7 +58,7 @@ const MODULES: [&str; 19] = [
 const AGE: u32 = 60;
 
 /// Writes the first file system, with the filter that is tested.
-pub fn write(
+pub(super) fn write(
     image: &Path,
     busybox: &Path,
     kernel: &KernelPackage,

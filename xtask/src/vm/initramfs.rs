@@ -11,7 +11,7 @@ const PROGRAM: u32 = 0o100_755;
 const LINK: u32 = 0o120_777;
 
 /// Writes an archive.
-pub struct Initramfs<W> {
+pub(super) struct Initramfs<W> {
     out: W,
     written: u64,
     entries: u32,
@@ -20,12 +20,12 @@ pub struct Initramfs<W> {
 
 impl<W: Write> Initramfs<W> {
     /// An archive without entries.
-    pub const fn new(out: W) -> Self {
+    pub(super) const fn new(out: W) -> Self {
         Self { out, written: 0, entries: 0, directories: BTreeSet::new() }
     }
 
     /// Adds an empty directory. Paths have no slash at their start.
-    pub fn directory(&mut self, path: &str) -> io::Result<()> {
+    pub(super) fn directory(&mut self, path: &str) -> io::Result<()> {
         if path.is_empty() || !self.directories.insert(path.to_owned()) {
             return Ok(());
         }
@@ -34,19 +34,19 @@ impl<W: Write> Initramfs<W> {
     }
 
     /// Adds a file that can be run.
-    pub fn file(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
+    pub(super) fn file(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
         self.parent(path)?;
         self.entry(path, PROGRAM, content)
     }
 
     /// Adds a symbolic link.
-    pub fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
+    pub(super) fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
         self.parent(path)?;
         self.entry(path, LINK, target.as_bytes())
     }
 
     /// Ends the archive.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(mut self) -> io::Result<()> {
         self.entry("TRAILER!!!", 0, &[])?;
         self.out.flush()
     }

@@ -13,14 +13,14 @@ const SUFFIX: &str = "-cloud-amd64";
 const NEWEST: &str = "newest";
 
 /// Whether a release, or a version, is older than a version.
-pub fn is_older(release: &str, version: &str) -> bool {
+pub(super) fn is_older(release: &str, version: &str) -> bool {
     let (release, version) = (numbers(release), numbers(version));
     // A word is no version: the newest is not older.
     !release.is_empty() && release.iter().take(version.len()).lt(&version)
 }
 
 /// A kernel, unpacked.
-pub struct KernelPackage {
+pub(super) struct KernelPackage {
     /// Release, as `uname` prints it.
     pub release: String,
     /// Its image.
@@ -31,7 +31,7 @@ pub struct KernelPackage {
 
 impl KernelPackage {
     /// Fetches the newest kernel of a version, such as `6.1`, or `newest`.
-    pub fn fetch(archive: &Archive, version: &str, directory: &Path) -> Result<Self> {
+    pub(super) fn fetch(archive: &Archive, version: &str, directory: &Path) -> Result<Self> {
         let release = newest(&archive.names(PREFIX)?, version)
             .with_context(|| format!("Debian's archive has no cloud kernel {version}"))?;
         let package = format!("{PREFIX}{release}");

@@ -23,9 +23,9 @@ use super::{
 use crate::runner::Count;
 
 /// The soak's name among what a machine runs.
-pub const SOAK: &str = "soak";
+pub(super) const SOAK: &str = "soak";
 /// Processors that a machine has, and of this computer keeps busy.
-pub const PROCESSORS: usize = 2;
+pub(super) const PROCESSORS: usize = 2;
 /// Longest time without output: on a busy computer a test that loads the programs again and again
 /// takes minutes.
 const SILENCE: Duration = Duration::from_secs(900);
@@ -42,7 +42,7 @@ const LIBRARIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"
 
 /// Report of a machine.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(super) struct Report {
     /// Its tests.
     pub count: Count,
     /// Figures of the kernel.
@@ -59,7 +59,7 @@ pub struct Report {
 
 impl Report {
     /// Reason of the machine's failure, if it failed.
-    pub fn reason(&self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<String> {
         if self.panicked {
             return Some("the kernel panicked".to_owned());
         }
@@ -108,7 +108,7 @@ impl fmt::Display for Report {
 
 /// Boots a kernel, shows a line for each test, and returns what it told.
 /// It has to come to its last word in time.
-pub fn boot(
+pub(super) fn boot(
     emulator: &Path,
     kernel: &KernelPackage,
     image: &Path,

@@ -40,14 +40,14 @@ use programs::{Runners, Test};
 use suite::Suite;
 
 /// The oldest kernel that the programs run on: a part of every test run.
-pub const OLDEST: &str = "6.1";
+pub(crate) const OLDEST: &str = "6.1";
 
 /// Versions of a run that names none: a kernel that is refused, Debian's stable ones, and the
 /// newest of its backports. Kernels before 6.6 attach egress by clsact, the others by TCX.
 const MATRIX: [&str; 4] = ["5.10", OLDEST, "6.12", "newest"];
 
 /// Options of a run in virtual machines: tests and kernels.
-pub struct VmOptions {
+pub(crate) struct VmOptions {
     /// Versions such as `6.1`, or `newest`; none of them stands for all that are usual.
     pub versions: Vec<String>,
     /// Runners, or parts of the names of tests; none stands for every test that a machine can run.
@@ -60,7 +60,7 @@ pub struct VmOptions {
 
 /// A soak of a machine, whose wall clock it sets too.
 #[derive(Clone, Copy)]
-pub struct Soak {
+pub(crate) struct Soak {
     /// Duration.
     pub minutes: f64,
     /// Repeats the random choices of an earlier one.
@@ -68,7 +68,7 @@ pub struct Soak {
 }
 
 /// Runs the tests on the newest kernel of each version.
-pub fn run(options: VmOptions) -> Result<()> {
+pub(crate) fn run(options: VmOptions) -> Result<()> {
     setup::run(Scope::Everything)?;
     let VmOptions { mut versions, tests, quick, soak } = options;
     if versions.is_empty() {
@@ -92,17 +92,17 @@ pub fn run(options: VmOptions) -> Result<()> {
 }
 
 /// Runs the short suite on the oldest kernel.
-pub fn run_oldest() -> Result<Count> {
+pub(crate) fn run_oldest() -> Result<Count> {
     test(&fetch_oldest()?, &Suite::Short)
 }
 
 /// Runs all that a machine can run on every usual kernel.
-pub fn run_usual() -> Result<Count> {
+pub(crate) fn run_usual() -> Result<Count> {
     test(&Fetched::fetch(&MATRIX.map(str::to_owned))?, &Suite::Full)
 }
 
 /// Fetches what [`run_oldest`] needs, unless it is here.
-pub fn set_up() -> Result<()> {
+pub(crate) fn set_up() -> Result<()> {
     fetch_oldest().map(drop)
 }
 

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// A module, ready to be loaded.
-pub struct Module {
+pub(super) struct Module {
     /// Its name, as the kernel writes it.
     pub name: String,
     /// The file, unpacked.
@@ -19,7 +19,7 @@ pub struct Module {
 
 /// The modules of these names and all that they need. What a kernel has built in, or has not at
 /// all, is left out.
-pub fn load_order(directory: &Path, names: &[&str]) -> Result<Vec<Module>> {
+pub(super) fn load_order(directory: &Path, names: &[&str]) -> Result<Vec<Module>> {
     let mut order = Order { files: files(directory)?, seen: BTreeSet::new(), modules: Vec::new() };
     for name in names {
         order.add(name)?;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A runner of tests, and what it is told.
-pub struct Test {
+pub(super) struct Test {
     /// The name that cargo has for it.
     pub name: String,
     /// Its arguments.
@@ -29,11 +29,11 @@ pub struct Test {
 }
 
 /// The runners of all tests, built, and the program that they test.
-pub struct Runners(Vec<(String, PathBuf)>);
+pub(super) struct Runners(Vec<(String, PathBuf)>);
 
 impl Runners {
     /// Builds them.
-    pub fn build() -> Result<Self> {
+    pub(super) fn build() -> Result<Self> {
         workspace::build(Profile::Debug, &["intune-filter"])?;
         let mut cargo = workspace::cargo();
         // Of the whole workspace, as in every other run, so that libraries are built but once.
@@ -48,7 +48,7 @@ impl Runners {
     }
 
     /// The tests of a suite.
-    pub fn tests(&self, suite: &Suite) -> Result<Vec<Test>> {
+    pub(super) fn tests(&self, suite: &Suite) -> Result<Vec<Test>> {
         let Self(programs) = self;
         let runners = programs
             .iter()
@@ -96,7 +96,7 @@ fn runners(messages: &str) -> Vec<(String, PathBuf)> {
 }
 
 /// The shared libraries that a program runs with, its loader among them.
-pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     if lines.contains("not found") {
@@ -107,7 +107,7 @@ pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// A copy of a program without what only a debugger reads: a tenth of the size.
-pub fn stripped(program: &Path) -> Result<Vec<u8>> {
+pub(super) fn stripped(program: &Path) -> Result<Vec<u8>> {
     let copy = workspace::target()?.join("vm/stripped");
     let mut strip = Command::new("strip");
     strip.args([OsStr::new("--strip-debug"), OsStr::new("-o"), copy.as_ref(), program.as_ref()]);

@@ -2,7 +2,7 @@
 
 /// Selection of tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Suite {
+pub(super) enum Suite {
     /// Loading, attachment and tables of packets: the tests that another kernel fails first.
     Quick,
     /// Loading, attachment, and tests that need devices that other computers lack: a part of every
@@ -18,7 +18,7 @@ pub enum Suite {
 
 /// A runner of tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Runner {
+pub(super) struct Runner {
     /// The name that cargo has for it.
     pub name: String,
     /// The names of its tests.
@@ -45,7 +45,7 @@ const LEFT_OUT: [&str; 4] = ["demo", "host", "pages", "tables"];
 impl Suite {
     /// The names of the runners and their arguments, of those that there are. The verifier's
     /// comes first: a program that does not load fails all others.
-    pub fn runs(&self, runners: &[Runner]) -> Vec<(String, Vec<String>)> {
+    pub(super) fn runs(&self, runners: &[Runner]) -> Vec<(String, Vec<String>)> {
         match self {
             Self::Quick => [VERIFIER, EGRESS, PACKETS].map(owned).into(),
             Self::Short => [VERIFIER, EGRESS, DEVICES].map(owned).into(),

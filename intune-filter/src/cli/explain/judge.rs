@@ -6,7 +6,7 @@ use super::report::Judgement;
 use crate::cli::destination::{Protocol, Target};
 
 /// Judge of first packets.
-pub trait Judge {
+pub(super) trait Judge {
     /// Returns the known addresses of a host, of the client's address family.
     fn addresses(&self, host: &Target) -> anyhow::Result<Vec<IpAddr>>;
     /// Judges a first packet to an address.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Pins of the loaded policy, and the zone of the client.
-pub struct Pinned<'a> {
+pub(super) struct Pinned<'a> {
     pins: &'a Pins,
     names: &'a Names,
     client: IpAddr,
@@ -29,7 +29,12 @@ pub struct Pinned<'a> {
 impl<'a> Pinned<'a> {
     /// Finds the client's zone: among those behind `on`, if given, the one in which a group has the
     /// client, else the first.
-    pub fn new(pins: &'a Pins, names: &'a Names, client: IpAddr, on: Option<&str>) -> Result<Self> {
+    pub(super) fn new(
+        pins: &'a Pins,
+        names: &'a Names,
+        client: IpAddr,
+        on: Option<&str>,
+    ) -> Result<Self> {
         let mut zones = pins.zones()?;
         zones.sort_by_key(|(key, zone)| (*zone, key.ifindex, key.vlan));
         let clients = pins.clients()?;
@@ -137,7 +142,7 @@ impl Judge for Pinned<'_> {
 
 /// Computes the kernel's verdict for a name without an address, and the rules that allow it or are
 /// nearest.
-pub fn would_be(
+pub(super) fn would_be(
     entry: Option<&Client>,
     allow_unlisted: bool,
     name: RuleMask,

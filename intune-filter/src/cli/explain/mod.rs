@@ -39,7 +39,7 @@ fn open(pin_directory: &Path) -> anyhow::Result<Option<Pins>> {
 }
 
 /// Runs the command.
-pub fn run(
+pub(super) fn run(
     global: &Global,
     client: IpAddr,
     destination: &Destination,

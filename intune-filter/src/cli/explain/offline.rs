@@ -31,7 +31,7 @@ dns: {resolvers: ['192.0.2.53']}
 const IFINDEX: u32 = 1;
 
 /// Compiled policy, and the zone of the client.
-pub struct Unloaded {
+pub(super) struct Unloaded {
     policy: Policy,
     tables: Tables,
     address: IpAddr,
@@ -43,7 +43,7 @@ pub struct Unloaded {
 
 impl Unloaded {
     /// Compiles the configuration, or without one the whole catalogue.
-    pub fn new(
+    pub(super) fn new(
         config: Option<&Config>,
         catalogue: &Catalogue,
         address: IpAddr,

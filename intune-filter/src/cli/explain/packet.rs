@@ -15,14 +15,14 @@ use crate::cli::destination::Protocol;
 const SOURCE_PORT: u16 = 50_505;
 
 /// Name in a query to a resolver, from the catalogue.
-pub const QUERY_NAME: &str = "manage.microsoft.com";
+pub(super) const QUERY_NAME: &str = "manage.microsoft.com";
 
 const HOP_LIMIT: u8 = 64;
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// Returns the Ethernet frame with which `client` would open a connection.
-pub fn first_packet(
+pub(super) fn first_packet(
     vlan: u16,
     client: IpAddr,
     destination: IpAddr,

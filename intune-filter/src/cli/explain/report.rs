@@ -114,7 +114,7 @@ impl From<&Judgement> for Verdict {
 
 /// Verdicts for all addresses of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DestinationReport {
+pub(super) struct DestinationReport {
     /// Address of the client.
     pub client: IpAddr,
     /// Destination with port and protocol.
@@ -132,13 +132,13 @@ impl DestinationReport {
     /// Returns the verdict for the destination as a whole: a denial if there is one, since a client
     /// may take any of the addresses.
     #[must_use]
-    pub fn overall(&self) -> Option<&Judgement> {
+    pub(super) fn overall(&self) -> Option<&Judgement> {
         self.judgements.iter().find(|one| one.denies()).or_else(|| self.judgements.first())
     }
 
     /// Returns the shape in JSON: the fields of the overall verdict, and all verdicts.
     #[must_use]
-    pub fn to_json(&self) -> Explained {
+    pub(super) fn to_json(&self) -> Explained {
         let patterns = self.patterns.iter().cloned();
         Explained {
             schema: SCHEMA,
@@ -154,7 +154,7 @@ impl DestinationReport {
 
     /// Formats the verdicts as text for people.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let mut text = String::new();
         if self.destination.assumed {
             let _ = writeln!(text, "(no port given: taking {})", self.destination);

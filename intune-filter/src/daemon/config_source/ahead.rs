@@ -23,7 +23,7 @@ use crate::{
 
 /// Files that have been read for a change.
 #[derive(Clone, Debug)]
-pub struct Ahead {
+pub(crate) struct Ahead {
     /// Text of the configuration file.
     pub text: Result<String, FileErrors>,
     /// Reason why users other than root can change the file, if they can.
@@ -47,7 +47,7 @@ impl Ahead {
     ///
     /// # Errors
     /// The files cannot be read, or were not read in time.
-    pub fn catalogue(&self, directory: &Path) -> Result<CatalogueFiles, String> {
+    pub(crate) fn catalogue(&self, directory: &Path) -> Result<CatalogueFiles, String> {
         match &self.catalogue {
             Some((read, files)) if read == directory => files.clone(),
             _ => Err(format!("{}: {}", directory.display(), self.failed)),
@@ -57,7 +57,7 @@ impl Ahead {
 
 /// Files to be read.
 #[derive(Clone, Debug)]
-pub struct ReadRequest {
+pub(crate) struct ReadRequest {
     /// Path of the configuration file.
     pub file: PathBuf,
     /// Text of the configuration whose catalogue is needed, if it is not the file's.
@@ -105,7 +105,7 @@ enum Part {
 }
 
 /// Reader of files for one errand after another.
-pub struct Reader<E> {
+pub(crate) struct Reader<E> {
     waiting: VecDeque<(E, ReadRequest)>,
     current: Option<Current<E>>,
     /// Description of the thread's files; outlives the errand if the thread hangs.
@@ -133,19 +133,19 @@ impl<E> Default for Reader<E> {
 
 impl<E> Reader<E> {
     /// Queues an errand whose files are to be read.
-    pub fn begin(&mut self, errand: E, wanted: ReadRequest) {
+    pub(crate) fn begin(&mut self, errand: E, wanted: ReadRequest) {
         self.waiting.push_back((errand, wanted));
     }
 
     /// Whether there is an errand of a kind that has not been returned yet.
-    pub fn has(&self, is_such: impl FnMut(&E) -> bool) -> bool {
+    pub(crate) fn has(&self, is_such: impl FnMut(&E) -> bool) -> bool {
         let waiting = self.waiting.iter().map(|(errand, _)| errand);
         self.current.iter().map(|current| &current.errand).chain(waiting).any(is_such)
     }
 
     /// Waits for the next errand whose files have been read, or cannot be; forever if there is
     /// none. Cancelling the wait loses nothing.
-    pub async fn next(&mut self) -> (E, Ahead) {
+    pub(crate) async fn next(&mut self) -> (E, Ahead) {
         loop {
             let Some(current) = &mut self.current else {
                 match self.waiting.pop_front() {

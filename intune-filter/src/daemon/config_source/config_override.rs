@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use crate::system::atomic_file;
 
 /// Name of the file in the state directory.
-pub const FILE_NAME: &str = "configuration.json";
+pub(crate) const FILE_NAME: &str = "configuration.json";
 
 /// Version of the file's format.
 const VERSION: u32 = 1;
 
 /// Configuration as its author wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Document {
+pub(crate) struct Document {
     /// File that the configuration was read from, for messages.
     pub file: String,
     /// Text of the file.
@@ -30,7 +30,7 @@ pub struct Document {
 /// Override that a start loads in place of the configuration file, with its conditions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ConfigOverride {
+pub(crate) struct ConfigOverride {
     version: u32,
     /// Configuration that a start loads.
     pub kept: Document,
@@ -45,14 +45,14 @@ impl ConfigOverride {
     /// Returns the override while `unconfirmed` waits for its confirmation: a start loads `kept`,
     /// whatever the file contains by then.
     #[must_use]
-    pub const fn awaiting(kept: Document, unconfirmed: Document) -> Self {
+    pub(crate) const fn awaiting(kept: Document, unconfirmed: Document) -> Self {
         Self { version: VERSION, kept, passed_over: Vec::new(), unconfirmed: Some(unconfirmed) }
     }
 
     /// Returns the override for a `document` that is in force for good; `None` if the file has the
     /// same text, and a start loads the file.
     #[must_use]
-    pub fn applied(document: &Document, on_disk: Option<&str>) -> Option<Self> {
+    pub(crate) fn applied(document: &Document, on_disk: Option<&str>) -> Option<Self> {
         if on_disk == Some(&document.text) {
             return None;
         }
@@ -67,7 +67,7 @@ impl ConfigOverride {
     /// Returns the override after the time has passed without a confirmation: neither a start nor a
     /// reload loads the unconfirmed text again, whichever file has it.
     #[must_use]
-    pub fn rolled_back(self, on_disk: Option<&str>) -> Self {
+    pub(crate) fn rolled_back(self, on_disk: Option<&str>) -> Self {
         let unconfirmed = self.unconfirmed.map(|document| document.text);
         let texts = unconfirmed.into_iter().chain(on_disk.map(str::to_owned));
         let mut passed_over: Vec<String> = texts.filter(|text| *text != self.kept.text).collect();
@@ -77,12 +77,12 @@ impl ConfigOverride {
 
     /// Whether a start loads the kept configuration although the file has this text.
     #[must_use]
-    pub fn passes_over(&self, on_disk: &str) -> bool {
+    pub(crate) fn passes_over(&self, on_disk: &str) -> bool {
         self.unconfirmed.is_some() || self.passed_over.iter().any(|text| text == on_disk)
     }
 
     /// Loads the override; `None` if there is none.
-    pub fn load(state_directory: &Path) -> Result<Option<Self>> {
+    pub(crate) fn load(state_directory: &Path) -> Result<Option<Self>> {
         let path = state_directory.join(FILE_NAME);
         let text = match fs::read(&path) {
             Ok(text) => text,
@@ -100,7 +100,7 @@ impl ConfigOverride {
     }
 
     /// Replaces or removes the override on disk.
-    pub fn store(saved: Option<&Self>, state_directory: &Path) -> Result<()> {
+    pub(crate) fn store(saved: Option<&Self>, state_directory: &Path) -> Result<()> {
         let path = state_directory.join(FILE_NAME);
         let done = match saved {
             Some(saved) => atomic_file::write(&path, &serde_json::to_vec(saved)?),

@@ -8,7 +8,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// Pending confirmation of the configuration in force, if any.
 #[derive(Debug, Default)]
-pub struct Confirmation {
+pub(crate) struct Confirmation {
     waiting: Option<Waiting>,
 }
 
@@ -21,7 +21,7 @@ struct Waiting {
 
 /// Pending confirmation as commands show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrialStatus {
+pub(crate) struct TrialStatus {
     /// Seconds left, rounded up; 0 once the time is over.
     pub seconds_left: u64,
     /// Error that prevents the return of the previous configuration.
@@ -31,7 +31,7 @@ pub struct TrialStatus {
 impl Confirmation {
     /// Whether the configuration in force waits for a confirmation.
     #[must_use]
-    pub const fn is_awaited(&self) -> bool {
+    pub(crate) const fn is_awaited(&self) -> bool {
         self.waiting.is_some()
     }
 
@@ -41,7 +41,7 @@ impl Confirmation {
     ///
     /// # Errors
     /// The configuration in force waits for its confirmation; the text says so.
-    pub fn may_apply(&self, to_be_confirmed: bool, now: Instant) -> Result<(), String> {
+    pub(crate) fn may_apply(&self, to_be_confirmed: bool, now: Instant) -> Result<(), String> {
         match &self.waiting {
             Some(Waiting { failed: None, .. }) if !to_be_confirmed => Err(format!(
                 "the configuration in force waits for its confirmation, {} s more: `intune-filter \
@@ -57,7 +57,7 @@ impl Confirmation {
     ///
     /// # Errors
     /// The configuration in force waits for its confirmation; the text says so.
-    pub fn may_reload(&self, now: Instant) -> Result<(), String> {
+    pub(crate) fn may_reload(&self, now: Instant) -> Result<(), String> {
         match &self.waiting {
             None => Ok(()),
             Some(_) => Err(format!(
@@ -70,7 +70,7 @@ impl Confirmation {
 
     /// Starts the wait for the confirmation of a configuration that is now in force, in place of an
     /// earlier wait.
-    pub fn begin(&mut self, patience: Duration, now: Instant) {
+    pub(crate) fn begin(&mut self, patience: Duration, now: Instant) {
         self.waiting = Some(Waiting { until: now + patience, failed: None });
     }
 
@@ -78,7 +78,7 @@ impl Confirmation {
     ///
     /// # Errors
     /// There is nothing to confirm, or it is too late; the text says so.
-    pub fn may_confirm(&self, now: Instant) -> Result<(), String> {
+    pub(crate) fn may_confirm(&self, now: Instant) -> Result<(), String> {
         match &self.waiting {
             None => Err("nothing to confirm: no configuration waits for it (what was not \
                          confirmed in time is no longer in force)"
@@ -95,19 +95,19 @@ impl Confirmation {
     }
 
     /// Ends the wait: the configuration is confirmed, replaced, or rolled back.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.waiting = None;
     }
 
     /// Returns the time at which the previous configuration has to return.
     #[must_use]
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref()?;
         Some(waiting.failed.as_ref().map_or(waiting.until, |(_, next)| *next))
     }
 
     /// Records a failed rollback. Returns whether the error is new.
-    pub fn failed(&mut self, error: String, now: Instant) -> bool {
+    pub(crate) fn failed(&mut self, error: String, now: Instant) -> bool {
         let Some(waiting) = &mut self.waiting else { return false };
         let before = waiting.failed.replace((error.clone(), now + RETRY));
         before.is_none_or(|(before, _)| before != error)
@@ -115,7 +115,7 @@ impl Confirmation {
 
     /// Returns the state of the wait, if there is one.
     #[must_use]
-    pub fn status(&self, now: Instant) -> Option<TrialStatus> {
+    pub(crate) fn status(&self, now: Instant) -> Option<TrialStatus> {
         let waiting = self.waiting.as_ref()?;
         let error = waiting.failed.as_ref().map(|(error, _)| error.clone());
         Some(TrialStatus { seconds_left: self.seconds_left(now), error })

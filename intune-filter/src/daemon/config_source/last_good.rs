@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Name of the directory in the state directory.
-pub const DIRECTORY: &str = "last-good";
+pub(crate) const DIRECTORY: &str = "last-good";
 
 /// Names of the directory: in use, while it is written, and after another has replaced it.
 const NAMES: [&str; 3] = [DIRECTORY, "last-good.new", "last-good.old"];
@@ -54,7 +54,7 @@ struct Meta {
 
 /// Configuration that was in force, with all files that it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastGood {
+pub(crate) struct LastGood {
     /// Configuration as its author wrote it.
     pub document: Document,
     /// Files of the site's catalogue, if it has one.
@@ -68,7 +68,7 @@ impl LastGood {
     ///
     /// # Errors
     /// The stored files are damaged, unreadable, or of a newer format.
-    pub fn load(state_directory: &Path) -> Result<Option<Self>> {
+    pub(crate) fn load(state_directory: &Path) -> Result<Option<Self>> {
         let mut first = None;
         for name in NAMES {
             let directory = state_directory.join(name);
@@ -114,7 +114,7 @@ impl LastGood {
     ///
     /// # Errors
     /// The directory cannot be written; the one before is still there.
-    pub fn store(&self, state_directory: &Path) -> Result<()> {
+    pub(crate) fn store(&self, state_directory: &Path) -> Result<()> {
         let files = self.files();
         let digests = files.iter().map(|(path, text)| (path.clone(), hexadecimal(text.as_bytes())));
         let meta = Meta {

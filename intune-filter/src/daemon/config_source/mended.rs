@@ -20,7 +20,7 @@ const FILES: usize = 256;
 /// Watch that reports possible changes of files. The thread ends some time after the watch is
 /// dropped.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     changes: mpsc::Receiver<()>,
 }
 
@@ -59,7 +59,7 @@ impl Watch {
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(paths: Vec<PathBuf>) -> io::Result<Self> {
+    pub(crate) fn start(paths: Vec<PathBuf>) -> io::Result<Self> {
         let (sender, changes) = mpsc::channel(1);
         thread::Builder::new().name("watch file".to_owned()).spawn(move || {
             let mut settling = Settling::default();
@@ -76,7 +76,7 @@ impl Watch {
     }
 
     /// Waits for a change.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         if self.changes.recv().await.is_none() {
             std::future::pending::<()>().await;
         }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Configuration file, with the flags that override its paths.
-pub struct ConfigSource<'a> {
+pub(crate) struct ConfigSource<'a> {
     /// Path of the configuration file.
     pub path: &'a Path,
     /// Replaces paths of a configuration by those of flags.
@@ -30,7 +30,7 @@ pub struct ConfigSource<'a> {
 }
 
 /// Configuration that a start has chosen.
-pub struct Chosen {
+pub(crate) struct Chosen {
     /// Configuration as its author wrote it.
     pub document: Document,
     /// Origin relative to the configuration file.
@@ -50,7 +50,7 @@ impl ConfigSource<'_> {
     ///
     /// # Errors
     /// The file cannot be read, or is not UTF-8.
-    pub fn read(&self) -> Result<Document, FileErrors> {
+    pub(crate) fn read(&self) -> Result<Document, FileErrors> {
         let text = match &*self.ahead.borrow() {
             Some(ahead) => ahead.text.clone()?,
             None => Config::read_text(self.path)?,
@@ -62,7 +62,7 @@ impl ConfigSource<'_> {
     ///
     /// # Errors
     /// Every fault that can be found.
-    pub fn load(&self, document: &Document, bits: &RuleBits) -> Result<Loaded, FileErrors> {
+    pub(crate) fn load(&self, document: &Document, bits: &RuleBits) -> Result<Loaded, FileErrors> {
         let catalogue = |directory: &Path| match &*self.ahead.borrow() {
             Some(ahead) => ahead.catalogue(directory),
             None => CatalogueFiles::read(directory).map_err(|error| error.to_string()),
@@ -75,7 +75,7 @@ impl ConfigSource<'_> {
     ///
     /// # Errors
     /// None can be used; the faults are those of the first.
-    pub fn choose(&self, bits: &RuleBits) -> Result<Chosen, FileErrors> {
+    pub(crate) fn choose(&self, bits: &RuleBits) -> Result<Chosen, FileErrors> {
         let file = self.read();
         let state = self.paths(file.as_ref().ok()).state_dir;
         let mut damaged = Vec::new();
@@ -131,13 +131,13 @@ impl ConfigSource<'_> {
 
     /// Returns the paths that a start knows before it has read anything.
     #[must_use]
-    pub fn first_paths(&self) -> Paths {
+    pub(crate) fn first_paths(&self) -> Paths {
         self.paths(None)
     }
 
     /// Returns the paths according to a file, which may be faulty or missing.
     #[must_use]
-    pub fn paths(&self, file: Option<&Document>) -> Paths {
+    pub(crate) fn paths(&self, file: Option<&Document>) -> Paths {
         let config = file.and_then(|file| Config::parse_part(&file.file, &file.text).0);
         let mut paths = config.map(|config| config.paths).unwrap_or_default();
         (self.adjust)(&mut paths);
@@ -147,7 +147,7 @@ impl ConfigSource<'_> {
     /// Returns the reason why users other than root can change the file, if they can; `None` if
     /// that is unknown.
     #[must_use]
-    pub fn writable_by_others(&self) -> Option<String> {
+    pub(crate) fn writable_by_others(&self) -> Option<String> {
         match &*self.ahead.borrow() {
             Some(ahead) => ahead.writable.clone(),
             None => {
@@ -160,7 +160,7 @@ impl ConfigSource<'_> {
 
     /// Returns the paths whose change may mend a file that cannot be used.
     #[must_use]
-    pub fn depends_on(&self) -> Vec<PathBuf> {
+    pub(crate) fn depends_on(&self) -> Vec<PathBuf> {
         let file = self.read().ok();
         let catalogue = self.paths(file.as_ref()).catalogue;
         [self.path.to_owned()].into_iter().chain(catalogue).collect()

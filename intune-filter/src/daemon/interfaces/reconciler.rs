@@ -19,7 +19,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Command to the daemon; commands are carried out in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     /// Replacement of the gateway's own addresses.
     SetOwnAddresses(OwnAddresses),
     /// Replacement of the zones.
@@ -47,7 +47,7 @@ enum State {
 
 /// State of an interface as commands show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InterfaceStatus {
+pub(crate) struct InterfaceStatus {
     /// Name of the interface.
     pub name: String,
     /// Mode in which packets are judged, once attached.
@@ -58,7 +58,7 @@ pub struct InterfaceStatus {
 
 /// States of the interfaces, and the machine's state in the maps.
 #[derive(Debug, Default)]
-pub struct InterfaceReconciler {
+pub(crate) struct InterfaceReconciler {
     wanted: Vec<EnforcedInterface>,
     states: BTreeMap<String, State>,
     written_zones: Option<ZoneMap>,
@@ -69,7 +69,11 @@ pub struct InterfaceReconciler {
 impl InterfaceReconciler {
     /// Replaces the wanted interfaces. `linked` are those with pinned links, of this process or an
     /// earlier one; links of interfaces that are no longer wanted are detached.
-    pub fn want(&mut self, wanted: Vec<EnforcedInterface>, linked: &[String]) -> Vec<Command> {
+    pub(crate) fn want(
+        &mut self,
+        wanted: Vec<EnforcedInterface>,
+        linked: &[String],
+    ) -> Vec<Command> {
         let named = |name: &str| wanted.iter().any(|interface| interface.name == name);
         let commands = linked
             .iter()
@@ -90,7 +94,7 @@ impl InterfaceReconciler {
     }
 
     /// Compares the machine with the wanted state, and returns the commands that close the gap.
-    pub fn observe(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Command> {
+    pub(crate) fn observe(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Command> {
         let mut commands = Vec::new();
         let own = devices::own_addresses(snapshot);
         if self.own_addresses.as_ref() != Some(&own) {
@@ -137,18 +141,18 @@ impl InterfaceReconciler {
 
     /// Returns the wanted state of an interface.
     #[must_use]
-    pub fn wanted(&self, name: &str) -> Option<&EnforcedInterface> {
+    pub(crate) fn wanted(&self, name: &str) -> Option<&EnforcedInterface> {
         self.wanted.iter().find(|wanted| wanted.name == name)
     }
 
     /// Returns the attached ones of `interfaces`, according to the reconciler's records.
-    pub fn attached_among<'i>(&self, interfaces: &'i [Interface]) -> Vec<&'i Interface> {
+    pub(crate) fn attached_among<'i>(&self, interfaces: &'i [Interface]) -> Vec<&'i Interface> {
         interfaces.iter().filter(|interface| self.is_attached(interface)).collect()
     }
 
     /// Records that a program was detached from an interface by others, so that it is attached
     /// anew.
-    pub fn lost(&mut self, name: &str) {
+    pub(crate) fn lost(&mut self, name: &str) {
         if matches!(self.states.get(name), Some(State::Attached { .. })) {
             self.states.remove(name);
         }
@@ -156,19 +160,19 @@ impl InterfaceReconciler {
 
     /// Whether the programs of both directions are attached to an interface.
     #[must_use]
-    pub fn is_attached(&self, interface: &Interface) -> bool {
+    pub(crate) fn is_attached(&self, interface: &Interface) -> bool {
         let state = self.states.get(&interface.name);
         matches!(state, Some(State::Attached { index, .. }) if *index == interface.index)
     }
 
     /// Records an attachment to an interface.
-    pub fn attached(&mut self, interface: &Interface, mode: Mode) {
+    pub(crate) fn attached(&mut self, interface: &Interface, mode: Mode) {
         self.states
             .insert(interface.name.clone(), State::Attached { index: interface.index, mode });
     }
 
     /// Records a failed attachment. Returns whether the error is new.
-    pub fn failed(&mut self, interface: &Interface, error: String, now: Instant) -> bool {
+    pub(crate) fn failed(&mut self, interface: &Interface, error: String, now: Instant) -> bool {
         let state = State::Failed { index: interface.index, since: now, error: error.clone() };
         let before = self.states.insert(interface.name.clone(), state);
         !matches!(before, Some(State::Failed { error: before, .. }) if before == error)
@@ -176,7 +180,7 @@ impl InterfaceReconciler {
 
     /// Whether every existing wanted interface is enforced, and at least one exists.
     #[must_use]
-    pub fn is_enforcing(&self) -> bool {
+    pub(crate) fn is_enforcing(&self) -> bool {
         let mut states = self.wanted.iter().map(|wanted| self.states.get(&wanted.name));
         let settled = states
             .clone()
@@ -186,7 +190,7 @@ impl InterfaceReconciler {
 
     /// Returns every wanted interface, in the order of the configuration.
     #[must_use]
-    pub fn status(&self) -> Vec<InterfaceStatus> {
+    pub(crate) fn status(&self) -> Vec<InterfaceStatus> {
         self.wanted
             .iter()
             .map(|wanted| {
@@ -202,7 +206,7 @@ impl InterfaceReconciler {
 
     /// Returns the zones of the wanted interfaces that exist.
     #[must_use]
-    pub fn zones(&self, snapshot: &Snapshot) -> ZoneMap {
+    pub(crate) fn zones(&self, snapshot: &Snapshot) -> ZoneMap {
         zones_of(&self.wanted, snapshot)
     }
 }

@@ -29,7 +29,7 @@ impl EnforcedInterface {
 
 /// Returns the zones of the interfaces that exist.
 #[must_use]
-pub fn zones_of(wanted: &[EnforcedInterface], snapshot: &Snapshot) -> ZoneMap {
+pub(crate) fn zones_of(wanted: &[EnforcedInterface], snapshot: &Snapshot) -> ZoneMap {
     wanted
         .iter()
         .filter_map(|wanted| Some((wanted, snapshot.interface(&wanted.name)?.index)))

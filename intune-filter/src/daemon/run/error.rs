@@ -6,7 +6,7 @@ use crate::yaml::FileErrors;
 
 /// Error of the daemon or of its configuration.
 #[derive(Debug)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// The configuration cannot be used.
     Configuration(FileErrors),
     /// Any other error.

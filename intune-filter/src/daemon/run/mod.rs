@@ -28,5 +28,5 @@ mod warming;
 mod watchdog;
 mod watched;
 
-pub use error::RunError;
+pub(crate) use error::RunError;
 pub(crate) use start::run;

@@ -35,7 +35,7 @@ use crate::{
 
 /// Runs until a signal or a command ends the daemon. Attachments stay, unless the command was to
 /// detach. The kernel's programs log up to `kernel_log`.
-pub fn run(source: &ConfigSource<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
+pub(crate) fn run(source: &ConfigSource<'_>, kernel_log: log::LevelFilter) -> Result<(), RunError> {
     // Before anything is read that may be faulty.
     let known = gate_at_start::shut_as_kept(source);
     let config = match source.choose(&RuleBits::new()) {

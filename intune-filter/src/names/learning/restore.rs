@@ -12,7 +12,7 @@ use crate::{
 
 /// Enters the addresses of all names that the policy in force has into the kernel, until the names
 /// expire. Addresses that the policy lets no name have are forgotten. Returns the number entered.
-pub fn restore(kernel: &Kernel, learner: &mut Learner) -> Result<usize> {
+pub(crate) fn restore(kernel: &Kernel, learner: &mut Learner) -> Result<usize> {
     learner.forget_unacceptable();
     let addresses: Vec<_> = learner.names().addresses().collect();
     let mut entered = 0;
@@ -32,7 +32,7 @@ pub fn restore(kernel: &Kernel, learner: &mut Learner) -> Result<usize> {
 /// Loads the saved table of names. An unusable file is set aside and logged, and does not prevent
 /// the start.
 #[must_use]
-pub fn saved_names(config: &Config) -> Names {
+pub(crate) fn saved_names(config: &Config) -> Names {
     let directory = &config.paths.state_dir;
     let ttl = &config.dns.ttl;
     let lives = Lives {

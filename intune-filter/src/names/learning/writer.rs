@@ -26,7 +26,7 @@ const PACE: u64 = 4096;
 
 /// Writer that saves the table of names on a thread of its own.
 #[derive(Debug)]
-pub struct NamesWriter {
+pub(crate) struct NamesWriter {
     directory: PathBuf,
     /// Earliest next save, with new names and without.
     due: [Instant; 2],
@@ -36,12 +36,12 @@ pub struct NamesWriter {
 impl NamesWriter {
     /// Returns a writer into a directory, from `now` on.
     #[must_use]
-    pub fn new(directory: PathBuf, now: Instant) -> Self {
+    pub(crate) fn new(directory: PathBuf, now: Instant) -> Self {
         Self { directory, due: [now + FIRST, now + PROLONGED], writing: None }
     }
 
     /// Starts a save if the table has changed and its time has come.
-    pub fn look(&mut self, learner: &mut Learner, now: Instant) -> Result<()> {
+    pub(crate) fn look(&mut self, learner: &mut Learner, now: Instant) -> Result<()> {
         if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl NamesWriter {
     }
 
     /// Saves a changed table at once, on the caller's thread.
-    pub fn finish(&mut self, learner: &mut Learner) -> Result<()> {
+    pub(crate) fn finish(&mut self, learner: &mut Learner) -> Result<()> {
         // The table of a running save is older: wait for its end, then save again.
         let written = self.wait();
         if written.is_ok() && learner.change() == Change::None {

@@ -33,7 +33,7 @@ const PORT: u16 = 53;
 
 /// Result of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Response {
+pub(crate) enum Response {
     /// Response to the question, as received.
     Message(Vec<u8>),
     /// Response that the name does not exist (NXDOMAIN).
@@ -46,20 +46,20 @@ pub enum Response {
 
 /// Client with the questions in flight.
 #[derive(Debug, Default)]
-pub struct DnsClient {
+pub(crate) struct DnsClient {
     tasks: JoinSet<Response>,
     questions: HashMap<Id, Question>,
 }
 
 impl DnsClient {
     /// Sends a question to a resolver.
-    pub fn ask(&mut self, question: Question, resolver: IpAddr) {
+    pub(crate) fn ask(&mut self, question: Question, resolver: IpAddr) {
         let task = self.tasks.spawn(ask(question.clone(), resolver));
         self.questions.insert(task.id(), question);
     }
 
     /// Waits for the next answer; forever if no question is in flight.
-    pub async fn next(&mut self) -> (Question, Response) {
+    pub(crate) async fn next(&mut self) -> (Question, Response) {
         loop {
             let Some(ended) = self.tasks.join_next_with_id().await else {
                 std::future::pending().await

@@ -18,20 +18,20 @@ use std::{
     time::Instant,
 };
 
-pub use counts::Counts;
-pub use pace::MAX_IN_FLIGHT;
+pub(crate) use counts::Counts;
+pub(crate) use pace::MAX_IN_FLIGHT;
 use pace::Pace;
-pub use question::{Kind, QueryOutcome, Question};
-pub use status::ResolutionStatus;
+pub(crate) use question::{Kind, QueryOutcome, Question};
+pub(crate) use status::ResolutionStatus;
 
 use crate::policy::Policy;
 
 /// Names at most: each costs three questions and their repetitions. Names from a `#` come last.
-pub const NAMES_MAX: usize = 1024;
+pub(crate) const NAMES_MAX: usize = 1024;
 
 /// Names to resolve with the rules of each, and the number of names beyond the limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NamesToResolve {
+pub(crate) struct NamesToResolve {
     names: BTreeMap<Arc<str>, BTreeSet<String>>,
     left_out: usize,
 }
@@ -39,7 +39,7 @@ pub struct NamesToResolve {
 impl NamesToResolve {
     /// Returns the names that a policy's patterns without `*` stand for.
     #[must_use]
-    pub fn of_policy(policy: &Policy) -> Self {
+    pub(crate) fn of_policy(policy: &Policy) -> Self {
         let patterns = || policy.rules.values().flat_map(|rule| &rule.fqdns);
         let (mut wanted, mut seen) = (Self::default(), BTreeSet::new());
         let numbered =
@@ -61,7 +61,7 @@ impl NamesToResolve {
 
     /// Returns the number of names beyond the limit.
     #[must_use]
-    pub const fn left_out(&self) -> usize {
+    pub(crate) const fn left_out(&self) -> usize {
         self.left_out
     }
 }
@@ -92,7 +92,7 @@ struct Item {
 
 /// Schedule of the questions for each name.
 #[derive(Debug)]
-pub struct Resolution {
+pub(crate) struct Resolution {
     resolvers: Vec<IpAddr>,
     wanted: NamesToResolve,
     items: BTreeMap<Question, Item>,
@@ -107,7 +107,7 @@ pub struct Resolution {
 impl Resolution {
     /// Returns a schedule without names; `seed` feeds the jitter.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             resolvers: Vec::new(),
             wanted: NamesToResolve::default(),
@@ -122,7 +122,7 @@ impl Resolution {
 
     /// Replaces the names and the resolvers. Names that are new or have other rules than before are
     /// asked for at once.
-    pub fn want(&mut self, wanted: NamesToResolve, resolvers: Vec<IpAddr>, now: Instant) {
+    pub(crate) fn want(&mut self, wanted: NamesToResolve, resolvers: Vec<IpAddr>, now: Instant) {
         self.items.retain(|question, _| wanted.names.contains_key(&question.name));
         for (name, rules) in &wanted.names {
             if self.wanted.names.get(name) == Some(rules) {
@@ -142,7 +142,7 @@ impl Resolution {
 
     /// Returns the time at which [`Self::ask`] next has a question, if it is known.
     #[must_use]
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         let (due, _) = self.queue.first()?;
         let free = self.asked.len() < MAX_IN_FLIGHT && !self.resolvers.is_empty();
         free.then(|| self.pace.not_before(*due))
@@ -150,7 +150,7 @@ impl Resolution {
 
     /// Returns the question that is due and the resolver to ask; report its outcome to
     /// [`Self::heard`].
-    pub fn ask(&mut self, now: Instant) -> Option<(Question, IpAddr)> {
+    pub(crate) fn ask(&mut self, now: Instant) -> Option<(Question, IpAddr)> {
         if self.due()? > now {
             return None;
         }
@@ -164,7 +164,7 @@ impl Resolution {
     }
 
     /// Records the outcome of a question, and schedules the next one.
-    pub fn heard(&mut self, question: &Question, outcome: QueryOutcome, now: Instant) {
+    pub(crate) fn heard(&mut self, question: &Question, outcome: QueryOutcome, now: Instant) {
         self.asked.remove(question);
         self.counts.add(&outcome);
         let silence = matches!(outcome, QueryOutcome::Silence(_));

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// Questions in flight at most.
-pub const MAX_IN_FLIGHT: usize = 16;
+pub(crate) const MAX_IN_FLIGHT: usize = 16;
 
 /// Least interval between two questions: 50 a second.
 const MIN_SPACING: Duration = Duration::from_millis(20);
@@ -29,34 +29,34 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self { next: None, random: seed }
     }
 
     /// Returns the earliest time for a question that is due at `due`.
-    pub fn not_before(&self, due: Instant) -> Instant {
+    pub(super) fn not_before(&self, due: Instant) -> Instant {
         self.next.map_or(due, |next| next.max(due))
     }
 
     /// Records that a question was sent.
-    pub fn asked(&mut self, now: Instant) {
+    pub(super) fn asked(&mut self, now: Instant) {
         self.next = Some(now + MIN_SPACING);
     }
 
     /// Returns the delay before a repeat whose answer is forgotten after `lifetime`: three quarters
     /// to nine tenths of it. Addresses live for the TTL and the grace, so the resolver's cache has
     /// expired by then and it asks anew.
-    pub fn before_expiry(&mut self, lifetime: Duration) -> Duration {
+    pub(super) fn before_expiry(&mut self, lifetime: Duration) -> Duration {
         lifetime.mul_f64(self.between(0.75, 0.9)).max(LEAST)
     }
 
     /// Returns the delay after an answer without records.
-    pub fn after_nothing(&mut self) -> Duration {
+    pub(super) fn after_nothing(&mut self) -> Duration {
         AFTER_NOTHING.mul_f64(self.between(0.75, 1.0))
     }
 
     /// Returns the delay after `failures` failures in a row.
-    pub fn after_failures(&mut self, failures: u32) -> Duration {
+    pub(super) fn after_failures(&mut self, failures: u32) -> Duration {
         let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         let wait = AFTER_FAILURE.saturating_mul(doubled.max(1)).min(AFTER_FAILURES);
         wait.mul_f64(self.between(0.75, 1.0))

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 /// Record type of a question, in the order in which questions due together are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// IPv4 addresses.
     A,
     /// IPv6 addresses.
@@ -15,7 +15,7 @@ pub enum Kind {
 
 /// A question to a resolver.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Question {
+pub(crate) struct Question {
     /// Record type.
     pub kind: Kind,
     /// Name, in lower case and without a trailing dot.
@@ -24,7 +24,7 @@ pub struct Question {
 
 /// Outcome of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum QueryOutcome {
+pub(crate) enum QueryOutcome {
     /// Addresses; the first is forgotten after this time.
     Addresses(Duration),
     /// No such name, or no record of the type that could be learned.

@@ -24,13 +24,13 @@ pub struct ResolutionStatus {
 impl Resolution {
     /// Returns the counts of names and questions.
     #[must_use]
-    pub fn counts(&self, now: Instant) -> Counts {
+    pub(crate) fn counts(&self, now: Instant) -> Counts {
         self.look(now).0
     }
 
     /// Returns the counts with the errors.
     #[must_use]
-    pub fn status(&self, now: Instant) -> ResolutionStatus {
+    pub(crate) fn status(&self, now: Instant) -> ResolutionStatus {
         let (counts, errors) = self.look(now);
         let next = self.due().map(|due| due.saturating_duration_since(now).as_secs());
         ResolutionStatus { counts, next_in_s: next, errors }
