@@ -26,7 +26,7 @@ pub mod policy;
 pub mod ports;
 pub mod report;
 pub mod system;
-pub mod yaml;
+mod yaml;
 
 /// BPF object, aligned for the ELF parser.
 pub static OBJECT: &[u8] =

@@ -56,12 +56,6 @@ pub struct Destinations<'a> {
 }
 
 impl<'a> Destinations<'a> {
-    /// Whether there are no destinations.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.fqdns.is_empty() && self.cidrs.is_empty()
-    }
-
     /// Returns the destinations that `rule` itself lists.
     pub(super) fn of(rule: &'a Rule, selector: &Selector) -> Self {
         let mut destinations = Self::default();

@@ -83,12 +83,6 @@ impl Service {
         RuleId { service: self.id.clone(), rule: rule.id.clone() }
     }
 
-    /// Returns the source of one of the service's rules.
-    #[must_use]
-    pub fn source_of<'a>(&'a self, rule: &'a Rule) -> &'a Provenance {
-        rule.source.as_ref().unwrap_or(&self.source)
-    }
-
     /// Whether the service belongs to a set.
     #[must_use]
     pub fn is_in(&self, set: &str) -> bool {

@@ -66,8 +66,13 @@ fn builtin_has_destinations_wherever_the_tenant_is() {
     for selector in &selectors {
         for service in catalogue.services() {
             for rule in &service.rules {
-                let empty = catalogue.destinations(rule, selector).is_empty();
-                assert_eq!(empty, rule.site_networks, "{} {selector:?}", service.rule_id(rule));
+                let found = catalogue.destinations(rule, selector);
+                assert_eq!(
+                    found.fqdns.is_empty() && found.cidrs.is_empty(),
+                    rule.site_networks,
+                    "{} {selector:?}",
+                    service.rule_id(rule)
+                );
             }
         }
     }

@@ -5,10 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use tokio::sync::broadcast::{
-    self,
-    error::{RecvError, TryRecvError},
-};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{Event, EventFilter, What};
 
@@ -112,7 +109,8 @@ impl Subscription {
     }
 
     /// Returns the next event if there is one already, else `None`; otherwise like [`Self::next`].
-    pub fn next_now(&mut self) -> Option<Arc<Event>> {
+    #[cfg(test)]
+    pub(crate) fn next_now(&mut self) -> Option<Arc<Event>> {
         if let Some(event) = self.recent.pop_front() {
             return Some(event);
         }
@@ -121,8 +119,10 @@ impl Subscription {
             match live.try_recv() {
                 Ok(event) if self.filter.wants(&event.what) => return Some(event),
                 Ok(_) => {}
-                Err(TryRecvError::Lagged(count)) => return Some(lost(count)),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+                Err(broadcast::error::TryRecvError::Lagged(count)) => return Some(lost(count)),
+                Err(
+                    broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed,
+                ) => return None,
             }
         }
     }

@@ -132,15 +132,8 @@ impl Kernel {
     }
 
     /// Sees to it that an address has rules until a time, at least. One that is not there, and for
-    /// which there is no room, stays away, as it does where the kernel learns it.
-    ///
-    /// # Errors
-    /// A map cannot be read, or the kernel's program does not run.
-    pub fn assert_host(&self, address: IpAddr, rules: RuleMask, expires: u64) -> Result<()> {
-        self.ensure_host(address, rules, expires).map(drop)
-    }
-
-    /// The same; returns its versions if it was refreshed for that.
+    /// which there is no room, stays away, as it does where the kernel learns it. Returns its
+    /// versions if it was refreshed for that.
     ///
     /// # Errors
     /// A map cannot be read, or the kernel's program does not run.
@@ -208,14 +201,6 @@ impl Kernel {
             }
         }
         Ok(removed)
-    }
-
-    /// Removes an address if it expires before a time; whether it did.
-    ///
-    /// # Errors
-    /// The kernel's program does not run.
-    pub fn remove_expired_host(&self, address: IpAddr, before: u64) -> Result<bool> {
-        Ok(matches!(self.amender()?.remove(address, before)?, Amended::Done { .. }))
     }
 
     /// Brings the queues in which the kernel looks for addresses that make room back in step with

@@ -140,8 +140,8 @@ pub fn info(name: &str) -> Title {
 }
 
 /// Decodes the name of an element of `RULE_TITLES` or `GROUP_TITLES`; empty if there is none.
-#[must_use]
-pub fn name_of(info: &Title) -> String {
+#[cfg(test)]
+fn name_of(info: &Title) -> String {
     let name = info.text.split(|octet| *octet == 0).next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
 }

@@ -13,7 +13,7 @@ mod tests;
 mod tree;
 mod values;
 
-pub use error::{FileError, FileErrors};
+pub(crate) use error::{FileError, FileErrors};
 pub(crate) use fields::{Fields, Findings, Place, Read, parsed, word};
 pub(crate) use lines::Lines;
 

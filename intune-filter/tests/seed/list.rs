@@ -109,7 +109,7 @@ impl List {
     }
 
     pub fn is_source_of(&self, service: &Service, rule: &Rule) -> bool {
-        let source = service.source_of(rule);
+        let source = rule.source.as_ref().unwrap_or(&service.source);
         source.document == self.document && source.date.as_ref() == Some(&self.date)
     }
 }

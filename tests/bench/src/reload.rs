@@ -133,7 +133,7 @@ impl Site {
             let address = IpAddr::from((0x2d00_0000 + number).to_be_bytes());
             let name = format!("{number}.learned.test");
             self.learner.names_mut().learn(&name, address, [id.clone()], u64::MAX / 2);
-            self.kernel.assert_host(address, RuleMask::of(*bit), u64::MAX / 2)?;
+            self.kernel.ensure_host(address, RuleMask::of(*bit), u64::MAX / 2)?;
         }
         Ok(())
     }

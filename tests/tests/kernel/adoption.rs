@@ -22,7 +22,7 @@ fn load(directory: &Directory, sizes: &[(&'static str, u32)]) -> Result<kernel::
 fn what_was_learned_is_taken_over() -> Result<()> {
     let directory = Directory::create()?;
     let first = load(&directory, &SIZES)?;
-    first.assert_host("20.0.0.1".parse()?, rules(), 7)?;
+    first.ensure_host("20.0.0.1".parse()?, rules(), 7)?;
     let seed = first.pins().active()?.seed;
     assert_ne!(seed, 0, "questions could be forged");
     drop(first);
@@ -36,7 +36,7 @@ fn what_was_learned_is_taken_over() -> Result<()> {
 #[test]
 fn a_map_of_another_size_is_made_anew_while_nothing_is_attached() -> Result<()> {
     let directory = Directory::create()?;
-    load(&directory, &SIZES)?.assert_host("20.0.0.1".parse()?, rules(), 7)?;
+    load(&directory, &SIZES)?.ensure_host("20.0.0.1".parse()?, rules(), 7)?;
     let kernel = load(&directory, &[("HOSTS4", 512), ("FLOWS4", 256)])?;
     let usage = kernel.pins().usage()?;
     let (_, hosts) = usage.iter().find(|(name, _)| name == "HOSTS4").context("no HOSTS4")?;

@@ -50,7 +50,7 @@ fn assert_hosts(
     let expires = now().unwrap().saturating_add_signed(seconds * SECOND as i64);
     for number in numbers {
         let rules = RuleMask::of(filter.rule(WEB));
-        filter.kernel().assert_host(host(who, number), rules, expires).unwrap();
+        filter.kernel().ensure_host(host(who, number), rules, expires).unwrap();
     }
 }
 

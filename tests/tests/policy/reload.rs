@@ -56,7 +56,7 @@ impl Site {
         let rules = policy.rules_of_name(name);
         let ids = policy.rules_of(rules).map(|rule| rule.id.to_string());
         self.learner.names_mut().learn(name, address, ids, FOREVER);
-        self.kernel.assert_host(address, rules, FOREVER)
+        self.kernel.ensure_host(address, rules, FOREVER).map(drop)
     }
 
     /// The full ids of the rules that the kernel has for an address.
@@ -172,7 +172,7 @@ fn an_address_lives_no_longer_than_the_names_that_are_left() -> Result<()> {
     }
     // A rule that no known name has given.
     let bit = site.learner.policy().rules_of_name("mail.test");
-    site.kernel.assert_host("20.0.0.2".parse()?, bit, FOREVER)?;
+    site.kernel.ensure_host("20.0.0.2".parse()?, bit, FOREVER)?;
 
     site.apply(&format!("{}{mail}", service("web", "b.web.test")), &ZoneMap::new())?;
     let expires = |address: &str| -> Result<_> {
@@ -194,7 +194,7 @@ fn an_address_lives_as_long_as_its_name_though_the_daemon_was_restarted_before()
     let saved_at = (now / second + 1) * second;
     let expires = saved_at + 3600 * second + second - 1;
     site.learner.names_mut().learn("b.web.test", address, ["web/site".to_owned()], expires);
-    site.kernel.assert_host(address, FIRST, expires)?;
+    site.kernel.ensure_host(address, FIRST, expires)?;
 
     let saved = SavedNames::new(site.learner.names(), Clocks { boot: saved_at, wall: 5_999 });
     let loaded_at = Clocks { boot: saved_at + second / 2, wall: 6_499 };
@@ -225,7 +225,7 @@ fn an_address_loses_one_rule_and_keeps_another() -> Result<()> {
 #[test]
 fn addresses_without_a_known_name_stay_while_no_pattern_goes() -> Result<()> {
     let mut site = Site::new(&service("web", "a.web.test"))?;
-    site.kernel.assert_host("20.0.0.1".parse()?, FIRST, FOREVER)?;
+    site.kernel.ensure_host("20.0.0.1".parse()?, FIRST, FOREVER)?;
     site.apply(&service("web", "a.web.test, b.web.test"), &ZoneMap::new())?;
     assert_eq!(site.rules_of("20.0.0.1")?, ["web/site"]);
     site.apply(&service("web", "b.web.test"), &ZoneMap::new())?;
@@ -287,23 +287,23 @@ fn expired_addresses_go_and_live_ones_stay() -> Result<()> {
     let site = Site::new(&service("web", "a.web.test"))?;
     let address = |last: u8| IpAddr::from([20, 0, 0, last]);
     for last in 0..100 {
-        site.kernel.assert_host(address(last), FIRST, u64::from(last))?;
+        site.kernel.ensure_host(address(last), FIRST, u64::from(last))?;
     }
     assert_eq!(site.kernel.remove_expired_hosts(60, 80)?, 60);
     assert_eq!(site.kernel.pins().host(address(59))?, None);
     assert_eq!(site.kernel.pins().hosts()?.len(), 40);
     for last in 100..250 {
-        site.kernel.assert_host(address(last), FIRST, u64::from(last))?;
+        site.kernel.ensure_host(address(last), FIRST, u64::from(last))?;
     }
     assert_eq!(site.kernel.remove_expired_hosts(60, 80)?, 0, "190 of 256 is not crowded");
     for last in 250..=255 {
-        site.kernel.assert_host(address(last), FIRST, u64::from(last))?;
+        site.kernel.ensure_host(address(last), FIRST, u64::from(last))?;
     }
     assert_eq!(site.kernel.remove_expired_hosts(60, 80)?, 20);
     // What lives is asserted, and never cut; what had expired before does not come back.
     let [second, third] = [70, 191].map(RuleMask::of);
     for (rules, expires) in [(second, u64::MAX / 2), (third, 10)] {
-        site.kernel.assert_host(address(90), rules, expires)?;
+        site.kernel.ensure_host(address(90), rules, expires)?;
     }
     let host = site.kernel.pins().host(address(90))?.context("it is there")?;
     assert_eq!((host.rules, host.expires), (second | third, u64::MAX / 2));

@@ -60,7 +60,7 @@ fn hand_over(kernel: &Kernel, mut put: impl FnMut(&Policy) -> Result<()>) -> Res
         ensure!(policy.reused.iter().count() == 1, "a bit changes hands");
         // It learns while it has the bit; the other one, whose port is asked for, never does.
         if number % 2 == 1 {
-            kernel.assert_host(IpAddr::from(ADDRESS), policy.reused, FOREVER)?;
+            kernel.ensure_host(IpAddr::from(ADDRESS), policy.reused, FOREVER)?;
         }
         put(&policy)?;
     }

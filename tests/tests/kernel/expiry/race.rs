@@ -47,7 +47,7 @@ fn an_address_that_is_refreshed_and_removed_at_once_is_there() {
                     meet(&other, &one, 2 * round);
                     // A little later or earlier each time.
                     (0..round % 64).for_each(|_| hint::spin_loop());
-                    removed += u64::from(kernel.remove_expired_host(address, BOUND).unwrap());
+                    removed += kernel.remove_expired_hosts(BOUND, BOUND).unwrap();
                     meet(&other, &one, 2 * round + 1);
                 }
                 removed

@@ -38,7 +38,7 @@ fn an_address_that_is_refreshed_makes_no_room() {
             filter.kernel().reorder_hosts().unwrap();
             let then = now().unwrap() - LONG_AGO;
             for number in 0..ROOM {
-                filter.kernel().assert_host(address(number), RuleMask::of(191), then).unwrap();
+                filter.kernel().ensure_host(address(number), RuleMask::of(191), then).unwrap();
             }
             let clients: Vec<Client> =
                 (1..CLIENTS).map(|service| Client::new(filter, service).unwrap()).collect();
