@@ -3,6 +3,13 @@
 //! Only the module `bpf` depends on the kernel: everything else also runs on the host, for tests,
 //! fuzzing and `explain`.
 #![no_std]
+#![warn(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
@@ -29,7 +36,11 @@ pub mod bytes;
 pub mod datapath;
 pub mod dns;
 #[cfg(not(target_arch = "bpf"))]
-#[expect(unsafe_code, reason = "the host's maps hand out what the kernel's do")]
+#[expect(
+    unsafe_code,
+    clippy::indexing_slicing,
+    reason = "the host's maps hand out what the kernel's do, and a test ends where that fails"
+)]
 pub mod host;
 pub mod maps;
 #[expect(unsafe_code, reason = "the verifier has to forget what is in it")]

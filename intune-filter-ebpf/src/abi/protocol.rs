@@ -58,6 +58,7 @@ impl TransportProtocol {
 
     /// Its position among [`Self::ALL`].
     #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "every protocol is among them")]
     pub const fn position(self) -> u32 {
         let mut at = 0;
         while Self::ALL[at] as u8 != self as u8 {

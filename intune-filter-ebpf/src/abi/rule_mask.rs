@@ -33,6 +33,7 @@ impl RuleMask {
 
     /// Adds a rule, unless there is no such rule.
     #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "compared before")]
     pub const fn set(&mut self, rule: u8) {
         let (word, bit) = place(rule);
         if word < RULE_WORDS {
@@ -43,6 +44,7 @@ impl RuleMask {
     /// Whether a rule is in the set.
     #[inline(always)]
     #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "compared before")]
     pub const fn contains(&self, rule: u8) -> bool {
         let (word, bit) = place(rule);
         word < RULE_WORDS && self.0[word] & bit != 0

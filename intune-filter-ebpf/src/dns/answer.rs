@@ -224,6 +224,7 @@ struct Learn;
 
 impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
     #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "an address has four words")]
     fn step((scratch, datapath): (&Scratch, W)) -> bool {
         let next = scratch.parser.address_next.get();
         if next >= scratch.parser.address_count.get() || next >= scratch.parser.address_most.get() {

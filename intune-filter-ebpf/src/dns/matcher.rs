@@ -147,6 +147,7 @@ fn try_glob<W: Datapath>(scratch: &Scratch, datapath: W, slot: u64) {
 
 /// Whether the label at `start` matches a glob.
 #[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "eight words each")]
 fn matches(scratch: &Scratch, glob: &Glob, start: u64) -> bool {
     let length = scratch.message.octet(start);
     let (prefix, suffix) = (u64::from(glob.prefix_length), u64::from(glob.suffix_length));

@@ -15,6 +15,7 @@ pub(super) struct Masks([[u64; 8]; 128]);
 /// Table of masks.
 pub(super) static MASKS: Masks = Masks(masks());
 
+#[expect(clippy::indexing_slicing, reason = "inside both lengths, or it does not compile")]
 const fn masks() -> [[u64; 8]; 128] {
     let mut table = [[u64::MAX; 8]; 128];
     let mut length = 0;
@@ -53,6 +54,7 @@ impl Masks {
 
     /// Returns the mask of word `index` of a field of which the first `length` octets count.
     #[cfg(not(target_arch = "bpf"))]
+    #[expect(clippy::indexing_slicing, reason = "masked to both lengths")]
     pub(super) fn word(&self, length: u64, index: u64) -> u64 {
         self.0[(length & 127) as usize][(index & 7) as usize]
     }

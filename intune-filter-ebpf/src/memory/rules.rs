@@ -38,6 +38,7 @@ impl RuleCell {
 
     /// Replaces the set.
     #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "as many words as a mask has")]
     pub fn set(&self, mask: &RuleMask) {
         for word in 0..RULE_WORDS {
             self.set_word(word, mask.0[word]);
@@ -46,6 +47,7 @@ impl RuleCell {
 
     /// Adds rules.
     #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "as many words as a mask has")]
     pub fn add(&self, mask: &RuleMask) {
         for word in 0..RULE_WORDS {
             self.set_word(word, self.word(word) | mask.0[word]);

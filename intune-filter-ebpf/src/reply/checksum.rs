@@ -2,6 +2,7 @@
 
 /// Returns the sum of a header's 16-bit words from `from` to `to`, in memory order.
 #[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "callers name constants inside the header")]
 pub fn sum<const N: usize>(octets: &[u8; N], from: usize, to: usize) -> u64 {
     let mut total = 0;
     let mut at = from;

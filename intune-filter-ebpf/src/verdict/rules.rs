@@ -90,6 +90,7 @@ fn put_port<W: Datapath>(scratch: &Scratch, datapath: W, set: u32, port: u64) {
 /// Whether what nobody knows yet may be tried: for a while after a start without learned addresses,
 /// on a port of a rule that has names, and only to where a DNS answer may lead.
 #[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "as many words as a mask has")]
 fn may_be_tried<A: Family, W: DatapathOf<A>>(
     scratch: &Scratch,
     datapath: W,
