@@ -348,6 +348,8 @@ pub trait GlobalFns: Copy {
     fn routed_location(self, scratch: &Scratch) -> Location;
     /// Runs [`crate::verdict::is_forged`].
     fn is_forged(self, scratch: &Scratch) -> bool;
+    /// Runs [`crate::verdict::is_astray`].
+    fn is_astray(self, scratch: &Scratch) -> bool;
     /// Runs [`crate::dns::walk_patterns`].
     fn walk_patterns(self, scratch: &Scratch);
     /// Runs [`crate::dns::read_answer`].

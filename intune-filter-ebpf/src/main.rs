@@ -77,7 +77,7 @@ fn amend(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn arrival(ctx: &XdpContext) -> Arrival {
     let ifindex = ctx.ingress_ifindex() as u32;
-    Arrival { ifindex, stripped_tag: None, from_gateway: false }
+    Arrival { ifindex, stripped_tag: None, came_by: ifindex }
 }
 
 /// Judges frames that come in on a LAN interface with `mode: tc`.
@@ -85,8 +85,7 @@ fn arrival(ctx: &XdpContext) -> Arrival {
 fn tc_ingress(ctx: TcContext) -> i32 {
     let kernel = BpfDatapath::<TC_INGRESS>::new(&ctx);
     let frame = SkbFrame::new(&ctx);
-    let arrival = Arrival { from_gateway: false, ..frame.arrival() };
-    let verdict = verdict::ingress(&frame, kernel, arrival);
+    let verdict = verdict::ingress(&frame, kernel, frame.arrival());
     if verdict.reason.denies() {
         denied_log::log_denied_at_ingress(verdict.reason as u64);
     }

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
+use nix::sys::signal::Signal;
 
 use crate::{
     directory::Directory,
@@ -189,6 +190,20 @@ impl Resolver {
     pub fn wait_for(&self, text: &str) -> Result<()> {
         let process = self.processes.last().context("the resolver does not run")?;
         process.wait_for(text, STARTED).map(drop)
+    }
+
+    /// Has it do nothing until [`Self::resume`]: what it is asked waits.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Has it go on after [`Self::pause`].
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        self.processes.last().context("the resolver does not run")?.signal(signal)
     }
 
     /// Log of the resolver.

@@ -52,7 +52,7 @@ pub use stream::{
 };
 
 /// Version of everything in this module; a part of the pins' path.
-pub const LAYOUT_VERSION: u32 = 9;
+pub const LAYOUT_VERSION: u32 = 10;
 
 /// Number of elements of `IFINDEX_ZONE`: interfaces with an index beyond are in `ZONES` alone.
 pub const IFINDEX_ZONE: usize = 4096;

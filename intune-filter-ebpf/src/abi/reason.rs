@@ -150,6 +150,8 @@ vocabulary! {
         DnsLimit = "dns_limit", deny;
         /// a new flow, or a datagram in fragments, of a client that begins too many (limits.flows)
         FlowLimit = "flow_limit", deny;
+        /// with a resolver's address, from an interface that no route to that resolver leads out of
+        AnswerInterface = "answer_interface", deny;
     }
     occurrences {
         /// a DNS answer taught at least one address

@@ -133,6 +133,12 @@ impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
     }
 
     #[inline(always)]
+    fn is_astray(self, _: &Scratch) -> bool {
+        const { assert!(HOOK == TC_EGRESS) };
+        route::is_astray_at_egress(self.context.cast()) != 0
+    }
+
+    #[inline(always)]
     fn walk_patterns(self, _: &Scratch) {
         match HOOK {
             XDP => global_fns::walk_patterns_at_ingress(),

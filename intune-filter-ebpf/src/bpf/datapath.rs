@@ -5,7 +5,7 @@ use aya_ebpf::{bindings::BPF_ANY, helpers::generated};
 use super::{
     family::visit_value,
     global_fns, kept,
-    kernel::{BpfDatapath, EXPLAIN, TC_INGRESS},
+    kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS},
     maps,
     report::{self, SILENT, WAKES},
     route, rule_fns,
@@ -180,6 +180,7 @@ impl<const HOOK: u8> GatewayMaps for BpfDatapath<HOOK> {
     fn route(self, _: &Scratch, ifindex: u32, routes: Routes) -> Route {
         let word = match HOOK {
             TC_INGRESS => route::ask_at_tc_ingress(self.context.cast(), ifindex, routes as u32),
+            TC_EGRESS => route::ask_at_egress(self.context.cast(), ifindex, routes as u32),
             EXPLAIN => route::ask_to_explain(self.context.cast(), ifindex, routes as u32),
             _ => route::ask_at_ingress(self.context.cast(), ifindex, routes as u32),
         };

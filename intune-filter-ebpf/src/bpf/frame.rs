@@ -145,11 +145,7 @@ impl SkbFrame {
             let skb = &*self.skb;
             (skb.ifindex, skb.ingress_ifindex, skb.vlan_present, skb.vlan_tci)
         };
-        Arrival {
-            ifindex,
-            stripped_tag: (present != 0).then_some(tag as u16),
-            from_gateway: ingress == 0,
-        }
+        Arrival { ifindex, stripped_tag: (present != 0).then_some(tag as u16), came_by: ingress }
     }
 }
 

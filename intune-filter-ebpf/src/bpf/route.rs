@@ -1,4 +1,5 @@
-//! Route lookups: whether an address is the gateway's own, and the device that a source is behind.
+//! Route lookups: whether an address is the gateway's own, and the device that a source or a resolver
+//! is behind.
 //!
 //! Each lookup is a global function, as those in [`super::global_fns`]: it has the hook's context,
 //! and finds the rest in the hook's working memory.
@@ -8,7 +9,7 @@ use aya_ebpf::{
     helpers::generated,
 };
 
-use super::kernel::{BpfDatapath, EXPLAIN, TC_INGRESS, XDP};
+use super::kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP};
 use crate::{
     abi::V6,
     datapath::{Location, Route},
@@ -24,14 +25,20 @@ const TABLE_LOCAL: u32 = 255;
 
 const _: () = assert!(size_of::<bpf_fib_lookup>() == size_of::<[u64; 8]>());
 
-macro_rules! routes {
-    ($context:ty, $hook:ident, $ask:ident, $own:ident, $routed:ident, $is_forged:ident) => {
+macro_rules! ask {
+    ($context:ty, $hook:ident, $ask:ident) => {
         /// Runs [`crate::datapath::GatewayMaps::route`] on this hook.
         #[inline(never)]
         #[unsafe(no_mangle)]
         pub extern "C" fn $ask(context: *mut $context, ifindex: u32, flags: u32) -> u64 {
             ask(BpfDatapath::<$hook> { context: context.cast() }, ifindex, flags).word()
         }
+    };
+}
+
+macro_rules! routes {
+    ($context:ty, $hook:ident, $ask:ident, $own:ident, $routed:ident, $is_forged:ident) => {
+        ask!($context, $hook, $ask);
 
         /// Runs [`verdict::own_location`] on this hook.
         #[inline(never)]
@@ -86,6 +93,17 @@ routes!(
     routed_location_to_explain,
     is_forged_to_explain
 );
+
+ask!(__sk_buff, TC_EGRESS, ask_at_egress);
+
+/// Runs [`verdict::is_astray`] at TC egress. True without working memory, which a run has claimed.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn is_astray_at_egress(context: *mut __sk_buff) -> u64 {
+    let kernel = BpfDatapath::<TC_EGRESS> { context: context.cast() };
+    let scratch = BpfDatapath::<TC_EGRESS>::scratch();
+    u64::from(scratch.is_none_or(|scratch| verdict::is_astray(scratch, kernel)))
+}
 
 #[inline(always)]
 fn ask<const HOOK: u8>(kernel: BpfDatapath<HOOK>, ifindex: u32, flags: u32) -> Route {

@@ -280,6 +280,10 @@ impl GlobalFns for &Tables {
         verdict::is_forged(scratch, self)
     }
 
+    fn is_astray(self, scratch: &Scratch) -> bool {
+        verdict::is_astray(scratch, self)
+    }
+
     fn walk_patterns(self, scratch: &Scratch) {
         dns::walk_patterns(scratch, self);
     }

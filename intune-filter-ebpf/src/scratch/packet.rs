@@ -62,8 +62,10 @@ pub struct PacketCtx {
     pub ifindex: VolatileU64,
     /// Zone of the client.
     pub zone: VolatileU64,
-    /// 1 if the gateway itself sent the packet.
-    pub from_gateway: VolatileU64,
+    /// Index of the device from which the stack received the packet; 0 if the gateway itself sent it.
+    pub came_by: VolatileU64,
+    /// 1 if a resolver's packet came in by a device that no route to the resolver leads out of.
+    pub astray: VolatileU64,
     /// Packets that the frame stands for.
     pub packets: VolatileU64,
     /// Offset of the IP header in the frame.

@@ -51,7 +51,7 @@ fn judge<W: DualStack>(
     let Some(zone) = datapath.zone(arrival.ifindex, frame.vlan) else {
         return Verdict::pass_builtin(Reason::Unmanaged);
     };
-    if !arrival.from_gateway {
+    if !arrival.is_from_gateway() {
         let known = known_flow::pass(packet, datapath, zone, &frame, Direction::ToClient, packets);
         if known != 0 {
             return known_flow::verdict(known);
@@ -63,7 +63,7 @@ fn judge<W: DualStack>(
     let run =
         Run::new(datapath, *packet, scratch, arrival, zone, frame.payload, Direction::ToClient);
     let mut stage = if frame.second_tag {
-        run.second_tag(arrival.from_gateway).store(scratch);
+        run.second_tag(arrival.is_from_gateway()).store(scratch);
         Stage::DONE
     } else if frame.ethertype == ETHERTYPE_IPV4 {
         stages::<V4, _, _>(&run)
@@ -93,7 +93,7 @@ fn judge<W: DualStack>(
 impl<W: Datapath, P: Packet> Run<'_, W, P> {
     #[inline(always)]
     fn is_from_gateway(&self) -> bool {
-        self.scratch.ctx.from_gateway.get() != 0
+        self.scratch.ctx.came_by.get() == 0
     }
 
     /// Judges a frame with two VLAN tags: the gateway alone may send one, since no policy names its
@@ -158,6 +158,10 @@ fn dns_answer<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     }
     // The stack forwards IPv6 packets whose source is one of its own addresses.
     if !run.is_from_gateway() && run.datapath.is_own(run.source()) {
+        return Stage::NEXT;
+    }
+    if !run.is_from_gateway() && run.datapath.is_astray(run.scratch) {
+        run.scratch.ctx.astray.set(1);
         return Stage::NEXT;
     }
     let verdict = if datagram.protocol == UDP {
@@ -276,7 +280,13 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
     // A resolver only answers queries: a flow that a resolver opened would let the client reach it.
     if client.flags & client_flags::INBOUND == 0 || resolver::is_from_resolver(run, datagram) {
         let later = datagram.fragment == Fragment::Later;
-        let reason = if later { Reason::Fragment } else { Reason::Unsolicited };
+        let reason = if later {
+            Reason::Fragment
+        } else if scratch.ctx.astray.get() != 0 {
+            Reason::AnswerInterface
+        } else {
+            Reason::Unsolicited
+        };
         return Verdict::deny_client(reason, &client);
     }
     let mut verdict = Verdict::pass_builtin(Reason::Inbound).of(&client);

@@ -79,6 +79,13 @@ pub fn own_location<W: Datapath>(scratch: &Scratch, datapath: W) -> Location {
     if here { Location::HERE } else { Location::APART }
 }
 
+/// Returns the source of a route lookup for packets of a client. The kernel forwards nothing from a
+/// link-local IPv6 source, and so tells no route for one.
+#[inline(always)]
+pub(super) fn routable(client: V6) -> V6 {
+    if !is_mapped(client) && client.is_of_link() { V6::default() } else { client }
+}
+
 #[inline(always)]
 const fn is_mapped(V6([a, b, c, _]): V6) -> bool {
     a | b == 0 && c == 0xffff_u32.to_be()
@@ -86,7 +93,13 @@ const fn is_mapped(V6([a, b, c, _]): V6) -> bool {
 
 /// Looks up the route to an address, from the source that `route_from` has.
 #[inline(always)]
-fn ask<W: Datapath>(scratch: &Scratch, datapath: W, ifindex: u32, to: V6, routes: Routes) -> Route {
+pub(super) fn ask<W: Datapath>(
+    scratch: &Scratch,
+    datapath: W,
+    ifindex: u32,
+    to: V6,
+    routes: Routes,
+) -> Route {
     // SAFETY: the scratch memory is this run's alone.
     unsafe { scratch.ctx.route_to.get().write(to) };
     datapath.route(scratch, ifindex, routes)
@@ -95,7 +108,7 @@ fn ask<W: Datapath>(scratch: &Scratch, datapath: W, ifindex: u32, to: V6, routes
 /// Returns the interface to look up routes for: the device on which the stack receives the zone's
 /// packets or, if unknown, the interface that the packet came in on.
 #[inline(always)]
-fn interface(scratch: &Scratch, device: u32) -> u32 {
+pub(super) fn interface(scratch: &Scratch, device: u32) -> u32 {
     if device == 0 { scratch.ctx.ifindex.get() as u32 } else { device }
 }
 
@@ -119,11 +132,8 @@ pub fn routed_location<W: Datapath>(scratch: &Scratch, datapath: W) -> Location 
         unsafe { (*scratch.headers.source.get(), *scratch.headers.destination.get()) };
     let device = datapath.device(scratch.ctx.zone.get() as u16);
     let ifindex = interface(scratch, device);
-    // The kernel forwards nothing from a link-local IPv6 source, and so tells no route for one.
-    let anybody = V6::default();
-    let from = if !is_mapped(source) && source.is_of_link() { anybody } else { source };
     // SAFETY: as above.
-    unsafe { scratch.ctx.route_from.get().write(from) };
+    unsafe { scratch.ctx.route_from.get().write(routable(source)) };
     if ask(scratch, datapath, ifindex, destination, Routes::All) != Route::NOT_FORWARDED {
         return Location::ELSEWHERE;
     }

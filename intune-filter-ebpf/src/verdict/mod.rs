@@ -13,6 +13,7 @@ mod links;
 mod policy;
 mod reply;
 mod resolver;
+mod resolver_route;
 mod revocation;
 mod rules;
 mod segment;
@@ -26,6 +27,7 @@ pub use ingress::ingress;
 pub use judged::{compare_octets, keep_octets};
 pub use lifetime::{ending, lifetime};
 pub use limit::may_begin;
+pub use resolver_route::is_astray;
 pub use rules::{allows_rule, match_rules};
 pub use segment::note_segment;
 
@@ -47,8 +49,18 @@ pub struct Arrival {
     pub ifindex: u32,
     /// VLAN tag that the hardware has stripped, if any.
     pub stripped_tag: Option<u16>,
-    /// On egress: whether the gateway itself sent the packet.
-    pub from_gateway: bool,
+    /// Index of the device from which the stack received the packet; 0 on egress if the gateway itself
+    /// sent it.
+    pub came_by: u32,
+}
+
+impl Arrival {
+    /// Whether the gateway itself sent the packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_from_gateway(&self) -> bool {
+        self.came_by == 0
+    }
 }
 
 /// Action on a packet.
@@ -250,7 +262,8 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         ctx.no_answered_flow.set(0);
         ctx.rules.clear();
         ctx.ifindex.set(u64::from(arrival.ifindex));
-        ctx.from_gateway.set(u64::from(arrival.from_gateway));
+        ctx.came_by.set(u64::from(arrival.came_by));
+        ctx.astray.set(0);
         ctx.zone.set(u64::from(zone));
         ctx.packets.set(u64::from(packet.packets()));
         ctx.network_offset.set(u64::from(network_offset));

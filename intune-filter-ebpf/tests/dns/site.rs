@@ -15,6 +15,8 @@ use intune_filter_ebpf::{
 use crate::model::{Learned, Terms};
 
 pub const IFINDEX: u32 = 3;
+/// Index of the device that all routes lead out of.
+const BEYOND: u32 = 4;
 /// VLAN of the second zone; the first is untagged.
 pub const VLAN: u16 = 20;
 /// Rule of the names below `one`, and of those below `two`.
@@ -67,6 +69,7 @@ impl Site {
         tables.zones.insert(ZoneKey { ifindex: IFINDEX, vlan: 0 }, 1);
         tables.zones.insert(ZoneKey { ifindex: IFINDEX, vlan: u32::from(VLAN) }, 2);
         tables.active.set(Active { generation: 1, reserved: 0, seed: 0x5eed_0f7e_57ca_5e55 });
+        tables.routes.insert(0, &[], BEYOND);
         tables.now.set(START);
         Self { tables }
     }
@@ -201,14 +204,14 @@ pub fn surplus(
     let udp = frame.len() - message.len() - 8;
     frame[udp + 4..udp + 6].copy_from_slice(&(covered as u16 + 8).to_be_bytes());
     if to_client {
-        site.tables.egress(&frame, place(ends))
+        site.tables.egress(&frame, Arrival { came_by: BEYOND, ..place(ends) })
     } else {
         site.tables.ingress(&frame, place(ends))
     }
 }
 
 fn place(ends: Ends) -> Arrival {
-    Arrival { ifindex: IFINDEX, stripped_tag: ends.vlan, from_gateway: false }
+    Arrival { ifindex: IFINDEX, stripped_tag: ends.vlan, came_by: IFINDEX }
 }
 
 fn frame(source: IpAddr, destination: IpAddr, from: u16, to: u16, message: &[u8]) -> Vec<u8> {

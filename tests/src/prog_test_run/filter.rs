@@ -51,8 +51,10 @@ fn sizes() -> Vec<(&'static str, u32)> {
 pub enum HookPoint {
     /// At XDP, coming in on an interface.
     Ingress(&'static str),
-    /// At TC, forwarded to an interface.
+    /// At TC, forwarded to an interface from [`site::WAN`].
     Egress(&'static str),
+    /// At TC, forwarded to an interface from another device.
+    EgressFrom(&'static str, &'static str),
     /// At TC, sent to an interface by the gateway itself.
     EgressOfGateway(&'static str),
 }
@@ -334,7 +336,12 @@ impl LoadedFilter {
                 let live = self.live.as_ref().context("nothing is attached")?;
                 live.judge(&self.pins, interface, frame, hook == IngressHook::Tc)
             }
-            (HookPoint::Egress(interface), _) => self.judge_egress(interface, 1, 0, frame),
+            (HookPoint::Egress(interface), _) => {
+                self.judge_egress(interface, index(site::WAN)?, 0, frame)
+            }
+            (HookPoint::EgressFrom(interface, from), _) => {
+                self.judge_egress(interface, index(from)?, 0, frame)
+            }
             (HookPoint::EgressOfGateway(interface), _) => self.judge_egress(interface, 0, 0, frame),
         }
     }
@@ -372,8 +379,14 @@ impl LoadedFilter {
                 };
                 self.at_xdp()?.test_run(options)?
             }
-            HookPoint::Egress(interface) | HookPoint::EgressOfGateway(interface) => {
-                let from = u32::from(matches!(point, HookPoint::Egress(_)));
+            HookPoint::Egress(interface)
+            | HookPoint::EgressFrom(interface, _)
+            | HookPoint::EgressOfGateway(interface) => {
+                let from = match point {
+                    HookPoint::EgressOfGateway(_) => 0,
+                    HookPoint::EgressFrom(_, from) => index(from)?,
+                    _ => index(site::WAN)?,
+                };
                 let context = egress_context(index(interface)?, from, 0);
                 let options = TestRunOptions {
                     data_in: Some(frame),

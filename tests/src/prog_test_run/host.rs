@@ -28,14 +28,14 @@ use super::{
     fate::Fate,
     filter::{HookPoint, ROOM},
     rows,
-    site::{self, LAN, OTHER, VLAN_DEVICE},
+    site::{self, LAN, OTHER, VLAN_DEVICE, WAN},
     state::{Event, State, now},
 };
 
 /// Routes of the tables' site.
 const ROUTES: [(&str, &str); 8] = [
-    ("0.0.0.0/0", "eth0"),
-    ("::/0", "eth0"),
+    ("0.0.0.0/0", WAN),
+    ("::/0", WAN),
     ("10.20.0.0/16", LAN),
     ("fd00:20::/48", LAN),
     ("10.21.0.0/24", VLAN_DEVICE),
@@ -60,11 +60,13 @@ pub fn tables(policies: [&Policy; 2], active: Active, index: impl Fn(&str) -> u3
 
 /// Place of a frame, for the host's build.
 pub fn place(place: HookPoint, index: impl Fn(&str) -> u32) -> verdict::Arrival {
-    let (interface, from_gateway) = match place {
-        HookPoint::Ingress(interface) | HookPoint::Egress(interface) => (interface, false),
-        HookPoint::EgressOfGateway(interface) => (interface, true),
+    let (interface, came_by) = match place {
+        HookPoint::Ingress(interface) => (interface, index(interface)),
+        HookPoint::Egress(interface) => (interface, index(WAN)),
+        HookPoint::EgressFrom(interface, from) => (interface, index(from)),
+        HookPoint::EgressOfGateway(interface) => (interface, 0),
     };
-    verdict::Arrival { ifindex: index(interface), stripped_tag: None, from_gateway }
+    verdict::Arrival { ifindex: index(interface), stripped_tag: None, came_by }
 }
 
 /// Forgets whatever the programs remember. Counters stay.

@@ -8,7 +8,7 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 use intune_filter::kernel::{Hook, Pins};
 
-use super::fate::Fate;
+use super::{fate::Fate, site::WAN};
 
 /// Attach type that the pinned program at XDP was loaded with.
 pub(super) const XDP_ATTACHED: XdpAttachType = XdpAttachType::Interface;
@@ -29,6 +29,8 @@ const HEADROOM: usize = 256;
 pub struct Runner {
     ingress: Xdp,
     egress: SchedClassifier,
+    /// Index of the device from which forwarded frames come.
+    wan: u32,
 }
 
 impl Runner {
@@ -38,6 +40,7 @@ impl Runner {
         Ok(Self {
             ingress: Xdp::from_pin(pins.program(Hook::Ingress.program()), XDP_ATTACHED)?,
             egress: SchedClassifier::from_pin(pins.program(Hook::Egress.program()))?,
+            wan: index(WAN)?,
         })
     }
 
@@ -48,7 +51,7 @@ impl Runner {
 
     /// Runs the egress program over a frame that is forwarded to the interface with this index.
     pub fn egress(&self, interface: u32, frame: &[u8]) -> Result<Fate> {
-        Ok(judge_at_tc(&self.egress, interface, 1, 0, frame)?.0)
+        Ok(judge_at_tc(&self.egress, interface, self.wan, 0, frame)?.0)
     }
 }
 

@@ -11,6 +11,8 @@ use crate::namespace::Namespace;
 pub const LAN: &str = "eth1";
 /// An interface with another zone.
 pub const OTHER: &str = "eth2";
+/// The interface towards everything else.
+pub const WAN: &str = "eth0";
 /// The VLAN id of [`LAN`]'s second zone.
 pub const VLAN: u16 = 20;
 

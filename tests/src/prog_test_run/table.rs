@@ -223,6 +223,7 @@ impl Row {
         self.point = match self.point {
             HookPoint::Ingress(_) => HookPoint::Ingress(OTHER),
             HookPoint::Egress(_) => HookPoint::Egress(OTHER),
+            HookPoint::EgressFrom(_, from) => HookPoint::EgressFrom(OTHER, from),
             HookPoint::EgressOfGateway(_) => HookPoint::EgressOfGateway(OTHER),
         };
         self
@@ -233,6 +234,15 @@ impl Row {
     pub const fn sent_by_gateway(mut self) -> Self {
         if let HookPoint::Egress(interface) = self.point {
             self.point = HookPoint::EgressOfGateway(interface);
+        }
+        self
+    }
+
+    /// The row forwarded from another device than the usual one.
+    #[must_use]
+    pub const fn came_by(mut self, device: &'static str) -> Self {
+        if let HookPoint::Egress(interface) = self.point {
+            self.point = HookPoint::EgressFrom(interface, device);
         }
         self
     }

@@ -1,6 +1,7 @@
 //! What clients are answered, and that they reach what they have learned from it: first packets,
 //! resolvers of every place, over either transport, forgeries, names of no service.
 
+mod accomplices;
 mod cold_start;
 mod first_packet;
 mod forgeries;

@@ -220,6 +220,12 @@ pub(super) const FAULTS: &[Fault] = &[
         "!run.is_from_gateway() && run.datapath.is_own(run.source())",
         "false",
     ),
+    of(
+        "answer-from-anywhere",
+        EGRESS,
+        "!run.is_from_gateway() && run.datapath.is_astray(run.scratch)",
+        "false",
+    ),
     // Flows.
     of("reset-opens", FLOW, "(TCP_FIN | TCP_RST)", "TCP_FIN")
         .within("datagram.protocol == TCP && datagram.transport.flags & (TCP_FIN | TCP_RST) != 0"),

@@ -104,7 +104,7 @@ impl Judge for Unloaded {
 
     fn judge(&self, address: IpAddr, port: u16, protocol: Protocol) -> Result<Judgement> {
         let frame = first_packet(self.vlan, self.address, address, port, protocol)?;
-        let place = Arrival { ifindex: IFINDEX, stripped_tag: None, from_gateway: false };
+        let place = Arrival { ifindex: IFINDEX, stripped_tag: None, came_by: IFINDEX };
         let word = self.tables.ingress(&frame, place).explanation();
         let explanation = Explanation::unpack(word).context("a verdict that cannot be")?;
         let mut judgement = Judgement::new(address, explanation, &self.rules, &self.groups);

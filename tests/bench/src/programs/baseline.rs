@@ -15,7 +15,7 @@ use intune_filter_ebpf::abi::{FlowKey, V4, V6};
 use crate::object::{self, program, take};
 use intune_filter_tests::prog_test_run::{
     program::{egress_context, index, ingress_context},
-    site::LAN,
+    site::{LAN, WAN},
 };
 
 /// Packets of a run, for each run that is asked for.
@@ -121,7 +121,7 @@ impl Baseline {
         self.cycle.set(0, *cycle, 0)?;
         let context = match hook {
             Hook::Ingress => ingress_context(index(LAN)?, frame)?.to_vec(),
-            Hook::Egress => egress_context(index(LAN)?, 1, 0).to_vec(),
+            Hook::Egress => egress_context(index(LAN)?, index(WAN)?, 0).to_vec(),
         };
         let options = TestRunOptions {
             data_in: Some(frame),

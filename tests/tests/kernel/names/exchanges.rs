@@ -29,6 +29,8 @@ use super::{
 };
 
 const IFINDEX: u32 = 1;
+/// Index of the device that all routes lead out of, on the host.
+const BEYOND: u32 = 2;
 const SECOND: u64 = 1_000_000_000;
 
 #[test]
@@ -100,6 +102,7 @@ impl Bench {
         host.own_addresses = own.into();
         let zone = filter.policy().zones[0].number;
         host.zones.insert(ZoneKey { ifindex: IFINDEX, vlan: 0 }, zone);
+        host.routes.insert(0, &[], BEYOND);
         let rule = |service: &str| {
             let mut rules = filter.policy().rules.iter();
             let rule = rules.find(|(_, rule)| rule.id.service == service);
@@ -134,10 +137,10 @@ impl Bench {
         let heard = filter.judge(HookPoint::Egress(LAN), &frames.1).ok()?;
         let late = state::now().expect("the clock runs") - before;
 
-        let place = verdict::Arrival { ifindex: IFINDEX, stripped_tag: None, from_gateway: false };
+        let place = verdict::Arrival { ifindex: IFINDEX, stripped_tag: None, came_by: IFINDEX };
         let verdict = self.host.ingress(&frames.0, place);
         assert_eq!(done(&asked), said(verdict.action), "the query, {}", what());
-        let verdict = self.host.egress(&frames.1, place);
+        let verdict = self.host.egress(&frames.1, verdict::Arrival { came_by: BEYOND, ..place });
         assert_eq!(done(&heard), said(verdict.action), "the answer, {}", what());
 
         let outcome = self.model(query, answer, before);

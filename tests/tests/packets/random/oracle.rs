@@ -55,9 +55,9 @@ impl Oracle {
         let reading = Reading::of(frame);
         let (interface, ingress) = match place {
             HookPoint::Ingress(interface) => (interface, true),
-            HookPoint::Egress(interface) | HookPoint::EgressOfGateway(interface) => {
-                (interface, false)
-            }
+            HookPoint::Egress(interface)
+            | HookPoint::EgressFrom(interface, _)
+            | HookPoint::EgressOfGateway(interface) => (interface, false),
         };
         let passes = verdict.audited != 0 || !verdict.reason.denies();
         match verdict.reason {

@@ -25,6 +25,7 @@ pub mod records;
 pub mod rejected;
 pub mod reloads;
 pub mod resets;
+pub mod resolver_route;
 pub mod sources;
 pub mod streams;
 pub mod warm_up;

@@ -1,0 +1,30 @@
+//! Devices by which a resolver's answers come in: those that routes to the resolver lead out of.
+//!
+//! Whoever tells an accomplice the port and the id of a query needs one datagram with the resolver's
+//! address to have an address of his choice learned. Most networks let such a datagram through, and
+//! the next LAN of the gateway does.
+
+use super::gateway::{ask, interface, routable};
+use crate::{
+    datapath::{Datapath, Route, Routes},
+    scratch::Scratch,
+};
+
+/// Whether the packet in the working memory, from a resolver to a client, came in by a device that no
+/// route to the resolver leads out of.
+///
+/// The client's query takes the way that the routes have for the client. Where several are equally
+/// good, or a mark chooses one, the answer may come by another: any by which the gateway itself would
+/// reach the resolver.
+#[inline(always)]
+pub fn is_astray<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
+    // SAFETY: the scratch memory is this run's alone.
+    let (resolver, client) =
+        unsafe { (*scratch.headers.source.get(), *scratch.headers.destination.get()) };
+    let came_by = scratch.ctx.came_by.get() as u32;
+    let device = interface(scratch, datapath.device(scratch.ctx.zone.get() as u16));
+    // SAFETY: as above.
+    unsafe { scratch.ctx.route_from.get().write(routable(client)) };
+    ask(scratch, datapath, device, resolver, Routes::All) != Route::to(came_by)
+        && ask(scratch, datapath, came_by, resolver, Routes::Out) != Route::to(came_by)
+}

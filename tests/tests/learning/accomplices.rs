@@ -1,0 +1,129 @@
+//! An accomplice that the client tells the port and the id of its query, and that sends one datagram
+//! with the resolver's address while the resolver, beyond the gateway, is at work.
+
+use std::net::{IpAddr, UdpSocket};
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    network::{CLIENT, LAN, WAN},
+    prog_test_run::{
+        Datagram, Message,
+        datagram::patched,
+        message::{A, AAAA, QUESTION},
+    },
+    records::addresses,
+    resolver::{FRESH, Kind},
+    site::{self, CONFIG, MODES, eventually, in_mode, tcp},
+    testbed::{Setup, Testbed},
+    wire::Wire,
+};
+
+/// The client's port.
+const PORT: u16 = 40000;
+/// The gateway's device on another network, and the accomplice's end of its wire.
+const OTHER: [&str; 2] = ["other", "others"];
+
+/// What the accomplice answers: addresses of its own choice, to which nothing leads.
+fn chosen() -> [IpAddr; 2] {
+    ["20.0.0.7", "2a01:111::7"].map(|text| text.parse().expect("an address"))
+}
+
+/// A configuration that does not judge what the resolver's network sends: what clients alone send in a
+/// resolver's name is denied as it comes in.
+fn exempting() -> String {
+    let exempt = "clients:
+  - name: unjudged
+    networks: [203.0.113.0/24, '2001:db8:53::/64']
+    mode: exempt
+";
+    CONFIG.replacen("clients:\n", exempt, 1)
+}
+
+/// Gives the gateway another network, and lets each network send whatever source it likes.
+fn wire(testbed: &Testbed) -> Result<()> {
+    let [device, end] = OTHER;
+    let gateway = &testbed.network.gateway;
+    gateway.ip(&[
+        format!("link add {device} type veth peer {end}"),
+        format!("link set {device} up"),
+        format!("link set {end} up"),
+        format!("address add 10.99.0.1/24 dev {device}"),
+        format!("address add fd00:99::1/64 dev {device} nodad"),
+    ])?;
+    ["all", LAN, device]
+        .iter()
+        .try_for_each(|name| gateway.sysctl(&format!("ipv4/conf/{name}/rp_filter"), "0"))
+}
+
+/// Has the client ask for a name that nobody has asked for before, and an accomplice answer from the
+/// other end of a wire of the gateway's; then the resolver.
+fn attack(testbed: &Testbed, number: u32, (wire, device): (&Wire, &str)) -> Result<()> {
+    let counted = |word: &str| anyhow::Ok(testbed.filter.counters()?.get(word));
+    let network = &testbed.network;
+    for (family, client) in CLIENT.into_iter().enumerate() {
+        let (resolver, chosen) = (testbed.resolver.addresses()[family], chosen()[family]);
+        let kind = if client.is_ipv4() { A } else { AAAA };
+        let query = Message::query(7, &format!("{number}.{FRESH}"), kind);
+        let answer = query.answered().address(&QUESTION, 86_400, chosen);
+        let forged = Datagram::new(resolver, client).udp(53, PORT, answer.octets());
+
+        testbed.resolver.pause()?;
+        let asked = counted("dns_query")?;
+        let socket = network.client.run(|| UdpSocket::bind((client, PORT)))?;
+        socket.send_to(query.octets(), (resolver, 53))?;
+        eventually("the query has passed", || Ok(counted("dns_query")? > asked))?;
+        let (denied, learned) = (counted("answer_interface")?, counted("learned")?);
+        wire.send(&patched(forged.frame(), 0, &network.gateway_address(device)?))?;
+        let judged = || Ok(counted("answer_interface")? + counted("learned")? > denied + learned);
+        eventually("the accomplice's answer was judged", judged)?;
+        ensure!(counted("learned")? == learned, "the accomplice's address was learned");
+        testbed.expect_denied(tcp(chosen, 443))?;
+
+        testbed.resolver.resume()?;
+        eventually("the resolver's was learned", || Ok(counted("learned")? > learned))?;
+        testbed.expect_reached(tcp(addresses(number)[family], 443))?;
+        testbed.expect_denied(tcp(chosen, 443))?;
+    }
+    Ok(())
+}
+
+/// Of the accomplice's network nothing is asked, and its sources are not looked at.
+fn in_each_mode(config: &str, run: impl Fn(&Testbed) -> Result<()>) -> Result<()> {
+    for mode in MODES {
+        let setup =
+            Setup { config: in_mode(config, mode), resolver: Kind::Unbound, ..site::setup() };
+        let mut testbed = Testbed::create(&setup)?;
+        wire(&testbed)?;
+        testbed.filter.start()?;
+        run(&testbed).with_context(|| format!("in {mode} mode"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_accomplice_on_another_lan_opens_nothing() -> Result<()> {
+    let [device, end] = OTHER;
+    in_each_mode(CONFIG, |testbed| {
+        let wire = testbed.network.gateway.run(|| Wire::open(end))?;
+        attack(testbed, 7, (&wire, device))
+    })
+}
+
+#[test]
+fn an_accomplice_on_another_filtered_lan_opens_nothing() -> Result<()> {
+    let [device, end] = OTHER;
+    let filtered = format!("interfaces:\n  - name: {device}\n");
+    let config = exempting().replacen("interfaces:\n", &filtered, 1);
+    in_each_mode(&config, |testbed| {
+        let wire = testbed.network.gateway.run(|| Wire::open(end))?;
+        attack(testbed, 8, (&wire, device))
+    })
+}
+
+#[test]
+fn an_accomplice_beside_the_client_opens_nothing() -> Result<()> {
+    in_each_mode(&exempting(), |testbed| {
+        let wire = testbed.network.client.run(|| Wire::open(WAN))?;
+        attack(testbed, 9, (&wire, LAN))
+    })
+}
