@@ -35,7 +35,8 @@ pub use policy::{
     Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, GATEWAY_WORDS, MODE_AUDIT,
     MODE_ENFORCE, MODE_EXEMPT, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS, SERVER_DHCP,
     SERVER_RESOLVER, Settings, TITLE_CAPACITY, Title, UNLISTED_DROP, UNLISTED_FORWARD,
-    UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey, client_flags, gateway_port, port_class, port_index,
+    UNLISTED_NXDOMAIN, UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey, client_flags, gateway_port,
+    port_class, port_index,
 };
 pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{

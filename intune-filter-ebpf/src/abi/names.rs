@@ -76,8 +76,10 @@ pub struct NameNode {
     pub exact: RuleMask,
     /// Rules of a name that goes on below this node.
     pub below: RuleMask,
+    /// Rules of all names that end at this node, or below it.
+    pub under: RuleMask,
 }
-layout!(NameNode, 64, u32, u32, u16, u16, u16, u16, RuleMask, RuleMask);
+layout!(NameNode, 88, u32, u32, u16, u16, u16, u16, RuleMask, RuleMask, RuleMask);
 
 /// Element of `GLOBS`: a label with one `*` in it, such as `payloadprod*`, or `*` alone.
 ///
@@ -99,7 +101,7 @@ pub struct Glob {
     /// last of the last word.
     pub suffix: [u64; 8],
 }
-layout!(Glob, 200, NameNode, u32, u32, [u64; 8], [u64; 8]);
+layout!(Glob, 224, NameNode, u32, u32, [u64; 8], [u64; 8]);
 
 impl Glob {
     /// Maximum number of globs at one node.

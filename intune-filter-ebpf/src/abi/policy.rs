@@ -93,6 +93,9 @@ pub const UNLISTED_REFUSE: u32 = 0;
 pub const UNLISTED_FORWARD: u32 = 1;
 /// [`Settings::dns_unlisted`]: a query for a name of no rule is dropped.
 pub const UNLISTED_DROP: u32 = 2;
+/// [`Settings::dns_unlisted`]: a query for a name of no rule is answered NXDOMAIN, or without data
+/// if names of the client's rules are below the name.
+pub const UNLISTED_NXDOMAIN: u32 = 3;
 
 /// [`Settings::to_gateway`]: packets to the gateway's addresses on the client's own network pass.
 pub const GATEWAY_PASS: u32 = 0;
@@ -164,7 +167,7 @@ pub struct Settings {
     pub zone_flows: Limit,
 }
 layout!(
-    Settings, 192, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, RuleMask, Limit, Limit,
+    Settings, 216, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, RuleMask, Limit, Limit,
     Limit, Limit
 );
 

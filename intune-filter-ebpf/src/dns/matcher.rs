@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Puts the rules of the name whose labels [`super::read_question`] has found into
-/// [`crate::scratch::Matcher::rules`]. [`is_over_https`] says afterwards what else it is.
+/// [`crate::scratch::Matcher::rules`], and those of the names below it, too, into
+/// [`crate::scratch::Matcher::under`]. [`is_over_https`] says afterwards what else it is.
 #[inline(always)]
 pub fn match_name<W: Datapath>(scratch: &Scratch, datapath: W, settings: &Settings) {
     let labels = scratch.parser.label_count.get();
@@ -22,8 +23,10 @@ pub fn match_name<W: Datapath>(scratch: &Scratch, datapath: W, settings: &Settin
     scratch.matcher.rules.clear();
     if labels == 0 {
         // The root itself, which no pattern stands for.
+        scratch.matcher.under.set(&settings.root.under);
         return;
     }
+    scratch.matcher.under.clear();
     scratch.matcher.glob_count.set(0);
     scratch.matcher.chunk.set(0);
     arrive(scratch, &settings.root, labels);
@@ -34,6 +37,12 @@ pub fn match_name<W: Datapath>(scratch: &Scratch, datapath: W, settings: &Settin
 #[inline(always)]
 pub fn is_over_https(scratch: &Scratch) -> bool {
     scratch.matcher.over_https.get() != 0
+}
+
+/// Whether the client has a rule for the name that was matched last, or for a name below it.
+#[inline(always)]
+pub fn is_at_or_above_listed(scratch: &Scratch) -> bool {
+    scratch.matcher.under.intersects(&scratch.ctx.client_rules)
 }
 
 /// Follows the edges and globs that lead on from where [`match_name`] has begun.
@@ -50,6 +59,7 @@ fn arrive(scratch: &Scratch, node: &NameNode, left: u64) {
     scratch.matcher.over_https.set(scratch.matcher.over_https.get() | u64::from(node.over_https));
     scratch.matcher.walking.set(0);
     if left == 0 {
+        scratch.matcher.under.add(&node.under);
         return;
     }
     let globs = if left == 1 { node.globs } else { node.inner };

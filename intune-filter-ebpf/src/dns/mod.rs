@@ -15,9 +15,9 @@ mod refusal;
 mod svcb;
 
 pub use answer::{LearnStats, affordable, learn, learn_addresses, read_answer};
-pub use matcher::{is_over_https, match_name, walk_patterns};
+pub use matcher::{is_at_or_above_listed, is_over_https, match_name, walk_patterns};
 pub use question::{Question, is_answer, is_bare_error, is_query, is_response, read_question};
-pub use refusal::refuse;
+pub use refusal::{Refusal, choose_refusal, refuse};
 
 /// Octets of a header (RFC 1035 section 4.1.1).
 pub const HEADER_LENGTH: u64 = 12;

@@ -15,6 +15,7 @@ use crate::{
         StreamRead, V4, V6, ZoneKey,
     },
     datapath::WorkingMemory as _,
+    dns,
     maps::{KeyedAccess, KeyedMap, keyed},
     scratch::Scratch,
     verdict::{self, Arrival, Verdict},
@@ -124,6 +125,15 @@ impl Tables {
             self.release(&self.scratch);
         }
         verdict
+    }
+
+    /// Returns the DNS message that refuses the query in the frame judged last, whose verdict has
+    /// to be [`verdict::Action::Refuse`].
+    #[must_use]
+    pub fn refusal(&self) -> Vec<u8> {
+        let (scratch, end) = (&self.scratch, self.scratch.reply.question_end.get());
+        let length = dns::refuse(scratch, self, end, dns::choose_refusal(scratch));
+        (0..length).map(|at| scratch.message.octet(at) as u8).collect()
     }
 
     /// Judges a frame to a client.

@@ -21,7 +21,7 @@ result_word! {
         RESET = 1,
         /// ICMP error "communication administratively prohibited" (RFC 1812, RFC 4443).
         PROHIBITED = 2,
-        /// DNS message REFUSED (RFC 1035 section 4.1.1), in place of the query's.
+        /// DNS message that refuses a name, in place of the query's: see [`crate::dns::Refusal`].
         REFUSAL = 3,
     }
 }

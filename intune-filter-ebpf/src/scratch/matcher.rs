@@ -21,6 +21,8 @@ pub struct Matcher {
     pub glob_count: VolatileU64,
     /// Result: the rules of the name.
     pub rules: RuleCell,
+    /// Other result: the rules of the name, and of all names below it.
+    pub under: RuleCell,
     /// Other result: 1 if the name is one of a known server of DNS over HTTPS.
     pub over_https: VolatileU64,
 }

@@ -2,8 +2,8 @@
 
 use crate::memory::VolatileU64;
 
-/// Reply to a denied packet: a TCP reset, an ICMP error, or a DNS refusal, whose message is that of
-/// the working memory.
+/// Reply to a denied packet: a TCP reset, an ICMP error, or an answer to a query for a name of no
+/// rule, which is made from the query in the working memory.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Reply {
@@ -19,6 +19,10 @@ pub struct Reply {
     pub acknowledgment: VolatileU64,
     /// TCP flags of a reset.
     pub flags: VolatileU64,
-    /// Octets of a refusal's message.
+    /// Treatment of the query, such as [`crate::abi::UNLISTED_REFUSE`].
+    pub unlisted: VolatileU64,
+    /// Offset behind the question in the query's message.
+    pub question_end: VolatileU64,
+    /// Octets of the answer's message; 0 if there is none.
     pub length: VolatileU64,
 }

@@ -71,7 +71,7 @@ pub enum Action {
     Pass,
     /// Drops the packet.
     Drop,
-    /// Answers the DNS query with REFUSED. [`crate::scratch::Scratch::reply`] describes the reply,
+    /// Answers the DNS query in the resolver's place. [`crate::scratch::Scratch::reply`] describes the reply,
     /// and its writer releases the working memory.
     Refuse,
     /// Drops the packet and tells its sender. [`crate::scratch::Scratch::reply`] describes the

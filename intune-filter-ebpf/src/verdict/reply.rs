@@ -10,14 +10,21 @@ use crate::{
     scratch::{Family, Scratch},
 };
 
-/// Describes the refusal of a query, with a message of `length` octets in the working memory.
+/// Describes the refusal of the query in the working memory, whose question ends before `end`, in
+/// the form that `unlisted` says: see [`crate::abi::Settings::dns_unlisted`].
 #[inline(always)]
-pub(super) fn describe_refusal<A: Family>(scratch: &Scratch, query: &Datagram<A>, length: u64) {
+pub(super) fn describe_refusal<A: Family>(
+    scratch: &Scratch,
+    query: &Datagram<A>,
+    end: u64,
+    unlisted: u32,
+) {
     let reply = &scratch.reply;
     reply.kind.set(Kind::REFUSAL.word());
     reply.v6.set(u64::from(A::BITS == V6::BITS));
     reply.transport_offset.set(u64::from(query.transport_offset));
-    reply.length.set(length);
+    reply.question_end.set(end);
+    reply.unlisted.set(u64::from(unlisted));
 }
 
 /// Describes the reply to a denied datagram (`on_deny: reject`); false for a datagram without one.

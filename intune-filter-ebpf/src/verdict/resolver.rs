@@ -4,8 +4,8 @@ use super::{Action, Run, Verdict, limit, reply};
 use crate::{
     abi::{
         AnswerEvent, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Occurrence, Pending,
-        PendingKey, Reason, SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_REFUSE, V6,
-        answer_flags,
+        PendingKey, Reason, SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_NXDOMAIN,
+        UNLISTED_REFUSE, V6, answer_flags,
     },
     bytes::be16,
     datapath::{Datapath, DualStack, Member},
@@ -151,9 +151,9 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
         let over_https = dns::is_over_https(scratch);
         let unlisted = deny(unlisted_reason(over_https));
         let choice = unlisted_choice(settings, over_https);
-        if choice == UNLISTED_REFUSE && unlisted.action == Action::Drop {
-            let length = dns::refuse(scratch, datapath, question.end);
-            reply::describe_refusal(scratch, datagram, length);
+        let answered = choice == UNLISTED_REFUSE || choice == UNLISTED_NXDOMAIN;
+        if answered && unlisted.action == Action::Drop {
+            reply::describe_refusal(scratch, datagram, question.end, choice);
             return Verdict { action: Action::Refuse, ..unlisted };
         }
         if choice != UNLISTED_FORWARD && unlisted.action == Action::Drop {

@@ -69,7 +69,7 @@ layouts! {
     Taking { key, kind, interval, window, now, horizon, sets };
     Limit { interval, window };
     EdgeKey { parent, length, chunk, octets };
-    NameNode { id, first_glob, globs, inner, edges, over_https, exact, below };
+    NameNode { id, first_glob, globs, inner, edges, over_https, exact, below, under };
     Glob { node, prefix_length, suffix_length, prefix, suffix };
     ZoneKey { ifindex, vlan };
     ClientKey<V4> { zone, address };

@@ -154,7 +154,7 @@ fn policy() -> PolicyMaps {
             ttl_max: TTL_MAX,
             ttl_grace: TTL_GRACE,
             dns_unlisted: intune_filter_ebpf::abi::UNLISTED_REFUSE,
-            root: NameNode { edges: 1, ..NameNode::default() },
+            root: NameNode { edges: 1, under: ONE | TWO, ..NameNode::default() },
             ..Settings::default()
         },
         ..PolicyMaps::default()
@@ -179,7 +179,7 @@ fn policy() -> PolicyMaps {
         let octets = [u64::from_ne_bytes(octets), 0, 0];
         let key = EdgeKey { parent: 0, length: label.len() as u16, chunk: 0, octets };
         let below = rules_below(label.as_bytes());
-        policy.edges.insert(key, NameNode { id, below, ..NameNode::default() });
+        policy.edges.insert(key, NameNode { id, below, under: below, ..NameNode::default() });
     }
     policy
 }

@@ -139,6 +139,8 @@ choice! {
         /// Answered REFUSED.
         #[default]
         Refuse = "refuse",
+        /// Answered NXDOMAIN, or without data if names of the client's rules are below the name.
+        Nxdomain = "nxdomain",
         /// Forwarded without learning from the answer. Leaves DNS tunnelling open.
         Forward = "forward",
         /// Dropped.

@@ -46,6 +46,7 @@ impl Kernel {
         let keep_node = |node: NameNode| NameNode {
             exact: node.exact & keep,
             below: node.below & keep,
+            under: node.under & keep,
             ..node
         };
         let ports = || policy.ports.as_chunks().0.iter().map(|eight| u64::from_le_bytes(*eight));

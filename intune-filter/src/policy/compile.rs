@@ -11,7 +11,8 @@ use std::{
 use intune_filter_ebpf::abi::{
     Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, Glob, Limit as KernelLimit,
     MATCH_STEPS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, RuleMask, SERVER_DHCP, SERVER_RESOLVER,
-    Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V4, V6, client_flags, port_index,
+    Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V4, V6,
+    client_flags, port_index,
 };
 use intune_filter_ebpf::verdict::NO_GROUP;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -385,6 +386,7 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
     Settings {
         dns_unlisted: match config.dns.unlisted {
             DnsUnlisted::Refuse => UNLISTED_REFUSE,
+            DnsUnlisted::Nxdomain => UNLISTED_NXDOMAIN,
             DnsUnlisted::Forward => UNLISTED_FORWARD,
             DnsUnlisted::Drop => UNLISTED_DROP,
         },

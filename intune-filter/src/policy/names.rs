@@ -131,10 +131,23 @@ impl Builder {
         !node.below.is_empty() || !node.children.is_empty() || !node.globs.is_empty()
     }
 
+    /// Returns the rules of the names at or below each node.
+    fn under(&self) -> Vec<RuleMask> {
+        let mut under = vec![RuleMask::EMPTY; self.nodes.len()];
+        // Children have higher numbers than their parents.
+        for (id, node) in self.nodes.iter().enumerate().rev() {
+            let children = node.children.iter().chain(node.globs.values());
+            let own = node.exact | node.below;
+            under[id] = children.fold(own, |rules, child| rules | under[*child as usize]);
+        }
+        under
+    }
+
     pub(super) fn finish(self) -> Trie {
+        let under = self.under();
         let mut first_glob = 0;
         let mut finished = Vec::new();
-        for (id, node) in (0..).zip(&self.nodes) {
+        for ((id, node), under) in (0..).zip(&self.nodes).zip(under) {
             let inner = node.globs.values().filter(|child| self.leads_on(**child));
             finished.push(NameNode {
                 id,
@@ -146,6 +159,7 @@ impl Builder {
                 over_https: u16::from(node.over_https),
                 exact: node.exact,
                 below: node.below,
+                under,
             });
             first_glob += node.globs.len() as u32;
         }

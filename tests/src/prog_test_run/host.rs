@@ -25,7 +25,7 @@ use ipnet::IpNet;
 
 use super::{
     Addresses, Bed,
-    fate::Fate,
+    fate::{self, Fate},
     filter::{HookPoint, ROOM},
     rows,
     site::{self, LAN, OTHER, VLAN_DEVICE, WAN},
@@ -223,8 +223,12 @@ impl Bed for HostBed {
         Ok(match self.verdict(point, frame)?.action {
             Action::Pass => Fate::Passed,
             Action::Drop => Fate::Dropped,
-            // What is sent back is written by what exists in the kernel alone.
-            Action::Refuse | Action::Reject => Fate::Answered(Vec::new()),
+            Action::Refuse => {
+                let answer = fate::answer(frame, &self.tables.refusal());
+                Fate::Answered(answer.context("a refused frame that is no datagram")?)
+            }
+            // Resets and errors are written by what exists in the kernel alone.
+            Action::Reject => Fate::Answered(Vec::new()),
         })
     }
 

@@ -6,7 +6,6 @@ use intune_filter_ebpf::abi::{
 
 use super::{
     Addresses, Bed,
-    fate::Fate,
     filter::HookPoint,
     rows,
     show::Shown,
@@ -35,8 +34,7 @@ pub struct Expected {
     rule: Option<&'static str>,
     matched: Matched,
     audited: bool,
-    refused: bool,
-    rejected: bool,
+    answered: Option<&'static str>,
     silent: bool,
     partial: bool,
     flowless: bool,
@@ -57,8 +55,7 @@ pub fn expect(reason: Reason) -> Expected {
         rule: None,
         matched,
         audited: false,
-        refused: false,
-        rejected: false,
+        answered: None,
         silent: false,
         partial: false,
         flowless: false,
@@ -91,14 +88,28 @@ impl Expected {
     /// Expects the answer REFUSED.
     #[must_use]
     pub const fn refused(mut self) -> Self {
-        self.refused = true;
+        self.answered = Some("answered REFUSED");
+        self
+    }
+
+    /// Expects the answer NXDOMAIN.
+    #[must_use]
+    pub const fn no_name(mut self) -> Self {
+        self.answered = Some("answered NXDOMAIN");
+        self
+    }
+
+    /// Expects the answer that the name has no such data.
+    #[must_use]
+    pub const fn no_data(mut self) -> Self {
+        self.answered = Some("answered without data");
         self
     }
 
     /// Its sender is told.
     #[must_use]
     pub const fn rejected(mut self) -> Self {
-        self.rejected = true;
+        self.answered = Some("answered");
         self
     }
 
@@ -137,13 +148,7 @@ impl Expected {
     }
 
     fn fate(&self) -> &'static str {
-        if self.refused || self.rejected {
-            "answered"
-        } else if self.passes() {
-            "passed"
-        } else {
-            "dropped"
-        }
+        self.answered.unwrap_or(if self.passes() { "passed" } else { "dropped" })
     }
 
     /// As [`State::counted_since`] tells it.
@@ -288,11 +293,7 @@ impl Row {
         let shown = Shown::begin(filter, row, self.expected.reason)?;
         let before = filter.counted()?;
         let judged = filter.judge(self.point, &self.frame)?;
-        let fate = match judged {
-            Fate::Passed => "passed",
-            Fate::Dropped => "dropped",
-            Fate::Answered(_) => "answered",
-        };
+        let fate = judged.text();
         let counted = counted(filter, &before, &filter.counted()?);
         let events = filter.events();
         if let Some(shown) = shown {

@@ -5,6 +5,8 @@ use core::arch::asm;
 use aya_ebpf::helpers::generated::bpf_csum_diff;
 
 use crate::{
+    datapath::Datapath,
+    dns,
     reply::{V4_HEADER, V6_HEADER},
     scratch::Scratch,
 };
@@ -12,18 +14,29 @@ use crate::{
 /// Longest message of a refusal: before Linux 6.13, the helper sums at most 512 octets at a time.
 const MESSAGE_MAX: u32 = 500;
 
-/// Returns length and sum of the refusal's message; `None` if the message is too long, or if the
-/// query's IP header at `network` has options or extensions, which a reply does not copy.
-#[inline(always)]
-pub fn refusal_message(scratch: &Scratch, network: u32, v6: bool) -> Option<(u32, u64)> {
-    let transport = scratch.reply.transport_offset.get() as u32;
+/// Makes the refusal's message, and puts its length into the working memory: 0 if the query's IP
+/// header at `network` has options or extensions, which a reply does not copy. A function of its own
+/// to save stack.
+#[inline(never)]
+pub fn make_refusal<W: Datapath>(scratch: &Scratch, datapath: W, network: u32, v6: bool) {
+    let reply = &scratch.reply;
+    reply.length.set(0);
+    let transport = reply.transport_offset.get() as u32;
     if transport.wrapping_sub(network) != if v6 { V6_HEADER as u32 } else { V4_HEADER as u32 } {
-        return None;
+        return;
     }
-    let length = bounded(scratch.reply.length.get() as u32)?;
+    let refusal = dns::choose_refusal(scratch);
+    let length = dns::refuse(scratch, datapath, reply.question_end.get(), refusal);
     for past in 0..3 {
-        scratch.message.set_octet(u64::from(length) + past, 0);
+        scratch.message.set_octet(length + past, 0);
     }
+    reply.length.set(length);
+}
+
+/// Returns length and sum of the message in the working memory; `None` if it has none.
+#[inline(always)]
+pub fn refusal_message(scratch: &Scratch) -> Option<(u32, u64)> {
+    let length = bounded(scratch.reply.length.get() as u32)?;
     let octets = scratch.message.as_mut_ptr();
     // SAFETY: the message has 4096 octets, and at most 508 are read.
     let sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, octets.cast(), padded(length), 0) };

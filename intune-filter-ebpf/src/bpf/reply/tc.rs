@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
-use super::message::refusal_message;
+use super::message::{make_refusal, refusal_message};
 use crate::{
     bpf::{
         frame::octets,
@@ -32,8 +32,11 @@ pub fn write(ctx: &TcContext, kernel: BpfDatapath<TC_INGRESS>) -> Option<()> {
     // The run that denied the frame has claimed the memory.
     let scratch = BpfDatapath::<TC_INGRESS>::scratch()?;
     let network = scratch.ctx.network_offset.get() as u32;
-    let v6 = scratch.reply.v6.get() != 0;
-    let written = match (Kind::from_word(scratch.reply.kind.get()), v6) {
+    let (kind, v6) = (Kind::from_word(scratch.reply.kind.get()), scratch.reply.v6.get() != 0);
+    if kind == Kind::REFUSAL {
+        make_refusal(scratch, kernel, network, v6);
+    }
+    let written = match (kind, v6) {
         (Kind::REFUSAL, false) => refusal::<V4_HEADER>(ctx, scratch, network),
         (Kind::REFUSAL, true) => refusal::<V6_HEADER>(ctx, scratch, network),
         (Kind::RESET, false) => reset::<V4_HEADER>(ctx, scratch, network),
@@ -47,7 +50,7 @@ pub fn write(ctx: &TcContext, kernel: BpfDatapath<TC_INGRESS>) -> Option<()> {
 
 #[inline(never)]
 fn refusal<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) -> Option<()> {
-    let (length, message) = refusal_message(scratch, network, HEADER == V6_HEADER)?;
+    let (length, message) = refusal_message(scratch)?;
     let transport = scratch.reply.transport_offset.get() as u32;
     let mut ip = load::<HEADER>(ctx, network)?;
     let mut udp = load::<UDP_HEADER>(ctx, transport)?;

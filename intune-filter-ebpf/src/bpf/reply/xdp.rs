@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 
-use super::message::refusal_message;
+use super::message::{make_refusal, refusal_message};
 use crate::{
     bpf::kernel::{BpfDatapath, XDP},
     datapath::WorkingMemory as _,
@@ -23,6 +23,8 @@ use crate::{
 
 /// Octets of the shortest frame that every driver sends.
 const FRAME_MIN: u32 = 60;
+/// Octets by which a refusal may be longer than its query: an SOA record, and an option of EDNS.
+const REFUSAL_ROOM: usize = 64;
 
 /// Writes the reply that the working memory describes over the denied frame, and releases the
 /// memory. `None` if the frame has no room for it. A function of its own to save stack.
@@ -31,9 +33,13 @@ pub fn write(ctx: &XdpContext, kernel: BpfDatapath<XDP>) -> Option<()> {
     // The run that denied the frame has claimed the memory.
     let scratch = BpfDatapath::<XDP>::scratch()?;
     let network = scratch.ctx.network_offset.get() as u32;
-    let v6 = scratch.reply.v6.get() != 0;
-    let written = match (Kind::from_word(scratch.reply.kind.get()), v6) {
-        (Kind::REFUSAL, _) => refusal(ctx, scratch, network, v6),
+    let (kind, v6) = (Kind::from_word(scratch.reply.kind.get()), scratch.reply.v6.get() != 0);
+    if kind == Kind::REFUSAL {
+        make_refusal(scratch, kernel, network, v6);
+    }
+    let written = match (kind, v6) {
+        (Kind::REFUSAL, false) => refusal::<V4_HEADER>(ctx, scratch, network),
+        (Kind::REFUSAL, true) => refusal::<V6_HEADER>(ctx, scratch, network),
         (Kind::RESET, false) => reset::<V4_HEADER>(ctx, scratch, network),
         (Kind::RESET, true) => reset::<V6_HEADER>(ctx, scratch, network),
         (_, false) => prohibited_v4(ctx, network),
@@ -43,10 +49,24 @@ pub fn write(ctx: &XdpContext, kernel: BpfDatapath<XDP>) -> Option<()> {
     written
 }
 
+/// Writes a refusal, which may be longer than its query: there is room before a frame, but not
+/// always behind it.
 #[inline(never)]
-fn refusal(ctx: &XdpContext, scratch: &Scratch, network: u32, v6: bool) -> Option<()> {
-    let (length, message) = refusal_message(scratch, network, v6)?;
-    let transport = scratch.reply.transport_offset.get() as u32;
+fn refusal<const HEADER: usize>(ctx: &XdpContext, scratch: &Scratch, network: u32) -> Option<()> {
+    let (length, message) = refusal_message(scratch)?;
+    open_gap::<REFUSAL_ROOM>(ctx, network)?;
+    swap_ethernet(ctx)?;
+    let udp_length = length as u16 + UDP_HEADER as u16;
+    let query = network + REFUSAL_ROOM as u32;
+    let mut ip = *octets::<HEADER>(ctx, query)?;
+    let mut udp = *octets::<UDP_HEADER>(ctx, query + HEADER as u32)?;
+    let pseudo = reverse_ip(&mut ip, UDP, udp_length);
+    fill_udp(&mut udp, udp_length);
+    let sum = sum(&udp, 0, UDP_HEADER) + message + pseudo;
+    [udp[6], udp[7]] = udp_checksum(sum).to_ne_bytes();
+    let transport = network + HEADER as u32;
+    *octets::<HEADER>(ctx, network)? = ip;
+    *octets::<UDP_HEADER>(ctx, transport)? = udp;
     let payload = transport + UDP_HEADER as u32;
     // SAFETY: the message has 4096 octets, and at most 508 are read.
     unsafe {
@@ -55,21 +75,10 @@ fn refusal(ctx: &XdpContext, scratch: &Scratch, network: u32, v6: bool) -> Optio
             return None;
         }
     }
-    swap_ethernet(ctx)?;
-    let udp_length = length as u16 + UDP_HEADER as u16;
-    let pseudo = if v6 {
-        reverse_ip(octets::<V6_HEADER>(ctx, network)?, UDP, udp_length)
-    } else {
-        reverse_ip(octets::<V4_HEADER>(ctx, network)?, UDP, udp_length)
-    };
-    let header = octets::<UDP_HEADER>(ctx, transport)?;
-    fill_udp(header, udp_length);
-    let sum = sum(header, 0, UDP_HEADER) + message + pseudo;
-    [header[6], header[7]] = udp_checksum(sum).to_ne_bytes();
     shrink(ctx, payload + length)
 }
 
-#[inline(always)]
+#[inline(never)]
 fn reset<const HEADER: usize>(ctx: &XdpContext, scratch: &Scratch, network: u32) -> Option<()> {
     swap_ethernet(ctx)?;
     let pseudo = reverse_ip(octets::<HEADER>(ctx, network)?, TCP, TCP_HEADER as u16);
@@ -96,7 +105,7 @@ fn open_gap<const ROOM: usize>(ctx: &XdpContext, network: u32) -> Option<()> {
     Some(())
 }
 
-#[inline(always)]
+#[inline(never)]
 fn prohibited_v4(ctx: &XdpContext, network: u32) -> Option<()> {
     const ROOM: usize = V4_HEADER + ICMP_HEADER;
     const MESSAGE: usize = ICMP_HEADER + V4_HEADER + QUOTED;
@@ -115,7 +124,7 @@ fn prohibited_v4(ctx: &XdpContext, network: u32) -> Option<()> {
     shrink(ctx, network + (V4_HEADER + MESSAGE) as u32)
 }
 
-#[inline(always)]
+#[inline(never)]
 fn prohibited_v6(ctx: &XdpContext, network: u32) -> Option<()> {
     const ROOM: usize = V6_HEADER + ICMP_HEADER;
     const MESSAGE: usize = ICMP_HEADER + V6_HEADER + QUOTED;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use intune_filter_ebpf::abi::{
     Limit, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, PORTS, RuleMask, SERVER_DHCP, SERVER_RESOLVER,
     TransportProtocol::{Tcp, Udp},
-    UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_flags,
+    UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V6, client_flags,
 };
 
 use super::{config, ids, policy};
@@ -156,6 +156,8 @@ services: [{id: every, fqdns: ['*', 'printer*'], tcp: [1]}]
 
     config.dns.unlisted = crate::config::DnsUnlisted::Drop;
     assert_eq!(policy(&config).settings.dns_unlisted, UNLISTED_DROP);
+    config.dns.unlisted = crate::config::DnsUnlisted::Nxdomain;
+    assert_eq!(policy(&config).settings.dns_unlisted, UNLISTED_NXDOMAIN);
 }
 
 #[test]

@@ -1,0 +1,195 @@
+//! Names of no rule with `dns.unlisted: nxdomain`: there is no such name, unless a listed name is
+//! below it.
+
+use intune_filter_ebpf::abi::Reason::{
+    DnsMalformed, DnsOverHttps, DnsQuery, DnsUnlisted, LinkLocal, UnlistedClient,
+};
+use intune_filter_tests::prog_test_run::{
+    Addresses, Datagram, Expected, Message, Row, both, check,
+    datagram::TAG,
+    expect, from_client,
+    message::{A, AAAA},
+    site::{VLAN, changed_config},
+};
+
+use super::queries::ask;
+use crate::run;
+
+const NXDOMAIN: &str = ", unlisted: nxdomain";
+
+fn no_name() -> Expected {
+    expect(DnsUnlisted).no_name()
+}
+
+fn no_data() -> Expected {
+    expect(DnsUnlisted).no_data()
+}
+
+/// Names above those of the group's rules, and names of wildcards without their first label.
+const ABOVE: [&str; 7] =
+    ["", "example", "core.example", "cOrE.eXaMpLe", "apps.core.example", "blob.example", "EXAMPLE"];
+/// Names at and above which nothing is listed.
+const NOWHERE: [&str; 13] = [
+    "net",
+    "exampl",
+    "xcore.example",
+    "core.example.net",
+    "x.portal.core.example",
+    "xportal.core.example",
+    "portal.core.exampl",
+    "par.blob.example",
+    "part1.x.blob.example",
+    "x.part1.blob.example",
+    // Another group's.
+    "other.example",
+    "google",
+    "1.0.20.10.in-addr.arpa",
+];
+
+fn names(who: &Addresses) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut row = |resolver, kind, name: &str, expected| {
+        let frame = ask(who.client, resolver, &Message::query(1, name, kind));
+        rows.push(from_client(format!("type {kind}, {name:?}"), frame, expected));
+    };
+    ABOVE.iter().for_each(|name| row(who.gateway, A, name, no_data()));
+    NOWHERE.iter().for_each(|name| row(who.gateway, A, name, no_name()));
+    // HTTPS, SOA, DS, DNSKEY, ANY.
+    for kind in [AAAA, 65, 6, 43, 48, 255] {
+        row(who.resolver, kind, "", no_data());
+        row(who.resolver, kind, "apps.core.example", no_data());
+        row(who.resolver, kind, "x.portal.core.example", no_name());
+        row(who.resolver, kind, "portal.core.example", expect(DnsQuery));
+        row(who.resolver, kind, "dns.google", expect(DnsOverHttps).no_name());
+        row(who.resolver, kind, "a.b.dns.nextdns.io", expect(DnsOverHttps).no_name());
+    }
+    rows
+}
+
+#[test]
+fn a_name_exists_if_a_listed_name_is_below_it() {
+    run(NXDOMAIN, "", |filter| check(filter, &both(names)));
+}
+
+/// What is above a listed name depends on the group.
+fn by_group(who: &Addresses) -> Vec<Row> {
+    let message = |name| Message::query(1, name, A);
+    let row = |what: &str, source, name, expected| {
+        from_client(format!("{what}: {name}"), ask(source, who.resolver, &message(name)), expected)
+    };
+    let link = |name| {
+        Datagram::new(who.link_local, who.gateway).udp(1, 53, message(name).octets()).frame()
+    };
+    let tagged = |name| {
+        let query = Datagram::new(who.tagged, who.resolver).udp(1, 53, message(name).octets());
+        query.tag(TAG, VLAN).frame()
+    };
+    let mut rows = vec![
+        row("another group", who.other, "core.example", no_name()).on_other(),
+        row("another group", who.other, "portal.core.example", no_name()).on_other(),
+        row("another group", who.other, "example", no_data()).on_other(),
+        row("another group", who.other, "other.example", expect(DnsQuery)).on_other(),
+        row("audited", who.audited, "core.example", expect(DnsUnlisted).audited()),
+        row("audited", who.audited, "elsewhere.example", expect(DnsUnlisted).audited()),
+        row("exempt", who.exempt, "core.example", expect(DnsQuery)),
+        row("told of denials", who.rejected, "elsewhere.example", no_name()),
+        row("told of denials", who.rejected, "core.example", no_data()),
+        row("in no group", who.unlisted, "core.example", expect(UnlistedClient)),
+        from_client("on a VLAN", tagged("elsewhere.example"), no_name()),
+        from_client("on a VLAN", tagged("core.example"), no_data()),
+        from_client("link-local", link("elsewhere.example"), no_name()),
+        from_client("link-local", link("core.example"), no_data()),
+    ];
+    let answered = message("elsewhere.example").answered();
+    rows.push(from_client("no query", ask(who.client, who.resolver, &answered), {
+        expect(DnsMalformed)
+    }));
+    if who.link_local.is_ipv4() {
+        let query = Datagram::new(who.link_local, who.resolver);
+        let query = query.udp(1, 53, message("elsewhere.example").octets());
+        rows.push(from_client("forwarded", query.frame(), expect(LinkLocal)));
+    }
+    rows
+}
+
+#[test]
+fn what_exists_depends_on_the_group() {
+    run(NXDOMAIN, "", |filter| check(filter, &both(by_group)));
+}
+
+/// Labels with a wildcard, and labels that are longer than what one step compares.
+#[test]
+fn wildcards_and_long_labels_have_names_above_them_too() {
+    let long = "l".repeat(30);
+    let services = format!(
+        "services:
+  - id: own
+    title: Own
+    fqdns: ['deep.{long}.test', 'in.ab*cd.sub.test', '*.wide.test', 'only.*.any.test']
+    tcp: [443]
+"
+    );
+    let config = changed_config(NXDOMAIN, &services, |text| {
+        text.replace("services: [core, time]", "services: [core, time, own]")
+    });
+    let above = [
+        "test".to_owned(),
+        format!("{long}.test"),
+        "sub.test".to_owned(),
+        "abcd.sub.test".to_owned(),
+        "abXcd.sub.test".to_owned(),
+        "wide.test".to_owned(),
+        "any.test".to_owned(),
+        "whatever.any.test".to_owned(),
+    ];
+    let nowhere = [
+        // What one step compares.
+        format!("{}.test", "l".repeat(24)),
+        format!("{}.test", "l".repeat(29)),
+        format!("{long}l.test"),
+        "abc.sub.test".to_owned(),
+        "x.abcd.sub.test".to_owned(),
+        "x.whatever.any.test".to_owned(),
+        "x.only.whatever.any.test".to_owned(),
+    ];
+    let listed = ["in.abcd.sub.test", "x.wide.test", "only.whatever.any.test"];
+    run(NXDOMAIN, "", |filter| {
+        filter.install(&config).expect("the policy goes into the maps");
+        let rows = both(|who| {
+            let row = |name: &str, expected| {
+                let frame = ask(who.client, who.resolver, &Message::query(1, name, A));
+                from_client(name, frame, expected)
+            };
+            let above = above.iter().map(|name| row(name, no_data()));
+            let nowhere = nowhere.iter().map(|name| row(name, no_name()));
+            above
+                .chain(nowhere)
+                .chain(listed.iter().map(|name| row(name, expect(DnsQuery))))
+                .collect()
+        });
+        check(filter, &rows);
+    });
+}
+
+/// The longest name, alone and with EDNS: the answer is longer than the query by 56 octets.
+#[test]
+fn the_longest_name_is_answered_too() {
+    let labels = [63, 63, 63, 61].map(|length| "x".repeat(length));
+    run(NXDOMAIN, "", |filter| {
+        let rows = both(|who| {
+            let query = Message::query(1, &labels.join("."), A);
+            let padded = query.clone().edns(512, 0, &[&[0, 12, 1, 44][..], &[0; 300]].concat());
+            let messages = [
+                ("plain", query.clone()),
+                ("EDNS", query.clone().edns(512, 0, &[])),
+                ("padded", padded),
+                ("followed by octets", query.followed_by(&[7; 900])),
+            ];
+            let row = |(what, message): (&str, Message)| {
+                from_client(what, ask(who.client, who.resolver, &message), no_name())
+            };
+            messages.map(row).to_vec()
+        });
+        check(filter, &rows);
+    });
+}
