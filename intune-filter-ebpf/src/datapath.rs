@@ -414,6 +414,7 @@ datapath!(
     GlobalFns,
     KeyedAccess<keyed::DNS_PENDING>,
     KeyedAccess<keyed::FRAGMENTS>,
+    KeyedAccess<keyed::RESOLVER_DEVICES>,
     KeyedAccess<keyed::STREAMS_READ>,
 );
 

@@ -51,6 +51,7 @@ macro_rules! table {
             IFINDEX_ZONE: Array Pinned, u32 => u32, crate::abi::IFINDEX_ZONE as u32;
             OWN_ADDRESSES: Hash Pinned, V6 => u32, 4096;
             OWN_ON_DEVICE: Hash Pinned, OwnKey => u32, 4096;
+            RESOLVER_DEVICES: Hash Pinned, ResolverDevice => u32, 1024;
             ZONE_DEVICES: Array Pinned, u32 => u32, crate::abi::ZONE_ELEMENTS as u32;
             GATEWAY_PORTS: Array Pinned, u32 => u64, crate::abi::GATEWAY_WORDS;
             COUNTERS: PerCpuArray Pinned, u32 => Counter, crate::abi::COUNTER_ELEMENTS as u32;
@@ -143,8 +144,8 @@ mod rows {
         abi::{
             Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey,
             FragmentVerdict, Glob, Host, KeptOctets, LimitSet, Limits, NameNode, OwnKey, Pending,
-            PendingKey, RuleCounter, RuleMask, Settings, Stream, StreamRead, Title, V4, V6,
-            ZoneKey,
+            PendingKey, ResolverDevice, RuleCounter, RuleMask, Settings, Stream, StreamRead, Title,
+            V4, V6, ZoneKey,
         },
         scratch::{Allowance, Scratch, Tick},
     };

@@ -33,10 +33,10 @@ pub use limit::{
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower};
 pub use policy::{
     Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, GATEWAY_WORDS, MODE_AUDIT,
-    MODE_ENFORCE, MODE_EXEMPT, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS, SERVER_DHCP,
-    SERVER_RESOLVER, Settings, TITLE_CAPACITY, Title, UNLISTED_DROP, UNLISTED_FORWARD,
-    UNLISTED_NXDOMAIN, UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey, client_flags, gateway_port,
-    port_class, port_index,
+    MODE_ENFORCE, MODE_EXEMPT, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS, ResolverDevice,
+    SERVER_DHCP, SERVER_RESOLVER, SERVER_VIA, Settings, TITLE_CAPACITY, Title, UNLISTED_DROP,
+    UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey, client_flags,
+    gateway_port, port_class, port_index,
 };
 pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{

@@ -176,6 +176,21 @@ pub const SERVER_RESOLVER: u32 = 1;
 /// Bit of a value of `SERVERS`: a DHCP server that clients may address (`dhcp_servers`).
 pub const SERVER_DHCP: u32 = 2;
 
+/// Bit of a value of `SERVERS`: a resolver whose answers come in by the devices alone that
+/// `RESOLVER_DEVICES` has for it.
+pub const SERVER_VIA: u32 = 4;
+
+/// Key of `RESOLVER_DEVICES`: a device by which answers of a resolver with [`SERVER_VIA`] come in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResolverDevice {
+    /// Device index.
+    pub device: u32,
+    /// Address of the resolver; IPv4 mapped.
+    pub resolver: V6,
+}
+layout!(ResolverDevice, 20, u32, V6);
+
 /// Octets of [`Title::text`].
 pub const TITLE_CAPACITY: usize = 96;
 

@@ -11,8 +11,8 @@ use crate::{
     abi::{
         Active, AnswerEvent, Client, Counted, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
         FlowKey, FragmentKey, FragmentVerdict, Glob, Host, KeptOctets, LimitKey, Limits, NameNode,
-        OwnKey, Pending, PendingKey, RuleCounter, RuleMask, SegmentEvent, Settings, Stream,
-        StreamRead, V4, V6, ZoneKey,
+        OwnKey, Pending, PendingKey, ResolverDevice, RuleCounter, RuleMask, SegmentEvent, Settings,
+        Stream, StreamRead, V4, V6, ZoneKey,
     },
     datapath::WorkingMemory as _,
     dns,
@@ -65,6 +65,8 @@ pub struct Tables {
     pub own_addresses: HashSet<V6>,
     /// Content of `OWN_ON_DEVICE`.
     pub own_on_device: HashSet<OwnKey>,
+    /// Content of `RESOLVER_DEVICES`.
+    pub resolver_devices: RefCell<HashMap<ResolverDevice, u32>>,
     /// Content of `ZONE_DEVICES`.
     pub devices: HashMap<u16, u32>,
     /// Indices of devices that are gone, whose routes the tables do not tell.
@@ -178,5 +180,6 @@ macro_rules! keyed {
 keyed! {
     DNS_PENDING: pending;
     FRAGMENTS: fragments;
+    RESOLVER_DEVICES: resolver_devices;
     STREAMS_READ: streams_read;
 }

@@ -4,8 +4,8 @@ use core::cell::UnsafeCell;
 
 use crate::{
     abi::{
-        EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, OwnKey, Pending, PendingKey, Stream,
-        Taking, V4, V6,
+        EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, OwnKey, Pending, PendingKey,
+        ResolverDevice, Stream, Taking, V4, V6,
     },
     memory::{RuleCell, VolatileU64},
 };
@@ -92,4 +92,6 @@ pub struct PacketCtx {
     pub route_from: UnsafeCell<V6>,
     /// Key of a lookup of the gateway's addresses on a device.
     pub own: UnsafeCell<OwnKey>,
+    /// Key of a lookup of the devices by which a resolver's answers come in.
+    pub resolver_device: UnsafeCell<ResolverDevice>,
 }

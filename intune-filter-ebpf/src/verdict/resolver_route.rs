@@ -6,12 +6,15 @@
 
 use super::gateway::{ask, interface, routable};
 use crate::{
+    abi::{ResolverDevice, SERVER_VIA},
     datapath::{Datapath, Route, Routes},
+    maps::{KeyedMap as _, keyed::RESOLVER_DEVICES},
     scratch::Scratch,
 };
 
 /// Whether the packet in the working memory, from a resolver to a client, came in by a device that no
-/// route to the resolver leads out of.
+/// route to the resolver leads out of; or, of a resolver for which the configuration names the
+/// devices, by another.
 ///
 /// The client's query takes the way that the routes have for the client. Where several are equally
 /// good, or a mark chooses one, the answer may come by another: any by which the gateway itself would
@@ -22,6 +25,15 @@ pub fn is_astray<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     let (resolver, client) =
         unsafe { (*scratch.headers.source.get(), *scratch.headers.destination.get()) };
     let came_by = scratch.ctx.came_by.get() as u32;
+    if datapath.server(scratch.ctx.generation.get() as u32 & 1, &resolver) & SERVER_VIA != 0 {
+        // SAFETY: as above.
+        let key = unsafe {
+            let key = scratch.ctx.resolver_device.get();
+            key.write(ResolverDevice { device: came_by, resolver });
+            &*key
+        };
+        return RESOLVER_DEVICES::get(datapath, key).is_none();
+    }
     let device = interface(scratch, datapath.device(scratch.ctx.zone.get() as u16));
     // SAFETY: as above.
     unsafe { scratch.ctx.route_from.get().write(routable(client)) };

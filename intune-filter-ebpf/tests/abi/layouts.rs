@@ -6,8 +6,8 @@ use std::{any::type_name, fmt::Write as _};
 use intune_filter_ebpf::abi::{
     Active, AnswerEvent, Client, ClientKey, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
     FlowKey, FragmentKey, FragmentVerdict, Glob, Host, HostUpdate, JudgedPrefix, KeptOctets, Limit,
-    LimitKey, LimitSet, Limits, NameNode, OwnKey, Pending, PendingKey, RuleCounter, RuleMask,
-    SegmentEvent, Settings, Stream, StreamRead, Taking, Title, V4, V6, ZoneKey,
+    LimitKey, LimitSet, Limits, NameNode, OwnKey, Pending, PendingKey, ResolverDevice, RuleCounter,
+    RuleMask, SegmentEvent, Settings, Stream, StreamRead, Taking, Title, V4, V6, ZoneKey,
 };
 
 /// Returns the name of a type without its modules.
@@ -76,6 +76,7 @@ layouts! {
     ClientKey<V6> { zone, address };
     Client { rules, group, mode, flags, devices };
     OwnKey { device, address };
+    ResolverDevice { device, resolver };
     Settings {
         dns_unlisted, allow_unlisted_clients, to_gateway, icmp_echo, ttl_min, ttl_max,
         ttl_grace, limit_sets, root, warm_up_until, warm_up_rules, limit_queries,

@@ -1,5 +1,7 @@
 //! Gathers the facts of this machine against which a configuration is checked.
 
+use std::net::IpAddr;
+
 use anyhow::Result;
 use ipnet::IpNet;
 use serde_json::Value;
@@ -10,7 +12,7 @@ use crate::{
     kernel,
     system::{
         netlink::{self, Snapshot},
-        nft,
+        nft, route,
     },
 };
 
@@ -52,10 +54,19 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
         Ok(tables) => offloaded = flowtable_devices(&tables),
         Err(why) => notes.push(format!("flow offload was not looked for: {why}")),
     }
+    let addresses: Vec<IpAddr> =
+        config.dns.resolvers.iter().map(|resolver| resolver.address).collect();
+    let towards = route::interfaces_towards(&addresses)?;
+    let resolver_interfaces = addresses
+        .into_iter()
+        .zip(towards)
+        .filter_map(|(address, index)| Some((address, name_of(&snapshot, index?)?)))
+        .collect();
     notes.extend(listening::notes(config, &snapshot));
     let environment = Environment {
         on_link: on_link(&snapshot),
         own_addresses: snapshot.addresses,
+        resolver_interfaces,
         destination_rewrites,
         offloaded,
         lacks_nft,
@@ -66,20 +77,22 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
     Ok(Facts { environment, cpus: u32::try_from(cpus).unwrap_or(u32::MAX), notes })
 }
 
+fn name_of(snapshot: &Snapshot, index: u32) -> Option<String> {
+    let mut interfaces = snapshot.interfaces.iter();
+    interfaces.find(|one| one.index == index).map(|one| one.name.clone())
+}
+
 /// Returns the prefixes of the interfaces' addresses. Those of a VLAN device are behind its parent
 /// too.
 fn on_link(snapshot: &Snapshot) -> Vec<OnLink> {
-    let name_of = |index: u32| {
-        snapshot.interfaces.iter().find(|one| one.index == index).map(|one| one.name.clone())
-    };
     let mut all = Vec::new();
     for (index, network) in &snapshot.networks {
         let network: IpNet = network.trunc();
-        if let Some(interface) = name_of(*index) {
+        if let Some(interface) = name_of(snapshot, *index) {
             all.push(OnLink { interface, vlan: 0, network });
         }
         if let Some((parent, vlan)) = snapshot.vlan_devices.get(index)
-            && let Some(interface) = name_of(*parent)
+            && let Some(interface) = name_of(snapshot, *parent)
         {
             all.push(OnLink { interface, vlan: *vlan, network });
         }

@@ -76,15 +76,7 @@ impl Check<'_> {
         for (index, interface) in config.interfaces.iter().enumerate() {
             let key = format!("interfaces[{index}]");
             let name = &interface.name;
-            let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
-            if name.is_empty() || name.len() > INTERFACE_NAME_MAX || name.contains(bad) {
-                self.report(
-                    format!("{key}.name"),
-                    format!(
-                        "{name:?} is no interface name, expected 1 to 15 characters such as eth1"
-                    ),
-                );
-            }
+            self.interface_name(&format!("{key}.name"), name);
             self.not_empty(&format!("{key}.vlans"), &interface.vlans, "tag, or no such key");
             let vlans = interface.vlans.iter().enumerate();
             self.unique(vlans.map(|(tag, vlan)| (format!("{key}.vlans[{tag}]"), *vlan)));
@@ -104,6 +96,16 @@ impl Check<'_> {
         self.unique(names.map(|(index, i)| (format!("interfaces[{index}].name"), i.name.clone())));
         if config.zones().len() > ZONES_MAX {
             self.report("interfaces", format!("more than {ZONES_MAX} VLANs in all"));
+        }
+    }
+
+    fn interface_name(&mut self, key: &str, name: &str) {
+        let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        if name.is_empty() || name.len() > INTERFACE_NAME_MAX || name.contains(bad) {
+            self.report(
+                key,
+                format!("{name:?} is no interface name, expected 1 to 15 characters such as eth1"),
+            );
         }
     }
 
@@ -176,7 +178,18 @@ impl Check<'_> {
     fn dns(&mut self) {
         let dns = &self.config.dns;
         self.not_empty("dns.resolvers", &dns.resolvers, "address of a resolver");
-        self.addresses("dns.resolvers", &dns.resolvers);
+        let addresses: Vec<IpAddr> =
+            dns.resolvers.iter().map(|resolver| resolver.address).collect();
+        self.addresses("dns.resolvers", &addresses);
+        for (index, resolver) in dns.resolvers.iter().enumerate() {
+            let key = format!("dns.resolvers[{index}].via");
+            self.not_empty(&key, &resolver.via, "interface, or the address alone");
+            let names = resolver.via.iter().enumerate();
+            self.unique(names.map(|(at, name)| (format!("{key}[{at}]"), name.clone())));
+            for (at, name) in resolver.via.iter().enumerate() {
+                self.interface_name(&format!("{key}[{at}]"), name);
+            }
+        }
         let prefixes = dns.allow_private.iter().enumerate();
         self.unique(prefixes.map(|(index, net)| (format!("dns.allow_private[{index}]"), *net)));
         let ttl = dns.ttl;

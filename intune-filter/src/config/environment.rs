@@ -1,10 +1,10 @@
 //! Checks a configuration against facts of the machine, which the caller gathers; no I/O.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Boot, Config};
+use super::{Boot, Config, Resolver};
 use crate::yaml::FileError;
 
 /// Facts of the machine that a configuration is checked against.
@@ -14,6 +14,8 @@ pub struct Environment {
     pub own_addresses: Vec<IpAddr>,
     /// Prefixes that are on-link behind the filtered interfaces.
     pub on_link: Vec<OnLink>,
+    /// Names of the interfaces that the routes to resolvers lead out of, by address.
+    pub resolver_interfaces: BTreeMap<IpAddr, String>,
     /// Rules that rewrite destinations (DNAT, redirect, TPROXY), as text for people.
     pub destination_rewrites: Vec<String>,
     /// Interfaces whose forwarding is offloaded to hardware or to an nft flowtable.
@@ -54,9 +56,12 @@ pub struct Finding {
 /// Checks a configuration against the machine that runs it.
 #[must_use]
 pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Finding> {
-    let resolvers =
+    let resolvers = config.dns.resolvers.iter().enumerate().filter_map(|(index, resolver)| {
+        on_link_resolver(config, environment, index, resolver.address)
+    });
+    let forgeable =
         config.dns.resolvers.iter().enumerate().filter_map(|(index, resolver)| {
-            on_link_resolver(config, environment, index, *resolver)
+            forgeable_resolver(config, environment, index, resolver)
         });
     let offloaded = config
         .interfaces
@@ -85,7 +90,7 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
             "closed is kept by nft, which is not installed, expected the package nftables, or open",
         ),
     });
-    resolvers.chain(offloads).chain(gate).chain(rewrites).collect()
+    resolvers.chain(forgeable).chain(offloads).chain(gate).chain(rewrites).collect()
 }
 
 /// Reports a resolver that is a neighbour of the clients: its answers never cross the gateway, so
@@ -113,6 +118,48 @@ fn on_link_resolver(
                 "{resolver} is on-link ({}) behind {}: its answers never cross the gateway; expected \
                  the gateway itself or a resolver beyond it",
                 link.network, link.interface
+            ),
+        ),
+    })
+}
+
+/// Says who could answer in the name of a resolver that is not on the gateway: whoever is behind the
+/// interfaces by which its answers come in.
+fn forgeable_resolver(
+    config: &Config,
+    environment: &Environment,
+    index: usize,
+    resolver: &Resolver,
+) -> Option<Finding> {
+    if environment.own_addresses.contains(&resolver.address) {
+        return None;
+    }
+    let address = resolver.address;
+    let by_route = environment.resolver_interfaces.get(&address);
+    let ways: Vec<&str> = if resolver.via.is_empty() {
+        by_route.into_iter().map(String::as_str).collect()
+    } else {
+        resolver.via.iter().map(String::as_str).collect()
+    };
+    let zones = config.zones();
+    let of_clients = |name: &&str| zones.iter().any(|zone| zone.interface == *name);
+    let clients: Vec<&str> = ways.iter().copied().filter(of_clients).collect();
+    if ways.is_empty() {
+        return None;
+    }
+    let (place, who) = if clients.is_empty() {
+        (format!("beyond the gateway, by way of {}", ways.join(", ")), "whoever is there and can")
+    } else {
+        (format!("behind {}, where clients are", clients.join(", ")), "each of them that can")
+    };
+    Some(Finding {
+        severity: Severity::Warning,
+        error: config.error(
+            format!("dns.resolvers[{index}]"),
+            format!(
+                "{address} is {place}: {who} send with its address has an address of its choice \
+                 learned, once a client tells it the port and the id of a query; a resolver on the \
+                 gateway mends that, or one that only a tunnel leads to"
             ),
         ),
     })

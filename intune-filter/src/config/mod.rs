@@ -14,6 +14,7 @@ mod limits;
 mod model;
 mod ownership;
 mod read;
+mod resolver;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use model::{
     Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, Ttl, UnlistedClients,
 };
 pub use ownership::writable_by_others;
+pub use resolver::Resolver;
 pub use source::KeyLines;
 pub use to_gateway::ToGateway;
 pub use zones::Zone;

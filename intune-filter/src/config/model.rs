@@ -8,7 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{KeyLines, Limits, Seconds, ToGateway, choice::choice};
+use super::{KeyLines, Limits, Resolver, Seconds, ToGateway, choice::choice};
 use crate::{
     pattern::Pattern,
     ports::{PerProtocol, PortRange},
@@ -201,7 +201,7 @@ pub struct ClientGroup {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
     /// Resolvers that clients may ask, and whose answers are learned from.
-    pub resolvers: Vec<IpAddr>,
+    pub resolvers: Vec<Resolver>,
     /// Treatment of queries for names that no rule has.
     pub unlisted: DnsUnlisted,
     /// Whether the daemon resolves exact names itself, ahead of the clients.

@@ -35,6 +35,7 @@ mod pins;
 #[expect(unsafe_code, reason = "values are made of octets")]
 pub(crate) mod pod;
 mod removal;
+mod resolver_devices;
 mod retire;
 mod stages;
 mod streams;
@@ -53,6 +54,7 @@ pub use lock::{Lock, acquire, try_acquire};
 pub use offloads::keep_tags;
 pub use pins::{ClientEntry, Pins, Usage};
 pub use removal::remove_all;
+pub use resolver_devices::ResolverDevices;
 pub use streams::NO_MORE;
 pub use zones::{Attachment, Devices, OwnAddresses, ZoneMap};
 

@@ -11,8 +11,8 @@ use std::{
 use intune_filter_ebpf::abi::{
     Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, Glob, Limit as KernelLimit,
     MATCH_STEPS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, RuleMask, SERVER_DHCP, SERVER_RESOLVER,
-    Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V4, V6,
-    client_flags, port_index,
+    SERVER_VIA, Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V4,
+    V6, client_flags, port_index,
 };
 use intune_filter_ebpf::verdict::NO_GROUP;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -360,13 +360,14 @@ fn networks(rules: &BTreeMap<u8, Rule>, nat64: &[Ipv6Net]) -> BTreeMap<IpNet, Ru
 
 fn servers(config: &Config) -> HashMap<V6, u32> {
     let mut servers: HashMap<V6, u32> = HashMap::new();
-    let mut add = |addresses: &[IpAddr], bit| {
-        for address in addresses {
-            *servers.entry((*address).into()).or_default() |= bit;
-        }
-    };
-    add(&config.dns.resolvers, SERVER_RESOLVER);
-    add(&config.dhcp_servers, SERVER_DHCP);
+    let mut add = |address: IpAddr, bits| *servers.entry(address.into()).or_default() |= bits;
+    for resolver in &config.dns.resolvers {
+        let via = if resolver.via.is_empty() { 0 } else { SERVER_VIA };
+        add(resolver.address, SERVER_RESOLVER | via);
+    }
+    for address in &config.dhcp_servers {
+        add(*address, SERVER_DHCP);
+    }
     servers
 }
 

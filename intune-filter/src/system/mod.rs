@@ -12,5 +12,6 @@ pub(crate) mod nft;
 #[expect(unsafe_code, reason = "a descriptor is registered with the runtime")]
 pub(crate) mod readiness;
 pub(crate) mod regular_file;
+pub(crate) mod route;
 
 pub use interface::{Interface, Mode};

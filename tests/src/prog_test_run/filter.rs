@@ -224,6 +224,7 @@ impl LoadedFilter {
         let lan = index(site::LAN)?;
         let own = site::Addresses::both().map(|who| (lan, who.gateway));
         self.kernel.set_own_addresses(&own.into())?;
+        self.kernel.set_resolver_devices(&site::resolver_devices(config, index)?)?;
         self.kernel.install(&self.policy, RuleMask::EMPTY)?;
         Ok(())
     }

@@ -16,7 +16,8 @@ use intune_filter::{
 use intune_filter_ebpf::{
     abi::{
         Active, Counted, Explanation, Flow, FlowKey, FragmentVerdict, Host, Limits, OwnKey,
-        Pending, PendingKey, RULES, RuleMask, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+        Pending, PendingKey, RULES, ResolverDevice, RuleMask, Settings, Stream, StreamRead, V4, V6,
+        ZoneKey,
     },
     host::{self, Tables},
     verdict::{self, Action, Verdict},
@@ -166,6 +167,11 @@ impl Bed for HostBed {
         self.set_zones(&self.zones()?)?;
         self.set_devices(&self.devices()?)?;
         self.set_own_addresses(&own_addresses(interface(LAN)))?;
+        let answers = site::resolver_devices(config, |name| Ok(interface(name)))?;
+        let answers = answers
+            .into_iter()
+            .map(|(device, resolver)| ResolverDevice { device, resolver: resolver.into() });
+        self.tables.resolver_devices = RefCell::new(answers.map(|key| (key, 1)).collect());
         let active = self.tables.active.get();
         // 0 is "none yet".
         let generation = active.generation.wrapping_add(1).max(1);

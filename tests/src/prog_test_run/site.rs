@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use intune_filter::{catalogue::Catalogue, config::Config, policy::RuleBits};
+use intune_filter::{
+    catalogue::Catalogue, config::Config, kernel::ResolverDevices, policy::RuleBits,
+};
 
 use crate::namespace::Namespace;
 
@@ -124,6 +126,17 @@ pub fn config(dns: &str, more: &str) -> Config {
 pub fn changed_config(dns: &str, more: &str, change: impl FnOnce(String) -> String) -> Config {
     let text = change(format!("{CONFIG}dns: {{resolvers: {RESOLVERS}{dns}}}\n{more}\n"));
     Config::parse("config.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// The devices by which the answers of a configuration's resolvers come in, by their indices.
+pub(super) fn resolver_devices(
+    config: &Config,
+    index: impl Fn(&str) -> Result<u32>,
+) -> Result<ResolverDevices> {
+    let resolvers = config.dns.resolvers.iter();
+    let all =
+        resolvers.flat_map(|resolver| resolver.via.iter().map(|name| (name, resolver.address)));
+    all.map(|(name, address)| Ok((index(name)?, address))).collect()
 }
 
 /// Makes the gateway's interfaces, addresses and routes.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
+    dns::{ADDRESS_TYPES, lookup},
     network::{CLIENT, LAN, WAN},
     prog_test_run::{
         Datagram, Message,
@@ -13,7 +14,7 @@ use intune_filter_tests::{
     },
     records::addresses,
     resolver::{FRESH, Kind},
-    site::{self, CONFIG, MODES, eventually, in_mode, tcp},
+    site::{self, CLOCK, CONFIG, MODES, SILENCE, WEB, eventually, in_mode, tcp},
     testbed::{Setup, Testbed},
     wire::Wire,
 };
@@ -126,4 +127,41 @@ fn an_accomplice_beside_the_client_opens_nothing() -> Result<()> {
         let wire = testbed.network.client.run(|| Wire::open(WAN))?;
         attack(testbed, 9, (&wire, LAN))
     })
+}
+
+/// The interface that the answers come in by, beside one that does not exist; or another alone.
+#[test]
+fn answers_come_by_the_interfaces_that_the_configuration_names() -> Result<()> {
+    let via = |names: &str| {
+        let named = format!("{{address: 203.0.113.53, via: [{names}]}}");
+        CONFIG.replacen("203.0.113.53", &named, 1)
+    };
+    let config = via(&format!("{WAN}, gone9"));
+    let setup = Setup { config, resolver: Kind::Unbound, ..site::setup() };
+    let mut testbed = Testbed::create(&setup)?;
+    wire(&testbed)?;
+    testbed.filter.start()?;
+    let [web, _] = testbed.resolve(WEB[0])?;
+    testbed.expect_reached(tcp(web, 443))?;
+
+    let [device, _] = OTHER;
+    testbed.filter.configure(&via(device))?;
+    testbed.filter.succeed(&["reload"])?;
+    let [server, _] = testbed.resolver.addresses();
+    let ask = || testbed.network.client.run(|| lookup(server, CLOCK, ADDRESS_TYPES[0], SILENCE));
+    ensure!(ask().is_err(), "an answer came by another interface");
+    ensure!(testbed.filter.counters()?.get("answer_interface") > 0, "it was not for that");
+
+    // As soon as an interface of that name exists, its answers are believed.
+    testbed.filter.configure(&via("wan9"))?;
+    testbed.filter.succeed(&["reload"])?;
+    ensure!(ask().is_err(), "an answer came by no interface");
+    let gateway = &testbed.network.gateway;
+    gateway.ip(&[
+        format!("link set {WAN} down"),
+        format!("link set {WAN} name wan9"),
+        "link set wan9 up".to_owned(),
+        "route add default via 172.31.0.2".to_owned(),
+    ])?;
+    eventually("the interface has its name", || Ok(ask().is_ok()))
 }

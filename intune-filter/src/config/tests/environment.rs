@@ -69,3 +69,31 @@ fn a_gate_takes_nft() {
     let environment = Environment::default();
     assert_eq!(check_environment(&parse(&with("boot", "closed")), &environment), []);
 }
+
+#[test]
+fn who_can_answer_in_a_resolvers_name_is_said() {
+    let config = parse(&with(
+        "dns",
+        "{resolvers: [10.0.0.1, 192.0.2.1, {address: 192.0.2.2, via: [wg0, eth1]}, 192.0.2.3]}",
+    ));
+    let address = |text: &str| text.parse().unwrap();
+    let environment = Environment {
+        own_addresses: vec![address("10.0.0.1")],
+        resolver_interfaces: ["10.0.0.1", "192.0.2.1", "192.0.2.2"]
+            .map(|text| (address(text), "eth0".to_owned()))
+            .into(),
+        ..Environment::default()
+    };
+    let findings = check_environment(&config, &environment);
+    let [beyond, among] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!((beyond.severity, among.severity), (Severity::Warning, Severity::Warning));
+    assert_eq!(beyond.error.key, "dns.resolvers[1]");
+    let said = &beyond.error.message;
+    assert!(said.starts_with("192.0.2.1 is beyond the gateway, by way of eth0: whoever"), "{said}");
+    assert!(
+        said.ends_with("a resolver on the gateway mends that, or one that only a tunnel leads to")
+    );
+    assert_eq!(among.error.key, "dns.resolvers[2]");
+    let said = &among.error.message;
+    assert!(said.starts_with("192.0.2.2 is behind eth1, where clients are: each"), "{said}");
+}

@@ -137,3 +137,18 @@ fn a_file_that_cannot_be_read_is_named() {
     std::fs::write(&good, SHORTEST).unwrap();
     assert_eq!(Config::load(&good).unwrap(), parse(SHORTEST));
 }
+
+#[test]
+fn resolvers_with_and_without_interfaces() {
+    let text = "{resolvers: [10.0.0.1, {address: 192.0.2.1, via: [wan0, wan1]}]}";
+    let config = parse(&with("dns", text));
+    let resolvers = config.dns.resolvers;
+    assert_eq!(resolvers[0].address.to_string(), "10.0.0.1");
+    assert_eq!(resolvers[0].via, [""; 0]);
+    assert_eq!(resolvers[1].address.to_string(), "192.0.2.1");
+    assert_eq!(resolvers[1].via, ["wan0", "wan1"]);
+    let printed = serde_json::to_string(&resolvers).unwrap();
+    assert_eq!(printed, r#"["10.0.0.1",{"address":"192.0.2.1","via":["wan0","wan1"]}]"#);
+    let again: Vec<super::super::Resolver> = serde_json::from_str(&printed).unwrap();
+    assert_eq!(again, resolvers);
+}

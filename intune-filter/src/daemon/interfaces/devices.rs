@@ -1,10 +1,12 @@
-//! Finds the device of the gateway's stack behind a zone, and the addresses of each device.
+//! Finds the device of the gateway's stack behind a zone, the addresses of each device, and the devices
+//! by which resolvers' answers come in.
 
 use std::net::IpAddr;
 
 use super::wanted::EnforcedInterface;
 use crate::{
-    kernel::{Devices, OwnAddresses},
+    config::Resolver,
+    kernel::{Devices, OwnAddresses, ResolverDevices},
     system::netlink::Snapshot,
 };
 
@@ -54,6 +56,17 @@ pub(crate) fn own_addresses(snapshot: &Snapshot) -> OwnAddresses {
     snapshot.networks.iter().flat_map(on).collect()
 }
 
+/// Returns the existing devices by which the answers of resolvers come in whose configuration names
+/// them. The stack receives a member's packets from the whole.
+pub(crate) fn resolver_devices(resolvers: &[Resolver], snapshot: &Snapshot) -> ResolverDevices {
+    let of = |resolver: &Resolver| {
+        let interfaces = resolver.via.iter().filter_map(|name| snapshot.interface(name));
+        let devices = interfaces.map(|interface| whole(snapshot, interface.index));
+        devices.map(|device| (device, resolver.address)).collect::<Vec<_>>()
+    };
+    resolvers.iter().flat_map(of).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +108,22 @@ mod tests {
         ];
         let devices = devices_of(&wanted, &snapshot());
         assert_eq!(devices, [(1, 2), (2, 20), (3, 10), (5, 9), (6, 9)].into());
+    }
+
+    #[test]
+    fn answers_come_by_the_devices_that_are_named() {
+        let resolver = |text: &str, via: &[&str]| Resolver {
+            address: text.parse().unwrap(),
+            via: via.iter().map(ToString::to_string).collect(),
+        };
+        let resolvers = [
+            resolver("192.0.2.1", &["eth1", "eth2", "eth9"]),
+            resolver("192.0.2.2", &["br0"]),
+            resolver("192.0.2.3", &[]),
+        ];
+        let expected = [(2, "192.0.2.1"), (9, "192.0.2.1"), (9, "192.0.2.2")];
+        let expected = expected.map(|(device, text)| (device, text.parse().unwrap()));
+        assert_eq!(resolver_devices(&resolvers, &snapshot()), expected.into());
     }
 
     #[test]

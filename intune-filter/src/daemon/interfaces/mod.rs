@@ -5,5 +5,6 @@ pub(crate) mod devices;
 mod reconciler;
 mod wanted;
 
+pub(crate) use devices::resolver_devices;
 pub(crate) use reconciler::{Command, InterfaceReconciler};
 pub(crate) use wanted::{EnforcedInterface, zones_of};

@@ -10,7 +10,8 @@ use super::{
     wanted::{EnforcedInterface, zones_of},
 };
 use crate::{
-    kernel::{Devices, OwnAddresses, WantedMode, ZoneMap},
+    config::Resolver,
+    kernel::{Devices, OwnAddresses, ResolverDevices, WantedMode, ZoneMap},
     system::{Interface, Mode, netlink::Snapshot},
 };
 
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     SetZones(ZoneMap),
     /// Replacement of the zones' devices.
     SetDevices(Devices),
+    /// Replacement of the devices by which resolvers' answers come in.
+    SetResolverDevices(ResolverDevices),
     /// Attachment to an interface, or replacement of its programs. Report the result to
     /// [`InterfaceReconciler::attached`] or [`InterfaceReconciler::failed`].
     Attach(Interface, WantedMode),
@@ -64,6 +67,8 @@ pub(crate) struct InterfaceReconciler {
     written_zones: Option<ZoneMap>,
     written_devices: Option<Devices>,
     own_addresses: Option<OwnAddresses>,
+    resolvers: Vec<Resolver>,
+    written_resolver_devices: Option<ResolverDevices>,
 }
 
 impl InterfaceReconciler {
@@ -93,6 +98,13 @@ impl InterfaceReconciler {
         commands
     }
 
+    /// Replaces the resolvers.
+    pub(crate) fn want_resolvers(&mut self, resolvers: Vec<Resolver>) {
+        self.resolvers = resolvers;
+        // Others were added before the policy was put into force.
+        self.written_resolver_devices = None;
+    }
+
     /// Compares the machine with the wanted state, and returns the commands that close the gap.
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Command> {
         let mut commands = Vec::new();
@@ -112,6 +124,11 @@ impl InterfaceReconciler {
         if self.written_devices.as_ref() != Some(&devices) {
             commands.push(Command::SetDevices(devices.clone()));
             self.written_devices = Some(devices);
+        }
+        let answers = devices::resolver_devices(&self.resolvers, snapshot);
+        if self.written_resolver_devices.as_ref() != Some(&answers) {
+            commands.push(Command::SetResolverDevices(answers.clone()));
+            self.written_resolver_devices = Some(answers);
         }
         for wanted in &self.wanted {
             let before = self.states.get(&wanted.name);
@@ -261,6 +278,7 @@ mod tests {
                 Command::SetOwnAddresses([(5, "10.0.0.1".parse().unwrap())].into()),
                 Command::SetZones([((5, 0), 1), ((5, 20), 2)].into()),
                 Command::SetDevices([(1, 5)].into()),
+                Command::SetResolverDevices([].into()),
                 Command::Attach(interface("lan", 5), WantedMode::Auto),
             ]
         );

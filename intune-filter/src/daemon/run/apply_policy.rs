@@ -5,7 +5,12 @@ use anyhow::Result;
 use super::state::Daemon;
 use crate::{
     config::Config,
-    daemon::{interfaces::zones_of, reload, ring_buffer::RingReports, setup::wanted},
+    daemon::{
+        interfaces::{resolver_devices, zones_of},
+        reload,
+        ring_buffer::RingReports,
+        setup::wanted,
+    },
     policy::Policy,
     system::{clock, heap, netlink::Snapshot},
 };
@@ -31,6 +36,7 @@ impl Daemon<'_> {
         let linked = self.kernel.directory().linked_interfaces()?;
         let wanted = wanted(config, &policy);
         let zones = zones_of(&wanted, snapshot);
+        self.kernel.add_resolver_devices(&resolver_devices(&config.dns.resolvers, snapshot))?;
         let before = self.intake.learner.policy().clone();
         self.intake.learner.set_policy(policy.clone());
         self.intake.recorder.set_policy(&policy);
@@ -55,6 +61,7 @@ impl Daemon<'_> {
                 return Err(error);
             }
         };
+        self.reconciler.want_resolvers(config.dns.resolvers.clone());
         let commands = self.reconciler.want(wanted, &linked);
         for command in commands {
             self.execute(command);

@@ -64,6 +64,7 @@ impl Daemon<'_> {
             }
             Command::SetZones(zones) => self.kernel.set_zones(&zones),
             Command::SetDevices(devices) => self.kernel.set_devices(&devices),
+            Command::SetResolverDevices(devices) => self.kernel.set_resolver_devices(&devices),
             Command::Attach(interface, mode) => {
                 let tags = self.see_tags(&interface.name);
                 match tags.and_then(|()| self.kernel.attach(&interface, mode)) {

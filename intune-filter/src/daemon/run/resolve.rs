@@ -28,7 +28,8 @@ impl Daemon<'_> {
                 wanted.left_out()
             );
         }
-        self.resolution.want(wanted, config.dns.resolvers.clone(), Instant::now());
+        let resolvers = config.dns.resolvers.iter().map(|resolver| resolver.address).collect();
+        self.resolution.want(wanted, resolvers, Instant::now());
         self.tell_resolution();
     }
 

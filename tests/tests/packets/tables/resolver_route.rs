@@ -4,7 +4,7 @@
 use intune_filter_ebpf::abi::Reason::{AnswerInterface, DnsAnswer, DnsQuery, Exempt, GatewaySent};
 use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, Row, check_in_order, expect, from_client,
-    site::{LAN, OTHER, VLAN_DEVICE},
+    site::{LAN, OTHER, VLAN_DEVICE, changed_config},
     to_client,
 };
 
@@ -106,6 +106,36 @@ fn what_the_gateway_sends_has_come_by_no_device() {
             let other = Datagram::new(who.resolver, who.client).udp(53, 40001, message.octets());
             let row = to_client("unasked", other.frame(), expect(GatewaySent)).sent_by_gateway();
             check_in_order(filter, &[row]);
+        }
+    });
+}
+
+/// Where the configuration names the interfaces, routes are not asked.
+#[test]
+fn an_answer_comes_by_the_interfaces_that_the_configuration_names() {
+    run("", "", |filter| {
+        let named = |text: String| {
+            Addresses::both().iter().fold(text, |text, who| {
+                let address = who.resolver.to_string();
+                let quoted = format!("'{address}'");
+                let quoted = if text.contains(&quoted) { quoted } else { address };
+                text.replacen(&quoted, &format!("{{address: {quoted}, via: [{OTHER}]}}"), 1)
+            })
+        };
+        filter.install(&changed_config("", "", named)).unwrap();
+        for who in Addresses::both() {
+            let message = answer(&who);
+            let it = |expected| to_client("it", answered(&who, &message).frame(), expected);
+            check_in_order(
+                filter,
+                &[
+                    asked(&who, &query(&who)),
+                    it(expect(AnswerInterface)),
+                    it(expect(AnswerInterface)).came_by(LAN),
+                    it(teaches(&message)).came_by(OTHER),
+                ],
+            );
+            assert_eq!(addresses(filter), [who.public]);
         }
     });
 }
