@@ -4,6 +4,8 @@
 //! [`names::learning`](crate::names::learning) decide, [`mod@run`] acts.
 
 pub(crate) mod config_source;
+mod destinations;
+mod flow_review;
 pub(crate) mod intake;
 pub(crate) mod interfaces;
 pub(crate) mod problems;

@@ -70,11 +70,11 @@ impl Kernel {
         outer.set(slot, &inner, 0).context("cannot wait for running programs")
     }
 
-    /// Takes rules away from every learned address, and ends the flows that they opened.
+    /// Takes rules away from every learned address.
     ///
     /// # Errors
     /// A map cannot be read or written.
-    pub fn clear_rules(&self, mask: RuleMask) -> Result<()> {
+    pub fn take_from_hosts(&self, mask: RuleMask) -> Result<()> {
         if mask.is_empty() {
             return Ok(());
         }
@@ -83,7 +83,7 @@ impl Kernel {
                 self.take_from_host(address, !mask)?;
             }
         }
-        self.end_flows_of_rules(mask)
+        Ok(())
     }
 
     /// Takes all rules but these away from an address, whatever happens to it meanwhile.

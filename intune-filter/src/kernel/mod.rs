@@ -55,6 +55,7 @@ pub use offloads::keep_tags;
 pub use pins::{ClientEntry, Pins, Usage};
 pub use removal::remove_all;
 pub use resolver_devices::ResolverDevices;
+pub use retire::{FlowFate, ReviewTime};
 pub use streams::NO_MORE;
 pub use zones::{Attachment, Devices, OwnAddresses, ZoneMap};
 

@@ -1,4 +1,5 @@
-//! Ends the flows of rules and zones that are gone.
+//! Ends the flows of rules, zones and destinations that are gone, and gives flows to the rules that
+//! allow them now.
 
 use std::sync::PoisonError;
 
@@ -7,20 +8,59 @@ use aya::{
     Pod,
     maps::{HashMap, MapData},
 };
+use aya_obj::generated::BPF_EXIST;
 use intune_filter_ebpf::abi::{Address, Flow, FlowKey, RuleMask, V4, V6, flow_flags};
 
-use super::{Kernel, flows::wide};
+use super::{Kernel, RevokedFlow, flows::wide};
 
-/// Flow maps by address family.
-const FLOWS4: [&str; 2] = ["FLOWS4", "NEW_FLOWS4"];
-const FLOWS6: [&str; 2] = ["FLOWS6", "NEW_FLOWS6"];
+/// Flow maps of unanswered and of answered flows. In this order: a flow that is answered meanwhile
+/// is met in the second if not in the first.
+const FLOWS: [[&str; 2]; 2] = [["NEW_FLOWS4", "NEW_FLOWS6"], ["FLOWS4", "FLOWS6"]];
 
 /// Flows without a rule of their own.
 const UNRULED: u16 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
 
+/// What becomes of a flow under a policy that is put into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowFate {
+    /// It goes on, or the programs end it at its next packet.
+    Goes,
+    /// It goes on by another rule.
+    BelongsTo(u8),
+    /// It ends.
+    Ends,
+}
+
+/// Time of a review of the flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReviewTime {
+    /// Before the policy is in force: nothing ends.
+    Before,
+    /// When it is.
+    After,
+}
+
 impl Kernel {
+    /// Does with every flow what `judge` says.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
+    pub fn review_flows(
+        &self,
+        time: ReviewTime,
+        mut judge: impl FnMut(&FlowKey<V6>, &Flow) -> FlowFate,
+    ) -> Result<()> {
+        self.change_flows(&mut judge, time)
+    }
+
     /// Ends the flows that rules opened.
-    pub(super) fn end_flows_of_rules(&self, mask: RuleMask) -> Result<()> {
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
+    pub fn end_flows_of_rules(&self, mask: RuleMask) -> Result<()> {
+        if mask.is_empty() {
+            return Ok(());
+        }
         self.end_flows(|_, flow| flow.flags & UNRULED == 0 && mask.contains(flow.rule))
     }
 
@@ -36,29 +76,89 @@ impl Kernel {
     }
 
     fn end_flows(&self, ends: impl Fn(u16, &Flow) -> bool) -> Result<()> {
-        for name in FLOWS4 {
-            self.end_flows_in::<V4>(name, &ends)?;
+        let mut judge = |key: &FlowKey<V6>, flow: &Flow| {
+            if ends(key.zone, flow) { FlowFate::Ends } else { FlowFate::Goes }
+        };
+        self.change_flows(&mut judge, ReviewTime::After)
+    }
+
+    fn change_flows(&self, judge: &mut Judge<'_>, time: ReviewTime) -> Result<()> {
+        let generation = self.pins().active()?.generation;
+        if generation == 0 {
+            // No policy has opened any.
+            return Ok(());
         }
-        for name in FLOWS6 {
-            self.end_flows_in::<V6>(name, &ends)?;
+        let mut review = Review { judge, time, generation };
+        let mut ended = Vec::new();
+        for (number, [four, six]) in FLOWS.into_iter().enumerate() {
+            if number > 0 {
+                // A program may be moving a flow that it has found in the first table.
+                self.wait_for_programs()?;
+            }
+            self.review_in::<V4>(four, &mut review, &mut ended)?;
+            self.review_in::<V6>(six, &mut review, &mut ended)?;
         }
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
         Ok(())
     }
 
-    fn end_flows_in<A: Address>(&self, name: &str, ends: impl Fn(u16, &Flow) -> bool) -> Result<()>
+    fn review_in<A: Address>(
+        &self,
+        name: &str,
+        review: &mut Review<'_>,
+        ended: &mut Vec<RevokedFlow>,
+    ) -> Result<()>
     where
         FlowKey<A>: Pod,
     {
         let pins = self.pins();
         let mut map: HashMap<MapData, FlowKey<A>, Flow> = pins.map(name)?;
-        let mut ended = Vec::new();
         for (key, flow) in pins.elements::<FlowKey<A>, Flow>(name)? {
-            // The flow may be evicted already, which serves as well.
-            if ends(key.zone, &flow) && map.remove(&key).is_ok() {
-                ended.push((wide(&key), flow));
+            let wide_key = wide(&key);
+            match (review.judge)(&wide_key, &flow) {
+                FlowFate::Ends if review.time == ReviewTime::After => {
+                    // The flow may be evicted already, which serves as well.
+                    if map.remove(&key).is_ok() {
+                        ended.push((wide_key, flow));
+                    }
+                }
+                FlowFate::BelongsTo(rule) => {
+                    // As it is now: what programs note of it in between is lost, as a packet's count
+                    // may be when two of them note at once. One that is gone stays gone.
+                    if let Ok(flow) = map.get(&key, 0)
+                        && (review.judge)(&wide_key, &flow) == FlowFate::BelongsTo(rule)
+                    {
+                        let _ = map.insert(key, review.moved(flow, rule), BPF_EXIST.into());
+                    }
+                }
+                FlowFate::Goes | FlowFate::Ends => {}
             }
         }
-        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
         Ok(())
+    }
+}
+
+/// Decides about a flow.
+type Judge<'a> = dyn FnMut(&FlowKey<V6>, &Flow) -> FlowFate + 'a;
+
+/// Review of the flow tables.
+struct Review<'a> {
+    judge: &'a mut Judge<'a>,
+    time: ReviewTime,
+    /// Generation of the policy in force.
+    generation: u32,
+}
+
+impl Review<'_> {
+    /// The flow, by another rule.
+    fn moved(&self, flow: Flow, rule: u8) -> Flow {
+        let was_ruled = flow.flags & UNRULED == 0;
+        // Every flow by a rule is one that the policy in force allows, and is not judged again as long
+        // as that policy is: the new rule may mean nothing to it.
+        let generation = match self.time {
+            ReviewTime::Before if was_ruled => self.generation,
+            _ => flow.generation,
+        };
+        Flow { rule, generation, flags: flow.flags & !UNRULED, ..flow }
     }
 }

@@ -97,7 +97,9 @@ impl SavedNames {
     /// # Errors
     /// A binding refers to a rule that the table has not.
     pub fn into_names(self, now: Clocks) -> Result<Names> {
-        self.restore(now, Lives::ANY)
+        let mut names = self.restore(now, Lives::ANY)?;
+        names.forget_lapsed(u64::MAX, |_| false);
+        Ok(names)
     }
 
     fn restore(self, now: Clocks, lives: Lives) -> Result<Names> {
@@ -117,12 +119,11 @@ impl SavedNames {
                     rules.into_iter().map(|number| self.rules.get(number).cloned()).collect();
                 let rules =
                     rules.with_context(|| format!("a rule of {name} is not in the table"))?;
-                if left > 0 {
-                    let expires = now.boot.saturating_add(left.saturating_mul(MILLISECOND));
-                    names.learn(&name, address, rules, expires);
-                }
+                let expires = now.boot.saturating_add(left.saturating_mul(MILLISECOND));
+                names.learn(&name, address, rules, expires);
             }
         }
+        names.expire(now.boot);
         Ok(names)
     }
 }
@@ -137,7 +138,8 @@ pub fn save(directory: &Path, text: &[u8]) -> Result<()> {
     atomic_file::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Reads the table back, without what has expired. No file is an empty table.
+/// Reads the table back. What has expired has lapsed: flows that it opened may live. No file is an
+/// empty table.
 ///
 /// # Errors
 /// The file cannot be read, or is none that this version knows.
@@ -208,7 +210,9 @@ mod tests {
         let boot = 3 * SECOND;
         let clocks = Clocks { boot, wall: wall * 1000 };
         let loaded = load(directory.path(), clocks, LIVES).unwrap();
-        let all = loaded.iter().map(|(name, address, binding)| {
+        let live = loaded.iter().filter(|(.., binding)| !binding.lapsed);
+        assert_eq!(loaded.iter().count(), 3, "flows may need what has lapsed");
+        let all = live.map(|(name, address, binding)| {
             assert!(binding.rules.iter().eq(&RULES));
             (name.to_owned(), address, (binding.expires - boot) / SECOND)
         });

@@ -1,4 +1,7 @@
 //! Keeps a bounded table of names and the addresses that they led to, with the rules of each.
+//!
+//! A binding whose time is over lapses: it backs no learned address any more, but stays as long as a
+//! flow to its address lives, so that a new policy can tell by which name the flow was opened.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +26,8 @@ pub struct Binding {
     pub rules: Arc<BTreeSet<String>>,
     /// Expiry of the last answer with this binding, in nanoseconds of CLOCK_BOOTTIME.
     pub expires: u64,
+    /// Whether it stays for the sake of flows alone.
+    pub lapsed: bool,
 }
 
 /// Table of bindings, keyed by pairs of name and address: nearly every name has one or two
@@ -31,6 +36,8 @@ pub struct Binding {
 pub struct Names {
     bindings: BTreeMap<(Arc<str>, IpAddr), Binding>,
     by_address: BTreeSet<(IpAddr, Arc<str>)>,
+    /// Number of bindings that have lapsed.
+    lapsed: usize,
     /// Rule sets that bindings share.
     rules: BTreeSet<Arc<BTreeSet<String>>>,
 }
@@ -45,7 +52,7 @@ impl Eq for Names {}
 
 impl Names {
     /// Records that `name` led to `address`. Case does not count; an existing binding is prolonged,
-    /// never cut. Returns the addresses of unexpired bindings that were evicted to make room.
+    /// never cut, and one that has lapsed lives again. Returns the addresses of unexpired bindings that were evicted to make room.
     pub fn learn(
         &mut self,
         name: &str,
@@ -57,6 +64,7 @@ impl Names {
         let mut rules: BTreeSet<String> = rules.into_iter().collect();
         if let Some(binding) = self.bindings.get_mut(&key) {
             binding.expires = binding.expires.max(expires);
+            self.lapsed -= usize::from(std::mem::take(&mut binding.lapsed));
             if !rules.is_subset(&binding.rules) {
                 rules.extend(binding.rules.iter().cloned());
                 let rules = share(&mut self.rules, rules);
@@ -66,21 +74,47 @@ impl Names {
         }
         let rules = share(&mut self.rules, rules);
         self.by_address.insert((address, Arc::clone(&key.0)));
-        self.bindings.insert(key, Binding { rules, expires });
+        self.bindings.insert(key, Binding { rules, expires, lapsed: false });
         if self.bindings.len() > CAPACITY { self.forget_oldest() } else { Vec::new() }
     }
 
-    /// Forgets expired bindings, and returns their addresses.
+    /// Has expired bindings lapse, and returns their addresses.
     pub fn expire(&mut self, now: u64) -> Vec<IpAddr> {
+        let mut gone = Vec::new();
+        for ((_, address), binding) in &mut self.bindings {
+            if binding.expires <= now && !binding.lapsed {
+                binding.lapsed = true;
+                gone.push(*address);
+            }
+        }
+        self.lapsed += gone.len();
+        gone
+    }
+
+    /// Forgets lapsed bindings that expired before `before`, unless `keep` accepts their address.
+    pub fn forget_lapsed(&mut self, before: u64, keep: impl Fn(IpAddr) -> bool) {
         let gone: Vec<(String, IpAddr)> = self
             .iter()
-            .filter(|(_, _, binding)| binding.expires <= now)
+            .filter(|(_, address, binding)| {
+                binding.lapsed && binding.expires < before && !keep(*address)
+            })
             .map(|(name, address, _)| (name.to_owned(), address))
             .collect();
         for (name, address) in &gone {
             self.forget(name, *address);
         }
-        gone.into_iter().map(|(_, address)| address).collect()
+    }
+
+    /// Has bindings lapse all of whose rules have lost the name, with the rules that have the name
+    /// now, `rules_of`: a flow may go on by one of these.
+    pub fn hand_over(&mut self, rules_of: impl Fn(&str) -> BTreeSet<String>) {
+        for ((name, _), binding) in &mut self.bindings {
+            let rules = rules_of(name);
+            if !rules.is_empty() && rules.is_disjoint(&binding.rules) {
+                binding.rules = share(&mut self.rules, rules);
+                self.lapsed += usize::from(!std::mem::replace(&mut binding.lapsed, true));
+            }
+        }
     }
 
     /// Keeps, of each binding, the rules that `keep` accepts for its name; forgets bindings without
@@ -142,37 +176,41 @@ impl Names {
         }
     }
 
-    /// Returns the number of bindings.
+    /// Returns the number of bindings that have not lapsed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bindings.len()
+        self.bindings.len() - self.lapsed
     }
 
-    /// Whether the table has no binding.
+    /// Whether every binding has lapsed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bindings.is_empty()
+        self.len() == 0
     }
 
     fn forget(&mut self, name: &str, address: IpAddr) {
         let name = Arc::<str>::from(name);
         self.by_address.remove(&(address, Arc::clone(&name)));
-        self.bindings.remove(&(name, address));
+        let binding = self.bindings.remove(&(name, address));
+        self.lapsed -= usize::from(binding.is_some_and(|binding| binding.lapsed));
     }
 
     /// Evicts the eighth of the table that expires first, so that a flood of names does not sort
-    /// the table for each. Returns the evicted addresses.
+    /// the table for each. Returns the evicted addresses, but those of lapsed bindings.
     fn forget_oldest(&mut self) -> Vec<IpAddr> {
-        let mut bindings: Vec<(u64, String, IpAddr)> = self
+        let mut bindings: Vec<(u64, String, IpAddr, bool)> = self
             .iter()
-            .map(|(name, address, binding)| (binding.expires, name.to_owned(), address))
+            .map(|(name, address, binding)| {
+                (binding.expires, name.to_owned(), address, binding.lapsed)
+            })
             .collect();
         bindings.sort_unstable();
         bindings.truncate(CAPACITY / 8);
-        for (_, name, address) in &bindings {
+        for (_, name, address, _) in &bindings {
             self.forget(name, *address);
         }
-        bindings.into_iter().map(|(_, _, address)| address).collect()
+        let unexpired = bindings.into_iter().filter(|(.., lapsed)| !lapsed);
+        unexpired.map(|(_, _, address, _)| address).collect()
     }
 }
 
@@ -223,6 +261,7 @@ mod tests {
         for number in 0..10 * SPARE_RULES {
             names.learn("a.example", address(1), rules(&[&format!("s/{number}")]), 1);
             names.expire(1);
+            names.forget_lapsed(2, |_| false);
         }
         assert!(names.rules.len() <= SPARE_RULES, "{}", names.rules.len());
     }
@@ -239,7 +278,40 @@ mod tests {
         names.expire(99);
         assert_eq!(names.len(), 1);
         names.expire(100);
+        assert!(names.is_empty());
+    }
+
+    #[test]
+    fn what_has_lapsed_stays_while_a_flow_needs_it_and_lives_again_by_an_answer() {
+        let mut names = Names::default();
+        names.learn("a.example", address(1), rules(&["s/a"]), 100);
+        names.learn("b.example", address(2), rules(&["s/a"]), 100);
+        assert_eq!(names.expire(100), [address(1), address(2)]);
+        assert_eq!((names.expire(100), names.len()), (vec![], 0));
+        names.forget_lapsed(100, |_| false);
+        assert_eq!(names.iter().count(), 2, "a flow may have been opened just now");
+        names.forget_lapsed(101, |one| one == address(1));
+        assert_eq!(names.iter().map(|(name, ..)| name).collect::<Vec<_>>(), ["a.example"]);
+        names.learn("a.example", address(1), rules(&["s/b"]), 200);
+        assert_eq!((names.len(), names.expire(150)), (1, vec![]));
+        names.forget_lapsed(u64::MAX, |_| false);
+        assert_eq!(names.len(), 1);
+        names.expire(200);
+        names.forget_lapsed(201, |_| false);
         assert_eq!(names, Names::default());
+    }
+
+    #[test]
+    fn a_name_that_another_rule_has_now_is_kept_for_flows_alone() {
+        let mut names = Names::default();
+        names.learn("a.example", address(1), rules(&["s/a"]), 100);
+        names.learn("b.example", address(1), rules(&["s/a"]), 100);
+        names.hand_over(|name| match name {
+            "a.example" => rules(&["s/b"]).into_iter().collect(),
+            _ => rules(&["s/a", "s/b"]).into_iter().collect(),
+        });
+        let left: Vec<_> = names.of_address(address(1)).map(|(_, one)| one.lapsed).collect();
+        assert_eq!((left, names.len()), (vec![true, false], 1));
     }
 
     #[test]
@@ -249,6 +321,7 @@ mod tests {
         names.learn("b.example", address(1), rules(&["s/b"]), 200);
         names.learn("b.example", address(2), rules(&["s/b"]), 200);
         names.expire(150);
+        names.forget_lapsed(150, |_| false);
         let left: Vec<_> = names.of_address(address(1)).map(|(name, _)| name).collect();
         assert_eq!(left, ["b.example"]);
         names.retain_rules(|_, rule| rule != "s/b");

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use intune_filter_ebpf::abi::{
     Client, EdgeKey, Glob, NameNode, RuleMask, TransportProtocol, V4, V6, port_index,
 };
+use ipnet::IpNet;
 
 use super::{Group, Policy, Prefix, Rule, names::edges_of};
 
@@ -72,6 +73,20 @@ impl Policy {
             IpAddr::V6(v6) => longest(&self.nets6, v6.into()),
         }
         .unwrap_or_default()
+    }
+
+    /// Returns the prefixes of destinations, each with the rules that have it.
+    pub fn networks(&self) -> impl Iterator<Item = (IpNet, RuleMask)> {
+        // No prefix of a trie is longer than its addresses.
+        let v4 = self.nets4.iter().filter_map(|prefix| {
+            let length = u8::try_from(prefix.length).ok()?;
+            Some((IpNet::new(IpAddr::V4(prefix.key.into()), length).ok()?, prefix.value))
+        });
+        let v6 = self.nets6.iter().filter_map(|prefix| {
+            let length = u8::try_from(prefix.length).ok()?;
+            Some((IpNet::new(IpAddr::V6(prefix.key.into()), length).ok()?, prefix.value))
+        });
+        v4.chain(v6)
     }
 
     /// Returns the mask of the rules that have a port.

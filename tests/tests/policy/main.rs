@@ -5,6 +5,8 @@ mod check;
 mod configuration;
 mod many_rules;
 mod modes;
+mod random;
 mod reload;
 mod restore;
 mod revocation;
+mod revoked_transfers;

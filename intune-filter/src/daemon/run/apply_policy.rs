@@ -37,6 +37,9 @@ impl Daemon<'_> {
         let wanted = wanted(config, &policy);
         let zones = zones_of(&wanted, snapshot);
         self.kernel.add_resolver_devices(&resolver_devices(&config.dns.resolvers, snapshot))?;
+        // What was learned until now is read by the policy that it was learned by: flows may have been
+        // opened by it.
+        self.catch_up();
         let before = self.intake.learner.policy().clone();
         self.intake.learner.set_policy(policy.clone());
         self.intake.recorder.set_policy(&policy);

@@ -85,13 +85,16 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// Removes the flows that have expired, and records those that are gone.
+    /// Removes the flows that have expired, records those that are gone, and forgets the names that
+    /// only they needed.
     fn look_at_flows(&mut self) -> Result<()> {
         // Ends that the kernel has reported have to be known first.
         self.read(RECORDS)?;
         let now = clock::boot_time();
         let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
         self.intake.recorder.look(&swept, now, self.intake.learner.names());
+        let remotes = swept.left.iter().map(|entry| entry.key.remote.into()).collect();
+        self.intake.learner.forget_lapsed(&remotes, now);
         Ok(())
     }
 

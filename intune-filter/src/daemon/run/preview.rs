@@ -3,20 +3,21 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use intune_filter_ebpf::abi::flow_flags;
 
 use super::state::Daemon;
 use crate::{
+    daemon::{
+        destinations::{Destinations, Lost},
+        flow_review::FlowReview,
+    },
     events::{Flow, Labels},
+    kernel::FlowFate,
     policy::Policy,
     report::LostName,
 };
 
 /// Flows and names listed at most; all of them are counted.
 const LISTED: usize = 100;
-
-/// Flows without a rule of their own.
-const UNRULED: u16 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
 
 /// Flows and names that would end.
 #[derive(Debug, Default)]
@@ -27,16 +28,19 @@ pub(super) struct Losses {
     pub(super) names: Vec<LostName>,
 }
 
-/// Returns the losses under `policy`: flows of removed rules and of renumbered zones, and names
-/// that no rule has any more.
+/// Returns the losses under `policy`: flows whose destinations no rule allows any more, those of
+/// renumbered zones, and names that no rule has any more.
 pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
     let mut losses = Losses::default();
     let names = daemon.intake.learner.names();
     let labels = Labels::of_policy(daemon.intake.learner.policy());
     let moved = moved_zones(daemon, policy);
+    let now = Destinations::of(daemon.intake.learner.policy());
+    let lost = Lost::of(policy, Some(&now), &Destinations::of(policy));
+    let mut review = FlowReview::new(policy, names, lost.any);
     for entry in daemon.kernel.pins().flows()? {
-        let goes = entry.flow.flags & UNRULED == 0 && policy.freed.contains(entry.flow.rule);
-        if goes || moved.contains(&u32::from(entry.key.zone)) {
+        let ends = review.decide(&entry.key, &entry.flow) == FlowFate::Ends;
+        if ends || moved.contains(&u32::from(entry.key.zone)) {
             losses.flows_ended += 1;
             if losses.flows.len() < LISTED {
                 losses.flows.push(labels.flow(&entry.key, &entry.flow, names));
@@ -44,6 +48,9 @@ pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
         }
     }
     for (name, address, binding) in names.iter() {
+        if binding.lapsed {
+            continue;
+        }
         let bits = policy.rules_of_name(name);
         let keeps = policy.rules_of(bits).any(|rule| binding.rules.contains(&rule.id.to_string()));
         if !keeps {

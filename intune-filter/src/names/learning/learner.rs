@@ -1,6 +1,9 @@
 //! Keeps the table of names up to date from the kernel's reports.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+};
 
 use intune_filter_ebpf::abi::{AnswerEvent, Host, RuleMask, answer_flags};
 
@@ -14,6 +17,9 @@ use crate::{
     policy::Policy,
     system::clock,
 };
+
+/// Nanoseconds for which a lapsed name is kept whether or not a flow needs it.
+const LAPSE: u64 = 10_000_000_000;
 
 /// Change of the table of names since it was last saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +63,7 @@ impl Learner {
         &mut self.names
     }
 
-    /// Forgets expired names, and marks their addresses, which lose what no other name backs: see
+    /// Has expired names lapse, and marks their addresses, which lose what no other name backs: see
     /// [`Self::tracker`].
     pub fn expire(&mut self, now: u64) {
         for address in self.names.expire(now) {
@@ -167,15 +173,21 @@ impl Learner {
         &mut self.tracker
     }
 
+    /// Forgets names that have lapsed, except those of addresses that live flows lead to. The flows
+    /// were read at `now`.
+    pub fn forget_lapsed(&mut self, flows: &HashSet<IpAddr>, now: u64) {
+        // Programs that open a flow at the end of a name's time have done so by then.
+        let before = now.saturating_sub(LAPSE);
+        self.names.forget_lapsed(before, |address| flows.contains(&address));
+    }
+
     /// Returns the rules of the names that led to an address, and the last expiry of these names.
     #[must_use]
     pub fn backed(&self, address: IpAddr) -> (RuleMask, u64) {
-        self.names.of_address(address).fold(
-            (RuleMask::EMPTY, 0),
-            |(rules, until), (name, binding)| {
-                (rules | self.policy.rules_of_name(name), until.max(binding.expires))
-            },
-        )
+        let names = self.names.of_address(address).filter(|(_, binding)| !binding.lapsed);
+        names.fold((RuleMask::EMPTY, 0), |(rules, until), (name, binding)| {
+            (rules | self.policy.rules_of_name(name), until.max(binding.expires))
+        })
     }
 
     /// Checks an address, `host` in the kernel, for unbacked rules: see

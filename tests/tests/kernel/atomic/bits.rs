@@ -143,7 +143,8 @@ fn a_bit_that_is_not_cleared_first_is_noticed() -> Result<()> {
             hand_over(kernel, |policy| {
                 kernel.install(policy, RuleMask::EMPTY)?;
                 kernel.set_infos("RULE_TITLES", &policy.rule_titles(), |_| true)?;
-                kernel.clear_rules(policy.reused)
+                kernel.take_from_hosts(policy.reused)?;
+                kernel.end_flows_of_rules(policy.reused)
             })
         })?;
         println!("{packets} packets, {passed} passed");

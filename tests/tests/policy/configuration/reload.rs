@@ -170,7 +170,7 @@ fn without_map<T>(site: &Site, map: &str, f: impl FnOnce() -> Result<T>) -> Resu
 fn a_change_that_fails_half_way_leaves_what_was_in_force() -> Result<()> {
     let site = Site::start(CONFIG)?;
     site.expect_old()?;
-    // It frees a rule, whose flows are to end; going back frees none.
+    // It frees a rule, whose flows are to end; going back ends none.
     let fewer = changed().replace("[web, clock, printer]", "[web, printer]");
     site.configure(&fewer)?;
     let generation = site.generation()?;

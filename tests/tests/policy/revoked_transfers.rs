@@ -1,0 +1,177 @@
+//! Transfers whose destination a new policy takes out of a service: they end before `apply` says that
+//! it is in force, and the others go on, whether or not the name that opened them has expired.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use intune_filter_tests::{
+    responder::RESPONDER,
+    site::{self, ANSWER, CONFIG, SILENCE, eventually},
+    testbed::{Setup, Testbed},
+};
+
+/// A port of the service `web`, and the printer's.
+const PORTS: [u16; 2] = [80, 631];
+/// Octets sent and received in one look at a transfer.
+const CHUNK: usize = 256 << 10;
+
+/// A testbed whose remotes send back what they receive on [`PORTS`].
+fn testbed(config: &str) -> Result<Testbed> {
+    let mut setup = Setup { config: config.to_owned(), ..site::setup() };
+    setup.tcp.retain(|port| !PORTS.contains(port));
+    let mut testbed = Testbed::create(&setup)?;
+    for port in PORTS {
+        let bind = || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
+        let listener = testbed.network.internet.run(bind)?;
+        // Ends with the process, as the namespace does.
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                thread::spawn(move || echo(stream));
+            }
+        });
+    }
+    testbed.filter.start()?;
+    Ok(testbed)
+}
+
+fn echo(mut stream: TcpStream) -> Option<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let length = stream.read(&mut buffer).ok().filter(|length| *length > 0)?;
+        stream.write_all(buffer.get(..length)?).ok()?;
+    }
+}
+
+/// A connection of the client's that sends and receives.
+struct Transfer(TcpStream);
+
+impl Transfer {
+    fn begin(testbed: &Testbed, to: IpAddr, port: u16) -> Result<Self> {
+        let connect = || TcpStream::connect_timeout(&SocketAddr::new(to, port), ANSWER);
+        let stream = testbed.network.client.run(connect).with_context(|| format!("{to} {port}"))?;
+        let mut transfer = Self(stream);
+        transfer.goes_on()?;
+        Ok(transfer)
+    }
+
+    /// Sends a chunk, and receives it back.
+    fn exchange(&mut self, patience: Duration) -> std::io::Result<()> {
+        self.0.set_write_timeout(Some(patience))?;
+        self.0.set_read_timeout(Some(patience))?;
+        let (mut writing, sent) = (self.0.try_clone()?, vec![7; CHUNK]);
+        let write = thread::spawn(move || writing.write_all(&sent));
+        let received = self.0.read_exact(&mut vec![0; CHUNK]);
+        write.join().map_err(|_| std::io::Error::other("a panic"))??;
+        received
+    }
+
+    fn goes_on(&mut self) -> Result<()> {
+        self.exchange(ANSWER).context("a transfer that is allowed")
+    }
+
+    fn has_ended(&mut self) -> Result<()> {
+        ensure!(self.exchange(SILENCE).is_err(), "a transfer went on that no rule allows");
+        Ok(())
+    }
+}
+
+fn apply(testbed: &Testbed, config: &str) -> Result<u64> {
+    testbed.filter.configure(config)?;
+    let answer = testbed.filter.json(&["apply"])?;
+    answer["flows_ended"].as_u64().context("a number of flows")
+}
+
+#[test]
+fn a_transfer_ends_when_its_network_is_taken_from_the_service() -> Result<()> {
+    let testbed = testbed(CONFIG)?;
+    let [four, six] = ["192.0.2.0/28, ", "\"2001:db8:9100::/64\""];
+    let mut kept = Transfer::begin(&testbed, "192.0.2.5".parse()?, 631)?;
+    let mut kept6 = Transfer::begin(&testbed, "2001:db8:9100::5".parse()?, 631)?;
+    // All of the networks stay, in other words.
+    let same =
+        CONFIG.replace(four, "192.0.2.0/29, 192.0.2.8/29, ").replace(six, "\"2001:db8:9100::/56\"");
+    ensure!(apply(&testbed, &same)? == 0, "every address is still the service's");
+    kept.goes_on()?;
+    kept6.goes_on()?;
+
+    let half = CONFIG.replace(four, "192.0.2.0/29, ");
+    let mut ended = Transfer::begin(&testbed, "192.0.2.9".parse()?, 631)?;
+    ensure!(apply(&testbed, &half)? == 1, "one transfer's address is gone");
+    kept.goes_on()?;
+    kept6.goes_on()?;
+    ended.has_ended()?;
+
+    ensure!(apply(&testbed, &CONFIG.replace(&format!(", {six}"), ""))? == 1, "its network is gone");
+    kept.goes_on()?;
+    kept6.has_ended()
+}
+
+#[test]
+fn a_transfer_goes_on_by_another_rule_that_has_its_destination() -> Result<()> {
+    let testbed = testbed(CONFIG)?;
+    let mut transfer = Transfer::begin(&testbed, "192.0.2.5".parse()?, 631)?;
+    let [web, _] = testbed.resolve_at(RESPONDER[0], "7.web.test")?;
+    let mut by_name = Transfer::begin(&testbed, web, 80)?;
+    eventually("the daemon has the name", || knows(&testbed, "7.web.test"))?;
+    for [web, printer] in [["other", "printer"], ["other", "paper"], ["web", "printer"]] {
+        let renamed = CONFIG
+            .replace("[web, clock, printer]", &format!("[{web}, clock, {printer}]"))
+            .replace("id: web", &format!("id: {web}"))
+            .replace("id: printer", &format!("id: {printer}"));
+        ensure!(apply(&testbed, &renamed)? == 0, "the services have other names, that is all");
+        transfer.goes_on()?;
+        by_name.goes_on()?;
+    }
+    ensure!(
+        apply(&testbed, &CONFIG.replace("*.web.test", "*.shop.test"))? == 1,
+        "the name is gone"
+    );
+    transfer.goes_on()?;
+    by_name.has_ended()
+}
+
+fn knows(testbed: &Testbed, name: &str) -> Result<bool> {
+    let names = testbed.filter.json(&["names"])?;
+    let names = names.as_array().context("a list")?;
+    Ok(names.iter().any(|one| one["name"] == name))
+}
+
+#[test]
+fn a_transfer_lives_by_the_name_that_opened_it_though_that_has_expired() -> Result<()> {
+    let short = |patterns: &str| {
+        CONFIG
+            .replace("dns:\n", "dns:\n  ttl: {min: 1s, max: 1s, grace: 2s}\n")
+            .replace("\"*.web.test\"", patterns)
+    };
+    let mut testbed = testbed(&short("\"*.web.test\", \"*.shop.test\", \"*.far.test\""))?;
+    let mut transfers = Vec::new();
+    for name in ["7.web.test", "8.shop.test"] {
+        let [web, web6] = testbed.resolve_at(RESPONDER[0], name)?;
+        transfers.push([Transfer::begin(&testbed, web, 80)?, Transfer::begin(&testbed, web6, 80)?]);
+        eventually("the daemon has the name", || knows(&testbed, name))?;
+    }
+    let expired = || Ok(!knows(&testbed, "7.web.test")? && !knows(&testbed, "8.shop.test")?);
+    eventually("the names have expired", expired)?;
+    // Expiry ends nothing, and neither does a pattern that opened nothing.
+    ensure!(apply(&testbed, &short("\"*.web.test\", \"*.shop.test\""))? == 0, "nothing is to end");
+    for transfer in transfers.iter_mut().flatten() {
+        transfer.goes_on()?;
+    }
+    // The next daemon has only what this one has saved.
+    testbed.filter.stop()?;
+    testbed.filter.start()?;
+    ensure!(apply(&testbed, &short("\"*.shop.test\""))? == 2, "both families' flows have ended");
+    let [web, shop] = &mut transfers[..] else { anyhow::bail!("two names") };
+    for transfer in shop {
+        transfer.goes_on()?;
+    }
+    for transfer in web {
+        transfer.has_ended()?;
+    }
+    Ok(())
+}
