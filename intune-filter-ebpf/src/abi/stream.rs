@@ -11,6 +11,8 @@ pub mod client_state {
     pub const RESET: u32 = 2;
     /// The connection took the place of one between the same ports that had ended shortly before.
     pub const REOPENED: u32 = 4;
+    /// A query was answered in the server's place, and the connection ended for the client.
+    pub const ANSWERED: u32 = 8;
 }
 
 /// Values of [`JudgedPrefix::server_state`].

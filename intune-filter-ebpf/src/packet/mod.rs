@@ -24,7 +24,7 @@ pub use known_flow::{FiveTuple, ParseKnown};
 pub use options::{MULTIPATH, has_tcp_option};
 pub use transport::{
     ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMPV6, ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, IGMP,
-    TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG, Transport, UDP,
+    TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG, Transport, UDP,
 };
 
 use crate::memory::Message;

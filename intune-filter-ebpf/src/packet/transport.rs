@@ -30,6 +30,8 @@ pub const TCP_FIN: u8 = 1;
 pub const TCP_SYN: u8 = 2;
 /// RST among [`Transport::flags`].
 pub const TCP_RST: u8 = 4;
+/// PSH among [`Transport::flags`].
+pub const TCP_PSH: u8 = 8;
 /// ACK among [`Transport::flags`].
 pub const TCP_ACK: u8 = 16;
 /// URG among [`Transport::flags`].

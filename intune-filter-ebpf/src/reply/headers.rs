@@ -12,6 +12,10 @@ pub const V4_HEADER: usize = 20;
 pub const V6_HEADER: usize = 40;
 /// Octets of a TCP header without options.
 pub const TCP_HEADER: usize = 20;
+/// Octets of a TCP header with timestamps alone, as they are aligned everywhere (RFC 7323 appendix A).
+pub const TIMED_HEADER: usize = 32;
+/// Option "timestamps" behind two octets of padding.
+pub const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
 /// Octets of a UDP header.
 pub const UDP_HEADER: usize = 8;
 /// Octets of an ICMP error's header.
@@ -88,6 +92,24 @@ pub fn fill_reset(header: &mut [u8; TCP_HEADER], reply: &Reply) {
     [header[12], header[13]] = [(TCP_HEADER as u8 / 4) << 4, reply.flags.get() as u8];
     // No window, no checksum yet, no urgent pointer.
     [header[14], header[15], header[16], header[17], header[18], header[19]] = [0; 6];
+}
+
+/// Turns the TCP header of a query into that of the segment that `reply` describes, without a
+/// checksum: the last of its connection, with the window that a connection has at most. The sender
+/// gets back its timestamps, since a connection that has them wants them in every segment.
+#[inline(always)]
+pub fn fill_last<const HEADER: usize>(header: &mut [u8; HEADER], reply: &Reply) {
+    swap(header, 0, 2, 2);
+    let sequence = (reply.sequence.get() as u32).to_be_bytes();
+    let acknowledgment = (reply.acknowledgment.get() as u32).to_be_bytes();
+    [header[4], header[5], header[6], header[7]] = sequence;
+    [header[8], header[9], header[10], header[11]] = acknowledgment;
+    [header[12], header[13]] = [(HEADER as u8 / 4) << 4, reply.flags.get() as u8];
+    [header[14], header[15]] = [u8::MAX; 2];
+    [header[16], header[17], header[18], header[19]] = [0; 4];
+    if HEADER == TIMED_HEADER {
+        swap(header, 24, 28, 4);
+    }
 }
 
 /// Turns the UDP header of a query into that of its refusal, without a checksum.

@@ -8,8 +8,9 @@ mod headers;
 
 pub use checksum::{checksum, sum, udp_checksum};
 pub use headers::{
-    ICMP_HEADER, PROHIBITED_V4, PROHIBITED_V6, QUOTED, TCP_HEADER, UDP_HEADER, V4_HEADER,
-    V6_HEADER, fill_ip, fill_reset, fill_udp, pseudo_sum, reverse_ip, swap,
+    ICMP_HEADER, PROHIBITED_V4, PROHIBITED_V6, QUOTED, TCP_HEADER, TIMED_HEADER, TIMESTAMPS,
+    UDP_HEADER, V4_HEADER, V6_HEADER, fill_ip, fill_last, fill_reset, fill_udp, pseudo_sum,
+    reverse_ip, swap,
 };
 
 use crate::result_word::{register_word, result_word};
@@ -23,6 +24,8 @@ result_word! {
         PROHIBITED = 2,
         /// DNS message that refuses a name, in place of the query's: see [`crate::dns::Refusal`].
         REFUSAL = 3,
+        /// The same over TCP, as the last octets of the connection.
+        STREAM_REFUSAL = 4,
     }
 }
 

@@ -13,11 +13,13 @@ pub struct Reply {
     pub v6: VolatileU64,
     /// Offset of the denied packet's transport header in the frame.
     pub transport_offset: VolatileU64,
-    /// Sequence number of a reset.
+    /// Octets of the denied segment's TCP header, for a reply over TCP with data.
+    pub header_length: VolatileU64,
+    /// Sequence number of a segment.
     pub sequence: VolatileU64,
-    /// Acknowledgment number of a reset.
+    /// Acknowledgment number of a segment.
     pub acknowledgment: VolatileU64,
-    /// TCP flags of a reset.
+    /// TCP flags of a segment.
     pub flags: VolatileU64,
     /// Treatment of the query, such as [`crate::abi::UNLISTED_REFUSE`].
     pub unlisted: VolatileU64,

@@ -30,6 +30,8 @@ pub struct Segment {
     pub owner: VolatileU64,
     /// Number of queries among the messages; in a resolver's segment, number of those answered.
     pub queries: VolatileU64,
+    /// 1 for a query that may be answered in the resolver's place, as the end of the connection.
+    pub answerable: VolatileU64,
     /// Time of the stream's opening, [`crate::abi::Stream::opened`].
     pub opened: VolatileU64,
     /// Sequence number at which the first unread message begins.

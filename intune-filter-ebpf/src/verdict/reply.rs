@@ -5,8 +5,8 @@ use crate::{
     abi::{Address as _, V6},
     bytes::be32,
     datapath::Datapath,
-    packet::{Datagram, Fragment, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
-    reply::Kind,
+    packet::{Datagram, Fragment, Packet, TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN},
+    reply::{Kind, TCP_HEADER, TIMED_HEADER, TIMESTAMPS},
     scratch::{Family, Scratch},
 };
 
@@ -25,6 +25,40 @@ pub(super) fn describe_refusal<A: Family>(
     reply.transport_offset.set(u64::from(query.transport_offset));
     reply.question_end.set(end);
     reply.unlisted.set(u64::from(unlisted));
+}
+
+/// Describes the refusal of the query over TCP in the working memory, as [`describe_refusal`] does,
+/// which ends the connection; false for a segment whose options it cannot answer in kind.
+///
+/// What the resolver sends afterwards has no place in the client's connection any more.
+#[inline(always)]
+pub(super) fn describe_last<A: Family, W: Datapath, P: Packet>(
+    run: &Run<'_, W, P>,
+    query: &Datagram<A>,
+    unlisted: u32,
+) -> bool {
+    let Some(header) = run.packet.at::<TCP_HEADER>(query.transport_offset) else {
+        return false;
+    };
+    let length = usize::from(header[12] >> 4) * 4;
+    if length == TIMED_HEADER {
+        let options = query.transport_offset + TCP_HEADER as u32;
+        if run.packet.at::<4>(options).is_none_or(|options| *options != TIMESTAMPS) {
+            return false;
+        }
+    } else if length != TCP_HEADER {
+        return false;
+    }
+    let (reply, segment) = (&run.scratch.reply, &run.scratch.segment);
+    reply.kind.set(Kind::STREAM_REFUSAL.word());
+    reply.v6.set(u64::from(A::BITS == V6::BITS));
+    reply.transport_offset.set(u64::from(query.transport_offset));
+    reply.header_length.set(length as u64);
+    reply.sequence.set(segment.acknowledgment.get());
+    reply.acknowledgment.set(segment.sequence.get() + segment.length.get());
+    reply.flags.set(u64::from(TCP_ACK | TCP_FIN | TCP_PSH));
+    reply.unlisted.set(u64::from(unlisted));
+    true
 }
 
 /// Describes the reply to a denied datagram (`on_deny: reject`); false for a datagram without one.

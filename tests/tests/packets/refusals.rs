@@ -1,7 +1,10 @@
 //! Refused DNS queries: the answer that the kernel sends, octet by octet.
 
+use std::net::IpAddr;
+
+use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
 use intune_filter_tests::prog_test_run::{
-    Addresses, Bed, Datagram, Fate, HookPoint, Message, check,
+    Addresses, Bed, Datagram, Fate, Flags, HookPoint, Message, check, check_in_order,
     datagram::TAG,
     from_client,
     message::{self, A, AAAA, QUESTION, Section},
@@ -9,7 +12,11 @@ use intune_filter_tests::prog_test_run::{
 
 use crate::{
     run,
-    tables::queries::{ask, refused},
+    tables::{
+        nxdomain::{self, NXDOMAIN},
+        queries::{ask, refused},
+        streams::{CLIENT, PORT, RESOLVER, connected, framed},
+    },
 };
 
 /// Checks every octet of the frame that answers a query.
@@ -96,6 +103,62 @@ fn check_octets(filter: &mut dyn Bed, name: &str, flags: u16, negative: bool) {
             }
         }
     }
+}
+
+/// Checks the segment that answers a query over TCP, and ends the connection.
+#[test]
+fn over_tcp_a_refusal_is_a_sound_segment() {
+    let timed = [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
+    run(NXDOMAIN, "", |filter| {
+        // The length of the name makes that of the message odd, and even.
+        for name in ["elsewhere.example", "elsewher.example"] {
+            let query = Message::query(0x1234, name, A).edns(1232, 0, &[]);
+            for (who, options) in
+                Addresses::both().into_iter().flat_map(|who| [(who, &[][..]), (who, &timed[..])])
+            {
+                check_in_order(filter, &connected(&who));
+                let data = framed(&[&query]);
+                let frame = nxdomain::segment(&who, options, Flags::ACK, 0, 0, &data);
+                let fate = filter.judge(HookPoint::Ingress("eth1"), &frame).unwrap();
+                let Fate::Answered(got) = fate else { panic!("{name}: not answered") };
+                let asked = PacketHeaders::from_ethernet_slice(&frame).unwrap();
+                let headers = PacketHeaders::from_ethernet_slice(&got).unwrap();
+                let (link, from) = (headers.link.clone(), asked.link.clone());
+                let (link, from) = (link.unwrap().ethernet2().unwrap(), from.unwrap());
+                assert_eq!(link.destination, from.ethernet2().unwrap().source);
+                let Some(TransportHeader::Tcp(tcp)) = headers.transport else { panic!("{got:?}") };
+                assert_eq!((tcp.source_port, tcp.destination_port), (53, PORT));
+                let begin = CLIENT.wrapping_add(1);
+                assert_eq!(tcp.acknowledgment_number, begin.wrapping_add(data.len() as u32));
+                assert_eq!(tcp.sequence_number, RESOLVER.wrapping_add(1));
+                assert!(tcp.fin && tcp.psh && tcp.ack && !tcp.syn && !tcp.rst && !tcp.urg);
+                assert_eq!(tcp.window_size, u16::MAX);
+                let echoed = match options {
+                    [] => vec![],
+                    _ => vec![1, 1, 8, 10, 5, 6, 7, 8, 1, 2, 3, 4],
+                };
+                assert_eq!(tcp.options.as_slice(), echoed);
+                let payload = headers.payload.slice();
+                let expected = match headers.net.unwrap() {
+                    NetHeaders::Ipv4(ip, _) => {
+                        assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+                        assert_eq!(IpAddr::from(ip.source), who.resolver);
+                        tcp.calc_checksum_ipv4(&ip, payload)
+                    }
+                    NetHeaders::Ipv6(ip, _) => {
+                        assert_eq!(IpAddr::from(ip.source), who.resolver);
+                        tcp.calc_checksum_ipv6(&ip, payload)
+                    }
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(tcp.checksum, expected.unwrap());
+                let (length, answer) = payload.split_at(2);
+                assert_eq!(length, (answer.len() as u16).to_be_bytes());
+                assert_eq!(answer.len(), query.octets().len() + 50 + 6);
+                assert_eq!(answer[2..4], 0x8183_u16.to_be_bytes());
+            }
+        }
+    });
 }
 
 #[test]

@@ -14,6 +14,9 @@ use crate::{
 /// Longest message of a refusal: before Linux 6.13, the helper sums at most 512 octets at a time.
 const MESSAGE_MAX: u32 = 500;
 
+/// Octets of the length before a message over TCP (RFC 1035 section 4.2.2).
+pub const PREFIX: usize = 2;
+
 /// Makes the refusal's message, and puts its length into the working memory: 0 if the query's IP
 /// header at `network` has options or extensions, which a reply does not copy. A function of its own
 /// to save stack.

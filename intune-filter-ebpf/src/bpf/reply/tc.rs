@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
-use super::message::{make_refusal, refusal_message};
+use super::message::{PREFIX, make_refusal, refusal_message};
 use crate::{
     bpf::{
         frame::octets,
@@ -18,9 +18,9 @@ use crate::{
     datapath::WorkingMemory as _,
     packet::{ICMP, ICMPV6, TCP, UDP},
     reply::{
-        ICMP_HEADER, Kind, PROHIBITED_V4, PROHIBITED_V6, QUOTED, TCP_HEADER, UDP_HEADER, V4_HEADER,
-        V6_HEADER, checksum, fill_ip, fill_reset, fill_udp, pseudo_sum, reverse_ip, sum, swap,
-        udp_checksum,
+        ICMP_HEADER, Kind, PROHIBITED_V4, PROHIBITED_V6, QUOTED, TCP_HEADER, TIMED_HEADER,
+        UDP_HEADER, V4_HEADER, V6_HEADER, checksum, fill_ip, fill_last, fill_reset, fill_udp,
+        pseudo_sum, reverse_ip, sum, swap, udp_checksum,
     },
     scratch::Scratch,
 };
@@ -33,10 +33,19 @@ pub fn write(ctx: &TcContext, kernel: BpfDatapath<TC_INGRESS>) -> Option<()> {
     let scratch = BpfDatapath::<TC_INGRESS>::scratch()?;
     let network = scratch.ctx.network_offset.get() as u32;
     let (kind, v6) = (Kind::from_word(scratch.reply.kind.get()), scratch.reply.v6.get() != 0);
-    if kind == Kind::REFUSAL {
+    if kind == Kind::REFUSAL || kind == Kind::STREAM_REFUSAL {
         make_refusal(scratch, kernel, network, v6);
     }
+    let timed = scratch.reply.header_length.get() == TIMED_HEADER as u64;
     let written = match (kind, v6) {
+        (Kind::STREAM_REFUSAL, false) if timed => {
+            last::<V4_HEADER, TIMED_HEADER>(ctx, scratch, network)
+        }
+        (Kind::STREAM_REFUSAL, true) if timed => {
+            last::<V6_HEADER, TIMED_HEADER>(ctx, scratch, network)
+        }
+        (Kind::STREAM_REFUSAL, false) => last::<V4_HEADER, TCP_HEADER>(ctx, scratch, network),
+        (Kind::STREAM_REFUSAL, true) => last::<V6_HEADER, TCP_HEADER>(ctx, scratch, network),
         (Kind::REFUSAL, false) => refusal::<V4_HEADER>(ctx, scratch, network),
         (Kind::REFUSAL, true) => refusal::<V6_HEADER>(ctx, scratch, network),
         (Kind::RESET, false) => reset::<V4_HEADER>(ctx, scratch, network),
@@ -70,6 +79,39 @@ fn refusal<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32
     let stored = unsafe {
         let octets = scratch.message.as_mut_ptr();
         bpf_skb_store_bytes(ctx.skb.skb, payload, octets.cast_const().cast(), length, 0)
+    };
+    (stored == 0).then_some(())
+}
+
+/// Writes a refusal over TCP, behind a TCP header of `LENGTH` octets.
+#[inline(never)]
+fn last<const HEADER: usize, const LENGTH: usize>(
+    ctx: &TcContext,
+    scratch: &Scratch,
+    network: u32,
+) -> Option<()> {
+    let (length, message) = refusal_message(scratch)?;
+    let transport = network + HEADER as u32;
+    let mut ip = load::<HEADER>(ctx, network)?;
+    let mut tcp = load::<LENGTH>(ctx, transport)?;
+    let unfinished = is_unfinished(&ip, TCP, transport_length::<HEADER>(scratch), &tcp, 16);
+    let prefix = length as u16;
+    let pseudo = reverse_ip(&mut ip, TCP, (LENGTH + PREFIX) as u16 + prefix);
+    fill_last(&mut tcp, &scratch.reply);
+    let total = sum(&tcp, 0, LENGTH) + u64::from(prefix.to_be()) + message + pseudo;
+    let own = if unfinished { !checksum(pseudo) } else { checksum(total) };
+    [tcp[16], tcp[17]] = own.to_ne_bytes();
+    let payload = transport + LENGTH as u32;
+    let begin = payload + PREFIX as u32;
+    resize(ctx, begin + length)?;
+    turn_ethernet(ctx)?;
+    store(ctx, network, &ip)?;
+    store(ctx, transport, &tcp)?;
+    store(ctx, payload, &prefix.to_be_bytes())?;
+    // SAFETY: the message has 4096 octets, and its length is below.
+    let stored = unsafe {
+        let octets = scratch.message.as_mut_ptr();
+        bpf_skb_store_bytes(ctx.skb.skb, begin, octets.cast_const().cast(), length, 0)
     };
     (stored == 0).then_some(())
 }

@@ -9,14 +9,15 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 
-use super::message::{make_refusal, refusal_message};
+use super::message::{PREFIX, make_refusal, refusal_message};
 use crate::{
     bpf::kernel::{BpfDatapath, XDP},
     datapath::WorkingMemory as _,
     packet::{ICMP, ICMPV6, TCP, UDP},
     reply::{
-        ICMP_HEADER, Kind, PROHIBITED_V4, PROHIBITED_V6, QUOTED, TCP_HEADER, UDP_HEADER, V4_HEADER,
-        V6_HEADER, checksum, fill_ip, fill_reset, fill_udp, reverse_ip, sum, swap, udp_checksum,
+        ICMP_HEADER, Kind, PROHIBITED_V4, PROHIBITED_V6, QUOTED, TCP_HEADER, TIMED_HEADER,
+        UDP_HEADER, V4_HEADER, V6_HEADER, checksum, fill_ip, fill_last, fill_reset, fill_udp,
+        reverse_ip, sum, swap, udp_checksum,
     },
     scratch::Scratch,
 };
@@ -34,10 +35,19 @@ pub fn write(ctx: &XdpContext, kernel: BpfDatapath<XDP>) -> Option<()> {
     let scratch = BpfDatapath::<XDP>::scratch()?;
     let network = scratch.ctx.network_offset.get() as u32;
     let (kind, v6) = (Kind::from_word(scratch.reply.kind.get()), scratch.reply.v6.get() != 0);
-    if kind == Kind::REFUSAL {
+    if kind == Kind::REFUSAL || kind == Kind::STREAM_REFUSAL {
         make_refusal(scratch, kernel, network, v6);
     }
+    let timed = scratch.reply.header_length.get() == TIMED_HEADER as u64;
     let written = match (kind, v6) {
+        (Kind::STREAM_REFUSAL, false) if timed => {
+            last::<V4_HEADER, TIMED_HEADER>(ctx, scratch, network)
+        }
+        (Kind::STREAM_REFUSAL, true) if timed => {
+            last::<V6_HEADER, TIMED_HEADER>(ctx, scratch, network)
+        }
+        (Kind::STREAM_REFUSAL, false) => last::<V4_HEADER, TCP_HEADER>(ctx, scratch, network),
+        (Kind::STREAM_REFUSAL, true) => last::<V6_HEADER, TCP_HEADER>(ctx, scratch, network),
         (Kind::REFUSAL, false) => refusal::<V4_HEADER>(ctx, scratch, network),
         (Kind::REFUSAL, true) => refusal::<V6_HEADER>(ctx, scratch, network),
         (Kind::RESET, false) => reset::<V4_HEADER>(ctx, scratch, network),
@@ -76,6 +86,41 @@ fn refusal<const HEADER: usize>(ctx: &XdpContext, scratch: &Scratch, network: u3
         }
     }
     shrink(ctx, payload + length)
+}
+
+/// Writes a refusal over TCP, behind a TCP header of `LENGTH` octets.
+#[inline(never)]
+fn last<const HEADER: usize, const LENGTH: usize>(
+    ctx: &XdpContext,
+    scratch: &Scratch,
+    network: u32,
+) -> Option<()> {
+    let (length, message) = refusal_message(scratch)?;
+    open_gap::<REFUSAL_ROOM>(ctx, network)?;
+    swap_ethernet(ctx)?;
+    let prefix = length as u16;
+    let tcp_length = (LENGTH + PREFIX) as u16 + prefix;
+    let query = network + REFUSAL_ROOM as u32;
+    let mut ip = *octets::<HEADER>(ctx, query)?;
+    let mut tcp = *octets::<LENGTH>(ctx, query + HEADER as u32)?;
+    let pseudo = reverse_ip(&mut ip, TCP, tcp_length);
+    fill_last(&mut tcp, &scratch.reply);
+    let sum = sum(&tcp, 0, LENGTH) + u64::from(prefix.to_be()) + message + pseudo;
+    [tcp[16], tcp[17]] = checksum(sum).to_ne_bytes();
+    let transport = network + HEADER as u32;
+    *octets::<HEADER>(ctx, network)? = ip;
+    *octets::<LENGTH>(ctx, transport)? = tcp;
+    let payload = transport + LENGTH as u32;
+    *octets::<PREFIX>(ctx, payload)? = prefix.to_be_bytes();
+    let begin = payload + PREFIX as u32;
+    // SAFETY: the message has 4096 octets, and at most 508 are read.
+    unsafe {
+        let octets = scratch.message.as_mut_ptr();
+        if bpf_xdp_store_bytes(ctx.ctx, begin, octets.cast(), length) != 0 {
+            return None;
+        }
+    }
+    shrink(ctx, begin + length)
 }
 
 #[inline(never)]

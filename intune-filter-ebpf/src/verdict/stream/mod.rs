@@ -67,6 +67,8 @@ result_word! {
         UNSOLICITED = 15,
         /// Segment without a place in its connection, or not yet.
         MISPLACED = 16,
+        /// Segment behind the answer that has ended its connection.
+        ENDED = 17,
     }
 }
 

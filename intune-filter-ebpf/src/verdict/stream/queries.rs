@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Run, Verdict, judged, limit,
+        Action, Run, Verdict, judged, limit, reply,
         resolver::{self, MESSAGE_MIN, TCP_TRANSPORT},
         segment::{self, Numbers},
     },
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     abi::{
         FlowKey, LIMIT_QUERIES, LIMIT_STREAMS, MODE_AUDIT, Reason, Settings, Stream,
-        UNLISTED_FORWARD, UNLISTED_REFUSE, V6, client_state, stream_flags,
+        UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V6, client_state, stream_flags,
     },
     atomic,
     datapath::{Datapath, Member},
@@ -46,17 +46,30 @@ pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
         return Verdict::over_limit(Reason::DnsTransport, who);
     }
     let reason = match found {
-        Found::UNLISTED => resolver::unlisted_reason(false),
+        Found::UNLISTED | Found::ENDED => resolver::unlisted_reason(false),
         Found::OVER_HTTPS => resolver::unlisted_reason(true),
         Found::MALFORMED => Reason::DnsMalformed,
         _ => Reason::DnsTransport,
     };
     let mut verdict = Verdict::deny_client(reason, who);
+    if found == Found::ENDED {
+        // A client that has read its answer, and closes, is rid of the connection.
+        verdict.reject = u8::from(datagram.transport.flags & TCP_FIN != 0);
+        return verdict;
+    }
     let over_https = found == Found::OVER_HTTPS;
     if found == Found::UNLISTED || over_https {
-        // No refusal can be put between the resolver's octets: the connection is reset instead.
-        let refused = resolver::unlisted_choice(settings, over_https) == UNLISTED_REFUSE;
-        verdict.reject = u8::from(refused);
+        // No refusal can be put between the resolver's octets: it ends the connection, or the
+        // connection is reset.
+        let choice = resolver::unlisted_choice(settings, over_https);
+        if choice == UNLISTED_NXDOMAIN
+            && verdict.action == Action::Drop
+            && run.scratch.segment.answerable.get() != 0
+            && reply::describe_last(run, datagram, choice)
+        {
+            return Verdict { action: Action::Refuse, ..verdict };
+        }
+        verdict.reject = u8::from(choice == UNLISTED_REFUSE || choice == UNLISTED_NXDOMAIN);
     }
     verdict
 }
@@ -107,7 +120,9 @@ fn open_or_find<A: Family, W: Datapath, P: Packet>(
             if claims {
                 claim(stream, 1, 0);
             }
-            return Found::MISPLACED;
+            let ended = stream.prefix.client_state & client_state::ANSWERED != 0
+                && segment::is_after(numbers.acknowledgment, stream.prefix.server_end);
+            return if ended { Found::ENDED } else { Found::MISPLACED };
         }
         stream.last_seen = now;
         if class == judged::Class::EMPTY {
@@ -157,8 +172,39 @@ fn read_queries<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Fo
     if found == Found::PASSED || who.mode == MODE_AUDIT {
         return if go_on(run, key) { found } else { Found::MISPLACED };
     }
-    leave_claim(run, key);
+    leave_after_denial(run, key, found);
     found
+}
+
+/// Gives back the claim of a segment that is denied. Notes whether its query can be answered in the
+/// resolver's place: one message, while no answer of the resolver's is on its way to the client.
+#[inline(always)]
+fn leave_after_denial<W: Datapath, P: Packet>(
+    run: &Run<'_, W, P>,
+    key: &FlowKey<V6>,
+    found: Found,
+) {
+    let segment = &run.scratch.segment;
+    let alone = segment.length.get().wrapping_sub(run.scratch.parser.length.get()) <= PREFIX;
+    let refused = found == Found::UNLISTED || found == Found::OVER_HTTPS;
+    let told = run.settings().is_some_and(|settings| settings.dns_unlisted == UNLISTED_NXDOMAIN);
+    let acknowledgment = segment.acknowledgment.get() as u32;
+    segment.answerable.set(0);
+    run.datapath.stream(key, |stream| {
+        if stream.opened != segment.opened.get() {
+            return;
+        }
+        if told
+            && alone
+            && refused
+            && stream.asked == stream.answered
+            && stream.prefix.server_end == acknowledgment
+        {
+            stream.prefix.client_state |= client_state::ANSWERED;
+            segment.answerable.set(1);
+        }
+        claim(stream, 1, 0);
+    });
 }
 
 #[inline(always)]
@@ -252,6 +298,7 @@ fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Found {
     let listed = scratch.matcher.rules.intersects(&scratch.ctx.client_rules);
     let over_https = dns::is_over_https(scratch);
     if !listed && resolver::unlisted_choice(settings, over_https) != UNLISTED_FORWARD {
+        scratch.reply.question_end.set(question.end);
         return if over_https { Found::OVER_HTTPS } else { Found::UNLISTED };
     }
     let admitted = limit::admits::<LIMIT_QUERIES, W, P>(run, who);

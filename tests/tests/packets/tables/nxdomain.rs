@@ -5,17 +5,21 @@ use intune_filter_ebpf::abi::Reason::{
     DnsMalformed, DnsOverHttps, DnsQuery, DnsUnlisted, LinkLocal, UnlistedClient,
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Expected, Message, Row, both, check,
+    Addresses, Datagram, Expected, Flags, Message, Row, both, check, check_in_order, check_on,
     datagram::TAG,
     expect, from_client,
     message::{A, AAAA},
     site::{VLAN, changed_config},
 };
 
-use super::queries::ask;
+use super::{
+    answers::{answer, query, teaches},
+    queries::ask,
+    streams::{CLIENT, PORT, RESOLVER, acknowledged, asked, came, connected, framed, sent},
+};
 use crate::run;
 
-const NXDOMAIN: &str = ", unlisted: nxdomain";
+pub(crate) const NXDOMAIN: &str = ", unlisted: nxdomain";
 
 fn no_name() -> Expected {
     expect(DnsUnlisted).no_name()
@@ -191,5 +195,131 @@ fn the_longest_name_is_answered_too() {
             messages.map(row).to_vec()
         });
         check(filter, &rows);
+    });
+}
+
+/// A segment of the client's with options, an acknowledgment, and data.
+pub(crate) fn segment(
+    who: &Addresses,
+    options: &[u8],
+    flags: Flags,
+    at: usize,
+    got: usize,
+    data: &[u8],
+) -> Vec<u8> {
+    let numbers = [CLIENT.wrapping_add(1 + at as u32), RESOLVER.wrapping_add(1 + got as u32)];
+    let datagram = Datagram::new(who.client, who.resolver);
+    datagram.segment_with(options, [PORT, 53], flags, numbers, data).frame()
+}
+
+fn unlisted(name: &str) -> Vec<u8> {
+    framed(&[&Message::query(1, name, A)])
+}
+
+/// Over TCP the answer ends the connection.
+#[test]
+fn over_tcp_the_answer_is_the_last_of_its_connection() {
+    let data = unlisted("elsewhere.example");
+    let end = data.len();
+    // What the client acknowledges: an answer with an SOA record, and its end.
+    let last = end + 50 + 1;
+    run(NXDOMAIN, "", |filter| {
+        for who in Addresses::both() {
+            let rows = [
+                sent("the query", &who, 0, &data, no_name()),
+                // The answer was lost.
+                sent("the query again", &who, 0, &data, no_name()),
+                from_client("its end", segment(&who, &[], Flags::ACK, end, last, b""), {
+                    expect(DnsUnlisted)
+                }),
+                from_client("more", segment(&who, &[], Flags::ACK, end, last, &data), {
+                    expect(DnsUnlisted)
+                }),
+                from_client("FIN", segment(&who, &[], Flags::FIN, end, last, b""), {
+                    expect(DnsUnlisted).rejected()
+                }),
+                from_client("RST", segment(&who, &[], Flags::RST, end, last, b""), {
+                    expect(DnsQuery)
+                }),
+            ];
+            check_in_order(filter, &connected(&who));
+            check_on(filter, &rows);
+            check_in_order(filter, &connected(&who));
+            check_on(filter, &[sent("above", &who, 0, &unlisted("core.example"), no_data())]);
+            check_in_order(filter, &connected(&who));
+            check_on(
+                filter,
+                &[
+                    sent("its length", &who, 0, &data[..2], expect(DnsQuery)),
+                    acknowledged(&who, 2),
+                    sent("the query", &who, 2, &data[2..], no_name()),
+                ],
+            );
+            let known = unlisted("dns.google");
+            check_in_order(filter, &connected(&who));
+            check_on(
+                filter,
+                &[sent("over HTTPS", &who, 0, &known, expect(DnsOverHttps).no_name())],
+            );
+        }
+    });
+}
+
+/// Where the answer cannot be the next and last of the connection, the connection is reset.
+#[test]
+fn over_tcp_a_connection_that_cannot_be_answered_is_reset() {
+    let timed = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+    let data = unlisted("elsewhere.example");
+    run(NXDOMAIN, "", |filter| {
+        for who in Addresses::both() {
+            let reset = || expect(DnsUnlisted).rejected();
+            let ask = framed(&[&query(&who)]);
+            let reply = framed(&[&answer(&who)]);
+            let rows = [
+                sent("two", &who, 0, &[&data[..], &data].concat(), reset()),
+                sent("and a listed one", &who, 0, &[&ask[..], &data].concat(), reset()),
+                from_client(
+                    "other options",
+                    {
+                        segment(
+                            &who,
+                            &[1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+                            Flags::ACK,
+                            0,
+                            0,
+                            &data,
+                        )
+                    },
+                    reset(),
+                ),
+                from_client(
+                    "more options",
+                    segment(&who, &[&timed[..], &[1; 4]].concat(), Flags::ACK, 0, 0, &data),
+                    reset(),
+                ),
+                from_client(
+                    "timestamps",
+                    segment(&who, &timed, Flags::ACK, 0, 0, &data),
+                    no_name(),
+                ),
+            ];
+            check_in_order(filter, &connected(&who));
+            check_on(filter, &rows);
+            check_in_order(filter, &asked(&who));
+            let next = ask.len();
+            check_on(
+                filter,
+                &[
+                    sent("before another's answer", &who, next, &data, reset()),
+                    came("that answer", &who, 0, &reply, teaches(&answer(&who))),
+                    sent("before it was acknowledged", &who, next, &data, reset()),
+                    from_client(
+                        "at last",
+                        segment(&who, &[], Flags::ACK, next, reply.len(), &data),
+                        no_name(),
+                    ),
+                ],
+            );
+        }
     });
 }
