@@ -100,7 +100,7 @@ impl Site {
     /// Passes a message from the resolver to the client.
     pub fn answer(&self, ends: Ends, message: &[u8]) -> Verdict {
         let frame = frame(ends.resolver, ends.client, 53, ends.port, message);
-        self.tables.egress(&frame, place(ends))
+        self.tables.egress(&frame, Arrival { came_by: BEYOND, ..place(ends) })
     }
 
     pub fn counted(&self, what: impl Into<Counted>) -> u64 {
