@@ -334,8 +334,6 @@ pub trait GlobalFns: Copy {
     fn compare_octets(self, scratch: &Scratch);
     /// Runs [`crate::verdict::may_begin`].
     fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool;
-    /// As [`crate::verdict::begin_flow`].
-    fn begin_flow(self, scratch: &Scratch, direction: Direction, terms: u64, packet: u64);
     /// As [`crate::verdict::end_flow`].
     fn end_flow(self, flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8;
     /// As [`crate::verdict::match_rules`].

@@ -39,7 +39,6 @@ macro_rules! table {
             ANSWER_ACL4: LpmTrie Policy, V4 => u32, 1024;
             ANSWER_ACL6: LpmTrie Policy, V6 => u32, 1024;
             PORTS: Array Policy, u32 => u64, crate::abi::PORT_WORDS;
-            PORT_CLASSES: Array Policy, u32 => RuleMask, crate::abi::PORT_CLASSES;
             EDGES: Hash Policy, EdgeKey => NameNode, 1024;
             GLOBS: Hash Policy, u32 => Glob, 1024;
             SERVERS: Hash Policy, V6 => u32, 1024;
@@ -53,6 +52,7 @@ macro_rules! table {
             OWN_ON_DEVICE: Hash Pinned, OwnKey => u32, 4096;
             RESOLVER_DEVICES: Hash Pinned, ResolverDevice => u32, 1024;
             ZONE_DEVICES: Array Pinned, u32 => u32, crate::abi::ZONE_ELEMENTS as u32;
+            PORT_CLASSES: Array Pinned, u32 => RuleMask, 2 * crate::abi::PORT_CLASSES;
             GATEWAY_PORTS: Array Pinned, u32 => u64, crate::abi::GATEWAY_WORDS;
             COUNTERS: PerCpuArray Pinned, u32 => Counter, crate::abi::COUNTER_ELEMENTS as u32;
             RULE_COUNTERS: PerCpuArray Pinned, u32 => RuleCounter, crate::abi::RULES as u32;

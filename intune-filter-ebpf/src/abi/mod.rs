@@ -36,12 +36,13 @@ pub use policy::{
     MODE_ENFORCE, MODE_EXEMPT, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS, ResolverDevice,
     SERVER_DHCP, SERVER_RESOLVER, SERVER_VIA, Settings, TITLE_CAPACITY, Title, UNLISTED_DROP,
     UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey, client_flags,
-    gateway_port, port_class, port_index,
+    gateway_port, port_class, port_class_at, port_index,
 };
 pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{
     COUNTER_ELEMENTS, Counted, OCCURRENCE_COUNTERS, OCCURRENCES, Occurrence, REASONS, Reason,
 };
+pub(crate) use rule_mask::trailing_zeros;
 pub use rule_mask::{NO_RULE, RULE_WORDS, RuleMask};
 pub use state::{
     Active, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Pending, PendingKey, RuleCounter,

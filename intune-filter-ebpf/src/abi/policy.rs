@@ -68,8 +68,15 @@ const _: () = assert!(PORTS as usize == TransportProtocol::ALL.len() << 16);
 /// array take eight octets each.
 pub const PORT_WORDS: u32 = PORTS / 8;
 
-/// Elements of `PORT_CLASSES`: classes of ports at most.
+/// Classes of ports at most: elements of `PORT_CLASSES` for each of the two slots.
 pub const PORT_CLASSES: u32 = 256;
+
+/// Returns the index of a class in `PORT_CLASSES`, in the slot `set`.
+#[inline(always)]
+#[must_use]
+pub const fn port_class_at(set: u32, class: u8) -> u32 {
+    set * PORT_CLASSES + class as u32
+}
 
 /// Place of the class of a [`port_index`]: the index in `PORTS`, and how many bits it is from the
 /// lowest.

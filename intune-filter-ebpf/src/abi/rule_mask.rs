@@ -108,7 +108,7 @@ const fn place(rule: u8) -> (usize, u64) {
 
 /// `u64::trailing_zeros`, which the target has no instruction for and would call a library.
 #[inline(always)]
-const fn trailing_zeros(word: u64) -> u8 {
+pub(crate) const fn trailing_zeros(word: u64) -> u8 {
     const FULL: u64 = u64::MAX;
     // The ones below the lowest, counted: in pairs, in fours, in octets, and all octets together.
     let below = !word & word.wrapping_sub(1);

@@ -57,16 +57,6 @@ impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
     }
 
     #[inline(always)]
-    fn begin_flow(self, _: &Scratch, _: Direction, terms: u64, packet: u64) {
-        match HOOK {
-            XDP => flow_fns::begin_flow_at_ingress(terms, packet),
-            TC_INGRESS => flow_fns::begin_flow_at_tc_ingress(terms, packet),
-            TC_EGRESS => flow_fns::begin_flow_at_egress(terms, packet),
-            _ => flow_fns::begin_flow_to_explain(terms, packet),
-        };
-    }
-
-    #[inline(always)]
     fn end_flow(self, flow: &mut Flow, _: &Scratch, ending: Ending) -> u8 {
         let ending = ending as u64;
         let told = match HOOK {

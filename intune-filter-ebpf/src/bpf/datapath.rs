@@ -8,13 +8,13 @@ use super::{
     kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS},
     maps,
     report::{self, SILENT, WAKES},
-    route, rule_fns,
+    route,
 };
 use crate::{
     abi::{
         Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, Glob, NameNode, OwnKey,
-        PORT_CLASSES, SegmentEvent, Settings, Stream, Taking, V6, ZoneKey, answer_flags,
-        gateway_port, port_class,
+        SegmentEvent, Settings, Stream, Taking, V6, ZoneKey, answer_flags, gateway_port,
+        port_class, port_class_at,
     },
     datapath::{
         Clock, Counters, GatewayMaps, PolicyMaps, RateDecision, RateLimits, Reports, Route, Routes,
@@ -117,9 +117,8 @@ impl<const HOOK: u8> PolicyMaps for BpfDatapath<HOOK> {
     fn port(self, set: u32, index: u32, rules: &RuleCell) {
         let (word, shift) = port_class(index);
         let classes = maps::PORTS.get_value(set, &word).copied().unwrap_or_default();
-        let class = (classes >> shift) as u32 & (PORT_CLASSES - 1);
-        match maps::PORT_CLASSES.get_value_ptr_mut(set, &class) {
-            Some(value) => rule_fns::load_rules(value.cast_const().cast(), rules),
+        match maps::PORT_CLASSES.get(port_class_at(set, (classes >> shift) as u8)) {
+            Some(mask) => rules.set(mask),
             None => rules.clear(),
         }
     }

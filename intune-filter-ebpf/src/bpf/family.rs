@@ -65,12 +65,7 @@ macro_rules! maps_of {
                     key.write(Key::new(BITS, data));
                 }
                 let (v6, set) = (u64::from(<$address>::BITS == V6::BITS), u64::from(set));
-                Member::from_word(match HOOK {
-                    XDP => rule_fns::find_client_at_ingress(v6, set),
-                    TC_INGRESS => rule_fns::find_client_at_tc_ingress(v6, set),
-                    TC_EGRESS => rule_fns::find_client_at_egress(v6, set),
-                    _ => rule_fns::find_client_to_explain(v6, set),
-                })
+                Member::from_word(rule_fns::find_client(scratch, v6, set as u32))
             }
 
             #[inline(always)]

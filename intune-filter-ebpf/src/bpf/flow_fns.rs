@@ -3,25 +3,6 @@
 use super::kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP};
 use crate::{abi::Flow, packet::Direction, verdict};
 
-macro_rules! begin_flow {
-    ($name:ident, $hook:ident, $direction:ident) => {
-        /// Writes the flow of the packet in this hook's working memory, as it is when it is opened.
-        #[inline(never)]
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $name(terms: u64, packet: u64) -> u64 {
-            if let Some(scratch) = BpfDatapath::<$hook>::scratch() {
-                verdict::begin_flow(scratch, Direction::$direction, terms, packet);
-            }
-            0
-        }
-    };
-}
-
-begin_flow!(begin_flow_at_ingress, XDP, FromClient);
-begin_flow!(begin_flow_at_tc_ingress, TC_INGRESS, FromClient);
-begin_flow!(begin_flow_at_egress, TC_EGRESS, ToClient);
-begin_flow!(begin_flow_to_explain, EXPLAIN, FromClient);
-
 macro_rules! end_flow {
     ($name:ident, $hook:ident) => {
         /// Keeps a flow that has ended in this hook's working memory; the ending, unless it was told

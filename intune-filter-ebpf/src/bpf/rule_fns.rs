@@ -28,7 +28,7 @@ pub(super) fn load_rules(value: *const u32, rules: &RuleCell) {
 
 /// The group of the source whose key is in the working memory, as a word, and its rules there.
 #[inline(always)]
-fn find_client(scratch: &Scratch, v6: u64, set: u32) -> u64 {
+pub(super) fn find_client(scratch: &Scratch, v6: u64, set: u32) -> u64 {
     let key = scratch.ctx.trie_key.get();
     // SAFETY: the memory is this run's, and has the key of this family.
     let client = unsafe {
@@ -49,23 +49,6 @@ fn find_client(scratch: &Scratch, v6: u64, set: u32) -> u64 {
     let (mode, flags, devices) = (rest as u8, (rest >> 8) as u8, (rest >> 16) as u16);
     Member { group, mode, flags, devices }.word()
 }
-
-macro_rules! find_client {
-    ($name:ident, $hook:ident) => {
-        /// The group of the source whose key is in this hook's working memory.
-        #[inline(never)]
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $name(v6: u64, set: u64) -> u64 {
-            BpfDatapath::<$hook>::scratch()
-                .map_or(0, |scratch| find_client(scratch, v6, set as u32))
-        }
-    };
-}
-
-find_client!(find_client_at_ingress, XDP);
-find_client!(find_client_at_tc_ingress, TC_INGRESS);
-find_client!(find_client_at_egress, TC_EGRESS);
-find_client!(find_client_to_explain, EXPLAIN);
 
 macro_rules! match_rules {
     ($name:ident, $hook:ident) => {

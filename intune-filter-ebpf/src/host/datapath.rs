@@ -252,10 +252,6 @@ impl GlobalFns for &Tables {
         verdict::may_begin(scratch, self, kind, devices)
     }
 
-    fn begin_flow(self, scratch: &Scratch, direction: Direction, terms: u64, packet: u64) {
-        verdict::begin_flow(scratch, direction, terms, packet);
-    }
-
     fn end_flow(self, flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8 {
         verdict::end_flow(flow, scratch, ending as u8)
     }

@@ -2,7 +2,7 @@
 
 use core::cell::UnsafeCell;
 
-use crate::abi::{RULE_WORDS, RuleMask};
+use crate::abi::{NO_RULE, RULE_WORDS, RuleMask, trailing_zeros};
 
 /// Words of a place: a power of two, so that a mask of the index keeps loads inside. What is behind
 /// the rules stays zero.
@@ -79,10 +79,25 @@ impl RuleCell {
         access::word(self.0.get().cast(), rule >> 6) >> (rule & 63) & 1
     }
 
-    /// The lowest rule in the set, or [`crate::abi::NO_RULE`].
+    /// The lowest rule in the set, or [`NO_RULE`].
     #[inline(always)]
     pub fn lowest(&self) -> u8 {
         self.get().lowest()
+    }
+
+    /// The lowest rule in the set, or [`NO_RULE`], and whether it is in another set too. With branches,
+    /// which cost less than they spare: of few words one has a rule.
+    #[inline(always)]
+    pub fn lowest_and_whether_in(&self, other: &Self) -> (u8, bool) {
+        for at in 0..RULE_WORDS {
+            let word = self.word(at);
+            if word != 0 {
+                let lowest = word & word.wrapping_neg();
+                let rule = at as u8 * u64::BITS as u8 + trailing_zeros(word);
+                return (rule, other.word(at) & lowest != 0);
+            }
+        }
+        (NO_RULE, false)
     }
 
     /// The set as one of the contract's, for those who read it from there.
@@ -122,7 +137,7 @@ mod access {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{abi::NO_RULE, scratch::Scratch};
+    use crate::scratch::Scratch;
 
     #[test]
     fn a_place_has_what_was_put_there() {

@@ -56,6 +56,8 @@ pub struct PacketCtx {
     pub now: VolatileU64,
     /// 1 once no answered flow was found under the packet's key.
     pub no_answered_flow: VolatileU64,
+    /// Terms of the flow that the packet is to open, 0 for none: rule, flags and group.
+    pub opening: VolatileU64,
     /// Generation of the policy in force.
     pub generation: VolatileU64,
     /// Interface index.

@@ -14,6 +14,8 @@ pub struct Segment {
     pub data: VolatileU64,
     /// Octets of data.
     pub length: VolatileU64,
+    /// 1 once the numbers of this packet's segment are here.
+    pub known: VolatileU64,
     /// Octets of data that were read, kept or compared.
     pub done: VolatileU64,
     /// Octets of a message whose length came in an earlier segment; 0 if none is outstanding.

@@ -79,9 +79,9 @@ fn judge<W: DualStack>(
         stage = answers(&run);
         if stage == Stage::DONE {
             stage = if frame.ethertype == ETHERTYPE_IPV4 {
-                record_fragment::<V4, _, _>(&run)
+                record::<V4, _, _>(&run)
             } else {
-                record_fragment::<V6, _, _>(&run)
+                record::<V6, _, _>(&run)
             };
         }
     }
@@ -119,8 +119,8 @@ fn stages<A: Links, W: DualStack + DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>
         if stage == Stage::NEXT {
             stage = flow_or_unsolicited::<A, W, P>(run);
         }
-        if stage == Stage::DONE {
-            stage = record_fragment::<A, W, P>(run);
+        if stage == Stage::DONE && has_more_to_record::<A, W, P>(run) {
+            stage = record::<A, W, P>(run);
         }
     }
     stage
@@ -205,9 +205,15 @@ fn flow_or_unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P
     Stage::done()
 }
 
+/// Whether [`record`] has something to do: a function of its own costs each packet a return.
+#[inline(always)]
+fn has_more_to_record<A: Links, W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> bool {
+    run.is_first_fragment::<A>() || Verdict::load(run.scratch).reason.denies()
+}
+
 /// Records the verdict over a first fragment for later ones, and reports a denial.
 #[inline(never)]
-fn record_fragment<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+fn record<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let (verdict, datagram) = (Verdict::load(run.scratch), run.datagram::<A>());
     let client = || {
         let (scratch, set, zone) = (run.scratch, run.set(), run.zone());
@@ -297,8 +303,8 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
                 return verdict;
             }
         }
-        let flags = flow_flags::INBOUND;
-        flow::open(run, datagram, Direction::ToClient, client.group, NO_RULE, flags);
+        flow::set_terms(scratch, client.group, NO_RULE, flow_flags::INBOUND);
+        flow::open(run, datagram, Direction::ToClient);
     }
     verdict
 }

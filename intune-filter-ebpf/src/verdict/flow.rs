@@ -359,32 +359,46 @@ const fn lasting(generation: u32, flags: u16) -> u32 {
     if flags & flow_flags::WARM_UP == flow_flags::WARM_UP { 0 } else { generation }
 }
 
-/// Opens the flow of a datagram if the datagram may open one; returns whether it has.
+/// Bit of [`crate::scratch::PacketCtx::opening`] that says that there is a flow to open.
+const OPENS: u64 = 1 << 63;
+
+/// Notes on which terms [`open`] is to open the packet's flow: its group, rule and flags.
+#[inline(always)]
+pub(super) fn set_terms(scratch: &Scratch, group: u32, rule: u8, flags: u16) {
+    let terms = u64::from(rule) << 32 | u64::from(flags) << 16 | u64::from(group as u16);
+    scratch.ctx.opening.set(OPENS | terms);
+}
+
+/// Opens the flow of a datagram on the terms that were noted, if there are any and the datagram may
+/// open one; returns whether it has. A segment's numbers are known since [`pass`] has found no flow of
+/// it.
+///
+/// The terms are in the working memory so that the verifier follows one case, whatever they are.
 #[inline(always)]
 pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
     direction: Direction,
-    group: u32,
-    rule: u8,
-    flags: u16,
 ) -> bool {
-    if !may_open(datagram) || (datagram.protocol == TCP && !segment::read(run, datagram)) {
+    let scratch = run.scratch;
+    if scratch.ctx.opening.get() == 0
+        || !may_open(datagram)
+        || (datagram.protocol == TCP && scratch.segment.known.get() == 0)
+    {
         return false;
     }
-    let Some(key) = key(run.scratch, datagram, run.zone(), direction) else {
+    let Some(key) = key(scratch, datagram, run.zone(), direction) else {
         return false;
     };
+    begin(scratch, direction, datagram.length, datagram.transport.flags, datagram.protocol);
+    // SAFETY: the scratch memory is this run's alone.
+    let flow = unsafe { &mut *scratch.ctx.flow.get() };
     // DNS over UDP never matches its flow: every query opens it anew.
     let silent = datagram.protocol == UDP && key.remote_port == DNS_PORT;
-    let flags = if silent { flags | flow_flags::REPORTED } else { flags };
-    let terms = u64::from(rule) << 32 | u64::from(flags) << 16 | u64::from(group as u16);
-    let (protocol, tcp) = (datagram.protocol, datagram.transport.flags);
-    let packet = u64::from(datagram.length) << 16 | u64::from(tcp) << 8 | u64::from(protocol);
-    run.datapath.begin_flow(run.scratch, direction, terms, packet);
-    // SAFETY: the scratch memory is this run's alone.
-    let flow = unsafe { &*run.scratch.ctx.flow.get() };
-    let may_be_answered = run.scratch.ctx.no_answered_flow.get() == 0;
+    if silent {
+        flow.flags |= flow_flags::REPORTED;
+    }
+    let may_be_answered = scratch.ctx.no_answered_flow.get() == 0;
     run.datapath.open(key, flow, may_be_answered);
     if !silent {
         report::<A, W, P>(run, EventKind::Opened, Ending::Open as u8);
@@ -392,12 +406,11 @@ pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
     true
 }
 
-/// Writes into the working memory the flow of the packet there, as it is when it is opened. `terms`
-/// are its rule, flags and group; `packet` is the datagram's length, TCP flags and protocol.
+/// Writes into the working memory the flow of the packet there, as it is when it is opened.
 #[inline(always)]
-pub fn begin_flow(scratch: &Scratch, direction: Direction, terms: u64, packet: u64) {
+fn begin(scratch: &Scratch, direction: Direction, length: u32, tcp: u8, protocol: u8) {
+    let (terms, bytes) = (scratch.ctx.opening.get(), u64::from(length));
     let (rule, flags, group) = ((terms >> 32) as u8, (terms >> 16) as u16, terms as u16);
-    let (bytes, tcp, protocol) = (packet >> 16, (packet >> 8) as u8, packet as u8);
     let from_client = u64::from(direction == Direction::FromClient);
     let to_client = 1 - from_client;
     let (now, mac) = (scratch.ctx.now.get(), scratch.ctx.client_mac.get().to_ne_bytes());

@@ -100,7 +100,10 @@ fn stages<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) {
     if stage == Stage::POLICY {
         stage = policy(run);
     }
-    if stage == Stage::DONE {
+    if stage == Stage::DONE && run.is_parsed() {
+        open_flow::<A, W, P>(run);
+    }
+    if stage == Stage::DONE && run.is_first_fragment::<A>() {
         stage = record_fragment(run);
     }
     if stage == Stage::DONE && Verdict::load(run.scratch).reason.denies() {
@@ -153,6 +156,17 @@ fn stream<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     Stage::done()
 }
 
+/// Opens the packet's flow, if its verdict has left the terms of one.
+///
+/// Part of the program itself: each function of its own costs a new flow its return.
+#[inline(always)]
+fn open_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) {
+    let datagram = run.datagram::<A>();
+    if datagram.fragment != Fragment::Later && flow::open(run, datagram, Direction::FromClient) {
+        Verdict::set_opened(run.scratch);
+    }
+}
+
 /// Asks the routes, before a denial, whether the packet is for the gateway itself.
 #[inline(never)]
 fn check_local<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
@@ -163,12 +177,10 @@ fn check_local<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> St
 /// Records the verdict over a first fragment for later ones.
 #[inline(never)]
 fn record_fragment<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
-    if run.is_parsed() {
-        let (verdict, datagram) = (Verdict::load(run.scratch), run.datagram());
-        let client = || run.client(datagram);
-        fragment::remember::<LIMIT_FRAGMENTS, A, W, P>(run, datagram, verdict, client)
-            .store(run.scratch);
-    }
+    let (verdict, datagram) = (Verdict::load(run.scratch), run.datagram());
+    let client = || run.client(datagram);
+    fragment::remember::<LIMIT_FRAGMENTS, A, W, P>(run, datagram, verdict, client)
+        .store(run.scratch);
     Stage::done()
 }
 
@@ -313,7 +325,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         // A link-local source is in no group: the element of its zone has what its groups may ask
         // for.
         let Some(client) = self.client(datagram) else {
-            return self.by_unlisted(datagram, settings);
+            return self.by_unlisted();
         };
         resolver::query(self, settings, datagram, &client)
     }

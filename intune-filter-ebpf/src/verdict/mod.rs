@@ -21,7 +21,7 @@ mod stage;
 mod stream;
 
 pub use egress::egress;
-pub use flow::{begin_flow, end_flow};
+pub use flow::end_flow;
 pub use gateway::{is_forged, own_location, routed_location};
 pub use ingress::ingress;
 pub use judged::{compare_octets, keep_octets};
@@ -38,7 +38,7 @@ use crate::abi::{
 use crate::{
     bytes::{ne16, ne32},
     datapath::{Datapath, Member},
-    packet::{Datagram, Direction, Packet},
+    packet::{Datagram, Direction, Fragment, Packet},
     scratch::{Family, Scratch},
 };
 
@@ -206,6 +206,13 @@ impl Verdict {
         ]));
     }
 
+    /// Notes in the stored verdict that the packet has opened a flow.
+    #[inline(always)]
+    fn set_opened(scratch: &Scratch) {
+        let stored = &scratch.ctx.verdict;
+        stored.set(stored.get() | u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 1]));
+    }
+
     /// Loads the verdict that a function has stored.
     #[inline(always)]
     fn load(scratch: &Scratch) -> Self {
@@ -260,6 +267,8 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         let ctx = &scratch.ctx;
         scratch.headers.parsed.set(0);
         ctx.no_answered_flow.set(0);
+        ctx.opening.set(0);
+        scratch.segment.known.set(0);
         ctx.rules.clear();
         ctx.ifindex.set(u64::from(arrival.ifindex));
         ctx.came_by.set(u64::from(arrival.came_by));
@@ -275,6 +284,12 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
     #[inline(always)]
     fn is_parsed(&self) -> bool {
         self.scratch.headers.parsed.get() != 0
+    }
+
+    /// Whether the packet is the first fragment of its datagram.
+    #[inline(always)]
+    fn is_first_fragment<A: Family>(&self) -> bool {
+        self.is_parsed() && self.datagram::<A>().fragment == Fragment::First
     }
 
     /// Stores the time and the policy in force in the working memory; false if there is no policy

@@ -8,50 +8,35 @@ use super::{
 };
 use crate::{
     abi::{
-        Address as _, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Reason, SERVER_DHCP,
-        Settings, V6, flow_flags, has_ports, port_index,
+        Address as _, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Reason, SERVER_DHCP, V6,
+        flow_flags, has_ports, port_index,
     },
     datapath::{Datapath, DatapathOf, Member},
-    packet::{Datagram, Direction, Fragment, Packet, TCP, UDP},
+    packet::{Datagram, Fragment, Packet, TCP, UDP},
     scratch::Family,
 };
 
 impl<W: Datapath, P: Packet> Run<'_, W, P> {
-    /// Judges a packet from a source that is in no group and is not link-local.
+    /// Judges a packet from a source that is in no group and is not link-local; may leave the terms of
+    /// its flow.
     #[inline(always)]
-    pub(super) fn by_unlisted<A: Links>(
-        &self,
-        datagram: &Datagram<A>,
-        settings: &Settings,
-    ) -> Verdict
-    where
-        W: DatapathOf<A>,
-    {
+    pub(super) fn by_unlisted(&self) -> Verdict {
+        let Some(settings) = self.settings() else {
+            return Verdict::deny(Reason::NoPolicy);
+        };
         if settings.allow_unlisted_clients == 0 {
             return Verdict::deny(Reason::UnlistedClient);
         }
-        self.open(datagram, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
+        flow::set_terms(self.scratch, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
         Verdict::pass_builtin(Reason::UnlistedAllowed)
     }
 
-    /// Opens the flow of a client's datagram; returns whether it has.
-    #[inline(always)]
-    fn open<A: Links>(&self, datagram: &Datagram<A>, group: u32, rule: u8, flags: u16) -> bool
-    where
-        W: DatapathOf<A>,
-    {
-        datagram.fragment != Fragment::Later
-            && flow::open(self, datagram, Direction::FromClient, group, rule, flags)
-    }
-
+    /// Judges a packet by the AND of client, destination and port; may leave the terms of its flow.
     #[inline(always)]
     pub(super) fn by_policy<A: Links>(&self, datagram: &Datagram<A>) -> Verdict
     where
         W: DatapathOf<A>,
     {
-        let Some(settings) = self.settings() else {
-            return Verdict::deny(Reason::NoPolicy);
-        };
         if datagram.source.is_link_local() || datagram.source.is_unspecified() {
             return Verdict::deny(Reason::LinkLocal);
         }
@@ -61,42 +46,34 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             if forged {
                 return Verdict::deny(Reason::Source);
             }
-            return self.by_unlisted(datagram, settings);
+            return self.by_unlisted();
         };
-        if client.mode == MODE_EXEMPT {
-            self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
-            return Verdict::pass_builtin(Reason::Exempt).of(&client);
-        }
-        if forged {
-            return Verdict::deny(Reason::Source);
-        }
-        let mut verdict = self.by_rules(datagram, settings, &client);
+        let mut verdict = if client.mode == MODE_EXEMPT {
+            Verdict::pass_builtin(Reason::Exempt).of(&client)
+        } else if forged {
+            Verdict::deny(Reason::Source)
+        } else {
+            self.by_rules(datagram, &client)
+        };
         let opens = verdict.reason == Reason::Policy || verdict.reason == Reason::Link;
         if opens && flow::may_open(datagram) && !limit::admits::<LIMIT_FLOWS, W, P>(self, &client) {
             let rule = verdict.rule;
             verdict = Verdict { rule, ..Verdict::over_limit(Reason::FlowLimit, &client) };
         }
-        if verdict.reason == Reason::Policy {
-            let opened = self.open(datagram, client.group, verdict.rule, 0);
-            verdict.opened = u8::from(opened);
-        } else if verdict.reason == Reason::Link {
+        let (rule, flags) = match verdict.reason {
+            Reason::Policy => (verdict.rule, 0),
             // The answer of the DHCP server needs a flow to find its way back.
-            self.open(datagram, client.group, NO_RULE, flow_flags::UNRULED);
-        } else if verdict.audited != 0 {
-            let audited = client.mode == MODE_AUDIT;
-            let flags = if audited { flow_flags::AUDITED } else { flow_flags::WARM_UP };
-            self.open(datagram, client.group, NO_RULE, flags);
-        }
+            Reason::Exempt | Reason::Link => (NO_RULE, flow_flags::UNRULED),
+            _ if verdict.audited == 0 => return verdict,
+            _ if client.mode == MODE_AUDIT => (NO_RULE, flow_flags::AUDITED),
+            _ => (NO_RULE, flow_flags::WARM_UP),
+        };
+        flow::set_terms(self.scratch, client.group, rule, flags);
         verdict
     }
 
     #[inline(always)]
-    fn by_rules<A: Links>(
-        &self,
-        datagram: &Datagram<A>,
-        settings: &Settings,
-        client: &Member,
-    ) -> Verdict
+    fn by_rules<A: Links>(&self, datagram: &Datagram<A>, client: &Member) -> Verdict
     where
         W: DatapathOf<A>,
     {
@@ -104,9 +81,8 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             return Verdict::deny_client(Reason::Fragment, client);
         }
         let protocol = datagram.protocol;
-        if protocol == A::ICMP
-            && (datagram.transport.flags != A::ECHO_REQUEST || settings.icmp_echo == 0)
-        {
+        let echoes = || self.settings().is_some_and(|settings| settings.icmp_echo != 0);
+        if protocol == A::ICMP && (datagram.transport.flags != A::ECHO_REQUEST || !echoes()) {
             return self.by_quote(datagram, client);
         }
         if protocol != A::ICMP && !has_ports(protocol) {

@@ -43,8 +43,7 @@ fn match_rules_of<A: Family, W: DatapathOf<A>>(
     let allowed = |word| granted(word) & ctx.port_rules.word(word);
     let expired = |word| ctx.learned_rules.word(word) & !live;
     if put(scratch, allowed) != 0 {
-        let rule = ctx.rules.lowest();
-        let by_network = ctx.network_rules.contains(rule) != 0;
+        let (rule, by_network) = ctx.rules.lowest_and_whether_in(&ctx.network_rules);
         let matched = if by_network { Matched::Cidr } else { Matched::Name };
         return RuleMatch { reason: Reason::Policy, rule, matched, may_be_tried: false };
     }

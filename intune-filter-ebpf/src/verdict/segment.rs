@@ -95,6 +95,7 @@ pub(super) fn read<A: Family, W: Datapath, P: Packet>(
     segment.data.set(u64::from(datagram.transport_offset + header_length));
     segment.length.set(u64::from(datagram.transport_length.saturating_sub(header_length)));
     segment.done.set(0);
+    segment.known.set(1);
     true
 }
 

@@ -1,7 +1,7 @@
 //! Writes a policy into the maps, so that each packet is judged by either the old or the new
 //! policy.
 
-use std::{os::fd::AsFd as _, panic::resume_unwind, thread};
+use std::{iter, os::fd::AsFd as _, panic::resume_unwind, thread};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -9,7 +9,8 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use intune_filter_ebpf::abi::{
-    Active, Client, GATEWAY_WORDS, Glob, NameNode, RuleMask, Settings, Title, gateway_port,
+    Active, Client, GATEWAY_WORDS, Glob, NameNode, PORT_CLASSES, RuleMask, Settings, Title,
+    gateway_port,
 };
 
 use super::{
@@ -50,7 +51,6 @@ impl Kernel {
             ..node
         };
         let ports = || policy.ports.as_chunks().0.iter().map(|eight| u64::from_le_bytes(*eight));
-        let port_classes = || policy.port_classes.iter().map(|rules| *rules & keep);
         let edges = || policy.edges.iter().map(|(key, node)| (*key, keep_node(*node)));
         let globs = || {
             let globs =
@@ -69,7 +69,6 @@ impl Kernel {
                 scope.spawn(|| fresh.trie("ANSWER_ACL4", &policy.answers4, |answer| answer)),
                 scope.spawn(|| fresh.trie("ANSWER_ACL6", &policy.answers6, |answer| answer)),
                 scope.spawn(|| fresh.array("PORTS", ports())),
-                scope.spawn(|| fresh.array("PORT_CLASSES", port_classes())),
                 scope.spawn(|| fresh.hash("EDGES", edges())),
                 scope.spawn(|| fresh.hash("GLOBS", globs())),
                 scope.spawn(|| fresh.hash("SERVERS", servers())),
@@ -85,7 +84,10 @@ impl Kernel {
             limit_sets: pins.limit_sets()?,
             ..policy.settings
         };
-        open_ports(&pins, slot, &policy.gateway_ports)?;
+        let classes = policy.port_classes.iter().map(|rules| *rules & keep);
+        fill_slot(&pins, "PORT_CLASSES", slot, PORT_CLASSES, classes)?;
+        let open = gateway_ports(slot, &policy.gateway_ports);
+        fill_slot(&pins, "GATEWAY_PORTS", slot, GATEWAY_WORDS / 2, open.into_iter())?;
         pins.map::<Array<MapData, Settings>>("SETTINGS")?.set(slot, settings, 0)?;
 
         active_map.set(0, active, 0).context("cannot put the policy into force")?;
@@ -106,8 +108,8 @@ impl Kernel {
     }
 }
 
-/// Opens exactly these ports of the gateway in the set that is not in force.
-fn open_ports(pins: &Pins, slot: u32, ports: &[u32]) -> Result<()> {
+/// Returns the words of `GATEWAY_PORTS` in a slot that has exactly these ports open.
+fn gateway_ports(slot: u32, ports: &[u32]) -> Vec<u64> {
     let (first, _) = gateway_port(slot, 0);
     let mut words = vec![0_u64; GATEWAY_WORDS as usize / 2];
     for port in ports {
@@ -116,10 +118,23 @@ fn open_ports(pins: &Pins, slot: u32, ports: &[u32]) -> Result<()> {
             *word |= bit;
         }
     }
-    let mut array: Array<MapData, u64> = pins.map("GATEWAY_PORTS")?;
-    for (index, word) in (first..).zip(words) {
-        if array.get(&index, 0)? != word {
-            array.set(index, word, 0).context("cannot change GATEWAY_PORTS")?;
+    words
+}
+
+/// Puts values into the slot that is not in force, of an array with `room` elements for each; those
+/// that are left over are zero.
+fn fill_slot<V: Pod + Default + PartialEq>(
+    pins: &Pins,
+    name: &str,
+    slot: u32,
+    room: u32,
+    values: impl Iterator<Item = V>,
+) -> Result<()> {
+    let mut array: Array<MapData, V> = pins.map(name)?;
+    let values = values.chain(iter::repeat_with(V::default));
+    for (index, value) in (slot * room..(slot + 1) * room).zip(values) {
+        if array.get(&index, 0)? != value {
+            array.set(index, value, 0).with_context(|| format!("cannot change {name}"))?;
         }
     }
     Ok(())

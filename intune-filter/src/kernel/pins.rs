@@ -9,7 +9,7 @@ use aya::{
 };
 use intune_filter_ebpf::abi::{
     Active, Client, ClientKey, Counted, Counter, Host, RULES, RuleCounter, RuleMask, Settings,
-    Title, V4, V6, ZoneKey, port_class,
+    Title, V4, V6, ZoneKey, port_class, port_class_at,
 };
 use ipnet::IpNet;
 
@@ -313,11 +313,11 @@ impl Pins {
     pub fn port(&self, index: u32) -> Result<RuleMask> {
         let slot = self.active()?.generation & 1;
         let ports = self.inner::<Array<MapData, u64>>("PORTS", slot)?;
-        let classes = self.inner::<Array<MapData, RuleMask>>("PORT_CLASSES", slot)?;
-        let (Some(ports), Some(classes)) = (ports, classes) else { return Ok(RuleMask::EMPTY) };
+        let Some(ports) = ports else { return Ok(RuleMask::EMPTY) };
+        let classes: Array<MapData, RuleMask> = self.map("PORT_CLASSES")?;
         let (word, shift) = port_class(index);
         let class = (ports.get(&word, 0)? >> shift) as u8;
-        Ok(classes.get(&class.into(), 0)?)
+        Ok(classes.get(&port_class_at(slot, class), 0)?)
     }
 
     /// How full the maps are that can fill up, by name; of an array of maps, the map in force.
