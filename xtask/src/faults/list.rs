@@ -172,7 +172,7 @@ pub(super) const FAULTS: &[Fault] = &[
     of(
         "echo-or-switch",
         POLICY,
-        "(datagram.transport.flags != A::ECHO_REQUEST || settings.icmp_echo == 0)",
+        "(datagram.transport.flags != A::ECHO_REQUEST || !echoes())",
         "datagram.transport.flags != A::ECHO_REQUEST",
     ),
     of("forged-resolver", POLICY, "resolver::is_from_resolver(self, datagram)", "false"),
