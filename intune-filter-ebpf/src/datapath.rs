@@ -3,7 +3,7 @@
 
 use crate::abi::{
     Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, Matched, NO_RULE,
-    NameNode, Occurrence, Reason, RuleMask, Settings, Stream, Taking, V4, V6,
+    NameNode, Occurrence, Reason, RuleMask, Settings, Standing, Stream, Taking, V4, V6,
 };
 use crate::{
     maps::{KeyedAccess, keyed},
@@ -346,6 +346,10 @@ pub trait GlobalFns: Copy {
     fn routed_location(self, scratch: &Scratch) -> Location;
     /// Runs [`crate::verdict::is_forged`].
     fn is_forged(self, scratch: &Scratch) -> bool;
+    /// Runs [`crate::verdict::note_query`].
+    fn note_query(self, scratch: &Scratch, question: u64);
+    /// Runs [`crate::verdict::note_answer`].
+    fn note_answer(self, scratch: &Scratch, question: u64) -> Standing;
     /// Runs [`crate::verdict::is_astray`].
     fn is_astray(self, scratch: &Scratch) -> bool;
     /// Runs [`crate::dns::walk_patterns`].

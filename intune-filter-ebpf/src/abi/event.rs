@@ -67,13 +67,16 @@ pub mod answer_flags {
     /// The message has more addresses than the kernel learns while a packet waits: userspace learns
     /// the rest.
     pub const DEFERRED: u32 = 4;
+    /// The message differs from earlier answers, of which there were as many as questions: userspace
+    /// takes back what those have taught.
+    pub const CONFLICT: u32 = 8;
 }
 
 /// Record of a DNS answer to a recorded query for a name of a rule; `length` octets of message
 /// follow.
 ///
-/// Made if addresses were learned, would have been learned had there been room, or are left to
-/// userspace.
+/// Made if addresses were learned, would have been learned had there been room, are left to userspace,
+/// or are to be taken back.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerEvent {

@@ -45,8 +45,8 @@ pub use reason::{
 pub(crate) use rule_mask::trailing_zeros;
 pub use rule_mask::{NO_RULE, RULE_WORDS, RuleMask};
 pub use state::{
-    Active, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Pending, PendingKey, RuleCounter,
-    flow_flags,
+    Active, Asked, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Pending, PendingKey,
+    RuleCounter, Standing, flow_flags,
 };
 pub use stream::{
     JudgedPrefix, KEPT_CAPACITY, KEPT_SLOTS, KeptOctets, Stream, StreamRead, client_state,

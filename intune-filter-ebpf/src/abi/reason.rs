@@ -173,6 +173,9 @@ vocabulary! {
         /// a DNS answer with more addresses than the kernel learns while a packet waits: passed on,
         /// and the rest learned by userspace
         AnswerDeferred = "answer_deferred";
+        /// a DNS answer that differs from earlier ones to a query with as many questions: passed on, and
+        /// what those have taught is taken back
+        AnswerConflict = "answer_conflict";
     }
 }
 

@@ -1,6 +1,7 @@
 //! Layouts of maps that the kernel fills: flows, pending queries, fragments, counters.
 
 use super::{V4, V6, layout};
+use crate::result_word::{register_word, result_word};
 
 /// Only element of `ACTIVE`: the policy in force.
 #[repr(C)]
@@ -134,18 +135,122 @@ pub struct PendingKey {
 }
 layout!(PendingKey, 40, u16, u16, u16, u16, V6, V6);
 
-/// Value of `DNS_PENDING`: question and state of a query on its way.
+/// A question of a client, and the answers to it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Keyed hash of the question, octet for octet: resolvers echo the case of its letters. 0 for no
+    /// question.
+    pub question: u64,
+    /// Number of times that it was asked.
+    pub times: u16,
+    /// Number of answers that counted, at most as many; [`Self::DISPUTED`] once there were more that
+    /// differ.
+    pub answers: u16,
+    /// Keyed hashes of the last answers that counted, the last one first; never 0.
+    pub digests: [u16; 2],
+}
+layout!(Asked, 16, u64, u16, u16, [u16; 2]);
+
+impl Asked {
+    /// [`Self::answers`] of a question with more differing answers than it was asked.
+    pub const DISPUTED: u16 = u16::MAX;
+}
+
+/// Value of `DNS_PENDING`: up to two questions on their way at once, which a client may send with one
+/// port and id.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// Keyed hash of the question, octet for octet: resolvers echo the case of its letters.
-    pub question: u64,
-    /// Time of the query: CLOCK_BOOTTIME, nanoseconds.
+    /// Time of the last query: CLOCK_BOOTTIME, nanoseconds.
     pub asked: u64,
-    /// 1 once an answer has used the query up: further answers pass, and teach nothing.
-    pub answered: u64,
+    /// The questions, in any order.
+    pub questions: [Asked; 2],
 }
-layout!(Pending, 24, u64, u64, u64);
+layout!(Pending, 40, u64, [Asked; 2]);
+
+impl Pending {
+    /// Nanoseconds that an answer is waited for: the longest timeout of stub resolvers, with a margin.
+    pub const PATIENCE: u64 = 30_000_000_000;
+
+    /// Whether an answer is waited for no longer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_late(&self, now: u64) -> bool {
+        now.saturating_sub(self.asked) > Self::PATIENCE
+    }
+
+    /// Notes that a question is asked at a time, for which the older of two others makes room.
+    #[inline(always)]
+    pub fn ask(&mut self, question: u64, now: u64) {
+        if self.is_late(now) {
+            *self = Self::default();
+        }
+        self.asked = now;
+        if !self.bring_forward(question) {
+            let [first, _] = self.questions;
+            self.questions = [Asked { question, times: 1, answers: 0, digests: [0; 2] }, first];
+            return;
+        }
+        let [asked, _] = &mut self.questions;
+        asked.times = asked.times.saturating_add(1);
+        if asked.answers == Asked::DISPUTED {
+            *asked = Asked { question, times: 1, answers: 0, digests: [0; 2] };
+        }
+    }
+
+    /// Puts a question first; false if it was not asked.
+    #[inline(always)]
+    pub const fn bring_forward(&mut self, question: u64) -> bool {
+        let [first, second] = self.questions;
+        if second.question == question {
+            self.questions = [second, first];
+            return true;
+        }
+        first.question == question
+    }
+
+    /// Notes an answer to the first question, by its hash.
+    #[inline(always)]
+    pub fn answer(&mut self, digest: u16) -> Standing {
+        let [asked, _] = &mut self.questions;
+        let [last, before] = asked.digests;
+        if asked.answers < asked.times {
+            asked.answers += 1;
+            asked.digests = [digest, last];
+            return Standing::COUNTS;
+        }
+        if digest == last || digest == before || asked.answers == Asked::DISPUTED {
+            return Standing::REPEATS;
+        }
+        asked.answers = Asked::DISPUTED;
+        Standing::DISPUTES
+    }
+
+    /// Takes back that the last answer to the first question counts.
+    #[inline(always)]
+    pub const fn unanswer(&mut self) {
+        let [asked, _] = &mut self.questions;
+        asked.answers = asked.answers.saturating_sub(1);
+    }
+}
+
+register_word!(Standing);
+
+result_word! {
+    /// Place of an answer among those to its question.
+    pub Standing {
+        /// Answer to a question that was not asked.
+        UNASKED = 0,
+        /// One of as many answers as questions.
+        COUNTS = 1,
+        /// The same as an earlier answer, or one of many after a dispute.
+        REPEATS = 2,
+        /// The first to differ from the earlier ones, of which there were as many as questions: some
+        /// of them are forged.
+        DISPUTES = 3,
+    }
+}
 
 /// Key of `FRAGMENTS`: a datagram that comes in fragments. IPv4 addresses are mapped.
 #[repr(C)]

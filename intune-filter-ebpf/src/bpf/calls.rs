@@ -6,7 +6,7 @@ use super::{
     route, rule_fns,
 };
 use crate::{
-    abi::{Ending, Flow},
+    abi::{Ending, Flow, Standing},
     datapath::{GlobalFns, Location, RuleMatch},
     packet::Direction,
     scratch::Scratch,
@@ -120,6 +120,22 @@ impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
             _ => route::is_forged_at_ingress(self.context.cast()),
         };
         forged != 0
+    }
+
+    #[inline(always)]
+    fn note_query(self, _: &Scratch, question: u64) {
+        match HOOK {
+            XDP => global_fns::note_query_at_ingress(question),
+            TC_INGRESS => global_fns::note_query_at_tc_ingress(question),
+            // To explain a packet records nothing, and on egress nothing is asked.
+            _ => 0,
+        };
+    }
+
+    #[inline(always)]
+    fn note_answer(self, _: &Scratch, question: u64) -> Standing {
+        const { assert!(HOOK == TC_EGRESS) };
+        Standing::from_word(global_fns::note_answer(question))
     }
 
     #[inline(always)]

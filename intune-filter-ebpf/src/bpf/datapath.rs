@@ -301,9 +301,11 @@ impl<const HOOK: u8> Reports for BpfDatapath<HOOK> {
         }
         let head = size_of::<AnswerEvent>() as u64;
         let event = scratch.answer_event();
-        // The client may want one of the addresses that are left to userspace.
+        // The client may want one of the addresses that are left to userspace, or use one that is to be
+        // taken back.
         // SAFETY: the record's head was written in this run.
-        let waited_for = unsafe { (*event).flags } & answer_flags::DEFERRED != 0;
+        let urgent = answer_flags::DEFERRED | answer_flags::CONFLICT;
+        let waited_for = unsafe { (*event).flags } & urgent != 0;
         self.output(event.cast(), head, scratch, if waited_for { WAKES } else { SILENT });
     }
 

@@ -14,7 +14,7 @@ use super::{
     maps,
 };
 use crate::{
-    abi::{LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Taking},
+    abi::{LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Standing, Taking},
     datapath::RateDecision,
     dns, verdict,
 };
@@ -61,6 +61,24 @@ kept_octets!(compare_octets_at_ingress, XDP, compare_octets);
 kept_octets!(compare_octets_at_tc_ingress, TC_INGRESS, compare_octets);
 kept_octets!(compare_octets_to_explain, EXPLAIN, compare_octets);
 
+macro_rules! note_query {
+    ($name:ident, $hook:ident) => {
+        /// Records the question of the query in this hook's working memory.
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name(question: u64) -> u64 {
+            if let Some(scratch) = BpfDatapath::<$hook>::scratch() {
+                let kernel = BpfDatapath::<$hook>::without_context();
+                verdict::note_query(scratch, kernel, question);
+            }
+            0
+        }
+    };
+}
+
+note_query!(note_query_at_ingress, XDP);
+note_query!(note_query_at_tc_ingress, TC_INGRESS);
+
 macro_rules! admits {
     ($name:ident, $hook:ident) => {
         /// Whether the client of the packet in this hook's working memory may begin one more.
@@ -98,6 +116,15 @@ pub extern "C" fn learn_addresses() -> u64 {
         dns::learn_addresses(scratch, BpfDatapath::<TC_EGRESS>::without_context());
     }
     0
+}
+
+/// Notes the answer in the working memory to a question of the pending query there.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn note_answer(question: u64) -> u64 {
+    let kernel = BpfDatapath::<TC_EGRESS>::without_context();
+    let standing = |scratch| verdict::note_answer(scratch, kernel, question);
+    BpfDatapath::<TC_EGRESS>::scratch().map_or(Standing::UNASKED, standing).word()
 }
 
 /// Takes a token from a client's bucket.

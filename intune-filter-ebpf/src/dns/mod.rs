@@ -16,7 +16,9 @@ mod svcb;
 
 pub use answer::{LearnStats, affordable, learn, learn_addresses, read_answer};
 pub use matcher::{is_at_or_above_listed, is_over_https, match_name, walk_patterns};
-pub use question::{Question, is_answer, is_bare_error, is_query, is_response, read_question};
+pub use question::{
+    Question, digest, is_answer, is_bare_error, is_query, is_response, read_question,
+};
 pub use refusal::{Refusal, choose_refusal, refuse};
 
 /// Octets of a header (RFC 1035 section 4.1.1).

@@ -2,6 +2,7 @@
 
 use super::{HEADER_LENGTH, name::MASKS};
 use crate::{
+    abi::ANSWER_CAPACITY,
     bpf_loop::{self, LoopBody},
     datapath::Datapath,
     scratch::Scratch,
@@ -10,6 +11,8 @@ use crate::{
 /// Octets of a name on the wire at most (RFC 1035 section 2.3.4).
 const NAME_MAX: u64 = 255;
 const LABELS_MAX: u32 = 128;
+/// Words of the longest message.
+const MESSAGE_WORDS: u32 = ANSWER_CAPACITY as u32 / 8;
 const CLASS_IN: u64 = 1;
 const CLASS_ANY: u64 = 255;
 
@@ -85,6 +88,17 @@ fn hash<W: Datapath>(scratch: &Scratch, datapath: W, begin: u64, end: u64) -> u6
     scratch.parser.pointer_limit.set(end);
     bpf_loop::run::<Octets, _>((scratch, datapath), LABELS_MAX);
     scratch.parser.hash.get()
+}
+
+/// Returns a keyed hash of the message, never 0, to tell it from another answer.
+#[inline(always)]
+pub fn digest<W: Datapath>(scratch: &Scratch, datapath: W) -> u16 {
+    scratch.parser.hash.set(scratch.parser.seed.get());
+    scratch.parser.position.set(0);
+    scratch.parser.pointer_limit.set(scratch.parser.length.get());
+    bpf_loop::run::<Octets, _>((scratch, datapath), MESSAGE_WORDS);
+    let hash = scratch.parser.hash.get();
+    (hash >> 48) as u16 | 1
 }
 
 struct Labels;

@@ -6,7 +6,7 @@ use super::Tables;
 use crate::{
     abi::{
         Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, KEPT_CAPACITY,
-        KeptOctets, Limit, NameNode, OwnKey, Settings, Stream, Taking, V6, ZoneKey,
+        KeptOctets, Limit, NameNode, OwnKey, Settings, Standing, Stream, Taking, V6, ZoneKey,
     },
     datapath::{
         Clock, Counters, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision, RateLimits,
@@ -274,6 +274,14 @@ impl GlobalFns for &Tables {
 
     fn is_forged(self, scratch: &Scratch) -> bool {
         verdict::is_forged(scratch, self)
+    }
+
+    fn note_query(self, scratch: &Scratch, question: u64) {
+        verdict::note_query(scratch, self, question);
+    }
+
+    fn note_answer(self, scratch: &Scratch, question: u64) -> Standing {
+        verdict::note_answer(scratch, self, question)
     }
 
     fn is_astray(self, scratch: &Scratch) -> bool {

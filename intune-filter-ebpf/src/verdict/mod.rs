@@ -27,6 +27,7 @@ pub use ingress::ingress;
 pub use judged::{compare_octets, keep_octets};
 pub use lifetime::{ending, lifetime};
 pub use limit::may_begin;
+pub use resolver::{note_answer, note_query};
 pub use resolver_route::is_astray;
 pub use rules::{allows_rule, match_rules};
 pub use segment::note_segment;

@@ -4,8 +4,8 @@ use super::{Action, Run, Verdict, limit, reply};
 use crate::{
     abi::{
         AnswerEvent, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Occurrence, Pending,
-        PendingKey, Reason, SERVER_RESOLVER, Settings, UNLISTED_FORWARD, UNLISTED_NXDOMAIN,
-        UNLISTED_REFUSE, V6, answer_flags,
+        PendingKey, Reason, SERVER_RESOLVER, Settings, Standing, UNLISTED_FORWARD,
+        UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V6, answer_flags,
     },
     bytes::be16,
     datapath::{Datapath, DualStack, Member},
@@ -40,9 +40,6 @@ result_word! {
         REPEATED = 3,
     }
 }
-/// Nanoseconds that an answer is waited for: the longest timeout of stub resolvers, with a margin.
-const PATIENCE: u64 = 30_000_000_000;
-
 /// Whether an address is a trusted resolver's.
 #[inline(always)]
 pub(super) fn is_resolver<W: Datapath>(datapath: W, set: u32, address: &V6) -> bool {
@@ -109,14 +106,41 @@ fn pending_key(
     }
 }
 
-/// Records a query.
+/// Writes a pending query into the working memory and returns it.
 #[inline(always)]
-fn record<W: Datapath>(scratch: &Scratch, datapath: W, key: &PendingKey, pending: Pending) {
-    // SAFETY: the scratch memory is this run's alone.
+#[expect(clippy::mut_from_ref, reason = "a place of the working memory")]
+fn place(scratch: &Scratch, pending: Pending) -> &mut Pending {
+    // SAFETY: the scratch memory is this run's alone, and each run has one reference to the place.
     unsafe {
         scratch.ctx.pending.get().write(pending);
-        DNS_PENDING::put(datapath, key, &*scratch.ctx.pending.get());
+        &mut *scratch.ctx.pending.get()
     }
+}
+
+/// Records the question, and the time, of the query whose key is in the working memory.
+#[inline(always)]
+pub fn note_query<W: Datapath>(scratch: &Scratch, datapath: W, question: u64) {
+    // SAFETY: the scratch memory is this run's alone.
+    let key = unsafe { &*scratch.ctx.pending_key.get() };
+    let pending = place(scratch, DNS_PENDING::get(datapath, key).unwrap_or_default());
+    pending.ask(question, scratch.ctx.now.get());
+    DNS_PENDING::put(datapath, key, pending);
+}
+
+/// Notes the answer in the working memory to a question of the pending query there.
+#[inline(always)]
+pub fn note_answer<W: Datapath>(scratch: &Scratch, datapath: W, question: u64) -> Standing {
+    // SAFETY: the scratch memory is this run's alone.
+    let (key, pending) =
+        unsafe { (&*scratch.ctx.pending_key.get(), &mut *scratch.ctx.pending.get()) };
+    if !pending.bring_forward(question) {
+        return Standing::UNASKED;
+    }
+    let standing = pending.answer(dns::digest(scratch, datapath));
+    if standing != Standing::REPEATS {
+        DNS_PENDING::put(datapath, key, pending);
+    }
+    standing
 }
 
 /// Judges a query to a trusted resolver. For a link-local source, which is in no group, `who` has
@@ -198,8 +222,8 @@ pub(super) fn remember<W: Datapath, P: Packet>(
     question: u64,
 ) {
     let (client, resolver) = (*run.source(), *run.destination());
-    let key = pending_key(run.scratch, run.zone(), port, protocol, client, resolver);
-    record(run.scratch, run.datapath, key, Pending { question, asked: run.now(), answered: 0 });
+    pending_key(run.scratch, run.zone(), port, protocol, client, resolver);
+    run.datapath.note_query(run.scratch, question);
 }
 
 /// Learns from a datagram that a trusted resolver sent from port 53. Returns [`Response::NOT_OURS`]
@@ -233,7 +257,7 @@ pub(super) fn process_response<W: DualStack, P: Packet>(
     let Some(pending) = DNS_PENDING::get(datapath, key) else {
         return Response::NOT_OURS;
     };
-    if now.saturating_sub(pending.asked) > PATIENCE {
+    if place(scratch, pending).is_late(now) {
         return Response::NOT_OURS;
     }
     if dns::is_bare_error(scratch) {
@@ -246,28 +270,31 @@ pub(super) fn process_response<W: DualStack, P: Packet>(
     let Some(question) = dns::read_question(scratch, datapath) else {
         return Response::NOT_OURS;
     };
-    if question.hash != pending.question {
+    let standing = datapath.note_answer(scratch, question.hash);
+    if standing == Standing::UNASKED {
         return Response::NOT_OURS;
     }
-    if pending.answered != 0 {
+    if standing == Standing::REPEATS {
         return Response::REPEATED;
-    }
-    record(scratch, datapath, key, Pending { answered: 1, ..pending });
-    if !dns::is_answer(scratch, &question) {
-        return Response::ACCEPTED;
     }
     let Some(settings) = run.settings() else {
         return Response::ACCEPTED;
     };
     dns::match_name(scratch, datapath, settings);
-    if !scratch.matcher.rules.is_empty() && !teach(run, settings, question.end) {
+    if scratch.matcher.rules.is_empty() {
+        return if standing == Standing::COUNTS { Response::ACCEPTED } else { Response::REPEATED };
+    }
+    if standing == Standing::DISPUTES {
+        datapath.count_occurrence(Occurrence::AnswerConflict, scratch.parser.length.get() as u32);
+        report(run, answer_flags::CONFLICT);
+        return Response::REPEATED;
+    }
+    if dns::is_answer(scratch, &question) && !teach(run, settings, question.end) {
         // The query waits on: over TCP, userspace answers it.
         // SAFETY: the scratch memory is this run's alone.
-        unsafe {
-            let (key, pending) = (scratch.ctx.pending_key.get(), scratch.ctx.pending.get());
-            (*pending).answered = 0;
-            DNS_PENDING::put(datapath, &*key, &*pending);
-        }
+        let pending = unsafe { &mut *scratch.ctx.pending.get() };
+        pending.unanswer();
+        DNS_PENDING::put(datapath, key, pending);
         return Response::DEFERRED;
     }
     Response::ACCEPTED

@@ -4,7 +4,7 @@ use core::mem::offset_of;
 use std::{any::type_name, fmt::Write as _};
 
 use intune_filter_ebpf::abi::{
-    Active, AnswerEvent, Client, ClientKey, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
+    Active, AnswerEvent, Asked, Client, ClientKey, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
     FlowKey, FragmentKey, FragmentVerdict, Glob, Host, HostUpdate, JudgedPrefix, KeptOctets, Limit,
     LimitKey, LimitSet, Limits, NameNode, OwnKey, Pending, PendingKey, ResolverDevice, RuleCounter,
     RuleMask, SegmentEvent, Settings, Stream, StreamRead, Taking, Title, V4, V6, ZoneKey,
@@ -92,7 +92,8 @@ layouts! {
         flags, rule, reserved, client_mac, name_state
     };
     PendingKey { zone, port, id, protocol, client, resolver };
-    Pending { question, asked, answered };
+    Asked { question, times, answers, digests };
+    Pending { asked, questions };
     FragmentKey { zone, protocol, id, source, destination };
     FragmentVerdict { seen, headers, allowed, rule, group, audited };
     Counter { packets, bytes };

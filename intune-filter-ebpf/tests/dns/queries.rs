@@ -1,7 +1,7 @@
 //! Queries: each recorded once, and answered only by a response to the question asked.
 
 use intune_filter_ebpf::{
-    abi::{Pending, PendingKey, Reason, V6},
+    abi::{Asked, Pending, PendingKey, Reason, V6},
     verdict::Action,
 };
 use proptest::{array::uniform32, prelude::any, prop_assert_eq};
@@ -51,8 +51,9 @@ fn a_query_is_recorded_once_for_its_zone_client_port_and_id() {
             resolver: V6::from(ends.resolver),
         };
         assert_eq!(pending.keys().collect::<Vec<_>>(), [&key]);
-        let Pending { asked, answered, .. } = pending[&key];
-        assert_eq!((asked, answered), (START, 0));
+        let Pending { asked, questions: [question, other] } = pending[&key];
+        assert_eq!((asked, question.times, question.answers), (START, 3, 0));
+        assert_eq!(other, Asked::default());
 
         for other in [
             (Ends { port: ends.port + 1, ..ends }, 7),

@@ -25,6 +25,9 @@ pub enum What {
     Learned(Learned),
     /// DNS answer with addresses for which there was no room.
     Full(Learned),
+    /// DNS answer that differs from earlier ones: the addresses that those gave are taken back.
+    #[serde(rename = "answer_conflict")]
+    Conflict(Learned),
     /// Flow that was opened.
     Opened(Flow),
     /// Flow that has ended.
@@ -172,7 +175,9 @@ impl What {
     pub const fn client(&self) -> Option<IpAddr> {
         match self {
             Self::Denied(denied) => denied.client,
-            Self::Learned(learned) | Self::Full(learned) => Some(learned.client),
+            Self::Learned(learned) | Self::Full(learned) | Self::Conflict(learned) => {
+                Some(learned.client)
+            }
             Self::Opened(flow) => Some(flow.client),
             Self::Closed(closed) => Some(closed.flow.client),
             Self::Lost { .. } => None,

@@ -39,7 +39,7 @@ impl Feed {
         let [denials, lessons, flows] = &mut self.recent;
         let recent = match event.what {
             What::Denied(_) => denials,
-            What::Learned(_) | What::Full(_) => lessons,
+            What::Learned(_) | What::Full(_) | What::Conflict(_) => lessons,
             What::Opened(_) | What::Closed(_) | What::Lost { .. } => flows,
         };
         let event = Arc::new(event);

@@ -13,7 +13,7 @@ use super::What;
 pub enum Kind {
     /// [`What::Denied`].
     Denied,
-    /// [`What::Learned`] and [`What::Full`].
+    /// [`What::Learned`], [`What::Full`] and [`What::Conflict`].
     Learned,
     /// [`What::Opened`] and [`What::Closed`].
     Flows,
@@ -37,7 +37,7 @@ impl EventFilter {
     pub fn wants(&self, what: &What) -> bool {
         let kind = match what {
             What::Denied(_) => Kind::Denied,
-            What::Learned(_) | What::Full(_) => Kind::Learned,
+            What::Learned(_) | What::Full(_) | What::Conflict(_) => Kind::Learned,
             What::Opened(_) | What::Closed(_) => Kind::Flows,
             What::Lost { .. } => return true,
         };

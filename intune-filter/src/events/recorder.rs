@@ -3,6 +3,7 @@
 //! Events name clients, so that none is logged above debug level.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -90,6 +91,14 @@ impl EventRecorder {
         if is(answer_flags::FULL) {
             self.feed.push(Event { time, what: What::Full(learned) });
         }
+    }
+
+    /// Records that the addresses which answers to a query gave to a name were taken back.
+    pub(crate) fn disputed(&mut self, event: &AnswerEvent, name: String, addresses: Vec<IpAddr>) {
+        let services = Vec::new();
+        let client = event.client.into();
+        let disputed = Learned { name, addresses, services, client, expires_in_s: 0 };
+        self.feed.push(Event { time: wall_time(event.time), what: What::Conflict(disputed) });
     }
 
     /// Records the flows that a change of the policy has ended.

@@ -36,6 +36,7 @@ impl fmt::Display for What {
             Self::Denied(denied) => denied.fmt(f),
             Self::Learned(learned) => write!(f, "learned  {learned}"),
             Self::Full(learned) => write!(f, "no room  {learned}"),
+            Self::Conflict(learned) => write!(f, "disputed {learned}"),
             Self::Opened(flow) => write!(f, "opened   {flow}"),
             Self::Closed(closed) => closed.fmt(f),
             Self::Lost { count } => write!(f, "lost     {count} events: too slow for them"),

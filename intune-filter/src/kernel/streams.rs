@@ -21,13 +21,13 @@ impl Kernel {
         found_or_none(map.get(key, 0))
     }
 
-    /// Notes that a query was answered: further answers teach nothing.
+    /// Notes the answers to a query: further ones teach nothing.
     ///
     /// # Errors
     /// The map cannot be written.
-    pub fn consume(&self, key: &PendingKey, pending: Pending) -> Result<()> {
+    pub fn answer(&self, key: &PendingKey, pending: &Pending) -> Result<()> {
         let mut map: HashMap<MapData, PendingKey, Pending> = self.pins().map("DNS_PENDING")?;
-        Ok(map.insert(key, Pending { answered: 1, ..pending }, 0)?)
+        Ok(map.insert(key, pending, 0)?)
     }
 
     /// Lets the segments of a stream pass that were read, and counts the queries that they answer.

@@ -47,15 +47,16 @@ impl Reader {
         self.tables.own_addresses = addresses.iter().map(|address| (*address).into()).collect();
     }
 
-    /// Returns the keyed hash of a response's question; `None` if the message is no response or its
-    /// question is not whole.
-    pub fn question(&mut self, message: &[u8], seed: u64) -> Option<u64> {
+    /// Returns the keyed hashes of a response's question and of the whole; `None` if the message is no
+    /// response or its question is not whole.
+    pub fn hashes(&mut self, message: &[u8], seed: u64) -> Option<(u64, u16)> {
         self.fill(message)?;
         self.scratch.parser.seed.set(seed);
         if !dns::is_response(&self.scratch) {
             return None;
         }
-        dns::read_question(&self.scratch, &self.tables).map(|question| question.hash)
+        let question = dns::read_question(&self.scratch, &self.tables)?.hash;
+        Some((question, dns::digest(&self.scratch, &self.tables)))
     }
 
     fn fill(&self, message: &[u8]) -> Option<()> {
@@ -102,7 +103,7 @@ impl Reader {
 }
 
 /// Returns the name of a question that has been read: whole, and without compression pointers.
-fn question_name(message: &[u8]) -> Option<String> {
+pub(crate) fn question_name(message: &[u8]) -> Option<String> {
     let mut rest = message.get(HEADER_LENGTH as usize..)?;
     let mut labels = Vec::new();
     loop {

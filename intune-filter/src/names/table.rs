@@ -188,7 +188,8 @@ impl Names {
         self.len() == 0
     }
 
-    fn forget(&mut self, name: &str, address: IpAddr) {
+    /// Forgets a binding.
+    pub fn forget(&mut self, name: &str, address: IpAddr) {
         let name = Arc::<str>::from(name);
         self.by_address.remove(&(address, Arc::clone(&name)));
         let binding = self.bindings.remove(&(name, address));

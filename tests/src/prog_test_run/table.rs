@@ -182,7 +182,10 @@ impl Expected {
 
     /// The records that it makes.
     fn reports(&self) -> Vec<String> {
-        let learned = |what| matches!(what, Occurrence::Learned | Occurrence::HostsFull);
+        let learned = |what| {
+            use Occurrence::{AnswerConflict, HostsFull, Learned};
+            matches!(what, Learned | HostsFull | AnswerConflict)
+        };
         let mut reports = Vec::new();
         if self.also.iter().any(|(occurrence, _)| learned(*occurrence)) {
             reports.push("answer".to_owned());

@@ -1,7 +1,10 @@
 //! An accomplice that the client tells the port and the id of its query, and that sends one datagram
 //! with the resolver's address while the resolver, beyond the gateway, is at work.
 
-use std::net::{IpAddr, UdpSocket};
+use std::{
+    io::Write as _,
+    net::{IpAddr, TcpStream, UdpSocket},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
@@ -164,4 +167,44 @@ fn answers_come_by_the_interfaces_that_the_configuration_names() -> Result<()> {
         "route add default via 172.31.0.2".to_owned(),
     ])?;
     eventually("the interface has its name", || Ok(ask().is_ok()))
+}
+
+/// From where the resolver is an answer can be forged. When the resolver's own differs, what the forged
+/// one has taught is taken back, and the flow to it ends.
+#[test]
+fn what_a_forged_answer_has_taught_is_taken_back() -> Result<()> {
+    let setup = Setup { resolver: Kind::Unbound, ..site::setup() };
+    let mut testbed = Testbed::create(&setup)?;
+    testbed.filter.start()?;
+    let counted = |word: &str| anyhow::Ok(testbed.filter.counters()?.get(word));
+    let (network, [client, _], [chosen, _]) = (&testbed.network, CLIENT, chosen());
+    let [resolver, _] = testbed.resolver.addresses();
+    let query = Message::query(7, &format!("11.{FRESH}"), A);
+    let answer = query.answered().address(&QUESTION, 86_400, chosen);
+
+    testbed.resolver.pause()?;
+    let asked = counted("dns_query")?;
+    let socket = network.client.run(|| UdpSocket::bind((client, PORT)))?;
+    socket.send_to(query.octets(), (resolver, 53))?;
+    eventually("the query has passed", || Ok(counted("dns_query")? > asked))?;
+    let forged = Datagram::new(resolver, client).udp(53, PORT, answer.octets());
+    let wire = network.internet.run(|| Wire::open(WAN))?;
+    wire.send(&patched(forged.frame(), 0, &network.gateway_address(WAN)?))?;
+    eventually("the forged answer was learned", || Ok(counted("learned")? > 0))?;
+    let mut stream = network.client.run(|| TcpStream::connect((chosen, 443)))?;
+    stream.write_all(b"before")?;
+
+    testbed.resolver.resume()?;
+    eventually("the answers differ", || Ok(counted("answer_conflict")? == 1))?;
+    let flows = || {
+        let flows = testbed.filter.json(&["flows"])?;
+        anyhow::Ok(flows.to_string().contains(&chosen.to_string()))
+    };
+    eventually("the flow has ended", || Ok(!flows()?))?;
+    testbed.expect_denied(tcp(chosen, 443))?;
+    let names = testbed.filter.json(&["names"])?.to_string();
+    ensure!(!names.contains(&chosen.to_string()), "{names}");
+    let [kind, _] = ADDRESS_TYPES;
+    network.client.run(|| lookup(resolver, &format!("11.{FRESH}"), kind, site::ANSWER))?;
+    testbed.expect_reached(tcp(addresses(11)[0], 443))
 }

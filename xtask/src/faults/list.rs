@@ -42,6 +42,7 @@ const LINKS: &str = "verdict/links.rs";
 const LIMIT: &str = "verdict/limit.rs";
 const GATEWAY: &str = "verdict/gateway.rs";
 const RESOLVER: &str = "verdict/resolver.rs";
+const STATE: &str = "abi/state.rs";
 const INGRESS: &str = "verdict/ingress.rs";
 const EGRESS: &str = "verdict/egress.rs";
 const FLOW: &str = "verdict/flow.rs";
@@ -245,12 +246,12 @@ pub(super) const FAULTS: &[Fault] = &[
     // Queries and answers.
     of(
         "late-answer",
-        RESOLVER,
-        "now.saturating_sub(pending.asked) > PATIENCE",
-        "now.saturating_sub(pending.asked) > 2 * PATIENCE",
+        STATE,
+        "now.saturating_sub(self.asked) > Self::PATIENCE",
+        "now.saturating_sub(self.asked) > 2 * Self::PATIENCE",
     ),
-    of("question-not-compared", RESOLVER, "question.hash != pending.question", "false"),
-    of("second-answer-teaches", RESOLVER, "pending.answered != 0", "false"),
+    of("question-not-compared", RESOLVER, "!pending.bring_forward(question)", "false"),
+    of("second-answer-teaches", STATE, "asked.answers < asked.times", "true"),
     of(
         "query-in-fragments",
         RESOLVER,

@@ -55,6 +55,13 @@ impl Intake {
         now: u64,
     ) -> Result<()> {
         match record {
+            Record::Answer(event, message) if event.flags & answer_flags::CONFLICT != 0 => {
+                if let Some((name, addresses)) = self.learner.take_back(event, message) {
+                    let count = addresses.len();
+                    log::warn!("answer_conflict: answers differ; {count} addresses are taken back");
+                    self.recorder.disputed(event, name, addresses);
+                }
+            }
             Record::Answer(event, message) if event.flags & answer_flags::DEFERRED != 0 => {
                 if let Err(error) = self.learn_and_tell(event, message, tables) {
                     log::error!("cannot learn the rest of an answer: {error:#}");

@@ -2,15 +2,12 @@
 
 use anyhow::Result;
 use intune_filter_ebpf::{
-    abi::{AnswerEvent, PendingKey, SegmentEvent, StreamRead, answer_flags},
+    abi::{AnswerEvent, PendingKey, SegmentEvent, Standing, StreamRead, answer_flags},
     packet::TCP,
 };
 
 use super::{Intake, Tables};
 use crate::kernel::NO_MORE;
-
-/// How long an answer is waited for, as in the kernel.
-pub(super) const QUERY_TIMEOUT: u64 = 30_000_000_000;
 
 /// What a message on a stream is to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,17 +57,19 @@ impl Intake {
         now: u64,
     ) -> Result<Message> {
         let Some(key) = query(segment, message) else { return Ok(Message::Unsolicited) };
-        let Some(pending) = tables.pending(&key)? else { return Ok(Message::Unsolicited) };
+        let Some(mut pending) = tables.pending(&key)? else { return Ok(Message::Unsolicited) };
         let seed = tables.question_seed()?;
-        if now.saturating_sub(pending.asked) > QUERY_TIMEOUT
-            || !self.learner.is_answer_to(message, pending.question, seed)
-        {
+        let Some((question, digest)) = self.learner.hashes(message, seed) else {
+            return Ok(Message::Unsolicited);
+        };
+        if pending.is_late(now) || !pending.bring_forward(question) {
             return Ok(Message::Unsolicited);
         }
-        if pending.answered != 0 {
+        // Whoever can forge an octet of a connection can forge all of it: nothing is in dispute.
+        if pending.answer(digest) != Standing::COUNTS {
             return Ok(Message::Repetition);
         }
-        tables.consume(&key, pending)?;
+        tables.answer(&key, &pending)?;
         let (client, zone) = (segment.client, segment.zone);
         let flags = answer_flags::DEFERRED;
         let event = AnswerEvent { time: now, client, zone, flags, ..AnswerEvent::default() };

@@ -28,8 +28,8 @@ pub(crate) trait Tables {
     /// A recorded query.
     fn pending(&self, key: &PendingKey) -> Result<Option<Pending>>;
 
-    /// Notes that a query was answered: further answers teach nothing.
-    fn consume(&self, key: &PendingKey, pending: Pending) -> Result<()>;
+    /// Notes the answers to a query: further ones teach nothing.
+    fn answer(&self, key: &PendingKey, pending: &Pending) -> Result<()>;
 
     /// Lets the segments of a stream pass that were read, and counts the queries that they answer.
     fn release(&self, key: &FlowKey<V6>, read: StreamRead, answered: u32) -> Result<()>;
@@ -61,8 +61,8 @@ impl Tables for Kernel {
         self.pending(key)
     }
 
-    fn consume(&self, key: &PendingKey, pending: Pending) -> Result<()> {
-        self.consume(key, pending)
+    fn answer(&self, key: &PendingKey, pending: &Pending) -> Result<()> {
+        self.answer(key, pending)
     }
 
     fn release(&self, key: &FlowKey<V6>, read: StreamRead, answered: u32) -> Result<()> {

@@ -83,9 +83,8 @@ impl Tables for Fake {
         Ok(self.pending.borrow().get(&u16::from_be(key.id)).copied())
     }
 
-    fn consume(&self, key: &PendingKey, pending: Pending) -> Result<()> {
-        let answered = Pending { answered: 1, ..pending };
-        self.pending.borrow_mut().insert(u16::from_be(key.id), answered);
+    fn answer(&self, key: &PendingKey, pending: &Pending) -> Result<()> {
+        self.pending.borrow_mut().insert(u16::from_be(key.id), *pending);
         self.take(Consumed).map(drop)
     }
 
@@ -122,8 +121,9 @@ fn event(flags: u32) -> AnswerEvent {
 
 /// A query of `age` that the answer to `name` is one to.
 fn asked(name: &str, age: u64) -> Fake {
-    let question = Reader::new(&policy()).question(&answer(name), SEED).unwrap();
-    let pending = Pending { asked: NOW - age, question, ..Pending::default() };
+    let (question, _) = Reader::new(&policy()).hashes(&answer(name), SEED).unwrap();
+    let mut pending = Pending::default();
+    pending.ask(question, NOW - age);
     Fake { pending: RefCell::new(HashMap::from([(ID, pending)])), ..Fake::default() }
 }
 
@@ -229,7 +229,7 @@ fn what_was_not_asked_for_ends_its_stream() {
     let data = framed(&answer("www.example."));
     let unasked = Fake::default();
     let other = asked("other.example.", 0);
-    let late = asked("www.example.", super::segments::QUERY_TIMEOUT + 1);
+    let late = asked("www.example.", Pending::PATIENCE + 1);
     for tables in [unasked, other, late] {
         let mut intake = intake();
         stream(&mut intake, &tables, 0, &data);
@@ -244,7 +244,7 @@ fn what_was_not_asked_for_ends_its_stream() {
 
 #[test]
 fn a_query_is_waited_for_as_long_as_the_kernel_waits() {
-    let tables = asked("www.example.", super::segments::QUERY_TIMEOUT);
+    let tables = asked("www.example.", Pending::PATIENCE);
     stream(&mut intake(), &tables, 0, &framed(&answer("www.example.")));
     assert_eq!(tables.steps().len(), 3);
 }

@@ -3,9 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use intune_filter_ebpf::abi::{Flow, FlowKey, V6, flow_flags};
 
 use super::state::Daemon;
-use crate::daemon::ring_buffer::{RECORDS, RingReports};
+use crate::{
+    daemon::ring_buffer::{RECORDS, RingReports},
+    kernel::{FlowFate, ReviewTime},
+    names::learning::forget_due,
+};
 
 /// Records read before other work has its turn.
 const BATCH_MAX: usize = 1024;
@@ -21,6 +26,7 @@ impl Daemon<'_> {
     /// Reads the ring, and schedules the next read.
     pub(super) fn poll_events(&mut self) -> Result<()> {
         let taken = self.read(BATCH_MAX)?;
+        self.take_back();
         let rest = match taken {
             0 => LATER,
             BATCH_MAX => Duration::ZERO,
@@ -28,6 +34,35 @@ impl Daemon<'_> {
         };
         self.listens = Instant::now() + rest;
         Ok(())
+    }
+
+    /// Takes from addresses what differing answers have given them, and ends the flows that this alone
+    /// allowed.
+    fn take_back(&mut self) {
+        let disputed = self.intake.learner.disputed();
+        if disputed.is_empty() {
+            return;
+        }
+        let (kernel, events) = (&self.kernel, &mut self.events.buffer);
+        let mut reports = RingReports::new(events, &mut self.intake, kernel);
+        if let Err(error) = forget_due(kernel, &mut reports) {
+            log::error!("{error:#}");
+        }
+        let learner = &self.intake.learner;
+        let judge = |key: &FlowKey<V6>, flow: &Flow| {
+            let remote = key.remote.into();
+            let ruled =
+                flow.flags & (flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND);
+            if ruled != 0 || !disputed.contains(&remote) {
+                return FlowFate::Goes;
+            }
+            let backed = learner.backed(remote).0 | learner.policy().rules_of_address(remote);
+            if backed.contains(flow.rule) { FlowFate::Goes } else { FlowFate::Ends }
+        };
+        if let Err(error) = kernel.review_flows(ReviewTime::After, judge) {
+            log::error!("{error:#}");
+        }
+        self.intake.recorder.revoked(&kernel.take_revoked(), self.intake.learner.names());
     }
 
     /// Reads all reports that the kernel has made so far.

@@ -7,11 +7,12 @@ use std::{
 
 use intune_filter_ebpf::abi::{AnswerEvent, Host, RuleMask, answer_flags};
 
+use super::lessons::Lessons;
 use crate::{
     kernel::Refreshed,
     names::{
         Names,
-        answer::{Answer, Reader},
+        answer::{Answer, Reader, question_name},
         refresh_tracker::{Decision, RefreshTracker},
     },
     policy::Policy,
@@ -40,6 +41,8 @@ pub struct Learner {
     reader: Reader,
     own_addresses: BTreeSet<IpAddr>,
     tracker: RefreshTracker,
+    lessons: Lessons,
+    disputed: BTreeSet<IpAddr>,
 }
 
 impl Learner {
@@ -47,8 +50,9 @@ impl Learner {
     #[must_use]
     pub fn new(names: Names, policy: Policy) -> Self {
         let reader = Reader::new(&policy);
-        let (own_addresses, tracker) = Default::default();
-        Self { names, change: Change::None, policy, reader, own_addresses, tracker }
+        let (own_addresses, tracker, lessons, disputed) = Default::default();
+        let change = Change::None;
+        Self { names, change, policy, reader, own_addresses, tracker, lessons, disputed }
     }
 
     /// Returns the table of names.
@@ -127,11 +131,39 @@ impl Learner {
         let answer = self.reader.read(event, message)?;
         let ids: Vec<String> =
             self.policy.rules_of(answer.rules).map(|rule| rule.id.to_string()).collect();
+        let is_new =
+            |address: &IpAddr| self.names.of_name(&answer.name).all(|(one, _)| one != *address);
+        let new = answer.addresses.iter().map(|(address, _)| *address).filter(is_new).collect();
+        self.lessons.remember(event, message, &answer.name, new);
         for (address, expires) in &answer.addresses {
             log::debug!("learned: {} has {address}, for {}", answer.name, ids.join(", "));
             self.note(&answer.name, *address, ids.iter().cloned(), *expires);
         }
         Some(answer)
+    }
+
+    /// Takes back what answers to a query have taught, since one more differs from them; returns the
+    /// name and its addresses. Addresses that the name had before stay: what they are is not in
+    /// dispute.
+    pub fn take_back(
+        &mut self,
+        event: &AnswerEvent,
+        message: &[u8],
+    ) -> Option<(String, Vec<IpAddr>)> {
+        let name = question_name(message)?;
+        let addresses = self.lessons.take_back(event, message, &name);
+        for address in &addresses {
+            self.names.forget(&name, *address);
+            self.tracker.suspect(*address);
+            self.disputed.insert(*address);
+            self.has_changed(Change::Prolonged);
+        }
+        Some((name, addresses))
+    }
+
+    /// Returns the addresses that were taken from a name since the last call.
+    pub fn disputed(&mut self) -> BTreeSet<IpAddr> {
+        std::mem::take(&mut self.disputed)
     }
 
     /// Takes note that a name leads to an address, for rules and until a time.
@@ -203,9 +235,10 @@ impl Learner {
         self.tracker.decide(address, host, self.backed(address), now)
     }
 
-    /// Whether a message repeats the question with this hash, keyed by `seed`.
-    pub fn is_answer_to(&mut self, message: &[u8], question: u64, seed: u64) -> bool {
-        self.reader.question(message, seed) == Some(question)
+    /// Returns the hashes of a response's question and of the whole, keyed by `seed`; `None` if the
+    /// message is no response, or its question is not whole.
+    pub fn hashes(&mut self, message: &[u8], seed: u64) -> Option<(u64, u16)> {
+        self.reader.hashes(message, seed)
     }
 
     /// Returns the services that have some of the rules, each once.

@@ -3,6 +3,7 @@
 
 mod expiry;
 mod learner;
+mod lessons;
 mod reports;
 mod restore;
 mod writer;

@@ -93,6 +93,7 @@ fn events() {
         What::Denied(full_denial()),
         What::Learned(learned.clone()),
         What::Full(learned.clone()),
+        What::Conflict(learned.clone()),
         What::Opened(full_flow()),
         What::Closed(closed),
         What::Lost { count: 3 },

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use intune_filter_ebpf::abi::{
-    Occurrence::Learned,
+    Occurrence::{AnswerConflict, Learned},
     Reason::{self, Destination, DnsAnswer, DnsQuery, GatewaySent, Policy, Unsolicited},
     RuleMask,
 };
@@ -197,16 +197,92 @@ fn a_second_answer_teaches_nothing() {
         for who in Addresses::both() {
             let first = answer(&who);
             let second = query(&who).answered().address(&QUESTION, 300, who.public2);
+            let third = query(&who).answered().address(&QUESTION, 200, who.public);
             check_in_order(
                 filter,
                 &[
                     asked(&who, &query(&who)),
                     to_client("the first", answered(&who, &first).frame(), teaches(&first)),
                     to_client("again", answered(&who, &first).frame(), expect(DnsAnswer)),
-                    to_client("another", answered(&who, &second).frame(), expect(DnsAnswer)),
+                    to_client("another", answered(&who, &second).frame(), disputes(&second)),
+                    to_client("once more", answered(&who, &first).frame(), expect(DnsAnswer)),
+                    to_client("one more", answered(&who, &third).frame(), expect(DnsAnswer)),
+                    // Asked anew, the question has an answer again.
+                    asked(&who, &query(&who)),
+                    to_client("the next", answered(&who, &third).frame(), teaches(&third)),
                 ],
             );
             assert_eq!(addresses(filter), [who.public]);
+        }
+    });
+}
+
+/// An answer that differs from earlier ones, of which there were as many as questions.
+fn disputes(message: &Message) -> Expected {
+    expect(DnsAnswer).and(AnswerConflict, message.octets().len())
+}
+
+/// A question that is sent again may have another answer each time.
+#[test]
+fn as_many_answers_as_questions_may_differ() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            let first = answer(&who);
+            let second = query(&who).answered().address(&QUESTION, 300, who.public2);
+            let third = query(&who).answered().address(&QUESTION, 299, who.public2);
+            check_in_order(
+                filter,
+                &[
+                    asked(&who, &query(&who)),
+                    asked(&who, &query(&who)),
+                    to_client("the first", answered(&who, &first).frame(), teaches(&first)),
+                    to_client("the second", answered(&who, &second).frame(), teaches(&second)),
+                    to_client("the first", answered(&who, &first).frame(), expect(DnsAnswer)),
+                    to_client("the third", answered(&who, &third).frame(), disputes(&third)),
+                ],
+            );
+            assert_eq!(addresses(filter).len(), 2);
+        }
+    });
+}
+
+/// Of two questions on their way with one port and id, each has its answer; a third takes the place of
+/// the older.
+#[test]
+fn two_questions_at_once_have_two_answers() {
+    const OTHERS: [&str; 2] = ["push.core.example", "time.example"];
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            let [second, third] = OTHERS.map(|name| Message::query(0x1234, name, kind(who.public)));
+            let of = |query: &Message, address| query.answered().address(&QUESTION, 300, address);
+            let (first, second_answer) = (answer(&who), of(&second, who.public2));
+            for reversed in [false, true] {
+                let mut answers = [
+                    to_client("the first's", answered(&who, &first).frame(), teaches(&first)),
+                    to_client("the second's", answered(&who, &second_answer).frame(), {
+                        teaches(&second_answer)
+                    }),
+                ];
+                if reversed {
+                    answers.reverse();
+                }
+                check_in_order(filter, &[asked(&who, &query(&who)), asked(&who, &second)]);
+                check_on(filter, &answers);
+                assert_eq!(addresses(filter).len(), 2);
+            }
+            let unasked = answered(&who, &first).frame();
+            check_in_order(
+                filter,
+                &[
+                    asked(&who, &query(&who)),
+                    asked(&who, &second),
+                    asked(&who, &third),
+                    to_client("the oldest's", unasked, expect(Unsolicited)),
+                    to_client("the second's", answered(&who, &second_answer).frame(), {
+                        teaches(&second_answer)
+                    }),
+                ],
+            );
         }
     });
 }

@@ -110,7 +110,7 @@ fn two_answers_in_one_segment_are_learned_and_of_three_userspace_gets_a_copy() {
             let all: Vec<&Message> = answers.iter().collect();
             let answered = |filter: &dyn Bed| {
                 let pending = filter.queries().unwrap();
-                pending.iter().filter(|(_, pending)| pending.answered != 0).count()
+                pending.iter().filter(|(_, pending)| pending.questions[0].answers != 0).count()
             };
             let judge = |filter: &mut dyn Bed, octets: &[u8]| {
                 let frame = back(&who, Flags::ACK, 0, octets);
