@@ -4,7 +4,7 @@ use aya_ebpf::{bindings::BPF_ANY, btf_maps::lpm_trie::Key};
 
 use super::{
     hosts,
-    kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP},
+    kernel::{BpfDatapath, EXPLAIN},
     maps, rule_fns,
 };
 use crate::{

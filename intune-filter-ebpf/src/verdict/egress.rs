@@ -118,6 +118,9 @@ fn stages<A: Links, W: DualStack + DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>
         stage = dns_answer::<A, W, P>(run);
         if stage == Stage::NEXT {
             stage = flow_or_unsolicited::<A, W, P>(run);
+            if stage == Stage::DONE {
+                flow::open::<A, W, P>(run, Direction::ToClient);
+            }
         }
         if stage == Stage::DONE && has_more_to_record::<A, W, P>(run) {
             stage = record::<A, W, P>(run);
@@ -304,7 +307,6 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
             }
         }
         flow::set_terms(scratch, client.group, NO_RULE, flow_flags::INBOUND);
-        flow::open(run, datagram, Direction::ToClient);
     }
     verdict
 }

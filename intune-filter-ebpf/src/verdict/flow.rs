@@ -11,7 +11,7 @@ use super::{
 use crate::{
     abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, Matched, Reason, flow_flags, has_ports},
     datapath::{Datapath, DatapathOf, NANOS_PER_SEC},
-    packet::{Datagram, Direction, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
+    packet::{Datagram, Direction, Fragment, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
     scratch::{Family, Scratch},
 };
 
@@ -369,26 +369,26 @@ pub(super) fn set_terms(scratch: &Scratch, group: u32, rule: u8, flags: u16) {
     scratch.ctx.opening.set(OPENS | terms);
 }
 
-/// Opens the flow of a datagram on the terms that were noted, if there are any and the datagram may
-/// open one; returns whether it has. A segment's numbers are known since [`pass`] has found no flow of
-/// it.
+/// Opens the packet's flow on the terms that its verdict has noted, if there are any and the packet may
+/// open one. A segment's numbers are known since [`pass`] has found no flow of it.
 ///
-/// The terms are in the working memory so that the verifier follows one case, whatever they are.
+/// Part of the program itself, since each function costs a new flow its return. The terms are in the
+/// working memory so that the verifier follows one case, whatever they are.
 #[inline(always)]
 pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
-    datagram: &Datagram<A>,
     direction: Direction,
-) -> bool {
-    let scratch = run.scratch;
+) {
+    let (scratch, datagram) = (run.scratch, run.datagram::<A>());
     if scratch.ctx.opening.get() == 0
+        || datagram.fragment == Fragment::Later
         || !may_open(datagram)
         || (datagram.protocol == TCP && scratch.segment.known.get() == 0)
     {
-        return false;
+        return;
     }
     let Some(key) = key(scratch, datagram, run.zone(), direction) else {
-        return false;
+        return;
     };
     begin(scratch, direction, datagram.length, datagram.transport.flags, datagram.protocol);
     // SAFETY: the scratch memory is this run's alone.
@@ -403,7 +403,7 @@ pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
     if !silent {
         report::<A, W, P>(run, EventKind::Opened, Ending::Open as u8);
     }
-    true
+    Verdict::set_opened(scratch);
 }
 
 /// Writes into the working memory the flow of the packet there, as it is when it is opened.

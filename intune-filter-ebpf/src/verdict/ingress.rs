@@ -101,7 +101,7 @@ fn stages<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) {
         stage = policy(run);
     }
     if stage == Stage::DONE && run.is_parsed() {
-        open_flow::<A, W, P>(run);
+        flow::open::<A, W, P>(run, Direction::FromClient);
     }
     if stage == Stage::DONE && run.is_first_fragment::<A>() {
         stage = record_fragment(run);
@@ -154,17 +154,6 @@ fn stream<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
         Err(stage) => return stage,
     }
     Stage::done()
-}
-
-/// Opens the packet's flow, if its verdict has left the terms of one.
-///
-/// Part of the program itself: each function of its own costs a new flow its return.
-#[inline(always)]
-fn open_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) {
-    let datagram = run.datagram::<A>();
-    if datagram.fragment != Fragment::Later && flow::open(run, datagram, Direction::FromClient) {
-        Verdict::set_opened(run.scratch);
-    }
 }
 
 /// Asks the routes, before a denial, whether the packet is for the gateway itself.
