@@ -18,7 +18,7 @@ pub(crate) struct Tool {
 pub(crate) const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Programs that tests run, or that the demo tells its reader to run.
-pub(crate) const TOOLS: [Tool; 16] = [
+pub(crate) const TOOLS: [Tool; 17] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
     tool("dnsmasq", "dnsmasq-base"),
@@ -31,6 +31,8 @@ pub(crate) const TOOLS: [Tool; 16] = [
     },
     tool("dig", "bind9-dnsutils"),
     tool("ping", "iputils-ping"),
+    // The other usual library of C, whose name resolution is not glibc's.
+    tool("musl-gcc", "musl-tools"),
     tool("curl", "curl"),
     tool("bpftool", "bpftool"),
     tool("systemd-analyze", "systemd"),

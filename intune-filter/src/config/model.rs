@@ -136,11 +136,11 @@ choice! {
 choice! {
     /// Treatment of a query for a name that no rule has.
     pub enum DnsUnlisted {
-        /// Answered REFUSED.
-        #[default]
-        Refuse = "refuse",
         /// Answered NXDOMAIN, or without data if names of the client's rules are below the name.
+        #[default]
         Nxdomain = "nxdomain",
+        /// Answered REFUSED.
+        Refuse = "refuse",
         /// Forwarded without learning from the answer. Leaves DNS tunnelling open.
         Forward = "forward",
         /// Dropped.

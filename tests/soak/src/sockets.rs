@@ -119,7 +119,7 @@ pub fn resolve(
                 world.tally().fail(check, format!("{}: no answer", what()));
             }
         }
-        Some(QueryReply { code: ResponseCode::Refused, sent, .. }) => {
+        Some(QueryReply { code: ResponseCode::NXDomain, sent, .. }) => {
             // An earlier one may have been passed on by another policy, and be answered yet.
             if sent == 1 {
                 world.history().1.refused(&asked);

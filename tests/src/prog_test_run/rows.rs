@@ -32,7 +32,7 @@ pub const KERNEL_ONLY: [KernelOnly; 12] = [
     of("capacity", 6, "maps that are full, and evict"),
     of("hooks", 0, "three programs, which judge the rows of the tables alike"),
     of("random", 0, "random frames, which the host's maps judge beside the kernel"),
-    of("refusals", 4, "octets of answers, which the kernel's writer alone makes"),
+    of("refusals", 1, "octets of answers, which the kernel's writer alone makes"),
     of("rejections", 0, "octets of answers, which the kernel's writer alone makes"),
     of("ring", 1, "the ring buffer: its room, and when it wakes the reader"),
     of("routes", 282, "routes and rules of a network namespace"),

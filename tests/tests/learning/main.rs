@@ -2,6 +2,7 @@
 //! resolvers of every place, over either transport, forgeries, names of no service.
 
 mod accomplices;
+mod clients;
 mod cold_start;
 mod first_packet;
 mod forgeries;

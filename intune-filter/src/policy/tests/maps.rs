@@ -119,7 +119,7 @@ fn servers_are_mapped_addresses() {
 #[test]
 fn settings() {
     let settings = policy(&config("[core]", "")).settings;
-    assert_eq!(settings.dns_unlisted, UNLISTED_REFUSE);
+    assert_eq!(settings.dns_unlisted, UNLISTED_NXDOMAIN);
     assert_eq!((settings.ttl_min, settings.ttl_max, settings.ttl_grace), (60, 86_400, 30));
     assert_eq!((settings.allow_unlisted_clients, settings.to_gateway), (0, 0));
     assert_eq!(settings.icmp_echo, 1);
@@ -156,8 +156,8 @@ services: [{id: every, fqdns: ['*', 'printer*'], tcp: [1]}]
 
     config.dns.unlisted = crate::config::DnsUnlisted::Drop;
     assert_eq!(policy(&config).settings.dns_unlisted, UNLISTED_DROP);
-    config.dns.unlisted = crate::config::DnsUnlisted::Nxdomain;
-    assert_eq!(policy(&config).settings.dns_unlisted, UNLISTED_NXDOMAIN);
+    config.dns.unlisted = crate::config::DnsUnlisted::Refuse;
+    assert_eq!(policy(&config).settings.dns_unlisted, UNLISTED_REFUSE);
 }
 
 #[test]

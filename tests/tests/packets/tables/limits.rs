@@ -145,7 +145,7 @@ fn as_many_queries_as_the_limit_says() {
                     Datagram::new(who.client, who.resolver)
                         .udp(40000, 53, Message::query(9, "other.example", 1).octets())
                         .frame(),
-                    expect(Reason::DnsUnlisted).refused(),
+                    expect(Reason::DnsUnlisted).no_name(),
                 ),
             ];
             check_in_order(filter, &rows);

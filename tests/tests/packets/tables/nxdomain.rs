@@ -19,7 +19,8 @@ use super::{
 };
 use crate::run;
 
-pub(crate) const NXDOMAIN: &str = ", unlisted: nxdomain";
+/// The default.
+pub(crate) const NXDOMAIN: &str = "";
 
 fn no_name() -> Expected {
     expect(DnsUnlisted).no_name()

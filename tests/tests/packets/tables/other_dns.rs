@@ -99,7 +99,7 @@ pub(crate) fn by_name(who: &Addresses) -> Vec<Row> {
         {
             let row = |source| ask(source, resolver, &query(name));
             rows.extend([
-                from_client(name, row(who.client), expect(DnsOverHttps).refused()),
+                from_client(name, row(who.client), expect(DnsOverHttps).no_name()),
                 from_client(format!("{name}, audited"), row(who.audited), {
                     expect(DnsOverHttps).audited()
                 }),
@@ -108,7 +108,7 @@ pub(crate) fn by_name(who: &Addresses) -> Vec<Row> {
         }
         for name in ["google", "xdns.google", "nextdns.io", "dns.google.example"] {
             rows.push(from_client(name, ask(who.client, resolver, &query(name)), {
-                expect(DnsUnlisted).refused()
+                expect(DnsUnlisted).no_name()
             }));
         }
     }
@@ -122,7 +122,7 @@ fn servers_of_dns_over_https_are_known_by_their_names() {
         for who in Addresses::both() {
             let mut rows = connected(&who).to_vec();
             let known = framed(&[&query("dns.google")]);
-            rows.push(sent("over TCP", &who, 0, &known, expect(DnsOverHttps).rejected()));
+            rows.push(sent("over TCP", &who, 0, &known, expect(DnsOverHttps).no_name()));
             check_in_order(filter, &rows);
         }
     });
@@ -162,8 +162,8 @@ fn a_service_may_have_such_a_name() {
             };
             vec![
                 row("dns.google", expect(DnsQuery)),
-                row("dns64.dns.google", expect(DnsOverHttps).refused()),
-                row("dns.quad9.net", expect(DnsOverHttps).refused()),
+                row("dns64.dns.google", expect(DnsOverHttps).no_name()),
+                row("dns.quad9.net", expect(DnsOverHttps).no_name()),
             ]
         });
         check(filter, &rows);

@@ -178,7 +178,7 @@ fn what_is_no_whole_query_for_a_listed_name_does_not_pass() {
             let denied = || expect(DnsTransport);
             let mut rows = connected(&who).to_vec();
             rows.extend([
-                sent("another name", &who, 0, &framed(&[&unlisted]), refused()),
+                sent("another name", &who, 0, &framed(&[&unlisted]), expect(DnsUnlisted).no_name()),
                 sent("another name, second", &who, 0, &mixed, refused()),
                 sent("another name, first", &who, 0, &framed(&[&unlisted, &query(&who)]), {
                     refused()
@@ -200,6 +200,15 @@ fn what_is_no_whole_query_for_a_listed_name_does_not_pass() {
                 sent("its end alone", &who, 16, &listed[16..], expect(DnsQuery)),
                 sent("its end and more", &who, 16, &[&listed[16..], &[0]].concat(), denied()),
             ]);
+            check_in_order(filter, &rows);
+        }
+    });
+    run(", unlisted: refuse", "", |filter| {
+        for who in Addresses::both() {
+            let mut rows = connected(&who).to_vec();
+            rows.push(sent("reset", &who, 0, &framed(&[&unlisted]), {
+                expect(DnsUnlisted).rejected()
+            }));
             check_in_order(filter, &rows);
         }
     });
