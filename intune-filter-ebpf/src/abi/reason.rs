@@ -176,6 +176,9 @@ vocabulary! {
         /// a DNS answer that differs from earlier ones to a query with as many questions: passed on, and
         /// what those have taught is taken back
         AnswerConflict = "answer_conflict";
+        /// a DNS answer with more records or addresses than are read: passed on, and learned from as far
+        /// as it was read
+        AnswerCut = "answer_cut";
     }
 }
 

@@ -46,15 +46,15 @@ pub struct LearnStats {
     pub left: u64,
 }
 
-/// Reads the answer section from `start` on, and stores its addresses in the working memory. False
-/// if the section does not parse to its end, has more records or longer names than are read, takes
-/// more steps than there are, or has CNAMEs that lead in a circle or too far.
+/// Reads the answer section from `start` on, and stores its addresses in the working memory. Of more
+/// records or addresses than are read, the first count, and [`is_cut`] says so. False if what is read
+/// of the section does not parse, has longer names than are read, takes more steps than there are, or
+/// has CNAMEs that lead in a circle or too far.
 #[inline(always)]
 pub fn read_answer<W: Datapath>(scratch: &Scratch, datapath: W, start: u64) -> bool {
-    let records = scratch.message.be16(6);
-    if records > u64::from(RECORDS) {
-        return false;
-    }
+    let all = scratch.message.be16(6);
+    let records = all.min(u64::from(RECORDS));
+    scratch.parser.unread.set(all - records);
     // The question's labels were read before.
     name::begin(scratch, STEPS_OF_MESSAGE - (start - HEADER_LENGTH) / 2);
     if !name::read_name(scratch, datapath, HEADER_LENGTH, &scratch.parser.recent_target) {
@@ -172,6 +172,12 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Alias {
         scratch.parser.alias_next.set(next + COMPARED);
         false
     }
+}
+
+/// Whether the answer that was read last has more records or addresses than are read.
+#[inline(always)]
+pub fn is_cut(scratch: &Scratch) -> bool {
+    scratch.parser.unread.get() != 0
 }
 
 /// Returns for how many of the addresses that [`read_answer`] has found a packet may wait. Always

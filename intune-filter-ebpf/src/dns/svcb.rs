@@ -16,7 +16,7 @@ const IPV4_HINT: u64 = 4;
 /// Key of the parameter with IPv6 addresses.
 const IPV6_HINT: u64 = 6;
 /// Adds address hints to the addresses found: those in records of the name that the question leads
-/// to. False if a record does not parse, or if there are too many addresses.
+/// to. False if a record does not parse.
 #[inline(always)]
 pub(super) fn read_hints<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     scratch.parser.svcb_next.set(0);
@@ -102,16 +102,17 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Service {
     }
 }
 
-/// Adds an address to those found; true if there are too many.
+/// Adds an address to those found, or leaves it if there is no room; always false.
 #[inline(always)]
 fn add_hint(scratch: &Scratch, fixed: u64, at: u64) -> bool {
     let (kind, count) = (scratch.parser.hint_kind.get(), scratch.parser.address_count.get());
-    if count >= u64::from(RECORDS) {
-        return true;
+    if count < u64::from(RECORDS) {
+        scratch.parser.addresses.set(count, pack(at, fixed, kind));
+        scratch.parser.addresses.set(HASH_HALF + count, scratch.parser.owner.get());
+        scratch.parser.address_count.set(count + 1);
+    } else {
+        scratch.parser.unread.set(1);
     }
-    scratch.parser.addresses.set(count, pack(at, fixed, kind));
-    scratch.parser.addresses.set(HASH_HALF + count, scratch.parser.owner.get());
-    scratch.parser.address_count.set(count + 1);
     scratch.parser.hint.set(at + if kind == TYPE_A { 4 } else { 16 });
     false
 }

@@ -41,6 +41,8 @@ pub struct Parser {
     pub record: VolatileU64,
     /// Walk over records: number of records left.
     pub records_left: VolatileU64,
+    /// Not 0 if the section has records or addresses that are not read.
+    pub unread: VolatileU64,
     /// Offset behind the name of a query's OPT record; 0 if the query has none.
     pub opt: VolatileU64,
     /// CNAMEs found, as [`crate::dns`] packs them.

@@ -312,6 +312,9 @@ fn teach<W: DualStack, P: Packet>(run: &Run<'_, W, P>, settings: &Settings, answ
         datapath.count_occurrence(Occurrence::AnswerMalformed, length);
         return true;
     }
+    if dns::is_cut(scratch) {
+        datapath.count_occurrence(Occurrence::AnswerCut, length);
+    }
     let lesson = dns::learn(scratch, datapath, settings, dns::affordable(scratch));
     if lesson.busy > 0 {
         return false;

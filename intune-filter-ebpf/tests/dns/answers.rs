@@ -217,12 +217,13 @@ fn addresses_without_room_are_counted_and_known_ones_prolonged() {
 }
 
 #[test]
-fn many_addresses_are_left_to_userspace_and_too_many_records_are_not_read() {
+fn many_addresses_are_left_to_userspace_and_of_too_many_the_first_are_read() {
     let table = [
         (14, 14, Occurrence::Learned),
         (15, 5, Occurrence::AnswerDeferred),
         (64, 3, Occurrence::AnswerDeferred),
-        (65, 0, Occurrence::AnswerMalformed),
+        (65, 3, Occurrence::AnswerCut),
+        (200, 3, Occurrence::AnswerCut),
     ];
     for (count, learned, reason) in table {
         let site = Site::new();

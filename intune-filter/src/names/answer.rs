@@ -86,6 +86,9 @@ impl Reader {
         if rules.is_empty() || !dns::read_answer(scratch, tables, question.end) {
             return None;
         }
+        if dns::is_cut(scratch) {
+            log::debug!("an answer has more records than are read: the first are learned from");
+        }
         tables.hosts4.borrow_mut().clear();
         tables.hosts6.borrow_mut().clear();
         dns::learn(scratch, tables, settings, u64::MAX);

@@ -24,8 +24,8 @@
 //!   count only at the end, and a circle has none.
 //! - Address hints of SVCB and HTTPS records count like addresses of their owner. Each record has
 //!   to parse: parameters in ascending order, hints of one or more whole addresses (RFC 9460
-//!   sections 2.2 and 7.3). Addresses and hints together are at most 64. Hickory reads other
-//!   parameters too, and refuses more.
+//!   sections 2.2 and 7.3). Hickory reads other parameters too, and refuses more.
+//! - The first 64 records are read, and the first 64 of addresses and hints together.
 //! - A time to live with its highest bit set is 0 (RFC 2181 section 8).
 
 pub mod section;
@@ -200,9 +200,7 @@ fn resolve(
             all.extend(hints.map(|address| (true, (address, service.ttl))));
         }
     }
-    if all.len() > usize::from(RECORDS) {
-        return None;
-    }
+    all.truncate(usize::from(RECORDS));
     let most = (budget.steps / STEPS_OF_ADDRESS).max(1);
     let is_long = all.len() > most;
     let most = if is_long { most.saturating_sub(WAKING).max(1) } else { most };

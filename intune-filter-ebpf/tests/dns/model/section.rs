@@ -83,13 +83,10 @@ pub(super) fn section(message: &[u8], start: usize) -> Result<(Section, Budget),
     let mut section = Section::default();
     let mut budget = Budget { steps: STEPS - (start - 12) / 2, recent: [None; 2] };
     let count = u16::from_be_bytes([message[6], message[7]]);
-    if count > RECORDS {
-        return Err(Refusal::TooMuch);
-    }
     budget.take(message, 12, TARGET)?;
     let mut targets = Vec::new();
     let mut decoder = BinDecoder::new(message).clone(start as u16);
-    for _ in 0..count {
+    for _ in 0..count.min(RECORDS) {
         targets.extend(record(message, &mut decoder, &mut budget, &mut section)?);
     }
     // The steps of services are taken when they are read, afterwards.
@@ -213,10 +210,7 @@ fn service(owner: Labels, ttl: u32, record: &SVCB) -> Service {
 pub fn section_of_message(message: &[u8]) -> Option<Section> {
     let mut section = Section::default();
     let message = Message::from_vec(message).ok()?;
-    if message.answers.len() > usize::from(RECORDS) {
-        return None;
-    }
-    for record in message.answers {
+    for record in message.answers.into_iter().take(usize::from(RECORDS)) {
         if u16::from(record.dns_class) != 1 {
             continue;
         }

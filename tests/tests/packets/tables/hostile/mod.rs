@@ -12,7 +12,9 @@ mod senders;
 use std::net::IpAddr;
 
 use intune_filter_ebpf::abi::{
-    Occurrence::{AnswerDeferred, AnswerMalformed, AnswerRefused, Learned, NothingLearned},
+    Occurrence::{
+        AnswerCut, AnswerDeferred, AnswerMalformed, AnswerRefused, Learned, NothingLearned,
+    },
     Reason::{DnsAnswer, DnsQuery, Unsolicited},
 };
 use intune_filter_tests::prog_test_run::{
@@ -46,6 +48,9 @@ enum AnswerEffect {
     Refused(Vec<IpAddr>),
     /// It parses, and has no address for the name.
     Nothing,
+    /// It has more than is read, of which it teaches the first; with several of them, some are left to
+    /// userspace.
+    Cut(Vec<IpAddr>),
     /// It does not parse to the end of its answer section.
     Malformed,
     /// It is an answer to the query, but none that is read.
@@ -54,7 +59,7 @@ enum AnswerEffect {
     Foreign,
 }
 
-use AnswerEffect::{Deferred, Foreign, Malformed, Nothing, Refused, Teaches, Unread};
+use AnswerEffect::{Cut, Deferred, Foreign, Malformed, Nothing, Refused, Teaches, Unread};
 
 /// A query, the answer to it, and what becomes of that.
 struct Case {
@@ -92,6 +97,15 @@ impl AnswerEffect {
         match self {
             Teaches(_) => answer.and(Learned, length),
             Deferred(_) => answer.and(Learned, length).and(AnswerDeferred, length),
+            Cut(learned) if learned.is_empty() => {
+                answer.and(AnswerCut, length).and(NothingLearned, length)
+            }
+            Cut(learned) if learned.len() == 1 => {
+                answer.and(Learned, length).and(AnswerCut, length)
+            }
+            Cut(_) => {
+                answer.and(Learned, length).and(AnswerDeferred, length).and(AnswerCut, length)
+            }
             Refused(learned) if learned.is_empty() => {
                 answer.and(AnswerRefused, length).and(NothingLearned, length)
             }
@@ -105,7 +119,7 @@ impl AnswerEffect {
 
     fn learned(&self) -> Vec<IpAddr> {
         match self {
-            Teaches(learned) | Deferred(learned) | Refused(learned) => {
+            Teaches(learned) | Deferred(learned) | Cut(learned) | Refused(learned) => {
                 let mut learned = learned.clone();
                 learned.sort();
                 learned
