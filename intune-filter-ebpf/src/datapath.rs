@@ -78,6 +78,8 @@ pub enum Insertion {
     Done,
     /// The map is full.
     Full,
+    /// The map is crowded, and the owner has its share of it.
+    OverShare,
     /// Userspace is taking something from the element: the answer has to come again.
     Busy,
 }
@@ -375,8 +377,8 @@ pub trait HostMaps<A: Family>: Copy {
     /// Expiry of a learned address, whose rules are put into `rules`; 0 if it is not known.
     fn host(self, address: &A, rules: &RuleCell) -> u64;
     /// Adds rules to an address and prolongs it, at a time: what it has stays, and what it had when
-    /// it expired does not come back.
-    fn learn(self, address: &A, rules: &RuleMask, expires: u64, now: u64) -> Insertion;
+    /// it expired does not come back. A new one counts as its owner's.
+    fn learn(self, address: &A, rules: &RuleMask, expires: u64, now: u64, owner: u64) -> Insertion;
 }
 
 /// Flows, of one address family.

@@ -18,6 +18,7 @@ macro_rules! table {
         $rows! {
             HOSTS4: Hash Pinned, V4 => Host, 65536, set by "hosts4";
             HOSTS6: Hash Pinned, V6 => Host, 65536, set by "hosts6";
+            HOST_COUNTS: Array Pinned, u32 => u64, crate::abi::HOST_COUNTS;
             HOSTS_ORDER4: Queue Pinned, () => V4, 65536, set by "hosts4";
             HOSTS_ORDER6: Queue Pinned, () => V6, 65536, set by "hosts6";
             FLOWS4: LruHash Pinned, FlowKey<V4> => Flow, 65536, set by "flows4";

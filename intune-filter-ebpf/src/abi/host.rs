@@ -21,8 +21,11 @@ pub struct Host {
     pub rules: RuleMask,
     /// When it is forgotten: CLOCK_BOOTTIME, nanoseconds.
     pub expires: u64,
+    /// Client that has asked for it, and the first rule that it was learned for:
+    /// [`super::host_owner`].
+    pub owner: u64,
 }
-layout!(Host, 40, u64, RuleMask, u64);
+layout!(Host, 48, u64, RuleMask, u64, u64);
 
 impl Host {
     /// One refresh in progress, in [`Self::version`].
@@ -38,8 +41,8 @@ impl Host {
     /// from every version that the memory had for an address before.
     #[must_use]
     #[inline(always)]
-    pub const fn new(rules: RuleMask, expires: u64, now: u64) -> Self {
-        Self { version: Self::version_at(now), rules, expires }
+    pub const fn new(rules: RuleMask, expires: u64, now: u64, owner: u64) -> Self {
+        Self { version: Self::version_at(now), rules, expires, owner }
     }
 
     /// Returns the version of an element inserted at `now` and not refreshed since.
@@ -86,7 +89,7 @@ pub enum UpdateStatus {
     Absent = 2,
     /// The element is not as expected: its version differs, or it expires later.
     Changed = 3,
-    /// The map is full.
+    /// The map is full, or crowded and the owner has its share of it.
     Full = 4,
     /// The element is being refreshed or is claimed.
     Busy = 5,
@@ -127,7 +130,7 @@ pub struct HostUpdate {
     /// refreshed the element at the same time.
     pub host: Host,
 }
-layout!(HostUpdate, 72, V6, u32, u32, u64, Host);
+layout!(HostUpdate, 80, V6, u32, u32, u64, Host);
 
 #[cfg(test)]
 mod tests {

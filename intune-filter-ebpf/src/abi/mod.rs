@@ -9,6 +9,7 @@ mod address;
 mod event;
 mod explain;
 mod host;
+mod host_count;
 pub(crate) mod limit;
 mod names;
 mod policy;
@@ -25,6 +26,10 @@ pub use event::{
 };
 pub use explain::{Explanation, Matched};
 pub use host::{Host, HostUpdate, Operation, UpdateStatus};
+pub use host_count::{
+    COUNT_ALL, COUNT_ROOM, HOST_COUNTS, HOST_OWNERS, count_of_client, count_of_rule, host_count,
+    host_owner, is_of_gateway, may_insert,
+};
 pub use limit::{
     LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_FRAGMENTS, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS,
     LIMIT_KINDS, LIMIT_QUERIES, LIMIT_STREAMS, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_WAYS,

@@ -164,6 +164,9 @@ vocabulary! {
         AnswerRefused = "answer_refused";
         /// a learned address found no room
         HostsFull = "hosts_full";
+        /// a learned address found no room: the table is three quarters full, and the client and the
+        /// rule have their shares of it
+        HostsShare = "hosts_share";
         /// a record for userspace found no room in the ring buffer
         EventLost = "event_lost";
         /// a record for userspace was not made, since there were too many at the time

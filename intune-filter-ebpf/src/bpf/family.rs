@@ -111,11 +111,12 @@ macro_rules! maps_of {
                 rules: &RuleMask,
                 expires: u64,
                 now: u64,
+                owner: u64,
             ) -> Insertion {
                 if Self::READ_ONLY {
                     return Insertion::Done;
                 }
-                hosts::$module::learn(address, rules, expires, now)
+                hosts::$module::learn(address, rules, expires, now, owner)
             }
         }
 

@@ -12,7 +12,10 @@ use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 
 use super::{atomic, maps};
 use crate::{
-    abi::{Host, HostUpdate, Operation, RULE_WORDS, RuleMask, UpdateStatus, V4, V6},
+    abi::{
+        COUNT_ALL, Host, HostUpdate, Operation, RULE_WORDS, RuleMask, UpdateStatus, V4, V6,
+        count_of_client, count_of_rule, host_count, may_insert,
+    },
     datapath::{Insertion, NANOS_PER_SEC},
 };
 
@@ -108,6 +111,38 @@ extern "C" fn add_rules_to_host(host: *mut Host, rules: *const RuleMask) -> u64 
     0
 }
 
+/// Changes of a count.
+const MORE: u64 = 1;
+const LESS: u64 = u64::MAX;
+
+/// Returns a word of `HOST_COUNTS`.
+#[inline(always)]
+fn count_at(table: u64, element: u32) -> Option<*mut u64> {
+    maps::HOST_COUNTS.get_ptr_mut(host_count(table, element))
+}
+
+/// Counts an address of an owner in, by [`MORE`], or out, by [`LESS`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_host(table: u64, owner: u64, change: u64) -> u64 {
+    for element in [COUNT_ALL, count_of_rule(owner), count_of_client(owner)] {
+        if let Some(count) = count_at(table, element) {
+            // SAFETY: a word of a map's value.
+            unsafe { atomic::add(count, change) };
+        }
+    }
+    0
+}
+
+/// Whether an owner may insert one more address; 0 if not.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn may_insert_host(table: u64, owner: u64) -> u64 {
+    // SAFETY: words of a map's values.
+    let count = |element| count_at(table, element).map_or(0, |at| unsafe { at.read_volatile() });
+    u64::from(may_insert(owner, count))
+}
+
 macro_rules! hosts_of {
     (
         $module:ident,
@@ -116,7 +151,8 @@ macro_rules! hosts_of {
         $order:ident,
         $refresh:ident,
         $make_room:ident,
-        $remove:ident
+        $remove:ident,
+        $table:expr
     ) => {
         pub mod $module {
             use super::*;
@@ -147,6 +183,7 @@ macro_rules! hosts_of {
                 rules: *const RuleMask,
                 expires: u64,
                 now: u64,
+                owner: u64,
             ) -> u64 {
                 // SAFETY: null, or from references.
                 let (Some(&address), Some(rules)) = (unsafe { (address.as_ref(), rules.as_ref()) })
@@ -174,6 +211,10 @@ macro_rules! hosts_of {
                             }
                             write_rules(host, rules);
                             (&raw mut (*host).expires).write_volatile(expires);
+                            let before = (&raw const (*host).owner).read_volatile();
+                            (&raw mut (*host).owner).write_volatile(owner);
+                            count_host($table, before, LESS);
+                            count_host($table, owner, MORE);
                             // The highest bit is carried out of the word.
                             atomic::add(at, Host::CLAIMED + Host::REFRESH);
                             return UpdateStatus::Done as u64;
@@ -200,20 +241,25 @@ macro_rules! hosts_of {
                 rules: &RuleMask,
                 expires: u64,
                 now: u64,
+                owner: u64,
             ) -> Insertion {
-                let known = $refresh(address, rules, expires, now);
+                let known = $refresh(address, rules, expires, now, owner);
                 if known != UpdateStatus::Absent as u64 {
                     return insertion(known);
                 }
-                if insert(address, rules, expires, now) != 0 {
+                // Who has its share takes the place of what has expired, and no other.
+                if may_insert_host($table, owner) == 0 && $make_room(now) == 0 {
+                    return Insertion::OverShare;
+                }
+                if insert(address, rules, expires, now, owner) != 0 {
                     return Insertion::Done;
                 }
                 // Another CPU may have inserted it in between.
-                let known = $refresh(address, rules, expires, now);
+                let known = $refresh(address, rules, expires, now, owner);
                 if known != UpdateStatus::Absent as u64 {
                     return insertion(known);
                 }
-                if $make_room(now) != 0 && insert(address, rules, expires, now) != 0 {
+                if $make_room(now) != 0 && insert(address, rules, expires, now, owner) != 0 {
                     return Insertion::Done;
                 }
                 Insertion::Full
@@ -226,11 +272,18 @@ macro_rules! hosts_of {
 
             /// Inserts an address; 0 if it is there already, or if there is no room.
             #[inline(never)]
-            fn insert(address: &$address, rules: &RuleMask, expires: u64, now: u64) -> u64 {
-                let host = Host::new(*rules, expires, now);
+            fn insert(
+                address: &$address,
+                rules: &RuleMask,
+                expires: u64,
+                now: u64,
+                owner: u64,
+            ) -> u64 {
+                let host = Host::new(*rules, expires, now, owner);
                 if maps::$hosts.insert(address, &host, u64::from(BPF_NOEXIST)).is_err() {
                     return 0;
                 }
+                count_host($table, owner, MORE);
                 // In place of the oldest entry if the queue is full: the daemon sweeps too.
                 let _ = maps::$order.push(address, u64::from(BPF_EXIST));
                 1
@@ -279,10 +332,12 @@ macro_rules! hosts_of {
                     if !claim(at, version) {
                         return UpdateStatus::Busy as u64;
                     }
+                    let owner = (&raw const (*host).owner).read_volatile();
                     if maps::$hosts.remove(address).is_err() {
                         atomic::add(at, Host::CLAIMED);
                         return UpdateStatus::Busy as u64;
                     }
+                    count_host($table, owner, LESS);
                 }
                 UpdateStatus::Done as u64
             }
@@ -313,7 +368,7 @@ macro_rules! hosts_of {
                     (&raw mut (*host).expires).write_volatile(expires);
                     // The highest bit is carried out of the word.
                     atomic::add(at, Host::CLAIMED);
-                    amendment.host = Host { version, rules, expires };
+                    amendment.host = Host { version, rules, expires, ..amendment.host };
                 }
                 UpdateStatus::Done as u64
             }
@@ -328,8 +383,8 @@ macro_rules! hosts_of {
                     return $remove(address, amendment.host.expires);
                 }
                 amendment.expected = version_of(address);
-                let Host { rules, expires, .. } = amendment.host;
-                let insertion = learn(address, &rules, expires, now);
+                let Host { rules, expires, owner, .. } = amendment.host;
+                let insertion = learn(address, &rules, expires, now, owner);
                 let version = version_of(address);
                 let alone = if amendment.expected == 0 {
                     Host::version_at(now)
@@ -339,7 +394,7 @@ macro_rules! hosts_of {
                 amendment.host.version = if version == alone { version } else { 0 };
                 match insertion {
                     Insertion::Done => UpdateStatus::Done as u64,
-                    Insertion::Full => UpdateStatus::Full as u64,
+                    Insertion::Full | Insertion::OverShare => UpdateStatus::Full as u64,
                     Insertion::Busy => UpdateStatus::Busy as u64,
                 }
             }
@@ -362,5 +417,5 @@ macro_rules! hosts_of {
     };
 }
 
-hosts_of!(v4, V4, HOSTS4, HOSTS_ORDER4, refresh_host4, make_room_for_host4, remove_host4);
-hosts_of!(v6, V6, HOSTS6, HOSTS_ORDER6, refresh_host6, make_room_for_host6, remove_host6);
+hosts_of!(v4, V4, HOSTS4, HOSTS_ORDER4, refresh_host4, make_room_for_host4, remove_host4, 0);
+hosts_of!(v6, V6, HOSTS6, HOSTS_ORDER6, refresh_host6, make_room_for_host6, remove_host6, 1);

@@ -40,6 +40,8 @@ pub struct LearnStats {
     pub refused: u64,
     /// Addresses that found no room.
     pub full: u64,
+    /// Addresses that found no room since the client and the rule have their shares.
+    pub over_share: u64,
     /// Addresses that could not be written to at this moment.
     pub busy: u64,
     /// Addresses that were left to userspace.
@@ -209,12 +211,14 @@ pub fn learn<W: DualStack>(
     scratch.parser.learned.set(0);
     scratch.parser.refused.set(0);
     scratch.parser.full.set(0);
+    scratch.parser.over_share.set(0);
     scratch.parser.busy.set(0);
     datapath.learn_addresses(scratch);
     LearnStats {
         learned: scratch.parser.learned.get(),
         refused: scratch.parser.refused.get(),
         full: scratch.parser.full.get(),
+        over_share: scratch.parser.over_share.get(),
         busy: scratch.parser.busy.get(),
         left: scratch.parser.address_count.get().saturating_sub(most),
     }
@@ -275,17 +279,19 @@ impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
         } else {
             ClientMaps::<V6>::is_acceptable(datapath, scratch, set, v6)
         };
+        let owner = scratch.parser.host_owner.get();
         let insertion = if !acceptable || datapath.is_own(v6) {
             None
         } else if kind == TYPE_A {
-            Some(datapath.learn(v4, rules, expires, now))
+            Some(datapath.learn(v4, rules, expires, now, owner))
         } else {
-            Some(datapath.learn(v6, rules, expires, now))
+            Some(datapath.learn(v6, rules, expires, now, owner))
         };
         match insertion {
             None => scratch.parser.refused.add(1),
             Some(Insertion::Done) => scratch.parser.learned.add(1),
             Some(Insertion::Full) => scratch.parser.full.add(1),
+            Some(Insertion::OverShare) => scratch.parser.over_share.add(1),
             Some(Insertion::Busy) => scratch.parser.busy.add(1),
         }
         false

@@ -5,7 +5,10 @@ use std::{collections::HashMap, vec::Vec};
 
 use super::Tables;
 use crate::{
-    abi::{Address as _, Flow, FlowKey, Host, RuleMask, V4, V6},
+    abi::{
+        Address as _, COUNT_ALL, COUNT_ROOM, Flow, FlowKey, Host, RuleMask, V4, V6,
+        count_of_client, count_of_rule, may_insert,
+    },
     datapath::{ClientMaps, FlowMaps, HostMaps, Insertion, Member},
     memory::RuleCell,
     scratch::Scratch,
@@ -54,11 +57,19 @@ macro_rules! maps_of {
                 rules: &RuleMask,
                 expires: u64,
                 now: u64,
+                owner: u64,
             ) -> Insertion {
                 let mut hosts = self.$hosts.borrow_mut();
                 let room = self.hosts_capacity == 0 || hosts.len() < self.hosts_capacity;
-                if !room && !hosts.contains_key(address) {
-                    return Insertion::Full;
+                if !hosts.contains_key(address) {
+                    let room_of_all = self.hosts_capacity as u64;
+                    if !may_insert(owner, count(hosts.values().map(|host| host.owner), room_of_all))
+                    {
+                        return Insertion::OverShare;
+                    }
+                    if !room {
+                        return Insertion::Full;
+                    }
                 }
                 let host = hosts.entry(*address).or_default();
                 if host.version & Host::CLAIMED != 0 {
@@ -66,6 +77,7 @@ macro_rules! maps_of {
                 }
                 host.version += Host::REFRESH;
                 let (lives, before) = (host.expires > now, *host);
+                host.owner = if lives { before.owner } else { owner };
                 host.rules = *rules | if lives { before.rules } else { RuleMask::EMPTY };
                 host.expires = expires.max(if lives { before.expires } else { 0 });
                 Insertion::Done
@@ -129,4 +141,15 @@ fn visit_entry<K: Copy + Eq + Hash, R>(
 fn octets(address: &V6, bits: u32) -> Vec<u8> {
     let all: Vec<u8> = address.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
     all[all.len() - bits as usize / 8..].into()
+}
+
+/// Returns the counts of a table with room for `room` addresses, which have these owners.
+fn count(owners: impl Iterator<Item = u64>, room: u64) -> impl Fn(u32) -> u64 {
+    let mut counts = HashMap::from([(COUNT_ROOM, room)]);
+    for owner in owners {
+        for element in [COUNT_ALL, count_of_rule(owner), count_of_client(owner)] {
+            *counts.entry(element).or_default() += 1;
+        }
+    }
+    move |element| counts.get(&element).copied().unwrap_or_default()
 }

@@ -87,6 +87,10 @@ pub struct Parser {
     pub refused: VolatileU64,
     /// Number of addresses that found no room.
     pub full: VolatileU64,
+    /// Number of addresses that found no room since their owner has its share.
+    pub over_share: VolatileU64,
+    /// Owner of the addresses, as [`crate::abi::host_owner`] makes it.
+    pub host_owner: VolatileU64,
     /// Number of addresses that could not be written to at this moment.
     pub busy: VolatileU64,
     /// Time at which the answer passed: CLOCK_BOOTTIME, nanoseconds.

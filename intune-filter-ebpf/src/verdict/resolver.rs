@@ -5,7 +5,7 @@ use crate::{
     abi::{
         AnswerEvent, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Occurrence, Pending,
         PendingKey, Reason, SERVER_RESOLVER, Settings, Standing, UNLISTED_FORWARD,
-        UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V6, answer_flags,
+        UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V6, answer_flags, host_owner,
     },
     bytes::be16,
     datapath::{Datapath, DualStack, Member},
@@ -308,6 +308,9 @@ fn teach<W: DualStack, P: Packet>(run: &Run<'_, W, P>, settings: &Settings, answ
     let (datapath, scratch, now) = (run.datapath, run.scratch, run.now());
     let length = scratch.parser.length.get() as u32;
     scratch.parser.now.set(now);
+    let rule = scratch.matcher.rules.as_mask().lowest();
+    let owner = host_owner(scratch.parser.seed.get(), run.zone(), *run.destination(), rule);
+    scratch.parser.host_owner.set(owner);
     if !datapath.read_answer(scratch, answers) {
         datapath.count_occurrence(Occurrence::AnswerMalformed, length);
         return true;
@@ -325,11 +328,15 @@ fn teach<W: DualStack, P: Packet>(run: &Run<'_, W, P>, settings: &Settings, answ
     if lesson.full > 0 {
         datapath.count_occurrence(Occurrence::HostsFull, length);
     }
+    if lesson.over_share > 0 {
+        datapath.count_occurrence(Occurrence::HostsShare, length);
+    }
+    let full = lesson.full | lesson.over_share;
     if lesson.learned > 0 {
         datapath.count_occurrence(Occurrence::Learned, length);
     } else {
         datapath.count_occurrence(Occurrence::NothingLearned, length);
-        if lesson.full == 0 && lesson.left == 0 {
+        if full == 0 && lesson.left == 0 {
             return true;
         }
     }
@@ -337,7 +344,7 @@ fn teach<W: DualStack, P: Packet>(run: &Run<'_, W, P>, settings: &Settings, answ
         datapath.count_occurrence(Occurrence::AnswerDeferred, length);
     }
     let learned = if lesson.learned > 0 { answer_flags::LEARNED } else { 0 };
-    let full = if lesson.full > 0 { answer_flags::FULL } else { 0 };
+    let full = if full > 0 { answer_flags::FULL } else { 0 };
     let deferred = if lesson.left > 0 { answer_flags::DEFERRED } else { 0 };
     report(run, learned | full | deferred);
     true

@@ -61,7 +61,7 @@ layouts! {
     SegmentEvent {
         kind, length, opened, client, resolver, sequence, answer_next, port, zone, reserved
     };
-    Host { version, rules, expires };
+    Host { version, rules, expires, owner };
     HostUpdate { address, operation, family, expected, host };
     LimitKey { zone, bits, address };
     Limits { due };

@@ -104,8 +104,9 @@ mod tests {
         let mut rules = vec![None; RULES];
         rules[70] = Some("core/main".to_owned());
         rules[140] = Some("push/wns".to_owned());
-        let host =
-            |rules: &[u8], seconds| Host::new(rules.iter().copied().collect(), seconds * SECOND, 0);
+        let host = |rules: &[u8], seconds| {
+            Host::new(rules.iter().copied().collect(), seconds * SECOND, 0, 0)
+        };
         let mut names = Names::default();
         names.learn("b.example", address(1), ["core/main".to_owned()], 90 * SECOND);
         names.learn("a.example", address(1), ["push/wns".to_owned()], 200 * SECOND);

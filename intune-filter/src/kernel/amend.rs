@@ -28,7 +28,7 @@ pub(super) enum Amended {
     /// The address was refreshed since it had the expected version, or it expires later than
     /// required.
     Changed,
-    /// The table has no room for the address.
+    /// The table has no room for the address, or not for its owner's.
     Full,
     /// Answers kept refreshing the address during all attempts.
     Busy,
@@ -55,8 +55,10 @@ impl Amender<'_> {
         address: IpAddr,
         rules: RuleMask,
         expires: u64,
+        owner: u64,
     ) -> Result<Amended> {
-        self.insist(Operation::Refresh, address, 0, Host { rules, expires, ..Host::default() })
+        let host = Host { rules, expires, owner, ..Host::default() };
+        self.insist(Operation::Refresh, address, 0, host)
     }
 
     /// Restricts an address to `rules`, and its expiry to `expires` in nanoseconds of

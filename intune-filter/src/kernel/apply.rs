@@ -90,6 +90,7 @@ impl Kernel {
         fill_slot(&pins, "GATEWAY_PORTS", slot, GATEWAY_WORDS / 2, open.into_iter())?;
         pins.map::<Array<MapData, Settings>>("SETTINGS")?.set(slot, settings, 0)?;
 
+        self.count_hosts()?;
         active_map.set(0, active, 0).context("cannot put the policy into force")?;
         self.wait_for_programs()?;
         Ok(active.generation)

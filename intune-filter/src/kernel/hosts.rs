@@ -150,7 +150,7 @@ impl Kernel {
         self.refresh_host(address, rules, expires)
     }
 
-    /// Adds rules to an address and prolongs it, as an answer does. `None` if there is no room.
+    /// Adds rules to an address and prolongs it, for the gateway itself. `None` if there is no room.
     ///
     /// # Errors
     /// The kernel's program does not run.
@@ -160,7 +160,22 @@ impl Kernel {
         rules: RuleMask,
         expires: u64,
     ) -> Result<Option<Refreshed>> {
-        match self.amender()?.refresh(address, rules, expires)? {
+        self.refresh_host_of(address, rules, expires, 0)
+    }
+
+    /// Adds rules to an address and prolongs it, as an answer to an owner's question does. `None` if
+    /// there is no room, or not for the owner.
+    ///
+    /// # Errors
+    /// The kernel's program does not run.
+    pub fn refresh_host_of(
+        &self,
+        address: IpAddr,
+        rules: RuleMask,
+        expires: u64,
+        owner: u64,
+    ) -> Result<Option<Refreshed>> {
+        match self.amender()?.refresh(address, rules, expires, owner)? {
             Amended::Done { before, host } => Ok(Some((before, host.version))),
             _ => {
                 log::debug!("no room for an address that was to be kept");

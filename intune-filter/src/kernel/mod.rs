@@ -26,6 +26,7 @@ mod directory;
 mod explain;
 mod filter;
 mod flows;
+mod host_counts;
 mod hosts;
 mod load;
 mod lock;

@@ -169,7 +169,7 @@ impl RefreshTracker {
     /// Every program that was refreshing the address at this version must have ended, and the
     /// reports of those programs must have been read.
     pub fn resync(&mut self, address: IpAddr, host: &Host, now: u64) {
-        let Host { version, rules, expires } = *host;
+        let Host { version, rules, expires, .. } = *host;
         let tracked = Tracked { version, since: now, rules, until: expires };
         self.by_address.insert(address, tracked);
         self.due.remove(&address);
@@ -226,7 +226,7 @@ mod tests {
 
     fn host(refreshes: u64, bits: u8, expires: u64) -> Host {
         let version = Host::version_at(NOW) + refreshes * Host::REFRESH;
-        Host { version, rules: rules(bits), expires }
+        Host { version, rules: rules(bits), expires, owner: 0 }
     }
 
     #[test]
@@ -324,7 +324,8 @@ mod tests {
         assert!(tracker.is_crowded());
         tracker.retain(|one| *one == address(7));
         assert!(!tracker.is_crowded());
-        let host = Host { version: Host::version_at(NOW), rules: rules(1), expires: NOW + 50 };
+        let version = Host::version_at(NOW);
+        let host = Host { version, rules: rules(1), expires: NOW + 50, owner: 0 };
         assert_eq!(tracker.decide(address(7), &host, (rules(1), NOW + 50), NOW), Decision::Leave);
         assert_eq!(tracker.decide(address(8), &host, (rules(1), NOW + 50), NOW), Decision::Resync);
     }

@@ -305,7 +305,7 @@ impl Bed for HostBed {
 
     fn learn(&self, address: IpAddr, rule: &str, seconds: i64) -> Result<()> {
         let expires = now()?.saturating_add_signed(seconds * 1_000_000_000);
-        let host = Host::new(RuleMask::of(self.rule(rule)), expires, now()?);
+        let host = Host::new(RuleMask::of(self.rule(rule)), expires, now()?, 0);
         match address {
             IpAddr::V4(v4) => self.tables.hosts4.borrow_mut().insert(V4::from(v4), host),
             IpAddr::V6(v6) => self.tables.hosts6.borrow_mut().insert(V6::from(v6), host),

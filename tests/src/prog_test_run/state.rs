@@ -128,6 +128,7 @@ impl LoadedFilter {
         self.forget_streams()?;
         self.change_limits(|limits| *limits = Limits::default())?;
         self.empty::<FragmentKey, FragmentVerdict>("FRAGMENTS")?;
+        self.kernel().count_hosts()?;
         self.events();
         Ok(())
     }
@@ -144,7 +145,7 @@ impl LoadedFilter {
     /// than none is as long ago.
     pub fn learn(&self, address: IpAddr, rule: &str, seconds: i64) -> Result<()> {
         let expires = now()?.saturating_add_signed(seconds * 1_000_000_000);
-        let host = Host::new(RuleMask::of(self.rule(rule)), expires, now()?);
+        let host = Host::new(RuleMask::of(self.rule(rule)), expires, now()?, 0);
         match address {
             IpAddr::V4(v4) => {
                 self.pins().map::<HashMap<_, V4, Host>>("HOSTS4")?.insert(V4::from(v4), host, 0)?;

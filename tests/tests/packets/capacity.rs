@@ -3,20 +3,21 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use aya::maps::{Array, MapData};
 use intune_filter::events::flow_reaper::{FlowReaper, has_expired};
 use intune_filter_ebpf::abi::{
-    Counted, Ending, FlowEvent,
-    Occurrence::{HostsFull, Learned},
+    Counted, Ending, FlowEvent, HOST_COUNTS,
+    Occurrence::{HostsFull, HostsShare, Learned},
     Reason::{self, Policy, Unsolicited},
     RuleMask,
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Fate, Flags, HookPoint, LoadedFilter, check_in_order, check_on, expect,
-    from_client, run, state::now, to_client,
+    Addresses, Datagram, Fate, Flags, HookPoint, LoadedFilter, Message, check_in_order, check_on,
+    expect, from_client, message::QUESTION, run, state::now, to_client,
 };
 
 use crate::tables::{
-    answers::{addresses, answer, answered, asked, query},
+    answers::{PORTAL, addresses, answer, answered, asked, kind, query},
     flows::{WEB, back, flows, handshake, known},
     fragments,
 };
@@ -121,6 +122,74 @@ fn the_daemon_has_no_more_room_than_the_kernel() {
             filter.clear().unwrap();
             assert_hosts(filter, &who, 0..ROOM + 1, 1000);
             assert!(!addresses(filter).contains(&host(&who, ROOM)), "and that is no error");
+        }
+    });
+}
+
+/// Lets a client ask for a name that leads to as many addresses as the kernel learns at once, until
+/// nothing is learned any more.
+fn fill(filter: &LoadedFilter, who: &Addresses, client: IpAddr, name: &str) -> usize {
+    const AT_ONCE: u32 = 14;
+    let kind = kind(who.public);
+    for round in 0..ROOM {
+        let query = Message::query(round as u16, name, kind);
+        let hosts = (0..AT_ONCE).map(|number| host(who, round * AT_ONCE + number));
+        let answer =
+            hosts.fold(query.answered(), |message, host| message.address(&QUESTION, 86_400, host));
+        ask(filter, who, client, &query, &answer);
+    }
+    addresses(filter).len()
+}
+
+fn ask(filter: &LoadedFilter, who: &Addresses, client: IpAddr, query: &Message, answer: &Message) {
+    let query = Datagram::new(client, who.resolver).udp(40000, 53, query.octets()).frame();
+    filter.judge(HookPoint::Ingress("eth1"), &query).unwrap();
+    let answer = Datagram::new(who.resolver, client).udp(53, 40000, answer.octets()).frame();
+    filter.judge(HookPoint::Egress("eth1"), &answer).unwrap();
+}
+
+/// Attack H: a client that asks for names with many addresses and a long time to live.
+#[test]
+fn a_client_that_fills_the_table_leaves_room_for_others_and_for_other_rules() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            filter.kernel().reorder_hosts().unwrap();
+            let last = |octet: u8| match who.client {
+                IpAddr::V4(_) => IpAddr::from([10, 20, 0, octet]),
+                IpAddr::V6(_) => format!("fd00:20::{octet:x}").parse().unwrap(),
+            };
+            let before = counted(filter, HostsShare);
+            let filled = fill(filter, &who, last(66), "a.apps.core.example");
+            assert!((192..=200).contains(&filled), "{filled} of {ROOM}");
+            assert!(counted(filter, HostsShare) - before > 100);
+            assert_eq!(counted(filter, HostsFull), 0);
+            // Another name of the same rule, asked for by another client; and one of another rule.
+            let learns = |client, name: &str, number: u32| {
+                let query = Message::query(7, name, kind(who.public));
+                let address = host(&who, 100_000 + number);
+                let answer = query.answered().address(&QUESTION, 300, address);
+                ask(filter, &who, client, &query, &answer);
+                addresses(filter).contains(&address)
+            };
+            assert!(!learns(last(66), "b.apps.core.example", 1), "it has its share");
+            assert!(learns(last(66), "push.core.example", 2), "another rule has not");
+            assert!(learns(who.client, PORTAL, 3), "nor has another client");
+            // Five of them leave as much as each has.
+            for octet in 100..105 {
+                fill(filter, &who, last(octet), "c.apps.core.example");
+            }
+            let filled = addresses(filter).len() as u32;
+            assert!(filled < ROOM - 16, "{filled} of {ROOM}");
+            assert!(learns(last(201), "d.apps.core.example", 4), "whoever asks");
+            // What is counted is what is there.
+            let learned = |filter: &LoadedFilter| {
+                let map: Array<MapData, u64> = filter.pins().map("HOST_COUNTS").unwrap();
+                (0..HOST_COUNTS).map(|index| map.get(&index, 0).unwrap()).collect::<Vec<_>>()
+            };
+            let by_programs = learned(filter);
+            filter.kernel().count_hosts().unwrap();
+            assert!(by_programs == learned(filter));
         }
     });
 }

@@ -7,7 +7,7 @@ mod tables;
 mod tests;
 
 use anyhow::Result;
-use intune_filter_ebpf::abi::{AnswerEvent, answer_flags};
+use intune_filter_ebpf::abi::{AnswerEvent, answer_flags, host_owner};
 
 pub(crate) use tables::Tables;
 
@@ -95,8 +95,10 @@ impl Intake {
         tables: &impl Tables,
     ) -> Result<Option<Answer>> {
         let Some(answer) = self.learner.learn(event, message) else { return Ok(None) };
+        let seed = tables.question_seed()?;
+        let owner = host_owner(seed, event.zone, event.client, answer.rules.lowest());
         for (address, expires) in &answer.addresses {
-            if let Some(versions) = tables.refresh_host(*address, answer.rules, *expires)? {
+            if let Some(versions) = tables.refresh_host(*address, answer.rules, *expires, owner)? {
                 self.learner.refreshed(*address, versions);
             }
         }

@@ -9,12 +9,13 @@ use crate::kernel::{Kernel, Refreshed};
 
 /// Learned addresses, recorded queries, and streams of answers.
 pub(crate) trait Tables {
-    /// Gives an address rules until a time; its versions, if there was room.
+    /// Gives an address rules until a time, on an owner's account; its versions, if there was room.
     fn refresh_host(
         &self,
         address: IpAddr,
         rules: RuleMask,
         expires: u64,
+        owner: u64,
     ) -> Result<Option<Refreshed>>;
 
     /// The same unless the address has the rules until then; its versions, if it had not.
@@ -44,8 +45,9 @@ impl Tables for Kernel {
         address: IpAddr,
         rules: RuleMask,
         expires: u64,
+        owner: u64,
     ) -> Result<Option<Refreshed>> {
-        self.refresh_host(address, rules, expires)
+        self.refresh_host_of(address, rules, expires, owner)
     }
 
     fn ensure_host(

@@ -70,7 +70,13 @@ impl Fake {
 }
 
 impl Tables for Fake {
-    fn refresh_host(&self, address: IpAddr, _: RuleMask, _: u64) -> Result<Option<Refreshed>> {
+    fn refresh_host(
+        &self,
+        address: IpAddr,
+        _: RuleMask,
+        _: u64,
+        _: u64,
+    ) -> Result<Option<Refreshed>> {
         self.take(Entered(address))
     }
 

@@ -43,6 +43,9 @@ impl Daemon<'_> {
         if let Err(error) = self.prune_accounts() {
             log::error!("{error:#}");
         }
+        if let Err(error) = self.kernel.count_hosts() {
+            log::error!("{error:#}");
+        }
         if let Err(error) = self.kernel.reorder_hosts() {
             log::error!("{error:#}");
         }

@@ -63,7 +63,7 @@ fn learn(pins: &Pins, site: &Site) -> Result<()> {
     let mut v4: HashMap<MapData, V4, Host> = pins.map("HOSTS4")?;
     let mut v6: HashMap<MapData, V6, Host> = pins.map("HOSTS6")?;
     for (address, bit) in &site.learned {
-        let host = Host::new(RuleMask::of(*bit), now + HOUR, now);
+        let host = Host::new(RuleMask::of(*bit), now + HOUR, now, 0);
         match address {
             IpAddr::V4(address) => v4.insert(V4::from(*address), host, 0)?,
             IpAddr::V6(address) => v6.insert(V6::from(*address), host, 0)?,

@@ -176,7 +176,7 @@ fn learn(filter: &LoadedFilter, hosts: u32) -> Result<()> {
     let rule = |service| RuleMask::of(filter.rule(&format!("s{service}/site")));
     let rules: Vec<RuleMask> = (0..SERVICES).map(rule).collect();
     for (index, rules) in (0..hosts).zip(rules.into_iter().cycle()) {
-        let host = Host::new(rules, now + HOUR, now);
+        let host = Host::new(rules, now + HOUR, now, 0);
         v4.insert(host4(index), host, 0)?;
         v6.insert(host6(index), host, 0)?;
     }
