@@ -167,11 +167,9 @@ impl Bed for HostBed {
         self.set_zones(&self.zones()?)?;
         self.set_devices(&self.devices()?)?;
         self.set_own_addresses(&own_addresses(interface(LAN)))?;
-        let answers = site::resolver_devices(config, |name| Ok(interface(name)))?;
-        let answers = answers
-            .into_iter()
-            .map(|(device, resolver)| ResolverDevice { device, resolver: resolver.into() });
-        self.tables.resolver_devices = RefCell::new(answers.map(|key| (key, 1)).collect());
+        let answers = site::resolver_devices(config, |name| Ok(interface(name)))?.into_iter();
+        let keys = answers.map(|(device, to)| ResolverDevice { device, resolver: to.into() });
+        self.tables.resolver_devices = RefCell::new(keys.map(|key| (key, 1)).collect());
         let active = self.tables.active.get();
         // 0 is "none yet".
         let generation = active.generation.wrapping_add(1).max(1);
