@@ -68,7 +68,7 @@ pub fn may_insert(owner: u64, count: impl Fn(u32) -> u64) -> bool {
     if free > room / 4 || free == 0 || is_of_gateway(owner) {
         return true;
     }
-    let share = (free + PART - 1) / PART;
+    let share = free.div_ceil(PART);
     count(count_of_client(owner)) < share || count(count_of_rule(owner)) < share
 }
 
