@@ -75,7 +75,10 @@ impl Field {
         let directory = Arc::new(Directory::create()?);
         let network = Network::create(directory.label())?;
         // A reset of the filter's would look like one of the server's.
-        let config = site::CONFIG.replace("clients:\n  - name: devices\n", DROPPING);
+        // Answers of the filter's own are none of the resolver's.
+        let config = site::CONFIG
+            .replace("clients:\n  - name: devices\n", DROPPING)
+            .replace("dns:\n", "dns:\n  unlisted: refuse\n");
         let config = site::in_mode(&config, mode);
         let filter =
             FilterDaemon::new(Arc::clone(&network.gateway), Arc::clone(&directory), &config)?;
