@@ -35,8 +35,9 @@ result_word! {
         /// The kernel forwards nothing there: the address is the gateway's, or no route leads
         /// there.
         NOT_FORWARDED = 0,
-        /// The kernel tells no route: it does not forward for that interface, or a route rejects
-        /// the packet.
+        /// A route rejects the packet: blackhole, unreachable, prohibit.
+        REJECTED = u64::MAX - 1,
+        /// The kernel tells no route: it does not forward for that interface.
         UNTOLD = u64::MAX,
     }
 }
@@ -55,7 +56,7 @@ impl Route {
     #[inline(always)]
     #[must_use]
     pub const fn leads(self) -> bool {
-        self.0 != Self::NOT_FORWARDED.0 && self.0 != Self::UNTOLD.0
+        self.0 != Self::NOT_FORWARDED.0 && self.0 < Self::REJECTED.0
     }
 }
 
@@ -110,6 +111,9 @@ pub struct Member {
 }
 
 impl Member {
+    /// Bit in `flags` that no map has: the packet's source is not checked.
+    pub const BELIEVED: u8 = 1 << 7;
+
     /// The bit that every word of a member has: a group's number is far below it.
     const FOUND: u64 = 1 << 31;
 
@@ -251,10 +255,14 @@ pub trait GatewayMaps: Copy {
     /// Returns the index of the device on which the gateway's stack receives packets of a zone; 0
     /// if unknown.
     fn device(self, zone: u16) -> u32;
+    /// Whether the sender of the packet in the working memory has a hardware address of a group.
+    fn has_mac(self, scratch: &Scratch, set: u32, group: u32) -> bool;
+    /// Senders that a zone lets pass, bits of [`crate::abi::sender`].
+    fn source_check(self, set: u32, zone: u16) -> u32;
     /// Whether a port of the gateway is open, by [`crate::abi::port_index`].
     fn is_gateway_port(self, set: u32, index: u32) -> bool;
     /// Looks up the route of packets from an interface; source and destination are in the working
-    /// memory.
+    /// memory, and so is then the neighbour that the route leads to.
     fn route(self, scratch: &Scratch, ifindex: u32, routes: Routes) -> Route;
 }
 
@@ -334,8 +342,10 @@ pub trait GlobalFns: Copy {
     fn keep_octets(self, scratch: &Scratch);
     /// Runs [`crate::verdict::compare_octets`].
     fn compare_octets(self, scratch: &Scratch);
-    /// Runs [`crate::verdict::may_begin`].
-    fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool;
+    /// Runs [`crate::verdict::has_token`].
+    fn has_token(self, scratch: &Scratch, kind: u64, who: u64) -> bool;
+    /// Runs [`crate::verdict::is_believed`].
+    fn is_believed(self, scratch: &Scratch, who: u64) -> bool;
     /// As [`crate::verdict::end_flow`].
     fn end_flow(self, flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8;
     /// As [`crate::verdict::match_rules`].

@@ -30,7 +30,8 @@ macro_rules! table {
             STREAMS_READ: LruHash Pinned, FlowKey<V6> => StreamRead, 1024;
             KEPT_OCTETS: Array Pinned, u32 => KeptOctets, crate::abi::KEPT_SLOTS;
             CLIENT_LIMITS: Array Pinned, u32 => LimitSet, 4096, set by "clients";
-            ZONE_LIMITS: Array Pinned, u32 => Limits, crate::abi::ZONE_ELEMENTS as u32;
+            ZONE_LIMITS: Array Pinned, u32 => Limits,
+                crate::abi::ZONE_ELEMENTS as u32 * crate::abi::LIMIT_SHARES;
             FRAGMENTS: LruHash Pinned, FragmentKey => FragmentVerdict, 8192, set by "fragments";
             EVENTS: RingBuf Pinned, () => u8, 1 << 20, set by "events";
             CLIENTS4: LpmTrie Policy, ClientKey<V4> => Client, 1024;
@@ -43,6 +44,7 @@ macro_rules! table {
             EDGES: Hash Policy, EdgeKey => NameNode, 1024;
             GLOBS: Hash Policy, u32 => Glob, 1024;
             SERVERS: Hash Policy, V6 => u32, 1024;
+            GROUP_MACS: Hash Policy, MacKey => u32, 1024;
             ACTIVE: Array Pinned, u32 => Active, 1;
             SETTINGS: Array Pinned, u32 => Settings, 2;
             RULE_TITLES: Array Pinned, u32 => Title, crate::abi::RULES as u32;
@@ -54,6 +56,7 @@ macro_rules! table {
             RESOLVER_DEVICES: Hash Pinned, ResolverDevice => u32, 1024;
             ZONE_DEVICES: Array Pinned, u32 => u32, crate::abi::ZONE_ELEMENTS as u32;
             PORT_CLASSES: Array Pinned, u32 => RuleMask, 2 * crate::abi::PORT_CLASSES;
+            SOURCE_CHECKS: Array Pinned, u32 => u32, crate::abi::SOURCE_CHECK_ELEMENTS;
             GATEWAY_PORTS: Array Pinned, u32 => u64, crate::abi::GATEWAY_WORDS;
             COUNTERS: PerCpuArray Pinned, u32 => Counter, crate::abi::COUNTER_ELEMENTS as u32;
             RULE_COUNTERS: PerCpuArray Pinned, u32 => RuleCounter, crate::abi::RULES as u32;
@@ -144,9 +147,9 @@ mod rows {
     use crate::{
         abi::{
             Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey,
-            FragmentVerdict, Glob, Host, KeptOctets, LimitSet, Limits, NameNode, OwnKey, Pending,
-            PendingKey, ResolverDevice, RuleCounter, RuleMask, Settings, Stream, StreamRead, Title,
-            V4, V6, ZoneKey,
+            FragmentVerdict, Glob, Host, KeptOctets, LimitSet, Limits, MacKey, NameNode, OwnKey,
+            Pending, PendingKey, ResolverDevice, RuleCounter, RuleMask, Settings, Stream,
+            StreamRead, Title, V4, V6, ZoneKey,
         },
         scratch::{Allowance, Scratch, Tick},
     };

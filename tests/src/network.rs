@@ -109,9 +109,18 @@ impl Network {
 
     /// The link-layer address of an interface of the gateway.
     pub fn gateway_address(&self, interface: &str) -> Result<[u8; 6]> {
+        Self::address_in(&self.gateway, interface)
+    }
+
+    /// The link-layer address of the client's interface.
+    pub fn client_address(&self) -> Result<[u8; 6]> {
+        Self::address_in(&self.client, WAN)
+    }
+
+    fn address_in(namespace: &Namespace, interface: &str) -> Result<[u8; 6]> {
         let mut command = std::process::Command::new("ip");
-        let gateway = self.gateway.name();
-        let text = run(command.args(["-json", "-netns", gateway, "link", "show", interface]))?;
+        let name = namespace.name();
+        let text = run(command.args(["-json", "-netns", name, "link", "show", interface]))?;
         let links: serde_json::Value = serde_json::from_str(&text)?;
         let address = links[0]["address"].as_str().context("an interface has an address")?;
         let octets = address.split(':').map(|octet| u8::from_str_radix(octet, 16));

@@ -50,7 +50,7 @@ pub const fn is_of_gateway(owner: u64) -> bool {
 #[inline(always)]
 #[must_use]
 pub const fn host_owner(seed: u64, zone: u16, client: V6, rule: u8) -> u64 {
-    let key = LimitKey { zone: zone as u32, bits: LIMIT_ADDRESS, address: client };
+    let key = LimitKey { zone: zone as u32, bits: LIMIT_ADDRESS, address: client, mac: 0 };
     let number = key.owner(seed) as u32 % (HOST_OWNERS - 1) + 1;
     number as u64 | (rule as u64) << 32
 }

@@ -18,30 +18,39 @@ pub const LIMIT_INBOUND_FRAGMENTS: usize = 5;
 /// Elements of [`Limits::due`].
 pub const LIMIT_KINDS: usize = 8;
 
-/// [`LimitKey::bits`] of the bucket that a zone's link-local sources share with those for which no
-/// bucket is free.
+/// [`LimitKey::bits`] of a bucket that a zone's link-local sources share with those whose sender is not
+/// proven, and those for which no bucket is free.
 pub const LIMIT_ZONE: u32 = 0;
+/// Buckets of a zone, among which its senders are spread by a hash of their hardware addresses.
+pub const LIMIT_SHARES: u32 = 8;
 
 /// [`LimitKey::bits`] of an address.
 pub const LIMIT_ADDRESS: u32 = 128;
+/// [`LimitKey::bits`] of a hardware address, whatever its sources.
+pub const LIMIT_MAC: u32 = 48;
 /// [`LimitKey::bits`] of the network that an IPv6 host takes its addresses from (RFC 4291 section
 /// 2.5.4).
 pub const LIMIT_SUBNET: u32 = 64;
 /// Size of the bucket of such a network, in buckets of one address.
 pub const LIMIT_SUBNET_CLIENTS: u64 = 64;
 
-/// Key of a bucket: a source in a zone, the network of the source, or the zone.
+/// Key of a bucket: a source in a zone with its sender's hardware address, the network of the source,
+/// the hardware address alone, or one of the zone's own.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LimitKey {
-    /// Zone of the client.
+    /// Zone of the client; for [`LIMIT_ZONE`], the index in `ZONE_LIMITS`.
     pub zone: u32,
-    /// [`LIMIT_ADDRESS`], [`LIMIT_SUBNET`] or [`LIMIT_ZONE`].
+    /// [`LIMIT_ADDRESS`], [`LIMIT_SUBNET`], [`LIMIT_MAC`] or [`LIMIT_ZONE`].
     pub bits: u32,
-    /// Address of the source or network, IPv4 mapped; unspecified for [`LIMIT_ZONE`].
+    /// Address of the source or network, IPv4 mapped; unspecified for [`LIMIT_MAC`] and
+    /// [`LIMIT_ZONE`].
     pub address: V6,
+    /// Hardware address of the sender, the first octet lowest in memory; 0 for [`LIMIT_ZONE`] and for
+    /// what is sent to a client.
+    pub mac: u64,
 }
-layout!(LimitKey, 24, u32, u32, V6);
+layout!(LimitKey, 32, u32, u32, V6, u64);
 
 impl LimitKey {
     /// Returns the word that stands for the key in [`LimitSet::owners`]: a hash keyed by a secret
@@ -55,7 +64,7 @@ impl LimitKey {
         let V6([a, b, c, d]) = self.address;
         let network = pair(a, b);
         let host = pair(c, d);
-        let start = mix(seed, pair(self.zone, self.bits));
+        let start = mix(mix(seed, pair(self.zone, self.bits)), self.mac);
         let (one, other) = (mix(mix(start, network), host), mix(mix(!start, host), network));
         mix(one, other)
     }
@@ -66,7 +75,7 @@ const fn pair(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
 }
 
-/// Element of `ZONE_LIMITS`, by zone, and part of an element of `CLIENT_LIMITS`: one bucket for
+/// Element of `ZONE_LIMITS`, by zone and share, and part of an element of `CLIENT_LIMITS`: one bucket for
 /// each kind of limit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +105,7 @@ pub const LIMIT_WAYS: usize = 4;
 ///
 /// A bucket belongs to its owner until it is full again; a full bucket carries no information, and
 /// is free for any client. A client can therefore not reset another's bucket, whatever sources it
-/// makes up. A client that finds no free bucket shares that of its zone.
+/// makes up. A client that finds no free bucket shares one of its zone.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LimitSet {
@@ -132,7 +141,7 @@ pub struct Taking {
     /// Number of elements of `CLIENT_LIMITS`, a power of two.
     pub sets: u64,
 }
-layout!(Taking, 72, LimitKey, u64, u64, u64, u64, u64, u64);
+layout!(Taking, 80, LimitKey, u64, u64, u64, u64, u64, u64);
 
 /// Rate, and the burst that may be begun in advance.
 #[repr(C)]
@@ -211,7 +220,7 @@ mod tests {
 
     #[test]
     fn owners_differ_by_each_part_of_the_key() {
-        let key = |zone, bits, address| LimitKey { zone, bits, address: V6(address) };
+        let key = |zone, bits, address| LimitKey { zone, bits, address: V6(address), mac: 5 };
         let owner = key(1, LIMIT_ADDRESS, [1, 2, 3, 4]).owner(7);
         assert_eq!(owner, key(1, LIMIT_ADDRESS, [1, 2, 3, 4]).owner(7));
         for other in [
@@ -220,6 +229,7 @@ mod tests {
             key(1, LIMIT_ADDRESS, [1, 2, 3, 5]).owner(7),
             key(1, LIMIT_ADDRESS, [3, 4, 1, 2]).owner(7),
             key(1, LIMIT_ADDRESS, [1, 2, 3, 4]).owner(8),
+            LimitKey { mac: 6, ..key(1, LIMIT_ADDRESS, [1, 2, 3, 4]) }.owner(7),
         ] {
             assert_ne!(owner, other);
         }

@@ -32,16 +32,18 @@ pub use host_count::{
 };
 pub use limit::{
     LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_FRAGMENTS, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS,
-    LIMIT_KINDS, LIMIT_QUERIES, LIMIT_STREAMS, LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_WAYS,
-    LIMIT_ZONE, Limit, LimitKey, LimitSet, Limits, Taking, limit_sets,
+    LIMIT_KINDS, LIMIT_MAC, LIMIT_QUERIES, LIMIT_SHARES, LIMIT_STREAMS, LIMIT_SUBNET,
+    LIMIT_SUBNET_CLIENTS, LIMIT_WAYS, LIMIT_ZONE, Limit, LimitKey, LimitSet, Limits, Taking,
+    limit_sets,
 };
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower};
 pub use policy::{
     Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, GATEWAY_WORDS, MODE_AUDIT,
-    MODE_ENFORCE, MODE_EXEMPT, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS, ResolverDevice,
-    SERVER_DHCP, SERVER_RESOLVER, SERVER_VIA, Settings, TITLE_CAPACITY, Title, UNLISTED_DROP,
-    UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, ZONE_ELEMENTS, ZoneKey, client_flags,
-    gateway_port, port_class, port_class_at, port_index,
+    MODE_ENFORCE, MODE_EXEMPT, MacKey, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS, ResolverDevice,
+    SERVER_DHCP, SERVER_RESOLVER, SERVER_VIA, SOURCE_CHECK_ELEMENTS, Settings, TITLE_CAPACITY,
+    Title, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, ZONE_ELEMENTS,
+    ZoneKey, client_flags, gateway_port, port_class, port_class_at, port_index, sender,
+    source_check,
 };
 pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{

@@ -39,6 +39,8 @@ pub mod client_flags {
     pub const REJECT: u8 = 1;
     /// Unsolicited packets to the client pass (`inbound: allow`).
     pub const INBOUND: u8 = 2;
+    /// The group's senders have one of its hardware addresses (`macs`).
+    pub const MACS: u8 = 4;
 }
 
 /// Value of `CLIENTS4` and `CLIENTS6`: the group that a source belongs to.
@@ -125,6 +127,46 @@ pub const fn gateway_port(set: u32, port: u32) -> (u32, u64) {
 /// Number of elements of `ZONE_LIMITS` and `ZONE_DEVICES`: configured zones count from 1.
 pub const ZONE_ELEMENTS: usize = 1025;
 
+/// Number of elements of `SOURCE_CHECKS`: for each of the two slots, one for each zone.
+pub const SOURCE_CHECK_ELEMENTS: u32 = 2 * ZONE_ELEMENTS as u32;
+
+/// Returns the index in `SOURCE_CHECKS` of a zone in the slot `set`.
+#[inline(always)]
+#[must_use]
+pub const fn source_check(set: u32, zone: u32) -> u32 {
+    (set & 1) * ZONE_ELEMENTS as u32 + zone
+}
+
+/// Bits of an element of `SOURCE_CHECKS`, and of what the kernel tells of a packet's sender: an
+/// element has those that are let pass.
+pub mod sender {
+    /// The kernel was asked. Alone: it tells nothing, since it does not forward for the zone's
+    /// device.
+    pub const ASKED: u32 = 1;
+    /// The routes lead to the source by the zone's device.
+    pub const HERE: u32 = 2;
+    /// The routes lead to the source by another device.
+    pub const APART: u32 = 4;
+    /// The routes lead nowhere, or to the gateway itself.
+    pub const NOWHERE: u32 = 8;
+    /// The sender has the hardware address of the neighbour that the routes lead to, or one that its
+    /// group lists. Of no use in an element.
+    pub const PROVEN: u32 = 16;
+    /// The neighbour is a router before the source. Of no use in an element.
+    pub const ROUTED: u32 = 32;
+}
+
+/// Key of `GROUP_MACS`: a hardware address that a group's senders have.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MacKey {
+    /// Hardware address.
+    pub mac: [u8; 6],
+    /// The group's number.
+    pub group: u16,
+}
+layout!(MacKey, 8, [u8; 6], u16);
+
 /// Key of `OWN_ON_DEVICE`: an address of the gateway, and the device that has it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -167,15 +209,19 @@ pub struct Settings {
     pub limit_queries: Limit,
     /// Limit of one client's new flows.
     pub limit_flows: Limit,
-    /// Limit of DNS queries, and of connections to resolvers, of sources that share the bucket of
+    /// Limit of DNS queries, and of connections to resolvers, of sources that share the buckets of
     /// their zone: see [`super::LIMIT_ZONE`].
     pub zone_queries: Limit,
     /// Limit of new flows of sources that share the bucket of their zone.
     pub zone_flows: Limit,
+    /// Limit of DNS queries, and of connections to resolvers, of all sources of one hardware address.
+    pub mac_queries: Limit,
+    /// Limit of new flows of all sources of one hardware address.
+    pub mac_flows: Limit,
 }
 layout!(
-    Settings, 216, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, RuleMask, Limit, Limit,
-    Limit, Limit
+    Settings, 248, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, RuleMask, Limit, Limit,
+    Limit, Limit, Limit, Limit
 );
 
 /// Bit of a value of `SERVERS`: a trusted resolver.

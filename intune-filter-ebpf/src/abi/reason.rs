@@ -152,6 +152,11 @@ vocabulary! {
         FlowLimit = "flow_limit", deny;
         /// with a resolver's address, from an interface that no route to that resolver leads out of
         AnswerInterface = "answer_interface", deny;
+        /// a source that the routes lead to by another interface than the one that the packet came
+        /// in on, or that they lead to nowhere (source_check)
+        SourceInterface = "source_interface", deny;
+        /// a source of a group that lists hardware addresses, from another one (macs)
+        SourceMac = "source_mac", deny;
     }
     occurrences {
         /// a DNS answer taught at least one address

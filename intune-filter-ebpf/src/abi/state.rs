@@ -1,7 +1,10 @@
 //! Layouts of maps that the kernel fills: flows, pending queries, fragments, counters.
 
 use super::{V4, V6, layout};
-use crate::result_word::{register_word, result_word};
+use crate::{
+    bytes::{ne16, ne32},
+    result_word::{register_word, result_word},
+};
 
 /// Only element of `ACTIVE`: the policy in force.
 #[repr(C)]
@@ -106,7 +109,8 @@ pub struct Flow {
     pub rule: u8,
     /// Zero.
     pub reserved: u8,
-    /// The client's hardware address, as the frame that opened the flow has it.
+    /// The client's hardware address, as the frame has it that opened the flow, or that was let go on
+    /// with it.
     pub client_mac: [u8; 6],
     /// Zero: room for what a flow's name was found to be, and for how long it is leased.
     pub name_state: [u64; 2],
@@ -115,6 +119,23 @@ layout!(
     Flow, 96, u64, u64, u64, u64, u64, u64, u32, u32, u32, u32, u32, u16, u16, u8, u8, [u8; 6],
     [u64; 2]
 );
+
+impl Flow {
+    /// The client's hardware address as a word, the first octet lowest in memory.
+    #[inline(always)]
+    #[must_use]
+    pub fn mac(&self) -> u64 {
+        let (first, rest) = (ne16::<0, 6>(&self.client_mac), ne32::<2, 6>(&self.client_mac));
+        (u64::from(first.to_le()) | u64::from(rest.to_le()) << 16).to_le()
+    }
+
+    /// Makes the word of [`Self::mac`] the client's hardware address.
+    #[inline(always)]
+    pub const fn set_mac(&mut self, mac: u64) {
+        let [a, b, c, d, e, f, ..] = mac.to_ne_bytes();
+        self.client_mac = [a, b, c, d, e, f];
+    }
+}
 
 /// Key of `DNS_PENDING`: a query on its way. IPv4 addresses are mapped.
 #[repr(C)]

@@ -46,14 +46,26 @@ impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
     }
 
     #[inline(always)]
-    fn admits(self, _: &Scratch, kind: u64, devices: u64) -> bool {
-        let admitted = match HOOK {
-            XDP => global_fns::admits_at_ingress(kind, devices),
-            TC_INGRESS => global_fns::admits_at_tc_ingress(kind, devices),
-            TC_EGRESS => global_fns::admits_at_egress(kind, devices),
-            _ => global_fns::admits_to_explain(kind, devices),
+    fn has_token(self, _: &Scratch, kind: u64, who: u64) -> bool {
+        let has = match HOOK {
+            XDP => global_fns::has_token_at_ingress(kind, who),
+            TC_INGRESS => global_fns::has_token_at_tc_ingress(kind, who),
+            TC_EGRESS => global_fns::has_token_at_egress(kind, who),
+            _ => global_fns::has_token_to_explain(kind, who),
         };
-        admitted != 0
+        has != 0
+    }
+
+    #[inline(always)]
+    fn is_believed(self, _: &Scratch, who: u64) -> bool {
+        let believed = match HOOK {
+            XDP => route::is_believed_at_ingress(self.context.cast(), who),
+            TC_INGRESS => route::is_believed_at_tc_ingress(self.context.cast(), who),
+            // A packet to a client has no sender that could be asked for.
+            TC_EGRESS => 1,
+            _ => route::is_believed_to_explain(self.context.cast(), who),
+        };
+        believed != 0
     }
 
     #[inline(always)]

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     abi::{
-        Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, Glob, NameNode, OwnKey,
-        SegmentEvent, Settings, Stream, Taking, V6, ZoneKey, answer_flags, gateway_port,
-        port_class, port_class_at,
+        Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, Glob, MacKey, NameNode,
+        OwnKey, SegmentEvent, Settings, Stream, Taking, V6, ZoneKey, answer_flags, gateway_port,
+        port_class, port_class_at, source_check,
     },
     datapath::{
         Clock, Counters, GatewayMaps, PolicyMaps, RateDecision, RateLimits, Reports, Route, Routes,
@@ -167,6 +167,24 @@ impl<const HOOK: u8> GatewayMaps for BpfDatapath<HOOK> {
     #[inline(always)]
     fn device(self, zone: u16) -> u32 {
         maps::ZONE_DEVICES.get(u32::from(zone)).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn has_mac(self, scratch: &Scratch, set: u32, group: u32) -> bool {
+        let [a, b, c, d, e, f, ..] = scratch.ctx.client_mac.get().to_ne_bytes();
+        // SAFETY: the memory is this run's.
+        let key = unsafe {
+            let key = scratch.ctx.mac_key.get();
+            key.write(MacKey { mac: [a, b, c, d, e, f], group: group as u16 });
+            &*key
+        };
+        maps::GROUP_MACS.get_value_ptr_mut(set, key).is_some()
+    }
+
+    #[inline(always)]
+    fn source_check(self, set: u32, zone: u16) -> u32 {
+        let index = source_check(set, u32::from(zone));
+        maps::SOURCE_CHECKS.get(index).copied().unwrap_or_default()
     }
 
     #[inline(always)]

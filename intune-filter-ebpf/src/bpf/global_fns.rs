@@ -79,23 +79,24 @@ macro_rules! note_query {
 note_query!(note_query_at_ingress, XDP);
 note_query!(note_query_at_tc_ingress, TC_INGRESS);
 
-macro_rules! admits {
+macro_rules! has_token {
     ($name:ident, $hook:ident) => {
-        /// Whether the client of the packet in this hook's working memory may begin one more.
+        /// Whether the limit of the client of the packet in this hook's working memory lets it begin
+        /// one more.
         #[inline(never)]
         #[unsafe(no_mangle)]
-        pub extern "C" fn $name(kind: u64, devices: u64) -> u64 {
+        pub extern "C" fn $name(kind: u64, who: u64) -> u64 {
             let kernel = BpfDatapath::<$hook>::without_context();
-            let admits = |scratch| verdict::may_begin(scratch, kernel, kind, devices);
-            u64::from(BpfDatapath::<$hook>::scratch().is_some_and(admits))
+            let has = |scratch| verdict::has_token(scratch, kernel, kind, who);
+            u64::from(BpfDatapath::<$hook>::scratch().is_some_and(has))
         }
     };
 }
 
-admits!(admits_at_ingress, XDP);
-admits!(admits_at_tc_ingress, TC_INGRESS);
-admits!(admits_at_egress, TC_EGRESS);
-admits!(admits_to_explain, EXPLAIN);
+has_token!(has_token_at_ingress, XDP);
+has_token!(has_token_at_tc_ingress, TC_INGRESS);
+has_token!(has_token_at_egress, TC_EGRESS);
+has_token!(has_token_to_explain, EXPLAIN);
 
 /// Reads the answer in the working memory, from the offset `start` behind the question on; 0 if it
 /// does not parse.

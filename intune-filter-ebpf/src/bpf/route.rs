@@ -1,5 +1,5 @@
-//! Route lookups: whether an address is the gateway's own, and the device that a source or a resolver
-//! is behind.
+//! Route lookups: whether an address is the gateway's own, the device that a source or a resolver is
+//! behind, and what a packet's sender may begin.
 //!
 //! Each lookup is a global function, as those in [`super::global_fns`]: it has the hook's context,
 //! and finds the rest in the hook's working memory.
@@ -37,7 +37,10 @@ macro_rules! ask {
 }
 
 macro_rules! routes {
-    ($context:ty, $hook:ident, $ask:ident, $own:ident, $routed:ident, $is_forged:ident) => {
+    (
+        $context:ty, $hook:ident, $ask:ident, $own:ident, $routed:ident, $is_forged:ident,
+        $is_believed:ident
+    ) => {
         ask!($context, $hook, $ask);
 
         /// Runs [`verdict::own_location`] on this hook.
@@ -66,6 +69,15 @@ macro_rules! routes {
             let scratch = BpfDatapath::<$hook>::scratch();
             u64::from(scratch.is_none_or(|scratch| verdict::is_forged(scratch, kernel)))
         }
+
+        /// Runs [`verdict::is_believed`] on this hook.
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $is_believed(context: *mut $context, who: u64) -> u64 {
+            let kernel = BpfDatapath::<$hook> { context: context.cast() };
+            let scratch = BpfDatapath::<$hook>::scratch();
+            u64::from(scratch.is_some_and(|scratch| verdict::is_believed(scratch, kernel, who)))
+        }
     };
 }
 
@@ -75,7 +87,8 @@ routes!(
     ask_at_ingress,
     own_location_at_ingress,
     routed_location_at_ingress,
-    is_forged_at_ingress
+    is_forged_at_ingress,
+    is_believed_at_ingress
 );
 routes!(
     __sk_buff,
@@ -83,7 +96,8 @@ routes!(
     ask_at_tc_ingress,
     own_location_at_tc_ingress,
     routed_location_at_tc_ingress,
-    is_forged_at_tc_ingress
+    is_forged_at_tc_ingress,
+    is_believed_at_tc_ingress
 );
 routes!(
     xdp_md,
@@ -91,7 +105,8 @@ routes!(
     ask_to_explain,
     own_location_to_explain,
     routed_location_to_explain,
-    is_forged_to_explain
+    is_forged_to_explain,
+    is_believed_to_explain
 );
 
 ask!(__sk_buff, TC_EGRESS, ask_at_egress);
@@ -108,6 +123,8 @@ pub extern "C" fn is_astray_at_egress(context: *mut __sk_buff) -> u64 {
 #[inline(always)]
 fn ask<const HOOK: u8>(kernel: BpfDatapath<HOOK>, ifindex: u32, flags: u32) -> Route {
     const SUCCESS: i64 = 0;
+    const BLACKHOLE: i64 = 1;
+    const PROHIBIT: i64 = 3;
     const NOT_FWDED: i64 = 4;
     const NO_NEIGHBOUR: i64 = 7;
     /// At TC: there is a route, and the frame is longer than the route takes.
@@ -138,10 +155,22 @@ fn ask<const HOOK: u8>(kernel: BpfDatapath<HOOK>, ifindex: u32, flags: u32) -> R
         if flags & TABLE != 0 {
             (*request).__bindgen_anon_5.tbid = TABLE_LOCAL;
         }
+        // What the kernel writes there beside the interface: the next hop, if it is not the destination
+        // itself, and, in the last six octets, the neighbour's hardware address.
+        const NEXT_HOP: usize = 4;
+        const HARDWARE: usize = 7;
+        let words = request.cast::<u64>();
+        let before = (words.add(NEXT_HOP).read(), words.add(NEXT_HOP + 1).read());
         let size = size_of::<bpf_fib_lookup>() as i32;
-        match generated::bpf_fib_lookup(kernel.context, request, size, flags) {
+        let result = generated::bpf_fib_lookup(kernel.context, request, size, flags);
+        let after = (words.add(NEXT_HOP).read(), words.add(NEXT_HOP + 1).read());
+        scratch.ctx.routed.set((before.0 ^ after.0) | (before.1 ^ after.1));
+        let hardware = u64::from_le(words.add(HARDWARE).read()) >> 16;
+        scratch.ctx.neighbour.set(hardware.to_le());
+        match result {
             SUCCESS | NO_NEIGHBOUR | TOO_LONG => Route::to((*request).ifindex),
             NOT_FWDED => Route::NOT_FORWARDED,
+            BLACKHOLE..=PROHIBIT => Route::REJECTED,
             _ => Route::UNTOLD,
         }
     }

@@ -6,7 +6,8 @@ use super::Tables;
 use crate::{
     abi::{
         Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, KEPT_CAPACITY,
-        KeptOctets, Limit, NameNode, OwnKey, Settings, Standing, Stream, Taking, V6, ZoneKey,
+        KeptOctets, Limit, MacKey, NameNode, OwnKey, Settings, Standing, Stream, Taking, V6,
+        ZoneKey,
     },
     datapath::{
         Clock, Counters, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision, RateLimits,
@@ -103,6 +104,16 @@ impl GatewayMaps for &Tables {
         self.devices.get(&zone).copied().unwrap_or_default()
     }
 
+    fn has_mac(self, scratch: &Scratch, set: u32, group: u32) -> bool {
+        let [a, b, c, d, e, f, ..] = scratch.ctx.client_mac.get().to_ne_bytes();
+        let key = MacKey { mac: [a, b, c, d, e, f], group: group as u16 };
+        self.policy(set).group_macs.contains(&key)
+    }
+
+    fn source_check(self, set: u32, zone: u16) -> u32 {
+        self.policy(set).source_checks.get(&zone).copied().unwrap_or_default()
+    }
+
     fn is_gateway_port(self, set: u32, index: u32) -> bool {
         self.policy(set).gateway_ports.contains(&index)
     }
@@ -113,6 +124,15 @@ impl GatewayMaps for &Tables {
         }
         // SAFETY: tables are not shared between threads.
         let to = unsafe { *scratch.ctx.route_to.get() };
+        let next = self.next_hops.get(&to).copied().unwrap_or(to);
+        scratch.ctx.routed.set(u64::from(next != to));
+        scratch.ctx.neighbour.set(self.neighbours.get(&next).copied().unwrap_or_default());
+        if self.rejected_routes.contains(&to) {
+            return Route::REJECTED;
+        }
+        if routes == Routes::Out && self.other_routes.contains(&(to, ifindex)) {
+            return Route::to(ifindex);
+        }
         match (self.local_routes.get(&to), routes) {
             (Some(_), Routes::All) => Route::NOT_FORWARDED,
             (Some(device), Routes::Main) => Route::to(*device),
@@ -248,8 +268,12 @@ impl GlobalFns for &Tables {
         verdict::compare_octets(scratch, self);
     }
 
-    fn admits(self, scratch: &Scratch, kind: u64, devices: u64) -> bool {
-        verdict::may_begin(scratch, self, kind, devices)
+    fn has_token(self, scratch: &Scratch, kind: u64, who: u64) -> bool {
+        verdict::has_token(scratch, self, kind, who)
+    }
+
+    fn is_believed(self, scratch: &Scratch, who: u64) -> bool {
+        verdict::is_believed(scratch, self, who)
     }
 
     fn end_flow(self, flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8 {

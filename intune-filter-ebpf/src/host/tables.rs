@@ -10,9 +10,9 @@ use super::Trie;
 use crate::{
     abi::{
         Active, AnswerEvent, Client, Counted, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
-        FlowKey, FragmentKey, FragmentVerdict, Glob, Host, KeptOctets, LimitKey, Limits, NameNode,
-        OwnKey, Pending, PendingKey, ResolverDevice, RuleCounter, RuleMask, SegmentEvent, Settings,
-        Stream, StreamRead, V4, V6, ZoneKey,
+        FlowKey, FragmentKey, FragmentVerdict, Glob, Host, KeptOctets, LimitKey, Limits, MacKey,
+        NameNode, OwnKey, Pending, PendingKey, ResolverDevice, RuleCounter, RuleMask, SegmentEvent,
+        Settings, Stream, StreamRead, V4, V6, ZoneKey,
     },
     datapath::WorkingMemory as _,
     dns,
@@ -48,6 +48,10 @@ pub struct PolicyMaps {
     pub servers: HashMap<V6, u32>,
     /// Content of the policy's half of `GATEWAY_PORTS`: indices of open ports.
     pub gateway_ports: HashSet<u32>,
+    /// Content of the policy's half of `SOURCE_CHECKS`, by zone.
+    pub source_checks: HashMap<u16, u32>,
+    /// Content of `GROUP_MACS`.
+    pub group_macs: HashSet<MacKey>,
     /// Element of `SETTINGS`.
     pub settings: Settings,
 }
@@ -74,6 +78,14 @@ pub struct Tables {
     /// Addresses that the routes make the gateway's own, with the index of the device of their
     /// network.
     pub local_routes: HashMap<V6, u32>,
+    /// Hardware addresses of neighbours: words whose first octet is lowest in memory.
+    pub neighbours: HashMap<V6, u64>,
+    /// Routers before addresses.
+    pub next_hops: HashMap<V6, V6>,
+    /// Addresses that a route rejects.
+    pub rejected_routes: HashSet<V6>,
+    /// Devices of further routes that are as good as those of `routes`.
+    pub other_routes: HashSet<(V6, u32)>,
     /// Device indices of routes, by mapped addresses.
     pub routes: Trie<u32>,
     /// Maps of the policies, by slot.

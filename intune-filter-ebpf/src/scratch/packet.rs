@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 
 use crate::{
     abi::{
-        EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, OwnKey, Pending, PendingKey,
+        EdgeKey, Flow, FlowKey, FragmentKey, FragmentVerdict, MacKey, OwnKey, Pending, PendingKey,
         ResolverDevice, Stream, Taking, V4, V6,
     },
     memory::{RuleCell, VolatileU64},
@@ -40,6 +40,8 @@ pub struct PacketCtx {
     pub fragment: UnsafeCell<FragmentVerdict>,
     /// Flow to be opened, or that has ended.
     pub flow: UnsafeCell<Flow>,
+    /// The client as a word, see [`crate::datapath::Member::word`].
+    pub member: VolatileU64,
     /// Kind of the flow's record, [`crate::abi::EventKind`].
     pub flow_kind: VolatileU64,
     /// Ending of the flow, [`crate::abi::Ending`].
@@ -74,6 +76,17 @@ pub struct PacketCtx {
     pub network_offset: VolatileU64,
     /// The client's hardware address, the first octet lowest in memory.
     pub client_mac: VolatileU64,
+    /// What the kernel tells of the sender, bits of [`crate::abi::sender`]; 0 until it was asked.
+    pub sender: VolatileU64,
+    /// 1 if the packet's flow is known, and has another hardware address than the sender.
+    pub moved: VolatileU64,
+    /// Reason for which the sender may not begin one more, as a number.
+    pub refusal: VolatileU64,
+    /// Hardware address of the neighbour that the last route lookup led to, as `client_mac`; 0 if the
+    /// kernel knows none.
+    pub neighbour: VolatileU64,
+    /// Not 0 if the last route lookup led to a router.
+    pub routed: VolatileU64,
     /// A verdict, as [`crate::verdict::Verdict`] packs it.
     pub verdict: VolatileU64,
     /// Rules whose destination it is, as far as a verdict tells of them.
@@ -92,6 +105,8 @@ pub struct PacketCtx {
     pub route_to: UnsafeCell<V6>,
     /// Source of a route lookup, for routing rules by source; unspecified without one.
     pub route_from: UnsafeCell<V6>,
+    /// Key of a lookup of a group's hardware addresses.
+    pub mac_key: UnsafeCell<MacKey>,
     /// Key of a lookup of the gateway's addresses on a device.
     pub own: UnsafeCell<OwnKey>,
     /// Key of a lookup of the devices by which a resolver's answers come in.

@@ -5,6 +5,7 @@ use super::{
     Arrival, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known_flow,
     limit,
     links::Links,
+    opening,
     resolver::{self, DNS_PORT, Response},
     stage::Stage,
     stream,
@@ -299,14 +300,14 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
         return Verdict::deny_client(reason, &client);
     }
     let mut verdict = Verdict::pass_builtin(Reason::Inbound).of(&client);
-    if datagram.fragment != Fragment::Later && flow::may_open(datagram) {
+    if datagram.fragment != Fragment::Later && opening::may_open(datagram) {
         if !limit::admits::<LIMIT_INBOUND, W, P>(run, &client) {
             verdict = Verdict::over_limit(Reason::FlowLimit, &client);
             if verdict.audited == 0 {
                 return verdict;
             }
         }
-        flow::set_terms(scratch, client.group, NO_RULE, flow_flags::INBOUND);
+        opening::set_terms(scratch, client.group, NO_RULE, flow_flags::INBOUND);
     }
     verdict
 }

@@ -3,35 +3,18 @@
 use super::{
     Run, Verdict,
     lifetime::{TCP_CLOSING, ending, lifetime},
+    opening,
     resolver::DNS_PORT,
     revocation::{REVOKED, allowing_group},
-    segment::{self, Numbers},
+    segment,
     stage::Stage,
 };
 use crate::{
-    abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, Matched, Reason, flow_flags, has_ports},
+    abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, Matched, Reason, flow_flags},
     datapath::{Datapath, DatapathOf, NANOS_PER_SEC},
-    packet::{Datagram, Direction, Fragment, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP},
+    packet::{Datagram, Direction, Fragment, Packet, TCP, TCP_ACK, TCP_SYN, UDP},
     scratch::{Family, Scratch},
 };
-
-/// Whether a datagram belongs to a flow, by its protocol.
-#[inline(always)]
-pub(super) fn is_kept<A: Family>(datagram: &Datagram<A>) -> bool {
-    let (protocol, transport) = (datagram.protocol, &datagram.transport);
-    // In ICMP messages other than echoes, the field of the identifier holds something else.
-    let echo = protocol == A::ICMP
-        && (transport.flags == A::ECHO_REQUEST || transport.flags == A::ECHO_REPLY);
-    has_ports(protocol) || echo
-}
-
-/// Whether a datagram that belongs to no known flow may open one. A FIN or RST opens none: a forged
-/// one would occupy an entry.
-#[inline(always)]
-pub(super) fn may_open<A: Family>(datagram: &Datagram<A>) -> bool {
-    let ends = datagram.protocol == TCP && datagram.transport.flags & (TCP_FIN | TCP_RST) != 0;
-    is_kept(datagram) && !ends
-}
 
 /// Writes the key of the datagram's flow into the working memory and returns it; `None` for
 /// protocols without flows.
@@ -43,7 +26,7 @@ fn key<'s, A: Family>(
     direction: Direction,
 ) -> Option<&'s FlowKey<A>> {
     let (protocol, transport) = (datagram.protocol, &datagram.transport);
-    if !is_kept(datagram) {
+    if !opening::is_kept(datagram) {
         return None;
     }
     let key = match direction {
@@ -101,7 +84,7 @@ pub(super) fn is_known<A: Family, W: DatapathOf<A>, P: Packet>(
     match found.state {
         State::Alive => true,
         State::Expired => false,
-        State::Older => allowing_group(run, key, found.rule, found.flags) != REVOKED,
+        State::Older | State::Moved => allowing_group(run, key, found.rule, found.flags) != REVOKED,
     }
 }
 
@@ -161,43 +144,74 @@ pub(super) fn pass<A: Family, W: DatapathOf<A>, P: Packet>(
     match touched.state {
         State::Alive => Some(known(touched)),
         State::Expired => None,
+        State::Moved => {
+            opening::set_terms(run.scratch, touched.group.into(), touched.rule, touched.flags);
+            run.scratch.ctx.moved.set(1);
+            Some(known(touched))
+        }
         State::Older => {
             let group = allowing_group(run, key, touched.rule, touched.flags);
             if group == REVOKED {
-                let ended = |flow: &mut Flow| datapath.end_flow(flow, run.scratch, Ending::Revoked);
-                let ending = match datapath.flow(key, ended) {
-                    Some(ending) => ending,
-                    None => datapath.new_flow(key, ended).unwrap_or(Ending::Open as u8),
-                };
-                datapath.close(key);
-                if ending != Ending::Open as u8 {
-                    report::<A, W, P>(run, EventKind::Closed, ending);
-                }
+                revoke(run, key);
                 return None;
             }
-            let renew = |flow: &mut Flow| {
-                flow.generation = run.generation();
-                flow.group = group as u16;
-                let ending = touch(run, flow, datagram, direction).ending;
-                flow.generation = lasting(run.generation(), flow.flags);
-                ending
-            };
-            let ending = match datapath.flow(key, renew) {
-                Some(ending) => ending,
-                None => {
-                    let ending = datapath.new_flow(key, |flow| {
-                        let ending = renew(flow);
-                        note_answer(datapath, key, flow, direction);
-                        ending
-                    });
-                    ending.unwrap_or(Ending::Open as u8)
-                }
-            };
-            if ending != Ending::Open as u8 {
-                report::<A, W, P>(run, EventKind::Closed, ending);
-            }
+            renew(run, key, group as u16, datagram, direction);
             Some(known(Touched { group: group as u16, ..touched }))
         }
+    }
+}
+
+/// Ends a flow that the policy in force does not allow.
+#[inline(always)]
+pub(super) fn revoke<A: Family, W: DatapathOf<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    key: &FlowKey<A>,
+) {
+    let datapath = run.datapath;
+    let ended = |flow: &mut Flow| datapath.end_flow(flow, run.scratch, Ending::Revoked);
+    let ending = match datapath.flow(key, ended) {
+        Some(ending) => ending,
+        None => datapath.new_flow(key, ended).unwrap_or(Ending::Open as u8),
+    };
+    datapath.close(key);
+    if ending != Ending::Open as u8 {
+        report::<A, W, P>(run, EventKind::Closed, ending);
+    }
+}
+
+/// Makes a flow one of the policy in force, and updates it by one of its packets.
+#[inline(always)]
+pub(super) fn renew<A: Family, W: DatapathOf<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    key: &FlowKey<A>,
+    group: u16,
+    datagram: &Datagram<A>,
+    direction: Direction,
+) {
+    let datapath = run.datapath;
+    let renew = |flow: &mut Flow| {
+        if direction == Direction::FromClient {
+            flow.set_mac(run.scratch.ctx.client_mac.get());
+        }
+        flow.generation = run.generation();
+        flow.group = group;
+        let ending = touch(run, flow, datagram, direction).ending;
+        flow.generation = opening::lasting(run.generation(), flow.flags);
+        ending
+    };
+    let ending = match datapath.flow(key, renew) {
+        Some(ending) => ending,
+        None => {
+            let ending = datapath.new_flow(key, |flow| {
+                let ending = renew(flow);
+                note_answer(datapath, key, flow, direction);
+                ending
+            });
+            ending.unwrap_or(Ending::Open as u8)
+        }
+    };
+    if ending != Ending::Open as u8 {
+        report::<A, W, P>(run, EventKind::Closed, ending);
     }
 }
 
@@ -221,6 +235,8 @@ enum State {
     Alive,
     Expired,
     Older,
+    /// The packet's sender has another hardware address than the flow's.
+    Moved,
 }
 
 /// Flow that a packet has updated, or has found to be expired or of an older generation.
@@ -256,6 +272,9 @@ fn touch<A: Family, W: Datapath, P: Packet>(
         return Touched { state: State::Expired, rule, flags, group, ending };
     }
     let open = Ending::Open as u8;
+    if direction == Direction::FromClient && flow.mac() != run.scratch.ctx.client_mac.get() {
+        return Touched { state: State::Moved, rule, flags, group, ending: open };
+    }
     if flow.generation != run.generation() {
         return Touched { state: State::Older, rule, flags, group, ending: open };
     }
@@ -349,24 +368,8 @@ fn make_record<A: Family, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> S
 
 #[inline(always)]
 fn known(flow: Touched) -> Known {
-    Known { rule: flow.rule, group: flow.group, audited: (flow.flags & flow_flags::AUDITED) as u8 }
-}
-
-/// Returns the generation that a flow is stored with. A flow of the warm-up gets 0: its packets are
-/// judged one by one by the warm-up's clock, not by the age of the policy.
-#[inline(always)]
-const fn lasting(generation: u32, flags: u16) -> u32 {
-    if flags & flow_flags::WARM_UP == flow_flags::WARM_UP { 0 } else { generation }
-}
-
-/// Bit of [`crate::scratch::PacketCtx::opening`] that says that there is a flow to open.
-const OPENS: u64 = 1 << 63;
-
-/// Notes on which terms [`open`] is to open the packet's flow: its group, rule and flags.
-#[inline(always)]
-pub(super) fn set_terms(scratch: &Scratch, group: u32, rule: u8, flags: u16) {
-    let terms = u64::from(rule) << 32 | u64::from(flags) << 16 | u64::from(group as u16);
-    scratch.ctx.opening.set(OPENS | terms);
+    let audited = (flow.flags & flow_flags::AUDITED) as u8;
+    Known { rule: flow.rule, group: flow.group, audited }
 }
 
 /// Opens the packet's flow on the terms that its verdict has noted, if there are any and the packet may
@@ -382,7 +385,7 @@ pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
     let (scratch, datagram) = (run.scratch, run.datagram::<A>());
     if scratch.ctx.opening.get() == 0
         || datagram.fragment == Fragment::Later
-        || !may_open(datagram)
+        || !opening::may_open(datagram)
         || (datagram.protocol == TCP && scratch.segment.known.get() == 0)
     {
         return;
@@ -390,7 +393,13 @@ pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
     let Some(key) = key(scratch, datagram, run.zone(), direction) else {
         return;
     };
-    begin(scratch, direction, datagram.length, datagram.transport.flags, datagram.protocol);
+    opening::begin(
+        scratch,
+        direction,
+        datagram.length,
+        datagram.transport.flags,
+        datagram.protocol,
+    );
     // SAFETY: the scratch memory is this run's alone.
     let flow = unsafe { &mut *scratch.ctx.flow.get() };
     // DNS over UDP never matches its flow: every query opens it anew.
@@ -404,38 +413,4 @@ pub(super) fn open<A: Family, W: DatapathOf<A>, P: Packet>(
         report::<A, W, P>(run, EventKind::Opened, Ending::Open as u8);
     }
     Verdict::set_opened(scratch);
-}
-
-/// Writes into the working memory the flow of the packet there, as it is when it is opened.
-#[inline(always)]
-fn begin(scratch: &Scratch, direction: Direction, length: u32, tcp: u8, protocol: u8) {
-    let (terms, bytes) = (scratch.ctx.opening.get(), u64::from(length));
-    let (rule, flags, group) = ((terms >> 32) as u8, (terms >> 16) as u16, terms as u16);
-    let from_client = u64::from(direction == Direction::FromClient);
-    let to_client = 1 - from_client;
-    let (now, mac) = (scratch.ctx.now.get(), scratch.ctx.client_mac.get().to_ne_bytes());
-    // SAFETY: the scratch memory is this run's alone. Field by field: on the stack there is no room.
-    unsafe {
-        let flow = &mut *scratch.ctx.flow.get();
-        flow.opened = now;
-        flow.last_seen = now;
-        flow.client_packets = from_client;
-        flow.client_bytes = from_client * bytes;
-        flow.remote_packets = to_client;
-        flow.remote_bytes = to_client * bytes;
-        flow.client_end = 0;
-        flow.client_acknowledged = 0;
-        flow.remote_end = 0;
-        flow.remote_acknowledged = 0;
-        flow.generation = lasting(scratch.ctx.generation.get() as u32, flags);
-        flow.group = group;
-        flow.flags = flags;
-        flow.rule = rule;
-        flow.reserved = 0;
-        flow.client_mac = [mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]];
-        flow.name_state = [0; 2];
-        if protocol == TCP {
-            segment::note(flow, Numbers::of(&scratch.segment, tcp), direction, true);
-        }
-    }
 }

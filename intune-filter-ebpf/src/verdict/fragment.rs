@@ -127,7 +127,7 @@ pub(super) fn remember<const KIND: usize, A: Family, W: Datapath, P: Packet>(
             return verdict;
         }
         run.scratch.ctx.rules.clear();
-        return Verdict { group: verdict.group, ..Verdict::deny(Reason::FlowLimit) };
+        return Verdict { group: verdict.group, ..Verdict::deny(limit::refusal(run)) };
     }
     keep(
         run,

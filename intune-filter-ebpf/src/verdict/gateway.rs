@@ -9,10 +9,14 @@
 //! lead to: a resolver on the gateway accepts answers from any sender that uses its server's
 //! address.
 
-use super::Run;
+use super::{
+    Run,
+    sender::{self, ask},
+};
 use crate::{
     abi::{
         Address as _, GATEWAY_PASS, GATEWAY_PORTS, SERVER_RESOLVER, V4, V6, has_ports, port_index,
+        sender as bits,
     },
     datapath::{Datapath, Location, Route, Routes},
     packet::{Datagram, Fragment, Packet, UDP},
@@ -89,20 +93,6 @@ pub(super) fn routable(client: V6) -> V6 {
 #[inline(always)]
 const fn is_mapped(V6([a, b, c, _]): V6) -> bool {
     a | b == 0 && c == 0xffff_u32.to_be()
-}
-
-/// Looks up the route to an address, from the source that `route_from` has.
-#[inline(always)]
-pub(super) fn ask<W: Datapath>(
-    scratch: &Scratch,
-    datapath: W,
-    ifindex: u32,
-    to: V6,
-    routes: Routes,
-) -> Route {
-    // SAFETY: the scratch memory is this run's alone.
-    unsafe { scratch.ctx.route_to.get().write(to) };
-    datapath.route(scratch, ifindex, routes)
 }
 
 /// Returns the interface to look up routes for: the device on which the stack receives the zone's
@@ -185,19 +175,12 @@ pub fn is_forged<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     if of_link || device == 0 {
         return false;
     }
-    // SAFETY: as above.
-    unsafe { scratch.ctx.route_from.get().write(V6::default()) };
-    let back = ask(scratch, datapath, device, *source, Routes::All);
-    if back == Route::UNTOLD {
-        return false;
-    }
-    if back == Route::NOT_FORWARDED {
+    let told = sender::told(scratch, datapath);
+    if told & bits::NOWHERE != 0 {
         // An own address that the map does not have yet. The stack itself drops IPv4 packets from
         // one.
         return !is_mapped(*source)
             && ask(scratch, datapath, device, *source, Routes::Main).leads();
     }
-    // Routes may depend on the interface that packets come in on, or several may be equally good.
-    back != Route::to(device)
-        && ask(scratch, datapath, device, *source, Routes::Out) != Route::to(device)
+    told & bits::APART != 0
 }

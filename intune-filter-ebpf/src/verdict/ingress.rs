@@ -7,6 +7,7 @@ use super::{
     Action, Arrival, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment,
     known_flow,
     links::Links,
+    moved,
     policy::{is_any_dns, is_dns},
     reply,
     resolver::{self, DNS_PORT},
@@ -95,13 +96,14 @@ fn stages<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) {
     stage = match stage {
         Stage::QUERY => query(run),
         Stage::STREAM => stream(run),
+        Stage::MOVED => go_on(run),
         _ => stage,
     };
     if stage == Stage::POLICY {
         stage = policy(run);
     }
-    if stage == Stage::DONE && run.is_parsed() {
-        flow::open::<A, W, P>(run, Direction::FromClient);
+    if stage == Stage::OPEN {
+        stage = open(run);
     }
     if stage == Stage::DONE && run.is_first_fragment::<A>() {
         stage = record_fragment(run);
@@ -129,20 +131,46 @@ fn parse<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
         },
     };
     verdict.store(run.scratch);
+    if run.scratch.ctx.moved.get() != 0 {
+        return Stage::MOVED;
+    }
     Stage::done()
 }
 
 /// Judges a packet by the AND of client, destination and port.
 #[inline(never)]
 fn policy<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
-    run.by_policy(run.datagram()).store(run.scratch);
+    match run.by_policy(run.datagram()) {
+        Ok(verdict) => verdict.store(run.scratch),
+        Err(stage) => return stage,
+    }
+    Stage::done()
+}
+
+/// Judges a packet of a known flow whose hardware address is another one.
+#[inline(never)]
+fn go_on<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+    match moved::go_on(run, run.datagram()) {
+        Ok(verdict) => verdict.store(run.scratch),
+        Err(stage) => return stage,
+    }
+    Stage::done()
+}
+
+/// Opens the flow of a packet that the policy passes.
+#[inline(never)]
+fn open<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
+    run.open_flow::<A>();
     Stage::done()
 }
 
 /// Judges a query to a trusted resolver.
 #[inline(never)]
 fn query<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
-    run.by_question(run.datagram()).store(run.scratch);
+    match run.by_question(run.datagram()) {
+        Ok(verdict) => verdict.store(run.scratch),
+        Err(stage) => return stage,
+    }
     Stage::done()
 }
 
@@ -303,20 +331,21 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         ClientMaps::<A>::client(self.datapath, self.scratch, set, self.zone(), &datagram.source)
     }
 
+    /// Returns a verdict, or the stage that finds it.
     #[inline(always)]
-    fn by_question<A: Links>(&self, datagram: &Datagram<A>) -> Verdict
+    fn by_question<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, Stage>
     where
         W: DatapathOf<A>,
     {
         let Some(settings) = self.settings() else {
-            return Verdict::deny(Reason::NoPolicy);
+            return Ok(Verdict::deny(Reason::NoPolicy));
         };
         // A link-local source is in no group: the element of its zone has what its groups may ask
         // for.
         let Some(client) = self.client(datagram) else {
-            return self.by_unlisted();
+            return Err(Stage::POLICY);
         };
-        resolver::query(self, settings, datagram, &client)
+        Ok(resolver::query(self, settings, datagram, &client))
     }
 
     /// Returns a verdict, or the stage that finds it.

@@ -5,7 +5,7 @@
 //! about these packets on the full way.
 
 use super::{
-    Verdict,
+    Verdict, client_mac,
     flow::{self, Known, flow_verdict},
     lifetime::{TCP_ANSWERED, UDP_ANSWERED},
     resolver::DNS_PORT,
@@ -78,6 +78,7 @@ fn by_flow<A: ParseKnown + Family, W: DatapathOf<A>>(
         // Neither audited, nor opened from outside, nor ending.
         if flow.flags & !flow_flags::UNRULED != flow_flags::ANSWERED
             || flow.generation != generation
+            || direction == Direction::FromClient && client_mac(packet, direction) != flow.mac()
         {
             return 0;
         }

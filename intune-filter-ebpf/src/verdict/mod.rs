@@ -10,6 +10,8 @@ mod known_flow;
 mod lifetime;
 mod limit;
 mod links;
+mod moved;
+mod opening;
 mod policy;
 mod reply;
 mod resolver;
@@ -17,6 +19,7 @@ mod resolver_route;
 mod revocation;
 mod rules;
 mod segment;
+mod sender;
 mod stage;
 mod stream;
 
@@ -26,11 +29,12 @@ pub use gateway::{is_forged, own_location, routed_location};
 pub use ingress::ingress;
 pub use judged::{compare_octets, keep_octets};
 pub use lifetime::{ending, lifetime};
-pub use limit::may_begin;
+pub use limit::has_token;
 pub use resolver::{note_answer, note_query};
 pub use resolver_route::is_astray;
 pub use rules::{allows_rule, match_rules};
 pub use segment::note_segment;
+pub use sender::is_believed;
 
 pub use crate::abi::NO_RULE;
 use crate::abi::{
@@ -270,6 +274,8 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         ctx.no_answered_flow.set(0);
         ctx.opening.set(0);
         scratch.segment.known.set(0);
+        ctx.sender.set(0);
+        ctx.moved.set(0);
         ctx.rules.clear();
         ctx.ifindex.set(u64::from(arrival.ifindex));
         ctx.came_by.set(u64::from(arrival.came_by));

@@ -3,73 +3,96 @@
 use super::{
     Action, NO_GROUP, NO_RULE, Run, Verdict, flow, limit,
     links::Links,
+    opening,
     resolver::{self, DNS_PORT},
     rules::ANY_PORT,
+    stage::Stage,
 };
 use crate::{
     abi::{
-        Address as _, LIMIT_FLOWS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Reason, SERVER_DHCP, V6,
-        flow_flags, has_ports, port_index,
+        Address as _, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, Reason, SERVER_DHCP, V6, flow_flags,
+        has_ports, port_index,
     },
     datapath::{Datapath, DatapathOf, Member},
-    packet::{Datagram, Fragment, Packet, TCP, UDP},
+    packet::{Datagram, Direction, Fragment, Packet, TCP, UDP},
     scratch::Family,
 };
 
 impl<W: Datapath, P: Packet> Run<'_, W, P> {
-    /// Judges a packet from a source that is in no group and is not link-local; may leave the terms of
-    /// its flow.
+    /// Returns a verdict, or, with one that passes in the working memory, the stage that opens the flow.
     #[inline(always)]
-    pub(super) fn by_unlisted(&self) -> Verdict {
-        let Some(settings) = self.settings() else {
-            return Verdict::deny(Reason::NoPolicy);
-        };
-        if settings.allow_unlisted_clients == 0 {
-            return Verdict::deny(Reason::UnlistedClient);
-        }
-        flow::set_terms(self.scratch, u32::from(NO_GROUP), NO_RULE, flow_flags::UNRULED);
-        Verdict::pass_builtin(Reason::UnlistedAllowed)
-    }
-
-    /// Judges a packet by the AND of client, destination and port; may leave the terms of its flow.
-    #[inline(always)]
-    pub(super) fn by_policy<A: Links>(&self, datagram: &Datagram<A>) -> Verdict
+    pub(super) fn by_policy<A: Links>(&self, datagram: &Datagram<A>) -> Result<Verdict, Stage>
     where
         W: DatapathOf<A>,
     {
+        let Some(settings) = self.settings() else {
+            return Ok(Verdict::deny(Reason::NoPolicy));
+        };
         if datagram.source.is_link_local() || datagram.source.is_unspecified() {
-            return Verdict::deny(Reason::LinkLocal);
+            return Ok(Verdict::deny(Reason::LinkLocal));
         }
         // The gateway would forward the packet to a client that waits for just such an answer.
         let forged = resolver::is_from_resolver(self, datagram);
-        let Some(client) = self.client(datagram) else {
-            if forged {
-                return Verdict::deny(Reason::Source);
-            }
-            return self.by_unlisted();
-        };
-        let mut verdict = if client.mode == MODE_EXEMPT {
-            Verdict::pass_builtin(Reason::Exempt).of(&client)
-        } else if forged {
-            Verdict::deny(Reason::Source)
-        } else {
-            self.by_rules(datagram, &client)
-        };
-        let opens = verdict.reason == Reason::Policy || verdict.reason == Reason::Link;
-        if opens && flow::may_open(datagram) && !limit::admits::<LIMIT_FLOWS, W, P>(self, &client) {
-            let rule = verdict.rule;
-            verdict = Verdict { rule, ..Verdict::over_limit(Reason::FlowLimit, &client) };
+        let found = self.client(datagram);
+        let listed = found.is_some();
+        let client = found.unwrap_or(Member { group: u32::from(NO_GROUP), ..Member::default() });
+        let exempt = client.mode == MODE_EXEMPT;
+        if forged && !exempt {
+            return Ok(Verdict::deny(Reason::Source));
         }
-        let (rule, flags) = match verdict.reason {
-            Reason::Policy => (verdict.rule, 0),
-            // The answer of the DHCP server needs a flow to find its way back.
-            Reason::Exempt | Reason::Link => (NO_RULE, flow_flags::UNRULED),
-            _ if verdict.audited == 0 => return verdict,
-            _ if client.mode == MODE_AUDIT => (NO_RULE, flow_flags::AUDITED),
-            _ => (NO_RULE, flow_flags::WARM_UP),
+        let verdict = if exempt {
+            Verdict::pass_builtin(Reason::Exempt).of(&client)
+        } else if listed {
+            self.by_rules(datagram, &client)
+        } else if settings.allow_unlisted_clients == 0 {
+            Verdict::deny(Reason::UnlistedClient)
+        } else {
+            Verdict::pass_builtin(Reason::UnlistedAllowed)
         };
-        flow::set_terms(self.scratch, client.group, rule, flags);
-        verdict
+        if verdict.action != Action::Pass {
+            return Ok(verdict);
+        }
+        let link = verdict.reason == Reason::Link;
+        let (rule, flags) = if verdict.reason == Reason::Policy {
+            (verdict.rule, 0)
+        } else if verdict.audited == 0 {
+            // The answer of a DHCP server needs a flow too, to find its way back.
+            (NO_RULE, flow_flags::UNRULED)
+        } else if client.mode == MODE_AUDIT {
+            (NO_RULE, flow_flags::AUDITED)
+        } else {
+            (NO_RULE, flow_flags::WARM_UP)
+        };
+        opening::set_terms(self.scratch, client.group, rule, flags);
+        let believed = if link { Member::BELIEVED } else { 0 };
+        let who = Member { flags: client.flags | believed, ..client };
+        self.scratch.ctx.member.set(who.word());
+        verdict.store(self.scratch);
+        Err(Stage::OPEN)
+    }
+
+    /// Opens the flow of a client's datagram that passes by the verdict in the working memory, if the
+    /// datagram may open one and its sender may; or puts there the verdict that denies it.
+    ///
+    /// A stage of its own: the verifier goes over it once, whatever has led to the verdict.
+    #[inline(always)]
+    pub(super) fn open_flow<A: Links>(&self)
+    where
+        W: DatapathOf<A>,
+    {
+        let client = Member::from_word(self.scratch.ctx.member.get()).unwrap_or_default();
+        if limit::admits_flow::<A, W, P>(self, &client) {
+            flow::open::<A, W, P>(self, Direction::FromClient);
+            return;
+        }
+        let verdict = Verdict::load(self.scratch);
+        let reason = limit::refusal(self);
+        // What passes without a rule passes over its limit too, and takes no entry.
+        let limited = verdict.reason == Reason::Policy || verdict.reason == Reason::Link;
+        if limited || reason != Reason::FlowLimit {
+            let denied = Verdict::over_limit(reason, &client);
+            Verdict { rule: verdict.rule, ..denied }.store(self.scratch);
+        }
     }
 
     #[inline(always)]

@@ -188,11 +188,13 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
             verdict = unlisted;
         }
     }
-    if verdict.audited == 0 && !exempt && !limit::admits::<LIMIT_QUERIES, W, P>(run, who) {
-        verdict = Verdict::over_limit(Reason::DnsLimit, who);
-        if verdict.audited == 0 {
+    if !limit::admits::<LIMIT_QUERIES, W, P>(run, who) {
+        let reason = limit::refusal(run);
+        // What passes without a rule passes over its limit too, and is not remembered.
+        if reason == Reason::DnsLimit && (exempt || verdict.audited != 0) {
             return verdict;
         }
+        return Verdict::over_limit(reason, who);
     }
     remember(run, datagram.transport.source_port, UDP_TRANSPORT, question.hash);
     verdict

@@ -4,7 +4,10 @@
 //! address to have an address of his choice learned. Most networks let such a datagram through, and
 //! the next LAN of the gateway does.
 
-use super::gateway::{ask, interface, routable};
+use super::{
+    gateway::{interface, routable},
+    sender::ask,
+};
 use crate::{
     abi::{ResolverDevice, SERVER_VIA},
     datapath::{Datapath, Route, Routes},

@@ -12,7 +12,7 @@ use crate::{
 pub(super) const REVOKED: u32 = u32::MAX;
 
 /// Returns the group of a flow's client in the policy in force, if that policy allows a flow that
-/// an older one has opened; otherwise [`REVOKED`].
+/// an older one has opened; otherwise [`REVOKED`]. The client is in the working memory then.
 #[inline(always)]
 pub(super) fn allowing_group<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
@@ -21,7 +21,10 @@ pub(super) fn allowing_group<A: Family, W: DatapathOf<A>, P: Packet>(
     flags: u16,
 ) -> u32 {
     match run.datapath.client(run.scratch, run.set(), key.zone, &key.client) {
-        Some(client) if is_still_allowed(run, key, rule, flags, &client) => client.group,
+        Some(client) if is_still_allowed(run, key, rule, flags, &client) => {
+            run.scratch.ctx.member.set(client.word());
+            client.group
+        }
         _ => REVOKED,
     }
 }

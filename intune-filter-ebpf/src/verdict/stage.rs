@@ -18,6 +18,10 @@ result_word! {
         STREAM = 3,
         /// The next stage judges.
         NEXT = 4,
+        /// The flow is opened, by leave of the verdict in the working memory.
+        OPEN = 6,
+        /// A flow that another hardware address began may go on.
+        MOVED = 7,
         /// A trusted resolver's answers over TCP are read.
         ANSWERS = 5,
     }

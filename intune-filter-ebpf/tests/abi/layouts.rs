@@ -6,8 +6,9 @@ use std::{any::type_name, fmt::Write as _};
 use intune_filter_ebpf::abi::{
     Active, AnswerEvent, Asked, Client, ClientKey, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
     FlowKey, FragmentKey, FragmentVerdict, Glob, Host, HostUpdate, JudgedPrefix, KeptOctets, Limit,
-    LimitKey, LimitSet, Limits, NameNode, OwnKey, Pending, PendingKey, ResolverDevice, RuleCounter,
-    RuleMask, SegmentEvent, Settings, Stream, StreamRead, Taking, Title, V4, V6, ZoneKey,
+    LimitKey, LimitSet, Limits, MacKey, NameNode, OwnKey, Pending, PendingKey, ResolverDevice,
+    RuleCounter, RuleMask, SegmentEvent, Settings, Stream, StreamRead, Taking, Title, V4, V6,
+    ZoneKey,
 };
 
 /// Returns the name of a type without its modules.
@@ -63,7 +64,7 @@ layouts! {
     };
     Host { version, rules, expires, owner };
     HostUpdate { address, operation, family, expected, host };
-    LimitKey { zone, bits, address };
+    LimitKey { zone, bits, address, mac };
     Limits { due };
     LimitSet { owners, limits };
     Taking { key, kind, interval, window, now, horizon, sets };
@@ -75,12 +76,13 @@ layouts! {
     ClientKey<V4> { zone, address };
     ClientKey<V6> { zone, address };
     Client { rules, group, mode, flags, devices };
+    MacKey { mac, group };
     OwnKey { device, address };
     ResolverDevice { device, resolver };
     Settings {
         dns_unlisted, allow_unlisted_clients, to_gateway, icmp_echo, ttl_min, ttl_max,
         ttl_grace, limit_sets, root, warm_up_until, warm_up_rules, limit_queries,
-        limit_flows, zone_queries, zone_flows
+        limit_flows, zone_queries, zone_flows, mac_queries, mac_flows
     };
     Title { text };
     Active { generation, reserved, seed };

@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn zone(interface: &str, vlan: u16) -> Zone {
-        Zone { number: 1, interface: interface.into(), vlan }
+        Zone { number: 1, interface: interface.into(), vlan, source_check: Default::default() }
     }
 
     fn names(gate: &GuardRules) -> Vec<&str> {

@@ -65,6 +65,7 @@ impl GuardState {
             name: interface.name.clone(),
             mode: Default::default(),
             vlans: interface.vlans.clone(),
+            source_check: Default::default(),
         });
         Config { boot, ..Config::bare(interfaces.collect()) }
     }

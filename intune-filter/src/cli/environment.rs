@@ -11,6 +11,7 @@ use crate::{
     config::{Config, Environment, OnLink},
     kernel,
     system::{
+        Interface,
         netlink::{self, Snapshot},
         nft, route,
     },
@@ -63,7 +64,10 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
         .filter_map(|(address, index)| Some((address, name_of(&snapshot, index?)?)))
         .collect();
     notes.extend(listening::notes(config, &snapshot));
+    let is_without = |interface: &&Interface| snapshot.without_macs.contains(&interface.index);
+    let without_macs = snapshot.interfaces.iter().filter(is_without);
     let environment = Environment {
+        without_macs: without_macs.map(|interface| interface.name.clone()).collect(),
         on_link: on_link(&snapshot),
         own_addresses: snapshot.addresses,
         resolver_interfaces,

@@ -42,6 +42,8 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let gate = config.as_ref().map(|c| unjudged::gate(c, pins.as_ref(), &netlink::snapshot()?));
     let gate = gate.transpose()?.flatten();
     let told = daemon.details.as_ref();
+    let groups = config.iter().flat_map(|config| &config.clients);
+    let warnings = groups.filter_map(crate::config::ClientGroup::taken).collect();
     let configured = config.map(|config| config.interfaces).unwrap_or_default();
     let mut status = Status {
         schema: SCHEMA,
@@ -56,6 +58,7 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
         other_dns: OtherDns::default(),
         maps: BTreeMap::new(),
         waiting: Vec::new(),
+        warnings,
         gate,
     };
     if let Some(pins) = &pins {
@@ -317,6 +320,12 @@ fn text(status: &Status) -> String {
         text += "\nuntil the daemon runs again:\n";
         for waiting in &status.waiting {
             let _ = writeln!(text, "  - {waiting}");
+        }
+    }
+    if !status.warnings.is_empty() {
+        text += "\nwarnings:\n";
+        for warning in &status.warnings {
+            let _ = writeln!(text, "  - {warning}");
         }
     }
     text

@@ -144,6 +144,9 @@ impl Check<'_> {
                 );
             }
             self.not_empty(&format!("{key}.networks"), &group.networks, "prefix");
+            self.not_empty(&format!("{key}.macs"), &group.macs, "MAC address, or no such key");
+            let macs = group.macs.iter().enumerate();
+            self.unique(macs.map(|(at, mac)| (format!("{key}.macs[{at}]"), *mac)));
             let services = group.services.iter().enumerate();
             self.unique(services.map(|(at, name)| (format!("{key}.services[{at}]"), name.clone())));
         }

@@ -22,6 +22,8 @@ pub struct Environment {
     pub offloaded: Vec<String>,
     /// Whether the command `nft` is missing.
     pub lacks_nft: bool,
+    /// Interfaces of layer 3: their packets have no hardware addresses.
+    pub without_macs: Vec<String>,
 }
 
 /// Prefix that is on-link behind an interface.
@@ -90,7 +92,26 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
             "closed is kept by nft, which is not installed, expected the package nftables, or open",
         ),
     });
-    resolvers.chain(forgeable).chain(offloads).chain(gate).chain(rewrites).collect()
+    let macs = macs_without(config, environment);
+    resolvers.chain(forgeable).chain(offloads).chain(gate).chain(macs).chain(rewrites).collect()
+}
+
+/// Reports each group that lists hardware addresses on an interface that has none.
+fn macs_without(config: &Config, environment: &Environment) -> Vec<Finding> {
+    let listing = config.clients.iter().enumerate().filter(|(_, group)| !group.macs.is_empty());
+    listing
+        .filter_map(|(index, group)| {
+            let mut zones = config.zones_of(group).into_iter();
+            let zone = zones.find(|zone| environment.without_macs.contains(&zone.interface))?;
+            let message = format!(
+                "packets on {} have no MAC addresses (layer 3), expected no macs, or on another \
+                 interface",
+                zone.interface
+            );
+            let key = format!("clients[{index}].macs");
+            Some(Finding { severity: Severity::Error, error: config.error(key, message) })
+        })
+        .collect()
 }
 
 /// Reports a resolver that is a neighbour of the clients: its answers never cross the gateway, so

@@ -11,6 +11,7 @@ mod choice;
 mod duration;
 mod environment;
 mod limits;
+mod mac;
 mod model;
 mod ownership;
 mod read;
@@ -24,9 +25,10 @@ mod zones;
 pub use duration::{DurationError, Seconds};
 pub use environment::{Environment, Finding, OnLink, Severity, check_environment};
 pub use limits::{Limit, Limits, ZoneLimits};
+pub use mac::MacAddress;
 pub use model::{
     Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Metrics,
-    Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, Ttl, UnlistedClients,
+    Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, SourceCheck, Ttl, UnlistedClients,
 };
 pub use ownership::writable_by_others;
 pub use resolver::Resolver;

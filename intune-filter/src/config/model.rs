@@ -8,7 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{KeyLines, Limits, Resolver, Seconds, ToGateway, choice::choice};
+use super::{KeyLines, Limits, MacAddress, Resolver, Seconds, ToGateway, choice::choice};
 use crate::{
     pattern::Pattern,
     ports::{PerProtocol, PortRange},
@@ -73,6 +73,19 @@ choice! {
         Generic = "generic",
         /// TC ingress.
         Tc = "tc",
+    }
+}
+
+choice! {
+    /// Sources that are denied for the way that the routes lead to them.
+    pub enum SourceCheck {
+        /// Those that the routes lead to by another interface, or nowhere.
+        #[default]
+        Strict = "strict",
+        /// Those that the routes lead nowhere to, or to the gateway itself.
+        Loose = "loose",
+        /// None.
+        Off = "off",
     }
 }
 
@@ -173,6 +186,9 @@ pub struct Interface {
     /// VLAN ids that are judged, 0 for untagged frames; empty if the interface carries no tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vlans: Vec<u16>,
+    /// Sources that are denied for the way that the routes lead to them.
+    #[serde(default)]
+    pub source_check: SourceCheck,
 }
 
 /// Clients with one policy.
@@ -195,6 +211,24 @@ pub struct ClientGroup {
     pub inbound: Inbound,
     /// Devices behind one address, from 1: a factor for the limits of an address.
     pub devices_per_address: u32,
+    /// Hardware addresses that its senders have; empty if they are not looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub macs: Vec<MacAddress>,
+}
+
+impl ClientGroup {
+    /// Returns what any device on its clients' network can do, if the group is exempt and lists no
+    /// hardware addresses.
+    #[must_use]
+    pub fn taken(&self) -> Option<String> {
+        (self.mode == GroupMode::Exempt && self.macs.is_empty()).then(|| {
+            format!(
+                "exempt judges nothing, and every device on the network of {} can take an address of \
+                 the group: macs denies all others",
+                self.name
+            )
+        })
+    }
 }
 
 /// Resolvers and learning from their answers.

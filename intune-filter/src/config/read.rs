@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv6Net};
 
 use super::{
     ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Metrics, Mode,
-    OnDeny, Parts, Paths, SiteRule, SiteService, Ttl,
+    OnDeny, Parts, Paths, SiteRule, SiteService, SourceCheck, Ttl,
 };
 use crate::yaml::{Fields, Findings, Place, Read, word};
 
@@ -49,8 +49,10 @@ impl Read for Interface {
         let name = fields.required("name", "the interface's name");
         let mode = fields.or("mode", Mode::default());
         let vlans: Vec<VlanId> = fields.or("vlans", Vec::new());
+        let source_check = fields.or("source_check", SourceCheck::default());
         fields.close();
-        Some(Self { name: name?, mode, vlans: vlans.into_iter().map(|id| id.0).collect() })
+        let vlans = vlans.into_iter().map(|id| id.0).collect();
+        Some(Self { name: name?, mode, vlans, source_check })
     }
 }
 
@@ -81,6 +83,7 @@ impl Read for ClientGroup {
             on_deny: fields.or("on_deny", OnDeny::default()),
             inbound: fields.or("inbound", Inbound::default()),
             devices_per_address: fields.or("devices_per_address", 1),
+            macs: fields.or("macs", Vec::new()),
         };
         fields.close();
         Some(group)

@@ -1,6 +1,6 @@
 //! Numbers the zones, pairs of interface and VLAN, and finds those of a group.
 
-use super::{ClientGroup, Config};
+use super::{ClientGroup, Config, Interface, SourceCheck};
 
 /// Interface and VLAN whose frames are judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Zone {
     pub interface: String,
     /// VLAN id, 0 for untagged frames.
     pub vlan: u16,
+    /// Sources that are denied for the way that the routes lead to them.
+    pub source_check: SourceCheck,
 }
 
 impl std::fmt::Display for Zone {
@@ -29,12 +31,15 @@ impl Config {
         let untagged = [0];
         let pairs = self.interfaces.iter().flat_map(|interface| {
             let vlans = if interface.vlans.is_empty() { &untagged[..] } else { &interface.vlans };
-            vlans.iter().map(|vlan| (interface.name.clone(), *vlan))
+            vlans.iter().map(move |vlan| (interface, *vlan))
         });
-        (1..)
-            .zip(pairs)
-            .map(|(number, (interface, vlan))| Zone { number, interface, vlan })
-            .collect()
+        let zone = |(number, (interface, vlan)): (u32, (&Interface, u16))| Zone {
+            number,
+            interface: interface.name.clone(),
+            vlan,
+            source_check: interface.source_check,
+        };
+        (1..).zip(pairs).map(zone).collect()
     }
 
     /// Returns the zones of a group: all zones if the group has no `on`, all of an interface if

@@ -10,7 +10,7 @@ use aya::{
 };
 use intune_filter_ebpf::abi::{
     Active, Client, GATEWAY_WORDS, Glob, NameNode, PORT_CLASSES, RuleMask, Settings, Title,
-    gateway_port,
+    ZONE_ELEMENTS, gateway_port, source_check,
 };
 
 use super::{
@@ -57,6 +57,7 @@ impl Kernel {
                 policy.globs.iter().map(|glob| Glob { node: keep_node(glob.node), ..*glob });
             globs.enumerate().map(|(number, glob)| (number as u32, glob))
         };
+        let macs = || policy.group_macs.iter().map(|key| (*key, 1_u32));
         let servers = || policy.servers.iter().map(|(address, bits)| (*address, *bits));
         // In parallel: replacing a map waits for running programs, so that all replacements wait
         // together.
@@ -72,6 +73,7 @@ impl Kernel {
                 scope.spawn(|| fresh.hash("EDGES", edges())),
                 scope.spawn(|| fresh.hash("GLOBS", globs())),
                 scope.spawn(|| fresh.hash("SERVERS", servers())),
+                scope.spawn(|| fresh.hash("GROUP_MACS", macs())),
             ];
             fills
                 .map(|fill| fill.join().unwrap_or_else(|panic| resume_unwind(panic)))
@@ -88,6 +90,7 @@ impl Kernel {
         fill_slot(&pins, "PORT_CLASSES", slot, PORT_CLASSES, classes)?;
         let open = gateway_ports(slot, &policy.gateway_ports);
         fill_slot(&pins, "GATEWAY_PORTS", slot, GATEWAY_WORDS / 2, open.into_iter())?;
+        check_sources(&pins, slot, &policy.source_checks)?;
         pins.map::<Array<MapData, Settings>>("SETTINGS")?.set(slot, settings, 0)?;
 
         self.count_hosts()?;
@@ -107,6 +110,18 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+/// Makes these the senders that each zone lets pass, in the set that is not in force.
+fn check_sources(pins: &Pins, slot: u32, zones: &[(u32, u32)]) -> Result<()> {
+    let mut array: Array<MapData, u32> = pins.map("SOURCE_CHECKS")?;
+    for (zone, passes) in zones.iter().filter(|(zone, _)| (*zone as usize) < ZONE_ELEMENTS) {
+        let index = source_check(slot, *zone);
+        if array.get(&index, 0)? != *passes {
+            array.set(index, *passes, 0).context("cannot change SOURCE_CHECKS")?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the words of `GATEWAY_PORTS` in a slot that has exactly these ports open.

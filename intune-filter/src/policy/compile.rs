@@ -9,10 +9,10 @@ use std::{
 };
 
 use intune_filter_ebpf::abi::{
-    Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, Glob, Limit as KernelLimit,
-    MATCH_STEPS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, RuleMask, SERVER_DHCP, SERVER_RESOLVER,
-    SERVER_VIA, Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V4,
-    V6, client_flags, port_index,
+    Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, Glob, MATCH_STEPS, MODE_AUDIT,
+    MODE_ENFORCE, MODE_EXEMPT, MacKey, RuleMask, SERVER_DHCP, SERVER_RESOLVER, SERVER_VIA,
+    Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V4, V6,
+    client_flags, port_index, sender,
 };
 use intune_filter_ebpf::verdict::NO_GROUP;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -21,6 +21,7 @@ use super::{
     ClientPrefix, Group, Policy, Prefix, Rule, RuleBits, Services,
     answers::answers,
     groups::{Assigned, assign},
+    limits,
     names::{Builder, Trie},
     networks::{embed, merge_ancestors, tries},
     over_https, port_classes,
@@ -28,8 +29,8 @@ use super::{
 use crate::{
     catalogue::{Catalogue, CatalogueFiles},
     config::{
-        ClientGroup, Config, DnsUnlisted, GroupMode, Inbound, Limit, OnDeny, Paths, ToGateway,
-        UnlistedClients,
+        ClientGroup, Config, DnsUnlisted, GroupMode, Inbound, OnDeny, Paths, SourceCheck,
+        ToGateway, UnlistedClients,
     },
     pattern::Pattern,
     yaml::{FileError, FileErrors},
@@ -160,6 +161,8 @@ fn compile_part(
         ports,
         port_classes,
         servers: servers(config),
+        group_macs: group_macs(config),
+        source_checks: source_checks(config),
         gateway_ports: gateway_ports(&config.to_gateway),
         settings: settings(config, &trie, &rules),
         edges: trie.edges,
@@ -200,8 +203,10 @@ fn warnings(config: &Config) -> Vec<FileError> {
         }
         let what = match group.mode {
             GroupMode::Enforce => continue,
-            GroupMode::Audit => "audit denies nothing",
-            GroupMode::Exempt => "exempt judges nothing",
+            GroupMode::Audit => "audit denies nothing".to_owned(),
+            GroupMode::Exempt => {
+                group.taken().unwrap_or_else(|| "exempt judges nothing".to_owned())
+            }
         };
         warnings.push(config.error(format!("clients[{index}].mode"), what));
     }
@@ -314,6 +319,23 @@ fn is_of_link(network: &IpNet) -> bool {
     IpNet::V4(LINK4).contains(network) || IpNet::V6(LINK6).contains(network)
 }
 
+fn group_macs(config: &Config) -> Vec<MacKey> {
+    let groups = (0..).zip(&config.clients);
+    groups
+        .flat_map(|(group, of)| of.macs.iter().map(move |mac| MacKey { mac: mac.octets(), group }))
+        .collect()
+}
+
+/// Returns for each zone the senders that its interface lets pass.
+fn source_checks(config: &Config) -> Vec<(u32, u32)> {
+    let passes = |check| match check {
+        SourceCheck::Strict => sender::HERE,
+        SourceCheck::Loose => sender::HERE | sender::APART,
+        SourceCheck::Off => sender::HERE | sender::APART | sender::NOWHERE,
+    };
+    config.zones().iter().map(|zone| (zone.number, passes(zone.source_check))).collect()
+}
+
 /// Returns the open ports of the gateway, encoded by [`port_index`].
 fn gateway_ports(to_gateway: &ToGateway) -> Vec<u32> {
     let ToGateway::Ports(ports) = to_gateway else { return Vec::new() };
@@ -337,7 +359,8 @@ fn client(number: u32, group: &ClientGroup, rules: RuleMask) -> Client {
     };
     let reject = if group.on_deny == OnDeny::Reject { client_flags::REJECT } else { 0 };
     let inbound = if group.inbound == Inbound::Allow { client_flags::INBOUND } else { 0 };
-    let flags = reject | inbound;
+    let macs = if group.macs.is_empty() { 0 } else { client_flags::MACS };
+    let flags = reject | inbound | macs;
     // A larger number was refused by the configuration's check.
     let devices = u16::try_from(group.devices_per_address).unwrap_or(u16::MAX);
     Client { rules, group: number, mode, flags, devices }
@@ -371,17 +394,6 @@ fn servers(config: &Config) -> HashMap<V6, u32> {
     servers
 }
 
-fn limit(limit: Limit) -> KernelLimit {
-    const SECOND: u64 = 1_000_000_000;
-    match limit {
-        Limit::Off => KernelLimit::default(),
-        Limit::At { rate, burst } => {
-            let interval = SECOND / u64::from(rate.max(1));
-            KernelLimit { interval, window: interval * u64::from(burst) }
-        }
-    }
-}
-
 fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Settings {
     let ttl = config.dns.ttl;
     Settings {
@@ -411,9 +423,11 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
             .filter(|(_, rule)| !rule.fqdns.is_empty())
             .map(|(bit, _)| *bit)
             .collect(),
-        limit_queries: limit(config.limits.queries),
-        limit_flows: limit(config.limits.flows),
-        zone_queries: limit(config.limits.zone.queries),
-        zone_flows: limit(config.limits.zone.flows),
+        limit_queries: limits::of(config.limits.queries),
+        limit_flows: limits::of(config.limits.flows),
+        zone_queries: limits::of(config.limits.zone.queries),
+        zone_flows: limits::of(config.limits.zone.flows),
+        mac_queries: limits::of_mac(config.limits.queries, config.maps.pending, 30),
+        mac_flows: limits::of_mac(config.limits.flows, config.maps.new_flows, 60),
     }
 }

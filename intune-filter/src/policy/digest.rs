@@ -54,7 +54,12 @@ fn canonical(config: &Config, policy: &Policy) -> Value {
         .map(|interface| {
             let zones = policy.zones.iter().filter(|zone| zone.interface == interface.name);
             let vlans: Vec<u16> = zones.map(|zone| zone.vlan).collect();
-            json!({"name": interface.name, "mode": interface.mode, "vlans": vlans})
+            json!({
+                "name": interface.name,
+                "mode": interface.mode,
+                "vlans": vlans,
+                "source_check": interface.source_check,
+            })
         })
         .collect();
     keys.insert("interfaces".into(), interfaces);
@@ -76,6 +81,7 @@ fn canonical(config: &Config, policy: &Policy) -> Value {
                 "on_deny": group.on_deny,
                 "inbound": group.inbound,
                 "devices_per_address": group.devices_per_address,
+                "macs": sorted(&group.macs),
             })
         })
         .collect();
@@ -172,8 +178,10 @@ clients:
             ("[web, mail]}", "[web, mail], on_deny: drop}"),
             ("[web, mail]}", "[web, mail], inbound: allow}"),
             ("[web, mail]}", "[web, mail], devices_per_address: 2}"),
+            ("[web, mail]}", "[web, mail], macs: [\"02:00:5e:00:53:10\"]}"),
             ("vlans: [20]", "vlans: [30]"),
             ("vlans: [20]", "mode: tc, vlans: [20]"),
+            ("vlans: [20]", "vlans: [20], source_check: loose"),
             ("[10.0.0.1, 10.0.0.2]", "[10.0.0.2, 10.0.0.1]"),
             ("10.0.0.2]", "10.0.0.2], unlisted: drop"),
             ("10.0.0.2]}", "10.0.0.2]}\nboot: closed"),

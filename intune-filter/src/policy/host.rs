@@ -21,6 +21,12 @@ impl From<&Policy> for host::PolicyMaps {
             edges: policy.edges.clone(),
             globs: policy.globs.clone(),
             servers: policy.servers.clone(),
+            group_macs: policy.group_macs.iter().copied().collect(),
+            source_checks: policy
+                .source_checks
+                .iter()
+                .map(|(zone, passes)| (*zone as u16, *passes))
+                .collect(),
             gateway_ports: policy.gateway_ports.iter().copied().collect(),
             settings: policy.settings,
         }

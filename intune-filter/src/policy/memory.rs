@@ -94,6 +94,7 @@ fn of_policy(name: &str, policy: &Policy) -> Option<usize> {
         "EDGES" => policy.edges.len(),
         "GLOBS" => policy.globs.len(),
         "SERVERS" => policy.servers.len(),
+        "GROUP_MACS" => policy.group_macs.len(),
         _ => return None,
     })
 }

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use intune_filter_ebpf::abi::{
-    Client, ClientKey, EdgeKey, GROUPS, Glob, NameNode, RULES, RuleMask, Settings, TITLE_CAPACITY,
-    Title, V4, V6,
+    Client, ClientKey, EdgeKey, GROUPS, Glob, MacKey, NameNode, RULES, RuleMask, Settings,
+    TITLE_CAPACITY, Title, V4, V6,
 };
 
 mod answers;
@@ -15,6 +15,7 @@ mod difference;
 mod digest;
 mod groups;
 mod host;
+mod limits;
 mod lookup;
 mod memory;
 mod names;
@@ -83,6 +84,10 @@ pub struct Policy {
     pub globs: Vec<Glob>,
     /// Elements of `SERVERS`: bits of the roles that an address has.
     pub servers: HashMap<V6, u32>,
+    /// Keys of `GROUP_MACS`.
+    pub group_macs: Vec<MacKey>,
+    /// Elements of `SOURCE_CHECKS`, by zone.
+    pub source_checks: Vec<(u32, u32)>,
     /// Keys of `GATEWAY_PORTS`, encoded by [`intune_filter_ebpf::abi::port_index`].
     pub gateway_ports: Vec<u32>,
     /// Element of `SETTINGS`.

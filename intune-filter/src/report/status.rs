@@ -37,6 +37,9 @@ pub struct Status {
     /// Functions that are suspended while no daemon runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<&'static str>,
+    /// What the configuration leaves open to devices on the clients' network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Boot guard of `boot: closed`, as found on the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<BootGate>,

@@ -1,6 +1,10 @@
 //! Reads the kernel's interfaces and addresses by netlink, and reports their changes.
 
-use std::{collections::BTreeMap, net::IpAddr, pin::Pin};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    pin::Pin,
+};
 
 use anyhow::{Context as _, Result};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
@@ -10,8 +14,8 @@ use rtnetlink::{
     packet_route::{
         address::AddressAttribute,
         link::{
-            InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
-            XdpAttached,
+            InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+            LinkMessage, LinkXdp, XdpAttached,
         },
     },
 };
@@ -35,6 +39,8 @@ pub struct Snapshot {
     /// Index of the device below, by the index of a device with a MAC or IP address of its own on
     /// it (macvlan, ipvlan).
     pub upon: BTreeMap<u32, u32>,
+    /// Indices of interfaces whose packets have no hardware addresses: tunnels, PPP.
+    pub without_macs: BTreeSet<u32>,
 }
 
 impl Snapshot {
@@ -95,6 +101,7 @@ impl Netlink {
             vlan_devices: links.iter().filter_map(vlan_device).collect(),
             wholes: wholes(&links),
             upon: links.iter().filter_map(upon).collect(),
+            without_macs: links.iter().filter_map(without_macs).collect(),
             ..Snapshot::default()
         };
         let mut addresses = self.handle.address().get().execute();
@@ -164,6 +171,13 @@ fn vlan_device(message: &LinkMessage) -> Option<(u32, (u32, u16))> {
         _ => None,
     })?;
     Some((message.header.index, (parent, id)))
+}
+
+/// Returns an interface's index, if its packets have no hardware addresses.
+fn without_macs(message: &LinkMessage) -> Option<u32> {
+    let has =
+        matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback);
+    (!has).then_some(message.header.index)
 }
 
 fn kind(message: &LinkMessage) -> Option<&InfoKind> {

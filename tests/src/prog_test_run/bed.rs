@@ -38,6 +38,10 @@ pub trait Bed {
     fn set_devices(&mut self, devices: &Devices) -> Result<()>;
     /// Makes these the gateway's own addresses.
     fn set_own_addresses(&mut self, own: &OwnAddresses) -> Result<()>;
+    /// Makes this the hardware address of a neighbour on [`super::site::LAN`].
+    fn set_neighbour(&mut self, address: IpAddr, mac: [u8; 6]) -> Result<()>;
+    /// Has the routes lead to an address by a router on [`super::site::LAN`].
+    fn set_router(&mut self, address: IpAddr, router: IpAddr) -> Result<()>;
     /// Changes the settings of the policy in force.
     fn change_settings(&mut self, change: &dyn Fn(&mut Settings)) -> Result<()>;
     /// Generation of the policy in force.

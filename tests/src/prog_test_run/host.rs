@@ -22,28 +22,17 @@ use intune_filter_ebpf::{
     host::{self, Tables},
     verdict::{self, Action, Verdict},
 };
-use ipnet::IpNet;
 
 use super::{
     Addresses, Bed,
     fate::{self, Fate},
     filter::{HookPoint, ROOM},
+    host_routes::{set_neighbour, wire},
     rows,
     site::{self, LAN, OTHER, VLAN_DEVICE, WAN},
     state::{Event, State, now},
 };
 
-/// Routes of the tables' site.
-const ROUTES: [(&str, &str); 8] = [
-    ("0.0.0.0/0", WAN),
-    ("::/0", WAN),
-    ("10.20.0.0/16", LAN),
-    ("fd00:20::/48", LAN),
-    ("10.21.0.0/24", VLAN_DEVICE),
-    ("fd00:21::/64", VLAN_DEVICE),
-    ("10.22.0.0/24", OTHER),
-    ("fd00:22::/64", OTHER),
-];
 /// Broadcast address of the network of [`LAN`].
 const BROADCAST: &str = "10.20.0.255";
 
@@ -206,6 +195,16 @@ impl Bed for HostBed {
 
     fn set_own_addresses(&mut self, own: &OwnAddresses) -> Result<()> {
         set_own_addresses(&mut self.tables, own);
+        Ok(())
+    }
+
+    fn set_neighbour(&mut self, address: IpAddr, mac: [u8; 6]) -> Result<()> {
+        set_neighbour(&mut self.tables, address, mac);
+        Ok(())
+    }
+
+    fn set_router(&mut self, address: IpAddr, router: IpAddr) -> Result<()> {
+        self.tables.next_hops.insert(address.into(), router.into());
         Ok(())
     }
 
@@ -411,21 +410,6 @@ const fn zone_entry(((ifindex, vlan), zone): ((u32, u32), u32)) -> (ZoneKey, u32
 
 const fn device_entry((zone, device): (u32, u32)) -> (u16, u32) {
     (zone as u16, device)
-}
-
-/// Adds the routes of the site.
-fn wire(tables: &mut Tables, index: &impl Fn(&str) -> u32) {
-    for (network, device) in ROUTES {
-        let network: IpNet = network.parse().expect("a constant");
-        let more = if network.addr().is_ipv4() { 96 } else { 0 };
-        let address: V6 = network.addr().into();
-        let key: Vec<u8> = address.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        tables.routes.insert(more + u32::from(network.prefix_len()), &key, index(device));
-    }
-    for who in Addresses::both() {
-        tables.local_routes.insert(who.gateway_by_route.into(), index(LAN));
-        tables.local_routes.insert(who.gateway_link_local.into(), index(LAN));
-    }
 }
 
 fn own_addresses(lan: u32) -> OwnAddresses {

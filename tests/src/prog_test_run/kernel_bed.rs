@@ -1,6 +1,6 @@
 //! The loaded programs as what judges tables of packets.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, process::Command};
 
 use anyhow::Result;
 use aya::maps::{Array, HashMap, MapData};
@@ -14,13 +14,20 @@ use intune_filter_ebpf::abi::{
     PendingKey, Settings, Stream, StreamRead, V4, V6,
 };
 
+use crate::namespace::run;
+
 use super::{
     Bed, LoadedFilter,
     fate::Fate,
     filter::HookPoint,
-    program,
+    program, site,
     state::{Event, State},
 };
+
+/// Changes the namespace that the test runs in.
+fn ip(line: &str) -> Result<()> {
+    run(Command::new("ip").args(line.split(' '))).map(drop)
+}
 
 impl Bed for LoadedFilter {
     fn policy(&self) -> &Policy {
@@ -53,6 +60,15 @@ impl Bed for LoadedFilter {
 
     fn set_own_addresses(&mut self, own: &OwnAddresses) -> Result<()> {
         self.kernel().set_own_addresses(own)
+    }
+
+    fn set_neighbour(&mut self, address: IpAddr, mac: [u8; 6]) -> Result<()> {
+        let mac = mac.map(|octet| format!("{octet:02x}")).join(":");
+        ip(&format!("neigh replace {address} lladdr {mac} nud permanent dev {}", site::LAN))
+    }
+
+    fn set_router(&mut self, address: IpAddr, router: IpAddr) -> Result<()> {
+        ip(&format!("route replace {address} via {router} dev {}", site::LAN))
     }
 
     fn change_settings(&mut self, change: &dyn Fn(&mut Settings)) -> Result<()> {

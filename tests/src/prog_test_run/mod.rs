@@ -8,6 +8,7 @@ pub mod drain;
 pub mod fate;
 pub mod filter;
 pub mod host;
+mod host_routes;
 mod kernel_bed;
 pub mod live;
 pub mod message;

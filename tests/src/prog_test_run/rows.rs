@@ -35,7 +35,7 @@ pub const KERNEL_ONLY: [KernelOnly; 12] = [
     of("refusals", 1, "octets of answers, which the kernel's writer alone makes"),
     of("rejections", 0, "octets of answers, which the kernel's writer alone makes"),
     of("ring", 1, "the ring buffer: its room, and when it wakes the reader"),
-    of("routes", 282, "routes and rules of a network namespace"),
+    of("routes", 300, "routes and rules of a network namespace"),
     of("stages", 3, "tail calls, and an array of programs that is empty"),
     of("tickets", 0, "the mark of a socket buffer, which TC alone has"),
     of("truncation", 0, "frames in pages, and shorter than their headers say"),

@@ -7,6 +7,7 @@ use intune_filter::{
     catalogue::Catalogue, config::Config, kernel::ResolverDevices, policy::RuleBits,
 };
 
+use super::datagram::CLIENT_MAC;
 use crate::namespace::Namespace;
 
 /// An interface with an untagged zone and one of VLAN 20.
@@ -182,7 +183,31 @@ pub fn wire(gateway: &Namespace) -> Result<()> {
         "route add fd00:21::/64 dev eth1.20",
         "route add 10.22.0.0/24 dev eth2",
         "route add fd00:22::/64 dev eth2",
-    ])
+    ])?;
+    let mac = CLIENT_MAC.map(|octet| format!("{octet:02x}")).join(":");
+    let known = |(address, device): &(IpAddr, &str)| {
+        format!("neigh add {address} lladdr {mac} nud permanent dev {device}")
+    };
+    gateway.ip(&neighbours().iter().map(known).collect::<Vec<_>>())
+}
+
+/// Clients that the gateway knows as neighbours, all of one hardware address, each with its device.
+#[must_use]
+pub fn neighbours() -> Vec<(IpAddr, &'static str)> {
+    let both = Addresses::both();
+    let of = |who: &Addresses| {
+        [
+            (who.client, LAN),
+            (who.neighbour, LAN),
+            (who.audited, LAN),
+            (who.exempt, LAN),
+            (who.server, LAN),
+            (who.rejected, LAN),
+            (who.tagged, VLAN_DEVICE),
+            (who.other, OTHER),
+        ]
+    };
+    both.iter().flat_map(of).collect()
 }
 
 /// The gateway's own device behind [`LAN`]'s second zone.

@@ -1,7 +1,11 @@
 //! Buckets and their owners: no client resets another's, and evictions are counted.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    process::Command,
+};
 
+use intune_filter_tests::namespace;
 use intune_filter_tests::prog_test_run::{
     Addresses, HookPoint, LoadedFilter, check_in_order, check_on,
     fate::Fate,
@@ -74,6 +78,13 @@ fn with_few_buckets(test: impl Fn(&mut LoadedFilter) + Sync) {
     for hook in IngressHook::TEST_RUNS {
         run_sized(hook, &[("CLIENT_LIMITS", 64)], "", "", |filter| {
             filter.install(&config("", "")).unwrap();
+            // Behind a router, each address has a bucket of its own.
+            for line in [
+                "route add 10.20.3.0/24 via 10.20.0.10 dev eth1",
+                "route add fd00:20:0:3::/64 via fd00:20::10 dev eth1",
+            ] {
+                namespace::run(Command::new("ip").args(line.split(' '))).expect(line);
+            }
             test(filter);
         });
     }

@@ -2,13 +2,19 @@
 
 use std::{net::IpAddr, process::Command};
 
-use intune_filter_ebpf::abi::Reason::{Destination, Gateway, Port};
+use intune_filter_ebpf::abi::Reason::{Destination, Gateway, Policy, Port, SourceInterface};
 use intune_filter_tests::{
     namespace,
-    prog_test_run::{Datagram, Flags, both, check, expect, from_client, run, site::VLAN},
+    prog_test_run::{
+        Datagram, Flags, LoadedFilter, both, check, expect, from_client, run, site::VLAN,
+    },
 };
 
-use crate::tables::{gateway::to_every_address, sources::innocents};
+use crate::tables::{
+    gateway::to_every_address,
+    source_check::{site, syn},
+    sources::innocents,
+};
 
 /// Changes the routes of the namespace that the test runs in.
 fn ip(lines: &[&str]) {
@@ -144,6 +150,102 @@ fn clients_are_believed_of_whom_the_routes_say_nothing() {
             "-4 route del 10.20.0.0/16",
             "-6 route del fd00:20::/48",
         ]);
+        // A route that leads nowhere is one that the strict check denies.
+        filter.install(&site("off", "enforce")).unwrap();
         check(filter, &both(innocents));
+    });
+}
+
+/// What the strict check says of a flow from a source of eth2, that comes in on eth1.
+fn from_another_network(filter: &mut LoadedFilter, passes: bool) {
+    filter.install(&site("strict", "enforce")).unwrap();
+    let reason = if passes { Policy } else { SourceInterface };
+    let rows = both(|who| {
+        let expected = expect(reason).rule("core/web");
+        vec![from_client("of another network", syn(who.other, who), expected)]
+    });
+    check(filter, &rows);
+}
+
+#[test]
+fn several_routes_are_as_good_as_one() {
+    run("", "", |filter| {
+        from_another_network(filter, false);
+        ip(&[
+            "-4 route replace 10.22.0.0/24 nexthop dev eth1 nexthop dev eth2",
+            "-6 route append fd00:22::/64 dev eth1",
+        ]);
+        from_another_network(filter, true);
+    });
+}
+
+/// Of IPv6 the kernel tells the best routes alone.
+#[test]
+fn a_second_return_route_of_ipv4_is_believed_if_it_is_worse_too() {
+    run("", "", |filter| {
+        ip(&[
+            "-4 route add 10.22.0.0/24 dev eth1 metric 4000",
+            "-6 route add fd00:22::/64 dev eth1 metric 4000",
+        ]);
+        filter.install(&site("strict", "enforce")).unwrap();
+        let rows = both(|who| {
+            let reason = if who.client.is_ipv4() { Policy } else { SourceInterface };
+            let expected = expect(reason).rule("core/web");
+            vec![from_client("of another network", syn(who.other, who), expected)]
+        });
+        check(filter, &rows);
+    });
+}
+
+#[test]
+fn policy_routing_by_interface_makes_no_source_foreign() {
+    run("", "", |filter| {
+        ip(&[
+            "-4 rule add iif eth1 table 101",
+            "-6 rule add iif eth1 table 101",
+            "-4 route add default via 172.31.0.2 table 101",
+            "-6 route add default via fd00:31::2 table 101",
+        ]);
+        filter.install(&site("strict", "enforce")).unwrap();
+        let rows = both(|who| {
+            vec![from_client("a client", syn(who.client, who), expect(Policy).rule("core/web"))]
+        });
+        check(filter, &rows);
+    });
+}
+
+#[test]
+fn nothing_is_known_of_sources_where_nothing_is_forwarded() {
+    run("", "", |filter| {
+        for family in ["ipv4", "ipv6"] {
+            let path = format!("/proc/sys/net/{family}/conf/eth1/forwarding");
+            std::fs::write(path, "0").unwrap();
+        }
+        from_another_network(filter, true);
+    });
+}
+
+#[test]
+fn what_a_route_rejects_has_no_way_back() {
+    run("", "", |filter| {
+        for kind in ["blackhole", "unreachable", "prohibit"] {
+            ip(&[
+                &format!("-4 route add {kind} 10.20.0.8/29"),
+                &format!("-6 route add {kind} fd00:20::/121"),
+            ]);
+            for (check_word, denied) in [("strict", true), ("loose", true), ("off", false)] {
+                filter.install(&site(check_word, "enforce")).unwrap();
+                let reason = if denied { SourceInterface } else { Policy };
+                let rows = both(|who| {
+                    let expected = expect(reason).rule("core/web");
+                    vec![from_client(kind, syn(who.client, who), expected)]
+                });
+                check(filter, &rows);
+            }
+            ip(&[
+                &format!("-4 route del {kind} 10.20.0.8/29"),
+                &format!("-6 route del {kind} fd00:20::/121"),
+            ]);
+        }
     });
 }

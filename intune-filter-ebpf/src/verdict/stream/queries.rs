@@ -39,7 +39,7 @@ pub(in crate::verdict) fn query<A: Family, W: Datapath, P: Packet>(
         return Verdict::pass_builtin(Reason::DnsQuery).of(who);
     }
     if found == Found::LIMITED {
-        return Verdict::over_limit(Reason::DnsLimit, who);
+        return Verdict::over_limit(limit::refusal(run), who);
     }
     if found == Found::MISPLACED {
         // In silence: an honest client's comes again, in its place.

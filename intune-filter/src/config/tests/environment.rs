@@ -43,6 +43,20 @@ fn other_links_do_not_matter() {
 }
 
 #[test]
+fn hardware_addresses_need_interfaces_that_have_some() {
+    let group = "[{name: a, networks: [10.0.0.0/24], macs: [\"02:00:5e:00:53:10\"]}]";
+    let config = parse(&with("clients", group));
+    let mut environment = Environment::default();
+    assert_eq!(check_environment(&config, &environment), []);
+    environment.without_macs = vec!["eth0".into(), "eth1".into()];
+    let findings = check_environment(&config, &environment);
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!((finding.severity, &*finding.error.key), (Severity::Error, "clients[0].macs"));
+    assert!(finding.error.message.contains("on eth1 have no MAC"), "{finding:?}");
+    assert_eq!(check_environment(&parse(super::SHORTEST), &environment), []);
+}
+
+#[test]
 fn offload_is_an_error_and_rewriting_a_warning() {
     let config = parse(super::SHORTEST);
     let environment = Environment {

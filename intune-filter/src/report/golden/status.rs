@@ -103,6 +103,7 @@ fn status(daemon: Daemon) -> Status {
         other_dns: OtherDns::default(),
         maps: Default::default(),
         waiting: Vec::new(),
+        warnings: Vec::new(),
         gate: None,
     }
 }
@@ -129,6 +130,7 @@ fn everything() {
         other_dns: OtherDns { port_53: 1, port_853: 2, https_names: 3 },
         maps: [("HOSTS4".to_owned(), usage)].into(),
         waiting: vec!["interfaces that vanish and return are not attached again"],
+        warnings: vec!["exempt judges nothing".into()],
         gate: Some(BootGate { table: Some(true), unjudged: vec!["eth2".into()] }),
         ..status(running(full_daemon()))
     };

@@ -8,6 +8,8 @@ use intune_filter::config::Config;
 use intune_filter_bench_ebpf::FlowCycle;
 use intune_filter_ebpf::abi::{Flow, FlowKey, Host, RuleMask, V4, V6, flow_flags};
 
+use intune_filter_tests::prog_test_run::datagram::CLIENT_MAC;
+
 use super::{
     baseline::Baseline,
     load::{Load, PORT},
@@ -191,6 +193,7 @@ fn known_flow(filter: &LoadedFilter) -> Result<Flow> {
         generation: filter.pins().active()?.generation,
         rule: 0,
         flags: flow_flags::ANSWERED,
+        client_mac: CLIENT_MAC,
         ..Flow::default()
     })
 }

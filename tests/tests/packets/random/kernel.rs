@@ -213,7 +213,8 @@ fn compare(
     if same {
         return Ok(Found::Same);
     }
-    if model::destination(frame).is_some_and(model::is_gateways) {
+    let ends = [model::destination(frame), model::source(frame)];
+    if ends.into_iter().flatten().any(model::is_gateways) {
         return Ok(Found::Routed);
     }
     Err(format!("the kernel says {fate:?}, {explained:?}, the host {verdict:?}"))

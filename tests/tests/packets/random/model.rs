@@ -70,6 +70,11 @@ pub fn destination(frame: &[u8]) -> Option<IpAddr> {
     Some(Reading::of(frame)?.destination)
 }
 
+/// Source of a frame, if it has an IP header.
+pub fn source(frame: &[u8]) -> Option<IpAddr> {
+    Some(Reading::of(frame)?.source)
+}
+
 /// Whether an interface has a zone for a VLAN.
 pub fn has_zone(interface: &str, vlan: u16) -> bool {
     vlan == 0 || interface == "eth1" && vlan == 20

@@ -27,6 +27,8 @@ pub mod rejected;
 pub mod reloads;
 pub mod resets;
 pub mod resolver_route;
+pub mod senders;
+pub mod source_check;
 pub mod sources;
 pub mod streams;
 pub mod warm_up;

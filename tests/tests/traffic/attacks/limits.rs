@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use intune_filter_tests::{network::CLIENT, prog_test_run::Datagram};
+use intune_filter_tests::{
+    network::{CLIENT, LAN},
+    prog_test_run::Datagram,
+};
 
 use super::testbeds::{Attacker, PORT, SERVER, config, in_each_mode};
 
@@ -35,6 +38,10 @@ fn rotating_sources_reset_no_bucket() -> Result<()> {
         1,
     );
     in_each_mode(&config, |testbed, mode| {
+        testbed.network.gateway.ip(&[
+            format!("route add 10.20.0.0/16 dev {LAN}"),
+            format!("route add fd00:20::/48 dev {LAN}"),
+        ])?;
         let attacker = Attacker::new(testbed)?;
         for family in 0..2 {
             let server: IpAddr = SERVER[family].parse()?;

@@ -4,6 +4,7 @@
 mod fragments;
 mod limits;
 mod link_local;
+mod neighbours;
 mod own_addresses;
 mod resets;
 mod sources;

@@ -7,10 +7,15 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
-    network::WAN,
-    prog_test_run::{Datagram, datagram::patched, live::stay},
-    site::{self, CONFIG, MODES, SILENCE, in_mode},
-    testbed::{Setup, Testbed},
+    network::{GATEWAY, WAN},
+    probe::probe,
+    prog_test_run::{
+        Datagram,
+        datagram::{CLIENT_MAC, patched},
+        live::stay,
+    },
+    site::{self, ANSWER, CONFIG, MODES, SILENCE, in_mode, tcp},
+    testbed::{FOREIGN_PORT, Setup, Testbed},
     wire::Wire,
 };
 
@@ -59,12 +64,19 @@ pub struct Attacker<'a> {
     testbed: &'a Testbed,
     wire: Wire,
     gateway: [u8; 6],
+    own: [u8; 6],
 }
 
 impl<'a> Attacker<'a> {
     pub fn new(testbed: &'a Testbed) -> Result<Self> {
-        let wire = testbed.network.client.run(|| Wire::open(WAN))?;
-        Ok(Self { testbed, wire, gateway: testbed.network.lan_address()? })
+        let network = &testbed.network;
+        let wire = network.client.run(|| Wire::open(WAN))?;
+        for gateway in GATEWAY {
+            // The gateway gets to know the client, as it would any that it talks to.
+            network.client.run(|| probe(tcp(gateway, FOREIGN_PORT), ANSWER));
+        }
+        let (gateway, own) = (network.lan_address()?, network.client_address()?);
+        Ok(Self { testbed, wire, gateway, own })
     }
 
     /// Sends a frame with this datagram to the gateway.
@@ -72,8 +84,11 @@ impl<'a> Attacker<'a> {
         self.send_frame(datagram.frame())
     }
 
-    /// Sends a frame that has no destination yet.
-    pub fn send_frame(&self, frame: Vec<u8>) -> Result<()> {
+    /// Sends a frame that has no destination yet, and the client's own source unless it has another.
+    pub fn send_frame(&self, mut frame: Vec<u8>) -> Result<()> {
+        if frame.get(6..12) == Some(&CLIENT_MAC[..]) {
+            frame = patched(frame, 6, &self.own);
+        }
         self.wire.send(&patched(frame, 0, &self.gateway))
     }
 

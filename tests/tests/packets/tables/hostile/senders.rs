@@ -48,6 +48,8 @@ fn install(filter: &mut dyn Bed, more: &str) {
         text.replace("services: [core, time]", "services: [core, time, peers]")
             .replace("services: [other]", "services: [other, peers]")
             .replace("clients:\n", &format!("clients:\n{group}"))
+            // Where no route leads to it.
+            .replace("{name: eth2}", "{name: eth2, source_check: off}")
     });
     filter.install(&config).expect("the policy goes into the maps");
 }

@@ -1,0 +1,126 @@
+//! Senders: whether a packet can come from its source where it came in, and from whom.
+//!
+//! One reverse lookup answers that, of the route to the packet's source: it leads back by the device on
+//! which the packet came in, by another, or nowhere. The interface's `source_check` says what of that is
+//! denied. The first packet of a flow is asked for, and whatever else takes an entry in a table; packets
+//! of a known flow are not.
+//!
+//! The lookup also tells the neighbour by which the routes lead to the source, and its hardware address.
+//! A sender that has this address is *proven*, and has limits of its own; any other is not, and shares
+//! those of its zone. The neighbour table is written by ARP and neighbour discovery, and so by whoever
+//! answers first: it keeps things fair, and proves nothing. A group that lists its hardware addresses
+//! (`macs`) is proof against everybody who does not use one of these.
+//!
+//! Routes may depend on the interface that packets come in on, and several may be equally good: a source
+//! that another device leads to is asked for once more, by the routes out of the zone's device alone.
+//! Where the kernel tells no route, since it does not forward for the device, nothing is denied.
+
+use crate::{
+    abi::{Reason, V6, client_flags, sender},
+    datapath::{Datapath, Member, Route, Routes},
+    scratch::Scratch,
+};
+
+/// Looks up the route to an address, from the source that `route_from` has.
+#[inline(always)]
+pub(super) fn ask<W: Datapath>(
+    scratch: &Scratch,
+    datapath: W,
+    ifindex: u32,
+    to: V6,
+    routes: Routes,
+) -> Route {
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe { scratch.ctx.route_to.get().write(to) };
+    datapath.route(scratch, ifindex, routes)
+}
+
+/// Returns what the kernel tells of the sender of the packet in the working memory, bits of
+/// [`sender`]. Asks once for each packet.
+#[inline(always)]
+pub(super) fn told<W: Datapath>(scratch: &Scratch, datapath: W) -> u32 {
+    let known = scratch.ctx.sender.get() as u32;
+    if known != 0 {
+        return known;
+    }
+    let told = sender::ASKED | look_up(scratch, datapath);
+    scratch.ctx.sender.set(u64::from(told));
+    told
+}
+
+#[inline(always)]
+fn look_up<W: Datapath>(scratch: &Scratch, datapath: W) -> u32 {
+    // SAFETY: the scratch memory is this run's alone.
+    let source = unsafe { *scratch.headers.source.get() };
+    let device = datapath.device(scratch.ctx.zone.get() as u16);
+    if device == 0 {
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe { scratch.ctx.route_from.get().write(V6::default()) };
+    let back = ask(scratch, datapath, device, source, Routes::All);
+    if back == Route::to(device) {
+        return neighbour(scratch);
+    }
+    if back == Route::UNTOLD {
+        return 0;
+    }
+    if !back.leads() {
+        return sender::NOWHERE;
+    }
+    if ask(scratch, datapath, device, source, Routes::Out) == Route::to(device) {
+        return neighbour(scratch);
+    }
+    sender::APART
+}
+
+/// Compares the sender with the neighbour that the lookup led to.
+#[inline(always)]
+fn neighbour(scratch: &Scratch) -> u32 {
+    let ctx = &scratch.ctx;
+    let hardware = ctx.neighbour.get();
+    // Without an entry the kernel leaves zeros, which a sender may use too.
+    let proven = hardware != 0 && hardware == ctx.client_mac.get();
+    let proven = if proven { sender::PROVEN } else { 0 };
+    let routed = if ctx.routed.get() != 0 { sender::ROUTED } else { 0 };
+    sender::HERE | proven | routed
+}
+
+/// Whether what the kernel tells of a sender leaves open who it is: it forwards for the device, and the
+/// sender has not the hardware address of the neighbour that the routes lead to.
+#[inline(always)]
+pub(super) const fn is_unproven(told: u32) -> bool {
+    told & (sender::HERE | sender::APART | sender::NOWHERE) != 0 && told & sender::PROVEN == 0
+}
+
+/// Whether the sender of the packet in the working memory is let pass by the checks of its zone and
+/// group; `who` is the [`Member`] that it is as a word. If not, the working memory has the reason.
+///
+/// Sources without a route of their own are believed: link-local ones, the unspecified one, and those
+/// of DHCP requests, whose senders may have come from elsewhere ([`Member::BELIEVED`]).
+#[inline(always)]
+pub fn is_believed<W: Datapath>(scratch: &Scratch, datapath: W, who: u64) -> bool {
+    let who = Member::from_word(who).unwrap_or_default();
+    // SAFETY: the scratch memory is this run's alone.
+    let source = unsafe { *scratch.headers.source.get() };
+    if source.is_of_link() || source == V6::default() {
+        scratch.ctx.sender.set(u64::from(sender::ASKED));
+        return true;
+    }
+    let set = scratch.ctx.generation.get() as u32 & 1;
+    let passes = datapath.source_check(set, scratch.ctx.zone.get() as u16);
+    let checked = sender::APART | sender::NOWHERE;
+    let told = told(scratch, datapath);
+    if told & checked & !passes != 0 && who.flags & Member::BELIEVED == 0 {
+        scratch.ctx.refusal.set(Reason::SourceInterface as u64);
+        return false;
+    }
+    if who.flags & client_flags::MACS != 0 {
+        if !datapath.has_mac(scratch, set, who.group) {
+            scratch.ctx.refusal.set(Reason::SourceMac as u64);
+            return false;
+        }
+        scratch.ctx.sender.set(u64::from(told | sender::PROVEN));
+    }
+    true
+}
