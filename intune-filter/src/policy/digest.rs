@@ -146,7 +146,7 @@ services:
   tcp: [443, \"80-80\"]
   id: web
 - {id: mail, tcp: [993, 993], cidrs: [192.0.2.0/24]}
-dns: {resolvers: [10.0.0.1, 10.0.0.2], unlisted: refuse}
+dns: {resolvers: [10.0.0.1, 10.0.0.2], unlisted: nxdomain}
 interfaces: [{vlans: [20], name: lan, mode: auto}]
 clients:
 - {services: [mail, web], on: lan.20, name: devices, networks: [\"fd00::/64\", 10.0.0.0/24]}
