@@ -12,7 +12,7 @@ use intune_filter_ebpf::abi::{Host, Pending, PendingKey, V4, V6};
 use super::{Bound, Effort, Findings, Goal, Measurement};
 use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, HookPoint, IngressHook, LoadedFilter, Message,
-    drain::Drain,
+    drain::{Drain, count_no_hosts},
     message::{A, QUESTION, Section, name},
     run_at,
     site::LAN,
@@ -231,6 +231,7 @@ struct Bench<'f> {
 
 impl<'f> Bench<'f> {
     fn new(filter: &'f mut LoadedFilter, effort: Effort) -> Result<Self> {
+        count_no_hosts(filter.pins())?;
         let mut bench = Self {
             who: Addresses::both()[0],
             hosts4: Drain::open(filter.pins(), "HOSTS4")?,

@@ -9,12 +9,26 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use aya::{Pod, maps::MapData};
+use aya::{
+    Pod,
+    maps::{Array, MapData},
+};
 use aya_obj::generated::{bpf_attr, bpf_cmd};
 use intune_filter::kernel::Pins;
+use intune_filter_ebpf::abi::{COUNT_ROOM, host_count};
 
 /// Elements that the map has at most.
 const ELEMENTS: usize = 256;
+
+/// Has the programs count no learned addresses, for those who drain them: nothing takes what was
+/// drained off the counts, and soon no client would have a share left.
+pub fn count_no_hosts(pins: &Pins) -> Result<()> {
+    let mut counts: Array<MapData, u64> = pins.map("HOST_COUNTS")?;
+    for table in [0, 1] {
+        counts.set(host_count(table, COUNT_ROOM), 0, 0)?;
+    }
+    Ok(())
+}
 
 /// A pinned map, and room for what is in it.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use intune_filter_ebpf::{
 };
 use intune_filter_tests::prog_test_run::{
     Addresses, LoadedFilter,
-    drain::Drain,
+    drain::{Drain, count_no_hosts},
     fate::Fate,
     filter::{HookPoint, IngressHook},
     run,
@@ -109,6 +109,7 @@ impl Bench {
             RuleMask::of(*rule.expect("a rule").0)
         };
         let drained = "the map is there";
+        count_no_hosts(filter.pins()).expect(drained);
         Self {
             host,
             hosts4: Drain::open(filter.pins(), "HOSTS4").expect(drained),
