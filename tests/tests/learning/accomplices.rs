@@ -32,15 +32,19 @@ fn chosen() -> [IpAddr; 2] {
     ["20.0.0.7", "2a01:111::7"].map(|text| text.parse().expect("an address"))
 }
 
-/// A configuration that does not judge what the resolver's network sends: what clients alone send in a
-/// resolver's name is denied as it comes in.
+/// A configuration that does not judge what the resolver's network sends, wherever it comes in: what
+/// clients alone send in a resolver's name is denied as it comes in.
 fn exempting() -> String {
     let exempt = "clients:
   - name: unjudged
     networks: [203.0.113.0/24, '2001:db8:53::/64']
     mode: exempt
 ";
-    CONFIG.replacen("clients:\n", exempt, 1)
+    CONFIG.replacen("clients:\n", exempt, 1).replacen(
+        "  - name: eth1\n",
+        "  - name: eth1\n    source_check: off\n",
+        1,
+    )
 }
 
 /// Gives the gateway another network, and lets each network send whatever source it likes.
@@ -60,8 +64,13 @@ fn wire(testbed: &Testbed) -> Result<()> {
 }
 
 /// Has the client ask for a name that nobody has asked for before, and an accomplice answer from the
-/// other end of a wire of the gateway's; then the resolver.
-fn attack(testbed: &Testbed, number: u32, (wire, device): (&Wire, &str)) -> Result<()> {
+/// other end of a wire of the gateway's, which is denied for a reason; then the resolver.
+fn attack(
+    testbed: &Testbed,
+    number: u32,
+    (wire, device): (&Wire, &str),
+    reason: &str,
+) -> Result<()> {
     let counted = |word: &str| anyhow::Ok(testbed.filter.counters()?.get(word));
     let network = &testbed.network;
     for (family, client) in CLIENT.into_iter().enumerate() {
@@ -76,9 +85,9 @@ fn attack(testbed: &Testbed, number: u32, (wire, device): (&Wire, &str)) -> Resu
         let socket = network.client.run(|| UdpSocket::bind((client, PORT)))?;
         socket.send_to(query.octets(), (resolver, 53))?;
         eventually("the query has passed", || Ok(counted("dns_query")? > asked))?;
-        let (denied, learned) = (counted("answer_interface")?, counted("learned")?);
+        let (denied, learned) = (counted(reason)?, counted("learned")?);
         wire.send(&patched(forged.frame(), 0, &network.gateway_address(device)?))?;
-        let judged = || Ok(counted("answer_interface")? + counted("learned")? > denied + learned);
+        let judged = || Ok(counted(reason)? + counted("learned")? > denied + learned);
         eventually("the accomplice's answer was judged", judged)?;
         ensure!(counted("learned")? == learned, "the accomplice's address was learned");
         testbed.expect_denied(tcp(chosen, 443))?;
@@ -109,18 +118,18 @@ fn an_accomplice_on_another_lan_opens_nothing() -> Result<()> {
     let [device, end] = OTHER;
     in_each_mode(CONFIG, |testbed| {
         let wire = testbed.network.gateway.run(|| Wire::open(end))?;
-        attack(testbed, 7, (&wire, device))
+        attack(testbed, 7, (&wire, device), "answer_interface")
     })
 }
 
 #[test]
 fn an_accomplice_on_another_filtered_lan_opens_nothing() -> Result<()> {
     let [device, end] = OTHER;
-    let filtered = format!("interfaces:\n  - name: {device}\n");
+    let filtered = format!("interfaces:\n  - name: {device}\n    source_check: off\n");
     let config = exempting().replacen("interfaces:\n", &filtered, 1);
     in_each_mode(&config, |testbed| {
         let wire = testbed.network.gateway.run(|| Wire::open(end))?;
-        attack(testbed, 8, (&wire, device))
+        attack(testbed, 8, (&wire, device), "answer_interface")
     })
 }
 
@@ -128,7 +137,17 @@ fn an_accomplice_on_another_filtered_lan_opens_nothing() -> Result<()> {
 fn an_accomplice_beside_the_client_opens_nothing() -> Result<()> {
     in_each_mode(&exempting(), |testbed| {
         let wire = testbed.network.client.run(|| Wire::open(WAN))?;
-        attack(testbed, 9, (&wire, LAN))
+        attack(testbed, 9, (&wire, LAN), "answer_interface")
+    })
+}
+
+/// Even an exempt source is looked for in the routes.
+#[test]
+fn an_accomplice_with_an_exempt_address_of_another_network_does_not_get_in() -> Result<()> {
+    let config = exempting().replacen("    source_check: off\n", "", 1);
+    in_each_mode(&config, |testbed| {
+        let wire = testbed.network.client.run(|| Wire::open(WAN))?;
+        attack(testbed, 10, (&wire, LAN), "source_interface")
     })
 }
 
