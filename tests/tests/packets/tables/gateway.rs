@@ -6,7 +6,7 @@ use intune_filter_ebpf::abi::Reason::{
     Destination, Gateway, Icmp, LinkLocal, Policy, Protocol, UnlistedClient,
 };
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Flags, Row, both, check, expect, from_client,
+    Addresses, Datagram, Flags, Message, Row, both, check, expect, from_client, message::A,
 };
 
 use crate::run;
@@ -97,6 +97,30 @@ fn ports_of_the_gateway_that_are_open_are_a_list() {
         });
         check(filter, &rows);
     });
+}
+
+/// Whoever opens all ports of the gateway opens the resolvers behind them too.
+#[test]
+fn a_resolver_behind_another_port_of_the_gateway_is_asked_where_that_port_is_open() {
+    for (to_gateway, reason) in
+        [("pass", Gateway), ("{tcp: [22], udp: [161]}", Destination), ("policy", Destination)]
+    {
+        run("", &format!("to_gateway: {to_gateway}"), |filter| {
+            let rows = both(|who| {
+                let query = Message::query(7, "any.unlisted.test", A);
+                let mut rows = Vec::new();
+                for port in [54, 5353, 5354, 8053] {
+                    let to = || Datagram::new(who.client, who.gateway);
+                    let udp = to().udp(40000, port, query.octets()).frame();
+                    let tcp = to().tcp(40000, port, Flags::SYN).frame();
+                    rows.push(from_client("a query", udp, expect(reason)));
+                    rows.push(from_client("a connection", tcp, expect(reason)));
+                }
+                rows
+            });
+            check(filter, &rows);
+        });
+    }
 }
 
 #[test]
