@@ -8,9 +8,9 @@ use aya::{
     maps::{Array, HashMap, MapData},
 };
 use intune_filter_ebpf::abi::{
-    Counted, Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey,
+    COUNT_ALL, Counted, Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey,
     FragmentVerdict, Host, LimitSet, Limits, Pending, PendingKey, Reason, RuleCounter, RuleMask,
-    Stream, StreamRead, V4, V6,
+    Stream, StreamRead, V4, V6, count_of_client, count_of_rule, host_count,
 };
 
 use super::LoadedFilter;
@@ -97,10 +97,23 @@ impl LoadedFilter {
         Ok(())
     }
 
-    /// Forgets addresses.
+    /// Forgets addresses, and takes them off the counts.
     pub fn forget_addresses(&self) -> Result<()> {
-        self.empty::<V4, Host>("HOSTS4")?;
-        self.empty::<V6, Host>("HOSTS6")
+        self.forget_hosts::<V4>("HOSTS4", 0)?;
+        self.forget_hosts::<V6>("HOSTS6", 1)
+    }
+
+    fn forget_hosts<K: Pod>(&self, name: &str, table: u64) -> Result<()> {
+        let hosts = self.pins().elements::<K, Host>(name)?;
+        self.empty::<K, Host>(name)?;
+        let mut counts: Array<MapData, u64> = self.pins().map("HOST_COUNTS")?;
+        for (_, Host { owner, .. }) in hosts {
+            for element in [COUNT_ALL, count_of_rule(owner), count_of_client(owner)] {
+                let index = host_count(table, element);
+                counts.set(index, counts.get(&index, 0)?.saturating_sub(1), 0)?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets flows.
@@ -128,7 +141,6 @@ impl LoadedFilter {
         self.forget_streams()?;
         self.change_limits(|limits| *limits = Limits::default())?;
         self.empty::<FragmentKey, FragmentVerdict>("FRAGMENTS")?;
-        self.kernel().count_hosts()?;
         self.events();
         Ok(())
     }
