@@ -15,6 +15,7 @@ use intune_filter_ebpf::abi::{
 
 use super::{
     Kernel, Pins,
+    array::set_elements,
     definition::{MapDefinitions, inner_definition},
 };
 use crate::policy::{Policy, Prefix};
@@ -114,14 +115,9 @@ impl Kernel {
 
 /// Makes these the senders that each zone lets pass, in the set that is not in force.
 fn check_sources(pins: &Pins, slot: u32, zones: &[(u32, u32)]) -> Result<()> {
-    let mut array: Array<MapData, u32> = pins.map("SOURCE_CHECKS")?;
-    for (zone, passes) in zones.iter().filter(|(zone, _)| (*zone as usize) < ZONE_ELEMENTS) {
-        let index = source_check(slot, *zone);
-        if array.get(&index, 0)? != *passes {
-            array.set(index, *passes, 0).context("cannot change SOURCE_CHECKS")?;
-        }
-    }
-    Ok(())
+    let zones = zones.iter().filter(|(zone, _)| (*zone as usize) < ZONE_ELEMENTS);
+    let checks = zones.map(|(zone, passes)| (source_check(slot, *zone), *passes));
+    set_elements(pins, "SOURCE_CHECKS", checks)
 }
 
 /// Returns the words of `GATEWAY_PORTS` in a slot that has exactly these ports open.
@@ -146,14 +142,8 @@ fn fill_slot<V: Pod + Default + PartialEq>(
     room: u32,
     values: impl Iterator<Item = V>,
 ) -> Result<()> {
-    let mut array: Array<MapData, V> = pins.map(name)?;
     let values = values.chain(iter::repeat_with(V::default));
-    for (index, value) in (slot * room..(slot + 1) * room).zip(values) {
-        if array.get(&index, 0)? != value {
-            array.set(index, value, 0).with_context(|| format!("cannot change {name}"))?;
-        }
-    }
-    Ok(())
+    set_elements(pins, name, (slot * room..(slot + 1) * room).zip(values))
 }
 
 impl Fresh<'_> {

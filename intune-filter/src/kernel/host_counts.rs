@@ -5,16 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
-use aya::{
-    Pod,
-    maps::{Array, MapData},
-};
+use anyhow::Result;
+use aya::Pod;
 use intune_filter_ebpf::abi::{
     COUNT_ALL, COUNT_ROOM, HOST_COUNTS, Host, V4, V6, count_of_client, count_of_rule, host_count,
 };
 
-use super::{Kernel, Pins};
+use super::{Kernel, Pins, array::set_elements};
 
 impl Kernel {
     /// Counts the learned addresses.
@@ -25,14 +22,8 @@ impl Kernel {
         let pins = self.pins();
         let mut counts = counts_of::<V4>(&pins, "HOSTS4", 0)?;
         counts.extend(counts_of::<V6>(&pins, "HOSTS6", 1)?);
-        let mut map: Array<MapData, u64> = pins.map("HOST_COUNTS")?;
-        for index in 0..HOST_COUNTS {
-            let count = counts.get(&index).copied().unwrap_or_default();
-            if map.get(&index, 0)? != count {
-                map.set(index, count, 0).context("cannot change HOST_COUNTS")?;
-            }
-        }
-        Ok(())
+        let count = |index| (index, counts.get(&index).copied().unwrap_or_default());
+        set_elements(&pins, "HOST_COUNTS", (0..HOST_COUNTS).map(count))
     }
 }
 

@@ -18,6 +18,7 @@ use intune_filter_ebpf::abi::{Flow, FlowKey, V6};
 #[expect(unsafe_code, reason = "an amendment goes to the kernel as octets")]
 mod amend;
 mod apply;
+mod array;
 mod attach;
 mod attached;
 mod bpffs;

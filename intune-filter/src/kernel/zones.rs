@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, MapData};
 use intune_filter_ebpf::abi::{IFINDEX_ZONE, OwnKey, V6, ZONE_ELEMENTS, ZoneKey};
 
-use super::Kernel;
+use super::{Kernel, array::set_elements};
 
 /// Interface index and VLAN id: a [`ZoneKey`] with an order.
 pub type Attachment = (u32, u32);
@@ -72,14 +72,8 @@ impl Kernel {
     /// # Errors
     /// A map cannot be read or written.
     pub fn set_devices(&self, wanted: &Devices) -> Result<()> {
-        let mut map: Array<MapData, u32> = self.pins().map("ZONE_DEVICES")?;
-        for zone in 0..ZONE_ELEMENTS as u32 {
-            let device = wanted.get(&zone).copied().unwrap_or_default();
-            if map.get(&zone, 0)? != device {
-                map.set(zone, device, 0).context("cannot change ZONE_DEVICES")?;
-            }
-        }
-        Ok(())
+        let device = |zone| (zone, wanted.get(&zone).copied().unwrap_or_default());
+        set_elements(&self.pins(), "ZONE_DEVICES", (0..ZONE_ELEMENTS as u32).map(device))
     }
 
     /// Clears zones' devices. Without a device, a packet's source is not checked against the
