@@ -8,7 +8,7 @@
 use super::{
     Run, Verdict,
     flow::{Known, flow_verdict, renew, revoke},
-    limit,
+    limit, opening,
     revocation::{REVOKED, allowing_group},
     stage::Stage,
 };
@@ -21,15 +21,13 @@ use crate::{
 
 /// Judges a packet of the flow in the working memory, which another hardware address than its sender's
 /// began: the flow goes on with this one if its rule and the sender let it. Returns a verdict, or the
-/// stage that finds it. Follows
-/// [`super::flow::pass`].
+/// stage that finds it. Follows [`super::flow::pass`].
 #[inline(always)]
 pub(super) fn go_on<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> Result<Verdict, Stage> {
-    let terms = run.scratch.ctx.opening.get();
-    let (rule, flags) = ((terms >> 32) as u8, (terms >> 16) as u16);
+    let (rule, flags, _) = opening::terms(run.scratch);
     // SAFETY: the scratch memory is this run's alone, and `pass` has written the key there.
     let key = unsafe { &*A::key(run.scratch) };
     let group = allowing_group(run, key, rule, flags);

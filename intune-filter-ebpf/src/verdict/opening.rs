@@ -1,4 +1,4 @@
-//! Which datagrams open a flow, and what it begins as: by whose leave, and with which of its first packet's facts.
+//! Opening of flows: the datagrams that open one, its terms, and what it begins as.
 
 use super::segment::{self, Numbers};
 use crate::{
@@ -42,11 +42,17 @@ pub(super) fn set_terms(scratch: &Scratch, group: u32, rule: u8, flags: u16) {
     scratch.ctx.opening.set(OPENS | terms);
 }
 
+/// Returns the terms that were noted: rule, flags and group.
+#[inline(always)]
+pub(super) fn terms(scratch: &Scratch) -> (u8, u16, u16) {
+    let terms = scratch.ctx.opening.get();
+    ((terms >> 32) as u8, (terms >> 16) as u16, terms as u16)
+}
+
 /// Writes into the working memory the flow of the packet there, as it is when it is opened.
 #[inline(always)]
 pub(super) fn begin(scratch: &Scratch, direction: Direction, length: u32, tcp: u8, protocol: u8) {
-    let (terms, bytes) = (scratch.ctx.opening.get(), u64::from(length));
-    let (rule, flags, group) = ((terms >> 32) as u8, (terms >> 16) as u16, terms as u16);
+    let ((rule, flags, group), bytes) = (terms(scratch), u64::from(length));
     let from_client = u64::from(direction == Direction::FromClient);
     let to_client = 1 - from_client;
     let now = scratch.ctx.now.get();
