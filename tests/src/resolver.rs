@@ -2,6 +2,8 @@
 
 mod settings;
 
+pub use settings::UNBOUND_IN_A_TEST;
+
 use std::{
     fmt, fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

@@ -9,7 +9,7 @@ use crate::{
     directory::Directory,
     namespace::Namespace,
     process::Process,
-    resolver::{STARTED, path_option, unconfined},
+    resolver::{STARTED, UNBOUND_IN_A_TEST, path_option, unconfined},
 };
 
 /// Address of the stubs, on the client.
@@ -81,19 +81,11 @@ fn unbound(server: IpAddr, tcp: bool) -> String {
     format!(
         "server:
   interface: {STUB}
-  use-syslog: no
-  logfile: \"\"
-  username: \"\"
-  chroot: \"\"
-  directory: \"\"
-  pidfile: \"\"
-  do-daemonize: no
-  module-config: iterator
+{UNBOUND_IN_A_TEST}
   num-threads: 1
   verbosity: 1
   use-caps-for-id: yes
   tcp-upstream: {tcp}
-  local-zone: test. nodefault
   cache-max-ttl: 0
 remote-control:
   control-enable: no

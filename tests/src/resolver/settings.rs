@@ -5,6 +5,18 @@ use std::{net::IpAddr, path::Path};
 /// Line of Knot Resolver once it has read its settings.
 pub(super) const KNOT_READY: &str = "kresd listens";
 
+/// Lines of unbound's section `server` by which it stays a test's process: it keeps its rights, writes no
+/// file but its output, knows the names of tests, and validates nothing.
+pub const UNBOUND_IN_A_TEST: &str = "  use-syslog: no
+  logfile: \"\"
+  username: \"\"
+  chroot: \"\"
+  directory: \"\"
+  pidfile: \"\"
+  do-daemonize: no
+  module-config: iterator
+  local-zone: test. nodefault";
+
 /// Settings of unbound that listens on these addresses.
 pub(super) fn unbound([v4, v6]: [IpAddr; 2]) -> String {
     format!(
@@ -13,22 +25,14 @@ pub(super) fn unbound([v4, v6]: [IpAddr; 2]) -> String {
   interface: {v6}
   access-control: 0.0.0.0/0 allow
   access-control: ::/0 allow
-  use-syslog: no
-  logfile: \"\"
-  username: \"\"
-  chroot: \"\"
-  directory: \"\"
-  pidfile: \"\"
-  do-daemonize: no
+{UNBOUND_IN_A_TEST}
   do-not-query-localhost: no
-  module-config: iterator
   num-threads: 1
   verbosity: 1
   log-queries: yes
   prefetch: no
   edns-buffer-size: 4096
   max-udp-size: 4096
-  local-zone: test. nodefault
 remote-control:
   control-enable: no
 forward-zone:

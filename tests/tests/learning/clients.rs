@@ -17,7 +17,7 @@ use intune_filter_tests::{
     glibc,
     namespace::run,
     process::Process,
-    resolver::ResolverLocation,
+    resolver::{ResolverLocation, UNBOUND_IN_A_TEST},
     site::{self, CONFIG, MODES, UNLISTED, WEB, in_mode},
     testbed::{Setup, Testbed},
 };
@@ -197,15 +197,7 @@ impl Site {
         let text = format!(
             "server:
   interface: {OWN}
-  use-syslog: no
-  logfile: \"\"
-  username: \"\"
-  chroot: \"\"
-  directory: \"\"
-  pidfile: \"\"
-  do-daemonize: no
-  module-config: iterator
-  local-zone: test. nodefault
+{UNBOUND_IN_A_TEST}
 remote-control:
   control-enable: no
 forward-zone:
