@@ -46,6 +46,7 @@ const STATE: &str = "abi/state.rs";
 const INGRESS: &str = "verdict/ingress.rs";
 const EGRESS: &str = "verdict/egress.rs";
 const FLOW: &str = "verdict/flow.rs";
+const OPENING: &str = "verdict/opening.rs";
 const LIFETIME: &str = "verdict/lifetime.rs";
 const RULES: &str = "verdict/rules.rs";
 const REPLY: &str = "verdict/reply.rs";
@@ -189,7 +190,12 @@ pub(super) const FAULTS: &[Fault] = &[
         "quoted.destination == client && quoted.source == datagram.destination",
         "quoted.destination == client",
     ),
-    of("limit-of-queries", LIMIT, "kind >= LIMIT_FLOWS as u64", "kind > LIMIT_FLOWS as u64"),
+    of(
+        "limit-of-queries",
+        LIMIT,
+        "kind < LIMIT_FLOWS as u64",
+        "kind % LIMIT_KINDS as u64 <= LIMIT_FLOWS as u64",
+    ),
     // The gateway.
     of(
         "every-network-is-here",
@@ -228,7 +234,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "false",
     ),
     // Flows.
-    of("reset-opens", FLOW, "(TCP_FIN | TCP_RST)", "TCP_FIN")
+    of("reset-opens", OPENING, "(TCP_FIN | TCP_RST)", "TCP_FIN")
         .within("datagram.protocol == TCP && datagram.transport.flags & (TCP_FIN | TCP_RST) != 0"),
     of(
         "udp-lives-longer",
