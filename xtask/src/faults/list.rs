@@ -45,7 +45,6 @@ const RESOLVER: &str = "verdict/resolver.rs";
 const STATE: &str = "abi/state.rs";
 const INGRESS: &str = "verdict/ingress.rs";
 const EGRESS: &str = "verdict/egress.rs";
-const FLOW: &str = "verdict/flow.rs";
 const OPENING: &str = "verdict/opening.rs";
 const LIFETIME: &str = "verdict/lifetime.rs";
 const RULES: &str = "verdict/rules.rs";
