@@ -30,6 +30,8 @@ use intune_filter_tests::{
 
 /// Names that a client has resolved, where there are many.
 const NAMES: u32 = 100_000;
+/// Clients that resolve them.
+const CLIENTS: u32 = 200;
 /// Answers that are learned before the daemon is awaited: fewer than its ring has room for.
 const AT_ONCE: u32 = 5_000;
 /// Time in which an idle daemon is watched in each run: all runs together see its tasks of once a
@@ -183,17 +185,18 @@ fn add(findings: &mut Findings, measurement: Measurement, most: f64) {
     findings.measurements.push(measurement);
 }
 
-/// Lets a query and its answer pass the programs that are in force, by test runs.
+/// Lets a query and its answer pass the programs that are in force, by test runs. The clients take
+/// turns: so many addresses are more than one may have.
 fn learn(runner: &Runner, lan: u32, number: u32) -> Result<()> {
-    const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 10);
+    let client = Ipv4Addr::new(10, 20, 0, 10 + (number % CLIENTS) as u8);
     let [resolver, _] = BEYOND;
     let address = IpAddr::from(Ipv4Addr::from(0x1500_0000 + number));
     let message = Message::query(number as u16, &format!("{number}.web.test"), A);
     let port = 1024 + (number % 60_000) as u16;
-    let query = Datagram::new(CLIENT, resolver).udp(port, 53, message.octets()).frame();
+    let query = Datagram::new(client, resolver).udp(port, 53, message.octets()).frame();
     ensure!(runner.ingress(lan, &query)? == Fate::Passed, "query {number} does not pass");
     let answer = message.answered().address(&QUESTION, 3600, address);
-    let answer = Datagram::new(resolver, CLIENT).udp(53, port, answer.octets()).frame();
+    let answer = Datagram::new(resolver, client).udp(53, port, answer.octets()).frame();
     ensure!(runner.egress(lan, &answer)? == Fate::Passed, "answer {number} does not pass");
     Ok(())
 }

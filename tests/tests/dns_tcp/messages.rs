@@ -154,11 +154,24 @@ pub fn asked(message: &[u8]) -> Option<Asked> {
 
 /// Question that a message answers; for a message without one `Err` with its identifier.
 pub fn answered(message: &[u8]) -> Option<Result<Asked, u16>> {
-    let answer = Message::from_vec(message).ok()?;
+    let Ok(answer) = Message::from_vec(message) else { return sent_back(message).map(Ok) };
     if answer.queries.is_empty() && answer.answers.is_empty() {
         return Some(Err(answer.metadata.id));
     }
     question(&answer).map(Ok)
+}
+
+/// Question of a query that a resolver could not read behind it and sent back as it came: unbound
+/// leaves the numbers of records that are not there.
+fn sent_back(message: &[u8]) -> Option<Asked> {
+    let is_response = octet(message, 2) & 0x80 != 0;
+    let is_format_error = octet(message, 3) & 0x0f == u8::from(ResponseCode::FormErr.low());
+    if !(is_response && is_format_error) {
+        return None;
+    }
+    let id = u16::from_be_bytes([octet(message, 0), octet(message, 1)]);
+    let mut decoder = BinDecoder::new(message.get(HEADER..)?);
+    Some(of_question(id, &Query::read(&mut decoder).ok()?))
 }
 
 fn question(message: &Message) -> Option<Asked> {

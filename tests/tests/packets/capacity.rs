@@ -13,7 +13,7 @@ use intune_filter_ebpf::abi::{
 };
 use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Fate, Flags, HookPoint, LoadedFilter, Message, check_in_order, check_on,
-    expect, from_client, message::QUESTION, run, state::now, to_client,
+    expect, from_client, live::stay, message::QUESTION, run, state::now, to_client,
 };
 
 use crate::tables::{
@@ -232,6 +232,8 @@ fn flows_that_had_to_make_room_are_judged_anew_counted_and_told_of() {
     run("", "", |filter| {
         for who in Addresses::both() {
             filter.clear().unwrap();
+            // What another CPU has entered makes room last.
+            stay().unwrap();
             let mut reaper = FlowReaper::default();
             let out =
                 |port, flags| Datagram::new(who.client, who.web).tcp(port, 443, flags).frame();
