@@ -290,6 +290,11 @@ pub trait StreamMaps: Copy {
 pub trait RateLimits: Copy {
     /// Takes a token from a client's bucket.
     fn conform(self, request: &Taking) -> RateDecision;
+    /// Returns what was noted a moment ago of the sender whose bucket has the request's key:
+    /// [`crate::abi::LIMIT_PROVEN`] or [`crate::abi::LIMIT_ROUTED`], or 0 if nothing was.
+    fn noted_proof(self, request: &Taking) -> usize;
+    /// Notes in that bucket that its sender was proven now; the request's kind is where.
+    fn note_proof(self, request: &Taking);
     /// Whether one more reply to a denied packet may be sent now.
     fn may_reply(self, now: u64) -> bool;
 }

@@ -15,6 +15,13 @@ pub const LIMIT_INBOUND: usize = 3;
 pub const LIMIT_FRAGMENTS: usize = 4;
 /// Index in [`Limits::due`]: datagrams that are sent to the client in fragments.
 pub const LIMIT_INBOUND_FRAGMENTS: usize = 5;
+/// Index in [`Limits::due`] of an address's bucket: the time until which its sender counts as proven
+/// without another lookup.
+pub const LIMIT_PROVEN: usize = 6;
+/// As [`LIMIT_PROVEN`], of a sender behind a router.
+pub const LIMIT_ROUTED: usize = 7;
+/// Nanoseconds for which a lookup counts: a quarter of a second. A bucket stays its owner's as long.
+pub const PROVEN_FOR: u64 = 1 << 28;
 /// Elements of [`Limits::due`].
 pub const LIMIT_KINDS: usize = 8;
 
@@ -142,6 +149,19 @@ pub struct Taking {
     pub sets: u64,
 }
 layout!(Taking, 80, LimitKey, u64, u64, u64, u64, u64, u64);
+
+impl Taking {
+    /// Returns which of a bucket's due times of [`LIMIT_PROVEN`] and [`LIMIT_ROUTED`] counts now, by its
+    /// index; 0 if neither does.
+    #[inline(always)]
+    #[must_use]
+    pub const fn proof(&self, proven: u64, routed: u64) -> usize {
+        if proven.wrapping_sub(self.now).wrapping_sub(1) < PROVEN_FOR {
+            return LIMIT_PROVEN;
+        }
+        if routed.wrapping_sub(self.now).wrapping_sub(1) < PROVEN_FOR { LIMIT_ROUTED } else { 0 }
+    }
+}
 
 /// Rate, and the burst that may be begun in advance.
 #[repr(C)]

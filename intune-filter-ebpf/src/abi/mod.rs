@@ -32,9 +32,9 @@ pub use host_count::{
 };
 pub use limit::{
     LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_FRAGMENTS, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS,
-    LIMIT_KINDS, LIMIT_MAC, LIMIT_QUERIES, LIMIT_SHARES, LIMIT_STREAMS, LIMIT_SUBNET,
-    LIMIT_SUBNET_CLIENTS, LIMIT_WAYS, LIMIT_ZONE, Limit, LimitKey, LimitSet, Limits, Taking,
-    limit_sets,
+    LIMIT_KINDS, LIMIT_MAC, LIMIT_PROVEN, LIMIT_QUERIES, LIMIT_ROUTED, LIMIT_SHARES, LIMIT_STREAMS,
+    LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_WAYS, LIMIT_ZONE, Limit, LimitKey, LimitSet, Limits,
+    PROVEN_FOR, Taking, limit_sets,
 };
 pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower};
 pub use policy::{

@@ -1,6 +1,9 @@
 //! Layouts of the maps of a policy, which userspace fills. Each policy is a fresh set of maps.
 
-use super::{Limit, NameNode, RuleMask, TransportProtocol, V6, layout, protocol::position};
+use super::{
+    Limit, NameNode, PROVEN_FOR, RuleMask, TransportProtocol, V6, layout, limit::SLACK,
+    protocol::position,
+};
 
 /// Key of `ZONES`: an interface and a VLAN.
 #[repr(C)]
@@ -223,6 +226,18 @@ layout!(
     Settings, 248, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, RuleMask, Limit, Limit,
     Limit, Limit, Limit, Limit
 );
+
+impl Settings {
+    /// Returns nanoseconds from now within which every valid due time lies: at least the longest window,
+    /// with the time for which a proof counts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn limit_horizon(&self) -> u64 {
+        const { assert!(PROVEN_FOR < SLACK) };
+        let [one, other] = [&self.limit_flows, &self.limit_queries];
+        SLACK + (one.window | other.window | self.mac_flows.window | self.mac_queries.window)
+    }
+}
 
 /// Bit of a value of `SERVERS`: a trusted resolver.
 pub const SERVER_RESOLVER: u32 = 1;

@@ -259,6 +259,18 @@ impl<const HOOK: u8> RateLimits for BpfDatapath<HOOK> {
     }
 
     #[inline(always)]
+    fn noted_proof(self, request: &Taking) -> usize {
+        global_fns::proof_of(request) as usize
+    }
+
+    #[inline(always)]
+    fn note_proof(self, request: &Taking) {
+        if !Self::READ_ONLY {
+            global_fns::note_proof(request);
+        }
+    }
+
+    #[inline(always)]
     fn may_reply(self, now: u64) -> bool {
         Self::READ_ONLY || report::take(maps::REPLIES, now)
     }

@@ -14,7 +14,10 @@ use super::{
     maps,
 };
 use crate::{
-    abi::{LIMIT_KINDS, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, Standing, Taking},
+    abi::{
+        LIMIT_KINDS, LIMIT_PROVEN, LIMIT_ROUTED, LIMIT_WAYS, LIMIT_ZONE, Limit, Limits, PROVEN_FOR,
+        Standing, Taking,
+    },
     datapath::RateDecision,
     dns, verdict,
 };
@@ -144,12 +147,10 @@ extern "C" fn take_client_token(request: *const Taking) -> u64 {
 
 #[inline(always)]
 fn take_from_bucket(request: &Taking) -> RateDecision {
-    let Some(at) = bucket(request, |owner, old, new| {
-        // SAFETY: a word of a map's value.
-        unsafe { atomic::exchange(owner, old, new) }
-    }) else {
+    let Some(due) = bucket(request, claim) else {
         return RateDecision::NO_BUCKET;
     };
+    let at = of_kind(due, request.kind);
     let limit = Limit { interval: request.interval, window: request.window };
     for _ in 0..ATTEMPTS {
         // SAFETY: a word of a map's value, all access to which is atomic.
@@ -168,14 +169,28 @@ fn take_from_bucket(request: &Taking) -> RateDecision {
     RateDecision::EXCEEDED
 }
 
+/// Notes in a client's bucket, if one is free, that its sender is proven.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn note_proof(request: *const Taking) -> u64 {
+    // SAFETY: null, or from a reference.
+    if let Some(request) = unsafe { request.as_ref() }
+        && let Some(due) = bucket(request, claim)
+    {
+        // SAFETY: a word of a map's value, all access to which is atomic.
+        unsafe { of_kind(due, request.kind).write_volatile(request.now + PROVEN_FOR) };
+    }
+    0
+}
+
 /// Returns the decision of a client's bucket, without taking a token.
 #[inline(always)]
 pub fn peek_limit(request: &Taking) -> RateDecision {
-    let Some(at) = bucket(request, |_, _, _| true) else {
+    let Some(due) = bucket(request, |_, _, _| true) else {
         return RateDecision::NO_BUCKET;
     };
     // SAFETY: as above.
-    let due = unsafe { at.read_volatile() };
+    let due = unsafe { of_kind(due, request.kind).read_volatile() };
     let limit = Limit { interval: request.interval, window: request.window };
     if limit.next_due(due, request.now) == 0 {
         RateDecision::EXCEEDED
@@ -184,36 +199,51 @@ pub fn peek_limit(request: &Taking) -> RateDecision {
     }
 }
 
-/// Returns the address of a kind's due time, in the client's bucket or in a free one that `claim`
-/// makes the client's; `None` if no bucket is free.
+/// Makes a bucket another owner's, unless its owner has changed.
+#[inline(always)]
+fn claim(owner: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: a word of a map's value.
+    unsafe { atomic::exchange(owner, old, new) }
+}
+
+/// Returns what was noted in a client's bucket of its sender, as [`Taking::proof`]. Only reads.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn proof_of(request: *const Taking) -> u64 {
+    // SAFETY: null, or from a reference.
+    let proof = unsafe { request.as_ref() }.and_then(|request| {
+        let (owners, due, owner) = buckets(request)?;
+        let way = way_of(owners, owner);
+        if way == NO_WAY {
+            return None;
+        }
+        let due = of_way(due, way);
+        // SAFETY: words of a map's value, all access to which is atomic.
+        let [proven, routed] = [LIMIT_PROVEN, LIMIT_ROUTED]
+            .map(|kind| unsafe { of_kind(due, kind as u64).read_volatile() });
+        Some(request.proof(proven, routed))
+    });
+    proof.unwrap_or(0) as u64
+}
+
+/// Returns the address of the due times in the client's bucket, or in a free one that `claim` makes the
+/// client's; `None` if no bucket is free.
 ///
 /// Without a branch for each bucket: the verifier would follow each, and all that comes behind.
 #[inline(always)]
 fn bucket(request: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Option<*mut u64> {
-    const { assert!(LIMIT_KINDS.is_power_of_two() && LIMIT_WAYS.is_power_of_two()) };
-    let kind = request.kind as usize % LIMIT_KINDS;
     if request.key.bits == LIMIT_ZONE {
         let limits = maps::ZONE_LIMITS.get_ptr_mut(request.key.zone)?;
         // SAFETY: within the map's value.
-        return Some(unsafe { (&raw mut (*limits).due).cast::<u64>().add(kind) });
+        return Some(unsafe { (&raw mut (*limits).due).cast::<u64>() });
     }
-    let owner = request.key.owner(maps::ACTIVE.get(0)?.seed);
-    let set = maps::CLIENT_LIMITS.get_ptr_mut((owner & request.sets.wrapping_sub(1)) as u32)?;
-    // SAFETY: within the map's value, as all that follows.
-    let (owners, due) =
-        unsafe { ((&raw mut (*set).owners).cast::<u64>(), (&raw mut (*set).limits).cast::<u64>()) };
-    let mut way = NO_WAY;
-    for candidate in 0..LIMIT_WAYS {
-        // SAFETY: see above.
-        let other = unsafe { owners.add(candidate).read_volatile() } ^ owner;
-        // The highest bit is set unless both are equal.
-        way = choose(way, other | other.wrapping_neg(), candidate);
-    }
+    let (owners, due, owner) = buckets(request)?;
+    let mut way = way_of(owners, owner);
     if way == NO_WAY {
         for candidate in 0..LIMIT_WAYS {
             let mut spent = u64::MAX;
             for other in 0..LIMIT_KINDS {
-                // SAFETY: see above.
+                // SAFETY: within the map's value.
                 let due = unsafe { due.add(candidate * LIMIT_KINDS + other).read_volatile() };
                 spent &= Limits::spent(due, request.now, request.horizon);
             }
@@ -222,7 +252,7 @@ fn bucket(request: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Optio
         if way == NO_WAY {
             return None;
         }
-        // SAFETY: see above.
+        // SAFETY: as above.
         unsafe {
             let whose = owners.add(way as usize % LIMIT_WAYS);
             if !claim(whose, whose.read_volatile(), owner) {
@@ -230,8 +260,49 @@ fn bucket(request: &Taking, claim: impl Fn(*mut u64, u64, u64) -> bool) -> Optio
             }
         }
     }
-    // SAFETY: see above.
-    Some(unsafe { due.add(way as usize % LIMIT_WAYS * LIMIT_KINDS + kind) })
+    Some(of_way(due, way))
+}
+
+/// Returns the addresses of the owners and of the due times of the set in which a client's bucket is, and
+/// the word of its owner.
+#[inline(always)]
+fn buckets(request: &Taking) -> Option<(*mut u64, *mut u64, u64)> {
+    let owner = request.key.owner(maps::ACTIVE.get(0)?.seed);
+    let set = maps::CLIENT_LIMITS.get_ptr_mut((owner & request.sets.wrapping_sub(1)) as u32)?;
+    // SAFETY: within the map's value.
+    unsafe {
+        let owners = (&raw mut (*set).owners).cast::<u64>();
+        Some((owners, (&raw mut (*set).limits).cast::<u64>(), owner))
+    }
+}
+
+/// Returns the number of an owner's bucket in its set, or [`NO_WAY`].
+#[inline(always)]
+fn way_of(owners: *const u64, owner: u64) -> u64 {
+    let mut way = NO_WAY;
+    for candidate in 0..LIMIT_WAYS {
+        // SAFETY: within the map's value.
+        let other = unsafe { owners.add(candidate).read_volatile() } ^ owner;
+        // The highest bit is set unless both are equal.
+        way = choose(way, other | other.wrapping_neg(), candidate);
+    }
+    way
+}
+
+/// Returns the address of the due times of a bucket, of those of its set.
+#[inline(always)]
+fn of_way(due: *mut u64, way: u64) -> *mut u64 {
+    const { assert!(LIMIT_WAYS.is_power_of_two()) };
+    // SAFETY: within the map's value.
+    unsafe { due.add(way as usize % LIMIT_WAYS * LIMIT_KINDS) }
+}
+
+/// Returns the address of a kind's due time, of those of a bucket.
+#[inline(always)]
+fn of_kind(due: *mut u64, kind: u64) -> *mut u64 {
+    const { assert!(LIMIT_KINDS.is_power_of_two()) };
+    // SAFETY: within the map's value.
+    unsafe { due.add(kind as usize % LIMIT_KINDS) }
 }
 
 /// Value for "no bucket of the set".

@@ -6,8 +6,8 @@ use super::Tables;
 use crate::{
     abi::{
         Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, KEPT_CAPACITY,
-        KeptOctets, Limit, MacKey, NameNode, OwnKey, Settings, Standing, Stream, Taking, V6,
-        ZoneKey,
+        KeptOctets, LIMIT_PROVEN, LIMIT_ROUTED, Limit, Limits, MacKey, NameNode, OwnKey,
+        PROVEN_FOR, Settings, Standing, Stream, Taking, V6, ZoneKey,
     },
     datapath::{
         Clock, Counters, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision, RateLimits,
@@ -193,6 +193,19 @@ impl RateLimits for &Tables {
                 RateDecision::CONFORMING
             }
         }
+    }
+
+    fn noted_proof(self, request: &Taking) -> usize {
+        let limits = self.limits.borrow();
+        let proof =
+            |bucket: &Limits| request.proof(bucket.due[LIMIT_PROVEN], bucket.due[LIMIT_ROUTED]);
+        limits.get(&request.key).map_or(0, proof)
+    }
+
+    fn note_proof(self, request: &Taking) {
+        let mut limits = self.limits.borrow_mut();
+        let bucket = limits.entry(request.key).or_default();
+        bucket.due[request.kind as usize] = request.now + PROVEN_FOR;
     }
 
     fn may_reply(self, _: u64) -> bool {

@@ -25,8 +25,7 @@ use crate::{
     abi::{
         Address as _, LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS,
         LIMIT_KINDS, LIMIT_MAC, LIMIT_QUERIES, LIMIT_SHARES, LIMIT_STREAMS, LIMIT_SUBNET,
-        LIMIT_SUBNET_CLIENTS, LIMIT_ZONE, Limit, Reason, Settings, V4, V6, limit::SLACK,
-        sender as bits,
+        LIMIT_SUBNET_CLIENTS, LIMIT_ZONE, Limit, Reason, Settings, V4, V6, sender as bits,
     },
     bytes::mix,
     datapath::{Datapath, Member, RateDecision},
@@ -126,12 +125,7 @@ pub fn has_token<W: Datapath>(scratch: &Scratch, datapath: W, kind: u64, who: u6
     let request = unsafe { &mut *ctx.rate_request.get() };
     request.kind = kind;
     request.now = ctx.now.get();
-    // At least the longest of them.
-    request.horizon = SLACK
-        + (settings.limit_flows.window
-            | settings.limit_queries.window
-            | settings.mac_flows.window
-            | settings.mac_queries.window);
+    request.horizon = settings.limit_horizon();
     request.sets = u64::from(settings.limit_sets);
     request.key.zone = ctx.zone.get() as u32;
     let told = if inbound { 0 } else { ctx.sender.get() as u32 };

@@ -11,12 +11,15 @@
 //! answers first: it keeps things fair, and proves nothing. A group that lists its hardware addresses
 //! (`macs`) is proof against everybody who does not use one of these.
 //!
+//! That a sender is proven is noted in its bucket, and counts for a moment: whoever opens many flows is
+//! asked for once.
+//!
 //! Routes may depend on the interface that packets come in on, and several may be equally good: a source
 //! that another device leads to is asked for once more, by the routes out of the zone's device alone.
 //! Where the kernel tells no route, since it does not forward for the device, nothing is denied.
 
 use crate::{
-    abi::{Reason, V6, client_flags, sender},
+    abi::{LIMIT_ADDRESS, LIMIT_PROVEN, LIMIT_ROUTED, Reason, V6, client_flags, sender},
     datapath::{Datapath, Member, Route, Routes},
     scratch::Scratch,
 };
@@ -56,11 +59,20 @@ fn look_up<W: Datapath>(scratch: &Scratch, datapath: W) -> u32 {
     if device == 0 {
         return 0;
     }
+    let noted = noted(scratch, datapath, source);
+    if noted != 0 {
+        return noted;
+    }
     // SAFETY: as above.
     unsafe { scratch.ctx.route_from.get().write(V6::default()) };
+    let here = || {
+        let told = neighbour(scratch);
+        note(scratch, datapath, told);
+        told
+    };
     let back = ask(scratch, datapath, device, source, Routes::All);
     if back == Route::to(device) {
-        return neighbour(scratch);
+        return here();
     }
     if back == Route::UNTOLD {
         return 0;
@@ -69,9 +81,46 @@ fn look_up<W: Datapath>(scratch: &Scratch, datapath: W) -> u32 {
         return sender::NOWHERE;
     }
     if ask(scratch, datapath, device, source, Routes::Out) == Route::to(device) {
-        return neighbour(scratch);
+        return here();
     }
     sender::APART
+}
+
+/// Returns what an earlier packet of the sender was told a moment ago; 0 if none was. A lookup is most of
+/// what the first packet of a flow costs, and clients open many flows at once.
+#[inline(always)]
+fn noted<W: Datapath>(scratch: &Scratch, datapath: W, source: V6) -> u32 {
+    let ctx = &scratch.ctx;
+    let Some(settings) = datapath.settings(ctx.generation.get() as u32 & 1) else {
+        return 0;
+    };
+    // SAFETY: the scratch memory is this run's alone.
+    let request = unsafe { &mut *ctx.rate_request.get() };
+    request.key.zone = ctx.zone.get() as u32;
+    request.key.bits = LIMIT_ADDRESS;
+    request.key.address = source;
+    request.key.mac = ctx.client_mac.get();
+    request.now = ctx.now.get();
+    request.sets = u64::from(settings.limit_sets);
+    request.horizon = settings.limit_horizon();
+    match datapath.noted_proof(request) {
+        LIMIT_PROVEN => sender::HERE | sender::PROVEN,
+        LIMIT_ROUTED => sender::HERE | sender::PROVEN | sender::ROUTED,
+        _ => 0,
+    }
+}
+
+/// Notes that a sender is proven, for its packets of the next moment. The request is [`noted`]'s.
+#[inline(always)]
+fn note<W: Datapath>(scratch: &Scratch, datapath: W, told: u32) {
+    if told & sender::PROVEN == 0 {
+        return;
+    }
+    // SAFETY: the scratch memory is this run's alone.
+    let request = unsafe { &mut *scratch.ctx.rate_request.get() };
+    let is_routed = told & sender::ROUTED != 0;
+    request.kind = if is_routed { LIMIT_ROUTED } else { LIMIT_PROVEN } as u64;
+    datapath.note_proof(request);
 }
 
 /// Compares the sender with the neighbour that the lookup led to.

@@ -25,7 +25,7 @@ impl FlowCycle {
     /// Clients have the last octets from here on.
     pub const FIRST_CLIENT: u8 = 16;
     /// Flows of each client, a power of two; their ports are the ones from here on.
-    const PORTS: u32 = 1 << 14;
+    pub const PORTS: u32 = 1 << 14;
     /// Flows that there can be: of 64 clients.
     pub const FLOWS: u32 = 64 * Self::PORTS;
 

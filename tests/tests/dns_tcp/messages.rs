@@ -165,7 +165,7 @@ pub fn answered(message: &[u8]) -> Option<Result<Asked, u16>> {
 /// leaves the numbers of records that are not there.
 fn sent_back(message: &[u8]) -> Option<Asked> {
     let is_response = octet(message, 2) & 0x80 != 0;
-    let is_format_error = octet(message, 3) & 0x0f == u8::from(ResponseCode::FormErr.low());
+    let is_format_error = octet(message, 3) & 0x0f == ResponseCode::FormErr.low();
     if !(is_response && is_format_error) {
         return None;
     }

@@ -64,6 +64,9 @@ const HOST: Operation = once("host", "destination among learned addresses (hash)
 const NO_HOST: Operation = once("no_host", "destination not among learned addresses (hash)");
 const PORT: Operation = often("port", "port's rules (array in an array)");
 const ROUTES: Operation = once("routes", "not for the gateway (bpf_fib_lookup)");
+const BACK: Operation =
+    once("back", "route back to the source, with its neighbour (bpf_fib_lookup)");
+const BELIEVED: Operation = once("believed", "sender is proven, as a moment ago (arrays)");
 const OPEN: Operation = after("no_new_flow", "open", "insert the flow (LRU hash)");
 const ALLOWANCE: Operation = often("allowance", "no record, there are too many (per-CPU arrays)");
 const RECORDED: Operation = once(RECORD, "record in the ring, for 1000 packets a second at most");
@@ -83,7 +86,7 @@ pub fn of(kind: Kind) -> Vec<(Operation, u32)> {
         (COUNT, 1),
         (COUNT_RULE, 1),
     ];
-    const OPENED: [(Operation, u32); 2] = [(PORT, 1), (OPEN, 1)];
+    const OPENED: [(Operation, u32); 4] = [(BELIEVED, 1), (BACK, 0), (PORT, 1), (OPEN, 1)];
     match kind {
         Kind::Established => KNOWN.into(),
         Kind::ToNetwork => judged(NETWORK, NO_HOST, &OPENED, &[(COUNT_RULE, 1)]),

@@ -1,6 +1,9 @@
 //! Contents of the maps while programs are measured.
 
-use std::{fmt::Write as _, net::Ipv6Addr};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use anyhow::{Result, ensure};
 use aya::maps::{HashMap, MapData};
@@ -15,13 +18,15 @@ use super::{
     load::{Load, PORT},
     packets::{Family, Kind, Packets},
 };
-use intune_filter_tests::prog_test_run::{LoadedFilter, state::now};
+use intune_filter_tests::prog_test_run::{Bed as _, LoadedFilter, state::now};
 
 /// Far away, in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;
 const TCP: u8 = 6;
 /// The clients' zone.
 const ZONE: u16 = 1;
+/// Clients of all flows.
+const CLIENTS: u32 = FlowCycle::FLOWS / FlowCycle::PORTS;
 /// Services of the policy, of one rule each.
 const SERVICES: u32 = 20;
 /// Spreads numbers over 24 bits: odd, and near to what the golden section makes of them.
@@ -43,6 +48,9 @@ impl Tables {
         load: Load,
     ) -> Result<()> {
         let before = self.load.replace(load);
+        if before.is_none() {
+            introduce(filter)?;
+        }
         if before.is_none_or(|before| before.nets != load.nets) {
             filter.install(&config(load.nets)?)?;
             let zone = filter.policy().zones.first().map(|zone| zone.number);
@@ -140,6 +148,18 @@ fn key<A>(flow: u32, client: A, remote: A) -> FlowKey<A> {
         client,
         remote,
     }
+}
+
+/// Has the gateway know the clients as neighbours: senders are asked for, and these are proven.
+fn introduce(filter: &mut LoadedFilter) -> Result<()> {
+    for number in 0..CLIENTS {
+        let host = FlowCycle::client(number * FlowCycle::PORTS);
+        let v6 = Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, host.into());
+        for address in [IpAddr::from([10, 20, 0, host]), v6.into()] {
+            filter.set_neighbour(address, CLIENT_MAC)?;
+        }
+    }
+    Ok(())
 }
 
 /// A site with `nets` networks of each family, of every second rule.

@@ -17,6 +17,7 @@ use intune_filter_ebpf::{
     },
     packet::{Packet as _, TCP},
     scratch::{self, Scratch},
+    verdict,
 };
 
 /// A packet whose headers were read.
@@ -122,6 +123,10 @@ pub struct Host<const FOUND: bool>;
 pub struct Port;
 /// To have the routes say that the packet is to be forwarded.
 pub struct Routes;
+/// To have the routes say that the source is where the packet is from.
+pub struct Back;
+/// To believe the sender, as a moment ago.
+pub struct Believed;
 /// To put in a flow that was not found among those that are not answered.
 pub struct Open;
 /// To make no record, since there are too many.
@@ -188,6 +193,26 @@ operations! {
         unsafe { at.scratch.ctx.route_to.get().write(*at.scratch.headers.destination.get()) };
         at.kernel.route(at.scratch, at.ifindex, datapath::Routes::All)
             != datapath::Route::NOT_FORWARDED
+    };
+    Back: at => {
+        // SAFETY: as above.
+        unsafe {
+            at.scratch.ctx.route_to.get().write(*at.scratch.headers.source.get());
+            at.scratch.ctx.route_from.get().write(V6::default());
+        }
+        at.kernel.route(at.scratch, at.ifindex, datapath::Routes::All)
+            == datapath::Route::to(at.ifindex)
+    };
+    Believed: at => {
+        let Some(header) = at.packet.at::<12>(0) else { return false };
+        let [.., a, b, c, d, e, f] = *header;
+        let ctx = &at.scratch.ctx;
+        ctx.zone.set(at.key.zone.into());
+        ctx.generation.set(at.set.into());
+        ctx.client_mac.set(u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]));
+        ctx.now.set(at.kernel.tick());
+        ctx.sender.set(0);
+        verdict::is_believed(at.scratch, at.kernel, 0)
     };
     Open: at => {
         let flow = abi::Flow { client_packets: 1, ..abi::Flow::default() };

@@ -48,6 +48,8 @@ programs! {
     no_host: operations::Host<false>,
     port: Often<operations::Port>,
     routes: operations::Routes,
+    back: operations::Back,
+    believed: operations::Believed,
     open: operations::Open,
     allowance: Often<operations::Allowance>,
     record: operations::Record,

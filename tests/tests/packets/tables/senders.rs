@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use intune_filter_ebpf::abi::{
-    LIMIT_SHARES, Limit,
+    LIMIT_PROVEN, LIMIT_SHARES, Limit, Limits, PROVEN_FOR,
     Reason::{self, DnsLimit, DnsQuery, Exempt, Flow, FlowLimit, Policy, SourceMac},
     Settings,
 };
@@ -16,6 +16,7 @@ use intune_filter_tests::prog_test_run::{
     from_client,
     message::A,
     site::{changed_config, config},
+    state::now,
     to_client,
 };
 
@@ -127,6 +128,41 @@ fn senders_that_are_not_proven_share_what_their_zone_has() {
             let most = BURST * u64::from(LIMIT_SHARES);
             assert!((2 * BURST..=most).contains(&passed), "{passed} of {most}");
             check_on(filter, &[from_client("a client", syn(who.client, who.web, 2), opened())]);
+        }
+    });
+}
+
+/// The neighbour table is not asked for each flow of a sender: what it has told counts for a moment.
+#[test]
+fn a_proven_sender_is_asked_for_again_after_a_moment() {
+    run("", "", |filter| {
+        limit(filter);
+        for who in Addresses::both() {
+            filter.clear().unwrap();
+            let flow = |what: &str, number: u16, port, expected| {
+                from_client(what, by(OTHER, syn(source(&who, number), who.web, port)), expected)
+            };
+            filter.set_neighbour(source(&who, 1), OTHER).unwrap();
+            let mut rows: Vec<Row> =
+                (2..2 + BURST as u16).map(|n| flow("not proven", n, n, opened())).collect();
+            rows.push(flow("not proven, too many", 99, 99, too_many()));
+            rows.push(flow("proven", 1, 1, opened()));
+            check_in_order(filter, &rows);
+            filter.set_neighbour(source(&who, 1), THIRD).unwrap();
+            // The moment begins with this.
+            let note = |limits: &mut Limits| {
+                let due = &mut limits.due[LIMIT_PROVEN];
+                *due = if *due == 0 { 0 } else { now().unwrap() + PROVEN_FOR };
+            };
+            filter.change_limits(&note).unwrap();
+            let frame = by(OTHER, syn(source(&who, 1), who.web, 2));
+            let fate = filter.judge(HookPoint::Ingress("eth1"), &frame);
+            assert_eq!(fate.unwrap(), Fate::Passed, "proven a moment ago");
+            filter.events();
+            pass(filter, PROVEN_FOR);
+            check_on(filter, &[flow("asked for again", 1, 3, too_many())]);
+            filter.set_neighbour(source(&who, 1), OTHER).unwrap();
+            check_on(filter, &[flow("proven again", 1, 4, opened())]);
         }
     });
 }
