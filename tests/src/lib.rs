@@ -26,6 +26,7 @@ pub mod rounds;
 pub mod site;
 pub mod stub;
 pub mod testbed;
+pub mod transfer;
 pub mod unreported;
 #[expect(unsafe_code, reason = "raw sockets")]
 pub mod wire;

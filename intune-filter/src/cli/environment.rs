@@ -4,9 +4,8 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use ipnet::IpNet;
-use serde_json::Value;
 
-use super::listening;
+use super::{flow_tables::past_the_filter, listening};
 use crate::{
     config::{Config, Environment, OnLink},
     kernel,
@@ -42,7 +41,7 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
             ));
         }
     }
-    let (mut destination_rewrites, mut offloaded) = (Vec::new(), Vec::new());
+    let (mut destination_rewrites, mut flow_tables) = (Vec::new(), Vec::new());
     let mut lacks_nft = false;
     match nft::ask(&["list", "ruleset"]) {
         Ok(ruleset) => destination_rewrites = rewrites(&ruleset),
@@ -51,9 +50,9 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
             notes.push(format!("DNAT and proxy rules were not looked for: {why}"));
         }
     }
-    match nft::ask(&["--json", "list", "flowtables"]) {
-        Ok(tables) => offloaded = flowtable_devices(&tables),
-        Err(why) => notes.push(format!("flow offload was not looked for: {why}")),
+    match nft::ask(&["list", "flowtables"]) {
+        Ok(tables) => flow_tables = past_the_filter(&tables, &snapshot),
+        Err(why) => notes.push(format!("flow tables were not looked for: {why}")),
     }
     let addresses: Vec<IpAddr> =
         config.dns.resolvers.iter().map(|resolver| resolver.address).collect();
@@ -72,7 +71,7 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
         own_addresses: snapshot.addresses,
         resolver_interfaces,
         destination_rewrites,
-        offloaded,
+        flow_tables,
         lacks_nft,
     };
     let cpus = aya::util::nr_cpus().map_err(|(path, error)| {
@@ -117,27 +116,6 @@ fn rewrites(ruleset: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns the devices of the flowtables in nft's JSON.
-fn flowtable_devices(tables: &str) -> Vec<String> {
-    let tables: Value = serde_json::from_str(tables).unwrap_or_default();
-    let objects = tables.get("nftables").and_then(Value::as_array);
-    let mut devices: Vec<String> = objects
-        .into_iter()
-        .flatten()
-        .filter_map(|object| object.get("flowtable")?.get("dev"))
-        .flat_map(|devices| match devices {
-            Value::String(device) => vec![device.clone()],
-            Value::Array(devices) => {
-                devices.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-            }
-            _ => Vec::new(),
-        })
-        .collect();
-    devices.sort();
-    devices.dedup();
-    devices
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,15 +136,6 @@ table ip nat {
         let found = rewrites(ruleset);
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].ends_with("dnat to 10.0.0.7"));
-    }
-
-    #[test]
-    fn flowtables_name_their_devices() {
-        let tables = r#"{"nftables": [{"metainfo": {}},
-            {"flowtable": {"name": "f", "dev": ["eth1", "eth0"]}},
-            {"flowtable": {"name": "g", "dev": "eth1"}}, {"flowtable": {"name": "h"}}]}"#;
-        assert_eq!(flowtable_devices(tables), ["eth0", "eth1"]);
-        assert!(flowtable_devices("").is_empty());
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod environment;
 mod error;
 mod events;
 mod explain;
+mod flow_tables;
 mod flows;
 mod listening;
 mod match_name;

@@ -18,12 +18,23 @@ pub struct Environment {
     pub resolver_interfaces: BTreeMap<IpAddr, String>,
     /// Rules that rewrite destinations (DNAT, redirect, TPROXY), as text for people.
     pub destination_rewrites: Vec<String>,
-    /// Interfaces whose forwarding is offloaded to hardware or to an nft flowtable.
-    pub offloaded: Vec<String>,
+    /// Flow tables of nftables that forward packets past the filter.
+    pub flow_tables: Vec<FlowTable>,
     /// Whether the command `nft` is missing.
     pub lacks_nft: bool,
     /// Interfaces of layer 3: their packets have no hardware addresses.
     pub without_macs: Vec<String>,
+}
+
+/// Flow table of nftables that forwards an interface's packets past the filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowTable {
+    /// Name of the interface.
+    pub interface: String,
+    /// The flow table's device: the interface, or one below it.
+    pub device: String,
+    /// Whether the network card forwards the packets.
+    pub in_hardware: bool,
 }
 
 /// Prefix that is on-link behind an interface.
@@ -65,21 +76,8 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
         config.dns.resolvers.iter().enumerate().filter_map(|(index, resolver)| {
             forgeable_resolver(config, environment, index, resolver)
         });
-    let offloaded = config
-        .interfaces
-        .iter()
-        .enumerate()
-        .filter(|(_, interface)| environment.offloaded.contains(&interface.name));
-    let offloads = offloaded.map(|(index, interface)| Finding {
-        severity: Severity::Error,
-        error: config.error(
-            format!("interfaces[{index}]"),
-            format!(
-                "flow offload on {} bypasses the filter, expected it to be off",
-                interface.name
-            ),
-        ),
-    });
+    let flow_tables = environment.flow_tables.iter();
+    let offloads = flow_tables.filter_map(|table| past_the_filter(config, table));
     let rewrites = environment.destination_rewrites.iter().map(|rule| Finding {
         severity: Severity::Warning,
         error: config
@@ -94,6 +92,25 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
     });
     let macs = macs_without(config, environment);
     resolvers.chain(forgeable).chain(offloads).chain(gate).chain(macs).chain(rewrites).collect()
+}
+
+/// Reports a flow table that forwards a filtered interface's packets past the filter.
+fn past_the_filter(config: &Config, table: &FlowTable) -> Option<Finding> {
+    let FlowTable { interface, device, in_hardware } = table;
+    let index = config.interfaces.iter().position(|one| one.name == *interface)?;
+    let message = if *in_hardware {
+        format!(
+            "an nftables flow table offloads the packets of {device} to hardware, past the filter; \
+             expected it without the flag offload, or without {device}"
+        )
+    } else {
+        format!(
+            "an nftables flow table takes the packets of {device} before they reach {interface} and \
+             the filter; expected it without {device}"
+        )
+    };
+    let error = config.error(format!("interfaces[{index}]"), message);
+    Some(Finding { severity: Severity::Error, error })
 }
 
 /// Reports each group that lists hardware addresses on an interface that has none.

@@ -23,7 +23,7 @@ mod to_gateway;
 mod zones;
 
 pub use duration::{DurationError, Seconds};
-pub use environment::{Environment, Finding, OnLink, Severity, check_environment};
+pub use environment::{Environment, Finding, FlowTable, OnLink, Severity, check_environment};
 pub use limits::{Limit, Limits, ZoneLimits};
 pub use mac::MacAddress;
 pub use model::{

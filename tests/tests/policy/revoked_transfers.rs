@@ -1,24 +1,16 @@
 //! Transfers whose destination a new policy takes out of a service: they end before `apply` says that
 //! it is in force, and the others go on, whether or not the name that opened them has expired.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    thread,
-    time::Duration,
-};
-
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     responder::RESPONDER,
-    site::{self, ANSWER, CONFIG, SILENCE, eventually},
+    site::{self, CONFIG, eventually},
     testbed::{Setup, Testbed},
+    transfer::{Transfer, echo_on},
 };
 
 /// A port of the service `web`, and the printer's.
 const PORTS: [u16; 2] = [80, 631];
-/// Octets sent and received in one look at a transfer.
-const CHUNK: usize = 256 << 10;
 
 /// A testbed whose remotes send back what they receive on [`PORTS`].
 fn testbed(config: &str) -> Result<Testbed> {
@@ -26,58 +18,10 @@ fn testbed(config: &str) -> Result<Testbed> {
     setup.tcp.retain(|port| !PORTS.contains(port));
     let mut testbed = Testbed::create(&setup)?;
     for port in PORTS {
-        let bind = || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
-        let listener = testbed.network.internet.run(bind)?;
-        // Ends with the process, as the namespace does.
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                thread::spawn(move || echo(stream));
-            }
-        });
+        echo_on(&testbed, port)?;
     }
     testbed.filter.start()?;
     Ok(testbed)
-}
-
-fn echo(mut stream: TcpStream) -> Option<()> {
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let length = stream.read(&mut buffer).ok().filter(|length| *length > 0)?;
-        stream.write_all(buffer.get(..length)?).ok()?;
-    }
-}
-
-/// A connection of the client's that sends and receives.
-struct Transfer(TcpStream);
-
-impl Transfer {
-    fn begin(testbed: &Testbed, to: IpAddr, port: u16) -> Result<Self> {
-        let connect = || TcpStream::connect_timeout(&SocketAddr::new(to, port), ANSWER);
-        let stream = testbed.network.client.run(connect).with_context(|| format!("{to} {port}"))?;
-        let mut transfer = Self(stream);
-        transfer.goes_on()?;
-        Ok(transfer)
-    }
-
-    /// Sends a chunk, and receives it back.
-    fn exchange(&mut self, patience: Duration) -> std::io::Result<()> {
-        self.0.set_write_timeout(Some(patience))?;
-        self.0.set_read_timeout(Some(patience))?;
-        let (mut writing, sent) = (self.0.try_clone()?, vec![7; CHUNK]);
-        let write = thread::spawn(move || writing.write_all(&sent));
-        let received = self.0.read_exact(&mut vec![0; CHUNK]);
-        write.join().map_err(|_| std::io::Error::other("a panic"))??;
-        received
-    }
-
-    fn goes_on(&mut self) -> Result<()> {
-        self.exchange(ANSWER).context("a transfer that is allowed")
-    }
-
-    fn has_ended(&mut self) -> Result<()> {
-        ensure!(self.exchange(SILENCE).is_err(), "a transfer went on that no rule allows");
-        Ok(())
-    }
 }
 
 fn apply(testbed: &Testbed, config: &str) -> Result<u64> {

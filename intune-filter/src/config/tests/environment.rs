@@ -1,7 +1,7 @@
 //! Tests the check against facts of the machine.
 
 use super::{
-    super::{Environment, OnLink, Severity, check_environment},
+    super::{Environment, FlowTable, OnLink, Severity, check_environment},
     parse, with,
 };
 
@@ -57,20 +57,33 @@ fn hardware_addresses_need_interfaces_that_have_some() {
 }
 
 #[test]
-fn offload_is_an_error_and_rewriting_a_warning() {
+fn a_way_past_the_filter_is_an_error_and_rewriting_a_warning() {
     let config = parse(super::SHORTEST);
+    let table = |interface: &str, device: &str, in_hardware| FlowTable {
+        interface: interface.to_owned(),
+        device: device.to_owned(),
+        in_hardware,
+    };
     let environment = Environment {
         destination_rewrites: vec!["dnat to 10.1.1.1".to_owned()],
-        offloaded: vec!["eth0".to_owned(), "eth1".to_owned()],
+        flow_tables: vec![
+            table("eth0", "eth0", true),
+            table("eth1", "eth1", true),
+            table("eth1", "lan2", false),
+        ],
         ..Environment::default()
     };
     let findings = check_environment(&config, &environment);
-    assert_eq!(findings.len(), 2);
-    assert_eq!(findings[0].severity, Severity::Error);
-    assert_eq!(findings[0].error.key, "interfaces[0]");
-    assert!(findings[0].error.message.contains("eth1"));
-    assert_eq!(findings[1].severity, Severity::Warning);
-    assert!(findings[1].error.message.contains("dnat to 10.1.1.1"));
+    let [hardware, below, rewriting] = &findings[..] else { panic!("{findings:?}") };
+    for (finding, said) in [
+        (hardware, "offloads the packets of eth1 to hardware, past the filter"),
+        (below, "takes the packets of lan2 before they reach eth1 and the filter"),
+    ] {
+        assert_eq!((finding.severity, &*finding.error.key), (Severity::Error, "interfaces[0]"));
+        assert!(finding.error.message.contains(said), "{finding:?}");
+    }
+    assert_eq!(rewriting.severity, Severity::Warning);
+    assert!(rewriting.error.message.contains("dnat to 10.1.1.1"));
 }
 
 #[test]
