@@ -36,23 +36,10 @@ pub fn write(ctx: &TcContext, kernel: BpfDatapath<TC_INGRESS>) -> Option<()> {
     if kind == Kind::REFUSAL || kind == Kind::STREAM_REFUSAL {
         make_refusal(scratch, kernel, network, v6);
     }
-    let timed = scratch.reply.header_length.get() == TIMED_HEADER as u64;
-    let written = match (kind, v6) {
-        (Kind::STREAM_REFUSAL, false) if timed => {
-            last::<V4_HEADER, TIMED_HEADER>(ctx, scratch, network)
-        }
-        (Kind::STREAM_REFUSAL, true) if timed => {
-            last::<V6_HEADER, TIMED_HEADER>(ctx, scratch, network)
-        }
-        (Kind::STREAM_REFUSAL, false) => last::<V4_HEADER, TCP_HEADER>(ctx, scratch, network),
-        (Kind::STREAM_REFUSAL, true) => last::<V6_HEADER, TCP_HEADER>(ctx, scratch, network),
-        (Kind::REFUSAL, false) => refusal::<V4_HEADER>(ctx, scratch, network),
-        (Kind::REFUSAL, true) => refusal::<V6_HEADER>(ctx, scratch, network),
-        (Kind::RESET, false) => reset::<V4_HEADER>(ctx, scratch, network),
-        (Kind::RESET, true) => reset::<V6_HEADER>(ctx, scratch, network),
-        (_, false) => prohibited::<V4_HEADER>(ctx, scratch, network),
-        (_, true) => prohibited::<V6_HEADER>(ctx, scratch, network),
-    };
+    let written = write_kind!(scratch, (ctx, scratch, network), prohibited: [
+        prohibited::<V4_HEADER>(ctx, scratch, network),
+        prohibited::<V6_HEADER>(ctx, scratch, network)
+    ]);
     kernel.release(scratch);
     written
 }

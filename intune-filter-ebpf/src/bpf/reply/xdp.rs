@@ -38,23 +38,10 @@ pub fn write(ctx: &XdpContext, kernel: BpfDatapath<XDP>) -> Option<()> {
     if kind == Kind::REFUSAL || kind == Kind::STREAM_REFUSAL {
         make_refusal(scratch, kernel, network, v6);
     }
-    let timed = scratch.reply.header_length.get() == TIMED_HEADER as u64;
-    let written = match (kind, v6) {
-        (Kind::STREAM_REFUSAL, false) if timed => {
-            last::<V4_HEADER, TIMED_HEADER>(ctx, scratch, network)
-        }
-        (Kind::STREAM_REFUSAL, true) if timed => {
-            last::<V6_HEADER, TIMED_HEADER>(ctx, scratch, network)
-        }
-        (Kind::STREAM_REFUSAL, false) => last::<V4_HEADER, TCP_HEADER>(ctx, scratch, network),
-        (Kind::STREAM_REFUSAL, true) => last::<V6_HEADER, TCP_HEADER>(ctx, scratch, network),
-        (Kind::REFUSAL, false) => refusal::<V4_HEADER>(ctx, scratch, network),
-        (Kind::REFUSAL, true) => refusal::<V6_HEADER>(ctx, scratch, network),
-        (Kind::RESET, false) => reset::<V4_HEADER>(ctx, scratch, network),
-        (Kind::RESET, true) => reset::<V6_HEADER>(ctx, scratch, network),
-        (_, false) => prohibited_v4(ctx, network),
-        (_, true) => prohibited_v6(ctx, network),
-    };
+    let written = write_kind!(scratch, (ctx, scratch, network), prohibited: [
+        prohibited_v4(ctx, network),
+        prohibited_v6(ctx, network)
+    ]);
     kernel.release(scratch);
     written
 }
