@@ -38,7 +38,7 @@ pub struct DeniedEvent {
     pub source_port: u16,
     /// Destination port, network byte order.
     pub destination_port: u16,
-    /// Zone of the client.
+    /// Zone of the client; 0 if the frame's VLAN has none.
     pub zone: u16,
     /// Group of the client; 255 if the client is in none.
     pub group: u16,
@@ -50,8 +50,8 @@ pub struct DeniedEvent {
     pub audited: u8,
     /// 1 for a packet to the client.
     pub egress: u8,
-    /// Zero.
-    pub reserved: u32,
+    /// VLAN id of the frame if that has no zone, else 0.
+    pub vlan: u32,
 }
 layout!(DeniedEvent, 88, u32, u32, u64, RuleMask, V6, V6, u16, u16, u16, u16, u8, u8, u8, u8, u32);
 

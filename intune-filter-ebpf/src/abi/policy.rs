@@ -201,6 +201,10 @@ pub struct Settings {
     pub ttl_grace: u32,
     /// Number of elements of `CLIENT_LIMITS` in use, a power of two.
     pub limit_sets: u32,
+    /// 1 if frames with a VLAN tag that no zone has are denied.
+    pub deny_other_vlans: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Root of the names' trie; its `below` has the rules of every name (the pattern `*`).
     pub root: NameNode,
     /// End of the warm-up: CLOCK_BOOTTIME, nanoseconds; 0 for none. Until then, packets of enforced
@@ -223,8 +227,8 @@ pub struct Settings {
     pub mac_flows: Limit,
 }
 layout!(
-    Settings, 248, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, RuleMask, Limit, Limit,
-    Limit, Limit, Limit, Limit
+    Settings, 256, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, RuleMask,
+    Limit, Limit, Limit, Limit, Limit, Limit
 );
 
 impl Settings {

@@ -157,6 +157,8 @@ vocabulary! {
         SourceInterface = "source_interface", deny;
         /// a source of a group that lists hardware addresses, from another one (macs)
         SourceMac = "source_mac", deny;
+        /// a VLAN tag that no zone has (other_vlans)
+        OtherVlan = "other_vlan", deny;
     }
     occurrences {
         /// a DNS answer taught at least one address

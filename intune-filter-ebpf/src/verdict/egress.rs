@@ -5,7 +5,7 @@ use super::{
     Arrival, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known_flow,
     limit,
     links::Links,
-    opening,
+    opening, other_vlan,
     resolver::{self, DNS_PORT, Response},
     stage::Stage,
     stream,
@@ -50,7 +50,7 @@ fn judge<W: DualStack>(
         return Verdict::deny(Reason::Malformed);
     };
     let Some(zone) = datapath.zone(arrival.ifindex, frame.vlan) else {
-        return Verdict::pass_builtin(Reason::Unmanaged);
+        return other_vlan::judge(packet, datapath, arrival, &frame, Direction::ToClient);
     };
     if !arrival.is_from_gateway() {
         let known = known_flow::pass(packet, datapath, zone, &frame, Direction::ToClient, packets);

@@ -7,7 +7,7 @@ use super::{
     Action, Arrival, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment,
     known_flow,
     links::Links,
-    moved,
+    moved, other_vlan,
     policy::{is_any_dns, is_dns},
     reply,
     resolver::{self, DNS_PORT},
@@ -60,7 +60,7 @@ fn judge<W: DualStack>(
         return if frame.hides_vlan() {
             Verdict::deny(Reason::VlanTag)
         } else {
-            Verdict::pass_builtin(Reason::Unmanaged)
+            other_vlan::judge(packet, datapath, arrival, &frame, Direction::FromClient)
         };
     };
     let known = known_flow::pass(packet, datapath, zone, &frame, Direction::FromClient, packets);

@@ -12,6 +12,7 @@ mod limit;
 mod links;
 mod moved;
 mod opening;
+mod other_vlan;
 mod policy;
 mod reply;
 mod resolver;
@@ -395,7 +396,7 @@ fn denied_event<A: Family>(
         reason: verdict.reason as u8,
         audited: verdict.audited,
         egress: u8::from(egress),
-        reserved: 0,
+        vlan: 0,
     }
 }
 
@@ -422,6 +423,6 @@ fn denied_frame_event(
         reason: verdict.reason as u8,
         audited: 0,
         egress: u8::from(egress),
-        reserved: 0,
+        vlan: 0,
     }
 }

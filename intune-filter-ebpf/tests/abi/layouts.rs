@@ -52,7 +52,7 @@ layouts! {
     RuleMask { 0 };
     DeniedEvent {
         kind, ifindex, time, rules, source, destination, source_port, destination_port,
-        zone, group, protocol, reason, audited, egress, reserved
+        zone, group, protocol, reason, audited, egress, vlan
     };
     AnswerEvent { kind, length, time, rules, client, flags, zone, reserved };
     FlowEvent {
@@ -81,8 +81,8 @@ layouts! {
     ResolverDevice { device, resolver };
     Settings {
         dns_unlisted, allow_unlisted_clients, to_gateway, icmp_echo, ttl_min, ttl_max,
-        ttl_grace, limit_sets, root, warm_up_until, warm_up_rules, limit_queries,
-        limit_flows, zone_queries, zone_flows, mac_queries, mac_flows
+        ttl_grace, limit_sets, deny_other_vlans, reserved, root, warm_up_until, warm_up_rules,
+        limit_queries, limit_flows, zone_queries, zone_flows, mac_queries, mac_flows
     };
     Title { text };
     Active { generation, reserved, seed };

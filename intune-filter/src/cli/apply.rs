@@ -7,16 +7,16 @@ use anyhow::anyhow;
 
 use super::{
     args::Global,
-    changes::changes,
+    changes::{changes, cut_off},
     context,
     error::{ExitStatus, Failure},
     output,
 };
 use crate::{
-    config::{Config, Paths, Seconds},
+    config::{Config, OtherVlans, Paths, Seconds},
     control::{Client, Invalid, Reply, Request, Unexpected},
     policy::{self, RuleBits},
-    report::{Changed, Confirmed, FailedInterface},
+    report::{Changed, Confirmed, FailedInterface, Preview},
 };
 
 /// Time limit for the daemon, which compiles the policy, fills maps and searches the flows.
@@ -29,12 +29,15 @@ pub(super) fn run(
     confirm: Option<Seconds>,
 ) -> Result<(ExitStatus, String), Failure> {
     let confirm_s = confirm.map(|seconds| seconds.0);
+    if confirm_s.is_none() {
+        warn_of_denied_vlans(global, file)?;
+    }
     let changed: Changed = ask(global, &request(global, file, confirm_s, false)?)?;
     if global.json {
         return Ok((outcome(&changed), output::json(&changed)?));
     }
     let mut text = in_force(&changed);
-    text += &changes(&changed.difference, changed.flows_ended, changed.names_forgotten);
+    text += &told(&changed);
     if let Some(seconds) = changed.confirm_within_s {
         let _ = writeln!(
             text,
@@ -70,9 +73,7 @@ pub(super) fn reload(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let text = if global.json {
         output::json(&changed)?
     } else {
-        in_force(&changed)
-            + &changes(&changed.difference, changed.flows_ended, changed.names_forgotten)
-            + &failed(&changed.failed_interfaces)
+        in_force(&changed) + &told(&changed) + &failed(&changed.failed_interfaces)
     };
     Ok((outcome(&changed), text))
 }
@@ -111,6 +112,24 @@ where
         Ok(Invalid(lines)) => Failure::Configuration(lines),
         Err(error) => Failure::Other(error),
     })
+}
+
+fn told(changed: &Changed) -> String {
+    let Changed { difference, denied_vlans, flows_ended, names_forgotten, .. } = changed;
+    changes(difference, denied_vlans, *flows_ended, *names_forgotten)
+}
+
+/// Warns, before it happens, of VLANs that are cut off: the result may no longer reach who asked.
+fn warn_of_denied_vlans(global: &Global, file: Option<&Path>) -> Result<(), Failure> {
+    let path = file.map_or_else(|| context::config_path(global), Path::to_owned);
+    if !Config::load(&path).is_ok_and(|config| config.other_vlans == OtherVlans::Deny) {
+        return Ok(());
+    }
+    let preview: Preview = ask(global, &request(global, file, None, true)?)?;
+    for vlan in &preview.denied_vlans {
+        log::warn!("{}, unless --confirm brings back what is in force", cut_off(vlan));
+    }
+    Ok(())
 }
 
 fn in_force(changed: &Changed) -> String {

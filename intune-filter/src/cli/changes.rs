@@ -2,15 +2,19 @@
 
 use std::fmt::Write as _;
 
-use crate::policy::{Difference, Grant, Leaf, Setting};
+use crate::{
+    config::OtherVlan,
+    policy::{Difference, Grant, Leaf, Setting},
+};
 
 /// Lines of each kind printed for people.
 const LINES: usize = 40;
 
-/// Formats the traffic that opens and closes, changed settings, and the numbers of ended flows and
-/// names.
+/// Formats the traffic that opens and closes, changed settings, VLANs that are cut off, and the numbers
+/// of ended flows and names.
 pub(super) fn changes(
     difference: &Difference,
+    denied_vlans: &[OtherVlan],
     flows_ended: usize,
     names_forgotten: usize,
 ) -> String {
@@ -18,6 +22,7 @@ pub(super) fn changes(
     add(&mut text, '+', &difference.opens, grant);
     add(&mut text, '-', &difference.closes, grant);
     add(&mut text, '~', &difference.settings, setting);
+    add(&mut text, '!', denied_vlans, cut_off);
     if flows_ended + names_forgotten > 0 {
         let _ = writeln!(text, "{flows_ended} flows end, {names_forgotten} names are forgotten");
     }
@@ -43,6 +48,11 @@ fn grant(grant: &Grant) -> String {
         }
     }
     text
+}
+
+/// Says whom the denial of a VLAN cuts off.
+pub(super) fn cut_off(vlan: &OtherVlan) -> String {
+    format!("{vlan} is denied: who manages the gateway by it is cut off")
 }
 
 fn setting(setting: &Setting) -> String {
@@ -86,15 +96,17 @@ mod tests {
                 to: Leaf::Text("europe".into()),
             }],
         };
+        let office = OtherVlan { interface: "eth1".into(), vlan: 30, device: "office".into() };
         assert_eq!(
-            changes(&difference, 2, 1),
+            changes(&difference, &[office], 2, 1),
             "+ devices to *.web.test tcp 80 443 udp 443\n\
              - guests (10.0.0.0/24 on lan) to any\n\
              ~ region: europe, until now nothing\n\
+             ! VLAN 30 on eth1 (device office) is denied: who manages the gateway by it is cut off\n\
              2 flows end, 1 names are forgotten\n"
         );
         let opens = vec![grant("g", "d"); LINES + 7];
-        let many = changes(&Difference { opens, ..Difference::default() }, 0, 0);
+        let many = changes(&Difference { opens, ..Difference::default() }, &[], 0, 0);
         assert_eq!(many.lines().count(), LINES + 1);
         assert!(many.ends_with("+ and 7 more (--json has all)\n"), "{many}");
     }

@@ -79,7 +79,8 @@ fn preview(global: &Global, file: Option<&Path>) -> Result<Preview, Failure> {
 }
 
 fn told(preview: &Preview) -> String {
-    changes(&preview.difference, preview.flows_ended, preview.names_forgotten)
+    let Preview { difference, denied_vlans, flows_ended, names_forgotten, .. } = preview;
+    changes(difference, denied_vlans, *flows_ended, *names_forgotten)
 }
 
 fn nothing(preview: &Preview) -> String {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::{flow_tables::past_the_filter, listening};
 use crate::{
     config::{Config, Environment, OnLink},
+    daemon::interfaces::other_vlans,
     kernel,
     system::{
         Interface,
@@ -66,6 +67,7 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
     let is_without = |interface: &&Interface| snapshot.without_macs.contains(&interface.index);
     let without_macs = snapshot.interfaces.iter().filter(is_without);
     let environment = Environment {
+        other_vlans: other_vlans(config, &snapshot),
         without_macs: without_macs.map(|interface| interface.name.clone()).collect(),
         on_link: on_link(&snapshot),
         own_addresses: snapshot.addresses,

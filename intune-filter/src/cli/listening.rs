@@ -91,6 +91,7 @@ fn wanted(config: &Config) -> Vec<EnforcedInterface> {
             mode: WantedMode::Auto,
             zones: of(&interface.name),
             manage_offloads: config.manage_offloads,
+            denies_other_vlans: false,
         })
         .collect()
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     control::{Client, Request},
+    daemon::interfaces::other_vlans,
     kernel::Pins,
     names::resolution::{Counts, ResolutionStatus as Resolution},
     report::{
@@ -43,7 +44,11 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let gate = gate.transpose()?.flatten();
     let told = daemon.details.as_ref();
     let groups = config.iter().flat_map(|config| &config.clients);
-    let warnings = groups.filter_map(crate::config::ClientGroup::taken).collect();
+    let mut warnings: Vec<String> = groups.filter_map(crate::config::ClientGroup::taken).collect();
+    if let Some(config) = &config {
+        let others = other_vlans(config, &netlink::snapshot()?);
+        warnings.extend(others.iter().map(|other| config.other_vlans.fate_of(other)));
+    }
     let configured = config.map(|config| config.interfaces).unwrap_or_default();
     let mut status = Status {
         schema: SCHEMA,

@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
 use intune_filter_ebpf::abi::{GROUPS, TITLE_CAPACITY};
 
-use super::{Config, Limit, Seconds};
+use super::{Config, Limit, OtherVlans, Seconds, other_vlans};
 use crate::yaml::FileError;
 
 /// Longest interface name, in octets: Linux's IFNAMSIZ less the terminating zero.
@@ -92,10 +92,28 @@ impl Check<'_> {
                 }
             }
         }
+        self.other_vlans();
         let names = config.interfaces.iter().enumerate();
         self.unique(names.map(|(index, i)| (format!("interfaces[{index}].name"), i.name.clone())));
         if config.zones().len() > ZONES_MAX {
             self.report("interfaces", format!("more than {ZONES_MAX} VLANs in all"));
+        }
+    }
+
+    /// Reports interfaces whose frames another one would deny, by their names.
+    fn other_vlans(&mut self) {
+        let config = self.config;
+        if config.other_vlans == OtherVlans::Pass {
+            return;
+        }
+        for device in &config.interfaces {
+            let Some((below, id)) = device.name.rsplit_once('.') else { continue };
+            let below = config.interfaces.iter().find(|interface| interface.name == below);
+            if let (Some(below), Ok(vlan)) = (below, id.parse())
+                && !below.vlans.contains(&vlan)
+            {
+                self.report("other_vlans", other_vlans::refused(&below.name, vlan));
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Boot, Config, Resolver};
+use super::{Boot, Config, OtherVlan, OtherVlans, Resolver, other_vlans};
 use crate::yaml::FileError;
 
 /// Facts of the machine that a configuration is checked against.
@@ -24,6 +24,8 @@ pub struct Environment {
     pub lacks_nft: bool,
     /// Interfaces of layer 3: their packets have no hardware addresses.
     pub without_macs: Vec<String>,
+    /// VLAN devices above filtered interfaces, whose ids are in no zone.
+    pub other_vlans: Vec<OtherVlan>,
 }
 
 /// Flow table of nftables that forwards an interface's packets past the filter.
@@ -91,7 +93,25 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
         ),
     });
     let macs = macs_without(config, environment);
-    resolvers.chain(forgeable).chain(offloads).chain(gate).chain(macs).chain(rewrites).collect()
+    let vlans = other_vlans_of(config, &environment.other_vlans);
+    let all = resolvers.chain(forgeable).chain(offloads).chain(gate).chain(macs).chain(rewrites);
+    all.chain(vlans).collect()
+}
+
+/// Reports each VLAN device of the gateway whose id is in no zone.
+fn other_vlans_of(config: &Config, others: &[OtherVlan]) -> Vec<Finding> {
+    let is_filtered = |device: &String| config.interfaces.iter().any(|one| one.name == *device);
+    let finding = |other: &OtherVlan| {
+        let (severity, message) = match (is_filtered(&other.device), config.other_vlans) {
+            (true, OtherVlans::Pass) => return None,
+            (true, OtherVlans::Deny) => {
+                (Severity::Error, other_vlans::refused(&other.interface, other.vlan))
+            }
+            (false, choice) => (Severity::Warning, choice.fate_of(other)),
+        };
+        Some(Finding { severity, error: config.error("other_vlans", message) })
+    };
+    others.iter().filter_map(finding).collect()
 }
 
 /// Reports a flow table that forwards a filtered interface's packets past the filter.

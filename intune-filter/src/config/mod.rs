@@ -12,7 +12,9 @@ mod duration;
 mod environment;
 mod limits;
 mod mac;
+mod metrics;
 mod model;
+mod other_vlans;
 mod ownership;
 mod read;
 mod resolver;
@@ -26,10 +28,12 @@ pub use duration::{DurationError, Seconds};
 pub use environment::{Environment, Finding, FlowTable, OnLink, Severity, check_environment};
 pub use limits::{Limit, Limits, ZoneLimits};
 pub use mac::MacAddress;
+pub use metrics::Metrics;
 pub use model::{
-    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Metrics,
-    Mode, OnDeny, Parts, Paths, Region, SiteRule, SiteService, SourceCheck, Ttl, UnlistedClients,
+    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Mode,
+    OnDeny, Parts, Paths, Region, SiteRule, SiteService, SourceCheck, Ttl, UnlistedClients,
 };
+pub use other_vlans::{OtherVlan, OtherVlans};
 pub use ownership::writable_by_others;
 pub use resolver::Resolver;
 pub use source::KeyLines;

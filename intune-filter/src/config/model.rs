@@ -1,14 +1,13 @@
 //! Defines the configuration's values with the default of every key; `check` prints them all.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::{net::IpAddr, path::PathBuf};
 
 use ipnet::{IpNet, Ipv6Net};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 
-use super::{KeyLines, Limits, MacAddress, Resolver, Seconds, ToGateway, choice::choice};
+use super::{
+    KeyLines, Limits, MacAddress, Metrics, OtherVlans, Resolver, Seconds, ToGateway, choice::choice,
+};
 use crate::{
     pattern::Pattern,
     ports::{PerProtocol, PortRange},
@@ -25,6 +24,9 @@ pub struct Config {
     pub unlisted_clients: UnlistedClients,
     /// Treatment of packets to the gateway itself.
     pub to_gateway: ToGateway,
+    /// Treatment of frames with a VLAN tag that no zone has.
+    #[serde(default)]
+    pub other_vlans: OtherVlans,
     /// Traffic of clients that passes before the programs are attached.
     pub boot: Boot,
     /// Whether clients may ping the destinations that they may reach.
@@ -370,40 +372,6 @@ impl Default for Paths {
     }
 }
 
-/// Metrics endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Metrics {
-    /// Listening address; `None` if the endpoint is off.
-    #[serde(serialize_with = "off_or_address", deserialize_with = "address_or_off")]
-    pub listen: Option<SocketAddr>,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9469))) }
-    }
-}
-
-#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-fn off_or_address<S: serde::Serializer>(
-    listen: &Option<SocketAddr>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match listen {
-        Some(address) => serializer.collect_str(address),
-        None => serializer.serialize_str("off"),
-    }
-}
-
-fn address_or_off<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<SocketAddr>, D::Error> {
-    match &*String::deserialize(deserializer)? {
-        "off" => Ok(None),
-        address => address.parse().map(Some).map_err(de::Error::custom),
-    }
-}
-
 /// What a file means that names nothing; it passes no check.
 impl Default for Config {
     fn default() -> Self {
@@ -412,6 +380,7 @@ impl Default for Config {
             manage_offloads: true,
             unlisted_clients: UnlistedClients::default(),
             to_gateway: ToGateway::default(),
+            other_vlans: OtherVlans::default(),
             boot: Boot::default(),
             icmp_echo: true,
             clients: Vec::new(),

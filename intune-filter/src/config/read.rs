@@ -1,12 +1,12 @@
 //! Reads each part of the configuration from the document's tree.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv6Net};
 
 use super::{
-    ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Metrics, Mode,
-    OnDeny, Parts, Paths, SiteRule, SiteService, SourceCheck, Ttl,
+    ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Mode, OnDeny,
+    Parts, Paths, SiteRule, SiteService, SourceCheck, Ttl,
 };
 use crate::yaml::{Fields, Findings, Place, Read, word};
 
@@ -24,6 +24,7 @@ impl Read for Config {
             manage_offloads: fields.or("manage_offloads", default.manage_offloads),
             unlisted_clients: fields.or("unlisted_clients", default.unlisted_clients),
             to_gateway: fields.or("to_gateway", default.to_gateway),
+            other_vlans: fields.or("other_vlans", default.other_vlans),
             boot: fields.or("boot", default.boot),
             icmp_echo: fields.or("icmp_echo", default.icmp_echo),
             dhcp_servers: fields.or("dhcp_servers", default.dhcp_servers),
@@ -196,28 +197,6 @@ impl Read for PathBuf {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
         let path = Self::from(String::read(place, findings)?);
         if path.is_absolute() { Some(path) } else { findings.expected(place, "an absolute path") }
-    }
-}
-
-impl Read for Metrics {
-    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
-        let mut fields = Fields::open(place, findings)?;
-        let listen = fields.or("listen", Listen(Self::default().listen));
-        fields.close();
-        Some(Self { listen: listen.0 })
-    }
-}
-
-/// Listening address, or `off`.
-struct Listen(Option<SocketAddr>);
-
-impl Read for Listen {
-    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
-        match word(place) {
-            Some("off") => Some(Self(None)),
-            Some(text) if text.parse::<SocketAddr>().is_ok() => Some(Self(text.parse().ok())),
-            _ => findings.expected(place, "an address and a port such as 127.0.0.1:9469, or off"),
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::interfaces::EnforcedInterface;
 use crate::{
-    config::{Config, Mode, Paths},
+    config::{Config, Mode, OtherVlans, Paths},
     kernel::{self, Hook, Lock, PinDirectory, WantedMode},
     policy::Policy,
 };
@@ -66,6 +66,7 @@ pub fn wanted(config: &Config, policy: &Policy) -> Vec<EnforcedInterface> {
                 mode,
                 zones,
                 manage_offloads: config.manage_offloads,
+                denies_other_vlans: config.other_vlans == OtherVlans::Deny,
             }
         })
         .collect()

@@ -9,7 +9,12 @@ use anyhow::Result;
 use intune_filter_ebpf::abi::{DeniedEvent, FlowKey, RULES, Reason, V6, flow_flags, has_ports};
 
 use super::{Denied, Flow, ZoneName, text::protocol};
-use crate::{kernel::Pins, names::Names, policy::Policy, system::netlink::Snapshot};
+use crate::{
+    kernel::Pins,
+    names::Names,
+    policy::Policy,
+    system::{Interface, netlink::Snapshot},
+};
 
 /// The names behind the numbers of a policy.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +23,8 @@ pub struct Labels {
     rules: Vec<Option<String>>,
     groups: Vec<Option<String>>,
     zones: BTreeMap<u32, ZoneName>,
+    /// Names of the machine's interfaces, by index.
+    interfaces: BTreeMap<u32, String>,
 }
 
 impl Labels {
@@ -33,7 +40,14 @@ impl Labels {
             rules: (0..RULES as u8).map(rule).collect(),
             groups: policy.groups.iter().map(|group| Some(group.name.clone())).collect(),
             zones: zones.collect(),
+            interfaces: BTreeMap::new(),
         }
+    }
+
+    /// Replaces the names of the machine's interfaces.
+    pub(super) fn set_interfaces(&mut self, interfaces: &[Interface]) {
+        let named = interfaces.iter().map(|interface| (interface.index, interface.name.clone()));
+        self.interfaces = named.collect();
     }
 
     /// Those of the policy in force, with and without a daemon.
@@ -47,7 +61,14 @@ impl Labels {
             let interface = interface.map(|interface| interface.name.clone());
             (zone, ZoneName { interface, vlan: key.vlan as u16 })
         });
-        Ok(Self { rules: pins.rules()?, groups: pins.groups()?, zones: zones.collect() })
+        let mut labels = Self {
+            rules: pins.rules()?,
+            groups: pins.groups()?,
+            zones: zones.collect(),
+            interfaces: BTreeMap::new(),
+        };
+        labels.set_interfaces(&machine.interfaces);
+        Ok(labels)
     }
 
     /// Returns the service of a rule.
@@ -90,8 +111,17 @@ impl Labels {
             group: self.group(event.group),
             audited: event.audited != 0,
             inbound,
-            place: self.place(event.zone),
+            place: self.place_of(event),
         }
+    }
+
+    /// Returns the interface and VLAN of a denied packet, also of one without a zone.
+    fn place_of(&self, event: &DeniedEvent) -> ZoneName {
+        if event.vlan == 0 {
+            return self.place(event.zone);
+        }
+        let interface = self.interfaces.get(&event.ifindex).cloned();
+        ZoneName { interface, vlan: event.vlan as u16 }
     }
 
     /// Translates a flow.
@@ -141,6 +171,7 @@ mod tests {
             rules: vec![None, Some("web/main".into()), Some("push/wns".into())],
             groups: vec![Some("devices".into())],
             zones: [(1, place("lan", 0)), (2, place("lan", 20))].into(),
+            interfaces: [(7, "lan".to_owned())].into(),
         }
     }
 
@@ -190,6 +221,14 @@ mod tests {
             ..out
         };
         assert_eq!(labels().denied(&back, &names), Denied { inbound: true, ..expected });
+    }
+
+    #[test]
+    fn a_frame_of_no_zone_is_told_with_its_vlan() {
+        let frame = DeniedEvent { ifindex: 7, vlan: 30, group: 255, ..DeniedEvent::default() };
+        let place = |event| labels().denied(&event, &Names::default()).place.to_string();
+        assert_eq!(place(frame), "lan.30");
+        assert_eq!(place(DeniedEvent { ifindex: 8, ..frame }), "?.30");
     }
 
     #[test]

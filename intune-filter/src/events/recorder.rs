@@ -25,7 +25,7 @@ use crate::{
     kernel::Swept,
     names::{Names, answer::Answer},
     policy::Policy,
-    system::clock,
+    system::{Interface, clock},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -34,6 +34,7 @@ const SECOND: u64 = 1_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct EventRecorder {
     labels: Labels,
+    interfaces: Vec<Interface>,
     feed: Feed,
     reaper: FlowReaper,
     denials: DenialStats,
@@ -44,6 +45,13 @@ impl EventRecorder {
     /// Replaces the policy by which records are translated.
     pub(crate) fn set_policy(&mut self, policy: &Policy) {
         self.labels = Labels::of_policy(policy);
+        self.labels.set_interfaces(&self.interfaces);
+    }
+
+    /// Replaces the machine's interfaces, by whose names records without a zone are told.
+    pub(crate) fn set_interfaces(&mut self, interfaces: &[Interface]) {
+        self.interfaces = interfaces.to_vec();
+        self.labels.set_interfaces(interfaces);
     }
 
     /// Returns the counter of answered flows that were evicted.

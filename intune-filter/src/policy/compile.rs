@@ -29,8 +29,8 @@ use super::{
 use crate::{
     catalogue::{Catalogue, CatalogueFiles},
     config::{
-        ClientGroup, Config, DnsUnlisted, GroupMode, Inbound, OnDeny, Paths, SourceCheck,
-        ToGateway, UnlistedClients,
+        ClientGroup, Config, DnsUnlisted, GroupMode, Inbound, OnDeny, OtherVlans, Paths,
+        SourceCheck, ToGateway, UnlistedClients,
     },
     pattern::Pattern,
     yaml::{FileError, FileErrors},
@@ -410,6 +410,8 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
             ToGateway::Ports(_) => GATEWAY_PORTS,
         },
         icmp_echo: config.icmp_echo.into(),
+        deny_other_vlans: (config.other_vlans == OtherVlans::Deny).into(),
+        reserved: 0,
         ttl_min: ttl.min.0,
         ttl_max: ttl.max.0,
         ttl_grace: ttl.grace.0,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{events::Flow, policy::Difference};
+use crate::{config::OtherVlan, events::Flow, policy::Difference};
 
 /// Result of `apply` and `reload`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Changed {
     pub flows_ended: usize,
     /// Number of names that were forgotten.
     pub names_forgotten: usize,
+    /// VLANs whose frames the configuration denies, and the one before did not.
+    #[serde(default)]
+    pub denied_vlans: Vec<OtherVlan>,
     /// Seconds until the previous configuration returns, unless this one is confirmed.
     pub confirm_within_s: Option<u64>,
     /// Whether the configuration file differs from the configuration in force.
@@ -61,6 +64,9 @@ pub struct Preview {
     /// Traffic that would open and close, and settings that would change.
     #[serde(flatten)]
     pub difference: Difference,
+    /// VLANs whose frames the configuration denies, and the one before did not.
+    #[serde(default)]
+    pub denied_vlans: Vec<OtherVlan>,
     /// Number of flows that would end.
     pub flows_ended: usize,
     /// First flows that would end.

@@ -98,6 +98,64 @@ fn vlans_that_are_not_named_and_untagged_frames_pass_unjudged() -> Result<()> {
     Ok(())
 }
 
+/// A VLAN device of no zone routes unfiltered; `check` names it, and `other_vlans: deny` closes it in
+/// both directions, wherever the tag is.
+#[test]
+#[ignore = "needs 802.1Q"]
+fn a_vlan_of_no_zone_is_named_and_denied_if_the_site_says_so() -> Result<()> {
+    for hook in ["auto", "tc"] {
+        let text = config("[20]").replace("    vlans", &format!("    mode: {hook}\n    vlans"));
+        let mut testbed = testbed(text.clone())?;
+        silence(&testbed.network, true)?;
+        add_vlans(&testbed.network, 30)?;
+        move_addresses(&testbed.network, "eth0.30", "eth1.30")?;
+        let _listeners = Listeners::start(&testbed.network.client, [FOREIGN_PORT], [])?;
+        let outside = |testbed: &Testbed, timeout| {
+            let all = || CLIENT.map(|address| probe(tcp(address, FOREIGN_PORT), timeout));
+            testbed.network.internet.run(all)
+        };
+        testbed.filter.start()?;
+        testbed.expect_reached(tcp(foreign()[0], 443))?;
+        testbed.expect_reached(udp(foreign()[1], 5000))?;
+        ensure!(outside(&testbed, ANSWER) == [ProbeResult::Reached; 2], "{hook}: nothing to close");
+        let named = "VLAN 30 on eth1 (device eth1.30)";
+        for command in ["check", "status"] {
+            let said = testbed.filter.succeed(&[command])?;
+            ensure!(said.contains(&format!("{named} is in no zone: its frames pass")), "{said}");
+        }
+        let client = CLIENT[0].to_string();
+        let explained = ["explain", &client, FOREIGN[0], "--on", "eth1.30"];
+        let verdict = testbed.filter.json(&explained)?;
+        ensure!(verdict["reason"] == "unmanaged_vlan", "{verdict}");
+
+        testbed.filter.configure(&format!("{text}other_vlans: deny\n"))?;
+        let told = format!("! {named} is denied: who manages the gateway by it is cut off");
+        let preview = testbed.filter.succeed(&["apply", "--dry-run"])?;
+        ensure!(preview.contains(&told), "{preview}");
+        testbed.expect_reached(tcp(foreign()[0], 443))?;
+        let before = testbed.filter.counters()?;
+        let applied = testbed.filter.run(&["apply"])?;
+        let [out, err] =
+            [&applied.stdout, &applied.stderr].map(|text| String::from_utf8_lossy(text));
+        ensure!(applied.status.success() && out.contains(&told), "{out}{err}");
+        ensure!(err.contains(named) && err.contains("--confirm"), "no warning beforehand: {err}");
+
+        testbed.expect_denied(tcp(foreign()[0], 443))?;
+        testbed.expect_denied(udp(foreign()[1], 5000))?;
+        ensure!(outside(&testbed, SILENCE) == [ProbeResult::Silent; 2], "{hook}: open to outside");
+        let counters = testbed.filter.counters()?.since(&before);
+        ensure!(counters.get("other_vlan") >= 4, "{hook}: {counters}");
+        let said = testbed.filter.succeed(&["check"])?;
+        ensure!(said.contains(&format!("{named} is in no zone: its frames are denied")), "{said}");
+        let verdict = testbed.filter.run(&explained)?;
+        let verdict = String::from_utf8_lossy(&verdict.stdout).into_owned();
+        ensure!(verdict.contains("other_vlan"), "{verdict}");
+        let events = testbed.filter.succeed(&["events", "--denied"])?;
+        ensure!(events.contains("reason other_vlan  [eth1.30]"), "{events}");
+    }
+    Ok(())
+}
+
 fn move_addresses_back(testbed: &Testbed) -> Result<()> {
     let network = &testbed.network;
     network.client.ip(&[format!("link delete {WAN}.30")])?;

@@ -45,6 +45,7 @@ const RESOLVER: &str = "verdict/resolver.rs";
 const STATE: &str = "abi/state.rs";
 const INGRESS: &str = "verdict/ingress.rs";
 const EGRESS: &str = "verdict/egress.rs";
+const OTHER_VLAN: &str = "verdict/other_vlan.rs";
 const OPENING: &str = "verdict/opening.rs";
 const LIFETIME: &str = "verdict/lifetime.rs";
 const RULES: &str = "verdict/rules.rs";
@@ -220,6 +221,8 @@ pub(super) const FAULTS: &[Fault] = &[
         "location != Location::ELSEWHERE && self.is_forged(datagram)",
         "location == Location::HERE && self.is_forged(datagram)",
     ),
+    of("other-vlans-pass", OTHER_VLAN, "settings.deny_other_vlans != 0", "false"),
+    of("other-vlans-to-clients", OTHER_VLAN, "to_client && arrival.is_from_gateway()", "to_client"),
     of(
         "answer-of-own-address",
         EGRESS,

@@ -15,12 +15,16 @@ use crate::{
     system::{clock, netlink},
 };
 
+/// Zone of no client.
+pub(super) const NOWHERE: u32 = 0;
+
 /// Pins of the loaded policy, and the zone of the client.
 pub(super) struct Pinned<'a> {
     pins: &'a Pins,
     names: &'a Names,
     client: IpAddr,
     segment: ZoneKey,
+    zone: u32,
     entry: Option<Client>,
     rules: Vec<Option<String>>,
     groups: Vec<Option<String>>,
@@ -41,7 +45,9 @@ impl<'a> Pinned<'a> {
         if let Some(on) = on {
             let interfaces = netlink::snapshot()?.interfaces;
             let index = |name: &str| Some(interfaces.iter().find(|one| one.name == name)?.index);
+            let other = other_vlan(on, &zones, index);
             zones.retain(|(key, _)| is_behind(on, key, index));
+            zones.extend(other.filter(|_| zones.is_empty()));
             if zones.is_empty() {
                 bail!("no zone is in force on {on}");
             }
@@ -56,6 +62,7 @@ impl<'a> Pinned<'a> {
             names,
             client,
             segment: *key,
+            zone: *zone,
             entry: entry_of(&clients, *zone, client),
             rules: pins.rules()?,
             groups: pins.groups()?,
@@ -125,6 +132,10 @@ impl Judge for Pinned<'_> {
     }
 
     fn predict(&self, rules: &[String], port: u16, protocol: Protocol) -> Result<Judgement> {
+        if self.zone == NOWHERE {
+            // Whatever the address will be.
+            return Ok(Judgement { address: None, ..self.judge(self.client, port, protocol)? });
+        }
         let named = |id: &Option<String>| id.as_ref().is_some_and(|id| rules.contains(id));
         let bits = (0..).zip(&self.rules).filter(|(_, id)| named(id)).map(|(bit, _)| bit).collect();
         let settings = self.pins.settings()?;
@@ -178,6 +189,18 @@ fn entry_of(clients: &[ClientEntry], zone: u32, client: IpAddr) -> Option<Client
         .map(|entry| entry.client)
 }
 
+/// Returns the VLAN that `on` names as `INTERFACE.VLAN`, of a filtered interface, with no zone's number.
+fn other_vlan(
+    on: &str,
+    zones: &[(ZoneKey, u32)],
+    index: impl Fn(&str) -> Option<u32>,
+) -> Option<(ZoneKey, u32)> {
+    let (name, vlan) = on.rsplit_once('.')?;
+    let key = ZoneKey { ifindex: index(name)?, vlan: vlan.parse().ok()? };
+    let is_filtered = zones.iter().any(|(zone, _)| zone.ifindex == key.ifindex);
+    is_filtered.then_some((key, NOWHERE))
+}
+
 /// Whether `on`, an interface or `INTERFACE.VLAN`, includes a zone. `index` finds interfaces.
 fn is_behind(on: &str, key: &ZoneKey, index: impl Fn(&str) -> Option<u32>) -> bool {
     let tagged = on.rsplit_once('.').is_some_and(|(name, vlan)| {
@@ -222,6 +245,15 @@ mod tests {
         assert!(!behind("lan.0", 4, 20));
         assert!(behind("lan.0.20", 3, 20) && !behind("lan.0.20", 3, 0));
         assert!(!behind("wan", 3, 0));
+    }
+
+    #[test]
+    fn a_vlan_of_no_zone_belongs_to_an_interface_that_is_filtered() {
+        let index = |name: &str| [("lan", 3), ("wan", 4)].into_iter().find(|one| one.0 == name);
+        let zones = [(ZoneKey { ifindex: 3, vlan: 20 }, 1)];
+        let other = |on| other_vlan(on, &zones, |name| Some(index(name)?.1));
+        assert_eq!(other("lan.30"), Some((ZoneKey { ifindex: 3, vlan: 30 }, NOWHERE)));
+        assert_eq!((other("wan.30"), other("lan"), other("lan.x")), (None, None, None));
     }
 
     #[test]

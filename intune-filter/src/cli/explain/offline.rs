@@ -9,7 +9,12 @@ use intune_filter_ebpf::{
     verdict::Arrival,
 };
 
-use super::{judge::Judge, live::would_be, packet::first_packet, report::Judgement};
+use super::{
+    judge::Judge,
+    live::{NOWHERE, would_be},
+    packet::first_packet,
+    report::Judgement,
+};
 use crate::{
     catalogue::Catalogue,
     cli::{
@@ -36,6 +41,7 @@ pub(super) struct Unloaded {
     tables: Tables,
     address: IpAddr,
     vlan: u16,
+    zone: u32,
     client: Option<Client>,
     rules: Vec<Option<String>>,
     groups: Vec<Option<String>>,
@@ -63,20 +69,24 @@ impl Unloaded {
         };
         let zones = || policy.zones.iter().filter(|zone| behind(&zone.interface, zone.vlan));
         let of = |zone: &Zone| policy.client(zone.number, address);
-        let Some(zone) = zones().find(|zone| of(zone).is_some()).or(zones().next()) else {
+        let found = zones().find(|zone| of(zone).is_some()).or(zones().next()).cloned();
+        let Some(zone) = found.or_else(|| other_vlan(&policy, on?)) else {
             let on = on.unwrap_or("any interface");
             return Err(anyhow::anyhow!("the configuration has no zone on {on}").into());
         };
         let mut tables = Tables::default();
         tables.active.set(Active { generation: 2, ..Active::default() });
         tables.policies[0] = host::PolicyMaps::from(&policy);
-        let key = ZoneKey { ifindex: IFINDEX, vlan: zone.vlan.into() };
-        tables.zones.insert(key, zone.number);
+        if zone.number != NOWHERE {
+            let key = ZoneKey { ifindex: IFINDEX, vlan: zone.vlan.into() };
+            tables.zones.insert(key, zone.number);
+        }
         Ok(Self {
             tables,
             address,
             vlan: zone.vlan,
-            client: of(zone),
+            zone: zone.number,
+            client: of(&zone),
             rules: (0..RULES as u8).map(|bit| Some(policy.rule(bit)?.id.to_string())).collect(),
             groups: policy.groups.iter().map(|group| Some(group.name.clone())).collect(),
             policy,
@@ -123,6 +133,10 @@ impl Judge for Unloaded {
     }
 
     fn predict(&self, rules: &[String], port: u16, protocol: Protocol) -> Result<Judgement> {
+        if self.zone == NOWHERE {
+            // Whatever the address will be.
+            return Ok(Judgement { address: None, ..self.judge(self.address, port, protocol)? });
+        }
         let named = |id: &Option<String>| id.as_ref().is_some_and(|id| rules.contains(id));
         let bits = (0..).zip(&self.rules).filter(|(_, id)| named(id));
         let bits = bits.map(|(bit, _)| bit).collect();
@@ -131,6 +145,13 @@ impl Judge for Unloaded {
         let (reason, nearest) = would_be(self.client.as_ref(), unlisted, bits, ports, protocol);
         Ok(Judgement::predicted(reason, nearest, self.client.as_ref(), &self.rules, &self.groups))
     }
+}
+
+/// Returns the VLAN that `on` names as `INTERFACE.VLAN`, of a filtered interface, with no zone's number.
+fn other_vlan(policy: &Policy, on: &str) -> Option<Zone> {
+    let (name, vlan) = on.rsplit_once('.')?;
+    let zone = policy.zones.iter().find(|zone| zone.interface == name)?;
+    Some(Zone { number: NOWHERE, vlan: vlan.parse().ok()?, ..zone.clone() })
 }
 
 #[cfg(test)]
@@ -167,5 +188,21 @@ mod tests {
         let client = "10.0.0.5".parse().unwrap();
         assert!(Unloaded::new(None, Catalogue::builtin(), client, Some("eth9")).is_err());
         assert!(everyone(Some("any")).client.is_some());
+    }
+
+    #[test]
+    fn other_vlans_decide_on_a_vlan_of_no_zone() {
+        for (choice, reason) in [("pass", Reason::Unmanaged), ("deny", Reason::OtherVlan)] {
+            let text = format!("{EVERYTHING}other_vlans: {choice}\n");
+            let config = Config::parse("config.yaml", &text).unwrap();
+            let client = "10.0.0.5".parse().unwrap();
+            let on = |on| Unloaded::new(Some(&config), Catalogue::builtin(), client, Some(on));
+            let foreign = on("any.30").unwrap();
+            let judged = foreign.judge("13.67.13.177".parse().unwrap(), 443, Protocol::TCP);
+            assert_eq!(judged.unwrap().reason, reason);
+            let predicted = foreign.predict(&[], 443, Protocol::TCP).unwrap();
+            assert_eq!((predicted.reason, predicted.address), (reason, None));
+            assert!(on("other.30").is_err());
+        }
     }
 }

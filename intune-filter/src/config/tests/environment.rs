@@ -1,7 +1,7 @@
 //! Tests the check against facts of the machine.
 
 use super::{
-    super::{Environment, FlowTable, OnLink, Severity, check_environment},
+    super::{Environment, FlowTable, OnLink, OtherVlan, Severity, check_environment},
     parse, with,
 };
 
@@ -123,4 +123,29 @@ fn who_can_answer_in_a_resolvers_name_is_said() {
     assert_eq!(among.error.key, "dns.resolvers[2]");
     let said = &among.error.message;
     assert!(said.starts_with("192.0.2.2 is behind eth1, where clients are: each"), "{said}");
+}
+
+#[test]
+fn vlan_devices_of_no_zone_are_named_with_what_becomes_of_their_frames() {
+    let office = OtherVlan { interface: "eth1".into(), vlan: 30, device: "office".into() };
+    let environment = Environment { other_vlans: vec![office], ..Environment::default() };
+    let said = |text: &str| {
+        let findings = check_environment(&parse(text), &environment);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!(finding.error.key, "other_vlans");
+        (finding.severity, finding.error.message.clone())
+    };
+    let is = "VLAN 30 on eth1 (device office) is in no zone: its frames";
+    let pass = (Severity::Warning, format!("{is} pass unjudged"));
+    assert_eq!(said(super::SHORTEST), pass);
+    assert_eq!(said(&with("other_vlans", "pass")), pass);
+    let deny = format!("{is} are denied, those of who manages the gateway by it too");
+    assert_eq!(said(&with("other_vlans", "deny")), (Severity::Warning, deny));
+
+    // A device that is filtered itself.
+    let own = "[{name: eth1}, {name: office}]";
+    assert_eq!(check_environment(&parse(&with("interfaces", own)), &environment), []);
+    let (severity, refused) = said(&format!("{}\nother_vlans: deny", with("interfaces", own)));
+    assert_eq!(severity, Severity::Error);
+    assert!(refused.ends_with("expected 30 in the vlans of eth1 in its place"), "{refused}");
 }

@@ -57,6 +57,7 @@ fn wrong_types() {
         ("dns", "{resolvers: ['::ffff:10.0.0.1']}", "dns.resolvers[0]", "address as 10.0.0.1"),
         ("manage_offloads", "yes", "manage_offloads", "expected true or false, found yes"),
         ("manage_offloads", "'true'", "manage_offloads", "expected true or false, found the text"),
+        ("other_vlans", "drop", "other_vlans", "expected pass or deny, found drop"),
         ("icmp_echo", "1", "icmp_echo", "expected true or false, found 1"),
         ("maps", "{hosts4: many}", "maps.hosts4", "expected a whole number, found many"),
         ("maps", "{hosts4: 5000000000}", "maps.hosts4", "expected a whole number below 2^32"),
@@ -333,4 +334,18 @@ fn documents_that_are_none() {
     assert!(!errors(&deeper).is_empty());
     assert!(errors(&deep).iter().any(|error| error.message.contains("nested too deeply")));
     parse(SHORTEST);
+}
+
+#[test]
+fn an_interface_is_denied_no_frames_by_another() {
+    let deny = |interfaces: &str| format!("{}\nother_vlans: deny", with("interfaces", interfaces));
+    let found = errors(&deny("[{name: eth1}, {name: eth1.30}]"));
+    let [error] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((&*error.key, error.line), ("other_vlans", Some(4)));
+    assert!(error.message.contains("expected 30 in the vlans of eth1"), "{error:?}");
+    for right in ["[{name: eth1, vlans: [0, 30]}]", "[{name: eth1.30}]", "[{name: a}, {name: a.b}]"]
+    {
+        super::parse(&deny(right));
+    }
+    super::parse(&with("interfaces", "[{name: eth1}, {name: eth1.30}]"));
 }

@@ -10,6 +10,7 @@ interfaces:
 - {name: eth1, mode: tc, vlans: [0, 20]}
 - {name: "1e3", mode: generic}
 unlisted_clients: allow
+other_vlans: deny
 to_gateway: policy
 boot: closed
 warm_up: 90s

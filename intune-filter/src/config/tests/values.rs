@@ -6,7 +6,8 @@ use intune_filter_ebpf::abi::TransportProtocol;
 
 use super::{
     super::{
-        Boot, Config, GroupMode, Limit, Limits, Mode, OnDeny, Region, Seconds, Ttl, UnlistedClients,
+        Boot, Config, GroupMode, Limit, Limits, Mode, OnDeny, OtherVlans, Region, Seconds, Ttl,
+        UnlistedClients,
     },
     EXAMPLE, SHORTEST, parse, with,
 };
@@ -34,6 +35,7 @@ fn defaults() {
     let config = parse(SHORTEST);
     assert_eq!(config.unlisted_clients, UnlistedClients::Deny);
     assert_eq!(config.boot, Boot::Open);
+    assert_eq!(config.other_vlans, OtherVlans::Pass);
     assert_eq!(config.clients[0].services, ["default"]);
     assert_eq!(config.clients[0].on_deny, OnDeny::Reject);
     assert_eq!(config.clients[0].on, None);

@@ -31,7 +31,7 @@ pub(crate) fn devices_of(wanted: &[EnforcedInterface], snapshot: &Snapshot) -> D
 }
 
 /// Returns the device from which the stack receives the packets of an interface.
-fn whole(snapshot: &Snapshot, interface: u32) -> u32 {
+pub(super) fn whole(snapshot: &Snapshot, interface: u32) -> u32 {
     (0..DEPTH).fold(interface, |part, _| snapshot.wholes.get(&part).copied().unwrap_or(part))
 }
 
@@ -74,7 +74,13 @@ mod tests {
 
     fn wanted(name: &str, zones: &[(u16, u32)]) -> EnforcedInterface {
         let (name, zones) = (name.to_owned(), zones.to_vec());
-        EnforcedInterface { name, mode: WantedMode::Auto, zones, manage_offloads: true }
+        EnforcedInterface {
+            name,
+            mode: WantedMode::Auto,
+            zones,
+            manage_offloads: true,
+            denies_other_vlans: false,
+        }
     }
 
     fn snapshot() -> Snapshot {

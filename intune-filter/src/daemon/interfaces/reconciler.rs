@@ -238,6 +238,7 @@ mod tests {
             mode: WantedMode::Auto,
             zones: vec![(0, 1), (20, 2)],
             manage_offloads: true,
+            denies_other_vlans: false,
         }
     }
 
@@ -374,7 +375,11 @@ mod tests {
     fn tags_have_to_be_seen_by_xdp_alone() {
         assert!(wanted("lan").needs_tags());
         assert!(!EnforcedInterface { mode: WantedMode::Tc, ..wanted("lan") }.needs_tags());
-        assert!(!EnforcedInterface { zones: vec![(0, 1)], ..wanted("lan") }.needs_tags());
+        let untagged = EnforcedInterface { zones: vec![(0, 1)], ..wanted("lan") };
+        assert!(!untagged.needs_tags());
+        let denying = EnforcedInterface { denies_other_vlans: true, ..untagged };
+        assert!(denying.needs_tags());
+        assert!(!EnforcedInterface { mode: WantedMode::Tc, ..denying }.needs_tags());
     }
 
     #[test]

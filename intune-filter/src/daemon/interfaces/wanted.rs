@@ -16,6 +16,8 @@ pub struct EnforcedInterface {
     pub zones: Vec<(u16, u32)>,
     /// Whether offloads that hide VLAN tags may be turned off.
     pub manage_offloads: bool,
+    /// Whether frames with a VLAN tag that no zone has are denied.
+    pub denies_other_vlans: bool,
 }
 
 impl EnforcedInterface {
@@ -23,7 +25,8 @@ impl EnforcedInterface {
     /// too.
     #[must_use]
     pub fn needs_tags(&self) -> bool {
-        self.mode != WantedMode::Tc && self.zones.iter().any(|(vlan, _)| *vlan != 0)
+        let by_tag = self.denies_other_vlans || self.zones.iter().any(|(vlan, _)| *vlan != 0);
+        self.mode != WantedMode::Tc && by_tag
     }
 }
 

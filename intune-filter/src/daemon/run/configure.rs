@@ -9,9 +9,10 @@ use super::{
     state::Daemon,
 };
 use crate::{
-    config::Config,
+    config::{Config, OtherVlan},
     daemon::{
         config_source::config_override::{ConfigOverride, Document},
+        interfaces::cut_off,
         problems::Code,
         reload,
     },
@@ -24,6 +25,7 @@ use crate::{
 struct Change {
     changed: bool,
     difference: Difference,
+    denied_vlans: Vec<OtherVlan>,
     effects: Effects,
 }
 
@@ -115,6 +117,7 @@ impl Daemon<'_> {
         self.may_follow(&next)?;
         let difference = self.difference(&next, &policy);
         let changed = !self.in_force.is_same(&next);
+        let denied_vlans = cut_off(&self.in_force.config, &next.config, &self.seen);
         let loses = preview::losses(self, &policy).map_err(RunError::Other)?;
         Ok(Preview {
             schema: SCHEMA,
@@ -124,6 +127,7 @@ impl Daemon<'_> {
             generation: self.generation,
             digest: next.digest,
             difference,
+            denied_vlans,
             flows_ended: loses.flows_ended,
             flows: loses.flows,
             names_forgotten: loses.names_forgotten,
@@ -238,6 +242,7 @@ impl Daemon<'_> {
             return Ok((Change::default(), before));
         }
         let difference = self.difference(&next, &policy);
+        let denied_vlans = cut_off(&self.in_force.config, &next.config, &self.seen);
         let effects = match self.put_config(&next.config, policy).await {
             Ok(effects) => effects,
             Err(error) => {
@@ -249,7 +254,7 @@ impl Daemon<'_> {
         self.problems.clear(Code::PolicyInDoubt);
         // The guard follows the new configuration.
         self.look().await;
-        Ok((Change { changed: true, difference, effects }, before))
+        Ok((Change { changed: true, difference, denied_vlans, effects }, before))
     }
 
     /// Puts the configuration in force into the kernel again, which may have received a part of
@@ -334,6 +339,7 @@ impl Daemon<'_> {
             generation: self.generation,
             digest: self.in_force.digest.clone(),
             difference: change.difference,
+            denied_vlans: change.denied_vlans,
             flows_ended: change.effects.flows_ended,
             names_forgotten: change.effects.names_forgotten,
             confirm_within_s: confirm_within_s.or(waiting),

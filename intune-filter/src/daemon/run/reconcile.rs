@@ -41,6 +41,7 @@ impl Daemon<'_> {
             self.execute(command);
         }
         self.keep_gate(snapshot);
+        self.intake.recorder.set_interfaces(&snapshot.interfaces);
         self.seen.clone_from(snapshot);
         self.tell_resolution();
     }

@@ -5,6 +5,7 @@ use super::{
     values::{address, full_config, full_difference, full_flow, least_config, sparse_flow},
 };
 use crate::{
+    config::OtherVlan,
     policy::Difference,
     report::{
         Changed, ConfigInForce, Confirmed, Detached, FailedInterface, LostName, Origin, Preview,
@@ -20,6 +21,11 @@ pub fn full_change() -> Changed {
         generation: 7,
         digest: "0f1e".into(),
         difference: full_difference(),
+        denied_vlans: vec![OtherVlan {
+            interface: "eth1".into(),
+            vlan: 30,
+            device: "eth1.30".into(),
+        }],
         flows_ended: 2,
         names_forgotten: 1,
         confirm_within_s: Some(60),
@@ -40,6 +46,11 @@ pub fn full_preview() -> Preview {
         generation: 7,
         digest: "0f1e".into(),
         difference: full_difference(),
+        denied_vlans: vec![OtherVlan {
+            interface: "eth1".into(),
+            vlan: 30,
+            device: "eth1.30".into(),
+        }],
         flows_ended: 2,
         flows: vec![full_flow(), sparse_flow()],
         names_forgotten: 1,
@@ -77,6 +88,7 @@ fn apply_and_reload() {
         &Changed {
             changed: false,
             difference: Difference::default(),
+            denied_vlans: Vec::new(),
             flows_ended: 0,
             names_forgotten: 0,
             confirm_within_s: None,
@@ -95,6 +107,7 @@ fn config_diff_and_dry_run() {
         &Preview {
             changed: false,
             difference: Difference::default(),
+            denied_vlans: Vec::new(),
             flows_ended: 0,
             flows: Vec::new(),
             names_forgotten: 0,

@@ -16,6 +16,7 @@ use crate::{
 const EVERYTHING: &str = r#"
 interfaces: [{name: eth1, mode: tc, vlans: [0, 20]}]
 unlisted_clients: allow
+other_vlans: deny
 to_gateway: {tcp: [22], udp: [53, "60000-60009"]}
 boot: closed
 warm_up: 90s

@@ -25,7 +25,7 @@ use super::{
 
 /// The site with another policy, which takes rules from one group and audits no group.
 pub fn other_config() -> Config {
-    changed_config("", "", |text| {
+    changed_config("", "other_vlans: deny", |text| {
         text.replacen("[core, time]", "[time, other]", 1).replacen("    mode: audit\n", "", 1)
     })
 }

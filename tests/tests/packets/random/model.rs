@@ -80,6 +80,16 @@ pub fn has_zone(interface: &str, vlan: u16) -> bool {
     vlan == 0 || interface == "eth1" && vlan == 20
 }
 
+/// Whether frames of a VLAN pass unjudged: the second policy denies the tags of no zone.
+pub fn is_unmanaged(second: bool, interface: &str, vlan: u16) -> bool {
+    !second && !has_zone(interface, vlan)
+}
+
+/// Whether frames of a VLAN are denied for it.
+pub fn is_other(second: bool, interface: &str, vlan: u16) -> bool {
+    second && !has_zone(interface, vlan)
+}
+
 /// Whether a group's packets pass whatever they are.
 pub fn is_exempt(interface: &str, vlan: u16, client: IpAddr) -> bool {
     (interface, vlan) == ("eth1", 0) && within(&EXEMPT, client)

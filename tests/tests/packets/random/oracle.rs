@@ -61,7 +61,8 @@ impl Oracle {
         };
         let passes = verdict.audited != 0 || !verdict.reason.denies();
         match verdict.reason {
-            Reason::Unmanaged => return !model::has_zone(interface, vlan_of(frame)),
+            Reason::Unmanaged => return model::is_unmanaged(at.second, interface, vlan_of(frame)),
+            Reason::OtherVlan => return model::is_other(at.second, interface, vlan_of(frame)),
             // Another protocol than IP.
             Reason::Link if reading.is_none() => return true,
             Reason::GatewaySent if reading.is_none() => return is_gateways_own(place),

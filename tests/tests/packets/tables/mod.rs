@@ -18,6 +18,7 @@ pub mod limits;
 pub mod links;
 pub mod nxdomain;
 pub mod other_dns;
+pub mod other_vlans;
 pub mod parts;
 pub mod policy;
 pub mod prefix;
