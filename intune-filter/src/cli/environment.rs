@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::Result;
 use ipnet::IpNet;
 
-use super::{flow_tables::past_the_filter, listening};
+use super::{deaf_peers, flow_tables::past_the_filter, listening};
 use crate::{
     config::{Config, Environment, OnLink},
     daemon::interfaces::other_vlans,
@@ -63,6 +63,7 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
         .zip(towards)
         .filter_map(|(address, index)| Some((address, name_of(&snapshot, index?)?)))
         .collect();
+    notes.extend(deaf_peers::notes(config, &snapshot));
     notes.extend(listening::notes(config, &snapshot));
     let is_without = |interface: &&Interface| snapshot.without_macs.contains(&interface.index);
     let without_macs = snapshot.interfaces.iter().filter(is_without);

@@ -14,6 +14,7 @@ mod check;
 mod clients;
 mod config;
 mod context;
+mod deaf_peers;
 mod destination;
 mod detach;
 mod endpoints;

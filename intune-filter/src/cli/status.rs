@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use super::{
     args::Global,
-    context,
+    context, deaf_peers,
     error::{ExitStatus, Failure},
     output, unjudged,
 };
@@ -46,8 +46,10 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let groups = config.iter().flat_map(|config| &config.clients);
     let mut warnings: Vec<String> = groups.filter_map(crate::config::ClientGroup::taken).collect();
     if let Some(config) = &config {
-        let others = other_vlans(config, &netlink::snapshot()?);
+        let snapshot = netlink::snapshot()?;
+        let others = other_vlans(config, &snapshot);
         warnings.extend(others.iter().map(|other| config.other_vlans.fate_of(other)));
+        warnings.extend(deaf_peers::notes(config, &snapshot));
     }
     let configured = config.map(|config| config.interfaces).unwrap_or_default();
     let mut status = Status {

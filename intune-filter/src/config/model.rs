@@ -66,7 +66,7 @@ pub struct Config {
 choice! {
     /// Hook of the program that judges packets.
     pub enum Mode {
-        /// Native XDP if the driver supports it, else generic XDP.
+        /// Native XDP if the driver supports it and answers arrive, else generic XDP.
         #[default]
         Auto = "auto",
         /// Native XDP, in the driver.

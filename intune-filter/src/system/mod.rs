@@ -13,5 +13,7 @@ pub(crate) mod nft;
 pub(crate) mod readiness;
 pub(crate) mod regular_file;
 pub(crate) mod route;
+mod veth;
+mod xdp;
 
 pub use interface::{Interface, Mode};

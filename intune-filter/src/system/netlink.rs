@@ -15,12 +15,12 @@ use rtnetlink::{
         address::AddressAttribute,
         link::{
             InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-            LinkMessage, LinkXdp, XdpAttached,
+            LinkMessage,
         },
     },
 };
 
-use super::{Interface, Mode};
+use super::{Interface, veth, xdp};
 
 /// Interfaces and addresses at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub struct Snapshot {
     pub upon: BTreeMap<u32, u32>,
     /// Indices of interfaces whose packets have no hardware addresses: tunnels, PPP.
     pub without_macs: BTreeSet<u32>,
+    /// Indices of veth devices whose peer receives nothing that native XDP sends back, for want of an
+    /// XDP program of its own.
+    pub deaf: BTreeSet<u32>,
 }
 
 impl Snapshot {
@@ -102,6 +105,7 @@ impl Netlink {
             wholes: wholes(&links),
             upon: links.iter().filter_map(upon).collect(),
             without_macs: links.iter().filter_map(without_macs).collect(),
+            deaf: veth::deaf(&self.handle, &links).await,
             ..Snapshot::default()
         };
         let mut addresses = self.handle.address().get().execute();
@@ -146,10 +150,7 @@ fn interface(message: &LinkMessage) -> Option<Interface> {
         LinkAttribute::IfName(name) => Some(name.clone()),
         _ => None,
     })?;
-    let xdp = message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Xdp(xdp) => attached(xdp),
-        _ => None,
-    });
+    let xdp = xdp::attached(message);
     let up = message.header.flags.contains(LinkFlags::Up);
     Some(Interface { name, index: message.header.index, up, xdp })
 }
@@ -218,19 +219,4 @@ fn upon(message: &LinkMessage) -> Option<(u32, u32)> {
         LinkAttribute::Link(below) => Some((message.header.index, *below)),
         _ => None,
     })
-}
-
-/// Returns the id and mode of an XDP program; of several programs, those of the one in the driver.
-fn attached(xdp: &[LinkXdp]) -> Option<(u32, Mode)> {
-    let mode = xdp.iter().find_map(|attribute| match attribute {
-        LinkXdp::Attached(XdpAttached::None) => None,
-        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(Mode::Generic),
-        LinkXdp::Attached(_) => Some(Mode::Native),
-        _ => None,
-    })?;
-    let id = xdp.iter().find_map(|attribute| match attribute {
-        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) => Some(*id),
-        _ => None,
-    })?;
-    Some((id, mode))
 }

@@ -2,6 +2,7 @@
 //! end.
 
 mod attacks;
+mod bare_clients;
 mod denial;
 mod flood;
 mod gateway;

@@ -139,9 +139,12 @@ impl InterfaceReconciler {
                 }
                 continue;
             };
+            let asked = wanted.mode_on(interface.index, snapshot);
             let settled = match before {
                 Some(State::Attached { index, mode }) => {
-                    *index == interface.index && (*mode == Mode::Tc || interface.xdp.is_some())
+                    *index == interface.index
+                        && (*mode == Mode::Tc || interface.xdp.is_some())
+                        && (*mode, asked) != (Mode::Native, WantedMode::Generic)
                 }
                 Some(State::Failed { index, since, .. }) => {
                     *index == interface.index
@@ -150,7 +153,7 @@ impl InterfaceReconciler {
                 Some(State::Missing) | None => false,
             };
             if !settled {
-                commands.push(Command::Attach(interface.clone(), wanted.mode));
+                commands.push(Command::Attach(interface.clone(), asked));
             }
         }
         commands
@@ -428,6 +431,12 @@ mod tests {
                 Command::Attach(attached(interface("lan", 5)), WantedMode::Generic)
             ]
         );
+        // Where a veth peer does not receive native answers.
+        let (mut reconciler, native) = (running().0, attached(interface("lan", 5)));
+        reconciler.attached(&native, Mode::Native);
+        let deaf = Snapshot { deaf: [5].into(), ..snapshot(std::slice::from_ref(&native)) };
+        let commands = reconciler.observe(&deaf, now);
+        assert!(commands.contains(&Command::Attach(native.clone(), WantedMode::Generic)));
     }
 
     #[test]

@@ -21,6 +21,14 @@ pub struct EnforcedInterface {
 }
 
 impl EnforcedInterface {
+    /// Returns the mode to ask for on an interface with this index: XDP in the driver of a veth device
+    /// would answer in vain if the peer does not receive that.
+    #[must_use]
+    pub(super) fn mode_on(&self, index: u32, snapshot: &Snapshot) -> WantedMode {
+        let is_deaf = self.mode == WantedMode::Auto && snapshot.deaf.contains(&index);
+        if is_deaf { WantedMode::Generic } else { self.mode }
+    }
+
     /// Whether frames have to keep their VLAN tags. TC sees tags that the hardware has stripped
     /// too.
     #[must_use]
