@@ -145,15 +145,15 @@ fn the_address_follows_the_configuration_and_is_kept_where_another_is_not_to_be_
         let config = format!("{CONFIG}metrics: {{listen: \"{listen}\"}}\n");
         testbed.filter.configure(&config)?;
         testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
-        eventually(
-            "it is served where it should",
-            || Ok(at(&testbed, here) && !at(&testbed, gone)),
-        )
+        // Where another is kept, nothing else tells that the configuration was read.
+        let is_taken = listen == "127.0.0.1:9471";
+        let said = || testbed.filter.output().contains("no metrics at 127.0.0.1:9471");
+        eventually("it is served where it should", || {
+            Ok(at(&testbed, here) && !at(&testbed, gone) && (!is_taken || said()))
+        })
         .with_context(|| format!("{listen}: {}", testbed.filter.output()))?;
     }
     drop(taken);
-    let said = testbed.filter.output();
-    ensure!(said.contains("no metrics at 127.0.0.1:9471"), "{said}");
     testbed.filter.configure(&format!("{CONFIG}metrics: {{listen: off}}\n"))?;
     testbed.filter.daemon()?.signal(Signal::SIGHUP)?;
     eventually("nothing is served", || Ok(!at(&testbed, "127.0.0.1:9469")))
