@@ -10,6 +10,7 @@
     clippy::unwrap_used
 )]
 
+pub mod attacks;
 mod boot_guard;
 pub mod catalogue;
 pub mod cli;

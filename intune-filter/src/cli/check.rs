@@ -1,6 +1,6 @@
 //! Implements `check [FILE]`: checks a configuration on this machine, and summarises its policy.
 
-use std::{fmt::Write as _, path::Path};
+use std::path::Path;
 
 use super::{
     args::Global,
@@ -9,6 +9,7 @@ use super::{
     output, unjudged,
 };
 use crate::{
+    attacks::OpenAttacks,
     config::{Config, Finding, Severity, check_environment, writable_by_others},
     control::Client,
     kernel::Pins,
@@ -23,7 +24,7 @@ pub(super) fn run(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, S
     let adjust = |paths: &mut crate::config::Paths| *paths = global.paths(paths);
     // The bits of the policy in force decide which bits are free.
     let bits = previous_bits(global);
-    let loaded = policy::load(&path, adjust, &bits)?;
+    let mut loaded = policy::load(&path, adjust, &bits)?;
     let facts = environment::gather(&loaded.config)?;
     let findings = check_environment(&loaded.config, &facts.environment);
     let (errors, mut warnings): (Vec<Finding>, Vec<Finding>) =
@@ -35,19 +36,19 @@ pub(super) fn run(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, S
     // The policy warns of the configuration's own contents; the findings add the machine's.
     let said = |finding: &Finding| loaded.policy.warnings.contains(&finding.error);
     warnings.retain(|finding| !said(finding));
+    let open_attacks = OpenAttacks::find(&loaded.config, &loaded.policy, &facts.environment);
+    // An attack says who can do what the warning of its key is about.
+    loaded.policy.warnings.retain(|warning| !open_attacks.tell_of(&warning.key));
     let mut summary = summarize(&loaded.config, &loaded.policy, facts.cpus);
     summary.warnings.extend(warnings.iter().map(|finding| finding.error.to_string()));
     summary.warnings.extend(facts.notes);
     summary.warnings.extend(writable_by_others(&path));
     summary.warnings.extend(open_gate(&loaded.config)?);
     let text = if global.json {
-        output::json(&Checked { schema: SCHEMA, summary })?
+        output::json(&Checked { schema: SCHEMA, summary, open_attacks })?
     } else {
-        let mut text = format!("{}: valid\n\n{summary}", path.display());
-        if !text.ends_with('\n') {
-            let _ = writeln!(text);
-        }
-        text
+        let configuration = summary.defaults();
+        format!("{}: valid\n\n{summary}\n{open_attacks}\n{configuration}", path.display())
     };
     Ok((ExitStatus::Yes, text))
 }

@@ -64,11 +64,11 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
         .filter_map(|(address, index)| Some((address, name_of(&snapshot, index?)?)))
         .collect();
     notes.extend(deaf_peers::notes(config, &snapshot));
-    notes.extend(listening::notes(config, &snapshot));
     let is_without = |interface: &&Interface| snapshot.without_macs.contains(&interface.index);
     let without_macs = snapshot.interfaces.iter().filter(is_without);
     let environment = Environment {
         other_vlans: other_vlans(config, &snapshot),
+        listening: listening::of_zones(config, &snapshot),
         without_macs: without_macs.map(|interface| interface.name.clone()).collect(),
         on_link: on_link(&snapshot),
         own_addresses: snapshot.addresses,

@@ -10,7 +10,7 @@ use std::{
 use intune_filter_ebpf::abi::TransportProtocol;
 
 use crate::{
-    config::{Config, ToGateway},
+    config::{Config, Reached, ToGateway},
     daemon::interfaces::{
         EnforcedInterface,
         devices::{devices_of, own_addresses},
@@ -30,8 +30,8 @@ struct Listening {
     address: IpAddr,
 }
 
-/// Returns a line for each zone whose clients reach a listening socket.
-pub(super) fn notes(config: &Config, snapshot: &Snapshot) -> Vec<String> {
+/// Returns the listening sockets that the clients of each zone reach.
+pub(super) fn of_zones(config: &Config, snapshot: &Snapshot) -> Vec<Reached> {
     if config.to_gateway == ToGateway::Policy {
         return Vec::new();
     }
@@ -54,10 +54,10 @@ const fn files(protocol: TransportProtocol) -> &'static [&'static str] {
     }
 }
 
-fn reached(config: &Config, snapshot: &Snapshot, listening: &BTreeSet<Listening>) -> Vec<String> {
+fn reached(config: &Config, snapshot: &Snapshot, listening: &BTreeSet<Listening>) -> Vec<Reached> {
     let devices = devices_of(&wanted(config), snapshot);
     let own = own_addresses(snapshot);
-    let mut notes = Vec::new();
+    let mut zones = Vec::new();
     for zone in config.zones() {
         let Some(device) = devices.get(&zone.number) else { continue };
         let is_reached = |socket: &&Listening| {
@@ -67,14 +67,10 @@ fn reached(config: &Config, snapshot: &Snapshot, listening: &BTreeSet<Listening>
         };
         let sockets: Vec<String> = listening.iter().filter(is_reached).map(text).collect();
         if !sockets.is_empty() {
-            notes.push(format!(
-                "to_gateway: clients on {zone} reach what listens on the gateway, as far as its own \
-                 firewall lets them: {}",
-                sockets.join(", ")
-            ));
+            zones.push(Reached { zone: zone.to_string(), sockets });
         }
     }
-    notes
+    zones
 }
 
 /// Returns the interfaces with their zones, in any mode.
@@ -179,9 +175,12 @@ mod tests {
         let listening =
             listening.iter().filter_map(|(line, protocol)| read(line, *protocol)).collect();
         let reached = |to_gateway| reached(&config(to_gateway), &snapshot, &listening);
-        let [note] = &reached("pass")[..] else { panic!("one zone") };
-        assert!(note.contains("on eth1 ") && note.ends_with("tcp 10.20.0.1:22, tcp [::]:80"));
-        assert!(reached("{tcp: [80]}")[0].ends_with(": tcp [::]:80"));
+        let on_eth1 = |sockets: &[&str]| {
+            let sockets = sockets.iter().map(ToString::to_string).collect();
+            [Reached { zone: "eth1".into(), sockets }]
+        };
+        assert_eq!(reached("pass"), on_eth1(&["tcp 10.20.0.1:22", "tcp [::]:80"]));
+        assert_eq!(reached("{tcp: [80]}"), on_eth1(&["tcp [::]:80"]));
         assert!(reached("{udp: [161]}").is_empty() && reached("policy").is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Boot, Config, OtherVlan, OtherVlans, Resolver, other_vlans};
+use super::{Boot, Config, OtherVlan, OtherVlans, ToGateway, other_vlans};
 use crate::yaml::FileError;
 
 /// Facts of the machine that a configuration is checked against.
@@ -26,6 +26,17 @@ pub struct Environment {
     pub without_macs: Vec<String>,
     /// VLAN devices above filtered interfaces, whose ids are in no zone.
     pub other_vlans: Vec<OtherVlan>,
+    /// Sockets of the gateway that `to_gateway` lets clients reach, by zone.
+    pub listening: Vec<Reached>,
+}
+
+/// Sockets of the gateway that the clients of a zone reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Name of the zone.
+    pub zone: String,
+    /// Protocol, address and port of each socket, as text for people.
+    pub sockets: Vec<String>,
 }
 
 /// Flow table of nftables that forwards an interface's packets past the filter.
@@ -74,10 +85,6 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
     let resolvers = config.dns.resolvers.iter().enumerate().filter_map(|(index, resolver)| {
         on_link_resolver(config, environment, index, resolver.address)
     });
-    let forgeable =
-        config.dns.resolvers.iter().enumerate().filter_map(|(index, resolver)| {
-            forgeable_resolver(config, environment, index, resolver)
-        });
     let flow_tables = environment.flow_tables.iter();
     let offloads = flow_tables.filter_map(|table| past_the_filter(config, table));
     let rewrites = environment.destination_rewrites.iter().map(|rule| Finding {
@@ -94,8 +101,8 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
     });
     let macs = macs_without(config, environment);
     let vlans = other_vlans_of(config, &environment.other_vlans);
-    let all = resolvers.chain(forgeable).chain(offloads).chain(gate).chain(macs).chain(rewrites);
-    all.chain(vlans).collect()
+    let all = resolvers.chain(offloads).chain(gate).chain(macs).chain(rewrites);
+    all.chain(vlans).chain(listening(config, environment)).collect()
 }
 
 /// Reports each VLAN device of the gateway whose id is in no zone.
@@ -103,7 +110,8 @@ fn other_vlans_of(config: &Config, others: &[OtherVlan]) -> Vec<Finding> {
     let is_filtered = |device: &String| config.interfaces.iter().any(|one| one.name == *device);
     let finding = |other: &OtherVlan| {
         let (severity, message) = match (is_filtered(&other.device), config.other_vlans) {
-            (true, OtherVlans::Pass) => return None,
+            // An attack that remains open.
+            (_, OtherVlans::Pass) => return None,
             (true, OtherVlans::Deny) => {
                 (Severity::Error, other_vlans::refused(&other.interface, other.vlan))
             }
@@ -131,6 +139,23 @@ fn past_the_filter(config: &Config, table: &FlowTable) -> Option<Finding> {
     };
     let error = config.error(format!("interfaces[{index}]"), message);
     Some(Finding { severity: Severity::Error, error })
+}
+
+/// Names what clients reach on the gateway by a list of ports; all ports are an attack that remains
+/// open.
+fn listening(config: &Config, environment: &Environment) -> Vec<Finding> {
+    if config.to_gateway == ToGateway::Pass {
+        return Vec::new();
+    }
+    let finding = |reached: &Reached| {
+        let message = format!(
+            "clients on {} reach what listens on the gateway, as far as its own firewall lets them: {}",
+            reached.zone,
+            reached.sockets.join(", ")
+        );
+        Finding { severity: Severity::Warning, error: config.error("to_gateway", message) }
+    };
+    environment.listening.iter().map(finding).collect()
 }
 
 /// Reports each group that lists hardware addresses on an interface that has none.
@@ -176,48 +201,6 @@ fn on_link_resolver(
                 "{resolver} is on-link ({}) behind {}: its answers never cross the gateway; expected \
                  the gateway itself or a resolver beyond it",
                 link.network, link.interface
-            ),
-        ),
-    })
-}
-
-/// Says who could answer in the name of a resolver that is not on the gateway: whoever is behind the
-/// interfaces by which its answers come in.
-fn forgeable_resolver(
-    config: &Config,
-    environment: &Environment,
-    index: usize,
-    resolver: &Resolver,
-) -> Option<Finding> {
-    if environment.own_addresses.contains(&resolver.address) {
-        return None;
-    }
-    let address = resolver.address;
-    let by_route = environment.resolver_interfaces.get(&address);
-    let ways: Vec<&str> = if resolver.via.is_empty() {
-        by_route.into_iter().map(String::as_str).collect()
-    } else {
-        resolver.via.iter().map(String::as_str).collect()
-    };
-    let zones = config.zones();
-    let of_clients = |name: &&str| zones.iter().any(|zone| zone.interface == *name);
-    let clients: Vec<&str> = ways.iter().copied().filter(of_clients).collect();
-    if ways.is_empty() {
-        return None;
-    }
-    let (place, who) = if clients.is_empty() {
-        (format!("beyond the gateway, by way of {}", ways.join(", ")), "whoever is there and can")
-    } else {
-        (format!("behind {}, where clients are", clients.join(", ")), "each of them that can")
-    };
-    Some(Finding {
-        severity: Severity::Warning,
-        error: config.error(
-            format!("dns.resolvers[{index}]"),
-            format!(
-                "{address} is {place}: {who} send with its address has an address of its choice \
-                 learned, once a client tells it the port and the id of a query; a resolver on the \
-                 gateway mends that, or one that only a tunnel leads to"
             ),
         ),
     })

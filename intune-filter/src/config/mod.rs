@@ -25,7 +25,9 @@ mod to_gateway;
 mod zones;
 
 pub use duration::{DurationError, Seconds};
-pub use environment::{Environment, Finding, FlowTable, OnLink, Severity, check_environment};
+pub use environment::{
+    Environment, Finding, FlowTable, OnLink, Reached, Severity, check_environment,
+};
 pub use limits::{Limit, Limits, ZoneLimits};
 pub use mac::MacAddress;
 pub use metrics::Metrics;

@@ -35,8 +35,8 @@ pub use memory::{MapMemory, map_memory, map_sizes};
 pub use networks::Prefix;
 pub use services::{Origin, Rule, Service, Services};
 pub use summary::{
-    Counts, GroupSummary, MapSummary, Memory, RuleSummary, ServiceSummary, Summary, ZoneSummary,
-    summarize,
+    Counts, Defaults, GroupSummary, MapSummary, Memory, RuleSummary, ServiceSummary, Summary,
+    ZoneSummary, summarize,
 };
 
 use crate::{

@@ -248,11 +248,26 @@ impl fmt::Display for Summary {
         if !self.warnings.is_empty() {
             writeln!(f, "\nWarnings")?;
         }
-        for warning in &self.warnings {
-            writeln!(f, "  {warning}")?;
-        }
-        writeln!(f, "\nConfiguration with its defaults")?;
-        let configuration = serde_yaml::to_string(&self.configuration).map_err(|_| fmt::Error)?;
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "  {warning}"))
+    }
+}
+
+impl Summary {
+    /// Formats the configuration with its defaults.
+    #[must_use]
+    pub const fn defaults(&self) -> Defaults<'_> {
+        Defaults(&self.configuration)
+    }
+}
+
+/// Configuration with its defaults, as text for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults<'a>(&'a Config);
+
+impl fmt::Display for Defaults<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Configuration with its defaults")?;
+        let configuration = serde_yaml::to_string(self.0).map_err(|_| fmt::Error)?;
         configuration.lines().try_for_each(|line| writeln!(f, "  {line}"))
     }
 }

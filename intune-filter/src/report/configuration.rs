@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, policy::Summary};
+use crate::{attacks::OpenAttacks, config::Config, policy::Summary};
 
 /// Origin of the configuration in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,4 +55,6 @@ pub struct Checked {
     /// Summary of the policy.
     #[serde(flatten)]
     pub summary: Summary,
+    /// Attacks of the threat model that remain open.
+    pub open_attacks: OpenAttacks,
 }

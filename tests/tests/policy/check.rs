@@ -159,6 +159,40 @@ fn the_sites_configuration_is_accepted_and_nothing_is_touched() -> Result<()> {
     Ok(())
 }
 
+/// By the facts of the machine: own addresses, routes to resolvers, and what listens.
+#[test]
+fn what_remains_open_is_told_with_those_who_can_do_it() -> Result<()> {
+    let testbed = Testbed::create(&site::setup())?;
+    let exempt = "  - {name: servers, networks: [10.20.7.0/24], mode: exempt}\ndns:\n";
+    let config = CONFIG.replacen("dns:\n", exempt, 1);
+    testbed.filter.configure(&config)?;
+    let text = testbed.filter.succeed(&["check"])?;
+    let (_, told) = text.split_once("\nAttacks that remain open").context("no such part")?;
+    let (told, _) =
+        told.split_once("\nConfiguration with its defaults\n").context("the last part")?;
+    for line in [
+        "  Forged answers from the resolver's side.\n    clients of devices, with who can send as 203.",
+        "  An exempt address.\n    devices on eth1, which can take an address of servers\n",
+        "  A resolver on another port of the gateway.\n    clients on eth1, who reach tcp ",
+        "  Foreign tags.\n    devices on eth1, once the gateway has a VLAN device",
+        "  Packets before the filter.\n",
+        "  In every configuration, to any client:\n",
+    ] {
+        ensure!(told.contains(line), "no {line:?} in {told}");
+    }
+    ensure!(!told.contains("10.20.0.1,"), "the gateway's own resolver is forged: {told}");
+    for twice in ["macs denies all others", "reach what listens"] {
+        ensure!(!text.contains(twice), "said twice: {text}");
+    }
+    let json = testbed.filter.json(&["check"])?;
+    let attacks = json["open_attacks"].as_array().context("a list of attacks")?;
+    let exempt = attacks.iter().find(|attack| attack["title"] == "An exempt address.");
+    let exempt = exempt.context("an exempt address")?;
+    ensure!(json["schema"] == 1 && exempt["keys"][0] == "clients[1].mode", "{exempt}");
+    ensure!(exempt["helps"] == "macs" && exempt["everywhere"] == false, "{exempt}");
+    Ok(())
+}
+
 fn check(testbed: &Testbed, config: &str, arguments: &[&str]) -> Result<Output> {
     testbed.filter.configure(config)?;
     testbed.filter.run(&[arguments, &["check"]].concat())

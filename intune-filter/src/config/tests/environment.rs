@@ -1,7 +1,7 @@
 //! Tests the check against facts of the machine.
 
 use super::{
-    super::{Environment, FlowTable, OnLink, OtherVlan, Severity, check_environment},
+    super::{Environment, FlowTable, OnLink, OtherVlan, Reached, Severity, check_environment},
     parse, with,
 };
 
@@ -98,35 +98,7 @@ fn a_gate_takes_nft() {
 }
 
 #[test]
-fn who_can_answer_in_a_resolvers_name_is_said() {
-    let config = parse(&with(
-        "dns",
-        "{resolvers: [10.0.0.1, 192.0.2.1, {address: 192.0.2.2, via: [wg0, eth1]}, 192.0.2.3]}",
-    ));
-    let address = |text: &str| text.parse().unwrap();
-    let environment = Environment {
-        own_addresses: vec![address("10.0.0.1")],
-        resolver_interfaces: ["10.0.0.1", "192.0.2.1", "192.0.2.2"]
-            .map(|text| (address(text), "eth0".to_owned()))
-            .into(),
-        ..Environment::default()
-    };
-    let findings = check_environment(&config, &environment);
-    let [beyond, among] = &findings[..] else { panic!("{findings:?}") };
-    assert_eq!((beyond.severity, among.severity), (Severity::Warning, Severity::Warning));
-    assert_eq!(beyond.error.key, "dns.resolvers[1]");
-    let said = &beyond.error.message;
-    assert!(said.starts_with("192.0.2.1 is beyond the gateway, by way of eth0: whoever"), "{said}");
-    assert!(
-        said.ends_with("a resolver on the gateway mends that, or one that only a tunnel leads to")
-    );
-    assert_eq!(among.error.key, "dns.resolvers[2]");
-    let said = &among.error.message;
-    assert!(said.starts_with("192.0.2.2 is behind eth1, where clients are: each"), "{said}");
-}
-
-#[test]
-fn vlan_devices_of_no_zone_are_named_with_what_becomes_of_their_frames() {
+fn vlan_devices_that_are_denied_are_named() {
     let office = OtherVlan { interface: "eth1".into(), vlan: 30, device: "office".into() };
     let environment = Environment { other_vlans: vec![office], ..Environment::default() };
     let said = |text: &str| {
@@ -135,12 +107,11 @@ fn vlan_devices_of_no_zone_are_named_with_what_becomes_of_their_frames() {
         assert_eq!(finding.error.key, "other_vlans");
         (finding.severity, finding.error.message.clone())
     };
-    let is = "VLAN 30 on eth1 (device office) is in no zone: its frames";
-    let pass = (Severity::Warning, format!("{is} pass unjudged"));
-    assert_eq!(said(super::SHORTEST), pass);
-    assert_eq!(said(&with("other_vlans", "pass")), pass);
-    let deny = format!("{is} are denied, those of who manages the gateway by it too");
-    assert_eq!(said(&with("other_vlans", "deny")), (Severity::Warning, deny));
+    // Those that pass are an attack that remains open.
+    assert_eq!(check_environment(&parse(super::SHORTEST), &environment), []);
+    let deny = "VLAN 30 on eth1 (device office) is in no zone: its frames are denied, those of who \
+                manages the gateway by it too";
+    assert_eq!(said(&with("other_vlans", "deny")), (Severity::Warning, deny.to_owned()));
 
     // A device that is filtered itself.
     let own = "[{name: eth1}, {name: office}]";
@@ -148,4 +119,15 @@ fn vlan_devices_of_no_zone_are_named_with_what_becomes_of_their_frames() {
     let (severity, refused) = said(&format!("{}\nother_vlans: deny", with("interfaces", own)));
     assert_eq!(severity, Severity::Error);
     assert!(refused.ends_with("expected 30 in the vlans of eth1 in its place"), "{refused}");
+}
+
+#[test]
+fn what_listens_is_named_where_ports_are_let_in() {
+    let reached = Reached { zone: "eth1".into(), sockets: vec!["tcp [::]:22".into()] };
+    let environment = Environment { listening: vec![reached], ..Environment::default() };
+    let findings = check_environment(&parse(&with("to_gateway", "{tcp: [22]}")), &environment);
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!((finding.severity, &*finding.error.key), (Severity::Warning, "to_gateway"));
+    assert!(finding.error.message.ends_with("lets them: tcp [::]:22"), "{finding:?}");
+    assert_eq!(check_environment(&parse(&with("to_gateway", "pass")), &environment), []);
 }

@@ -26,7 +26,7 @@ fn value_and_text() {
     let sum: u64 = maps.iter().map(|map| map["bytes"].as_u64().unwrap()).sum();
     assert_eq!(value["memory"]["total"], sum);
 
-    let text = summary.to_string();
+    let text = format!("{summary}\n{}", summary.defaults());
     for line in [
         "  lan (enforce) on eth1: 192.168.0.0/24\n    may reach core, regional, protection, own\n",
         "  own: Own (the site's own)\n    own/site: 0 names, 1 networks, tcp 631 9100-9102\n",

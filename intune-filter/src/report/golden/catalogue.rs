@@ -5,6 +5,7 @@ use super::{
     values::{address, full_config, least_config, ports},
 };
 use crate::{
+    attacks::{OpenAttack, OpenAttacks},
     policy::{
         Counts, GroupSummary, MapSummary, Memory, Origin, RuleSummary, ServiceSummary, Summary,
         ZoneSummary,
@@ -62,8 +63,17 @@ fn check() {
         configuration: least_config(),
         ..full.clone()
     };
-    compare("check", &Checked { schema: SCHEMA, summary: full });
-    compare("check-sparse", &Checked { schema: SCHEMA, summary: sparse });
+    let attack = OpenAttack {
+        title: "Foreign tags.",
+        who: vec!["devices on eth1".into()],
+        helps: "other_vlans: deny",
+        everywhere: false,
+        keys: vec!["other_vlans".into()],
+    };
+    let open_attacks = OpenAttacks(vec![attack]);
+    compare("check", &Checked { schema: SCHEMA, summary: full, open_attacks });
+    let open_attacks = OpenAttacks::default();
+    compare("check-sparse", &Checked { schema: SCHEMA, summary: sparse, open_attacks });
 }
 
 #[test]
