@@ -225,9 +225,8 @@ fn foreign_tags(site: &Site<'_>) -> Option<Found> {
     let interfaces = &site.config.interfaces;
     let mut helps = Some("every VLAN of the interface, and 0, in vlans");
     if site.config.other_vlans == OtherVlans::Pass {
-        let is_filtered = |device: &String| interfaces.iter().any(|one| one.name == *device);
-        let others =
-            site.environment.other_vlans.iter().filter(|other| !is_filtered(&other.device));
+        let others = site.environment.other_vlans.iter();
+        let others = others.filter(|other| !site.config.filters(&other.device));
         who.extend(others.map(|other| format!("devices in {other}")));
         if who.is_empty() {
             let all = interfaces.iter().map(|interface| &interface.name);

@@ -12,6 +12,7 @@ use super::{
     output, unjudged,
 };
 use crate::{
+    config::Config,
     control::{Client, Request},
     daemon::interfaces::other_vlans,
     kernel::Pins,
@@ -47,8 +48,7 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let mut warnings: Vec<String> = groups.filter_map(crate::config::ClientGroup::taken).collect();
     if let Some(config) = &config {
         let snapshot = netlink::snapshot()?;
-        let others = other_vlans(config, &snapshot);
-        warnings.extend(others.iter().map(|other| config.other_vlans.fate_of(other)));
+        warnings.extend(unfiltered(config, &snapshot));
         warnings.extend(deaf_peers::notes(config, &snapshot));
     }
     let configured = config.map(|config| config.interfaces).unwrap_or_default();
@@ -99,6 +99,13 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
         text(&status)
     };
     Ok((ExitStatus::Yes, text))
+}
+
+/// Says what becomes of the VLANs of no zone, but for those whose device is filtered itself.
+fn unfiltered(config: &Config, snapshot: &Snapshot) -> Vec<String> {
+    let others = other_vlans(config, snapshot).into_iter();
+    let others = others.filter(|other| !config.filters(&other.device));
+    others.map(|other| config.other_vlans.fate_of(&other)).collect()
 }
 
 fn daemon(runtime_directory: &std::path::Path) -> Daemon {
@@ -392,6 +399,29 @@ mod tests {
         assert!(text.contains("3 packets to others (port 53), 2 over TLS"), "{text}");
         assert!(text.contains("1 queries for servers of DNS over HTTPS"), "{text}");
         assert_eq!(other_dns_text(other_dns(&BTreeMap::new())), "");
+    }
+
+    #[test]
+    fn vlans_of_no_zone_are_told_of_unless_their_device_is_filtered_itself() {
+        let interface = |name: &str, index| crate::system::Interface {
+            name: name.into(),
+            index,
+            up: true,
+            xdp: None,
+        };
+        let snapshot = Snapshot {
+            interfaces: vec![interface("eth1", 2), interface("eth1.20", 3), interface("office", 4)],
+            vlan_devices: [(3, (2, 20)), (4, (2, 30))].into(),
+            ..Snapshot::default()
+        };
+        let config = Config::parse(
+            "config.yaml",
+            "interfaces: [{name: eth1}, {name: eth1.20}]\n\
+             clients: [{name: a, networks: [10.20.0.0/24]}]\ndns: {resolvers: [10.20.0.1]}\n",
+        );
+        let told = unfiltered(&config.unwrap(), &snapshot);
+        let office = "VLAN 30 on eth1 (device office) is in no zone: its frames pass unjudged";
+        assert_eq!(told, [office]);
     }
 
     #[test]

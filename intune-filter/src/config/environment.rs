@@ -107,9 +107,8 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
 
 /// Reports each VLAN device of the gateway whose id is in no zone.
 fn other_vlans_of(config: &Config, others: &[OtherVlan]) -> Vec<Finding> {
-    let is_filtered = |device: &String| config.interfaces.iter().any(|one| one.name == *device);
     let finding = |other: &OtherVlan| {
-        let (severity, message) = match (is_filtered(&other.device), config.other_vlans) {
+        let (severity, message) = match (config.filters(&other.device), config.other_vlans) {
             // An attack that remains open.
             (_, OtherVlans::Pass) => return None,
             (true, OtherVlans::Deny) => {

@@ -25,6 +25,12 @@ impl std::fmt::Display for Zone {
 }
 
 impl Config {
+    /// Whether a device is one of the filtered interfaces.
+    #[must_use]
+    pub fn filters(&self, device: &str) -> bool {
+        self.interfaces.iter().any(|interface| interface.name == device)
+    }
+
     /// Returns every zone in the order of their numbers.
     #[must_use]
     pub fn zones(&self) -> Vec<Zone> {
