@@ -2,6 +2,8 @@
 //! time (`BPF_PROG_TEST_RUN`), and so does the host's build of their logic.
 
 pub mod bed;
+#[expect(unsafe_code, reason = "bpf(2)")]
+mod counts;
 pub mod datagram;
 #[expect(unsafe_code, reason = "bpf(2)")]
 pub mod drain;
@@ -25,7 +27,9 @@ pub mod waiting;
 pub use bed::Bed;
 pub use datagram::{Datagram, Flags};
 pub use fate::Fate;
-pub use filter::{HookPoint, IngressHook, LoadedFilter, run, run_at, run_without_policy};
+pub use filter::{
+    HookPoint, IngressHook, LoadedFilter, run, run_at, run_roomy, run_without_policy,
+};
 pub use message::Message;
 pub use program::Runner;
 pub use site::Addresses;

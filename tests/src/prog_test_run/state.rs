@@ -8,12 +8,13 @@ use aya::{
     maps::{Array, HashMap, MapData},
 };
 use intune_filter_ebpf::abi::{
-    COUNT_ALL, Counted, Counter, DeniedEvent, EventKind, Flow, FlowEvent, FlowKey, FragmentKey,
-    FragmentVerdict, Host, LimitSet, Limits, Pending, PendingKey, Reason, RuleCounter, RuleMask,
-    Stream, StreamRead, V4, V6, count_of_client, count_of_rule, host_count,
+    COUNT_ALL, COUNTER_ELEMENTS, Counted, Counter, DeniedEvent, EventKind, Flow, FlowEvent,
+    FlowKey, FragmentKey, FragmentVerdict, Host, LIMIT_SHARES, LimitSet, Limits, Pending,
+    PendingKey, RULES, Reason, RuleCounter, RuleMask, Stream, StreamRead, V4, V6, count_of_client,
+    count_of_rule, host_count,
 };
 
-use super::LoadedFilter;
+use super::{LoadedFilter, counts};
 
 /// The maps' contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +59,28 @@ impl Event {
 impl LoadedFilter {
     /// Counters of the programs, without elements.
     pub fn counted(&self) -> Result<State> {
-        let pins = self.pins();
-        Ok(State {
-            counters: pins.counters()?.into_iter().map(|(_, counter)| counter).collect(),
-            rule_counters: pins.rule_counters()?,
-            elements: BTreeMap::new(),
-        })
+        let all = counts::read::<Counter>(self.pins(), "COUNTERS", COUNTER_ELEMENTS)?;
+        let sum = |counted: Counted| {
+            all.get(counted.counter() as usize).into_iter().flatten().fold(
+                Counter::default(),
+                |sum, one| Counter {
+                    packets: sum.packets.wrapping_add(one.packets),
+                    bytes: sum.bytes.wrapping_add(one.bytes),
+                },
+            )
+        };
+        let counters = Counted::all().map(sum).collect();
+        let rules = counts::read::<RuleCounter>(self.pins(), "RULE_COUNTERS", RULES)?;
+        let sum = |all: Vec<RuleCounter>| {
+            all.into_iter().fold(RuleCounter::default(), |sum, one| RuleCounter {
+                packets: sum.packets.wrapping_add(one.packets),
+                bytes: sum.bytes.wrapping_add(one.bytes),
+                flows: sum.flows.wrapping_add(one.flows),
+                denied: sum.denied.wrapping_add(one.denied),
+            })
+        };
+        let rule_counters = rules.into_iter().map(sum).collect();
+        Ok(State { counters, rule_counters, elements: BTreeMap::new() })
     }
 
     /// Reads the maps that the programs write.
@@ -208,10 +225,15 @@ impl LoadedFilter {
             }
         }
         let mut zones: Array<MapData, Limits> = self.pins().map("ZONE_LIMITS")?;
-        for index in 0..zones.len() {
-            let mut limits = zones.get(&index, 0)?;
+        // Zones are numbered from 1 on, and each has a few buckets.
+        let last = self.policy().zones.iter().map(|zone| zone.number).max().unwrap_or_default();
+        for index in 0..zones.len().min((last + 1) * LIMIT_SHARES) {
+            let before = zones.get(&index, 0)?;
+            let mut limits = before;
             change(&mut limits);
-            zones.set(index, limits, 0)?;
+            if limits != before {
+                zones.set(index, limits, 0)?;
+            }
         }
         Ok(())
     }
