@@ -27,6 +27,7 @@ pub(crate) const LONG: Form = Form {
     amounts: &[
         ("INTUNE_ROUNDS", 10_000),
         ("INTUNE_CASES", 300_000),
+        ("INTUNE_FRAMES", 500_000),
         ("INTUNE_FLIPS", 1_000),
         ("INTUNE_POLICIES", 10_000),
         ("INTUNE_FILTER_RACES", 20_000),

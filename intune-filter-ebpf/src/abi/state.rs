@@ -163,7 +163,7 @@ pub struct Asked {
     /// Keyed hash of the question, octet for octet: resolvers echo the case of its letters. 0 for no
     /// question.
     pub question: u64,
-    /// Number of times that it was asked.
+    /// Number of times that it was asked, and [`Self::PROVEN`] if a proven sender has asked it.
     pub times: u16,
     /// Number of answers that counted, at most as many; [`Self::DISPUTED`] once there were more that
     /// differ.
@@ -176,6 +176,10 @@ layout!(Asked, 16, u64, u16, u16, [u16; 2]);
 impl Asked {
     /// [`Self::answers`] of a question with more differing answers than it was asked.
     pub const DISPUTED: u16 = u16::MAX;
+    /// Bit of [`Self::times`].
+    pub const PROVEN: u16 = 1 << 15;
+    /// The others.
+    const TIMES: u16 = Self::PROVEN - 1;
 }
 
 /// Value of `DNS_PENDING`: up to two questions on their way at once, which a client may send with one
@@ -201,22 +205,31 @@ impl Pending {
         now.saturating_sub(self.asked) > Self::PATIENCE
     }
 
-    /// Notes that a question is asked at a time, for which the older of two others makes room.
+    /// Notes that a question is asked at a time, for which the older of two others makes room; but that of
+    /// a proven sender stays when another one asks in its name.
     #[inline(always)]
-    pub fn ask(&mut self, question: u64, now: u64) {
+    pub fn ask(&mut self, question: u64, now: u64, proven: bool) {
         if self.is_late(now) {
             *self = Self::default();
         }
-        self.asked = now;
+        let proven = if proven { Asked::PROVEN } else { 0 };
+        let begun = Asked { question, times: proven | 1, answers: 0, digests: [0; 2] };
         if !self.bring_forward(question) {
-            let [first, _] = self.questions;
-            self.questions = [Asked { question, times: 1, answers: 0, digests: [0; 2] }, first];
+            let [first, second] = self.questions;
+            let later = second.times & Asked::PROVEN > first.times & Asked::PROVEN;
+            let (kept, other) = if later { (second, first) } else { (first, second) };
+            if other.times & Asked::PROVEN <= proven {
+                self.questions = [begun, kept];
+                self.asked = now;
+            }
             return;
         }
+        self.asked = now;
         let [asked, _] = &mut self.questions;
-        asked.times = asked.times.saturating_add(1);
+        let proven = proven | asked.times & Asked::PROVEN;
+        asked.times = proven | ((asked.times & Asked::TIMES) + 1).min(Asked::TIMES);
         if asked.answers == Asked::DISPUTED {
-            *asked = Asked { question, times: 1, answers: 0, digests: [0; 2] };
+            *asked = Asked { times: proven | 1, ..begun };
         }
     }
 
@@ -236,7 +249,7 @@ impl Pending {
     pub fn answer(&mut self, digest: u16) -> Standing {
         let [asked, _] = &mut self.questions;
         let [last, before] = asked.digests;
-        if asked.answers < asked.times {
+        if asked.answers < asked.times & Asked::TIMES {
             asked.answers += 1;
             asked.digests = [digest, last];
             return Standing::COUNTS;
@@ -306,8 +319,11 @@ pub struct FragmentVerdict {
     pub group: u8,
     /// 1 if the datagram passes only because its group is in audit mode or the warm-up lasts.
     pub audited: u8,
+    /// Hardware address that the first fragment came from, as a word like [`Flow::mac`]; 0 for a
+    /// datagram to a client.
+    pub client_mac: u64,
 }
-layout!(FragmentVerdict, 16, u64, u32, u8, u8, u8, u8);
+layout!(FragmentVerdict, 24, u64, u32, u8, u8, u8, u8, u64);
 
 /// Element of `COUNTERS`, by [`super::Reason::counter`] or [`super::Occurrence::counter`].
 #[repr(C)]

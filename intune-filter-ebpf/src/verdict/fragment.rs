@@ -4,6 +4,11 @@
 //! nor know its ports. A denied datagram takes no entry, since without an entry its other fragments
 //! are denied too. Fragmented datagrams that pass count against a limit of their client, even those
 //! of a known flow, so that no client fills the table: an entry stays until its time is over.
+//!
+//! A receiver puts together what has one source, destination and id, whoever has sent it. Fragments of
+//! another hardware address than the first one's are therefore denied, and change nothing for the others:
+//! else whoever uses a neighbour's address could end its datagrams. A datagram on whose way a router fails
+//! over is lost.
 
 use super::{Action, Run, Verdict, limit};
 use crate::{
@@ -67,7 +72,7 @@ pub(super) fn later<A: Family, W: Datapath, P: Packet>(
 ) -> Option<Verdict> {
     let key = key(run, datagram);
     let first = known(run, key)?;
-    if first.allowed == 0 {
+    if first.allowed == 0 || is_anothers(run, &first) {
         return Some(Verdict { group: first.group, ..Verdict::deny(Reason::Fragment) });
     }
     if datagram.fragment_offset < first.headers {
@@ -98,8 +103,16 @@ pub(super) fn is_duplicate_first<A: Family, W: Datapath, P: Packet>(
     let Some(first) = known(run, key) else {
         return false;
     };
-    keep(run, key, FragmentVerdict { allowed: 0, ..first });
+    if !is_anothers(run, &first) {
+        keep(run, key, FragmentVerdict { allowed: 0, ..first });
+    }
     true
+}
+
+/// Whether a fragment comes from another hardware address than the first of its datagram.
+#[inline(always)]
+fn is_anothers<W: Datapath, P: Packet>(run: &Run<'_, W, P>, first: &FragmentVerdict) -> bool {
+    first.client_mac != run.scratch.ctx.client_mac.get()
 }
 
 /// Records that a first fragment passes, for those to come, if the client may begin one more
@@ -139,6 +152,7 @@ pub(super) fn remember<const KIND: usize, A: Family, W: Datapath, P: Packet>(
             rule: verdict.rule,
             group: verdict.group,
             audited: verdict.audited,
+            client_mac: run.scratch.ctx.client_mac.get(),
         },
     );
     verdict

@@ -1,6 +1,6 @@
 //! DNS to and from trusted resolvers: queries are recorded, answers are learned from.
 
-use super::{Action, Run, Verdict, limit, reply};
+use super::{Action, Run, Verdict, limit, reply, sender};
 use crate::{
     abi::{
         AnswerEvent, EventKind, LIMIT_QUERIES, MODE_EXEMPT, Matched, Occurrence, Pending,
@@ -123,7 +123,8 @@ pub fn note_query<W: Datapath>(scratch: &Scratch, datapath: W, question: u64) {
     // SAFETY: the scratch memory is this run's alone.
     let key = unsafe { &*scratch.ctx.pending_key.get() };
     let pending = place(scratch, DNS_PENDING::get(datapath, key).unwrap_or_default());
-    pending.ask(question, scratch.ctx.now.get());
+    let proven = !sender::is_unproven(scratch.ctx.sender.get() as u32);
+    pending.ask(question, scratch.ctx.now.get(), proven);
     DNS_PENDING::put(datapath, key, pending);
 }
 

@@ -97,7 +97,7 @@ layouts! {
     Asked { question, times, answers, digests };
     Pending { asked, questions };
     FragmentKey { zone, protocol, id, source, destination };
-    FragmentVerdict { seen, headers, allowed, rule, group, audited };
+    FragmentVerdict { seen, headers, allowed, rule, group, audited, client_mac };
     Counter { packets, bytes };
     RuleCounter { packets, bytes, flows, denied };
     JudgedPrefix {

@@ -52,7 +52,7 @@ fn a_query_is_recorded_once_for_its_zone_client_port_and_id() {
         };
         assert_eq!(pending.keys().collect::<Vec<_>>(), [&key]);
         let Pending { asked, questions: [question, other] } = pending[&key];
-        assert_eq!((asked, question.times, question.answers), (START, 3, 0));
+        assert_eq!((asked, question.times, question.answers), (START, Asked::PROVEN | 3, 0));
         assert_eq!(other, Asked::default());
 
         for other in [

@@ -51,7 +51,7 @@ const fn everywhere(title: &'static str, helps: &'static str) -> Row {
 }
 
 /// All rows, in the order of the page.
-pub(super) const ROWS: [Row; 21] = [
+pub(super) const ROWS: [Row; 22] = [
     here(
         "Forged answers from the resolver's side.",
         "a resolver on the gateway itself, which asks beyond it over TLS or from random ports",
@@ -91,6 +91,7 @@ pub(super) const ROWS: [Row; 21] = [
     ),
     here("Foreign tags.", "other_vlans: deny, with which tags fail", foreign_tags),
     everywhere("Others' DNS over TCP.", "port security on the switch; smaller limits"),
+    everywhere("A neighbour's next packets.", "source guard on the switch"),
     here(
         "A connection that was not judged for a while.",
         "a check of the connected clients before a change of modes",

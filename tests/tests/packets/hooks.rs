@@ -1,9 +1,12 @@
 //! One table, three hooks: what a driver's XDP, the network stack's and TC make of every packet is
 //! the same, and what was expected.
 
-use intune_filter_tests::prog_test_run::{IngressHook, Row, run_at, site::config};
+use intune_filter_tests::prog_test_run::{IngressHook, Row, run_at, run_roomy, site::config};
 
-use crate::tables::broken::{broken, built};
+use crate::tables::{
+    broken::{broken, built},
+    neighbours,
+};
 
 /// Packets that the table has at least.
 const ENOUGH: usize = 300;
@@ -45,4 +48,15 @@ fn every_packet_gets_one_verdict_at_every_hook() {
         }
     }
     assert!(report.is_empty(), "packets that are not judged as expected:\n{report}");
+}
+
+/// A neighbour's frames and a client's on one wire: those that the programs let pass meet the gateway's
+/// network stack too, its neighbour table and its routes.
+#[test]
+fn no_frame_of_a_neighbours_on_the_wire_changes_what_becomes_of_a_clients() {
+    run_roomy(IngressHook::Generic, "", "", |filter| {
+        filter.install(&config("", "")).unwrap();
+        filter.attach().unwrap();
+        neighbours::disturb(filter, neighbours::seed(), neighbours::amount(50_000) / 100);
+    });
 }

@@ -29,6 +29,17 @@ fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync)
     prog_test_run::run_without_policy(dns, more, |filter| test(filter));
 }
 
+/// Runs a test as [`run`] does, with room in the maps for all that it does.
+fn run_roomy(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync) {
+    for hook in IngressHook::TEST_RUNS {
+        prog_test_run::run_roomy(hook, dns, more, |filter| {
+            println!("ingress at {hook:?}");
+            filter.install(&site::config(dns, more)).expect("the policy goes into the maps");
+            test(filter);
+        });
+    }
+}
+
 /// Runs a test as [`run`] does, for one of the programs alone: of queries that all judge alike.
 fn run_once(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync) {
     prog_test_run::run_at(IngressHook::Xdp, dns, more, |filter| {

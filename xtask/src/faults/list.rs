@@ -40,6 +40,7 @@ const FRAGMENT: &str = "verdict/fragment.rs";
 const POLICY: &str = "verdict/policy.rs";
 const LINKS: &str = "verdict/links.rs";
 const LIMIT: &str = "verdict/limit.rs";
+const SENDER: &str = "verdict/sender.rs";
 const GATEWAY: &str = "verdict/gateway.rs";
 const RESOLVER: &str = "verdict/resolver.rs";
 const STATE: &str = "abi/state.rs";
@@ -196,6 +197,26 @@ pub(super) const FAULTS: &[Fault] = &[
         "kind < LIMIT_FLOWS as u64",
         "kind % LIMIT_KINDS as u64 <= LIMIT_FLOWS as u64",
     ),
+    // A neighbour's packets in a client's name.
+    of(
+        "limit-by-zone-alone",
+        LIMIT,
+        "!of_link && !sender::is_unproven(told)",
+        "!of_link && told == 0",
+    ),
+    of(
+        "unproven-has-its-own",
+        SENDER,
+        "hardware != 0 && hardware == ctx.client_mac.get()",
+        "hardware != 0",
+    ),
+    of(
+        "fragment-of-anyone",
+        FRAGMENT,
+        "first.client_mac != run.scratch.ctx.client_mac.get()",
+        "false",
+    ),
+    of("question-of-anyone", STATE, "other.times & Asked::PROVEN <= proven", "true"),
     // The gateway.
     of(
         "every-network-is-here",
@@ -259,7 +280,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "now.saturating_sub(self.asked) > 2 * Self::PATIENCE",
     ),
     of("question-not-compared", RESOLVER, "!pending.bring_forward(question)", "false"),
-    of("second-answer-teaches", STATE, "asked.answers < asked.times", "true"),
+    of("second-answer-teaches", STATE, "asked.answers < asked.times & Asked::TIMES", "true"),
     of(
         "query-in-fragments",
         RESOLVER,

@@ -129,7 +129,7 @@ fn event(flags: u32) -> AnswerEvent {
 fn asked(name: &str, age: u64) -> Fake {
     let (question, _) = Reader::new(&policy()).hashes(&answer(name), SEED).unwrap();
     let mut pending = Pending::default();
-    pending.ask(question, NOW - age);
+    pending.ask(question, NOW - age, true);
     Fake { pending: RefCell::new(HashMap::from([(ID, pending)])), ..Fake::default() }
 }
 

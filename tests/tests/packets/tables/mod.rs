@@ -16,6 +16,7 @@ pub mod learning;
 pub mod lifetimes;
 pub mod limits;
 pub mod links;
+pub mod neighbours;
 pub mod nxdomain;
 pub mod other_dns;
 pub mod other_vlans;

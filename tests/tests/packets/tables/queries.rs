@@ -1,8 +1,11 @@
 //! DNS queries: listed names pass, the rest is refused. How it is refused is in `nxdomain`.
 
-use intune_filter_ebpf::abi::Reason::{
-    DnsMalformed, DnsQuery, DnsTransport, DnsUnlisted, Exempt, Fragment, Gateway, LinkLocal,
-    Resolver, UnlistedClient,
+use intune_filter_ebpf::abi::{
+    Asked,
+    Reason::{
+        DnsMalformed, DnsQuery, DnsTransport, DnsUnlisted, Exempt, Fragment, Gateway, LinkLocal,
+        Resolver, UnlistedClient,
+    },
 };
 use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Expected, Flags, HookPoint, Message, Row, both, check,
@@ -348,7 +351,7 @@ fn what_is_asked_is_remembered() {
             assert_eq!(std::net::IpAddr::from(key.resolver), who.resolver);
             assert_eq!(
                 pending.questions.map(|asked| (asked.times, asked.answers)),
-                [(1, 0), (0, 0)]
+                [(Asked::PROVEN | 1, 0), (0, 0)]
             );
         }
     });
