@@ -6,6 +6,7 @@ mod bare_clients;
 mod denial;
 mod flood;
 mod gateway;
+mod innocents;
 mod path_mtu;
 mod return_path;
 mod scan;

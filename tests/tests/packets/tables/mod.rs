@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod headers;
 pub mod hostile;
 pub mod inbound;
+pub mod innocents;
 pub mod learning;
 pub mod lifetimes;
 pub mod limits;
