@@ -30,6 +30,7 @@ pub(crate) const LONG: Form = Form {
         ("INTUNE_FRAMES", 500_000),
         ("INTUNE_FLIPS", 1_000),
         ("INTUNE_POLICIES", 10_000),
+        ("INTUNE_FLOOD", 60),
         ("INTUNE_FILTER_RACES", 20_000),
         ("INTUNE_FILTER_ADDRESSES", 100_000),
         ("INTUNE_RECIPES", 1),

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod bare_clients;
+mod crowded_names;
 mod denial;
 mod flood;
 mod gateway;
@@ -10,4 +11,5 @@ mod innocents;
 mod path_mtu;
 mod return_path;
 mod scan;
+mod sustained;
 mod testbed;
