@@ -383,8 +383,8 @@ pub trait ClientMaps<A: Family>: Copy {
     fn client(self, scratch: &Scratch, set: u32, zone: u16, address: &A) -> Option<Member>;
     /// Puts the rules of the longest network that holds the address into `rules`.
     fn networks(self, scratch: &Scratch, set: u32, address: &A, rules: &RuleCell);
-    /// Whether a DNS answer may contain the address.
-    fn is_acceptable(self, scratch: &Scratch, set: u32, address: &A) -> bool;
+    /// What DNS answers may say of the address, such as [`crate::abi::ANSWER_ACCEPTED`].
+    fn answer(self, scratch: &Scratch, set: u32, address: &A) -> u32;
 }
 
 /// Learned addresses, of one address family.

@@ -6,6 +6,7 @@
 //! addresses are always in network byte order.
 
 mod address;
+mod answer;
 mod event;
 mod explain;
 mod host;
@@ -20,6 +21,7 @@ mod state;
 mod stream;
 
 pub use address::{Address, V4, V6};
+pub use answer::{ANSWER_ACCEPTED, answer_in_nat64, nat64_length};
 pub use event::{
     ANSWER_CAPACITY, AnswerEvent, DeniedEvent, ENDINGS, Ending, EventKind, FlowEvent, SegmentEvent,
     answer_flags,
@@ -36,7 +38,9 @@ pub use limit::{
     LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_WAYS, LIMIT_ZONE, Limit, LimitKey, LimitSet, Limits,
     PROVEN_FOR, Taking, limit_sets,
 };
-pub use names::{CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower};
+pub use names::{
+    CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower, name_marks,
+};
 pub use policy::{
     Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, GATEWAY_WORDS, MODE_AUDIT,
     MODE_ENFORCE, MODE_EXEMPT, MacKey, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS, ResolverDevice,

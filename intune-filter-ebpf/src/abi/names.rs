@@ -54,6 +54,15 @@ pub struct EdgeKey {
 }
 layout!(EdgeKey, 32, u32, u16, u16, [u64; 3]);
 
+/// Bits of [`NameNode::marks`].
+pub mod name_marks {
+    /// A name that ends at or below the node is one of a known server of DNS over HTTPS.
+    pub const OVER_HTTPS: u16 = 1;
+    /// The name that ends at the node is the one by whose addresses clients find their NAT64 prefix
+    /// (RFC 7050).
+    pub const NAT64_DISCOVERY: u16 = 2;
+}
+
 /// Value of `EDGES`: the node that the edge leads to. Nodes between two chunks of a label carry an
 /// id only. The root is in [`super::Settings`].
 #[repr(C)]
@@ -70,8 +79,8 @@ pub struct NameNode {
     pub inner: u16,
     /// 1 if edges leave the node.
     pub edges: u16,
-    /// 1 if a name that ends at or below this node is one of a known server of DNS over HTTPS.
-    pub over_https: u16,
+    /// What else a name is that ends at or below this node: bits of [`name_marks`].
+    pub marks: u16,
     /// Rules of a name that ends at this node.
     pub exact: RuleMask,
     /// Rules of a name that goes on below this node.

@@ -203,8 +203,9 @@ pub struct Settings {
     pub limit_sets: u32,
     /// 1 if frames with a VLAN tag that no zone has are denied.
     pub deny_other_vlans: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 if elements of `ANSWER_ACL6` name a NAT64 prefix: the form below it of a learned IPv4 address
+    /// is a destination too.
+    pub nat64: u32,
     /// Root of the names' trie; its `below` has the rules of every name (the pattern `*`).
     pub root: NameNode,
     /// End of the warm-up: CLOCK_BOOTTIME, nanoseconds; 0 for none. Until then, packets of enforced

@@ -8,7 +8,7 @@ use super::{
     maps, rule_fns,
 };
 use crate::{
-    abi::{Address, ClientKey, Flow, FlowKey, RULE_WORDS, RuleMask, V4, V6},
+    abi::{ANSWER_ACCEPTED, Address, ClientKey, Flow, FlowKey, RULE_WORDS, RuleMask, V4, V6},
     datapath::{ClientMaps, FlowMaps, HostMaps, Insertion, Member},
     memory::RuleCell,
     scratch::{COPY_WORDS, Scratch},
@@ -77,11 +77,11 @@ macro_rules! maps_of {
             }
 
             #[inline(always)]
-            fn is_acceptable(self, scratch: &Scratch, set: u32, address: &$address) -> bool {
+            fn answer(self, scratch: &Scratch, set: u32, address: &$address) -> u32 {
                 let key = trie_key(scratch, address);
                 let value = maps::$answers.get_value_ptr_mut(set, key);
                 // SAFETY: one word of a map that is never written while it is in use.
-                value.is_none_or(|accept| unsafe { *accept != 0 })
+                value.map_or(ANSWER_ACCEPTED, |answer| unsafe { *answer })
             }
         }
 

@@ -12,7 +12,7 @@ use super::{
     svcb,
 };
 use crate::{
-    abi::{Settings, V4, V6},
+    abi::{ANSWER_ACCEPTED, Settings, V4, V6, nat64_length},
     bpf_loop::{self, LoopBody},
     datapath::{ClientMaps, Datapath, DualStack, Insertion, NANOS_PER_SEC},
     memory::Message,
@@ -234,7 +234,6 @@ struct Learn;
 
 impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
     #[inline(always)]
-    #[expect(clippy::indexing_slicing, reason = "an address has four words")]
     fn step((scratch, datapath): (&Scratch, W)) -> bool {
         let next = scratch.parser.address_next.get();
         if next >= scratch.parser.address_count.get() || next >= scratch.parser.address_most.get() {
@@ -255,32 +254,25 @@ impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
         let expires = now + (ttl + scratch.parser.ttl_grace.get()) * NANOS_PER_SEC;
         let (set, rules) = (scratch.parser.set.get() as u32, scratch.matcher.rules.as_mask());
         // SAFETY: the scratch memory is this run's alone.
-        let (v4, v6) = unsafe {
-            let (v4, v6) = (scratch.ctx.address4.get(), scratch.ctx.address6.get());
-            v4.write(V4(if kind == TYPE_A { message.ne32(data) } else { inside(message, data) }));
-            v6.write((*v4).mapped());
-            (&*v4, v6)
-        };
-        if kind == TYPE_AAAA {
-            // SAFETY: as above.
-            if datapath.is_own(unsafe { &*v6 }) {
-                scratch.parser.refused.add(1);
-                return false;
-            }
-            for word in 0..4 {
-                // SAFETY: as above.
-                unsafe { (*v6).0[word] = message.ne32(data + 4 * word as u64) };
-            }
-        }
-        // SAFETY: as above, and it is not written any more.
-        let v6 = unsafe { &*v6 };
-        let acceptable = if kind == TYPE_A {
-            ClientMaps::<V4>::is_acceptable(datapath, scratch, set, v4)
+        let (v4, v6) =
+            unsafe { (&mut *scratch.ctx.address4.get(), &mut *scratch.ctx.address6.get()) };
+        let answer = if kind == TYPE_A {
+            *v4 = V4(message.ne32(data));
+            ClientMaps::<V4>::answer(datapath, scratch, set, v4)
         } else {
-            ClientMaps::<V6>::is_acceptable(datapath, scratch, set, v6)
+            load(message, data, v6);
+            let answer = ClientMaps::<V6>::answer(datapath, scratch, set, v6);
+            *v4 = v6.within_nat64(nat64_length(answer)).unwrap_or(V4(inside(message, data)));
+            answer
         };
+        *v6 = v4.mapped();
+        let mut own = datapath.is_own(v6);
+        if kind == TYPE_AAAA && !own {
+            load(message, data, v6);
+            own = datapath.is_own(v6);
+        }
         let owner = scratch.parser.host_owner.get();
-        let insertion = if !acceptable || datapath.is_own(v6) {
+        let insertion = if answer & ANSWER_ACCEPTED == 0 || own {
             None
         } else if kind == TYPE_A {
             Some(datapath.learn(v4, rules, expires, now, owner))
@@ -295,6 +287,15 @@ impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
             Some(Insertion::Busy) => scratch.parser.busy.add(1),
         }
         false
+    }
+}
+
+/// Reads the IPv6 address at `data`.
+#[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "an address has four words")]
+fn load(message: &Message, data: u64, address: &mut V6) {
+    for word in 0..4 {
+        address.0[word] = message.ne32(data + 4 * word as u64);
     }
 }
 

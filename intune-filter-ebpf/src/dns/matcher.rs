@@ -5,9 +5,12 @@
 //! walk goes on from its node. Each label has at most one entry in the list of globs, since the
 //! walk always comes to labels further left. The policy compiler proves that the steps suffice.
 
-use super::name::MASKS;
+use super::{
+    name::MASKS,
+    record::{TYPE_A, TYPE_AAAA},
+};
 use crate::{
-    abi::{CHUNK, EdgeKey, Glob, MATCH_STEPS, NameNode, Settings, lower},
+    abi::{CHUNK, EdgeKey, Glob, MATCH_STEPS, NameNode, Settings, lower, name_marks},
     bpf_loop::{self, LoopBody},
     datapath::Datapath,
     scratch::Scratch,
@@ -15,11 +18,12 @@ use crate::{
 
 /// Puts the rules of the name whose labels [`super::read_question`] has found into
 /// [`crate::scratch::Matcher::rules`], and those of the names below it, too, into
-/// [`crate::scratch::Matcher::under`]. [`is_over_https`] says afterwards what else it is.
+/// [`crate::scratch::Matcher::under`]. [`is_over_https`] and [`is_nat64_discovery`] say afterwards
+/// what else it is.
 #[inline(always)]
 pub fn match_name<W: Datapath>(scratch: &Scratch, datapath: W, settings: &Settings) {
     let labels = scratch.parser.label_count.get();
-    scratch.matcher.over_https.set(0);
+    scratch.matcher.marks.set(0);
     scratch.matcher.rules.clear();
     if labels == 0 {
         // The root itself, which no pattern stands for.
@@ -36,7 +40,35 @@ pub fn match_name<W: Datapath>(scratch: &Scratch, datapath: W, settings: &Settin
 /// Whether the name that was matched last is one of a known server of DNS over HTTPS.
 #[inline(always)]
 pub fn is_over_https(scratch: &Scratch) -> bool {
-    scratch.matcher.over_https.get() != 0
+    scratch.matcher.marks.get() & u64::from(name_marks::OVER_HTTPS) != 0
+}
+
+/// Whether the name that was matched last is the one by whose addresses clients find their NAT64
+/// prefix, and the site has one. What answers say of it is no destination.
+#[inline(always)]
+pub fn is_nat64_discovery(scratch: &Scratch) -> bool {
+    scratch.matcher.marks.get() & u64::from(name_marks::NAT64_DISCOVERY) != 0
+}
+
+/// Whether the client may ask the question whose name was matched last.
+#[inline(always)]
+pub fn may_ask(scratch: &Scratch) -> bool {
+    if scratch.matcher.rules.intersects(&scratch.ctx.client_rules) {
+        return true;
+    }
+    if !is_nat64_discovery(scratch) {
+        return false;
+    }
+    // From the labels: where the question ends, callers have no room to keep.
+    let last = scratch.parser.labels.get(scratch.parser.label_count.get() - 1);
+    let kind = scratch.message.be16(last + scratch.message.octet(last) + 2);
+    kind == TYPE_A || kind == TYPE_AAAA
+}
+
+/// Whether answers to the question whose name was matched last may teach addresses.
+#[inline(always)]
+pub fn may_teach(scratch: &Scratch) -> bool {
+    !scratch.matcher.rules.is_empty() && !is_nat64_discovery(scratch)
 }
 
 /// Whether the client has a rule for the name that was matched last, or for a name below it.
@@ -56,7 +88,9 @@ pub fn walk_patterns<W: Datapath>(scratch: &Scratch, datapath: W) {
 #[inline(always)]
 fn arrive(scratch: &Scratch, node: &NameNode, left: u64) {
     scratch.matcher.rules.add(if left == 0 { &node.exact } else { &node.below });
-    scratch.matcher.over_https.set(scratch.matcher.over_https.get() | u64::from(node.over_https));
+    let of_names_below = node.marks & name_marks::OVER_HTTPS;
+    let marks = u64::from(if left == 0 { node.marks } else { of_names_below });
+    scratch.matcher.marks.set(scratch.matcher.marks.get() | marks);
     scratch.matcher.walking.set(0);
     if left == 0 {
         scratch.matcher.under.add(&node.under);

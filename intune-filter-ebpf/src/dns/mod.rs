@@ -15,7 +15,9 @@ mod refusal;
 mod svcb;
 
 pub use answer::{LearnStats, affordable, is_cut, learn, learn_addresses, read_answer};
-pub use matcher::{is_at_or_above_listed, is_over_https, match_name, walk_patterns};
+pub use matcher::{
+    is_at_or_above_listed, is_over_https, match_name, may_ask, may_teach, walk_patterns,
+};
 pub use question::{
     Question, digest, is_answer, is_bare_error, is_query, is_response, read_question,
 };

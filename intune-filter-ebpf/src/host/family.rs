@@ -6,8 +6,8 @@ use std::{collections::HashMap, vec::Vec};
 use super::Tables;
 use crate::{
     abi::{
-        Address as _, COUNT_ALL, COUNT_ROOM, Flow, FlowKey, Host, RuleMask, V4, V6,
-        count_of_client, count_of_rule, may_insert,
+        ANSWER_ACCEPTED, Address as _, COUNT_ALL, COUNT_ROOM, Flow, FlowKey, Host, RuleMask, V4,
+        V6, count_of_client, count_of_rule, may_insert,
     },
     datapath::{ClientMaps, FlowMaps, HostMaps, Insertion, Member},
     memory::RuleCell,
@@ -38,9 +38,9 @@ macro_rules! maps_of {
                 rules.set(&self.policy(set).$networks.get(&key).unwrap_or_default());
             }
 
-            fn is_acceptable(self, _: &Scratch, set: u32, address: &$address) -> bool {
+            fn answer(self, _: &Scratch, set: u32, address: &$address) -> u32 {
                 let key = octets(&address.wide(), <$address>::BITS);
-                self.policy(set).$answers.get(&key).is_none_or(|accept| accept != 0)
+                self.policy(set).$answers.get(&key).unwrap_or(ANSWER_ACCEPTED)
             }
         }
 

@@ -23,6 +23,6 @@ pub struct Matcher {
     pub rules: RuleCell,
     /// Other result: the rules of the name, and of all names below it.
     pub under: RuleCell,
-    /// Other result: 1 if the name is one of a known server of DNS over HTTPS.
-    pub over_https: VolatileU64,
+    /// Other result: what else the name is, bits of [`crate::abi::name_marks`].
+    pub marks: VolatileU64,
 }

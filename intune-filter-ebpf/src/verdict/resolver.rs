@@ -172,7 +172,7 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
     let exempt = who.mode == MODE_EXEMPT;
     let mut verdict =
         Verdict { matched: Matched::Builtin, ..Verdict::pass_builtin(Reason::DnsQuery).of(who) };
-    if !scratch.matcher.rules.intersects(&scratch.ctx.client_rules) && !exempt {
+    if !dns::may_ask(scratch) && !exempt {
         let over_https = dns::is_over_https(scratch);
         let unlisted = deny(unlisted_reason(over_https));
         let choice = unlisted_choice(settings, over_https);
@@ -284,7 +284,7 @@ pub(super) fn process_response<W: DualStack, P: Packet>(
         return Response::ACCEPTED;
     };
     dns::match_name(scratch, datapath, settings);
-    if scratch.matcher.rules.is_empty() {
+    if !dns::may_teach(scratch) {
         return if standing == Standing::COUNTS { Response::ACCEPTED } else { Response::REPEATED };
     }
     if standing == Standing::DISPUTES {

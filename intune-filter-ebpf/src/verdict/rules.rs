@@ -4,7 +4,10 @@
 //! for one case.
 
 use crate::{
-    abi::{Matched, NO_RULE, RULE_WORDS, Reason, RuleMask, V4, V6},
+    abi::{
+        ANSWER_ACCEPTED, Address as _, Matched, NO_RULE, RULE_WORDS, Reason, RuleMask, V4, V6,
+        nat64_length,
+    },
     datapath::{ClientMaps, Datapath, DatapathOf, DualStack, HostMaps, RuleMatch},
     scratch::{Family, Scratch},
 };
@@ -24,7 +27,7 @@ pub fn match_rules<W: DualStack>(scratch: &Scratch, datapath: W, v6: bool, port:
 }
 
 #[inline(always)]
-fn match_rules_of<A: Family, W: DatapathOf<A>>(
+fn match_rules_of<A: Family, W: DualStack + DatapathOf<A>>(
     scratch: &Scratch,
     datapath: W,
     port: u64,
@@ -34,14 +37,19 @@ fn match_rules_of<A: Family, W: DatapathOf<A>>(
     // SAFETY: the headers were read, and the scratch memory is this run's alone.
     let destination = unsafe { &(*A::datagram(scratch)).destination };
     ClientMaps::<A>::networks(datapath, scratch, set, destination, &ctx.network_rules);
-    let expires = HostMaps::<A>::host(datapath, destination, &ctx.learned_rules);
-    let live = if expires > ctx.now.get() { u64::MAX } else { 0 };
+    let expires = HostMaps::<A>::host(datapath, destination, &ctx.rules);
+    ctx.learned_rules.clear();
+    ctx.expired_rules.clear();
+    add_learned(scratch, expires);
+    if A::BITS == V6::BITS {
+        add_within_nat64(scratch, datapath, set);
+    }
     put_port(scratch, datapath, set, port);
 
-    let of_destination = |word| ctx.network_rules.word(word) | ctx.learned_rules.word(word) & live;
+    let of_destination = |word| ctx.network_rules.word(word) | ctx.learned_rules.word(word);
     let granted = |word| of_destination(word) & ctx.client_rules.word(word);
     let allowed = |word| granted(word) & ctx.port_rules.word(word);
-    let expired = |word| ctx.learned_rules.word(word) & !live;
+    let expired = |word| ctx.expired_rules.word(word);
     if put(scratch, allowed) != 0 {
         let (rule, by_network) = ctx.rules.lowest_and_whether_in(&ctx.network_rules);
         let matched = if by_network { Matched::Cidr } else { Matched::Name };
@@ -62,6 +70,37 @@ fn match_rules_of<A: Family, W: DatapathOf<A>>(
         rule: ctx.rules.lowest(),
         matched: Matched::Nothing,
         may_be_tried: is_unknown && may_be_tried::<A, W>(scratch, datapath, set, destination),
+    }
+}
+
+/// Adds the rules of a learned address, which are where a verdict will have its own, to those that hold
+/// or to those whose time is over.
+#[inline(always)]
+fn add_learned(scratch: &Scratch, expires: u64) {
+    let ctx = &scratch.ctx;
+    let live = if expires > ctx.now.get() { u64::MAX } else { 0 };
+    for word in 0..RULE_WORDS {
+        let rules = ctx.rules.word(word);
+        ctx.learned_rules.set_word(word, ctx.learned_rules.word(word) | rules & live);
+        ctx.expired_rules.set_word(word, ctx.expired_rules.word(word) | rules & !live);
+    }
+}
+
+/// Adds the rules of the learned IPv4 address that the packet's destination reaches by NAT64, unless a
+/// DNS answer may not contain the destination.
+#[inline(always)]
+fn add_within_nat64<W: DualStack>(scratch: &Scratch, datapath: W, set: u32) {
+    if datapath.settings(set).is_none_or(|settings| settings.nat64 == 0) {
+        return;
+    }
+    // SAFETY: the headers were read, and the scratch memory is this run's alone.
+    let (destination, v4) =
+        unsafe { (&(*V6::datagram(scratch)).destination, &mut *scratch.ctx.address4.get()) };
+    let answer = ClientMaps::<V6>::answer(datapath, scratch, set, destination);
+    if let Some(within) = destination.within_nat64(nat64_length(answer)) {
+        *v4 = within;
+        let expires = HostMaps::<V4>::host(datapath, v4, &scratch.ctx.rules);
+        add_learned(scratch, expires);
     }
 }
 
@@ -109,7 +148,7 @@ fn may_be_tried<A: Family, W: DatapathOf<A>>(
         && ctx.now.get() < settings.warm_up_until
         // SAFETY: any bit pattern is an address, and the scratch memory is this run's alone.
         && !datapath.is_own(unsafe { &*scratch.headers.destination.get() })
-        && ClientMaps::<A>::is_acceptable(datapath, scratch, set, destination)
+        && ClientMaps::<A>::answer(datapath, scratch, set, destination) & ANSWER_ACCEPTED != 0
 }
 
 /// Whether the client whose rules are in the working memory has a rule, and the rule a port.

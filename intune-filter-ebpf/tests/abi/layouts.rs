@@ -70,7 +70,7 @@ layouts! {
     Taking { key, kind, interval, window, now, horizon, sets };
     Limit { interval, window };
     EdgeKey { parent, length, chunk, octets };
-    NameNode { id, first_glob, globs, inner, edges, over_https, exact, below, under };
+    NameNode { id, first_glob, globs, inner, edges, marks, exact, below, under };
     Glob { node, prefix_length, suffix_length, prefix, suffix };
     ZoneKey { ifindex, vlan };
     ClientKey<V4> { zone, address };
@@ -81,7 +81,7 @@ layouts! {
     ResolverDevice { device, resolver };
     Settings {
         dns_unlisted, allow_unlisted_clients, to_gateway, icmp_echo, ttl_min, ttl_max,
-        ttl_grace, limit_sets, deny_other_vlans, reserved, root, warm_up_until, warm_up_rules,
+        ttl_grace, limit_sets, deny_other_vlans, nat64, root, warm_up_until, warm_up_rules,
         limit_queries, limit_flows, zone_queries, zone_flows, mac_queries, mac_flows
     };
     Title { text };

@@ -37,7 +37,7 @@ pub struct Config {
     pub dns: Dns,
     /// DHCP servers that clients may address directly, beside the gateway.
     pub dhcp_servers: Vec<IpAddr>,
-    /// NAT64 prefixes by which clients reach IPv4 networks.
+    /// NAT64 prefixes by which clients reach IPv4 networks and addresses.
     pub nat64: Vec<Ipv6Net>,
     /// Rate limits of one client.
     pub limits: Limits,

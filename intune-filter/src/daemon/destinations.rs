@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use intune_filter_ebpf::abi::RuleMask;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -32,6 +32,10 @@ pub(super) struct Destinations {
     /// generation they are unknown: the file could not be written, or the maps are new.
     generations: (u32, u32),
     rules: BTreeMap<String, OfRule>,
+    /// NAT64 prefixes, below which the addresses of names have another form. Earlier versions do not
+    /// have the key, and had no such form.
+    #[serde(default)]
+    nat64: BTreeSet<Ipv6Net>,
 }
 
 /// Destinations of one rule.
@@ -60,7 +64,8 @@ impl Destinations {
         let by_id = policy.rules.iter().filter_map(|(bit, rule)| {
             rules.remove(bit).map(|of_rule| (rule.id.to_string(), of_rule))
         });
-        Self { version: VERSION, generations: (0, 0), rules: by_id.collect() }
+        let nat64 = policy.nat64.prefixes().iter().copied().collect();
+        Self { version: VERSION, generations: (0, 0), rules: by_id.collect(), nat64 }
     }
 
     /// Merges the destinations of two policies, while one replaces the other.
@@ -73,7 +78,8 @@ impl Destinations {
         }
         // A policy may be put into force in two steps.
         let (first, _) = self.generations;
-        Self { version: VERSION, generations: (first, first.saturating_add(2)), rules }
+        let nat64 = self.nat64.union(&other.nat64).copied().collect();
+        Self { version: VERSION, generations: (first, first.saturating_add(2)), rules, nat64 }
     }
 
     pub(super) fn in_generation(self, generation: u32) -> Self {
@@ -131,7 +137,7 @@ impl Destinations {
 pub(super) struct Lost {
     /// Rules that have lost a pattern.
     pub patterns: RuleMask,
-    /// Rules that have lost a pattern or a network.
+    /// Rules that have lost a pattern, a network, or a form of the addresses of their names.
     pub any: RuleMask,
 }
 
@@ -140,6 +146,7 @@ impl Lost {
     /// known.
     pub(super) fn of(policy: &Policy, before: Option<&Destinations>, now: &Destinations) -> Self {
         let mut lost = Self::default();
+        let forms = before.is_some_and(|before| !before.nat64.is_subset(&now.nat64));
         for (bit, rule) in &policy.rules {
             let id = rule.id.to_string();
             let (patterns, networks) = match before {
@@ -155,7 +162,7 @@ impl Lost {
             if patterns {
                 lost.patterns.set(*bit);
             }
-            if patterns || networks {
+            if patterns || networks || forms && !rule.fqdns.is_empty() {
                 lost.any.set(*bit);
             }
         }
@@ -177,7 +184,7 @@ mod tests {
     use crate::{
         catalogue::Catalogue,
         config::Config,
-        policy::{RuleBits, compile},
+        policy::{Nat64, RuleBits, compile},
     };
 
     fn policy(fqdns: &str) -> Policy {
@@ -211,6 +218,22 @@ mod tests {
         );
         let config = Config::parse("test", &config).unwrap();
         compile(&config, Catalogue::builtin(), &RuleBits::new()).unwrap()
+    }
+
+    #[test]
+    fn a_rule_with_names_loses_the_forms_of_their_addresses() {
+        let with = |prefixes: &[&str]| {
+            let prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+            Policy { nat64: Nat64::new(prefixes), ..policy("a.test") }
+        };
+        let both = Destinations::of(&with(&["64:ff9b::/96", "fd64::/64"]));
+        let all = ["web/site", "mail/site"].map(str::to_owned).to_vec();
+        assert_eq!(rules_lost(Some(&both), &with(&["fd64::/64"])), [vec![], all]);
+        let one = Destinations::of(&with(&["fd64::/64"]));
+        assert_eq!(rules_lost(Some(&one), &with(&["fd64::/64", "64:ff9b::/96"])), [[""; 0]; 2]);
+        let networks =
+            Destinations { nat64: both.nat64, ..Destinations::of(&of_networks("20.0.0.0/8")) };
+        assert_eq!(rules_lost(Some(&networks), &of_networks("20.0.0.0/8")), [[""; 0]; 2]);
     }
 
     #[test]

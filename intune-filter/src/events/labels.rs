@@ -12,7 +12,7 @@ use super::{Denied, Flow, ZoneName, text::protocol};
 use crate::{
     kernel::Pins,
     names::Names,
-    policy::Policy,
+    policy::{Nat64, Policy},
     system::{Interface, netlink::Snapshot},
 };
 
@@ -25,6 +25,7 @@ pub struct Labels {
     zones: BTreeMap<u32, ZoneName>,
     /// Names of the machine's interfaces, by index.
     interfaces: BTreeMap<u32, String>,
+    nat64: Nat64,
 }
 
 impl Labels {
@@ -41,6 +42,7 @@ impl Labels {
             groups: policy.groups.iter().map(|group| Some(group.name.clone())).collect(),
             zones: zones.collect(),
             interfaces: BTreeMap::new(),
+            nat64: policy.nat64.clone(),
         }
     }
 
@@ -66,6 +68,7 @@ impl Labels {
             groups: pins.groups()?,
             zones: zones.collect(),
             interfaces: BTreeMap::new(),
+            nat64: pins.nat64()?,
         };
         labels.set_interfaces(&machine.interfaces);
         Ok(labels)
@@ -90,6 +93,14 @@ impl Labels {
         self.zones.get(&u32::from(zone)).cloned().unwrap_or_default()
     }
 
+    /// Returns the most recent name of an address, or of the IPv4 address that it reaches by NAT64: the
+    /// one that expires last.
+    fn name(&self, names: &Names, address: IpAddr) -> Option<String> {
+        let all = self.nat64.learned_as(address).flat_map(|one| names.of_address(one));
+        let last = all.max_by_key(|(_, binding)| binding.expires);
+        last.map(|(name, _)| name.to_owned())
+    }
+
     /// Translates the record of a denied packet.
     #[must_use]
     pub fn denied(&self, event: &DeniedEvent, names: &Names) -> Denied {
@@ -106,7 +117,7 @@ impl Labels {
             port: port(remote.1),
             client_port: port(client.1),
             reason: Reason::from_number(event.reason).map_or("unknown", Reason::as_str).to_owned(),
-            name: destination.and_then(|address| name(names, address)),
+            name: destination.and_then(|address| self.name(names, address)),
             service: self.service(event.rules.lowest()),
             group: self.group(event.group),
             audited: event.audited != 0,
@@ -139,7 +150,7 @@ impl Labels {
             destination,
             protocol: protocol(key.protocol),
             port: has_ports(key.protocol).then(|| u16::from_be(key.remote_port)),
-            name: name(names, destination),
+            name: self.name(names, destination),
             service: self.service(flow.rule),
             group: self.group(flow.group),
             audited: flow.flags & flow_flags::AUDITED != 0,
@@ -155,12 +166,6 @@ fn address(address: V6) -> Option<IpAddr> {
     (address != IpAddr::V6(Ipv6Addr::UNSPECIFIED)).then_some(address)
 }
 
-/// Returns the most recent name of an address: the one that expires last.
-fn name(names: &Names, address: IpAddr) -> Option<String> {
-    let last = names.of_address(address).max_by_key(|(_, binding)| binding.expires);
-    last.map(|(name, _)| name.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +177,7 @@ mod tests {
             groups: vec![Some("devices".into())],
             zones: [(1, place("lan", 0)), (2, place("lan", 20))].into(),
             interfaces: [(7, "lan".to_owned())].into(),
+            nat64: Nat64::new(vec!["64:ff9b::/96".parse().unwrap()]),
         }
     }
 
@@ -212,6 +218,8 @@ mod tests {
             place: ZoneName { interface: Some("lan".into()), vlan: 20 },
         };
         assert_eq!(told, expected);
+        let by_nat64 = DeniedEvent { destination: wide("64:ff9b::192.0.2.1"), ..out };
+        assert_eq!(labels().denied(&by_nat64, &names).name.as_deref(), Some("new.test"));
         let back = DeniedEvent {
             source: out.destination,
             destination: out.source,

@@ -9,7 +9,7 @@ use aya::{
 };
 use intune_filter_ebpf::abi::{
     Active, Client, ClientKey, Counted, Counter, Host, RULES, RuleCounter, RuleMask, Settings,
-    Title, V4, V6, ZoneKey, port_class, port_class_at,
+    Title, V4, V6, ZoneKey, nat64_length, port_class, port_class_at,
 };
 use ipnet::IpNet;
 
@@ -18,7 +18,10 @@ use super::{
     directory::{Hook, PinDirectory, entries},
     syscall,
 };
-use crate::system::{Interface, Mode};
+use crate::{
+    policy::Nat64,
+    system::{Interface, Mode},
+};
 
 /// Pins of an instance.
 #[derive(Clone, Debug)]
@@ -304,6 +307,27 @@ impl Pins {
             }
         }
         Ok(networks)
+    }
+
+    /// The NAT64 prefixes of the policy in force.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn nat64(&self) -> Result<Nat64> {
+        let slot = self.active()?.generation & 1;
+        let mut prefixes = Vec::new();
+        if let Some(map) = self.inner::<LpmTrie<MapData, V6, u32>>("ANSWER_ACL6", slot)? {
+            for entry in map.iter() {
+                let (key, answer) = entry?;
+                if nat64_length(answer) == key.prefix_len()
+                    && let Some(IpNet::V6(prefix)) =
+                        network(IpAddr::V6(key.data().into()), key.prefix_len())
+                {
+                    prefixes.push(prefix);
+                }
+            }
+        }
+        Ok(Nat64::new(prefixes))
     }
 
     /// The rules of the policy in force that a port belongs to.

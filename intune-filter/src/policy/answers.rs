@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use intune_filter_ebpf::abi::{ANSWER_ACCEPTED, answer_in_nat64};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::networks::embed;
@@ -10,7 +11,7 @@ use super::networks::embed;
 /// Value of a prefix whose addresses are refused.
 const REFUSE: u32 = 0;
 /// Value of a prefix whose addresses are accepted.
-const ACCEPT: u32 = 1;
+const ACCEPT: u32 = ANSWER_ACCEPTED;
 
 /// "Globally reachable" in IANA's IPv4 special-purpose address registry (RFC 6890 and its updates),
 /// with multicast (RFC 5771) and the deprecated 6to4 relays (RFC 7526).
@@ -79,8 +80,25 @@ pub(super) fn answers(allowed: &[IpNet], nat64: &[Ipv6Net]) -> BTreeMap<IpNet, u
         }
     }
     allow(&mut ipv6, &allowed6);
+    name_nat64(&mut ipv6, nat64);
     ipv4.extend(ipv6);
     ipv4
+}
+
+/// Has accepted prefixes below a NAT64 prefix name it, and the NAT64 prefixes themselves.
+fn name_nat64(table: &mut BTreeMap<IpNet, u32>, nat64: &[Ipv6Net]) {
+    // Longer ones last: they hold within shorter ones.
+    let mut nat64 = nat64.to_vec();
+    nat64.sort_unstable_by_key(Ipv6Net::prefix_len);
+    for prefix in nat64 {
+        let (whole, named) = (IpNet::V6(prefix), answer_in_nat64(prefix.prefix_len()));
+        table.entry(whole).or_insert(ACCEPT);
+        for (_, value) in table.iter_mut().filter(|(part, _)| whole.contains(*part)) {
+            if *value != REFUSE {
+                *value = named;
+            }
+        }
+    }
 }
 
 fn registry(entries: &[(&str, u32)]) -> BTreeMap<IpNet, u32> {
@@ -114,7 +132,7 @@ mod tests {
             .iter()
             .filter(|(network, _)| network.contains(&address))
             .max_by_key(|(network, _)| network.prefix_len());
-        longest.is_none_or(|(_, value)| *value == ACCEPT)
+        longest.is_none_or(|(_, value)| value & ACCEPT != 0)
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::{
     groups::{Assigned, assign},
     limits,
     names::{Builder, Trie},
+    nat64::Nat64,
     networks::{embed, merge_ancestors, tries},
     over_https, port_classes,
 };
@@ -165,6 +166,7 @@ fn compile_part(
         source_checks: source_checks(config),
         gateway_ports: gateway_ports(&config.to_gateway),
         settings: settings(config, &trie, &rules),
+        nat64: Nat64::new(config.nat64.clone()),
         edges: trie.edges,
         globs: trie.globs,
         rules,
@@ -216,6 +218,9 @@ fn warnings(config: &Config) -> Vec<FileError> {
 fn trie(config: &Config, rules: &BTreeMap<u8, Rule>, errors: &mut Vec<FileError>) -> Trie {
     let mut builder = Builder::new();
     over_https::NAMES.iter().for_each(|name| builder.add_over_https(name));
+    if !config.nat64.is_empty() {
+        builder.add_nat64_discovery();
+    }
     let mut inner: Vec<&Pattern> = Vec::new();
     for (bit, rule) in rules {
         let mut error = |message: String| {
@@ -411,12 +416,12 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
         },
         icmp_echo: config.icmp_echo.into(),
         deny_other_vlans: (config.other_vlans == OtherVlans::Deny).into(),
-        reserved: 0,
         ttl_min: ttl.min.0,
         ttl_max: ttl.max.0,
         ttl_grace: ttl.grace.0,
         // The map's size, which the loader of the policy knows.
         limit_sets: 0,
+        nat64: (!config.nat64.is_empty()).into(),
         root: trie.root,
         // Warm-up and its end depend on the maps' contents at the start.
         warm_up_until: 0,

@@ -19,6 +19,7 @@ mod limits;
 mod lookup;
 mod memory;
 mod names;
+mod nat64;
 mod networks;
 pub mod over_https;
 mod port_classes;
@@ -32,6 +33,7 @@ pub use compile::{Loaded, compile, load, load_text, load_text_with};
 pub use difference::{Difference, Grant, Leaf, Setting, difference, leaves};
 pub use digest::{digest, hexadecimal};
 pub use memory::{MapMemory, map_memory, map_sizes};
+pub use nat64::Nat64;
 pub use networks::Prefix;
 pub use services::{Origin, Rule, Service, Services};
 pub use summary::{
@@ -72,7 +74,7 @@ pub struct Policy {
     pub nets6: Vec<Prefix<V6, RuleMask>>,
     /// `ANSWER_ACL4`.
     pub answers4: Vec<Prefix<V4, u32>>,
-    /// Elements of `ANSWER_ACL6`: 1 if addresses are accepted, 0 if refused.
+    /// Elements of `ANSWER_ACL6`: 0 if addresses are refused.
     pub answers6: Vec<Prefix<V6, u32>>,
     /// The class of each of [`intune_filter_ebpf::abi::PORTS`]: `PORTS` has eight to an element.
     pub ports: Box<[u8]>,
@@ -92,6 +94,8 @@ pub struct Policy {
     pub gateway_ports: Vec<u32>,
     /// Element of `SETTINGS`.
     pub settings: Settings,
+    /// NAT64 prefixes, which elements of `ANSWER_ACL6` name.
+    pub nat64: Nat64,
     /// Bits of earlier rules that are no longer in force. Who loads the policy clears them from
     /// learned addresses and flows, and only then forgets that the rule had the bit.
     pub freed: RuleMask,

@@ -4,9 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use intune_filter_ebpf::abi::{CHUNK, EdgeKey, Glob, NameNode, ROOT, RuleMask};
+use intune_filter_ebpf::abi::{CHUNK, EdgeKey, Glob, NameNode, ROOT, RuleMask, name_marks};
 
 use crate::pattern::{Form, Label, Pattern};
+
+/// Name by whose addresses clients find their NAT64 prefix (RFC 7050, RFC 8880).
+const NAT64_DISCOVERY: &str = "ipv4only.arpa";
 
 /// Finished trie.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +34,8 @@ pub(super) struct Builder {
 struct Node {
     exact: RuleMask,
     below: RuleMask,
-    over_https: bool,
+    /// Bits of [`name_marks`].
+    marks: u16,
     /// Children by edges.
     children: Vec<u32>,
     /// Children by globs.
@@ -60,9 +64,18 @@ impl Builder {
 
     /// Marks a name, and all names below it, as a server of DNS over HTTPS.
     pub(super) fn add_over_https(&mut self, name: &str) {
+        self.mark(name, name_marks::OVER_HTTPS);
+    }
+
+    /// Marks the name by whose addresses clients find their NAT64 prefix.
+    pub(super) fn add_nat64_discovery(&mut self) {
+        self.mark(NAT64_DISCOVERY, name_marks::NAT64_DISCOVERY);
+    }
+
+    fn mark(&mut self, name: &str, mark: u16) {
         let labels = name.split('.').rev();
         let node = labels.fold(ROOT, |at, label| self.follow(at, label));
-        self.nodes[node as usize].over_https = true;
+        self.nodes[node as usize].marks |= mark;
     }
 
     fn add_plain(&mut self, form: &Form<'_>, rules: RuleMask) -> Result<(), TooManyGlobs> {
@@ -131,13 +144,15 @@ impl Builder {
         !node.below.is_empty() || !node.children.is_empty() || !node.globs.is_empty()
     }
 
-    /// Returns the rules of the names at or below each node.
+    /// Returns the rules of the names at or below each node. A name that every client may ask for has
+    /// all rules for that.
     fn under(&self) -> Vec<RuleMask> {
         let mut under = vec![RuleMask::EMPTY; self.nodes.len()];
         // Children have higher numbers than their parents.
         for (id, node) in self.nodes.iter().enumerate().rev() {
             let children = node.children.iter().chain(node.globs.values());
-            let own = node.exact | node.below;
+            let asked_by_all = node.marks & name_marks::NAT64_DISCOVERY != 0;
+            let own = if asked_by_all { RuleMask::ALL } else { node.exact | node.below };
             under[id] = children.fold(own, |rules, child| rules | under[*child as usize]);
         }
         under
@@ -156,7 +171,7 @@ impl Builder {
                 globs: node.globs.len() as u16,
                 inner: inner.count() as u16,
                 edges: u16::from(!node.children.is_empty()),
-                over_https: u16::from(node.over_https),
+                marks: node.marks,
                 exact: node.exact,
                 below: node.below,
                 under,

@@ -3,14 +3,15 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use intune_filter_tests::{
+    network::CLIENT,
     responder::RESPONDER,
     site::{self, ANSWER, CLOCK, CONFIG, SILENCE, eventually, tcp},
-    testbed::Testbed,
+    testbed::{FOREIGN_PORT, Testbed},
 };
 
 /// The site's configuration with two patterns for the web, and without resolvers' delays.
@@ -129,6 +130,47 @@ fn a_flow_goes_on_as_long_as_its_rule_has_group_port_and_destination() -> Result
         for flow in &flows {
             ensure!(flow.is_alive()?, "everything is as it was");
         }
+    }
+    Ok(())
+}
+
+/// A client that makes the address itself, since it has found the prefix: the names of the IPv4 address
+/// are those of its flows.
+#[test]
+fn a_flow_by_nat64_goes_on_as_long_as_the_ipv4_address_has_a_name() -> Result<()> {
+    const PREFIX: &str = "nat64: ['64:ff9b::/96']\n";
+    let with = |config: &str| config.to_owned() + PREFIX;
+    let mut site = Site::start(with(&two_patterns()))?;
+    let [web, _] = site.resolve("7.web.test")?;
+    let IpAddr::V4(v4) = web else { bail!("{web} is no IPv4 address") };
+    let form = IpAddr::V6(Ipv6Addr::from(0x64_ff9b << 96 | u128::from(u32::from(v4))));
+    site.0.expect_reached(tcp(form, 443))?;
+    site.0.expect_denied(tcp(form, FOREIGN_PORT))?;
+    let flow = site.flow(SocketAddr::new(form, 443))?;
+    let explain = |what: &str| {
+        let [_, client] = CLIENT.map(|address| address.to_string());
+        site.0.filter.json(&["explain", &client, what])
+    };
+    for what in [format!("[{form}]:443"), "7.web.test:443".to_owned()] {
+        let told = explain(&what)?.to_string();
+        ensure!(told.contains("7.web.test") && told.contains(&form.to_string()), "{told}");
+    }
+    let flows = site.0.filter.json(&["flows"])?.to_string();
+    ensure!(flows.contains("7.web.test") && flows.contains(&form.to_string()), "{flows}");
+
+    site.apply(&with(&CONFIG.replace("*.web.test", "7.web.test")))?;
+    ensure!(flow.is_alive()?, "the address still has its name");
+    site.0.filter.stop()?;
+    site.0.filter.start()?;
+    ensure!(flow.is_alive()?, "the daemon's restart ends nothing");
+    site.apply(&with(&two_patterns()))?;
+    ensure!(flow.is_alive()?, "the daemon still knows the name");
+    for revoking in [with(&CONFIG.replace("*.web.test", "*.shop.test")), two_patterns()] {
+        site.apply(&revoking)?;
+        ensure!(!flow.is_alive()?, "its name or its prefix is gone: {revoking}");
+        site.apply(&with(&two_patterns()))?;
+        site.resolve("7.web.test")?;
+        ensure!(flow.is_alive()?, "everything is as it was");
     }
     Ok(())
 }

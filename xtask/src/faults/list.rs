@@ -294,7 +294,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "scratch.parser.addresses.get(HASH_HALF + next) != scratch.parser.owner.get()",
         "false",
     ),
-    of("private-address", ANSWER, "!acceptable || datapath.is_own(v6)", "datapath.is_own(v6)"),
+    of("private-address", ANSWER, "answer & ANSWER_ACCEPTED == 0 || own", "own"),
     of("hint-key-order", SVCB, "key < scratch.parser.parameter_key.get()", "false"),
     of(
         "below-is-exact",

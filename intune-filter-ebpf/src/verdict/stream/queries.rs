@@ -295,7 +295,7 @@ fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Found {
         return Found::UNKNOWN;
     };
     dns::match_name(scratch, datapath, settings);
-    let listed = scratch.matcher.rules.intersects(&scratch.ctx.client_rules);
+    let listed = dns::may_ask(scratch);
     let over_https = dns::is_over_https(scratch);
     if !listed && resolver::unlisted_choice(settings, over_https) != UNLISTED_FORWARD {
         scratch.reply.question_end.set(question.end);

@@ -12,6 +12,7 @@ use crate::{
     cli::destination::{Protocol, Target},
     kernel::{ClientEntry, Pins},
     names::Names,
+    policy::Nat64,
     system::{clock, netlink},
 };
 
@@ -28,6 +29,7 @@ pub(super) struct Pinned<'a> {
     entry: Option<Client>,
     rules: Vec<Option<String>>,
     groups: Vec<Option<String>>,
+    nat64: Nat64,
 }
 
 impl<'a> Pinned<'a> {
@@ -66,6 +68,7 @@ impl<'a> Pinned<'a> {
             entry: entry_of(&clients, *zone, client),
             rules: pins.rules()?,
             groups: pins.groups()?,
+            nat64: pins.nat64()?,
         })
     }
 
@@ -84,9 +87,9 @@ impl<'a> Pinned<'a> {
     /// Returns the names with the rule that led to the address, or a text with the address if none
     /// is known.
     fn name(&self, address: IpAddr, rule: Option<&str>) -> Option<String> {
-        let names: Vec<&str> = self
-            .names
-            .of_address(address)
+        let learned_as = self.nat64.learned_as(address);
+        let names: Vec<&str> = learned_as
+            .flat_map(|one| self.names.of_address(one))
             .filter(|(_, binding)| rule.is_none_or(|rule| binding.rules.contains(rule)))
             .map(|(name, _)| name)
             .collect();
@@ -99,7 +102,8 @@ impl<'a> Pinned<'a> {
 }
 
 impl Judge for Pinned<'_> {
-    /// Returns the addresses that the kernel has learned for a name and that have not expired.
+    /// Returns the addresses that the kernel has learned for a name and that have not expired, as the
+    /// client reaches them.
     fn addresses(&self, host: &Target) -> Result<Vec<IpAddr>> {
         let name = match host {
             Target::Address(address) => return Ok(vec![*address]),
@@ -108,9 +112,13 @@ impl Judge for Pinned<'_> {
         let now = clock::boot_time();
         let mut addresses = Vec::new();
         for (address, _) in self.names.of_name(name) {
-            let same_family = address.is_ipv4() == self.client.is_ipv4();
-            if same_family && self.pins.host(address)?.is_some_and(|host| host.expires > now) {
-                addresses.push(address);
+            if self.pins.host(address)?.is_none_or(|host| host.expires <= now) {
+                continue;
+            }
+            match (address, self.client) {
+                (IpAddr::V4(v4), IpAddr::V6(_)) => addresses.extend(self.nat64.forms(v4)),
+                (IpAddr::V6(_), IpAddr::V4(_)) => {}
+                _ => addresses.push(address),
             }
         }
         Ok(addresses)

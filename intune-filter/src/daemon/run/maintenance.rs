@@ -96,8 +96,8 @@ impl Daemon<'_> {
         let now = clock::boot_time();
         let swept = self.kernel.sweep_flows(|protocol, flow| has_expired(protocol, flow, now))?;
         self.intake.recorder.look(&swept, now, self.intake.learner.names());
-        let remotes = swept.left.iter().map(|entry| entry.key.remote.into()).collect();
-        self.intake.learner.forget_lapsed(&remotes, now);
+        let remotes = swept.left.iter().map(|entry| entry.key.remote.into());
+        self.intake.learner.forget_lapsed(remotes, now);
         Ok(())
     }
 

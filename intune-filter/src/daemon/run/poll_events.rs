@@ -53,10 +53,13 @@ impl Daemon<'_> {
             let remote = key.remote.into();
             let ruled =
                 flow.flags & (flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND);
-            if ruled != 0 || !disputed.contains(&remote) {
+            let policy = learner.policy();
+            let learned_as = || policy.nat64.learned_as(remote);
+            if ruled != 0 || !learned_as().any(|address| disputed.contains(&address)) {
                 return FlowFate::Goes;
             }
-            let backed = learner.backed(remote).0 | learner.policy().rules_of_address(remote);
+            let by_networks = policy.rules_of_address(remote);
+            let backed = learned_as().fold(by_networks, |rules, one| rules | learner.backed(one).0);
             if backed.contains(flow.rule) { FlowFate::Goes } else { FlowFate::Ends }
         };
         if let Err(error) = kernel.review_flows(ReviewTime::After, judge) {

@@ -205,9 +205,11 @@ impl Learner {
         &mut self.tracker
     }
 
-    /// Forgets names that have lapsed, except those of addresses that live flows lead to. The flows
-    /// were read at `now`.
-    pub fn forget_lapsed(&mut self, flows: &HashSet<IpAddr>, now: u64) {
+    /// Forgets names that have lapsed, except those of addresses that live flows lead to, by NAT64 too.
+    /// The flows were read at `now`.
+    pub fn forget_lapsed(&mut self, flows: impl Iterator<Item = IpAddr>, now: u64) {
+        let flows: HashSet<IpAddr> =
+            flows.flat_map(|remote| self.policy.nat64.learned_as(remote)).collect();
         // Programs that open a flow at the end of a name's time have done so by then.
         let before = now.saturating_sub(LAPSE);
         self.names.forget_lapsed(before, |address| flows.contains(&address));

@@ -17,6 +17,7 @@ pub mod learning;
 pub mod lifetimes;
 pub mod limits;
 pub mod links;
+pub mod nat64;
 pub mod neighbours;
 pub mod nxdomain;
 pub mod other_dns;

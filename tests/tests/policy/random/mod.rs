@@ -4,7 +4,7 @@
 mod model;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     time::Instant,
 };
@@ -139,9 +139,8 @@ impl World {
         self.learner.expire(self.now);
         forget_expired(&self.kernel, &mut Unreported(&mut self.learner))?;
         let flows = self.kernel.pins().flows()?;
-        let remotes: HashSet<IpAddr> =
-            flows.iter().map(|entry| IpAddr::from(entry.key.remote)).collect();
-        self.learner.forget_lapsed(&remotes, u64::MAX);
+        let remotes = flows.iter().map(|entry| IpAddr::from(entry.key.remote));
+        self.learner.forget_lapsed(remotes, u64::MAX);
         // Of what no flow leads to, names that have expired are not to be known either.
         let known: BTreeSet<(IpAddr, String)> = self
             .learner
@@ -150,7 +149,10 @@ impl World {
             .map(|(name, address, _)| (address, name.to_owned()))
             .collect();
         for (address, names) in &mut self.names {
-            if !self.live.iter().any(|one| one.remote == *address) {
+            let leads_there = |one: &Connection| {
+                one.remote == *address || self.policy.stands_for(one.remote) == Some(*address)
+            };
+            if !self.live.iter().any(leads_there) {
                 names.retain(|name| known.contains(&(*address, (*name).to_owned())));
             }
         }
@@ -223,13 +225,13 @@ impl World {
         for names in self.names.values_mut() {
             names.retain(|name| policy.knows(name));
         }
-        let none = BTreeSet::new();
         for connection in self.live.clone() {
-            let names = self.names.get(&connection.remote).unwrap_or(&none);
             let Connection { group, remote, port, .. } = connection;
-            let permitted = policy.permits(group, remote, port, names);
+            let addresses = [Some(remote), policy.stands_for(remote)].into_iter().flatten();
+            let names = addresses.filter_map(|address| self.names.get(&address)).flatten();
+            let names: BTreeSet<&str> = names.copied().collect();
+            let permitted = policy.permits(group, remote, port, &names);
             let passes = self.judge(&connection, Flags::ACK)?;
-            let names = self.names.get(&connection.remote);
             ensure!(
                 passes == permitted,
                 "{connection:?}: permitted {permitted}, passes {passes}; names {names:?}\n{}",

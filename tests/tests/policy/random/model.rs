@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
 };
 
 use intune_filter_tests::random::Random;
@@ -25,8 +25,8 @@ const NETWORKS: [&str; 8] = [
     "2001:db8:20::/120",
     "2001:db8:20:1::/64",
 ];
-/// Destinations of flows: in several of the networks, in one, or in none.
-pub(super) const DESTINATIONS: [&str; 8] = [
+/// Destinations of flows: in several of the networks, in one, or in none; and some of them by NAT64.
+pub(super) const DESTINATIONS: [&str; 11] = [
     "20.0.0.1",
     "20.0.0.17",
     "20.0.1.1",
@@ -35,6 +35,9 @@ pub(super) const DESTINATIONS: [&str; 8] = [
     "2001:db8:20::1",
     "2001:db8:20:1::1",
     "2001:db8:99::1",
+    "64:ff9b::20.0.0.1",
+    "64:ff9b::20.9.0.1",
+    "64:ff9b::20.9.0.2",
 ];
 /// Ports of services.
 pub(super) const PORTS: [u16; 3] = [80, 443, 631];
@@ -57,6 +60,8 @@ pub(super) struct Policy {
     services: BTreeMap<u32, Service>,
     /// Mode and services of each group.
     groups: [(&'static str, BTreeSet<u32>); 2],
+    /// Whether clients reach IPv4 by the well-known prefix.
+    nat64: bool,
 }
 
 fn some<T: Copy + Ord>(random: &mut Random, all: &[T], once_in: u32) -> BTreeSet<T> {
@@ -84,7 +89,7 @@ impl Policy {
             of_group.insert(random.within(0..4));
             (mode, of_group)
         });
-        Self { services, groups }
+        Self { services, groups, nat64: !random.once_in(4) }
     }
 
     /// Another policy, often much like this one.
@@ -120,6 +125,9 @@ impl Policy {
         if random.once_in(3) {
             next.groups = other.groups;
         }
+        if random.once_in(4) {
+            next.nat64 = other.nat64;
+        }
         next
     }
 
@@ -134,6 +142,9 @@ impl Policy {
                 text,
                 "- {{name: g{number}, networks: [{networks}], mode: {mode}, services: [{services}]}}"
             );
+        }
+        if self.nat64 {
+            text.push_str("nat64: ['64:ff9b::/96']\n");
         }
         text.push_str("services:\n");
         for (id, service) in &self.services {
@@ -153,6 +164,13 @@ impl Policy {
         self.groups.get(group).is_some_and(|(mode, _)| *mode == "enforce")
     }
 
+    /// The IPv4 address that a destination stands for.
+    pub(super) fn stands_for(&self, destination: IpAddr) -> Option<IpAddr> {
+        let IpAddr::V6(v6) = destination else { return None };
+        let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = v6.segments() else { return None };
+        self.nat64.then(|| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)).into())
+    }
+
     /// Whether a group may use a port of a destination that names have led to.
     pub(super) fn permits(
         &self,
@@ -166,8 +184,10 @@ impl Policy {
         }
         self.of_group(group).any(|service| {
             service.ports.contains(&port)
-                && (service.networks.iter().any(|network| lies_in(destination, network))
-                    || names.iter().any(|name| service.has(name)))
+                && (service.networks.iter().any(|network| {
+                    lies_in(destination, network)
+                        || self.stands_for(destination).is_some_and(|v4| lies_in(v4, network))
+                }) || names.iter().any(|name| service.has(name)))
         })
     }
 
