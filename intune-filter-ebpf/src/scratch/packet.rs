@@ -97,8 +97,6 @@ pub struct PacketCtx {
     pub network_rules: RuleCell,
     /// Rules of the names that led to its destination.
     pub learned_rules: RuleCell,
-    /// Rules of the names that led to its destination and whose time is over.
-    pub expired_rules: RuleCell,
     /// Rules of a port.
     pub port_rules: RuleCell,
     /// A question to the routing table.

@@ -9,6 +9,7 @@ use crate::{
         nat64_length,
     },
     datapath::{ClientMaps, Datapath, DatapathOf, DualStack, HostMaps, RuleMatch},
+    memory::RuleCell,
     scratch::{Family, Scratch},
 };
 
@@ -39,7 +40,7 @@ fn match_rules_of<A: Family, W: DualStack + DatapathOf<A>>(
     ClientMaps::<A>::networks(datapath, scratch, set, destination, &ctx.network_rules);
     let expires = HostMaps::<A>::host(datapath, destination, &ctx.rules);
     ctx.learned_rules.clear();
-    ctx.expired_rules.clear();
+    expired_rules(scratch).clear();
     add_learned(scratch, expires);
     if A::BITS == V6::BITS {
         add_within_nat64(scratch, datapath, set);
@@ -49,7 +50,7 @@ fn match_rules_of<A: Family, W: DualStack + DatapathOf<A>>(
     let of_destination = |word| ctx.network_rules.word(word) | ctx.learned_rules.word(word);
     let granted = |word| of_destination(word) & ctx.client_rules.word(word);
     let allowed = |word| granted(word) & ctx.port_rules.word(word);
-    let expired = |word| ctx.expired_rules.word(word);
+    let expired = |word| expired_rules(scratch).word(word);
     if put(scratch, allowed) != 0 {
         let (rule, by_network) = ctx.rules.lowest_and_whether_in(&ctx.network_rules);
         let matched = if by_network { Matched::Cidr } else { Matched::Name };
@@ -73,6 +74,13 @@ fn match_rules_of<A: Family, W: DualStack + DatapathOf<A>>(
     }
 }
 
+/// Place of the rules of names whose time is over: the matcher's, since what goes by rules asks for no
+/// name.
+#[inline(always)]
+const fn expired_rules(scratch: &Scratch) -> &RuleCell {
+    &scratch.matcher.under
+}
+
 /// Adds the rules of a learned address, which are where a verdict will have its own, to those that hold
 /// or to those whose time is over.
 #[inline(always)]
@@ -82,7 +90,7 @@ fn add_learned(scratch: &Scratch, expires: u64) {
     for word in 0..RULE_WORDS {
         let rules = ctx.rules.word(word);
         ctx.learned_rules.set_word(word, ctx.learned_rules.word(word) | rules & live);
-        ctx.expired_rules.set_word(word, ctx.expired_rules.word(word) | rules & !live);
+        expired_rules(scratch).set_word(word, expired_rules(scratch).word(word) | rules & !live);
     }
 }
 
