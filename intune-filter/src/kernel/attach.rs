@@ -98,6 +98,11 @@ impl Kernel {
             {
                 return Ok(mode);
             }
+            if state.ifindex == interface.index {
+                // An interface has one mode of XDP at a time: TC judges until the other is attached.
+                self.require(Hook::TcIngress)?;
+                self.attach_tc(interface, Hook::TcIngress)?;
+            }
             detach_hook(&self.directory, &interface.name, Hook::Ingress)?;
             // A detached link has left its interface to the next program.
             if let Some((id, _)) = interface.xdp.filter(|_| state.ifindex == 0) {

@@ -14,7 +14,7 @@ use intune_filter_tests::{
     namespace::run,
     network::{LAN, WAN},
     resolver::Kind,
-    site::{self, UNLISTED, WEB, tcp},
+    site::{self, UNLISTED, WEB, eventually, tcp},
     testbed::{Setup, Testbed},
 };
 
@@ -133,6 +133,10 @@ fn a_large_answer_over_udp_is_learned() -> Result<()> {
     network.client.ip(&[format!("link set {WAN} mtu 9000")])?;
     network.gateway.ip(&[LAN, WAN].map(|interface| format!("link set {interface} mtu 9000")))?;
     network.internet.ip(&[WAN, "lo"].map(|interface| format!("link set {interface} mtu 9000")))?;
+    // A bare client is judged in generic mode; no packet is to be under way when that begins.
+    eventually("the mode is another", || {
+        Ok(testbed.filter.json(&["status"])?["interfaces"][0]["mode"] == "generic")
+    })?;
     for server in testbed.resolver.addresses() {
         let mut command = network.client.command("dig");
         command.args([&format!("@{server}"), "+short", "+tries=1", "+notcp", "+ignore"]);

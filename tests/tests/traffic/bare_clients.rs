@@ -1,14 +1,21 @@
 //! Clients whose end of a veth pair has no XDP program, such as containers: what native XDP sends back
 //! does not reach them.
 
-use anyhow::{Context as _, Result, ensure};
+use std::{
+    net::UdpSocket,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
 use hickory_proto::{op::ResponseCode, rr::RecordType::A};
 use intune_filter_tests::{
     dns::lookup,
-    network::LAN,
+    network::{LAN, WAN},
     probe::{ProbeResult, probe},
     site::{self, ANSWER, CONFIG, SILENCE, UNLISTED, eventually, in_mode, tcp},
     testbed::{Setup, Testbed},
+    wire::Tap,
 };
 use serde_json::Value;
 
@@ -68,13 +75,38 @@ fn a_bare_client_hears_nothing_in_native_mode_and_check_says_so() -> Result<()> 
 
 #[test]
 fn a_client_that_becomes_bare_is_judged_in_generic_mode() -> Result<()> {
+    const MARK: &[u8] = b"judged by nobody";
     let mut testbed = testbed("auto")?;
     testbed.filter.start()?;
     let (before, said) = mode(&testbed)?;
     ensure!(before == "native" && said.is_empty(), "{before}: {said:?}");
     testbed.leave_client_bare();
-    // The peer's namespace tells nothing: any change here has the daemon look.
-    testbed.network.gateway.ip(&[format!("link set {LAN} alias seen")])?;
-    eventually("it is judged in generic mode", || Ok(mode(&testbed)?.0 == "generic"))?;
+    let network = &testbed.network;
+    let tap = network.internet.run(|| Tap::open(WAN))?;
+    let over = AtomicBool::new(false);
+    let sent = thread::scope(|scope| {
+        let send = || -> Result<u64> {
+            let socket = network.client.run(|| UdpSocket::bind("0.0.0.0:0"))?;
+            let mut sent = 0;
+            while !over.load(Relaxed) {
+                // An error tells of an earlier one that was rejected.
+                sent += u64::from(socket.send_to(MARK, (FOREIGN[0], 5000)).is_ok());
+            }
+            Ok(sent)
+        };
+        let sender = scope.spawn(send);
+        // The peer's namespace tells nothing: any change here has the daemon look.
+        let changed = network.gateway.ip(&[format!("link set {LAN} alias seen")]);
+        let switched = changed.and_then(|()| {
+            eventually("it is judged in generic mode", || Ok(mode(&testbed)?.0 == "generic"))
+        });
+        over.store(true, Relaxed);
+        let sent = sender.join().map_err(|_| anyhow!("a panic"))??;
+        switched.map(|()| sent)
+    })?;
+    ensure!(sent > 1000, "{sent} datagrams were sent meanwhile");
+    while let Some(frame) = tap.wait(SILENCE)? {
+        ensure!(!frame.ends_with(MARK), "one of {sent} datagrams was judged by nobody");
+    }
     testbed.expect_verdicts()
 }
