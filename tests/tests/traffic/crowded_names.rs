@@ -23,6 +23,8 @@ const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 0, 66));
 /// Attacker's names, and the addresses of each.
 const NAMES: u32 = 2000;
 const ADDRESSES: u32 = 60;
+/// Times that it asks for all of them, at most.
+const ROUNDS: usize = 3;
 /// New names of the client's, and the share of them that has to be reached, in hundredths.
 const NEW: usize = 40;
 const LEAST: usize = 95;
@@ -80,10 +82,18 @@ fn names_with_many_addresses_leave_another_client_its_new_names() -> Result<()> 
     let mut testbed = Testbed::create(&setup)?;
     testbed.network.client.ip(&[format!("address add {ATTACKER}/24 dev {WAN}")])?;
     testbed.filter.start()?;
-    let answered = ask(&testbed)?;
-    eventually("the attacker has more than its share", || {
-        Ok(testbed.filter.counters()?.get("hosts_share") > 0)
-    })?;
+    // What a slow daemon had no room for in its ring is learned when it is asked for again.
+    let (mut answered, mut filled) = (0, Ok(()));
+    for _ in 0..ROUNDS {
+        answered = ask(&testbed)?;
+        filled = eventually("the attacker has more than its share", || {
+            Ok(testbed.filter.counters()?.get("hosts_share") > 0)
+        });
+        if filled.is_ok() {
+            break;
+        }
+    }
+    filled.with_context(|| format!("{answered} of {NAMES} were answered"))?;
     let counted = testbed.filter.counters()?;
     let mut reached = 0;
     for name in &new {
