@@ -44,7 +44,8 @@ pub struct Transfer(TcpStream);
 impl Transfer {
     /// Connects, and transfers a first chunk.
     pub fn begin(testbed: &Testbed, to: IpAddr, port: u16) -> Result<Self> {
-        let connect = || TcpStream::connect_timeout(&SocketAddr::new(to, port), ANSWER);
+        // As often as TCP sends its SYN again in 15 s: the machine may be an emulated one.
+        let connect = || TcpStream::connect_timeout(&SocketAddr::new(to, port), ANSWER * 4);
         let stream = testbed.network.client.run(connect).with_context(|| format!("{to} {port}"))?;
         let mut transfer = Self(stream);
         transfer.goes_on()?;
