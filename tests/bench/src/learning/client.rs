@@ -94,6 +94,8 @@ pub fn connects(to: IpAddr) -> Result<bool> {
         poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], PollTimeout::from(LOST))?;
     match nix::sys::socket::getsockopt(&socket, sockopt::SocketError)? {
         0 => Ok(ready > 0),
+        // The filter's own answer to what it denies.
+        libc::ECONNREFUSED => Ok(false),
         error => {
             Err(io::Error::from_raw_os_error(error)).with_context(|| format!("connecting to {to}"))
         }
