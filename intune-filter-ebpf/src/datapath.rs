@@ -383,7 +383,7 @@ pub trait ClientMaps<A: Family>: Copy {
     fn client(self, scratch: &Scratch, set: u32, zone: u16, address: &A) -> Option<Member>;
     /// Puts the rules of the longest network that holds the address into `rules`.
     fn networks(self, scratch: &Scratch, set: u32, address: &A, rules: &RuleCell);
-    /// What DNS answers may say of the address, such as [`crate::abi::ANSWER_ACCEPTED`].
+    /// Returns bits of what DNS answers may say of the address, such as [`crate::abi::ANSWER_ACCEPTED`].
     fn answer(self, scratch: &Scratch, set: u32, address: &A) -> u32;
 }
 

@@ -79,7 +79,7 @@ pub struct NameNode {
     pub inner: u16,
     /// 1 if edges leave the node.
     pub edges: u16,
-    /// What else a name is that ends at or below this node: bits of [`name_marks`].
+    /// Bits of [`name_marks`] of the names that end at or below this node.
     pub marks: u16,
     /// Rules of a name that ends at this node.
     pub exact: RuleMask,

@@ -143,12 +143,7 @@ table ip nat {
 
     #[test]
     fn a_vlan_devices_network_is_behind_its_parent() {
-        let interface = |name: &str, index| crate::system::Interface {
-            name: name.into(),
-            index,
-            up: true,
-            xdp: None,
-        };
+        let interface = crate::system::Interface::bare;
         let snapshot = Snapshot {
             interfaces: vec![interface("eth1", 2), interface("eth1.20", 3)],
             networks: vec![(3, "10.20.0.1/24".parse().unwrap())],

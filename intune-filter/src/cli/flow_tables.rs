@@ -79,12 +79,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let names = ["eth0", "eth1", "br0", "br0.20", "eth0.30", "macvlan0"];
-        let interface = |(index, name): (u32, &str)| Interface {
-            name: name.into(),
-            index,
-            up: true,
-            xdp: None,
-        };
+        let interface = |(index, name)| Interface::bare(name, index);
         Snapshot {
             interfaces: (1..).zip(names).map(interface).collect(),
             wholes: [(2, 3)].into(),

@@ -41,13 +41,13 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let (config, paths) = context::lenient(global);
     let pins = Pins::open(&paths.pin_dir)?;
     let daemon = daemon(&paths.runtime_dir);
-    let gate = config.as_ref().map(|c| unjudged::gate(c, pins.as_ref(), &netlink::snapshot()?));
+    let snapshot = netlink::snapshot()?;
+    let gate = config.as_ref().map(|c| unjudged::gate(c, pins.as_ref(), &snapshot));
     let gate = gate.transpose()?.flatten();
     let told = daemon.details.as_ref();
     let groups = config.iter().flat_map(|config| &config.clients);
     let mut warnings: Vec<String> = groups.filter_map(crate::config::ClientGroup::taken).collect();
     if let Some(config) = &config {
-        let snapshot = netlink::snapshot()?;
         warnings.extend(unfiltered(config, &snapshot));
         warnings.extend(deaf_peers::notes(config, &snapshot));
     }
@@ -71,7 +71,7 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     if let Some(pins) = &pins {
         status.generation = pins.active()?.generation;
         status.warm_up_s_left = pins.warm_up_left(clock::boot_time())?.map(|left| left.as_secs());
-        status.interfaces = interfaces(pins, &netlink::snapshot()?, configured)?;
+        status.interfaces = interfaces(pins, &snapshot, configured)?;
         status.enforcing =
             status.generation != 0 && status.interfaces.iter().any(|interface| interface.attached);
         let counters = pins.counters()?;
@@ -403,12 +403,7 @@ mod tests {
 
     #[test]
     fn vlans_of_no_zone_are_told_of_unless_their_device_is_filtered_itself() {
-        let interface = |name: &str, index| crate::system::Interface {
-            name: name.into(),
-            index,
-            up: true,
-            xdp: None,
-        };
+        let interface = crate::system::Interface::bare;
         let snapshot = Snapshot {
             interfaces: vec![interface("eth1", 2), interface("eth1.20", 3), interface("office", 4)],
             vlan_devices: [(3, (2, 20)), (4, (2, 30))].into(),

@@ -35,3 +35,11 @@ pub struct Interface {
     /// Id and mode of the attached XDP program.
     pub xdp: Option<(u32, Mode)>,
 }
+
+#[cfg(test)]
+impl Interface {
+    /// Returns an interface that is up, without a program.
+    pub(crate) fn bare(name: &str, index: u32) -> Self {
+        Self { name: name.into(), index, up: true, xdp: None }
+    }
+}

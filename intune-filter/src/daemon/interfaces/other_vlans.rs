@@ -55,12 +55,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let names = [("eth1", 2), ("eth2", 3), ("eth1.20", 20), ("office", 21), ("bond0.40", 22)];
-        let interface = |(name, index): (&str, u32)| Interface {
-            name: name.into(),
-            index,
-            up: true,
-            xdp: None,
-        };
+        let interface = |(name, index)| Interface::bare(name, index);
         Snapshot {
             interfaces: names.map(interface).to_vec(),
             vlan_devices: [(20, (2, 20)), (21, (2, 30)), (22, (9, 40)), (23, (2, 50))].into(),
