@@ -351,6 +351,8 @@ pub trait GlobalFns: Copy {
     fn has_token(self, scratch: &Scratch, kind: u64, who: u64) -> bool;
     /// Runs [`crate::verdict::is_believed`].
     fn is_believed(self, scratch: &Scratch, who: u64) -> bool;
+    /// Runs [`crate::verdict::is_on_link`].
+    fn is_on_link(self, scratch: &Scratch) -> bool;
     /// As [`crate::verdict::end_flow`].
     fn end_flow(self, flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8;
     /// As [`crate::verdict::match_rules`].

@@ -44,6 +44,9 @@ pub mod client_flags {
     pub const INBOUND: u8 = 2;
     /// The group's senders have one of its hardware addresses (`macs`).
     pub const MACS: u8 = 4;
+    /// The element stands for whatever is on-link in its zone: the group has a source if the routes
+    /// lead to it by the zone's device, with no router in between.
+    pub const ON_LINK: u8 = 8;
 }
 
 /// Value of `CLIENTS4` and `CLIENTS6`: the group that a source belongs to.

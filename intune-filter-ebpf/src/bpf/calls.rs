@@ -69,6 +69,17 @@ impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
     }
 
     #[inline(always)]
+    fn is_on_link(self, _: &Scratch) -> bool {
+        let on_link = match HOOK {
+            XDP => route::is_on_link_at_ingress(self.context.cast()),
+            TC_INGRESS => route::is_on_link_at_tc_ingress(self.context.cast()),
+            TC_EGRESS => route::is_on_link_at_egress(self.context.cast()),
+            _ => route::is_on_link_to_explain(self.context.cast()),
+        };
+        on_link != 0
+    }
+
+    #[inline(always)]
     fn end_flow(self, flow: &mut Flow, _: &Scratch, ending: Ending) -> u8 {
         let ending = ending as u64;
         let told = match HOOK {

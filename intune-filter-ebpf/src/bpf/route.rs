@@ -36,12 +36,27 @@ macro_rules! ask {
     };
 }
 
+macro_rules! is_on_link {
+    ($context:ty, $hook:ident, $is_on_link:ident) => {
+        /// Runs [`verdict::is_on_link`] on this hook. False without working memory, which a run has
+        /// claimed.
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $is_on_link(context: *mut $context) -> u64 {
+            let kernel = BpfDatapath::<$hook> { context: context.cast() };
+            let scratch = BpfDatapath::<$hook>::scratch();
+            u64::from(scratch.is_some_and(|scratch| verdict::is_on_link(scratch, kernel)))
+        }
+    };
+}
+
 macro_rules! routes {
     (
         $context:ty, $hook:ident, $ask:ident, $own:ident, $routed:ident, $is_forged:ident,
-        $is_believed:ident
+        $is_believed:ident, $is_on_link:ident
     ) => {
         ask!($context, $hook, $ask);
+        is_on_link!($context, $hook, $is_on_link);
 
         /// Runs [`verdict::own_location`] on this hook.
         #[inline(never)]
@@ -88,7 +103,8 @@ routes!(
     own_location_at_ingress,
     routed_location_at_ingress,
     is_forged_at_ingress,
-    is_believed_at_ingress
+    is_believed_at_ingress,
+    is_on_link_at_ingress
 );
 routes!(
     __sk_buff,
@@ -97,7 +113,8 @@ routes!(
     own_location_at_tc_ingress,
     routed_location_at_tc_ingress,
     is_forged_at_tc_ingress,
-    is_believed_at_tc_ingress
+    is_believed_at_tc_ingress,
+    is_on_link_at_tc_ingress
 );
 routes!(
     xdp_md,
@@ -106,10 +123,12 @@ routes!(
     own_location_to_explain,
     routed_location_to_explain,
     is_forged_to_explain,
-    is_believed_to_explain
+    is_believed_to_explain,
+    is_on_link_to_explain
 );
 
 ask!(__sk_buff, TC_EGRESS, ask_at_egress);
+is_on_link!(__sk_buff, TC_EGRESS, is_on_link_at_egress);
 
 /// Runs [`verdict::is_astray`] at TC egress. True without working memory, which a run has claimed.
 #[inline(never)]

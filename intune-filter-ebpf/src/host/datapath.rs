@@ -289,6 +289,10 @@ impl GlobalFns for &Tables {
         verdict::is_believed(scratch, self, who)
     }
 
+    fn is_on_link(self, scratch: &Scratch) -> bool {
+        verdict::is_on_link(scratch, self)
+    }
+
     fn end_flow(self, flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8 {
         verdict::end_flow(flow, scratch, ending as u8)
     }

@@ -5,7 +5,7 @@ use super::{
     Arrival, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known_flow,
     limit,
     links::Links,
-    opening, other_vlan,
+    membership, opening, other_vlan,
     resolver::{self, DNS_PORT, Response},
     stage::Stage,
     stream,
@@ -15,7 +15,7 @@ use crate::{
         LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS, MODE_EXEMPT, Matched, Reason, V4, V6, client_flags,
         flow_flags,
     },
-    datapath::{ClientMaps, Datapath, DatapathOf, DualStack, RuleEvent},
+    datapath::{Datapath, DatapathOf, DualStack, RuleEvent},
     packet::{
         Datagram, Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet,
         UDP,
@@ -219,10 +219,7 @@ fn has_more_to_record<A: Links, W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> 
 #[inline(never)]
 fn record<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let (verdict, datagram) = (Verdict::load(run.scratch), run.datagram::<A>());
-    let client = || {
-        let (scratch, set, zone) = (run.scratch, run.set(), run.zone());
-        ClientMaps::<A>::client(run.datapath, scratch, set, zone, &datagram.destination)
-    };
+    let client = || membership::member(run, &datagram.destination);
     let verdict =
         fragment::remember::<LIMIT_INBOUND_FRAGMENTS, A, W, P>(run, datagram, verdict, client);
     verdict.store(run.scratch);
@@ -273,10 +270,8 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> Verdict {
-    let (datapath, scratch) = (run.datapath, run.scratch);
-    let client =
-        ClientMaps::<A>::client(datapath, scratch, run.set(), run.zone(), &datagram.destination);
-    let Some(client) = client else {
+    let scratch = run.scratch;
+    let Some(client) = membership::member(run, &datagram.destination) else {
         let allowed = run.settings().is_some_and(|settings| settings.allow_unlisted_clients != 0);
         return if allowed {
             Verdict::pass_builtin(Reason::UnlistedAllowed)

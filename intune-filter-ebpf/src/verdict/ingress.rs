@@ -7,7 +7,7 @@ use super::{
     Action, Arrival, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment,
     known_flow,
     links::Links,
-    moved, other_vlan,
+    membership, moved, other_vlan,
     policy::{is_any_dns, is_dns},
     reply,
     resolver::{self, DNS_PORT},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     abi::{Address as _, LIMIT_FRAGMENTS, MODE_EXEMPT, Reason, V4, V6},
-    datapath::{ClientMaps, Datapath, DatapathOf, DualStack, Location, Member, RuleEvent},
+    datapath::{Datapath, DatapathOf, DualStack, Location, Member, RuleEvent},
     packet::{
         Datagram, Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet,
         UDP, is_link_scope_ethertype,
@@ -327,8 +327,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
     where
         W: DatapathOf<A>,
     {
-        let set = self.set();
-        ClientMaps::<A>::client(self.datapath, self.scratch, set, self.zone(), &datagram.source)
+        membership::member(self, &datagram.source)
     }
 
     /// Returns a verdict, or the stage that finds it.

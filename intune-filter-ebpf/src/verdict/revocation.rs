@@ -1,6 +1,6 @@
 //! Revocation: whether the policy in force allows flows that an older one has opened.
 
-use super::{Run, rules::ANY_PORT};
+use super::{Run, membership::member, rules::ANY_PORT};
 use crate::{
     abi::{FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, flow_flags, has_ports, port_index},
     datapath::{DatapathOf, Member},
@@ -20,7 +20,7 @@ pub(super) fn allowing_group<A: Family, W: DatapathOf<A>, P: Packet>(
     rule: u8,
     flags: u16,
 ) -> u32 {
-    match run.datapath.client(run.scratch, run.set(), key.zone, &key.client) {
+    match member(run, &key.client) {
         Some(client) if is_still_allowed(run, key, rule, flags, &client) => {
             run.scratch.ctx.member.set(client.word());
             client.group

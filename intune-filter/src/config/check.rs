@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
 use intune_filter_ebpf::abi::{GROUPS, TITLE_CAPACITY};
 
-use super::{Config, Limit, OtherVlans, Seconds, other_vlans};
+use super::{Config, Limit, Network, OtherVlans, Seconds, other_vlans};
 use crate::yaml::FileError;
 
 /// Longest interface name, in octets: Linux's IFNAMSIZ less the terminating zero.
@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config) -> Vec<FileError> {
     check.interfaces();
     check.groups();
     check.client_networks();
+    check.nothing_on_link();
     check.dns();
     check.warm_up();
     check.servers();
@@ -161,7 +162,7 @@ impl Check<'_> {
                     format!("{devices}, expected 1 to {}", u16::MAX),
                 );
             }
-            self.not_empty(&format!("{key}.networks"), &group.networks, "prefix");
+            self.not_empty(&format!("{key}.networks"), &group.networks, "prefix, or on-link");
             self.not_empty(&format!("{key}.macs"), &group.macs, "MAC address, or no such key");
             let macs = group.macs.iter().enumerate();
             self.unique(macs.map(|(at, mac)| (format!("{key}.macs[{at}]"), *mac)));
@@ -178,7 +179,7 @@ impl Check<'_> {
         let mut first = HashMap::new();
         for (index, group) in self.config.clients.iter().enumerate() {
             for (at, network) in group.networks.iter().enumerate() {
-                let key = format!("clients[{index}].networks[{at}]");
+                let key = self.key_of_network(index, at);
                 // One error per prefix, however many zones share it.
                 let taken = self.config.zones_of(group).into_iter().find_map(|zone| {
                     let holder = (group.name.as_str(), key.clone());
@@ -187,11 +188,42 @@ impl Check<'_> {
                 });
                 if let Some((zone, name, other)) = taken {
                     let message = format!(
-                        "{network} is already in group {name:?} on {zone}, at {other}; expected a \
-                         prefix in one group only"
+                        "{network} is already in group {name:?} on {zone}, at {other}; expected {} in \
+                         one group only",
+                        if *network == Network::OnLink { "it" } else { "a prefix" }
                     );
                     self.report(key, message);
                 }
+            }
+        }
+    }
+
+    /// Returns the key of a group's network, which may be a word without a list.
+    fn key_of_network(&self, group: usize, at: usize) -> String {
+        let list = format!("clients[{group}].networks");
+        let key = format!("{list}[{at}]");
+        if self.given(&key) { key } else { list }
+    }
+
+    /// Reports a group that says `on-link` beside a prefix of everything: every prefix comes before.
+    fn nothing_on_link(&mut self) {
+        let config = self.config;
+        for (index, group) in config.clients.iter().enumerate() {
+            let Some(at) = group.networks.iter().position(|one| *one == Network::OnLink) else {
+                continue;
+            };
+            let zones = config.zones_of(group);
+            let taken = config.clients.iter().find_map(|other| {
+                let zone = config.zones_of(other).into_iter().find(|zone| zones.contains(zone))?;
+                let (_, all) = other.prefixes().find(|(_, prefix)| prefix.prefix_len() == 0)?;
+                Some((other, zone, all))
+            });
+            if let Some((other, zone, all)) = taken {
+                let message = format!(
+                    "{all} of group {:?} on {zone} leaves nothing to on-link, expected one of the two",
+                    other.name
+                );
+                self.report(self.key_of_network(index, at), message);
             }
         }
     }

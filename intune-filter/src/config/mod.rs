@@ -14,6 +14,7 @@ mod limits;
 mod mac;
 mod metrics;
 mod model;
+mod network;
 mod other_vlans;
 mod ownership;
 mod read;
@@ -35,6 +36,7 @@ pub use model::{
     Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Mode,
     OnDeny, Parts, Paths, Region, SiteRule, SiteService, SourceCheck, Ttl, UnlistedClients,
 };
+pub use network::Network;
 pub use other_vlans::{OtherVlan, OtherVlans};
 pub use ownership::writable_by_others;
 pub use resolver::Resolver;

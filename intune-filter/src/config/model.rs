@@ -6,7 +6,8 @@ use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    KeyLines, Limits, MacAddress, Metrics, OtherVlans, Resolver, Seconds, ToGateway, choice::choice,
+    KeyLines, Limits, MacAddress, Metrics, Network, OtherVlans, Resolver, Seconds, ToGateway,
+    choice::choice,
 };
 use crate::{
     pattern::Pattern,
@@ -201,8 +202,8 @@ pub struct ClientGroup {
     /// Interface, or `INTERFACE.VLAN`, of the group's clients; every zone if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<String>,
-    /// Prefixes of the clients' addresses.
-    pub networks: Vec<IpNet>,
+    /// Networks of the clients' addresses.
+    pub networks: Vec<Network>,
     /// Services and sets of services that the group may reach.
     pub services: Vec<String>,
     /// Treatment of packets that the policy denies.
@@ -219,6 +220,18 @@ pub struct ClientGroup {
 }
 
 impl ClientGroup {
+    /// Returns the prefixes among its networks, each with its place in the list.
+    pub fn prefixes(&self) -> impl Iterator<Item = (usize, IpNet)> {
+        let networks = self.networks.iter().enumerate();
+        networks.filter_map(|(at, network)| Some((at, network.prefix()?)))
+    }
+
+    /// Whether it has whatever is on-link.
+    #[must_use]
+    pub fn is_on_link(&self) -> bool {
+        self.networks.contains(&Network::OnLink)
+    }
+
     /// Returns what any device on its clients' network can do, if the group is exempt and lists no
     /// hardware addresses.
     #[must_use]

@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv6Net};
 
 use super::{
     ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Mode, OnDeny,
-    Parts, Paths, SiteRule, SiteService, SourceCheck, Ttl,
+    Parts, Paths, SiteRule, SiteService, SourceCheck, Ttl, network::Networks,
 };
 use crate::yaml::{Fields, Findings, Place, Read, word};
 
@@ -73,12 +73,12 @@ impl Read for ClientGroup {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
         let mut fields = Fields::open(place, findings)?;
         let name = fields.required("name", "the group's name");
-        let networks = fields.required("networks", "a list of prefixes");
+        let networks = fields.required("networks", "on-link, or a list of prefixes");
         let group = Self {
             // A group without a name is refused; its other keys are checked all the same.
             name: name.unwrap_or_default(),
             on: fields.optional("on"),
-            networks: networks.unwrap_or_default(),
+            networks: networks.map_or_else(Vec::new, |Networks(networks)| networks),
             services: fields.or("services", vec!["default".to_owned()]),
             mode: fields.or("mode", GroupMode::default()),
             on_deny: fields.or("on_deny", OnDeny::default()),

@@ -3,23 +3,22 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     path::Path,
     sync::Arc,
 };
 
 use intune_filter_ebpf::abi::{
-    Client, ClientKey, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, Glob, MATCH_STEPS, MODE_AUDIT,
-    MODE_ENFORCE, MODE_EXEMPT, MacKey, RuleMask, SERVER_DHCP, SERVER_RESOLVER, SERVER_VIA,
-    Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE, V4, V6,
-    client_flags, port_index, sender,
+    GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, Glob, MATCH_STEPS, MacKey, RuleMask, SERVER_DHCP,
+    SERVER_RESOLVER, SERVER_VIA, Settings, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN,
+    UNLISTED_REFUSE, V6, port_index, sender,
 };
-use intune_filter_ebpf::verdict::NO_GROUP;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv6Net};
 
 use super::{
-    ClientPrefix, Group, Policy, Prefix, Rule, RuleBits, Services,
+    Group, Policy, Rule, RuleBits, Services,
     answers::answers,
+    clients::{clients, is_of_link},
     groups::{Assigned, assign},
     limits,
     names::{Builder, Trie},
@@ -30,8 +29,7 @@ use super::{
 use crate::{
     catalogue::{Catalogue, CatalogueFiles},
     config::{
-        ClientGroup, Config, DnsUnlisted, GroupMode, Inbound, OnDeny, OtherVlans, Paths,
-        SourceCheck, ToGateway, UnlistedClients,
+        Config, DnsUnlisted, GroupMode, OtherVlans, Paths, SourceCheck, ToGateway, UnlistedClients,
     },
     pattern::Pattern,
     yaml::{FileError, FileErrors},
@@ -196,7 +194,7 @@ fn warnings(config: &Config) -> Vec<FileError> {
         warnings.push(config.error("warm_up", message));
     }
     for (index, group) in config.clients.iter().enumerate() {
-        for (at, network) in group.networks.iter().enumerate().filter(|(_, net)| is_of_link(net)) {
+        for (at, network) in group.prefixes().filter(|(_, network)| is_of_link(network)) {
             let message = format!(
                 "{network} is in no group: link-local sources may ask what any group of their zone may, \
                  and reach the gateway alone"
@@ -265,65 +263,6 @@ fn listed(patterns: &[&Pattern]) -> String {
     few.join(", ") + &more
 }
 
-fn clients(config: &Config, masks: &[RuleMask]) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
-    let (mut clients4, mut clients6) = links(config, masks);
-    for ((number, group), mask) in (0..).zip(&config.clients).zip(masks) {
-        let value = client(number, group, *mask);
-        for zone in config.zones_of(group) {
-            let zone = zone.number;
-            // Link-local prefixes belong to no group: see `links`.
-            let of_groups = group.networks.iter().filter(|network| !is_of_link(network));
-            for network in of_groups {
-                let length = u32::BITS + u32::from(network.prefix_len());
-                match network {
-                    IpNet::V4(v4) => {
-                        let key = ClientKey { zone, address: v4.addr().into() };
-                        clients4.push(Prefix { length, key, value });
-                    }
-                    IpNet::V6(v6) => {
-                        let key = ClientKey { zone, address: v6.addr().into() };
-                        clients6.push(Prefix { length, key, value });
-                    }
-                }
-            }
-        }
-    }
-    (clients4, clients6)
-}
-
-/// What a zone's link-local sources may ask for: what some group of the zone may.
-fn links(config: &Config, masks: &[RuleMask]) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
-    let zones = config.zones();
-    let value = |zone: u32| {
-        let groups = config.clients.iter().zip(masks);
-        let of_zone = groups.filter(|(group, _)| {
-            config.zones_of(group).iter().any(|its_zone| its_zone.number == zone)
-        });
-        let rules = of_zone.fold(RuleMask::EMPTY, |rules, (_, mask)| rules | *mask);
-        Client { rules, group: u32::from(NO_GROUP), devices: 1, ..Client::default() }
-    };
-    let links4 = zones.iter().map(|zone| Prefix {
-        length: u32::BITS + u32::from(LINK4.prefix_len()),
-        key: ClientKey { zone: zone.number, address: LINK4.addr().into() },
-        value: value(zone.number),
-    });
-    let links6 = zones.iter().map(|zone| Prefix {
-        length: u32::BITS + u32::from(LINK6.prefix_len()),
-        key: ClientKey { zone: zone.number, address: LINK6.addr().into() },
-        value: value(zone.number),
-    });
-    (links4.collect(), links6.collect())
-}
-
-/// Link-local prefix of IPv4 (RFC 3927).
-const LINK4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
-/// Link-local prefix of IPv6 (RFC 4291).
-const LINK6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
-
-fn is_of_link(network: &IpNet) -> bool {
-    IpNet::V4(LINK4).contains(network) || IpNet::V6(LINK6).contains(network)
-}
-
 fn group_macs(config: &Config) -> Vec<MacKey> {
     let groups = (0..).zip(&config.clients);
     groups
@@ -354,21 +293,6 @@ fn gateway_ports(to_gateway: &ToGateway) -> Vec<u32> {
     ports.sort_unstable();
     ports.dedup();
     ports
-}
-
-fn client(number: u32, group: &ClientGroup, rules: RuleMask) -> Client {
-    let mode = match group.mode {
-        GroupMode::Enforce => MODE_ENFORCE,
-        GroupMode::Audit => MODE_AUDIT,
-        GroupMode::Exempt => MODE_EXEMPT,
-    };
-    let reject = if group.on_deny == OnDeny::Reject { client_flags::REJECT } else { 0 };
-    let inbound = if group.inbound == Inbound::Allow { client_flags::INBOUND } else { 0 };
-    let macs = if group.macs.is_empty() { 0 } else { client_flags::MACS };
-    let flags = reject | inbound | macs;
-    // A larger number was refused by the configuration's check.
-    let devices = u16::try_from(group.devices_per_address).unwrap_or(u16::MAX);
-    Client { rules, group: number, mode, flags, devices }
 }
 
 fn networks(rules: &BTreeMap<u8, Rule>, nat64: &[Ipv6Net]) -> BTreeMap<IpNet, RuleMask> {

@@ -275,6 +275,11 @@ services:
                 &["+ guests (10.0.2.0/24 on lan) to any", "- guests (10.0.1.0/24 on lan) to any"],
             ),
             (
+                "[10.0.1.0/24]",
+                "on-link",
+                &["+ guests (on-link on lan) to any", "- guests (10.0.1.0/24 on lan) to any"],
+            ),
+            (
                 "services: [web]}",
                 "services: [web], mode: audit}",
                 &["+ guests to any", "  clients.guests.mode: \"audit\", until now \"enforce\""],

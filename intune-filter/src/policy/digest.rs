@@ -152,6 +152,8 @@ clients:
 - {services: [mail, web], on: lan.20, name: devices, networks: [\"fd00::/64\", 10.0.0.0/24]}
 ";
         assert_eq!(digest_of(CONFIG), digest_of(same));
+        let on_link = |networks| CONFIG.replace("[10.0.0.0/24, \"fd00::/64\"]", networks);
+        assert_eq!(digest_of(&on_link("on-link")), digest_of(&on_link("[on-link]")));
         assert_eq!(digest_of(CONFIG).len(), 64);
     }
 
@@ -173,6 +175,8 @@ clients:
             ("192.0.2.0/24", "192.0.2.0/25"),
             ("tcp: [80, 443]", "udp: [80, 443]"),
             ("fd00::/64", "fd00:1::/64"),
+            ("10.0.0.0/24, \"fd00::/64\"", "on-link"),
+            ("10.0.0.0/24", "on-link"),
             ("[web, mail]}", "[web]}"),
             ("[web, mail]}", "[web, mail], mode: audit}"),
             ("[web, mail]}", "[web, mail], on_deny: drop}"),

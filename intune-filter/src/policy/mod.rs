@@ -10,6 +10,7 @@ use intune_filter_ebpf::abi::{
 };
 
 mod answers;
+mod clients;
 mod compile;
 mod difference;
 mod digest;

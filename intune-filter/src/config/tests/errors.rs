@@ -213,6 +213,41 @@ fn a_prefix_is_in_one_group_of_a_zone() {
 }
 
 #[test]
+fn on_link_is_a_word_of_one_group_of_a_zone() {
+    let two = |first: &str, second: &str| {
+        format!(
+            "interfaces: [{{name: eth1}}, {{name: eth2}}]\nclients:\n  - {{name: a, {first}}}\n  \
+             - {{name: b, {second}}}\ndns: {{resolvers: [10.0.0.1]}}\n"
+        )
+    };
+    let config =
+        parse(&two("networks: [10.9.0.0/16, on-link], on: eth1", "on: eth2, networks: on-link"));
+    let networks = |at: usize| {
+        let networks = config.clients[at].networks.iter();
+        networks.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (networks(0), networks(1)),
+        (vec!["10.9.0.0/16".into(), "on-link".into()], vec!["on-link".into()])
+    );
+    let says =
+        "on-link is already in group \"a\" on eth1, at clients[0].networks[1]; expected it in one";
+    let first = "networks: [10.9.0.0/16, on-link]";
+    one(&two(first, "networks: [on-link]"), 4, "clients[1].networks[0]", says);
+    one(&two(first, "on: eth1, networks: on-link"), 4, "clients[1].networks", says);
+    let says =
+        "\"::/0\" of group \"b\" on eth1 leaves nothing to on-link".replace("\"::/0\"", "::/0");
+    let all = "on: eth1, networks: [10.0.0.0/8, '::/0']";
+    one(&two("networks: on-link", all), 3, "clients[0].networks", &says);
+    parse(&two("on: eth2, networks: on-link", all));
+    for wrong in ["off-link", "[off-link]", "10.0.0.0/8", "{on-link: true}", "~", "[[on-link]]"] {
+        let text = two(&format!("networks: {wrong}, on: eth2"), "networks: on-link, on: eth1");
+        let key = if wrong == "[off-link]" || wrong == "[[on-link]]" { "[0]" } else { "" };
+        one(&text, 3, &format!("clients[0].networks{key}"), "expected");
+    }
+}
+
+#[test]
 fn on_names_a_configured_zone() {
     let on = |on: &str| {
         format!(

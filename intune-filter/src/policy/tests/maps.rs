@@ -211,6 +211,33 @@ dns: {resolvers: [10.0.0.1]}
 }
 
 #[test]
+fn what_is_on_link_comes_behind_every_prefix() {
+    let text = "\
+interfaces: [{name: eth1, vlans: [20, 30]}]
+clients:
+  - {name: a, on: eth1.20, networks: [on-link, 10.9.0.0/16], services: [core]}
+  - {name: b, on: eth1.20, networks: [10.0.0.0/8], services: [regional]}
+  - {name: c, on: eth1.30, networks: on-link, services: [regional]}
+dns: {resolvers: [10.0.0.1]}
+";
+    let policy = policy(&Config::parse("config.yaml", text).unwrap());
+    let found = |zone, address: &str| {
+        let client = policy.client(zone, address.parse().unwrap()).unwrap();
+        (client.group, client.flags & client_flags::ON_LINK != 0)
+    };
+    assert_eq!(found(1, "10.9.0.1"), (0, false));
+    assert_eq!(found(1, "10.1.0.1"), (1, false));
+    for address in ["11.0.0.1", "192.168.0.1", "2001:db8::1", "fd00::1"] {
+        assert_eq!(found(1, address), (0, true), "{address}");
+        assert_eq!(found(2, address), (2, true), "{address}");
+    }
+    for address in ["169.254.0.7", "fe80::7"] {
+        assert_eq!(found(2, address), (255, false), "{address}");
+    }
+    assert!(policy.client(3, "11.0.0.1".parse().unwrap()).is_none());
+}
+
+#[test]
 fn ports_of_the_gateway_are_a_list() {
     let text = "to_gateway: {tcp: [22, '8000-8002'], udp: [161]}";
     let policy = policy(&config("[core]", text));

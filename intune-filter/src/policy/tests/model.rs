@@ -123,7 +123,7 @@ fn allowed(
         if !config.zones_of(group).iter().any(|zone| zone.number == probe.zone) {
             continue;
         }
-        for network in &group.networks {
+        for (_, network) in group.prefixes() {
             if network.contains(&probe.source)
                 && best.is_none_or(|(length, _)| network.prefix_len() > length)
             {

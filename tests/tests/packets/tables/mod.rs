@@ -20,6 +20,7 @@ pub mod links;
 pub mod nat64;
 pub mod neighbours;
 pub mod nxdomain;
+pub mod on_link;
 pub mod other_dns;
 pub mod other_vlans;
 pub mod parts;
