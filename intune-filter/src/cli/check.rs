@@ -14,7 +14,7 @@ use crate::{
     control::Client,
     kernel::Pins,
     policy::{self, RuleBits, summarize},
-    report::{Checked, SCHEMA},
+    report::{Checked, OnLinkPrefix, SCHEMA},
     system::netlink,
 };
 
@@ -44,13 +44,27 @@ pub(super) fn run(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, S
     summary.warnings.extend(facts.notes);
     summary.warnings.extend(writable_by_others(&path));
     summary.warnings.extend(open_gate(&loaded.config)?);
+    let on_link = loaded.config.told(&facts.environment.on_link);
     let text = if global.json {
-        output::json(&Checked { schema: SCHEMA, summary, open_attacks })?
+        output::json(&Checked { schema: SCHEMA, summary, on_link, open_attacks })?
     } else {
-        let configuration = summary.defaults();
-        format!("{}: valid\n\n{summary}\n{open_attacks}\n{configuration}", path.display())
+        let (configuration, here) = (summary.defaults(), on_link_text(&on_link));
+        format!("{}: valid\n\n{summary}\n{here}{open_attacks}\n{configuration}", path.display())
     };
     Ok((ExitStatus::Yes, text))
+}
+
+/// Lists what is on-link, with its groups.
+fn on_link_text(on_link: &[OnLinkPrefix]) -> String {
+    if on_link.is_empty() {
+        return String::new();
+    }
+    let line = |prefix: &OnLinkPrefix| {
+        let OnLinkPrefix { zone, network, groups } = prefix;
+        let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };
+        format!("  {network} on {zone}: {groups}\n")
+    };
+    format!("On-link now\n{}\n", on_link.iter().map(line).collect::<String>())
 }
 
 /// Returns a warning if `boot: closed` does not keep out traffic that it should.

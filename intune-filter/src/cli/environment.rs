@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use ipnet::IpNet;
 
-use super::{deaf_peers, flow_tables::past_the_filter, listening};
+use super::{advertisements, deaf_peers, flow_tables::past_the_filter, listening};
 use crate::{
-    config::{Config, Environment, OnLink},
-    daemon::interfaces::other_vlans,
+    config::{Config, Environment, Zone},
+    daemon::interfaces::{devices::device_of, on_link, other_vlans},
     kernel,
     system::{
         Interface,
@@ -42,6 +41,15 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
             ));
         }
     }
+    let is_there = |zone: &Zone| {
+        let interface = snapshot.interface(&zone.interface);
+        interface.is_some_and(|one| device_of(&snapshot, one.index, zone.vlan).is_some())
+    };
+    let unknown = config.unknown_on_link(is_there);
+    if !unknown.is_empty() {
+        let zones = unknown.join(", ");
+        notes.push(format!("what is on-link behind {zones} is not known before its device exists"));
+    }
     let (mut destination_rewrites, mut flow_tables) = (Vec::new(), Vec::new());
     let mut lacks_nft = false;
     match nft::ask(&["list", "ruleset"]) {
@@ -70,7 +78,8 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
         other_vlans: other_vlans(config, &snapshot),
         listening: listening::of_zones(config, &snapshot),
         without_macs: without_macs.map(|interface| interface.name.clone()).collect(),
-        on_link: on_link(&snapshot),
+        on_link: on_link(config, &snapshot),
+        advertisements: advertisements::taken(config, &snapshot),
         own_addresses: snapshot.addresses,
         resolver_interfaces,
         destination_rewrites,
@@ -86,24 +95,6 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
 fn name_of(snapshot: &Snapshot, index: u32) -> Option<String> {
     let mut interfaces = snapshot.interfaces.iter();
     interfaces.find(|one| one.index == index).map(|one| one.name.clone())
-}
-
-/// Returns the prefixes of the interfaces' addresses. Those of a VLAN device are behind its parent
-/// too.
-fn on_link(snapshot: &Snapshot) -> Vec<OnLink> {
-    let mut all = Vec::new();
-    for (index, network) in &snapshot.networks {
-        let network: IpNet = network.trunc();
-        if let Some(interface) = name_of(snapshot, *index) {
-            all.push(OnLink { interface, vlan: 0, network });
-        }
-        if let Some((parent, vlan)) = snapshot.vlan_devices.get(index)
-            && let Some(interface) = name_of(snapshot, *parent)
-        {
-            all.push(OnLink { interface, vlan: *vlan, network });
-        }
-    }
-    all
 }
 
 /// Returns the rules that rewrite destinations, from a ruleset's text.
@@ -139,24 +130,5 @@ table ip nat {
         let found = rewrites(ruleset);
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].ends_with("dnat to 10.0.0.7"));
-    }
-
-    #[test]
-    fn a_vlan_devices_network_is_behind_its_parent() {
-        let interface = crate::system::Interface::bare;
-        let snapshot = Snapshot {
-            interfaces: vec![interface("eth1", 2), interface("eth1.20", 3)],
-            networks: vec![(3, "10.20.0.1/24".parse().unwrap())],
-            vlan_devices: [(3, (2, 20))].into(),
-            ..Snapshot::default()
-        };
-        let network = "10.20.0.0/24".parse().unwrap();
-        assert_eq!(
-            on_link(&snapshot),
-            [
-                OnLink { interface: "eth1.20".into(), vlan: 0, network },
-                OnLink { interface: "eth1".into(), vlan: 20, network },
-            ]
-        );
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use clap::Parser as _;
 
+mod advertisements;
 mod apply;
 mod args;
 mod changes;

@@ -6,15 +6,16 @@ use intune_filter_ebpf::abi::Reason;
 use nix::unistd::Pid;
 
 use super::{
+    advertisements,
     args::Global,
     context, deaf_peers,
     error::{ExitStatus, Failure},
     output, unjudged,
 };
 use crate::{
-    config::Config,
+    config::{Config, on_link_resolvers},
     control::{Client, Request},
-    daemon::interfaces::other_vlans,
+    daemon::interfaces::{on_link, other_vlans},
     kernel::Pins,
     names::resolution::{Counts, ResolutionStatus as Resolution},
     report::{
@@ -47,8 +48,15 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let told = daemon.details.as_ref();
     let groups = config.iter().flat_map(|config| &config.clients);
     let mut warnings: Vec<String> = groups.filter_map(crate::config::ClientGroup::taken).collect();
+    let mut on_link_now = Vec::new();
     if let Some(config) = &config {
         warnings.extend(unfiltered(config, &snapshot));
+        let links = on_link(config, &snapshot);
+        warnings.extend(config.left_out(&links));
+        on_link_now = config.told(&links);
+        let resolvers = on_link_resolvers(config, &snapshot.addresses, &links);
+        warnings.extend(resolvers.into_iter().map(|(_, text)| text));
+        warnings.extend(advertisements::taken(config, &snapshot));
         warnings.extend(deaf_peers::notes(config, &snapshot));
     }
     let configured = config.map(|config| config.interfaces).unwrap_or_default();
@@ -61,6 +69,7 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
         generation: 0,
         warm_up_s_left: None,
         interfaces: Vec::new(),
+        on_link: on_link_now,
         counters: BTreeMap::new(),
         other_dns: OtherDns::default(),
         maps: BTreeMap::new(),

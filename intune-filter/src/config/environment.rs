@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipnet::IpNet;
-
-use super::{Boot, Config, OtherVlan, OtherVlans, ToGateway, other_vlans};
+use super::{
+    Boot, Config, OnLink, OtherVlan, OtherVlans, ToGateway, on_link_resolvers, other_vlans,
+};
 use crate::yaml::FileError;
 
 /// Facts of the machine that a configuration is checked against.
@@ -26,6 +26,9 @@ pub struct Environment {
     pub without_macs: Vec<String>,
     /// VLAN devices above filtered interfaces, whose ids are in no zone.
     pub other_vlans: Vec<OtherVlan>,
+    /// Filtered interfaces on which the gateway takes prefixes and routes from its clients, as text for
+    /// people.
+    pub advertisements: Vec<String>,
     /// Sockets of the gateway that `to_gateway` lets clients reach, by zone.
     pub listening: Vec<Reached>,
 }
@@ -50,17 +53,6 @@ pub struct FlowTable {
     pub in_hardware: bool,
 }
 
-/// Prefix that is on-link behind an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnLink {
-    /// Name of the interface.
-    pub interface: String,
-    /// VLAN id, 0 for untagged frames.
-    pub vlan: u16,
-    /// On-link prefix.
-    pub network: IpNet,
-}
-
 /// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -82,8 +74,19 @@ pub struct Finding {
 /// Checks a configuration against the machine that runs it.
 #[must_use]
 pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Finding> {
-    let resolvers = config.dns.resolvers.iter().enumerate().filter_map(|(index, resolver)| {
-        on_link_resolver(config, environment, index, resolver.address)
+    let on_link = &environment.on_link;
+    let resolvers = on_link_resolvers(config, &environment.own_addresses, on_link);
+    let resolvers = resolvers.into_iter().map(|(index, message)| Finding {
+        severity: Severity::Error,
+        error: config.error(format!("dns.resolvers[{index}]"), message),
+    });
+    let left_out = config.left_out(on_link).into_iter().map(|message| Finding {
+        severity: Severity::Warning,
+        error: config.error("clients", message),
+    });
+    let told = environment.advertisements.iter().map(|message| Finding {
+        severity: Severity::Warning,
+        error: config.error("interfaces", message.clone()),
     });
     let flow_tables = environment.flow_tables.iter();
     let offloads = flow_tables.filter_map(|table| past_the_filter(config, table));
@@ -102,7 +105,7 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
     let macs = macs_without(config, environment);
     let vlans = other_vlans_of(config, &environment.other_vlans);
     let all = resolvers.chain(offloads).chain(gate).chain(macs).chain(rewrites);
-    all.chain(vlans).chain(listening(config, environment)).collect()
+    all.chain(vlans).chain(listening(config, environment)).chain(left_out).chain(told).collect()
 }
 
 /// Reports each VLAN device of the gateway whose id is in no zone.
@@ -173,34 +176,4 @@ fn macs_without(config: &Config, environment: &Environment) -> Vec<Finding> {
             Some(Finding { severity: Severity::Error, error: config.error(key, message) })
         })
         .collect()
-}
-
-/// Reports a resolver that is a neighbour of the clients: its answers never cross the gateway, so
-/// nothing would be learned from them.
-fn on_link_resolver(
-    config: &Config,
-    environment: &Environment,
-    index: usize,
-    resolver: IpAddr,
-) -> Option<Finding> {
-    if environment.own_addresses.contains(&resolver) {
-        return None;
-    }
-    let zones = config.zones();
-    let link = environment.on_link.iter().find(|link| {
-        let judged =
-            |zone: &super::Zone| zone.interface == link.interface && zone.vlan == link.vlan;
-        zones.iter().any(judged) && link.network.contains(&resolver)
-    })?;
-    Some(Finding {
-        severity: Severity::Error,
-        error: config.error(
-            format!("dns.resolvers[{index}]"),
-            format!(
-                "{resolver} is on-link ({}) behind {}: its answers never cross the gateway; expected \
-                 the gateway itself or a resolver beyond it",
-                link.network, link.interface
-            ),
-        ),
-    })
 }

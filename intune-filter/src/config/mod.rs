@@ -15,6 +15,7 @@ mod mac;
 mod metrics;
 mod model;
 mod network;
+mod on_link;
 mod other_vlans;
 mod ownership;
 mod read;
@@ -26,9 +27,7 @@ mod to_gateway;
 mod zones;
 
 pub use duration::{DurationError, Seconds};
-pub use environment::{
-    Environment, Finding, FlowTable, OnLink, Reached, Severity, check_environment,
-};
+pub use environment::{Environment, Finding, FlowTable, Reached, Severity, check_environment};
 pub use limits::{Limit, Limits, ZoneLimits};
 pub use mac::MacAddress;
 pub use metrics::Metrics;
@@ -37,6 +36,7 @@ pub use model::{
     OnDeny, Parts, Paths, Region, SiteRule, SiteService, SourceCheck, Ttl, UnlistedClients,
 };
 pub use network::Network;
+pub use on_link::{OnLink, on_link_resolvers};
 pub use other_vlans::{OtherVlan, OtherVlans};
 pub use ownership::writable_by_others;
 pub use resolver::Resolver;

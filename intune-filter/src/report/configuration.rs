@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::OnLinkPrefix;
 use crate::{attacks::OpenAttacks, config::Config, policy::Summary};
 
 /// Origin of the configuration in force.
@@ -55,6 +56,9 @@ pub struct Checked {
     /// Summary of the policy.
     #[serde(flatten)]
     pub summary: Summary,
+    /// What is on-link behind the interfaces that exist.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on_link: Vec<OnLinkPrefix>,
     /// Attacks of the threat model that remain open.
     pub open_attacks: OpenAttacks,
 }

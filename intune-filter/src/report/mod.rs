@@ -12,6 +12,7 @@ mod flows;
 #[cfg(test)]
 mod golden;
 mod names;
+mod on_link;
 mod services;
 mod status;
 
@@ -23,6 +24,7 @@ pub use events::EventLine;
 pub use explain::{Explained, MatchedBy, PatternOf, Verdict};
 pub use flows::LiveFlow;
 pub use names::LearnedAddress;
+pub use on_link::OnLinkPrefix;
 pub use services::ServiceTraffic;
 pub use status::{
     BootGate, ConfigurationStatus, Daemon, DaemonStatus, GateStatus, Interface, LastReload,

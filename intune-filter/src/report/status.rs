@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FailedInterface, Origin};
+use super::{FailedInterface, OnLinkPrefix, Origin};
 use crate::names::resolution::ResolutionStatus as Resolution;
 
 /// Result of `status`.
@@ -28,6 +28,9 @@ pub struct Status {
     pub warm_up_s_left: Option<u64>,
     /// Interfaces that are configured, have a link or have a zone.
     pub interfaces: Vec<Interface>,
+    /// What is on-link behind the filtered interfaces.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on_link: Vec<OnLinkPrefix>,
     /// Packets by reason.
     pub counters: BTreeMap<&'static str, u64>,
     /// DNS queries to other servers than the site's resolvers.

@@ -5,6 +5,7 @@ mod check;
 mod configuration;
 mod many_rules;
 mod modes;
+mod on_link;
 mod random;
 mod reload;
 mod restore;

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, bail};
+use aya::maps::{Array, MapData};
 use intune_filter_ebpf::abi::{
-    Client, MODE_AUDIT, MODE_EXEMPT, Matched, Reason, RuleMask, ZoneKey, port_index,
+    Client, MODE_AUDIT, MODE_EXEMPT, Matched, Reason, RuleMask, ZoneKey, client_flags, port_index,
 };
 
 use super::{judge::Judge, packet::first_packet, report::Judgement};
@@ -13,7 +14,7 @@ use crate::{
     kernel::{ClientEntry, Pins},
     names::Names,
     policy::Nat64,
-    system::{clock, netlink},
+    system::{clock, netlink, route},
 };
 
 /// Zone of no client.
@@ -43,7 +44,15 @@ impl<'a> Pinned<'a> {
     ) -> Result<Self> {
         let mut zones = pins.zones()?;
         zones.sort_by_key(|(key, zone)| (*zone, key.ifindex, key.vlan));
-        let clients = pins.clients()?;
+        let mut clients = pins.clients()?;
+        if clients.iter().any(is_on_link) {
+            let behind = route::on_link_behind(client)?;
+            let devices: Array<MapData, u32> = pins.map("ZONE_DEVICES")?;
+            clients.retain(|entry| {
+                let device = devices.get(&entry.zone, 0).ok();
+                !is_on_link(entry) || behind.is_some() && device == behind
+            });
+        }
         if let Some(on) = on {
             let interfaces = netlink::snapshot()?.interfaces;
             let index = |name: &str| Some(interfaces.iter().find(|one| one.name == name)?.index);
@@ -157,6 +166,11 @@ impl Judge for Pinned<'_> {
         let (reason, nearest) = would_be(client, unlisted, bits, ports, protocol);
         Ok(Judgement::predicted(reason, nearest, client, &self.rules, &self.groups))
     }
+}
+
+/// Whether a group has whatever is on-link by an entry.
+const fn is_on_link(entry: &ClientEntry) -> bool {
+    entry.client.flags & client_flags::ON_LINK != 0
 }
 
 /// Computes the kernel's verdict for a name without an address, and the rules that allow it or are

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use intune_filter_ebpf::{
-    abi::{Active, Client, Explanation, Matched, RULES, RuleMask, ZoneKey},
+    abi::{
+        Active, Address as _, Client, Explanation, Matched, RULES, RuleMask, V6, ZoneKey,
+        client_flags,
+    },
     host::{self, Tables},
     verdict::Arrival,
 };
@@ -21,8 +24,10 @@ use crate::{
         destination::{Protocol, Target},
         error::Failure,
     },
-    config::{Config, Zone},
+    config::{ClientGroup, Config, Zone},
+    daemon::interfaces::on_link,
     policy::{Policy, RuleBits, compile},
+    system::netlink::{self, Snapshot},
 };
 
 /// Stand-in for a missing configuration: everyone may use the whole catalogue.
@@ -68,7 +73,12 @@ impl Unloaded {
             on.is_none_or(|on| on == interface || on == format!("{interface}.{vlan}"))
         };
         let zones = || policy.zones.iter().filter(|zone| behind(&zone.interface, zone.vlan));
-        let of = |zone: &Zone| policy.client(zone.number, address);
+        let here = on_link_zones(config, address);
+        let of = |zone: &Zone| {
+            let client = policy.client(zone.number, address)?;
+            let on_link = client.flags & client_flags::ON_LINK != 0;
+            (!on_link || here.contains(&zone.number)).then_some(client)
+        };
         let found = zones().find(|zone| of(zone).is_some()).or(zones().next()).cloned();
         let Some(zone) = found.or_else(|| other_vlan(&policy, on?)) else {
             let on = on.unwrap_or("any interface");
@@ -80,6 +90,13 @@ impl Unloaded {
         if zone.number != NOWHERE {
             let key = ZoneKey { ifindex: IFINDEX, vlan: zone.vlan.into() };
             tables.zones.insert(key, zone.number);
+        }
+        if here.contains(&zone.number) {
+            // The client's own route, and no other: where it leads nowhere, nothing is checked by it.
+            tables.devices.insert(zone.number as u16, IFINDEX);
+            let source: Vec<u8> =
+                V6::from(address).0.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            tables.routes.insert(V6::BITS, &source, IFINDEX);
         }
         Ok(Self {
             tables,
@@ -145,6 +162,28 @@ impl Judge for Unloaded {
         let (reason, nearest) = would_be(self.client.as_ref(), unlisted, bits, ports, protocol);
         Ok(Judgement::predicted(reason, nearest, self.client.as_ref(), &self.rules, &self.groups))
     }
+}
+
+/// Returns the zones behind which an address is on-link on this machine, by the addresses of their
+/// devices.
+fn on_link_zones(config: &Config, address: IpAddr) -> Vec<u32> {
+    if !config.clients.iter().any(ClientGroup::is_on_link) {
+        return Vec::new();
+    }
+    let snapshot = netlink::snapshot().unwrap_or_else(|error| {
+        log::warn!("what is on-link is not known: {error:#}");
+        Snapshot::default()
+    });
+    let links = on_link(config, &snapshot);
+    let zones = config.zones().into_iter().filter(|zone| {
+        let mut behind = links.iter().filter(|link| link.zone() == zone.to_string());
+        behind.any(|link| link.network.contains(&address))
+    });
+    let zones: Vec<u32> = zones.map(|zone| zone.number).collect();
+    if zones.is_empty() {
+        log::warn!("{address} is on-link behind no interface of this machine");
+    }
+    zones
 }
 
 /// Returns the VLAN that `on` names as `INTERFACE.VLAN`, of a filtered interface, with no zone's number.

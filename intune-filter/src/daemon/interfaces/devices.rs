@@ -18,16 +18,21 @@ pub(crate) fn devices_of(wanted: &[EnforcedInterface], snapshot: &Snapshot) -> D
     let mut devices = Devices::new();
     for wanted in wanted {
         let Some(interface) = snapshot.interface(&wanted.name) else { continue };
-        let whole = whole(snapshot, interface.index);
         for (vlan, zone) in &wanted.zones {
-            let device = match vlan {
-                0 => Some(whole),
-                _ => vlan_device(snapshot, &[whole, interface.index], *vlan),
-            };
+            let device = device_of(snapshot, interface.index, *vlan);
             devices.extend(device.map(|device| (*zone, device)));
         }
     }
     devices
+}
+
+/// Returns the device from which the stack receives the packets of an interface and VLAN.
+pub(crate) fn device_of(snapshot: &Snapshot, interface: u32, vlan: u16) -> Option<u32> {
+    let whole = whole(snapshot, interface);
+    match vlan {
+        0 => Some(whole),
+        _ => vlan_device(snapshot, &[whole, interface], vlan),
+    }
 }
 
 /// Returns the device from which the stack receives the packets of an interface.

@@ -6,7 +6,7 @@ use sd_notify::NotifyState;
 
 use super::state::Daemon;
 use crate::{
-    daemon::interfaces::Command,
+    daemon::interfaces::{Command, Told},
     kernel,
     system::{Interface, netlink::Snapshot},
 };
@@ -14,6 +14,7 @@ use crate::{
 impl Daemon<'_> {
     /// Reads the machine's state and acts on it.
     pub(super) async fn look(&mut self) {
+        self.look_pace.looked(Instant::now());
         match self.netlink.snapshot().await {
             Ok(snapshot) => self.look_at(&snapshot),
             Err(error) => log::error!("{error:#}"),
@@ -41,6 +42,12 @@ impl Daemon<'_> {
             self.execute(command);
         }
         self.keep_gate(snapshot);
+        for told in self.on_link.observe(&self.in_force.config, snapshot, Instant::now()) {
+            match told {
+                Told::Info(text) => log::info!("{text}"),
+                Told::Warning(text) => log::warn!("{text}"),
+            }
+        }
         self.intake.recorder.set_interfaces(&snapshot.interfaces);
         self.seen.clone_from(snapshot);
         self.tell_resolution();

@@ -18,7 +18,7 @@ use crate::{
     daemon::{
         config_source::{Chosen, ConfigSource, ahead::Reader, confirmation::Confirmation},
         intake::Intake,
-        interfaces::InterfaceReconciler,
+        interfaces::{InterfaceReconciler, LookPace, OnLinkWatch},
         problems::Problems,
         reload,
         ring_buffer::Ring,
@@ -119,6 +119,8 @@ impl<'a> Daemon<'a> {
             listens: Instant::now(),
             diagnostics,
             netlink: Netlink::new()?,
+            look_pace: LookPace::default(),
+            on_link: OnLinkWatch::default(),
             seen: Snapshot::default(),
             nftables: gate::listen(),
             calls,

@@ -18,7 +18,7 @@ use crate::{
             confirmation::Confirmation,
         },
         intake::Intake,
-        interfaces::InterfaceReconciler,
+        interfaces::{InterfaceReconciler, LookPace, OnLinkWatch},
         problems::Problems,
         ring_buffer::Ring,
         warm_up::WarmUp,
@@ -63,6 +63,10 @@ pub(super) struct Daemon<'a> {
     pub(super) listens: Instant,
     pub(super) diagnostics: Option<Ring<Diagnostics>>,
     pub(super) netlink: Netlink,
+    /// When changes of the machine are looked at.
+    pub(super) look_pace: LookPace,
+    /// What is on-link, as it was last told of.
+    pub(super) on_link: OnLinkWatch,
     /// Last snapshot of the machine.
     pub(super) seen: Snapshot,
     pub(super) nftables: Option<Changes>,

@@ -13,7 +13,7 @@ use crate::{
     ports::PerProtocol,
     report::{
         CatalogueRule, CatalogueService, Checked, Endpoints, Explained, Match, MatchedBy, Matches,
-        PatternOf, SCHEMA, Verdict,
+        OnLinkPrefix, PatternOf, SCHEMA, Verdict,
     },
 };
 
@@ -71,9 +71,15 @@ fn check() {
         keys: vec!["other_vlans".into()],
     };
     let open_attacks = OpenAttacks(vec![attack]);
-    compare("check", &Checked { schema: SCHEMA, summary: full, open_attacks });
+    let on_link = vec![OnLinkPrefix {
+        zone: "eth1.20".into(),
+        network: "10.0.0.0/24".into(),
+        groups: vec!["devices".into()],
+    }];
+    compare("check", &Checked { schema: SCHEMA, summary: full, on_link, open_attacks });
     let open_attacks = OpenAttacks::default();
-    compare("check-sparse", &Checked { schema: SCHEMA, summary: sparse, open_attacks });
+    let on_link = Vec::new();
+    compare("check-sparse", &Checked { schema: SCHEMA, summary: sparse, on_link, open_attacks });
 }
 
 #[test]

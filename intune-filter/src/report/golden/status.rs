@@ -5,8 +5,8 @@ use crate::{
     names::resolution::{Counts, ResolutionStatus as Resolution},
     report::{
         BootGate, ConfigurationStatus, Daemon, DaemonStatus, FailedInterface, GateStatus,
-        Interface, LastReload, MapUsage, Origin, OtherDns, Problem, ReloadResult, SCHEMA, Status,
-        Waiting,
+        Interface, LastReload, MapUsage, OnLinkPrefix, Origin, OtherDns, Problem, ReloadResult,
+        SCHEMA, Status, Waiting,
     },
 };
 
@@ -99,6 +99,7 @@ fn status(daemon: Daemon) -> Status {
         generation: 0,
         warm_up_s_left: None,
         interfaces: Vec::new(),
+        on_link: Vec::new(),
         counters: Default::default(),
         other_dns: OtherDns::default(),
         maps: Default::default(),
@@ -126,6 +127,11 @@ fn everything() {
         generation: 7,
         warm_up_s_left: Some(80),
         interfaces: vec![interface("eth1", Some("native"), &[0, 20]), interface("eth2", None, &[])],
+        on_link: vec![OnLinkPrefix {
+            zone: "eth1.20".into(),
+            network: "2001:db8:1::/64".into(),
+            groups: Vec::new(),
+        }],
         counters: [("flow", 100), ("port", 3)].into(),
         other_dns: OtherDns { port_53: 1, port_853: 2, https_names: 3 },
         maps: [("HOSTS4".to_owned(), usage)].into(),
