@@ -5,6 +5,7 @@ use crate::abi::{
     Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, Matched, NO_RULE,
     NameNode, Occurrence, Reason, RuleMask, Settings, Standing, Stream, Taking, V4, V6,
 };
+pub use crate::routes::{Route, Routes};
 use crate::{
     maps::{KeyedAccess, keyed},
     memory::RuleCell,
@@ -13,52 +14,7 @@ use crate::{
     scratch::{Family, Scratch},
 };
 
-/// Routes that a lookup considers.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Routes {
-    /// All routes, as for a packet without a mark: no flag.
-    All = 0,
-    /// Routes of the table main: `BPF_FIB_LOOKUP_DIRECT`.
-    Main = 1,
-    /// Routes out of the interface, as for a packet that the gateway sends:
-    /// `BPF_FIB_LOOKUP_OUTPUT`.
-    Out = 2,
-    /// Routes of the table local: `BPF_FIB_LOOKUP_DIRECT` and `BPF_FIB_LOOKUP_TBID`. The table has
-    /// unicast routes only where it is one with the table main.
-    Local = 1 | 8,
-}
-
-result_word! {
-    /// Result of a route lookup: the index of a device, or none.
-    pub Route {
-        /// The kernel forwards nothing there: the address is the gateway's, or no route leads
-        /// there.
-        NOT_FORWARDED = 0,
-        /// A route rejects the packet: blackhole, unreachable, prohibit.
-        REJECTED = u64::MAX - 1,
-        /// The kernel tells no route: it does not forward for that interface.
-        UNTOLD = u64::MAX,
-    }
-}
-
-register_word!(Location, RateDecision, Route);
-
-impl Route {
-    /// Returns the route out of the device with this index.
-    #[inline(always)]
-    #[must_use]
-    pub const fn to(device: u32) -> Self {
-        Self(device as u64)
-    }
-
-    /// Whether the route leads to a device.
-    #[inline(always)]
-    #[must_use]
-    pub const fn leads(self) -> bool {
-        self.0 != Self::NOT_FORWARDED.0 && self.0 < Self::REJECTED.0
-    }
-}
+register_word!(Location, RateDecision);
 
 result_word! {
     /// Location of a destination, seen from the client.
@@ -359,6 +315,12 @@ pub trait GlobalFns: Copy {
     fn match_rules(self, scratch: &Scratch, v6: bool, port: u64) -> RuleMatch;
     /// As [`crate::verdict::allows_rule`].
     fn allows_rule(self, scratch: &Scratch, rule: u8, port: u64) -> bool;
+    /// As [`crate::verdict::is_sent`].
+    fn is_sent(self, scratch: &Scratch, v6: bool) -> bool;
+    /// Runs [`crate::verdict::sending_zone`].
+    fn sending_zone(self, scratch: &Scratch, v6: bool) -> u16;
+    /// Runs [`crate::verdict::came_from`].
+    fn came_from(self, scratch: &Scratch, zone: u16) -> bool;
     /// As [`crate::verdict::own_location`].
     fn own_location(self, scratch: &Scratch) -> Location;
     /// Runs [`crate::verdict::routed_location`].
@@ -433,6 +395,7 @@ datapath!(
     Counters,
     Reports,
     GlobalFns,
+    KeyedAccess<keyed::DEVICE_ZONES>,
     KeyedAccess<keyed::DNS_PENDING>,
     KeyedAccess<keyed::FRAGMENTS>,
     KeyedAccess<keyed::RESOLVER_DEVICES>,

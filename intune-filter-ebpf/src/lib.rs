@@ -48,6 +48,7 @@ pub mod memory;
 pub mod packet;
 pub mod reply;
 mod result_word;
+pub mod routes;
 #[expect(unsafe_code, reason = "one run at a time has it")]
 pub mod scratch;
 #[expect(unsafe_code, reason = "the working memory and the maps' values are behind pointers")]

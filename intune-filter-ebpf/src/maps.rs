@@ -53,8 +53,9 @@ macro_rules! table {
             IFINDEX_ZONE: Array Pinned, u32 => u32, crate::abi::IFINDEX_ZONE as u32;
             OWN_ADDRESSES: Hash Pinned, V6 => u32, 4096;
             OWN_ON_DEVICE: Hash Pinned, OwnKey => u32, 4096;
-            RESOLVER_DEVICES: Hash Pinned, ResolverDevice => u32, 1024;
+            RESOLVER_DEVICES: Hash Pinned, ResolverDevice => u32, 512;
             ZONE_DEVICES: Array Pinned, u32 => u32, crate::abi::ZONE_ELEMENTS as u32;
+            DEVICE_ZONES: Hash Pinned, DeviceZone => u32, 512;
             PORT_CLASSES: Array Pinned, u32 => RuleMask, 2 * crate::abi::PORT_CLASSES;
             SOURCE_CHECKS: Array Pinned, u32 => u32, crate::abi::SOURCE_CHECK_ELEMENTS;
             GATEWAY_PORTS: Array Pinned, u32 => u64, crate::abi::GATEWAY_WORDS;
@@ -146,7 +147,7 @@ pub use rows::{MAPS, MapKind, MapRow, Scope};
 mod rows {
     use crate::{
         abi::{
-            Active, Client, ClientKey, Counter, EdgeKey, Flow, FlowKey, FragmentKey,
+            Active, Client, ClientKey, Counter, DeviceZone, EdgeKey, Flow, FlowKey, FragmentKey,
             FragmentVerdict, Glob, Host, KeptOctets, LimitSet, Limits, MacKey, NameNode, OwnKey,
             Pending, PendingKey, ResolverDevice, RuleCounter, RuleMask, Settings, Stream,
             StreamRead, Title, V4, V6, ZoneKey,

@@ -267,6 +267,21 @@ pub struct ResolverDevice {
 }
 layout!(ResolverDevice, 20, u32, V6);
 
+/// Zones of one device that a packet's sender is looked for in, at most.
+pub const ZONES_OF_DEVICE: u32 = 8;
+
+/// Key of `DEVICE_ZONES`: a device from which packets of a zone are forwarded, and which of its zones,
+/// counted from 0 on. Ports of a bridge share one, and members of a bond.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceZone {
+    /// Device index.
+    pub device: u32,
+    /// Number of the zone among the device's.
+    pub nth: u32,
+}
+layout!(DeviceZone, 8, u32, u32);
+
 /// Octets of [`Title::text`].
 pub const TITLE_CAPACITY: usize = 96;
 

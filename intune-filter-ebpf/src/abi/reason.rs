@@ -159,6 +159,8 @@ vocabulary! {
         SourceMac = "source_mac", deny;
         /// a VLAN tag that no zone has (other_vlans)
         OtherVlan = "other_vlan", deny;
+        /// from another zone, whose policy allows it
+        FromZone = "from_zone", allow;
     }
     occurrences {
         /// a DNS answer taught at least one address

@@ -24,7 +24,7 @@ layout!(Active, 16, u32, u32, u64);
 pub mod flow_flags {
     /// Policy would have denied it; its group is in audit mode.
     pub const AUDITED: u16 = 1;
-    /// Opened from outside (`inbound: allow`).
+    /// Opened by the remote: from another zone, or as the group's `inbound` lets it.
     pub const INBOUND: u16 = 2;
     /// The client has sent FIN.
     pub const CLIENT_FIN: u16 = 4;
@@ -66,6 +66,23 @@ pub struct FlowKey<A> {
 layout!(FlowKey<V4>, 16, u16, u8, u8, u16, u16, V4, V4);
 layout!(FlowKey<V6>, 40, u16, u8, u8, u16, u16, V6, V6);
 
+impl<A: Copy> FlowKey<A> {
+    /// Key under which the zone of the remote has the flow, if that is another zone's client.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_remote(&self, zone: u16) -> Self {
+        Self {
+            zone,
+            protocol: self.protocol,
+            reserved: 0,
+            client_port: self.remote_port,
+            remote_port: self.client_port,
+            client: self.remote,
+            remote: self.client,
+        }
+    }
+}
+
 /// Value of the flow maps. Ingress alone writes the client's counters, and egress alone the
 /// remote's; octets are counted from the IP header on.
 ///
@@ -100,15 +117,16 @@ pub struct Flow {
     /// Generation of the policy that last allowed the flow, [`Active::generation`]; 0 during the
     /// warm-up.
     pub generation: u32,
-    /// The client's group.
-    pub group: u16,
+    /// Zone that the flow was opened from, by a packet that the zone's policy allows; 0 if it was not
+    /// opened from another zone.
+    pub origin: u16,
     /// See [`flow_flags`].
     pub flags: u16,
     /// The rule that allows it, below [`super::RULES`]; [`super::NO_RULE`] if a flag says why there is
     /// none.
     pub rule: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// The client's group.
+    pub group: u8,
     /// The client's hardware address, as the frame has it that opened the flow, or that was let go on
     /// with it.
     pub client_mac: [u8; 6],

@@ -3,7 +3,7 @@
 use super::{
     flow_fns, global_fns,
     kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP},
-    route, rule_fns,
+    route, rule_fns, zone_fns,
 };
 use crate::{
     abi::{Ending, Flow, Standing},
@@ -113,6 +113,29 @@ impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
             _ => rule_fns::allows_rule_to_explain(rule, port),
         };
         allows != 0
+    }
+
+    #[inline(always)]
+    fn is_sent(self, _: &Scratch, v6: bool) -> bool {
+        let v6 = u64::from(v6);
+        let is_sent = match HOOK {
+            XDP => zone_fns::is_sent_at_ingress(v6),
+            TC_INGRESS => zone_fns::is_sent_at_tc_ingress(v6),
+            TC_EGRESS => zone_fns::is_sent_at_egress(v6),
+            _ => zone_fns::is_sent_to_explain(v6),
+        };
+        is_sent != 0
+    }
+
+    #[inline(always)]
+    fn sending_zone(self, _: &Scratch, v6: bool) -> u16 {
+        const { assert!(HOOK == TC_EGRESS) };
+        zone_fns::sending_zone(u64::from(v6)) as u16
+    }
+
+    #[inline(always)]
+    fn came_from(self, _: &Scratch, zone: u16) -> bool {
+        zone_fns::came_from(u64::from(zone)) != 0
     }
 
     #[inline(always)]

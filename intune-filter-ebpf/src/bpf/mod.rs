@@ -21,5 +21,6 @@ mod report;
 mod route;
 mod rule_fns;
 pub mod stages;
+mod zone_fns;
 
 pub use maps::{NEW_FLOWS4, NEW_FLOWS6};

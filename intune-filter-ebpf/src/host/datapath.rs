@@ -305,6 +305,18 @@ impl GlobalFns for &Tables {
         verdict::allows_rule(scratch, self, rule, port)
     }
 
+    fn is_sent(self, scratch: &Scratch, v6: bool) -> bool {
+        verdict::is_sent(scratch, self, v6)
+    }
+
+    fn sending_zone(self, scratch: &Scratch, v6: bool) -> u16 {
+        verdict::sending_zone(scratch, self, v6)
+    }
+
+    fn came_from(self, scratch: &Scratch, zone: u16) -> bool {
+        verdict::came_from(scratch, self, zone)
+    }
+
     fn own_location(self, scratch: &Scratch) -> Location {
         verdict::own_location(scratch, self)
     }

@@ -9,10 +9,10 @@ use std::{
 use super::Trie;
 use crate::{
     abi::{
-        Active, AnswerEvent, Client, Counted, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
-        FlowKey, FragmentKey, FragmentVerdict, Glob, Host, KeptOctets, LimitKey, Limits, MacKey,
-        NameNode, OwnKey, Pending, PendingKey, ResolverDevice, RuleCounter, RuleMask, SegmentEvent,
-        Settings, Stream, StreamRead, V4, V6, ZoneKey,
+        Active, AnswerEvent, Client, Counted, Counter, DeniedEvent, DeviceZone, EdgeKey, Flow,
+        FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob, Host, KeptOctets, LimitKey, Limits,
+        MacKey, NameNode, OwnKey, Pending, PendingKey, ResolverDevice, RuleCounter, RuleMask,
+        SegmentEvent, Settings, Stream, StreamRead, V4, V6, ZoneKey,
     },
     datapath::WorkingMemory as _,
     dns,
@@ -71,6 +71,8 @@ pub struct Tables {
     pub own_on_device: HashSet<OwnKey>,
     /// Content of `RESOLVER_DEVICES`.
     pub resolver_devices: RefCell<HashMap<ResolverDevice, u32>>,
+    /// Content of `DEVICE_ZONES`.
+    pub device_zones: RefCell<HashMap<DeviceZone, u32>>,
     /// Content of `ZONE_DEVICES`.
     pub devices: HashMap<u16, u32>,
     /// Indices of devices that are gone, whose routes the tables do not tell.
@@ -190,6 +192,7 @@ macro_rules! keyed {
 }
 
 keyed! {
+    DEVICE_ZONES: device_zones;
     DNS_PENDING: pending;
     FRAGMENTS: fragments;
     RESOLVER_DEVICES: resolver_devices;

@@ -56,10 +56,13 @@ pub trait Family: Network {
 
     /// Returns the place of the flow's key.
     fn key(scratch: &Scratch) -> *mut FlowKey<Self>;
+
+    /// Returns the place of the key of the sender's flow.
+    fn sender_key(scratch: &Scratch) -> *mut FlowKey<Self>;
 }
 
 macro_rules! family {
-    ($address:ty, $datagram:ident, $key:ident) => {
+    ($address:ty, $datagram:ident, $key:ident, $sender_key:ident) => {
         impl Family for $address {
             #[inline(always)]
             fn datagram(scratch: &Scratch) -> *mut Datagram<Self> {
@@ -70,12 +73,17 @@ macro_rules! family {
             fn key(scratch: &Scratch) -> *mut FlowKey<Self> {
                 scratch.ctx.$key.get()
             }
+
+            #[inline(always)]
+            fn sender_key(scratch: &Scratch) -> *mut FlowKey<Self> {
+                scratch.ctx.$sender_key.get()
+            }
         }
     };
 }
 
-family!(V4, datagram4, key4);
-family!(V6, datagram6, key6);
+family!(V4, datagram4, key4, sender_key4);
+family!(V6, datagram6, key6, sender_key6);
 
 impl Scratch {
     /// Returns the place of the head of a record that reports an answer.

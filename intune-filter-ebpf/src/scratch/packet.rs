@@ -32,6 +32,10 @@ pub struct PacketCtx {
     pub key4: UnsafeCell<FlowKey<V4>>,
     /// Key of the packet's flow, for IPv6.
     pub key6: UnsafeCell<FlowKey<V6>>,
+    /// Key of the sender's flow in the zone that the packet comes from, for IPv4.
+    pub sender_key4: UnsafeCell<FlowKey<V4>>,
+    /// As `sender_key4`, for IPv6.
+    pub sender_key6: UnsafeCell<FlowKey<V6>>,
     /// Key of an edge of the names' trie.
     pub edge: UnsafeCell<EdgeKey>,
     /// Key of a fragmented datagram.
@@ -58,7 +62,7 @@ pub struct PacketCtx {
     pub now: VolatileU64,
     /// 1 once no answered flow was found under the packet's key.
     pub no_answered_flow: VolatileU64,
-    /// Terms of the flow that the packet is to open, 0 for none: rule, flags and group.
+    /// Terms of the flow that the packet is to open, 0 for none: origin, rule, flags and group.
     pub opening: VolatileU64,
     /// Generation of the policy in force.
     pub generation: VolatileU64,
@@ -68,6 +72,8 @@ pub struct PacketCtx {
     pub zone: VolatileU64,
     /// Index of the device from which the stack received the packet; 0 if the gateway itself sent it.
     pub came_by: VolatileU64,
+    /// Zone that was allowed to send the packet, if it comes from another one than its client's; else 0.
+    pub sent: VolatileU64,
     /// 1 if a resolver's packet came in by a device that no route to the resolver leads out of.
     pub astray: VolatileU64,
     /// Packets that the frame stands for.

@@ -2,8 +2,8 @@
 //! denied.
 
 use super::{
-    Arrival, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment, known_flow,
-    limit,
+    Arrival, NO_GROUP, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment,
+    known_flow, limit,
     links::Links,
     membership, opening, other_vlan,
     resolver::{self, DNS_PORT, Response},
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     abi::{
-        LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS, MODE_EXEMPT, Matched, Reason, V4, V6, client_flags,
-        flow_flags,
+        Address as _, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS, MODE_EXEMPT, Matched, Reason, V4, V6,
+        client_flags, flow_flags,
     },
-    datapath::{Datapath, DatapathOf, DualStack, RuleEvent},
+    datapath::{Datapath, DatapathOf, DualStack, Member, RuleEvent},
     packet::{
         Datagram, Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet,
         UDP,
@@ -264,23 +264,53 @@ fn by_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdic
     unsolicited(run, datagram)
 }
 
-/// Judges a packet that belongs to no flow, by the group's `inbound` option.
+/// Returns the zone that was allowed to send the packet, if it comes from another one; otherwise 0.
+///
+/// A resolver only answers queries: a flow that a resolver opened would let the client reach it.
+#[inline(always)]
+fn sending_zone<A: Links, W: DatapathOf<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+) -> u16 {
+    if datagram.fragment == Fragment::Later
+        || !opening::is_kept(datagram)
+        || resolver::is_from_resolver(run, datagram)
+    {
+        return 0;
+    }
+    let here = flow::key_to_client(datagram, 0);
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe { A::sender_key(run.scratch).write(here.of_remote(0)) };
+    run.datapath.sending_zone(run.scratch, A::BITS == V6::BITS)
+}
+
+/// Judges a packet that belongs to no flow: what another zone was allowed to send arrives, and the
+/// group's `inbound` option decides on the rest.
 #[inline(always)]
 fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> Verdict {
     let scratch = run.scratch;
-    let Some(client) = membership::member(run, &datagram.destination) else {
+    let found = membership::member(run, &datagram.destination);
+    let listed = found.is_some();
+    let client = found.unwrap_or(Member { group: u32::from(NO_GROUP), ..Member::default() });
+    if client.mode == MODE_EXEMPT {
+        return Verdict::pass_builtin(Reason::Exempt).of(&client);
+    }
+    let origin = sending_zone(run, datagram);
+    if origin != 0 {
+        scratch.ctx.sent.set(origin.into());
+        opening::set_terms(scratch, client.group, NO_RULE, flow_flags::INBOUND, origin);
+        return Verdict::pass_builtin(Reason::FromZone).of(&client);
+    }
+    if !listed {
         let allowed = run.settings().is_some_and(|settings| settings.allow_unlisted_clients != 0);
         return if allowed {
             Verdict::pass_builtin(Reason::UnlistedAllowed)
         } else {
             Verdict::deny(Reason::Unsolicited)
         };
-    };
-    if client.mode == MODE_EXEMPT {
-        return Verdict::pass_builtin(Reason::Exempt).of(&client);
     }
     // A resolver only answers queries: a flow that a resolver opened would let the client reach it.
     if client.flags & client_flags::INBOUND == 0 || resolver::is_from_resolver(run, datagram) {
@@ -302,7 +332,7 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
                 return verdict;
             }
         }
-        opening::set_terms(scratch, client.group, NO_RULE, flow_flags::INBOUND);
+        opening::set_terms(scratch, client.group, NO_RULE, flow_flags::INBOUND, 0);
     }
     verdict
 }

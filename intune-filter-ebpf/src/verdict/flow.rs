@@ -39,20 +39,27 @@ fn key<'s, A: Family>(
             client: datagram.source,
             remote: datagram.destination,
         },
-        Direction::ToClient => FlowKey {
-            zone,
-            protocol,
-            reserved: 0,
-            client_port: transport.destination_port,
-            remote_port: transport.source_port,
-            client: datagram.destination,
-            remote: datagram.source,
-        },
+        Direction::ToClient => key_to_client(datagram, zone),
     };
     // SAFETY: the scratch memory is this run's alone.
     unsafe {
         A::key(scratch).write(key);
         Some(&*A::key(scratch))
+    }
+}
+
+/// Returns the key of the flow of a datagram to a client.
+#[inline(always)]
+pub(super) const fn key_to_client<A: Family>(datagram: &Datagram<A>, zone: u16) -> FlowKey<A> {
+    let transport = &datagram.transport;
+    FlowKey {
+        zone,
+        protocol: datagram.protocol,
+        reserved: 0,
+        client_port: transport.destination_port,
+        remote_port: transport.source_port,
+        client: datagram.destination,
+        remote: datagram.source,
     }
 }
 
@@ -64,7 +71,8 @@ pub(super) fn is_known<A: Family, W: DatapathOf<A>, P: Packet>(
 ) -> bool {
     let (now, generation) = (run.now(), run.generation());
     let look = |flow: &mut Flow| {
-        let (rule, flags, group) = (flow.rule, flow.flags, flow.group);
+        let (rule, flags) = (flow.rule, flow.flags);
+        let (group, origin) = (flow.group.into(), flow.origin);
         let state = if now.saturating_sub(flow.last_seen) > lifetime(key.protocol, flags) {
             State::Expired
         } else if flow.generation == generation {
@@ -72,7 +80,7 @@ pub(super) fn is_known<A: Family, W: DatapathOf<A>, P: Packet>(
         } else {
             State::Older
         };
-        Touched { state, rule, flags, group, ending: Ending::Open as u8 }
+        Touched { state, rule, flags, group, origin, ending: Ending::Open as u8 }
     };
     let found = match run.datapath.flow(key, look) {
         Some(found) => found,
@@ -84,7 +92,9 @@ pub(super) fn is_known<A: Family, W: DatapathOf<A>, P: Packet>(
     match found.state {
         State::Alive => true,
         State::Expired => false,
-        State::Older | State::Moved => allowing_group(run, key, found.rule, found.flags) != REVOKED,
+        State::Older | State::Moved => {
+            allowing_group(run, key, found.rule, found.flags, found.origin) != REVOKED
+        }
     }
 }
 
@@ -145,12 +155,14 @@ pub(super) fn pass<A: Family, W: DatapathOf<A>, P: Packet>(
         State::Alive => Some(known(touched)),
         State::Expired => None,
         State::Moved => {
-            opening::set_terms(run.scratch, touched.group.into(), touched.rule, touched.flags);
+            let Touched { rule, flags, group, origin, .. } = touched;
+            opening::set_terms(run.scratch, group.into(), rule, flags, origin);
             run.scratch.ctx.moved.set(1);
             Some(known(touched))
         }
         State::Older => {
-            let group = allowing_group(run, key, touched.rule, touched.flags);
+            let Touched { rule, flags, origin, .. } = touched;
+            let group = allowing_group(run, key, rule, flags, origin);
             if group == REVOKED {
                 revoke(run, key);
                 return None;
@@ -194,7 +206,7 @@ pub(super) fn renew<A: Family, W: DatapathOf<A>, P: Packet>(
             flow.set_mac(run.scratch.ctx.client_mac.get());
         }
         flow.generation = run.generation();
-        flow.group = group;
+        flow.group = group as u8;
         let ending = touch(run, flow, datagram, direction).ending;
         flow.generation = opening::lasting(run.generation(), flow.flags);
         ending
@@ -246,6 +258,7 @@ struct Touched {
     rule: u8,
     flags: u16,
     group: u16,
+    origin: u16,
     /// [`Ending`] of the flow as a number, if this packet has ended the flow.
     ending: u8,
 }
@@ -262,21 +275,30 @@ fn touch<A: Family, W: Datapath, P: Packet>(
     let (scratch, protocol) = (run.scratch, datagram.protocol);
     // Another CPU may have written a later time than this packet's.
     let idle = run.now().saturating_sub(flow.last_seen);
-    let (rule, flags, group) = (flow.rule, flow.flags, flow.group);
+    let (rule, flags) = (flow.rule, flow.flags);
+    let (group, origin) = (flow.group.into(), flow.origin);
+    let open = Ending::Open as u8;
+    let found = Touched { state: State::Alive, rule, flags, group, origin, ending: open };
+    if direction == Direction::ToClient && origin != 0 {
+        // A flow from another zone is that zone's: nobody else sends in its name.
+        if !run.datapath.came_from(scratch, origin) {
+            return Touched { state: State::Expired, ..found };
+        }
+        scratch.ctx.sent.set(origin.into());
+    }
     // A SYN on a flow that is closing begins another connection between the same ports.
     let reopened = protocol == TCP
         && datagram.transport.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
         && lifetime(protocol, flags) == TCP_CLOSING;
     if reopened || idle > lifetime(protocol, flags) {
         let ending = run.datapath.end_flow(flow, scratch, Ending::Expired);
-        return Touched { state: State::Expired, rule, flags, group, ending };
+        return Touched { state: State::Expired, ending, ..found };
     }
-    let open = Ending::Open as u8;
     if direction == Direction::FromClient && flow.mac() != run.scratch.ctx.client_mac.get() {
-        return Touched { state: State::Moved, rule, flags, group, ending: open };
+        return Touched { state: State::Moved, ..found };
     }
     if flow.generation != run.generation() {
-        return Touched { state: State::Older, rule, flags, group, ending: open };
+        return Touched { state: State::Older, ..found };
     }
     note(flow, run.now(), idle.cast_signed(), run.packets(), datagram.length, direction);
     let mut news = open;
@@ -287,7 +309,7 @@ fn touch<A: Family, W: Datapath, P: Packet>(
             news = run.datapath.end_flow(flow, scratch, ending);
         }
     }
-    Touched { state: State::Alive, rule, flags, group, ending: news }
+    Touched { ending: news, ..found }
 }
 
 /// Counts packets of a flow that was idle for `idle` nanoseconds: negative if another CPU has

@@ -115,6 +115,25 @@ fn is_anothers<W: Datapath, P: Packet>(run: &Run<'_, W, P>, first: &FragmentVerd
     first.client_mac != run.scratch.ctx.client_mac.get()
 }
 
+/// Whether the datagram comes from another zone, where its sender has paid for it.
+#[inline(always)]
+fn is_paid_for<A: Family, W: Datapath, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+) -> bool {
+    let sent = run.scratch.ctx.sent.get() as u16;
+    if sent == 0 {
+        return false;
+    }
+    key(run, datagram);
+    let key = run.scratch.ctx.fragment_key.get();
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe {
+        (*key).zone = sent;
+        known(run, &*key).is_some_and(|first| first.allowed != 0)
+    }
+}
+
 /// Records that a first fragment passes, for those to come, if the client may begin one more
 /// fragmented datagram; otherwise denies the first fragment too. Returns the resulting verdict.
 ///
@@ -135,7 +154,7 @@ pub(super) fn remember<const KIND: usize, A: Family, W: Datapath, P: Packet>(
         return verdict;
     }
     let client = client().unwrap_or_default();
-    if !limit::admits::<KIND, W, P>(run, &client) {
+    if !is_paid_for(run, datagram) && !limit::admits::<KIND, W, P>(run, &client) {
         if verdict.audited != 0 || verdict.reason == Reason::Exempt {
             return verdict;
         }

@@ -27,10 +27,10 @@ pub(super) fn go_on<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     datagram: &Datagram<A>,
 ) -> Result<Verdict, Stage> {
-    let (rule, flags, _) = opening::terms(run.scratch);
+    let (rule, flags, _, origin) = opening::terms(run.scratch);
     // SAFETY: the scratch memory is this run's alone, and `pass` has written the key there.
     let key = unsafe { &*A::key(run.scratch) };
-    let group = allowing_group(run, key, rule, flags);
+    let group = allowing_group(run, key, rule, flags, origin);
     if group == REVOKED {
         revoke(run, key);
         return Err(Stage::POLICY);

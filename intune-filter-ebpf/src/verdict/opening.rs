@@ -35,24 +35,28 @@ pub(super) const fn lasting(generation: u32, flags: u16) -> u32 {
 /// Bit of [`crate::scratch::PacketCtx::opening`] that says that there is a flow to open.
 const OPENS: u64 = 1 << 63;
 
-/// Notes on which terms [`super::flow::open`] is to open the packet's flow: its group, rule and flags.
+/// Notes on which terms [`super::flow::open`] is to open the packet's flow: its group, rule and flags, and
+/// the zone that it is opened from, if that is another one.
 #[inline(always)]
-pub(super) fn set_terms(scratch: &Scratch, group: u32, rule: u8, flags: u16) {
-    let terms = u64::from(rule) << 32 | u64::from(flags) << 16 | u64::from(group as u16);
+pub(super) fn set_terms(scratch: &Scratch, group: u32, rule: u8, flags: u16, origin: u16) {
+    let terms = u64::from(origin) << 40
+        | u64::from(rule) << 32
+        | u64::from(flags) << 16
+        | u64::from(group as u16);
     scratch.ctx.opening.set(OPENS | terms);
 }
 
-/// Returns the terms that were noted: rule, flags and group.
+/// Returns the terms that were noted: rule, flags, group and origin.
 #[inline(always)]
-pub(super) fn terms(scratch: &Scratch) -> (u8, u16, u16) {
-    let terms = scratch.ctx.opening.get();
-    ((terms >> 32) as u8, (terms >> 16) as u16, terms as u16)
+pub(super) fn terms(scratch: &Scratch) -> (u8, u16, u16, u16) {
+    let terms = scratch.ctx.opening.get() & !OPENS;
+    ((terms >> 32) as u8, (terms >> 16) as u16, terms as u16, (terms >> 40) as u16)
 }
 
 /// Writes into the working memory the flow of the packet there, as it is when it is opened.
 #[inline(always)]
 pub(super) fn begin(scratch: &Scratch, direction: Direction, length: u32, tcp: u8, protocol: u8) {
-    let ((rule, flags, group), bytes) = (terms(scratch), u64::from(length));
+    let ((rule, flags, group, origin), bytes) = (terms(scratch), u64::from(length));
     let from_client = u64::from(direction == Direction::FromClient);
     let to_client = 1 - from_client;
     let now = scratch.ctx.now.get();
@@ -70,10 +74,10 @@ pub(super) fn begin(scratch: &Scratch, direction: Direction, length: u32, tcp: u
         flow.remote_end = 0;
         flow.remote_acknowledged = 0;
         flow.generation = lasting(scratch.ctx.generation.get() as u32, flags);
-        flow.group = group;
+        flow.origin = origin;
         flow.flags = flags;
         flow.rule = rule;
-        flow.reserved = 0;
+        flow.group = group as u8;
         flow.set_mac(scratch.ctx.client_mac.get());
         flow.name_state = [0; 2];
         if protocol == TCP {

@@ -63,7 +63,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         } else {
             (NO_RULE, flow_flags::WARM_UP)
         };
-        opening::set_terms(self.scratch, client.group, rule, flags);
+        opening::set_terms(self.scratch, client.group, rule, flags, 0);
         let believed = if link { Member::BELIEVED } else { 0 };
         let who = Member { flags: client.flags | believed, ..client };
         self.scratch.ctx.member.set(who.word());

@@ -4,11 +4,11 @@ use core::mem::offset_of;
 use std::{any::type_name, fmt::Write as _};
 
 use intune_filter_ebpf::abi::{
-    Active, AnswerEvent, Asked, Client, ClientKey, Counter, DeniedEvent, EdgeKey, Flow, FlowEvent,
-    FlowKey, FragmentKey, FragmentVerdict, Glob, Host, HostUpdate, JudgedPrefix, KeptOctets, Limit,
-    LimitKey, LimitSet, Limits, MacKey, NameNode, OwnKey, Pending, PendingKey, ResolverDevice,
-    RuleCounter, RuleMask, SegmentEvent, Settings, Stream, StreamRead, Taking, Title, V4, V6,
-    ZoneKey,
+    Active, AnswerEvent, Asked, Client, ClientKey, Counter, DeniedEvent, DeviceZone, EdgeKey, Flow,
+    FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob, Host, HostUpdate, JudgedPrefix,
+    KeptOctets, Limit, LimitKey, LimitSet, Limits, MacKey, NameNode, OwnKey, Pending, PendingKey,
+    ResolverDevice, RuleCounter, RuleMask, SegmentEvent, Settings, Stream, StreamRead, Taking,
+    Title, V4, V6, ZoneKey,
 };
 
 /// Returns the name of a type without its modules.
@@ -79,6 +79,7 @@ layouts! {
     MacKey { mac, group };
     OwnKey { device, address };
     ResolverDevice { device, resolver };
+    DeviceZone { device, nth };
     Settings {
         dns_unlisted, allow_unlisted_clients, to_gateway, icmp_echo, ttl_min, ttl_max,
         ttl_grace, limit_sets, deny_other_vlans, nat64, root, warm_up_until, warm_up_rules,
@@ -90,8 +91,8 @@ layouts! {
     FlowKey<V6> { zone, protocol, reserved, client_port, remote_port, client, remote };
     Flow {
         opened, last_seen, client_packets, client_bytes, remote_packets, remote_bytes,
-        client_end, client_acknowledged, remote_end, remote_acknowledged, generation, group,
-        flags, rule, reserved, client_mac, name_state
+        client_end, client_acknowledged, remote_end, remote_acknowledged, generation, origin,
+        flags, rule, group, client_mac, name_state
     };
     PendingKey { zone, port, id, protocol, client, resolver };
     Asked { question, times, answers, digests };

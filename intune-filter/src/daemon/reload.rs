@@ -105,6 +105,7 @@ pub fn apply(
         let review = FlowReview::new(policy, names, lost.any).judge();
         kernel.review_flows(ReviewTime::After, review)?;
         kernel.end_flows_of_rules(policy.freed)?;
+        kernel.end_flows_without_sender()?;
     }
     kernel.set_infos("RULE_TITLES", &rules, is_freed)?;
     let generation = if policy.reused.is_empty() {

@@ -152,7 +152,7 @@ impl Labels {
             port: has_ports(key.protocol).then(|| u16::from_be(key.remote_port)),
             name: self.name(names, destination),
             service: self.service(flow.rule),
-            group: self.group(flow.group),
+            group: self.group(flow.group.into()),
             audited: flow.flags & flow_flags::AUDITED != 0,
             inbound: flow.flags & flow_flags::INBOUND != 0,
             place: self.place(key.zone),

@@ -39,6 +39,7 @@ pub(crate) mod pod;
 mod removal;
 mod resolver_devices;
 mod retire;
+mod senders;
 mod stages;
 mod streams;
 #[expect(unsafe_code, reason = "bpf(2)")]
@@ -58,6 +59,7 @@ pub use pins::{ClientEntry, Pins, Usage};
 pub use removal::remove_all;
 pub use resolver_devices::ResolverDevices;
 pub use retire::{FlowFate, ReviewTime};
+pub use senders::{Senders, elements as sender_elements};
 pub use streams::NO_MORE;
 pub use zones::{Attachment, Devices, OwnAddresses, ZoneMap};
 

@@ -1,7 +1,7 @@
 //! Ends the flows of rules, zones and destinations that are gone, and gives flows to the rules that
 //! allow them now.
 
-use std::sync::PoisonError;
+use std::{collections::HashSet, sync::PoisonError};
 
 use anyhow::Result;
 use aya::{
@@ -62,6 +62,28 @@ impl Kernel {
             return Ok(());
         }
         self.end_flows(|_, flow| flow.flags & UNRULED == 0 && mask.contains(flow.rule))
+    }
+
+    /// Ends the flows that were opened from another zone, and whose sender has none there any more.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
+    pub fn end_flows_without_sender(&self) -> Result<()> {
+        let mut senders = HashSet::new();
+        self.change_flows(
+            &mut |key, flow| {
+                if flow.origin == 0 {
+                    senders.insert(*key);
+                }
+                FlowFate::Goes
+            },
+            ReviewTime::After,
+        )?;
+        let mut judge = |key: &FlowKey<V6>, flow: &Flow| {
+            let is_sent = flow.origin == 0 || senders.contains(&key.of_remote(flow.origin));
+            if is_sent { FlowFate::Goes } else { FlowFate::Ends }
+        };
+        self.change_flows(&mut judge, ReviewTime::After)
     }
 
     /// Ends the flows of zones.

@@ -56,6 +56,7 @@ impl Kernel {
             .collect();
         self.end_flows_of_zones(&taken)?;
         self.forget_devices(&taken)?;
+        self.forget_senders(&taken)?;
         for (attachment, number) in wanted {
             if present.get(attachment) != Some(number) {
                 zones.insert(*attachment, *number)?;

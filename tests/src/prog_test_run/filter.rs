@@ -230,7 +230,9 @@ impl LoadedFilter {
         self.policy = compile(config, &site::catalogue(), &self.policy.rule_bits())?;
         self.policy.settings.warm_up_until = until;
         self.set_zones(&self.zones()?)?;
-        self.kernel.set_devices(&self.devices()?)?;
+        let devices = self.devices()?;
+        self.kernel.set_devices(&devices)?;
+        self.kernel.set_senders(&site::senders(&devices))?;
         let lan = index(site::LAN)?;
         let own = site::Addresses::both().map(|who| (lan, who.gateway));
         self.kernel.set_own_addresses(&own.into())?;

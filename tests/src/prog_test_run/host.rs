@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use intune_filter::{
     config::Config,
-    kernel::{Devices, OwnAddresses, ZoneMap},
+    kernel::{Devices, OwnAddresses, ZoneMap, sender_elements},
     policy::{Policy, compile},
 };
 use intune_filter_ebpf::{
@@ -42,7 +42,9 @@ pub fn tables(policies: [&Policy; 2], active: Active, index: impl Fn(&str) -> u3
     tables.policies = policies.map(host::PolicyMaps::from);
     tables.active.set(active);
     tables.zones = zones(policies[0], &index).into_iter().map(zone_entry).collect();
-    tables.devices = devices(policies[0], &index).into_iter().map(device_entry).collect();
+    let devices = devices(policies[0], &index);
+    set_senders(&mut tables, &devices);
+    tables.devices = devices.into_iter().map(device_entry).collect();
     wire(&mut tables, &index);
     set_own_addresses(&mut tables, &own_addresses(index(LAN)));
     tables
@@ -154,7 +156,9 @@ impl Bed for HostBed {
         self.policy = compile(config, &site::catalogue(), &self.policy.rule_bits())?;
         self.policy.settings.warm_up_until = until;
         self.set_zones(&self.zones()?)?;
-        self.set_devices(&self.devices()?)?;
+        let devices = self.devices()?;
+        self.set_devices(&devices)?;
+        set_senders(&mut self.tables, &devices);
         self.set_own_addresses(&own_addresses(interface(LAN)))?;
         let answers = site::resolver_devices(config, |name| Ok(interface(name)))?.into_iter();
         let keys = answers.map(|(device, to)| ResolverDevice { device, resolver: to.into() });
@@ -396,6 +400,11 @@ fn interface(name: &str) -> u32 {
 fn zones(policy: &Policy, index: impl Fn(&str) -> u32) -> ZoneMap {
     let segment = |zone: &str, vlan: u16| (index(zone), u32::from(vlan));
     policy.zones.iter().map(|zone| (segment(&zone.interface, zone.vlan), zone.number)).collect()
+}
+
+fn set_senders(tables: &mut Tables, devices: &Devices) {
+    let elements = sender_elements(&site::senders(devices));
+    tables.device_zones = RefCell::new(elements.into_iter().collect());
 }
 
 fn devices(policy: &Policy, index: impl Fn(&str) -> u32) -> Devices {

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use intune_filter::{
-    catalogue::Catalogue, config::Config, kernel::ResolverDevices, policy::RuleBits,
+    catalogue::Catalogue,
+    config::Config,
+    kernel::{Devices, ResolverDevices, Senders},
+    policy::RuleBits,
 };
 
 use super::datagram::CLIENT_MAC;
@@ -127,6 +130,12 @@ pub fn config(dns: &str, more: &str) -> Config {
 pub fn changed_config(dns: &str, more: &str, change: impl FnOnce(String) -> String) -> Config {
     let text = change(format!("{CONFIG}dns: {{resolvers: {RESOLVERS}{dns}}}\n{more}\n"));
     Config::parse("config.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// The devices that zones send from: their own.
+#[must_use]
+pub fn senders(devices: &Devices) -> Senders {
+    devices.iter().map(|(zone, device)| (*device, *zone)).collect()
 }
 
 /// The devices by which the answers of a configuration's resolvers come in, by their indices.

@@ -255,6 +255,19 @@ impl Row {
         self
     }
 
+    /// The row forwarded from the LAN's interface.
+    #[must_use]
+    pub const fn came_by_lan(self) -> Self {
+        self.came_by(LAN)
+    }
+
+    /// The row, of a packet whose rule this is.
+    #[must_use]
+    pub const fn ruled(mut self, rule: &'static str) -> Self {
+        self.expected.rule = Some(rule);
+        self
+    }
+
     /// Whether the packet comes in.
     #[must_use]
     pub const fn is_ingress(&self) -> bool {

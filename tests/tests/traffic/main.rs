@@ -9,6 +9,7 @@ mod flood;
 mod gateway;
 mod innocents;
 mod path_mtu;
+mod peers;
 mod return_path;
 mod scan;
 mod sustained;

@@ -6,12 +6,34 @@ use std::net::IpAddr;
 use super::wanted::EnforcedInterface;
 use crate::{
     config::Resolver,
-    kernel::{Devices, OwnAddresses, ResolverDevices},
+    kernel::{Devices, OwnAddresses, ResolverDevices, Senders},
     system::netlink::Snapshot,
 };
 
 /// Greatest nesting: bonds in bridges, and VLAN devices in bridges.
 const DEPTH: usize = 4;
+
+/// Returns the devices of the zones of existing interfaces, and the devices from which the stack forwards
+/// packets of each zone: its own, a stacked one that takes packets from it, and a bridge's port.
+pub(crate) fn devices_and_senders(
+    wanted: &[EnforcedInterface],
+    snapshot: &Snapshot,
+) -> (Devices, Senders) {
+    let devices = devices_of(wanted, snapshot);
+    let mut senders = Senders::new();
+    for (zone, device) in &devices {
+        senders.insert((*device, *zone));
+        let upon = snapshot.upon.iter().filter(|(_, below)| *below == device);
+        senders.extend(upon.map(|(upon, _)| (*upon, *zone)));
+    }
+    for wanted in wanted {
+        let Some(port) = snapshot.interface(&wanted.name) else { continue };
+        if snapshot.wholes.contains_key(&port.index) {
+            senders.extend(wanted.zones.iter().map(|(_, zone)| (port.index, *zone)));
+        }
+    }
+    (devices, senders)
+}
 
 /// Returns the devices of the zones of existing interfaces.
 pub(crate) fn devices_of(wanted: &[EnforcedInterface], snapshot: &Snapshot) -> Devices {
@@ -119,6 +141,9 @@ mod tests {
         ];
         let devices = devices_of(&wanted, &snapshot());
         assert_eq!(devices, [(1, 2), (2, 20), (3, 10), (5, 9), (6, 9)].into());
+        let (same, senders) = devices_and_senders(&wanted, &snapshot());
+        let expected = [(2, 1), (30, 1), (20, 2), (10, 3), (9, 5), (3, 5), (9, 6)];
+        assert_eq!((same, senders), (devices, expected.into()));
     }
 
     #[test]

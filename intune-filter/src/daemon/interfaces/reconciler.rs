@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Resolver,
-    kernel::{Devices, OwnAddresses, ResolverDevices, WantedMode, ZoneMap},
+    kernel::{Devices, OwnAddresses, ResolverDevices, Senders, WantedMode, ZoneMap},
     system::{Interface, Mode, netlink::Snapshot},
 };
 
@@ -25,8 +25,8 @@ pub(crate) enum Command {
     SetOwnAddresses(OwnAddresses),
     /// Replacement of the zones.
     SetZones(ZoneMap),
-    /// Replacement of the zones' devices.
-    SetDevices(Devices),
+    /// Replacement of the zones' devices, and of those that they send from.
+    SetDevices(Devices, Senders),
     /// Replacement of the devices by which resolvers' answers come in.
     SetResolverDevices(ResolverDevices),
     /// Attachment to an interface, or replacement of its programs. Report the result to
@@ -65,7 +65,7 @@ pub(crate) struct InterfaceReconciler {
     wanted: Vec<EnforcedInterface>,
     states: BTreeMap<String, State>,
     written_zones: Option<ZoneMap>,
-    written_devices: Option<Devices>,
+    written_devices: Option<(Devices, Senders)>,
     own_addresses: Option<OwnAddresses>,
     resolvers: Vec<Resolver>,
     written_resolver_devices: Option<ResolverDevices>,
@@ -120,9 +120,9 @@ impl InterfaceReconciler {
             self.written_zones = Some(zones);
             self.written_devices = None;
         }
-        let devices = devices::devices_of(&self.wanted, snapshot);
+        let devices = devices::devices_and_senders(&self.wanted, snapshot);
         if self.written_devices.as_ref() != Some(&devices) {
-            commands.push(Command::SetDevices(devices.clone()));
+            commands.push(Command::SetDevices(devices.0.clone(), devices.1.clone()));
             self.written_devices = Some(devices);
         }
         let answers = devices::resolver_devices(&self.resolvers, snapshot);
@@ -281,7 +281,7 @@ mod tests {
             [
                 Command::SetOwnAddresses([(5, "10.0.0.1".parse().unwrap())].into()),
                 Command::SetZones([((5, 0), 1), ((5, 20), 2)].into()),
-                Command::SetDevices([(1, 5)].into()),
+                Command::SetDevices([(1, 5)].into(), [(5, 1)].into()),
                 Command::SetResolverDevices([].into()),
                 Command::Attach(interface("lan", 5), WantedMode::Auto),
             ]
@@ -304,7 +304,7 @@ mod tests {
             reconciler.observe(&snapshot(&[]), now),
             [
                 Command::SetZones(BTreeMap::new()),
-                Command::SetDevices(BTreeMap::new()),
+                Command::SetDevices([].into(), [].into()),
                 Command::Await("lan".into())
             ]
         );
@@ -314,7 +314,7 @@ mod tests {
             reconciler.observe(&snapshot(&[interface("lan", 9)]), now),
             [
                 Command::SetZones([((9, 0), 1), ((9, 20), 2)].into()),
-                Command::SetDevices([(1, 9)].into()),
+                Command::SetDevices([(1, 9)].into(), [(9, 1)].into()),
                 Command::Attach(interface("lan", 9), WantedMode::Auto),
             ]
         );
@@ -413,7 +413,7 @@ mod tests {
             commands,
             [
                 Command::SetZones([((6, 0), 1), ((6, 20), 2)].into()),
-                Command::SetDevices([(1, 6)].into()),
+                Command::SetDevices([(1, 6)].into(), [(6, 1)].into()),
                 Command::Attach(interface("new", 6), WantedMode::Auto),
             ]
         );
@@ -427,7 +427,7 @@ mod tests {
         assert_eq!(
             reconciler.observe(&snapshot(&[attached(interface("lan", 5))]), now),
             [
-                Command::SetDevices([(1, 5)].into()),
+                Command::SetDevices([(1, 5)].into(), [(5, 1)].into()),
                 Command::Attach(attached(interface("lan", 5)), WantedMode::Generic)
             ]
         );

@@ -71,7 +71,10 @@ impl Daemon<'_> {
                 result
             }
             Command::SetZones(zones) => self.kernel.set_zones(&zones),
-            Command::SetDevices(devices) => self.kernel.set_devices(&devices),
+            Command::SetDevices(devices, senders) => {
+                let result = self.kernel.set_devices(&devices);
+                result.and_then(|()| self.kernel.set_senders(&senders))
+            }
             Command::SetResolverDevices(devices) => self.kernel.set_resolver_devices(&devices),
             Command::Attach(interface, mode) => {
                 let tags = self.see_tags(&interface.name);

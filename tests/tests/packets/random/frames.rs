@@ -116,6 +116,8 @@ impl Frames {
             HookPoint::Ingress("eth2"),
             HookPoint::Egress("eth1"),
             HookPoint::EgressOfGateway("eth1"),
+            HookPoint::EgressFrom("eth2", "eth1"),
+            HookPoint::EgressFrom("eth1", "eth2"),
         ])
     }
 

@@ -25,13 +25,25 @@ type Address = std::net::IpAddr;
 /// ZoneMap that have passed.
 #[derive(Debug, Default)]
 pub struct Oracle {
-    /// Their last packets' times and policies.
-    flows: HashMap<(&'static str, Flow), (u64, u32)>,
+    flows: HashMap<(&'static str, Flow), Known>,
     datagrams: HashMap<(Zone, Address, Address, u32), u64>,
     queries: HashMap<(Zone, Address, Address, u16, u16), u64>,
     streams: HashSet<(Zone, Address, Address, u16)>,
     /// Of DNS.
     answers: Vec<Vec<u8>>,
+}
+
+/// A flow that has passed.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Its last packet's time.
+    last: u64,
+    /// Policy that has allowed it.
+    generation: u32,
+    /// Whether its client has opened it, and was allowed to.
+    begun: bool,
+    /// The other interface whose client has opened it.
+    from: Option<&'static str>,
 }
 
 /// Time and policy of a judgement.
@@ -53,6 +65,10 @@ impl Oracle {
         verdict: &Verdict,
     ) -> bool {
         let reading = Reading::of(frame);
+        let from = match place {
+            HookPoint::EgressFrom(_, from) => Some(from),
+            _ => None,
+        };
         let (interface, ingress) = match place {
             HookPoint::Ingress(interface) => (interface, true),
             HookPoint::Egress(interface)
@@ -70,7 +86,7 @@ impl Oracle {
         }
         let Some(reading) = reading else { return !passes };
         let is_gateways_own = is_gateways_own(place);
-        let seen = Seen { at, interface, ingress, is_gateways_own, reading: &reading };
+        let seen = Seen { at, interface, ingress, from, is_gateways_own, reading: &reading };
         if !passes {
             return true;
         }
@@ -89,8 +105,9 @@ impl Oracle {
         match (ingress, verdict.reason) {
             (_, Reason::Flow) => reading.flow(ingress).is_some_and(|flow| {
                 let alive = self.is_alive(seen, &flow);
-                if alive {
-                    self.flows.insert((interface, flow), (at.now, at.generation));
+                if alive && let Some(known) = self.flows.get_mut(&(interface, flow)) {
+                    known.last = at.now;
+                    known.generation = at.generation;
                 }
                 alive
             }),
@@ -117,15 +134,20 @@ impl Oracle {
             }
             (true, Reason::DnsQuery) => seen.may_query(),
             (false, Reason::DnsAnswer) => self.is_awaited(seen),
+            (false, Reason::FromZone) => self.is_sent(seen),
             (false, Reason::Inbound) => model::is_server(interface, vlan, client),
             _ => false,
         }
     }
 
     fn is_alive(&self, seen: &Seen<'_>, flow: &Flow) -> bool {
-        let Some((last, generation)) = self.flows.get(&(seen.interface, *flow)) else {
+        let Some(known) = self.flows.get(&(seen.interface, *flow)) else {
             return false;
         };
+        if known.from.is_some() && !seen.ingress && seen.from != known.from {
+            return false;
+        }
+        let Known { last, generation, .. } = known;
         let longest = match flow.protocol {
             TCP => 7440,
             UDP => 300,
@@ -133,7 +155,24 @@ impl Oracle {
         };
         seen.at.now - last <= longest * SECOND
             && (*generation == seen.at.generation
-                || model::may_go_on(seen.at.second, seen.interface, flow))
+                || match known.from {
+                    Some(from) => self.is_begun(seen, from, &turned(flow)),
+                    None => model::may_go_on(seen.at.second, seen.interface, flow),
+                })
+    }
+
+    /// Whether the client of another interface was allowed to send the packet.
+    fn is_sent(&self, seen: &Seen<'_>) -> bool {
+        let Some(flow) = seen.reading.flow(true) else { return false };
+        let from = seen.from.filter(|from| *from != seen.interface);
+        from.is_some_and(|from| self.is_begun(seen, from, &Flow { vlan: 0, ..flow }))
+    }
+
+    /// Whether an interface's client has opened a flow, and may go on with it.
+    fn is_begun(&self, seen: &Seen<'_>, interface: &'static str, flow: &Flow) -> bool {
+        let known = self.flows.get(&(interface, *flow));
+        known.is_some_and(|known| known.begun)
+            && self.is_alive(&Seen { interface, ingress: true, ..*seen }, flow)
     }
 
     /// Whether an ICMP error is about a flow, and for whom it concerns.
@@ -176,11 +215,17 @@ impl Oracle {
         let Seen { at, interface, ingress, reading, .. } = *seen;
         let opens = match verdict.reason {
             Reason::Policy | Reason::Exempt | Reason::Link => ingress,
-            Reason::Inbound => true,
+            Reason::Inbound | Reason::FromZone => true,
             reason => ingress && reason.denies(),
         };
         if opens && let Some(flow) = reading.flow(ingress) {
-            self.flows.insert((interface, flow), (at.now, at.generation));
+            let known = Known {
+                last: at.now,
+                generation: at.generation,
+                begun: ingress && !verdict.reason.denies(),
+                from: seen.from.filter(|_| verdict.reason == Reason::FromZone),
+            };
+            self.flows.insert((interface, flow), known);
         }
         if let Some(key) = seen.datagram(true) {
             self.datagrams.insert(key, at.now);
@@ -198,11 +243,25 @@ impl Oracle {
     }
 }
 
+/// The flow as the zone of its other side has it, untagged.
+const fn turned(flow: &Flow) -> Flow {
+    Flow {
+        vlan: 0,
+        protocol: flow.protocol,
+        client: flow.remote,
+        client_port: flow.remote_port,
+        remote: flow.client,
+        remote_port: flow.client_port,
+    }
+}
+
 /// A frame with an IP header, and where and when it is judged.
 struct Seen<'a> {
     at: Moment,
     interface: &'static str,
     ingress: bool,
+    /// The interface that it came in by, of a forwarded one, where it is a filtered one.
+    from: Option<&'static str>,
     is_gateways_own: bool,
     reading: &'a Reading,
 }

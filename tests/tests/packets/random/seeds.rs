@@ -1,8 +1,13 @@
 //! Seeds of mutated frames: the tables' own, and packets that belong together.
 
 use intune_filter_tests::prog_test_run::{
-    Addresses, Datagram, Flags, Row, datagram::TAG, expect, filter::HookPoint, from_client,
-    site::VLAN, to_client,
+    Addresses, Datagram, Flags, Row,
+    datagram::TAG,
+    expect,
+    filter::HookPoint,
+    from_client,
+    site::{OTHER, VLAN},
+    to_client,
 };
 
 use crate::tables::{
@@ -80,6 +85,15 @@ pub fn of_conversations() -> Vec<Seed> {
                 Datagram::new(who.foreign, source).udp(9, ports, b"data"),
             );
         }
+        // From one zone to another, by a device that may send whatever it likes.
+        let there = Datagram::new(who.exempt, who.other).udp(5, 9, b"data").frame();
+        let back = Datagram::new(who.other, who.exempt).udp(9, 5, b"data").frame();
+        rows.extend([
+            from_client("", there.clone(), any()),
+            to_client("", there, any()).on_other().came_by_lan(),
+            from_client("", back.clone(), any()).on_other(),
+            to_client("", back, any()).came_by(OTHER),
+        ]);
         let answer = answers::answer(&who);
         let asked = answers::asked(&who, &answers::query(&who));
         rows.push(asked);

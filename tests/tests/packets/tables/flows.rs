@@ -73,7 +73,7 @@ fn a_flow_is_opened_answered_and_known() {
             assert_eq!((flow.client_packets, flow.client_bytes), (3, 3 * length));
             assert_eq!((flow.remote_packets, flow.remote_bytes), (2, 2 * length));
             assert_eq!(flow.rule, filter.rule(WEB));
-            assert_eq!(flow.group, u16::from(filter.group("lan")));
+            assert_eq!(flow.group, filter.group("lan"));
             assert!(flow.opened <= flow.last_seen && flow.last_seen <= now().unwrap());
         }
     });

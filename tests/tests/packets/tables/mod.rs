@@ -2,6 +2,7 @@
 //! `run_without_policy` of the crate's root say by which of them.
 
 pub mod answers;
+pub mod between_zones;
 pub mod broken;
 pub mod errors;
 pub mod events;

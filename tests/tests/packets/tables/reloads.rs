@@ -48,7 +48,7 @@ fn a_reload_tells_a_flow_its_group_anew() {
             let group = filter.group("lan");
             assert_ne!(before, group);
             check_on(filter, &[from_client("the next", out(&who, Flags::ACK), known())]);
-            assert_eq!(flows(filter, "FLOWS")[0].group, u16::from(group));
+            assert_eq!(flows(filter, "FLOWS")[0].group, group);
             filter.install(&config("", "")).unwrap();
         }
     });

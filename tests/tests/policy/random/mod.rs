@@ -195,7 +195,7 @@ impl World {
             opened: now,
             last_seen: now,
             generation: self.kernel.pins().active()?.generation,
-            group: client.group as u16,
+            group: client.group as u8,
             flags: flags | if answered { flow_flags::ANSWERED } else { 0 },
             rule: if flags == 0 { told.rule.context("a rule")? } else { u8::MAX },
             ..Flow::default()
