@@ -27,6 +27,7 @@ pub mod site;
 pub mod stub;
 pub mod testbed;
 pub mod transfer;
+pub mod unjudged;
 pub mod unreported;
 #[expect(unsafe_code, reason = "raw sockets")]
 pub mod wire;

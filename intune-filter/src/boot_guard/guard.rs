@@ -14,8 +14,7 @@ use super::{
 };
 use crate::{
     config::{Boot, Config, Paths},
-    kernel::Pins,
-    system::netlink,
+    kernel::{PinDirectory, Pins, named_snapshot},
 };
 
 /// Closes the guard before a daemon's start has loaded anything. Interfaces with attached programs
@@ -28,7 +27,8 @@ pub(crate) fn shut(config: &Config, paths: &Paths) -> Result<()> {
         return Ok(());
     }
     let pins = Pins::open(&paths.pin_dir).ok().flatten();
-    let gate = GuardRules::new(&config.zones(), &netlink::snapshot()?, |interface| {
+    let snapshot = named_snapshot(&PinDirectory::new(&paths.pin_dir), &config.interface_names())?;
+    let gate = GuardRules::new(&config.zones(), &snapshot, |interface| {
         let mode = pins.as_ref().map(|pins| pins.enforced(interface));
         matches!(mode, Some(Ok(Some(_))))
     });

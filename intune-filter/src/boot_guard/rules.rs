@@ -37,24 +37,40 @@ impl GuardRules {
         is_attached: impl Fn(&Interface) -> bool,
     ) -> Self {
         let mut gate = Self::default();
+        // A whole passes when every filtered member is attached.
+        let mut unjudged = BTreeSet::new();
+        let filters = |name: &str| zones.iter().any(|zone| zone.interface == name);
         for zone in zones {
             let now = snapshot.interface(&zone.interface);
-            let attached = now.filter(|now| is_attached(now));
+            let attached = now.is_some_and(&is_attached);
+            let judged = if attached { &mut gate.judged } else { &mut unjudged };
+            let wholes = now.into_iter().flat_map(|now| snapshot.wholes_of(now.index));
             if zone.vlan == 0 {
                 gate.names.insert(zone.interface.clone());
-                gate.judged.extend(attached.map(|now| now.index));
+                gate.names.extend(now.and_then(|now| now.renamed.clone()));
+                judged.extend(now.map(|now| now.index));
+                // The stack receives a member's packets from there.
+                for index in wholes {
+                    let whole = snapshot.interfaces.iter().find(|one| one.index == index);
+                    if let Some(whole) = whole.filter(|whole| !filters(&whole.name)) {
+                        gate.names.insert(whole.present_name().to_owned());
+                        judged.insert(index);
+                    }
+                }
                 continue;
             }
+            let below: Vec<u32> = wholes.chain(now.map(|now| now.index)).collect();
             for device in &snapshot.interfaces {
                 let vlan = snapshot.vlan_devices.get(&device.index);
-                if now.is_some_and(|now| vlan == Some(&(now.index, zone.vlan))) {
-                    gate.names.insert(device.name.clone());
-                    gate.judged.extend(attached.map(|_| device.index));
+                if vlan.is_some_and(|(of, id)| below.contains(of) && *id == zone.vlan) {
+                    gate.names.insert(device.present_name().to_owned());
+                    judged.insert(device.index);
                 }
             }
             let is_another = |name: &String| snapshot.interface(name).is_some();
             gate.names.extend(usual_names(zone).filter(|name| !is_another(name)));
         }
+        gate.judged.retain(|index| !unjudged.contains(index));
         gate
     }
 
@@ -116,7 +132,7 @@ mod tests {
     use super::*;
 
     fn interface(name: &str, index: u32) -> Interface {
-        Interface { name: name.into(), index, up: true, xdp: None }
+        Interface::bare(name, index)
     }
 
     fn zone(interface: &str, vlan: u16) -> Zone {
@@ -161,6 +177,34 @@ mod tests {
         assert_eq!(gate.judged, [4].into());
         let gate = GuardRules::new(&[zone("a-long-one-here", 20)], &snapshot, |_| true);
         assert_eq!(names(&gate), ["vlan0020"]);
+    }
+
+    #[test]
+    fn a_renamed_interface_is_known_by_both_names_and_a_member_by_its_whole() {
+        let mut snapshot = Snapshot {
+            interfaces: vec![
+                interface("eth9", 3),
+                interface("br0", 4),
+                interface("eth2", 5),
+                interface("br0.20", 6),
+            ],
+            wholes: [(3, 4), (5, 4)].into(),
+            vlan_devices: [(6, (4, 20))].into(),
+            ..Snapshot::default()
+        };
+        snapshot.keep_name("eth1", 3);
+        let zones = [zone("eth1", 0), zone("eth2", 0)];
+        let gate = GuardRules::new(&zones, &snapshot, |_| true);
+        assert_eq!(names(&gate), ["br0", "eth1", "eth2", "eth9"]);
+        assert_eq!(gate.judged, [3, 4, 5].into());
+        let gate = GuardRules::new(&zones, &snapshot, |one| one.name == "eth1");
+        assert_eq!(gate.judged, [3].into(), "a member is not judged");
+        // The bridge is filtered itself.
+        let gate =
+            GuardRules::new(&[zone("eth1", 0), zone("br0", 0)], &snapshot, |one| one.name == "br0");
+        assert_eq!(gate.judged, [4].into());
+        let gate = GuardRules::new(&[zone("eth2", 20)], &snapshot, |_| true);
+        assert_eq!((names(&gate)[0], &gate.judged), ("br0.20", &[6].into()));
     }
 
     #[test]

@@ -12,10 +12,9 @@ use crate::{
     attacks::OpenAttacks,
     config::{Config, Finding, Severity, check_environment, writable_by_others},
     control::Client,
-    kernel::Pins,
+    kernel::{PinDirectory, Pins, named_snapshot},
     policy::{self, RuleBits, summarize},
     report::{Checked, OnLinkPrefix, SCHEMA},
-    system::netlink,
 };
 
 /// Runs the command.
@@ -70,7 +69,9 @@ fn on_link_text(on_link: &[OnLinkPrefix]) -> String {
 /// Returns a warning if `boot: closed` does not keep out traffic that it should.
 fn open_gate(config: &Config) -> anyhow::Result<Option<String>> {
     let pins = Pins::open(&config.paths.pin_dir)?;
-    let gate = unjudged::gate(config, pins.as_ref(), &netlink::snapshot()?)?;
+    let directory = PinDirectory::new(&config.paths.pin_dir);
+    let snapshot = named_snapshot(&directory, &config.interface_names())?;
+    let gate = unjudged::gate(config, pins.as_ref(), &snapshot)?;
     let daemon_runs = Client::connect(&config.paths.runtime_dir).is_some();
     Ok(gate.and_then(|gate| unjudged::open(&gate, daemon_runs)))
 }

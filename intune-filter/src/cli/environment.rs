@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 
-use super::{advertisements, deaf_peers, flow_tables::past_the_filter, listening};
+use super::{advertisements, changed_links, deaf_peers, flow_tables::past_the_filter, listening};
 use crate::{
     config::{Config, Environment, Zone},
     daemon::interfaces::{devices::device_of, on_link, other_vlans},
-    kernel,
+    kernel::{self, PinDirectory, keep_names},
     system::{
         Interface,
         netlink::{self, Snapshot},
@@ -28,8 +28,12 @@ pub(super) struct Facts {
 
 /// Gathers the facts. A fact that cannot be read becomes a note.
 pub(super) fn gather(config: &Config) -> Result<Facts> {
-    let snapshot = netlink::snapshot()?;
-    let mut notes = Vec::new();
+    let mut snapshot = netlink::snapshot()?;
+    let directory = PinDirectory::new(&config.paths.pin_dir);
+    if let Err(error) = keep_names(&directory, &config.interface_names(), &mut snapshot) {
+        log::debug!("{error:#}");
+    }
+    let mut notes = changed_links::notes(config, &snapshot);
     if let Err(error) = kernel::check_kernel() {
         notes.push(error.to_string());
     }

@@ -15,10 +15,10 @@ use super::{
 use crate::{
     config::Paths,
     events::{Labels, Traffic, flow_reaper::has_expired},
-    kernel::{FlowEntry, Pins},
+    kernel::{FlowEntry, Pins, named_snapshot},
     names::Names,
     report::LiveFlow,
-    system::{clock, netlink},
+    system::clock,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -59,7 +59,7 @@ pub(super) fn run(global: &Global, clients: &[IpNet]) -> Result<(ExitStatus, Str
 /// Returns the live flows; none if nothing is pinned.
 pub(super) fn live(paths: &Paths) -> anyhow::Result<Vec<LiveFlow>> {
     let Some(pins) = Pins::open(&paths.pin_dir)? else { return Ok(Vec::new()) };
-    let labels = Labels::of_pins(&pins, &netlink::snapshot()?)?;
+    let labels = Labels::of_pins(&pins, &named_snapshot(pins.directory(), &[])?)?;
     let names = context::names(paths);
     let entries = pins.flows()?;
     let now = clock::boot_time();

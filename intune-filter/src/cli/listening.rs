@@ -161,8 +161,7 @@ mod tests {
             );
             Config::parse("config.yaml", &text).unwrap()
         };
-        let interface =
-            |name: &str, index| Interface { name: name.into(), index, up: true, xdp: None };
+        let interface = Interface::bare;
         let snapshot = Snapshot {
             interfaces: vec![interface("eth0", 2), interface("eth1", 3)],
             networks: vec![

@@ -10,6 +10,7 @@ use clap::Parser as _;
 mod advertisements;
 mod apply;
 mod args;
+mod changed_links;
 mod changes;
 mod check;
 mod clients;

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use super::{
     advertisements,
     args::Global,
-    context, deaf_peers,
+    changed_links, context, deaf_peers,
     error::{ExitStatus, Failure},
     output, unjudged,
 };
@@ -16,16 +16,13 @@ use crate::{
     config::{Config, on_link_resolvers},
     control::{Client, Request},
     daemon::interfaces::{on_link, other_vlans},
-    kernel::Pins,
+    kernel::{PinDirectory, Pins, named_snapshot},
     names::resolution::{Counts, ResolutionStatus as Resolution},
     report::{
         ConfigurationStatus, Daemon, GateStatus, Interface, MapUsage, Origin, OtherDns, Problem,
         ReloadResult, SCHEMA, Status,
     },
-    system::{
-        Mode, clock,
-        netlink::{self, Snapshot},
-    },
+    system::{Mode, clock, netlink::Snapshot},
 };
 
 /// Functions that are suspended while no daemon runs: the fail table of the documentation.
@@ -42,7 +39,8 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let (config, paths) = context::lenient(global);
     let pins = Pins::open(&paths.pin_dir)?;
     let daemon = daemon(&paths.runtime_dir);
-    let snapshot = netlink::snapshot()?;
+    let wanted = config.as_ref().map(Config::interface_names).unwrap_or_default();
+    let snapshot = named_snapshot(&PinDirectory::new(&paths.pin_dir), &wanted)?;
     let gate = config.as_ref().map(|c| unjudged::gate(c, pins.as_ref(), &snapshot));
     let gate = gate.transpose()?.flatten();
     let told = daemon.details.as_ref();
@@ -58,6 +56,7 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
         warnings.extend(resolvers.into_iter().map(|(_, text)| text));
         warnings.extend(advertisements::taken(config, &snapshot));
         warnings.extend(deaf_peers::notes(config, &snapshot));
+        warnings.extend(changed_links::notes(config, &snapshot));
     }
     let configured = config.map(|config| config.interfaces).unwrap_or_default();
     let mut status = Status {

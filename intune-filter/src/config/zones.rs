@@ -31,6 +31,12 @@ impl Config {
         self.interfaces.iter().any(|interface| interface.name == device)
     }
 
+    /// Returns the names of the filtered interfaces.
+    #[must_use]
+    pub fn interface_names(&self) -> Vec<&str> {
+        self.interfaces.iter().map(|interface| interface.name.as_str()).collect()
+    }
+
     /// Returns every zone in the order of their numbers.
     #[must_use]
     pub fn zones(&self) -> Vec<Zone> {

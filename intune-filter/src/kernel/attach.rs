@@ -17,12 +17,10 @@ use super::{
     attached::{Pinned, open_pin, pinned},
     directory::{Hook, PinDirectory},
     filter,
+    renamed::present_name,
     syscall::{self, LinkState},
 };
-use crate::system::{Interface, Mode};
-
-/// First kernel with TCX, whose links can be pinned.
-const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+use crate::system::{Interface, Mode, clsact::TCX};
 
 /// Mode that the configuration asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +71,14 @@ impl Kernel {
             _ => self.attach_xdp(interface, wanted),
         };
         let mode = attached.inspect_err(|_| {
-            if !had_egress
-                && let Err(error) = detach_hook(&self.directory, &interface.name, Hook::Egress)
+            if !had_egress && let Err(error) = detach_hook(&self.directory, interface, Hook::Egress)
             {
                 log::error!("{}: {error:#}", interface.name);
             }
         })?;
         // The program of another mode goes last, so that a program judges every packet.
         let other = if mode == Mode::Tc { Hook::Ingress } else { Hook::TcIngress };
-        detach_hook(&self.directory, &interface.name, other)?;
+        detach_hook(&self.directory, interface, other)?;
         if let Err(error) = self.remove_old_stages() {
             log::warn!("{}: {error:#}", interface.name);
         }
@@ -103,7 +100,7 @@ impl Kernel {
                 self.require(Hook::TcIngress)?;
                 self.attach_tc(interface, Hook::TcIngress)?;
             }
-            detach_hook(&self.directory, &interface.name, Hook::Ingress)?;
+            detach_hook(&self.directory, interface, Hook::Ingress)?;
             // A detached link has left its interface to the next program.
             if let Some((id, _)) = interface.xdp.filter(|_| state.ifindex == 0) {
                 return Err(foreign(id, interface));
@@ -153,7 +150,7 @@ impl Kernel {
     }
 
     fn attach_tc(&mut self, interface: &Interface, hook: Hook) -> Result<()> {
-        let name = &interface.name;
+        let (name, present) = (&interface.name, interface.present_name());
         let pin = self.directory.link(name, hook);
         let program = self.tc(hook.program())?;
         let fd = program.fd()?.as_fd().try_clone_to_owned()?;
@@ -164,10 +161,10 @@ impl Kernel {
                 {
                     return Ok(());
                 }
-                detach_hook(&self.directory, name, hook)?;
+                detach_hook(&self.directory, interface, hook)?;
             }
             Some(Pinned::Filter) => {
-                let replaced = filter::replace(self.tc(hook.program())?, name, hook).is_ok();
+                let replaced = filter::replace(self.tc(hook.program())?, present, hook).is_ok();
                 fs::remove_file(&pin)
                     .with_context(|| format!("cannot remove {}", pin.display()))?;
                 if replaced {
@@ -186,7 +183,7 @@ impl Kernel {
             // Without the pin, dropping the link would end the attachment.
             return pin_object(link.as_fd(), &pin);
         }
-        filter::create(self.tc(hook.program())?, name, hook)?;
+        filter::create(self.tc(hook.program())?, present, hook)?;
         pin_object(fd.as_fd(), &pin)
     }
 }
@@ -196,18 +193,21 @@ impl Kernel {
 /// # Errors
 /// A link cannot be removed.
 pub fn detach(directory: &PinDirectory, interface: &str) -> Result<()> {
+    let present = present_name(directory, interface);
     // The reverse of the order of attaching: egress without ingress denies.
     for hook in Hook::ALL.into_iter().rev() {
-        detach_hook(directory, interface, hook)?;
+        remove_attachment(&directory.link(interface, hook), &present, Some(hook))?;
     }
     Ok(())
 }
 
-fn detach_hook(directory: &PinDirectory, interface: &str, hook: Hook) -> Result<()> {
-    remove_attachment(&directory.link(interface, hook), interface, Some(hook))
+fn detach_hook(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<()> {
+    let pin = directory.link(&interface.name, hook);
+    remove_attachment(&pin, interface.present_name(), Some(hook))
 }
 
-/// Detaches the program pinned at `path`, and removes the pin. A missing pin is no error.
+/// Detaches the program pinned at `path` from the interface that has this name now, and removes the pin.
+/// A missing pin is no error.
 pub(super) fn remove_attachment(path: &Path, interface: &str, hook: Option<Hook>) -> Result<()> {
     let Some(pin) = open_pin(path)? else { return Ok(()) };
     if syscall::link_state(pin.as_fd()).is_ok() {

@@ -27,8 +27,16 @@ pub(super) enum Pinned {
 pub(super) fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<bool> {
     Ok(match pinned(&directory.link(&interface.name, hook))? {
         Some(Pinned::Link(link)) => link.ifindex == interface.index,
-        Some(Pinned::Filter) => true,
+        Some(Pinned::Filter) => has_filter(interface, hook),
         None => false,
+    })
+}
+
+/// Whether an interface has the filter of a hook, as far as the kernel tells.
+pub(super) fn has_filter(interface: &Interface, hook: Hook) -> bool {
+    interface.filters.is_none_or(|filters| match hook {
+        Hook::Egress => filters.egress,
+        Hook::Ingress | Hook::TcIngress => filters.ingress,
     })
 }
 

@@ -10,10 +10,9 @@ use aya::programs::{
 };
 
 use super::directory::Hook;
+use crate::system::clsact::{self, PRIORITY};
 
-/// Priority before that of any usual filter.
-const PRIORITY: u16 = 1;
-const HANDLE: TcHandle = TcHandle::new(0, 1);
+const HANDLE: TcHandle = TcHandle::new(0, clsact::HANDLE);
 
 /// Attaches a program; fails if there is a filter at its priority and handle.
 pub(super) fn create(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Result<()> {

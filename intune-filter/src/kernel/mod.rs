@@ -37,6 +37,7 @@ mod pins;
 #[expect(unsafe_code, reason = "values are made of octets")]
 pub(crate) mod pod;
 mod removal;
+mod renamed;
 mod resolver_devices;
 mod retire;
 mod senders;
@@ -57,6 +58,7 @@ pub use lock::{Lock, acquire, try_acquire};
 pub use offloads::keep_tags;
 pub use pins::{ClientEntry, Pins, Usage};
 pub use removal::remove_all;
+pub(crate) use renamed::{follow_names, keep_names, named_snapshot};
 pub use resolver_devices::ResolverDevices;
 pub use retire::{FlowFate, ReviewTime};
 pub use senders::{Senders, elements as sender_elements};

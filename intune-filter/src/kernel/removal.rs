@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use super::{
     attach, bpffs,
     directory::{Hook, PinDirectory, entries, interface_of},
+    renamed::present_name,
 };
 
 /// Removes all pins. Returns whether there were any. The first error is told after everything
@@ -26,11 +27,15 @@ pub fn remove_all(directory: &PinDirectory) -> Result<bool> {
         let layout = directory.root().join(layout);
         // The links' directory and names are the same in every layout.
         let links = layout.join("links");
-        for name in entries(&links)? {
+        let names = entries(&links)?;
+        // Before the first link is gone, which tells what a renamed interface is called.
+        let interfaces: Vec<String> = names
+            .iter()
+            .map(|name| present_name(directory, &interface_of(name).unwrap_or_default()))
+            .collect();
+        for (name, interface) in names.iter().zip(&interfaces) {
             removed = true;
-            let interface = interface_of(&name).unwrap_or_default();
-            let hook = Hook::of_pin(&name);
-            note(attach::remove_attachment(&links.join(&name), &interface, hook));
+            note(attach::remove_attachment(&links.join(name), interface, Hook::of_pin(name)));
         }
         for part in ["programs", "stages", "maps"] {
             for name in entries(&layout.join(part))? {

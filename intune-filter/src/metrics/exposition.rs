@@ -15,12 +15,9 @@ use tokio::sync::watch;
 
 use super::configuration;
 use crate::{
-    kernel::Pins,
+    kernel::{Pins, named_snapshot},
     names::resolution::Counts,
-    system::{
-        clock,
-        netlink::{self, Snapshot},
-    },
+    system::{clock, netlink::Snapshot},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,7 +64,8 @@ impl Sources {
     /// The kernel's maps or interfaces cannot be read.
     pub(crate) fn text(&self) -> Result<String> {
         let counts = self.resolution.borrow().clone();
-        text(&self.pins, &netlink::snapshot()?, self.evicted.load(Ordering::Relaxed), &counts)
+        let snapshot = named_snapshot(self.pins.directory(), &[])?;
+        text(&self.pins, &snapshot, self.evicted.load(Ordering::Relaxed), &counts)
     }
 }
 

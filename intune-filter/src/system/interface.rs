@@ -1,5 +1,7 @@
 //! Describes network interfaces, and the mode in which their packets are judged.
 
+use super::clsact::Filters;
+
 /// Mode in which packets from clients are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -26,20 +28,30 @@ impl Mode {
 /// Network interface at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Name of the interface.
+    /// Name of the interface. Where it was renamed under the programs, that by which it is judged.
     pub name: String,
+    /// Present name of the interface, if that is another.
+    pub renamed: Option<String>,
     /// Index of the interface.
     pub index: u32,
     /// Whether the interface is up.
     pub up: bool,
     /// Id and mode of the attached XDP program.
     pub xdp: Option<(u32, Mode)>,
+    /// Filters of clsact at the programs' place; `None` where the kernel has TCX, or does not tell.
+    pub filters: Option<Filters>,
 }
 
-#[cfg(test)]
 impl Interface {
+    /// Returns the name by which the kernel knows the interface.
+    #[must_use]
+    pub fn present_name(&self) -> &str {
+        self.renamed.as_ref().unwrap_or(&self.name)
+    }
+
     /// Returns an interface that is up, without a program.
+    #[cfg(test)]
     pub(crate) fn bare(name: &str, index: u32) -> Self {
-        Self { name: name.into(), index, up: true, xdp: None }
+        Self { name: name.into(), renamed: None, index, up: true, xdp: None, filters: None }
     }
 }

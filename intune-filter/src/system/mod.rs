@@ -3,6 +3,7 @@
 
 pub(crate) mod atomic_file;
 pub mod clock;
+pub(crate) mod clsact;
 #[expect(unsafe_code, reason = "a function of the C library's")]
 pub(crate) mod heap;
 mod interface;

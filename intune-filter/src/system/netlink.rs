@@ -20,7 +20,10 @@ use rtnetlink::{
     },
 };
 
-use super::{Interface, veth, xdp};
+use super::{Interface, clsact, veth, xdp};
+
+/// Greatest nesting: bonds in bridges, and VLAN devices in bridges.
+const NESTING: usize = 4;
 
 /// Interfaces and addresses at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,25 @@ impl Snapshot {
     #[must_use]
     pub fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|interface| interface.name == name)
+    }
+
+    /// Returns the index of the bridge, bond or team that an interface is a member of, then of the one
+    /// that this is a member of, and so on.
+    pub(crate) fn wholes_of(&self, index: u32) -> impl Iterator<Item = u32> + Clone {
+        std::iter::successors(Some(index), |part| self.wholes.get(part).copied())
+            .skip(1)
+            .take(NESTING)
+    }
+
+    /// Gives an interface back the name by which it is judged, unless another has that name.
+    pub(crate) fn keep_name(&mut self, name: &str, index: u32) {
+        if self.interface(name).is_some() {
+            return;
+        }
+        let mut interfaces = self.interfaces.iter_mut();
+        if let Some(interface) = interfaces.find(|interface| interface.index == index) {
+            interface.renamed = Some(std::mem::replace(&mut interface.name, name.to_owned()));
+        }
     }
 }
 
@@ -108,6 +130,9 @@ impl Netlink {
             deaf: veth::deaf(&self.handle, &links).await,
             ..Snapshot::default()
         };
+        for interface in &mut snapshot.interfaces {
+            interface.filters = clsact::filters(&self.handle, interface.index).await;
+        }
         let mut addresses = self.handle.address().get().execute();
         while let Some(message) =
             addresses.try_next().await.context("cannot read the interfaces' addresses")?
@@ -152,7 +177,7 @@ fn interface(message: &LinkMessage) -> Option<Interface> {
     })?;
     let xdp = xdp::attached(message);
     let up = message.header.flags.contains(LinkFlags::Up);
-    Some(Interface { name, index: message.header.index, up, xdp })
+    Some(Interface { name, renamed: None, index: message.header.index, up, xdp, filters: None })
 }
 
 /// Returns a VLAN device's index, with its parent's index and VLAN id.

@@ -12,6 +12,7 @@ use intune_filter_tests::{
     probe::{ProbeResult, probe},
     site::{self, ANSWER, CONFIG, SILENCE, eventually, tcp, udp},
     testbed::{FOREIGN_PORT, Setup, Testbed},
+    unjudged::expect_judged,
     xdp::PassAll,
 };
 use nix::sys::signal::Signal;
@@ -58,17 +59,8 @@ fn expect_nothing_filtered(testbed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// The policy judges.
-fn expect_judged(testbed: &Testbed) -> Result<()> {
-    for family in 0..2 {
-        testbed.expect_reached(tcp(PRINTER[family].parse()?, 631))?;
-        testbed.expect_denied(tcp(FOREIGN[family].parse()?, 443))?;
-    }
-    Ok(())
-}
-
 /// Takes the link to the client away and makes it again, under new indices.
-fn remake_link(network: &Network) -> Result<()> {
+pub(crate) fn remake_link(network: &Network) -> Result<()> {
     let ([client4, client6], [gateway4, gateway6]) = (CLIENT, GATEWAY);
     let client = network.client.name();
     network.gateway.ip(&[

@@ -2,6 +2,7 @@
 //! its commands, events and metrics.
 
 mod blocking;
+mod changed_links;
 mod commands;
 mod events;
 mod flows;

@@ -1,14 +1,18 @@
 //! Network cards that take VLAN tags off: the virtual machine has two, on one wire.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    fs,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     namespace::{Namespace, run},
-    network::{LAN, WAN},
+    network::{GATEWAY, LAN, WAN},
     probe::probe,
     site::{CONFIG, SILENCE, eventually, tcp},
     testbed::Testbed,
+    unjudged::{expect_judged, nothing_passes_unjudged},
 };
 use serde_json::Value;
 
@@ -20,6 +24,8 @@ const CARDS: [&str; 2] = ["52:54:00:00:00:0a", "52:54:00:00:00:0b"];
 /// A testbed whose client and gateway are joined by cards; they are one pair, for one at a time.
 struct Joined {
     testbed: Testbed,
+    /// Address of the gateway's card on its bus.
+    bus_address: String,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -30,25 +36,14 @@ fn joined(config: &str) -> Result<Joined> {
     let testbed = testbed(config.to_owned())?;
     let network = &testbed.network;
     network.gateway.ip(&[format!("link delete {LAN}")])?;
+    let mut bus_address = String::new();
     for (card, namespace, name) in
         [(CARDS[0], &network.gateway, LAN), (CARDS[1], &network.client, WAN)]
     {
-        // A card comes back when the namespace that it was in is gone, on the kernel's own time.
-        let mut found = None;
-        eventually("the card is here", || {
-            found = card_name(card)?;
-            Ok(found.is_some())
-        })?;
-        let found = found.context("it was found")?;
-        run(std::process::Command::new("ip").args([
-            "link",
-            "set",
-            &found,
-            "netns",
-            namespace.name(),
-            "name",
-            name,
-        ]))?;
+        let found = take_card(card, namespace, name)?;
+        if name == LAN {
+            bus_address = found;
+        }
         // As it came: the one before may have changed it.
         run(namespace.command("ethtool").args(["-K", name, "rx-vlan-offload", "on"]))?;
         namespace.ip(&[format!("link set {name} up")])?;
@@ -56,7 +51,23 @@ fn joined(config: &str) -> Result<Joined> {
     }
     silence(network, true)?;
     move_addresses(network, "eth0.20", "eth1.20")?;
-    Ok(Joined { testbed, _turn: turn })
+    Ok(Joined { testbed, bus_address, _turn: turn })
+}
+
+/// Moves a card into a namespace, under a name. Returns its address on its bus.
+fn take_card(card: &str, namespace: &Namespace, name: &str) -> Result<String> {
+    // A card comes back when the namespace that it was in is gone, on the kernel's own time.
+    let mut found = None;
+    eventually("the card is here", || {
+        found = card_name(card)?;
+        Ok(found.is_some())
+    })?;
+    let found = found.context("it was found")?;
+    let device = fs::read_link(format!("/sys/class/net/{found}/device"))?;
+    let address = device.file_name().context("a device has an address")?.to_string_lossy();
+    let mut ip = std::process::Command::new("ip");
+    run(ip.args(["link", "set", &found, "netns", namespace.name(), "name", name]))?;
+    Ok(address.into_owned())
 }
 
 fn card_name(address: &str) -> Result<Option<String>> {
@@ -138,4 +149,30 @@ fn a_card_that_may_not_be_changed_is_refused_by_name() -> Result<()> {
     }
     ensure!(strips(&joined.testbed.network.gateway)?, "it was changed all the same");
     Ok(())
+}
+
+#[test]
+#[ignore = "needs network cards"]
+fn a_driver_that_is_loaded_again_has_its_card_judged_again() -> Result<()> {
+    const DRIVER: &str = "/sys/bus/pci/drivers/vmxnet3";
+
+    let config = CONFIG.replace("  - name: eth1\n", ON_VLAN);
+    let mut joined = joined(&format!("{config}boot: closed\n"))?;
+    joined.testbed.filter.start()?;
+    expect_judged(&joined.testbed)?;
+    let gateway = Arc::clone(&joined.testbed.network.gateway);
+    let bus_address = joined.bus_address.clone();
+    nothing_passes_unjudged(&mut joined.testbed, |_| {
+        for file in ["unbind", "bind"] {
+            fs::write(format!("{DRIVER}/{file}"), &bus_address).context(file)?;
+        }
+        take_card(CARDS[0], &gateway, LAN)?;
+        gateway.ip(&[format!("link set {LAN} up")])?;
+        add_vlan(&gateway, LAN, &format!("{LAN}.20"), 20)?;
+        gateway.ip(&[
+            format!("address add {}/24 dev {LAN}.20", GATEWAY[0]),
+            format!("address add {}/64 dev {LAN}.20 nodad", GATEWAY[1]),
+        ])
+    })?;
+    joined.testbed.expect_verdicts()
 }

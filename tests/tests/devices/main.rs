@@ -4,6 +4,7 @@
 
 mod bridges;
 mod cards;
+mod changed_links;
 mod flow_tables;
 #[expect(unsafe_code, reason = "raw sockets")]
 mod frames;

@@ -133,18 +133,25 @@ add rule inet control forward icmpv6 type packet-too-big drop
 /// Frames of several buffers, at XDP.
 #[test]
 fn jumbo_frames_pass_where_the_links_take_them() -> Result<()> {
-    for mode in ["native", "generic", "tc"] {
+    let modes = [("native", false), ("native", true), ("generic", false), ("tc", false)];
+    for (mode, raised_before) in modes {
         let config =
             site::CONFIG.replace("- name: eth1", &format!("- {{name: eth1, mode: {mode}}}"));
         let mut testbed =
             Testbed::create(&intune_filter_tests::testbed::Setup { config, ..site::setup() })?;
-        testbed.filter.start()?;
+        if !raised_before {
+            testbed.filter.start()?;
+        }
         let network = &testbed.network;
         // The gateway's dnsmasq announces what its link took when it started (RFC 4861, 4.6.4).
         network.client.sysctl(&format!("ipv6/conf/{WAN}/accept_ra_mtu"), "0")?;
         network.client.ip(&[format!("link set {WAN} mtu 9000")])?;
         network.gateway.ip(&[LAN, WAN].map(|name| format!("link set {name} mtu 9000")))?;
         network.internet.ip(&[format!("link set {WAN} mtu 9000")])?;
+        if raised_before {
+            testbed.filter.start()?;
+        }
+        let network = &testbed.network;
         for (program, address) in [("ping", SERVER[0]), ("ping", SERVER[1])] {
             // Of this size it is one frame, or it does not pass at all.
             let mut command = network.client.command(program);

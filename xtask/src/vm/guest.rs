@@ -31,8 +31,9 @@ const PROGRAMS: [&str; 14] = [
 ];
 
 /// Modules that nothing loads by itself where there is no modprobe.
-const MODULES: [&str; 19] = [
+const MODULES: [&str; 20] = [
     "8021q",
+    "bonding",
     "bridge",
     "dummy",
     "veth",

@@ -11,10 +11,10 @@ use intune_filter_ebpf::abi::{
 use super::{judge::Judge, packet::first_packet, report::Judgement};
 use crate::{
     cli::destination::{Protocol, Target},
-    kernel::{ClientEntry, Pins},
+    kernel::{ClientEntry, Pins, named_snapshot},
     names::Names,
     policy::Nat64,
-    system::{clock, netlink, route},
+    system::{clock, route},
 };
 
 /// Zone of no client.
@@ -54,8 +54,15 @@ impl<'a> Pinned<'a> {
             });
         }
         if let Some(on) = on {
-            let interfaces = netlink::snapshot()?.interfaces;
-            let index = |name: &str| Some(interfaces.iter().find(|one| one.name == name)?.index);
+            let interfaces = named_snapshot(pins.directory(), &[])?.interfaces;
+            let index = |name: &str| {
+                Some(
+                    interfaces
+                        .iter()
+                        .find(|one| [&*one.name, one.present_name()].contains(&name))?
+                        .index,
+                )
+            };
             let other = other_vlan(on, &zones, index);
             zones.retain(|(key, _)| is_behind(on, key, index));
             zones.extend(other.filter(|_| zones.is_empty()));

@@ -10,9 +10,6 @@ use crate::{
     system::netlink::Snapshot,
 };
 
-/// Greatest nesting: bonds in bridges, and VLAN devices in bridges.
-const DEPTH: usize = 4;
-
 /// Returns the devices of the zones of existing interfaces, and the devices from which the stack forwards
 /// packets of each zone: its own, a stacked one that takes packets from it, and a bridge's port.
 pub(crate) fn devices_and_senders(
@@ -59,7 +56,7 @@ pub(crate) fn device_of(snapshot: &Snapshot, interface: u32, vlan: u16) -> Optio
 
 /// Returns the device from which the stack receives the packets of an interface.
 pub(super) fn whole(snapshot: &Snapshot, interface: u32) -> u32 {
-    (0..DEPTH).fold(interface, |part, _| snapshot.wholes.get(&part).copied().unwrap_or(part))
+    snapshot.wholes_of(interface).last().unwrap_or(interface)
 }
 
 /// Returns the device from which the stack receives packets with a VLAN tag.
@@ -111,12 +108,7 @@ mod tests {
     }
 
     fn snapshot() -> Snapshot {
-        let interface = |(name, index): (&str, u32)| Interface {
-            name: name.into(),
-            index,
-            up: true,
-            xdp: None,
-        };
+        let interface = |(name, index): (&str, u32)| Interface::bare(name, index);
         let names = [("eth1", 2), ("eth2", 3), ("eth3", 4), ("br0", 9)];
         Snapshot {
             interfaces: names.map(interface).to_vec(),

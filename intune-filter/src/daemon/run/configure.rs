@@ -299,10 +299,11 @@ impl Daemon<'_> {
         if let Err(error) = self.make_state_directory() {
             log::warn!("{error:#}");
         }
-        let snapshot = self.netlink.snapshot().await?;
+        let mut snapshot = self.netlink.snapshot().await?;
+        self.follow_names(config, &mut snapshot);
         let effects = self.apply(config, policy, &snapshot)?;
         self.listen_for_metrics(config.metrics.listen).await;
-        self.look_at(&snapshot);
+        self.look_at(snapshot);
         Ok(effects)
     }
 

@@ -7,7 +7,7 @@ use crate::{
     boot_guard::{Changes, GuardRules},
     config::Boot,
     report::GateStatus,
-    system::netlink::Snapshot,
+    system::{Interface, netlink::Snapshot},
 };
 
 /// Subscribes to changes of the guard's table by others; on failure the table is checked
@@ -19,11 +19,24 @@ pub(super) fn listen() -> Option<Changes> {
 impl Daemon<'_> {
     /// Opens the guard for attached interfaces, if there is one.
     pub(super) fn keep_gate(&mut self, snapshot: &Snapshot) {
+        self.keep_gate_for(snapshot, |daemon, interface| daemon.reconciler.is_attached(interface));
+    }
+
+    /// Shuts the guard for interfaces that are not attached any more, and leaves it open for those that
+    /// another daemon has attached.
+    pub(super) fn shut_gate(&mut self, snapshot: &Snapshot) {
+        let pins = self.kernel.pins();
+        self.keep_gate_for(snapshot, |daemon, interface| {
+            let is_adopted = || matches!(pins.enforced(interface), Ok(Some(_)));
+            daemon.reconciler.is_attached(interface)
+                || (!daemon.reconciler.is_known(&interface.name) && is_adopted())
+        });
+    }
+
+    fn keep_gate_for(&mut self, snapshot: &Snapshot, passes: impl Fn(&Self, &Interface) -> bool) {
         let config = &self.in_force.config;
         let gate = (config.boot == Boot::Closed).then(|| {
-            GuardRules::new(&config.zones(), snapshot, |interface| {
-                self.reconciler.is_attached(interface)
-            })
+            GuardRules::new(&config.zones(), snapshot, |interface| passes(self, interface))
         });
         self.guard.keep(gate);
     }

@@ -6,6 +6,7 @@ use sd_notify::NotifyState;
 
 use super::state::Daemon;
 use crate::{
+    config::Config,
     daemon::interfaces::{Command, Told},
     kernel,
     system::{Interface, netlink::Snapshot},
@@ -16,7 +17,7 @@ impl Daemon<'_> {
     pub(super) async fn look(&mut self) {
         self.look_pace.looked(Instant::now());
         match self.netlink.snapshot().await {
-            Ok(snapshot) => self.look_at(&snapshot),
+            Ok(snapshot) => self.look_at(snapshot),
             Err(error) => log::error!("{error:#}"),
         }
         self.announce();
@@ -24,7 +25,9 @@ impl Daemon<'_> {
 
     /// Acts on the machine's state: attaches programs again that others have detached, then carries
     /// out the reconciler's commands.
-    pub(super) fn look_at(&mut self, snapshot: &Snapshot) {
+    pub(super) fn look_at(&mut self, mut snapshot: Snapshot) {
+        self.follow_names(&self.in_force.config.clone(), &mut snapshot);
+        let snapshot = snapshot;
         let pins = self.kernel.pins();
         for interface in self.reconciler.attached_among(&snapshot.interfaces) {
             match pins.enforced(interface) {
@@ -37,20 +40,43 @@ impl Daemon<'_> {
                 Err(error) => log::error!("{error:#}"),
             }
         }
-        self.keep_tags(snapshot);
-        for command in self.reconciler.observe(snapshot, Instant::now()) {
+        self.keep_tags(&snapshot);
+        let commands = self.reconciler.observe(&snapshot, Instant::now());
+        // Shut before anything is taken off: an interface that has gone may be back already.
+        self.shut_gate(&snapshot);
+        for command in commands {
             self.execute(command);
         }
-        self.keep_gate(snapshot);
-        for told in self.on_link.observe(&self.in_force.config, snapshot, Instant::now()) {
+        self.keep_gate(&snapshot);
+        for told in self.on_link.observe(&self.in_force.config, &snapshot, Instant::now()) {
             match told {
                 Told::Info(text) => log::info!("{text}"),
                 Told::Warning(text) => log::warn!("{text}"),
             }
         }
         self.intake.recorder.set_interfaces(&snapshot.interfaces);
-        self.seen.clone_from(snapshot);
+        self.seen = snapshot;
         self.tell_resolution();
+    }
+
+    /// Follows the names of renamed interfaces, as far as `config` names them; others keep the names
+    /// under which they are judged.
+    pub(super) fn follow_names(&self, config: &Config, snapshot: &mut Snapshot) {
+        let wanted = config.interface_names();
+        let directory = self.kernel.directory();
+        if let Err(error) = kernel::follow_names(directory, &wanted, snapshot) {
+            log::error!("{error:#}");
+        }
+        for interface in &snapshot.interfaces {
+            if let Some(now) = &interface.renamed
+                && self.seen.interface(&interface.name).is_none_or(|seen| seen.renamed.is_none())
+            {
+                log::warn!(
+                    "{} is called {now} now, and goes on being judged; `interfaces` has to name it {now}",
+                    interface.name
+                );
+            }
+        }
     }
 
     /// Records that an interface cannot be enforced.
@@ -77,7 +103,7 @@ impl Daemon<'_> {
             }
             Command::SetResolverDevices(devices) => self.kernel.set_resolver_devices(&devices),
             Command::Attach(interface, mode) => {
-                let tags = self.see_tags(&interface.name);
+                let tags = self.see_tags(&interface);
                 match tags.and_then(|()| self.kernel.attach(&interface, mode)) {
                     Ok(mode) => {
                         log::info!("{}: enforcing in {} mode", interface.name, mode.as_str());

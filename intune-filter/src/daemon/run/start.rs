@@ -130,7 +130,8 @@ impl<'a> Daemon<'a> {
             ready: false,
         };
         daemon.tell_of_start(refused.as_ref(), damaged);
-        let snapshot = daemon.netlink.snapshot().await?;
+        let mut snapshot = daemon.netlink.snapshot().await?;
+        daemon.follow_names(&config, &mut snapshot);
         daemon.intake.learner.set_own_addresses(snapshot.addresses.iter().copied().collect());
         let policy = daemon.intake.learner.policy().clone();
         daemon.apply(&config, policy, &snapshot)?;
@@ -140,7 +141,7 @@ impl<'a> Daemon<'a> {
         }
         daemon.kernel.pin_programs()?;
         daemon.listen_for_metrics(config.metrics.listen).await;
-        daemon.look_at(&snapshot);
+        daemon.look_at(snapshot);
         for interface in daemon.reconciler.status() {
             if let Some(error) = interface.error {
                 return Err(anyhow!("{}: {error}", interface.name).into());
