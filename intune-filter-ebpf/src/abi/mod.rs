@@ -46,8 +46,8 @@ pub use policy::{
     MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, MacKey, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS,
     ResolverDevice, SERVER_DHCP, SERVER_RESOLVER, SERVER_VIA, SOURCE_CHECK_ELEMENTS, Settings,
     TITLE_CAPACITY, Title, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE,
-    ZONE_ELEMENTS, ZONES_OF_DEVICE, ZoneKey, client_flags, gateway_port, port_class, port_class_at,
-    port_index, sender, source_check,
+    ZONE_ELEMENTS, ZONES_OF_DEVICE, ZoneKey, client_flags, gateway_port, inbound_zone, port_class,
+    port_class_at, port_index, sender, source_check,
 };
 pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{
