@@ -7,6 +7,7 @@ use super::{
     links::Links,
     membership, opening, other_vlan,
     resolver::{self, DNS_PORT, Response},
+    resolver_route,
     stage::Stage,
     stream,
 };
@@ -162,8 +163,12 @@ fn dns_answer<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     if datagram.fragment != Fragment::Whole || !resolver::is_from_resolver(run, datagram) {
         return Stage::NEXT;
     }
-    // The stack forwards IPv6 packets whose source is one of its own addresses.
-    if !run.is_from_gateway() && run.datapath.is_own(run.source()) {
+    // The stack forwards IPv6 packets whose source is one of its own addresses. Where a DNAT rule hands
+    // queries to another host, the configuration names the device that its answers come in by.
+    if !run.is_from_gateway()
+        && run.datapath.is_own(run.source())
+        && !resolver_route::has_named_devices(run.scratch, run.datapath)
+    {
         return Stage::NEXT;
     }
     if !run.is_from_gateway() && run.datapath.is_astray(run.scratch) {

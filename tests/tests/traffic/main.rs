@@ -3,6 +3,7 @@
 
 mod attacks;
 mod bare_clients;
+mod containers;
 mod crowded_names;
 mod denial;
 mod flood;
