@@ -9,6 +9,7 @@ mod denial;
 mod flood;
 mod gateway;
 mod innocents;
+mod own_subnet;
 mod path_mtu;
 mod peers;
 mod return_path;
