@@ -19,6 +19,7 @@ mod reason;
 mod rule_mask;
 mod state;
 mod stream;
+mod target;
 
 pub use address::{Address, V4, V6};
 pub use answer::{ANSWER_ACCEPTED, answer_in_nat64, nat64_length};

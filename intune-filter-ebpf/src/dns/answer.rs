@@ -7,14 +7,14 @@ use super::{
     HEADER_LENGTH, name,
     record::{
         HASH_HALF, RECORDS, STEPS_OF_MESSAGE, TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_HTTPS, TYPE_SVCB,
-        pack,
+        pack, target_name,
     },
-    svcb,
+    svcb, target,
 };
 use crate::{
     abi::{ANSWER_ACCEPTED, Settings, V4, V6, nat64_length},
     bpf_loop::{self, LoopBody},
-    datapath::{ClientMaps, Datapath, DualStack, Insertion, NANOS_PER_SEC},
+    datapath::{ClientMaps, Datapath, DualStack, HostMaps, Insertion, NANOS_PER_SEC},
     memory::Message,
     scratch::Scratch,
 };
@@ -76,7 +76,7 @@ pub fn read_answer<W: Datapath>(scratch: &Scratch, datapath: W, start: u64) -> b
     scratch.parser.chain_left.set(u64::from(CHAIN));
     scratch.parser.complete.set(0);
     bpf_loop::run::<Alias, _>((scratch, datapath), STEPS_OF_MESSAGE as u32 + 1);
-    scratch.parser.complete.get() != 0 && svcb::read_hints(scratch, datapath)
+    scratch.parser.complete.get() != 0 && svcb::read_services(scratch, datapath)
 }
 
 /// Loop body that reads one record. `records_left` stays above 0 if the record does not parse.
@@ -253,6 +253,17 @@ impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
         let now = scratch.parser.now.get();
         let expires = now + (ttl + scratch.parser.ttl_grace.get()) * NANOS_PER_SEC;
         let (set, rules) = (scratch.parser.set.get() as u32, scratch.matcher.rules.as_mask());
+        let owner = scratch.parser.host_owner.get();
+        if kind == TYPE_SVCB {
+            let (name, length) = target_name(packed);
+            target::put_key(scratch, datapath, name, name + length);
+            // What is a target of a target is none for longer: no name would prolong itself.
+            let expires = expires.min(scratch.matcher.target_until.get());
+            // SAFETY: the scratch memory is this run's alone.
+            let key = unsafe { &*scratch.ctx.address6.get() };
+            count(scratch, HostMaps::<V6>::learn(datapath, key, rules, expires, now, owner));
+            return false;
+        }
         // SAFETY: the scratch memory is this run's alone.
         let (v4, v6) =
             unsafe { (&mut *scratch.ctx.address4.get(), &mut *scratch.ctx.address6.get()) };
@@ -271,22 +282,27 @@ impl<W: DualStack> LoopBody<(&Scratch, W)> for Learn {
             load(message, data, v6);
             own = datapath.is_own(v6);
         }
-        let owner = scratch.parser.host_owner.get();
         let insertion = if answer & ANSWER_ACCEPTED == 0 || own {
-            None
+            scratch.parser.refused.add(1);
+            return false;
         } else if kind == TYPE_A {
-            Some(datapath.learn(v4, rules, expires, now, owner))
+            datapath.learn(v4, rules, expires, now, owner)
         } else {
-            Some(datapath.learn(v6, rules, expires, now, owner))
+            datapath.learn(v6, rules, expires, now, owner)
         };
-        match insertion {
-            None => scratch.parser.refused.add(1),
-            Some(Insertion::Done) => scratch.parser.learned.add(1),
-            Some(Insertion::Full) => scratch.parser.full.add(1),
-            Some(Insertion::OverShare) => scratch.parser.over_share.add(1),
-            Some(Insertion::Busy) => scratch.parser.busy.add(1),
-        }
+        count(scratch, insertion);
         false
+    }
+}
+
+/// Counts an address or target that was to be learned.
+#[inline(always)]
+fn count(scratch: &Scratch, insertion: Insertion) {
+    match insertion {
+        Insertion::Done => scratch.parser.learned.add(1),
+        Insertion::Full => scratch.parser.full.add(1),
+        Insertion::OverShare => scratch.parser.over_share.add(1),
+        Insertion::Busy => scratch.parser.busy.add(1),
     }
 }
 

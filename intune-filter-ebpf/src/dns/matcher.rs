@@ -8,11 +8,12 @@
 use super::{
     name::MASKS,
     record::{TYPE_A, TYPE_AAAA},
+    target,
 };
 use crate::{
-    abi::{CHUNK, EdgeKey, Glob, MATCH_STEPS, NameNode, Settings, lower, name_marks},
+    abi::{CHUNK, EdgeKey, Glob, MATCH_STEPS, NameNode, Settings, V6, lower, name_marks},
     bpf_loop::{self, LoopBody},
-    datapath::Datapath,
+    datapath::{Datapath, DatapathOf},
     scratch::Scratch,
 };
 
@@ -25,6 +26,7 @@ pub fn match_name<W: Datapath>(scratch: &Scratch, datapath: W, settings: &Settin
     let labels = scratch.parser.label_count.get();
     scratch.matcher.marks.set(0);
     scratch.matcher.rules.clear();
+    scratch.matcher.target_until.set(u64::MAX);
     if labels == 0 {
         // The root itself, which no pattern stands for.
         scratch.matcher.under.set(&settings.root.under);
@@ -77,10 +79,12 @@ pub fn is_at_or_above_listed(scratch: &Scratch) -> bool {
     scratch.matcher.under.intersects(&scratch.ctx.client_rules)
 }
 
-/// Follows the edges and globs that lead on from where [`match_name`] has begun.
+/// Follows the edges and globs that lead on from where [`match_name`] has begun, and adds what the name
+/// has as a target.
 #[inline(always)]
-pub fn walk_patterns<W: Datapath>(scratch: &Scratch, datapath: W) {
+pub fn walk_patterns<W: DatapathOf<V6>>(scratch: &Scratch, datapath: W) {
     bpf_loop::run::<Match, _>((scratch, datapath), MATCH_STEPS);
+    target::inherit(scratch, datapath);
 }
 
 /// Arrives at a node, with `left` labels of the name to go: notes the node's rules and globs, and

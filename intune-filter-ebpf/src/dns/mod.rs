@@ -13,6 +13,8 @@ mod question;
 mod record;
 mod refusal;
 mod svcb;
+#[expect(unsafe_code, reason = "the working memory is behind pointers")]
+mod target;
 
 pub use answer::{LearnStats, affordable, is_cut, learn, learn_addresses, read_answer};
 pub use matcher::{
@@ -22,6 +24,8 @@ pub use question::{
     Question, digest, is_answer, is_bare_error, is_query, is_response, read_question,
 };
 pub use refusal::{Refusal, choose_refusal, refuse};
+#[cfg(not(target_arch = "bpf"))]
+pub use target::target_key;
 
 /// Octets of a header (RFC 1035 section 4.1.1).
 pub const HEADER_LENGTH: u64 = 12;

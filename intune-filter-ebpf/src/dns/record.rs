@@ -30,3 +30,15 @@ pub(super) const TYPE_HTTPS: u64 = 65;
 pub(super) const fn pack(data: u64, fixed: u64, kind: u64) -> u64 {
     data << 32 | fixed << 8 | kind
 }
+
+/// Packs a target into a word, as an address of type [`TYPE_SVCB`], with the octets of its name.
+#[inline(always)]
+pub(super) const fn pack_target(name: u64, length: u64, fixed: u64) -> u64 {
+    length << 48 | pack(name, fixed, TYPE_SVCB)
+}
+
+/// Returns the offset and the octets of a packed target's name.
+#[inline(always)]
+pub(super) const fn target_name(packed: u64) -> (u64, u64) {
+    (packed >> 32 & 0xffff, packed >> 48)
+}

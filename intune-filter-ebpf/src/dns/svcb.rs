@@ -1,9 +1,9 @@
-//! Address hints of SVCB and HTTPS records (RFC 9460), to which clients connect without a query for
-//! the addresses.
+//! SVCB and HTTPS records (RFC 9460): their address hints, to which clients connect without a query for
+//! the addresses, and their targets, which clients ask for next.
 
 use super::{
     name,
-    record::{HASH_HALF, RECORDS, STEPS_OF_MESSAGE, TYPE_A, TYPE_AAAA, pack},
+    record::{HASH_HALF, RECORDS, STEPS_OF_MESSAGE, TYPE_A, TYPE_AAAA, pack, pack_target},
 };
 use crate::{
     bpf_loop::{self, LoopBody},
@@ -15,10 +15,11 @@ use crate::{
 const IPV4_HINT: u64 = 4;
 /// Key of the parameter with IPv6 addresses.
 const IPV6_HINT: u64 = 6;
-/// Adds address hints to the addresses found: those in records of the name that the question leads
-/// to. False if a record does not parse.
+
+/// Adds targets and address hints to the addresses found: those in records of the name that the
+/// question leads to. False if a record does not parse.
 #[inline(always)]
-pub(super) fn read_hints<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
+pub(super) fn read_services<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     scratch.parser.svcb_next.set(0);
     scratch.parser.parameter.set(0);
     scratch.parser.hint.set(0);
@@ -71,6 +72,9 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Service {
             scratch.parser.parameter.set(begin);
             scratch.parser.parameters_end.set(end);
             scratch.parser.parameter_key.set(0);
+            if scratch.parser.svcb_records.get(HASH_HALF + next) == scratch.parser.owner.get() {
+                add_target(scratch, fixed, data + 2, name_end);
+            }
             return name_end > end;
         }
         let end = scratch.parser.parameters_end.get();
@@ -102,17 +106,39 @@ impl<W: Datapath> LoopBody<(&Scratch, W)> for Service {
     }
 }
 
+/// Adds the target that was read to the addresses found, or leaves it if there is no room. None is the
+/// owner itself, by its name or by that of the root, and a compressed name (RFC 9460 section 2.2 forbids
+/// it), which not every client reads.
+#[inline(always)]
+fn add_target(scratch: &Scratch, fixed: u64, name: u64, end: u64) {
+    let length = end - name;
+    // Where a pointer ends a name, the octets of its labels are not one less than its own.
+    let in_full =
+        scratch.message.octet(name) < 0xc0 && scratch.parser.name_length.get() + 1 == length;
+    if length == 1 || !in_full || scratch.parser.hash.get() == scratch.parser.owner.get() {
+        return;
+    }
+    add(scratch, pack_target(name, length, fixed));
+}
+
 /// Adds an address to those found, or leaves it if there is no room; always false.
 #[inline(always)]
 fn add_hint(scratch: &Scratch, fixed: u64, at: u64) -> bool {
-    let (kind, count) = (scratch.parser.hint_kind.get(), scratch.parser.address_count.get());
+    let kind = scratch.parser.hint_kind.get();
+    add(scratch, pack(at, fixed, kind));
+    scratch.parser.hint.set(at + if kind == TYPE_A { 4 } else { 16 });
+    false
+}
+
+/// Adds an address or target of the name that the question leads to.
+#[inline(always)]
+fn add(scratch: &Scratch, packed: u64) {
+    let count = scratch.parser.address_count.get();
     if count < u64::from(RECORDS) {
-        scratch.parser.addresses.set(count, pack(at, fixed, kind));
+        scratch.parser.addresses.set(count, packed);
         scratch.parser.addresses.set(HASH_HALF + count, scratch.parser.owner.get());
         scratch.parser.address_count.set(count + 1);
     } else {
         scratch.parser.unread.set(1);
     }
-    scratch.parser.hint.set(at + if kind == TYPE_A { 4 } else { 16 });
-    false
 }

@@ -7,11 +7,14 @@ use intune_filter_ebpf::abi::{Occurrence, Reason, V6, answer_flags};
 use crate::{
     cases,
     choices::{Choices, words},
-    message::{Compression, Data, QUERY, Record, Writer},
-    model::{Outcome, Refusal, is_listed, outcome, section::section_of_message, section_of_answer},
-    random::exchange,
+    message::{Compression, Data, Name, QUERY, Record, Writer},
+    model::{
+        Learned, Outcome, Refusal, Terms, is_listed, outcome, section::section_of_message,
+        section_of_answer,
+    },
+    random::{Exchange, exchange, follow_up},
     recorded::text,
-    site::{Ends, ONE, OWN4, SECOND, START, Site, TERMS, TWO, V4_ENDS, V6_ENDS, v4},
+    site::{Ends, ONE, OWN4, SECOND, START, Site, TERMS, TWO, V4_ENDS, V6_ENDS, key_of, v4},
 };
 
 /// Number of times that each outcome was seen.
@@ -35,7 +38,9 @@ fn random_answers_teach_what_the_model_says() {
     println!("{cases} answers: {seen:?}");
     let deferred = seen.remove("deferred");
     assert!(deferred.is_some_and(|count| count >= cases / 1000));
-    assert!(seen.len() == 6 && seen.values().all(|count| *count >= cases / 100));
+    let refused = seen.remove("refused follow-up");
+    assert!(refused.is_some_and(|count| count >= cases / 1000));
+    assert!(seen.len() == 7 && seen.values().all(|count| *count >= cases / 100));
 }
 
 fn random_answers(cases: impl Iterator<Item = u64>) -> Seen {
@@ -52,8 +57,39 @@ fn random_answers(cases: impl Iterator<Item = u64>) -> Seen {
             second_opinion(&exchange.query, &exchange.answer, what);
         }
         *seen.entry(outcome.kind()).or_insert(0) += 1;
+        if let Outcome::Teaches(known, ..) = outcome
+            && let Some((asked, kind)) = follow(&site, ends, &mut choices, &exchange, &known, case)
+        {
+            *seen.entry("follow-up").or_insert(0) += 1;
+            *seen.entry(if asked { kind } else { "refused follow-up" }).or_insert(0) += 1;
+        }
     }
     seen
+}
+
+/// Asks for a target that an exchange has taught, perhaps later. Returns whether it was asked, and what
+/// the answer was.
+fn follow(
+    site: &Site,
+    ends: Ends,
+    choices: &mut Choices<'_>,
+    before: &Exchange,
+    known: &Learned,
+    case: u64,
+) -> Option<(bool, &'static str)> {
+    let is_target = |name: &Name| known.contains_key(&key_of(&name.wire().to_ascii_lowercase()));
+    let exchange = follow_up(choices, before, is_target)?;
+    let waited = *choices.one(&[0, 0, 30, 90, 329, 330, 331]) * SECOND;
+    let terms = Terms { now: START + waited, known, ..TERMS };
+    let what = || {
+        let of = text(&before.query, &before.answer);
+        format!(
+            "case {case}: {of}, and {waited} ns later {}",
+            text(&exchange.query, &exchange.answer)
+        )
+    };
+    let outcome = check_by(site, ends, &exchange.query, &exchange.answer, &terms, what);
+    Some((is_listed(&exchange.query, &terms), outcome.kind()))
 }
 
 /// Checks that the kernel reads from a message what hickory's reader of whole messages does. Of
@@ -89,12 +125,26 @@ pub(crate) fn check(
     answer: &[u8],
     what: impl Fn() -> String,
 ) -> Outcome {
+    check_by(site, ends, query, answer, &TERMS, what)
+}
+
+/// Checks one exchange after others, by terms of the model.
+fn check_by(
+    site: &Site,
+    ends: Ends,
+    query: &[u8],
+    answer: &[u8],
+    terms: &Terms<'_>,
+    what: impl Fn() -> String,
+) -> Outcome {
     site.forget();
+    site.know(terms.known);
+    site.wait(terms.now - START);
     // A query for a name of no rule is refused and not recorded.
-    let listed = is_listed(query, &TERMS);
+    let listed = is_listed(query, terms);
     assert_eq!(site.query(ends, query).reason == Reason::DnsQuery, listed, "{}", what());
     let verdict = site.answer(ends, answer);
-    let expected = if listed { outcome(query, answer, &TERMS) } else { Outcome::Foreign };
+    let expected = if listed { outcome(query, answer, terms) } else { Outcome::Foreign };
     let (learned, reason) = match &expected {
         Outcome::Foreign | Outcome::Passes => (None, None),
         Outcome::Malformed => (None, Some(Occurrence::AnswerMalformed)),
@@ -105,7 +155,15 @@ pub(crate) fn check(
     };
     let refused = matches!(expected, Outcome::Teaches(_, refused, _) if refused > 0);
     let deferred = matches!(expected, Outcome::Teaches(_, _, true));
-    assert_eq!(site.learned(), learned.cloned().unwrap_or_default(), "{}", what());
+    let mut expected_hosts = terms.known.clone();
+    for (address, (rules, expires)) in learned.into_iter().flatten() {
+        // What has expired keeps nothing of what it had.
+        let host = expected_hosts.entry(*address).or_default();
+        let lives = host.1 > terms.now;
+        let before = if lives { *host } else { Default::default() };
+        *host = (before.0 | *rules, before.1.max(*expires));
+    }
+    assert_eq!(site.learned(), expected_hosts, "{}", what());
     let passes = if expected == Outcome::Foreign { Reason::Unsolicited } else { Reason::DnsAnswer };
     assert_eq!(verdict.reason, passes, "{}", what());
     for counter in [Occurrence::AnswerMalformed, Occurrence::NothingLearned, Occurrence::Learned] {
@@ -121,13 +179,13 @@ pub(crate) fn check(
         assert_eq!(event.flags & answer_flags::LEARNED != 0, learned.is_some(), "{}", what());
         assert_eq!(octets, answer, "{}", what());
         assert_eq!(event.client, V6::from(ends.client), "{}", what());
-        assert_eq!((event.time, event.zone), (START, 1), "{}", what());
+        assert_eq!((event.time, event.zone), (terms.now, 1), "{}", what());
     }
     expected
 }
 
 /// Asks for an address of `name`, and passes the answer with these records.
-fn ask(site: &Site, name: &str, records: &[Record]) {
+pub(crate) fn ask(site: &Site, name: &str, records: &[Record]) {
     let query = Writer::new(7, QUERY, &name.into(), 1, 1);
     assert_eq!(site.query(V4_ENDS, &query.octets).reason, Reason::DnsQuery);
     let answer = Writer::answer(name).with(records);

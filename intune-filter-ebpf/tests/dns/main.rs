@@ -15,6 +15,7 @@ mod recorded;
 mod refusals;
 mod regressions;
 mod site;
+mod targets;
 
 use proptest::test_runner::{Config, TestRunner};
 

@@ -19,32 +19,52 @@ const MESSAGE_MAX: usize = 4096;
 pub struct Exchange {
     pub query: Vec<u8>,
     pub answer: Vec<u8>,
+    /// Names that the answer was made of, the question's first.
+    pub names: Vec<Name>,
 }
 
 pub fn exchange(choices: &mut Choices<'_>) -> Exchange {
-    let (query, mut answer) = undamaged(choices);
+    let names = names(choices);
+    exchange_of(choices, names)
+}
+
+/// Returns an exchange with the last of another's names that `is_asked` accepts in its question.
+pub fn follow_up(
+    choices: &mut Choices<'_>,
+    before: &Exchange,
+    is_asked: impl Fn(&Name) -> bool,
+) -> Option<Exchange> {
+    let mut names = before.names.clone();
+    let first = names.iter().rposition(is_asked)?;
+    names.swap(0, first);
+    mix_case(choices, &mut names[0]);
+    Some(exchange_of(choices, names))
+}
+
+fn exchange_of(choices: &mut Choices<'_>, names: Vec<Name>) -> Exchange {
+    let (query, mut answer) = undamaged(choices, &names);
     if choices.once_in(2) {
-        let (_, other) = undamaged(choices);
+        let others = self::names(choices);
+        let (_, other) = undamaged(choices, &others);
         damage(choices, &mut answer, &other);
     }
-    Exchange { query, answer: answer.octets }
+    Exchange { query, answer: answer.octets, names }
 }
 
 /// Returns an exchange as a server would write it, except that parameters of services are out of
 /// order or cut off at times.
-fn undamaged(choices: &mut Choices<'_>) -> (Vec<u8>, Writer) {
-    let names = names(choices);
+fn undamaged(choices: &mut Choices<'_>, names: &[Name]) -> (Vec<u8>, Writer) {
     let id = choices.word() as u16;
     let kind = *choices.one(&[A, A, AAAA, AAAA, ANY, HTTPS, SVCB, CNAME, TXT]);
     let query = Writer::new(id, QUERY, &names[0], kind, IN);
     let flags = ANSWER | *choices.one(&[0, 0, 0, 0, 0, 0x0200, 0x0400, 3, 5, 0x0800]);
     let mut answer = Writer::new(id, flags, &names[0], kind, IN);
-    for record in &records(choices, &names) {
+    for record in &records(choices, names) {
         write(choices, &mut answer, 1, record);
     }
     for section in [2, 3] {
         for _ in 0..choices.below(3) {
-            let record = record(choices, &names, false);
+            let record = record(choices, names, false);
             write(choices, &mut answer, section, &record);
         }
     }
@@ -227,7 +247,7 @@ fn address(choices: &mut Choices<'_>, owner: Name) -> Record {
 /// Returns a service record, at times with many parameters and hints.
 fn service(choices: &mut Choices<'_>, names: &[Name], owner: Name) -> Record {
     let target = match choices.below(3) {
-        0 => choices.one(names).clone(),
+        0 | 1 => choices.one(names).clone(),
         _ => Name(Vec::new()),
     };
     let many = choices.once_in(20);
@@ -282,7 +302,7 @@ fn write(choices: &mut Choices<'_>, answer: &mut Writer, section: usize, record:
     let mut record = record.clone();
     if choices.once_in(2) {
         mix_case(choices, &mut record.owner);
-        if let Data::Name(_, target) = &mut record.data {
+        if let Data::Name(_, target) | Data::Service(_, target, _) = &mut record.data {
             mix_case(choices, target);
         }
     }

@@ -8,6 +8,7 @@ use intune_filter_ebpf::{
         Active, Client, Counted, EdgeKey, Host, NameNode, RuleMask, SERVER_RESOLVER, Settings, V4,
         V6, ZoneKey,
     },
+    dns::target_key,
     host::{PolicyMaps, Tables, Trie},
     verdict::{Arrival, Verdict},
 };
@@ -68,7 +69,7 @@ impl Site {
         tables.own_addresses = [V6::from(IpAddr::V4(OWN4)), V6::from(OWN6)].into();
         tables.zones.insert(ZoneKey { ifindex: IFINDEX, vlan: 0 }, 1);
         tables.zones.insert(ZoneKey { ifindex: IFINDEX, vlan: u32::from(VLAN) }, 2);
-        tables.active.set(Active { generation: 1, reserved: 0, seed: 0x5eed_0f7e_57ca_5e55 });
+        tables.active.set(Active { generation: 1, reserved: 0, seed: SEED });
         tables.routes.insert(0, &[], BEYOND);
         tables.now.set(START);
         Self { tables }
@@ -84,6 +85,17 @@ impl Site {
         self.tables.answers.borrow_mut().clear();
         self.tables.denied.borrow_mut().clear();
         self.tables.now.set(START);
+    }
+
+    /// Enters what was learned before.
+    pub fn know(&self, known: &Learned) {
+        for (address, (rules, expires)) in known {
+            let host = Host { rules: *rules, expires: *expires, ..Host::default() };
+            match address {
+                IpAddr::V4(v4) => self.tables.hosts4.borrow_mut().insert((*v4).into(), host),
+                IpAddr::V6(v6) => self.tables.hosts6.borrow_mut().insert((*v6).into(), host),
+            };
+        }
     }
 
     /// Lets time pass.
@@ -118,17 +130,35 @@ impl Site {
 
     /// Returns the addresses learned.
     pub fn addresses(&self) -> Vec<String> {
-        self.learned().into_keys().map(|address| address.to_string()).collect()
+        let learned = self.learned().into_keys();
+        let addresses = learned.filter(|address| !V6::from(*address).is_target());
+        addresses.map(|address| address.to_string()).collect()
+    }
+
+    /// Returns the number of targets learned.
+    pub fn targets(&self) -> usize {
+        self.learned().len() - self.addresses().len()
     }
 }
 
 /// Terms of the model for a site that was just made.
+static NOTHING: Learned = Learned::new();
+
+pub const SEED: u64 = 0x5eed_0f7e_57ca_5e55;
+
 pub const TERMS: Terms<'_> = Terms {
     now: START,
     ttl: [TTL_MIN, TTL_MAX, TTL_GRACE],
     rules_below: &rules_below,
     is_acceptable: &is_acceptable,
+    key_of: &key_of,
+    known: &NOTHING,
 };
+
+/// Key of a target, by its name on the wire.
+pub fn key_of(name: &[u8]) -> IpAddr {
+    Ipv6Addr::from(target_key(SEED, name)).into()
+}
 
 /// Whether an answer may teach the address, as the tables of the policy say too.
 pub fn is_acceptable(address: IpAddr) -> bool {

@@ -25,7 +25,11 @@
 //! - Address hints of SVCB and HTTPS records count like addresses of their owner. Each record has
 //!   to parse: parameters in ascending order, hints of one or more whole addresses (RFC 9460
 //!   sections 2.2 and 7.3). Hickory reads other parameters too, and refuses more.
-//! - The first 64 records are read, and the first 64 of addresses and hints together.
+//! - The target of such a record is learned, too (RFC 9460 section 2.5), unless it is the root or the
+//!   owner, or compressed (section 2.2 forbids it): the question's name then gives its rules to
+//!   questions for the target's addresses and services. What is a target for no other reason than that
+//!   gives them to its own targets for no longer than it has them.
+//! - The first 64 records are read, and the first 64 of addresses, targets and hints together.
 //! - A time to live with its highest bit set is 0 (RFC 2181 section 8).
 
 pub mod section;
@@ -41,7 +45,7 @@ use intune_filter_ebpf::abi::RuleMask;
 pub use section::Refusal;
 use section::{Budget, Labels, RECORDS, Section, labels, section};
 
-/// What was learned: rules and expiry of each address.
+/// What was learned: rules and expiry of each address, and of the key of each target.
 pub type Learned = BTreeMap<IpAddr, (RuleMask, u64)>;
 
 /// Terms of a filter that the model has to know.
@@ -54,6 +58,10 @@ pub struct Terms<'t> {
     pub rules_below: &'t dyn Fn(&[u8]) -> RuleMask,
     /// Whether an answer may teach an address.
     pub is_acceptable: &'t dyn Fn(IpAddr) -> bool,
+    /// Key of a target, whose name on the wire is in lower case.
+    pub key_of: &'t dyn Fn(&[u8]) -> IpAddr,
+    /// What was learned before.
+    pub known: &'t Learned,
 }
 
 /// Maximum number of CNAMEs in a row.
@@ -116,7 +124,7 @@ pub fn outcome(query: &[u8], answer: &[u8], terms: &Terms<'_>) -> Outcome {
     if answer[3] & 0x0f != 0 || !matches!(query[end - 2..end], [0, 1 | 255]) {
         return Outcome::Passes;
     }
-    let (question, rules) = asked(query, terms);
+    let (question, rules, until) = asked(query, terms);
     if rules.is_empty() {
         return Outcome::Passes;
     }
@@ -127,28 +135,59 @@ pub fn outcome(query: &[u8], answer: &[u8], terms: &Terms<'_>) -> Outcome {
     };
     let mut learned = Learned::new();
     let mut refused = 0;
-    for (address, ttl) in addresses {
-        if !(terms.is_acceptable)(address) {
-            refused += 1;
-            continue;
-        }
+    for (what, ttl) in addresses {
         let [least, most, grace] = terms.ttl;
         let ttl = if ttl >> 31 == 1 { 0 } else { ttl }.clamp(least, most);
-        let expires = terms.now + u64::from(ttl + grace) * 1_000_000_000;
+        let mut expires = terms.now + u64::from(ttl + grace) * 1_000_000_000;
+        let address = match what {
+            Lesson::Address(address) if (terms.is_acceptable)(address) => address,
+            Lesson::Address(_) => {
+                refused += 1;
+                continue;
+            }
+            Lesson::Target(name) => {
+                expires = expires.min(until);
+                (terms.key_of)(&wire(&name))
+            }
+        };
         let entry = learned.entry(address).or_insert((rules, expires));
         entry.1 = entry.1.max(expires);
     }
     Outcome::Teaches(learned, refused, is_long)
 }
 
-/// The name that a query asks for, and its rules.
-fn asked(query: &[u8], terms: &Terms<'_>) -> (Labels, RuleMask) {
+/// What an answer teaches: an address, or a target.
+enum Lesson {
+    Address(IpAddr),
+    Target(Labels),
+}
+
+/// Returns the octets of a name on the wire.
+fn wire(labels: &Labels) -> Vec<u8> {
+    let labels = labels.iter().map(|label| [&[label.len() as u8][..], label].concat());
+    labels.chain([vec![0]]).flatten().collect()
+}
+
+/// Types of the questions that the rules of a target are for: A, AAAA, SVCB, HTTPS.
+const OF_TARGETS: [u16; 4] = [1, 28, 64, 65];
+
+/// The name that a query asks for, its rules, and when the name has none any more.
+fn asked(query: &[u8], terms: &Terms<'_>) -> (Labels, RuleMask, u64) {
     let question = labels(&Name::read(&mut BinDecoder::new(query).clone(12)).unwrap());
     let rules = match &question[..] {
         [_, .., last] => (terms.rules_below)(last),
         _ => RuleMask::EMPTY,
     };
-    (question, rules)
+    let end = 12 + question_length(query);
+    let kind = u16::from_be_bytes([query[end - 4], query[end - 3]]);
+    let inherited = terms.known.get(&(terms.key_of)(&wire(&question)));
+    match inherited {
+        Some((inherited, until)) if *until > terms.now && OF_TARGETS.contains(&kind) => {
+            let until = if rules.is_empty() { *until } else { u64::MAX };
+            (question, rules | *inherited, until)
+        }
+        _ => (question, rules, u64::MAX),
+    }
 }
 
 /// Whether a query that the tests have made is for a name with rules.
@@ -165,7 +204,7 @@ fn question_length(query: &[u8]) -> usize {
 
 /// Returns the answer section that [`outcome`] reads in `answer`, which repeats the question.
 pub fn section_of_answer(query: &[u8], answer: &[u8]) -> Result<Section, Refusal> {
-    section(answer, 12 + question_length(query)).map(|(section, _)| section)
+    section(answer, 12 + question_length(query)).map(|(section, _)| section.in_full())
 }
 
 /// Returns the addresses of `question` that the kernel learns, with their times to live, and
@@ -175,7 +214,7 @@ fn resolve(
     section: Section,
     mut budget: Budget,
     question: Labels,
-) -> Option<(Vec<(IpAddr, u32)>, bool)> {
+) -> Option<(Vec<(Lesson, u32)>, bool)> {
     let aliases = &section.aliases;
     let mut owner = &question;
     let mut followed = 0;
@@ -191,13 +230,16 @@ fn resolve(
     let owner = owner.clone();
     let addresses = section.addresses.into_iter();
     let mut all: Vec<_> =
-        addresses.map(|(of, address, ttl)| (of == owner, (address, ttl))).collect();
+        addresses.map(|(of, one, ttl)| (of == owner, (Lesson::Address(one), ttl))).collect();
     for service in section.services {
         budget.spend(2 + service.parameters).ok()?;
         if service.owner == owner {
             budget.spend(service.hints.len()).ok()?;
-            let hints = service.hints.into_iter();
-            all.extend(hints.map(|address| (true, (address, service.ttl))));
+            let target = Some(service.target)
+                .filter(|target| service.is_in_full && !target.is_empty() && *target != owner);
+            let target = target.map(Lesson::Target);
+            let hints = service.hints.into_iter().map(Lesson::Address);
+            all.extend(target.into_iter().chain(hints).map(|one| (true, (one, service.ttl))));
         }
     }
     all.truncate(usize::from(RECORDS));

@@ -24,11 +24,22 @@ pub struct Section {
     pub(super) services: Vec<Service>,
 }
 
+impl Section {
+    /// The section as one whose targets are all written in full: other readers do not tell.
+    pub(super) fn in_full(mut self) -> Self {
+        self.services.iter_mut().for_each(|service| service.is_in_full = true);
+        self
+    }
+}
+
 /// SVCB or HTTPS record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Service {
     pub(super) owner: Labels,
     pub(super) ttl: u32,
+    pub(super) target: Labels,
+    /// Whether the target is written without compression pointers.
+    pub(super) is_in_full: bool,
     pub(super) parameters: usize,
     pub(super) hints: Vec<IpAddr>,
 }
@@ -119,8 +130,8 @@ fn record(
         _ if class != 1 => {}
         RecordType::SVCB | RecordType::HTTPS => {
             let end = data + usize::from(length);
-            let (parameters, hints) = parameters(message, data, end).ok_or(Refusal::Service)?;
-            section.services.push(Service { owner, ttl, parameters, hints });
+            let service = read_service(message, data, end, owner, ttl).ok_or(Refusal::Service)?;
+            section.services.push(service);
             return Ok(Some(data + 2));
         }
         RecordType::A | RecordType::AAAA | RecordType::CNAME => {
@@ -140,20 +151,28 @@ fn record(
     Ok(None)
 }
 
-/// Returns the number of parameters of a SVCB or HTTPS record, and its address hints.
-fn parameters(message: &[u8], start: usize, end: usize) -> Option<(usize, Vec<IpAddr>)> {
+/// Reads the data of a SVCB or HTTPS record.
+fn read_service(
+    message: &[u8],
+    start: usize,
+    end: usize,
+    owner: Labels,
+    ttl: u32,
+) -> Option<Service> {
     let two = |at: usize| Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]));
     if start + 3 > end {
         return None;
     }
     let priority = two(start)?;
     let mut decoder = BinDecoder::new(message).clone(start as u16 + 2);
-    name(&mut decoder).ok()?;
+    let target = name(&mut decoder).ok()?;
     let mut at = decoder.index();
+    let octets: usize = target.iter().map(|label| label.len() + 1).sum();
+    let is_in_full = start + 2 + octets + 1 == at;
     if at > end {
         return None;
     }
-    let (mut hints, mut count, mut least) = (Vec::new(), 0, 0);
+    let (mut hints, mut parameters, mut least) = (Vec::new(), 0, 0);
     while priority != 0 && at < end {
         if at + 4 > end {
             return None;
@@ -177,15 +196,17 @@ fn parameters(message: &[u8], start: usize, end: usize) -> Option<(usize, Vec<Ip
                 Err(_) => IpAddr::V6(Ipv6Addr::from_octets(octets.try_into().unwrap())),
             }));
         }
-        (count, least) = (count + 1, u32::from(key) + 1);
+        (parameters, least) = (parameters + 1, u32::from(key) + 1);
         at += 4 + length;
     }
-    Some((count, hints))
+    Some(Service { owner, ttl, target, is_in_full, parameters, hints })
 }
 
 /// Returns a service record that hickory has read, in the form of this reader.
 fn service(owner: Labels, ttl: u32, record: &SVCB) -> Service {
-    let mut service = Service { owner, ttl, parameters: 0, hints: Vec::new() };
+    let target = labels(&record.target_name);
+    let (is_in_full, hints) = (true, Vec::new());
+    let mut service = Service { owner, ttl, target, is_in_full, parameters: 0, hints };
     // An alias has no parameters that count.
     if record.svc_priority == 0 {
         return service;

@@ -5,8 +5,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use aya::maps::{HashMap, MapData};
 use intune_filter_ebpf::{
     abi::{Active, Host, Pending, PendingKey, RuleMask, V4, V6, ZoneKey},
+    dns::target_key,
     host::{self, Tables},
     verdict::{self, Action},
 };
@@ -23,8 +25,9 @@ use intune_filter_tests::prog_test_run::{
 use super::{answered, asked, config};
 use super::{
     choices::{Choices, words},
+    message::Name,
     model::{Learned, Outcome, Terms, is_listed, outcome},
-    random::exchange,
+    random::{exchange, follow_up},
     recorded::{self, text},
 };
 
@@ -48,13 +51,31 @@ fn random_exchanges_in_the_kernel_and_on_the_host() {
             let who = Addresses::both()[choices.below(2)];
             let exchange = exchange(&mut choices);
             let what = || format!("case {case}: {}", text(&exchange.query, &exchange.answer));
-            let outcome = bench.compare(filter, &who, &exchange.query, &exchange.answer, what);
-            *seen.entry(outcome.map_or("untested", |(outcome, _)| outcome.kind())).or_insert(0) +=
-                1;
+            let (query, answer) = (&exchange.query, &exchange.answer);
+            let outcome = bench.compare(filter, &who, query, answer, &Learned::new(), what);
+            *seen
+                .entry(outcome.as_ref().map_or("untested", |(outcome, _)| outcome.kind()))
+                .or_insert(0) += 1;
+            let Some((Outcome::Teaches(..), learned)) = outcome else { continue };
+            // A client asks for what it was led to.
+            let of_target = |address: &IpAddr| V6::from(*address).is_target();
+            let known: Learned =
+                learned.into_iter().filter(|(address, _)| of_target(address)).collect();
+            let is_target = |name: &Name| known.contains_key(&bench.key_of(&wire(name)));
+            let Some(next) = follow_up(&mut choices, &exchange, is_target) else { continue };
+            let what = || {
+                let before = text(&exchange.query, &exchange.answer);
+                format!("case {case}: {before}, then {}", text(&next.query, &next.answer))
+            };
+            let done = bench.compare(filter, &who, &next.query, &next.answer, &known, what);
+            if done.is_some_and(|(outcome, _)| matches!(outcome, Outcome::Teaches(..))) {
+                *seen.entry("follow-up").or_insert(0) += 1;
+            }
         }
         println!("exchanges {first} to {}: {seen:?}", first + cases / 2);
         let least = cases / 2 / 100;
-        for kind in ["foreign", "passes", "malformed", "nothing", "refused", "teaches"] {
+        for kind in ["foreign", "passes", "malformed", "nothing", "refused", "teaches", "follow-up"]
+        {
             assert!(seen.get(kind) >= Some(&least), "{kind}: {seen:?}");
         }
         assert!(seen.get("untested") <= Some(&(cases / 20)), "{seen:?}");
@@ -69,7 +90,8 @@ fn every_recorded_exchange_ends_as_its_file_says() {
             let recorded = recorded::read(name, file);
             for who in Addresses::both() {
                 let what = || name.to_owned();
-                let done = bench.compare(filter, &who, &recorded.query, &recorded.answer, what);
+                let (query, answer, none) = (&recorded.query, &recorded.answer, Learned::new());
+                let done = bench.compare(filter, &who, query, answer, &none, what);
                 let (outcome, learned) = done.expect("the kernel takes the frame");
                 assert_eq!(outcome.kind(), recorded.outcome, "{name}");
                 let now = bench.host.now.get();
@@ -97,7 +119,9 @@ impl Bench {
         filter.install(&config).expect("the policy goes into the maps");
         let mut host = Tables::default();
         host.policies[1] = host::PolicyMaps::from(filter.policy());
-        host.active.set(Active { generation: 1, reserved: 0, seed: 7 });
+        // Both give a target the same key.
+        let seed = filter.pins().active().expect("a policy is in force").seed;
+        host.active.set(Active { generation: 1, reserved: 0, seed });
         let own = Addresses::both().map(|who| who.gateway.into());
         host.own_addresses = own.into();
         let zone = filter.policy().zones[0].number;
@@ -127,10 +151,12 @@ impl Bench {
         who: &Addresses,
         query: &[u8],
         answer: &[u8],
+        known: &Learned,
         what: impl Fn() -> String,
     ) -> Option<(Outcome, Learned)> {
         let frames = (asked(who, query), answered(who, answer));
         self.forget();
+        self.know(filter, known);
         filter.events();
         let before = state::now().expect("the clock runs");
         self.host.now.set(before);
@@ -144,11 +170,14 @@ impl Bench {
         let verdict = self.host.egress(&frames.1, verdict::Arrival { came_by: BEYOND, ..place });
         assert_eq!(done(&heard), said(verdict.action), "the answer, {}", what());
 
-        let outcome = self.model(query, answer, before);
-        let mut expected = match &outcome {
-            Outcome::Teaches(learned, ..) => learned.clone(),
-            _ => Learned::new(),
-        };
+        let outcome = self.model(query, answer, known, before);
+        let mut expected = known.clone();
+        if let Outcome::Teaches(learned, ..) = &outcome {
+            for (address, (rules, expires)) in learned {
+                let (all, until) = expected.entry(*address).or_insert((*rules, *expires));
+                (*all, *until) = (*all | *rules, (*until).max(*expires));
+            }
+        }
         let passes = outcome != Outcome::Foreign;
         assert_eq!(passes, heard == Fate::Passed, "the answer by the model, {}", what());
         assert_eq!(learned_by(&self.host), expected, "host and model, {}", what());
@@ -165,11 +194,13 @@ impl Bench {
         Some((outcome, learned))
     }
 
-    fn model(&self, query: &[u8], answer: &[u8], now: u64) -> Outcome {
+    fn model(&self, query: &[u8], answer: &[u8], known: &Learned, now: u64) -> Outcome {
         let policy = &self.host.policies[1];
         let settings = &policy.settings;
         let terms = Terms {
             now,
+            known,
+            key_of: &|name| self.key_of(name),
             ttl: [settings.ttl_min, settings.ttl_max, settings.ttl_grace],
             rules_below: &|label| match label {
                 b"one" => self.rules[0],
@@ -185,6 +216,23 @@ impl Bench {
             },
         };
         if is_listed(query, &terms) { outcome(query, answer, &terms) } else { Outcome::Foreign }
+    }
+
+    /// Returns the key of a target, by its name on the wire.
+    fn key_of(&self, name: &[u8]) -> IpAddr {
+        std::net::Ipv6Addr::from(target_key(self.host.active.get().seed, name)).into()
+    }
+
+    /// Enters targets, in both.
+    fn know(&self, filter: &LoadedFilter, targets: &Learned) {
+        let (pins, opened) = (filter.pins(), "the map takes a target");
+        for (key, (rules, expires)) in targets {
+            let host = Host { rules: *rules, expires: *expires, ..Host::default() };
+            let key = V6::from(*key);
+            let mut map = pins.map::<HashMap<MapData, V6, Host>>("HOSTS6").expect(opened);
+            map.insert(key, host, 0).expect(opened);
+            self.host.hosts6.borrow_mut().insert(key, host);
+        }
     }
 
     /// Forgets what was asked and learned, in both.
@@ -213,6 +261,11 @@ fn learned_by(host: &Tables) -> Learned {
     let four = four.iter().map(|(at, host)| (std::net::Ipv4Addr::from(*at).into(), value(host)));
     let six = six.iter().map(|(at, host)| (std::net::Ipv6Addr::from(*at).into(), value(host)));
     four.chain(six).collect()
+}
+
+/// Returns the octets of a name on the wire, in lower case.
+fn wire(name: &Name) -> Vec<u8> {
+    name.wire().to_ascii_lowercase()
 }
 
 const fn value(host: &Host) -> (RuleMask, u64) {
