@@ -34,6 +34,7 @@ pub struct Records {
     many: BTreeMap<String, u16>,
     chains: BTreeMap<String, (u16, usize)>,
     services: BTreeMap<String, u16>,
+    targets: BTreeMap<String, (u16, String)>,
 }
 
 impl Records {
@@ -56,6 +57,11 @@ impl Records {
         let number = 0xe800 + self.services.len() as u16;
         self.services.insert(name.to_owned(), number);
         addresses(number.into())
+    }
+
+    /// Adds an HTTPS record that leads to another name: an alias if its priority is 0.
+    pub fn add_target(&mut self, name: &str, priority: u16, target: &str) {
+        self.targets.insert(name.to_owned(), (priority, target.to_owned()));
     }
 
     /// Adds a name with this many addresses of each family, and returns them: IPv4, then IPv6.
@@ -101,15 +107,32 @@ impl Records {
             let [v4, v6] = addresses((*number).into());
             let _ = writeln!(text, "host-record={owner},{v4},{v6}");
         }
-        for (name, number) in &self.services {
+        let hints = self.services.iter().map(|(name, number)| {
+            let hints = addresses((*number).into());
+            (name, service(hints))
+        });
+        let targets = self
+            .targets
+            .iter()
+            .map(|(name, (priority, target))| (name, leading(*priority, target)));
+        for (name, data) in hints.chain(targets) {
             let _ = write!(text, "dns-rr={name},65,");
-            for octet in service(addresses((*number).into())) {
+            for octet in data {
                 let _ = write!(text, "{octet:02x}");
             }
             text.push('\n');
         }
         text
     }
+}
+
+/// The data of an HTTPS record that leads to another name, in the case that this has.
+fn leading(priority: u16, target: &str) -> Vec<u8> {
+    let labels = target.split('.').flat_map(|label| {
+        let length = u8::try_from(label.len()).unwrap_or(u8::MAX);
+        [&[length], label.as_bytes()].concat()
+    });
+    priority.to_be_bytes().into_iter().chain(labels).chain([0]).collect()
 }
 
 /// The data of an HTTPS record of the owner itself, with address hints (RFC 9460 section 2.2).

@@ -25,7 +25,7 @@ pub use question::{
 };
 pub use refusal::{Refusal, choose_refusal, refuse};
 #[cfg(not(target_arch = "bpf"))]
-pub use target::target_key;
+pub use target::{target_key, targets};
 
 /// Octets of a header (RFC 1035 section 4.1.1).
 pub const HEADER_LENGTH: u64 = 12;

@@ -4,7 +4,7 @@
 use super::{
     HEADER_LENGTH,
     name::MASKS,
-    record::{TYPE_A, TYPE_AAAA, TYPE_HTTPS, TYPE_SVCB},
+    record::{TYPE_A, TYPE_AAAA, TYPE_HTTPS, TYPE_SVCB, target_name},
 };
 use crate::{
     abi::{RULE_WORDS, V6, lower},
@@ -146,6 +146,17 @@ const fn round([mut a, mut b, mut c, mut d]: [u64; 4]) -> [u64; 4] {
     d = d.rotate_left(21) ^ a;
     c = c.rotate_left(32);
     [a, b, c, d]
+}
+
+/// Returns where the names of the targets are, from their first octet to behind their last, that the
+/// answer which was read last has.
+#[cfg(not(target_arch = "bpf"))]
+pub fn targets(scratch: &Scratch) -> impl Iterator<Item = (usize, usize)> {
+    let all = (0..scratch.parser.address_count.get()).map(|at| scratch.parser.addresses.get(at));
+    all.filter(|packed| packed & 0xff == TYPE_SVCB).map(|packed| {
+        let (name, length) = target_name(packed);
+        (name as usize, (name + length) as usize)
+    })
 }
 
 /// Returns the key of a target by the octets of its name on the wire, as the kernel makes it.

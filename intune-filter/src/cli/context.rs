@@ -89,7 +89,7 @@ pub(super) fn names(paths: &Paths) -> Names {
         answer.inspect_err(|error| log::warn!("{error:#}; showing the saved names")).ok()
     });
     live.unwrap_or_else(|| {
-        names::load(&paths.state_dir, clock::clocks(), Lives::ANY).unwrap_or_else(|error| {
+        names::load(&paths.state_dir, clock::clocks(), Lives::ANY, 0).unwrap_or_else(|error| {
             log::warn!("{error:#}");
             Names::default()
         })

@@ -11,7 +11,12 @@ use super::{
     output,
     services::service_of,
 };
-use crate::{kernel::Pins, names::Names, report::LearnedAddress, system::clock};
+use crate::{
+    kernel::Pins,
+    names::{Names, is_target},
+    report::LearnedAddress,
+    system::clock,
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -54,7 +59,8 @@ fn join(
     now: u64,
 ) -> Vec<LearnedAddress> {
     let mut learned = Vec::new();
-    for (address, host) in hosts.iter().filter(|(_, host)| host.expires > now) {
+    let live = hosts.iter().filter(|(address, host)| host.expires > now && !is_target(*address));
+    for (address, host) in live {
         let before = learned.len();
         for (name, binding) in
             names.of_address(*address).filter(|(_, binding)| binding.expires > now)
@@ -97,6 +103,7 @@ mod tests {
     use intune_filter_ebpf::abi::RULES;
 
     use super::*;
+    use crate::names::key_of_target;
 
     #[test]
     fn the_kernel_decides_what_is_listed() {
@@ -111,7 +118,10 @@ mod tests {
         names.learn("b.example", address(1), ["core/main".to_owned()], 90 * SECOND);
         names.learn("a.example", address(1), ["push/wns".to_owned()], 200 * SECOND);
         names.learn("gone.example", address(9), ["push/wns".to_owned()], 200 * SECOND);
+        let key = key_of_target("t.example", 7).unwrap();
+        names.learn_target("a.example", ("t.example", key), ["push/wns".to_owned()], 200 * SECOND);
         let hosts = [
+            (key, host(&[140], 100)),
             (address(2), host(&[70, 140], 70)),
             (address(1), host(&[70, 140], 100)),
             (address(3), host(&[70], 50)),

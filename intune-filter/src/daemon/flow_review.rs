@@ -121,12 +121,14 @@ impl<'a> FlowReview<'a> {
     /// Rules that have the flow's destination, by networks and by the names that led there or to the
     /// IPv4 address that it reaches by NAT64, whether these have lapsed or not.
     fn rules_of_destination(&mut self, key: &FlowKey<V6>) -> RuleMask {
-        let (policy, names) = (self.policy, self.names);
+        let (policy, table) = (self.policy, self.names);
         let address = IpAddr::from(key.remote);
         *self.destinations.entry(address).or_insert_with(|| {
             let by_networks = policy.rules_of_address(address);
-            let names = policy.nat64.learned_as(address).flat_map(|one| names.of_address(one));
-            names.fold(by_networks, |rules, (name, _)| rules | policy.rules_of_name(name))
+            let bindings = policy.nat64.learned_as(address).flat_map(|one| table.of_address(one));
+            bindings.fold(by_networks, |rules, (name, _)| {
+                rules | table.rules_of(name, |name| policy.rules_of_name(name))
+            })
         })
     }
 }

@@ -90,8 +90,12 @@ pub fn apply(
     reports.catch_up()?;
     let learner = reports.learner();
     let known = learner.names().len();
+    // Of the targets too, by the names that led to them until now.
+    let of_targets = learner.names().rules_of_targets(|name| policy.rules_of_name(name));
     let rules_of = |name: &str| -> BTreeSet<String> {
-        policy.rules_of(policy.rules_of_name(name)).map(|rule| rule.id.to_string()).collect()
+        let inherited = of_targets.get(name).copied();
+        let rules = inherited.unwrap_or_else(|| policy.rules_of_name(name));
+        policy.rules_of(rules).map(|rule| rule.id.to_string()).collect()
     };
     learner.names_mut().hand_over(rules_of);
     learner.names_mut().retain_rules(|name, rule| rules_of(name).contains(rule));

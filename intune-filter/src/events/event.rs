@@ -85,11 +85,14 @@ pub struct Learned {
     pub name: String,
     /// Addresses that the name led to.
     pub addresses: Vec<IpAddr>,
+    /// Names that its service records led to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
     /// Services with a rule for the name.
     pub services: Vec<String>,
     /// Client that sent the query.
     pub client: IpAddr,
-    /// Seconds until the first of the addresses is forgotten.
+    /// Seconds until the first of the addresses and targets is forgotten.
     pub expires_in_s: u64,
 }
 

@@ -141,6 +141,7 @@ mod tests {
         let what = What::Learned(Learned {
             name: number.to_string(),
             addresses: Vec::new(),
+            targets: Vec::new(),
             services: Vec::new(),
             client: [10, 0, 0, 1].into(),
             expires_in_s: 0,

@@ -74,6 +74,7 @@ mod tests {
         What::Learned(Learned {
             name: "a.test".into(),
             addresses: Vec::new(),
+            targets: Vec::new(),
             services: Vec::new(),
             client: client.parse().unwrap(),
             expires_in_s: 1,

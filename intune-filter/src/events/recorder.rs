@@ -86,7 +86,8 @@ impl EventRecorder {
         let expires = answer.addresses.iter().map(|(_, expires)| *expires).min();
         let learned = Learned {
             name: answer.name.clone(),
-            addresses: answer.addresses.iter().map(|(address, _)| *address).collect(),
+            addresses: answer.hosts().collect(),
+            targets: answer.targets.values().cloned().collect(),
             services,
             client: event.client.into(),
             expires_in_s: expires.unwrap_or_default().saturating_sub(event.time) / SECOND,
@@ -105,7 +106,8 @@ impl EventRecorder {
     pub(crate) fn disputed(&mut self, event: &AnswerEvent, name: String, addresses: Vec<IpAddr>) {
         let services = Vec::new();
         let client = event.client.into();
-        let disputed = Learned { name, addresses, services, client, expires_in_s: 0 };
+        let targets = Vec::new();
+        let disputed = Learned { name, addresses, targets, services, client, expires_in_s: 0 };
         self.feed.push(Event { time: wall_time(event.time), what: What::Conflict(disputed) });
     }
 

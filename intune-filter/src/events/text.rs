@@ -64,12 +64,13 @@ impl fmt::Display for Denied {
 
 impl fmt::Display for Learned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: Vec<_> = self.addresses.iter().map(IpAddr::to_string).collect();
+        let addresses = self.addresses.iter().map(IpAddr::to_string);
+        let all: Vec<_> = addresses.chain(self.targets.iter().cloned()).collect();
         write!(
             f,
             "{} has {} for {} s  {}  asked by {}",
             self.name,
-            addresses.join(", "),
+            all.join(", "),
             self.expires_in_s,
             self.services.join(", "),
             self.client

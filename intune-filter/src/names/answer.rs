@@ -1,15 +1,19 @@
 //! Reads the name and the addresses of a DNS response with the kernel's own parser, built for the
 //! host: userspace finds nothing that the kernel did not find.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use intune_filter_ebpf::{
     abi::{AnswerEvent, Host, RuleMask},
-    dns::{self, HEADER_LENGTH},
+    dns::{self, HEADER_LENGTH, target_key},
     host::{self, Tables},
     scratch::Scratch,
 };
 
+use super::{is_target, key_of_target};
 use crate::policy::Policy;
 
 /// Name, rules and addresses of one DNS answer.
@@ -24,6 +28,15 @@ pub struct Answer {
     pub addresses: Vec<(IpAddr, u64)>,
     /// Number of records of each address in the answer, in the order of `addresses`.
     pub times: Vec<u64>,
+    /// Names of targets, by the keys among the addresses.
+    pub targets: BTreeMap<IpAddr, String>,
+}
+
+impl Answer {
+    /// Returns the addresses that are no keys of targets.
+    pub fn hosts(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().map(|(address, _)| *address).filter(|address| !is_target(*address))
+    }
 }
 
 /// Reader of DNS answers under one policy.
@@ -31,6 +44,7 @@ pub struct Answer {
 pub struct Reader {
     tables: Tables,
     scratch: Box<Scratch>,
+    seed: u64,
 }
 
 impl Reader {
@@ -39,7 +53,12 @@ impl Reader {
     pub fn new(policy: &Policy) -> Self {
         let mut tables = Tables::default();
         tables.policies[0] = host::PolicyMaps::from(policy);
-        Self { tables, scratch: Box::default() }
+        Self { tables, scratch: Box::default(), seed: 0 }
+    }
+
+    /// Sets the kernel's seed, under which targets have their keys.
+    pub const fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
     }
 
     /// Sets the gateway's own addresses, which no name may have.
@@ -68,11 +87,19 @@ impl Reader {
         Some(())
     }
 
-    /// Reads an answer; `None` if the kernel would have learned nothing from the message.
-    pub fn read(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
+    /// Reads an answer; `None` if the kernel would have learned nothing from the message. `inherited`
+    /// returns the rules by which a name is a target, given its key, and until when it is one.
+    pub fn read(
+        &mut self,
+        event: &AnswerEvent,
+        message: &[u8],
+        inherited: impl FnOnce(IpAddr) -> (RuleMask, u64),
+    ) -> Option<Answer> {
         self.fill(message)?;
+        self.scratch.parser.seed.set(self.seed);
         let (scratch, tables) = (&*self.scratch, &self.tables);
         scratch.parser.now.set(event.time);
+        scratch.ctx.now.set(event.time);
         if !dns::is_response(scratch) {
             return None;
         }
@@ -81,6 +108,11 @@ impl Reader {
             return None;
         }
         let settings = &tables.policies[0].settings;
+        let key =
+            target_key(self.seed, message.get(HEADER_LENGTH as usize..question.end as usize - 4)?);
+        let (rules, expires) = inherited(IpAddr::from(key));
+        tables.hosts6.borrow_mut().clear();
+        tables.hosts6.borrow_mut().insert(key, Host { rules, expires, ..Host::default() });
         dns::match_name(scratch, tables, settings);
         let rules = scratch.matcher.rules.get();
         if rules.is_empty() || !dns::read_answer(scratch, tables, question.end) {
@@ -100,14 +132,33 @@ impl Reader {
             .map(|(address, host)| ((address, host.expires), host.version / Host::REFRESH))
             .collect();
         found.sort_unstable();
+        let targets = self.targets(message);
+        // A name that no text tells is not recorded: its element stays until it expires by itself.
+        found.retain(|((address, _), _)| !is_target(*address) || targets.contains_key(address));
         let (addresses, times) = found.into_iter().unzip();
-        Some(Answer { name: question_name(message)?, rules, addresses, times })
+        Some(Answer { name: question_name(message)?, rules, addresses, times, targets })
+    }
+
+    /// Returns the targets in the answer that was read last, by their keys.
+    fn targets(&self, message: &[u8]) -> BTreeMap<IpAddr, String> {
+        let names = dns::targets(&self.scratch).filter_map(|(start, end)| {
+            let octets = message.get(start..end)?;
+            let (name, key) = (name_at(octets)?, target_key(self.seed, octets));
+            let key = IpAddr::from(key);
+            (key_of_target(&name, self.seed) == Some(key)).then_some((key, name))
+        });
+        names.collect()
     }
 }
 
 /// Returns the name of a question that has been read: whole, and without compression pointers.
 pub(crate) fn question_name(message: &[u8]) -> Option<String> {
-    let mut rest = message.get(HEADER_LENGTH as usize..)?;
+    name_at(message.get(HEADER_LENGTH as usize..)?)
+}
+
+/// Returns the name that octets begin with.
+fn name_at(octets: &[u8]) -> Option<String> {
+    let mut rest = octets;
     let mut labels = Vec::new();
     loop {
         let (length, after) = rest.split_first()?;
@@ -151,7 +202,7 @@ services: [{id: site, fqdns: [www.example], tcp: [443]}]
         message.add_answers(records);
         let octets = message.to_vec().unwrap();
         let event = AnswerEvent { time: 1000 * SECOND, ..AnswerEvent::default() };
-        reader.read(&event, &octets[..octets.len() - cut])
+        reader.read(&event, &octets[..octets.len() - cut], |_| Default::default())
     }
 
     fn name(text: &str) -> Name {

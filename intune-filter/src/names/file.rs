@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::Names;
+use super::{Names, key_of_target};
 use crate::system::{atomic_file, clock::Clocks};
 
 /// Name of the file in the state directory.
@@ -40,11 +40,18 @@ pub struct SavedNames {
 struct SavedName {
     name: String,
     addresses: Vec<SavedBinding>,
+    /// Targets of the name's service records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    targets: Vec<SavedTarget>,
 }
 
 /// Address, expiry in milliseconds since 1970, and indices of the address's rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedBinding(IpAddr, u64, Vec<usize>);
+
+/// Name of a target, in place of the address: its key is good for one boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedTarget(String, u64, Vec<usize>);
 
 /// Upper bounds for the remaining lifetime of saved bindings, in seconds.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +90,15 @@ impl SavedNames {
         let mut saved: Vec<SavedName> = Vec::new();
         for (name, address, binding) in names.iter() {
             let rules = binding.rules.iter().map(&mut number_of).collect();
-            let binding = SavedBinding(address, now.to_wall(binding.expires), rules);
-            match saved.last_mut() {
-                Some(last) if last.name == name => last.addresses.push(binding),
-                _ => saved.push(SavedName { name: name.to_owned(), addresses: vec![binding] }),
+            let expires = now.to_wall(binding.expires);
+            if saved.last().is_none_or(|last| last.name != name) {
+                let (addresses, targets) = Default::default();
+                saved.push(SavedName { name: name.to_owned(), addresses, targets });
+            }
+            let Some(last) = saved.last_mut() else { continue };
+            match &binding.target {
+                None => last.addresses.push(SavedBinding(address, expires, rules)),
+                Some(name) => last.targets.push(SavedTarget(name.to_string(), expires, rules)),
             }
         }
         Self { version: VERSION, saved: now.wall, rules, names: saved }
@@ -97,12 +109,13 @@ impl SavedNames {
     /// # Errors
     /// A binding refers to a rule that the table has not.
     pub fn into_names(self, now: Clocks) -> Result<Names> {
-        let mut names = self.restore(now, Lives::ANY)?;
-        names.forget_lapsed(u64::MAX, |_| false);
+        // Any seed will do, where no key meets the kernel's.
+        let mut names = self.restore(now, Lives::ANY, 0)?;
+        names.forget_lapsed(u64::MAX, u64::MAX, |_| false);
         Ok(names)
     }
 
-    fn restore(self, now: Clocks, lives: Lives) -> Result<Names> {
+    fn restore(self, now: Clocks, lives: Lives, seed: u64) -> Result<Names> {
         // Wall clocks are corrected by parts of a second all the time: that is no step back.
         let is_behind = now.wall / 1000 < self.saved / 1000;
         let (from, most) = if is_behind {
@@ -112,15 +125,24 @@ impl SavedNames {
         };
         let most = most.saturating_mul(1000);
         let mut names = Names::default();
-        for SavedName { name, addresses } in self.names {
-            for SavedBinding(address, expires, rules) in addresses {
-                let left = expires.saturating_sub(from).min(most);
+        let expiry = |expires: u64| {
+            let left = expires.saturating_sub(from).min(most);
+            now.boot.saturating_add(left.saturating_mul(MILLISECOND))
+        };
+        for SavedName { name, addresses, targets } in self.names {
+            let rules_of = |rules: Vec<usize>| {
                 let rules: Option<Vec<String>> =
                     rules.into_iter().map(|number| self.rules.get(number).cloned()).collect();
-                let rules =
-                    rules.with_context(|| format!("a rule of {name} is not in the table"))?;
-                let expires = now.boot.saturating_add(left.saturating_mul(MILLISECOND));
-                names.learn(&name, address, rules, expires);
+                rules.with_context(|| format!("a rule of {name} is not in the table"))
+            };
+            for SavedBinding(address, expires, rules) in addresses {
+                names.learn(&name, address, rules_of(rules)?, expiry(expires));
+            }
+            for SavedTarget(target, expires, rules) in targets {
+                let rules = rules_of(rules)?;
+                if let Some(key) = key_of_target(&target, seed) {
+                    names.learn_target(&name, (&target, key), rules, expiry(expires));
+                }
             }
         }
         names.expire(now.boot);
@@ -138,12 +160,12 @@ pub fn save(directory: &Path, text: &[u8]) -> Result<()> {
     atomic_file::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Reads the table back. What has expired has lapsed: flows that it opened may live. No file is an
-/// empty table.
+/// Reads the table back, with the keys of targets under the kernel's seed. What has expired has lapsed:
+/// flows that it opened may live. No file is an empty table.
 ///
 /// # Errors
 /// The file cannot be read, or is none that this version knows.
-pub fn load(directory: &Path, now: Clocks, lives: Lives) -> Result<Names> {
+pub fn load(directory: &Path, now: Clocks, lives: Lives, seed: u64) -> Result<Names> {
     let path = directory.join(FILE_NAME);
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -153,7 +175,7 @@ pub fn load(directory: &Path, now: Clocks, lives: Lives) -> Result<Names> {
         }
     };
     parse(&text)
-        .and_then(|saved| saved.restore(now, lives))
+        .and_then(|saved| saved.restore(now, lives, seed))
         .with_context(|| format!("cannot use {}", path.display()))
 }
 
@@ -209,7 +231,7 @@ mod tests {
         assert!(!directory.path().join("names.json.new").exists());
         let boot = 3 * SECOND;
         let clocks = Clocks { boot, wall: wall * 1000 };
-        let loaded = load(directory.path(), clocks, LIVES).unwrap();
+        let loaded = load(directory.path(), clocks, LIVES, 7).unwrap();
         let live = loaded.iter().filter(|(.., binding)| !binding.lapsed);
         assert_eq!(loaded.iter().count(), 3, "flows may need what has lapsed");
         let all = live.map(|(name, address, binding)| {
@@ -271,11 +293,32 @@ mod tests {
         assert_eq!(saved.into_names(now).unwrap(), table());
     }
 
+    /// Of another boot, whose kernel gives them other keys.
+    #[test]
+    fn targets_come_back_by_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let (now, rules) = (Clocks { boot: 0, wall: 5_000_000 }, RULES.map(str::to_owned));
+        let mut names = table();
+        let key = |seed| key_of_target("t.example", seed).unwrap();
+        names.learn_target("b.example", ("t.example", key(3)), rules.clone(), 90 * SECOND);
+        names.learn("t.example", "192.0.2.9".parse().unwrap(), rules, 90 * SECOND);
+        let text = to_text(&names, now).unwrap();
+        assert!(!String::from_utf8(text.clone()).unwrap().contains("ff00:"));
+        save(directory.path(), &text).unwrap();
+        let loaded = load(directory.path(), now, LIVES, 7).unwrap();
+        let found: Vec<_> = loaded.of_target("t.example").map(|(name, _)| name).collect();
+        assert_eq!(found, ["b.example"]);
+        assert_eq!(loaded.of_address(key(7)).count(), 1);
+        assert_eq!(loaded.of_address(key(3)).count(), 0);
+        let (_, binding) = loaded.of_target("t.example").next().unwrap();
+        assert!(binding.expires == 90 * SECOND && binding.rules.iter().eq(&RULES));
+    }
+
     #[test]
     fn a_file_that_cannot_be_used_is_named_and_kept() {
         let directory = tempfile::tempdir().unwrap();
         let now = Clocks { boot: 0, wall: 0 };
-        assert!(load(directory.path(), now, LIVES).unwrap().is_empty());
+        assert!(load(directory.path(), now, LIVES, 7).unwrap().is_empty());
         let wrong_rule = r#"{"version": 3, "saved": 1000, "rules": [],
             "names": [{"name": "a", "addresses": [["192.0.2.1", 9000, [0]]]}]}"#;
         let unusable = [
@@ -287,11 +330,11 @@ mod tests {
         ];
         for (text, why) in unusable {
             fs::write(directory.path().join(FILE_NAME), text).unwrap();
-            let error = format!("{:#}", load(directory.path(), now, LIVES).unwrap_err());
+            let error = format!("{:#}", load(directory.path(), now, LIVES, 7).unwrap_err());
             assert!(error.contains(FILE_NAME) && error.contains(why), "{error}");
             let kept = set_aside(directory.path()).unwrap();
             assert_eq!(fs::read_to_string(kept).unwrap(), text);
-            assert!(load(directory.path(), now, LIVES).unwrap().is_empty());
+            assert!(load(directory.path(), now, LIVES, 7).unwrap().is_empty());
         }
     }
 }

@@ -14,4 +14,4 @@ pub(crate) mod resolution;
 mod table;
 
 pub use file::{FILE_NAME, Lives, SavedNames, load, save, set_aside, to_text};
-pub use table::{Binding, Names};
+pub use table::{Binding, Names, is_target, key_of_target};

@@ -3,11 +3,15 @@
 //! A binding whose time is over lapses: it backs no learned address any more, but stays as long as a
 //! flow to its address lives, so that a new policy can tell by which name the flow was opened.
 
+mod targets;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
+
+pub use targets::{is_target, key_of_target};
 
 /// Upper bound of bindings: a resolver that invents names for a wildcard must not fill the memory.
 const CAPACITY: usize = 1 << 17;
@@ -26,8 +30,10 @@ pub struct Binding {
     pub rules: Arc<BTreeSet<String>>,
     /// Expiry of the last answer with this binding, in nanoseconds of CLOCK_BOOTTIME.
     pub expires: u64,
-    /// Whether it stays for the sake of flows alone.
+    /// Whether it stays for the sake of flows alone, or of a target's addresses.
     pub lapsed: bool,
+    /// Name of the target whose key the address is.
+    pub target: Option<Arc<str>>,
 }
 
 /// Table of bindings, keyed by pairs of name and address: nearly every name has one or two
@@ -36,6 +42,8 @@ pub struct Binding {
 pub struct Names {
     bindings: BTreeMap<(Arc<str>, IpAddr), Binding>,
     by_address: BTreeSet<(IpAddr, Arc<str>)>,
+    /// Names of targets, each with a name that leads to it, and its key.
+    by_target: BTreeSet<(Arc<str>, Arc<str>, IpAddr)>,
     /// Number of bindings that have lapsed.
     lapsed: usize,
     /// Rule sets that bindings share.
@@ -74,7 +82,7 @@ impl Names {
         }
         let rules = share(&mut self.rules, rules);
         self.by_address.insert((address, Arc::clone(&key.0)));
-        self.bindings.insert(key, Binding { rules, expires, lapsed: false });
+        self.bindings.insert(key, Binding { rules, expires, lapsed: false, target: None });
         if self.bindings.len() > CAPACITY { self.forget_oldest() } else { Vec::new() }
     }
 
@@ -91,18 +99,33 @@ impl Names {
         gone
     }
 
-    /// Forgets lapsed bindings that expired before `before`, unless `keep` accepts their address.
-    pub fn forget_lapsed(&mut self, before: u64, keep: impl Fn(IpAddr) -> bool) {
+    /// Forgets lapsed bindings that expired before `before`, unless `keep` accepts their address; those
+    /// to targets that expired before `before_targets`, unless it accepts one of the addresses that owe
+    /// something to them. Returns addresses that may have lost rules: those of targets.
+    pub fn forget_lapsed(
+        &mut self,
+        before: u64,
+        before_targets: u64,
+        keep: impl Fn(IpAddr) -> bool,
+    ) -> Vec<IpAddr> {
+        let is_over = |address: IpAddr, binding: &Binding| match binding.target {
+            None => binding.expires < before && !keep(address),
+            Some(_) => {
+                let over = binding.expires < before_targets;
+                over && !self.addresses_by(address).into_iter().any(&keep)
+            }
+        };
         let gone: Vec<(String, IpAddr)> = self
             .iter()
-            .filter(|(_, address, binding)| {
-                binding.lapsed && binding.expires < before && !keep(*address)
-            })
+            .filter(|(_, address, binding)| binding.lapsed && is_over(*address, binding))
             .map(|(name, address, _)| (name.to_owned(), address))
             .collect();
+        let targets = gone.iter().map(|(_, address)| *address).filter(|one| is_target(*one));
+        let owed = targets.flat_map(|key| self.addresses_by(key)).collect();
         for (name, address) in &gone {
             self.forget(name, *address);
         }
+        owed
     }
 
     /// Has bindings lapse all of whose rules have lost the name, with the rules that have the name
@@ -192,12 +215,16 @@ impl Names {
     pub fn forget(&mut self, name: &str, address: IpAddr) {
         let name = Arc::<str>::from(name);
         self.by_address.remove(&(address, Arc::clone(&name)));
-        let binding = self.bindings.remove(&(name, address));
+        let binding = self.bindings.remove(&(Arc::clone(&name), address));
+        if let Some(target) = binding.as_ref().and_then(|binding| binding.target.clone()) {
+            self.by_target.remove(&(target, name, address));
+        }
         self.lapsed -= usize::from(binding.is_some_and(|binding| binding.lapsed));
     }
 
     /// Evicts the eighth of the table that expires first, so that a flood of names does not sort
-    /// the table for each. Returns the evicted addresses, but those of lapsed bindings.
+    /// the table for each. Returns the addresses that the evicted gave something to, but those of lapsed
+    /// bindings.
     fn forget_oldest(&mut self) -> Vec<IpAddr> {
         let mut bindings: Vec<(u64, String, IpAddr, bool)> = self
             .iter()
@@ -207,11 +234,19 @@ impl Names {
             .collect();
         bindings.sort_unstable();
         bindings.truncate(CAPACITY / 8);
+        let (mut shed, mut targets) = (Vec::new(), Vec::new());
+        for (_, _, address, lapsed) in &bindings {
+            if is_target(*address) {
+                targets.push(*address);
+            } else if !lapsed {
+                shed.push(*address);
+            }
+        }
+        shed.extend(targets.into_iter().flat_map(|key| self.addresses_by(key)));
         for (_, name, address, _) in &bindings {
             self.forget(name, *address);
         }
-        let unexpired = bindings.into_iter().filter(|(.., lapsed)| !lapsed);
-        unexpired.map(|(_, _, address, _)| address).collect()
+        shed
     }
 }
 
@@ -262,7 +297,7 @@ mod tests {
         for number in 0..10 * SPARE_RULES {
             names.learn("a.example", address(1), rules(&[&format!("s/{number}")]), 1);
             names.expire(1);
-            names.forget_lapsed(2, |_| false);
+            names.forget_lapsed(2, 2, |_| false);
         }
         assert!(names.rules.len() <= SPARE_RULES, "{}", names.rules.len());
     }
@@ -289,16 +324,16 @@ mod tests {
         names.learn("b.example", address(2), rules(&["s/a"]), 100);
         assert_eq!(names.expire(100), [address(1), address(2)]);
         assert_eq!((names.expire(100), names.len()), (vec![], 0));
-        names.forget_lapsed(100, |_| false);
+        names.forget_lapsed(100, 100, |_| false);
         assert_eq!(names.iter().count(), 2, "a flow may have been opened just now");
-        names.forget_lapsed(101, |one| one == address(1));
+        names.forget_lapsed(101, 101, |one| one == address(1));
         assert_eq!(names.iter().map(|(name, ..)| name).collect::<Vec<_>>(), ["a.example"]);
         names.learn("a.example", address(1), rules(&["s/b"]), 200);
         assert_eq!((names.len(), names.expire(150)), (1, vec![]));
-        names.forget_lapsed(u64::MAX, |_| false);
+        names.forget_lapsed(u64::MAX, u64::MAX, |_| false);
         assert_eq!(names.len(), 1);
         names.expire(200);
-        names.forget_lapsed(201, |_| false);
+        names.forget_lapsed(201, 201, |_| false);
         assert_eq!(names, Names::default());
     }
 
@@ -322,7 +357,7 @@ mod tests {
         names.learn("b.example", address(1), rules(&["s/b"]), 200);
         names.learn("b.example", address(2), rules(&["s/b"]), 200);
         names.expire(150);
-        names.forget_lapsed(150, |_| false);
+        names.forget_lapsed(150, 150, |_| false);
         let left: Vec<_> = names.of_address(address(1)).map(|(name, _)| name).collect();
         assert_eq!(left, ["b.example"]);
         names.retain_rules(|_, rule| rule != "s/b");

@@ -1,5 +1,6 @@
 //! What clients are answered, and that they reach what they have learned from it: first packets,
-//! resolvers of every place, over either transport, forgeries, names of no service.
+//! resolvers of every place, over either transport, forgeries, names of no service, targets of service
+//! records.
 
 mod accomplices;
 mod clients;
@@ -10,3 +11,4 @@ mod refused;
 mod resolution;
 mod resolvers;
 mod resolvers_tcp;
+mod targets;

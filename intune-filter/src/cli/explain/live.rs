@@ -12,7 +12,7 @@ use super::{judge::Judge, packet::first_packet, report::Judgement};
 use crate::{
     cli::destination::{Protocol, Target},
     kernel::{ClientEntry, Pins, named_snapshot},
-    names::Names,
+    names::{Names, is_target},
     policy::Nat64,
     system::{clock, route},
 };
@@ -128,6 +128,9 @@ impl Judge for Pinned<'_> {
         let now = clock::boot_time();
         let mut addresses = Vec::new();
         for (address, _) in self.names.of_name(name) {
+            if is_target(address) {
+                continue;
+            }
             if self.pins.host(address)?.is_none_or(|host| host.expires <= now) {
                 continue;
             }

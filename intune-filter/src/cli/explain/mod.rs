@@ -79,7 +79,10 @@ pub(super) fn run(
         judgements.push(judge.judge(address, port, protocol)?);
     }
     if judgements.is_empty() {
-        let rules: Vec<String> = matches.iter().flat_map(|one| one.rules.clone()).collect();
+        let mut rules: Vec<String> = matches.iter().flat_map(|one| one.rules.clone()).collect();
+        if let (true, Target::Name(name)) = (by_kernel, &destination.host) {
+            rules.extend(names.of_target(name).flat_map(|(_, one)| one.rules.iter().cloned()));
+        }
         let mut predicted = judge.predict(&rules, port, protocol)?;
         if predicted.reason == Reason::DnsUnlisted
             && let Target::Name(name) = &destination.host

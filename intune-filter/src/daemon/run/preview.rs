@@ -47,15 +47,17 @@ pub(super) fn losses(daemon: &Daemon<'_>, policy: &Policy) -> Result<Losses> {
             }
         }
     }
+    let of_targets = names.rules_of_targets(|name| policy.rules_of_name(name));
     for (name, address, binding) in names.iter() {
         if binding.lapsed {
             continue;
         }
-        let bits = policy.rules_of_name(name);
+        let inherited = of_targets.get(name).copied();
+        let bits = inherited.unwrap_or_else(|| policy.rules_of_name(name));
         let keeps = policy.rules_of(bits).any(|rule| binding.rules.contains(&rule.id.to_string()));
         if !keeps {
             losses.names_forgotten += 1;
-            if losses.names.len() < LISTED {
+            if losses.names.len() < LISTED && binding.target.is_none() {
                 losses.names.push(LostName { name: name.to_owned(), address });
             }
         }

@@ -88,11 +88,12 @@ impl<'a> Daemon<'a> {
         let Chosen { document, origin, loaded, saved, refused, damaged } = source.choose(&bits)?;
         let (in_force, policy) = ActiveConfig::new(document, origin, loaded);
         let config = in_force.config.clone();
-        let names = saved_names(&config);
+        let seed = kernel.pins().active()?.seed;
+        let names = saved_names(&config, seed);
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
         let events = Ring::new(kernel.pins().map("EVENTS")?)?;
         let diagnostics = kernel.take_diagnostics().map(Ring::new).transpose()?;
-        let intake = Intake::new(Learner::new(names, policy));
+        let intake = Intake::new(Learner::new(names, policy).with_seed(seed));
         let resolution_told = watch::Sender::<Counts>::default();
         let metrics = metrics::server(kernel.pins(), &intake.recorder, &resolution_told);
         let mut daemon = Self {

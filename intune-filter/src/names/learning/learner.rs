@@ -13,6 +13,7 @@ use crate::{
     names::{
         Names,
         answer::{Answer, Reader, question_name},
+        is_target,
         refresh_tracker::{Decision, RefreshTracker},
     },
     policy::Policy,
@@ -20,7 +21,10 @@ use crate::{
 };
 
 /// Nanoseconds for which a lapsed name is kept whether or not a flow needs it.
-const LAPSE: u64 = 10_000_000_000;
+const LAPSE: u64 = 10 * SECOND;
+
+/// Nanoseconds in a second.
+const SECOND: u64 = 1_000_000_000;
 
 /// Change of the table of names since it was last saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +47,7 @@ pub struct Learner {
     tracker: RefreshTracker,
     lessons: Lessons,
     disputed: BTreeSet<IpAddr>,
+    seed: u64,
 }
 
 impl Learner {
@@ -52,7 +57,16 @@ impl Learner {
         let reader = Reader::new(&policy);
         let (own_addresses, tracker, lessons, disputed) = Default::default();
         let change = Change::None;
-        Self { names, change, policy, reader, own_addresses, tracker, lessons, disputed }
+        let seed = 0;
+        Self { names, change, policy, reader, own_addresses, tracker, lessons, disputed, seed }
+    }
+
+    /// Returns the learner for a kernel with this seed, under which targets have their keys.
+    #[must_use]
+    pub const fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self.reader.set_seed(seed);
+        self
     }
 
     /// Returns the table of names.
@@ -95,6 +109,7 @@ impl Learner {
     /// Replaces the policy that answers are read by.
     pub fn set_policy(&mut self, policy: Policy) {
         self.reader = Reader::new(&policy);
+        self.reader.set_seed(self.seed);
         self.reader.set_own_addresses(&self.own_addresses);
         self.policy = policy;
     }
@@ -116,7 +131,7 @@ impl Learner {
     /// only, and does not say which.
     pub fn take(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
         if event.flags & answer_flags::LEARNED == 0 {
-            return self.reader.read(event, message);
+            return self.read(event, message);
         }
         let answer = self.learn(event, message)?;
         for ((address, _), times) in answer.addresses.iter().zip(&answer.times) {
@@ -128,7 +143,7 @@ impl Learner {
     /// Learns from an answer that the kernel could not read.
     pub fn learn(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
         // The policy in force may be younger than the event.
-        let answer = self.reader.read(event, message)?;
+        let answer = self.read(event, message)?;
         let ids: Vec<String> =
             self.policy.rules_of(answer.rules).map(|rule| rule.id.to_string()).collect();
         let is_new =
@@ -136,10 +151,28 @@ impl Learner {
         let new = answer.addresses.iter().map(|(address, _)| *address).filter(is_new).collect();
         self.lessons.remember(event, message, &answer.name, new);
         for (address, expires) in &answer.addresses {
-            log::debug!("learned: {} has {address}, for {}", answer.name, ids.join(", "));
-            self.note(&answer.name, *address, ids.iter().cloned(), *expires);
+            let ids = ids.iter().cloned();
+            if let Some(target) = answer.targets.get(address) {
+                log::debug!("learned: {} leads to {target}", answer.name);
+                self.note_target(&answer.name, (target, *address), ids, *expires);
+            } else {
+                log::debug!("learned: {} has {address}", answer.name);
+                self.note(&answer.name, *address, ids, *expires);
+            }
         }
         Some(answer)
+    }
+
+    /// Reads an answer, of a target by what is known of the names that lead to it.
+    fn read(&mut self, event: &AnswerEvent, message: &[u8]) -> Option<Answer> {
+        let (names, policy) = (&self.names, &self.policy);
+        self.reader.read(event, message, |key| {
+            let bindings = names.of_address(key).filter(|(_, one)| one.expires > event.time);
+            bindings.fold((RuleMask::EMPTY, 0), |(rules, until), (name, binding)| {
+                let of = names.rules_of(name, |name| policy.rules_of_name(name));
+                (rules | of, until.max(binding.expires))
+            })
+        })
     }
 
     /// Takes back what answers to a query have taught, since one more differs from them; returns the
@@ -153,12 +186,14 @@ impl Learner {
         let name = question_name(message)?;
         let addresses = self.lessons.take_back(event, message, &name);
         for address in &addresses {
+            for owed in self.names.addresses_by(*address) {
+                self.tracker.suspect(owed);
+                self.disputed.insert(owed);
+            }
             self.names.forget(&name, *address);
-            self.tracker.suspect(*address);
-            self.disputed.insert(*address);
             self.has_changed(Change::Prolonged);
         }
-        Some((name, addresses))
+        Some((name, addresses.into_iter().filter(|address| !is_target(*address)).collect()))
     }
 
     /// Returns the addresses that were taken from a name since the last call.
@@ -176,6 +211,23 @@ impl Learner {
     ) {
         let before = self.names.len();
         let shed = self.names.learn(name, address, rules, expires);
+        self.noted(before, shed);
+    }
+
+    /// Takes note that a name leads to a target with this key, for rules and until a time.
+    pub fn note_target(
+        &mut self,
+        name: &str,
+        target: (&str, IpAddr),
+        rules: impl IntoIterator<Item = String>,
+        expires: u64,
+    ) {
+        let before = self.names.len();
+        let shed = self.names.learn_target(name, target, rules, expires);
+        self.noted(before, shed);
+    }
+
+    fn noted(&mut self, before: usize, shed: Vec<IpAddr>) {
         let is_new = self.names.len() != before;
         self.has_changed(if is_new { Change::Learned } else { Change::Prolonged });
         shed.into_iter().for_each(|address| self.tracker.distrust(address));
@@ -184,7 +236,8 @@ impl Learner {
     /// Forgets addresses that no name may have under the policy in force.
     pub fn forget_unacceptable(&mut self) {
         let is_acceptable = |address: &IpAddr| {
-            self.policy.accepts_answer(*address) && !self.own_addresses.contains(address)
+            is_target(*address)
+                || self.policy.accepts_answer(*address) && !self.own_addresses.contains(address)
         };
         let addresses = self.names.addresses();
         let unacceptable: Vec<IpAddr> =
@@ -212,7 +265,13 @@ impl Learner {
             flows.flat_map(|remote| self.policy.nat64.learned_as(remote)).collect();
         // Programs that open a flow at the end of a name's time have done so by then.
         let before = now.saturating_sub(LAPSE);
-        self.names.forget_lapsed(before, |address| flows.contains(&address));
+        // The addresses that a target had last have the longest time of an answer.
+        let settings = &self.policy.settings;
+        let life = u64::from(settings.ttl_max) + u64::from(settings.ttl_grace);
+        let before_targets = before.saturating_sub(life.saturating_mul(SECOND));
+        let owed =
+            self.names.forget_lapsed(before, before_targets, |address| flows.contains(&address));
+        owed.into_iter().for_each(|address| self.tracker.suspect(address));
     }
 
     /// Returns the rules of the names that led to an address, and the last expiry of these names.
@@ -220,7 +279,8 @@ impl Learner {
     pub fn backed(&self, address: IpAddr) -> (RuleMask, u64) {
         let names = self.names.of_address(address).filter(|(_, binding)| !binding.lapsed);
         names.fold((RuleMask::EMPTY, 0), |(rules, until), (name, binding)| {
-            (rules | self.policy.rules_of_name(name), until.max(binding.expires))
+            let of = self.names.rules_of(name, |name| self.policy.rules_of_name(name));
+            (rules | of, until.max(binding.expires))
         })
     }
 

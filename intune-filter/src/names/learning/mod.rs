@@ -6,6 +6,8 @@ mod learner;
 mod lessons;
 mod reports;
 mod restore;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use expiry::{forget_due, forget_expired};

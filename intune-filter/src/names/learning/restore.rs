@@ -29,17 +29,17 @@ pub(crate) fn restore(kernel: &Kernel, learner: &mut Learner) -> Result<usize> {
     Ok(entered)
 }
 
-/// Loads the saved table of names. An unusable file is set aside and logged, and does not prevent
+/// Loads the saved table of names, for a kernel with this seed. An unusable file is set aside and logged, and does not prevent
 /// the start.
 #[must_use]
-pub(crate) fn saved_names(config: &Config) -> Names {
+pub(crate) fn saved_names(config: &Config, seed: u64) -> Names {
     let directory = &config.paths.state_dir;
     let ttl = &config.dns.ttl;
     let lives = Lives {
         most: u64::from(ttl.max.0).saturating_add(ttl.grace.0.into()),
         clock_behind: ttl.grace.0.into(),
     };
-    names::load(directory, clock::clocks(), lives).unwrap_or_else(|error| {
+    names::load(directory, clock::clocks(), lives, seed).unwrap_or_else(|error| {
         let kept = match names::set_aside(directory) {
             Ok(kept) => format!("it is kept as {}", kept.display()),
             Err(error) => format!("{error:#}"),

@@ -82,6 +82,7 @@ fn events() {
     let learned = Learned {
         name: "a.example".into(),
         addresses: vec![address("192.0.2.1"), address("2001:db8::1")],
+        targets: vec!["t.example".into()],
         services: vec!["web".into()],
         client: address("10.20.0.10"),
         expires_in_s: 330,
@@ -93,7 +94,7 @@ fn events() {
         What::Denied(full_denial()),
         What::Learned(learned.clone()),
         What::Full(learned.clone()),
-        What::Conflict(learned.clone()),
+        What::Conflict(Learned { targets: Vec::new(), ..learned.clone() }),
         What::Opened(full_flow()),
         What::Closed(closed),
         What::Lost { count: 3 },
@@ -101,7 +102,8 @@ fn events() {
     compare_both_ways("events", &full.map(line).to_vec());
     let Denied { protocol, reason, .. } = full_denial();
     let denied = Denied { protocol, reason, ..Denied::default() };
-    let nothing = Learned { addresses: Vec::new(), services: Vec::new(), ..learned };
+    let (addresses, targets, services) = Default::default();
+    let nothing = Learned { addresses, targets, services, ..learned };
     let sparse = [What::Denied(denied), What::Full(nothing), What::Opened(sparse_flow())].map(line);
     compare_both_ways("events-sparse", &sparse.to_vec());
 }

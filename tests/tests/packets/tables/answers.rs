@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use intune_filter::names::is_target;
 use intune_filter_ebpf::abi::{
     Occurrence::{AnswerConflict, Learned},
     Reason::{self, Destination, DnsAnswer, DnsQuery, GatewaySent, Policy, Unsolicited},
@@ -50,6 +51,11 @@ pub(crate) fn teaches(message: &Message) -> Expected {
     expect(DnsAnswer).and(Learned, message.octets().len())
 }
 
+/// Number of learned targets.
+pub(crate) fn targets(filter: &dyn Bed) -> usize {
+    filter.hosts().unwrap().into_iter().filter(|(address, _)| is_target(*address)).count()
+}
+
 /// Learned addresses: their rules, and the seconds that remain.
 pub(crate) fn hosts(filter: &dyn Bed) -> BTreeMap<IpAddr, (RuleMask, u64)> {
     let now = now().unwrap();
@@ -57,6 +63,7 @@ pub(crate) fn hosts(filter: &dyn Bed) -> BTreeMap<IpAddr, (RuleMask, u64)> {
     let hosts = filter.hosts().unwrap();
     hosts
         .into_iter()
+        .filter(|(address, _)| !is_target(*address))
         .map(|(address, host)| (address, (host.rules, seconds(host.expires))))
         .collect()
 }

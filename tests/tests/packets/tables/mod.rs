@@ -37,4 +37,5 @@ pub mod senders;
 pub mod source_check;
 pub mod sources;
 pub mod streams;
+pub mod targets;
 pub mod warm_up;

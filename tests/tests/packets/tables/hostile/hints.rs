@@ -9,7 +9,7 @@ use intune_filter_tests::prog_test_run::{
 };
 
 use super::{
-    AnswerEffect, Case, Cut, Deferred, Malformed, Nothing, Refused, Teaches, begin, case,
+    AnswerEffect, Case, Cut, Deferred, Leads, Malformed, Nothing, Refused, Teaches, begin, case,
     chains::numbered, check_tables,
 };
 use crate::tables::answers::answer;
@@ -126,7 +126,9 @@ fn hints_are_learned(who: &Addresses) -> Vec<Case> {
                 both(),
             ),
             // They are a service's addresses, under whatever name it is.
-            ("of another target", service(1, &name("edge.example"), &[hint4()]), first()),
+            ("of another target", service(1, &name("edge.example"), &[hint4()]), {
+                Leads(vec![BOTH[0].parse().unwrap()])
+            }),
             ("of the last priority", service(0xffff, &own, &[hint4()]), first()),
             ("without any", service(1, &own, &[of(ALPN, b"\x02h2")]), Nothing),
             ("without parameters", service(1, &own, &[]), Nothing),
@@ -196,10 +198,10 @@ fn aliases_have_no_hints(who: &Addresses) -> Vec<Case> {
     rows(
         who,
         vec![
-            ("of another name", service(0, &other, &[hint4()]), Nothing),
+            ("of another name", service(0, &other, &[hint4()]), Leads(vec![])),
             ("of itself", service(0, &[0], &[hint4()]), Nothing),
-            ("in no order", service(0, &other, &[hint6(), hint4()]), Nothing),
-            ("half of one", service(0, &other, &[hint4()[..5].to_vec()]), Nothing),
+            ("in no order", service(0, &other, &[hint6(), hint4()]), Leads(vec![])),
+            ("half of one", service(0, &other, &[hint4()[..5].to_vec()]), Leads(vec![])),
             ("without a target", vec![0, 0], Malformed),
         ],
     )
@@ -237,7 +239,7 @@ fn hints_count_like_addresses_of_their_owner(who: &Addresses) -> Vec<Case> {
                     .record(Section::Answer, &QUESTION, HTTPS, 300, &targeted)
                     .address(&edge, 300, who.public)
             },
-            Nothing,
+            Leads(vec![]),
         ),
         row("beside an address", put(answer(who), Section::Answer, &QUESTION), {
             let mut all = vec![who.public];

@@ -42,6 +42,8 @@ enum Transport {
 enum AnswerEffect {
     /// It teaches these addresses and no others.
     Teaches(Vec<IpAddr>),
+    /// It teaches a target and these addresses.
+    Leads(Vec<IpAddr>),
     /// It teaches these addresses, and leaves others to userspace.
     Deferred(Vec<IpAddr>),
     /// It teaches these addresses, and others are refused.
@@ -59,7 +61,7 @@ enum AnswerEffect {
     Foreign,
 }
 
-use AnswerEffect::{Cut, Deferred, Foreign, Malformed, Nothing, Refused, Teaches, Unread};
+use AnswerEffect::{Cut, Deferred, Foreign, Leads, Malformed, Nothing, Refused, Teaches, Unread};
 
 /// A query, the answer to it, and what becomes of that.
 struct Case {
@@ -95,7 +97,7 @@ impl AnswerEffect {
     fn expected(&self, length: usize) -> Expected {
         let answer = expect(DnsAnswer);
         match self {
-            Teaches(_) => answer.and(Learned, length),
+            Teaches(_) | Leads(_) => answer.and(Learned, length),
             Deferred(_) => answer.and(Learned, length).and(AnswerDeferred, length),
             Cut(learned) if learned.is_empty() => {
                 answer.and(AnswerCut, length).and(NothingLearned, length)
@@ -119,7 +121,8 @@ impl AnswerEffect {
 
     fn learned(&self) -> Vec<IpAddr> {
         match self {
-            Teaches(learned) | Deferred(learned) | Cut(learned) | Refused(learned) => {
+            Teaches(learned) | Leads(learned) | Deferred(learned) | Cut(learned)
+            | Refused(learned) => {
                 let mut learned = learned.clone();
                 learned.sort();
                 learned
@@ -152,6 +155,10 @@ impl Case {
         let learned = addresses(filter);
         if learned != self.outcome.learned() {
             faults.push(format!("learned {learned:?}, expected {:?}", self.outcome));
+        }
+        let targets = answers::targets(filter);
+        if targets != usize::from(matches!(self.outcome, Leads(_))) {
+            faults.push(format!("learned {targets} targets, expected {:?}", self.outcome));
         }
         if matches!(self.outcome, Foreign) {
             let sound = self.query.answered().address(&QUESTION, 300, who.public);
