@@ -39,7 +39,7 @@ fn random_answers_teach_what_the_model_says() {
     let deferred = seen.remove("deferred");
     assert!(deferred.is_some_and(|count| count >= cases / 1000));
     let refused = seen.remove("refused follow-up");
-    assert!(refused.is_some_and(|count| count >= cases / 1000));
+    assert!(refused.is_some_and(|count| count >= cases / 4000));
     assert!(seen.len() == 7 && seen.values().all(|count| *count >= cases / 100));
 }
 

@@ -53,6 +53,7 @@ const RULES: &str = "verdict/rules.rs";
 const REPLY: &str = "verdict/reply.rs";
 const ANSWER: &str = "dns/answer.rs";
 const SVCB: &str = "dns/svcb.rs";
+const TARGET: &str = "dns/target.rs";
 const MATCHER: &str = "dns/matcher.rs";
 const QUESTION: &str = "dns/question.rs";
 const REFUSAL: &str = "dns/refusal.rs";
@@ -295,6 +296,24 @@ pub(super) const FAULTS: &[Fault] = &[
         "false",
     ),
     of("private-address", ANSWER, "answer & ANSWER_ACCEPTED == 0 || own", "own"),
+    of(
+        "target-outlives",
+        ANSWER,
+        "expires.min(scratch.matcher.target_until.get())",
+        "expires",
+    ),
+    of(
+        "target-of-any-owner",
+        SVCB,
+        "scratch.parser.svcb_records.get(HASH_HALF + next) == scratch.parser.owner.get()",
+        "true",
+    )
+    .within(
+        "if scratch.parser.svcb_records.get(HASH_HALF + next) == scratch.parser.owner.get() {\n                add_target",
+    ),
+    of("target-compressed", SVCB, "length == 1 || !in_full", "length == 1"),
+    of("target-has-expired", TARGET, "expires <= scratch.ctx.now.get()", "expires == 0"),
+    of("target-of-any-type", TARGET, "!is_asked || matcher.marks.get() != 0", "matcher.marks.get() != 0"),
     of("hint-key-order", SVCB, "key < scratch.parser.parameter_key.get()", "false"),
     of(
         "below-is-exact",

@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use intune_filter::names::is_target;
 use intune_filter_ebpf::abi::{
     Occurrence::{AnswerConflict, Learned},
     Reason::{self, Destination, DnsAnswer, DnsQuery, GatewaySent, Policy, Unsolicited},
-    RuleMask,
+    RuleMask, V6,
 };
 use intune_filter_tests::prog_test_run::{
     Addresses, Bed, Datagram, Expected, Flags, Message, Row, both, check, check_in_order, check_on,
@@ -53,7 +52,7 @@ pub(crate) fn teaches(message: &Message) -> Expected {
 
 /// Number of learned targets.
 pub(crate) fn targets(filter: &dyn Bed) -> usize {
-    filter.hosts().unwrap().into_iter().filter(|(address, _)| is_target(*address)).count()
+    filter.hosts().unwrap().into_iter().filter(|(at, _)| V6::from(*at).is_target()).count()
 }
 
 /// Learned addresses: their rules, and the seconds that remain.
@@ -63,7 +62,7 @@ pub(crate) fn hosts(filter: &dyn Bed) -> BTreeMap<IpAddr, (RuleMask, u64)> {
     let hosts = filter.hosts().unwrap();
     hosts
         .into_iter()
-        .filter(|(address, _)| !is_target(*address))
+        .filter(|(address, _)| !V6::from(*address).is_target())
         .map(|(address, host)| (address, (host.rules, seconds(host.expires))))
         .collect()
 }
