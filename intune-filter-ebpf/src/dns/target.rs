@@ -4,7 +4,7 @@
 use super::{
     HEADER_LENGTH,
     name::MASKS,
-    record::{TYPE_A, TYPE_AAAA, TYPE_HTTPS, TYPE_SVCB, target_name},
+    record::{TYPE_A, TYPE_AAAA, TYPE_HTTPS, TYPE_SVCB},
 };
 use crate::{
     abi::{RULE_WORDS, V6, lower},
@@ -154,7 +154,7 @@ const fn round([mut a, mut b, mut c, mut d]: [u64; 4]) -> [u64; 4] {
 pub fn targets(scratch: &Scratch) -> impl Iterator<Item = (usize, usize)> {
     let all = (0..scratch.parser.address_count.get()).map(|at| scratch.parser.addresses.get(at));
     all.filter(|packed| packed & 0xff == TYPE_SVCB).map(|packed| {
-        let (name, length) = target_name(packed);
+        let (name, length) = super::record::target_name(packed);
         (name as usize, (name + length) as usize)
     })
 }
@@ -213,7 +213,9 @@ mod tests {
                 let key = target_key(7, name);
                 assert!(scratch.message.fill(&message));
                 put_key(&scratch, &tables, begin as u64, (begin + length) as u64);
-                assert_eq!(unsafe { *scratch.ctx.address6.get() }, key, "{length} at {begin}");
+                // SAFETY: the working memory is this test's alone.
+                let found = unsafe { *scratch.ctx.address6.get() };
+                assert_eq!(found, key, "{length} at {begin}");
             }
         }
     }

@@ -12,6 +12,8 @@ pub mod learning;
 pub mod refresh_tracker;
 pub(crate) mod resolution;
 mod table;
+mod target;
 
 pub use file::{FILE_NAME, Lives, SavedNames, load, save, set_aside, to_text};
-pub use table::{Binding, Names, is_target, key_of_target};
+pub use table::{Binding, Names};
+pub use target::{is_target, key_of_target};

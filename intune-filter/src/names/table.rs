@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-pub use targets::{is_target, key_of_target};
+use super::target::is_target;
 
 /// Upper bound of bindings: a resolver that invents names for a wildcard must not fill the memory.
 const CAPACITY: usize = 1 << 17;
