@@ -211,6 +211,8 @@ pub trait GatewayMaps: Copy {
     /// Returns the index of the device on which the gateway's stack receives packets of a zone; 0
     /// if unknown.
     fn device(self, zone: u16) -> u32;
+    /// Whether packets of a zone have no hardware addresses: [`crate::abi::DEVICE_LAYER3`].
+    fn is_layer3(self, zone: u16) -> bool;
     /// Whether the sender of the packet in the working memory has a hardware address of a group.
     fn has_mac(self, scratch: &Scratch, set: u32, group: u32) -> bool;
     /// Senders that a zone lets pass, bits of [`crate::abi::sender`].
@@ -313,8 +315,6 @@ pub trait GlobalFns: Copy {
     fn end_flow(self, flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8;
     /// As [`crate::verdict::match_rules`].
     fn match_rules(self, scratch: &Scratch, v6: bool, port: u64) -> RuleMatch;
-    /// Runs [`crate::verdict::match_sender`].
-    fn match_sender(self, scratch: &Scratch, v6: bool, port: u64) -> RuleMatch;
     /// As [`crate::verdict::allows_rule`].
     fn allows_rule(self, scratch: &Scratch, rule: u8, port: u64) -> bool;
     /// As [`crate::verdict::is_sent`].

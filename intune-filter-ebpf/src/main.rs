@@ -83,8 +83,19 @@ fn arrival(ctx: &XdpContext) -> Arrival {
 /// Judges frames that come in on a LAN interface with `mode: tc`.
 #[classifier]
 fn tc_ingress(ctx: TcContext) -> i32 {
-    let kernel = BpfDatapath::<TC_INGRESS>::new(&ctx);
-    let frame = SkbFrame::new(&ctx);
+    judge_at_tc::<true>(&ctx)
+}
+
+/// Judges packets that come in on a LAN interface of layer 3: they have no Ethernet header.
+#[classifier]
+fn tc_ingress_l3(ctx: TcContext) -> i32 {
+    judge_at_tc::<false>(&ctx)
+}
+
+#[inline(always)]
+fn judge_at_tc<const HAS_ETHERNET: bool>(ctx: &TcContext) -> i32 {
+    let kernel = BpfDatapath::<TC_INGRESS>::new(ctx);
+    let frame = SkbFrame::<HAS_ETHERNET>::new(ctx);
     let verdict = verdict::ingress(&frame, kernel, frame.arrival());
     if verdict.reason.denies() {
         denied_log::log_denied_at_ingress(verdict.reason as u64);
@@ -93,13 +104,13 @@ fn tc_ingress(ctx: TcContext) -> i32 {
         Action::Pass => TC_NEXT,
         Action::Drop => TC_ACT_SHOT,
         Action::Refuse | Action::Reject => {
-            stages::reply_at_tc(&ctx, kernel);
+            stages::reply_at_tc(ctx, kernel);
             TC_ACT_SHOT
         }
     }
 }
 
-/// Turns the frame that `tc_ingress` has denied into its reply. A stage: entered by a tail call.
+/// Turns the frame that `tc_ingress` or `tc_ingress_l3` has denied into its reply. A stage: entered by a tail call.
 #[classifier]
 fn tc_reply(ctx: TcContext) -> i32 {
     match reply::tc::write(&ctx, BpfDatapath::<TC_INGRESS>::new(&ctx)) {
@@ -111,11 +122,22 @@ fn tc_reply(ctx: TcContext) -> i32 {
 /// Judges frames that leave on a LAN interface, and learns from DNS answers.
 #[classifier]
 fn egress(ctx: TcContext) -> i32 {
-    if mark::consume(&ctx) {
+    judge_at_egress::<true>(&ctx)
+}
+
+/// Judges packets that leave on a LAN interface of layer 3, and learns from DNS answers.
+#[classifier]
+fn egress_l3(ctx: TcContext) -> i32 {
+    judge_at_egress::<false>(&ctx)
+}
+
+#[inline(always)]
+fn judge_at_egress<const HAS_ETHERNET: bool>(ctx: &TcContext) -> i32 {
+    if mark::consume(ctx) {
         return TC_NEXT;
     }
-    let frame = SkbFrame::new(&ctx);
-    let verdict = verdict::egress(&frame, BpfDatapath::<TC_EGRESS>::new(&ctx), frame.arrival());
+    let frame = SkbFrame::<HAS_ETHERNET>::new(ctx);
+    let verdict = verdict::egress(&frame, BpfDatapath::<TC_EGRESS>::new(ctx), frame.arrival());
     if verdict.reason.denies() {
         denied_log::log_denied_at_egress(verdict.reason as u64);
     }

@@ -43,12 +43,12 @@ pub use names::{
     CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower, name_marks,
 };
 pub use policy::{
-    Client, ClientKey, DeviceZone, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS, GATEWAY_WORDS,
-    MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, MacKey, OwnKey, PORT_CLASSES, PORT_WORDS, PORTS,
-    ResolverDevice, SERVER_DHCP, SERVER_RESOLVER, SERVER_VIA, SOURCE_CHECK_ELEMENTS, Settings,
-    TITLE_CAPACITY, Title, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN, UNLISTED_REFUSE,
-    ZONE_ELEMENTS, ZONES_OF_DEVICE, ZoneKey, client_flags, gateway_port, inbound_zone, port_class,
-    port_class_at, port_index, sender, source_check,
+    Client, ClientKey, DEVICE_LAYER3, DeviceZone, GATEWAY_PASS, GATEWAY_POLICY, GATEWAY_PORTS,
+    GATEWAY_WORDS, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, MacKey, OwnKey, PORT_CLASSES, PORT_WORDS,
+    PORTS, ResolverDevice, SERVER_DHCP, SERVER_RESOLVER, SERVER_VIA, SOURCE_CHECK_ELEMENTS,
+    Settings, TITLE_CAPACITY, Title, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN,
+    UNLISTED_REFUSE, ZONE_ELEMENTS, ZONES_OF_DEVICE, ZoneKey, client_flags, gateway_port,
+    port_class, port_class_at, port_index, sender, source_check,
 };
 pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     abi::{
-        Active, AnswerEvent, DeniedEvent, EdgeKey, FlowEvent, FlowKey, Glob, MacKey, NameNode,
-        OwnKey, SegmentEvent, Settings, Stream, Taking, V6, ZoneKey, answer_flags, gateway_port,
-        port_class, port_class_at, source_check,
+        Active, AnswerEvent, DEVICE_LAYER3, DeniedEvent, EdgeKey, FlowEvent, FlowKey, Glob, MacKey,
+        NameNode, OwnKey, SegmentEvent, Settings, Stream, Taking, V6, ZoneKey, answer_flags,
+        gateway_port, port_class, port_class_at, source_check,
     },
     datapath::{
         Clock, Counters, GatewayMaps, PolicyMaps, RateDecision, RateLimits, Reports, Route, Routes,
@@ -166,7 +166,12 @@ impl<const HOOK: u8> GatewayMaps for BpfDatapath<HOOK> {
 
     #[inline(always)]
     fn device(self, zone: u16) -> u32 {
-        maps::ZONE_DEVICES.get(u32::from(zone)).copied().unwrap_or_default()
+        maps::ZONE_DEVICES.get(u32::from(zone)).copied().unwrap_or_default() & !DEVICE_LAYER3
+    }
+
+    #[inline(always)]
+    fn is_layer3(self, zone: u16) -> bool {
+        maps::ZONE_DEVICES.get(u32::from(zone)).is_some_and(|device| device & DEVICE_LAYER3 != 0)
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use crate::{
     abi::ANSWER_CAPACITY,
     bytes::be16,
     memory::Message,
-    packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet, TCP, UDP},
+    packet::{ETHERNET_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet, TCP, UDP},
     verdict::Arrival,
 };
 
@@ -81,15 +81,15 @@ impl Packet for XdpFrame {
     }
 }
 
-/// Frame at TC.
+/// Frame at TC, with an Ethernet header or, of a device without, from the IP header on.
 ///
 /// The frame holds the context itself: see [`XdpFrame`].
 #[derive(Clone, Copy)]
-pub struct SkbFrame {
+pub struct SkbFrame<const HAS_ETHERNET: bool> {
     skb: *mut __sk_buff,
 }
 
-impl SkbFrame {
+impl<const HAS_ETHERNET: bool> SkbFrame<HAS_ETHERNET> {
     /// Returns the frame, with its headers made contiguous.
     #[inline(always)]
     pub fn new(ctx: &TcContext) -> Self {
@@ -126,12 +126,18 @@ impl SkbFrame {
     /// Whether nothing but TCP or UDP follows an IP header without options or extensions.
     #[inline(always)]
     fn has_short_headers(&self) -> bool {
-        let Some(head) = self.at::<24>(0) else {
+        let network = if HAS_ETHERNET { ETHERNET_LENGTH } else { 0 };
+        let Some(head) = self.at::<10>(network) else {
             return false;
         };
-        let protocol = match be16::<12, 24>(head) {
-            ETHERTYPE_IPV4 if head[14] == 0x45 => head[23],
-            ETHERTYPE_IPV6 => head[20],
+        let ethertype = if HAS_ETHERNET {
+            self.at::<2>(ETHERNET_LENGTH - 2).map_or(0, be16::<0, 2>)
+        } else {
+            self.ethertype()
+        };
+        let protocol = match ethertype {
+            ETHERTYPE_IPV4 if head[0] == 0x45 => head[9],
+            ETHERTYPE_IPV6 => head[6],
             _ => return false,
         };
         protocol == TCP || protocol == UDP
@@ -149,7 +155,15 @@ impl SkbFrame {
     }
 }
 
-impl Packet for SkbFrame {
+impl<const ETHERNET: bool> Packet for SkbFrame<ETHERNET> {
+    const HAS_ETHERNET: bool = ETHERNET;
+
+    #[inline(always)]
+    fn ethertype(&self) -> u16 {
+        // SAFETY: the field of the context is readable.
+        u16::from_be(unsafe { (*self.skb).protocol } as u16)
+    }
+
     #[inline(always)]
     fn length(&self) -> u32 {
         self.context().len()

@@ -5,9 +5,9 @@ use std::vec::Vec;
 use super::Tables;
 use crate::{
     abi::{
-        Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, KEPT_CAPACITY,
-        KeptOctets, LIMIT_PROVEN, LIMIT_ROUTED, Limit, Limits, MacKey, NameNode, OwnKey,
-        PROVEN_FOR, Settings, Standing, Stream, Taking, V6, ZoneKey,
+        Active, DEVICE_LAYER3, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob,
+        KEPT_CAPACITY, KeptOctets, LIMIT_PROVEN, LIMIT_ROUTED, Limit, Limits, MacKey, NameNode,
+        OwnKey, PROVEN_FOR, Settings, Standing, Stream, Taking, V6, ZoneKey,
     },
     datapath::{
         Clock, Counters, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision, RateLimits,
@@ -101,7 +101,11 @@ impl GatewayMaps for &Tables {
     }
 
     fn device(self, zone: u16) -> u32 {
-        self.devices.get(&zone).copied().unwrap_or_default()
+        self.devices.get(&zone).copied().unwrap_or_default() & !DEVICE_LAYER3
+    }
+
+    fn is_layer3(self, zone: u16) -> bool {
+        self.devices.get(&zone).is_some_and(|device| device & DEVICE_LAYER3 != 0)
     }
 
     fn has_mac(self, scratch: &Scratch, set: u32, group: u32) -> bool {
@@ -299,10 +303,6 @@ impl GlobalFns for &Tables {
 
     fn match_rules(self, scratch: &Scratch, v6: bool, port: u64) -> RuleMatch {
         verdict::match_rules(scratch, self, v6, port)
-    }
-
-    fn match_sender(self, scratch: &Scratch, v6: bool, port: u64) -> RuleMatch {
-        verdict::match_sender(scratch, self, v6, port)
     }
 
     fn allows_rule(self, scratch: &Scratch, rule: u8, port: u64) -> bool {

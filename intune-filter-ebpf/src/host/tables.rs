@@ -17,6 +17,7 @@ use crate::{
     datapath::WorkingMemory as _,
     dns,
     maps::{KeyedAccess, KeyedMap, keyed},
+    packet::{BarePacket, Packet},
     scratch::Scratch,
     verdict::{self, Arrival, Verdict},
 };
@@ -136,7 +137,16 @@ pub struct Tables {
 impl Tables {
     /// Judges a frame from a client.
     pub fn ingress(&self, frame: &[u8], arrival: Arrival) -> Verdict {
-        let verdict = verdict::ingress(&frame, self, arrival);
+        self.ingress_of(frame, arrival)
+    }
+
+    /// Judges a packet from a client on an interface of layer 3.
+    pub fn ingress_layer3(&self, packet: BarePacket<'_>, arrival: Arrival) -> Verdict {
+        self.ingress_of(packet, arrival)
+    }
+
+    fn ingress_of(&self, packet: impl Packet + Copy, arrival: Arrival) -> Verdict {
+        let verdict = verdict::ingress(&packet, self, arrival);
         if verdict.action.is_answered() {
             self.release(&self.scratch);
         }
@@ -155,6 +165,11 @@ impl Tables {
     /// Judges a frame to a client.
     pub fn egress(&self, frame: &[u8], arrival: Arrival) -> Verdict {
         verdict::egress(&frame, self, arrival)
+    }
+
+    /// Judges a packet to a client on an interface of layer 3.
+    pub fn egress_layer3(&self, packet: BarePacket<'_>, arrival: Arrival) -> Verdict {
+        verdict::egress(&packet, self, arrival)
     }
 
     /// Returns the number of packets counted for a reason, or of occurrences counted.

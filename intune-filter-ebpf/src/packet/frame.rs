@@ -1,4 +1,5 @@
-//! Ethernet: EtherType and up to two VLAN tags (IEEE 802.1Q).
+//! Ethernet: EtherType and up to two VLAN tags (IEEE 802.1Q); and what stands in their place where a packet
+//! has no Ethernet header.
 
 use super::Packet;
 use crate::bytes::be16;
@@ -33,9 +34,16 @@ pub struct Frame {
 impl Frame {
     /// Reads the header. `stripped` is the tag that the hardware has stripped, if any; `None` if
     /// the frame ends before its header does.
+    ///
+    /// Without an Ethernet header no zone has a tag, and one that the stack carries beside the packet
+    /// counts as one too many.
     #[inline(always)]
     #[must_use]
-    pub fn parse(packet: &impl Packet, stripped: Option<u16>) -> Option<Self> {
+    pub fn parse<P: Packet>(packet: &P, stripped: Option<u16>) -> Option<Self> {
+        if !P::HAS_ETHERNET {
+            let (ethertype, second_tag) = (packet.ethertype(), stripped.is_some());
+            return Some(Self { ethertype, payload: 0, vlan: 0, second_tag });
+        }
         let header = packet.at::<14>(0)?;
         let mut ethertype = be16::<12, 14>(header);
         let mut payload = ETHERNET_LENGTH;

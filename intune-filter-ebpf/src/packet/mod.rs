@@ -40,6 +40,16 @@ pub enum Direction {
 
 /// Octets of a frame, wherever they are stored.
 pub trait Packet {
+    /// Whether the octets begin with an Ethernet header, and not with the IP header (layer 3).
+    const HAS_ETHERNET: bool = true;
+
+    /// Returns the EtherType of a packet without Ethernet header, host byte order: what the receiver
+    /// takes the packet for. The version in the IP header has to agree.
+    #[inline(always)]
+    fn ethertype(&self) -> u16 {
+        0
+    }
+
     /// Returns the length of the whole frame in octets.
     fn length(&self) -> u32;
 
@@ -60,6 +70,41 @@ pub trait Packet {
     /// Copies `length` octets from `offset` to a message; false if the frame ends before, or the
     /// message has no room.
     fn copy(&self, offset: u32, length: u32, message: &Message) -> bool;
+}
+
+/// Packet without Ethernet header in the host's memory.
+#[cfg(not(target_arch = "bpf"))]
+#[derive(Clone, Copy, Debug)]
+pub struct BarePacket<'p> {
+    /// Octets from the IP header on.
+    pub octets: &'p [u8],
+    /// EtherType, as the device tells it.
+    pub ethertype: u16,
+}
+
+#[cfg(not(target_arch = "bpf"))]
+impl Packet for BarePacket<'_> {
+    const HAS_ETHERNET: bool = false;
+
+    fn ethertype(&self) -> u16 {
+        self.ethertype
+    }
+
+    fn length(&self) -> u32 {
+        Packet::length(&self.octets)
+    }
+
+    fn packets(&self) -> u32 {
+        1
+    }
+
+    fn at<const N: usize>(&self, offset: u32) -> Option<&[u8; N]> {
+        self.octets.get(offset as usize..)?.first_chunk()
+    }
+
+    fn copy(&self, offset: u32, length: u32, message: &Message) -> bool {
+        Packet::copy(&self.octets, offset, length, message)
+    }
 }
 
 /// Frame in the host's memory.

@@ -47,8 +47,8 @@ pub fn ingress<W: DualStack>(
 }
 
 #[inline(always)]
-fn judge<W: DualStack>(
-    packet: &(impl Packet + Copy),
+fn judge<W: DualStack, P: Packet + Copy>(
+    packet: &P,
     datapath: W,
     arrival: Arrival,
     packets: u32,
@@ -78,7 +78,7 @@ fn judge<W: DualStack>(
         stages::<V4, _, _>(&run);
     } else if frame.ethertype == ETHERTYPE_IPV6 {
         stages::<V6, _, _>(&run);
-    } else if is_link_scope_ethertype(frame.ethertype) {
+    } else if P::HAS_ETHERNET && is_link_scope_ethertype(frame.ethertype) {
         Verdict::pass_builtin(Reason::Link).store(scratch);
     } else {
         run.deny_frame(Reason::EtherType).store(scratch);

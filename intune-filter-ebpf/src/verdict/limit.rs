@@ -139,7 +139,8 @@ pub fn has_token<W: Datapath>(scratch: &Scratch, datapath: W, kind: u64, who: u6
         request.window = limit.window;
         decision = datapath.conform(request);
         if decision == RateDecision::CONFORMING {
-            if inbound || told & bits::ROUTED != 0 {
+            // One network's sources share a limit where there is no hardware address to share one.
+            if request.key.mac == 0 || told & bits::ROUTED != 0 {
                 let V6([a, b, c, _]) = request.key.address;
                 if !(a | b == 0 && c == 0xffff_u32.to_be()) {
                     request.key.bits = LIMIT_SUBNET;
@@ -163,8 +164,11 @@ pub fn has_token<W: Datapath>(scratch: &Scratch, datapath: W, kind: u64, who: u6
         }
         const SHARES: u64 = LIMIT_SHARES as u64;
         let seed = datapath.active().map_or(0, |active| active.seed);
+        let mac = ctx.client_mac.get();
+        // Without hardware addresses (layer 3), one network's sources share what one sender would.
+        let who = if mac != 0 { mac } else { network(*client) };
         // The highest bits depend on all others.
-        let share = mix(seed, ctx.client_mac.get()) >> (u64::BITS - LIMIT_SHARES.ilog2());
+        let share = mix(seed, who) >> (u64::BITS - LIMIT_SHARES.ilog2());
         request.key.zone = (ctx.zone.get() * SHARES + share) as u32;
         request.key.bits = LIMIT_ZONE;
         request.key.address = V6::default();
@@ -174,6 +178,13 @@ pub fn has_token<W: Datapath>(scratch: &Scratch, datapath: W, kind: u64, who: u6
         decision = datapath.conform(request);
     }
     decision == RateDecision::CONFORMING
+}
+
+/// Returns a word for the network that a host takes its addresses from: its IPv4 address itself, or its
+/// IPv6 /64.
+#[inline(always)]
+const fn network(V6([a, b, c, d]): V6) -> u64 {
+    if a | b == 0 && c == 0xffff_u32.to_be() { d as u64 } else { (b as u64) << 32 | a as u64 }
 }
 
 /// Returns the limits of DNS queries, or else of flows: of an address, of a zone's sources that share one,

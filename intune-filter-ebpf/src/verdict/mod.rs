@@ -36,7 +36,7 @@ pub use limit::has_token;
 pub use membership::is_on_link;
 pub use resolver::{note_answer, note_query};
 pub use resolver_route::is_astray;
-pub use rules::{allows_rule, match_rules, match_sender};
+pub use rules::{allows_rule, match_rules};
 pub use segment::note_segment;
 pub use sender::is_believed;
 pub use sent::{came_from, is_sent, sending_zone};
@@ -242,7 +242,10 @@ impl Verdict {
 
 /// The client's hardware address, the first octet lowest in memory; 0 if the frame has none.
 #[inline(always)]
-fn client_mac(packet: &impl Packet, direction: Direction) -> u64 {
+fn client_mac<P: Packet>(packet: &P, direction: Direction) -> u64 {
+    if !P::HAS_ETHERNET {
+        return 0;
+    }
     // The receiver's address and the sender's.
     let Some(header) = packet.at::<12>(0) else {
         return 0;
@@ -289,7 +292,9 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         ctx.zone.set(u64::from(zone));
         ctx.packets.set(u64::from(packet.packets()));
         ctx.network_offset.set(u64::from(network_offset));
-        ctx.client_mac.set(client_mac(&packet, direction));
+        // `explain` has a frame for a packet of layer 3 too.
+        let has_mac = !(datapath.is_read_only() && datapath.is_layer3(zone));
+        ctx.client_mac.set(if has_mac { client_mac(&packet, direction) } else { 0 });
         Self { datapath, packet, scratch }
     }
 

@@ -73,9 +73,11 @@ pub(super) fn describe<A: Family, W: Datapath, P: Packet>(
 ) -> bool {
     let transport = &datagram.transport;
     let plain = datagram.transport_offset == run.network_offset() + A::HEADER;
+    // Without an Ethernet header the first octet is the IP header's.
+    let one = |first: &[u8; 1]| !P::HAS_ETHERNET || first[0] & 1 == 0;
     let unicast = !datagram.destination.is_multicast()
         && !datagram.source.is_unspecified()
-        && run.packet.at::<1>(0).is_some_and(|first| first[0] & 1 == 0);
+        && run.packet.at::<1>(0).is_some_and(one);
     if datagram.fragment != Fragment::Whole || !plain || !unicast {
         return false;
     }

@@ -11,6 +11,10 @@
 //! answers first: it keeps things fair, and proves nothing. A group that lists its hardware addresses
 //! (`macs`) is proof against everybody who does not use one of these.
 //!
+//! On a device of layer 3 there are no hardware addresses: whoever is at the other end, or whichever peer
+//! the device's own keys admit the source for, is whom the routes lead to. There the route proves the
+//! sender, and each of its addresses has limits of its own, like those of a routed network.
+//!
 //! That a sender is proven is noted in its bucket, and counts for a moment: whoever opens many flows is
 //! asked for once.
 //!
@@ -65,8 +69,9 @@ fn look_up<W: Datapath>(scratch: &Scratch, datapath: W) -> u32 {
     }
     // SAFETY: as above.
     unsafe { scratch.ctx.route_from.get().write(V6::default()) };
+    let layer3 = datapath.is_layer3(scratch.ctx.zone.get() as u16);
     let here = || {
-        let told = neighbour(scratch);
+        let told = neighbour(scratch, layer3);
         note(scratch, datapath, told);
         told
     };
@@ -123,13 +128,13 @@ fn note<W: Datapath>(scratch: &Scratch, datapath: W, told: u32) {
     datapath.note_proof(request);
 }
 
-/// Compares the sender with the neighbour that the lookup led to.
+/// Compares the sender with the neighbour that the lookup led to. At layer 3 the route is enough.
 #[inline(always)]
-fn neighbour(scratch: &Scratch) -> u32 {
+fn neighbour(scratch: &Scratch, layer3: bool) -> u32 {
     let ctx = &scratch.ctx;
     let hardware = ctx.neighbour.get();
     // Without an entry the kernel leaves zeros, which a sender may use too.
-    let proven = hardware != 0 && hardware == ctx.client_mac.get();
+    let proven = layer3 || hardware != 0 && hardware == ctx.client_mac.get();
     let proven = if proven { sender::PROVEN } else { 0 };
     let routed = if ctx.routed.get() != 0 { sender::ROUTED } else { 0 };
     sender::HERE | proven | routed

@@ -59,7 +59,7 @@ fn refusal<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32
     [udp[6], udp[7]] = own.to_ne_bytes();
     let payload = transport + UDP_HEADER as u32;
     resize(ctx, payload + length)?;
-    turn_ethernet(ctx)?;
+    turn_ethernet(ctx, network)?;
     store(ctx, network, &ip)?;
     store(ctx, transport, &udp)?;
     // SAFETY: the message has 4096 octets, and its length is below.
@@ -91,7 +91,7 @@ fn last<const HEADER: usize, const LENGTH: usize>(
     let payload = transport + LENGTH as u32;
     let begin = payload + PREFIX as u32;
     resize(ctx, begin + length)?;
-    turn_ethernet(ctx)?;
+    turn_ethernet(ctx, network)?;
     store(ctx, network, &ip)?;
     store(ctx, transport, &tcp)?;
     store(ctx, payload, &prefix.to_be_bytes())?;
@@ -115,7 +115,7 @@ fn reset<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: u32) 
     let own = if unfinished { !checksum(pseudo) } else { checksum(total) };
     [tcp[16], tcp[17]] = own.to_ne_bytes();
     resize(ctx, transport + TCP_HEADER as u32)?;
-    turn_ethernet(ctx)?;
+    turn_ethernet(ctx, network)?;
     store(ctx, network, &ip)?;
     store(ctx, transport, &tcp)
 }
@@ -162,7 +162,7 @@ fn prohibited<const HEADER: usize>(ctx: &TcContext, scratch: &Scratch, network: 
     [draft.icmp[2], draft.icmp[3]] = checksum(total).to_ne_bytes();
     let length = size_of::<Draft<HEADER>>() as u32;
     resize(ctx, network + length)?;
-    turn_ethernet(ctx)?;
+    turn_ethernet(ctx, network)?;
     // SAFETY: the context is the program's, and the draft has that many octets.
     let stored =
         unsafe { bpf_skb_store_bytes(ctx.skb.skb, network, (&raw const *draft).cast(), length, 0) };
@@ -211,9 +211,12 @@ fn store<const N: usize>(ctx: &TcContext, offset: u32, octets: &[u8; N]) -> Opti
     (stored == 0).then_some(())
 }
 
-/// Swaps the Ethernet addresses.
+/// Swaps the Ethernet addresses of a frame that has them: its IP header is not at the beginning.
 #[inline(always)]
-fn turn_ethernet(ctx: &TcContext) -> Option<()> {
+fn turn_ethernet(ctx: &TcContext, network: u32) -> Option<()> {
+    if network == 0 {
+        return Some(());
+    }
     let mut addresses = load::<12>(ctx, 0)?;
     swap(&mut addresses, 0, 6, 6);
     store(ctx, 0, &addresses)
