@@ -27,6 +27,8 @@ pub mod site;
 pub mod stub;
 pub mod testbed;
 pub mod transfer;
+#[expect(unsafe_code, reason = "a device's own system calls")]
+pub mod tun;
 pub mod unjudged;
 pub mod unreported;
 #[expect(unsafe_code, reason = "raw sockets")]

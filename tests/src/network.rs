@@ -21,7 +21,10 @@ use nix::{
     },
 };
 
-use crate::namespace::{Namespace, run};
+use crate::{
+    namespace::{Namespace, run},
+    tun::{Tun, TunLink},
+};
 
 /// The client's addresses.
 pub const CLIENT: [IpAddr; 2] = [
@@ -128,7 +131,27 @@ impl Network {
         octets.try_into().map_err(|_| anyhow::anyhow!("{address} is no MAC address"))
     }
 
-    fn address(&self) -> Result<()> {
+    /// Puts a link of layer 3 in place of that between client and gateway, with the names and addresses of
+    /// the old one. `change` is what is done to both ends before they are up.
+    pub fn use_tun(&self, change: impl Fn(&Tun) -> Result<()>) -> Result<TunLink> {
+        self.gateway.ip(&[format!("link delete {LAN}")])?;
+        let ends = [Tun::create(&self.gateway, LAN)?, Tun::create(&self.client, WAN)?];
+        for end in &ends {
+            change(end)?;
+        }
+        let link = TunLink::connect(ends)?;
+        self.gateway.ip(&[format!("link set {LAN} up")])?;
+        self.client.ip(&[format!("link set {WAN} up")])?;
+        let [gateway4, gateway6] = GATEWAY;
+        self.gateway.ip(&[
+            format!("address add {gateway4}/24 dev {LAN}"),
+            format!("address add {gateway6}/64 dev {LAN} nodad"),
+        ])?;
+        self.address_client()?;
+        Ok(link)
+    }
+
+    fn address_client(&self) -> Result<()> {
         let [client4, client6] = CLIENT;
         let [gateway4, gateway6] = GATEWAY;
         self.client.ip(&[
@@ -136,7 +159,12 @@ impl Network {
             format!("address add {client6}/64 dev {WAN} nodad"),
             format!("route add default via {gateway4}"),
             format!("route add default via {gateway6}"),
-        ])?;
+        ])
+    }
+
+    fn address(&self) -> Result<()> {
+        let [gateway4, gateway6] = GATEWAY;
+        self.address_client()?;
         self.gateway.ip(&[
             format!("address add {gateway4}/24 dev {LAN}"),
             format!("address add {gateway6}/64 dev {LAN} nodad"),

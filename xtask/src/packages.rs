@@ -18,7 +18,7 @@ pub(crate) struct Tool {
 pub(crate) const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Programs that tests run, or that the demo tells its reader to run.
-pub(crate) const TOOLS: [Tool; 17] = [
+pub(crate) const TOOLS: [Tool; 18] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
     tool("dnsmasq", "dnsmasq-base"),
@@ -35,6 +35,7 @@ pub(crate) const TOOLS: [Tool; 17] = [
     tool("musl-gcc", "musl-tools"),
     tool("curl", "curl"),
     tool("bpftool", "bpftool"),
+    tool("wg", "wireguard-tools"),
     tool("systemd-analyze", "systemd"),
     tool("ethtool", "ethtool"),
     tool("setpriv", "util-linux"),

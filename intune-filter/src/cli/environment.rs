@@ -6,11 +6,11 @@ use anyhow::Result;
 
 use super::{advertisements, changed_links, deaf_peers, flow_tables::past_the_filter, listening};
 use crate::{
-    config::{Config, Environment, Zone},
+    config::{self, Config, Environment, Mode, Zone},
     daemon::interfaces::{devices::device_of, on_link, other_vlans},
     kernel::{self, PinDirectory, keep_names},
     system::{
-        Interface,
+        LinkLayer,
         netlink::{self, Snapshot},
         nft, route,
     },
@@ -76,12 +76,21 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
         .filter_map(|(address, index)| Some((address, name_of(&snapshot, index?)?)))
         .collect();
     notes.extend(deaf_peers::notes(config, &snapshot));
-    let is_without = |interface: &&Interface| snapshot.without_macs.contains(&interface.index);
-    let without_macs = snapshot.interfaces.iter().filter(is_without);
+    notes.extend(at_tc(config, &snapshot));
+    let of = |link: LinkLayer| {
+        let interfaces = snapshot.interfaces.iter().filter(move |one| one.link == link);
+        interfaces.map(|interface| interface.name.clone()).collect()
+    };
+    let unjudged = snapshot.interfaces.iter().filter_map(|one| match &one.link {
+        LinkLayer::Unjudged(why) => Some((one.name.clone(), why.to_string())),
+        LinkLayer::Ethernet | LinkLayer::Bond | LinkLayer::Layer3 => None,
+    });
     let environment = Environment {
         other_vlans: other_vlans(config, &snapshot),
         listening: listening::of_zones(config, &snapshot),
-        without_macs: without_macs.map(|interface| interface.name.clone()).collect(),
+        without_macs: of(LinkLayer::Layer3),
+        bonds: of(LinkLayer::Bond),
+        unjudged: unjudged.collect(),
         on_link: on_link(config, &snapshot),
         advertisements: advertisements::taken(config, &snapshot),
         own_addresses: snapshot.addresses,
@@ -94,6 +103,19 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
         anyhow::Error::new(error).context(format!("cannot read {path}"))
     })?;
     Ok(Facts { environment, cpus: u32::try_from(cpus).unwrap_or(u32::MAX), notes })
+}
+
+/// Returns a line for each interface that is judged at TC for want of an Ethernet header.
+fn at_tc(config: &Config, snapshot: &Snapshot) -> Vec<String> {
+    let chosen = config.interfaces.iter().filter(|wanted| {
+        let interface = snapshot.interface(&wanted.name);
+        let is_layer3 = interface.is_some_and(|one| one.link == LinkLayer::Layer3);
+        is_layer3 && wanted.mode == Mode::Auto
+    });
+    let note = |wanted: &config::Interface| {
+        format!("{} is judged at TC: its packets have no Ethernet header (layer 3)", wanted.name)
+    };
+    chosen.map(note).collect()
 }
 
 fn name_of(snapshot: &Snapshot, index: u32) -> Option<String> {

@@ -88,6 +88,8 @@ fn wanted(config: &Config) -> Vec<EnforcedInterface> {
             zones: of(&interface.name),
             manage_offloads: config.manage_offloads,
             denies_other_vlans: false,
+            at_layer3: Vec::new(),
+            on_bond: None,
         })
         .collect()
 }

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    Boot, Config, OnLink, OtherVlan, OtherVlans, ToGateway, on_link_resolvers, other_vlans,
+    Boot, Config, OnLink, OtherVlan, OtherVlans, ToGateway,
+    link_layer::{refused_at_layer3, refused_on_bond},
+    on_link_resolvers, other_vlans,
 };
 use crate::yaml::FileError;
 
@@ -24,6 +26,10 @@ pub struct Environment {
     pub lacks_nft: bool,
     /// Interfaces of layer 3: their packets have no hardware addresses.
     pub without_macs: Vec<String>,
+    /// Bonds among the interfaces.
+    pub bonds: Vec<String>,
+    /// Interfaces whose packets cannot be judged, each with the cause.
+    pub unjudged: Vec<(String, String)>,
     /// VLAN devices above filtered interfaces, whose ids are in no zone.
     pub other_vlans: Vec<OtherVlan>,
     /// Filtered interfaces on which the gateway takes prefixes and routes from its clients, as text for
@@ -90,19 +96,10 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
     });
     let flow_tables = environment.flow_tables.iter();
     let offloads = flow_tables.filter_map(|table| past_the_filter(config, table));
-    // The answer comes forwarded, in the gateway's name, and of no flow that is known.
-    let unanswered = if config.to_gateway == ToGateway::Pass {
-        "; clients get no answer from a port of the gateway that it rewrites to another host, expected \
-         to_gateway: policy, or the list of the other ports, and a service with that address and port"
-    } else {
-        ""
-    };
-    let rewrites = environment.destination_rewrites.iter().map(move |rule| Finding {
+    let rewrites = environment.destination_rewrites.iter().map(|rule| Finding {
         severity: Severity::Warning,
-        error: config.error(
-            "",
-            format!("destinations are judged before the gateway rewrites them{unanswered}: {rule}"),
-        ),
+        error: config
+            .error("", format!("destinations are judged before the gateway rewrites them: {rule}")),
     });
     let gate = (environment.lacks_nft && config.boot == Boot::Closed).then(|| Finding {
         severity: Severity::Error,
@@ -111,9 +108,9 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
             "closed is kept by nft, which is not installed, expected the package nftables, or open",
         ),
     });
-    let macs = macs_without(config, environment);
+    let links = by_link_layer(config, environment);
     let vlans = other_vlans_of(config, &environment.other_vlans);
-    let all = resolvers.chain(offloads).chain(gate).chain(macs).chain(rewrites);
+    let all = resolvers.chain(offloads).chain(gate).chain(links).chain(rewrites);
     all.chain(vlans).chain(listening(config, environment)).chain(left_out).chain(told).collect()
 }
 
@@ -169,20 +166,15 @@ fn listening(config: &Config, environment: &Environment) -> Vec<Finding> {
     environment.listening.iter().map(finding).collect()
 }
 
-/// Reports each group that lists hardware addresses on an interface that has none.
-fn macs_without(config: &Config, environment: &Environment) -> Vec<Finding> {
-    let listing = config.clients.iter().enumerate().filter(|(_, group)| !group.macs.is_empty());
-    listing
-        .filter_map(|(index, group)| {
-            let mut zones = config.zones_of(group).into_iter();
-            let zone = zones.find(|zone| environment.without_macs.contains(&zone.interface))?;
-            let message = format!(
-                "packets on {} have no MAC addresses (layer 3), expected no macs, or on another \
-                 interface",
-                zone.interface
-            );
-            let key = format!("clients[{index}].macs");
-            Some(Finding { severity: Severity::Error, error: config.error(key, message) })
-        })
-        .collect()
+/// Reports what interfaces of layer 3 and bonds cannot have, and interfaces whose packets cannot be judged.
+fn by_link_layer(config: &Config, environment: &Environment) -> Vec<Finding> {
+    let names = environment.without_macs.iter();
+    let layer3 = names.flat_map(|name| refused_at_layer3(config, name));
+    let unjudged = environment.unjudged.iter().filter_map(|(name, why)| {
+        let index = config.interfaces.iter().position(|one| one.name == *name)?;
+        Some(config.error(format!("interfaces[{index}]"), format!("{name} {why}")))
+    });
+    let bonds = environment.bonds.iter().filter_map(|name| refused_on_bond(config, name));
+    let all = layer3.chain(bonds).chain(unjudged);
+    all.map(|error| Finding { severity: Severity::Error, error }).collect()
 }

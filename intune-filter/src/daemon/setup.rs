@@ -7,9 +7,10 @@ use anyhow::{Context as _, Result};
 
 use super::interfaces::EnforcedInterface;
 use crate::{
-    config::{Config, Mode, OtherVlans, Paths},
+    config::{self, Config, Mode, OtherVlans, Paths, refused_at_layer3, refused_on_bond},
     kernel::{self, Hook, Lock, PinDirectory, WantedMode},
     policy::Policy,
+    system::{LinkLayer, netlink::Snapshot},
 };
 
 /// Makes the directories, and keeps every other daemon out of them.
@@ -33,13 +34,17 @@ pub fn prepare(paths: &Paths) -> Result<Vec<Lock>> {
     Ok(locks)
 }
 
-/// Returns the hooks that the interfaces need, each once.
+/// Returns the hooks that the interfaces need, each once. Interfaces that do not exist yet are taken for
+/// Ethernet.
 #[must_use]
-pub fn hooks(config: &Config) -> Vec<Hook> {
-    let judges = |hook: &Hook| {
-        config.interfaces.iter().any(|interface| wanted_mode(interface.mode).hook() == *hook)
+pub fn hooks(config: &Config, snapshot: &Snapshot) -> Vec<Hook> {
+    let of = |interface: &config::Interface| {
+        let now = snapshot.interface(&interface.name);
+        let link = now.map_or(&LinkLayer::Ethernet, |now| &now.link);
+        [wanted_mode(interface.mode).hook(link), Hook::to_clients(link)]
     };
-    Hook::ALL.into_iter().filter(|hook| *hook == Hook::Egress || judges(hook)).collect()
+    let needed: Vec<Hook> = config.interfaces.iter().flat_map(of).flatten().collect();
+    Hook::ALL.into_iter().filter(|hook| needed.contains(hook)).collect()
 }
 
 const fn wanted_mode(mode: Mode) -> WantedMode {
@@ -67,6 +72,11 @@ pub fn wanted(config: &Config, policy: &Policy) -> Vec<EnforcedInterface> {
                 zones,
                 manage_offloads: config.manage_offloads,
                 denies_other_vlans: config.other_vlans == OtherVlans::Deny,
+                at_layer3: refused_at_layer3(config, &interface.name)
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+                on_bond: refused_on_bond(config, &interface.name).map(|error| error.to_string()),
             }
         })
         .collect()

@@ -20,12 +20,13 @@ use super::{
     renamed::present_name,
     syscall::{self, LinkState},
 };
-use crate::system::{Interface, Mode, clsact::TCX};
+use crate::system::{Interface, LinkLayer, Mode, clsact::TCX};
 
 /// Mode that the configuration asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WantedMode {
-    /// Native XDP if the driver supports it, else generic XDP.
+    /// Native XDP if the driver supports it, else generic XDP; TC ingress where there is no Ethernet
+    /// header.
     Auto,
     /// Native XDP, in the driver, or none.
     Native,
@@ -36,12 +37,19 @@ pub enum WantedMode {
 }
 
 impl WantedMode {
-    /// Returns the hook on which packets from clients are judged.
+    /// Returns the hook on which packets from the clients of an interface are judged; `None` if they
+    /// cannot be.
     #[must_use]
-    pub const fn hook(self) -> Hook {
-        match self {
-            Self::Tc => Hook::TcIngress,
-            Self::Auto | Self::Native | Self::Generic => Hook::Ingress,
+    pub const fn hook(self, link: &LinkLayer) -> Option<Hook> {
+        match (link, self) {
+            (LinkLayer::Ethernet | LinkLayer::Bond, Self::Tc) => Some(Hook::TcIngress),
+            (LinkLayer::Bond, Self::Auto | Self::Generic) => Some(Hook::Ingress),
+            (LinkLayer::Ethernet, Self::Auto | Self::Native | Self::Generic) => Some(Hook::Ingress),
+            // XDP is made for frames: it would see packets without their EtherType.
+            (LinkLayer::Layer3, Self::Auto | Self::Tc) => Some(Hook::TcIngressL3),
+            (LinkLayer::Layer3, Self::Native | Self::Generic)
+            | (LinkLayer::Bond, Self::Native)
+            | (LinkLayer::Unjudged(_), _) => None,
         }
     }
 
@@ -63,17 +71,28 @@ impl Kernel {
     /// The interface's driver refuses the program, another program is in its place, or the link
     /// cannot be pinned.
     pub fn attach(&mut self, interface: &Interface, wanted: WantedMode) -> Result<Mode> {
-        self.require(wanted.hook())?;
-        let had_egress = pinned(&self.directory.link(&interface.name, Hook::Egress))?.is_some();
-        self.attach_tc(interface, Hook::Egress)?;
-        let attached = match wanted {
-            WantedMode::Tc => self.attach_tc(interface, Hook::TcIngress).map(|()| Mode::Tc),
-            _ => self.attach_xdp(interface, wanted),
+        let name = &interface.name;
+        let (Some(ingress), Some(egress)) =
+            (wanted.hook(&interface.link), Hook::to_clients(&interface.link))
+        else {
+            bail!("the packets of {name} cannot be judged in this mode");
+        };
+        self.require(ingress)?;
+        self.require(egress)?;
+        // Programs for packets of another form belong to a device that had the name before. They would
+        // misread these, and clsact has one place for both.
+        for hook in Hook::ALL.into_iter().filter(|hook| !hook.is_for(&interface.link)) {
+            detach_hook(&self.directory, interface, hook)?;
+        }
+        let had_egress = pinned(&self.directory.link(name, egress))?.is_some();
+        self.attach_tc(interface, egress)?;
+        let attached = match ingress {
+            Hook::Ingress => self.attach_xdp(interface, wanted),
+            _ => self.attach_tc(interface, ingress).map(|()| Mode::Tc),
         };
         let mode = attached.inspect_err(|_| {
-            if !had_egress && let Err(error) = detach_hook(&self.directory, interface, Hook::Egress)
-            {
-                log::error!("{}: {error:#}", interface.name);
+            if !had_egress && let Err(error) = detach_hook(&self.directory, interface, egress) {
+                log::error!("{name}: {error:#}");
             }
         })?;
         // The program of another mode goes last, so that a program judges every packet.
@@ -175,8 +194,10 @@ impl Kernel {
         }
         if KernelVersion::current().is_ok_and(|version| version >= TCX) {
             let kind = match hook {
-                Hook::Egress => bpf_attach_type::BPF_TCX_EGRESS,
-                Hook::Ingress | Hook::TcIngress => bpf_attach_type::BPF_TCX_INGRESS,
+                Hook::Egress | Hook::EgressL3 => bpf_attach_type::BPF_TCX_EGRESS,
+                Hook::Ingress | Hook::TcIngress | Hook::TcIngressL3 => {
+                    bpf_attach_type::BPF_TCX_INGRESS
+                }
             };
             let link = syscall::create_link(fd.as_fd(), interface.index, kind, BPF_F_BEFORE)
                 .with_context(|| format!("cannot attach to TC {} of {name}", hook.direction()))?;

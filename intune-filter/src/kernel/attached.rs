@@ -35,8 +35,8 @@ pub(super) fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook)
 /// Whether an interface has the filter of a hook, as far as the kernel tells.
 pub(super) fn has_filter(interface: &Interface, hook: Hook) -> bool {
     interface.filters.is_none_or(|filters| match hook {
-        Hook::Egress => filters.egress,
-        Hook::Ingress | Hook::TcIngress => filters.ingress,
+        Hook::Egress | Hook::EgressL3 => filters.egress,
+        Hook::Ingress | Hook::TcIngress | Hook::TcIngressL3 => filters.ingress,
     })
 }
 

@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use intune_filter_ebpf::abi::LAYOUT_VERSION;
 
+use crate::system::LinkLayer;
+
 /// Program that judges a test packet; pinned and never attached.
 pub(super) const EXPLAIN: &str = "explain";
 
@@ -20,12 +22,17 @@ pub enum Hook {
     TcIngress,
     /// TC egress, for packets to the clients.
     Egress,
+    /// TC ingress of an interface of layer 3.
+    TcIngressL3,
+    /// TC egress of an interface of layer 3.
+    EgressL3,
 }
 
 impl Hook {
     /// Hooks in the order of attaching: egress first, so that no query is recorded whose answer
     /// would pass unread.
-    pub const ALL: [Self; 3] = [Self::Egress, Self::Ingress, Self::TcIngress];
+    pub const ALL: [Self; 5] =
+        [Self::Egress, Self::EgressL3, Self::Ingress, Self::TcIngress, Self::TcIngressL3];
 
     /// Returns the name of the hook's program in the object.
     #[must_use]
@@ -34,6 +41,8 @@ impl Hook {
             Self::Ingress => "ingress",
             Self::TcIngress => "tc_ingress",
             Self::Egress => "egress",
+            Self::TcIngressL3 => "tc_ingress_l3",
+            Self::EgressL3 => "egress_l3",
         }
     }
 
@@ -41,8 +50,28 @@ impl Hook {
     #[must_use]
     pub const fn direction(self) -> &'static str {
         match self {
-            Self::Ingress | Self::TcIngress => "ingress",
-            Self::Egress => "egress",
+            Self::Ingress | Self::TcIngress | Self::TcIngressL3 => "ingress",
+            Self::Egress | Self::EgressL3 => "egress",
+        }
+    }
+
+    /// Returns the hook on which packets to the clients of an interface are judged; `None` if they cannot
+    /// be.
+    #[must_use]
+    pub const fn to_clients(link: &LinkLayer) -> Option<Self> {
+        match link {
+            LinkLayer::Ethernet | LinkLayer::Bond => Some(Self::Egress),
+            LinkLayer::Layer3 => Some(Self::EgressL3),
+            LinkLayer::Unjudged(_) => None,
+        }
+    }
+
+    /// Whether the hook's program is one for interfaces with this form of packets.
+    #[must_use]
+    pub const fn is_for(self, link: &LinkLayer) -> bool {
+        match self {
+            Self::TcIngressL3 | Self::EgressL3 => matches!(link, LinkLayer::Layer3),
+            Self::Ingress | Self::TcIngress | Self::Egress => link.has_frames(),
         }
     }
 

@@ -53,7 +53,7 @@ fn existing(interface: &str, hook: Hook) -> io::Result<SchedClassifierLink> {
 
 const fn direction(hook: Hook) -> TcAttachType {
     match hook {
-        Hook::Egress => TcAttachType::Egress,
-        Hook::Ingress | Hook::TcIngress => TcAttachType::Ingress,
+        Hook::Egress | Hook::EgressL3 => TcAttachType::Egress,
+        Hook::Ingress | Hook::TcIngress | Hook::TcIngressL3 => TcAttachType::Ingress,
     }
 }

@@ -142,7 +142,11 @@ impl Kernel {
             return Ok(());
         }
         for name in programs_of(hook) {
-            load_program(name, self.program_mut(name)?)?;
+            let program = self.program_mut(name)?;
+            // Hooks share a stage.
+            if program.fd().is_err() {
+                load_program(name, program)?;
+            }
         }
         self.set_stage(hook)?;
         self.pin_program(name)

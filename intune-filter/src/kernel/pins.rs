@@ -371,10 +371,12 @@ impl Pins {
     /// # Errors
     /// A link is pinned that cannot be read.
     pub fn enforced(&self, interface: &Interface) -> Result<Option<Mode>> {
-        let on = |hook| is_on(&self.directory, interface, hook);
-        Ok(if !on(Hook::Egress)? {
+        let on = |hook: Hook| {
+            anyhow::Ok(hook.is_for(&interface.link) && is_on(&self.directory, interface, hook)?)
+        };
+        Ok(if !(on(Hook::Egress)? || on(Hook::EgressL3)?) {
             None
-        } else if on(Hook::TcIngress)? {
+        } else if on(Hook::TcIngress)? || on(Hook::TcIngressL3)? {
             Some(Mode::Tc)
         } else if on(Hook::Ingress)? {
             interface.xdp.map(|(_, mode)| mode)

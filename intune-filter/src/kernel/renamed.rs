@@ -89,6 +89,9 @@ pub(super) fn present_name(directory: &PinDirectory, name: &str) -> String {
     present.and_then(|name| name.into_string().ok()).unwrap_or_else(|| name.to_owned())
 }
 
+/// Hooks of packets to clients, one of which every judged interface has.
+const TO_CLIENTS: [Hook; 2] = [Hook::Egress, Hook::EgressL3];
+
 /// Returns the interface on which the programs pinned under a name are.
 fn on<'s>(
     directory: &PinDirectory,
@@ -101,8 +104,10 @@ fn on<'s>(
         let is_it = |found: &&Interface| found.xdp.is_some_and(|(id, _)| id == program);
         return Ok(by_index(index).filter(is_it));
     }
-    if let Some((index, _)) = link(directory, name, Hook::Egress)? {
-        return Ok(by_index(index));
+    for hook in TO_CLIENTS {
+        if let Some((index, _)) = link(directory, name, hook)? {
+            return Ok(by_index(index));
+        }
     }
     by_filter(directory, name, snapshot)
 }
@@ -114,7 +119,10 @@ fn by_filter<'s>(
     name: &str,
     snapshot: &'s Snapshot,
 ) -> Result<Option<&'s Interface>> {
-    let is_filter = matches!(pinned(&directory.link(name, Hook::Egress))?, Some(Pinned::Filter));
+    let mut is_filter = false;
+    for hook in TO_CLIENTS {
+        is_filter |= matches!(pinned(&directory.link(name, hook))?, Some(Pinned::Filter));
+    }
     if !is_filter || snapshot.interface(name).is_some() {
         return Ok(snapshot.interface(name).filter(|_| is_filter));
     }

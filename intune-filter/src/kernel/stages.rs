@@ -24,8 +24,8 @@ use super::{
 pub(super) const fn of_hook(hook: Hook) -> Option<(&'static str, &'static str)> {
     match hook {
         Hook::Ingress => Some(("STAGES_XDP", "reply")),
-        Hook::TcIngress => Some(("STAGES_TC", "tc_reply")),
-        Hook::Egress => None,
+        Hook::TcIngress | Hook::TcIngressL3 => Some(("STAGES_TC", "tc_reply")),
+        Hook::Egress | Hook::EgressL3 => None,
     }
 }
 

@@ -18,7 +18,8 @@ pub type Attachment = (u32, u32);
 /// Zone numbers by attachment.
 pub type ZoneMap = BTreeMap<Attachment, u32>;
 
-/// Index of the device from which the stack receives a zone's packets, by zone number.
+/// Index of the device from which the stack receives a zone's packets, by zone number; with the bit
+/// [`intune_filter_ebpf::abi::DEVICE_LAYER3`].
 pub type Devices = BTreeMap<u32, u32>;
 
 /// Addresses of the gateway, each with the index of a device that has it.

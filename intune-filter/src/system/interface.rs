@@ -1,6 +1,6 @@
 //! Describes network interfaces, and the mode in which their packets are judged.
 
-use super::clsact::Filters;
+use super::{LinkLayer, clsact::Filters};
 
 /// Mode in which packets from clients are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Interface {
     pub xdp: Option<(u32, Mode)>,
     /// Filters of clsact at the programs' place; `None` where the kernel has TCX, or does not tell.
     pub filters: Option<Filters>,
+    /// Form of its packets.
+    pub link: LinkLayer,
 }
 
 impl Interface {
@@ -52,6 +54,7 @@ impl Interface {
     /// Returns an interface that is up, without a program.
     #[cfg(test)]
     pub(crate) fn bare(name: &str, index: u32) -> Self {
-        Self { name: name.into(), renamed: None, index, up: true, xdp: None, filters: None }
+        let link = LinkLayer::Ethernet;
+        Self { name: name.into(), renamed: None, index, up: true, xdp: None, filters: None, link }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod clsact;
 #[expect(unsafe_code, reason = "a function of the C library's")]
 pub(crate) mod heap;
 mod interface;
+mod link_layer;
 pub(crate) mod logging;
 pub mod netlink;
 pub(crate) mod nft;
@@ -18,3 +19,4 @@ mod veth;
 mod xdp;
 
 pub use interface::{Interface, Mode};
+pub use link_layer::{LinkLayer, Unjudged};

@@ -13,14 +13,11 @@ use rtnetlink::{
     Handle, MulticastGroup, new_multicast_connection,
     packet_route::{
         address::AddressAttribute,
-        link::{
-            InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-            LinkMessage,
-        },
+        link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
     },
 };
 
-use super::{Interface, clsact, veth, xdp};
+use super::{Interface, LinkLayer, clsact, link_layer::kind, veth, xdp};
 
 /// Greatest nesting: bonds in bridges, and VLAN devices in bridges.
 const NESTING: usize = 4;
@@ -42,8 +39,6 @@ pub struct Snapshot {
     /// Index of the device below, by the index of a device with a MAC or IP address of its own on
     /// it (macvlan, ipvlan).
     pub upon: BTreeMap<u32, u32>,
-    /// Indices of interfaces whose packets have no hardware addresses: tunnels, PPP.
-    pub without_macs: BTreeSet<u32>,
     /// Indices of veth devices whose peer receives nothing that native XDP sends back, for want of an
     /// XDP program of its own.
     pub deaf: BTreeSet<u32>,
@@ -62,6 +57,13 @@ impl Snapshot {
         std::iter::successors(Some(index), |part| self.wholes.get(part).copied())
             .skip(1)
             .take(NESTING)
+    }
+
+    /// Whether packets of the interface with an index have no hardware addresses (layer 3).
+    #[must_use]
+    pub fn is_layer3(&self, index: u32) -> bool {
+        let interface = self.interfaces.iter().find(|interface| interface.index == index);
+        interface.is_some_and(|interface| interface.link == LinkLayer::Layer3)
     }
 
     /// Gives an interface back the name by which it is judged, unless another has that name.
@@ -126,7 +128,6 @@ impl Netlink {
             vlan_devices: links.iter().filter_map(vlan_device).collect(),
             wholes: wholes(&links),
             upon: links.iter().filter_map(upon).collect(),
-            without_macs: links.iter().filter_map(without_macs).collect(),
             deaf: veth::deaf(&self.handle, &links).await,
             ..Snapshot::default()
         };
@@ -177,7 +178,8 @@ fn interface(message: &LinkMessage) -> Option<Interface> {
     })?;
     let xdp = xdp::attached(message);
     let up = message.header.flags.contains(LinkFlags::Up);
-    Some(Interface { name, renamed: None, index: message.header.index, up, xdp, filters: None })
+    let (index, link) = (message.header.index, LinkLayer::of(message));
+    Some(Interface { name, renamed: None, index, up, xdp, filters: None, link })
 }
 
 /// Returns a VLAN device's index, with its parent's index and VLAN id.
@@ -197,23 +199,6 @@ fn vlan_device(message: &LinkMessage) -> Option<(u32, (u32, u16))> {
         _ => None,
     })?;
     Some((message.header.index, (parent, id)))
-}
-
-/// Returns an interface's index, if its packets have no hardware addresses.
-fn without_macs(message: &LinkMessage) -> Option<u32> {
-    let has =
-        matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback);
-    (!has).then_some(message.header.index)
-}
-
-fn kind(message: &LinkMessage) -> Option<&InfoKind> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
-            LinkInfo::Kind(kind) => Some(kind),
-            _ => None,
-        }),
-        _ => None,
-    })
 }
 
 /// Returns the bridge, bond or team of each member interface. A VRF is none of these, since the

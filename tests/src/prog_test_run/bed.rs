@@ -47,6 +47,10 @@ pub trait Bed {
     /// Generation of the policy in force.
     fn active(&self) -> Result<Active>;
 
+    /// Octets of frames that are not judged: the Ethernet header, at layer 3.
+    fn taken_off(&self) -> usize {
+        0
+    }
     /// Whether a frame can be judged here.
     fn takes(&self, point: HookPoint, frame: &[u8]) -> bool;
     /// Judges a frame now.

@@ -10,16 +10,17 @@ use aya::{
 };
 use intune_filter::{
     config::Config,
-    kernel::{self, Devices, Hook, Kernel, PinDirectory, Pins, ZoneMap},
+    kernel::{self, Devices, Kernel, PinDirectory, Pins, ZoneMap},
     policy::{Policy, compile},
 };
 use intune_filter_ebpf::{
-    abi::{Explanation, RuleMask},
+    abi::{DEVICE_LAYER3, Explanation, RuleMask},
     maps::{MAPS, MapKind, MapRow},
 };
 
 use super::{
     fate::Fate,
+    ingress_hook::{IngressHook, bare, with_header},
     live::Live,
     program::{
         Runner, XDP_ATTACHED, egress_context, has_test_run, index, ingress_context, judge_at_tc,
@@ -56,33 +57,6 @@ pub enum HookPoint {
     EgressFrom(&'static str, &'static str),
     /// At TC, sent to an interface by the gateway itself.
     EgressOfGateway(&'static str),
-}
-
-/// Program that judges incoming frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IngressHook {
-    /// The one at XDP, by test runs: what a driver runs.
-    Xdp,
-    /// The one at XDP in the network stack, on frames that are sent.
-    Generic,
-    /// The one at TC: by test runs, and, once attached, on frames that are sent where the kernel
-    /// makes no test run.
-    Tc,
-}
-
-impl IngressHook {
-    /// All.
-    pub const ALL: [Self; 3] = [Self::Xdp, Self::Generic, Self::Tc];
-    /// Programs that test runs suffice for.
-    pub const TEST_RUNS: [Self; 2] = [Self::Xdp, Self::Tc];
-
-    /// The hook whose program it is.
-    const fn of_kernel(self) -> Hook {
-        match self {
-            Self::Xdp | Self::Generic => Hook::Ingress,
-            Self::Tc => Hook::TcIngress,
-        }
-    }
 }
 
 /// The one program that judges what comes in: verifying the other too would take a quarter of the time
@@ -173,7 +147,7 @@ impl LoadedFilter {
         sizes: &[(&'static str, u32)],
     ) -> Result<Self> {
         let pins = PinDirectory::new(directory.bpffs());
-        let hooks = [hook.of_kernel(), Hook::Egress];
+        let hooks = [hook.of_kernel(), hook.to_clients()];
         let mut kernel = kernel::load(pins.clone(), sizes, log::LevelFilter::Off, &hooks)?;
         kernel.pin_programs()?;
         let policy = compile(config, &site::catalogue(), &site::rule_bits())?;
@@ -182,9 +156,9 @@ impl LoadedFilter {
             IngressHook::Xdp | IngressHook::Generic => {
                 Ingress::Xdp(Xdp::from_pin(pin, XDP_ATTACHED)?)
             }
-            IngressHook::Tc => Ingress::Tc(SchedClassifier::from_pin(pin)?),
+            IngressHook::Tc | IngressHook::Layer3 => Ingress::Tc(SchedClassifier::from_pin(pin)?),
         };
-        let egress = SchedClassifier::from_pin(pins.program(Hook::Egress.program()))?;
+        let egress = SchedClassifier::from_pin(pins.program(hook.to_clients().program()))?;
         let pins = kernel.pins();
         let events = pins.map("EVENTS")?;
         let live = None;
@@ -256,7 +230,8 @@ impl LoadedFilter {
             .map(|zone| {
                 let name =
                     if zone.vlan == site::VLAN { site::VLAN_DEVICE } else { &zone.interface };
-                Ok((zone.number, index(name)?))
+                let layer3 = if self.hook == IngressHook::Layer3 { DEVICE_LAYER3 } else { 0 };
+                Ok((zone.number, index(name)? | layer3))
             })
             .collect()
     }
@@ -340,6 +315,9 @@ impl LoadedFilter {
             (HookPoint::Ingress(interface), IngressHook::Xdp) => {
                 self.judge_at_xdp(interface, frame)
             }
+            (HookPoint::Ingress(interface), IngressHook::Layer3) => {
+                Ok(with_header(frame, self.judge_at_tc(interface, bare(frame)?)?.0))
+            }
             (HookPoint::Ingress(interface), IngressHook::Tc)
                 if self.live.is_none() || has_test_run(frame) =>
             {
@@ -377,6 +355,7 @@ impl LoadedFilter {
         mark: u32,
         frame: &[u8],
     ) -> Result<Fate> {
+        let frame = if self.hook == IngressHook::Layer3 { bare(frame)? } else { frame };
         Ok(judge_at_tc(&self.egress, index(interface)?, from, mark, frame)?.0)
     }
 

@@ -15,20 +15,21 @@ use intune_filter::{
 };
 use intune_filter_ebpf::{
     abi::{
-        Active, Counted, Explanation, Flow, FlowKey, FragmentVerdict, Host, Limits, OwnKey,
-        Pending, PendingKey, RULES, ResolverDevice, RuleMask, Settings, Stream, StreamRead, V4, V6,
-        ZoneKey,
+        Active, Counted, DEVICE_LAYER3, Explanation, Flow, FlowKey, FragmentVerdict, Host, Limits,
+        OwnKey, Pending, PendingKey, RULES, ResolverDevice, RuleMask, Settings, Stream, StreamRead,
+        V4, V6, ZoneKey,
     },
     host::{self, Tables},
+    packet::BarePacket,
     verdict::{self, Action, Verdict},
 };
 
 use super::{
     Addresses, Bed,
+    datagram::ETHERNET,
     fate::{self, Fate},
     filter::{HookPoint, ROOM},
     host_routes::{set_neighbour, wire},
-    rows,
     site::{self, LAN, OTHER, VLAN_DEVICE, WAN},
     state::{Event, State, now},
 };
@@ -80,33 +81,13 @@ pub fn clear(tables: &Tables) {
     tables.segments.borrow_mut().clear();
 }
 
-/// Runs a test on the host's maps with the site's configuration in force: `dns` and `more` are
-/// further keys of it.
-///
-/// # Panics
-/// If there is no such policy.
-pub fn run(dns: &str, more: &str, test: impl Fn(&mut dyn Bed)) {
-    run_without_policy(dns, more, |bed| {
-        bed.install(&site::config(dns, more)).expect("the policy goes into the maps");
-        test(bed);
-    });
-}
-
-/// The same before any policy was loaded.
-///
-/// # Panics
-/// If there is no such policy.
-pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut dyn Bed)) {
-    rows::tell_at_exit();
-    let bed = HostBed::new(&site::config(dns, more));
-    test(&mut bed.unwrap_or_else(|error| panic!("{error:#}")));
-}
-
 /// The host's maps, and the policy in force.
 #[derive(Debug)]
 pub struct HostBed {
     tables: Tables,
     policy: Policy,
+    /// Whether frames are judged without their Ethernet headers.
+    pub(super) layer3: bool,
 }
 
 impl HostBed {
@@ -122,13 +103,23 @@ impl HostBed {
         tables.active.set(Active { generation: 0, reserved: 0, seed: 7 });
         tables.hosts_capacity = ROOM as usize;
         let policy = compile(config, &site::catalogue(), &site::rule_bits())?;
-        Ok(Self { tables, policy })
+        Ok(Self { tables, policy, layer3: false })
     }
 
     fn verdict(&self, at: HookPoint, frame: &[u8]) -> Result<Verdict> {
         self.tables.now.set(now()?);
         let is_ingress = matches!(at, HookPoint::Ingress(_));
         let at = place(at, interface);
+        if self.layer3 {
+            let octets = frame.get(ETHERNET..).context("the frame has an Ethernet header")?;
+            let ethertype = u16::from_be_bytes([frame[12], frame[13]]);
+            let packet = BarePacket { octets, ethertype };
+            return Ok(if is_ingress {
+                self.tables.ingress_layer3(packet, at)
+            } else {
+                self.tables.egress_layer3(packet, at)
+            });
+        }
         Ok(if is_ingress { self.tables.ingress(frame, at) } else { self.tables.egress(frame, at) })
     }
 
@@ -180,7 +171,9 @@ impl Bed for HostBed {
     }
 
     fn devices(&self) -> Result<Devices> {
-        Ok(devices(&self.policy, interface))
+        let layer3 = if self.layer3 { DEVICE_LAYER3 } else { 0 };
+        let devices = devices(&self.policy, interface).into_iter();
+        Ok(devices.map(|(zone, device)| (zone, device | layer3)).collect())
     }
 
     fn set_zones(&mut self, zones: &ZoneMap) -> Result<()> {
@@ -192,8 +185,8 @@ impl Bed for HostBed {
     fn set_devices(&mut self, devices: &Devices) -> Result<()> {
         let entries = devices.iter().map(|(zone, device)| device_entry((*zone, *device)));
         self.tables.devices = entries.collect();
-        let gone = devices.values().filter(|device| **device > INTERFACES);
-        self.tables.gone = gone.copied().collect();
+        let gone = devices.values().map(|device| device & !DEVICE_LAYER3);
+        self.tables.gone = gone.filter(|device| *device > INTERFACES).collect();
         Ok(())
     }
 
@@ -220,6 +213,10 @@ impl Bed for HostBed {
 
     fn active(&self) -> Result<Active> {
         Ok(self.tables.active.get())
+    }
+
+    fn taken_off(&self) -> usize {
+        if self.layer3 { ETHERNET } else { 0 }
     }
 
     fn takes(&self, _: HookPoint, _: &[u8]) -> bool {

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Routes of the tables' site.
-const ROUTES: [(&str, &str); 8] = [
+const ROUTES: [(&str, &str); 10] = [
     ("0.0.0.0/0", WAN),
     ("::/0", WAN),
     ("10.20.0.0/16", LAN),
@@ -21,6 +21,8 @@ const ROUTES: [(&str, &str); 8] = [
     ("fd00:21::/64", VLAN_DEVICE),
     ("10.22.0.0/24", OTHER),
     ("fd00:22::/64", OTHER),
+    ("8.0.20.0/24", LAN),
+    ("2001:db8:86dd:20::/64", LAN),
 ];
 /// Adds the routes of the site.
 pub(super) fn wire(tables: &mut Tables, index: &impl Fn(&str) -> u32) {

@@ -17,7 +17,8 @@ use intune_filter_ebpf::abi::{
 use crate::namespace::run;
 
 use super::{
-    Bed, LoadedFilter,
+    Bed, IngressHook, LoadedFilter,
+    datagram::ETHERNET,
     fate::Fate,
     filter::HookPoint,
     program, site,
@@ -81,6 +82,10 @@ impl Bed for LoadedFilter {
 
     fn active(&self) -> Result<Active> {
         self.pins().active()
+    }
+
+    fn taken_off(&self) -> usize {
+        if self.hook() == IngressHook::Layer3 { ETHERNET } else { 0 }
     }
 
     fn takes(&self, point: HookPoint, frame: &[u8]) -> bool {

@@ -11,6 +11,8 @@ pub mod fate;
 pub mod filter;
 pub mod host;
 mod host_routes;
+pub mod host_run;
+pub mod ingress_hook;
 mod kernel_bed;
 pub mod live;
 pub mod message;
@@ -27,9 +29,8 @@ pub mod waiting;
 pub use bed::Bed;
 pub use datagram::{Datagram, Flags};
 pub use fate::Fate;
-pub use filter::{
-    HookPoint, IngressHook, LoadedFilter, run, run_at, run_roomy, run_without_policy,
-};
+pub use filter::{HookPoint, LoadedFilter, run, run_at, run_roomy, run_without_policy};
+pub use ingress_hook::IngressHook;
 pub use message::Message;
 pub use program::Runner;
 pub use site::Addresses;

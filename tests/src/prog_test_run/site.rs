@@ -191,6 +191,9 @@ pub fn wire(gateway: &Namespace) -> Result<()> {
         "route add 10.21.0.0/24 dev eth1.20",
         "route add fd00:21::/64 dev eth1.20",
         "route add 10.22.0.0/24 dev eth2",
+        // Of layer 3: the EtherTypes of IPv4 and IPv6 are in the addresses.
+        "route add 8.0.20.0/24 dev eth1",
+        "route add 2001:db8:86dd:20::/64 dev eth1",
         "route add fd00:22::/64 dev eth2",
     ])?;
     let mac = CLIENT_MAC.map(|octet| format!("{octet:02x}")).join(":");

@@ -1,6 +1,6 @@
-//! Tests that need devices, or a kernel, that the computer may lack: VLANs, bridges, network cards
-//! that take tags off, flow tables. They are ignored unless asked for; a virtual machine has what they
-//! need, and `cargo xtask test` runs them there.
+//! Tests of kinds of devices, many of which the computer may lack: VLANs, bridges, network cards that take
+//! tags off, tunnels, flow tables. Those that need one are ignored unless asked for; a virtual machine has
+//! what they need, and `cargo xtask test` runs all of them there.
 
 mod bridges;
 mod cards;
@@ -9,5 +9,7 @@ mod flow_tables;
 #[expect(unsafe_code, reason = "raw sockets")]
 mod frames;
 mod innocents;
+mod kinds;
+mod layer3;
 mod vlans;
 mod wiring;

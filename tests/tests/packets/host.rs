@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs};
 use intune_filter_tests::{
     cargo,
     prog_test_run::{
-        host::{run, run as run_once, run as run_roomy, run_without_policy},
+        host_run::{run, run as run_once, run as run_roomy, run_layer3, run_without_policy},
         rows::{KERNEL_ONLY, kernel_only},
     },
 };

@@ -24,6 +24,14 @@ fn run(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync) {
     prog_test_run::run(dns, more, |filter| test(filter));
 }
 
+/// Runs a test as [`run`] does, for the programs of interfaces of layer 3.
+fn run_layer3(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync) {
+    prog_test_run::run_at(IngressHook::Layer3, dns, more, |filter| {
+        filter.install(&site::config(dns, more)).expect("the policy goes into the maps");
+        test(filter);
+    });
+}
+
 /// The same before any policy was loaded.
 fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut dyn Bed) + Sync) {
     prog_test_run::run_without_policy(dns, more, |filter| test(filter));

@@ -69,7 +69,7 @@ fn a_reset_is_one_that_the_client_believes() {
                     let length = asked.len() - b"data".len();
                     let length = match filter.hook() {
                         IngressHook::Xdp | IngressHook::Generic => length.max(60).min(asked.len()),
-                        IngressHook::Tc => length,
+                        IngressHook::Tc | IngressHook::Layer3 => length,
                     };
                     assert_eq!(answer.len(), length);
                     let TransportSlice::Tcp(reset) = transport(&answer) else { panic!() };

@@ -142,6 +142,14 @@ fn every_developer_command_in_a_page_exists() -> Result<()> {
 
 /// With the configuration that is installed, on two CPUs, whatever this machine has.
 #[test]
+fn the_table_of_interfaces_is_what_a_test_of_devices_finds() -> Result<()> {
+    const TABLE: &str = include_str!("../devices/kinds.md");
+    let tree = Tree::read(&root())?;
+    ensure!(text(&tree, OPERATING)?.contains(TABLE), "{OPERATING} has another table of interfaces");
+    Ok(())
+}
+
+#[test]
 fn the_table_of_maps_is_what_the_program_computes() -> Result<()> {
     let tree = Tree::read(&root())?;
     let config = Config::parse(CONFIG, text(&tree, CONFIG)?).map_err(anyhow::Error::new)?;

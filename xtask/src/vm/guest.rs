@@ -25,18 +25,25 @@ pub(super) const END: &str = "vm: ended with ";
 pub(super) const DONE: &str = "vm: all have run";
 
 /// Programs of this computer that the tests run.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 15] = [
     "ip", "tc", "bridge", "ethtool", "nft", "nsenter", "setpriv", "dnsmasq", "unbound", "dig",
-    "getent", "ping", "curl", "bpftool",
+    "getent", "ping", "curl", "bpftool", "wg",
 ];
 
 /// Modules that nothing loads by itself where there is no modprobe.
-const MODULES: [&str; 20] = [
+const MODULES: [&str; 27] = [
     "8021q",
     "bonding",
     "bridge",
     "dummy",
+    "ip_gre",
+    "ipvlan",
+    "macvlan",
+    "team",
+    "tun",
     "veth",
+    "vrf",
+    "wireguard",
     "vmxnet3",
     "sch_ingress",
     "sch_netem",

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use intune_filter_ebpf::abi::DEVICE_LAYER3;
+
 use super::wanted::EnforcedInterface;
 use crate::{
     config::Resolver,
@@ -10,7 +12,8 @@ use crate::{
     system::netlink::Snapshot,
 };
 
-/// Returns the devices of the zones of existing interfaces, and the devices from which the stack forwards
+/// Returns the devices of the zones of existing interfaces, marked as `ZONE_DEVICES` has them, and the
+/// devices from which the stack forwards
 /// packets of each zone: its own, a stacked one that takes packets from it, and a bridge's port.
 pub(crate) fn devices_and_senders(
     wanted: &[EnforcedInterface],
@@ -29,7 +32,9 @@ pub(crate) fn devices_and_senders(
             senders.extend(wanted.zones.iter().map(|(_, zone)| (port.index, *zone)));
         }
     }
-    (devices, senders)
+    let layer3 = |device| if snapshot.is_layer3(device) { DEVICE_LAYER3 } else { 0 };
+    let marked = devices.into_iter().map(|(zone, device)| (zone, device | layer3(device)));
+    (marked.collect(), senders)
 }
 
 /// Returns the devices of the zones of existing interfaces.
@@ -81,25 +86,11 @@ pub(crate) fn own_addresses(snapshot: &Snapshot) -> OwnAddresses {
 }
 
 /// Returns the existing devices by which the answers of resolvers come in whose configuration names
-/// them. The stack receives a member's packets from the whole; a bridge hands on what it switches to a
-/// filtered port as the other port's, and what it routes there may be any port's.
-pub(crate) fn resolver_devices(
-    resolvers: &[Resolver],
-    wanted: &[EnforcedInterface],
-    snapshot: &Snapshot,
-) -> ResolverDevices {
-    let filtered: Vec<u32> = wanted
-        .iter()
-        .filter_map(|wanted| Some(snapshot.interface(&wanted.name)?.index))
-        .filter(|index| snapshot.wholes.contains_key(index))
-        .map(|index| whole(snapshot, index))
-        .collect();
+/// them. The stack receives a member's packets from the whole.
+pub(crate) fn resolver_devices(resolvers: &[Resolver], snapshot: &Snapshot) -> ResolverDevices {
     let of = |resolver: &Resolver| {
         let interfaces = resolver.via.iter().filter_map(|name| snapshot.interface(name));
-        let devices = interfaces.map(|interface| {
-            let whole = whole(snapshot, interface.index);
-            if filtered.contains(&whole) { interface.index } else { whole }
-        });
+        let devices = interfaces.map(|interface| whole(snapshot, interface.index));
         devices.map(|device| (device, resolver.address)).collect::<Vec<_>>()
     };
     resolvers.iter().flat_map(of).collect()
@@ -108,21 +99,14 @@ pub(crate) fn resolver_devices(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{kernel::WantedMode, system::Interface};
+    use crate::system::Interface;
 
     fn wanted(name: &str, zones: &[(u16, u32)]) -> EnforcedInterface {
-        let (name, zones) = (name.to_owned(), zones.to_vec());
-        EnforcedInterface {
-            name,
-            mode: WantedMode::Auto,
-            zones,
-            manage_offloads: true,
-            denies_other_vlans: false,
-        }
+        EnforcedInterface::bare(name, zones)
     }
 
     fn snapshot() -> Snapshot {
-        let interface = |(name, index): (&str, u32)| Interface::bare(name, index);
+        let interface = |(name, index)| Interface::bare(name, index);
         let names = [("eth1", 2), ("eth2", 3), ("eth3", 4), ("br0", 9)];
         Snapshot {
             interfaces: names.map(interface).to_vec(),
@@ -165,14 +149,7 @@ mod tests {
         ];
         let expected = [(2, "192.0.2.1"), (9, "192.0.2.1"), (9, "192.0.2.2")];
         let expected = expected.map(|(device, text)| (device, text.parse().unwrap()));
-        assert_eq!(resolver_devices(&resolvers, &[], &snapshot()), expected.into());
-        // Of a bridge with a filtered port, the port that is named.
-        let mut bridged = snapshot();
-        bridged.wholes.insert(4, 9);
-        let port = [wanted("eth3", &[(0, 1)])];
-        let expected = [(2, "192.0.2.1"), (3, "192.0.2.1"), (9, "192.0.2.2")];
-        let expected = expected.map(|(device, text)| (device, text.parse().unwrap()));
-        assert_eq!(resolver_devices(&resolvers, &port, &bridged), expected.into());
+        assert_eq!(resolver_devices(&resolvers, &snapshot()), expected.into());
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl InterfaceReconciler {
             commands.push(Command::SetDevices(devices.0.clone(), devices.1.clone()));
             self.written_devices = Some(devices);
         }
-        let answers = devices::resolver_devices(&self.resolvers, &self.wanted, snapshot);
+        let answers = devices::resolver_devices(&self.resolvers, snapshot);
         if self.written_resolver_devices.as_ref() != Some(&answers) {
             commands.push(Command::SetResolverDevices(answers.clone()));
             self.written_resolver_devices = Some(answers);
@@ -139,7 +139,7 @@ impl InterfaceReconciler {
                 }
                 continue;
             };
-            let asked = wanted.mode_on(interface.index, snapshot);
+            let asked = wanted.mode_on(interface, snapshot);
             let settled = match before {
                 Some(State::Attached { index, mode }) => {
                     *index == interface.index

@@ -2,7 +2,7 @@
 
 use crate::{
     kernel::{WantedMode, ZoneMap},
-    system::netlink::Snapshot,
+    system::{Interface, LinkLayer, netlink::Snapshot},
 };
 
 /// Interface that the policy wants enforced.
@@ -18,15 +18,31 @@ pub struct EnforcedInterface {
     pub manage_offloads: bool,
     /// Whether frames with a VLAN tag that no zone has are denied.
     pub denies_other_vlans: bool,
+    /// Errors that the configuration has if the interface is one of layer 3.
+    pub at_layer3: Vec<String>,
+    /// Error that it has if the interface is a bond.
+    pub on_bond: Option<String>,
 }
 
 impl EnforcedInterface {
-    /// Returns the mode to ask for on an interface with this index: XDP in the driver of a veth device
-    /// would answer in vain if the peer does not receive that.
+    /// Returns the mode to ask for on an interface: XDP in the driver of a veth device would answer in
+    /// vain if the peer does not receive that, and in the drivers of a bond's members see no frame of the
+    /// bond's.
     #[must_use]
-    pub(super) fn mode_on(&self, index: u32, snapshot: &Snapshot) -> WantedMode {
-        let is_deaf = self.mode == WantedMode::Auto && snapshot.deaf.contains(&index);
-        if is_deaf { WantedMode::Generic } else { self.mode }
+    pub(super) fn mode_on(&self, interface: &Interface, snapshot: &Snapshot) -> WantedMode {
+        let avoids = snapshot.deaf.contains(&interface.index) || interface.link == LinkLayer::Bond;
+        if self.mode == WantedMode::Auto && avoids { WantedMode::Generic } else { self.mode }
+    }
+
+    /// Returns why the interface cannot be enforced as it is, if it cannot.
+    #[must_use]
+    pub(crate) fn refusal(&self, interface: &Interface) -> Option<String> {
+        match &interface.link {
+            LinkLayer::Ethernet => None,
+            LinkLayer::Bond => self.on_bond.clone(),
+            LinkLayer::Layer3 => (!self.at_layer3.is_empty()).then(|| self.at_layer3.join("; ")),
+            LinkLayer::Unjudged(why) => Some(why.to_string()),
+        }
     }
 
     /// Whether frames have to keep their VLAN tags. TC sees tags that the hardware has stripped
@@ -35,6 +51,22 @@ impl EnforcedInterface {
     pub fn needs_tags(&self) -> bool {
         let by_tag = self.denies_other_vlans || self.zones.iter().any(|(vlan, _)| *vlan != 0);
         self.mode != WantedMode::Tc && by_tag
+    }
+}
+
+#[cfg(test)]
+impl EnforcedInterface {
+    /// Returns an interface with zones, in the mode auto.
+    pub(super) fn bare(name: &str, zones: &[(u16, u32)]) -> Self {
+        Self {
+            name: name.into(),
+            mode: WantedMode::Auto,
+            zones: zones.to_vec(),
+            manage_offloads: true,
+            denies_other_vlans: false,
+            at_layer3: Vec::new(),
+            on_bond: None,
+        }
     }
 }
 

@@ -14,10 +14,11 @@ use crate::{
         config_source::config_override::{ConfigOverride, Document},
         interfaces::cut_off,
         problems::Code,
-        reload,
+        reload, setup,
     },
     policy::{self, Difference, Policy},
     report::{Changed, Confirmed, Origin, Preview, SCHEMA},
+    system::netlink::Snapshot,
 };
 
 /// Result of a change of the configuration.
@@ -115,6 +116,7 @@ impl Daemon<'_> {
         let origin = self.origin_of(&document);
         let (next, policy) = self.compile(document, origin)?;
         self.may_follow(&next)?;
+        refuse_links(&next.config, &policy, &self.seen)?;
         let difference = self.difference(&next, &policy);
         let changed = !self.in_force.is_same(&next);
         let denied_vlans = cut_off(&self.in_force.config, &next.config, &self.seen);
@@ -236,6 +238,7 @@ impl Daemon<'_> {
         policy: Policy,
     ) -> Result<(Change, ActiveConfig)> {
         self.may_follow(&next)?;
+        refuse_links(&next.config, &policy, &self.seen)?;
         if self.in_force.is_same(&next) {
             let before = std::mem::replace(&mut self.in_force, next);
             self.retry_metrics().await;
@@ -348,4 +351,15 @@ impl Daemon<'_> {
             failed_interfaces: self.failed_interfaces(),
         }
     }
+}
+
+/// Refuses a configuration with an interface of the machine that cannot be enforced as it wants.
+fn refuse_links(config: &Config, policy: &Policy, snapshot: &Snapshot) -> Result<()> {
+    for wanted in setup::wanted(config, policy) {
+        let interface = snapshot.interface(&wanted.name);
+        if let Some(why) = interface.and_then(|interface| wanted.refusal(interface)) {
+            bail!("{}: {why}", wanted.name);
+        }
+    }
+    Ok(())
 }

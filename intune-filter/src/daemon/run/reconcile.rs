@@ -9,14 +9,13 @@ use crate::{
     config::Config,
     daemon::interfaces::{Command, Told},
     kernel,
-    system::{Interface, netlink::Snapshot},
+    system::{Interface, LinkLayer, netlink::Snapshot},
 };
 
 impl Daemon<'_> {
     /// Reads the machine's state and acts on it.
     pub(super) async fn look(&mut self) {
         self.look_pace.looked(Instant::now());
-        log::debug!("reading interfaces and addresses");
         match self.netlink.snapshot().await {
             Ok(snapshot) => self.look_at(snapshot),
             Err(error) => log::error!("{error:#}"),
@@ -104,10 +103,12 @@ impl Daemon<'_> {
             }
             Command::SetResolverDevices(devices) => self.kernel.set_resolver_devices(&devices),
             Command::Attach(interface, mode) => {
-                let tags = self.see_tags(&interface);
-                match tags.and_then(|()| self.kernel.attach(&interface, mode)) {
+                let may = self.may_enforce(&interface);
+                match may.and_then(|()| self.kernel.attach(&interface, mode)) {
                     Ok(mode) => {
-                        log::info!("{}: enforcing in {} mode", interface.name, mode.as_str());
+                        let layer3 = interface.link == LinkLayer::Layer3;
+                        let why = if layer3 { ": its packets have no Ethernet header" } else { "" };
+                        log::info!("{}: enforcing in {} mode{why}", interface.name, mode.as_str());
                         self.reconciler.attached(&interface, mode);
                     }
                     Err(error) => self.failed(&interface, &error),

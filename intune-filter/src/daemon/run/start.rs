@@ -81,8 +81,9 @@ impl<'a> Daemon<'a> {
         let directory = PinDirectory::new(&paths.pin_dir);
         // A reboot removes the pins, and the learned addresses with them.
         let is_empty = !directory.has_pins();
-        let mut kernel =
-            kernel::load(directory, &map_sizes(&config.maps), kernel_log, &hooks(config))?;
+        let netlink = Netlink::new()?;
+        let hooks = hooks(config, &netlink.snapshot().await?);
+        let mut kernel = kernel::load(directory, &map_sizes(&config.maps), kernel_log, &hooks)?;
         // Chosen again, since the directories are now locked against other processes.
         let bits = reload::previous_bits(&kernel.pins())?;
         let Chosen { document, origin, loaded, saved, refused, damaged } = source.choose(&bits)?;
@@ -119,7 +120,7 @@ impl<'a> Daemon<'a> {
             events,
             listens: Instant::now(),
             diagnostics,
-            netlink: Netlink::new()?,
+            netlink,
             look_pace: LookPace::default(),
             on_link: OnLinkWatch::default(),
             seen: Snapshot::default(),

@@ -1,7 +1,7 @@
-//! Checks that VLAN tags stay visible. An offload that others turn on again would hide them, and
+//! Checks that interfaces can be judged as wanted, and that VLAN tags stay visible. An offload that others turn on again would hide them, and
 //! every zone with a tag.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::state::Daemon;
 use crate::{
@@ -13,19 +13,22 @@ impl Daemon<'_> {
     /// Checks every attached interface.
     pub(super) fn keep_tags(&mut self, snapshot: &Snapshot) {
         for interface in self.reconciler.attached_among(&snapshot.interfaces) {
-            if let Err(error) = self.see_tags(interface) {
+            if let Err(error) = self.may_enforce(interface) {
                 self.failed(interface, &error);
             }
         }
     }
 
-    /// Ensures that an interface's frames keep their tags, if zones depend on them.
-    pub(super) fn see_tags(&self, interface: &Interface) -> Result<()> {
-        match self.reconciler.wanted(&interface.name) {
-            Some(wanted) if wanted.needs_tags() => {
-                kernel::keep_tags(interface.present_name(), wanted.manage_offloads)
-            }
-            _ => Ok(()),
+    /// Ensures that an interface's packets can be judged as the configuration wants, and that its frames
+    /// keep their tags, if zones depend on them.
+    pub(super) fn may_enforce(&self, interface: &Interface) -> Result<()> {
+        let Some(wanted) = self.reconciler.wanted(&interface.name) else { return Ok(()) };
+        if let Some(why) = wanted.refusal(interface) {
+            bail!(why);
         }
+        if wanted.needs_tags() && interface.link.has_frames() {
+            return kernel::keep_tags(interface.present_name(), wanted.manage_offloads);
+        }
+        Ok(())
     }
 }

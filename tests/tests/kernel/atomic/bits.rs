@@ -14,7 +14,7 @@ use intune_filter::{
 };
 use intune_filter_ebpf::abi::{RULES, Reason, RuleMask};
 use intune_filter_tests::{
-    prog_test_run::{Datagram, LoadedFilter, filter::IngressHook, run_at},
+    prog_test_run::{Datagram, IngressHook, LoadedFilter, run_at},
     unreported::Unreported,
 };
 

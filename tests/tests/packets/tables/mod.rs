@@ -14,6 +14,7 @@ pub mod headers;
 pub mod hostile;
 pub mod inbound;
 pub mod innocents;
+pub mod layer3;
 pub mod learning;
 pub mod lifetimes;
 pub mod limits;

@@ -3,13 +3,7 @@
 use super::*;
 
 fn wanted(name: &str) -> EnforcedInterface {
-    EnforcedInterface {
-        name: name.into(),
-        mode: WantedMode::Auto,
-        zones: vec![(0, 1), (20, 2)],
-        manage_offloads: true,
-        denies_other_vlans: false,
-    }
+    EnforcedInterface::bare(name, &[(0, 1), (20, 2)])
 }
 
 fn interface(name: &str, index: u32) -> Interface {
