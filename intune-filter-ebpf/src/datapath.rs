@@ -315,6 +315,8 @@ pub trait GlobalFns: Copy {
     fn end_flow(self, flow: &mut Flow, scratch: &Scratch, ending: Ending) -> u8;
     /// As [`crate::verdict::match_rules`].
     fn match_rules(self, scratch: &Scratch, v6: bool, port: u64) -> RuleMatch;
+    /// Runs [`crate::verdict::match_sender`].
+    fn match_sender(self, scratch: &Scratch, v6: bool, port: u64) -> RuleMatch;
     /// As [`crate::verdict::allows_rule`].
     fn allows_rule(self, scratch: &Scratch, rule: u8, port: u64) -> bool;
     /// As [`crate::verdict::is_sent`].

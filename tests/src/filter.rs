@@ -33,6 +33,7 @@ pub struct FilterDaemon {
     directory: Arc<Directory>,
     config: PathBuf,
     environment: Vec<(&'static str, OsString)>,
+    verbose: bool,
     daemon: Option<Daemon>,
 }
 
@@ -43,12 +44,24 @@ impl FilterDaemon {
         for name in ["state", "run"] {
             fs::create_dir_all(directory.path().join(name))?;
         }
-        Ok(Self { gateway, directory, config, environment: Vec::new(), daemon: None })
+        Ok(Self {
+            gateway,
+            directory,
+            config,
+            environment: Vec::new(),
+            verbose: false,
+            daemon: None,
+        })
     }
 
     /// Gives daemons that are started from now on a variable.
     pub fn set_variable(&mut self, name: &'static str, value: impl Into<OsString>) {
         self.environment.push((name, value.into()));
+    }
+
+    /// Has daemons that are started from now on log what they do.
+    pub const fn be_verbose(&mut self) {
+        self.verbose = true;
     }
 
     /// The configuration file.
@@ -152,7 +165,8 @@ impl FilterDaemon {
         let log = Arc::default();
         let socket = self.directory.path().join(format!("notify-{name}"));
         let notifications = Notifications::listen(socket.clone(), Arc::clone(&log))?;
-        let mut command = self.command(&["run"])?;
+        let run: &[&str] = if self.verbose { &["--verbose", "run"] } else { &["run"] };
+        let mut command = self.command(run)?;
         command.env("NOTIFY_SOCKET", socket);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::spawn_into("intune-filter run", &mut command, log)?;

@@ -48,7 +48,7 @@ pub use policy::{
     PORTS, ResolverDevice, SERVER_DHCP, SERVER_RESOLVER, SERVER_VIA, SOURCE_CHECK_ELEMENTS,
     Settings, TITLE_CAPACITY, Title, UNLISTED_DROP, UNLISTED_FORWARD, UNLISTED_NXDOMAIN,
     UNLISTED_REFUSE, ZONE_ELEMENTS, ZONES_OF_DEVICE, ZoneKey, client_flags, gateway_port,
-    port_class, port_class_at, port_index, sender, source_check,
+    inbound_zone, port_class, port_class_at, port_index, sender, source_check,
 };
 pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{

@@ -47,7 +47,21 @@ pub mod client_flags {
     /// The element stands for whatever is on-link in its zone: the group has a source if the routes
     /// lead to it by the zone's device, with no router in between.
     pub const ON_LINK: u8 = 8;
+    /// Unsolicited packets to the client pass if a rule of [`super::inbound_zone`] lets them in.
+    pub const INBOUND_RULES: u8 = 16;
 }
+
+/// Zone of the elements of `CLIENTS4` and `CLIENTS6` with the rules by which packets reach the clients of
+/// a zone.
+#[inline(always)]
+#[must_use]
+pub const fn inbound_zone(zone: u16) -> u16 {
+    const { assert!(ZONE_ELEMENTS <= INBOUND_ZONES as usize) };
+    INBOUND_ZONES | zone
+}
+
+/// Bit of [`inbound_zone`].
+const INBOUND_ZONES: u16 = 1 << 15;
 
 /// Value of `CLIENTS4` and `CLIENTS6`: the group that a source belongs to.
 #[repr(C)]
@@ -220,6 +234,8 @@ pub struct Settings {
     pub warm_up_until: u64,
     /// Rules that have names: packets of the warm-up are on a port of one of them.
     pub warm_up_rules: RuleMask,
+    /// Rules that clients may send by: the others only let packets in.
+    pub outbound_rules: RuleMask,
     /// DNS queries, and separately connections to resolvers, of one client.
     pub limit_queries: Limit,
     /// Limit of one client's new flows.
@@ -235,8 +251,8 @@ pub struct Settings {
     pub mac_flows: Limit,
 }
 layout!(
-    Settings, 256, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, RuleMask,
-    Limit, Limit, Limit, Limit, Limit, Limit
+    Settings, 280, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, NameNode, u64, RuleMask,
+    RuleMask, Limit, Limit, Limit, Limit, Limit, Limit
 );
 
 impl Settings {

@@ -89,7 +89,7 @@ vocabulary! {
         UnlistedAllowed = "unlisted_allowed", allow;
         /// the interface and VLAN belong to no zone
         Unmanaged = "unmanaged_vlan", allow;
-        /// unsolicited, and the group's inbound is allow
+        /// unsolicited, and the group's inbound lets it in
         Inbound = "inbound", allow;
         /// the packet does not parse
         Malformed = "malformed", deny;

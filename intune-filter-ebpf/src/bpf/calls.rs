@@ -104,6 +104,12 @@ impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
     }
 
     #[inline(always)]
+    fn match_sender(self, _: &Scratch, v6: bool, port: u64) -> RuleMatch {
+        // SAFETY: the function has made it of a match.
+        unsafe { RuleMatch::from_word(rule_fns::match_sender(u64::from(v6), port)) }
+    }
+
+    #[inline(always)]
     fn allows_rule(self, _: &Scratch, rule: u8, port: u64) -> bool {
         let rule = u64::from(rule);
         let allows = match HOOK {

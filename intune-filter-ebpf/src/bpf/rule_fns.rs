@@ -69,6 +69,17 @@ match_rules!(match_rules_at_ingress, XDP);
 match_rules!(match_rules_at_tc_ingress, TC_INGRESS);
 match_rules!(match_rules_to_explain, EXPLAIN);
 
+/// What the rules for packets to the client say of the one in the working memory.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn match_sender(v6: u64, port: u64) -> u64 {
+    let Some(scratch) = BpfDatapath::<TC_EGRESS>::scratch() else {
+        return RuleMatch::UNTOLD.word();
+    };
+    let kernel = BpfDatapath::<TC_EGRESS>::without_context();
+    verdict::match_sender(scratch, kernel, v6 != 0, port).word()
+}
+
 macro_rules! allows_rule {
     ($name:ident, $hook:ident) => {
         /// Whether the client in this hook's working memory has a rule, and the rule a port.

@@ -305,6 +305,10 @@ impl GlobalFns for &Tables {
         verdict::match_rules(scratch, self, v6, port)
     }
 
+    fn match_sender(self, scratch: &Scratch, v6: bool, port: u64) -> RuleMatch {
+        verdict::match_sender(scratch, self, v6, port)
+    }
+
     fn allows_rule(self, scratch: &Scratch, rule: u8, port: u64) -> bool {
         verdict::allows_rule(scratch, self, rule, port)
     }

@@ -7,15 +7,16 @@ use super::{
     links::Links,
     membership, opening, other_vlan,
     resolver::{self, DNS_PORT, Response},
+    resolver_route,
     stage::Stage,
     stream,
 };
 use crate::{
     abi::{
         Address as _, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS, MODE_EXEMPT, Matched, Reason, V4, V6,
-        client_flags, flow_flags,
+        client_flags, flow_flags, has_ports, inbound_zone, port_index,
     },
-    datapath::{Datapath, DatapathOf, DualStack, Member, RuleEvent},
+    datapath::{ClientMaps, Datapath, DatapathOf, DualStack, Member, RuleEvent, RuleMatch},
     packet::{
         Datagram, Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet,
         UDP,
@@ -34,7 +35,9 @@ pub fn egress<W: DualStack>(
     let bytes = packet.counted_length();
     datapath.count(verdict.counted(), packets, bytes);
     if verdict.rule != NO_RULE {
-        datapath.count_rule(verdict.rule, RuleEvent::Packet, packets, bytes);
+        let opens = verdict.reason == Reason::Inbound && verdict.opened != 0;
+        let event = if opens { RuleEvent::Opened } else { RuleEvent::Packet };
+        datapath.count_rule(verdict.rule, event, packets, bytes);
     }
     verdict
 }
@@ -160,8 +163,12 @@ fn dns_answer<A: Links, W: DualStack, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     if datagram.fragment != Fragment::Whole || !resolver::is_from_resolver(run, datagram) {
         return Stage::NEXT;
     }
-    // The stack forwards IPv6 packets whose source is one of its own addresses.
-    if !run.is_from_gateway() && run.datapath.is_own(run.source()) {
+    // The stack forwards IPv6 packets whose source is one of its own addresses. Where a DNAT rule hands
+    // queries to another host, the configuration names the device that its answers come in by.
+    if !run.is_from_gateway()
+        && run.datapath.is_own(run.source())
+        && !resolver_route::has_named_devices(run.scratch, run.datapath)
+    {
         return Stage::NEXT;
     }
     if !run.is_from_gateway() && run.datapath.is_astray(run.scratch) {
@@ -284,6 +291,32 @@ fn sending_zone<A: Links, W: DatapathOf<A>, P: Packet>(
     run.datapath.sending_zone(run.scratch, A::BITS == V6::BITS)
 }
 
+/// Returns what the group's `inbound` option says of a packet that belongs to no flow. Rules let in what has
+/// ports; those of the client are in the working memory then.
+#[inline(always)]
+fn let_in<A: Links, W: DatapathOf<A>, P: Packet>(
+    run: &Run<'_, W, P>,
+    datagram: &Datagram<A>,
+    client: &Member,
+) -> RuleMatch {
+    let denied = RuleMatch { reason: Reason::Unsolicited, ..RuleMatch::UNTOLD };
+    if client.flags & client_flags::INBOUND != 0 {
+        return RuleMatch { reason: Reason::Inbound, matched: Matched::Builtin, ..denied };
+    }
+    if client.flags & client_flags::INBOUND_RULES == 0
+        || datagram.fragment == Fragment::Later
+        || !has_ports(datagram.protocol)
+    {
+        return denied;
+    }
+    let (zone, to) = (inbound_zone(run.zone()), &datagram.destination);
+    if ClientMaps::<A>::client(run.datapath, run.scratch, run.set(), zone, to).is_none() {
+        return denied;
+    }
+    let port = port_index(datagram.protocol, u16::from_be(datagram.transport.destination_port));
+    run.datapath.match_sender(run.scratch, A::BITS == V6::BITS, u64::from(port))
+}
+
 /// Judges a packet that belongs to no flow: what another zone was allowed to send arrives, and the
 /// group's `inbound` option decides on the rest.
 #[inline(always)]
@@ -313,7 +346,12 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
         };
     }
     // A resolver only answers queries: a flow that a resolver opened would let the client reach it.
-    if client.flags & client_flags::INBOUND == 0 || resolver::is_from_resolver(run, datagram) {
+    let found = if resolver::is_from_resolver(run, datagram) {
+        RuleMatch { reason: Reason::Unsolicited, ..RuleMatch::UNTOLD }
+    } else {
+        let_in(run, datagram, &client)
+    };
+    if found.reason != Reason::Inbound {
         let later = datagram.fragment == Fragment::Later;
         let reason = if later {
             Reason::Fragment
@@ -324,7 +362,9 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
         };
         return Verdict::deny_client(reason, &client);
     }
-    let mut verdict = Verdict::pass_builtin(Reason::Inbound).of(&client);
+    let (rule, matched) = (found.rule, found.matched);
+    let mut verdict =
+        Verdict { rule, matched, ..Verdict::pass_builtin(Reason::Inbound).of(&client) };
     if datagram.fragment != Fragment::Later && opening::may_open(datagram) {
         if !limit::admits::<LIMIT_INBOUND, W, P>(run, &client) {
             verdict = Verdict::over_limit(Reason::FlowLimit, &client);
@@ -332,7 +372,7 @@ fn unsolicited<A: Links, W: DatapathOf<A>, P: Packet>(
                 return verdict;
             }
         }
-        opening::set_terms(scratch, client.group, NO_RULE, flow_flags::INBOUND, 0);
+        opening::set_terms(scratch, client.group, rule, flow_flags::INBOUND, 0);
     }
     verdict
 }

@@ -36,7 +36,7 @@ pub use limit::has_token;
 pub use membership::is_on_link;
 pub use resolver::{note_answer, note_query};
 pub use resolver_route::is_astray;
-pub use rules::{allows_rule, match_rules};
+pub use rules::{allows_rule, match_rules, match_sender};
 pub use segment::note_segment;
 pub use sender::is_believed;
 pub use sent::{came_from, is_sent, sending_zone};

@@ -28,7 +28,7 @@ pub fn is_astray<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     let (resolver, client) =
         unsafe { (*scratch.headers.source.get(), *scratch.headers.destination.get()) };
     let came_by = scratch.ctx.came_by.get() as u32;
-    if datapath.server(scratch.ctx.generation.get() as u32 & 1, &resolver) & SERVER_VIA != 0 {
+    if has_named_devices(scratch, datapath) {
         // SAFETY: as above.
         let key = unsafe {
             let key = scratch.ctx.resolver_device.get();
@@ -42,4 +42,13 @@ pub fn is_astray<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
     unsafe { scratch.ctx.route_from.get().write(routable(client)) };
     ask(scratch, datapath, device, resolver, Routes::All) != Route::to(came_by)
         && ask(scratch, datapath, came_by, resolver, Routes::Out) != Route::to(came_by)
+}
+
+/// Whether the configuration names the devices by which the answers of a resolver come in: that which the
+/// packet in the working memory comes from.
+#[inline(always)]
+pub(super) fn has_named_devices<W: Datapath>(scratch: &Scratch, datapath: W) -> bool {
+    // SAFETY: the scratch memory is this run's alone.
+    let resolver = unsafe { *scratch.headers.source.get() };
+    datapath.server(scratch.ctx.generation.get() as u32 & 1, &resolver) & SERVER_VIA != 0
 }

@@ -3,8 +3,8 @@
 use super::{NO_GROUP, Run, membership::member, rules::ANY_PORT};
 use crate::{
     abi::{
-        Address as _, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, V6, flow_flags, has_ports,
-        port_index,
+        Address as _, FlowKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, V6, client_flags, flow_flags,
+        has_ports, inbound_zone, port_index,
     },
     datapath::{DatapathOf, Member},
     packet::Packet,
@@ -84,7 +84,14 @@ fn is_still_allowed<A: Family, W: DatapathOf<A>>(
         return client.mode == MODE_AUDIT;
     }
     if flags & flow_flags::INBOUND != 0 {
-        return client.flags & crate::abi::client_flags::INBOUND != 0;
+        if client.flags & client_flags::INBOUND != 0 {
+            return true;
+        }
+        let (zone, port) = (inbound_zone(key.zone), u16::from_be(key.client_port));
+        return client.flags & client_flags::INBOUND_RULES != 0
+            && has_ports(key.protocol)
+            && datapath.client(scratch, set, zone, &key.client).is_some()
+            && datapath.allows_rule(scratch, rule, u64::from(port_index(key.protocol, port)));
     }
     let (protocol, port) = (key.protocol, u16::from_be(key.remote_port));
     let port = if has_ports(protocol) { u64::from(port_index(protocol, port)) } else { ANY_PORT };

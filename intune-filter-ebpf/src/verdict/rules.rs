@@ -37,11 +37,7 @@ fn match_rules_of<A: Family, W: DualStack + DatapathOf<A>>(
     let set = ctx.generation.get() as u32 & 1;
     // SAFETY: the headers were read, and the scratch memory is this run's alone.
     let destination = unsafe { &(*A::datagram(scratch)).destination };
-    ClientMaps::<A>::networks(datapath, scratch, set, destination, &ctx.network_rules);
-    let expires = HostMaps::<A>::host(datapath, destination, &ctx.rules);
-    ctx.learned_rules.clear();
-    expired_rules(scratch).clear();
-    add_learned(scratch, expires);
+    put_address(scratch, datapath, set, destination);
     if A::BITS == V6::BITS {
         add_within_nat64(scratch, datapath, set);
     }
@@ -58,7 +54,7 @@ fn match_rules_of<A: Family, W: DualStack + DatapathOf<A>>(
     }
     let reason = if put(scratch, granted) != 0 {
         Reason::Port
-    } else if put(scratch, of_destination) != 0 {
+    } else if put(scratch, |word| of_destination(word) & outbound(scratch, datapath, word)) != 0 {
         Reason::Service
     } else if put(scratch, expired) != 0 {
         Reason::Expired
@@ -72,6 +68,56 @@ fn match_rules_of<A: Family, W: DualStack + DatapathOf<A>>(
         matched: Matched::Nothing,
         may_be_tried: is_unknown && may_be_tried::<A, W>(scratch, datapath, set, destination),
     }
+}
+
+/// Puts the rules of an address where they are looked for: those of its networks, and of the names that led
+/// to it.
+#[inline(always)]
+fn put_address<A: Family, W: DatapathOf<A>>(scratch: &Scratch, datapath: W, set: u32, address: &A) {
+    let ctx = &scratch.ctx;
+    ClientMaps::<A>::networks(datapath, scratch, set, address, &ctx.network_rules);
+    let expires = HostMaps::<A>::host(datapath, address, &ctx.rules);
+    ctx.learned_rules.clear();
+    expired_rules(scratch).clear();
+    add_learned(scratch, expires);
+}
+
+/// Looks up whether a rule lets the packet in the working memory in, to a port of the client whose rules
+/// for that are there: the sender is a destination of the rule.
+#[inline(always)]
+pub fn match_sender<W: DualStack>(
+    scratch: &Scratch,
+    datapath: W,
+    v6: bool,
+    port: u64,
+) -> RuleMatch {
+    let ctx = &scratch.ctx;
+    let set = ctx.generation.get() as u32 & 1;
+    // SAFETY: the headers of the family were read, and the scratch memory is this run's alone.
+    unsafe {
+        if v6 {
+            put_address(scratch, datapath, set, &(*V6::datagram(scratch)).source);
+        } else {
+            put_address(scratch, datapath, set, &(*V4::datagram(scratch)).source);
+        }
+    }
+    put_port(scratch, datapath, set, port);
+    let of_sender = |word| ctx.network_rules.word(word) | ctx.learned_rules.word(word);
+    let lets = |word| of_sender(word) & ctx.client_rules.word(word) & ctx.port_rules.word(word);
+    if put(scratch, lets) == 0 {
+        return RuleMatch { reason: Reason::Unsolicited, ..RuleMatch::UNTOLD };
+    }
+    let (rule, by_network) = ctx.rules.lowest_and_whether_in(&ctx.network_rules);
+    let matched = if by_network { Matched::Cidr } else { Matched::Name };
+    RuleMatch { reason: Reason::Inbound, rule, matched, may_be_tried: false }
+}
+
+/// A word of the rules by which clients may send.
+#[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "as many words as a mask has")]
+fn outbound<W: Datapath>(scratch: &Scratch, datapath: W, word: usize) -> u64 {
+    let set = scratch.ctx.generation.get() as u32 & 1;
+    datapath.settings(set).map_or(0, |settings| settings.outbound_rules.0[word])
 }
 
 /// Place of the rules of names whose time is over: the matcher's, since what goes by rules asks for no

@@ -83,7 +83,7 @@ layouts! {
     Settings {
         dns_unlisted, allow_unlisted_clients, to_gateway, icmp_echo, ttl_min, ttl_max,
         ttl_grace, limit_sets, deny_other_vlans, nat64, root, warm_up_until, warm_up_rules,
-        limit_queries, limit_flows, zone_queries, zone_flows, mac_queries, mac_flows
+        outbound_rules, limit_queries, limit_flows, zone_queries, zone_flows, mac_queries, mac_flows
     };
     Title { text };
     Active { generation, reserved, seed };

@@ -114,7 +114,7 @@ pub(super) const ROWS: [Row; 22] = [
     here("DNS tunnelling.", "dns.unlisted: nxdomain or refuse", tunnelling),
     here("An address of another network.", "source_check: strict", other_network),
     here("A source in no group.", "unlisted_clients: deny", no_group),
-    here("Unsolicited packets.", "inbound: deny", unsolicited),
+    here("Unsolicited packets.", "inbound: deny, or a list of rules", unsolicited),
     here("Packets before the filter.", "boot: closed", before_the_filter),
 ];
 
@@ -301,7 +301,8 @@ fn no_group(site: &Site<'_>) -> Option<Found> {
 
 fn unsolicited(site: &Site<'_>) -> Option<Found> {
     let groups = site.groups(|at| at.group.inbound == Inbound::Allow && !at.is_exempt());
-    let line = |at: &GroupAt<'_>| format!("remote hosts, to clients of {}", at.group.name);
+    let line =
+        |at: &GroupAt<'_>| format!("any host, to every port of clients of {}", at.group.name);
     Found::by(
         groups.iter().map(line).collect(),
         groups.iter().map(|at| at.key("inbound")).collect(),

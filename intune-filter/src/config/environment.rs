@@ -96,10 +96,19 @@ pub fn check_environment(config: &Config, environment: &Environment) -> Vec<Find
     });
     let flow_tables = environment.flow_tables.iter();
     let offloads = flow_tables.filter_map(|table| past_the_filter(config, table));
-    let rewrites = environment.destination_rewrites.iter().map(|rule| Finding {
+    // The answer comes forwarded, in the gateway's name, and of no flow that is known.
+    let unanswered = if config.to_gateway == ToGateway::Pass {
+        "; clients get no answer from a port of the gateway that it rewrites to another host, expected \
+         to_gateway: policy, or the list of the other ports, and a service with that address and port"
+    } else {
+        ""
+    };
+    let rewrites = environment.destination_rewrites.iter().map(move |rule| Finding {
         severity: Severity::Warning,
-        error: config
-            .error("", format!("destinations are judged before the gateway rewrites them: {rule}")),
+        error: config.error(
+            "",
+            format!("destinations are judged before the gateway rewrites them{unanswered}: {rule}"),
+        ),
     });
     let gate = (environment.lacks_nft && config.boot == Boot::Closed).then(|| Finding {
         severity: Severity::Error,

@@ -10,6 +10,7 @@ mod check;
 mod choice;
 mod duration;
 mod environment;
+mod inbound;
 mod limits;
 mod link_layer;
 mod mac;
@@ -29,13 +30,14 @@ mod zones;
 
 pub use duration::{DurationError, Seconds};
 pub use environment::{Environment, Finding, FlowTable, Reached, Severity, check_environment};
+pub use inbound::{Inbound, InboundRule};
 pub use limits::{Limit, Limits, ZoneLimits};
 pub(crate) use link_layer::{refused_at_layer3, refused_on_bond};
 pub use mac::MacAddress;
 pub use metrics::Metrics;
 pub use model::{
-    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Mode,
-    OnDeny, Parts, Paths, Region, SiteRule, SiteService, SourceCheck, Ttl, UnlistedClients,
+    Boot, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Interface, MapSizes, Mode, OnDeny,
+    Parts, Paths, Region, SiteRule, SiteService, SourceCheck, Ttl, UnlistedClients,
 };
 pub use network::Network;
 pub use on_link::{OnLink, on_link_resolvers};

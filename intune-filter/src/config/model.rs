@@ -6,8 +6,8 @@ use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    KeyLines, Limits, MacAddress, Metrics, Network, OtherVlans, Resolver, Seconds, ToGateway,
-    choice::choice,
+    Inbound, KeyLines, Limits, MacAddress, Metrics, Network, OtherVlans, Resolver, Seconds,
+    ToGateway, choice::choice,
 };
 use crate::{
     pattern::Pattern,
@@ -135,17 +135,6 @@ choice! {
         /// Rejected with a TCP reset or an ICMP error.
         #[default]
         Reject = "reject",
-    }
-}
-
-choice! {
-    /// Treatment of packets to a client that belong to no flow of the client's.
-    pub enum Inbound {
-        /// Denied.
-        #[default]
-        Deny = "deny",
-        /// Passed.
-        Allow = "allow",
     }
 }
 

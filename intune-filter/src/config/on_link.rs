@@ -119,7 +119,9 @@ impl Config {
 }
 
 /// Finds the resolvers that are neighbours of the clients, by their places in the list: their answers
-/// never cross the gateway, so that nothing would be learned from them.
+/// never cross the gateway, so that nothing would be learned from them. One whose `via` names another
+/// interface than the clients' is behind that: another port of their bridge, or a link whose hosts the
+/// gateway answers ARP for.
 #[must_use]
 pub fn on_link_resolvers(
     config: &Config,
@@ -131,14 +133,22 @@ pub fn on_link_resolvers(
         let judged = |link: &&OnLink| zones.iter().any(|zone| link.is_behind(zone));
         links.iter().filter(judged).find(|link| link.network.contains(&address))
     };
-    let resolvers = config.dns.resolvers.iter().map(|resolver| resolver.address).enumerate();
-    resolvers
-        .filter(|(_, address)| !own.contains(address))
-        .filter_map(|(index, address)| {
+    config
+        .dns
+        .resolvers
+        .iter()
+        .enumerate()
+        .filter(|(_, resolver)| !own.contains(&resolver.address))
+        .filter_map(|(index, resolver)| {
+            let address = resolver.address;
             let link = among(address)?;
+            if !resolver.via.is_empty() && !resolver.via.contains(&link.interface) {
+                return None;
+            }
             let text = format!(
                 "{address} is on-link ({}) behind {}: its answers never cross the gateway; expected \
-                 the gateway itself or a resolver beyond it",
+                 the gateway itself, a resolver beyond it, or one behind another interface of the \
+                 gateway, which `via` names",
                 link.network, link.interface
             );
             Some((index, text))

@@ -7,13 +7,14 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use intune_filter_ebpf::abi::{
-    Client, Flow, FlowKey, MODE_ENFORCE, RuleMask, TransportProtocol, V6, flow_flags,
+    Client, Flow, FlowKey, MODE_ENFORCE, RuleMask, TransportProtocol, V6, client_flags, flow_flags,
+    inbound_zone,
 };
 
 use crate::{kernel::FlowFate, names::Names, policy::Policy};
 
 /// Flags of flows that no rule has opened.
-const UNRULED: u16 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
+const UNRULED: u16 = flow_flags::UNRULED | flow_flags::AUDITED;
 
 /// Review of the flows under a policy that is put into force.
 pub(super) struct FlowReview<'a> {
@@ -40,10 +41,11 @@ impl<'a> FlowReview<'a> {
 
     /// Decides about one flow.
     pub(super) fn decide(&mut self, key: &FlowKey<V6>, flow: &Flow) -> FlowFate {
-        if flow.flags & flow_flags::INBOUND != 0
-            || flow.flags & flow_flags::WARM_UP == flow_flags::WARM_UP
-        {
+        if flow.flags & flow_flags::WARM_UP == flow_flags::WARM_UP {
             return FlowFate::Goes;
+        }
+        if flow.flags & flow_flags::INBOUND != 0 {
+            return self.decide_inbound(key, flow);
         }
         // Of a client in no group, the programs keep no flow.
         let Some(client) = self.client(key) else { return FlowFate::Goes };
@@ -68,6 +70,26 @@ impl<'a> FlowReview<'a> {
         self.other_rule(key, allowed).unwrap_or(FlowFate::Ends)
     }
 
+    /// Decides about a flow that the remote has opened. One from another zone ends with its sender's.
+    fn decide_inbound(&mut self, key: &FlowKey<V6>, flow: &Flow) -> FlowFate {
+        let Some(client) = self.client(key) else { return FlowFate::Goes };
+        if flow.origin != 0 || client.flags & client_flags::INBOUND_RULES == 0 {
+            return FlowFate::Goes;
+        }
+        let zone = u32::from(inbound_zone(key.zone));
+        let rules =
+            self.policy.client(zone, key.client.into()).map_or(RuleMask::EMPTY, |one| one.rules);
+        let allowed = rules & self.rules_of(key.protocol, key.client_port);
+        let is_allowed = allowed.contains(flow.rule);
+        if is_allowed
+            && (!self.lost.contains(flow.rule)
+                || self.rules_of_destination(key).contains(flow.rule))
+        {
+            return FlowFate::Goes;
+        }
+        self.other_rule(key, allowed).unwrap_or(FlowFate::Ends)
+    }
+
     /// A rule that allows the flow. Not one whose bit another rule had until now: it is not in force
     /// before that bit is cleared.
     fn other_rule(&mut self, key: &FlowKey<V6>, allowed: RuleMask) -> Option<FlowFate> {
@@ -83,9 +105,13 @@ impl<'a> FlowReview<'a> {
     }
 
     fn rules_of_port(&self, key: &FlowKey<V6>) -> RuleMask {
-        let protocol = TransportProtocol::ALL.into_iter().find(|one| one.number() == key.protocol);
+        self.rules_of(key.protocol, key.remote_port)
+    }
+
+    fn rules_of(&self, protocol: u8, port: u16) -> RuleMask {
+        let protocol = TransportProtocol::ALL.into_iter().find(|one| one.number() == protocol);
         match protocol {
-            Some(protocol) => self.policy.rules_of_port(protocol, u16::from_be(key.remote_port)),
+            Some(protocol) => self.policy.rules_of_port(protocol, u16::from_be(port)),
             // Echoes reach every destination that has a rule.
             None if self.policy.settings.icmp_echo != 0 => RuleMask::ALL,
             None => RuleMask::EMPTY,

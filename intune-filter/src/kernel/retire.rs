@@ -9,7 +9,7 @@ use aya::{
     maps::{HashMap, MapData},
 };
 use aya_obj::generated::BPF_EXIST;
-use intune_filter_ebpf::abi::{Address, Flow, FlowKey, RuleMask, V4, V6, flow_flags};
+use intune_filter_ebpf::abi::{Address, Flow, FlowKey, NO_RULE, RuleMask, V4, V6, flow_flags};
 
 use super::{Kernel, RevokedFlow, flows::wide};
 
@@ -18,7 +18,12 @@ use super::{Kernel, RevokedFlow, flows::wide};
 const FLOWS: [[&str; 2]; 2] = [["NEW_FLOWS4", "NEW_FLOWS6"], ["FLOWS4", "FLOWS6"]];
 
 /// Flows without a rule of their own.
-const UNRULED: u16 = flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND;
+const UNRULED: u16 = flow_flags::UNRULED | flow_flags::AUDITED;
+
+/// Whether a rule has opened a flow, from either side.
+const fn is_ruled(flow: &Flow) -> bool {
+    flow.flags & UNRULED == 0 && flow.rule != NO_RULE
+}
 
 /// What becomes of a flow under a policy that is put into force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +66,7 @@ impl Kernel {
         if mask.is_empty() {
             return Ok(());
         }
-        self.end_flows(|_, flow| flow.flags & UNRULED == 0 && mask.contains(flow.rule))
+        self.end_flows(|_, flow| is_ruled(flow) && mask.contains(flow.rule))
     }
 
     /// Ends the flows that were opened from another zone, and whose sender has none there any more.
@@ -174,7 +179,7 @@ struct Review<'a> {
 impl Review<'_> {
     /// The flow, by another rule.
     fn moved(&self, flow: Flow, rule: u8) -> Flow {
-        let was_ruled = flow.flags & UNRULED == 0;
+        let was_ruled = is_ruled(&flow);
         // Every flow by a rule is one that the policy in force allows, and is not judged again as long
         // as that policy is: the new rule may mean nothing to it.
         let generation = match self.time {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use intune_filter_ebpf::abi::{
     Client, ClientKey, MODE_AUDIT, MODE_ENFORCE, MODE_EXEMPT, RuleMask, V4, V6, client_flags,
+    inbound_zone,
 };
 use intune_filter_ebpf::verdict::NO_GROUP;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -15,12 +16,17 @@ use crate::config::{ClientGroup, Config, GroupMode, Inbound, OnDeny};
 pub(super) fn clients(
     config: &Config,
     masks: &[RuleMask],
+    inbound: &[RuleMask],
 ) -> (Vec<ClientPrefix<V4>>, Vec<ClientPrefix<V6>>) {
     let (mut clients4, mut clients6) = links(config, masks);
-    for ((number, group), mask) in (0..).zip(&config.clients).zip(masks) {
-        let value = client(number, group, *mask);
-        for zone in config.zones_of(group) {
-            let zone = zone.number;
+    for (((number, group), mask), inbound) in (0..).zip(&config.clients).zip(masks).zip(inbound) {
+        let zones = config.zones_of(group);
+        let zones = zones.iter().filter_map(|zone| u16::try_from(zone.number).ok());
+        let outward = zones.map(|zone| (zone, *mask));
+        let inward = outward.clone().map(|(zone, _)| (inbound_zone(zone), *inbound));
+        let inward = inward.filter(|_| !group.inbound.rules().is_empty());
+        for (zone, rules) in outward.chain(inward) {
+            let (zone, value) = (u32::from(zone), client(number, group, rules));
             if group.is_on_link() {
                 // Behind every prefix: the kernel asks the routes whether it is on-link.
                 let value = Client { flags: value.flags | client_flags::ON_LINK, ..value };
@@ -89,7 +95,11 @@ fn client(number: u32, group: &ClientGroup, rules: RuleMask) -> Client {
         GroupMode::Exempt => MODE_EXEMPT,
     };
     let reject = if group.on_deny == OnDeny::Reject { client_flags::REJECT } else { 0 };
-    let inbound = if group.inbound == Inbound::Allow { client_flags::INBOUND } else { 0 };
+    let inbound = match &group.inbound {
+        Inbound::Deny => 0,
+        Inbound::Allow => client_flags::INBOUND,
+        Inbound::Rules(_) => client_flags::INBOUND_RULES,
+    };
     let macs = if group.macs.is_empty() { 0 } else { client_flags::MACS };
     let flags = reject | inbound | macs;
     // A larger number was refused by the configuration's check.

@@ -136,15 +136,18 @@ fn compile_part(
     let (services, mut errors) = Services::of(config, catalogue);
     let mut warnings = warnings(config);
     let assigned = assign(config, &services, previous, &mut errors, &mut warnings);
-    let Assigned { rules, masks, freed, reused } = assigned;
+    let Assigned { rules, masks, inbound, freed, reused } = assigned;
+    let outbound = masks.iter().fold(RuleMask::EMPTY, |all, mask| all | *mask);
     let trie = trie(config, &rules, &mut errors);
     let (ports, port_classes) = port_classes::of(config, &rules, &mut errors);
-    let (clients4, clients6) = clients(config, &masks);
+    let (clients4, clients6) = clients(config, &masks, &inbound);
     let (nets4, nets6) = tries(&networks(&rules, &config.nat64));
     let (answers4, answers6) = tries(&answers(&config.dns.allow_private, &config.nat64));
-    let groups = config.clients.iter().zip(&masks).map(|(group, rules)| Group {
+    let groups = config.clients.iter().zip(masks.iter().zip(&inbound));
+    let groups = groups.map(|(group, (rules, inbound))| Group {
         name: group.name.clone(),
         rules: *rules,
+        inbound: *inbound,
         mode: group.mode,
     });
     let policy = Policy {
@@ -163,7 +166,7 @@ fn compile_part(
         group_macs: group_macs(config),
         source_checks: source_checks(config),
         gateway_ports: gateway_ports(&config.to_gateway),
-        settings: settings(config, &trie, &rules),
+        settings: Settings { outbound_rules: outbound, ..settings(config, &trie, &rules) },
         nat64: Nat64::new(config.nat64.clone()),
         edges: trie.edges,
         globs: trie.globs,
@@ -354,6 +357,8 @@ fn settings(config: &Config, trie: &Trie, rules: &BTreeMap<u8, Rule>) -> Setting
             .filter(|(_, rule)| !rule.fqdns.is_empty())
             .map(|(bit, _)| *bit)
             .collect(),
+        // Set by the groups.
+        outbound_rules: RuleMask::EMPTY,
         limit_queries: limits::of(config.limits.queries),
         limit_flows: limits::of(config.limits.flows),
         zone_queries: limits::of(config.limits.zone.queries),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{Policy, Rule, port_sets::PortSet};
-use crate::config::Config;
+use crate::config::{Config, Inbound};
 
 /// Keys outside the digest: [`canonical`] adds these in another form, or they hold sizes and paths.
 const NOT_COUNTED: [&str; 8] =
@@ -72,6 +72,13 @@ fn canonical(config: &Config, policy: &Policy) -> Value {
             let mut rules: Vec<String> =
                 policy.rules_of(compiled.rules).map(|rule| rule.id.to_string()).collect();
             rules.sort();
+            let inbound = match &group.inbound {
+                Inbound::Rules(_) => {
+                    let rules = policy.rules_of(compiled.inbound).map(|rule| rule.id.to_string());
+                    json!(rules.collect::<std::collections::BTreeSet<_>>())
+                }
+                word => json!(word),
+            };
             json!({
                 "name": group.name,
                 "zones": zones,
@@ -79,7 +86,7 @@ fn canonical(config: &Config, policy: &Policy) -> Value {
                 "rules": rules,
                 "mode": group.mode,
                 "on_deny": group.on_deny,
-                "inbound": group.inbound,
+                "inbound": inbound,
                 "devices_per_address": group.devices_per_address,
                 "macs": sorted(&group.macs),
             })
@@ -181,6 +188,10 @@ clients:
             ("[web, mail]}", "[web, mail], mode: audit}"),
             ("[web, mail]}", "[web, mail], on_deny: drop}"),
             ("[web, mail]}", "[web, mail], inbound: allow}"),
+            ("[web, mail]}", "[web, mail], inbound: []}"),
+            ("[web, mail]}", "[web, mail], inbound: [{services: [web]}]}"),
+            ("[web, mail]}", "[web, mail], inbound: [{from: [10.9.0.0/16], tcp: [22]}]}"),
+            ("[web, mail]}", "[web, mail], inbound: [{from: [10.9.0.0/16], tcp: [23]}]}"),
             ("[web, mail]}", "[web, mail], devices_per_address: 2}"),
             ("[web, mail]}", "[web, mail], macs: [\"02:00:5e:00:53:10\"]}"),
             ("vlans: [20]", "vlans: [30]"),

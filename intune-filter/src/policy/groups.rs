@@ -14,6 +14,8 @@ pub(super) struct Assigned {
     pub rules: BTreeMap<u8, Rule>,
     /// Each group's rules, in the configuration's order.
     pub masks: Vec<RuleMask>,
+    /// Each group's rules for packets to its clients.
+    pub inbound: Vec<RuleMask>,
     /// Bits of earlier rules that are no longer in force.
     pub freed: RuleMask,
     /// Those of them that had to be given to another rule at once.
@@ -28,61 +30,103 @@ pub(super) fn assign(
     errors: &mut Vec<FileError>,
     warnings: &mut Vec<FileError>,
 ) -> Assigned {
-    let mut used: BTreeMap<RuleId, ()> = BTreeMap::new();
-    let mut groups: Vec<Vec<RuleId>> = Vec::new();
-    let mut full = false;
+    let mut user = User { config, services, errors, warnings, used: BTreeMap::new(), full: false };
+    let mut own = Vec::new();
+    let (mut groups, mut inward) = (Vec::new(), Vec::new());
     for (index, group) in config.clients.iter().enumerate() {
+        groups.push(user.rules(&format!("clients[{index}].services"), &group.services));
+        let mut inbound = Vec::new();
+        for (at, rule) in group.inbound.rules().iter().enumerate() {
+            let key = format!("clients[{index}].inbound[{at}]");
+            inbound.extend(user.rules(&format!("{key}.services"), &rule.services));
+            if !rule.from.is_empty() {
+                let rule = Rule::inbound(&group.name, at + 1, &rule.from, &rule.ports);
+                user.take(&key, &rule.id);
+                inbound.push(rule.id.clone());
+                own.push(rule);
+            }
+        }
+        inward.push(inbound);
+    }
+    let User { used, full, .. } = user;
+    if full {
+        let none = vec![RuleMask::EMPTY; groups.len()];
+        return Assigned { masks: none.clone(), inbound: none, ..Assigned::default() };
+    }
+
+    let all = || services.all().iter().flat_map(|service| &service.rules).chain(&own);
+    let (bits, freed, reused) = bits(all(), &used, previous);
+    let mask = |rules: &Vec<RuleId>| rules.iter().filter_map(|id| bits.get(id).copied()).collect();
+    let masks = groups.iter().map(mask).collect();
+    let inbound = inward.iter().map(mask).collect();
+    let rules = all().filter_map(|rule| Some((*bits.get(&rule.id)?, rule.clone()))).collect();
+    Assigned { rules, masks, inbound, freed, reused }
+}
+
+/// Finds the rules that groups use.
+struct User<'a, 'e> {
+    config: &'a Config,
+    services: &'a Services<'a>,
+    errors: &'e mut Vec<FileError>,
+    warnings: &'e mut Vec<FileError>,
+    used: BTreeMap<RuleId, ()>,
+    full: bool,
+}
+
+impl User<'_, '_> {
+    /// Returns the rules of services and sets, which stand in the list with this key.
+    fn rules(&mut self, list: &str, names: &[String]) -> Vec<RuleId> {
         let mut rules = Vec::new();
-        for (at, name) in group.services.iter().enumerate() {
-            let key = format!("clients[{index}].services[{at}]");
-            let Some((named, by_id)) = services.resolve(name) else {
-                errors.push(config.error(key, unknown(name, services)));
+        for (at, name) in names.iter().enumerate() {
+            let key = format!("{list}[{at}]");
+            let Some((named, by_id)) = self.services.resolve(name) else {
+                self.errors.push(self.config.error(key, unknown(name, self.services)));
                 continue;
             };
             for rule in named.iter().flat_map(|service| &service.rules) {
                 if rule.has_destinations() {
-                    used.insert(rule.id.clone(), ());
+                    self.used.insert(rule.id.clone(), ());
                     rules.push(rule.id.clone());
                 } else {
                     let fatal = by_id && rule.site_networks;
-                    let kind = if fatal { &mut *errors } else { &mut *warnings };
-                    let error = config.error(&key, without_destinations(rule));
+                    let kind = if fatal { &mut *self.errors } else { &mut *self.warnings };
+                    let error = self.config.error(&key, without_destinations(rule));
                     // A service of several rules is reported once.
                     if !kind.contains(&error) {
                         kind.push(error);
                     }
                 }
             }
-            if used.len() > RULES && !full {
-                full = true;
-                errors.push(config.error(
-                    key,
-                    format!(
-                        "with {name:?} there are {} rules in force, expected at most {RULES}; a \
-                         service that no group names takes none",
-                        used.len()
-                    ),
-                ));
-            }
+            self.check_room(&key, &format!("{name:?}"));
         }
-        groups.push(rules);
-    }
-    if full {
-        return Assigned { masks: vec![RuleMask::EMPTY; groups.len()], ..Assigned::default() };
+        rules
     }
 
-    let (bits, freed, reused) = bits(services, &used, previous);
-    let mask = |rules: &Vec<RuleId>| rules.iter().filter_map(|id| bits.get(id).copied()).collect();
-    let masks = groups.iter().map(mask).collect();
-    let all = services.all().iter().flat_map(|service| &service.rules);
-    let rules = all.filter_map(|rule| Some((*bits.get(&rule.id)?, rule.clone()))).collect();
-    Assigned { rules, masks, freed, reused }
+    /// Uses a rule of a group's own.
+    fn take(&mut self, key: &str, rule: &RuleId) {
+        self.used.insert(rule.clone(), ());
+        self.check_room(key, &rule.to_string());
+    }
+
+    fn check_room(&mut self, key: &str, what: &str) {
+        if self.used.len() > RULES && !self.full {
+            self.full = true;
+            self.errors.push(self.config.error(
+                key,
+                format!(
+                    "with {what} there are {} rules in force, expected at most {RULES}; a \
+                     service that no group names takes none",
+                    self.used.len()
+                ),
+            ));
+        }
+    }
 }
 
 /// Returns a bit for each rule in use: its previous bit, else a bit without a previous rule, else
 /// one that has just become free; with the masks of freed and of reused bits.
-fn bits(
-    services: &Services<'_>,
+fn bits<'r>(
+    all: impl Iterator<Item = &'r Rule>,
     used: &BTreeMap<RuleId, ()>,
     previous: &RuleBits,
 ) -> (RuleBits, RuleMask, RuleMask) {
@@ -99,7 +143,7 @@ fn bits(
     }
     let freed = previous.values().copied().collect::<RuleMask>() & !taken;
     let mut reused = RuleMask::EMPTY;
-    for rule in services.all().iter().flat_map(|service| &service.rules) {
+    for rule in all {
         if !used.contains_key(&rule.id) || bits.contains_key(&rule.id) {
             continue;
         }

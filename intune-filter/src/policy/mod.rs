@@ -114,6 +114,8 @@ pub struct Group {
     pub name: String,
     /// Its rules.
     pub rules: RuleMask,
+    /// Rules by which packets reach its clients.
+    pub inbound: RuleMask,
     /// What becomes of its denied packets.
     pub mode: GroupMode,
 }

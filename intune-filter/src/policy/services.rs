@@ -78,6 +78,18 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Returns the rule with which a group lets senders in, by its number.
+    pub(super) fn inbound(group: &str, number: usize, from: &[IpNet], ports: &Ports) -> Self {
+        Self {
+            id: RuleId { service: format!("inbound@{group}"), rule: number.to_string() },
+            fqdns: Vec::new(),
+            cidrs: from.to_vec(),
+            ports: ports.clone(),
+            site_networks: false,
+            destinations_of: None,
+        }
+    }
+
     /// Whether the rule has any destination.
     #[must_use]
     pub const fn has_destinations(&self) -> bool {

@@ -115,6 +115,11 @@ pub(crate) const fn word(place: Place<'_>) -> Option<&str> {
     }
 }
 
+/// Whether the value is a list.
+pub(crate) const fn is_list(place: Place<'_>) -> bool {
+    matches!(place.node.value, Value::List(_))
+}
+
 /// Returns the text of a scalar, quoted or not, for values whose own syntax is unambiguous.
 pub(super) fn scalar<'a>(place: Place<'a>, findings: &mut Findings, what: &str) -> Option<&'a str> {
     match &place.node.value {

@@ -165,7 +165,9 @@ impl Expected {
         if let Some(rule) = self.rule {
             let of_packet = RuleCounter { packets: 1, bytes, ..RuleCounter::default() };
             let counter = match self.reason {
-                Reason::Policy if !self.flowless => RuleCounter { flows: 1, ..of_packet },
+                Reason::Policy | Reason::Inbound if !self.flowless => {
+                    RuleCounter { flows: 1, ..of_packet }
+                }
                 reason if reason.denies() => RuleCounter { denied: 1, ..RuleCounter::default() },
                 _ => of_packet,
             };

@@ -136,6 +136,12 @@ fn an_interface_that_leaves_its_namespace_and_returns_is_judged_again() -> Resul
         let stays = mode != "tc" || pins::has_tcx()?;
         for dead in [false, true].into_iter().filter(|dead| !dead || stays) {
             if dead {
+                // While the mode of XDP changes, TC judges: where a filter does that, it would be lost.
+                eventually("the daemon has settled", || {
+                    let interface = &status(&testbed)?["interfaces"][0];
+                    Ok(interface["attached"] == true
+                        && (interface["mode"] == "tc") == (mode == "tc"))
+                })?;
                 testbed.filter.kill()?;
             }
             nothing_passes_unjudged(&mut testbed, |_| {

@@ -59,6 +59,42 @@ fn a_vlan_that_is_named_is_judged() -> Result<()> {
     Ok(())
 }
 
+/// What is on-link in a zone is what its VLAN device has, and not the device below.
+#[test]
+#[ignore = "needs 802.1Q"]
+fn what_is_on_link_in_a_vlan_is_that_of_its_device() -> Result<()> {
+    let text = config("[0, 20]").replace("[10.20.0.0/24, \"fd00:20::/64\"]", "on-link");
+    let other = "  - {name: untagged, on: eth1.0, networks: on-link, services: []}\ndns:\n";
+    let text = text.replacen("    networks: on-link", "    on: eth1.20\n    networks: on-link", 1);
+    let mut testbed = testbed(text.replacen("dns:\n", other, 1))?;
+    add_vlans(&testbed.network, 20)?;
+    move_addresses(&testbed.network, &format!("{WAN}.20"), &format!("{LAN}.20"))?;
+    testbed.network.gateway.ip(&["address add 10.29.0.1/24 dev eth1"])?;
+    testbed.filter.start()?;
+    testbed.expect_verdicts()?;
+    let status = testbed.filter.json(&["status"])?;
+    let told = status["on_link"].as_array().context("a list")?.iter();
+    let told: Vec<String> =
+        told.map(|one| format!("{} {} {}", one["zone"], one["network"], one["groups"])).collect();
+    let expected = [
+        r#""eth1" "10.29.0.0/24" ["untagged"]"#,
+        r#""eth1.20" "10.20.0.0/24" ["devices"]"#,
+        r#""eth1.20" "fd00:20::/64" ["devices"]"#,
+    ];
+    ensure!(told == expected, "{told:?}");
+    // The prefix goes to the untagged zone: on the VLAN its clients are in no group.
+    testbed
+        .network
+        .gateway
+        .ip(&["address del 10.20.0.1/24 dev eth1.20", "address add 10.20.0.1/24 dev eth1"])?;
+    let before = testbed.filter.counters()?;
+    let denied = testbed.network.client.run(|| probe(tcp(foreign()[0], 443), SILENCE));
+    ensure!(denied != ProbeResult::Reached, "{denied:?}");
+    let since = testbed.filter.counters()?.since(&before);
+    ensure!(since.get("unlisted_client") > 0, "{since}");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs 802.1Q"]
 fn nobody_outside_reaches_a_client_on_a_vlan() -> Result<()> {

@@ -3,11 +3,13 @@
 
 mod attacks;
 mod bare_clients;
+mod containers;
 mod crowded_names;
 mod denial;
 mod flood;
 mod gateway;
 mod innocents;
+mod own_subnet;
 mod path_mtu;
 mod peers;
 mod return_path;

@@ -99,6 +99,38 @@ fn wrong_types() {
 }
 
 #[test]
+fn inbound_is_a_word_or_a_list_of_rules() {
+    let group = |value: &str| {
+        with("clients", &format!("[{{name: a, networks: [10.0.0.0/8], inbound: {value}}}]"))
+    };
+    for (value, at, says) in [
+        ("maybe", "", "expected deny or allow, or a list of {services: [...]} or {from: [...]"),
+        ("{from: [10.0.0.0/8]}", "", "expected deny or allow, or a list"),
+        ("[allow]", "[0]", "expected a map of keys, found allow"),
+        ("[{}]", "[0]", "nobody may send, expected services or from"),
+        ("[{tcp: [22]}]", "[0]", "nobody may send"),
+        ("[{services: [own], from: [10.0.0.0/8]}]", "[0]", "both services and from"),
+        ("[{services: [own], udp: [7]}]", "[0]", "a service has its own ports"),
+        (
+            "[{from: [10.0.0.0/8]}]",
+            "[0]",
+            "no port of the clients, expected at least one under tcp",
+        ),
+        ("[{from: [10.0.0.0/8], tcp: [99999]}]", "[0].tcp[0]", "port"),
+        ("[{from: [10.0.0.1/8], tcp: [22]}]", "[0].from[0]", "10.0.0.0/8"),
+        ("[{from: [any], tcp: [22]}]", "[0].from[0]", "prefix"),
+        ("[{services: [own]}, {port: 22}]", "[1].port", "unknown key"),
+    ] {
+        let found = errors(&group(value));
+        let key = format!("clients[0].inbound{at}");
+        let error = found.iter().find(|error| error.key == key);
+        let error = error.unwrap_or_else(|| panic!("{value}: {found:?}"));
+        assert_eq!(error.line, Some(2), "{value}");
+        assert!(error.message.contains(says), "{value}: {error}");
+    }
+}
+
+#[test]
 fn missing_keys() {
     for (text, key) in [
         ("clients: []\ndns: {resolvers: [10.0.0.1]}\n", "interfaces"),

@@ -86,11 +86,25 @@ pub(crate) fn own_addresses(snapshot: &Snapshot) -> OwnAddresses {
 }
 
 /// Returns the existing devices by which the answers of resolvers come in whose configuration names
-/// them. The stack receives a member's packets from the whole.
-pub(crate) fn resolver_devices(resolvers: &[Resolver], snapshot: &Snapshot) -> ResolverDevices {
+/// them. The stack receives a member's packets from the whole; a bridge hands on what it switches to a
+/// filtered port as the other port's, and what it routes there may be any port's.
+pub(crate) fn resolver_devices(
+    resolvers: &[Resolver],
+    wanted: &[EnforcedInterface],
+    snapshot: &Snapshot,
+) -> ResolverDevices {
+    let filtered: Vec<u32> = wanted
+        .iter()
+        .filter_map(|wanted| Some(snapshot.interface(&wanted.name)?.index))
+        .filter(|index| snapshot.wholes.contains_key(index))
+        .map(|index| whole(snapshot, index))
+        .collect();
     let of = |resolver: &Resolver| {
         let interfaces = resolver.via.iter().filter_map(|name| snapshot.interface(name));
-        let devices = interfaces.map(|interface| whole(snapshot, interface.index));
+        let devices = interfaces.map(|interface| {
+            let whole = whole(snapshot, interface.index);
+            if filtered.contains(&whole) { interface.index } else { whole }
+        });
         devices.map(|device| (device, resolver.address)).collect::<Vec<_>>()
     };
     resolvers.iter().flat_map(of).collect()
@@ -149,7 +163,14 @@ mod tests {
         ];
         let expected = [(2, "192.0.2.1"), (9, "192.0.2.1"), (9, "192.0.2.2")];
         let expected = expected.map(|(device, text)| (device, text.parse().unwrap()));
-        assert_eq!(resolver_devices(&resolvers, &snapshot()), expected.into());
+        assert_eq!(resolver_devices(&resolvers, &[], &snapshot()), expected.into());
+        // Of a bridge with a filtered port, the port that is named.
+        let mut bridged = snapshot();
+        bridged.wholes.insert(4, 9);
+        let port = [wanted("eth3", &[(0, 1)])];
+        let expected = [(2, "192.0.2.1"), (3, "192.0.2.1"), (9, "192.0.2.2")];
+        let expected = expected.map(|(device, text)| (device, text.parse().unwrap()));
+        assert_eq!(resolver_devices(&resolvers, &port, &bridged), expected.into());
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl InterfaceReconciler {
             commands.push(Command::SetDevices(devices.0.clone(), devices.1.clone()));
             self.written_devices = Some(devices);
         }
-        let answers = devices::resolver_devices(&self.resolvers, snapshot);
+        let answers = devices::resolver_devices(&self.resolvers, &self.wanted, snapshot);
         if self.written_resolver_devices.as_ref() != Some(&answers) {
             commands.push(Command::SetResolverDevices(answers.clone()));
             self.written_resolver_devices = Some(answers);

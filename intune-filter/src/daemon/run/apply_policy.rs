@@ -36,7 +36,11 @@ impl Daemon<'_> {
         let linked = self.kernel.directory().linked_interfaces()?;
         let wanted = wanted(config, &policy);
         let zones = zones_of(&wanted, snapshot);
-        self.kernel.add_resolver_devices(&resolver_devices(&config.dns.resolvers, snapshot))?;
+        self.kernel.add_resolver_devices(&resolver_devices(
+            &config.dns.resolvers,
+            &wanted,
+            snapshot,
+        ))?;
         // What was learned until now is read by the policy that it was learned by: flows may have been
         // opened by it.
         self.catch_up();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use intune_filter_ebpf::abi::{Flow, FlowKey, V6, flow_flags};
+use intune_filter_ebpf::abi::{Flow, FlowKey, NO_RULE, V6, flow_flags};
 
 use super::state::Daemon;
 use crate::{
@@ -51,11 +51,11 @@ impl Daemon<'_> {
         let learner = &self.intake.learner;
         let judge = |key: &FlowKey<V6>, flow: &Flow| {
             let remote = key.remote.into();
-            let ruled =
-                flow.flags & (flow_flags::UNRULED | flow_flags::AUDITED | flow_flags::INBOUND);
+            let is_ruled = flow.flags & (flow_flags::UNRULED | flow_flags::AUDITED) == 0
+                && flow.rule != NO_RULE;
             let policy = learner.policy();
             let learned_as = || policy.nat64.learned_as(remote);
-            if ruled != 0 || !learned_as().any(|address| disputed.contains(&address)) {
+            if !is_ruled || !learned_as().any(|address| disputed.contains(&address)) {
                 return FlowFate::Goes;
             }
             let by_networks = policy.rules_of_address(remote);

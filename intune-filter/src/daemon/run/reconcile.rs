@@ -16,6 +16,7 @@ impl Daemon<'_> {
     /// Reads the machine's state and acts on it.
     pub(super) async fn look(&mut self) {
         self.look_pace.looked(Instant::now());
+        log::debug!("reading interfaces and addresses");
         match self.netlink.snapshot().await {
             Ok(snapshot) => self.look_at(snapshot),
             Err(error) => log::error!("{error:#}"),

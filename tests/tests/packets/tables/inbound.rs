@@ -40,6 +40,98 @@ fn packets_to_clients_answer_something_unless_the_group_lets_them_in() {
     });
 }
 
+/// The site where the clients of a group are reached by these rules.
+fn ruled(rules: &str) -> intune_filter::config::Config {
+    changed_config("", "", |text| text.replace("inbound: allow", &format!("inbound: {rules}")))
+}
+
+const RULES: &str =
+    "[{services: [core]}, {from: [20.0.0.0/24, '2a01:111::/64'], tcp: [22], udp: ['7000-7009']}]";
+const OWN: &str = "inbound@servers/2";
+
+#[test]
+fn rules_let_in_their_senders_to_their_ports() {
+    run("", "", |filter| {
+        filter.install(&ruled(RULES)).unwrap();
+        for who in Addresses::both() {
+            let from = |source| Datagram::new(source, who.server);
+            let tcp = |source, port| from(source).tcp(40000, port, Flags::SYN).frame();
+            let udp = |source, port| from(source).udp(40000, port, b"x").frame();
+            let by = |rule| expect(Inbound).rule(rule);
+            let denied = || expect(Unsolicited);
+            let rows = [
+                to_client("prefix and port", tcp(who.public, 22), by(OWN)),
+                to_client("prefix and range", udp(who.public, 7009), by(OWN)),
+                to_client("another port", tcp(who.public, 631), denied()),
+                to_client("a port of the other protocol", udp(who.public, 22), denied()),
+                to_client("behind the range", udp(who.public, 7010), denied()),
+                to_client("a service's network", tcp(who.web, 443), by("core/web")),
+                to_client("another of its rules", udp(who.push, 5223), by("core/push")),
+                to_client("a port of another of its rules", tcp(who.web, 5223), denied()),
+                to_client("a port of another entry", tcp(who.web, 22), denied()),
+                to_client("a port of a service's from the prefix", tcp(who.public, 443), denied()),
+                to_client("anyone else", tcp(who.foreign, 22), denied()),
+                to_client("printing, from the internet", tcp(who.foreign, 631), denied()),
+                to_client("an echo", from(who.public).echo_request(1).frame(), denied()),
+                to_client("no port at all", from(who.public).raw(47, &[0; 8]).frame(), denied()),
+                to_client(
+                    "to another group",
+                    Datagram::new(who.public, who.client).tcp(40000, 22, Flags::SYN).frame(),
+                    denied(),
+                ),
+                // A rule for what comes in lets nothing out, and makes no destination of a sender.
+                from_client(
+                    "outward",
+                    Datagram::new(who.server, who.public).tcp(40000, 22, Flags::SYN).frame(),
+                    expect(Destination),
+                ),
+            ];
+            check(filter, &rows);
+            filter.clear().unwrap();
+            filter.learn(who.foreign, "core/web", 60).unwrap();
+            let learned = to_client("a name's address", tcp(who.foreign, 443), by("core/web"));
+            check_on(filter, &[learned]);
+        }
+    });
+}
+
+#[test]
+fn flows_by_rules_end_with_them() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            filter.install(&ruled(RULES)).unwrap();
+            let ask = |flags| Datagram::new(who.public, who.server).tcp(999, 22, flags).frame();
+            let answer = |flags| Datagram::new(who.server, who.public).tcp(22, 999, flags).frame();
+            let flow = || expect(Reason::Flow).rule(OWN);
+            check_in_order(
+                filter,
+                &[
+                    to_client("SYN", ask(Flags::SYN), expect(Inbound).rule(OWN)),
+                    from_client("SYN ACK", answer(Flags::SYN_ACK), flow()),
+                    to_client("ACK", ask(Flags::ACK), flow()),
+                ],
+            );
+            let other_order = RULES.replace("tcp: [22]", "tcp: [21, 22]");
+            filter.install(&ruled(&other_order)).unwrap();
+            check_on(
+                filter,
+                &[
+                    from_client("goes on", answer(Flags::ACK), flow()),
+                    to_client("goes on", ask(Flags::ACK), flow()),
+                ],
+            );
+            filter.install(&ruled(&RULES.replace("tcp: [22], ", ""))).unwrap();
+            check_on(
+                filter,
+                &[
+                    from_client("ended", answer(Flags::ACK), expect(Destination)),
+                    to_client("ended", ask(Flags::ACK), expect(Unsolicited)),
+                ],
+            );
+        }
+    });
+}
+
 #[test]
 fn what_was_let_in_is_answered() {
     run("", "", |filter| {

@@ -1,7 +1,9 @@
 //! A resolver's answers by the device that they come in by: one that a route to the resolver leads out
 //! of, or they teach nothing.
 
-use intune_filter_ebpf::abi::Reason::{AnswerInterface, DnsAnswer, DnsQuery, Exempt, GatewaySent};
+use intune_filter_ebpf::abi::Reason::{
+    AnswerInterface, DnsAnswer, DnsQuery, Exempt, GatewaySent, Unsolicited,
+};
 use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, Row, check_in_order, expect, from_client,
     site::{LAN, OTHER, VLAN_DEVICE, changed_config},
@@ -138,4 +140,48 @@ fn an_answer_comes_by_the_interfaces_that_the_configuration_names() {
             assert_eq!(addresses(filter), [who.public]);
         }
     });
+}
+
+/// A resolver in a container: queries to the gateway are handed to it by a DNAT rule, and its answers come
+/// forwarded in the gateway's name. Without the name of its bridge they would be anybody's.
+#[test]
+fn answers_in_the_gateways_name_are_forwarded_by_the_named_interface_alone() {
+    for (via, from_there, from_elsewhere) in [
+        (format!(", via: [{OTHER}]"), None, AnswerInterface),
+        (String::new(), Some(Unsolicited), Unsolicited),
+    ] {
+        run("", "", |filter| {
+            let own = |text: String| {
+                let (before, resolvers) = text.split_once("resolvers:").unwrap();
+                if via.is_empty() {
+                    return text.clone();
+                }
+                let named = Addresses::both().iter().fold(resolvers.to_owned(), |text, who| {
+                    let address = who.gateway.to_string();
+                    let quoted = format!("'{address}'");
+                    let quoted = if text.contains(&quoted) { quoted } else { address };
+                    text.replacen(&quoted, &format!("{{address: {quoted}{via}}}"), 1)
+                });
+                format!("{before}resolvers:{named}")
+            };
+            filter.install(&changed_config("", "", own)).unwrap();
+            for mut who in Addresses::both() {
+                who.resolver = who.gateway;
+                let message = answer(&who);
+                let it = |expected| to_client("it", answered(&who, &message).frame(), expected);
+                let named = from_there.map_or_else(|| teaches(&message), expect);
+                check_in_order(
+                    filter,
+                    &[
+                        asked(&who, &query(&who)),
+                        it(expect(from_elsewhere)),
+                        it(expect(from_elsewhere)).came_by(LAN),
+                        it(named).came_by(OTHER),
+                    ],
+                );
+                let learned = if from_there.is_none() { vec![who.public] } else { vec![] };
+                assert_eq!(addresses(filter), learned);
+            }
+        });
+    }
 }
