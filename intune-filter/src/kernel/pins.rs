@@ -8,8 +8,8 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapType, PerCpuArray},
 };
 use intune_filter_ebpf::abi::{
-    Active, Client, ClientKey, Counted, Counter, Host, RULES, RuleCounter, RuleMask, Settings,
-    Title, V4, V6, ZoneKey, nat64_length, port_class, port_class_at,
+    Active, Client, ClientKey, Counted, Counter, DeviceZone, Host, RULES, RuleCounter, RuleMask,
+    Settings, Title, V4, V6, ZoneKey, nat64_length, port_class, port_class_at,
 };
 use ipnet::IpNet;
 
@@ -253,6 +253,17 @@ impl Pins {
     /// The map cannot be read.
     pub fn zones(&self) -> Result<Vec<(ZoneKey, u32)>> {
         self.elements("ZONES")
+    }
+
+    /// The zone that a device sends from, if there is but one.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn zone_of_device(&self, device: u32) -> Result<Option<u32>> {
+        let senders = self.elements::<DeviceZone, u32>("DEVICE_ZONES")?;
+        let mut zones = senders.into_iter().filter(|(key, _)| key.device == device);
+        let first = zones.next().map(|(_, zone)| zone);
+        Ok(first.filter(|_| zones.next().is_none()))
     }
 
     /// The clients of the policy in force.

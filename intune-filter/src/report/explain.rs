@@ -45,6 +45,29 @@ pub struct Verdict {
     pub matched: Option<MatchedBy>,
     /// Destination address; `None` if the name has none yet.
     pub address: Option<IpAddr>,
+    /// Verdict where the packet comes in, if it goes to another zone. The verdict above comes of both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Side>,
+    /// Verdict where it leaves, if it goes to another zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrives: Option<Side>,
+}
+
+/// Verdict of one of the two zones that a packet passes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Side {
+    /// Interface, or `INTERFACE.VLAN`; `None` for the client's own.
+    pub zone: Option<String>,
+    /// `allow` or `deny`.
+    pub verdict: &'static str,
+    /// Reason of the verdict.
+    pub reason: &'static str,
+    /// Description of the reason.
+    pub description: &'static str,
+    /// Id, with its service, of the rule that allows the packet, or is nearest to a denied one.
+    pub rule: Option<String>,
+    /// Group of the client on that side.
+    pub client_group: Option<String>,
 }
 
 /// Ground of a verdict.

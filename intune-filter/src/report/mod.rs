@@ -21,7 +21,7 @@ pub use change::{Changed, Confirmed, Detached, FailedInterface, LostName, Previe
 pub use clients::{Client, LastDenied};
 pub use configuration::{Checked, ConfigInForce, Origin};
 pub use events::EventLine;
-pub use explain::{Explained, MatchedBy, PatternOf, Verdict};
+pub use explain::{Explained, MatchedBy, PatternOf, Side, Verdict};
 pub use flows::LiveFlow;
 pub use names::LearnedAddress;
 pub use on_link::OnLinkPrefix;

@@ -11,5 +11,6 @@ mod frames;
 mod innocents;
 mod kinds;
 mod layer3;
+mod two_vlans;
 mod vlans;
 mod wiring;

@@ -154,6 +154,18 @@ fn peers_of_two_filtered_networks_reach_each_other() -> Result<()> {
         peers.expect_peers().with_context(|| format!("in {mode} mode"))?;
         let counters = peers.testbed.filter.counters()?;
         ensure!(counters.get("from_zone") >= 12, "{mode}: {counters}");
+        // What is explained is what happened.
+        for (client, peer) in CLIENT.into_iter().zip(peer()?) {
+            let (client, filter) = (client.to_string(), &peers.testbed.filter);
+            let told = filter.json(&["explain", &client, &tcp(peer, PEERS).to_string()])?;
+            ensure!(told["verdict"] == "allow" && told["sent"]["reason"] == "policy", "{told}");
+            let there = [&told["arrives"]["reason"], &told["arrives"]["zone"]];
+            ensure!(there[0] == "from_zone" && there[1] == "eth2", "{told}");
+            let printer = tcp(peer, PRINTER).to_string();
+            let told = filter.run(&["--json", "explain", &client, &printer])?;
+            let told = String::from_utf8_lossy(&told.stdout).into_owned();
+            ensure!(told.contains("\"unsolicited\"") && told.contains("\"port\""), "{told}");
+        }
         // From the internet nothing reaches them, on a port of peers or another.
         for address in peer()?.into_iter().chain(CLIENT) {
             for port in [PEERS, PRINTER] {

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Array, MapData};
 use intune_filter_ebpf::abi::{
-    Client, MODE_AUDIT, MODE_EXEMPT, Matched, Reason, RuleMask, ZoneKey, client_flags, port_index,
+    Client, MODE_AUDIT, MODE_EXEMPT, Matched, Reason, RuleMask, ZoneKey, client_flags,
+    inbound_zone, port_index,
 };
 
-use super::{judge::Judge, packet::first_packet, report::Judgement};
+use super::{arrival::Receiver, judge::Judge, packet::first_packet, report::Judgement};
 use crate::{
     cli::destination::{Protocol, Target},
     kernel::{ClientEntry, Pins, named_snapshot},
@@ -44,15 +45,7 @@ impl<'a> Pinned<'a> {
     ) -> Result<Self> {
         let mut zones = pins.zones()?;
         zones.sort_by_key(|(key, zone)| (*zone, key.ifindex, key.vlan));
-        let mut clients = pins.clients()?;
-        if clients.iter().any(is_on_link) {
-            let behind = route::on_link_behind(client)?;
-            let devices: Array<MapData, u32> = pins.map("ZONE_DEVICES")?;
-            clients.retain(|entry| {
-                let device = devices.get(&entry.zone, 0).ok();
-                !is_on_link(entry) || behind.is_some() && device == behind
-            });
-        }
+        let clients = clients_around(pins, client)?;
         if let Some(on) = on {
             let interfaces = named_snapshot(pins.directory(), &[])?.interfaces;
             let index = |name: &str| {
@@ -86,6 +79,48 @@ impl<'a> Pinned<'a> {
             groups: pins.groups()?,
             nat64: pins.nat64()?,
         })
+    }
+
+    /// Returns the receiver at an address, if it is in another zone than the client: by the device that leads
+    /// to it, or else by a group that has it in one zone alone.
+    fn receiver(&self, address: IpAddr, port: u16, protocol: Protocol) -> Result<Option<Receiver>> {
+        let mut zones = self.pins.zones()?;
+        zones.sort_by_key(|(key, zone)| (*zone, key.ifindex, key.vlan));
+        zones.retain(|(_, zone)| *zone != NOWHERE);
+        let clients = clients_around(self.pins, address)?;
+        let has = |zone: u32| entry_of(&clients, zone, address).is_some();
+        let towards = route::interfaces_towards(&[address])?.into_iter().next().flatten();
+        let found = match towards {
+            Some(device) => self.pins.zone_of_device(device)?,
+            None if has(self.zone) => None,
+            None => zones.iter().map(|(_, zone)| *zone).find(|zone| has(*zone)),
+        };
+        let Some(zone) = found.filter(|zone| *zone != self.zone) else { return Ok(None) };
+        let Some((key, _)) = zones.iter().find(|(_, number)| *number == zone) else {
+            return Ok(None);
+        };
+        let interfaces = named_snapshot(self.pins.directory(), &[])?.interfaces;
+        let name = interfaces.iter().find(|one| one.index == key.ifindex);
+        let name = name.map_or_else(|| key.ifindex.to_string(), |one| one.name.clone());
+        let inbound = u16::try_from(zone).ok().map(|zone| u32::from(inbound_zone(zone)));
+        let inbound = inbound.and_then(|zone| entry_of(&clients, zone, address));
+        let networks = self.pins.networks()?;
+        // An inner network has the rules of those around it.
+        let within = networks.iter().filter(|(network, _)| network.contains(&self.client));
+        let senders = within.fold(RuleMask::EMPTY, |all, (_, rules)| all | *rules);
+        let learned = self.pins.host(self.client)?;
+        let learned = learned.filter(|host| host.expires > clock::boot_time());
+        let senders = senders | learned.map_or(RuleMask::EMPTY, |host| host.rules);
+        let ports = match protocol {
+            Protocol::Transport(protocol) => self.pins.port(port_index(protocol.number(), port))?,
+            Protocol::Icmp => RuleMask::EMPTY,
+        };
+        Ok(Some(Receiver {
+            place: if key.vlan == 0 { name } else { format!("{name}.{}", key.vlan) },
+            client: entry_of(&clients, zone, address),
+            lets: inbound.map_or(RuleMask::EMPTY, |group| group.rules) & senders & ports,
+            allows_unlisted: self.pins.settings()?.allow_unlisted_clients != 0,
+        }))
     }
 
     /// The widest network that has the rule: inner ones have the rules of those around them merged
@@ -155,6 +190,9 @@ impl Judge for Pinned<'_> {
             Matched::Flow => Some("a connection that is known already".to_owned()),
             Matched::Builtin => Some(explanation.reason.as_str().to_owned()),
         };
+        judgement.arrival = self
+            .receiver(address, port, protocol)?
+            .map(|receiver| receiver.judge(explanation.reason, &self.rules, &self.groups));
         Ok(judgement)
     }
 
@@ -210,6 +248,22 @@ pub(super) fn would_be(
     };
     let audited = reason.denies() && entry.mode == MODE_AUDIT;
     (if audited { Reason::Audit } else { reason }, nearest)
+}
+
+/// Returns the elements of groups that can have an address: those of what is on-link, in the zone alone that
+/// it is behind.
+fn clients_around(pins: &Pins, address: IpAddr) -> Result<Vec<ClientEntry>> {
+    let mut clients = pins.clients()?;
+    if clients.iter().any(is_on_link) {
+        let behind = route::on_link_behind(address)?;
+        let devices: Array<MapData, u32> = pins.map("ZONE_DEVICES")?;
+        clients.retain(|entry| {
+            let zone = entry.zone & !u32::from(inbound_zone(0));
+            let device = devices.get(&zone, 0).ok();
+            !is_on_link(entry) || behind.is_some() && device == behind
+        });
+    }
+    Ok(clients)
 }
 
 /// Returns the client element of the longest prefix in a zone.

@@ -4,6 +4,7 @@ use std::{io, net::IpAddr, path::Path};
 
 use intune_filter_ebpf::abi::{Matched, Reason};
 
+mod arrival;
 mod judge;
 mod live;
 mod offline;

@@ -6,13 +6,14 @@ use anyhow::{Context as _, Result};
 use intune_filter_ebpf::{
     abi::{
         Active, Address as _, Client, Explanation, Matched, RULES, RuleMask, V6, ZoneKey,
-        client_flags,
+        client_flags, inbound_zone,
     },
     host::{self, Tables},
     verdict::Arrival,
 };
 
 use super::{
+    arrival::Receiver,
     judge::Judge,
     live::{NOWHERE, would_be},
     packet::first_packet,
@@ -110,6 +111,31 @@ impl Unloaded {
         })
     }
 
+    /// Returns the receiver at an address, if a group has it in another zone than the client's alone.
+    fn receiver(&self, address: IpAddr, port: u16, protocol: Protocol) -> Option<Receiver> {
+        let policy = &self.policy;
+        if policy.client(self.zone, address).is_some() {
+            return None;
+        }
+        let has = |zone: &&Zone| policy.client(zone.number, address).is_some();
+        let zone = policy.zones.iter().find(has)?;
+        let inbound = u32::from(inbound_zone(u16::try_from(zone.number).ok()?));
+        let inbound = policy.client(inbound, address).map_or(RuleMask::EMPTY, |one| one.rules);
+        let ports = match protocol {
+            Protocol::Transport(protocol) => policy.rules_of_port(protocol, port),
+            Protocol::Icmp => RuleMask::EMPTY,
+        };
+        Some(Receiver {
+            place: match zone.vlan {
+                0 => zone.interface.clone(),
+                vlan => format!("{}.{vlan}", zone.interface),
+            },
+            client: policy.client(zone.number, address),
+            lets: inbound & policy.rules_of_address(self.address) & ports,
+            allows_unlisted: policy.settings.allow_unlisted_clients != 0,
+        })
+    }
+
     fn ports(&self, port: u16, protocol: Protocol) -> RuleMask {
         match protocol {
             Protocol::Transport(protocol) => self.policy.rules_of_port(protocol, port),
@@ -146,6 +172,9 @@ impl Judge for Unloaded {
             }
             Matched::Nothing | Matched::Name | Matched::Flow => None,
         };
+        judgement.arrival = self
+            .receiver(address, port, protocol)
+            .map(|receiver| receiver.judge(explanation.reason, &self.rules, &self.groups));
         Ok(judgement)
     }
 

@@ -4,13 +4,13 @@ use std::{fmt::Write as _, net::IpAddr};
 
 use intune_filter_ebpf::abi::{Client, Explanation, Matched, Reason, RuleMask};
 
-use super::packet::QUERY_NAME;
+use super::{arrival::Arrival, packet::QUERY_NAME};
 use crate::{
     cli::{
         destination::{Destination, Protocol},
         services::service_of,
     },
-    report::{Explained, MatchedBy, PatternOf, SCHEMA, Verdict},
+    report::{Explained, MatchedBy, PatternOf, SCHEMA, Side, Verdict},
 };
 
 /// Verdict over one first packet.
@@ -28,6 +28,8 @@ pub struct Judgement {
     pub matched: Matched,
     /// Prefix, names, or built-in rule that the verdict rests on.
     pub value: Option<String>,
+    /// Verdict of the zone that the packet goes to, if that is another one.
+    pub arrival: Option<Arrival>,
 }
 
 impl Judgement {
@@ -49,6 +51,7 @@ impl Judgement {
             group: named(groups, explanation.group),
             matched: explanation.matched,
             value: None,
+            arrival: None,
         }
     }
 
@@ -71,16 +74,23 @@ impl Judgement {
             group: group.cloned().flatten(),
             matched: if reason == Reason::Policy { Matched::Name } else { Matched::Nothing },
             value: None,
+            arrival: None,
         }
     }
 
     /// Whether the packet is denied.
     #[must_use]
-    pub const fn denies(&self) -> bool {
-        self.reason.denies()
+    pub fn denies(&self) -> bool {
+        self.deciding().denies()
     }
 
-    const fn verdict(&self) -> &'static str {
+    /// Returns the reason of the side that decides: the first that denies, or the sender's.
+    fn deciding(&self) -> Reason {
+        let there = self.arrival.as_ref().map(|arrival| arrival.reason);
+        there.filter(|there| there.denies() && !self.reason.denies()).unwrap_or(self.reason)
+    }
+
+    fn verdict(&self) -> &'static str {
         if self.denies() { "deny" } else { "allow" }
     }
 
@@ -101,13 +111,22 @@ impl From<&Judgement> for Verdict {
         let value = judgement.value.clone();
         Self {
             verdict: judgement.verdict(),
-            reason: judgement.reason.as_str(),
-            description: judgement.reason.description(),
+            reason: judgement.deciding().as_str(),
+            description: judgement.deciding().description(),
             service: judgement.rule.as_deref().map(|rule| service_of(rule).to_owned()),
             rule: judgement.rule.clone(),
             client_group: judgement.group.clone(),
             matched: judgement.kind().map(|kind| MatchedBy { kind, value }),
             address: judgement.address,
+            sent: judgement.arrival.as_ref().map(|_| Side {
+                zone: None,
+                verdict: if judgement.reason.denies() { "deny" } else { "allow" },
+                reason: judgement.reason.as_str(),
+                description: judgement.reason.description(),
+                rule: judgement.rule.clone(),
+                client_group: judgement.group.clone(),
+            }),
+            arrives: judgement.arrival.as_ref().map(Side::from),
         }
     }
 }
@@ -199,6 +218,17 @@ impl DestinationReport {
                     let _ = writeln!(text, "  {what:8} {value}");
                 }
             }
+            if let Some(arrival) = &one.arrival {
+                let Arrival { place, reason, rule, group } = arrival;
+                let verdict = if reason.denies() { "denied" } else { "arrives" };
+                let _ = writeln!(text, "  at {place} {verdict}");
+                let _ = writeln!(text, "  reason   {}: {}", reason.as_str(), reason.description());
+                for (what, value) in [("group", group), ("rule", rule)] {
+                    if let Some(value) = value {
+                        let _ = writeln!(text, "  {what:8} {value}");
+                    }
+                }
+            }
         }
         text
     }
@@ -216,6 +246,7 @@ mod tests {
             group: Some("enrolment".into()),
             matched: Matched::Cidr,
             value: Some("192.0.2.0/24".into()),
+            arrival: None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     ports::PerProtocol,
     report::{
         CatalogueRule, CatalogueService, Checked, Endpoints, Explained, Match, MatchedBy, Matches,
-        OnLinkPrefix, PatternOf, SCHEMA, Verdict,
+        OnLinkPrefix, PatternOf, SCHEMA, Side, Verdict,
     },
 };
 
@@ -136,6 +136,17 @@ fn match_name() {
     compare("match-sparse", &matches(Vec::new()));
 }
 
+fn side(zone: Option<&str>, verdict: &'static str, reason: &'static str) -> Side {
+    Side {
+        zone: zone.map(str::to_owned),
+        verdict,
+        reason,
+        description: "one of two",
+        rule: Some("inbound@devices/1".into()),
+        client_group: None,
+    }
+}
+
 #[test]
 fn explain() {
     let allowed = Verdict {
@@ -147,6 +158,8 @@ fn explain() {
         client_group: Some("devices".into()),
         matched: Some(MatchedBy { kind: "cidr", value: Some("192.0.2.0/24".into()) }),
         address: Some(address("192.0.2.1")),
+        sent: None,
+        arrives: None,
     };
     let unvalued = MatchedBy { kind: "name", value: None };
     let denied = Verdict {
@@ -158,6 +171,8 @@ fn explain() {
         client_group: None,
         matched: None,
         address: None,
+        sent: Some(side(None, "deny", "dns_unlisted")),
+        arrives: Some(side(Some("eth2.20"), "allow", "inbound")),
     };
     let full = Explained {
         schema: SCHEMA,
