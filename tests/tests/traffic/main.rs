@@ -9,6 +9,7 @@ mod denial;
 mod flood;
 mod gateway;
 mod innocents;
+mod no_route;
 mod own_subnet;
 mod path_mtu;
 mod peers;
