@@ -17,3 +17,4 @@ mod return_path;
 mod scan;
 mod sustained;
 mod testbed;
+mod wans;
