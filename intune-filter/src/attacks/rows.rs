@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::site::{GroupAt, Site, has_wildcard, listed, names};
 use crate::{
     config::{
-        Boot, DnsUnlisted, GroupMode, Inbound, Limit, OtherVlans, Resolver, SourceCheck, ToGateway,
-        UnlistedClients,
+        Boot, DnsUnlisted, GroupMode, Inbound, InboundRule, Limit, OtherVlans, Resolver,
+        SourceCheck, ToGateway, UnlistedClients,
     },
     policy::{Origin, Service},
 };
@@ -300,9 +300,14 @@ fn no_group(site: &Site<'_>) -> Option<Found> {
 }
 
 fn unsolicited(site: &Site<'_>) -> Option<Found> {
-    let groups = site.groups(|at| at.group.inbound == Inbound::Allow && !at.is_exempt());
-    let line =
-        |at: &GroupAt<'_>| format!("any host, to every port of clients of {}", at.group.name);
+    let is_wide = |inbound: &Inbound| {
+        *inbound == Inbound::Allow || inbound.rules().iter().any(InboundRule::is_for_everyone)
+    };
+    let groups = site.groups(|at| is_wide(&at.group.inbound) && !at.is_exempt());
+    let line = |at: &GroupAt<'_>| {
+        let ports = if at.group.inbound == Inbound::Allow { "every port" } else { "some ports" };
+        format!("any host, to {ports} of clients of {}", at.group.name)
+    };
     Found::by(
         groups.iter().map(line).collect(),
         groups.iter().map(|at| at.key("inbound")).collect(),

@@ -33,6 +33,14 @@ impl Inbound {
     }
 }
 
+impl InboundRule {
+    /// Whether hosts anywhere may send, by a prefix of everything.
+    #[must_use]
+    pub fn is_for_everyone(&self) -> bool {
+        self.from.iter().any(|net| net.prefix_len() == 0)
+    }
+}
+
 /// Senders, and the ports that they reach at a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboundRule {

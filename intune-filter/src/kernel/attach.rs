@@ -224,6 +224,16 @@ pub fn detach(directory: &PinDirectory, interface: &str) -> Result<()> {
 
 fn detach_hook(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<()> {
     let pin = directory.link(&interface.name, hook);
+    if let Some(Pinned::Link(state)) = pinned(&pin)?
+        && ![0, interface.index].contains(&state.ifindex)
+    {
+        log::warn!(
+            "{}: another interface has this name now; the one that had it (index {}) is not judged \
+             any more",
+            interface.name,
+            state.ifindex
+        );
+    }
     remove_attachment(&pin, interface.present_name(), Some(hook))
 }
 

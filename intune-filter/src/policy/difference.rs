@@ -186,11 +186,16 @@ pub fn leaves(config: &Config) -> BTreeMap<String, Leaf> {
                     add(&below(&name), value, into);
                 }
             }
-            Value::Array(values) if values.first().is_some_and(Value::is_object) => {
-                for value in values {
-                    let name = value.get("name").or_else(|| value.get("id"));
-                    let name = name.and_then(Value::as_str).unwrap_or_default().to_owned();
-                    add(&below(&name), value, into);
+            Value::Array(values) if values.iter().any(Value::is_object) => {
+                for (index, value) in values.into_iter().enumerate() {
+                    let names = ["name", "id", "address"];
+                    let name = names.iter().find_map(|name| value.get(name)?.as_str());
+                    // What has no name is told apart by its place, or one of them would hide the others.
+                    let place = match (name, value.as_str()) {
+                        (Some(name), _) | (None, Some(name)) => below(name),
+                        (None, None) => format!("{key}[{index}]"),
+                    };
+                    add(&place, value, into);
                 }
             }
             value => {
@@ -222,6 +227,26 @@ services:
 - {id: web, tcp: [80, 443], udp: [443], fqdns: [a.test]}
 - {id: mail, tcp: [990-999], cidrs: [192.0.2.0/24]}
 ";
+
+    #[test]
+    fn entries_without_names_are_told_apart_by_their_places() {
+        let with = |inbound: &str, resolvers: &str| {
+            let guests = "{name: guests, ";
+            CONFIG
+                .replace(guests, &format!("{guests}inbound: [{inbound}], "))
+                .replace("[10.0.0.1]", &format!("[{resolvers}]"))
+        };
+        let (ssh, web) =
+            ("{from: [203.0.113.9/32], tcp: [22]}", "{from: [0.0.0.0/0], tcp: [8080]}");
+        let old = with(&format!("{ssh}, {web}"), "10.0.0.1, {address: 192.0.2.1, via: [wan0]}");
+        let wide = ssh.replace("203.0.113.9/32", "0.0.0.0/0");
+        let new = with(&format!("{wide}, {web}"), "10.0.0.1, {address: 192.0.2.1, via: [wan1]}");
+        let told = told(&old, &new).join("\n");
+        for key in ["clients.guests.inbound[0].from", "dns.resolvers.192.0.2.1.via"] {
+            assert!(told.contains(key), "{key}: {told}");
+        }
+        assert!(!told.contains("inbound[1]"), "{told}");
+    }
 
     /// Formats a grant as one line of text.
     fn line(grant: &Grant) -> String {
