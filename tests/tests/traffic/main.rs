@@ -8,6 +8,7 @@ mod crowded_names;
 mod denial;
 mod flood;
 mod gateway;
+mod inbound;
 mod innocents;
 mod no_route;
 mod own_subnet;
