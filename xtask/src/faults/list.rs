@@ -248,8 +248,8 @@ pub(super) const FAULTS: &[Fault] = &[
     of(
         "answer-of-own-address",
         EGRESS,
-        "!run.is_from_gateway() && run.datapath.is_own(run.source())",
-        "false",
+        "&& run.datapath.is_own(run.source())",
+        "&& false",
     ),
     of(
         "answer-from-anywhere",

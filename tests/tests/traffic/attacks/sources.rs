@@ -12,8 +12,9 @@ use intune_filter_tests::{
 
 use super::testbeds::{Attacker, any, bound, config, in_each_mode, wire_another_network};
 
-/// The port from which a resolver on the gateway asks its own, as it were.
-const ASKS_FROM: u16 = 41_000;
+/// The port from which a resolver on the gateway asks its own, as it were: none that the kernel gives to
+/// others.
+const ASKS_FROM: u16 = 21_000;
 
 fn both(texts: [&str; 2]) -> Result<[IpAddr; 2]> {
     Ok([texts[0].parse()?, texts[1].parse()?])
