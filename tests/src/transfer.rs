@@ -2,9 +2,9 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -58,9 +58,26 @@ impl Transfer {
         self.0.set_read_timeout(Some(patience))?;
         let (mut writing, sent) = (self.0.try_clone()?, vec![7; CHUNK]);
         let write = thread::spawn(move || writing.write_all(&sent));
-        let received = self.0.read_exact(&mut vec![0; CHUNK]);
+        let received = self.receive(Instant::now() + patience * 12);
+        if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            // A trickle, which could last for ever, would be written on too.
+            let _ = self.0.shutdown(Shutdown::Both);
+        }
         write.join().map_err(|_| io::Error::other("a panic"))??;
         received
+    }
+
+    fn receive(&mut self, deadline: Instant) -> io::Result<()> {
+        let (mut buffer, mut left) = (vec![0; 64 << 10], CHUNK);
+        while left > 0 {
+            let most = left.min(buffer.len());
+            match self.0.read(buffer.get_mut(..most).unwrap_or_default())? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ if Instant::now() > deadline => return Err(io::ErrorKind::TimedOut.into()),
+                length => left -= length,
+            }
+        }
+        Ok(())
     }
 
     /// Fails unless a chunk comes back.

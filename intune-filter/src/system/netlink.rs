@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     pin::Pin,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -18,6 +19,9 @@ use rtnetlink::{
 };
 
 use super::{Interface, LinkLayer, clsact, link_layer::kind, veth, xdp};
+
+/// Longest wait for the kernel's answers, which come at once.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Greatest nesting: bonds in bridges, and VLAN devices in bridges.
 const NESTING: usize = 4;
@@ -113,8 +117,14 @@ impl Netlink {
     /// Reads everything.
     ///
     /// # Errors
-    /// The kernel does not answer.
+    /// The kernel does not answer, or an answer was lost: it is when a flood of changes overruns the
+    /// socket.
     pub async fn snapshot(&self) -> Result<Snapshot> {
+        let read = tokio::time::timeout(PATIENCE, self.read());
+        read.await.context("the kernel has not told all interfaces and addresses in time")?
+    }
+
+    async fn read(&self) -> Result<Snapshot> {
         let links: Vec<LinkMessage> = self
             .handle
             .link()
