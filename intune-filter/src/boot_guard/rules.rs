@@ -51,7 +51,7 @@ impl GuardRules {
                 judged.extend(now.map(|now| now.index));
                 // The stack receives a member's packets from there.
                 for index in wholes {
-                    let whole = snapshot.interfaces.iter().find(|one| one.index == index);
+                    let whole = snapshot.by_index(index);
                     if let Some(whole) = whole.filter(|whole| !filters(&whole.name)) {
                         gate.names.insert(whole.present_name().to_owned());
                         judged.insert(index);

@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeSet, fs};
 
-use crate::{config::Config, daemon::interfaces::devices::device_of, system::netlink::Snapshot};
+use crate::{
+    config::Config,
+    daemon::interfaces::devices::device_of,
+    system::{Interface, netlink::Snapshot},
+};
 
 /// Says of which devices of the zones the gateway takes router advertisements.
 pub(super) fn taken(config: &Config, snapshot: &Snapshot) -> Vec<String> {
@@ -11,18 +15,17 @@ pub(super) fn taken(config: &Config, snapshot: &Snapshot) -> Vec<String> {
     for zone in config.zones() {
         let interface = snapshot.interface(&zone.interface);
         let index = interface.and_then(|one| device_of(snapshot, one.index, zone.vlan));
-        devices.extend(
-            snapshot.interfaces.iter().find(|one| Some(one.index) == index).map(|one| &one.name),
-        );
+        let device = index.and_then(|index| snapshot.by_index(index));
+        devices.extend(device.map(Interface::present_name));
     }
-    let takes = |device: &&&String| {
+    let takes = |device: &&&str| {
         let read = |key: &str| {
             let text = fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{device}/{key}"));
             text.ok().and_then(|text| text.trim().parse::<i32>().ok()).unwrap_or_default()
         };
         accepts(read("accept_ra"), read("forwarding"), read("disable_ipv6"))
     };
-    let say = |device: &String| {
+    let say = |device: &str| {
         format!(
             "the gateway takes router advertisements on {device}: a client there can give it prefixes and \
              routes, also a default one; expected net.ipv6.conf.{device}.accept_ra = 0"

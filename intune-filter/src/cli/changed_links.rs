@@ -15,9 +15,8 @@ pub(super) fn notes(config: &Config, snapshot: &Snapshot) -> Vec<String> {
                          name it {now}, or a restart of the machine finds no {name}"
                     )
                 });
-                let mut interfaces = snapshot.interfaces.iter();
                 let whole = snapshot.wholes.get(&interface.index);
-                let whole = whole.and_then(|whole| interfaces.find(|one| one.index == *whole));
+                let whole = whole.and_then(|whole| snapshot.by_index(*whole));
                 let member = whole.filter(|whole| !config.filters(&whole.name)).map(|whole| {
                     let whole = &whole.name;
                     format!(

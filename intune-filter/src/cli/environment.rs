@@ -73,7 +73,7 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
     let resolver_interfaces = addresses
         .into_iter()
         .zip(towards)
-        .filter_map(|(address, index)| Some((address, name_of(&snapshot, index?)?)))
+        .filter_map(|(address, index)| Some((address, snapshot.by_index(index?)?.name.clone())))
         .collect();
     notes.extend(deaf_peers::notes(config, &snapshot));
     notes.extend(at_tc(config, &snapshot));
@@ -116,11 +116,6 @@ fn at_tc(config: &Config, snapshot: &Snapshot) -> Vec<String> {
         format!("{} is judged at TC: its packets have no Ethernet header (layer 3)", wanted.name)
     };
     chosen.map(note).collect()
-}
-
-fn name_of(snapshot: &Snapshot, index: u32) -> Option<String> {
-    let mut interfaces = snapshot.interfaces.iter();
-    interfaces.find(|one| one.index == index).map(|one| one.name.clone())
 }
 
 /// Returns the rules that rewrite destinations, from a ruleset's text.

@@ -58,8 +58,7 @@ impl Labels {
     /// A map of the names of rules or groups cannot be read.
     pub fn of_pins(pins: &Pins, machine: &Snapshot) -> Result<Self> {
         let zones = pins.zones()?.into_iter().map(|(key, zone)| {
-            let interface =
-                machine.interfaces.iter().find(|interface| interface.index == key.ifindex);
+            let interface = machine.by_index(key.ifindex);
             let interface = interface.map(|interface| interface.name.clone());
             (zone, ZoneName { interface, vlan: key.vlan as u16 })
         });

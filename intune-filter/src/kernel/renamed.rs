@@ -98,15 +98,14 @@ fn on<'s>(
     name: &str,
     snapshot: &'s Snapshot,
 ) -> Result<Option<&'s Interface>> {
-    let by_index = |index| snapshot.interfaces.iter().find(|found| found.index == index);
     if let Some((index, program)) = link(directory, name, Hook::Ingress)? {
         // One in another namespace may have an index that another interface has here.
         let is_it = |found: &&Interface| found.xdp.is_some_and(|(id, _)| id == program);
-        return Ok(by_index(index).filter(is_it));
+        return Ok(snapshot.by_index(index).filter(is_it));
     }
     for hook in TO_CLIENTS {
         if let Some((index, _)) = link(directory, name, hook)? {
-            return Ok(by_index(index));
+            return Ok(snapshot.by_index(index));
         }
     }
     by_filter(directory, name, snapshot)

@@ -55,6 +55,12 @@ impl Snapshot {
         self.interfaces.iter().find(|interface| interface.name == name)
     }
 
+    /// Returns the interface with an index.
+    #[must_use]
+    pub fn by_index(&self, index: u32) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| interface.index == index)
+    }
+
     /// Returns the index of the bridge, bond or team that an interface is a member of, then of the one
     /// that this is a member of, and so on.
     pub(crate) fn wholes_of(&self, index: u32) -> impl Iterator<Item = u32> + Clone {
@@ -66,8 +72,7 @@ impl Snapshot {
     /// Whether packets of the interface with an index have no hardware addresses (layer 3).
     #[must_use]
     pub fn is_layer3(&self, index: u32) -> bool {
-        let interface = self.interfaces.iter().find(|interface| interface.index == index);
-        interface.is_some_and(|interface| interface.link == LinkLayer::Layer3)
+        self.by_index(index).is_some_and(|interface| interface.link == LinkLayer::Layer3)
     }
 
     /// Gives an interface back the name by which it is judged, unless another has that name.

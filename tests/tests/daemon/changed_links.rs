@@ -65,6 +65,10 @@ fn a_renamed_interface_goes_on_being_judged_and_its_pins_follow_the_configuratio
             "{told}"
         );
         ensure!(pins::ids(&testbed.filter.pins(), "links")? == links, "other links");
+        // Its settings are those of its present name.
+        gateway.sysctl("ipv6/conf/lan9/accept_ra", "2")?;
+        await_warning(&testbed, "the gateway takes router advertisements on lan9")?;
+        gateway.sysctl("ipv6/conf/lan9/accept_ra", "0")?;
 
         // The next daemon finds it as well.
         nothing_passes_unjudged(&mut testbed, |testbed| {

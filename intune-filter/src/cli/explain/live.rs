@@ -99,8 +99,8 @@ impl<'a> Pinned<'a> {
         let Some((key, _)) = zones.iter().find(|(_, number)| *number == zone) else {
             return Ok(None);
         };
-        let interfaces = named_snapshot(self.pins.directory(), &[])?.interfaces;
-        let name = interfaces.iter().find(|one| one.index == key.ifindex);
+        let snapshot = named_snapshot(self.pins.directory(), &[])?;
+        let name = snapshot.by_index(key.ifindex);
         let name = name.map_or_else(|| key.ifindex.to_string(), |one| one.name.clone());
         let inbound = u16::try_from(zone).ok().map(|zone| u32::from(inbound_zone(zone)));
         let inbound = inbound.and_then(|zone| entry_of(&clients, zone, address));

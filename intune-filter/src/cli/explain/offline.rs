@@ -126,10 +126,7 @@ impl Unloaded {
             Protocol::Icmp => RuleMask::EMPTY,
         };
         Some(Receiver {
-            place: match zone.vlan {
-                0 => zone.interface.clone(),
-                vlan => format!("{}.{vlan}", zone.interface),
-            },
+            place: zone.to_string(),
             client: policy.client(zone.number, address),
             lets: inbound & policy.rules_of_address(self.address) & ports,
             allows_unlisted: policy.settings.allow_unlisted_clients != 0,

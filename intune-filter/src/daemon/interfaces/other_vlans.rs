@@ -19,8 +19,7 @@ pub(crate) fn other_vlans(config: &Config, snapshot: &Snapshot) -> Vec<OtherVlan
             if *vlan == 0 || !parents.contains(parent) || wanted.vlans.contains(vlan) {
                 continue;
             }
-            let device = snapshot.interfaces.iter().find(|one| one.index == *device);
-            found.extend(device.map(|device| OtherVlan {
+            found.extend(snapshot.by_index(*device).map(|device| OtherVlan {
                 interface: wanted.name.clone(),
                 vlan: *vlan,
                 device: device.name.clone(),
