@@ -1,4 +1,5 @@
-//! Builds the BPF object with a compiler of its own and puts it where the library embeds it from.
+//! Builds the BPF object with a compiler of its own and puts it where the library embeds it from, and
+//! lists the files of the catalogue's editions for it.
 use std::{
     env,
     ffi::OsString,
@@ -69,6 +70,8 @@ fn run() -> Result<(), Failure> {
         embedded.iter().try_for_each(|(name, left_out)| strip(object, &out.join(name), left_out))
     };
 
+    list_editions(&workspace.join("config/catalogue"), &out.join("editions.rs"))?;
+
     // A machine without the compiler embeds an object that was built elsewhere.
     if let Some(prebuilt) = env::var_os("INTUNE_BPF_OBJECT") {
         let prebuilt = PathBuf::from(prebuilt);
@@ -83,6 +86,31 @@ fn run() -> Result<(), Failure> {
     let target = out.ancestors().nth(4).unwrap_or(&out).join("bpf");
     build(workspace, &target)?;
     embed(&target.join(toolchain::TARGET).join("bpf/intune-filter-bpf"))
+}
+
+/// Writes the editions with their files as a constant: each folder is one, each `*.yaml` a file of it.
+fn list_editions(catalogue: &Path, to: &Path) -> Result<(), String> {
+    let sorted = |directory: &Path| {
+        println!("cargo::rerun-if-changed={}", directory.display());
+        let entries = fs::read_dir(directory)
+            .map_err(|error| format!("cannot read {}: {error}", directory.display()))?;
+        let mut paths: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        Ok::<_, String>(paths)
+    };
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut text = String::from("const EDITIONS: &[Builtin] = &[\n");
+    for edition in sorted(catalogue)?.iter().filter(|path| path.is_dir()) {
+        text += &format!("    ({:?}, &[\n", name(edition));
+        for file in sorted(edition)?.iter().filter(|path| path.extension() == Some("yaml".as_ref()))
+        {
+            text += &format!("        ({:?}, include_str!({file:?})),\n", name(file));
+        }
+        text += "    ]),\n";
+    }
+    text += "];\n";
+    fs::write(to, text).map_err(|error| format!("cannot write {}: {error}", to.display()))
 }
 
 fn build(workspace: &Path, target: &Path) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! Puts the program, its unit, its configuration and the catalogue in place, and starts nothing.
+//! Puts the program, its unit and its configuration in place, and starts nothing.
 
 use std::{
     env, fs,
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     /// Put everything below this directory, as a package is made
     #[arg(long, value_name = "DIR", default_value = "/")]
     destdir: PathBuf,
-    /// Directory of the program, the unit and the catalogue
+    /// Directory of the program and the unit
     #[arg(long, value_name = "DIR", default_value = "/usr/local")]
     prefix: PathBuf,
     /// Install this program instead of building one
@@ -89,13 +89,6 @@ impl Layout {
             0o644,
         )?;
 
-        let catalogue = config.join("catalogue");
-        for file in files(&catalogue)? {
-            let name = file.file_name().unwrap_or_default();
-            let to = self.prefix.join("share/intune-filter/catalogue").join(name);
-            self.write(&to, &read(&file)?, 0o644)?;
-        }
-
         let default = read(&config.join("config.yaml"))?;
         let site = Path::new("/etc/intune-filter/config.yaml");
         if self.below(site).exists() {
@@ -136,17 +129,6 @@ fn with_program(unit: &str, program: &Path) -> Result<String> {
     }
     let program = program.to_str().context("the prefix is not UTF-8")?;
     Ok(unit.replace(PACKAGED, program))
-}
-
-fn files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = fs::read_dir(directory)
-        .and_then(|entries| {
-            entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()
-        })
-        .with_context(|| format!("cannot read {}", directory.display()))?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-    files.sort();
-    Ok(files)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

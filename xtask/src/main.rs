@@ -63,7 +63,7 @@ enum Task {
     Packet(packet::Options),
     /// Check imports, format and lints, on the host and for the kernel
     Lint,
-    /// Build the program and put it, its unit, configuration and catalogue in place
+    /// Build the program and put it, its unit and configuration in place
     Install(install::Options),
 }
 

@@ -1,13 +1,23 @@
-//! Tests the built-in catalogue as a whole, queries, and refused catalogues.
+//! Tests the built-in editions as a whole, queries, and refused catalogues of format 1.
 
 use std::{fs, path::Path};
 
 use intune_filter_ebpf::abi::{RULES, TITLE_CAPACITY};
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 
-/// Rules of the built-in catalogue at most, so that a site has bits left for its own.
-const BUILTIN_RULES_MAX: usize = 48;
+/// Rules of a built-in edition at most, so that a site has bits left for its own.
+const BUILTIN_RULES_MAX: usize = 144;
+
+/// The edition whose files are frozen.
+fn first() -> &'static Catalogue {
+    Catalogue::edition_named("2023-09").unwrap()
+}
+
+fn every_edition() -> impl Iterator<Item = &'static Catalogue> {
+    Catalogue::editions().map(|name| Catalogue::edition_named(name).unwrap())
+}
 
 fn rule_id(text: &str) -> RuleId {
     text.parse().unwrap()
@@ -17,60 +27,79 @@ fn ids(services: Vec<&Service>) -> Vec<&str> {
     services.into_iter().map(|service| service.id.as_str()).collect()
 }
 
-fn fqdns(rule: &str, selector: &Selector) -> Vec<String> {
-    let catalogue = Catalogue::builtin();
-    let (_, rule) = catalogue.rule(&rule_id(rule)).unwrap();
-    let destinations = catalogue.destinations(rule, selector);
-    destinations.fqdns.into_iter().map(ToString::to_string).collect()
+fn fqdns(rule: &str, location: &Location) -> Vec<String> {
+    let catalogue = first();
+    let (service, rule) = catalogue.rule(&rule_id(rule)).unwrap();
+    let destinations = catalogue.destinations(service, rule, &location.clone().into());
+    destinations.fqdns.iter().map(ToString::to_string).collect()
 }
 
 #[test]
-fn builtin_holds_every_file_of_the_directory() {
+fn builtin_holds_every_file_of_each_edition() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/catalogue");
-    let mut files: Vec<_> =
-        fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    files.sort();
-    let mut builtin: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
-    builtin.sort_unstable();
-    assert_eq!(files, builtin);
+    let mut editions: Vec<String> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    editions.sort();
+    assert_eq!(editions, Catalogue::editions().collect::<Vec<_>>());
+    for name in Catalogue::editions() {
+        let mut loaded = Catalogue::load(&directory.join(name)).unwrap();
+        name.clone_into(&mut loaded.edition.name);
+        assert_eq!(&loaded, Catalogue::edition_named(name).unwrap(), "{name}");
+        let date: Date = loaded.edition().date().unwrap().clone();
+        assert!(date.to_string().starts_with("20"), "{name}: {date}");
+    }
+    assert_eq!(Catalogue::edition_named("latest"), Catalogue::edition_named(LATEST));
+    assert_eq!(Catalogue::edition_named("2022-01"), None);
+}
 
-    let mut loaded = Catalogue::load(&directory).unwrap();
-    let mut builtin = Catalogue::builtin().clone();
-    loaded.services.sort_by(|a, b| a.id.cmp(&b.id));
-    builtin.services.sort_by(|a, b| a.id.cmp(&b.id));
-    assert_eq!(loaded, builtin);
+#[test]
+fn the_first_edition_is_never_edited() {
+    const DIGEST: &str = "083b2282c0f225c6a5f5758425b048e1c656bc1da33292a021402a113faea1ae";
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/catalogue/2023-09");
+    let texts = CatalogueFiles::read(&directory).unwrap().texts;
+    let named = texts.iter().map(|(path, text)| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        format!("{name} {}\n{text}", text.len())
+    });
+    let digest = Sha256::digest(named.collect::<String>());
+    let digest: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
+    assert_eq!(digest, DIGEST);
 }
 
 #[test]
 fn builtin_leaves_bits_for_the_site() {
     const { assert!(BUILTIN_RULES_MAX < RULES) };
-    let catalogue = Catalogue::builtin();
-    let rules: usize = catalogue.services().iter().map(|service| service.rules.len()).sum();
-    assert!(rules <= BUILTIN_RULES_MAX, "{rules} rules");
-    for service in catalogue.services() {
-        for rule in &service.rules {
-            let id = service.rule_id(rule);
-            assert!(id.to_string().len() <= TITLE_CAPACITY, "{id}");
-            assert_eq!(rule_id(&id.to_string()), id);
-            assert_eq!(catalogue.rule(&id), Some((service, rule)));
+    for catalogue in every_edition() {
+        let rules: usize = catalogue.services().iter().map(|service| service.rules.len()).sum();
+        assert!(rules <= BUILTIN_RULES_MAX, "{rules} rules");
+        for service in catalogue.services() {
+            for rule in &service.rules {
+                let id = service.rule_id(rule);
+                assert!(id.to_string().len() <= TITLE_CAPACITY, "{id}");
+                assert_eq!(rule_id(&id.to_string()), id);
+                assert_eq!(catalogue.rule(&id), Some((service, rule)));
+            }
         }
     }
 }
 
 #[test]
-fn builtin_has_destinations_wherever_the_tenant_is() {
-    let catalogue = Catalogue::builtin();
-    let mut selectors: Vec<Selector> = Region::ALL.into_iter().map(Selector::Region).collect();
-    selectors.extend(catalogue.tenants().map(|(tenant, _)| catalogue.tenant(tenant).unwrap()));
-    selectors.push(Selector::All);
-    for selector in &selectors {
+fn the_first_edition_has_destinations_wherever_the_tenant_is() {
+    let catalogue = first();
+    let mut locations: Vec<Location> = Region::ALL.iter().copied().map(Location::Region).collect();
+    locations.extend(catalogue.tenants().map(|(tenant, _)| catalogue.tenant(tenant).unwrap()));
+    locations.push(Location::All);
+    for location in locations {
+        let selector = Selector::from(location.clone());
         for service in catalogue.services() {
             for rule in &service.rules {
-                let found = catalogue.destinations(rule, selector);
+                let found = catalogue.destinations(service, rule, &selector);
                 assert_eq!(
                     found.fqdns.is_empty() && found.cidrs.is_empty(),
                     rule.site_networks,
-                    "{} {selector:?}",
+                    "{} {location:?}",
                     service.rule_id(rule)
                 );
             }
@@ -80,13 +109,13 @@ fn builtin_has_destinations_wherever_the_tenant_is() {
 
 #[test]
 fn regions_and_tenants_select() {
-    let catalogue = Catalogue::builtin();
-    let attestation = |selector: &Selector| fqdns("health-attestation/maa", selector);
-    assert_eq!(attestation(&Selector::All).len(), 16);
-    assert_eq!(attestation(&Selector::Region(Region::AsiaPacific)).len(), 4);
+    let catalogue = first();
+    let attestation = |location: &Location| fqdns("health-attestation/maa", location);
+    assert_eq!(attestation(&Location::All).len(), 16);
+    assert_eq!(attestation(&Location::Region(Region::AsiaPacific)).len(), 4);
 
     let tenant = catalogue.tenant("amsub0502").unwrap();
-    assert_eq!(tenant, Selector::Tenant { tenant: "AMSUB0502".to_owned(), region: Region::Europe });
+    assert_eq!(tenant, Location::Tenant { tenant: "AMSUB0502".to_owned(), region: Region::Europe });
     assert!(
         attestation(&tenant).iter().all(|name| name.contains(".neu.") || name.contains(".weu."))
     );
@@ -98,16 +127,16 @@ fn regions_and_tenants_select() {
     assert_eq!(catalogue.region_of("AMSUD0101"), Some(Region::AsiaPacific));
     assert_eq!(catalogue.tenant("AMSUZ0101"), None);
     assert_eq!(tenant.region(), Some(Region::Europe));
-    assert_eq!(Selector::default().region(), None);
+    assert_eq!(Location::default().region(), None);
     for region in Region::ALL {
-        assert_eq!(region.to_string().parse(), Ok(region));
+        assert_eq!(region.to_string().parse(), Ok(*region));
     }
     assert!("emea".parse::<Region>().unwrap_err().contains("expected north-america"));
 }
 
 #[test]
 fn names_resolve_to_services() {
-    let catalogue = Catalogue::builtin();
+    let catalogue = first();
     assert_eq!(ids(catalogue.resolve("certificate-connector").unwrap()), ["intune-core"]);
     assert_eq!(ids(catalogue.resolve("ntp").unwrap()), ["ntp"]);
     assert_eq!(catalogue.resolve("all").unwrap().len(), catalogue.services().len());
@@ -128,10 +157,10 @@ fn names_resolve_to_services() {
 
 #[test]
 fn information_protection_has_the_destinations_of_the_core() {
-    let catalogue = Catalogue::builtin();
+    let catalogue = first();
     let destinations = |id: &str| {
-        let (_, rule) = catalogue.rule(&rule_id(id)).unwrap();
-        catalogue.destinations(rule, &Selector::All)
+        let (service, rule) = catalogue.rule(&rule_id(id)).unwrap();
+        catalogue.destinations(service, rule, &Selector::default())
     };
     let core = destinations("intune-core/core");
     assert_eq!((core.fqdns.len(), core.cidrs.len()), (2, 51));

@@ -30,8 +30,8 @@ fn of_catalogue(catalogue: &Catalogue) -> Vec<CatalogueService> {
         .map(|service| CatalogueService {
             id: service.id.clone(),
             title: service.title.clone(),
-            source: service.source.to_string(),
-            enabled: service.is_in(DEFAULT_SET),
+            source: catalogue.cite(service),
+            enabled: catalogue.sets_of(service).contains(&DEFAULT_SET),
             region: "all",
             risk: service.risk.clone(),
             notes: service.notes.clone(),
@@ -39,11 +39,11 @@ fn of_catalogue(catalogue: &Catalogue) -> Vec<CatalogueService> {
                 .rules
                 .iter()
                 .map(|rule| {
-                    let destinations = catalogue.destinations(rule, &Selector::All);
+                    let destinations = catalogue.destinations(service, rule, &Selector::default());
                     CatalogueRule {
                         id: service.rule_id(rule).to_string(),
-                        fqdns: destinations.fqdns.into_iter().cloned().collect(),
-                        cidrs: destinations.cidrs.into_iter().copied().collect(),
+                        fqdns: destinations.fqdns,
+                        cidrs: destinations.cidrs,
                         ports: rule.ports.clone(),
                     }
                 })
@@ -78,7 +78,7 @@ fn of_site(config: &Config, catalogue: &Catalogue) -> Result<Vec<CatalogueServic
         CatalogueService {
             id: service.id.clone(),
             title: service.title.clone(),
-            source: origin.map_or("this site".to_owned(), |origin| origin.source.to_string()),
+            source: origin.map_or("this site".to_owned(), |origin| catalogue.cite(origin)),
             enabled: enabled.contains(service.id.as_str()),
             region,
             risk: service.risk.clone(),

@@ -23,7 +23,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    catalogue::{ALL_SET, Catalogue, RuleId, Selector},
+    catalogue::{ALL_SET, Catalogue, Location, RuleId, Selector},
     config::{Config, Parts, Region, SiteRule, SiteService},
     pattern::Pattern,
     ports::{Ports, protocols},
@@ -138,7 +138,7 @@ impl<'a> Services<'a> {
         let named = self.catalogue.resolve(name)?;
         let ours = |id: &str| self.services.iter().find(|service| service.id == id);
         let services = named.iter().filter_map(|service| ours(&service.id)).collect();
-        Some((services, self.catalogue.service(name).is_some()))
+        Some((services, !self.catalogue.named(name).is_empty()))
     }
 
     /// Returns every name that [`Self::resolve`] accepts, except aliases.
@@ -150,12 +150,12 @@ impl<'a> Services<'a> {
 }
 
 fn from_catalogue(catalogue: &Catalogue, selector: &Selector) -> Vec<Service> {
-    let rule = |id: RuleId, rule: &crate::catalogue::Rule| {
-        let destinations = catalogue.destinations(rule, selector);
+    let rule = |service: &crate::catalogue::Service, rule: &crate::catalogue::Rule| {
+        let destinations = catalogue.destinations(service, rule, selector);
         Rule {
-            id,
-            fqdns: destinations.fqdns.into_iter().cloned().collect(),
-            cidrs: destinations.cidrs.into_iter().copied().collect(),
+            id: service.rule_id(rule),
+            fqdns: destinations.fqdns,
+            cidrs: destinations.cidrs,
             ports: rule.ports.clone(),
             site_networks: rule.site_networks,
             destinations_of: rule.destinations_of.clone(),
@@ -166,7 +166,7 @@ fn from_catalogue(catalogue: &Catalogue, selector: &Selector) -> Vec<Service> {
         title: service.title.clone(),
         origin: Origin::Catalogue,
         risk: service.risk.clone(),
-        rules: service.rules.iter().map(|one| rule(service.rule_id(one), one)).collect(),
+        rules: service.rules.iter().map(|one| rule(service, one)).collect(),
     };
     catalogue.services().iter().map(service).collect()
 }
@@ -191,9 +191,9 @@ impl Builder<'_> {
             Some(Region::AsiaPacific) => Some(crate::catalogue::Region::AsiaPacific),
         };
         let Some(tenant) = &self.config.tenant else {
-            return region.map_or(Selector::All, Selector::Region);
+            return region.map_or(Location::All, Location::Region).into();
         };
-        let Some(selector) = self.catalogue.tenant(tenant) else {
+        let Some(location) = self.catalogue.tenant(tenant) else {
             self.report(
                 "tenant",
                 format!(
@@ -201,10 +201,10 @@ impl Builder<'_> {
                      Tenant administration, Tenant status) or the key region instead"
                 ),
             );
-            return Selector::All;
+            return Selector::default();
         };
-        if self.config.region.is_some() && region != selector.region() {
-            let of_tenant = selector.region().map_or("all", crate::catalogue::Region::as_str);
+        if self.config.region.is_some() && region != location.region() {
+            let of_tenant = location.region().map_or("all", crate::catalogue::Region::as_str);
             self.report(
                 "region",
                 format!(
@@ -212,7 +212,7 @@ impl Builder<'_> {
                 ),
             );
         }
-        selector
+        location.into()
     }
 
     fn site_service(&mut self, key: &str, site: &SiteService) {

@@ -1,5 +1,7 @@
 //! Reads types from a document's tree, and goes on after a fault to find the next.
 
+use std::collections::BTreeMap;
+
 use super::{
     error::Collected,
     lines::Lines,
@@ -104,6 +106,32 @@ impl<'a, 'f> Fields<'a, 'f> {
         } else {
             format!("{}.{key}", self.place.path)
         }
+    }
+}
+
+/// Values by names that the file chooses.
+#[derive(Debug)]
+pub(crate) struct Named<T>(pub BTreeMap<String, T>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Read> Read for Named<T> {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        let Value::Map(entries) = &place.node.value else {
+            return findings.expected(place, "a map of names");
+        };
+        let mut values = BTreeMap::new();
+        for entry in entries {
+            let path = format!("{}.{}", place.path, entry.key);
+            findings.lines.insert(path.clone(), entry.line);
+            let value = T::read(Place { node: &entry.value, path: &path }, findings);
+            values.extend(value.map(|value| (entry.key.clone(), value)));
+        }
+        Some(Self(values))
     }
 }
 

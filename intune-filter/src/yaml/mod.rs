@@ -14,7 +14,7 @@ mod tree;
 mod values;
 
 pub(crate) use error::{FileError, FileErrors};
-pub(crate) use fields::{Fields, Findings, Place, Read, is_list, parsed, word};
+pub(crate) use fields::{Fields, Findings, Named, Place, Read, is_list, parsed, word};
 pub(crate) use lines::Lines;
 
 /// Result of reading a text: the value as far as possible, the lines of its keys, and all faults.

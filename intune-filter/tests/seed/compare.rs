@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use intune_filter::{
-    catalogue::{Catalogue, Region, Rule, RuleId, Selector, Service},
+    catalogue::{Address, Catalogue, Location, Region, Rule, RuleId, Service},
     pattern::Pattern,
 };
 use intune_filter_ebpf::abi::TransportProtocol;
@@ -26,7 +26,7 @@ pub fn disagreements(list: &List, catalogue: &Catalogue) -> Vec<String> {
     }
     for service in catalogue.services() {
         for rule in &service.rules {
-            found.extend(unlisted(list, service, rule));
+            found.extend(unlisted(list, catalogue, service, rule));
         }
     }
     let listed: BTreeSet<_> = list.tenants().collect();
@@ -73,7 +73,7 @@ fn covered(
             found.push(format!("{id}: {fault}"));
         }
     };
-    let from_list = list.is_source_of(service, rule);
+    let from_list = list.is_source_of(catalogue, rule);
     if row.is_destination() || row.kind == Kind::Port {
         let (tcp, udp) = row.ports(section);
         expect(from_list, "another document is its source");
@@ -92,9 +92,9 @@ fn covered(
     }
     if row.is_destination() {
         expect(is_written_right(row), "`as` is not what is printed");
-        for (selector, expected) in selectors(list, rule, row.region) {
-            let has = has_destination(catalogue, rule, &selector, row);
-            expect(has == expected, &format!("{selector:?}: expected {expected}, found {has}"));
+        for (location, expected) in locations(list, rule, row.region) {
+            let has = has_destination(catalogue, service, rule, &location, row);
+            expect(has == expected, &format!("{location:?}: expected {expected}, found {has}"));
         }
     }
     match row.kind {
@@ -129,21 +129,27 @@ fn is_written_right(row: &Row) -> bool {
     }
 }
 
-/// Every selector that may make a difference, and whether it must select what belongs to `region`.
-fn selectors(list: &List, rule: &Rule, region: Option<Region>) -> Vec<(Selector, bool)> {
+/// Every location that may make a difference, and whether it must select what belongs to `region`.
+fn locations(list: &List, rule: &Rule, region: Option<Region>) -> Vec<(Location, bool)> {
     let expected = |of: Region| region.is_none_or(|region| region == of);
-    let mut selectors = vec![(Selector::All, true)];
-    if region.is_some() || !rule.selected.is_empty() {
-        selectors.extend(Region::ALL.map(|of| (Selector::Region(of), expected(of))));
-        selectors.extend(list.tenants().map(|(tenant, of)| {
-            (Selector::Tenant { tenant: tenant.to_owned(), region: of }, expected(of))
+    let mut locations = vec![(Location::All, true)];
+    if region.is_some() || rule.to.iter().any(|datum| !datum.when.is_always()) {
+        locations.extend(Region::ALL.iter().map(|of| (Location::Region(*of), expected(*of))));
+        locations.extend(list.tenants().map(|(tenant, of)| {
+            (Location::Tenant { tenant: tenant.to_owned(), region: of }, expected(of))
         }));
     }
-    selectors
+    locations
 }
 
-fn has_destination(catalogue: &Catalogue, rule: &Rule, selector: &Selector, row: &Row) -> bool {
-    let destinations = catalogue.destinations(rule, selector);
+fn has_destination(
+    catalogue: &Catalogue,
+    service: &Service,
+    rule: &Rule,
+    location: &Location,
+    row: &Row,
+) -> bool {
+    let destinations = catalogue.destinations(service, rule, &location.clone().into());
     if row.kind == Kind::Prefix {
         destinations.cidrs.iter().any(|cidr| cidr.to_string() == row.destination())
     } else {
@@ -152,14 +158,14 @@ fn has_destination(catalogue: &Catalogue, rule: &Rule, selector: &Selector, row:
 }
 
 /// What a rule has that the list does not.
-fn unlisted(list: &List, service: &Service, rule: &Rule) -> Vec<String> {
+fn unlisted(list: &List, catalogue: &Catalogue, service: &Service, rule: &Rule) -> Vec<String> {
     let id = service.rule_id(rule);
     let rows: Vec<&Row> = list.rows().filter(|row| row.by.contains(&id)).collect();
     let mut found = Vec::new();
     if rows.is_empty() {
         found.push(format!("{id}: no row of the list names it"));
     }
-    if list.is_source_of(service, rule) {
+    if list.is_source_of(catalogue, rule) {
         let listed: BTreeSet<&str> =
             rows.iter().filter(|row| row.is_destination()).map(|row| row.destination()).collect();
         for destination in own_destinations(rule) {
@@ -176,16 +182,16 @@ fn unlisted(list: &List, service: &Service, rule: &Rule) -> Vec<String> {
 }
 
 fn own_destinations(rule: &Rule) -> Vec<String> {
-    let fqdns = rule.fqdns.iter().chain(rule.selected.iter().flat_map(|part| &part.fqdns));
-    let cidrs = rule.cidrs.iter().chain(rule.selected.iter().flat_map(|part| &part.cidrs));
-    fqdns.map(ToString::to_string).chain(cidrs.map(ToString::to_string)).collect()
+    rule.to.iter().map(|datum| datum.address.to_string()).collect()
 }
 
 fn patterns(catalogue: &Catalogue) -> impl Iterator<Item = (RuleId, &Pattern)> {
     catalogue.services().iter().flat_map(|service| {
         service.rules.iter().flat_map(|rule| {
-            let selected = rule.selected.iter().flat_map(|part| &part.fqdns);
-            rule.fqdns.iter().chain(selected).map(|pattern| (service.rule_id(rule), pattern))
+            rule.to.iter().filter_map(|datum| match &datum.address {
+                Address::Fqdn(pattern) => Some((service.rule_id(rule), pattern)),
+                _ => None,
+            })
         })
     })
 }

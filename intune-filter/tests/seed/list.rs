@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, str::FromStr};
 
 use intune_filter::{
-    catalogue::{Date, Region, Rule, RuleId, Service},
+    catalogue::{Catalogue, Date, Region, Rule, RuleId},
     ports::PortRange,
 };
 use serde::{Deserialize, Deserializer, de::Error};
@@ -108,8 +108,9 @@ impl List {
             .filter_map(|row| Some((row.printed.as_str(), row.region?)))
     }
 
-    pub fn is_source_of(&self, service: &Service, rule: &Rule) -> bool {
-        let source = rule.source.as_ref().unwrap_or(&service.source);
-        source.document == self.document && source.date.as_ref() == Some(&self.date)
+    pub fn is_source_of(&self, catalogue: &Catalogue, rule: &Rule) -> bool {
+        let Some(from) = &rule.from else { return false };
+        let source = &catalogue.edition().sources[&from.source];
+        source.title == self.document && source.date.as_ref() == Some(&self.date)
     }
 }

@@ -49,12 +49,12 @@ pub fn services(list: &Value) -> Result<Vec<Service>> {
         let title = entry["title"].as_str().context("a service without title")?;
         let service = catalogue.service(id).with_context(|| format!("{id} is in no catalogue"))?;
         let rules = service.rules.iter().map(|rule| {
-            let destinations = catalogue.destinations(rule, &Selector::All);
-            let mut cidrs: Vec<IpNet> = destinations.cidrs.into_iter().copied().collect();
+            let destinations = catalogue.destinations(service, rule, &Selector::default());
+            let mut cidrs = destinations.cidrs;
             if rule.site_networks {
                 cidrs = serde_json::from_value(entry["cidrs"].clone())?;
             }
-            let fqdns = destinations.fqdns.into_iter().cloned().collect();
+            let fqdns = destinations.fqdns;
             let [tcp, udp] = [TransportProtocol::Tcp, TransportProtocol::Udp]
                 .map(|protocol| rule.ports[protocol].clone());
             Ok(Rule { fqdns, cidrs, tcp, udp })

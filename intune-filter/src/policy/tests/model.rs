@@ -9,7 +9,7 @@ use proptest::{collection::vec, option, prelude::*, sample::subsequence};
 
 use super::catalogue;
 use crate::{
-    catalogue::Catalogue,
+    catalogue::{Address, Catalogue},
     config::{Config, Parts, Region, SiteService},
     pattern::Pattern,
     policy::{RuleBits, compile},
@@ -56,24 +56,28 @@ fn rules(config: &Config, catalogue: &Catalogue) -> Vec<ModelRule> {
     for service in catalogue.services() {
         let site = config.services.iter().find(|site| site.id == service.id);
         let mut names = vec![service.id.clone(), "all".to_owned()];
-        names.extend(service.sets.iter().cloned());
+        names.extend(catalogue.sets_of(service).into_iter().map(ToOwned::to_owned));
         names.extend(service.aliases.iter().cloned());
-        names.extend(service.default.then(|| "default".to_owned()));
         for rule in &service.rules {
             let parts = parts_for(site, &rule.id);
-            let (mut fqdns, mut cidrs) = (rule.fqdns.clone(), rule.cidrs.clone());
-            for selected in &rule.selected {
-                let region = match config.region {
+            let (mut fqdns, mut cidrs) = (Vec::new(), Vec::new());
+            for datum in &rule.to {
+                let when = &datum.when;
+                let is_there = |region: &crate::catalogue::Region| match config.region {
                     None | Some(Region::All) => true,
-                    Some(region) => region.as_str() == selected.region.as_str(),
+                    Some(of_site) => region.as_str() == of_site.as_str(),
                 };
-                let tenant = config.tenant.as_ref().is_none_or(|tenant| {
-                    catalogue.region_of(tenant) == Some(selected.region)
-                        && (selected.tenants.is_empty() || selected.tenants.contains(tenant))
+                let is_tenants = config.tenant.as_ref().is_none_or(|tenant| {
+                    let region = catalogue.region_of(tenant).unwrap();
+                    (when.region.is_empty() || when.region.contains(&region))
+                        && (when.tenant.is_empty() || when.tenant.contains(tenant))
                 });
-                if region && tenant {
-                    fqdns.extend(selected.fqdns.clone());
-                    cidrs.extend(selected.cidrs.clone());
+                if (when.region.is_empty() || when.region.iter().any(is_there)) && is_tenants {
+                    match &datum.address {
+                        Address::Fqdn(pattern) => fqdns.push(pattern.clone()),
+                        Address::Cidr(cidr) => cidrs.push(*cidr),
+                        Address::Template(_) => panic!("the tests' catalogue has none"),
+                    }
                 }
             }
             let named = parts.is_some_and(|parts| parts.fqdns.is_some() || parts.cidrs.is_some());

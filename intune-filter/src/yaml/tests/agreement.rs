@@ -45,8 +45,8 @@ fn as_text(value: Yaml) -> Yaml {
 fn agrees_with_serde_yaml() {
     for text in [
         include_str!("../../../../config/config.yaml"),
-        include_str!("../../../../config/catalogue/core.yaml"),
-        include_str!("../../../../config/catalogue/apple.yaml"),
+        include_str!("../../../../config/catalogue/2023-09/core.yaml"),
+        include_str!("../../../../config/catalogue/2023-09/apple.yaml"),
         "a: |\n  x\n  y\nb: >-\n  x\n  y\nc: 'it''s'\nd: \"\\u0041\\n\"\ne: ~\nf:\n",
         "a: [1, [2, {b: c}], '']\n? k\n: v\n'q': \"\"\n",
         "- - a\n  - b\n- {x: y}\n-\n- plain # comment\n",

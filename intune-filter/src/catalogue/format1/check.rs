@@ -1,12 +1,10 @@
-//! Checks a parsed catalogue: every name has one meaning, and every rule can match.
+//! Checks a parsed catalogue of format 1: every name has one meaning, and every rule can match.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{
-    ALL_SET, CatalogueError, DEFAULT_SET, Provenance, Region, Rule, Selected, Service,
-    document::Document, error::Place,
-};
+use super::document::{Document, Rule, Selected, Service, Source};
 use crate::{
+    catalogue::{ALL_SET, CatalogueError, DEFAULT_SET, Region, error::Place, ids},
     ports::protocols,
     yaml::{FileError, FileErrors},
 };
@@ -114,13 +112,7 @@ fn check_names(at: &At<'_>, service: &Service, seen: &mut Seen) -> Result<(), Ca
 }
 
 fn check_id(at: &At<'_>, id: &str) -> Result<(), CatalogueError> {
-    let legal = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
-    if id.is_empty() || id.starts_with('-') || id.ends_with('-') || !id.bytes().all(legal) {
-        return Err(at.error(format!(
-            "bad id {id:?}, expected lower-case letters, digits and hyphens between them"
-        )));
-    }
-    Ok(())
+    ids::fault(id).map_or(Ok(()), |fault| Err(at.error(fault)))
 }
 
 fn check_service(at: &At<'_>, service: &Service, seen: &mut Seen) -> Result<(), CatalogueError> {
@@ -147,7 +139,7 @@ fn check_service(at: &At<'_>, service: &Service, seen: &mut Seen) -> Result<(), 
     Ok(())
 }
 
-fn check_source(at: &At<'_>, source: &Provenance) -> Result<(), CatalogueError> {
+fn check_source(at: &At<'_>, source: &Source) -> Result<(), CatalogueError> {
     for (key, text) in [("document", &source.document), ("section", &source.section)] {
         if text.trim().is_empty() {
             return Err(at.key("source").key(key).error("empty, expected where it comes from"));
@@ -189,10 +181,8 @@ fn check_selected(at: &At<'_>, selected: &Selected, seen: &mut Seen) -> Result<(
     check_once(at, "tenants", &selected.tenants)?;
     for (index, tenant) in selected.tenants.iter().enumerate() {
         let at = at.element("tenants", index);
-        let legal = |octet: u8| octet.is_ascii_uppercase() || octet.is_ascii_digit();
-        if tenant.is_empty() || !tenant.bytes().all(legal) {
-            let message = format!("bad tenant location {tenant:?}, expected one such as AMSUB0502");
-            return Err(at.error(message));
+        if let Some(fault) = ids::fault_of_tenant(tenant) {
+            return Err(at.error(fault));
         }
         let (region, first) =
             seen.tenants.entry(tenant.clone()).or_insert_with(|| (selected.region, at.place()));
@@ -225,7 +215,7 @@ fn check_target(at: &At<'_>, rule: &Rule, documents: &[Document]) -> Result<(), 
         .iter()
         .flat_map(|document| &document.services)
         .find(|service| service.id == id.service)
-        .and_then(|service| service.rule(&id.rule));
+        .and_then(|service| service.rules.iter().find(|rule| rule.id == id.rule));
     match target {
         None => Err(at.error(format!("no rule {id}, expected an existing SERVICE/RULE"))),
         Some(target) if target.destinations_of.is_some() || target.site_networks => {

@@ -1,9 +1,77 @@
-//! Parses one file of a catalogue, and keeps the lines of its services.
+//! Parses one file of format 1, and keeps the lines of its services.
 
-use super::{
-    CatalogueError, Date, Provenance, Region, Rule, RuleId, Selected, Service, error::Place as At,
+use ipnet::IpNet;
+
+use crate::{
+    catalogue::{CatalogueError, Date, Region, RuleId, error::Place as At},
+    pattern::Pattern,
+    ports::Ports,
+    yaml::{self, Fields, FileErrors, Findings, Lines, Place, Read},
 };
-use crate::yaml::{self, Fields, FileErrors, Findings, Lines, Place, Read, parsed};
+
+/// Service of a file.
+pub(super) struct Service {
+    /// Id in configurations.
+    pub id: String,
+    /// Title for people.
+    pub title: String,
+    /// Source of the rules that have none of their own.
+    pub source: Source,
+    /// Whether the service is in the set `default`.
+    pub default: bool,
+    /// Further sets of the service.
+    pub sets: Vec<String>,
+    /// Other names of the service.
+    pub aliases: Vec<String>,
+    /// Traffic that the service opens beyond its purpose.
+    pub risk: Option<String>,
+    /// Remarks.
+    pub notes: Vec<String>,
+    /// Rules of the service.
+    pub rules: Vec<Rule>,
+}
+
+/// Rule of a service.
+pub(super) struct Rule {
+    /// Id of the rule within its service.
+    pub id: String,
+    /// Source of the rule, if it differs from the service's.
+    pub source: Option<Source>,
+    /// Name patterns of the destinations in every region.
+    pub fqdns: Vec<Pattern>,
+    /// Prefixes of the destinations in every region.
+    pub cidrs: Vec<IpNet>,
+    /// Destinations of single regions or tenant locations.
+    pub selected: Vec<Selected>,
+    /// Rule whose destinations this rule has, instead of its own.
+    pub destinations_of: Option<RuleId>,
+    /// Whether the destinations are the site's own networks.
+    pub site_networks: bool,
+    /// Ports.
+    pub ports: Ports,
+}
+
+/// Destinations of one region or of some of its tenant locations.
+pub(super) struct Selected {
+    /// Region of the destinations.
+    pub region: Region,
+    /// Tenant locations; empty for the whole region.
+    pub tenants: Vec<String>,
+    /// Name patterns.
+    pub fqdns: Vec<Pattern>,
+    /// Prefixes.
+    pub cidrs: Vec<IpNet>,
+}
+
+/// Place in a document.
+pub(super) struct Source {
+    /// Title of the document.
+    pub document: String,
+    /// Table, list or heading in the document.
+    pub section: String,
+    /// Date of the document, if it has one.
+    pub date: Option<Date>,
+}
 
 /// File of a catalogue.
 struct File {
@@ -103,7 +171,7 @@ impl Read for Selected {
     }
 }
 
-impl Read for Provenance {
+impl Read for Source {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
         let mut fields = Fields::open(place, findings)?;
         let document = fields.required("document", "the document's title");
@@ -111,23 +179,5 @@ impl Read for Provenance {
         let date = fields.optional("date");
         fields.close();
         Some(Self { document: document?, section: section?, date })
-    }
-}
-
-impl Read for RuleId {
-    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
-        parsed(place, findings, "SERVICE/RULE")
-    }
-}
-
-impl Read for Date {
-    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
-        parsed(place, findings, "a day such as 2023-09-19")
-    }
-}
-
-impl Read for Region {
-    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
-        parsed(place, findings, "a region such as europe")
     }
 }

@@ -1,0 +1,21 @@
+//! Parses the files of a catalogue, of either format.
+
+use super::{Catalogue, CatalogueError, format1, format2};
+
+impl Catalogue {
+    /// Parses a catalogue from the names and texts of its files: of format 2 if one of them is
+    /// called `edition.yaml`, else of format 1.
+    ///
+    /// # Errors
+    /// A text is no catalogue, or a check refuses it; the error has file and line.
+    pub fn parse<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, CatalogueError> {
+        let (editions, files): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|(name, _)| format2::is_edition(name));
+        match editions.first() {
+            Some(edition) => format2::parse(*edition, files),
+            None => format1::parse(files),
+        }
+    }
+}
