@@ -23,6 +23,7 @@ pub mod records;
 pub mod resolver;
 pub mod responder;
 pub mod rounds;
+pub mod scenarios;
 pub mod site;
 pub mod stub;
 pub mod testbed;

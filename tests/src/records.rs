@@ -33,6 +33,8 @@ pub struct Records {
     names: BTreeMap<String, u16>,
     many: BTreeMap<String, u16>,
     chains: BTreeMap<String, (u16, usize)>,
+    aliases: BTreeMap<String, String>,
+    fixed: BTreeMap<String, [IpAddr; 2]>,
     services: BTreeMap<String, u16>,
     targets: BTreeMap<String, (u16, String)>,
 }
@@ -50,6 +52,20 @@ impl Records {
         let number = 0xe000 + self.chains.len() as u16;
         self.chains.insert(name.to_owned(), (number, aliases));
         addresses(number.into())
+    }
+
+    /// Makes a name lead to another by these aliases. The last of them has addresses of its own.
+    pub fn add_aliases(&mut self, name: &str, aliases: &[String]) {
+        let mut owner = name.to_owned();
+        for alias in aliases {
+            self.aliases.insert(std::mem::replace(&mut owner, alias.clone()), alias.clone());
+        }
+        self.add(&owner);
+    }
+
+    /// Adds a name with addresses of the world's choice.
+    pub fn fix(&mut self, name: &str, addresses: [IpAddr; 2]) {
+        self.fixed.insert(name.to_owned(), addresses);
     }
 
     /// Adds an HTTPS record with address hints, and returns those.
@@ -81,7 +97,10 @@ impl Records {
     #[must_use]
     pub fn dnsmasq(&self) -> String {
         let mut text = String::new();
-        for (name, number) in &self.names {
+        // An alias has no records of its own.
+        for (name, number) in
+            self.names.iter().filter(|(name, _)| !self.aliases.contains_key(*name))
+        {
             let [v4, v6] = addresses((*number).into());
             let owner = if number % 3 == 0 {
                 let target = format!("edge-{number}.delivery.test");
@@ -91,6 +110,12 @@ impl Records {
                 name.clone()
             };
             let _ = writeln!(text, "host-record={owner},{v4},{v6}");
+        }
+        for (name, target) in &self.aliases {
+            let _ = writeln!(text, "cname={name},{target}");
+        }
+        for (name, [v4, v6]) in &self.fixed {
+            let _ = writeln!(text, "host-record={name},{v4},{v6}");
         }
         for (name, count) in &self.many {
             for address in many(*count).into_iter().flatten() {

@@ -4,3 +4,4 @@
 mod every_resolver;
 mod explain;
 mod install;
+mod scenarios;

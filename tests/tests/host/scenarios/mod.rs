@@ -1,0 +1,22 @@
+//! What the sets promise: devices get through the scenarios of `tests/scenarios` with one of them alone.
+
+mod transcribed;
+mod walked;
+
+/// Sets of a platform, and the three of them together.
+const SETS: [&str; 4] = ["windows", "apple", "android", "default"];
+
+/// Configuration of a group with these services.
+fn config(services: &str) -> String {
+    format!(
+        "interfaces: [{{name: eth1}}]
+clients:
+  - {{name: devices, networks: [10.20.0.0/24, 'fd00:20::/64'], services: [{services}], on_deny: drop}}
+dns:
+  resolvers: [10.20.0.1, 'fd00:20::1', 203.0.113.53, '2001:db8:53::53']
+  resolve: false
+  allow_private: [198.18.0.0/15, '2001:2::/48']
+limits: {{queries: off, flows: off, zone: {{queries: off, flows: off}}}}
+"
+    )
+}
