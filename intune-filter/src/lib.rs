@@ -19,6 +19,8 @@ pub mod control;
 pub mod daemon;
 mod dns_tcp;
 pub mod events;
+pub mod export;
+pub mod import;
 pub mod kernel;
 mod metrics;
 pub mod names;

@@ -18,9 +18,10 @@ pub(crate) struct Tool {
 pub(crate) const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Programs that tests run, or that the demo tells its reader to run.
-pub(crate) const TOOLS: [Tool; 18] = [
+pub(crate) const TOOLS: [Tool; 19] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
+    tool("ipset", "ipset"),
     tool("dnsmasq", "dnsmasq-base"),
     Tool { program: "unbound", package: "unbound", services: &["unbound.service"] },
     Tool { program: "named", package: "bind9", services: &["named.service"] },
@@ -46,7 +47,7 @@ pub(crate) const TOOLS: [Tool; 18] = [
 ];
 
 /// Programs that the benchmarks hold the filter against.
-pub(crate) const RIVALS: [Tool; 2] = [tool("iptables", "iptables"), tool("ipset", "ipset")];
+pub(crate) const RIVALS: [Tool; 1] = [tool("iptables", "iptables")];
 
 /// The compiler with `core` for the BPF target, in the release that `toolchain` fixes.
 pub(crate) const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];

@@ -7,7 +7,12 @@ use intune_filter_ebpf::abi::REASONS;
 use ipnet::IpNet;
 
 use super::destination::Destination;
-use crate::config::{DurationError, Paths, Seconds};
+use crate::{
+    catalogue::Date,
+    config::{DurationError, Paths, Seconds},
+    export, import,
+    ports::PortRange,
+};
 
 /// Lets a network reach what Microsoft Intune needs, and nothing else.
 #[derive(Debug, Parser)]
@@ -190,6 +195,59 @@ pub(super) enum ConfigCommand {
 pub(super) enum Endpoints {
     /// List every service with its destinations and ports
     List,
+    /// Turn a published list of endpoints into a file of a site's own catalogue
+    Import(Import),
+    /// Write services for other programs, one file for each service and set of ports
+    Export(Export),
+}
+
+/// List to import.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Import {
+    /// The list: the Microsoft 365 web service's JSON or CSV, Azure's service tags, a document's
+    /// table as CSV, or a plain list of names, addresses and prefixes
+    pub file: PathBuf,
+    /// Form of the list [default: found by its content]
+    #[arg(long = "as", value_enum, value_name = "FORM")]
+    pub form: Option<import::Form>,
+    /// TCP ports of destinations that come without ports: 443 or 80,443
+    #[arg(long, value_name = "PORTS", value_delimiter = ',')]
+    pub tcp: Vec<PortRange>,
+    /// UDP ports of destinations that come without ports
+    #[arg(long, value_name = "PORTS", value_delimiter = ',')]
+    pub udp: Vec<PortRange>,
+    /// Take only this service area or service tag
+    #[arg(long, value_name = "AREA|TAG")]
+    pub only: Vec<String>,
+    /// Leave out what the list calls optional
+    #[arg(long)]
+    pub required_only: bool,
+    /// Id of the service, of the source and of the file [default: made of the list's name]
+    #[arg(long, value_name = "ID")]
+    pub service: Option<String>,
+    /// Title of the list for people [default: the list's name]
+    #[arg(long)]
+    pub title: Option<String>,
+    /// Day of the list: 2026-08-14
+    #[arg(long)]
+    pub date: Option<Date>,
+    /// Directory of the site's catalogue, for `paths.catalogue` [default: print the file]
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
+}
+
+/// Services to export.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Export {
+    /// Form of the files
+    #[arg(long = "as", value_enum, value_name = "FORM")]
+    pub form: export::Form,
+    /// Services or sets [default: those that a group may use]
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Directory of the files; those of an earlier export in this form are replaced
+    #[arg(long, value_name = "DIR")]
+    pub into: PathBuf,
 }
 
 /// Parses a time to confirm from 1 s to 1 d: a longer one would be no safeguard.

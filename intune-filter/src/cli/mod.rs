@@ -24,8 +24,10 @@ mod environment;
 mod error;
 mod events;
 mod explain;
+mod export;
 mod flow_tables;
 mod flows;
+mod import;
 mod listening;
 mod match_name;
 mod names;
@@ -38,6 +40,8 @@ mod unjudged;
 
 use args::{Arguments, Command, ConfigCommand, Endpoints};
 pub use error::{ExitStatus, Failure};
+#[cfg(test)]
+pub(crate) use service_view::of_catalogue as services_of;
 
 use crate::system::logging;
 
@@ -91,6 +95,8 @@ fn dispatch(arguments: &Arguments) -> Result<(ExitStatus, String), Failure> {
         }
         Command::Match { name } => match_name::run(global, name),
         Command::Endpoints { command: Endpoints::List } => endpoints::list(global),
+        Command::Endpoints { command: Endpoints::Import(list) } => import::run(global, list),
+        Command::Endpoints { command: Endpoints::Export(wanted) } => export::run(global, wanted),
         Command::Detach { force } => detach::run(global, *force),
     }
 }

@@ -23,7 +23,8 @@ pub(super) fn services(
     }
 }
 
-fn of_catalogue(catalogue: &Catalogue) -> Vec<CatalogueService> {
+/// Returns the services of a catalogue, with the destinations of every site.
+pub(crate) fn of_catalogue(catalogue: &Catalogue) -> Vec<CatalogueService> {
     catalogue
         .services()
         .iter()

@@ -8,6 +8,7 @@ mod clients;
 mod configuration;
 mod events;
 mod explain;
+mod exported;
 mod flows;
 #[cfg(test)]
 mod golden;
@@ -22,6 +23,7 @@ pub use clients::{Client, LastDenied};
 pub use configuration::{Checked, ConfigInForce, Origin};
 pub use events::EventLine;
 pub use explain::{Explained, MatchedBy, PatternOf, Side, Verdict};
+pub use exported::{Exported, ExportedFile, Imported};
 pub use flows::LiveFlow;
 pub use names::LearnedAddress;
 pub use on_link::OnLinkPrefix;

@@ -13,10 +13,21 @@ use std::{
 /// Error of the first failed step. `path` is unchanged, except after a failure of the last step,
 /// which makes the directory's new entry survive a power failure.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_with_mode(path, content, 0o600)
+}
+
+/// Writes `content` as [`write`] does, readable by everybody that the process's mask lets.
+///
+/// # Errors
+/// As for [`write`].
+pub(crate) fn write_readable(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_with_mode(path, content, 0o644)
+}
+
+fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    let mut file =
-        File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = File::options().write(true).create(true).truncate(true).mode(mode).open(&new)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&new, path)?;

@@ -3,5 +3,6 @@
 
 mod every_resolver;
 mod explain;
+mod exports;
 mod install;
 mod scenarios;
