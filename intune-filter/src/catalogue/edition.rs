@@ -22,6 +22,8 @@ pub struct Edition {
     pub name: String,
     /// Documents by their id.
     pub sources: BTreeMap<String, Source>,
+    /// Documents that a site has added, by their id: they say nothing about the edition's age.
+    pub added: BTreeMap<String, Source>,
     /// What the documents print and the edition leaves out.
     pub excused: Vec<Excused>,
 }
@@ -33,10 +35,16 @@ impl Edition {
         self.sources.values().filter_map(|source| source.date.as_ref()).max()
     }
 
+    /// Returns the document with an id, the edition's or the site's.
+    #[must_use]
+    pub fn source(&self, id: &str) -> Option<&Source> {
+        self.sources.get(id).or_else(|| self.added.get(id))
+    }
+
     /// Returns a place within a source as text for people: title, section and date.
     #[must_use]
     pub fn cite(&self, provenance: &Provenance) -> String {
-        let source = self.sources.get(&provenance.source);
+        let source = self.source(&provenance.source);
         let title = source.map_or(provenance.source.as_str(), |source| source.title.as_str());
         let section =
             provenance.section.as_ref().map_or(String::new(), |section| format!(", {section}"));
@@ -62,17 +70,24 @@ pub struct Source {
     pub read: Option<SourceCopy>,
 }
 
-/// Copy of a document in a public repository.
+/// Copy of a document: in a public repository, or a file that was imported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceCopy {
     /// Repository.
-    pub repo: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
     /// Commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// Path in the repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Name of the imported file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// SHA-256 of the imported file, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// What a source prints and the edition leaves out, with the reason.

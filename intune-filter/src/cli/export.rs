@@ -32,9 +32,10 @@ pub(super) fn run(global: &Global, wanted: &Export) -> Result<(ExitStatus, Strin
         Some(services.into_iter().map(|service| service.id.clone()).collect())
     };
     let services = select(services, &wanted.services, ids)?;
+    let edition = &catalogue.edition().name;
     let mut files = Vec::new();
     for unit in units(&services) {
-        files.extend(export::export(wanted.form, &unit, EDITION));
+        files.extend(export::export(wanted.form, &unit, edition));
     }
     let removed = write(&wanted.into, wanted.form, &files)?;
     let exported = Exported {
@@ -127,6 +128,3 @@ fn text(exported: &Exported) -> String {
     let _ = writeln!(text, "{count} {}", if count == 1 { "file" } else { "files" });
     text
 }
-
-/// Edition that headers name.
-const EDITION: &str = "2023-09";

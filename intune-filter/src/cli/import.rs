@@ -53,6 +53,13 @@ pub(super) fn run(global: &Global, list: &Import) -> Result<(ExitStatus, String)
     };
     let name = format!("{}.yaml", source.id);
     let has_edition = directory.join(EDITION).exists();
+    let path = directory.join(&name);
+    if fs::read(&path).is_ok_and(|known| !import::is_ours(&known)) {
+        let path = path.display();
+        let message =
+            format!("{path}: not written by an import, left as it is; choose another --service");
+        return Err(Failure::Configuration(message));
+    }
     check(directory, &name, &written.text, has_edition)?;
     let at = |path: &Path| path.display().to_string();
     fs::create_dir_all(directory).with_context(|| at(directory))?;
@@ -113,7 +120,7 @@ fn text(imported: &Imported, directory: &Path) -> String {
     let _ = writeln!(text, "{file}: written, from {read} entries read as {form}");
     let _ = writeln!(
         text,
-        "  {} names and {} prefixes in {} rules of {}",
+        "  {} names and {} prefixes in {} rule(s) of {}",
         written.names,
         written.prefixes,
         written.rules,

@@ -22,7 +22,7 @@ use std::fmt;
 pub use self::{
     address::Destination,
     gather::{Gathered, Group, Left, slug},
-    write::{Source, Written, write},
+    write::{Source, Written, is_ours, write},
 };
 use crate::ports::Ports;
 

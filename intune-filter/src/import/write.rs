@@ -14,6 +14,15 @@ use crate::catalogue::Date;
 /// Longest id of a rule that is made of its ports, in octets.
 const RULE_ID_MAX: usize = 20;
 
+/// First line of a file.
+const HEADER: &str = "# Imported; the next import from this source replaces this file.";
+
+/// Whether a file's content is that of an import.
+#[must_use]
+pub fn is_ours(content: &[u8]) -> bool {
+    content.starts_with(HEADER.as_bytes())
+}
+
 /// Source of the entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -52,7 +61,7 @@ pub fn write(gathered: &Gathered, source: &Source) -> Written {
     let mut written =
         Written { text: String::new(), services: Vec::new(), rules: 0, names: 0, prefixes: 0 };
     let text = &mut written.text;
-    let _ = writeln!(text, "# Imported; the next import from this source replaces this file.");
+    let _ = writeln!(text, "{HEADER}");
     let _ = writeln!(
         text,
         "format: 2\nsources:\n  {}:\n    title: {}",

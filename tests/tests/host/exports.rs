@@ -98,3 +98,46 @@ fn an_export_is_replaced_as_a_whole_and_strange_files_stay() -> Result<()> {
     ensure!(refused.contains("not written by an export"), "{refused}");
     Ok(())
 }
+
+#[test]
+fn an_imported_list_is_a_service_of_the_sites_own_catalogue() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let (list, catalogue, config) = (at("Office list.txt"), at("catalogue"), at("config.yaml"));
+    fs::write(&list, "\u{feff}printer.example\r\n*.print.example\r\n192.0.2.0/24\r\n")?;
+    let without_ports = endpoints(&["import", &list, "--into", &catalogue]);
+    let refused = without_ports.expect_err("no ports are never all ports").to_string();
+    ensure!(refused.contains("line 1: printer.example has no ports"), "{refused}");
+    ensure!(!Path::new(&catalogue).exists(), "something was written all the same");
+    endpoints(&["import", &list, "--tcp", "631,9100-9102", "--into", &catalogue])?;
+    fs::write(
+        &config,
+        format!(
+            "interfaces: [{{name: eth1}}]\npaths: {{catalogue: {catalogue:?}}}\n\
+             clients: [{{name: office, networks: [10.20.0.0/24], services: [office-list, default]}}]\n\
+             dns: {{resolvers: [10.20.0.1]}}\n"
+        ),
+    )?;
+    let explained = |destination: &str| -> Result<Option<i32>> {
+        let mut command = Command::new(binary()?);
+        command.args(["--config", &config, "explain", "10.20.0.10", destination]);
+        let nowhere = ["--pin-dir", "--runtime-dir", "--state-dir"];
+        for flag in nowhere {
+            command.args([flag, &at("nothing")]);
+        }
+        Ok(command.output()?.status.code())
+    };
+    ensure!(explained("192.0.2.7:9101")? == Some(0), "the list's prefix on its ports");
+    ensure!(explained("192.0.2.7:443")? == Some(4), "the list's prefix on another port");
+    ensure!(explained("198.51.100.7:9101")? == Some(4), "another address");
+    // Importing again replaces the file; one that a person wrote stays.
+    fs::write(&list, "printer.example\n")?;
+    endpoints(&["import", &list, "--tcp", "631", "--into", &catalogue])?;
+    ensure!(explained("192.0.2.7:9101")? == Some(4), "the list has it no more");
+    let file = Path::new(&catalogue).join("office-list.yaml");
+    fs::write(&file, fs::read_to_string(&file)?.replace("# Imported", "# Edited"))?;
+    let again = endpoints(&["import", &list, "--tcp", "631", "--into", &catalogue]);
+    let refused = again.expect_err("a person's file is not replaced").to_string();
+    ensure!(refused.contains("not written by an import"), "{refused}");
+    Ok(())
+}

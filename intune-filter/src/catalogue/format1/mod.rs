@@ -27,7 +27,8 @@ pub(super) fn parse<'a>(
     let services = documents.into_iter().flat_map(|document| document.services);
     let services = services.map(|service| reader.service(service)).collect();
     let Reader { sources, sets } = reader;
-    let edition = Edition { name: SITE.to_owned(), sources, excused: Vec::new() };
+    let name = SITE.to_owned();
+    let edition = Edition { name, sources, ..Edition::default() };
     Ok(Catalogue { edition, services, sets, tenants })
 }
 

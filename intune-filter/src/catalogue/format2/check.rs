@@ -7,7 +7,9 @@ use intune_filter_ebpf::abi::TITLE_CAPACITY;
 
 use super::{edition, parsed::Parsed};
 use crate::{
-    catalogue::{ALL_SET, Datum, Provenance, Rule, RuleId, Service, Status, error::Place, ids},
+    catalogue::{
+        ALL_SET, Catalogue, Datum, Provenance, Rule, RuleId, Service, Status, error::Place, ids,
+    },
     ports::protocols,
     yaml::FileError,
 };
@@ -24,12 +26,16 @@ pub(super) type Faults = Vec<(usize, FileError)>;
 ///   own, or the site's networks.
 /// - A datum stands once for the same sites. Its source and its tenants are known to the edition.
 /// - A set consists of services and other sets, and does not hold itself.
+/// - Where the files add to an edition, its names, sets and sources are taken.
 pub(super) fn check(
     files: &[Parsed<super::document::File>],
     edition: &Parsed<edition::File>,
+    base: Option<&'static Catalogue>,
 ) -> Faults {
-    let mut check = Check { files, edition, names: HashMap::new(), faults: Vec::new() };
+    let mut check = Check { files, edition, base, names: HashMap::new(), faults: Vec::new() };
+    check.of_base();
     check.edition();
+    check.sources();
     for (file, parsed) in files.iter().enumerate() {
         for (index, service) in parsed.value.services.iter().enumerate() {
             check.names(file, &format!("services[{index}]"), service);
@@ -49,11 +55,15 @@ pub(super) fn check(
 enum Kind {
     Id,
     Alias,
+    /// Alias in the edition that the files add to, where it keeps its meaning.
+    Taken,
 }
 
 struct Check<'a> {
     files: &'a [Parsed<super::document::File>],
     edition: &'a Parsed<edition::File>,
+    /// Edition that the files add to.
+    base: Option<&'static Catalogue>,
     names: HashMap<&'a str, (Kind, String)>,
     faults: Faults,
 }
@@ -81,15 +91,6 @@ impl<'a> Check<'a> {
     fn edition(&mut self) {
         let (edition, file) = (&self.edition.value, self.files.len());
         self.id(file, "edition", &edition.name);
-        for (id, source) in &edition.sources {
-            let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
-            if id.is_empty() || !id.chars().all(legal) {
-                let message =
-                    format!("bad id {id:?}, expected lower-case letters, digits, hyphens and dots");
-                self.report(file, format!("sources.{id}"), message);
-            }
-            self.text(file, format!("sources.{id}.title"), &source.title, "the document's title");
-        }
         for tenant in edition.tenants.keys() {
             if let Some(fault) = ids::fault_of_tenant(tenant) {
                 self.report(file, format!("tenants.{tenant}"), fault);
@@ -97,12 +98,70 @@ impl<'a> Check<'a> {
         }
         for (index, excused) in edition.excused.iter().enumerate() {
             let key = format!("excused[{index}]");
-            if !edition.sources.contains_key(&excused.source) {
+            if !self.has_source(&excused.source) {
                 let message = unknown_source(&excused.source);
                 self.report(file, format!("{key}.source"), message);
             }
             self.text(file, format!("{key}.reason"), &excused.reason, "a reason");
         }
+    }
+
+    /// Takes the names of the edition that the files add to.
+    fn of_base(&mut self) {
+        let Some(base) = self.base else { return };
+        let edition = || format!("edition {}", base.edition().name);
+        for service in base.services() {
+            let aliases = service.aliases.iter().map(|name| (name, Kind::Taken));
+            for (name, kind) in std::iter::once((&service.id, Kind::Id)).chain(aliases) {
+                self.names.insert(name, (kind, edition()));
+            }
+        }
+    }
+
+    /// Checks the sources of the edition file and of the others: an id stands once in all.
+    fn sources(&mut self) {
+        let own = self.files.iter().map(|file| &file.value.sources);
+        let edition = std::iter::once(&self.edition.value.sources);
+        let mut seen: HashSet<&str> = HashSet::new();
+        seen.extend(
+            self.base
+                .into_iter()
+                .flat_map(|base| base.edition().sources.keys())
+                .map(String::as_str),
+        );
+        for (file, sources) in own.chain(edition).enumerate() {
+            for (id, source) in sources {
+                let key = format!("sources.{id}");
+                let legal =
+                    |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+                if id.is_empty() || !id.chars().all(legal) {
+                    let message = format!(
+                        "bad id {id:?}, expected lower-case letters, digits, hyphens and dots"
+                    );
+                    self.report(file, &key, message);
+                }
+                if !seen.insert(id) {
+                    self.report(
+                        file,
+                        &key,
+                        format!("duplicate source {id:?}, expected another id"),
+                    );
+                }
+                self.text(file, format!("{key}.title"), &source.title, "the document's title");
+            }
+        }
+    }
+
+    fn has_source(&self, id: &str) -> bool {
+        let files = self.files.iter().map(|file| &file.value.sources);
+        files.chain([&self.edition.value.sources]).any(|sources| sources.contains_key(id))
+            || self.base.is_some_and(|base| base.edition().source(id).is_some())
+    }
+
+    fn has_set(&self, name: &str) -> bool {
+        name == ALL_SET
+            || self.edition.value.sets.contains_key(name)
+            || self.base.is_some_and(|base| base.sets().contains(&name))
     }
 
     fn names(&mut self, file: usize, key: &str, service: &'a Service) {
@@ -112,7 +171,7 @@ impl<'a> Check<'a> {
         let mut own = HashSet::new();
         for (key, name, kind) in std::iter::once(id).chain(aliases) {
             self.id(file, &key, name);
-            if name == ALL_SET || self.edition.value.sets.contains_key(name) {
+            if self.has_set(name) {
                 let message = format!("{name:?} is the name of a set, expected another id");
                 self.report(file, &key, message);
             }
@@ -197,7 +256,8 @@ impl<'a> Check<'a> {
 
     fn datum(&mut self, file: usize, key: &str, datum: &Datum) {
         for tenant in &datum.when.tenant {
-            if !self.edition.value.tenants.contains_key(tenant) {
+            let of_base = self.base.is_some_and(|base| base.region_of(tenant).is_some());
+            if !of_base && !self.edition.value.tenants.contains_key(tenant) {
                 let message =
                     format!("unknown tenant location {tenant:?}, expected one of the edition's");
                 self.report(file, format!("{key}.when.tenant"), message);
@@ -219,7 +279,7 @@ impl<'a> Check<'a> {
     fn source(&mut self, file: usize, key: &str, of: &str, from: Option<&Provenance>) {
         match from {
             None => self.report(file, of, "no source, expected from here or at the rule"),
-            Some(from) if !self.edition.value.sources.contains_key(&from.source) => {
+            Some(from) if !self.has_source(&from.source) => {
                 self.report(file, key, unknown_source(&from.source));
             }
             Some(_) => {}
@@ -228,7 +288,8 @@ impl<'a> Check<'a> {
 
     fn target(&mut self, file: usize, key: &str, id: &RuleId) {
         let services = self.files.iter().flat_map(|file| &file.value.services);
-        let mut named = services.filter(|service| service.id == id.service);
+        let base = self.base.into_iter().flat_map(Catalogue::services);
+        let mut named = services.chain(base).filter(|service| service.id == id.service);
         match named.next().and_then(|service| service.rule(&id.rule)) {
             None => {
                 self.report(file, key, format!("no rule {id}, expected an existing SERVICE/RULE"));
@@ -247,6 +308,12 @@ impl<'a> Check<'a> {
             self.id(file, &key, set);
             if set == ALL_SET {
                 self.report(file, &key, "all is every service, expected no such key");
+            } else if self.base.is_some_and(|base| base.sets().contains(&set.as_str())) {
+                self.report(
+                    file,
+                    &key,
+                    "a set of the edition that this one adds to, expected another",
+                );
             }
             if let Some((at, member)) = repeated(members.iter()) {
                 self.report(file, format!("{key}[{at}]"), format!("{member} stands twice"));
@@ -254,7 +321,7 @@ impl<'a> Check<'a> {
             for (at, member) in members.iter().enumerate() {
                 let is_service =
                     self.names.get(member.as_str()).is_some_and(|(kind, _)| *kind == Kind::Id);
-                if !is_service && !sets.contains_key(member) {
+                if !is_service && !self.has_set(member) {
                     let message = format!("no service or set {member:?}, expected the id of one");
                     self.report(file, format!("{key}[{at}]"), message);
                 }
@@ -281,7 +348,7 @@ fn holds<'a>(
 }
 
 fn unknown_source(id: &str) -> String {
-    format!("unknown source {id:?}, expected one under sources in edition.yaml")
+    format!("unknown source {id:?}, expected one under sources")
 }
 
 fn repeated<'a, T: Eq + std::hash::Hash>(

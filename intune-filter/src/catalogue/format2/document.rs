@@ -1,12 +1,15 @@
 //! Reads the services of a file of format 2.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 
 use crate::{
     catalogue::{
-        Address, Datum, Need, Provenance, Risk, Role, Rule, RuleId, Service, Sni, Status, When,
+        Address, Datum, Need, Provenance, Risk, Role, Rule, RuleId, Service, Sni, Source, Status,
+        When,
     },
-    yaml::{Fields, Findings, Place, Read, is_list, parsed, word},
+    yaml::{Fields, Findings, Named, Place, Read, is_list, parsed, word},
 };
 
 /// Number of the format.
@@ -23,6 +26,8 @@ impl Read for Format {
 
 /// File of services.
 pub(super) struct File {
+    /// Documents by their id, of this file's own.
+    pub sources: BTreeMap<String, Source>,
     /// Services of the file.
     pub services: Vec<Service>,
 }
@@ -31,10 +36,12 @@ impl Read for File {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
         let mut fields = Fields::open(place, findings)?;
         let format = fields.required::<Format>("format", "2");
+        let sources = fields.or("sources", Named::default());
         let services = fields.required::<Vec<OneService>>("services", "a list of services");
         fields.close();
         format?;
-        Some(Self { services: services?.into_iter().map(|OneService(service)| service).collect() })
+        let services = services?.into_iter().map(|OneService(service)| service).collect();
+        Some(Self { sources: sources.0, services })
     }
 }
 

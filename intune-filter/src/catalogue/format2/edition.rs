@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::document::Format;
 use crate::{
-    catalogue::{Date, Excused, Region, Source, SourceCopy},
+    catalogue::{Catalogue, Date, Excused, LATEST_WORD, Region, Source, SourceCopy},
     yaml::{Fields, Findings, Named, Place, Read},
 };
 
@@ -12,6 +12,8 @@ use crate::{
 pub(super) struct File {
     /// Name of the edition.
     pub name: String,
+    /// Built-in edition that this one adds to.
+    pub extends: Option<String>,
     /// Documents by their id.
     pub sources: BTreeMap<String, Source>,
     /// Region of each tenant location.
@@ -27,13 +29,36 @@ impl Read for File {
         let mut fields = Fields::open(place, findings)?;
         let format = fields.required::<Format>("format", "2");
         let name = fields.required("edition", "the edition's name, such as 2026-08");
-        let sources = fields.required::<Named<_>>("sources", "the documents by their ids");
+        let extends: Option<Base> = fields.optional("extends");
+        let sources = fields.or("sources", Named::default());
         let tenants = fields.or("tenants", Named::default());
         let sets = fields.or("sets", Named::default());
         let excused = fields.or("excused", Vec::new());
         fields.close();
         format?;
-        Some(Self { name: name?, sources: sources?.0, tenants: tenants.0, sets: sets.0, excused })
+        Some(Self {
+            name: name?,
+            extends: extends.map(|Base(name)| name),
+            sources: sources.0,
+            tenants: tenants.0,
+            sets: sets.0,
+            excused,
+        })
+    }
+}
+
+/// Name of a built-in edition, or `latest`.
+struct Base(String);
+
+impl Read for Base {
+    fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
+        match crate::yaml::word(place) {
+            Some(name) if Catalogue::edition_named(name).is_some() => Some(Self(name.to_owned())),
+            _ => {
+                let known: Vec<&str> = Catalogue::editions().collect();
+                findings.expected(place, &format!("{LATEST_WORD}, or one of {}", known.join(", ")))
+            }
+        }
     }
 }
 
@@ -51,10 +76,14 @@ impl Read for Source {
 impl Read for SourceCopy {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
         let mut fields = Fields::open(place, findings)?;
-        let repo = fields.required("repo", "the repository");
-        let (commit, path) = (fields.optional("commit"), fields.optional("path"));
+        let (repo, commit) = (fields.optional("repo"), fields.optional("commit"));
+        let (path, file) = (fields.optional("path"), fields.optional("file"));
+        let sha256 = fields.optional("sha256");
+        if !fields.has("repo") && !fields.has("file") {
+            fields.findings.report(place, "neither repo nor file, expected one of them");
+        }
         fields.close();
-        Some(Self { repo: repo?, commit, path })
+        Some(Self { repo, commit, path, file, sha256 })
     }
 }
 

@@ -6,6 +6,8 @@ mod document;
 mod edition;
 mod parsed;
 #[cfg(test)]
+mod site_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -32,8 +34,9 @@ pub(super) fn parse<'a>(
         .into_iter()
         .map(|(name, text)| Parsed::parse(name, text, "a catalogue"))
         .collect::<Result<Vec<Parsed<document::File>>, _>>()?;
+    let base = edition.value.extends.as_deref().and_then(Catalogue::edition_named);
     let mut faults: BTreeMap<usize, Vec<FileError>> = BTreeMap::new();
-    for (file, fault) in check(&files, &edition) {
+    for (file, fault) in check(&files, &edition, base) {
         faults.entry(file).or_default().push(fault);
     }
     // One file's faults at once, as of a configuration; those of the edition file, on which the
@@ -43,11 +46,32 @@ pub(super) fn parse<'a>(
         let name = files.get(file).map_or(&edition.name, |file| &file.name);
         return Err(CatalogueError::Invalid(FileErrors::new(name, faults)));
     }
-    let edition::File { name, sources, tenants, sets, excused } = edition.value;
-    Ok(Catalogue {
-        edition: Edition { name, sources, excused },
-        services: files.into_iter().flat_map(|file| file.value.services).collect(),
+    let edition::File { name, sources, tenants, sets, excused, .. } = edition.value;
+    let mut catalogue = Catalogue {
+        edition: Edition { name, sources, added: BTreeMap::new(), excused },
+        services: Vec::new(),
         sets,
         tenants,
+    };
+    for document::File { sources, services } in files.into_iter().map(|file| file.value) {
+        catalogue.edition.sources.extend(sources);
+        catalogue.services.extend(services);
+    }
+    Ok(match base {
+        Some(base) => added(base, catalogue),
+        None => catalogue,
     })
+}
+
+/// Adds a site's catalogue, which has been checked, to an edition.
+fn added(base: &Catalogue, site: Catalogue) -> Catalogue {
+    let mut catalogue = base.clone();
+    let edition = &mut catalogue.edition;
+    edition.name = format!("{}+{}", edition.name, site.edition.name);
+    edition.added.extend(site.edition.sources);
+    edition.excused.extend(site.edition.excused);
+    catalogue.services.extend(site.services);
+    catalogue.sets.extend(site.sets);
+    catalogue.tenants.extend(site.tenants);
+    catalogue
 }

@@ -261,7 +261,7 @@ const REFUSED_EDITIONS: &[(&str, &str, usize, &str)] = &[
     ("default: [two]", "all: [two]", 10, "all is every service, expected no such key"),
     ("source: doc, id", "source: dok, id", 11, "unknown source \"dok\""),
     ("reason: misprint", "reason: ''", 11, "empty, expected a reason"),
-    ("excused:", "excuse:", 11, "unknown key, expected one of format, edition, sources"),
+    ("excused:", "excuse:", 11, "unknown key, expected one of format, edition, extends, sources"),
 ];
 
 #[test]
