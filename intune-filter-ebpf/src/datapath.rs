@@ -14,7 +14,7 @@ use crate::{
     scratch::{Family, Scratch},
 };
 
-register_word!(Location, RateDecision);
+register_word!(Location, RateDecision, FarEnd);
 
 result_word! {
     /// Location of a destination, seen from the client.
@@ -25,6 +25,18 @@ result_word! {
         APART = 1,
         /// Address of the gateway, on the client's network.
         HERE = 2,
+    }
+}
+
+result_word! {
+    /// Location of the remote of a flow between zones, by a packet to the client.
+    pub FarEnd {
+        /// Not where the packet comes from: somebody else has sent it.
+        ELSEWHERE = 0,
+        /// In its zone, from whose device the packet was received.
+        THERE = 1,
+        /// In its zone no more, by the routes.
+        LEFT = 2,
     }
 }
 
@@ -323,8 +335,8 @@ pub trait GlobalFns: Copy {
     fn is_sent(self, scratch: &Scratch, v6: bool) -> bool;
     /// Runs [`crate::verdict::sending_zone`].
     fn sending_zone(self, scratch: &Scratch, v6: bool) -> u16;
-    /// Runs [`crate::verdict::came_from`].
-    fn came_from(self, scratch: &Scratch, zone: u16) -> bool;
+    /// Runs [`crate::verdict::far_end`].
+    fn far_end(self, scratch: &Scratch, zone: u16, opened_by_client: bool) -> FarEnd;
     /// As [`crate::verdict::own_location`].
     fn own_location(self, scratch: &Scratch) -> Location;
     /// Runs [`crate::verdict::routed_location`].

@@ -117,9 +117,9 @@ pub struct Flow {
     /// Generation of the policy that last allowed the flow, [`Active::generation`]; 0 during the
     /// warm-up.
     pub generation: u32,
-    /// Zone that the flow was opened from, by a packet that the zone's policy allows; 0 if it was not
-    /// opened from another zone.
-    pub origin: u16,
+    /// Zone of the remote, if that is another zone's: the one that has opened the flow
+    /// ([`flow_flags::INBOUND`]), or the one where the client's packets have arrived; otherwise 0.
+    pub far_zone: u16,
     /// See [`flow_flags`].
     pub flags: u16,
     /// The rule that allows it, below [`super::RULES`]; [`super::NO_RULE`] if a flag says why there is
@@ -145,6 +145,14 @@ impl Flow {
     pub fn mac(&self) -> u64 {
         let (first, rest) = (ne16::<0, 6>(&self.client_mac), ne32::<2, 6>(&self.client_mac));
         (u64::from(first.to_le()) | u64::from(rest.to_le()) << 16).to_le()
+    }
+
+    /// Zone that has opened the flow, by a packet that the zone's policy allows; 0 if it was not opened
+    /// from another zone.
+    #[inline(always)]
+    #[must_use]
+    pub const fn origin(&self) -> u16 {
+        if self.flags & flow_flags::INBOUND == 0 { 0 } else { self.far_zone }
     }
 
     /// Makes the word of [`Self::mac`] the client's hardware address.
@@ -337,11 +345,16 @@ pub struct FragmentVerdict {
     pub group: u8,
     /// 1 if the datagram passes only because its group is in audit mode or the warm-up lasts.
     pub audited: u8,
-    /// Hardware address that the first fragment came from, as a word like [`Flow::mac`]; 0 for a
-    /// datagram to a client.
-    pub client_mac: u64,
+    /// Sender of the first fragment: a client's hardware address, as a word like [`Flow::mac`]; of a
+    /// datagram to a client [`Self::TO_CLIENT`], and the device that it came in by, if that is a zone's.
+    pub sender: u64,
 }
 layout!(FragmentVerdict, 24, u64, u32, u8, u8, u8, u8, u64);
+
+impl FragmentVerdict {
+    /// Bit of [`Self::sender`] that no hardware address has.
+    pub const TO_CLIENT: u64 = 1 << 63;
+}
 
 /// Element of `COUNTERS`, by [`super::Reason::counter`] or [`super::Occurrence::counter`].
 #[repr(C)]

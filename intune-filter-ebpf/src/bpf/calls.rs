@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     abi::{Ending, Flow, Standing},
-    datapath::{GlobalFns, Location, RuleMatch},
+    datapath::{FarEnd, GlobalFns, Location, RuleMatch},
     packet::Direction,
     scratch::Scratch,
 };
@@ -140,8 +140,9 @@ impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
     }
 
     #[inline(always)]
-    fn came_from(self, _: &Scratch, zone: u16) -> bool {
-        zone_fns::came_from(u64::from(zone)) != 0
+    fn far_end(self, _: &Scratch, zone: u16, opened_by_client: bool) -> FarEnd {
+        let (zone, opened) = (u32::from(zone), u32::from(opened_by_client));
+        FarEnd::from_word(route::far_end_at_egress(self.context.cast(), zone, opened))
     }
 
     #[inline(always)]

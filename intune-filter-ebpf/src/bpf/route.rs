@@ -12,7 +12,7 @@ use aya_ebpf::{
 use super::kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS, XDP};
 use crate::{
     abi::V6,
-    datapath::{Location, Route},
+    datapath::{FarEnd, Location, Route},
     verdict,
 };
 
@@ -137,6 +137,15 @@ pub extern "C" fn is_astray_at_egress(context: *mut __sk_buff) -> u64 {
     let kernel = BpfDatapath::<TC_EGRESS> { context: context.cast() };
     let scratch = BpfDatapath::<TC_EGRESS>::scratch();
     u64::from(scratch.is_none_or(|scratch| verdict::is_astray(scratch, kernel)))
+}
+
+/// Runs [`verdict::far_end`] at TC egress.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn far_end_at_egress(context: *mut __sk_buff, zone: u32, opened: u32) -> u64 {
+    let kernel = BpfDatapath::<TC_EGRESS> { context: context.cast() };
+    let end = |scratch| verdict::far_end(scratch, kernel, zone as u16, opened != 0);
+    BpfDatapath::<TC_EGRESS>::scratch().map_or(FarEnd::ELSEWHERE, end).word()
 }
 
 #[inline(always)]

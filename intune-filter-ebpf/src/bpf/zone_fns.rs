@@ -29,12 +29,3 @@ pub extern "C" fn sending_zone(v6: u64) -> u64 {
     let zone = |scratch| verdict::sending_zone(scratch, kernel, v6 != 0);
     u64::from(BpfDatapath::<TC_EGRESS>::scratch().map_or(0, zone))
 }
-
-/// Whether the stack received the packet in the working memory from a device of the zone.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn came_from(zone: u64) -> u64 {
-    let kernel = BpfDatapath::<TC_EGRESS>::without_context();
-    let came = |scratch| verdict::came_from(scratch, kernel, zone as u16);
-    u64::from(BpfDatapath::<TC_EGRESS>::scratch().is_some_and(came))
-}

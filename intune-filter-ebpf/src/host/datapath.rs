@@ -10,8 +10,8 @@ use crate::{
         OwnKey, PROVEN_FOR, Settings, Standing, Stream, Taking, V6, ZoneKey,
     },
     datapath::{
-        Clock, Counters, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision, RateLimits,
-        Reports, Route, Routes, RuleEvent, RuleMatch, StreamMaps, WorkingMemory,
+        Clock, Counters, FarEnd, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision,
+        RateLimits, Reports, Route, Routes, RuleEvent, RuleMatch, StreamMaps, WorkingMemory,
     },
     dns,
     memory::RuleCell,
@@ -321,8 +321,8 @@ impl GlobalFns for &Tables {
         verdict::sending_zone(scratch, self, v6)
     }
 
-    fn came_from(self, scratch: &Scratch, zone: u16) -> bool {
-        verdict::came_from(scratch, self, zone)
+    fn far_end(self, scratch: &Scratch, zone: u16, opened_by_client: bool) -> FarEnd {
+        verdict::far_end(scratch, self, zone, opened_by_client)
     }
 
     fn own_location(self, scratch: &Scratch) -> Location {

@@ -74,6 +74,10 @@ pub struct PacketCtx {
     pub came_by: VolatileU64,
     /// Zone that was allowed to send the packet, if it comes from another one than its client's; else 0.
     pub sent: VolatileU64,
+    /// Side that a fragment to a client comes from, see [`FragmentVerdict::sender`]; else 0.
+    pub side: VolatileU64,
+    /// Remote of the flow that a packet to a client belongs to, or quotes.
+    pub far_end: UnsafeCell<V6>,
     /// 1 if a resolver's packet came in by a device that no route to the resolver leads out of.
     pub astray: VolatileU64,
     /// Packets that the frame stands for.

@@ -244,6 +244,9 @@ fn by_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdic
     if run.is_from_gateway() {
         return Verdict::pass_builtin(Reason::GatewaySent);
     }
+    if datagram.fragment != Fragment::Whole {
+        fragment::note_side(run);
+    }
     if datagram.fragment == Fragment::Later {
         if let Some(verdict) = fragment::later(run, datagram) {
             return verdict;
@@ -264,7 +267,7 @@ fn by_flow<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Verdic
     if datagram.protocol == A::ICMP
         && datagram.fragment != Fragment::Later
         && let Some(key) = A::quoted_to_client(&run.packet, datagram, run.zone())
-        && flow::is_known(run, &key)
+        && flow::is_known(run, &key, Direction::ToClient)
     {
         return Verdict { matched: Matched::Flow, ..Verdict::pass_builtin(Reason::IcmpError) };
     }

@@ -10,8 +10,8 @@ use super::{
     stage::Stage,
 };
 use crate::{
-    abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, Matched, Reason, flow_flags},
-    datapath::{Datapath, DatapathOf, NANOS_PER_SEC},
+    abi::{Ending, EventKind, Flow, FlowEvent, FlowKey, Matched, Reason, V6, flow_flags},
+    datapath::{Datapath, DatapathOf, FarEnd, NANOS_PER_SEC},
     packet::{Datagram, Direction, Fragment, Packet, TCP, TCP_ACK, TCP_SYN, UDP},
     scratch::{Family, Scratch},
 };
@@ -68,18 +68,22 @@ pub(super) const fn key_to_client<A: Family>(datagram: &Datagram<A>, zone: u16) 
 pub(super) fn is_known<A: Family, W: DatapathOf<A>, P: Packet>(
     run: &Run<'_, W, P>,
     key: &FlowKey<A>,
+    direction: Direction,
 ) -> bool {
     let (now, generation) = (run.now(), run.generation());
     let look = |flow: &mut Flow| {
         let (rule, flags) = (flow.rule, flow.flags);
-        let (group, origin) = (flow.group.into(), flow.origin);
-        let state = if now.saturating_sub(flow.last_seen) > lifetime(key.protocol, flags) {
-            State::Expired
-        } else if flow.generation == generation {
-            State::Alive
-        } else {
-            State::Older
-        };
+        let (group, origin) = (flow.group.into(), flow.origin());
+        let asks = direction == Direction::ToClient && flow.far_zone != 0;
+        let is_astray = asks && far_end(run, flow, &key.remote.wide()) == FarEnd::ELSEWHERE;
+        let state =
+            if is_astray || now.saturating_sub(flow.last_seen) > lifetime(key.protocol, flags) {
+                State::Expired
+            } else if flow.generation == generation {
+                State::Alive
+            } else {
+                State::Older
+            };
         Touched { state, rule, flags, group, origin, ending: Ending::Open as u8 }
     };
     let found = match run.datapath.flow(key, look) {
@@ -263,6 +267,14 @@ struct Touched {
     ending: u8,
 }
 
+/// Returns the location of the remote of a flow with another zone, for a packet to the client.
+#[inline(always)]
+fn far_end<W: Datapath, P: Packet>(run: &Run<'_, W, P>, flow: &Flow, remote: &V6) -> FarEnd {
+    // SAFETY: the scratch memory is this run's alone.
+    unsafe { run.scratch.ctx.far_end.get().write(*remote) };
+    run.datapath.far_end(run.scratch, flow.far_zone, flow.flags & flow_flags::INBOUND == 0)
+}
+
 /// Updates a flow by one of its packets. The packet's TCP numbers stay in the working memory, since
 /// the stack has no room for them.
 #[inline(always)]
@@ -276,15 +288,15 @@ fn touch<A: Family, W: Datapath, P: Packet>(
     // Another CPU may have written a later time than this packet's.
     let idle = run.now().saturating_sub(flow.last_seen);
     let (rule, flags) = (flow.rule, flow.flags);
-    let (group, origin) = (flow.group.into(), flow.origin);
+    let (group, origin) = (flow.group.into(), flow.origin());
     let open = Ending::Open as u8;
     let found = Touched { state: State::Alive, rule, flags, group, origin, ending: open };
-    if direction == Direction::ToClient && origin != 0 {
-        // A flow from another zone is that zone's: nobody else sends in its name.
-        if !run.datapath.came_from(scratch, origin) {
-            return Touched { state: State::Expired, ..found };
+    if direction == Direction::ToClient && flow.far_zone != 0 {
+        match far_end(run, flow, run.source()) {
+            FarEnd::THERE => scratch.ctx.sent.set(flow.far_zone.into()),
+            FarEnd::LEFT => flow.far_zone = 0,
+            _ => return Touched { state: State::Expired, ..found },
         }
-        scratch.ctx.sent.set(origin.into());
     }
     // A SYN on a flow that is closing begins another connection between the same ports.
     let reopened = protocol == TCP

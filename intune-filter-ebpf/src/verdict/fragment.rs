@@ -6,15 +6,19 @@
 //! of a known flow, so that no client fills the table: an entry stays until its time is over.
 //!
 //! A receiver puts together what has one source, destination and id, whoever has sent it. Fragments of
-//! another hardware address than the first one's are therefore denied, and change nothing for the others:
-//! else whoever uses a neighbour's address could end its datagrams. A datagram on whose way a router fails
-//! over is lost.
+//! another sender than the first one's are therefore denied, and change nothing for the others: else
+//! whoever uses a neighbour's address could end its datagrams. From clients a sender is a hardware address:
+//! a datagram on whose way a router fails over is lost. To clients it is the device of a zone, or whatever
+//! is no zone's: of two ways to the internet, the fragments of a datagram may take either.
 
 use super::{Action, Run, Verdict, limit};
 use crate::{
-    abi::{Address as _, FragmentKey, FragmentVerdict, Matched, Reason, V4},
+    abi::{Address as _, DeviceZone, FragmentKey, FragmentVerdict, Matched, Reason, V4},
     datapath::{Datapath, Member},
-    maps::{KeyedMap as _, keyed::FRAGMENTS},
+    maps::{
+        KeyedMap as _,
+        keyed::{DEVICE_ZONES, FRAGMENTS},
+    },
     packet::{Datagram, Fragment, Packet},
     scratch::Family,
 };
@@ -109,10 +113,26 @@ pub(super) fn is_duplicate_first<A: Family, W: Datapath, P: Packet>(
     true
 }
 
-/// Whether a fragment comes from another hardware address than the first of its datagram.
+/// Whether a fragment comes from another sender than the first of its datagram.
 #[inline(always)]
 fn is_anothers<W: Datapath, P: Packet>(run: &Run<'_, W, P>, first: &FragmentVerdict) -> bool {
-    first.client_mac != run.scratch.ctx.client_mac.get()
+    first.sender != sender(run)
+}
+
+/// Returns the sender of the packet, as [`FragmentVerdict::sender`] has it.
+#[inline(always)]
+fn sender<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> u64 {
+    // Each is 0 where the other is not.
+    run.scratch.ctx.client_mac.get() | run.scratch.ctx.side.get()
+}
+
+/// Notes which side a fragment to a client comes from.
+#[inline(always)]
+pub(super) fn note_side<W: Datapath, P: Packet>(run: &Run<'_, W, P>) {
+    let device = run.scratch.ctx.came_by.get() as u32;
+    let is_zones = DEVICE_ZONES::get(run.datapath, &DeviceZone { device, nth: 0 }).is_some();
+    let device = if is_zones { u64::from(device) } else { 0 };
+    run.scratch.ctx.side.set(FragmentVerdict::TO_CLIENT | device);
 }
 
 /// Whether the datagram comes from another zone, where its sender has paid for it.
@@ -171,7 +191,7 @@ pub(super) fn remember<const KIND: usize, A: Family, W: Datapath, P: Packet>(
             rule: verdict.rule,
             group: verdict.group,
             audited: verdict.audited,
-            client_mac: run.scratch.ctx.client_mac.get(),
+            sender: sender(run),
         },
     );
     verdict

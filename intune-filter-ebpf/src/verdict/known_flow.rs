@@ -75,9 +75,11 @@ fn by_flow<A: ParseKnown + Family, W: DatapathOf<A>>(
         return 0;
     }
     let known = datapath.flow(&key, |flow| {
-        // Neither audited, nor opened from outside, nor ending.
+        // Neither audited, nor opened from outside, nor ending; and an answer from another zone is asked
+        // for its way in.
         if flow.flags & !flow_flags::UNRULED != flow_flags::ANSWERED
             || flow.generation != generation
+            || direction == Direction::ToClient && flow.far_zone != 0
             || direction == Direction::FromClient && client_mac(packet, direction) != flow.mac()
         {
             return 0;

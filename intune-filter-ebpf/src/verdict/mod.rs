@@ -39,7 +39,7 @@ pub use resolver_route::is_astray;
 pub use rules::{allows_rule, match_rules, match_sender};
 pub use segment::note_segment;
 pub use sender::is_believed;
-pub use sent::{came_from, is_sent, sending_zone};
+pub use sent::{far_end, is_sent, sending_zone};
 
 pub use crate::abi::NO_RULE;
 use crate::abi::{
@@ -289,6 +289,7 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         ctx.came_by.set(u64::from(arrival.came_by));
         ctx.astray.set(0);
         ctx.sent.set(0);
+        ctx.side.set(0);
         ctx.zone.set(u64::from(zone));
         ctx.packets.set(u64::from(packet.packets()));
         ctx.network_offset.set(u64::from(network_offset));

@@ -74,7 +74,7 @@ pub(super) fn begin(scratch: &Scratch, direction: Direction, length: u32, tcp: u
         flow.remote_end = 0;
         flow.remote_acknowledged = 0;
         flow.generation = lasting(scratch.ctx.generation.get() as u32, flags);
-        flow.origin = origin;
+        flow.far_zone = origin;
         flow.flags = flags;
         flow.rule = rule;
         flow.group = group as u8;

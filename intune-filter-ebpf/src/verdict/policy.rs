@@ -145,7 +145,7 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         W: DatapathOf<A>,
     {
         let known = A::quoted_by_client(&self.packet, datagram, self.zone())
-            .is_some_and(|key| flow::is_known(self, &key));
+            .is_some_and(|key| flow::is_known(self, &key, Direction::FromClient));
         if known {
             return Verdict::pass_builtin(Reason::IcmpError).of(client);
         }

@@ -91,14 +91,14 @@ layouts! {
     FlowKey<V6> { zone, protocol, reserved, client_port, remote_port, client, remote };
     Flow {
         opened, last_seen, client_packets, client_bytes, remote_packets, remote_bytes,
-        client_end, client_acknowledged, remote_end, remote_acknowledged, generation, origin,
+        client_end, client_acknowledged, remote_end, remote_acknowledged, generation, far_zone,
         flags, rule, group, client_mac, name_state
     };
     PendingKey { zone, port, id, protocol, client, resolver };
     Asked { question, times, answers, digests };
     Pending { asked, questions };
     FragmentKey { zone, protocol, id, source, destination };
-    FragmentVerdict { seen, headers, allowed, rule, group, audited, client_mac };
+    FragmentVerdict { seen, headers, allowed, rule, group, audited, sender };
     Counter { packets, bytes };
     RuleCounter { packets, bytes, flows, denied };
     JudgedPrefix {

@@ -73,7 +73,7 @@ impl<'a> FlowReview<'a> {
     /// Decides about a flow that the remote has opened. One from another zone ends with its sender's.
     fn decide_inbound(&mut self, key: &FlowKey<V6>, flow: &Flow) -> FlowFate {
         let Some(client) = self.client(key) else { return FlowFate::Goes };
-        if flow.origin != 0 || client.flags & client_flags::INBOUND_RULES == 0 {
+        if flow.origin() != 0 || client.flags & client_flags::INBOUND_RULES == 0 {
             return FlowFate::Goes;
         }
         let zone = u32::from(inbound_zone(key.zone));

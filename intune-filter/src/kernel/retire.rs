@@ -77,7 +77,7 @@ impl Kernel {
         let mut senders = HashSet::new();
         self.change_flows(
             &mut |key, flow| {
-                if flow.origin == 0 {
+                if flow.origin() == 0 {
                     senders.insert(*key);
                 }
                 FlowFate::Goes
@@ -85,7 +85,8 @@ impl Kernel {
             ReviewTime::After,
         )?;
         let mut judge = |key: &FlowKey<V6>, flow: &Flow| {
-            let is_sent = flow.origin == 0 || senders.contains(&key.of_remote(flow.origin));
+            let origin = flow.origin();
+            let is_sent = origin == 0 || senders.contains(&key.of_remote(origin));
             if is_sent { FlowFate::Goes } else { FlowFate::Ends }
         };
         self.change_flows(&mut judge, ReviewTime::After)

@@ -46,6 +46,7 @@ const RESOLVER: &str = "verdict/resolver.rs";
 const STATE: &str = "abi/state.rs";
 const INGRESS: &str = "verdict/ingress.rs";
 const EGRESS: &str = "verdict/egress.rs";
+const SENT: &str = "verdict/sent.rs";
 const OTHER_VLAN: &str = "verdict/other_vlan.rs";
 const OPENING: &str = "verdict/opening.rs";
 const LIFETIME: &str = "verdict/lifetime.rs";
@@ -214,8 +215,40 @@ pub(super) const FAULTS: &[Fault] = &[
     of(
         "fragment-of-anyone",
         FRAGMENT,
-        "first.client_mac != run.scratch.ctx.client_mac.get()",
+        "first.sender != sender(run)",
         "false",
+    ),
+    of(
+        "fragment-of-any-side",
+        FRAGMENT,
+        "if is_zones { u64::from(device) } else { 0 }",
+        "0",
+    ),
+    of(
+        "answer-of-any-side",
+        SENT,
+        "let left = route.leads() && route != Route::to(datapath.device(zone));",
+        "let left = route.leads();",
+    ),
+    of("far-end-unbound", SENT, "flow.far_zone = here;", "flow.far_zone = 0;"),
+    of(
+        "unlisted-to-another-zone",
+        SENT,
+        "flow.group == NO_GROUP",
+        "false",
+    )
+    .within("let unlisted = flow.group == NO_GROUP;"),
+    of(
+        "inbound-on-any-port",
+        EGRESS,
+        "port_index(datagram.protocol, u16::from_be(datagram.transport.destination_port))",
+        "port_index(datagram.protocol, u16::from_be(datagram.transport.source_port))",
+    ),
+    of(
+        "inbound-of-the-client's-rules",
+        EGRESS,
+        "inbound_zone(run.zone())",
+        "run.zone()",
     ),
     of("question-of-anyone", STATE, "other.times & Asked::PROVEN <= proven", "true"),
     // The gateway.

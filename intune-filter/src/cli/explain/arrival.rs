@@ -42,7 +42,7 @@ impl Receiver {
         let mode = self.client.map(|client| client.mode);
         let flags = self.client.map_or(0, |client| client.flags);
         let rule = Some(self.lets.lowest()).filter(|_| !self.lets.is_empty());
-        let is_sent = matches!(sent, Reason::Policy | Reason::Exempt | Reason::UnlistedAllowed);
+        let is_sent = matches!(sent, Reason::Policy | Reason::Exempt);
         let (reason, rule) = if mode == Some(MODE_EXEMPT) {
             (Reason::Exempt, None)
         } else if is_sent {
@@ -95,9 +95,10 @@ mod tests {
         const NONE: RuleMask = RuleMask::EMPTY;
         let some = RuleMask::of(7);
         let by_rules = client_flags::INBOUND_RULES;
-        for sent in [Reason::Policy, Reason::Exempt, Reason::UnlistedAllowed] {
+        for sent in [Reason::Policy, Reason::Exempt] {
             assert_eq!(reason(sent, 0, 0, NONE), Reason::FromZone);
         }
+        assert_eq!(reason(Reason::UnlistedAllowed, 0, 0, NONE), Reason::Unsolicited);
         assert_eq!(reason(Reason::Port, 0, 0, some), Reason::Unsolicited);
         assert_eq!(reason(Reason::Port, 0, by_rules, some), Reason::Inbound);
         assert_eq!(reason(Reason::Port, 0, by_rules, NONE), Reason::Unsolicited);

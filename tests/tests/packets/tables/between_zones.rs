@@ -17,16 +17,16 @@ use intune_filter_tests::prog_test_run::{
 
 use crate::{run, tables::flows::flows};
 
-const PEERS: &str = "peers/site";
-const PORT: u16 = 7680;
+pub(super) const PEERS: &str = "peers/site";
+pub(super) const PORT: u16 = 7680;
 
 /// The site with a service whose destinations are other clients, for the groups of one interface.
-fn site(more: &str) -> Config {
+pub(super) fn site(more: &str) -> Config {
     site_with(more, ["10.22.0.0/24, 'fd00:22::/64'"; 2])
 }
 
 /// The site where the other interface's group has but a few of the addresses there.
-fn small_site(more: &str) -> Config {
+pub(super) fn small_site(more: &str) -> Config {
     site_with(more, ["10.22.0.0/24, 'fd00:22::/64'", "10.22.0.0/28, 'fd00:22::10/124'"])
 }
 
@@ -56,48 +56,48 @@ fn limited() -> Config {
 }
 
 /// A packet of the client on the LAN's interface.
-fn sent(what: &str, datagram: &Datagram, reason: Reason) -> Row {
+pub(super) fn sent(what: &str, datagram: &Datagram, reason: Reason) -> Row {
     let expected = expect(reason);
     let ruled = matches!(reason, Policy | Reason::Flow | Port | FragmentAllowed);
     from_client(what, datagram.frame(), if ruled { expected.rule(PEERS) } else { expected })
 }
 
 /// The packet as it is forwarded to the other interface.
-fn arrives(what: &str, datagram: &Datagram, reason: Reason) -> Row {
+pub(super) fn arrives(what: &str, datagram: &Datagram, reason: Reason) -> Row {
     to_client(what, datagram.frame(), expect(reason)).on_other().came_by_lan()
 }
 
 /// A packet of the client on the other interface.
-fn answered(what: &str, datagram: &Datagram, reason: Reason) -> Row {
+pub(super) fn answered(what: &str, datagram: &Datagram, reason: Reason) -> Row {
     from_client(what, datagram.frame(), expect(reason)).on_other()
 }
 
 /// The packet as it is forwarded to the LAN's interface.
-fn returns(what: &str, datagram: &Datagram, reason: Reason) -> Row {
+pub(super) fn returns(what: &str, datagram: &Datagram, reason: Reason) -> Row {
     let expected = expect(reason);
     let ruled = matches!(reason, Reason::Flow | FragmentAllowed);
     let expected = if ruled { expected.rule(PEERS) } else { expected };
     to_client(what, datagram.frame(), expected).came_by(OTHER)
 }
 
-fn there(who: &Addresses) -> Datagram {
+pub(super) fn there(who: &Addresses) -> Datagram {
     Datagram::new(who.client, who.other)
 }
 
-fn back(who: &Addresses) -> Datagram {
+pub(super) fn back(who: &Addresses) -> Datagram {
     Datagram::new(who.other, who.client)
 }
 
-fn ask(who: &Addresses, flags: Flags) -> Datagram {
+pub(super) fn ask(who: &Addresses, flags: Flags) -> Datagram {
     there(who).tcp(40000, PORT, flags)
 }
 
-fn answer(who: &Addresses, flags: Flags) -> Datagram {
+pub(super) fn answer(who: &Addresses, flags: Flags) -> Datagram {
     back(who).tcp(PORT, 40000, flags)
 }
 
 /// A connection from one zone to another, opened and answered.
-fn connection(who: &Addresses) -> [Row; 4] {
+pub(super) fn connection(who: &Addresses) -> [Row; 4] {
     [
         sent("SYN", &ask(who, Flags::SYN), Policy),
         arrives("SYN", &ask(who, Flags::SYN), FromZone),
@@ -123,7 +123,7 @@ fn what_a_zone_may_send_arrives_in_another_and_is_answered() {
             );
             let both: Vec<Flow> = flows(filter, "FLOWS");
             assert_eq!(both.len(), 2, "one in each zone");
-            let of_receiver = both.iter().find(|flow| flow.origin != 0).unwrap();
+            let of_receiver = both.iter().find(|flow| flow.origin() != 0).unwrap();
             assert_eq!(of_receiver.flags & flow_flags::INBOUND, flow_flags::INBOUND);
             assert_eq!(of_receiver.group, filter.group("others"));
 
@@ -226,7 +226,7 @@ fn what_answers_is_no_permission_to_begin() {
             // The opener has forgotten it, and the answerer's flow alone is left.
             filter
                 .change_flows(&|flow| {
-                    if flow.origin == 0 {
+                    if flow.origin() == 0 {
                         flow.last_seen = 0;
                     }
                 })

@@ -193,7 +193,7 @@ fn a_flow_from_outside_has_the_hardware_address_that_its_first_frame_goes_to() {
             let syn = Datagram::new(who.public, who.server).tcp(999, 22, Flags::SYN).frame();
             let [opened] = records(filter, &[(EGRESS, syn)])[..] else { panic!("not one record") };
             assert_eq!(opened.flow.client_mac, GATEWAY_MAC);
-            assert_eq!((opened.flow.origin, opened.flow.name_state), (0, [0; 2]));
+            assert_eq!((opened.flow.far_zone, opened.flow.name_state), (0, [0; 2]));
         }
     });
 }

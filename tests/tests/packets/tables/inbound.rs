@@ -1,6 +1,6 @@
 //! Packets to clients that answer nothing: the group's `inbound` choice.
 
-use intune_filter_ebpf::abi::Reason::{self, Destination, Exempt, Inbound, Unsolicited};
+use intune_filter_ebpf::abi::Reason::{self, Destination, Exempt, Inbound, Resolver, Unsolicited};
 use intune_filter_tests::prog_test_run::{
     Addresses, Datagram, Flags, check, check_in_order, check_on, expect, from_client,
     site::{changed_config, config},
@@ -36,6 +36,24 @@ fn packets_to_clients_answer_something_unless_the_group_lets_them_in() {
                 ),
             ];
             check(filter, &rows);
+        }
+    });
+}
+
+/// What a client sends to port 53 over UDP is judged as a query, whoever asked first.
+#[test]
+fn what_comes_from_port_53_is_not_answered() {
+    run("", "", |filter| {
+        for who in Addresses::both() {
+            let from = Datagram::new(who.public, who.server).udp(53, 40000, b"x");
+            let answer = Datagram::new(who.server, who.public).udp(40000, 53, b"y");
+            check_in_order(
+                filter,
+                &[
+                    to_client("let in", from.frame(), expect(Inbound)),
+                    from_client("no answer", answer.frame(), expect(Resolver)),
+                ],
+            );
         }
     });
 }

@@ -40,3 +40,4 @@ pub mod sources;
 pub mod streams;
 pub mod targets;
 pub mod warm_up;
+pub mod zone_sides;
