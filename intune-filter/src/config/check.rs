@@ -4,8 +4,8 @@ use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
 use intune_filter_ebpf::abi::{GROUPS, TITLE_CAPACITY};
 
-use super::{Config, Limit, Network, OtherVlans, Seconds, other_vlans};
-use crate::yaml::FileError;
+use super::{ClientGroup, Config, Inbound, Limit, Network, OtherVlans, Seconds, Zone, other_vlans};
+use crate::{ports::protocols, yaml::FileError};
 
 /// Longest interface name, in octets: Linux's IFNAMSIZ less the terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
@@ -168,9 +168,39 @@ impl Check<'_> {
             self.unique(macs.map(|(at, mac)| (format!("{key}.macs[{at}]"), *mac)));
             let services = group.services.iter().enumerate();
             self.unique(services.map(|(at, name)| (format!("{key}.services[{at}]"), name.clone())));
+            self.inbound(&format!("{key}.inbound"), group);
         }
         let named = config.clients.iter().enumerate().filter(|(_, group)| !group.name.is_empty());
         self.unique(named.map(|(index, g)| (format!("clients[{index}].name"), g.name.clone())));
+    }
+
+    /// Reports rules of `inbound` that let nobody in, and what stands twice in them.
+    fn inbound(&mut self, key: &str, group: &ClientGroup) {
+        let rules = group.inbound.rules();
+        if matches!(group.inbound, Inbound::Rules(_)) {
+            self.not_empty(key, rules, "rule, or deny");
+        }
+        for (at, rule) in rules.iter().enumerate() {
+            let key_of = |at: usize| format!("{key}[{at}]");
+            let key = key_of(at);
+            self.not_empty(&format!("{key}.services"), &rule.services, "service, or from");
+            self.not_empty(&format!("{key}.from"), &rule.from, "prefix, or services");
+            if !rule.from.is_empty() && rule.ports.all(Vec::is_empty) {
+                let ports = protocols(" or ");
+                let message =
+                    format!("no port of the clients, expected at least one under {ports}");
+                self.report(&key, message);
+            }
+            let services = rule.services.iter().enumerate();
+            self.unique(services.map(|(n, name)| (format!("{key}.services[{n}]"), name.clone())));
+            let from = rule.from.iter().enumerate();
+            self.unique(from.map(|(n, prefix)| (format!("{key}.from[{n}]"), *prefix)));
+            let same = rules.iter().take(at).position(|other| other.is_same(rule));
+            if let Some(other) = same {
+                let message = format!("lets in the same as {}, expected one", key_of(other));
+                self.report(key, message);
+            }
+        }
     }
 
     /// Reports each prefix that two groups of a zone have. A longer prefix in another group is an
@@ -205,7 +235,7 @@ impl Check<'_> {
         if self.given(&key) { key } else { list }
     }
 
-    /// Reports a group that says `on-link` beside a prefix of everything: every prefix comes before.
+    /// Reports a group that says `on-link` beside prefixes of everything: every prefix comes before.
     fn nothing_on_link(&mut self) {
         let config = self.config;
         for (index, group) in config.clients.iter().enumerate() {
@@ -213,16 +243,20 @@ impl Check<'_> {
                 continue;
             };
             let zones = config.zones_of(group);
-            let taken = config.clients.iter().find_map(|other| {
-                let zone = config.zones_of(other).into_iter().find(|zone| zones.contains(zone))?;
-                let (_, all) = other.prefixes().find(|(_, prefix)| prefix.prefix_len() == 0)?;
-                Some((other, zone, all))
+            // Of one family nothing may be left: the other's prefixes are on-link's then.
+            let takes = |zone: &Zone, v4: bool| {
+                let there = config.clients.iter().filter(|one| config.zones_of(one).contains(zone));
+                let mut all = there.flat_map(|one| one.prefixes().map(move |(_, net)| (one, net)));
+                all.find(|(_, net)| net.prefix_len() == 0 && net.addr().is_ipv4() == v4)
+            };
+            let taken = zones.iter().find_map(|zone| {
+                let ((a, v4), (b, v6)) = (takes(zone, true)?, takes(zone, false)?);
+                let a = if a.name == b.name { String::new() } else { format!(" of {:?}", a.name) };
+                Some(format!("{v4}{a} and {v6} of group {:?} on {zone}", b.name))
             });
-            if let Some((other, zone, all)) = taken {
-                let message = format!(
-                    "{all} of group {:?} on {zone} leaves nothing to on-link, expected one of the two",
-                    other.name
-                );
+            if let Some(taken) = taken {
+                let message =
+                    format!("{taken} leave nothing to on-link, expected on-link or the two");
                 self.report(self.key_of_network(index, at), message);
             }
         }

@@ -1,5 +1,7 @@
 //! Defines and reads the treatment of packets to a client that answer nothing: a word, or rules.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,14 @@ impl Inbound {
 }
 
 impl InboundRule {
+    /// Whether the rule lets in what another one does, in whatever order both say it.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let services = |rule: &Self| rule.services.iter().cloned().collect::<BTreeSet<_>>();
+        let from = |rule: &Self| rule.from.iter().copied().collect::<BTreeSet<_>>();
+        services(self) == services(other) && from(self) == from(other) && self.ports == other.ports
+    }
+
     /// Whether hosts anywhere may send, by a prefix of everything.
     #[must_use]
     pub fn is_for_everyone(&self) -> bool {
@@ -79,15 +89,16 @@ impl Read for InboundRule {
             from: fields.or("from", Vec::new()),
             ports: fields.ports().map(|ports| ports.clone().unwrap_or_default()),
         };
+        // By the keys: a value that was refused has its error already.
         let ports = protocols(" or ");
-        let has_ports = !rule.ports.all(Vec::is_empty);
-        let wrong = match (rule.services.is_empty(), rule.from.is_empty()) {
-            (true, true) => Some("nobody may send, expected services or from".to_owned()),
-            (false, false) => Some("both services and from, expected one of them".to_owned()),
-            (false, true) if has_ports => {
+        let has_ports = rule.ports.iter().any(|(protocol, _)| fields.has(protocol.as_str()));
+        let wrong = match (fields.has("services"), fields.has("from")) {
+            (false, false) => Some("nobody may send, expected services or from".to_owned()),
+            (true, true) => Some("both services and from, expected one of them".to_owned()),
+            (true, false) if has_ports => {
                 Some(format!("a service has its own ports, expected no {ports}"))
             }
-            (true, false) if !has_ports => {
+            (false, true) if !has_ports => {
                 Some(format!("no port of the clients, expected at least one under {ports}"))
             }
             _ => None,

@@ -5,7 +5,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::yaml::{Findings, Place, Read, word};
+use crate::yaml::{Findings, Place, Read, is_list, word};
 
 /// Word for whatever is on-link.
 const ON_LINK: &str = "on-link";
@@ -47,7 +47,7 @@ impl Read for Network {
         if text == Some(ON_LINK) {
             return Some(Self::OnLink);
         }
-        if text.is_some_and(|text| !text.contains(['.', ':', '/'])) {
+        if text.is_none_or(|text| !text.contains(['.', ':', '/'])) {
             return findings.expected(place, "a prefix such as 10.20.0.0/24, or on-link");
         }
         IpNet::read(place, findings).map(Self::Prefix)
@@ -60,9 +60,9 @@ pub(super) struct Networks(pub(super) Vec<Network>);
 impl Read for Networks {
     fn read(place: Place<'_>, findings: &mut Findings) -> Option<Self> {
         match word(place) {
-            None => Vec::read(place, findings).map(Self),
+            None if is_list(place) => Vec::read(place, findings).map(Self),
             Some(ON_LINK) => Some(Self(vec![Network::OnLink])),
-            Some(_) => findings.expected(place, "on-link, or a list of prefixes"),
+            _ => findings.expected(place, "on-link, or a list of prefixes"),
         }
     }
 }

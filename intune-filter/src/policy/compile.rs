@@ -204,6 +204,16 @@ fn warnings(config: &Config) -> Vec<FileError> {
             );
             warnings.push(config.error(format!("clients[{index}].networks[{at}]"), message));
         }
+        for (at, rule) in group.inbound.rules().iter().enumerate() {
+            for (n, network) in rule.from.iter().enumerate().filter(|(_, net)| is_of_link(net)) {
+                let message = format!(
+                    "{network} lets nobody in: routers do not forward link-local sources, which reach \
+                     the gateway alone"
+                );
+                let key = format!("clients[{index}].inbound[{at}].from[{n}]");
+                warnings.push(config.error(key, message));
+            }
+        }
         let what = match group.mode {
             GroupMode::Enforce => continue,
             GroupMode::Audit => "audit denies nothing".to_owned(),

@@ -188,7 +188,6 @@ clients:
             ("[web, mail]}", "[web, mail], mode: audit}"),
             ("[web, mail]}", "[web, mail], on_deny: drop}"),
             ("[web, mail]}", "[web, mail], inbound: allow}"),
-            ("[web, mail]}", "[web, mail], inbound: []}"),
             ("[web, mail]}", "[web, mail], inbound: [{services: [web]}]}"),
             ("[web, mail]}", "[web, mail], inbound: [{from: [10.9.0.0/16], tcp: [22]}]}"),
             ("[web, mail]}", "[web, mail], inbound: [{from: [10.9.0.0/16], tcp: [23]}]}"),

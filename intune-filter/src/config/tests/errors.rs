@@ -120,6 +120,26 @@ fn inbound_is_a_word_or_a_list_of_rules() {
         ("[{from: [10.0.0.1/8], tcp: [22]}]", "[0].from[0]", "10.0.0.0/8"),
         ("[{from: [any], tcp: [22]}]", "[0].from[0]", "prefix"),
         ("[{services: [own]}, {port: 22}]", "[1].port", "unknown key"),
+        ("[]", "", "expected at least one rule, or deny"),
+        ("[{services: []}]", "[0].services", "expected at least one service, or from"),
+        ("[{from: [], tcp: [22]}]", "[0].from", "expected at least one prefix, or services"),
+        ("[{from: [10.0.0.0/8], tcp: []}]", "[0]", "no port of the clients"),
+        ("[{services: [own, own]}]", "[0].services[1]", "own stands twice, first at"),
+        (
+            "[{from: [10.0.0.0/8, 10.0.0.0/8], tcp: [22]}]",
+            "[0].from[1]",
+            "10.0.0.0/8 stands twice, first at clients[0].inbound[0].from[0]",
+        ),
+        (
+            "[{services: [a, b]}, {services: [c]}, {services: [b, a]}]",
+            "[2]",
+            "lets in the same as clients[0].inbound[0], expected one",
+        ),
+        (
+            "[{from: [10.0.0.0/8], tcp: [22]}, {from: [10.0.0.0/8], tcp: [22]}]",
+            "[1]",
+            "lets in the same as clients[0].inbound[0]",
+        ),
     ] {
         let found = errors(&group(value));
         let key = format!("clients[0].inbound{at}");
@@ -127,6 +147,23 @@ fn inbound_is_a_word_or_a_list_of_rules() {
         let error = error.unwrap_or_else(|| panic!("{value}: {found:?}"));
         assert_eq!(error.line, Some(2), "{value}");
         assert!(error.message.contains(says), "{value}: {error}");
+    }
+}
+
+/// A value of a wrong type leaves its rule without one, which is no second error.
+#[test]
+fn a_wrong_value_in_a_rule_is_one_error() {
+    for (rule, at, says) in [
+        ("{from: 10.0.0.0/8, tcp: [22]}", ".from", "expected a list, found 10.0.0.0/8"),
+        ("{from: [10.0.0.1/8], tcp: [22]}", ".from[0]", "10.0.0.0/8"),
+        ("{from: [10.0.0.0/8], tcp: 22}", ".tcp", "expected a list, found 22"),
+        ("{from: [10.0.0.0/8], tcp: [ssh]}", ".tcp[0]", "bad port"),
+        ("{services: own}", ".services", "expected a list, found own"),
+        ("{services: [7]}", ".services[0]", "expected text"),
+        ("{services: {own: 1}}", ".services", "expected a list, found a map"),
+    ] {
+        let group = format!("[{{name: a, networks: [10.0.0.0/8], inbound: [{rule}]}}]");
+        one(&with("clients", &group), 2, &format!("clients[0].inbound[0]{at}"), says);
     }
 }
 
@@ -267,15 +304,22 @@ fn on_link_is_a_word_of_one_group_of_a_zone() {
     let first = "networks: [10.9.0.0/16, on-link]";
     one(&two(first, "networks: [on-link]"), 4, "clients[1].networks[0]", says);
     one(&two(first, "on: eth1, networks: on-link"), 4, "clients[1].networks", says);
-    let says =
-        "\"::/0\" of group \"b\" on eth1 leaves nothing to on-link".replace("\"::/0\"", "::/0");
-    let all = "on: eth1, networks: [10.0.0.0/8, '::/0']";
-    one(&two("networks: on-link", all), 3, "clients[0].networks", &says);
+    let all = "on: eth1, networks: [0.0.0.0/0, '::/0']";
+    let says = "0.0.0.0/0 and ::/0 of group \"b\" on eth1 leave nothing to on-link";
+    one(&two("networks: on-link", all), 3, "clients[0].networks", says);
+    let says = "0.0.0.0/0 of \"a\" and ::/0 of group \"b\" on eth1 leave nothing";
+    let (v4, v6) = ("networks: [on-link, 0.0.0.0/0]", "on: eth1, networks: ['::/0']");
+    one(&two(v4, v6), 3, "clients[0].networks[0]", says);
+    // What is left of one family is on-link's.
+    parse(&two("networks: ['::/0', on-link]", "on: eth1, networks: [10.0.0.0/8]"));
+    parse(&two("networks: on-link", "on: eth2, networks: [0.0.0.0/0]"));
     parse(&two("on: eth2, networks: on-link", all));
-    for wrong in ["off-link", "[off-link]", "10.0.0.0/8", "{on-link: true}", "~", "[[on-link]]"] {
+    for wrong in
+        ["off-link", "[off-link]", "10.0.0.0/8", "{on-link: true}", "{}", "~", "[[on-link]]"]
+    {
         let text = two(&format!("networks: {wrong}, on: eth2"), "networks: on-link, on: eth1");
         let key = if wrong == "[off-link]" || wrong == "[[on-link]]" { "[0]" } else { "" };
-        one(&text, 3, &format!("clients[0].networks{key}"), "expected");
+        one(&text, 3, &format!("clients[0].networks{key}"), "on-link");
     }
 }
 

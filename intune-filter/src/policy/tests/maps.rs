@@ -238,6 +238,20 @@ dns: {resolvers: [10.0.0.1]}
 }
 
 #[test]
+fn senders_that_no_router_forwards_are_warned_of() {
+    let text = "clients: [{name: a, networks: [10.0.0.0/8], inbound: [{from: [10.9.0.0/16, 'fe80::/10'], \
+                tcp: [22]}, {from: [169.254.0.0/16], tcp: [22]}]}]\ninterfaces: [{name: eth1}]\n\
+                dns: {resolvers: [192.0.2.53]}\n";
+    let warnings = policy(&Config::parse("config.yaml", text).unwrap()).warnings;
+    let told: Vec<&str> = warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(told, ["clients[0].inbound[0].from[1]", "clients[0].inbound[1].from[0]"]);
+    assert!(
+        warnings.iter().all(|warning| warning.message.contains("lets nobody in")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn ports_of_the_gateway_are_a_list() {
     let text = "to_gateway: {tcp: [22, '8000-8002'], udp: [161]}";
     let policy = policy(&config("[core]", text));
