@@ -10,11 +10,14 @@ use super::{
     netfilter::Ownership,
     pace::Pace,
     rules::{GuardRules, TABLE},
+    state::GuardState,
+    strays::Strays,
     table::{self, Kind},
 };
 use crate::{
     config::{Boot, Config, Paths},
     kernel::{PinDirectory, Pins, named_snapshot},
+    system::Interface,
 };
 
 /// Closes the guard before a daemon's start has loaded anything. Interfaces with attached programs
@@ -28,10 +31,16 @@ pub(crate) fn shut(config: &Config, paths: &Paths) -> Result<()> {
     }
     let pins = Pins::open(&paths.pin_dir).ok().flatten();
     let snapshot = named_snapshot(&PinDirectory::new(&paths.pin_dir), &config.interface_names())?;
-    let gate = GuardRules::new(&config.zones(), &snapshot, |interface| {
+    let is_judged = |interface: &Interface| {
         let mode = pins.as_ref().map(|pins| pins.enforced(interface));
         matches!(mode, Some(Ok(Some(_))))
-    });
+    };
+    let zones = config.zones();
+    // What a table remembers is held back under the configuration that wrote it.
+    let kept = GuardState::load(&paths.state_dir).ok().flatten();
+    let before = kept.map_or_else(|| zones.clone(), |kept| kept.to_config().zones());
+    let held = Strays::remembered(before, &snapshot).observe(&zones, &snapshot, is_judged);
+    let gate = GuardRules { held, ..GuardRules::new(&zones, &snapshot, is_judged) };
     table::write(&gate).map(drop)
 }
 

@@ -1,7 +1,10 @@
 //! Computes the rules of the guard: the clients' interfaces, those that pass, and the nftables
 //! table with both.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use crate::{
     config::Zone,
@@ -10,6 +13,11 @@ use crate::{
 
 /// Name of the table, of family `inet`.
 pub(crate) const TABLE: &str = "intune-filter";
+
+/// Name of the set of interfaces that pass.
+pub(super) const JUDGED: &str = "judged";
+/// Name of the set of interfaces that are held back.
+pub(super) const HELD: &str = "held";
 
 /// Priority before the filters of others, which may accept packets or divert them past later
 /// chains.
@@ -25,6 +33,8 @@ pub(crate) struct GuardRules {
     pub names: BTreeSet<String>,
     /// Indices of the interfaces that pass, since a program has judged their packets.
     pub judged: BTreeSet<u32>,
+    /// Indices of interfaces that were judged, and are the configuration's no more.
+    pub held: BTreeSet<u32>,
 }
 
 impl GuardRules {
@@ -74,25 +84,47 @@ impl GuardRules {
         gate
     }
 
+    /// Returns the devices whose packets the zones judge, by index: interfaces, and devices of their VLANs.
+    #[must_use]
+    pub(super) fn devices<'z>(zones: &'z [Zone], snapshot: &Snapshot) -> BTreeMap<u32, &'z Zone> {
+        let mut devices = BTreeMap::new();
+        for zone in zones {
+            let Some(now) = snapshot.interface(&zone.interface) else { continue };
+            if zone.vlan == 0 {
+                devices.insert(now.index, zone);
+                continue;
+            }
+            let below: Vec<u32> = snapshot.wholes_of(now.index).chain([now.index]).collect();
+            let of_vlan = snapshot.vlan_devices.iter();
+            let of_vlan = of_vlan.filter(|(_, (of, id))| below.contains(of) && *id == zone.vlan);
+            devices.extend(of_vlan.map(|(index, _)| (*index, zone)));
+        }
+        devices
+    }
+
     /// Returns the table as nft's input, which replaces an existing table. A persistent table can
     /// be owned, and needs nft 1.1 and Linux 6.9.
     #[must_use]
     pub(crate) fn ruleset(&self, persists: bool) -> String {
         let names: Vec<String> = self.names.iter().map(|name| format!("\"{name}\"")).collect();
-        let judged: Vec<String> = self.judged.iter().map(u32::to_string).collect();
+        let numbers =
+            |indices: &BTreeSet<u32>| indices.iter().map(u32::to_string).collect::<Vec<_>>();
         let mut text = if persists { DESTRUCTION.to_owned() } else { removal() };
         let _ = writeln!(text, "table inet {TABLE} {{");
         if persists {
             text += "\tflags persist\n";
         }
         text += &set("clients", "ifname", &names);
-        text += &set("judged", "iface_index", &judged);
+        text += &set(JUDGED, "iface_index", &numbers(&self.judged));
+        text += &set(HELD, "iface_index", &numbers(&self.held));
         let _ = write!(
             text,
             "\tchain forward {{\n\
              \t\ttype filter hook forward priority {PRIORITY}; policy accept;\n\
              \t\tiifname @clients iif != @judged counter drop comment \"nothing judges it\"\n\
              \t\toifname @clients oif != @judged counter drop comment \"nothing judges it\"\n\
+             \t\tiif @{HELD} counter drop comment \"judged under another name\"\n\
+             \t\toif @{HELD} counter drop comment \"judged under another name\"\n\
              \t}}\n}}\n"
         );
         text
@@ -209,8 +241,11 @@ mod tests {
 
     #[test]
     fn the_table_is_replaced_in_one_step() {
-        let gate =
-            GuardRules { names: ["eth1".into(), "eth1.20".into()].into(), judged: [3].into() };
+        let gate = GuardRules {
+            names: ["eth1".into(), "eth1.20".into()].into(),
+            judged: [3].into(),
+            held: [4, 7].into(),
+        };
         let text = gate.ruleset(true);
         assert!(text.starts_with(DESTRUCTION) && text.contains("\tflags persist\n"), "{text}");
         assert!(DESTRUCTION.ends_with(&format!(" {TABLE}\n")));
@@ -219,6 +254,7 @@ mod tests {
         assert!(text.starts_with("table inet intune-filter\ndelete table inet intune-filter\n"));
         assert!(text.contains("elements = { \"eth1\", \"eth1.20\" }"), "{text}");
         assert!(text.contains("elements = { 3 }"), "{text}");
+        assert!(text.contains("elements = { 4, 7 }"), "{text}");
         assert!(
             !GuardRules::default().ruleset(false).contains("elements"),
             "an empty list is no list"

@@ -1,10 +1,12 @@
 //! Writes, lists and removes the table by nft.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::rules::{DESTRUCTION, GuardRules, TABLE, removal};
-use crate::system::nft;
+use super::rules::{DESTRUCTION, GuardRules, HELD, JUDGED, TABLE, removal};
+use crate::system::{netlink::Snapshot, nft};
 
 /// Kind of the table that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +63,46 @@ pub(super) fn is_there() -> bool {
 
 /// Lists the table without its variable parts; `None` if there is none.
 pub(super) fn listed() -> Option<Value> {
-    let text = nft::ask_soon(&["--json", "list", "table", "inet", TABLE]).ok()?;
-    let mut listing: Value = serde_json::from_str(&text).ok()?;
+    let mut listing = listing()?;
     listing.get_mut("nftables")?.as_array_mut()?.retain(|object| object.get("metainfo").is_none());
     steady(&mut listing);
     Some(listing)
+}
+
+fn listing() -> Option<Value> {
+    let text = nft::ask_soon(&["--json", "list", "table", "inet", TABLE]).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Returns the indices of the interfaces that the table holds back.
+#[must_use]
+pub(super) fn held(snapshot: &Snapshot) -> BTreeSet<u32> {
+    listing().map(|listing| elements(&listing, &[HELD], snapshot)).unwrap_or_default()
+}
+
+/// Returns the indices of all interfaces that were judged, as far as the table knows.
+#[must_use]
+pub(super) fn indices(snapshot: &Snapshot) -> BTreeSet<u32> {
+    listing().map(|listing| elements(&listing, &[JUDGED, HELD], snapshot)).unwrap_or_default()
+}
+
+/// Returns the indices in sets of a listing, where nft shows names.
+fn elements(listing: &Value, sets: &[&str], snapshot: &Snapshot) -> BTreeSet<u32> {
+    let index = |element: &Value| match element.as_str() {
+        Some(name) => snapshot
+            .interfaces
+            .iter()
+            .find(|interface| interface.present_name() == name)
+            .map(|interface| interface.index)
+            .or_else(|| name.parse().ok()),
+        None => element.as_u64().and_then(|index| index.try_into().ok()),
+    };
+    let objects = listing.get("nftables").and_then(Value::as_array).into_iter().flatten();
+    let found = objects.filter_map(|object| object.get("set")).filter(|set| {
+        set.get("name").and_then(Value::as_str).is_some_and(|name| sets.contains(&name))
+    });
+    let elements = found.filter_map(|set| set.get("elem")?.as_array()).flatten();
+    elements.filter_map(index).collect()
 }
 
 /// Removes handles and counters, and the names by which nft shows interface indices.
@@ -75,7 +112,7 @@ fn steady(value: &mut Value) {
             for key in ["handle", "packets", "bytes"] {
                 object.remove(key);
             }
-            if object.get("name").is_some_and(|name| name == "judged")
+            if object.get("name").is_some_and(|name| name == JUDGED || name == HELD)
                 && let Some(elements) = object.get_mut("elem")
             {
                 *elements = elements.as_array().map_or(0, Vec::len).into();
@@ -92,6 +129,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::system::Interface;
+
+    #[test]
+    fn interfaces_of_a_set_are_numbers_or_names() {
+        let mut snapshot = Snapshot {
+            interfaces: vec![Interface::bare("lan9", 3), Interface::bare("eth1", 7)],
+            ..Snapshot::default()
+        };
+        snapshot.keep_name("old", 3);
+        let listing = json!({"nftables": [
+            {"set": {"name": "judged", "elem": ["eth1", 12]}},
+            {"set": {"name": "held", "elem": ["lan9", "gone", "15"]}},
+            {"set": {"name": "clients", "elem": ["eth1"]}}
+        ]});
+        assert_eq!(elements(&listing, &[HELD], &snapshot), [3, 15].into());
+        assert_eq!(elements(&listing, &[JUDGED, HELD], &snapshot), [3, 7, 12, 15].into());
+    }
 
     #[test]
     fn what_changes_by_itself_is_left_out() {

@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use super::{advertisements, changed_links, deaf_peers, flow_tables::past_the_filter, listening};
 use crate::{
-    config::{self, Config, Environment, Mode, Zone},
+    boot_guard,
+    config::{self, Boot, Config, Environment, Mode, OnLink, Zone},
     daemon::interfaces::{devices::device_of, on_link, other_vlans},
     kernel::{self, PinDirectory, keep_names},
     system::{
@@ -26,6 +27,16 @@ pub(super) struct Facts {
     pub notes: Vec<String>,
 }
 
+/// Returns the on-link prefixes of the zones: those of their addresses, and of routes without a router.
+pub(super) fn on_link_now(config: &Config, snapshot: &Snapshot) -> Vec<OnLink> {
+    let mut all = snapshot.clone();
+    match route::on_link_networks() {
+        Ok(networks) => all.networks.extend(networks),
+        Err(error) => log::warn!("what is on-link by routes is not known: {error:#}"),
+    }
+    on_link(config, &all)
+}
+
 /// Gathers the facts. A fact that cannot be read becomes a note.
 pub(super) fn gather(config: &Config) -> Result<Facts> {
     let mut snapshot = netlink::snapshot()?;
@@ -34,6 +45,9 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
         log::debug!("{error:#}");
     }
     let mut notes = changed_links::notes(config, &snapshot);
+    if config.boot == Boot::Closed {
+        notes.extend(boot_guard::held(&snapshot));
+    }
     if let Err(error) = kernel::check_kernel() {
         notes.push(error.to_string());
     }
@@ -91,7 +105,7 @@ pub(super) fn gather(config: &Config) -> Result<Facts> {
         without_macs: of(LinkLayer::Layer3),
         bonds: of(LinkLayer::Bond),
         unjudged: unjudged.collect(),
-        on_link: on_link(config, &snapshot),
+        on_link: on_link_now(config, &snapshot),
         advertisements: advertisements::taken(config, &snapshot),
         own_addresses: snapshot.addresses,
         resolver_interfaces,

@@ -28,6 +28,7 @@ mod export;
 mod flow_tables;
 mod flows;
 mod import;
+mod judging;
 mod listening;
 mod match_name;
 mod names;

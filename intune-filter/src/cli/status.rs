@@ -9,13 +9,14 @@ use super::{
     advertisements,
     args::Global,
     changed_links, context, deaf_peers,
+    environment::on_link_now,
     error::{ExitStatus, Failure},
-    output, unjudged,
+    judging, output, unjudged,
 };
 use crate::{
     config::{Config, on_link_resolvers},
     control::{Client, Request},
-    daemon::interfaces::{on_link, other_vlans},
+    daemon::interfaces::other_vlans,
     kernel::{PinDirectory, Pins, named_snapshot},
     names::resolution::{Counts, ResolutionStatus as Resolution},
     report::{
@@ -46,12 +47,12 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let told = daemon.details.as_ref();
     let groups = config.iter().flat_map(|config| &config.clients);
     let mut warnings: Vec<String> = groups.filter_map(crate::config::ClientGroup::taken).collect();
-    let mut on_link_now = Vec::new();
+    let mut told_on_link = Vec::new();
     if let Some(config) = &config {
         warnings.extend(unfiltered(config, &snapshot));
-        let links = on_link(config, &snapshot);
+        let links = on_link_now(config, &snapshot);
         warnings.extend(config.left_out(&links));
-        on_link_now = config.told(&links);
+        told_on_link = config.told(&links);
         let resolvers = on_link_resolvers(config, &snapshot.addresses, &links);
         warnings.extend(resolvers.into_iter().map(|(_, text)| text));
         warnings.extend(advertisements::taken(config, &snapshot));
@@ -68,7 +69,7 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
         generation: 0,
         warm_up_s_left: None,
         interfaces: Vec::new(),
-        on_link: on_link_now,
+        on_link: told_on_link,
         counters: BTreeMap::new(),
         other_dns: OtherDns::default(),
         maps: BTreeMap::new(),
@@ -80,6 +81,7 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
         status.generation = pins.active()?.generation;
         status.warm_up_s_left = pins.warm_up_left(clock::boot_time())?.map(|left| left.as_secs());
         status.interfaces = interfaces(pins, &snapshot, configured)?;
+        status.warnings.extend(judging::notes(pins, &snapshot)?);
         status.enforcing =
             status.generation != 0 && status.interfaces.iter().any(|interface| interface.attached);
         let counters = pins.counters()?;
@@ -143,13 +145,17 @@ fn interfaces(
             .map(|interface| interface.name.clone()),
     );
     names.extend(configured.into_iter().map(|interface| interface.name));
+    for interface in &snapshot.interfaces {
+        names.extend(judging::mode_of(pins, interface)?.map(|_| interface.name.clone()));
+    }
     names.sort();
     names.dedup();
     names
         .into_iter()
         .map(|name| {
             let now = snapshot.interface(&name);
-            let mode = now.map(|now| pins.enforced(now)).transpose()?.flatten();
+            let mode = now.map(|now| judging::mode_of(pins, now)).transpose()?.flatten();
+            let mode = mode.map(|(mode, _)| mode);
             let mut vlans: Vec<u32> = zones
                 .iter()
                 .filter(|(key, _)| now.is_some_and(|now| now.index == key.ifindex))

@@ -23,6 +23,8 @@ pub(crate) enum Code {
     PolicyInDoubt,
     /// The metrics endpoint does not listen.
     MetricsNotServed,
+    /// An interface that was judged has another name, and is the configuration's no more.
+    InterfaceStray,
 }
 
 impl Code {
@@ -37,6 +39,7 @@ impl Code {
             Self::FileWritable => "file_writable",
             Self::PolicyInDoubt => "policy_in_doubt",
             Self::MetricsNotServed => "metrics_not_served",
+            Self::InterfaceStray => "interface_stray",
         }
     }
 }

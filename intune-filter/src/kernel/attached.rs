@@ -32,6 +32,16 @@ pub(super) fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook)
     })
 }
 
+/// Whether the link of a hook is pinned under an interface's name, and on its index.
+pub(super) fn is_linked(
+    directory: &PinDirectory,
+    interface: &Interface,
+    hook: Hook,
+) -> Result<bool> {
+    let pinned = pinned(&directory.link(&interface.name, hook))?;
+    Ok(matches!(pinned, Some(Pinned::Link(link)) if link.ifindex == interface.index))
+}
+
 /// Whether an interface has the filter of a hook, as far as the kernel tells.
 pub(super) fn has_filter(interface: &Interface, hook: Hook) -> bool {
     interface.filters.is_none_or(|filters| match hook {

@@ -14,7 +14,7 @@ use intune_filter_ebpf::abi::{
 use ipnet::IpNet;
 
 use super::{
-    attached::is_on,
+    attached::{is_linked, is_on},
     directory::{Hook, PinDirectory, entries},
     syscall,
 };
@@ -375,6 +375,18 @@ impl Pins {
             usages.extend(usage.flatten().map(|usage| (name, usage)));
         }
         Ok(usages)
+    }
+
+    /// Whether a link, which knows its interface by index, is pinned for it; filters know none.
+    ///
+    /// # Errors
+    /// A link is pinned that cannot be read.
+    pub fn is_linked(&self, interface: &Interface) -> Result<bool> {
+        let mut linked = false;
+        for hook in [Hook::Egress, Hook::EgressL3] {
+            linked |= is_linked(&self.directory, interface, hook)?;
+        }
+        Ok(linked)
     }
 
     /// Where packets from an interface's clients are judged; `None` unless those to them are too.

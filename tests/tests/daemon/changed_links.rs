@@ -1,7 +1,10 @@
 //! Interfaces change under the filter: they are renamed, swapped, moved away and back, replaced, or
 //! become a bridge's port. No frame passes unjudged with `boot: closed`, and soon all is judged again.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
@@ -164,6 +167,121 @@ fn an_interface_that_leaves_its_namespace_and_returns_is_judged_again() -> Resul
         }
     }
     Ok(())
+}
+
+/// Waits until `status` tells of an interface that was judged and is the configuration's no more.
+fn await_stray(testbed: &Testbed, words: &str) -> Result<()> {
+    let since = Instant::now();
+    eventually(words, || {
+        let status = status(testbed)?;
+        let problems = status["problems"].as_array().context("a list")?;
+        let is_it = |one: &Value| one["text"].as_str().is_some_and(|text| text.contains(words));
+        Ok(problems.iter().any(|one| one["code"] == "interface_stray" && is_it(one)))
+    })?;
+    let took = since.elapsed();
+    ensure!(took < Duration::from_secs(2), "named after {took:?}");
+    let told = testbed.filter.succeed(&["check"])?;
+    ensure!(told.contains(words.split(" as ").next().unwrap_or(words)), "{told}");
+    Ok(())
+}
+
+fn has_stray(testbed: &Testbed) -> Result<bool> {
+    let status = status(testbed)?;
+    let problems = status["problems"].as_array().into_iter().flatten();
+    Ok(problems.into_iter().any(|one| one["code"] == "interface_stray"))
+}
+
+#[test]
+fn an_interface_whose_name_another_takes_is_held_back_until_it_is_named() -> Result<()> {
+    for mode in ["auto", "tc"] {
+        let mut testbed = testbed(mode)?;
+        let gateway = Arc::clone(&testbed.network.gateway);
+        gateway.ip(&["link add eth8 type veth peer eth9", "link set eth9 up"])?;
+        nothing_passes_unjudged(&mut testbed, |testbed| {
+            rename(&gateway, LAN, "lan9")?;
+            gateway.ip(&[format!("link set eth8 name {LAN}"), format!("link set {LAN} up")])?;
+            await_stray(testbed, "lan9 was judged as eth1 and is the configuration's no more")?;
+            testbed.expect_denied(tcp("192.0.2.5".parse()?, 631))?;
+            // The next daemon knows it too.
+            testbed.filter.kill()?;
+            testbed.filter.start()?;
+            await_stray(testbed, "lan9 was judged and is the configuration's no more")?;
+            testbed.expect_denied(tcp("192.0.2.5".parse()?, 631))?;
+            let named = config(mode).replace("name: eth1", "name: lan9").replace("[eth1", "[lan9");
+            testbed.filter.configure(&named)?;
+            testbed.filter.succeed(&["reload"]).map(drop)
+        })
+        .with_context(|| format!("{mode}: {}", testbed.filter.output()))?;
+        eventually("nothing is held back", || Ok(!has_stray(&testbed)?))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_returns_under_another_name_is_held_back_until_it_has_its_own() -> Result<()> {
+    let mut testbed = testbed("auto")?;
+    let gateway = Arc::clone(&testbed.network.gateway);
+    let elsewhere = Namespace::create(&format!("{}-elsewhere", gateway.name()))?;
+    nothing_passes_unjudged(&mut testbed, |testbed| {
+        gateway.ip(&[format!("link set {LAN} netns {}", elsewhere.name())])?;
+        eventually("it is missed", || {
+            Ok(status(testbed)?["daemon"]["missing_interfaces"][0] == LAN)
+        })?;
+        elsewhere.ip(&[
+            format!("link set {LAN} name lan9"),
+            format!("link set lan9 netns {}", gateway.name()),
+        ])?;
+        gateway.ip(&[
+            "link set lan9 up".to_owned(),
+            format!("address replace {}/24 dev lan9", GATEWAY[0]),
+            format!("address replace {}/64 dev lan9 nodad", GATEWAY[1]),
+        ])?;
+        await_stray(testbed, "lan9 was judged as eth1 and is the configuration's no more")?;
+        testbed.expect_denied(tcp("192.0.2.5".parse()?, 631))?;
+        rename(&gateway, "lan9", LAN)
+    })?;
+    eventually("nothing is held back", || Ok(!has_stray(&testbed)?))
+}
+
+/// While no daemon runs, programs stay on their interfaces, whatever these are called.
+#[test]
+fn status_without_a_daemon_tells_what_is_judged_by_whatever_name() -> Result<()> {
+    let both = config("auto").replace("  - name: eth1\n", "  - name: eth1\n  - name: eth2\n");
+    let mut testbed = Testbed::create(&Setup { config: both, ..site::setup() })?;
+    let gateway = Arc::clone(&testbed.network.gateway);
+    gateway.ip(&["link add eth2 type veth peer eth3", "link set eth2 up", "link set eth3 up"])?;
+    testbed.filter.start()?;
+    eventually("both are attached", || Ok(attached(&testbed)? == ["eth1", "eth2"]))?;
+    testbed.filter.kill()?;
+    gateway.ip(&[
+        "link set eth1 down",
+        "link set eth2 down",
+        "link set eth1 name other",
+        "link set eth2 name eth1",
+        "link set other name eth2",
+        "link set eth1 up",
+        "link set eth2 up",
+    ])?;
+    ensure!(attached(&testbed)? == ["eth1", "eth2"], "{}", status(&testbed)?);
+    await_warning(&testbed, "eth1 is judged as eth2, as it was called when a daemon ran")?;
+    await_warning(&testbed, "eth2 is judged as eth1, as it was called when a daemon ran")?;
+    // And where another has the name.
+    gateway.ip(&[
+        "link set eth2 down",
+        "link set eth2 name lan9",
+        "link set lan9 up",
+        "link add eth2 type veth peer eth4",
+    ])?;
+    ensure!(attached(&testbed)? == ["eth1", "lan9"], "{}", status(&testbed)?);
+    await_warning(&testbed, "lan9 is judged as eth1")
+}
+
+/// Names of the interfaces that are attached, as `status` tells them.
+fn attached(testbed: &Testbed) -> Result<Vec<String>> {
+    let status = status(testbed)?;
+    let interfaces = status["interfaces"].as_array().context("a list")?;
+    let attached = interfaces.iter().filter(|one| one["attached"] == true);
+    Ok(attached.filter_map(|one| one["name"].as_str().map(str::to_owned)).collect())
 }
 
 #[test]

@@ -23,10 +23,10 @@ use crate::{
     catalogue::Catalogue,
     cli::{
         destination::{Protocol, Target},
+        environment::on_link_now,
         error::Failure,
     },
     config::{ClientGroup, Config, Zone},
-    daemon::interfaces::on_link,
     policy::{Policy, RuleBits, compile},
     system::netlink::{self, Snapshot},
 };
@@ -200,7 +200,7 @@ fn on_link_zones(config: &Config, address: IpAddr) -> Vec<u32> {
         log::warn!("what is on-link is not known: {error:#}");
         Snapshot::default()
     });
-    let links = on_link(config, &snapshot);
+    let links = on_link_now(config, &snapshot);
     let zones = config.zones().into_iter().filter(|zone| {
         let mut behind = links.iter().filter(|link| link.zone() == zone.to_string());
         behind.any(|link| link.network.contains(&address))

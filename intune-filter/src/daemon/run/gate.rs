@@ -1,11 +1,12 @@
 //! Operates the boot guard while the daemon runs: opens it for attached interfaces.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use super::state::Daemon;
 use crate::{
     boot_guard::{Changes, GuardRules},
     config::Boot,
+    daemon::problems::Code,
     report::GateStatus,
     system::{Interface, netlink::Snapshot},
 };
@@ -34,11 +35,26 @@ impl Daemon<'_> {
     }
 
     fn keep_gate_for(&mut self, snapshot: &Snapshot, passes: impl Fn(&Self, &Interface) -> bool) {
-        let config = &self.in_force.config;
-        let gate = (config.boot == Boot::Closed).then(|| {
-            GuardRules::new(&config.zones(), snapshot, |interface| passes(self, interface))
+        let (zones, closed) =
+            (self.in_force.config.zones(), self.in_force.config.boot == Boot::Closed);
+        let mut strays = mem::take(&mut self.strays);
+        let held = strays.observe(&zones, snapshot, |interface| passes(self, interface));
+        let told = strays.told(&held, snapshot, closed);
+        self.strays = strays;
+        self.tell_of_strays(told);
+        let gate = closed.then(|| {
+            let rules = GuardRules::new(&zones, snapshot, |interface| passes(self, interface));
+            GuardRules { held, ..rules }
         });
         self.guard.keep(gate);
+    }
+
+    fn tell_of_strays(&mut self, told: String) {
+        if told.is_empty() {
+            self.problems.clear(Code::InterfaceStray);
+        } else if self.problems.add(Code::InterfaceStray, told.clone()) {
+            log::error!("{told}");
+        }
     }
 
     /// Verifies the guard's table, and writes it again if it has changed.

@@ -12,7 +12,7 @@ use super::{
     RunError, active_config::ActiveConfig, gate, gate_at_start, metrics, state::Daemon, warming,
 };
 use crate::{
-    boot_guard::BootGuard,
+    boot_guard::{BootGuard, Strays},
     config::Config,
     control::Server,
     daemon::{
@@ -110,6 +110,7 @@ impl<'a> Daemon<'a> {
             kernel,
             reconciler: InterfaceReconciler::default(),
             guard: BootGuard::default(),
+            strays: Strays::default(),
             writer: NamesWriter::new(paths.state_dir.clone(), Instant::now()),
             metrics,
             intake,
@@ -133,6 +134,7 @@ impl<'a> Daemon<'a> {
         };
         daemon.tell_of_start(refused.as_ref(), damaged);
         let mut snapshot = daemon.netlink.snapshot().await?;
+        daemon.strays = Strays::remembered(config.zones(), &snapshot);
         daemon.follow_names(&config, &mut snapshot);
         daemon.intake.learner.set_own_addresses(snapshot.addresses.iter().copied().collect());
         let policy = daemon.intake.learner.policy().clone();

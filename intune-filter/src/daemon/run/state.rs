@@ -9,7 +9,7 @@ use super::{
     active_config::ActiveConfig, errand::Errand, last_reload::LastReload, watched::Watched,
 };
 use crate::{
-    boot_guard::{BootGuard, Changes},
+    boot_guard::{BootGuard, Changes, Strays},
     config::Paths,
     control::Call,
     daemon::{
@@ -50,6 +50,8 @@ pub(super) struct Daemon<'a> {
     pub(super) kernel: Kernel,
     pub(super) reconciler: InterfaceReconciler,
     pub(super) guard: BootGuard,
+    /// Interfaces that were judged.
+    pub(super) strays: Strays,
     pub(super) metrics: MetricsServer,
     pub(super) writer: NamesWriter,
     pub(super) intake: Intake,
