@@ -92,9 +92,12 @@ pub struct HostModel {
 }
 
 impl HostModel {
-    /// Loads a configuration, as the daemon does: from the built-in catalogue, or from `files`.
+    /// Loads a configuration, as the daemon does; `files` stand for those of the catalogue that it names.
     pub fn load(config: &str, files: Option<CatalogueFiles>) -> Result<Self> {
-        let read = |_: &Path| files.ok_or_else(|| "there is none".to_owned());
+        let read = |directory: &Path| match files {
+            Some(files) => Ok(files),
+            None => CatalogueFiles::read(directory).map_err(|error| error.to_string()),
+        };
         let loaded = load_text_with("config.yaml", config, |_| (), &Default::default(), read);
         let policy = loaded.map_err(|errors| anyhow!("{errors}\n{config}"))?.policy;
         let active = Active { generation: 1, reserved: 0, seed: 7 };
