@@ -18,7 +18,7 @@ pub(crate) struct Tool {
 pub(crate) const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Programs that tests run, or that the demo tells its reader to run.
-pub(crate) const TOOLS: [Tool; 19] = [
+pub(crate) const TOOLS: [Tool; 22] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
     tool("ipset", "ipset"),
@@ -37,6 +37,9 @@ pub(crate) const TOOLS: [Tool; 19] = [
     tool("curl", "curl"),
     tool("bpftool", "bpftool"),
     tool("wg", "wireguard-tools"),
+    tool("pppd", "ppp"),
+    tool("pppoe-server", "pppoe"),
+    tool("teamd", "libteam-utils"),
     tool("systemd-analyze", "systemd"),
     tool("ethtool", "ethtool"),
     tool("setpriv", "util-linux"),

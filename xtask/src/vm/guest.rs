@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
@@ -25,13 +25,36 @@ pub(super) const END: &str = "vm: ended with ";
 pub(super) const DONE: &str = "vm: all have run";
 
 /// Programs of this computer that the tests run.
-const PROGRAMS: [&str; 15] = [
-    "ip", "tc", "bridge", "ethtool", "nft", "nsenter", "setpriv", "dnsmasq", "unbound", "dig",
-    "getent", "ping", "curl", "bpftool", "wg",
+const PROGRAMS: [&str; 19] = [
+    "ip",
+    "tc",
+    "bridge",
+    "ethtool",
+    "nft",
+    "nsenter",
+    "setpriv",
+    "dnsmasq",
+    "unbound",
+    "dig",
+    "getent",
+    "ping",
+    "curl",
+    "bpftool",
+    "wg",
+    "pppd",
+    "pppoe",
+    "pppoe-server",
+    "teamd",
 ];
 
+/// Directories of the plugins of pppd, each below one of its release, and the one that it needs for PPPoE.
+const PPP_PLUGINS: [&str; 2] = ["/usr/lib/pppd", "/usr/lib/x86_64-linux-gnu/pppd"];
+const PPPOE_PLUGIN: &str = "pppoe.so";
+
 /// Modules that nothing loads by itself where there is no modprobe.
-const MODULES: [&str; 27] = [
+const MODULES: [&str; 33] = [
+    // What a module asks for by another name than that of a file.
+    "crc32c_generic",
     "8021q",
     "bonding",
     "bridge",
@@ -39,11 +62,16 @@ const MODULES: [&str; 27] = [
     "ip_gre",
     "ipvlan",
     "macvlan",
-    "team",
+    "ppp_async",
+    "pppoe",
+    "team_mode_activebackup",
     "tun",
     "veth",
     "vrf",
     "wireguard",
+    "e1000",
+    "virtio_pci",
+    "virtio_net",
     "vmxnet3",
     "sch_ingress",
     "sch_netem",
@@ -87,8 +115,14 @@ pub(super) fn write(
     }
     archive.file("bin/busybox", &read(busybox)?)?;
     archive.link("bin/sh", "busybox")?;
+    // Some programs run others by their whole path.
+    archive.link("usr/sbin", "bin")?;
+    // Without this file pppd does not start.
+    archive.file("etc/ppp/options", b"")?;
 
-    let mut needed = BTreeSet::new();
+    let plugin = pppoe_plugin()?;
+    let mut needed = BTreeSet::from_iter(libraries(&plugin)?);
+    archive.file(&below_root(&plugin), &read(&plugin)?)?;
     for program in PROGRAMS {
         let Some(path) = find(program) else { bail!("{program} is not here") };
         needed.extend(libraries(&path)?);
@@ -115,6 +149,13 @@ pub(super) fn write(
     archive.finish().with_context(|| format!("cannot write {}", image.display()))
 }
 
+fn pppoe_plugin() -> Result<PathBuf> {
+    let releases = PPP_PLUGINS.iter().flat_map(fs::read_dir).flatten().flatten();
+    let plugins = releases.map(|release| release.path().join(PPPOE_PLUGIN));
+    let found = plugins.filter(|plugin| plugin.exists()).max();
+    found.with_context(|| format!("pppd has no {PPPOE_PLUGIN} below {}", PPP_PLUGINS.join(" or ")))
+}
+
 /// The configuration's directory, where the tests were told that it is.
 fn sources(archive: &mut Initramfs<impl Write>) -> Result<()> {
     let root = workspace::root();
@@ -137,6 +178,8 @@ fn first_process(modules: &[Module], tests: &[Test]) -> String {
          mount -t proc proc /proc\n\
          mount -t sysfs sysfs /sys\n\
          mount -t devtmpfs devtmpfs /dev\n\
+         mkdir /dev/pts\n\
+         mount -t devpts devpts /dev/pts\n\
          mount -t tmpfs tmpfs /tmp\n\
          mount -t tmpfs tmpfs /run\n\
          mount -t bpf bpf /sys/fs/bpf\n\

@@ -34,6 +34,9 @@ const TAIL: usize = 80;
 /// All that can be emulated, but for the fast string instructions: those are emulated octet by
 /// octet, and the verifier, which copies and clears much, takes twice as long with them.
 const PROCESSOR: &str = "max,-erms,-fsrm,-fsrs,-fzrm";
+/// Models of network cards: one that takes VLAN tags off as hardware does, one that has native XDP on all
+/// kernels, and one that has it on none.
+const CARDS: [&str; 3] = ["vmxnet3", "virtio-net-pci", "e1000"];
 /// Last words of a kernel that cannot go on.
 const PANIC: &str = "Kernel panic - not syncing";
 
@@ -190,10 +193,14 @@ fn start(emulator: &Path, kernel: &KernelPackage, image: &Path, log: &Path) -> R
     // On a busy computer the timer's interrupts come too late for the kernel's check of them, after
     // which it panics.
     qemu.args(["-append", "console=ttyS1 panic=-1 quiet no_timer_check"]);
-    // Two network cards on one wire, which take VLAN tags off as hardware does.
-    for (card, address) in [("a", "52:54:00:00:00:0a"), ("b", "52:54:00:00:00:0b")] {
-        qemu.args(["-netdev", &format!("hubport,id={card},hubid=1")]);
-        qemu.args(["-device", &format!("vmxnet3,netdev={card},mac={address},romfile=")]);
+    // Network cards, two of a model on one wire.
+    for (wire, model) in CARDS.into_iter().enumerate() {
+        for end in ["a", "b"] {
+            let (card, address) =
+                (format!("card{wire}{end}"), format!("52:54:00:00:0{wire}:0{end}"));
+            qemu.args(["-netdev", &format!("hubport,id={card},hubid={wire}")]);
+            qemu.args(["-device", &format!("{model},netdev={card},mac={address},romfile=")]);
+        }
     }
     qemu.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(image);
     qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
