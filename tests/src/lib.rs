@@ -14,6 +14,7 @@ pub mod network;
 pub mod notify;
 pub mod pages;
 pub mod pins;
+pub mod ppp;
 pub mod probe;
 #[expect(unsafe_code, reason = "a child that dies with its owner")]
 pub mod process;
@@ -32,7 +33,9 @@ pub mod transfer;
 pub mod tun;
 pub mod unjudged;
 pub mod unreported;
+pub mod way;
 #[expect(unsafe_code, reason = "raw sockets")]
 pub mod wire;
+pub mod wireguard;
 #[expect(unsafe_code, reason = "bpf(2)")]
 pub mod xdp;

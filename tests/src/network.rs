@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{
@@ -23,6 +23,7 @@ use nix::{
 
 use crate::{
     namespace::{Namespace, run},
+    ppp::{PppEnd, PppLink},
     tun::{Tun, TunLink},
 };
 
@@ -129,6 +130,29 @@ impl Network {
         let octets = address.split(':').map(|octet| u8::from_str_radix(octet, 16));
         let octets: Vec<u8> = octets.collect::<Result<_, _>>()?;
         octets.try_into().map_err(|_| anyhow::anyhow!("{address} is no MAC address"))
+    }
+
+    /// Puts a link of PPP in place of that between client and gateway, with its names and addresses.
+    pub fn use_ppp(&self) -> Result<PppLink> {
+        self.gateway.ip(&[format!("link delete {LAN}")])?;
+        self.dial()
+    }
+
+    /// Makes the link of PPP again, which has gone.
+    pub fn dial(&self) -> Result<PppLink> {
+        let [IpAddr::V4(gateway4), gateway6] = GATEWAY else { bail!("IPv4 comes first") };
+        let [IpAddr::V4(client4), client6] = CLIENT else { bail!("IPv4 comes first") };
+        let link = PppLink::connect([
+            PppEnd { namespace: &self.gateway, name: LAN, address: gateway4 },
+            PppEnd { namespace: &self.client, name: WAN, address: client4 },
+        ])?;
+        self.gateway.ip(&[format!("address add {gateway6}/64 dev {LAN} nodad")])?;
+        self.client.ip(&[
+            format!("address add {client6}/64 dev {WAN} nodad"),
+            format!("route add default via {gateway4}"),
+            format!("route add default via {gateway6}"),
+        ])?;
+        Ok(link)
     }
 
     /// Puts a link of layer 3 in place of that between client and gateway, with the names and addresses of

@@ -2,7 +2,10 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
-    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -108,6 +111,16 @@ impl Process {
 
     /// Starts `command`, whose lines go into `log`.
     pub fn spawn_into(name: &str, command: &mut Command, log: Arc<Log>) -> Result<Self> {
+        Self::start(name, command.stdin(Stdio::null()).stdout(Stdio::piped()), log)
+    }
+
+    /// Starts `command` with a line to talk on in place of its input and output.
+    pub fn spawn_on(name: &str, command: &mut Command, line: OwnedFd) -> Result<Self> {
+        let other = line.try_clone().with_context(|| format!("cannot start {name}"))?;
+        Self::start(name, command.stdin(line).stdout(other), Arc::default())
+    }
+
+    fn start(name: &str, command: &mut Command, log: Arc<Log>) -> Result<Self> {
         // SAFETY: setting the signal mask is async-signal-safe, and nothing else is done.
         unsafe {
             command.pre_exec(|| {
@@ -116,8 +129,6 @@ impl Process {
             });
         }
         let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;

@@ -1,4 +1,4 @@
-//! Network cards that take VLAN tags off: the virtual machine has two, on one wire.
+//! Network cards: those that take VLAN tags off. The virtual machine has two of each model, on one wire.
 
 use std::{
     fs,
@@ -18,8 +18,14 @@ use serde_json::Value;
 
 use crate::wiring::{add_vlan, move_addresses, silence, testbed};
 
-/// Addresses of the machine's cards, given by `cargo xtask`.
+/// Addresses of the machine's cards that take tags off; `cargo xtask` gives the cards their addresses.
 const CARDS: [&str; 2] = ["52:54:00:00:00:0a", "52:54:00:00:00:0b"];
+
+/// Addresses of those that have native XDP on every kernel.
+pub const WITH_XDP: [&str; 2] = ["52:54:00:00:01:0a", "52:54:00:00:01:0b"];
+
+/// Addresses of those that have it on none.
+pub const WITHOUT_XDP: [&str; 2] = ["52:54:00:00:02:0a", "52:54:00:00:02:0b"];
 
 /// A testbed whose client and gateway are joined by cards; they are one pair, for one at a time.
 struct Joined {
@@ -54,8 +60,9 @@ fn joined(config: &str) -> Result<Joined> {
     Ok(Joined { testbed, bus_address, _turn: turn })
 }
 
-/// Moves a card into a namespace, under a name. Returns its address on its bus.
-fn take_card(card: &str, namespace: &Namespace, name: &str) -> Result<String> {
+/// Moves a card into a namespace, under a name, once it is back from that of an earlier test. Returns its
+/// address on its bus.
+pub fn take_card(card: &str, namespace: &Namespace, name: &str) -> Result<String> {
     // A card comes back when the namespace that it was in is gone, on the kernel's own time.
     let mut found = None;
     eventually("the card is here", || {
@@ -70,7 +77,8 @@ fn take_card(card: &str, namespace: &Namespace, name: &str) -> Result<String> {
     Ok(address.into_owned())
 }
 
-fn card_name(address: &str) -> Result<Option<String>> {
+/// Returns the name that a card has here, if it is here.
+pub fn card_name(address: &str) -> Result<Option<String>> {
     let links = run(std::process::Command::new("ip").args(["-json", "link", "show"]))?;
     let links: Value = serde_json::from_str(&links)?;
     let card = links.as_array().into_iter().flatten().find(|link| link["address"] == address);

@@ -1,17 +1,22 @@
 //! Kinds of interface times modes: judged, or refused by name. What is printed is the table in the page.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{any::Any, collections::BTreeMap, net::Ipv4Addr, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use intune_filter_tests::{
-    namespace::{Namespace, run},
+    namespace::Namespace,
     network::Network,
+    ppp::{self, PppEnd, PppLink},
     probe::{ProbeResult, probe},
+    process::Process,
     resolver::Kind,
-    site::{self, ANSWER, CONFIG, SILENCE, tcp},
+    site::{self, ANSWER, CONFIG, SILENCE, eventually, tcp},
     testbed::{Setup, Testbed},
     tun::{Tun, TunLink},
+    wireguard::{self, WireGuardEnd},
 };
+
+use crate::cards::{WITH_XDP, WITHOUT_XDP, card_name, take_card};
 
 /// The table as it stands in the page, which a test of pages compares.
 const TABLE: &str = include_str!("kinds.md");
@@ -20,15 +25,20 @@ const MODES: [&str; 4] = ["auto", "native", "generic", "tc"];
 
 /// Interface of the filter of a kind, and what keeps it there.
 struct Wired {
-    _link: Option<TunLink>,
+    _keeper: Option<Box<dyn Any>>,
     /// Name of the filtered interface, if it is not the usual one.
     filtered: Option<String>,
-    carries: bool,
+    /// Whether the interfaces have their addresses.
+    addressed: bool,
 }
 
 impl Wired {
-    const fn usual() -> Self {
-        Self { _link: None, filtered: None, carries: true }
+    fn usual() -> Self {
+        Self { _keeper: None, filtered: None, addressed: false }
+    }
+
+    fn kept_by(keeper: impl Any) -> Self {
+        Self { _keeper: Some(Box::new(keeper)), ..Self::usual() }
     }
 }
 
@@ -82,7 +92,9 @@ impl Names {
 type Wire = fn(&Network, &Names) -> Result<Wired>;
 
 /// The kinds, in the order of the table.
-const KINDS: [(&str, Wire); 14] = [
+const KINDS: [(&str, Wire); 17] = [
+    ("network card with native XDP", |network, names| cards(network, names, WITH_XDP)),
+    ("network card without", |network, names| cards(network, names, WITHOUT_XDP)),
     ("veth", |network, names| {
         names.pair(network, &names.lan, &names.client)?;
         Ok(Wired::usual())
@@ -92,7 +104,7 @@ const KINDS: [(&str, Wire); 14] = [
             Tun::create_tap(&network.gateway, &names.lan)?,
             Tun::create_tap(&network.client, &names.client)?,
         ];
-        Ok(Wired { _link: Some(TunLink::connect(ends)?), ..Wired::usual() })
+        Ok(Wired::kept_by(TunLink::connect(ends)?))
     }),
     ("macvlan", |network, names| {
         names.beneath(network)?;
@@ -106,10 +118,7 @@ const KINDS: [(&str, Wire); 14] = [
     }),
     ("bridge", |network, names| joined(network, names, "bridge")),
     ("bond", |network, names| joined(network, names, "bond mode active-backup")),
-    ("team", |network, names| {
-        // Without a daemon of its own it has no mode, and carries nothing.
-        Ok(Wired { carries: false, ..joined(network, names, "team")? })
-    }),
+    ("team", team),
     ("VLAN", |network, names| {
         names.pair(network, &names.base, &names.far)?;
         tag(&network.gateway, &names.base, &names.lan, 20)?;
@@ -148,11 +157,20 @@ const KINDS: [(&str, Wire); 14] = [
             Tun::create(&network.gateway, &names.lan)?,
             Tun::create(&network.client, &names.client)?,
         ];
-        Ok(Wired { _link: Some(TunLink::connect(ends)?), ..Wired::usual() })
+        Ok(Wired::kept_by(TunLink::connect(ends)?))
     }),
     ("WireGuard", |network, names| {
         names.pair(network, &names.base, &names.far)?;
         wireguard(network, names).map(|()| Wired::usual())
+    }),
+    ("PPP", |network, names| {
+        let Names { number, lan, client, .. } = names;
+        let address = |own| Ipv4Addr::new(10, 30, *number as u8, own);
+        let link = PppLink::connect([
+            PppEnd { namespace: &network.gateway, name: lan, address: address(1) },
+            PppEnd { namespace: &network.client, name: client, address: address(2) },
+        ])?;
+        Ok(Wired { addressed: true, ..Wired::kept_by(link) })
     }),
     ("GRE", |network, names| {
         names.pair(network, &names.base, &names.far)?;
@@ -203,35 +221,69 @@ fn enslave(network: &Network, names: &Names) -> Result<String> {
 }
 
 fn wireguard(network: &Network, names: &Names) -> Result<()> {
-    let key = |command: &str, input: &str| {
-        run(Command::new("sh").args(["-c", &format!("echo '{input}' | wg {command}")]))
-    };
-    let secrets = [key("genkey", "")?, key("genkey", "")?];
-    let number = names.number;
-    let ends = [
-        (&network.gateway, &names.base, &names.lan, 1, 2, "10.30.0.0/16"),
-        (&network.client, &names.far, &names.client, 2, 1, "0.0.0.0/0"),
-    ];
-    for (at, (namespace, below, above, own, other, allowed)) in ends.into_iter().enumerate() {
-        namespace.ip(&[
-            format!("address add 10.31.{number}.{own}/24 dev {below}"),
-            format!("link add {above} type wireguard"),
-        ])?;
-        let (secret, peer) = (&secrets[at], key("pubkey", &secrets[1 - at])?);
-        let set = format!(
-            "echo '{secret}' | wg set {above} private-key /proc/self/fd/0 listen-port 51820 peer '{peer}' \
-             allowed-ips {allowed} endpoint 10.31.{number}.{other}:51820"
-        );
-        run(namespace.command("sh").args(["-c", &set]))?;
+    let Names { number, base, far, lan, client } = names;
+    let endpoints = [1, 2].map(|own| format!("10.31.{number}.{own}"));
+    for (namespace, below, endpoint) in
+        [(&network.gateway, base, &endpoints[0]), (&network.client, far, &endpoints[1])]
+    {
+        namespace.ip(&[format!("address add {endpoint}/24 dev {below}")])?;
     }
-    Ok(())
+    let end =
+        |namespace, name, endpoint, allowed| WireGuardEnd { namespace, name, endpoint, allowed };
+    wireguard::connect([
+        end(&network.gateway, lan, &endpoints[0], "10.30.0.0/16"),
+        end(&network.client, client, &endpoints[1], "0.0.0.0/0"),
+    ])
 }
+
+/// A device with the pair's end as its port, and the daemon that has it carry packets.
+fn team(network: &Network, names: &Names) -> Result<Wired> {
+    let Names { base, lan, .. } = names;
+    // Where the kernel has no such kind, this says so.
+    network.gateway.ip(&[format!("link add {lan} type team"), format!("link delete {lan}")])?;
+    names.beneath(network)?;
+    network.gateway.ip(&[format!("link set {base} down")])?;
+    let config = serde_json::json!({
+        "device": lan,
+        "runner": {"name": "activebackup"},
+        "link_watch": {"name": "ethtool"},
+        "ports": {base: {}},
+    });
+    let mut teamd = network.gateway.command("teamd");
+    let process = Process::spawn("teamd", teamd.args(["-r", "-c", &config.to_string()]))?;
+    eventually("the team has its port", || {
+        let links =
+            network.gateway.command("ip").args(["-o", "link", "show", "master", lan]).output()?;
+        Ok(!links.stdout.is_empty())
+    })
+    .with_context(|| process.output())?;
+    Ok(Wired::kept_by(process))
+}
+
+/// Two cards on one wire; where the computer is not the virtual machine, it has none to give.
+fn cards(network: &Network, names: &Names, cards: [&str; 2]) -> Result<Wired> {
+    if card_name(cards[0])?.is_none() && !in_machine() {
+        bail!(NO_CARD);
+    }
+    take_card(cards[0], &network.gateway, &names.lan)?;
+    take_card(cards[1], &network.client, &names.client)?;
+    Ok(Wired::usual())
+}
+
+/// Whether the computer is the virtual machine, which has every kind.
+fn in_machine() -> bool {
+    Path::new("/modules").exists()
+}
+
+/// What is said where the computer has no card to give.
+const NO_CARD: &str = "there is no such network card";
 
 /// Whether a device cannot be made since the kernel has no such kind.
 fn is_lacking(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
     println!("left out: {text}");
-    ["Unknown device type", "Operation not supported"].iter().any(|word| text.contains(word))
+    let words = ["Unknown device type", "Operation not supported", NO_CARD];
+    words.iter().chain(&ppp::LACKING).any(|words| text.contains(words))
 }
 
 /// Returns an error in the table's words.
@@ -270,9 +322,6 @@ fn outcome(testbed: &Testbed, wired: &Wired, names: &Names, mode: &str) -> Resul
         return words(error).map(str::to_owned);
     }
     let mode = status["interfaces"][0]["mode"].as_str().unwrap_or("no").to_owned();
-    if !wired.carries {
-        return Ok(format!("attached: {mode}"));
-    }
     let before = testbed.filter.counters()?;
     let client = |target, timeout| testbed.network.client.run(|| probe(target, timeout));
     let allowed = client(tcp("192.0.2.5".parse()?, 631), ANSWER);
@@ -295,7 +344,9 @@ fn row(testbed: &Testbed, kind: &str, wire: Wire, number: usize) -> Result<Optio
         Err(error) if is_lacking(&error) => return Ok(None),
         wired => wired?,
     };
-    names.address(network)?;
+    if !wired.addressed {
+        names.address(network)?;
+    }
     let route = format!("route replace 192.0.2.0/24 via 10.30.{number}.1 dev {}", names.client);
     network.client.ip(&[route])?;
     let mut cells = Vec::new();
@@ -317,9 +368,11 @@ fn every_kind_of_interface_is_judged_or_refused_by_name() -> Result<()> {
     let mut rows = BTreeMap::new();
     let mut errors = Vec::new();
     for (number, (kind, wire)) in KINDS.into_iter().enumerate() {
-        match row(&testbed, kind, wire, number + 1) {
+        let row = row(&testbed, kind, wire, number + 1);
+        println!("{kind}: {row:?}");
+        match row {
             Ok(row) => rows.extend(row.map(|row| (number, row))),
-            Err(error) => errors.push(format!("{error:#}")),
+            Err(error) => errors.push(format!("{kind}: {error:#}")),
         }
     }
     let printed: Vec<&str> = rows.values().map(String::as_str).collect();
@@ -329,7 +382,7 @@ fn every_kind_of_interface_is_judged_or_refused_by_name() -> Result<()> {
         printed.iter().filter(|row| !TABLE.lines().any(|line| line == **row)).collect();
     ensure!(wrong.is_empty(), "not in the table: {wrong:?}");
     ensure!(printed.len() >= 3, "the kernel has hardly a kind: {printed:?}");
-    if Path::new("/modules").exists() && printed.len() < KINDS.len() {
+    if in_machine() && printed.len() < KINDS.len() {
         bail!("the machine lacks kinds: {printed:?}");
     }
     Ok(())

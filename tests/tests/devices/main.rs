@@ -11,6 +11,8 @@ mod frames;
 mod innocents;
 mod kinds;
 mod layer3;
+mod ppp;
 mod two_vlans;
 mod vlans;
+mod wans;
 mod wiring;
