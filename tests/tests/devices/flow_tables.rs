@@ -27,7 +27,12 @@ fn forward_fast(gateway: &Namespace, devices: &str) -> Result<()> {
          chain forward {{ type filter hook forward priority 0; meta l4proto {{ tcp, udp }} flow add @f; \
          }}; }}"
     );
-    run(gateway.command("nft").arg(rules)).map(drop)
+    run(gateway.command("nft").arg(rules))?;
+    // By itself a connection is taken out that says nothing while a slow computer loads the programs.
+    for protocol in ["tcp", "udp"] {
+        gateway.sysctl(&format!("netfilter/nf_flowtable_{protocol}_timeout"), "3600")?;
+    }
+    Ok(())
 }
 
 /// Connections to the port that the flow table has.

@@ -33,11 +33,9 @@ const EGRESS: Run = ("kernel", &["egress::", "--nocapture"]);
 /// Rest of the runner of those two.
 const KERNEL: Run = ("kernel", &["--skip", "verifier::", "--skip", "egress::"]);
 /// Tests of devices that the machine has and its host may lack, where they are ignored.
-const DEVICES: Run = ("devices", &["--include-ignored", "--skip", "flow_tables::"]);
-/// Rest of that runner: beside others in an emulated machine, one of these has not come to its end.
-const FLOW_TABLES: Run = ("devices", &["--ignored", "flow_tables::"]);
+const DEVICES: Run = ("devices", &["--include-ignored"]);
 /// Those that its host leaves to the machine: the others take minutes where the processor is emulated.
-const DEVICES_SHORT: Run = ("devices", &["--ignored", "--skip", "flow_tables::"]);
+const DEVICES_SHORT: Run = ("devices", &["--ignored"]);
 const MINIMUM: Run = ("kernel", &["minimum::", "--nocapture"]);
 /// One table at every hook, and what it does not have.
 const PACKETS: Run = ("packets", &["policy::", "headers::", "links::", "flows::"]);
@@ -52,7 +50,7 @@ impl Suite {
     pub(super) fn runs(&self, runners: &[Runner]) -> Vec<(String, Vec<String>)> {
         match self {
             Self::Quick => [VERIFIER, EGRESS, PACKETS].map(owned).into(),
-            Self::Short => [VERIFIER, EGRESS, DEVICES_SHORT, FLOW_TABLES].map(owned).into(),
+            Self::Short => [VERIFIER, EGRESS, DEVICES_SHORT].map(owned).into(),
             Self::Full => {
                 let others = runners.iter().map(|runner| runner.name.as_str());
                 let others = others.filter(|name| *name != DEVICES.0 && !LEFT_OUT.contains(name));
@@ -60,11 +58,7 @@ impl Suite {
                     name if name == KERNEL.0 => KERNEL,
                     name => (name, &[] as &[&str]),
                 });
-                [VERIFIER, EGRESS, DEVICES, FLOW_TABLES]
-                    .into_iter()
-                    .chain(others)
-                    .map(owned)
-                    .collect()
+                [VERIFIER, EGRESS, DEVICES].into_iter().chain(others).map(owned).collect()
             }
             Self::Only(words) => words.iter().flat_map(|word| named(word, runners)).collect(),
             Self::Refusal => vec![owned(MINIMUM)],
@@ -115,8 +109,7 @@ mod tests {
         let expected = [
             "kernel verifier:: --nocapture",
             "kernel egress:: --nocapture",
-            "devices --include-ignored --skip flow_tables::",
-            "devices --ignored flow_tables::",
+            "devices --include-ignored",
             "kernel --skip verifier:: --skip egress::",
             "new ",
         ];
