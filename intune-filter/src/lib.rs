@@ -24,6 +24,7 @@ pub mod import;
 pub mod kernel;
 mod metrics;
 pub mod names;
+mod nearest;
 pub mod pattern;
 pub mod policy;
 pub mod ports;

@@ -101,7 +101,7 @@ where
     T: TryFrom<Reply, Error = Unexpected>,
 {
     let paths = context::quiet_paths(global);
-    let client = Client::connect(&paths.runtime_dir).ok_or_else(|| {
+    let client = Client::connect_if_allowed(&paths.runtime_dir)?.ok_or_else(|| {
         anyhow!(
             "no daemon listens in {}: `intune-filter run` (or `systemctl start intune-filter`) \
              loads the configuration file; nothing was changed",

@@ -51,7 +51,9 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
 
 /// Asks the daemon for the denials; `None` if no daemon runs.
 fn denials(paths: &Paths) -> anyhow::Result<Option<Vec<Denials>>> {
-    let Some(daemon) = control::Client::connect(&paths.runtime_dir) else { return Ok(None) };
+    let Some(daemon) = control::Client::connect_if_allowed(&paths.runtime_dir)? else {
+        return Ok(None);
+    };
     let denied: DeniedClients = daemon.ask(&Request::Clients {}, context::REPLY_TIMEOUT)?;
     Ok(Some(denied.clients))
 }

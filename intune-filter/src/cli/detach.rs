@@ -42,7 +42,7 @@ pub(super) fn run(global: &Global, force: bool) -> Result<(ExitStatus, String), 
 
 /// Makes the daemon detach and end, if there is one; returns whether there was.
 fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
-    let Some(client) = Client::connect(&paths.runtime_dir) else { return Ok(false) };
+    let Some(client) = Client::connect_if_allowed(&paths.runtime_dir)? else { return Ok(false) };
     let daemon = client.daemon()?;
     let result: anyhow::Result<NothingFiltered> = client.ask(&Request::Detach {}, DETACH_TIMEOUT);
     if let Err(error) = result {

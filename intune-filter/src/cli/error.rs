@@ -2,7 +2,11 @@
 
 use std::{fmt, process::ExitCode};
 
-use crate::{catalogue::CatalogueError, yaml::FileErrors};
+use crate::{
+    catalogue::CatalogueError,
+    report::{Failed, FailedLine, SCHEMA},
+    yaml::FileErrors,
+};
 
 /// Result of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,18 +32,35 @@ impl From<ExitStatus> for ExitCode {
 /// Failure of a command.
 #[derive(Debug)]
 pub enum Failure {
-    /// Unusable configuration or catalogue: exit code 3.
+    /// Arguments that do not go together: exit code 2.
+    Usage(String),
+    /// Faults of a configuration or catalogue by file and line: exit code 3.
+    Invalid(FileErrors),
+    /// Unusable configuration, catalogue or list: exit code 3.
     Configuration(String),
     /// Any other failure: exit code 1.
     Other(anyhow::Error),
 }
 
 impl Failure {
+    /// Returns the failure as `--json` prints it.
+    #[must_use]
+    pub(super) fn report(&self) -> Failed {
+        let errors = match self {
+            Self::Invalid(errors) => {
+                errors.errors().iter().map(|error| FailedLine::of(errors.file(), error)).collect()
+            }
+            _ => self.to_string().lines().map(FailedLine::new).collect(),
+        };
+        Failed { schema: SCHEMA, ok: false, errors }
+    }
+
     /// Returns the exit code.
     #[must_use]
     pub fn code(&self) -> ExitCode {
         match self {
-            Self::Configuration(_) => ExitCode::from(3),
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Invalid(_) | Self::Configuration(_) => ExitCode::from(3),
             Self::Other(_) => ExitCode::FAILURE,
         }
     }
@@ -48,7 +69,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Configuration(message) => f.write_str(message),
+            Self::Usage(message) | Self::Configuration(message) => f.write_str(message),
+            Self::Invalid(errors) => errors.fmt(f),
             Self::Other(error) => write!(f, "{error:#}"),
         }
     }
@@ -56,13 +78,16 @@ impl fmt::Display for Failure {
 
 impl From<FileErrors> for Failure {
     fn from(errors: FileErrors) -> Self {
-        Self::Configuration(errors.to_string())
+        Self::Invalid(errors)
     }
 }
 
 impl From<CatalogueError> for Failure {
     fn from(error: CatalogueError) -> Self {
-        Self::Configuration(error.to_string())
+        match error {
+            CatalogueError::Invalid(errors) => Self::Invalid(errors),
+            error => Self::Configuration(error.to_string()),
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Implements `events`: prints the daemon's events, and follows new ones.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow};
 use tokio::{
@@ -35,7 +39,7 @@ pub(super) fn run(
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            result = print(&socket, global.json, wanted) => result,
+            result = follow(&socket, global.json, wanted) => result,
             _ = interrupt.recv() => Ok(()),
             _ = terminate.recv() => Ok(()),
             () = nobody_reads() => Ok(()),
@@ -44,15 +48,38 @@ pub(super) fn run(
     Ok((ExitStatus::Yes, String::new()))
 }
 
-async fn print(
-    socket: &std::path::Path,
-    json: bool,
-    wanted: &EventSelection,
-) -> Result<(), Failure> {
+/// Time between two attempts to find the next daemon.
+const RECONNECT: Duration = Duration::from_millis(500);
+
+/// Prints events; with `--follow` of the next daemon too, when one has ended.
+async fn follow(socket: &Path, json: bool, wanted: &EventSelection) -> Result<(), Failure> {
+    let mut ended = print(socket, json, &request(wanted, wanted.last)).await?;
+    while wanted.follow && ended == Ended::Daemon {
+        log::warn!("the daemon has ended; waiting for the next one");
+        while UnixStream::connect(socket).await.is_err() {
+            tokio::time::sleep(RECONNECT).await;
+        }
+        // What it kept from the time before has not been seen: it began with nothing.
+        match print(socket, json, &request(wanted, Some(usize::MAX))).await {
+            Ok(next) => ended = next,
+            Err(failure) => log::debug!("{failure}"),
+        }
+    }
+    Ok(())
+}
+
+/// Whose end it was that printing ended by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Daemon,
+    Reader,
+}
+
+async fn print(socket: &Path, json: bool, request: &Request) -> Result<Ended, Failure> {
     let mut stream = UnixStream::connect(socket).await.map_err(|error| {
         anyhow!("events are told by the daemon, and none answers at {}: {error}", socket.display())
     })?;
-    stream.write_all(&to_line(&request(wanted))?).await.context("the daemon does not listen")?;
+    stream.write_all(&to_line(request)?).await.context("the daemon does not listen")?;
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next_line().await.context("the daemon does not answer")?;
     match reply_of(&first.unwrap_or_default())? {
@@ -66,15 +93,20 @@ async fn print(
             // cannot read.
             _ => writeln!(io::stdout(), "{line}"),
         };
-        if printed.is_err() {
+        match printed {
             // The reader has closed its end, which is no failure.
-            return Ok(());
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Ended::Reader),
+            Err(error) => {
+                return Err(anyhow!(error).context("cannot write to standard output").into());
+            }
+            Ok(()) => {}
         }
     }
-    if wanted.follow { Err(anyhow!("the daemon has ended").into()) } else { Ok(()) }
+    Ok(Ended::Daemon)
 }
 
-fn request(wanted: &EventSelection) -> Request {
+/// Asks for the last events of those that the daemon has kept, and for new ones with `--follow`.
+fn request(wanted: &EventSelection, last: Option<usize>) -> Request {
     let kinds = [
         (wanted.denied, Kind::Denied),
         (wanted.learned, Kind::Learned),
@@ -90,7 +122,7 @@ fn request(wanted: &EventSelection) -> Request {
         reasons: wanted.reason.iter().cloned().collect(),
     };
     let all = if wanted.follow { 0 } else { usize::MAX };
-    Request::Events { filter, last: wanted.last.unwrap_or(all), follow: wanted.follow }
+    Request::Events { filter, last: last.unwrap_or(all), follow: wanted.follow }
 }
 
 /// Ends when standard output is a pipe or socket whose other end is closed, which a follower

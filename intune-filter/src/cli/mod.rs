@@ -60,15 +60,35 @@ pub fn main() -> ExitCode {
         _ => log::LevelFilter::Trace,
     });
     match dispatch(&arguments) {
-        Ok((outcome, text)) => {
-            // A reader that closes the pipe early is no failure.
-            let _ = io::stdout().write_all(text.as_bytes());
-            outcome.into()
-        }
+        Ok((outcome, text)) => match write(&text) {
+            Ok(()) => outcome.into(),
+            Err(failure) => told(&failure),
+        },
         Err(failure) => {
-            logging::failure(&failure.to_string());
-            failure.code()
+            if arguments.global.json
+                && let Ok(text) = output::json(&failure.report())
+                && let Err(failure) = write(&text)
+            {
+                return told(&failure);
+            }
+            told(&failure)
         }
+    }
+}
+
+fn told(failure: &Failure) -> ExitCode {
+    logging::failure(&failure.to_string());
+    failure.code()
+}
+
+/// Writes to standard output. A reader that has closed the pipe is no failure.
+fn write(text: &str) -> Result<(), Failure> {
+    let mut output = io::stdout();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("cannot write to standard output").into())
+        }
+        _ => Ok(()),
     }
 }
 

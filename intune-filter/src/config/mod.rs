@@ -117,7 +117,7 @@ impl Config {
     #[must_use]
     pub fn error(&self, key: impl Into<String>, message: impl Into<String>) -> FileError {
         let key = key.into();
-        FileError { line: self.source.lines.line(&key), key, message: message.into() }
+        FileError::new(self.source.lines.line(&key), key, message)
     }
 
     /// Collects errors under the file's name.
@@ -138,5 +138,5 @@ fn text_of(octets: io::Result<Vec<u8>>) -> Result<String, FileError> {
     let text = text.and_then(|octets| {
         String::from_utf8(octets).map_err(|error| format!("not UTF-8 text: {error}"))
     });
-    text.map_err(|message| FileError { line: None, key: String::new(), message })
+    text.map_err(|message| FileError::new(None, "", message))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
@@ -38,11 +38,25 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the daemon; `None` if none runs.
+    /// Connects to the daemon; `None` if none runs, or if it may not be asked.
     #[must_use]
     pub fn connect(runtime_directory: &Path) -> Option<Self> {
-        let stream = UnixStream::connect(runtime_directory.join(SOCKET_NAME)).ok()?;
-        Some(Self { stream })
+        Self::connect_if_allowed(runtime_directory).ok().flatten()
+    }
+
+    /// Connects to the daemon; `None` if none runs.
+    ///
+    /// # Errors
+    /// This user may not ask the daemon, whether one runs or not.
+    pub fn connect_if_allowed(runtime_directory: &Path) -> Result<Option<Self>> {
+        let path = runtime_directory.join(SOCKET_NAME);
+        match UnixStream::connect(&path) {
+            Ok(stream) => Ok(Some(Self { stream })),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                bail!("{}: {error}; this has to be run as root", path.display())
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     /// The daemon's process id.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use intune_filter_ebpf::abi::{NO_RULE, RULES, RuleMask};
 
 use super::{Rule, RuleBits, services::Services};
-use crate::{catalogue::RuleId, config::Config, yaml::FileError};
+use crate::{catalogue::RuleId, config::Config, nearest::nearest, yaml::FileError};
 
 /// Rules in force with their bits.
 #[derive(Debug, Default)]
@@ -80,7 +80,8 @@ impl User<'_, '_> {
         for (at, name) in names.iter().enumerate() {
             let key = format!("{list}[{at}]");
             let Some((named, by_id)) = self.services.resolve(name) else {
-                self.errors.push(self.config.error(key, unknown(name, self.services)));
+                let (message, near) = unknown(name, self.services);
+                self.errors.push(self.config.error(key, message).meaning(near));
                 continue;
             };
             for rule in named.iter().flat_map(|service| &service.rules) {
@@ -156,13 +157,12 @@ fn bits<'r>(
     (bits, freed, reused)
 }
 
-fn unknown(name: &str, services: &Services<'_>) -> String {
+/// Returns the fault of an unknown service, and the known one that may be meant.
+fn unknown<'s>(name: &str, services: &'s Services<'_>) -> (String, Option<&'s str>) {
     let names = services.names();
-    let nearest = names.iter().min_by_key(|known| distance(name, known));
-    match nearest.filter(|known| distance(name, known) <= 2 + name.len() / 4) {
-        Some(known) => format!("unknown service {name:?}, expected an id or set; {known} is near"),
-        None => format!("unknown service {name:?}, expected an id or set: {}", names.join(", ")),
-    }
+    let near = nearest(name, names.iter().copied());
+    let all = if near.is_some() { String::new() } else { format!(": {}", names.join(", ")) };
+    (format!("unknown service {name:?}, expected an id or set{all}"), near)
 }
 
 fn without_destinations(rule: &Rule) -> String {
@@ -173,35 +173,5 @@ fn without_destinations(rule: &Rule) -> String {
         )
     } else {
         format!("{} has no destinations for this tenant or region", rule.id)
-    }
-}
-
-/// Returns the Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    // Of the beginnings of `b` from those of `a`, a row after the other; without the empty one.
-    let mut row: Vec<(char, usize)> = b.chars().zip(1..).collect();
-    for (from, empty) in a.chars().zip(0..) {
-        let (mut diagonal, mut left) = (empty, empty + 1);
-        for (to, cell) in &mut row {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = *cell;
-            left = replaced.min(left + 1).min(diagonal + 1);
-            *cell = left;
-        }
-    }
-    row.last().map_or(a.chars().count(), |(_, distance)| *distance)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances() {
-        for (a, b, expected) in
-            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("ntp", "npt", 2)]
-        {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-        }
     }
 }

@@ -9,6 +9,7 @@ mod configuration;
 mod events;
 mod explain;
 mod exported;
+mod failed;
 mod flows;
 #[cfg(test)]
 mod golden;
@@ -24,6 +25,7 @@ pub use configuration::{Checked, ConfigInForce, Origin};
 pub use events::EventLine;
 pub use explain::{Explained, MatchedBy, PatternOf, Side, Verdict};
 pub use exported::{Exported, ExportedFile, Imported};
+pub use failed::{Failed, FailedLine};
 pub use flows::LiveFlow;
 pub use names::LearnedAddress;
 pub use on_link::OnLinkPrefix;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::nearest::nearest;
+
 /// Error of one value, displayed as `KEY.PATH: fault, expected value`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileError {
@@ -11,6 +13,8 @@ pub struct FileError {
     pub key: String,
     /// Fault and expected value.
     pub message: String,
+    /// Known word that may be meant.
+    pub did_you_mean: Option<String>,
 }
 
 /// Faults of one file that are reported at most: a file with more is of another kind.
@@ -27,9 +31,17 @@ impl Collected {
     /// Adds a fault; `message` is called only if the fault is reported.
     pub(super) fn push(&mut self, line: Option<u32>, key: &str, message: impl FnOnce() -> String) {
         if self.errors.len() < TOLD_MAX {
-            self.errors.push(FileError { line, key: key.to_owned(), message: message() });
+            self.errors.push(FileError::new(line, key, message()));
         } else {
             self.untold += 1;
+        }
+    }
+
+    /// Adds an unknown word, with the known ones.
+    pub(super) fn unknown(&mut self, line: Option<u32>, key: &str, word: &str, known: &[&str]) {
+        self.push(line, key, || format!("unknown key, expected one of {}", known.join(", ")));
+        if let Some(error) = self.errors.pop_if(|error| error.key == key && self.untold == 0) {
+            self.errors.push(error.meaning(nearest(word, known.iter().copied())));
         }
     }
 
@@ -37,7 +49,7 @@ impl Collected {
     pub(super) fn into_vec(mut self) -> Vec<FileError> {
         if self.untold != 0 {
             let message = format!("{} more faults, expected fewer to tell them all", self.untold);
-            self.errors.push(FileError { line: None, key: String::new(), message });
+            self.errors.push(FileError::new(None, "", message));
         }
         self.errors
     }
@@ -54,6 +66,25 @@ impl fmt::Display for FileError {
 }
 
 impl FileError {
+    /// Returns an error; an empty key means the document as a whole.
+    pub(crate) fn new(
+        line: Option<u32>,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { line, key: key.into(), message: message.into(), did_you_mean: None }
+    }
+
+    /// Adds the known word that is near to the one given, to the message too.
+    #[must_use]
+    pub(crate) fn meaning(mut self, word: Option<&str>) -> Self {
+        if let Some(word) = word {
+            self.message = format!("{}; did you mean {word}?", self.message);
+            self.did_you_mean = Some(word.to_owned());
+        }
+        self
+    }
+
     /// Adds the errors of a further check. Errors at a key that was refused before concern the
     /// default in its place, and are left out.
     pub(crate) fn add(errors: &mut Vec<Self>, found: Vec<Self>) {

@@ -93,9 +93,7 @@ impl<'a, 'f> Fields<'a, 'f> {
         for entry in self.entries {
             if !self.asked.contains(&entry.key.as_str()) {
                 let path = self.path_of(&entry.key);
-                self.findings.errors.push(Some(entry.line), &path, || {
-                    format!("unknown key, expected one of {}", self.asked.join(", "))
-                });
+                self.findings.errors.unknown(Some(entry.line), &path, &entry.key, &self.asked);
             }
         }
     }

@@ -70,8 +70,15 @@ impl Node {
 /// are reported.
 pub(super) fn parse(text: &str, what: &str, errors: &mut Collected) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder =
-        Builder { parser: Parser::new_from_str(text), what, nodes: 0, twice: false, errors };
+    let mut builder = Builder {
+        parser: Parser::new_from_str(text),
+        text,
+        open: Vec::new(),
+        what,
+        nodes: 0,
+        twice: false,
+        errors,
+    };
     match builder.document() {
         Ok(node) => (!builder.twice).then_some(node),
         Err(Fatal { line, key, message }) => {
@@ -83,6 +90,9 @@ pub(super) fn parse(text: &str, what: &str, errors: &mut Collected) -> Option<No
 
 struct Builder<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    text: &'a str,
+    /// Line, from 1, and column, from 0, at which each list and map around the next event begins.
+    open: Vec<(usize, usize)>,
     what: &'a str,
     nodes: usize,
     twice: bool,
@@ -129,9 +139,18 @@ impl<'a> Builder<'a> {
     fn next(&mut self) -> Result<(Event<'a>, Span), Fatal> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(fault)) => Err(syntax(&fault)),
+            Some(Err(fault)) => Err(syntax(&fault, self.unclosed())),
             None => Err(fatal(None, "the file ends too early")),
         }
+    }
+
+    /// Returns the innermost bracket that has been opened and not closed, and its line.
+    fn unclosed(&self) -> Option<(char, usize)> {
+        self.open.iter().rev().find_map(|(line, column)| {
+            let text = self.text.lines().nth(line.checked_sub(1)?)?;
+            let bracket = text.chars().nth(*column).filter(|c| matches!(c, '[' | '{'))?;
+            Some((bracket, *line))
+        })
     }
 
     fn node(
@@ -160,8 +179,18 @@ impl<'a> Builder<'a> {
             Event::Scalar(text, style, ..) => {
                 Value::Scalar { text: text.into_owned(), quoted: style != ScalarStyle::Plain }
             }
-            Event::SequenceStart(..) => Value::List(self.list(path, depth)?),
-            Event::MappingStart(..) => Value::Map(self.map(path, depth)?),
+            Event::SequenceStart(..) => {
+                self.open.push((span.start.line(), span.start.col()));
+                let nodes = self.list(path, depth)?;
+                self.open.pop();
+                Value::List(nodes)
+            }
+            Event::MappingStart(..) => {
+                self.open.push((span.start.line(), span.start.col()));
+                let entries = self.map(path, depth)?;
+                self.open.pop();
+                Value::Map(entries)
+            }
             _ => return refuse("expected a value"),
         };
         Ok(Node { line: line.unwrap_or(1), value })
@@ -222,8 +251,18 @@ fn fatal(line: Option<u32>, message: &str) -> Fatal {
     Fatal { line, key: String::new(), message: message.to_owned() }
 }
 
-fn syntax(fault: &ScanError) -> Fatal {
-    let marker = fault.marker();
-    let message = format!("not YAML, column {}: {}", marker.col() + 1, fault.info());
-    fatal(u32::try_from(marker.line()).ok(), &message)
+/// Describes a fault of the syntax; a bracket that is still open is the likelier place of it.
+fn syntax(fault: &ScanError, unclosed: Option<(char, usize)>) -> Fatal {
+    let (marker, info) = (fault.marker(), fault.info());
+    let column = marker.col() + 1;
+    let (line, message) = if info.contains("anchor") {
+        let quoted = "a value that begins with * has to be quoted: \"*.example.com\"";
+        (marker.line(), format!("not YAML, column {column}: {info}; {quoted}"))
+    } else if let Some((bracket, line)) = unclosed {
+        let at = format!("line {}, column {column}", marker.line());
+        (line, format!("not YAML: the {bracket} of this line is not closed by {at}: {info}"))
+    } else {
+        (marker.line(), format!("not YAML, column {column}: {info}"))
+    };
+    fatal(u32::try_from(line).ok(), &message)
 }

@@ -167,18 +167,29 @@ fn a_follower_ends_when_it_is_told_to_or_nobody_reads() -> Result<()> {
 }
 
 #[test]
-fn without_a_daemon_there_are_no_events_and_a_follower_hears_of_its_end() -> Result<()> {
+fn a_follower_goes_on_with_the_next_daemon() -> Result<()> {
     let mut testbed = testbed()?;
     let mut follower = follow(&testbed, &[])?;
     testbed.expect_denied(udp("192.0.2.80".parse()?, 5000))?;
-    follower.wait_for("reason destination", ANSWER)?;
+    follower.wait_for("192.0.2.80:5000/udp  reason destination", ANSWER)?;
     testbed.filter.stop()?;
-    let status = follower.wait(ANSWER)?;
-    ensure!(status.code() == Some(1), "{status}");
-    follower.wait_for("the daemon has ended", ANSWER)?;
-    let output = testbed.filter.run(&["events"])?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(1) && errors.contains("none answers"), "{errors}");
+    follower.wait_for("the daemon has ended; waiting for the next one", ANSWER)?;
+    testbed.filter.start()?;
+    let [web, _] = testbed.resolve(WEB[0])?;
+    testbed.expect_denied(tcp(web, 22))?;
+    follower.wait_for("reason port", ANSWER)?;
+    Ok(())
+}
+
+#[test]
+fn without_a_daemon_there_are_no_events() -> Result<()> {
+    let mut testbed = testbed()?;
+    testbed.filter.stop()?;
+    for arguments in [&["events"][..], &["events", "--follow"]] {
+        let output = testbed.filter.run(arguments)?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(1) && errors.contains("none answers"), "{errors}");
+    }
     let output = testbed.filter.run(&["events", "--reason", "flow"])?;
     ensure!(output.status.code() == Some(2), "a reason to allow is none to deny");
     Ok(())

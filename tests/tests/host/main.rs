@@ -5,4 +5,5 @@ mod every_resolver;
 mod explain;
 mod exports;
 mod install;
+mod manners;
 mod scenarios;

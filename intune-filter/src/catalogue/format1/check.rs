@@ -74,7 +74,7 @@ impl At<'_> {
 
     fn error(&self, message: impl Into<String>) -> CatalogueError {
         let Place { file, line } = self.place();
-        let error = FileError { line, key: self.path.clone(), message: message.into() };
+        let error = FileError::new(line, self.path.clone(), message);
         CatalogueError::Invalid(FileErrors::new(file, vec![error]))
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Check<'a> {
     fn report(&mut self, file: usize, key: impl Into<String>, message: impl Into<String>) {
         let key = key.into();
         let lines = self.files.get(file).map_or(&self.edition.lines, |file| &file.lines);
-        let error = FileError { line: lines.line(&key), key, message: message.into() };
+        let error = FileError::new(lines.line(&key), key, message);
         self.faults.push((file, error));
     }
 

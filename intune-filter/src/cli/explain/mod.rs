@@ -46,6 +46,12 @@ pub(super) fn run(
     destination: &Destination,
     on: Option<&str>,
 ) -> Result<(ExitStatus, String), Failure> {
+    if let Target::Address(address) = destination.host
+        && address.is_ipv4() != client.is_ipv4()
+    {
+        let message = format!("{client} and {address} are not of one address family");
+        return Err(Failure::Usage(message));
+    }
     let (config, paths) = context::lenient(global);
     let loaded = match open(&paths.pin_dir)? {
         Some(pins) if pins.active()?.generation != 0 => Some(pins),

@@ -429,6 +429,10 @@ fn documents_that_are_none() {
         ("- a\n", "expected a map of keys, found a list"),
         ("text\n", "expected a map of keys, found text"),
         ("a: [1, 2\n", "not YAML"),
+        ("a: 1\nb: [1, 2\nc: 3\nd: 4\n", "the [ of this line is not closed by line"),
+        ("a: {b: 1\nc: 3\n", "the { of this line is not closed by line"),
+        ("a: *.example.com\n", "has to be quoted: \"*.example.com\""),
+        ("a: [*.example.com]\n", "has to be quoted"),
         ("a: 1\n b: 2\n", "not YAML"),
         ("a: \"x\n", "not YAML"),
         ("a: 1\n---\nb: 2\n", "a second document"),
@@ -440,6 +444,8 @@ fn documents_that_are_none() {
         let errors = errors(text);
         assert!(errors.iter().any(|error| error.message.contains(says)), "{text:?}: {errors:?}");
     }
+    let unclosed = errors("a: 1\nb: [1, 2\nc: 3\nd: 4\n");
+    assert_eq!(unclosed[0].line, Some(2), "the line of the bracket, not the one after it");
     let deep = format!("a: {}{}", "[".repeat(50), "]".repeat(50));
     let deeper = format!("a: {}", "[".repeat(100_000));
     assert!(!errors(&deeper).is_empty());

@@ -38,7 +38,7 @@ impl Ahead {
     /// Returns a result without any file, for a reason.
     fn failed(file: &Path, why: String) -> Self {
         let message = format!("cannot read: {why}");
-        let error = FileError { line: None, key: String::new(), message };
+        let error = FileError::new(None, "", message);
         let text = Err(FileErrors::new(file.display().to_string(), vec![error]));
         Self { text, writable: None, catalogue: None, failed: why }
     }

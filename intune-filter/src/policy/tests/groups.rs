@@ -47,7 +47,7 @@ fn an_unknown_service_is_named_with_its_line_and_what_is_near() {
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert_eq!((errors[0].line, errors[0].key.as_str()), (Some(2), "clients[0].services[1]"));
     assert!(errors[0].message.contains("unknown service \"regionl\""), "{}", errors[0]);
-    assert!(errors[0].message.contains("regional is near"), "{}", errors[0]);
+    assert!(errors[0].message.contains("did you mean regional?"), "{}", errors[0]);
     assert!(errors[1].message.contains("all, apple, default, windows, core"), "{}", errors[1]);
 }
 
