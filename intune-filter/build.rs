@@ -27,6 +27,21 @@ const SOURCES: [&str; 6] = [
     "xtask/src/toolchain.rs",
 ];
 
+/// The order of an edition's files, as people look for services; others come behind.
+const ORDER: [&str; 11] = [
+    "edition",
+    "core",
+    "identity",
+    "certificates",
+    "windows",
+    "updates",
+    "apps",
+    "support",
+    "security",
+    "apple",
+    "android",
+];
+
 /// What only a debugger reads. A start would read it too.
 const DEBUGGING: &[&str] = &[".debug_"];
 /// The same, and what only the verifier reads: a line for each instruction.
@@ -103,8 +118,13 @@ fn list_editions(catalogue: &Path, to: &Path) -> Result<(), String> {
     let mut text = String::from("const EDITIONS: &[Builtin] = &[\n");
     for edition in sorted(catalogue)?.iter().filter(|path| path.is_dir()) {
         text += &format!("    ({:?}, &[\n", name(edition));
-        for file in sorted(edition)?.iter().filter(|path| path.extension() == Some("yaml".as_ref()))
-        {
+        let mut files = sorted(edition)?;
+        let rank = |file: &PathBuf| {
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            ORDER.iter().position(|known| *known == stem).unwrap_or(ORDER.len())
+        };
+        files.sort_by_key(rank);
+        for file in files.iter().filter(|path| path.extension() == Some("yaml".as_ref())) {
             text += &format!("        ({:?}, include_str!({file:?})),\n", name(file));
         }
         text += "    ]),\n";

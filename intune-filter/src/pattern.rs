@@ -16,8 +16,11 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+mod broad;
 #[cfg(test)]
 mod tests;
+
+pub use broad::{Broad, broad, on_shared};
 
 /// Longest label, in octets (RFC 1035 section 2.3.4).
 const LABEL_MAX: usize = 63;

@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use ipnet::IpNet;
 
-use super::{Address, Catalogue, Cloud, Datum, Region, Rule, Service, Status, Template, Variable};
+use super::{
+    Address, Catalogue, Cloud, Datum, Region, Risk, Rule, Service, Status, Template, Variable,
+};
 use crate::pattern::Pattern;
 
 /// What a site says of itself.
@@ -160,6 +162,18 @@ impl Destinations {
 }
 
 impl Catalogue {
+    /// Returns what a service opens beyond its purpose: in its own words, and of the data that a
+    /// site takes.
+    #[must_use]
+    pub fn risk(&self, service: &Service, selector: &Selector) -> Option<String> {
+        let data = service.rules.iter().flat_map(|rule| &rule.to);
+        let taken = data.filter(|datum| selector.takes(self, &service.id, datum));
+        let risks: BTreeSet<Risk> = taken.filter_map(|datum| datum.risk).collect();
+        let texts = risks.into_iter().map(|risk| risk.text().to_owned());
+        let texts: Vec<String> = service.risk.iter().cloned().chain(texts).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
+    }
+
     /// Returns the destinations of a service's rule for a site; none if the site has to name them.
     #[must_use]
     pub fn destinations(

@@ -46,7 +46,13 @@ fn builtin_holds_every_file_of_each_edition() {
     for name in Catalogue::editions() {
         let mut loaded = Catalogue::load(&directory.join(name)).unwrap();
         name.clone_into(&mut loaded.edition.name);
-        assert_eq!(&loaded, Catalogue::edition_named(name).unwrap(), "{name}");
+        let mut builtin = Catalogue::edition_named(name).unwrap().clone();
+        // A directory is read in the order of the names.
+        for catalogue in [&mut loaded, &mut builtin] {
+            catalogue.services.sort_by(|a, b| a.id.cmp(&b.id));
+            catalogue.sets.values_mut().for_each(|services| services.sort());
+        }
+        assert_eq!(loaded, builtin, "{name}");
         let date: Date = loaded.edition().date().unwrap().clone();
         assert!(date.to_string().starts_with("20"), "{name}: {date}");
     }

@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Paths},
     control::{Client, NamesTable, Request},
     names::{self, Lives, Names},
+    policy,
     system::{clock, regular_file},
 };
 
@@ -72,12 +73,16 @@ pub(super) fn paths(global: &Global) -> Paths {
     lenient(global).1
 }
 
-/// Loads the catalogue that the configuration names, else the built-in one.
-pub(super) fn catalogue(paths: &Paths) -> Result<Cow<'static, Catalogue>, Failure> {
-    Ok(match &paths.catalogue {
-        Some(directory) => Cow::Owned(Catalogue::load(directory)?),
-        None => Cow::Borrowed(Catalogue::builtin()),
-    })
+/// Loads the catalogue that the configuration names: a site's own, else a built-in edition.
+pub(super) fn catalogue(config: Option<&Config>) -> Result<Cow<'static, Catalogue>, Failure> {
+    let Some(config) = config else { return Ok(Cow::Borrowed(Catalogue::builtin())) };
+    if let Some(directory) = &config.paths.catalogue {
+        return Ok(Cow::Owned(Catalogue::load(directory)?));
+    }
+    match Catalogue::edition_named(&config.choice.edition) {
+        Some(catalogue) => Ok(Cow::Borrowed(catalogue)),
+        None => Err(config.errors(vec![policy::unknown_edition(config)]).into()),
+    }
 }
 
 /// Returns the daemon's table of names; without a daemon, the saved one.

@@ -16,8 +16,8 @@ use crate::{
 /// Runs `endpoints list`.
 pub(super) fn list(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let config = context::optional_config(global)?;
-    let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
-    let services = service_view::services(config.as_ref(), &*context::catalogue(&paths)?)?;
+    let catalogue = context::catalogue(config.as_ref())?;
+    let services = service_view::services(config.as_ref(), &catalogue)?;
     let text = if global.json {
         let all: Vec<Endpoints> = services.into_iter().map(endpoints).collect();
         output::json(&all)?

@@ -24,8 +24,7 @@ use crate::{
 /// Runs `endpoints export`.
 pub(super) fn run(global: &Global, wanted: &Export) -> Result<(ExitStatus, String), Failure> {
     let config = context::optional_config(global)?;
-    let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
-    let catalogue = context::catalogue(&paths)?;
+    let catalogue = context::catalogue(config.as_ref())?;
     let services = service_view::services(config.as_ref(), &catalogue)?;
     let ids = |name: &str| -> Option<Vec<String>> {
         let services = catalogue.resolve(name)?;

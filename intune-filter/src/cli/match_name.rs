@@ -17,8 +17,8 @@ use crate::{
 /// Runs the command.
 pub(super) fn run(global: &Global, name: &str) -> Result<(ExitStatus, String), Failure> {
     let config = context::optional_config(global)?;
-    let paths = config.as_ref().map(|config| config.paths.clone()).unwrap_or_default();
-    let services = service_view::services(config.as_ref(), &*context::catalogue(&paths)?)?;
+    let catalogue = context::catalogue(config.as_ref())?;
+    let services = service_view::services(config.as_ref(), &catalogue)?;
     let answer =
         Matches { schema: SCHEMA, name: name.to_owned(), services: matches(&services, name) };
     let outcome = if answer.services.is_empty() { ExitStatus::No } else { ExitStatus::Yes };

@@ -4,7 +4,10 @@ use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
 use intune_filter_ebpf::abi::{GROUPS, TITLE_CAPACITY};
 
-use super::{ClientGroup, Config, Inbound, Limit, Network, OtherVlans, Seconds, Zone, other_vlans};
+use super::{
+    ClientGroup, Config, Inbound, Limit, Network, OtherVlans, Seconds, Zone, check_choice,
+    other_vlans,
+};
 use crate::{ports::protocols, yaml::FileError};
 
 /// Longest interface name, in octets: Linux's IFNAMSIZ less the terminating zero.
@@ -29,6 +32,7 @@ pub(super) fn check(config: &Config) -> Vec<FileError> {
     check.dns();
     check.warm_up();
     check.servers();
+    check.choice();
     check.services();
     check.limits();
     check.maps();
@@ -357,6 +361,19 @@ impl Check<'_> {
                 }
             }
         }
+    }
+
+    fn choice(&mut self) {
+        let choice = &self.config.choice;
+        for (key, values) in [
+            ("domains", &choice.domains),
+            ("country", &choice.country),
+            ("catalogue.observed", &choice.catalogue.observed),
+        ] {
+            let values = values.iter().enumerate();
+            self.unique(values.map(|(at, value)| (format!("{key}[{at}]"), value.clone())));
+        }
+        self.errors.extend(check_choice::faults(self.config));
     }
 
     fn id(&mut self, key: &str, id: &str) {

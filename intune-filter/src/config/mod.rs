@@ -7,8 +7,10 @@
 use std::{io, path::Path};
 
 mod check;
+mod check_choice;
 mod choice;
 mod duration;
+mod edition;
 mod environment;
 mod inbound;
 mod limits;
@@ -29,6 +31,7 @@ mod to_gateway;
 mod zones;
 
 pub use duration::{DurationError, Seconds};
+pub use edition::{Choice, OffByDefault};
 pub use environment::{Environment, Finding, FlowTable, Reached, Severity, check_environment};
 pub use inbound::{Inbound, InboundRule};
 pub use limits::{Limit, Limits, ZoneLimits};

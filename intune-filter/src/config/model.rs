@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Inbound, KeyLines, Limits, MacAddress, Metrics, Network, OtherVlans, Resolver, Seconds,
+    Choice, Inbound, KeyLines, Limits, MacAddress, Metrics, Network, OtherVlans, Resolver, Seconds,
     ToGateway, choice::choice,
 };
 use crate::{
@@ -51,6 +51,9 @@ pub struct Config {
     /// Region whose names are allowed; `all` unless a tenant is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
+    /// What the site takes of the catalogue.
+    #[serde(flatten)]
+    pub choice: Choice,
     /// Services of the site, and overrides of built-in ones.
     pub services: Vec<SiteService>,
     /// Capacities of the maps that the kernel fills.
@@ -261,7 +264,7 @@ pub struct Ttl {
     pub grace: Seconds,
 }
 
-/// Service of the site, or an override of a built-in one: see [`crate::policy::services`] for the
+/// Service of the site, or an override of a built-in one: see [`crate::policy::overrides`] for the
 /// effect of an override.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteService {
@@ -276,6 +279,9 @@ pub struct SiteService {
     /// Rules, if they are given one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<SiteRule>,
+    /// Whether it may have patterns that match names of strangers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_broad: bool,
 }
 
 /// Rule of a [`SiteService`].
@@ -393,6 +399,7 @@ impl Default for Config {
             warm_up: Seconds(0),
             tenant: None,
             region: None,
+            choice: Choice::default(),
             services: Vec::new(),
             maps: MapSizes::default(),
             paths: Paths::default(),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv6Net};
 
 use super::{
-    ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Mode, OnDeny,
-    Parts, Paths, SiteRule, SiteService, SourceCheck, Ttl, network::Networks,
+    Choice, ClientGroup, Config, Dns, DnsUnlisted, GroupMode, Inbound, Interface, MapSizes, Mode,
+    OnDeny, Parts, Paths, SiteRule, SiteService, SourceCheck, Ttl, network::Networks,
 };
 use crate::yaml::{Fields, Findings, Place, Read, word};
 
@@ -32,6 +32,7 @@ impl Read for Config {
             warm_up: fields.or("warm_up", default.warm_up),
             tenant: fields.optional("tenant"),
             region: fields.optional("region"),
+            choice: Choice::read(&mut fields),
             services: fields.or("services", default.services),
             limits: fields.or("limits", default.limits),
             maps: fields.or("maps", default.maps),
@@ -130,6 +131,7 @@ impl Read for SiteService {
             title: fields.optional("title"),
             parts: parts(&mut fields),
             rules: fields.or("rules", Vec::new()),
+            allow_broad: fields.or("allow_broad", false),
         };
         if fields.has("rules") && !service.parts.is_empty() {
             let message = "both rules and destinations or ports of a single rule, expected one";

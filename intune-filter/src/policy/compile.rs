@@ -27,10 +27,11 @@ use super::{
     over_https, port_classes,
 };
 use crate::{
-    catalogue::{Catalogue, CatalogueFiles},
+    catalogue::{Catalogue, CatalogueFiles, LATEST_WORD},
     config::{
         Config, DnsUnlisted, GroupMode, OtherVlans, Paths, SourceCheck, ToGateway, UnlistedClients,
     },
+    nearest::nearest,
     pattern::Pattern,
     yaml::{FileError, FileErrors},
 };
@@ -91,7 +92,13 @@ pub fn load_text_with(
     let Some(mut config) = config else { return Err(FileErrors::new(file, errors)) };
     adjust(&mut config.paths);
     let catalogue = match &config.paths.catalogue {
-        None => Ok((Cow::Borrowed(Catalogue::builtin()), None)),
+        None => match Catalogue::edition_named(&config.choice.edition) {
+            Some(catalogue) => Ok((Cow::Borrowed(catalogue), None)),
+            None => {
+                errors.push(unknown_edition(&config));
+                return Err(FileErrors::new(file, errors));
+            }
+        },
         Some(directory) => read(directory).and_then(|files| {
             let catalogue = files.parse().map_err(|error| error.to_string())?;
             Ok((Cow::Owned(catalogue), Some(Arc::new(files))))
@@ -135,6 +142,7 @@ fn compile_part(
 ) -> (Policy, Vec<FileError>) {
     let (services, mut errors) = Services::of(config, catalogue);
     let mut warnings = warnings(config);
+    warnings.extend_from_slice(services.warnings());
     let assigned = assign(config, &services, previous, &mut errors, &mut warnings);
     let Assigned { rules, masks, inbound, freed, reused } = assigned;
     let outbound = masks.iter().fold(RuleMask::EMPTY, |all, mask| all | *mask);
@@ -176,6 +184,16 @@ fn compile_part(
         warnings,
     };
     (policy, errors)
+}
+
+/// Returns the error of an edition that is not built in.
+pub(crate) fn unknown_edition(config: &Config) -> FileError {
+    let editions: Vec<&str> = Catalogue::editions().collect();
+    let found = &config.choice.edition;
+    let message =
+        format!("unknown edition {found:?}, expected {LATEST_WORD} or {}", editions.join(" or "));
+    let near = nearest(found, editions.iter().copied().chain([LATEST_WORD]));
+    config.error("edition", message).meaning(near)
 }
 
 /// Returns warnings about traffic that the configuration leaves open.

@@ -13,8 +13,22 @@ use super::{Policy, Rule, port_sets::PortSet};
 use crate::config::{Config, Inbound};
 
 /// Keys outside the digest: [`canonical`] adds these in another form, or they hold sizes and paths.
-const NOT_COUNTED: [&str; 8] =
-    ["interfaces", "clients", "services", "tenant", "region", "maps", "paths", "dhcp_servers"];
+const NOT_COUNTED: [&str; 14] = [
+    "interfaces",
+    "clients",
+    "services",
+    "tenant",
+    "region",
+    "edition",
+    "cloud",
+    "domains",
+    "country",
+    "gcc",
+    "catalogue",
+    "maps",
+    "paths",
+    "dhcp_servers",
+];
 
 /// Returns the digest of a configuration and of the policy compiled from it, in hexadecimal.
 #[must_use]

@@ -85,10 +85,17 @@ impl User<'_, '_> {
                 continue;
             };
             for rule in named.iter().flat_map(|service| &service.rules) {
+                // What is for other sites, or off by default, is simply absent.
+                let absent = |id: &str| {
+                    let service = named.iter().find(|service| service.id == id);
+                    service.is_some_and(|service| {
+                        service.rules.iter().all(|rule| !rule.has_destinations())
+                    })
+                };
                 if rule.has_destinations() {
                     self.used.insert(rule.id.clone(), ());
                     rules.push(rule.id.clone());
-                } else {
+                } else if rule.site_networks || by_id && absent(&rule.id.service) {
                     let fatal = by_id && rule.site_networks;
                     let kind = if fatal { &mut *self.errors } else { &mut *self.warnings };
                     let error = self.config.error(&key, without_destinations(rule));
@@ -172,6 +179,10 @@ fn without_destinations(rule: &Rule) -> String {
             rule.id.service
         )
     } else {
-        format!("{} has no destinations for this tenant or region", rule.id)
+        format!(
+            "{} has nothing for this site: it is for other tenants or clouds, or off by default (key \
+             catalogue)",
+            rule.id.service
+        )
     }
 }

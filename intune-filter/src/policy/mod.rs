@@ -23,20 +23,25 @@ mod names;
 mod nat64;
 mod networks;
 pub mod over_https;
+pub mod overrides;
 mod port_classes;
 mod port_sets;
-pub mod services;
+mod selector;
+mod service;
+mod services;
 mod summary;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compile::unknown_edition;
 pub use compile::{Loaded, compile, load, load_text, load_text_with};
 pub use difference::{Difference, Grant, Leaf, Setting, difference, leaves};
 pub use digest::{digest, hexadecimal};
 pub use memory::{MapMemory, map_memory, map_sizes};
 pub use nat64::Nat64;
 pub use networks::Prefix;
-pub use services::{Origin, Rule, Service, Services};
+pub use service::{Origin, Rule, Service};
+pub use services::Services;
 pub use summary::{
     Counts, Defaults, GroupSummary, MapSummary, Memory, RuleSummary, ServiceSummary, Summary,
     ZoneSummary, summarize,

@@ -61,7 +61,7 @@ pub(super) fn run(
         // The configuration judges instead: it has to be valid, or absent.
         context::optional_config(global)?;
     }
-    let catalogue = context::catalogue(&paths)?;
+    let catalogue = context::catalogue(config.as_ref())?;
     let names = context::names(&paths);
     let by_kernel = loaded.is_some();
     let judge: Box<dyn Judge + '_> = match &loaded {

@@ -466,3 +466,54 @@ fn an_interface_is_denied_no_frames_by_another() {
     }
     super::parse(&with("interfaces", "[{name: eth1}, {name: eth1.30}]"));
 }
+
+#[test]
+fn what_is_taken_of_the_catalogue_has_a_form() {
+    for (key, value, at, says) in [
+        (
+            "cloud",
+            "gov",
+            "cloud",
+            "bad cloud \"gov\", expected worldwide or us-government or china",
+        ),
+        ("domains", "[contoso]", "domains[0]", "expected one such as contoso.com"),
+        ("domains", "['*.contoso.com']", "domains[0]", "expected a name without * and #"),
+        ("domains", "[a.example, A.example]", "domains[1]", "a.example stands twice"),
+        ("domains", "[a..example]", "domains[0]", "a label is empty"),
+        ("country", "[d*]", "country[0]", "expected a name without * and #"),
+        ("gcc", "maybe", "gcc", "expected true or false"),
+        ("gcc", "true\ncloud: china", "gcc", "GCC is in the cloud worldwide"),
+        ("catalogue", "{legacy: 1}", "catalogue.legacy", "expected true or false"),
+        ("catalogue", "{observe: []}", "catalogue.observe", "expected one of legacy, observed"),
+        ("catalogue", "{observed: [a, a]}", "catalogue.observed[1]", "a stands twice"),
+        ("edition", "[]", "edition", "expected text"),
+    ] {
+        let found = errors(&format!("{SHORTEST}{key}: {value}\n"));
+        let told = found
+            .iter()
+            .any(|error| error.key == at && error.message.contains(says) && error.line.is_some());
+        assert!(told, "{key}: {value}: {found:?}");
+    }
+}
+
+#[test]
+fn patterns_for_names_of_strangers_have_to_be_meant() {
+    for pattern in ["*", "*.com", "*.azureedge.net", "x*.blob.core.windows.net", "*.cloudfront.net"]
+    {
+        for (form, at) in [
+            (format!("fqdns: ['a.example', '{pattern}'], tcp: [443]"), "services[0].fqdns[1]"),
+            (
+                format!("rules: [{{id: a, fqdns: ['{pattern}'], tcp: [443]}}]"),
+                "services[0].rules[0].fqdns[0]",
+            ),
+        ] {
+            let text = format!("{SHORTEST}services: [{{id: own, {form}}}]\n");
+            let found = errors(&text);
+            let [error] = &found[..] else { panic!("{found:?}") };
+            assert_eq!(error.key, at);
+            assert!(error.message.contains("over-broad"), "{error}");
+            assert!(error.message.contains("allow_broad: true in the service"), "{error}");
+            super::parse(&text.replace("{id: own,", "{id: own, allow_broad: true,"));
+        }
+    }
+}

@@ -34,8 +34,14 @@ dns:
   ttl: {min: 61s, max: 36h, grace: 0s}
 tenant: AMSUB0502
 region: europe
+edition: 2023-09
+cloud: china
+domains: [contoso.com]
+country: [de, co.uk]
+gcc: true
+catalogue: {legacy: true, observed: [autopilot]}
 services:
-- {id: site, title: "a: #b", fqdns: ["*.a.test", "a*.b.test", "#-c.test"], tcp: [80, "90-99"]}
+- {id: site, title: "a: #b", allow_broad: true, fqdns: ["*.a.test", "a*.b.test", "#-c.test"], tcp: [80, "90-99"]}
 - {id: "0x10", rules: [{id: one, cidrs: [192.0.2.0/24], udp: [53]}, {id: two, fqdns: [b.test], tcp: [1-65535]}]}
 limits: {queries: off, flows: {rate: 3, burst: 4}}
 dhcp_servers: [10.9.9.9]

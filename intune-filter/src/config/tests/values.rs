@@ -75,7 +75,7 @@ fn what_is_printed_reads_the_same() {
     let off = with("metrics", "{listen: off}");
     let rules = with(
         "services",
-        "[{id: a, rules: [{id: b, fqdns: ['*'], tcp: [80]}, {id: c, cidrs: ['::/0'], udp: [1-9]}]}]",
+        "[{id: a, allow_broad: true, rules: [{id: b, fqdns: ['*'], tcp: [80]}, {id: c, cidrs: ['::/0'], udp: [1-9]}]}]",
     );
     for text in [EXAMPLE, SHORTEST, &off, &rules] {
         let config = parse(text);

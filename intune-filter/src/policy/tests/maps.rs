@@ -137,7 +137,7 @@ unlisted_clients: allow
 to_gateway: policy
 icmp_echo: false
 limits: {queries: off, flows: {rate: 2, burst: 3}}
-services: [{id: every, fqdns: ['*', 'printer*'], tcp: [1]}]
+services: [{id: every, allow_broad: true, fqdns: ['*', 'printer*'], tcp: [1]}]
 ";
     let mut config = Config::parse("config.yaml", text).unwrap();
     let compiled = policy(&config);

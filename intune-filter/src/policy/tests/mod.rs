@@ -1,6 +1,7 @@
 //! Tests the policy compiler by hand-made tables, and by random configurations against a model that
 //! reads them directly.
 
+mod editions;
 mod groups;
 mod maps;
 mod matcher;

@@ -235,16 +235,20 @@ fn services() -> impl Strategy<Value = String> {
     let own = vec(parts(true), 0..4).prop_map(|all| {
         all.iter()
             .enumerate()
-            .map(|(index, parts)| format!("  - {{id: own{index}{parts}}}\n"))
+            .map(|(index, parts)| format!("  - {{id: own{index}, allow_broad: true{parts}}}\n"))
             .collect::<String>()
     });
-    let core = option::of(parts(false))
-        .prop_map(|parts| parts.map(|parts| format!("  - {{id: core, title: T{parts}}}\n")));
-    let regional = option::of(parts(false)).prop_map(|parts| {
-        parts.map(|parts| format!("  - {{id: regional, rules: [{{id: attest{parts}}}]}}\n"))
+    let core = option::of(parts(false)).prop_map(|parts| {
+        parts.map(|parts| format!("  - {{id: core, allow_broad: true, title: T{parts}}}\n"))
     });
-    let protection = option::of(parts(false))
-        .prop_map(|parts| parts.map(|parts| format!("  - {{id: protection, title: T{parts}}}\n")));
+    let regional = option::of(parts(false)).prop_map(|parts| {
+        parts.map(|parts| {
+            format!("  - {{id: regional, allow_broad: true, rules: [{{id: attest{parts}}}]}}\n")
+        })
+    });
+    let protection = option::of(parts(false)).prop_map(|parts| {
+        parts.map(|parts| format!("  - {{id: protection, allow_broad: true, title: T{parts}}}\n"))
+    });
     let peers = subsequence(NETWORKS.to_vec(), 1..3)
         .prop_map(|networks| format!("  - {{id: peers, cidrs: {}}}\n", list(networks)));
     (own, core, regional, protection, peers).prop_map(|(own, core, regional, protection, peers)| {

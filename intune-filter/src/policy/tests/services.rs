@@ -111,7 +111,7 @@ fn a_set_leaves_out_what_has_no_destinations_and_says_so() {
 fn a_rule_of_another_region_takes_no_bit() {
     let policy = policy(&config("[asia, core]", "region: europe"));
     assert_eq!(in_force(&policy), ["core/core"]);
-    assert!(policy.warnings[0].message.contains("asia/only has no destinations"));
+    assert!(policy.warnings[0].message.contains("asia has nothing for this site"));
 }
 
 #[test]

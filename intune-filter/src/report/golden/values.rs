@@ -38,8 +38,13 @@ dns:
   allow_private: [198.18.0.0/15]
   ttl: {min: 61s, max: 36h, grace: 0s}
 region: europe
+edition: 2023-09
+cloud: china
+domains: [contoso.com]
+country: [de, co.uk]
+catalogue: {legacy: true, observed: [autopilot]}
 services:
-- {id: site, title: The site, fqdns: ["*.a.test"], tcp: [80, "90-99"]}
+- {id: site, title: The site, allow_broad: true, fqdns: ["*.a.test"], tcp: [80, "90-99"]}
 - id: two
   rules:
   - {id: one, cidrs: [192.0.2.0/24], udp: [53]}

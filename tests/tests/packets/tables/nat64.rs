@@ -296,7 +296,7 @@ fn clients_find_their_prefix_where_the_site_has_one() {
 fn the_addresses_by_which_they_find_it_are_no_destinations() {
     let dns = ", allow_private: [192.0.0.0/16]";
     let site = "nat64: ['64:ff9b::/96']
-services: [{id: each, title: T, fqdns: ['*'], tcp: [443]}]
+services: [{id: each, title: T, allow_broad: true, fqdns: ['*'], tcp: [443]}]
 ";
     let change = |text: String| text.replace("services: [core, time]", "services: [core, each]");
     run_without_policy("", "", |filter| {
