@@ -141,6 +141,10 @@ impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
 
     #[inline(always)]
     fn far_end(self, _: &Scratch, zone: u16, opened_by_client: bool) -> FarEnd {
+        // Linux 6.1 verifies what a program refers to, and takes this context for memory at XDP.
+        if HOOK != TC_EGRESS {
+            return FarEnd::ELSEWHERE;
+        }
         let (zone, opened) = (u32::from(zone), u32::from(opened_by_client));
         FarEnd::from_word(route::far_end_at_egress(self.context.cast(), zone, opened))
     }
