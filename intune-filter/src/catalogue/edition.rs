@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use jiff::{civil, tz::TimeZone};
 use serde::Serialize;
 
 /// Name of the edition of a site's catalogue that names none.
@@ -137,34 +138,21 @@ impl fmt::Display for Provenance {
 
 /// Day in the form `2023-09-19`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Date(String);
+pub struct Date(civil::Date);
 
 impl Date {
     /// Returns the whole days from this day to a time; 0 if the time is before.
     #[must_use]
     pub fn age_days(&self, now: SystemTime) -> u64 {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() / DAY;
-        now.saturating_sub(self.days())
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        now.saturating_sub(self.unix_seconds()) / DAY
     }
 
-    /// Returns the seconds from the epoch to the beginning of the day, in UTC.
+    /// Returns the seconds from the epoch to the beginning of the day, in UTC; 0 for a day before.
     #[must_use]
     pub fn unix_seconds(&self) -> u64 {
-        self.days() * DAY
-    }
-
-    /// Returns the days since 1970-01-01; 0 for a day before.
-    fn days(&self) -> u64 {
-        let mut parts = self.0.split('-').map(|part| part.parse::<u64>().unwrap_or(0));
-        let mut next = || parts.next().unwrap_or(0);
-        let (year, month, day) = (next(), next(), next());
-        // Years that begin in March, so that the day of a leap year is the last one.
-        let (year, month) =
-            if month > 2 { (year, month - 3) } else { (year.saturating_sub(1), month + 9) };
-        let of_years = 365 * year + year / 4 - year / 100 + year / 400;
-        let of_months = (153 * month + 2) / 5;
-        // 1970-01-01 is day 719,469 of this count.
-        (of_years + of_months + day).saturating_sub(719_469)
+        let begins = TimeZone::UTC.to_timestamp(self.0.at(0, 0, 0, 0));
+        begins.ok().and_then(|begins| u64::try_from(begins.as_second()).ok()).unwrap_or(0)
     }
 }
 
@@ -172,29 +160,16 @@ impl FromStr for Date {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |part: &str, length| {
-            let digits = part.len() == length && part.bytes().all(|octet| octet.is_ascii_digit());
-            part.parse::<u16>().ok().filter(|_| digits)
-        };
-        let parts: Vec<&str> = text.split('-').collect();
-        let legal = if let [year, month, day] = parts[..] {
-            number(year, 4).is_some()
-                && number(month, 2).is_some_and(|month| (1..=12).contains(&month))
-                && number(day, 2).is_some_and(|day| (1..=31).contains(&day))
-        } else {
-            false
-        };
-        if legal {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(format!("bad date {text:?}, expected YEAR-MONTH-DAY such as 2023-09-19"))
-        }
+        // Other forms that the parser knows, such as one with a time, are none of a document's date.
+        let day = text.parse::<civil::Date>().ok().filter(|day| day.to_string() == text);
+        let error = || format!("bad date {text:?}, expected YEAR-MONTH-DAY such as 2023-09-19");
+        day.map(Self).ok_or_else(error)
     }
 }
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        self.0.fmt(f)
     }
 }
 
