@@ -7,7 +7,7 @@ use super::{Catalogue, Location, Region};
 include!(concat!(env!("OUT_DIR"), "/editions.rs"));
 
 /// Name of the newest edition.
-pub const LATEST: &str = "2023-09";
+pub const LATEST: &str = "2026-08";
 
 /// Word for the newest edition in configurations.
 pub const LATEST_WORD: &str = "latest";

@@ -349,7 +349,7 @@ impl Default for MapSizes {
             new_flows: 1 << 14,
             pending: 1 << 14,
             clients: 1 << 14,
-            fragments: 8_000,
+            fragments: 7_000,
             events: 1 << 20,
         }
     }

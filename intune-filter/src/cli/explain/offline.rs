@@ -240,7 +240,7 @@ mod tests {
         // Microsoft's own ranges for Intune.
         let inside = judge("13.67.13.177", 443);
         assert_eq!(inside.reason, Reason::Policy);
-        assert_eq!(inside.rule.as_deref(), Some("intune-core/core"));
+        assert_eq!(inside.rule.as_deref(), Some("intune-core/prefixes"));
         assert_eq!(inside.group.as_deref(), Some("everyone"));
         assert_eq!(judge("13.67.13.177", 22).reason, Reason::Port);
         assert_eq!(judge("8.8.8.8", 443).reason, Reason::Destination);

@@ -3,7 +3,7 @@
 use super::config;
 use crate::{
     catalogue::Catalogue,
-    policy::{Policy, RuleBits, compile, load_text},
+    policy::{Policy, Rule, RuleBits, Services, compile, load_text},
     yaml::FileError,
 };
 
@@ -216,4 +216,62 @@ fn the_edition_is_chosen_by_its_name() {
     assert_eq!(loaded.catalogue.edition().name, "mine");
     let [warning] = &loaded.policy.warnings[..] else { panic!("{:?}", loaded.policy.warnings) };
     assert!(warning.message.contains("paths.catalogue is in place of every edition"), "{warning}");
+}
+
+/// Entries of `services` that sites wrote for 2023-09, of every kind and for every service.
+fn corpus(of: &Catalogue) -> Vec<String> {
+    let mut entries = vec!["services: []".to_owned()];
+    entries.extend(of.tenants().map(|(tenant, _)| format!("tenant: {tenant}")));
+    entries.extend(["region: europe".to_owned(), "region: asia-pacific".to_owned()]);
+    for service in of.services() {
+        let id = &service.id;
+        let mut add = |parts: &str| entries.push(format!("services: [{{id: {id}, {parts}}}]"));
+        add("title: Other");
+        if let [rule] = &service.rules[..] {
+            add("cidrs: [10.0.0.0/8]");
+            if !rule.site_networks {
+                add("fqdns: [site.example]");
+                add("tcp: [443, 8443]");
+            }
+        }
+        if service.rules.iter().any(|rule| rule.site_networks) {
+            add("cidrs: [10.0.0.0/8]");
+        }
+        for rule in &service.rules {
+            add(&format!("rules: [{{id: {}, tcp: [8443], cidrs: [192.0.2.0/24]}}]", rule.id));
+        }
+    }
+    entries
+}
+
+#[test]
+fn what_was_written_for_the_first_edition_loads_with_every_one() {
+    let first = Catalogue::edition_named("2023-09").unwrap();
+    let corpus = corpus(first);
+    assert!(corpus.len() > 150, "{}", corpus.len());
+    for name in Catalogue::editions() {
+        let catalogue = Catalogue::edition_named(name).unwrap();
+        for entry in &corpus {
+            let config = config("[default]", entry);
+            let (services, errors) = Services::of(&config, catalogue);
+            assert_eq!(errors, [], "{name}: {entry}");
+            // Each entry has an effect on a rule with what it says.
+            let has = |text: &str, in_rule: fn(&Rule) -> String| {
+                let mut rules = services.all().iter().flat_map(|service| &service.rules);
+                !entry.contains(text) || rules.any(|rule| in_rule(rule).contains(text))
+            };
+            let said = has("8443", |rule| format!("{:?}", rule.ports))
+                && has("site.example", |rule| format!("{:?}", rule.fqdns))
+                && has("192.0.2.0/24", |rule| format!("{:?}", rule.cidrs));
+            assert!(said, "{name}: {entry} has no effect");
+        }
+        let services = first.services().iter();
+        let names = services.flat_map(|service| service.aliases.iter().chain([&service.id]));
+        for known in names.map(String::as_str).chain(first.sets()) {
+            let (services, errors) = Services::of(&config("[default]", ""), catalogue);
+            assert_eq!(errors, []);
+            let resolved = services.resolve(known).map(|(services, _)| services.len());
+            assert!(resolved.is_some_and(|found| found > 0), "{name}: {known}: {resolved:?}");
+        }
+    }
 }
