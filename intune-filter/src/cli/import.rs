@@ -135,6 +135,9 @@ fn text(imported: &Imported, directory: &Path) -> String {
             let _ = writeln!(text, "  {count} {words}");
         }
     }
+    for (pattern, why) in &written.broad {
+        let _ = writeln!(text, "  broad: {pattern}: {why}");
+    }
     for what in &imported.passed_over {
         let _ = writeln!(text, "  passed over: {what}");
     }

@@ -5,7 +5,7 @@ use intune_filter_ebpf::abi::TransportProtocol;
 use super::{File, unit::Unit};
 
 /// First line of every file.
-pub(super) const HEADER: &str = "service,address,kind,tcpPorts,udpPorts\n";
+pub(super) const HEADER: &str = "service,address,kind,tcpPorts,udpPorts,source\n";
 
 /// Writes a unit's rows.
 pub(super) fn export(unit: &Unit) -> File {
@@ -16,7 +16,7 @@ pub(super) fn export(unit: &Unit) -> File {
     });
     let [tcp, udp] = &ports;
     // Writing to memory does not fail.
-    let mut row = |cells: [&str; 5]| drop(writer.write_record(cells));
+    let mut row = |cells: [&str; 6]| drop(writer.write_record(cells));
     for name in &unit.names {
         let kind = if name.form().below {
             "below"
@@ -25,10 +25,10 @@ pub(super) fn export(unit: &Unit) -> File {
         } else {
             "name"
         };
-        row([&unit.service, name.as_str(), kind, tcp, udp]);
+        row([&unit.service, name.as_str(), kind, tcp, udp, &unit.source]);
     }
     for network in &unit.networks {
-        row([&unit.service, &network.to_string(), "prefix", tcp, udp]);
+        row([&unit.service, &network.to_string(), "prefix", tcp, udp, &unit.source]);
     }
     let octets = writer.into_inner().unwrap_or_default();
     let text = format!("{HEADER}{}", String::from_utf8_lossy(&octets));

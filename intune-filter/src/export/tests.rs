@@ -15,6 +15,7 @@ fn unit(names: &[&str], networks: &[&str]) -> Unit {
     Unit {
         service: "web".to_owned(),
         title: "The web\nnft flush ruleset".to_owned(),
+        source: "A document, \"a table\"".to_owned(),
         ports,
         names: names.iter().map(|name| name.parse().unwrap()).collect(),
         networks: networks.iter().map(|network| network.parse().unwrap()).collect(),

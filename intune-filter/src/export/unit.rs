@@ -13,6 +13,8 @@ pub struct Unit {
     pub service: String,
     /// Title of the service.
     pub title: String,
+    /// Sources of the service, for people.
+    pub source: String,
     /// Ports.
     pub ports: Ports,
     /// Names and patterns, each once, in order.
@@ -79,6 +81,7 @@ pub fn units(services: &[CatalogueService]) -> Vec<Unit> {
                 units.push(Unit {
                     service: service.id.clone(),
                     title: service.title.clone(),
+                    source: service.source.clone(),
                     ports,
                     names: names.collect(),
                     networks: networks.collect(),

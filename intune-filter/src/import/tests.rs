@@ -223,6 +223,27 @@ fn what_is_written_names_its_source() {
     );
 }
 
+#[test]
+fn names_among_strangers_are_told_and_marked() {
+    let list =
+        "*.blob.core.windows.net\nmine.blob.core.windows.net\n*.azureedge.net\n*.com\na.example\n";
+    let gathered = read("file", list.as_bytes(), &with_tcp(&["443"])).unwrap();
+    let written = write(&gathered, &source());
+    assert_eq!(
+        written.broad.keys().collect::<Vec<_>>(),
+        ["*.azureedge.net", "*.blob.core.windows.net", "*.com"]
+    );
+    for line in [
+        "{fqdn: \"*.com\", from: \"m365\", risk: over-broad}",
+        "{fqdn: \"*.blob.core.windows.net\", from: \"m365\", risk: shared-storage}",
+        "{fqdn: \"mine.blob.core.windows.net\", from: \"m365\", risk: shared-storage}",
+        "{fqdn: \"*.azureedge.net\", from: \"m365\", risk: shared-cdn}",
+        "{fqdn: \"a.example\", from: \"m365\"}",
+    ] {
+        assert!(written.text.contains(line), "{line}\n{}", written.text);
+    }
+}
+
 proptest! {
     /// A damaged copy is refused, or read with every entry accounted for; it never ends the program.
     #[test]

@@ -1,6 +1,6 @@
 //! Writes gathered entries as a file of a site's catalogue, each with its source.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use intune_filter_ebpf::abi::TransportProtocol;
 use serde::Serialize;
@@ -9,7 +9,10 @@ use super::{
     Destination,
     gather::{Gathered, Group, slug},
 };
-use crate::catalogue::Date;
+use crate::{
+    catalogue::{Date, Risk},
+    pattern::{Broad, Pattern, broad, on_shared},
+};
 
 /// Longest id of a rule that is made of its ports, in octets.
 const RULE_ID_MAX: usize = 20;
@@ -52,14 +55,22 @@ pub struct Written {
     pub names: usize,
     /// Number of its prefixes, likewise.
     pub prefixes: usize,
+    /// Patterns that match names of strangers, each with the reason.
+    pub broad: BTreeMap<String, String>,
 }
 
 /// Writes a file of a catalogue. Groups are services of their own: `ID` if there is one, `ID-GROUP`
 /// if there are several.
 #[must_use]
 pub fn write(gathered: &Gathered, source: &Source) -> Written {
-    let mut written =
-        Written { text: String::new(), services: Vec::new(), rules: 0, names: 0, prefixes: 0 };
+    let mut written = Written {
+        text: String::new(),
+        services: Vec::new(),
+        rules: 0,
+        names: 0,
+        prefixes: 0,
+        broad: BTreeMap::new(),
+    };
     let text = &mut written.text;
     let _ = writeln!(text, "{HEADER}");
     let _ = writeln!(
@@ -121,16 +132,35 @@ fn write_rules(group: &Group, source: &Source, written: &mut Written) {
                 format!("{}#{section}", source.id)
             };
             let need = if datum.is_optional { ", need: optional" } else { "" };
+            let risk = risk(destination, &mut written.broad);
             let (key, count) = match destination {
                 Destination::Name(_) => ("fqdn", &mut written.names),
                 Destination::Network(_) => ("cidr", &mut written.prefixes),
             };
             *count += 1;
             let (to, from) = (quoted(&destination.to_string()), quoted(&from));
-            let _ = writeln!(written.text, "          - {{{key}: {to}, from: {from}{need}}}");
+            let _ = writeln!(written.text, "          - {{{key}: {to}, from: {from}{need}{risk}}}");
         }
         written.rules += 1;
     }
+}
+
+/// Returns the key of a risk that a name has in itself; a pattern that matches names of strangers is
+/// also told.
+fn risk(destination: &Destination, told: &mut BTreeMap<String, String>) -> String {
+    let Destination::Name(name) = destination else { return String::new() };
+    let Ok(pattern) = name.parse::<Pattern>() else { return String::new() };
+    let matches = broad(&pattern);
+    if let Some(why) = matches {
+        told.insert(name.clone(), why.to_string());
+    }
+    let risk = match matches.or_else(|| on_shared(name)) {
+        None => return String::new(),
+        Some(Broad::Everything | Broad::Public(_)) => Risk::OverBroad,
+        Some(Broad::Storage(_)) => Risk::SharedStorage,
+        Some(Broad::Shared(_)) => Risk::SharedCdn,
+    };
+    format!(", risk: {risk}")
 }
 
 /// Quotes a text for YAML, which reads a JSON string as it is.
