@@ -1,13 +1,25 @@
 //! What the sets promise: devices get through the scenarios of `tests/scenarios` with one of them alone.
 
+mod end_to_end;
+mod taken_out;
 mod transcribed;
 mod walked;
+
+use intune_filter_tests::scenarios::Site;
+
+/// The edition whose sets keep the promise.
+const EDITION: &str = "2026-08";
 
 /// Sets of a platform, and the three of them together.
 const SETS: [&str; 4] = ["windows", "apple", "android", "default"];
 
-/// Configuration of a group with these services.
-fn config(services: &str) -> String {
+/// Configuration of a group with these services, at a site.
+fn config(services: &str, site: &Site) -> String {
+    format!("edition: {EDITION}\n{}{}", site.keys(), group(services))
+}
+
+/// The part of a configuration that says nothing of the catalogue.
+fn group(services: &str) -> String {
     format!(
         "interfaces: [{{name: eth1}}]
 clients:
