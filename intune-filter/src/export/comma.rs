@@ -2,7 +2,7 @@
 
 use intune_filter_ebpf::abi::TransportProtocol;
 
-use super::{File, unit::Unit};
+use super::{file::File, unit::Unit};
 
 /// First line of every file.
 pub(super) const HEADER: &str = "service,address,kind,tcpPorts,udpPorts,source\n";

@@ -2,7 +2,15 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{MARK, unit::Unit};
+use super::unit::Unit;
+
+/// Word that a header begins with.
+const MARK: &str = "intune-filter";
+
+/// Whether a file begins with a header.
+pub(super) fn is_header(content: &[u8]) -> bool {
+    ["#", ";"].iter().any(|comment| content.starts_with(format!("{comment} {MARK} ").as_bytes()))
+}
 
 /// Longest line of a header, in characters: some programs refuse long ones.
 const LINE_MAX: usize = 100;

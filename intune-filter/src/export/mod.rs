@@ -5,6 +5,7 @@
 
 mod comma;
 mod dnsmasq;
+mod file;
 mod header;
 mod ipset;
 mod list;
@@ -19,6 +20,7 @@ mod unit;
 use std::fmt;
 
 pub use self::{
+    file::File,
     header::Loss,
     unit::{Unit, units},
 };
@@ -88,28 +90,13 @@ impl Form {
 /// Whether a file's content is that of an export.
 #[must_use]
 pub fn is_ours(content: &[u8]) -> bool {
-    let begins = |mark: &str| content.starts_with(mark.as_bytes());
-    begins(comma::HEADER) || ["#", ";"].iter().any(|comment| begins(&format!("{comment} {MARK} ")))
+    content.starts_with(comma::HEADER.as_bytes()) || header::is_header(content)
 }
-
-/// Word that the header of a file begins with.
-const MARK: &str = "intune-filter";
 
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// Exported file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// Name, without a directory.
-    pub name: String,
-    /// Content.
-    pub text: String,
-    /// What the form cannot say of this service.
-    pub losses: Vec<Loss>,
 }
 
 /// Writes a service's destinations of one set of ports. No file if the form can hold none of them.

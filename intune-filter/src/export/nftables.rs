@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ipnet::IpNet;
 
 use super::{
-    File,
+    file::File,
     header::{Loss, header, losses},
     name::Names,
     unit::Unit,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    File,
+    file::File,
     header::{Loss, header, losses},
     name::Names,
     unit::Unit,

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use intune_filter_ebpf::abi::TransportProtocol;
 
-use super::{Destination, Fault, Form, Options};
+use super::{
+    address::Destination,
+    error::Fault,
+    options::{Form, Options},
+};
 use crate::ports::{PortRange, Ports};
 
 /// Longest id of a group, in octets: a rule's id has to fit beside it.

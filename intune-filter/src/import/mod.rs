@@ -7,9 +7,11 @@
 
 mod address;
 mod decode;
+mod error;
 mod gather;
 mod list;
 mod m365;
+mod options;
 mod ports;
 mod service_tags;
 mod table;
@@ -17,91 +19,16 @@ mod table;
 mod tests;
 mod write;
 
-use std::fmt;
-
 pub use self::{
     address::Destination,
+    error::{Fault, ImportError},
     gather::{Gathered, Group, Left, slug},
+    options::{Form, Options},
     write::{Source, Written, is_ours, write},
 };
-use crate::ports::Ports;
 
 /// Largest file that is read, in octets: the largest of Azure's is below 8 MiB.
 pub const FILE_MAX: usize = 16 << 20;
-
-/// Faults that are told of one file at most.
-const TOLD_MAX: usize = 100;
-
-/// Form of a published list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Form {
-    /// JSON of the Microsoft 365 web service
-    M365,
-    /// JSON of Azure's service tags
-    ServiceTags,
-    /// CSV with a header: the web service's, or a document's table
-    Table,
-    /// One name, address or prefix per line
-    List,
-}
-
-impl fmt::Display for Form {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::M365 => "m365",
-            Self::ServiceTags => "service-tags",
-            Self::Table => "table",
-            Self::List => "list",
-        })
-    }
-}
-
-/// What is taken from a file, and what is added to it.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Form of the file; found by its content if `None`.
-    pub form: Option<Form>,
-    /// Ports of destinations that come without; none if empty.
-    pub ports: Ports,
-    /// Service areas or service tags to take, in any case; all if empty.
-    pub groups: Vec<String>,
-    /// Whether what the source calls optional is left out.
-    pub required_only: bool,
-}
-
-/// Fault at a position of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Line, set or tag, such as `line 7` or `set 56, urls[2]`; empty for the file as a whole.
-    pub at: String,
-    /// Fault and expected value.
-    pub message: String,
-}
-
-/// Faults of one file, displayed one per line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportError {
-    /// Name of the file.
-    pub file: String,
-    /// Faults, in the order of the file.
-    pub faults: Vec<Fault>,
-}
-
-impl fmt::Display for ImportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Fault { at, message }) in self.faults.iter().take(TOLD_MAX).enumerate() {
-            let (end, colon) =
-                (if index == 0 { "" } else { "\n" }, if at.is_empty() { "" } else { ": " });
-            write!(f, "{end}{}: {at}{colon}{message}", self.file)?;
-        }
-        match self.faults.len().saturating_sub(TOLD_MAX) {
-            0 => Ok(()),
-            more => write!(f, "\n{}: {more} more faults", self.file),
-        }
-    }
-}
-
-impl std::error::Error for ImportError {}
 
 /// Reads a file of published endpoints.
 ///

@@ -6,7 +6,7 @@ use intune_filter_ebpf::abi::TransportProtocol;
 use serde::Serialize;
 
 use super::{
-    Destination,
+    address::Destination,
     gather::{Gathered, Group, slug},
 };
 use crate::{

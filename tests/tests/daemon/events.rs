@@ -169,7 +169,7 @@ fn a_follower_ends_when_it_is_told_to_or_nobody_reads() -> Result<()> {
 #[test]
 fn a_follower_goes_on_with_the_next_daemon() -> Result<()> {
     let mut testbed = testbed()?;
-    let mut follower = follow(&testbed, &[])?;
+    let follower = follow(&testbed, &[])?;
     testbed.expect_denied(udp("192.0.2.80".parse()?, 5000))?;
     follower.wait_for("192.0.2.80:5000/udp  reason destination", ANSWER)?;
     testbed.filter.stop()?;
