@@ -300,3 +300,22 @@ fn each_cloud_has_its_own_core_and_sign_in() {
         }
     }
 }
+
+/// The page's figures on the names that the daemon resolves in advance.
+#[test]
+fn the_page_counts_the_exact_names_of_the_default_set() {
+    let catalogue = edition();
+    let exact = |location| {
+        let selector = Selector { location, ..Selector::default() };
+        let services = members(catalogue, "default").into_iter();
+        let rules = services.flat_map(|one| one.rules.iter().map(move |rule| (one, rule)));
+        let names =
+            rules.flat_map(|(one, rule)| catalogue.destinations(one, rule, &selector).fqdns);
+        names.flat_map(|pattern| pattern.names()).collect::<BTreeSet<_>>().len()
+    };
+    let (all, one) = (exact(Location::All), exact(catalogue.tenant("AMSUB0502").unwrap()));
+    let page = include_str!("../../docs/OPERATING.md");
+    let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = format!("The {all} exact names of the set `default` ({one} with a `tenant`)");
+    assert!(words.contains(&said), "OPERATING does not say: {said}");
+}
