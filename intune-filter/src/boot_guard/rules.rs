@@ -16,6 +16,8 @@ pub(crate) const TABLE: &str = "intune-filter";
 
 /// Name of the set of interfaces that pass.
 pub(super) const JUDGED: &str = "judged";
+/// Name of the set of those among them that the configuration names.
+pub(super) const DEVICES: &str = "attached";
 /// Name of the set of interfaces that are held back.
 pub(super) const HELD: &str = "held";
 
@@ -33,6 +35,9 @@ pub(crate) struct GuardRules {
     pub names: BTreeSet<String>,
     /// Indices of the interfaces that pass, since a program has judged their packets.
     pub judged: BTreeSet<u32>,
+    /// Indices of those among them that the configuration names: not the bridge or bond of a member. No rule
+    /// asks for them, but the next daemon does.
+    pub devices: BTreeSet<u32>,
     /// Indices of interfaces that were judged, and are the configuration's no more.
     pub held: BTreeSet<u32>,
 }
@@ -81,6 +86,8 @@ impl GuardRules {
             gate.names.extend(usual_names(zone).filter(|name| !is_another(name)));
         }
         gate.judged.retain(|index| !unjudged.contains(index));
+        let devices = Self::devices(zones, snapshot).into_keys();
+        gate.devices = devices.filter(|index| gate.judged.contains(index)).collect();
         gate
     }
 
@@ -116,6 +123,7 @@ impl GuardRules {
         }
         text += &set("clients", "ifname", &names);
         text += &set(JUDGED, "iface_index", &numbers(&self.judged));
+        text += &set(DEVICES, "iface_index", &numbers(&self.devices));
         text += &set(HELD, "iface_index", &numbers(&self.held));
         let _ = write!(
             text,
@@ -228,7 +236,7 @@ mod tests {
         let zones = [zone("eth1", 0), zone("eth2", 0)];
         let gate = GuardRules::new(&zones, &snapshot, |_| true);
         assert_eq!(names(&gate), ["br0", "eth1", "eth2", "eth9"]);
-        assert_eq!(gate.judged, [3, 4, 5].into());
+        assert_eq!((&gate.judged, &gate.devices), (&[3, 4, 5].into(), &[3, 5].into()));
         let gate = GuardRules::new(&zones, &snapshot, |one| one.name == "eth1");
         assert_eq!(gate.judged, [3].into(), "a member is not judged");
         // The bridge is filtered itself.
@@ -245,6 +253,7 @@ mod tests {
             names: ["eth1".into(), "eth1.20".into()].into(),
             judged: [3].into(),
             held: [4, 7].into(),
+            devices: [].into(),
         };
         let text = gate.ruleset(true);
         assert!(text.starts_with(DESTRUCTION) && text.contains("\tflags persist\n"), "{text}");

@@ -26,11 +26,7 @@ impl Strays {
     /// Returns what the table of an earlier daemon remembers, under its zones.
     #[must_use]
     pub(crate) fn remembered(zones: Vec<Zone>, snapshot: &Snapshot) -> Self {
-        let devices = GuardRules::devices(&zones, snapshot);
-        // A bridge or bond passed for its members, not by itself.
-        let is_whole = |index: &u32| snapshot.wholes.values().any(|whole| whole == index);
         let indices = table::indices(snapshot).into_iter();
-        let indices = indices.filter(|index| devices.contains_key(index) || !is_whole(index));
         Self { judged: indices.map(|index| (index, None)).collect(), zones }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::rules::{DESTRUCTION, GuardRules, HELD, JUDGED, TABLE, removal};
+use super::rules::{DESTRUCTION, DEVICES, GuardRules, HELD, JUDGED, TABLE, removal};
 use crate::system::{netlink::Snapshot, nft};
 
 /// Kind of the table that was written.
@@ -80,10 +80,11 @@ pub(super) fn held(snapshot: &Snapshot) -> BTreeSet<u32> {
     listing().map(|listing| elements(&listing, &[HELD], snapshot)).unwrap_or_default()
 }
 
-/// Returns the indices of all interfaces that were judged, as far as the table knows.
+/// Returns the indices of all interfaces that were judged, as far as the table knows; not those of a
+/// bridge or bond, which passed for its members.
 #[must_use]
 pub(super) fn indices(snapshot: &Snapshot) -> BTreeSet<u32> {
-    listing().map(|listing| elements(&listing, &[JUDGED, HELD], snapshot)).unwrap_or_default()
+    listing().map(|listing| elements(&listing, &[DEVICES, HELD], snapshot)).unwrap_or_default()
 }
 
 /// Returns the indices in sets of a listing, where nft shows names.
@@ -112,7 +113,9 @@ fn steady(value: &mut Value) {
             for key in ["handle", "packets", "bytes"] {
                 object.remove(key);
             }
-            if object.get("name").is_some_and(|name| name == JUDGED || name == HELD)
+            if object
+                .get("name")
+                .is_some_and(|name| [JUDGED, DEVICES, HELD].iter().any(|set| name == set))
                 && let Some(elements) = object.get_mut("elem")
             {
                 *elements = elements.as_array().map_or(0, Vec::len).into();

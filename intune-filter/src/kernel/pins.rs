@@ -383,7 +383,7 @@ impl Pins {
     /// A link is pinned that cannot be read.
     pub fn is_linked(&self, interface: &Interface) -> Result<bool> {
         let mut linked = false;
-        for hook in [Hook::Egress, Hook::EgressL3] {
+        for hook in Hook::ALL {
             linked |= is_linked(&self.directory, interface, hook)?;
         }
         Ok(linked)
