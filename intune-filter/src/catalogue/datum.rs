@@ -176,6 +176,15 @@ impl Template {
         self.variable
     }
 
+    /// Whether a name is the template with some value in the variable's place.
+    #[must_use]
+    pub fn may_be(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.text.split_once(self.variable.as_str()).is_some_and(|(before, after)| {
+            name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some()
+        })
+    }
+
     /// Returns the pattern with a value in the variable's place; `None` if the result is none.
     #[must_use]
     pub fn fill(&self, value: &str) -> Option<Pattern> {

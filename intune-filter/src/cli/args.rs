@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::destination::Destination;
 use crate::{
-    catalogue::Date,
+    catalogue::{Catalogue, Date, LATEST_WORD, Status},
     config::{DurationError, Paths, Seconds},
     export, import,
     ports::PortRange,
@@ -193,12 +193,48 @@ pub(super) enum ConfigCommand {
 /// Action on the catalogue.
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Endpoints {
-    /// List every service with its destinations and ports
-    List,
+    /// List every service with its destinations, ports and sources
+    List(ListSelection),
+    /// Compare two editions: what came, what went, and changed ports
+    Diff {
+        /// The one edition
+        #[arg(value_parser = editions())]
+        from: String,
+        /// The other edition
+        #[arg(value_parser = editions(), default_value = LATEST_WORD)]
+        to: String,
+    },
     /// Turn a published list of endpoints into a file of a site's own catalogue
     Import(Import),
     /// Write services for other programs, one file for each service and set of ports
     Export(Export),
+}
+
+/// Selection of services and data; all by default.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct ListSelection {
+    /// Only services with these ids or aliases, or in these sets
+    #[arg(long, value_name = "ID|SET")]
+    pub service: Vec<String>,
+    /// The services of this edition, in place of the configuration's
+    #[arg(long, value_parser = editions())]
+    pub edition: Option<String>,
+    /// Only what the documents have, no longer have, or never had
+    #[arg(long, value_parser = statuses())]
+    pub status: Vec<String>,
+    /// Only services for devices of this kind
+    #[arg(long, value_parser = ["windows", "apple", "android"])]
+    pub platform: Option<String>,
+}
+
+/// Returns the words for built-in editions.
+fn editions() -> PossibleValuesParser {
+    Catalogue::editions().chain([LATEST_WORD]).collect::<Vec<_>>().into()
+}
+
+/// Returns the words for the status of data.
+fn statuses() -> PossibleValuesParser {
+    Status::ALL.iter().map(|status| status.as_str()).collect::<Vec<_>>().into()
 }
 
 /// List to import.

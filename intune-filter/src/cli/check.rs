@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     args::Global,
-    context, environment,
+    context, edition_change, environment,
     error::{ExitStatus, Failure},
     output, unjudged,
 };
@@ -43,12 +43,18 @@ pub(super) fn run(global: &Global, file: Option<&Path>) -> Result<(ExitStatus, S
     summary.warnings.extend(facts.notes);
     summary.warnings.extend(writable_by_others(&path));
     summary.warnings.extend(open_gate(&loaded.config)?);
+    let catalogue = edition_change::checked(&loaded);
+    summary.warnings.extend(catalogue.status.warning());
     let on_link = loaded.config.told(&facts.environment.on_link);
     let text = if global.json {
-        output::json(&Checked { schema: SCHEMA, summary, on_link, open_attacks })?
+        output::json(&Checked { schema: SCHEMA, summary, catalogue, on_link, open_attacks })?
     } else {
         let (configuration, here) = (summary.defaults(), on_link_text(&on_link));
-        format!("{}: valid\n\n{summary}\n{here}{open_attacks}\n{configuration}", path.display())
+        let catalogue = edition_change::text(&catalogue, global.verbose > 0);
+        format!(
+            "{}: valid\n\n{summary}\n{catalogue}{here}{open_attacks}\n{configuration}",
+            path.display()
+        )
     };
     Ok((ExitStatus::Yes, text))
 }

@@ -9,6 +9,7 @@ use super::{
     output, service_view,
 };
 use crate::{
+    catalogue::Catalogue,
     pattern::Pattern,
     ports::PerProtocol,
     report::{CatalogueService, Match, Matches, SCHEMA},
@@ -19,27 +20,36 @@ pub(super) fn run(global: &Global, name: &str) -> Result<(ExitStatus, String), F
     let config = context::optional_config(global)?;
     let catalogue = context::catalogue(config.as_ref())?;
     let services = service_view::services(config.as_ref(), &catalogue)?;
-    let answer =
-        Matches { schema: SCHEMA, name: name.to_owned(), services: matches(&services, name) };
+    let answer = Matches {
+        schema: SCHEMA,
+        name: name.to_owned(),
+        edition: catalogue.edition().name.clone(),
+        services: matches(&services, &catalogue, name),
+    };
     let outcome = if answer.services.is_empty() { ExitStatus::No } else { ExitStatus::Yes };
     let text = if global.json {
         output::json(&answer)?
     } else if answer.services.is_empty() {
-        format!("no service has a pattern that matches {name}\n")
+        format!("no service has a pattern that matches {name} (edition {})\n", answer.edition)
     } else {
-        let rows: Vec<[String; 3]> = answer
-            .services
-            .iter()
-            .map(|one| [one.id.clone(), one.pattern.to_string(), service_view::ports(&one.ports)])
-            .collect();
-        output::table(["SERVICE", "PATTERN", "PORTS"], &rows)
+        let row = |one: &Match| {
+            let ports = service_view::ports(&one.ports);
+            [one.id.clone(), one.pattern.to_string(), ports, one.sources.join("; ")]
+        };
+        let rows: Vec<[String; 4]> = answer.services.iter().map(row).collect();
+        let table = output::table(["SERVICE", "PATTERN", "PORTS", "SOURCE"], &rows);
+        format!("edition {}\n{table}", answer.edition)
     };
     Ok((outcome, text))
 }
 
 /// Returns every matching pattern, by service.
 #[must_use]
-pub(super) fn matches(services: &[CatalogueService], name: &str) -> Vec<Match> {
+pub(super) fn matches(
+    services: &[CatalogueService],
+    catalogue: &Catalogue,
+    name: &str,
+) -> Vec<Match> {
     let mut found = Vec::new();
     for service in services {
         let mut patterns: BTreeMap<&Pattern, Match> = BTreeMap::new();
@@ -50,9 +60,15 @@ pub(super) fn matches(services: &[CatalogueService], name: &str) -> Vec<Match> {
                     pattern: pattern.clone(),
                     ports: PerProtocol::default(),
                     rules: Vec::new(),
+                    sources: Vec::new(),
                 });
                 for (protocol, ports) in rule.ports.iter() {
                     one.ports[protocol].extend(ports);
+                }
+                for source in service_view::sources(catalogue, &rule.id, Some(pattern.as_str())) {
+                    if !one.sources.contains(&source) {
+                        one.sources.push(source);
+                    }
                 }
                 one.rules.push(rule.id.clone());
             }
@@ -65,7 +81,6 @@ pub(super) fn matches(services: &[CatalogueService], name: &str) -> Vec<Match> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::Catalogue;
 
     const CATALOGUE: &str = r#"
 services:
@@ -82,17 +97,18 @@ services:
     fn a_pattern_has_the_ports_of_its_own_rules_alone() {
         let catalogue = Catalogue::parse([("c", CATALOGUE)]).unwrap();
         let services = service_view::services(None, &catalogue).unwrap();
-        let json = serde_json::to_value(matches(&services, "Both.Apple.Example")).unwrap();
+        let json =
+            serde_json::to_value(matches(&services, &catalogue, "Both.Apple.Example")).unwrap();
         assert_eq!(
             json,
             serde_json::json!([
                 {"id": "apple", "pattern": "*.apple.example", "tcp": ["80"], "udp": [],
-                 "rules": ["apple/store"]},
+                 "rules": ["apple/store"], "sources": ["D, S"]},
                 {"id": "apple", "pattern": "both.apple.example",
                  "tcp": ["80", "443", "5223-5224"], "udp": [],
-                 "rules": ["apple/store", "apple/push"]},
+                 "rules": ["apple/store", "apple/push"], "sources": ["D, S"]},
             ])
         );
-        assert!(matches(&services, "apple.example").is_empty());
+        assert!(matches(&services, &catalogue, "apple.example").is_empty());
     }
 }

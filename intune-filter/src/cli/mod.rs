@@ -19,7 +19,9 @@ mod context;
 mod deaf_peers;
 mod destination;
 mod detach;
+mod edition_change;
 mod endpoints;
+mod endpoints_diff;
 mod environment;
 mod error;
 mod events;
@@ -115,7 +117,10 @@ fn dispatch(arguments: &Arguments) -> Result<(ExitStatus, String), Failure> {
             explain::run(global, *client, destination, on.as_deref())
         }
         Command::Match { name } => match_name::run(global, name),
-        Command::Endpoints { command: Endpoints::List } => endpoints::list(global),
+        Command::Endpoints { command: Endpoints::List(wanted) } => endpoints::list(global, wanted),
+        Command::Endpoints { command: Endpoints::Diff { from, to } } => {
+            endpoints_diff::run(global, from, to)
+        }
         Command::Endpoints { command: Endpoints::Import(list) } => import::run(global, list),
         Command::Endpoints { command: Endpoints::Export(wanted) } => export::run(global, wanted),
         Command::Detach { force } => detach::run(global, *force),

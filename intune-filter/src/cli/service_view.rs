@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 
 use super::error::Failure;
 use crate::{
-    catalogue::{Catalogue, DEFAULT_SET, Selector},
+    catalogue::{Address, Catalogue, DEFAULT_SET, Selector},
     config::Config,
     policy::Services,
     ports::{PerProtocol, PortRange},
     report::{CatalogueRule, CatalogueService},
 };
+
+/// Source of what the site has written itself.
+const THIS_SITE: &str = "this site";
 
 /// Returns the services of a configuration, or without one of the catalogue.
 pub(super) fn services(
@@ -79,7 +82,7 @@ fn of_site(config: &Config, catalogue: &Catalogue) -> Result<Vec<CatalogueServic
         CatalogueService {
             id: service.id.clone(),
             title: service.title.clone(),
-            source: origin.map_or("this site".to_owned(), |origin| catalogue.cite(origin)),
+            source: origin.map_or(THIS_SITE.to_owned(), |origin| catalogue.cite(origin)),
             enabled: enabled.contains(service.id.as_str()),
             region,
             risk: service.risk.clone(),
@@ -97,6 +100,31 @@ fn of_site(config: &Config, catalogue: &Catalogue) -> Result<Vec<CatalogueServic
         }
     });
     Ok(listed.collect())
+}
+
+/// Returns the sources of a rule's destination, or of all that the rule has: places in the documents,
+/// or `this site`.
+#[must_use]
+pub(super) fn sources(catalogue: &Catalogue, rule: &str, destination: Option<&str>) -> Vec<String> {
+    let rule = rule.parse().ok().and_then(|id| catalogue.rule(&id));
+    let Some((_, rule)) = rule else { return vec![THIS_SITE.to_owned()] };
+    let is_meant = |address: &Address| {
+        destination.is_none_or(|destination| match address {
+            Address::Fqdn(pattern) => {
+                pattern.as_str() == destination || pattern.matches(destination)
+            }
+            Address::Template(template) => template.may_be(destination),
+            Address::Cidr(cidr) => cidr.to_string() == destination,
+        })
+    };
+    let data = catalogue.data(rule).iter().filter(|datum| is_meant(&datum.address));
+    let mut sources: Vec<String> = Vec::new();
+    for source in data.map(|datum| catalogue.edition().cite(&datum.from)) {
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    if sources.is_empty() { vec![THIS_SITE.to_owned()] } else { sources }
 }
 
 /// Formats ports as a list for people: `tcp 80, 443; udp 123`.

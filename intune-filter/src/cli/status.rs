@@ -20,8 +20,8 @@ use crate::{
     kernel::{PinDirectory, Pins, named_snapshot},
     names::resolution::{Counts, ResolutionStatus as Resolution},
     report::{
-        ConfigurationStatus, Daemon, GateStatus, Interface, MapUsage, Origin, OtherDns, Problem,
-        ReloadResult, SCHEMA, Status,
+        CatalogueStatus, ConfigurationStatus, Daemon, GateStatus, Interface, MapUsage, Origin,
+        OtherDns, Problem, ReloadResult, SCHEMA, Status,
     },
     system::{Mode, clock, netlink::Snapshot},
 };
@@ -48,6 +48,7 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     let groups = config.iter().flat_map(|config| &config.clients);
     let mut warnings: Vec<String> = groups.filter_map(crate::config::ClientGroup::taken).collect();
     let mut told_on_link = Vec::new();
+    warnings.extend(told.and_then(|told| told.catalogue.as_ref()?.warning()));
     if let Some(config) = &config {
         warnings.extend(unfiltered(config, &snapshot));
         let links = on_link_now(config, &snapshot);
@@ -64,6 +65,7 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
         schema: SCHEMA,
         problems: told.map(|told| told.problems.clone()).unwrap_or_default(),
         configuration: told.map(|told| told.configuration.clone()),
+        catalogue: told.and_then(|told| told.catalogue.clone()),
         daemon,
         enforcing: false,
         generation: 0,
@@ -297,6 +299,7 @@ fn text(status: &Status) -> String {
         None if status.daemon.running => writeln!(text, "daemon running\n"),
         None => writeln!(text, "daemon NOT running; what is pinned stays in force\n"),
     };
+    text += &status.catalogue.as_ref().map(CatalogueStatus::line).unwrap_or_default();
     if let Some(seconds) = status.warm_up_s_left {
         let _ = writeln!(
             text,

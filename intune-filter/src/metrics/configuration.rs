@@ -1,14 +1,23 @@
 //! Keeps the metrics about the configuration: one set per process, which has one endpoint.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
 
 use jiff::Timestamp;
-use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+use prometheus_client::{
+    metrics::{gauge::Gauge, info::Info},
+    registry::Registry,
+};
 
 static RUNS_LAST_GOOD: AtomicBool = AtomicBool::new(false);
 
 /// Time of the last reload in seconds since 1970; 0 for never.
 static RELOADED_AT: AtomicI64 = AtomicI64::new(0);
+
+/// Edition of the catalogue in force, and its date.
+static EDITION: Mutex<Option<(String, Option<u64>)>> = Mutex::new(None);
 
 static RELOAD_SUCCEEDED: AtomicBool = AtomicBool::new(false);
 
@@ -23,6 +32,16 @@ pub(crate) fn reloaded(at: Timestamp, succeeded: bool) {
     RELOADED_AT.store(at.as_second(), Ordering::Relaxed);
 }
 
+/// Records the edition of the catalogue in force with its date, in seconds since 1970. Returns
+/// whether it is another one than before.
+pub(crate) fn edition(name: &str, date: Option<u64>) -> bool {
+    let now = Some((name.to_owned(), date));
+    let mut edition = EDITION.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_other = *edition != now;
+    *edition = now;
+    is_other
+}
+
 /// Adds the metrics about the configuration to a registry.
 pub(crate) fn register(registry: &mut Registry) {
     let mut add = |name, help, value: i64| {
@@ -33,10 +52,19 @@ pub(crate) fn register(registry: &mut Registry) {
     let help = "1 while the configuration file cannot be used and the last good one is in force";
     add("configuration_last_good", help, RUNS_LAST_GOOD.load(Ordering::Relaxed).into());
     let at = RELOADED_AT.load(Ordering::Relaxed);
+    let edition = EDITION.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some((_, Some(date))) = edition {
+        let help = "Date of the newest document of the catalogue's edition, since 1970";
+        add("catalogue_timestamp_seconds", help, date.cast_signed());
+    }
     // Without a reload there is nothing to report.
     if at != 0 {
         let succeeded = RELOAD_SUCCEEDED.load(Ordering::Relaxed);
         add("last_reload_success", "1 if the last reload is in force", succeeded.into());
         add("last_reload_timestamp_seconds", "When the last reload was, since 1970", at);
+    }
+    if let Some((name, _)) = edition {
+        let info = Info::new(vec![("edition", name)]);
+        registry.register("catalogue", "Edition of the catalogue in force", info);
     }
 }

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::OnLinkPrefix;
-use crate::{attacks::OpenAttacks, config::Config, policy::Summary};
+use super::{CatalogueStatus, OnLinkPrefix};
+use crate::{
+    attacks::OpenAttacks,
+    config::Config,
+    policy::{Grant, Summary, Taken},
+};
 
 /// Origin of the configuration in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +52,32 @@ pub struct ConfigInForce {
     pub text: String,
 }
 
+/// Edition of the catalogue, and what a configuration takes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CatalogueChecked {
+    /// Edition and age.
+    #[serde(flatten)]
+    pub status: CatalogueStatus,
+    /// What the site's variables leave out, and what stays broad.
+    #[serde(flatten)]
+    pub taken: Taken,
+    /// What the default edition opens and closes against an earlier one, if the configuration chooses
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<EditionChange>,
+}
+
+/// What an edition opens and closes for a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EditionChange {
+    /// Earlier edition.
+    pub against: String,
+    /// Traffic that passes with the later edition alone.
+    pub opens: Vec<Grant>,
+    /// Traffic that passes with the earlier edition alone.
+    pub closes: Vec<Grant>,
+}
+
 /// Result of `check`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checked {
@@ -56,6 +86,8 @@ pub struct Checked {
     /// Summary of the policy.
     #[serde(flatten)]
     pub summary: Summary,
+    /// Edition of the catalogue, and what the configuration takes of it.
+    pub catalogue: CatalogueChecked,
     /// What is on-link behind the interfaces that exist.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_link: Vec<OnLinkPrefix>,

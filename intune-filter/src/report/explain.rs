@@ -16,6 +16,10 @@ pub struct Explained {
     pub client: IpAddr,
     /// Destination with port and protocol.
     pub destination: String,
+    /// Edition of the catalogue that the configuration names.
+    pub edition: String,
+    /// Sources of the prefix or name that the verdict rests on.
+    pub sources: Vec<String>,
     /// `kernel`, or `policy` if no program is loaded.
     pub judged_by: &'static str,
     /// Whether the destination's addresses are known.
@@ -86,4 +90,6 @@ pub struct PatternOf {
     pub id: String,
     /// Text of the pattern.
     pub pattern: String,
+    /// Sources of the pattern: places in documents, or `this site`.
+    pub sources: Vec<String>,
 }

@@ -18,10 +18,13 @@ mod on_link;
 mod services;
 mod status;
 
-pub use catalogue::{CatalogueRule, CatalogueService, Endpoints, Match, Matches};
+pub use catalogue::{
+    CatalogueRule, CatalogueService, CatalogueStatus, DatumReport, EditionsCompared, Endpoints,
+    Match, Matches,
+};
 pub use change::{Changed, Confirmed, Detached, FailedInterface, LostName, Preview};
 pub use clients::{Client, LastDenied};
-pub use configuration::{Checked, ConfigInForce, Origin};
+pub use configuration::{CatalogueChecked, Checked, ConfigInForce, EditionChange, Origin};
 pub use events::EventLine;
 pub use explain::{Explained, MatchedBy, PatternOf, Side, Verdict};
 pub use exported::{Exported, ExportedFile, Imported};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FailedInterface, OnLinkPrefix, Origin};
+use super::{CatalogueStatus, FailedInterface, OnLinkPrefix, Origin};
 use crate::names::resolution::ResolutionStatus as Resolution;
 
 /// Result of `status`.
@@ -19,6 +19,9 @@ pub struct Status {
     pub problems: Vec<Problem>,
     /// Configuration in force, as the daemon reports it.
     pub configuration: Option<ConfigurationStatus>,
+    /// Edition of the catalogue in force, as the daemon reports it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<CatalogueStatus>,
     /// Whether a policy is in force and some interface is attached.
     pub enforcing: bool,
     /// Generation of the policy in force.
@@ -78,6 +81,9 @@ pub struct DaemonStatus {
     pub flows_evicted: u64,
     /// Configuration in force.
     pub configuration: ConfigurationStatus,
+    /// Edition of the catalogue in force.
+    #[serde(default)]
+    pub catalogue: Option<CatalogueStatus>,
     /// Boot guard of `boot: closed`; `None` if that is not configured.
     pub gate: Option<GateStatus>,
     /// Resolution of exact names by the daemon.

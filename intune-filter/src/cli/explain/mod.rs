@@ -23,7 +23,7 @@ use super::{
     error::{ExitStatus, Failure},
     match_name, output, service_view,
 };
-use crate::{kernel::Pins, policy::over_https};
+use crate::{kernel::Pins, policy::over_https, report::PatternOf};
 
 /// Opens the pins, if there are any and they may be read.
 fn open(pin_directory: &Path) -> anyhow::Result<Option<Pins>> {
@@ -77,7 +77,7 @@ pub(super) fn run(
         services => services?,
     };
     let matches = match &destination.host {
-        Target::Name(name) => match_name::matches(&services, name),
+        Target::Name(name) => match_name::matches(&services, &catalogue, name),
         Target::Address(_) => Vec::new(),
     };
     let (port, protocol) = (destination.port, destination.protocol);
@@ -110,9 +110,23 @@ pub(super) fn run(
         client,
         destination: destination.clone(),
         by_kernel,
-        patterns: matches.into_iter().map(|one| (one.id, one.pattern.to_string())).collect(),
+        edition: catalogue.edition().name.clone(),
+        sources: Vec::new(),
+        patterns: matches
+            .into_iter()
+            .map(|one| PatternOf {
+                id: one.id,
+                pattern: one.pattern.to_string(),
+                sources: one.sources,
+            })
+            .collect(),
         judgements,
     };
+    let sources = answer.overall().and_then(|one| {
+        let rule = one.rule.as_deref().filter(|_| !one.denies())?;
+        Some(service_view::sources(&catalogue, rule, one.value.as_deref()))
+    });
+    let answer = DestinationReport { sources: sources.unwrap_or_default(), ..answer };
     let denied = answer.overall().is_none_or(Judgement::denies);
     let text = if global.json { output::json(&answer.to_json())? } else { answer.to_text() };
     Ok((if denied { ExitStatus::No } else { ExitStatus::Yes }, text))

@@ -140,8 +140,12 @@ pub(super) struct DestinationReport {
     pub destination: Destination,
     /// Whether the loaded program has judged, rather than the policy on its own.
     pub by_kernel: bool,
+    /// Edition of the catalogue.
+    pub edition: String,
+    /// Sources of what the verdict rests on.
+    pub sources: Vec<String>,
     /// Services with a pattern that matches the name, each with the pattern.
-    pub patterns: Vec<(String, String)>,
+    pub patterns: Vec<PatternOf>,
     /// Verdict for each address of the destination; for a name without addresses, the expected
     /// verdict.
     pub judgements: Vec<Judgement>,
@@ -158,7 +162,6 @@ impl DestinationReport {
     /// Returns the shape in JSON: the fields of the overall verdict, and all verdicts.
     #[must_use]
     pub(super) fn to_json(&self) -> Explained {
-        let patterns = self.patterns.iter().cloned();
         Explained {
             schema: SCHEMA,
             overall: self.overall().map(Verdict::from),
@@ -166,7 +169,9 @@ impl DestinationReport {
             destination: self.destination.to_string(),
             judged_by: if self.by_kernel { "kernel" } else { "policy" },
             resolved: self.judgements.iter().all(|one| one.address.is_some()),
-            patterns: patterns.map(|(id, pattern)| PatternOf { id, pattern }).collect(),
+            edition: self.edition.clone(),
+            sources: self.sources.clone(),
+            patterns: self.patterns.clone(),
             addresses: self.judgements.iter().map(Verdict::from).collect(),
         }
     }
@@ -184,8 +189,16 @@ impl DestinationReport {
         if self.destination.port == 53 && self.destination.protocol == Protocol::UDP {
             let _ = writeln!(text, "(taking a query for {QUERY_NAME})");
         }
-        for (service, pattern) in &self.patterns {
-            let _ = writeln!(text, "name matches {pattern} of {service}");
+        for PatternOf { id, pattern, sources } in &self.patterns {
+            let sources = sources.join("; ");
+            let _ = writeln!(
+                text,
+                "name matches {pattern} of {id}, edition {}: {sources}",
+                self.edition
+            );
+        }
+        if self.patterns.is_empty() && !self.sources.is_empty() {
+            let _ = writeln!(text, "edition {}: {}", self.edition, self.sources.join("; "));
         }
         for one in &self.judgements {
             let verdict = one.verdict().to_uppercase();
@@ -255,6 +268,8 @@ mod tests {
             client: "10.0.0.5".parse().unwrap(),
             destination: "192.0.2.1".parse().unwrap(),
             by_kernel: true,
+            edition: "2026-08".into(),
+            sources: Vec::new(),
             patterns: Vec::new(),
             judgements,
         }

@@ -97,6 +97,7 @@ impl Daemon<'_> {
             failed_interfaces: self.failed_interfaces(),
             flows_evicted: self.intake.recorder.evicted().load(Ordering::Relaxed),
             configuration: self.configuration_status(),
+            catalogue: Some(self.catalogue_status()),
             gate: self.gate_status(),
             resolution: self.resolution.status(Instant::now()),
         }

@@ -1,7 +1,12 @@
 //! Stores the state that survives this process: the last good configuration, the guard's state and
 //! the override. Reports problems to `status`.
 
-use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::PathBuf, time::Instant};
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+    time::{Instant, SystemTime},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -17,7 +22,9 @@ use crate::{
         problems::Code,
     },
     metrics::configuration,
-    report::{ConfigInForce, ConfigurationStatus, Origin, ReloadResult, SCHEMA, Waiting},
+    report::{
+        CatalogueStatus, ConfigInForce, ConfigurationStatus, Origin, ReloadResult, SCHEMA, Waiting,
+    },
     system::atomic_file,
     yaml::FileErrors,
 };
@@ -130,6 +137,7 @@ impl Daemon<'_> {
     pub(super) fn watch_file(&mut self) {
         let runs_last_good = self.in_force.origin == Origin::LastGood;
         configuration::runs_last_good(runs_last_good);
+        self.tell_of_edition();
         self.look_at_owner();
         if !runs_last_good {
             self.problems.clear(Code::ConfigurationRefused);
@@ -243,6 +251,22 @@ impl Daemon<'_> {
             overrides_file: self.in_force.origin != Origin::File,
             reload: self.last_reload.as_ref().map(|last| last.told.clone()),
             waiting,
+        }
+    }
+
+    /// Returns the edition of the catalogue for `status`.
+    pub(super) fn catalogue_status(&self) -> CatalogueStatus {
+        CatalogueStatus::of(&self.in_force.catalogue, SystemTime::now())
+    }
+
+    /// Records the edition for the metrics, and warns of an old one when it is put into force.
+    fn tell_of_edition(&self) {
+        let edition = self.in_force.catalogue.edition();
+        let date = edition.date().map(|date| date.unix_seconds());
+        if configuration::edition(&edition.name, date)
+            && let Some(warning) = self.catalogue_status().warning()
+        {
+            log::warn!("{warning}");
         }
     }
 

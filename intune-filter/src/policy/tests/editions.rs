@@ -3,7 +3,7 @@
 use super::config;
 use crate::{
     catalogue::Catalogue,
-    policy::{Policy, Rule, RuleBits, Services, compile, load_text},
+    policy::{Narrowed, Policy, Rule, RuleBits, Services, compile, load_text, taken},
     yaml::FileError,
 };
 
@@ -273,5 +273,89 @@ fn what_was_written_for_the_first_edition_loads_with_every_one() {
             let resolved = services.resolve(known).map(|(services, _)| services.len());
             assert!(resolved.is_some_and(|found| found > 0), "{name}: {known}: {resolved:?}");
         }
+    }
+}
+
+#[test]
+fn what_the_site_narrows_and_what_stays_broad_is_told() {
+    let services = "
+format: 2
+services:
+  - id: mixed
+    title: Mixed
+    rules:
+      - id: names
+        tcp: [443]
+        from: doc
+        to:
+          - plain.example
+          - '*.below.example.com'
+          - {fqdn: one.blob.core.windows.net, when: {tenant: AMSUB0502}}
+          - {fqdn: two.blob.core.windows.net, when: {region: asia-pacific}}
+          - {fqdn: gov.example, when: {cloud: us-government}}
+          - {fqdn: login.example, risk: other-tenants}
+          - {fqdn: '*.wide.example.com', risk: over-broad}
+          - {fqdn: cdn.azureedge.net}
+          - {fqdn: gcc.example, when: {gcc: true}}
+          - {fqdn: 'enrol.{domain}'}
+          - {fqdn: 'accounts.google.{country}'}
+          - {fqdn: old.example, status: legacy}
+          - {fqdn: seen.example, status: observed}
+          - {cidr: 192.0.2.0/25, role: fallback}
+          - 192.0.2.0/24
+          - 2001:db8::/32
+";
+    let edition = EDITION.replace("[clock, probe, update]", "[mixed]");
+    let catalogue = Catalogue::parse([("edition.yaml", &*edition), ("a.yaml", services)]).unwrap();
+    let of = |more: &str| {
+        let config = config("[windows]", more);
+        let policy = compile(&config, &catalogue, &RuleBits::new()).unwrap();
+        let (services, _) = Services::of(&config, &catalogue);
+        taken(&catalogue, services.selector(), &policy)
+    };
+    let told = |list: &[Narrowed]| -> Vec<String> {
+        list.iter().map(|one| format!("{} {} {}", one.key, one.value, one.count)).collect()
+    };
+    let found = of("");
+    assert_eq!(
+        told(&found.narrowed),
+        ["cloud worldwide 1", "gcc false 1", "catalogue.legacy false 1", "catalogue.observed [] 1"]
+    );
+    assert_eq!(
+        told(&found.open),
+        [
+            "tenant every tenant and region is on 2",
+            "domains no name below a domain of the site is on 1",
+            "country no name of a country is on 1",
+        ]
+    );
+    let broad = &found.broad;
+    assert_eq!((broad.names, broad.wildcards, broad.networks, broad.fallback), (7, 2, 3, 1));
+    assert_eq!(broad.ipv4_addresses, 256, "the two prefixes overlap");
+    let list =
+        |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        list(&broad.shared_storage),
+        ["one.blob.core.windows.net", "two.blob.core.windows.net"]
+    );
+    assert_eq!(list(&broad.shared_cdn), ["cdn.azureedge.net"]);
+    assert_eq!(list(&broad.over_broad), ["*.wide.example.com"]);
+    assert_eq!(list(&broad.other_tenants), ["login.example"]);
+
+    let found = of("tenant: AMSUB0502\ndomains: [a.test]\ncountry: [de]\n\
+                    catalogue: {legacy: true, observed: [mixed]}");
+    assert_eq!(
+        told(&found.narrowed),
+        ["tenant AMSUB0502 (europe) 1", "cloud worldwide 1", "gcc false 1"]
+    );
+    assert!(found.open.is_empty(), "{:?}", found.open);
+    assert_eq!(list(&found.broad.shared_storage), ["one.blob.core.windows.net"]);
+    let text = found.to_string();
+    for says in [
+        "tenant AMSUB0502 (europe): 1 names and networks are off",
+        "still broad: 10 names, 2 of them wildcards; 3 networks with 256 IPv4 addresses, 1 of them",
+        "on shared storage (1): one.blob.core.windows.net",
+    ] {
+        assert!(text.contains(says), "{says}\n{text}");
     }
 }

@@ -6,16 +6,27 @@ use super::{
 };
 use crate::{
     attacks::{OpenAttack, OpenAttacks},
+    catalogue::{Address, Cloud, Need, Region, Risk, Role, Status, When},
     policy::{
-        Counts, GroupSummary, MapSummary, Memory, Origin, RuleSummary, ServiceSummary, Summary,
-        ZoneSummary,
+        Breadth, Changed, Counts, EditionDifference, Grant, GroupSummary, MapSummary, Memory,
+        Narrowed, Origin, RuleSummary, ServiceSummary, Summary, Taken, ZoneSummary,
     },
     ports::PerProtocol,
     report::{
-        CatalogueRule, CatalogueService, Checked, Endpoints, Explained, Match, MatchedBy, Matches,
+        CatalogueChecked, CatalogueRule, CatalogueService, CatalogueStatus, Checked, DatumReport,
+        EditionChange, EditionsCompared, Endpoints, Explained, Match, MatchedBy, Matches,
         OnLinkPrefix, PatternOf, SCHEMA, Side, Verdict,
     },
 };
+
+/// The edition as `check` and `status` tell it.
+pub fn edition_status() -> CatalogueStatus {
+    CatalogueStatus {
+        edition: "2026-08".into(),
+        date: Some("2026-08-21".into()),
+        age_days: Some(101),
+    }
+}
 
 #[test]
 fn check() {
@@ -76,10 +87,94 @@ fn check() {
         network: "10.0.0.0/24".into(),
         groups: vec!["devices".into()],
     }];
-    compare("check", &Checked { schema: SCHEMA, summary: full, on_link, open_attacks });
+    let narrowed = |key, count| Narrowed { key, value: "AMSUB0502 (europe)".into(), count };
+    let broad = Breadth {
+        names: 9,
+        wildcards: 2,
+        networks: 3,
+        fallback: 1,
+        ipv4_addresses: 512,
+        shared_storage: ["a.blob.core.windows.net".to_owned()].into(),
+        shared_cdn: ["a.azureedge.net".to_owned()].into(),
+        over_broad: ["*.a.test".to_owned()].into(),
+        other_tenants: ["login.a.test".to_owned()].into(),
+    };
+    let grant = Grant {
+        group: "devices".into(),
+        clients: None,
+        destination: "*.a.test".into(),
+        ports: ports(&["443"], &[]),
+    };
+    let catalogue = CatalogueChecked {
+        status: edition_status(),
+        taken: Taken {
+            narrowed: vec![narrowed("tenant", 66)],
+            open: vec![narrowed("domains", 2)],
+            broad,
+        },
+        change: Some(EditionChange {
+            against: "2023-09".into(),
+            opens: vec![grant.clone()],
+            closes: vec![grant],
+        }),
+    };
+    compare("check", &Checked { schema: SCHEMA, summary: full, catalogue, on_link, open_attacks });
     let open_attacks = OpenAttacks::default();
     let on_link = Vec::new();
-    compare("check-sparse", &Checked { schema: SCHEMA, summary: sparse, on_link, open_attacks });
+    let status = CatalogueStatus { edition: "site".into(), date: None, age_days: None };
+    let catalogue = CatalogueChecked { status, taken: Taken::default(), change: None };
+    let sparse = Checked { schema: SCHEMA, summary: sparse, catalogue, on_link, open_attacks };
+    compare("check-sparse", &sparse);
+}
+
+/// A datum with every field, or with those alone that each has.
+fn datum(address: &str, full: bool) -> DatumReport {
+    let date = |text: &str| full.then(|| text.parse().unwrap());
+    let when = When {
+        tenant: vec!["AMSUB0502".into()],
+        region: vec![Region::Europe],
+        cloud: vec![Cloud::Worldwide],
+        country: vec!["de".into()],
+        gcc: true,
+    };
+    DatumReport {
+        rule: "web/main".into(),
+        address: match address.parse() {
+            Ok(template) => Address::Template(template),
+            Err(_) => Address::Fqdn(address.parse().unwrap()),
+        },
+        taken: full,
+        status: if full { Status::Legacy } else { Status::Current },
+        need: if full { Need::Optional } else { Need::Required },
+        role: full.then_some(Role::Fallback),
+        from: "doc#163".into(),
+        source: "A document, 163 (2026-08-21)".into(),
+        since: date("2023-09-19"),
+        until: date("2025-01-30"),
+        replaced_by: full.then(|| "b.test".into()),
+        risk: full.then_some(Risk::SharedStorage),
+        when: if full { when } else { When::default() },
+    }
+}
+
+#[test]
+fn endpoints_diff() {
+    let changed = |full: bool| Changed {
+        address: "*.a.test".into(),
+        services: vec!["web".into()],
+        ports: ports(&["443"], &[]),
+        before: full.then(|| ports(&["80", "443"], &[])),
+        status: full.then_some(Status::Legacy),
+        replaced_by: full.then(|| "b.test".into()),
+    };
+    let difference = EditionDifference {
+        from: "2023-09".into(),
+        to: "2026-08".into(),
+        came: vec![changed(false)],
+        went: vec![changed(true)],
+        changed: vec![changed(true)],
+    };
+    compare("endpoints-diff", &EditionsCompared { schema: SCHEMA, difference });
 }
 
 #[test]
@@ -104,12 +199,18 @@ fn endpoints_list() {
         fqdns: rule.fqdns.into_iter().collect(),
         cidrs: rule.cidrs.into_iter().collect(),
         ports: ports(&["80", "90-99"], &["443"]),
+        edition: "2026-08".into(),
+        sets: vec!["default".into(), "windows".into()],
+        data: vec![datum("*.a.test", true), datum("{domain}.test", false)],
         service: service.clone(),
     };
     let sparse = Endpoints {
         fqdns: Default::default(),
         cidrs: Default::default(),
         ports: PerProtocol::default(),
+        edition: "site".into(),
+        sets: Vec::new(),
+        data: Vec::new(),
         service: CatalogueService {
             enabled: false,
             region: "all",
@@ -130,8 +231,14 @@ fn match_name() {
         pattern: "*.a.test".parse().unwrap(),
         ports: ports(&["80", "5228-5230"], &["443"]),
         rules: vec!["web/main".into(), "web/push".into()],
+        sources: vec!["A document, 163 (2026-08-21)".into()],
     };
-    let matches = |services| Matches { schema: SCHEMA, name: "x.a.test".into(), services };
+    let matches = |services| Matches {
+        schema: SCHEMA,
+        name: "x.a.test".into(),
+        edition: "2026-08".into(),
+        services,
+    };
     compare("match", &matches(vec![found]));
     compare("match-sparse", &matches(Vec::new()));
 }
@@ -179,13 +286,20 @@ fn explain() {
         overall: Some(allowed.clone()),
         client: address("10.0.0.5"),
         destination: "x.a.test:443/tcp".into(),
+        edition: "2026-08".into(),
+        sources: vec!["A document, 163 (2026-08-21)".into()],
         judged_by: "kernel",
         resolved: true,
-        patterns: vec![PatternOf { id: "web".into(), pattern: "*.a.test".into() }],
+        patterns: vec![PatternOf {
+            id: "web".into(),
+            pattern: "*.a.test".into(),
+            sources: vec!["this site".into()],
+        }],
         addresses: vec![allowed.clone(), Verdict { matched: Some(unvalued), ..allowed }],
     };
     let sparse = Explained {
         overall: Some(denied.clone()),
+        sources: Vec::new(),
         judged_by: "policy",
         resolved: false,
         patterns: Vec::new(),

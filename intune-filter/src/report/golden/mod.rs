@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 const VARIABLE: &str = "UPDATE_GOLDEN";
 
 /// Names of the files, without `.json`.
-const FILES: [&str; 33] = [
+const FILES: [&str; 34] = [
     "changed",
     "changed-sparse",
     "check",
@@ -30,6 +30,7 @@ const FILES: [&str; 33] = [
     "control-requests",
     "detach",
     "detach-sparse",
+    "endpoints-diff",
     "endpoints-list",
     "endpoints-list-sparse",
     "events",

@@ -1,6 +1,6 @@
 //! Tests the JSON of `status`: with a full report of the daemon, a sparse one, and none.
 
-use super::{compare, values::time};
+use super::{catalogue::edition_status, compare, values::time};
 use crate::{
     names::resolution::{Counts, ResolutionStatus as Resolution},
     report::{
@@ -25,6 +25,7 @@ pub fn full_daemon() -> DaemonStatus {
             error: "no such device".into(),
         }],
         flows_evicted: 1,
+        catalogue: Some(edition_status()),
         configuration: ConfigurationStatus {
             file: "/etc/intune-filter/new.yaml".into(),
             digest: "0f1e".into(),
@@ -71,6 +72,7 @@ pub fn sparse_daemon() -> DaemonStatus {
         missing_interfaces: Vec::new(),
         failed_interfaces: Vec::new(),
         flows_evicted: 0,
+        catalogue: None,
         configuration: ConfigurationStatus {
             file: "/etc/intune-filter/config.yaml".into(),
             digest: "0f1e".into(),
@@ -93,6 +95,7 @@ fn status(daemon: Daemon) -> Status {
     Status {
         schema: SCHEMA,
         problems: told.as_ref().map(|told| told.problems.clone()).unwrap_or_default(),
+        catalogue: told.as_ref().and_then(|told| told.catalogue.clone()),
         configuration: told.map(|told| told.configuration),
         daemon,
         enforcing: false,

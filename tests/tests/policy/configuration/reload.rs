@@ -3,7 +3,7 @@
 use std::{fs, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use intune_filter::kernel::PinDirectory;
+use intune_filter::{catalogue::Catalogue, kernel::PinDirectory};
 use intune_filter_tests::{
     filter::PATIENCE,
     site::{CONFIG, eventually},
@@ -32,6 +32,15 @@ fn a_reload_succeeds_when_the_file_is_in_force() -> Result<()> {
     ensure!(status["configuration"]["digest"] == answer["digest"], "{status:#}");
     site.eventually_metric("last_reload_success", 1)?;
     ensure!(site.metric(9469, "last_reload_timestamp_seconds")? > Some(1_700_000_000), "no time");
+    // The catalogue's edition stands in `status` and the metrics.
+    let edition = Catalogue::builtin().edition();
+    let date = edition.date().context("the edition has no date")?;
+    ensure!(status["catalogue"]["edition"] == *edition.name, "{status:#}");
+    ensure!(status["catalogue"]["date"] == date.to_string(), "{status:#}");
+    ensure!(status["catalogue"]["age_days"].is_u64(), "{status:#}");
+    let seconds = i64::try_from(date.unix_seconds())?;
+    site.eventually_metric("catalogue_timestamp_seconds", seconds)?;
+    site.eventually_metric(&format!("catalogue_info{{edition=\"{}\"}}", edition.name), 1)?;
     Ok(())
 }
 
