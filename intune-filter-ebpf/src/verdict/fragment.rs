@@ -122,8 +122,9 @@ fn is_anothers<W: Datapath, P: Packet>(run: &Run<'_, W, P>, first: &FragmentVerd
 /// Returns the sender of the packet, as [`FragmentVerdict::sender`] has it.
 #[inline(always)]
 fn sender<W: Datapath, P: Packet>(run: &Run<'_, W, P>) -> u64 {
-    // Each is 0 where the other is not.
-    run.scratch.ctx.client_mac.get() | run.scratch.ctx.side.get()
+    // To a client, the hardware address is the receiver's.
+    let side = run.scratch.ctx.side.get();
+    if side == 0 { run.scratch.ctx.client_mac.get() } else { side }
 }
 
 /// Notes which side a fragment to a client comes from.
