@@ -17,7 +17,7 @@ pub(super) fn checked(loaded: &Loaded) -> CatalogueChecked {
     let is_default = config.paths.catalogue.is_none() && config.choice.edition == LATEST_WORD;
     CatalogueChecked {
         status: CatalogueStatus::of(catalogue, SystemTime::now()),
-        taken: taken(catalogue, services.selector(), policy),
+        taken: taken(config, catalogue, services.selector(), policy),
         change: is_default.then(|| change(config, policy)).flatten(),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     catalogue::{
         Address, Catalogue, Cloud, Datum, Location, Risk, Role, Selector, Service, Variable,
     },
+    config::Config,
     pattern::{Broad, Pattern, broad, on_shared},
 };
 
@@ -67,9 +68,18 @@ pub struct Breadth {
 
 /// Returns what a policy takes of its catalogue.
 #[must_use]
-pub fn taken(catalogue: &Catalogue, selector: &Selector, policy: &Policy) -> Taken {
-    let used: BTreeSet<&str> = policy.rules.values().map(|rule| rule.id.service.as_str()).collect();
+pub fn taken(
+    config: &Config,
+    catalogue: &Catalogue,
+    selector: &Selector,
+    policy: &Policy,
+) -> Taken {
+    let mut used: BTreeSet<&str> =
+        policy.rules.values().map(|rule| rule.id.service.as_str()).collect();
     // A service of which nothing is left counts where a group names it.
+    let named = config.clients.iter().flat_map(|group| &group.services);
+    let named = named.filter_map(|name| catalogue.resolve(name)).flatten();
+    used.extend(named.map(|service| service.id.as_str()));
     let services = catalogue.services().iter();
     let services: Vec<&Service> =
         services.filter(|service| used.contains(service.id.as_str())).collect();

@@ -4,7 +4,7 @@ mod markdown;
 mod references;
 mod tree;
 
-pub use markdown::Page;
+pub use markdown::{Block, Page};
 pub use references::Problem;
 pub use tree::Tree;
 

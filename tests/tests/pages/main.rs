@@ -1,6 +1,7 @@
 //! The pages are true: their configurations are sound, their commands exist, their table of maps is what the program computes, and what they refer to is there.
 
 mod recipes;
+mod transcripts;
 
 use std::{collections::BTreeSet, fs, process::Command};
 
