@@ -37,9 +37,10 @@ pub(super) fn run(global: &Global, list: &Import) -> Result<(ExitStatus, String)
         .with_context(|| list.file.display().to_string())?;
     let options = Options {
         form: list.form,
-        ports: PerProtocol::from_fn(|protocol| match protocol {
-            TransportProtocol::Tcp => list.tcp.clone(),
-            TransportProtocol::Udp => list.udp.clone(),
+        ports: PerProtocol::from_fn(|protocol| {
+            let flags = [(TransportProtocol::Tcp, &list.tcp), (TransportProtocol::Udp, &list.udp)];
+            let of = flags.into_iter().find(|(of, _)| *of == protocol);
+            of.map(|(_, ports)| ports.clone()).unwrap_or_default()
         }),
         groups: list.only.clone(),
         required_only: list.required_only,

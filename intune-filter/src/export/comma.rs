@@ -4,8 +4,8 @@ use intune_filter_ebpf::abi::TransportProtocol;
 
 use super::{file::File, unit::Unit};
 
-/// First line of every file.
-pub(super) const HEADER: &str = "service,address,kind,tcpPorts,udpPorts,source\n";
+/// Beginning of the first line of every file.
+pub(super) const HEADER: &str = "service,address,kind,";
 
 /// Writes a unit's rows.
 pub(super) fn export(unit: &Unit) -> File {
@@ -14,9 +14,13 @@ pub(super) fn export(unit: &Unit) -> File {
         let ranges: Vec<String> = unit.ports[protocol].iter().map(ToString::to_string).collect();
         ranges.join(",")
     });
-    let [tcp, udp] = &ports;
+    let columns = TransportProtocol::ALL.map(|protocol| format!("{}Ports", protocol.as_str()));
     // Writing to memory does not fail.
-    let mut row = |cells: [&str; 6]| drop(writer.write_record(cells));
+    let mut row = |address: &str, kind: &str| {
+        let first = [unit.service.as_str(), address, kind];
+        let ports = ports.iter().map(String::as_str);
+        drop(writer.write_record(first.into_iter().chain(ports).chain([unit.source.as_str()])));
+    };
     for name in &unit.names {
         let kind = if name.form().below {
             "below"
@@ -25,12 +29,13 @@ pub(super) fn export(unit: &Unit) -> File {
         } else {
             "name"
         };
-        row([&unit.service, name.as_str(), kind, tcp, udp, &unit.source]);
+        row(name.as_str(), kind);
     }
     for network in &unit.networks {
-        row([&unit.service, &network.to_string(), "prefix", tcp, udp, &unit.source]);
+        row(&network.to_string(), "prefix");
     }
     let octets = writer.into_inner().unwrap_or_default();
-    let text = format!("{HEADER}{}", String::from_utf8_lossy(&octets));
+    let rows = String::from_utf8_lossy(&octets);
+    let text = format!("{HEADER}{},source\n{rows}", columns.join(","));
     File { name: format!("{}.csv", unit.id()), text, losses: Vec::new() }
 }
