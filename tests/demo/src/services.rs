@@ -39,7 +39,9 @@ pub struct Rule {
 }
 
 /// Reads what `intune-filter endpoints list --json` prints. It tells ports by service; which of
-/// them belong to which names is the catalogue's to say.
+/// them belong to which names is the catalogue's to say. Rules of retired names, of another cloud or
+/// of values that the site has not given lead nowhere, and are left out with services that have no
+/// other.
 pub fn services(list: &Value) -> Result<Vec<Service>> {
     let catalogue = Catalogue::builtin();
     let listed = list.as_array().context("endpoints list prints no list")?;
@@ -57,13 +59,20 @@ pub fn services(list: &Value) -> Result<Vec<Service>> {
             let fqdns = destinations.fqdns;
             let [tcp, udp] = [TransportProtocol::Tcp, TransportProtocol::Udp]
                 .map(|protocol| rule.ports[protocol].clone());
-            Ok(Rule { fqdns, cidrs, tcp, udp })
+            Ok((Rule { fqdns, cidrs, tcp, udp }, rule.site_networks))
         });
-        let rules =
+        let rules: Vec<(Rule, bool)> =
             rules.collect::<Result<_>>().with_context(|| format!("the networks of {id}"))?;
-        services.push(Service { id: id.to_owned(), title: title.to_owned(), rules });
+        let leads = |(rule, of_site): (Rule, bool)| {
+            (of_site || !rule.has_no_destinations()).then_some(rule)
+        };
+        let rules: Vec<Rule> = rules.into_iter().filter_map(leads).collect();
+        if !rules.is_empty() {
+            services.push(Service { id: id.to_owned(), title: title.to_owned(), rules });
+        }
     }
-    let ids: BTreeSet<&str> = services.iter().map(|service| service.id.as_str()).collect();
+    ensure!(services.len() * 10 >= listed.len() * 9, "most services have to lead somewhere");
+    let ids: BTreeSet<&str> = listed.iter().filter_map(|entry| entry["id"].as_str()).collect();
     for service in catalogue.services() {
         ensure!(ids.contains(service.id.as_str()), "endpoints list does not list {}", service.id);
     }
