@@ -35,7 +35,10 @@ fn config(services: &[Vec<&str>]) -> Config {
     let ids: Vec<String> = (0..services.len()).map(|index| format!("s{index}")).collect();
     let entries = ids.iter().zip(services).map(|(id, patterns)| {
         let patterns: Vec<String> = patterns.iter().map(|pattern| format!("'{pattern}'")).collect();
-        format!("  - {{id: {id}, title: S, fqdns: [{}], tcp: [443]}}\n", patterns.join(", "))
+        format!(
+            "  - {{id: {id}, title: S, allow_broad: true, fqdns: [{}], tcp: [443]}}\n",
+            patterns.join(", ")
+        )
     });
     let entries: String = entries.collect();
     let text = format!(
