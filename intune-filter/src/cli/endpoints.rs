@@ -12,7 +12,7 @@ use crate::{
     catalogue::{Address, Catalogue, Datum, Need, Rule, Selector, Service, Status},
     config::Config,
     policy::Services,
-    ports::PerProtocol,
+    ports::{self, PerProtocol},
     report::{CatalogueService, DatumReport, Endpoints},
 };
 
@@ -163,7 +163,7 @@ fn text(services: &[Endpoints], all: bool) -> String {
             let _ = writeln!(text, "  note: {note}");
         }
         for rule in &service.rules {
-            let _ = writeln!(text, "  {}: {}", rule.id, service_view::ports(&rule.ports));
+            let _ = writeln!(text, "  {}: {}", rule.id, ports::text(&rule.ports));
             let of_rule: Vec<&DatumReport> =
                 data.iter().filter(|datum| datum.rule == rule.id).collect();
             let mut told = 0;

@@ -4,7 +4,6 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::Context as _;
 use intune_filter_ebpf::abi::TransportProtocol;
-use sha2::{Digest as _, Sha256};
 
 use super::{
     args::{Global, Import},
@@ -14,6 +13,7 @@ use super::{
 use crate::{
     catalogue::CatalogueFiles,
     import::{self, Gathered, Options, Source},
+    policy::hexadecimal,
     ports::PerProtocol,
     report::{Imported, SCHEMA},
     system::{
@@ -95,7 +95,7 @@ fn source(list: &Import, octets: &[u8]) -> Result<Source, Failure> {
             format!("--service {id:?}: expected lower-case letters, digits and single hyphens");
         return Err(Failure::Configuration(message));
     }
-    let sha256 = Sha256::digest(octets).iter().map(|octet| format!("{octet:02x}")).collect();
+    let sha256 = hexadecimal(octets);
     let title = list.title.clone().unwrap_or(stem);
     Ok(Source { id, title, date: list.date.clone(), file: name, sha256 })
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     catalogue::Catalogue,
     pattern::Pattern,
-    ports::PerProtocol,
+    ports::{self, PerProtocol},
     report::{CatalogueService, Match, Matches, SCHEMA},
 };
 
@@ -33,7 +33,7 @@ pub(super) fn run(global: &Global, name: &str) -> Result<(ExitStatus, String), F
         format!("no service has a pattern that matches {name} (edition {})\n", answer.edition)
     } else {
         let row = |one: &Match| {
-            let ports = service_view::ports(&one.ports);
+            let ports = ports::text(&one.ports);
             [one.id.clone(), one.pattern.to_string(), ports, one.sources.join("; ")]
         };
         let rows: Vec<[String; 4]> = answer.services.iter().map(row).collect();

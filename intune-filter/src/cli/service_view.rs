@@ -8,7 +8,6 @@ use crate::{
     catalogue::{Address, Catalogue, DEFAULT_SET, Selector},
     config::Config,
     policy::Services,
-    ports::{PerProtocol, PortRange},
     report::{CatalogueRule, CatalogueService},
 };
 
@@ -125,20 +124,4 @@ pub(super) fn sources(catalogue: &Catalogue, rule: &str, destination: Option<&st
         }
     }
     if sources.is_empty() { vec![THIS_SITE.to_owned()] } else { sources }
-}
-
-/// Formats ports as a list for people: `tcp 80, 443; udp 123`.
-#[must_use]
-pub(super) fn ports<'p, T>(ports: &'p PerProtocol<T>) -> String
-where
-    &'p T: IntoIterator<Item = &'p PortRange>,
-{
-    let texts = |ports: &'p T| ports.into_iter().map(ToString::to_string).collect::<Vec<_>>();
-    ports
-        .iter()
-        .map(|(protocol, ports)| (protocol.as_str(), texts(ports)))
-        .filter(|(_, ports)| !ports.is_empty())
-        .map(|(protocol, ports)| format!("{protocol} {}", ports.join(", ")))
-        .collect::<Vec<_>>()
-        .join("; ")
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     file::File,
-    header::{Loss, header, losses, owned},
+    header::header,
     name::Names,
     nftables::{TABLE, filled},
     unit::Unit,
@@ -17,13 +17,7 @@ pub(super) fn export(unit: &Unit, edition: &str) -> Option<File> {
     if trees.is_empty() {
         return None;
     }
-    let losses = losses([
-        Loss::Ports(unit.ports()),
-        Loss::Below(owned(names.widened_below())),
-        Loss::Apex(owned(names.widened_apex())),
-        Loss::Patterns(names.others.clone()),
-        Loss::Networks(unit.networks.len()),
-    ]);
+    let losses = names.losses_of_trees(unit);
     let use_it = ["Include by conf-file= or conf-dir=; the sets come from the export as nftables."];
     let mut text = header("#", unit, edition, &use_it, &losses);
     let sets = [4_u8, 6].map(|family| format!("{family}#inet#{TABLE}#{}", filled(unit, family)));

@@ -108,8 +108,3 @@ pub(super) fn losses(losses: impl IntoIterator<Item = Loss>) -> Vec<Loss> {
     };
     losses.into_iter().filter(is_one).collect()
 }
-
-/// Owns the names of a loss.
-pub(super) fn owned(names: Vec<&str>) -> Vec<String> {
-    names.into_iter().map(str::to_owned).collect()
-}

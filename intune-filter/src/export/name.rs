@@ -1,5 +1,9 @@
 //! Sorts patterns into what other programs know: a name, everything below one, and the rest.
 
+use super::{
+    header::{Loss, losses},
+    unit::Unit,
+};
 use crate::pattern::{Label, Pattern};
 
 /// Patterns of a unit by kind.
@@ -32,8 +36,7 @@ impl Names {
         names
     }
 
-    /// Returns the names that are in the file of a program which takes a name for everything at and
-    /// below it: each once, and none below another.
+    /// Returns the names for a program that takes a name for everything at and below it, each once.
     pub(super) fn trees(&self) -> Vec<&str> {
         let mut names: Vec<&str> =
             self.exact.iter().chain(&self.below).map(String::as_str).collect();
@@ -42,14 +45,18 @@ impl Names {
         names
     }
 
-    /// Returns the names alone of which such a program lets everything below pass too.
-    pub(super) fn widened_below(&self) -> Vec<&str> {
-        self.exact.iter().filter(|name| !self.below.contains(name)).map(String::as_str).collect()
-    }
-
-    /// Returns the names of which only what is below matches, and which such a program lets pass
-    /// themselves.
-    pub(super) fn widened_apex(&self) -> Vec<&str> {
-        self.below.iter().filter(|name| !self.exact.contains(name)).map(String::as_str).collect()
+    /// Returns what such a program loses: it lets pass what is below a name that was meant alone, and a
+    /// name of which only what is below was meant.
+    pub(super) fn losses_of_trees(&self, unit: &Unit) -> Vec<Loss> {
+        let only = |names: &[String], others: &[String]| {
+            names.iter().filter(|name| !others.contains(name)).cloned().collect()
+        };
+        losses([
+            Loss::Ports(unit.ports()),
+            Loss::Below(only(&self.exact, &self.below)),
+            Loss::Apex(only(&self.below, &self.exact)),
+            Loss::Patterns(self.others.clone()),
+            Loss::Networks(unit.networks.len()),
+        ])
     }
 }

@@ -2,12 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    file::File,
-    header::{Loss, header, losses, owned},
-    name::Names,
-    unit::Unit,
-};
+use super::{file::File, header::header, name::Names, unit::Unit};
 
 /// Writes a unit's zones; none without names that unbound can tell.
 pub(super) fn export(unit: &Unit, edition: &str) -> Option<File> {
@@ -16,13 +11,7 @@ pub(super) fn export(unit: &Unit, edition: &str) -> Option<File> {
     if trees.is_empty() {
         return None;
     }
-    let losses = losses([
-        Loss::Ports(unit.ports()),
-        Loss::Below(owned(names.widened_below())),
-        Loss::Apex(owned(names.widened_apex())),
-        Loss::Patterns(names.others.clone()),
-        Loss::Networks(unit.networks.len()),
-    ]);
+    let losses = names.losses_of_trees(unit);
     let use_it = [
         "Include beside `local-zone: \".\" always_refuse` in a server of its own: then it answers for",
         "these zones alone.",

@@ -2,9 +2,16 @@
 
 use intune_filter_ebpf::abi::TransportProtocol;
 use ipnet::IpNet;
-use sha2::{Digest as _, Sha256};
 
-use crate::{pattern::Pattern, ports::Ports, report::CatalogueService};
+use crate::{
+    pattern::Pattern,
+    policy::hexadecimal,
+    ports::{self, Ports},
+    report::CatalogueService,
+};
+
+/// Digits of a digest that tell long ids apart.
+const DIGITS: usize = 8;
 
 /// Destinations of a service on one set of ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +34,7 @@ impl Unit {
     /// Returns the ports for people: `tcp 80, 443; udp 123`.
     #[must_use]
     pub fn ports(&self) -> String {
-        let of = |protocol: TransportProtocol| {
-            let ranges: Vec<String> =
-                self.ports[protocol].iter().map(ToString::to_string).collect();
-            (!ranges.is_empty()).then(|| format!("{} {}", protocol.as_str(), ranges.join(", ")))
-        };
-        TransportProtocol::ALL.into_iter().filter_map(of).collect::<Vec<_>>().join("; ")
+        ports::text(&self.ports)
     }
 
     /// Returns an id of letters, digits and hyphens: the service and its ports.
@@ -51,9 +53,8 @@ impl Unit {
         if id.len() <= length {
             return id;
         }
-        let digest = Sha256::digest(id.as_bytes());
-        let tail: String = digest.iter().take(4).map(|octet| format!("{octet:02x}")).collect();
-        let kept: String = id.chars().take(length.saturating_sub(tail.len() + 1)).collect();
+        let tail: String = hexadecimal(id.as_bytes()).chars().take(DIGITS).collect();
+        let kept: String = id.chars().take(length.saturating_sub(DIGITS + 1)).collect();
         format!("{}-{tail}", kept.trim_end_matches('-'))
     }
 }
