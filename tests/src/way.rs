@@ -4,9 +4,11 @@ use anyhow::Result;
 
 use crate::{
     network::{Network, WAN},
+    resolver::Kind,
     responder::RESPONDER,
-    site::tcp,
-    testbed::Testbed,
+    site::{self, CONFIG, in_mode, tcp},
+    testbed::{Setup, Testbed},
+    transfer::{Transfer, echo_on},
     tun::{Tun, TunLink},
 };
 
@@ -15,6 +17,27 @@ pub const DEVICE: &str = "wwan0";
 
 /// The gateway's address on it, and the internet's.
 pub const ENDS: [&str; 2] = ["172.32.0.1", "172.32.0.2"];
+
+/// Addresses of the service `printer`, to which transfers go.
+pub const PRINTERS: [&str; 2] = ["192.0.2.5", "2001:db8:9100::5"];
+
+/// Its port.
+const PORT: u16 = 631;
+
+/// A testbed in a mode, in which printers send back what they receive.
+pub fn testbed(mode: &str) -> Result<Testbed> {
+    let mut setup =
+        Setup { config: in_mode(CONFIG, mode), resolver: Kind::Unbound, ..site::setup() };
+    setup.tcp.retain(|port| *port != PORT);
+    let testbed = Testbed::create(&setup)?;
+    echo_on(&testbed, PORT)?;
+    Ok(testbed)
+}
+
+/// Begins a transfer to each printer.
+pub fn transfers(testbed: &Testbed) -> Result<Vec<Transfer>> {
+    PRINTERS.iter().map(|printer| Transfer::begin(testbed, printer.parse()?, PORT)).collect()
+}
 
 /// Makes it of a pair of tun devices.
 pub fn by_tun(network: &Network) -> Result<TunLink> {

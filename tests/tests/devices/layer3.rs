@@ -67,11 +67,8 @@ fn syn6(source: &str) -> Vec<u8> {
     packet
 }
 
-#[test]
-fn a_tun_client_reaches_what_the_policy_allows_and_nothing_else() -> Result<()> {
-    let mut tunnelled = tunnelled(CONFIG, |_| Ok(()))?;
-    let testbed = &mut tunnelled.testbed;
-    testbed.filter.start()?;
+/// A client of layer 3 is judged at TC, and nothing about its packets is taken for a fault.
+pub(crate) fn expect_judged(testbed: &mut Testbed) -> Result<()> {
     testbed.expect_verdicts()?;
     // The gateway itself, by both families.
     for address in GATEWAY {
@@ -83,6 +80,15 @@ fn a_tun_client_reaches_what_the_policy_allows_and_nothing_else() -> Result<()> 
     }
     let status = testbed.filter.json(&["status"])?;
     ensure!(status["interfaces"][0]["mode"] == "tc", "{status}");
+    Ok(())
+}
+
+#[test]
+fn a_tun_client_reaches_what_the_policy_allows_and_nothing_else() -> Result<()> {
+    let mut tunnelled = tunnelled(CONFIG, |_| Ok(()))?;
+    let testbed = &mut tunnelled.testbed;
+    testbed.filter.start()?;
+    expect_judged(testbed)?;
     ensure!(testbed.filter.output().contains("no Ethernet header"), "says why it is at TC");
     // Nothing depends on the daemon.
     testbed.filter.kill()?;

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     namespace::run,
-    network::{CLIENT, GATEWAY, LAN},
+    network::{CLIENT, LAN},
     ppp::PppLink,
     probe::{ProbeResult, probe},
     resolver::Kind,
     site::{self, ANSWER, CONFIG, SILENCE, eventually, in_mode, tcp, udp},
-    testbed::{FOREIGN_PORT, Setup, Testbed},
+    testbed::{Setup, Testbed},
     unjudged::{expect_judged, nothing_passes_unjudged},
 };
+
+use crate::layer3;
 
 /// Addresses of no service.
 const FOREIGN: [&str; 2] = ["192.0.2.80", "2001:db8:80::1"];
@@ -38,16 +40,7 @@ fn a_ppp_client_reaches_what_the_policy_allows_and_nothing_else() -> Result<()> 
     }
     testbed.filter.configure(CONFIG)?;
     testbed.filter.start()?;
-    testbed.expect_verdicts()?;
-    for address in GATEWAY {
-        testbed.expect_reached(tcp(address, FOREIGN_PORT))?;
-    }
-    let counters = testbed.filter.counters()?;
-    for reason in ["ethertype", "malformed", "source", "source_interface"] {
-        ensure!(counters.get(reason) == 0, "{reason}: {counters}");
-    }
-    let status = testbed.filter.json(&["status"])?;
-    ensure!(status["interfaces"][0]["mode"] == "tc", "{status}");
+    layer3::expect_judged(&mut testbed)?;
     // Nothing depends on the daemon.
     testbed.filter.kill()?;
     testbed.expect_verdicts()

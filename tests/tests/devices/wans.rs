@@ -8,34 +8,17 @@ use intune_filter_tests::{
     counters::Counters,
     network::WAN,
     ppp::{Concentrator, PppEnd, PppoeSession},
-    resolver::Kind,
-    site::{self, CONFIG, MODES, in_mode, tcp},
-    testbed::{Setup, Testbed},
-    transfer::{Transfer, echo_on},
+    site::{MODES, tcp},
+    testbed::Testbed,
+    transfer::Transfer,
     way::{self, expect_learned, lead_by},
     wireguard::{self, WireGuardEnd},
 };
 
-/// Addresses of the service `printer`, and its port.
-const PRINTERS: [&str; 2] = ["192.0.2.5", "2001:db8:9100::5"];
-const PORT: u16 = 631;
 /// Octets of a PPPoE session's largest packet.
 const LARGEST: usize = 1492;
 /// Octets of the headers of an echo, by family.
 const HEADERS: [usize; 2] = [28, 48];
-
-fn testbed(mode: &str) -> Result<Testbed> {
-    let mut setup =
-        Setup { config: in_mode(CONFIG, mode), resolver: Kind::Unbound, ..site::setup() };
-    setup.tcp.retain(|port| *port != PORT);
-    let testbed = Testbed::create(&setup)?;
-    echo_on(&testbed, PORT)?;
-    Ok(testbed)
-}
-
-fn transfers(testbed: &Testbed) -> Result<Vec<Transfer>> {
-    PRINTERS.iter().map(|printer| Transfer::begin(testbed, printer.parse()?, PORT)).collect()
-}
 
 /// No packet was denied for what only the WAN could have changed.
 fn expect_undisturbed(testbed: &Testbed, before: &Counters) -> Result<()> {
@@ -82,7 +65,7 @@ fn a_wan_of_pppoe_is_dialled_again_amid_transfers() -> Result<()> {
 }
 
 fn over_pppoe(mode: &str) -> Result<()> {
-    let mut testbed = testbed(mode)?;
+    let mut testbed = way::testbed(mode)?;
     let [own, peer] = ends()?;
     let end = PppEnd { namespace: &testbed.network.internet, name: way::DEVICE, address: peer };
     let _concentrator = Concentrator::start(&testbed.directory, end, WAN, own)?;
@@ -90,8 +73,8 @@ fn over_pppoe(mode: &str) -> Result<()> {
     testbed.filter.start()?;
     let before = testbed.filter.counters()?;
     expect_learned(&testbed, 1)?;
-    let mut transfers = transfers(&testbed)?;
-    for (to, headers) in PRINTERS.into_iter().zip(HEADERS) {
+    let mut transfers = way::transfers(&testbed)?;
+    for (to, headers) in way::PRINTERS.into_iter().zip(HEADERS) {
         let said = ping(&testbed, to, LARGEST - headers)?;
         ensure!(said.contains("1 received"), "{to}: {said}");
         // What the gateway says of a longer one reaches the client.
@@ -116,7 +99,7 @@ fn a_wan_of_wireguard_is_one_like_any_other() -> Result<()> {
 }
 
 fn over_wireguard(mode: &str) -> Result<()> {
-    let mut testbed = testbed(mode)?;
+    let mut testbed = way::testbed(mode)?;
     let network = &testbed.network;
     let end = |namespace, endpoint| WireGuardEnd {
         namespace,
@@ -133,11 +116,11 @@ fn over_wireguard(mode: &str) -> Result<()> {
     testbed.filter.start()?;
     let before = testbed.filter.counters()?;
     expect_learned(&testbed, 1).context("by Ethernet")?;
-    let mut transfers = transfers(&testbed)?;
+    let mut transfers = way::transfers(&testbed)?;
     lead_by(&testbed.network, way::DEVICE)?;
     transfers.iter_mut().try_for_each(Transfer::goes_on).context("over the tunnel")?;
     expect_learned(&testbed, 2).context("over the tunnel")?;
-    self::transfers(&testbed)?.iter_mut().try_for_each(Transfer::goes_on)?;
+    way::transfers(&testbed)?.iter_mut().try_for_each(Transfer::goes_on)?;
     // The tunnel did carry them.
     let carried =
         testbed.network.gateway.command("wg").args(["show", way::DEVICE, "transfer"]).output()?;

@@ -7,40 +7,20 @@ use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     namespace::run,
     network::{LAN, WAN},
-    resolver::Kind,
-    site::{self, CONFIG, MODES, in_mode, tcp},
-    testbed::{Setup, Testbed},
-    transfer::{Transfer, echo_on},
+    site::{MODES, tcp},
+    transfer::Transfer,
     way::{self, expect_learned, lead_by},
 };
-
-const PRINTERS: [&str; 2] = ["192.0.2.5", "2001:db8:9100::5"];
-
-/// Port of the service `printer`.
-const PORT: u16 = 631;
-
-fn testbed(mode: &str) -> Result<Testbed> {
-    let mut setup =
-        Setup { config: in_mode(CONFIG, mode), resolver: Kind::Unbound, ..site::setup() };
-    setup.tcp.retain(|port| *port != PORT);
-    let testbed = Testbed::create(&setup)?;
-    echo_on(&testbed, PORT)?;
-    Ok(testbed)
-}
-
-fn transfers(testbed: &Testbed) -> Result<Vec<Transfer>> {
-    PRINTERS.iter().map(|printer| Transfer::begin(testbed, printer.parse()?, PORT)).collect()
-}
 
 #[test]
 fn flows_and_answers_go_on_when_another_way_to_the_internet_takes_over() -> Result<()> {
     for mode in MODES {
-        let mut testbed = testbed(mode)?;
+        let mut testbed = way::testbed(mode)?;
         let network = &testbed.network;
         let _way = way::by_tun(network)?;
         testbed.filter.start()?;
         expect_learned(&testbed, 1).context("by Ethernet")?;
-        let mut before = transfers(&testbed)?;
+        let mut before = way::transfers(&testbed)?;
         let denied = testbed.filter.counters()?;
 
         lead_by(&testbed.network, way::DEVICE)?;
@@ -49,7 +29,7 @@ fn flows_and_answers_go_on_when_another_way_to_the_internet_takes_over() -> Resu
             .try_for_each(Transfer::goes_on)
             .with_context(|| format!("{mode}: over"))?;
         expect_learned(&testbed, 2).with_context(|| format!("{mode}: by the modem"))?;
-        let mut after = transfers(&testbed)?;
+        let mut after = way::transfers(&testbed)?;
         lead_by(&testbed.network, WAN)?;
         after.iter_mut().chain(&mut before).try_for_each(Transfer::goes_on)?;
         expect_learned(&testbed, 3).with_context(|| format!("{mode}: back"))?;
@@ -66,7 +46,7 @@ fn flows_and_answers_go_on_when_another_way_to_the_internet_takes_over() -> Resu
 #[test]
 fn routes_by_source_lead_clients_another_way_than_the_gateway() -> Result<()> {
     for mode in MODES {
-        let mut testbed = testbed(mode)?;
+        let mut testbed = way::testbed(mode)?;
         let _way = way::by_tun(&testbed.network)?;
         lead_by(&testbed.network, way::DEVICE)?;
         let gateway = Arc::clone(&testbed.network.gateway);
@@ -87,7 +67,7 @@ fn routes_by_source_lead_clients_another_way_than_the_gateway() -> Result<()> {
         ])?;
         testbed.filter.start()?;
         expect_learned(&testbed, 1).with_context(|| mode.to_owned())?;
-        transfers(&testbed)?.iter_mut().try_for_each(Transfer::goes_on)?;
+        way::transfers(&testbed)?.iter_mut().try_for_each(Transfer::goes_on)?;
         let counters = testbed.filter.counters()?;
         for reason in ["unsolicited", "answer_interface", "source_interface"] {
             ensure!(counters.get(reason) == 0, "{mode}: {counters}");
