@@ -102,8 +102,17 @@ pub const fn udp(address: IpAddr, port: u16) -> Target {
 }
 
 /// Asks again until it is so: for what a daemon does on its own time.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + ANSWER * 4;
+pub fn eventually(what: &str, is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    eventually_within(ANSWER * 4, what, is_so)
+}
+
+/// Asks again until it is so, for what a daemon does in its own time and may take longer for.
+pub fn eventually_within(
+    time: Duration,
+    what: &str,
+    mut is_so: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let deadline = Instant::now() + time;
     while !is_so()? {
         ensure!(Instant::now() < deadline, "waited in vain until {what}");
     }
