@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::OnceLock};
 
 use super::{Catalogue, Location, Region};
+use crate::yaml::Text;
 
 include!(concat!(env!("OUT_DIR"), "/editions.rs"));
 
@@ -12,7 +13,7 @@ pub const LATEST: &str = "2026-08";
 /// Word for the newest edition in configurations.
 pub const LATEST_WORD: &str = "latest";
 
-/// Edition as it is built in: its name, and the name and text of each file.
+/// Edition as it is built in: its name, and the name and prepared text of each file.
 type Builtin = (&'static str, &'static [(&'static str, &'static str)]);
 
 impl Catalogue {
@@ -39,7 +40,8 @@ impl Catalogue {
         let mut editions = EDITIONS.iter().zip(&PARSED);
         let ((name, files), parsed) = editions.find(|((known, _), _)| *known == name)?;
         Some(parsed.get_or_init(|| {
-            let mut catalogue = Self::parse(files.iter().copied())
+            let files = files.iter().map(|(name, text)| (*name, Text::Prepared(text)));
+            let mut catalogue = Self::parse_texts(files)
                 .unwrap_or_else(|error| panic!("built-in edition {name}: {error}"));
             (*name).clone_into(&mut catalogue.edition.name);
             catalogue

@@ -13,6 +13,8 @@ use super::{
 pub(crate) struct Findings {
     pub(super) errors: Collected,
     pub(super) lines: Lines,
+    /// Whether the values have no lines, and their paths are left out with these.
+    without_lines: bool,
 }
 
 /// Node of the document with its key path.
@@ -29,6 +31,21 @@ pub(crate) trait Read: Sized {
 }
 
 impl Findings {
+    /// Leaves out lines and paths, of a text in which no fault is expected.
+    pub(super) fn leave_out_lines(&mut self) {
+        self.without_lines = true;
+    }
+
+    /// Records the line of a value, and returns its path.
+    pub(super) fn at(&mut self, line: u32, path: impl FnOnce() -> String) -> String {
+        if self.without_lines {
+            return String::new();
+        }
+        let path = path();
+        self.lines.insert(path.clone(), line);
+        path
+    }
+
     /// Reports an error of the value at `place`.
     pub(crate) fn report(&mut self, place: Place<'_>, message: impl Into<String>) {
         self.errors.push(Some(place.node.line), place.path, || message.into());
@@ -62,8 +79,8 @@ impl<'a, 'f> Fields<'a, 'f> {
     pub(crate) fn optional<T: Read>(&mut self, key: &'static str) -> Option<T> {
         self.asked.push(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        let path = self.path_of(key);
-        self.findings.lines.insert(path.clone(), entry.line);
+        let around = self.place.path;
+        let path = self.findings.at(entry.line, || path_below(around, key));
         T::read(Place { node: &entry.value, path: &path }, self.findings)
     }
 
@@ -99,12 +116,12 @@ impl<'a, 'f> Fields<'a, 'f> {
     }
 
     fn path_of(&self, key: &str) -> String {
-        if self.place.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.place.path)
-        }
+        path_below(self.place.path, key)
     }
+}
+
+fn path_below(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// Values by names that the file chooses.
@@ -124,8 +141,7 @@ impl<T: Read> Read for Named<T> {
         };
         let mut values = BTreeMap::new();
         for entry in entries {
-            let path = format!("{}.{}", place.path, entry.key);
-            findings.lines.insert(path.clone(), entry.line);
+            let path = findings.at(entry.line, || format!("{}.{}", place.path, entry.key));
             let value = T::read(Place { node: &entry.value, path: &path }, findings);
             values.extend(value.map(|value| (entry.key.clone(), value)));
         }

@@ -27,8 +27,7 @@ impl<T: Read> Read for Vec<T> {
         };
         let mut values = Vec::new();
         for (index, node) in nodes.iter().enumerate() {
-            let path = format!("{}[{index}]", place.path);
-            findings.lines.insert(path.clone(), node.line);
+            let path = findings.at(node.line, || format!("{}[{index}]", place.path));
             // A refused element is left out: the file is refused anyway.
             values.extend(T::read(Place { node, path: &path }, findings));
         }

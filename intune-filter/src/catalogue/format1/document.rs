@@ -6,7 +6,7 @@ use crate::{
     catalogue::{CatalogueError, Date, Region, RuleId, error::Place as At},
     pattern::Pattern,
     ports::Ports,
-    yaml::{self, Fields, FileErrors, Findings, Lines, Place, Read},
+    yaml::{self, Fields, FileErrors, Findings, Lines, Place, Read, Text},
 };
 
 /// Service of a file.
@@ -90,7 +90,7 @@ pub(super) struct Document {
 
 impl Document {
     /// Parses a file's text.
-    pub(super) fn parse(name: &str, text: &str) -> Result<Self, CatalogueError> {
+    pub(super) fn parse(name: &str, text: Text<'_>) -> Result<Self, CatalogueError> {
         let reading = yaml::read(text, "a catalogue");
         match reading.value {
             Some(File { services }) if reading.errors.is_empty() => {

@@ -13,10 +13,11 @@ use super::{
     Address, Catalogue, CatalogueError, DEFAULT_SET, Datum, Edition, Need, Provenance, Rule,
     Service, Sni, Source, Status, When, edition::SITE,
 };
+use crate::yaml::Text;
 
 /// Parses and checks the files as one catalogue.
 pub(super) fn parse<'a>(
-    files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    files: impl IntoIterator<Item = (&'a str, Text<'a>)>,
 ) -> Result<Catalogue, CatalogueError> {
     let documents = files
         .into_iter()

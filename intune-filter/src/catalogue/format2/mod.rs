@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use self::{check::check, parsed::Parsed};
 use super::{Catalogue, CatalogueError, Edition};
-use crate::yaml::{FileError, FileErrors};
+use crate::yaml::{FileError, FileErrors, Text};
 
 /// Name of the edition file.
 pub(super) const EDITION: &str = "edition.yaml";
@@ -26,8 +26,8 @@ pub(super) fn is_edition(name: &str) -> bool {
 
 /// Parses and checks the files as one catalogue; one of them is the edition file.
 pub(super) fn parse<'a>(
-    edition: (&str, &str),
-    files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    edition: (&str, Text<'_>),
+    files: impl IntoIterator<Item = (&'a str, Text<'a>)>,
 ) -> Result<Catalogue, CatalogueError> {
     let edition: Parsed<edition::File> = Parsed::parse(edition.0, edition.1, "an edition")?;
     let files = files

@@ -2,7 +2,7 @@
 
 use crate::{
     catalogue::CatalogueError,
-    yaml::{self, FileErrors, Lines, Read},
+    yaml::{self, FileErrors, Lines, Read, Text},
 };
 
 /// File that has been read, with the lines of its keys.
@@ -17,7 +17,7 @@ pub(super) struct Parsed<T> {
 
 impl<T: Read> Parsed<T> {
     /// Parses a text; `what` names the expected contents.
-    pub(super) fn parse(name: &str, text: &str, what: &str) -> Result<Self, CatalogueError> {
+    pub(super) fn parse(name: &str, text: Text<'_>, what: &str) -> Result<Self, CatalogueError> {
         let reading = yaml::read(text, what);
         match reading.value {
             Some(value) if reading.errors.is_empty() => {
