@@ -1,6 +1,9 @@
 //! Runs the pinned program that judges a packet without changing anything.
 
-use std::fs;
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{TestRun as _, TestRunOptions, programs::Xdp};
@@ -9,6 +12,8 @@ use intune_filter_ebpf::abi::Explanation;
 
 use super::{Pins, directory::EXPLAIN};
 
+/// Time that loading the program may take on a slow gateway.
+const VERIFIED: Duration = Duration::from_secs(5);
 /// Octets of `struct xdp_md`, and offsets of its fields.
 const CONTEXT_LENGTH: usize = 24;
 const DATA_END: usize = 4;
@@ -21,9 +26,7 @@ impl Pins {
     /// # Errors
     /// The program is not pinned, does not run, or answers what this version does not know.
     pub fn explain(&self, frame: &[u8], ifindex: u32) -> Result<Explanation> {
-        let path = self.directory().program(EXPLAIN);
-        let program = Xdp::from_pin(&path, XdpAttachType::Interface)
-            .with_context(|| format!("cannot open the pinned program {}", path.display()))?;
+        let program = self.explain_program()?;
         let mut context = [0; CONTEXT_LENGTH];
         let length = u32::try_from(frame.len()).context("the frame is too long")?;
         put(&mut context, DATA_END, length);
@@ -51,6 +54,20 @@ impl Pins {
                 result.return_value
             ),
         }
+    }
+}
+
+impl Pins {
+    /// The program is loaded after what enforces: an answer that comes at once may have to wait for
+    /// the verifier.
+    fn explain_program(&self) -> Result<Xdp> {
+        let path = self.directory().program(EXPLAIN);
+        let deadline = Instant::now() + VERIFIED;
+        while !path.exists() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        Xdp::from_pin(&path, XdpAttachType::Interface)
+            .with_context(|| format!("cannot open the pinned program {}", path.display()))
     }
 }
 

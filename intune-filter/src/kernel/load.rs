@@ -1,6 +1,6 @@
 //! Loads the object: adopts or creates pins, and has the programs verified. Attaches nothing.
 
-use std::{borrow::Cow, fs, panic, path::PathBuf, sync::Mutex, thread};
+use std::{borrow::Cow, fs, os::fd::AsFd as _, panic, path::PathBuf, sync::Mutex, thread};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
@@ -16,6 +16,7 @@ use super::{
     definition::{Sizes, maps_of_object, pinned_maps, reconcile, remove_leftovers},
     directory::{EXPLAIN, Hook, PinDirectory, entries},
     stages,
+    syscall::replace_pin,
 };
 use crate::OBJECT;
 
@@ -88,6 +89,24 @@ pub fn load(
     Ok(kernel)
 }
 
+/// Loads the program of `explain` for the maps that are pinned in `directory`, and pins it in place of
+/// an earlier one. It is apart from [`load`] because nothing that enforces is to wait until it is
+/// verified, which takes as long as for all the others.
+///
+/// # Errors
+/// The kernel refuses the program, or it cannot be pinned.
+pub fn load_explain(
+    directory: &PinDirectory,
+    sizes: &Sizes,
+    level: log::LevelFilter,
+) -> Result<()> {
+    let mut ebpf = load_object(directory, sizes, level)?;
+    let program = ebpf.program_mut(EXPLAIN);
+    let program = program.with_context(|| format!("the BPF object has no program {EXPLAIN}"))?;
+    load_program(EXPLAIN, program)?;
+    replace_pin(program.fd()?.as_fd(), &directory.program(EXPLAIN))
+}
+
 fn load_object(directory: &PinDirectory, sizes: &Sizes, level: log::LevelFilter) -> Result<Ebpf> {
     let pins: Vec<(&str, PathBuf)> =
         pinned_maps().map(|name| (name, directory.map(name))).collect();
@@ -111,7 +130,7 @@ fn programs_of(hook: Hook) -> impl Iterator<Item = &'static str> {
 /// Loads the programs in parallel, since the verifier takes tenths of a second for each.
 fn load_programs(kernel: &mut Kernel, hooks: &[Hook]) -> Result<()> {
     let is_needed = |name: &str| {
-        [EXPLAIN, AMEND].contains(&name)
+        name == AMEND
             || hooks.iter().flat_map(|hook| programs_of(*hook)).any(|needed| needed == name)
     };
     let needed = kernel.ebpf.programs_mut().filter(|(name, _)| is_needed(name));
@@ -149,7 +168,8 @@ impl Kernel {
             }
         }
         self.set_stage(hook)?;
-        self.pin_program(name)
+        let pin = self.directory.program(name);
+        replace_pin(self.program_mut(name)?.fd()?.as_fd(), &pin)
     }
 }
 

@@ -53,7 +53,7 @@ pub use definition::Sizes;
 pub use directory::{Hook, PinDirectory};
 pub use flows::{FlowEntry, Swept};
 pub use hosts::{HostTables, Refreshed};
-pub use load::{check_kernel, load};
+pub use load::{check_kernel, load, load_explain};
 pub use lock::{Lock, acquire, try_acquire};
 pub use offloads::keep_tags;
 pub use pins::{ClientEntry, Pins, Usage};
@@ -100,30 +100,21 @@ impl Kernel {
         Pins::new(self.directory.clone())
     }
 
-    /// Pins the programs that are loaded, for `explain` and so that what is in force can be looked at.
-    /// Of the others no pin is left.
+    /// Pins the hooks' programs that are loaded, so that what is in force can be looked at. Of the
+    /// others no pin is left.
     ///
     /// # Errors
     /// A program cannot be pinned.
     pub fn pin_programs(&mut self) -> Result<()> {
-        for name in Hook::ALL.map(Hook::program).into_iter().chain([directory::EXPLAIN]) {
-            if self.program_mut(name)?.fd().is_ok() {
-                self.pin_program(name)?;
+        for name in Hook::ALL.map(Hook::program) {
+            let pin = self.directory.program(name);
+            if let Ok(program) = self.program_mut(name)?.fd() {
+                syscall::replace_pin(program.as_fd(), &pin)?;
             } else {
-                let _ = fs::remove_file(self.directory.program(name));
+                let _ = fs::remove_file(pin);
             }
         }
         Ok(())
-    }
-
-    fn pin_program(&mut self, name: &str) -> Result<()> {
-        let (pin, new) = (self.directory.program(name), format!("{name}_new"));
-        let new = self.directory.program(&new);
-        let _ = fs::remove_file(&new);
-        syscall::pin(self.program_mut(name)?.fd()?.as_fd(), &new)
-            .with_context(|| format!("cannot pin {}", new.display()))?;
-        // Opening the pin yields the old or the new program at any time.
-        fs::rename(&new, &pin).with_context(|| format!("cannot pin {}", pin.display()))
     }
 
     /// Takes the reader of the programs' log messages; `None` if it was taken, or logging is off.

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CString,
-    io,
+    fs, io,
     mem::{MaybeUninit, zeroed},
     os::{
         fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
@@ -11,6 +11,7 @@ use std::{
     path::Path,
 };
 
+use anyhow::{Context as _, Result};
 use aya::Pod;
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
 use nix::libc;
@@ -35,6 +36,17 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let fd = bpf(bpf_cmd::BPF_OBJ_GET, &mut attr)?;
     // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Pins a program in place of an earlier one. Opening the pin yields the old or the new program at any
+/// time.
+pub(super) fn replace_pin(program: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push("_new");
+    let new = Path::new(&new);
+    let _ = fs::remove_file(new);
+    pin(program, new).with_context(|| format!("cannot pin {}", new.display()))?;
+    fs::rename(new, path).with_context(|| format!("cannot pin {}", path.display()))
 }
 
 /// Returns the state of an XDP or TCX link; fails for any other object.
@@ -127,7 +139,7 @@ pub(super) fn take_element<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::
     }
 }
 
-/// Returns every element of a hash map.
+/// Returns every element of a map whose type the kernel reads in batches.
 pub(super) fn elements<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> {
     let mut all = Vec::new();
     batches(map, size_of::<K>(), size_of::<V>(), |keys, values| {

@@ -150,6 +150,7 @@ impl LoadedFilter {
         let hooks = [hook.of_kernel(), hook.to_clients()];
         let mut kernel = kernel::load(pins.clone(), sizes, log::LevelFilter::Off, &hooks)?;
         kernel.pin_programs()?;
+        kernel::load_explain(&pins, sizes, log::LevelFilter::Off)?;
         let policy = compile(config, &site::catalogue(), &site::rule_bits())?;
         let pin = pins.program(hook.of_kernel().program());
         let ingress = match hook {

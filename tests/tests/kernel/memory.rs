@@ -56,6 +56,7 @@ fn check_tells_of_every_map() -> Result<()> {
     let mut kernel =
         kernel::load(pins.clone(), &map_sizes(&maps), log::LevelFilter::Off, &Hook::ALL)?;
     kernel.pin_programs()?;
+    kernel::load_explain(&pins, &map_sizes(&maps), log::LevelFilter::Off)?;
     let config = Config::parse("config.yaml", site::CONFIG).map_err(anyhow::Error::new)?;
     let policy = compile(&config, Catalogue::builtin(), &RuleBits::new())?;
     let cpus = u32::try_from(aya::util::nr_cpus().map_err(|(_, error)| error)?)?;

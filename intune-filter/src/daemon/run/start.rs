@@ -152,6 +152,17 @@ impl<'a> Daemon<'a> {
             }
         }
         daemon.settle();
+        load_explain(daemon.kernel.directory().clone(), &config, kernel_log);
         Ok(daemon)
     }
+}
+
+/// Has the program of `explain` verified by a thread of its own: what enforces is in force already.
+fn load_explain(directory: PinDirectory, config: &Config, level: log::LevelFilter) {
+    let sizes = map_sizes(&config.maps);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = kernel::load_explain(&directory, &sizes, level) {
+            log::error!("`explain` is not to be had, and nothing else is wrong: {error:#}");
+        }
+    });
 }

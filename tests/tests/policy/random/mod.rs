@@ -92,8 +92,9 @@ impl World {
     fn new(seed: u64) -> Result<Self> {
         let directory = Directory::create()?;
         let pins = PinDirectory::new(directory.bpffs());
-        let mut kernel = kernel::load(pins, &[], log::LevelFilter::Off, &Hook::ALL)?;
+        let mut kernel = kernel::load(pins.clone(), &[], log::LevelFilter::Off, &Hook::ALL)?;
         kernel.pin_programs()?;
+        kernel::load_explain(&pins, &[], log::LevelFilter::Off)?;
         let mut random = Random::new(seed, "policies");
         let policy = Policy::random(&mut random);
         let learner = Learner::new(Names::default(), compiled(&policy, &kernel)?);
