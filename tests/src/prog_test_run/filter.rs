@@ -37,7 +37,7 @@ use crate::{
 pub(super) const ROOM: u32 = 256;
 
 /// Small maps, where the configuration could make them small.
-fn sizes(elements: u32, sets: u32) -> Vec<(&'static str, u32)> {
+pub(super) fn sizes(elements: u32, sets: u32) -> Vec<(&'static str, u32)> {
     let room = |row: &MapRow| match row.kind {
         MapKind::RingBuf => 1 << 16,
         MapKind::Array => sets,
@@ -77,81 +77,25 @@ pub struct LoadedFilter {
     /// The events that were not read yet.
     pub events: RingBuf<MapData>,
     policy: Policy,
+    /// Dropped last: the pins lie in it.
+    directory: Directory,
 }
 
-/// Runs a test inside a namespace that is wired as [`site::wire`] says, with the programs loaded
-/// and the site's configuration in force: `dns` and `more` are further keys of it. It runs once for
-/// each program that can judge what comes in, from an empty state.
-pub fn run(dns: &str, more: &str, test: impl Fn(&mut LoadedFilter) + Sync) {
-    run_without_policy(dns, more, |filter| {
-        filter.install(&site::config(dns, more)).expect("the policy goes into the maps");
-        test(filter);
-    });
-}
-
-/// Runs a test as [`run`] does, before any policy was loaded.
-pub fn run_without_policy(dns: &str, more: &str, test: impl Fn(&mut LoadedFilter) + Sync) {
-    for hook in IngressHook::TEST_RUNS {
-        run_at(hook, dns, more, |filter| {
-            // Shown with what fails.
-            println!("ingress at {hook:?}");
-            test(filter);
-        });
-    }
-}
-
-/// Runs a test as [`run_without_policy`] does, for one of the programs alone.
-pub fn run_at(
-    hook: IngressHook,
-    dns: &str,
-    more: &str,
-    test: impl FnOnce(&mut LoadedFilter) + Send,
-) {
+/// Loads the programs with the maps of tables.
+pub fn load(hook: IngressHook) -> Result<LoadedFilter> {
     // Of four buckets each: so many that each client of a table finds one.
-    run_sized(hook, &sizes(ROOM, 1 << 12), dns, more, test);
-}
-
-/// Runs a test as [`run_at`] does, with maps that thousands of packets of a few clients do not fill.
-pub fn run_roomy(
-    hook: IngressHook,
-    dns: &str,
-    more: &str,
-    test: impl FnOnce(&mut LoadedFilter) + Send,
-) {
-    run_sized(hook, &sizes(1 << 13, 1 << 8), dns, more, test);
-}
-
-/// Runs a test as [`run_at`] does, with maps of other sizes.
-pub fn run_sized(
-    hook: IngressHook,
-    sizes: &[(&'static str, u32)],
-    dns: &str,
-    more: &str,
-    test: impl FnOnce(&mut LoadedFilter) + Send,
-) {
-    let directory = Directory::create().expect("a directory");
-    let gateway = Namespace::create(&format!("{}-gateway", directory.label())).expect("root");
-    site::wire(&gateway).expect("the gateway's wiring");
-    let config = site::config(dns, more);
-    gateway.run(|| {
-        let filter = LoadedFilter::load(&directory, &config, hook, sizes);
-        test(&mut filter.unwrap_or_else(|error| panic!("{error:#}")));
-    });
+    LoadedFilter::load(hook, &sizes(ROOM, 1 << 12))
 }
 
 impl LoadedFilter {
-    fn load(
-        directory: &Directory,
-        config: &Config,
-        hook: IngressHook,
-        sizes: &[(&'static str, u32)],
-    ) -> Result<Self> {
+    pub(super) fn load(hook: IngressHook, sizes: &[(&'static str, u32)]) -> Result<Self> {
+        let directory = Directory::create()?;
         let pins = PinDirectory::new(directory.bpffs());
         let hooks = [hook.of_kernel(), hook.to_clients()];
         let mut kernel = kernel::load(pins.clone(), sizes, log::LevelFilter::Off, &hooks)?;
         kernel.pin_programs()?;
         kernel::load_explain(&pins, sizes, log::LevelFilter::Off)?;
-        let policy = compile(config, &site::catalogue(), &site::rule_bits())?;
+        let policy = compile(&site::config("", ""), &site::catalogue(), &site::rule_bits())?;
         let pin = pins.program(hook.of_kernel().program());
         let ingress = match hook {
             IngressHook::Xdp | IngressHook::Generic => {
@@ -163,7 +107,7 @@ impl LoadedFilter {
         let pins = kernel.pins();
         let events = pins.map("EVENTS")?;
         let live = None;
-        Ok(Self { kernel, pins, ingress, egress, hook, live, events, policy })
+        Ok(Self { kernel, pins, ingress, egress, hook, live, events, policy, directory })
     }
 
     /// Puts the program where frames that are sent meet it, unless test runs do for all of them.
@@ -235,6 +179,25 @@ impl LoadedFilter {
                 Ok((zone.number, index(name)? | layer3))
             })
             .collect()
+    }
+
+    /// Runs a test inside a new namespace that is wired as [`site::wire`] says.
+    pub(super) fn run_in_gateway(
+        &mut self,
+        dns: &str,
+        more: &str,
+        test: impl FnOnce(&mut Self) + Send,
+    ) -> Result<()> {
+        let gateway = Namespace::create(&format!("{}-gateway", self.directory.label()))?;
+        site::wire(&gateway)?;
+        self.policy = compile(&site::config(dns, more), &site::catalogue(), &site::rule_bits())?;
+        gateway.run(|| test(self));
+        Ok(())
+    }
+
+    /// Whether it is attached to interfaces.
+    pub const fn is_attached(&self) -> bool {
+        self.live.is_some()
     }
 
     /// Makes these the zones.

@@ -16,9 +16,14 @@ pub mod ingress_hook;
 mod kernel_bed;
 pub mod live;
 pub mod message;
+#[expect(unsafe_code, reason = "a function of the C library's")]
+pub mod pool;
 pub mod program;
+#[expect(unsafe_code, reason = "bpf(2)")]
+mod raw;
 #[expect(unsafe_code, reason = "a function of the C library's")]
 pub mod rows;
+pub mod run;
 mod show;
 pub mod site;
 #[expect(unsafe_code, reason = "values are made of octets")]
@@ -29,10 +34,11 @@ pub mod waiting;
 pub use bed::Bed;
 pub use datagram::{Datagram, Flags};
 pub use fate::Fate;
-pub use filter::{HookPoint, LoadedFilter, run, run_at, run_roomy, run_without_policy};
+pub use filter::{HookPoint, LoadedFilter};
 pub use ingress_hook::IngressHook;
 pub use message::Message;
 pub use program::Runner;
+pub use run::{run, run_at, run_roomy, run_sized, run_without_policy};
 pub use site::Addresses;
 pub use table::{
     Expected, Row, both, check, check_in_order, check_on, expect, from_client, to_client,

@@ -198,17 +198,13 @@ impl LoadedFilter {
 
     /// Begun flows and queries of clients and zones: the map, the owner, and the limits.
     fn limits(&self) -> Result<Vec<(&'static str, u64, Limits)>> {
-        let sets: Array<MapData, LimitSet> = self.pins().map("CLIENT_LIMITS")?;
-        let zones: Array<MapData, Limits> = self.pins().map("ZONE_LIMITS")?;
         let mut all = Vec::new();
-        for set in sets.iter() {
-            let LimitSet { owners, limits } = set?;
+        for (_, LimitSet { owners, limits }) in self.pins().array_elements("CLIENT_LIMITS")? {
             let both = owners.into_iter().zip(limits);
             all.extend(both.map(|(owner, limits)| ("CLIENT_LIMITS", owner, limits)));
         }
-        for (zone, limits) in zones.iter().enumerate() {
-            all.push(("ZONE_LIMITS", zone as u64, limits?));
-        }
+        let zones = self.pins().array_elements("ZONE_LIMITS")?.into_iter();
+        all.extend(zones.map(|(zone, limits)| ("ZONE_LIMITS", zone.into(), limits)));
         all.retain(|(_, _, limits)| *limits != Limits::default());
         Ok(all)
     }
@@ -216,8 +212,7 @@ impl LoadedFilter {
     /// Changes what clients and zones have begun.
     pub fn change_limits(&self, change: impl Fn(&mut Limits)) -> Result<()> {
         let mut sets: Array<MapData, LimitSet> = self.pins().map("CLIENT_LIMITS")?;
-        for index in 0..sets.len() {
-            let before = sets.get(&index, 0)?;
+        for (index, before) in self.pins().array_elements::<LimitSet>("CLIENT_LIMITS")? {
             let mut set = before;
             set.limits.iter_mut().for_each(&change);
             if set != before {

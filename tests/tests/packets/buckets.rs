@@ -7,8 +7,8 @@ use std::{
 
 use intune_filter_tests::namespace;
 use intune_filter_tests::prog_test_run::{
-    Addresses, HookPoint, LoadedFilter, check_in_order, check_on, fate::Fate, filter::run_sized,
-    from_client, ingress_hook::IngressHook, site::config,
+    Addresses, HookPoint, LoadedFilter, check_in_order, check_on, fate::Fate, from_client,
+    ingress_hook::IngressHook, run_sized, site::config,
 };
 
 use crate::tables::limits::{BURST, INTERVAL, burst, limit, pass, syn, too_many};

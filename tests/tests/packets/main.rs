@@ -6,6 +6,7 @@ mod buckets;
 mod busy;
 mod capacity;
 mod hooks;
+mod pool;
 mod random;
 mod refusals;
 mod rejections;

@@ -19,7 +19,7 @@ use intune_filter::policy::map_sizes;
 
 use super::{Bound, Effort, Findings, Goal, Measurement, Unit};
 use baseline::{Baseline, Hook, Measured};
-use intune_filter_tests::prog_test_run::{IngressHook, LoadedFilter, filter::run_sized};
+use intune_filter_tests::prog_test_run::{IngressHook, LoadedFilter, run_sized};
 use load::Load;
 use operations::Operations;
 use packets::{Family, Kind, Packets};

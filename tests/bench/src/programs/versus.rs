@@ -25,7 +25,7 @@ use super::{
     tables::Tables,
 };
 use crate::{Measurement, Unit};
-use intune_filter_tests::prog_test_run::{IngressHook, LoadedFilter, filter::run_sized};
+use intune_filter_tests::prog_test_run::{IngressHook, LoadedFilter, run_sized};
 
 /// The option with which a program measures what it is told to.
 pub const SERVE: &str = "--serve";
