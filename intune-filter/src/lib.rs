@@ -29,6 +29,7 @@ pub mod pattern;
 pub mod policy;
 pub mod ports;
 pub mod report;
+pub(crate) mod simulation;
 pub mod system;
 mod yaml;
 

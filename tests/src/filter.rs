@@ -92,13 +92,32 @@ impl FilterDaemon {
         Ok(self.with_paths(self.gateway.command(binary()?), arguments))
     }
 
-    fn with_paths(&self, mut command: Command, arguments: &[&str]) -> Command {
-        let path = self.directory.path();
+    /// A command that names no configuration file, on the gateway, with this filter's directories.
+    pub fn command_in_force(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.with_directories(self.gateway.command(binary()?));
+        command.arg("--json").args(arguments);
+        Ok(command)
+    }
+
+    /// A command that names another configuration file, on the gateway, with this filter's directories.
+    pub fn command_under(&self, file: &Path, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.command_in_force(arguments)?;
+        command.arg("--config").arg(file);
+        Ok(command)
+    }
+
+    fn with_paths(&self, command: Command, arguments: &[&str]) -> Command {
+        let mut command = self.with_directories(command);
         command.arg("--config").arg(&self.config);
+        command.args(arguments);
+        command
+    }
+
+    fn with_directories(&self, mut command: Command) -> Command {
+        let path = self.directory.path();
         command.arg("--state-dir").arg(path.join("state"));
         command.arg("--runtime-dir").arg(path.join("run"));
         command.arg("--pin-dir").arg(self.pins());
-        command.args(arguments);
         command
     }
 

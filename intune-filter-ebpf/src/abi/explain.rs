@@ -29,10 +29,16 @@ pub struct Explanation {
     pub matched: Matched,
     /// Group of the client.
     pub group: Option<u8>,
+    /// Whether the packet passes only because its group is in audit mode or the warm-up lasts; the
+    /// reason is that of the denial that it was spared.
+    pub audited: bool,
 }
 
 /// Rule or group in a packed word if there is none.
 const NONE: u8 = u8::MAX;
+
+/// Bit beside the ground in a packed word that says that the packet was audited.
+const AUDITED: u8 = 0x80;
 
 impl Explanation {
     /// Packs the explanation into a word: the octets `reason`, `rule`, `matched`, `group`, from the
@@ -47,14 +53,20 @@ impl Explanation {
             Some(group) => group,
             None => NONE,
         };
-        Self::word(self.reason, rule, self.matched, group)
+        Self::word(self.reason, rule, self.matched, group, self.audited as u8)
     }
 
-    /// Packs these parts into a word; 255 stands for no rule and for no group.
+    /// Packs these parts into a word; 255 stands for no rule and for no group. `audited` is 0 or 1.
     #[inline(always)]
     #[must_use]
-    pub const fn word(reason: Reason, rule: u8, matched: Matched, group: u8) -> u32 {
-        u32::from_le_bytes([reason as u8, rule, matched as u8, group])
+    pub const fn word(reason: Reason, rule: u8, matched: Matched, group: u8, audited: u8) -> u32 {
+        u32::from_le_bytes([reason as u8, rule, matched as u8 | audited << 7, group])
+    }
+
+    /// Whether the packet is denied.
+    #[must_use]
+    pub const fn denies(&self) -> bool {
+        self.reason.denies() && !self.audited
     }
 
     /// Returns the explanation that [`Self::pack`] has packed; `None` for any other word.
@@ -64,7 +76,7 @@ impl Explanation {
         Some(Self {
             reason: REASONS.get(usize::from(reason)).copied()?,
             rule: (rule != NONE).then_some(rule),
-            matched: match matched {
+            matched: match matched & !AUDITED {
                 0 => Matched::Nothing,
                 1 => Matched::Cidr,
                 2 => Matched::Name,
@@ -73,6 +85,7 @@ impl Explanation {
                 _ => return None,
             },
             group: (group != NONE).then_some(group),
+            audited: matched & AUDITED != 0,
         })
     }
 }

@@ -186,7 +186,7 @@ impl Verdict {
     #[inline(always)]
     #[must_use]
     pub const fn explanation(&self) -> u32 {
-        Explanation::word(self.reason, self.rule, self.matched, self.group)
+        Explanation::word(self.reason, self.rule, self.matched, self.group, self.audited)
     }
 
     /// Returns the reason that is counted: [`Reason::Audit`] for all audited packets.

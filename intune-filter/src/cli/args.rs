@@ -121,6 +121,12 @@ pub(super) enum Command {
         /// The interface, or INTERFACE.VLAN, that the client is behind
         #[arg(long, value_name = "INTERFACE")]
         on: Option<String>,
+        /// Exit by what the policy says, without audit and warm-up
+        #[arg(long)]
+        strict: bool,
+        /// Do not ask the resolvers for a name
+        #[arg(long)]
+        no_dns: bool,
     },
     /// Show the services whose patterns match a name
     Match {

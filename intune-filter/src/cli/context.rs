@@ -35,13 +35,17 @@ pub(super) fn required_config(global: &Global) -> Result<Config, Failure> {
 
 /// Loads the configuration; `None` if no flag names one and the default file does not exist.
 pub(super) fn optional_config(global: &Global) -> Result<Option<Config>, Failure> {
-    // A file system that does not respond counts as having the file, whose reading then reports it.
-    let exists = || Path::new(DEFAULT_CONFIG).exists();
-    let is_there = || regular_file::within(regular_file::READ_TIMEOUT, exists).unwrap_or(true);
-    if global.config.is_none() && !is_there() {
+    if global.config.is_none() && !has_default_file() {
         return Ok(None);
     }
     required_config(global).map(Some)
+}
+
+/// Whether the default file exists. A file system that does not respond counts as having it, and its
+/// reading then reports that.
+pub(super) fn has_default_file() -> bool {
+    let exists = || Path::new(DEFAULT_CONFIG).exists();
+    regular_file::within(regular_file::READ_TIMEOUT, exists).unwrap_or(true)
 }
 
 /// Loads the configuration and paths for commands that read or remove the state in force, which

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     args::Global,
-    context,
     error::{ExitStatus, Failure},
-    output, service_view,
+    output, service_view, subject,
 };
 use crate::{
     catalogue::Catalogue,
@@ -17,20 +16,25 @@ use crate::{
 
 /// Runs the command.
 pub(super) fn run(global: &Global, name: &str) -> Result<(ExitStatus, String), Failure> {
-    let config = context::optional_config(global)?;
-    let catalogue = context::catalogue(config.as_ref())?;
-    let services = service_view::services(config.as_ref(), &catalogue)?;
+    let subject = subject::find(global)?;
+    let catalogue = subject.catalogue();
+    let services = service_view::services(subject.config(), catalogue)?;
     let answer = Matches {
         schema: SCHEMA,
         name: name.to_owned(),
+        judged: subject.judged,
         edition: catalogue.edition().name.clone(),
-        services: matches(&services, &catalogue, name),
+        services: matches(&services, catalogue, name),
     };
     let outcome = if answer.services.is_empty() { ExitStatus::No } else { ExitStatus::Yes };
     let text = if global.json {
         output::json(&answer)?
     } else if answer.services.is_empty() {
-        format!("no service has a pattern that matches {name} (edition {})\n", answer.edition)
+        format!(
+            "no service has a pattern that matches {name} (edition {}, {})\n",
+            answer.edition,
+            answer.judged.of()
+        )
     } else {
         let row = |one: &Match| {
             let ports = ports::text(&one.ports);
@@ -38,7 +42,7 @@ pub(super) fn run(global: &Global, name: &str) -> Result<(ExitStatus, String), F
         };
         let rows: Vec<[String; 4]> = answer.services.iter().map(row).collect();
         let table = output::table(["SERVICE", "PATTERN", "PORTS", "SOURCE"], &rows);
-        format!("edition {}\n{table}", answer.edition)
+        format!("edition {}, {}\n{table}", answer.edition, answer.judged.of())
     };
     Ok((outcome, text))
 }

@@ -39,6 +39,7 @@ mod run;
 mod service_view;
 mod services;
 mod status;
+mod subject;
 mod unjudged;
 
 use args::{Arguments, Command, ConfigCommand, Endpoints};
@@ -113,8 +114,10 @@ fn dispatch(arguments: &Arguments) -> Result<(ExitStatus, String), Failure> {
         Command::Flows { client } => flows::run(global, client),
         Command::Clients => clients::run(global),
         Command::Events(wanted) => events::run(global, wanted),
-        Command::Explain { client, destination, on } => {
-            explain::run(global, *client, destination, on.as_deref())
+        Command::Explain { client, destination, on, strict, no_dns } => {
+            let (client, on) = (*client, on.as_deref());
+            let (strict, no_dns) = (*strict, *no_dns);
+            explain::run(global, &explain::Question { client, destination, on, strict, no_dns })
         }
         Command::Match { name } => match_name::run(global, name),
         Command::Endpoints { command: Endpoints::List(wanted) } => endpoints::list(global, wanted),

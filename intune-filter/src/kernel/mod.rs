@@ -28,6 +28,7 @@ mod explain;
 mod filter;
 mod flows;
 mod host_counts;
+mod host_tables;
 mod hosts;
 mod load;
 mod lock;

@@ -111,7 +111,7 @@ impl Pins {
             .with_context(|| format!("the maps in {name} are of another type"))
     }
 
-    fn inner_data(&self, name: &str, slot: u32) -> Result<Option<MapData>> {
+    pub(super) fn inner_data(&self, name: &str, slot: u32) -> Result<Option<MapData>> {
         Ok(self.map::<ArrayOfMaps<MapData>>(name)?.get(&slot, 0).ok())
     }
 

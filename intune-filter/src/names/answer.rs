@@ -51,9 +51,33 @@ impl Reader {
     /// Returns a reader for a policy.
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
+        Self::over(host::PolicyMaps::from(policy))
+    }
+
+    /// Returns a reader for the maps of a policy.
+    #[must_use]
+    pub fn over(maps: host::PolicyMaps) -> Self {
         let mut tables = Tables::default();
-        tables.policies[0] = host::PolicyMaps::from(policy);
+        tables.policies[0] = maps;
         Self { tables, scratch: Box::default(), seed: 0 }
+    }
+
+    /// Returns the rules with a pattern that matches the name in the question of a message.
+    pub fn rules_of_question(&self, message: &[u8]) -> RuleMask {
+        let (scratch, tables) = (&*self.scratch, &self.tables);
+        tables.hosts6.borrow_mut().clear();
+        if self.fill(message).is_none() || dns::read_question(scratch, tables).is_none() {
+            return RuleMask::EMPTY;
+        }
+        scratch.parser.seed.set(self.seed);
+        dns::match_name(scratch, tables, &tables.policies[0].settings);
+        scratch.matcher.rules.get()
+    }
+
+    /// Whether the answer that was read last has more records than are read.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        dns::is_cut(&self.scratch)
     }
 
     /// Sets the kernel's seed, under which targets have their keys.

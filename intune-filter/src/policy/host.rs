@@ -1,11 +1,8 @@
 //! Converts a policy to the form of the host build of the kernel's logic.
 
-use intune_filter_ebpf::{
-    abi::{ClientKey, V4, V6},
-    host::{self, Trie},
-};
+use intune_filter_ebpf::host::{self, Trie};
 
-use super::{Policy, Prefix};
+use super::{Policy, Prefix, octets_of_key::Octets};
 
 impl From<&Policy> for host::PolicyMaps {
     fn from(policy: &Policy) -> Self {
@@ -30,31 +27,6 @@ impl From<&Policy> for host::PolicyMaps {
             gateway_ports: policy.gateway_ports.iter().copied().collect(),
             settings: policy.settings,
         }
-    }
-}
-
-/// Key of a trie as octets in memory order, which a trie compares.
-trait Octets {
-    fn octets(&self) -> Vec<u8>;
-}
-
-impl Octets for V4 {
-    fn octets(&self) -> Vec<u8> {
-        self.0.to_ne_bytes().into()
-    }
-}
-
-impl Octets for V6 {
-    fn octets(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|word| word.to_ne_bytes()).collect()
-    }
-}
-
-impl<A: Octets> Octets for ClientKey<A> {
-    fn octets(&self) -> Vec<u8> {
-        let mut octets: Vec<u8> = self.zone.to_ne_bytes().into();
-        octets.extend(self.address.octets());
-        octets
     }
 }
 

@@ -24,6 +24,7 @@ mod names;
 mod narrowing;
 mod nat64;
 mod networks;
+pub mod octets_of_key;
 pub mod over_https;
 pub mod overrides;
 mod port_classes;

@@ -182,6 +182,8 @@ pub struct Matches {
     pub schema: u32,
     /// Name that was asked for.
     pub name: String,
+    /// Policy whose services these are.
+    pub judged: super::Judged,
     /// Edition of the catalogue.
     pub edition: String,
     /// Matching patterns, by service.

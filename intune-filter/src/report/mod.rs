@@ -26,7 +26,7 @@ pub use change::{Changed, Confirmed, Detached, FailedInterface, LostName, Previe
 pub use clients::{Client, LastDenied};
 pub use configuration::{CatalogueChecked, Checked, ConfigInForce, EditionChange, Origin};
 pub use events::EventLine;
-pub use explain::{Explained, MatchedBy, PatternOf, Side, Verdict};
+pub use explain::{Explained, Judged, MatchedBy, Nearest, PatternOf, Remedy, Side, Verdict};
 pub use exported::{Exported, ExportedFile, Imported};
 pub use failed::{Failed, FailedLine};
 pub use flows::LiveFlow;

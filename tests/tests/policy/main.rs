@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod configuration;
+mod explain;
 mod many_rules;
 mod modes;
 mod on_link;

@@ -1,25 +1,48 @@
-//! Formats verdicts with their grounds as JSON and text.
+//! Combines the verdicts over a query and over first packets into one, and gives it its shape in JSON.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::net::IpAddr;
 
-use intune_filter_ebpf::abi::{Client, Explanation, Matched, Reason, RuleMask};
+use intune_filter_ebpf::abi::{Matched, Reason};
 
-use super::{arrival::Arrival, packet::QUERY_NAME};
 use crate::{
-    cli::{
-        destination::{Destination, Protocol},
-        services::service_of,
-    },
-    report::{Explained, MatchedBy, PatternOf, SCHEMA, Side, Verdict},
+    cli::{destination::Destination, services::service_of},
+    report::{Explained, Judged, MatchedBy, Nearest, PatternOf, Remedy, SCHEMA, Side, Verdict},
 };
 
-/// Verdict over one first packet.
+/// Relation of an address to the name that leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Teaching {
+    /// The kernel has learned it.
+    Learned,
+    /// The next answer teaches it.
+    Answered,
+    /// No answer may teach it.
+    Refused,
+    /// It is in an answer, beyond what is read.
+    Cut,
+}
+
+impl Teaching {
+    /// Returns the word in JSON.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Learned => "learned",
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Cut => "cut",
+        }
+    }
+}
+
+/// Verdict over one query or first packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
-    /// Destination address; `None` if the name has none yet.
+pub(super) struct Judgement {
+    /// Destination address; `None` of a query, and if the name has none yet.
     pub address: Option<IpAddr>,
-    /// Reason of the verdict.
+    /// Reason of the verdict; of an audited packet, that of the denial that it was spared.
     pub reason: Reason,
+    /// Whether the packet passes only because of an audit or the warm-up.
+    pub audited: bool,
     /// Id, with its service, of the rule that allows the packet, or is nearest to a denied one.
     pub rule: Option<String>,
     /// Group of the client.
@@ -30,68 +53,70 @@ pub struct Judgement {
     pub value: Option<String>,
     /// Verdict of the zone that the packet goes to, if that is another one.
     pub arrival: Option<Arrival>,
+    /// Relation of the address to the name.
+    pub teaching: Option<Teaching>,
+}
+
+/// Verdict of another zone, at the receiver's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// Interface, or `INTERFACE.VLAN`, of the zone.
+    pub place: String,
+    /// Reason of the verdict there.
+    pub reason: Reason,
+    /// Whether the packet arrives only because of an audit.
+    pub audited: bool,
+    /// Rule that lets the packet in.
+    pub rule: Option<String>,
+    /// Group of the receiver.
+    pub group: Option<String>,
+}
+
+impl Arrival {
+    /// Whether the packet does not arrive.
+    pub(super) const fn denies(&self) -> bool {
+        self.reason.denies() && !self.audited
+    }
+}
+
+const fn word(denies: bool) -> &'static str {
+    if denies { "deny" } else { "allow" }
 }
 
 impl Judgement {
-    /// Returns the kernel's verdict with names for its numbers, without `value`.
-    #[must_use]
-    pub fn new(
-        address: IpAddr,
-        explanation: Explanation,
-        rules: &[Option<String>],
-        groups: &[Option<String>],
-    ) -> Self {
-        let named = |names: &[Option<String>], number: Option<u8>| {
-            number.and_then(|number| names.get(usize::from(number)).cloned().flatten())
-        };
-        Self {
-            address: Some(address),
-            reason: explanation.reason,
-            rule: named(rules, explanation.rule),
-            group: named(groups, explanation.group),
-            matched: explanation.matched,
-            value: None,
-            arrival: None,
+    /// Whether the packet is denied, on one side or the other.
+    pub(super) fn denies(&self) -> bool {
+        self.is_denied_here() || self.arrival.as_ref().is_some_and(Arrival::denies)
+    }
+
+    /// Whether the packet would be denied without audit and warm-up.
+    pub(super) fn policy_denies(&self) -> bool {
+        self.reason.denies() || self.arrival.as_ref().is_some_and(|there| there.reason.denies())
+    }
+
+    /// Whether the client's own zone denies the packet.
+    pub(super) const fn is_denied_here(&self) -> bool {
+        self.reason.denies() && !self.audited
+    }
+
+    /// Whether the packet passes only because it is audited.
+    pub(super) fn is_spared(&self) -> bool {
+        !self.denies() && self.policy_denies()
+    }
+
+    /// Returns the reason of the side that decides: the first that denies, then the first that would,
+    /// or the sender's.
+    pub(super) fn deciding(&self) -> Reason {
+        match &self.arrival {
+            Some(there) if there.denies() && !self.is_denied_here() => there.reason,
+            Some(there) if there.reason.denies() && !self.reason.denies() => there.reason,
+            _ => self.reason,
         }
     }
 
-    /// Returns the verdict for a name that has no address yet. `nearest` is the mask of the rules
-    /// that allow the name, or are nearest.
-    #[must_use]
-    pub fn predicted(
-        reason: Reason,
-        nearest: RuleMask,
-        client: Option<&Client>,
-        rules: &[Option<String>],
-        groups: &[Option<String>],
-    ) -> Self {
-        let rule = rules.get(usize::from(nearest.lowest())).cloned().flatten();
-        let group = client.and_then(|client| groups.get(usize::try_from(client.group).ok()?));
-        Self {
-            address: None,
-            reason,
-            rule,
-            group: group.cloned().flatten(),
-            matched: if reason == Reason::Policy { Matched::Name } else { Matched::Nothing },
-            value: None,
-            arrival: None,
-        }
-    }
-
-    /// Whether the packet is denied.
-    #[must_use]
-    pub fn denies(&self) -> bool {
-        self.deciding().denies()
-    }
-
-    /// Returns the reason of the side that decides: the first that denies, or the sender's.
-    fn deciding(&self) -> Reason {
-        let there = self.arrival.as_ref().map(|arrival| arrival.reason);
-        there.filter(|there| there.denies() && !self.reason.denies()).unwrap_or(self.reason)
-    }
-
-    fn verdict(&self) -> &'static str {
-        if self.denies() { "deny" } else { "allow" }
+    /// Returns the word of the verdict.
+    pub(super) fn verdict(&self) -> &'static str {
+        word(self.denies())
     }
 
     const fn kind(&self) -> Option<&'static str> {
@@ -111,6 +136,8 @@ impl From<&Judgement> for Verdict {
         let value = judgement.value.clone();
         Self {
             verdict: judgement.verdict(),
+            policy_verdict: word(judgement.policy_denies()),
+            audited: judgement.is_spared(),
             reason: judgement.deciding().as_str(),
             description: judgement.deciding().description(),
             service: judgement.rule.as_deref().map(|rule| service_of(rule).to_owned()),
@@ -118,9 +145,11 @@ impl From<&Judgement> for Verdict {
             client_group: judgement.group.clone(),
             matched: judgement.kind().map(|kind| MatchedBy { kind, value }),
             address: judgement.address,
+            teaching: judgement.teaching.map(Teaching::as_str),
             sent: judgement.arrival.as_ref().map(|_| Side {
                 zone: None,
-                verdict: if judgement.reason.denies() { "deny" } else { "allow" },
+                verdict: word(judgement.is_denied_here()),
+                audited: judgement.audited,
                 reason: judgement.reason.as_str(),
                 description: judgement.reason.description(),
                 rule: judgement.rule.clone(),
@@ -131,21 +160,45 @@ impl From<&Judgement> for Verdict {
     }
 }
 
-/// Verdicts for all addresses of a destination.
+impl From<&Arrival> for Side {
+    fn from(arrival: &Arrival) -> Self {
+        Self {
+            zone: Some(arrival.place.clone()),
+            verdict: word(arrival.denies()),
+            audited: arrival.audited,
+            reason: arrival.reason.as_str(),
+            description: arrival.reason.description(),
+            rule: arrival.rule.clone(),
+            client_group: arrival.group.clone(),
+        }
+    }
+}
+
+/// Verdicts over a destination: over the query for its name, and for each of its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DestinationReport {
     /// Address of the client.
     pub client: IpAddr,
     /// Destination with port and protocol.
     pub destination: Destination,
-    /// Whether the loaded program has judged, rather than the policy on its own.
-    pub by_kernel: bool,
+    /// Policy that judged.
+    pub judged: Judged,
     /// Edition of the catalogue.
     pub edition: String,
+    /// Name of the destination, or names that led to its address.
+    pub name: Option<String>,
     /// Sources of what the verdict rests on.
     pub sources: Vec<String>,
     /// Services with a pattern that matches the name, each with the pattern.
     pub patterns: Vec<PatternOf>,
+    /// Service that comes nearest to a denied destination.
+    pub nearest: Option<Nearest>,
+    /// Change of the configuration that would allow a denied destination.
+    pub remedy: Option<Remedy>,
+    /// Notes about the verdict and its sources.
+    pub notes: Vec<String>,
+    /// Verdict over the query for the name.
+    pub query: Option<Judgement>,
     /// Verdict for each address of the destination; for a name without addresses, the expected
     /// verdict.
     pub judgements: Vec<Judgement>,
@@ -153,10 +206,14 @@ pub(super) struct DestinationReport {
 
 impl DestinationReport {
     /// Returns the verdict for the destination as a whole: a denial if there is one, since a client
-    /// may take any of the addresses.
+    /// asks first and may take any of the addresses; else one that was spared.
     #[must_use]
     pub(super) fn overall(&self) -> Option<&Judgement> {
-        self.judgements.iter().find(|one| one.denies()).or_else(|| self.judgements.first())
+        let all = || self.query.iter().chain(&self.judgements);
+        all()
+            .find(|one| one.denies())
+            .or_else(|| all().find(|one| one.policy_denies()))
+            .or_else(|| self.judgements.first())
     }
 
     /// Returns the shape in JSON: the fields of the overall verdict, and all verdicts.
@@ -165,112 +222,58 @@ impl DestinationReport {
         Explained {
             schema: SCHEMA,
             overall: self.overall().map(Verdict::from),
+            judged: self.judged,
+            name: self.name.clone(),
+            nearest: self.nearest.clone(),
+            remedy: self.remedy.clone(),
+            notes: self.notes.clone(),
             client: self.client,
             destination: self.destination.to_string(),
-            judged_by: if self.by_kernel { "kernel" } else { "policy" },
+            judged_by: match self.judged {
+                Judged::InForce => "kernel",
+                Judged::File => "policy",
+            },
             resolved: self.judgements.iter().all(|one| one.address.is_some()),
             edition: self.edition.clone(),
             sources: self.sources.clone(),
             patterns: self.patterns.clone(),
+            query: self.query.as_ref().map(Verdict::from),
             addresses: self.judgements.iter().map(Verdict::from).collect(),
         }
-    }
-
-    /// Formats the verdicts as text for people.
-    #[must_use]
-    pub(super) fn to_text(&self) -> String {
-        let mut text = String::new();
-        if self.destination.assumed {
-            let _ = writeln!(text, "(no port given: taking {})", self.destination);
-        }
-        if !self.by_kernel {
-            text += "(nothing is enforced here: judged by the policy alone)\n";
-        }
-        if self.destination.port == 53 && self.destination.protocol == Protocol::UDP {
-            let _ = writeln!(text, "(taking a query for {QUERY_NAME})");
-        }
-        for PatternOf { id, pattern, sources } in &self.patterns {
-            let sources = sources.join("; ");
-            let _ = writeln!(
-                text,
-                "name matches {pattern} of {id}, edition {}: {sources}",
-                self.edition
-            );
-        }
-        if self.patterns.is_empty() && !self.sources.is_empty() {
-            let _ = writeln!(text, "edition {}: {}", self.edition, self.sources.join("; "));
-        }
-        for one in &self.judgements {
-            let verdict = one.verdict().to_uppercase();
-            match one.address {
-                Some(address) => {
-                    let port = self.destination.port;
-                    let protocol = self.destination.protocol.as_str();
-                    let _ = write!(text, "{verdict}  {} -> {address}", self.client);
-                    let _ = match port {
-                        0 => writeln!(text, " {protocol}"),
-                        port => writeln!(text, " port {port}/{protocol}"),
-                    };
-                }
-                None => {
-                    let _ = writeln!(
-                        text,
-                        "{verdict}  {} -> {}, which was not resolved yet; this is what would happen",
-                        self.client, self.destination
-                    );
-                }
-            }
-            let reason = one.reason;
-            let _ = writeln!(text, "  reason   {}: {}", reason.as_str(), reason.description());
-            for (what, value) in [
-                ("group", one.group.as_deref()),
-                (if one.denies() { "nearest" } else { "rule" }, one.rule.as_deref()),
-                ("matched", one.value.as_deref()),
-            ] {
-                if let Some(value) = value {
-                    let _ = writeln!(text, "  {what:8} {value}");
-                }
-            }
-            if let Some(arrival) = &one.arrival {
-                let Arrival { place, reason, rule, group } = arrival;
-                let verdict = if reason.denies() { "denied" } else { "arrives" };
-                let _ = writeln!(text, "  at {place} {verdict}");
-                let _ = writeln!(text, "  reason   {}: {}", reason.as_str(), reason.description());
-                for (what, value) in [("group", group), ("rule", rule)] {
-                    if let Some(value) = value {
-                        let _ = writeln!(text, "  {what:8} {value}");
-                    }
-                }
-            }
-        }
-        text
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn judgement(reason: Reason) -> Judgement {
+    pub(crate) fn judgement(reason: Reason) -> Judgement {
         Judgement {
             address: Some("192.0.2.1".parse().unwrap()),
             reason,
+            audited: false,
             rule: Some("apple/push".into()),
             group: Some("enrolment".into()),
             matched: Matched::Cidr,
             value: Some("192.0.2.0/24".into()),
             arrival: None,
+            teaching: None,
         }
     }
 
-    fn answer(judgements: Vec<Judgement>) -> DestinationReport {
+    pub(crate) fn answer(judgements: Vec<Judgement>) -> DestinationReport {
         DestinationReport {
             client: "10.0.0.5".parse().unwrap(),
             destination: "192.0.2.1".parse().unwrap(),
-            by_kernel: true,
+            judged: Judged::InForce,
             edition: "2026-08".into(),
+            name: None,
             sources: Vec::new(),
             patterns: Vec::new(),
+            nearest: None,
+            remedy: None,
+            notes: Vec::new(),
+            query: None,
             judgements,
         }
     }
@@ -292,8 +295,28 @@ mod tests {
         let answer = answer(vec![judgement(Reason::Policy), judgement(Reason::Expired)]);
         assert_eq!(answer.overall().map(|one| one.reason), Some(Reason::Expired));
         assert_eq!(answer.to_json().overall.unwrap().verdict, "deny");
-        let text = answer.to_text();
-        assert!(text.contains("ALLOW") && text.contains("DENY"), "{text}");
-        assert!(text.contains("no port given: taking 192.0.2.1:443/tcp"), "{text}");
+    }
+
+    #[test]
+    fn what_an_audit_spares_passes_and_a_denial_elsewhere_still_counts() {
+        let audited = Judgement { audited: true, ..judgement(Reason::Port) };
+        let told = answer(vec![judgement(Reason::Policy), audited.clone()]).to_json();
+        let overall = told.overall.unwrap();
+        assert_eq!((overall.verdict, overall.policy_verdict), ("allow", "deny"));
+        assert_eq!((overall.audited, overall.reason), (true, "port"));
+        let arrival = |reason, audited| {
+            Some(Arrival { place: "eth2".into(), reason, audited, rule: None, group: None })
+        };
+        let beyond = Judgement { arrival: arrival(Reason::Unsolicited, false), ..audited };
+        let verdict = Verdict::from(&beyond);
+        assert_eq!((verdict.verdict, verdict.audited), ("deny", false));
+        assert_eq!((verdict.reason, verdict.sent.unwrap().verdict), ("unsolicited", "allow"));
+        let spared = Judgement {
+            arrival: arrival(Reason::Unsolicited, true),
+            ..judgement(Reason::UnlistedAllowed)
+        };
+        let verdict = Verdict::from(&spared);
+        assert_eq!((verdict.verdict, verdict.policy_verdict), ("allow", "deny"));
+        assert_eq!(verdict.reason, "unsolicited");
     }
 }

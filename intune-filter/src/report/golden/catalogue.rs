@@ -14,8 +14,8 @@ use crate::{
     ports::PerProtocol,
     report::{
         CatalogueChecked, CatalogueRule, CatalogueService, CatalogueStatus, Checked, DatumReport,
-        EditionChange, EditionsCompared, Endpoints, Explained, Match, MatchedBy, Matches,
-        OnLinkPrefix, PatternOf, SCHEMA, Side, Verdict,
+        EditionChange, EditionsCompared, Endpoints, Explained, Judged, Match, MatchedBy, Matches,
+        Nearest, OnLinkPrefix, PatternOf, Remedy, SCHEMA, Side, Verdict,
     },
 };
 
@@ -236,6 +236,7 @@ fn match_name() {
     let matches = |services| Matches {
         schema: SCHEMA,
         name: "x.a.test".into(),
+        judged: Judged::InForce,
         edition: "2026-08".into(),
         services,
     };
@@ -247,6 +248,7 @@ fn side(zone: Option<&str>, verdict: &'static str, reason: &'static str) -> Side
     Side {
         zone: zone.map(str::to_owned),
         verdict,
+        audited: false,
         reason,
         description: "one of two",
         rule: Some("inbound@devices/1".into()),
@@ -258,6 +260,8 @@ fn side(zone: Option<&str>, verdict: &'static str, reason: &'static str) -> Side
 fn explain() {
     let allowed = Verdict {
         verdict: "allow",
+        policy_verdict: "allow",
+        audited: false,
         reason: "policy",
         description: "allowed by a rule",
         service: Some("web".into()),
@@ -265,12 +269,15 @@ fn explain() {
         client_group: Some("devices".into()),
         matched: Some(MatchedBy { kind: "cidr", value: Some("192.0.2.0/24".into()) }),
         address: Some(address("192.0.2.1")),
+        teaching: Some("answered"),
         sent: None,
         arrives: None,
     };
     let unvalued = MatchedBy { kind: "name", value: None };
     let denied = Verdict {
         verdict: "deny",
+        policy_verdict: "deny",
+        audited: false,
         reason: "dns_unlisted",
         description: "a query for a name of no rule",
         service: None,
@@ -278,12 +285,21 @@ fn explain() {
         client_group: None,
         matched: None,
         address: None,
+        teaching: None,
         sent: Some(side(None, "deny", "dns_unlisted")),
         arrives: Some(side(Some("eth2.20"), "allow", "inbound")),
     };
     let full = Explained {
         schema: SCHEMA,
         overall: Some(allowed.clone()),
+        judged: Judged::InForce,
+        name: Some("x.a.test".into()),
+        nearest: Some(Nearest { service: "web".into(), why: "other_port".into() }),
+        remedy: Some(Remedy {
+            yaml: "icmp_echo: true\n".into(),
+            configuration: "interfaces: []\nicmp_echo: true\n".into(),
+        }),
+        notes: vec!["no daemon runs".into()],
         client: address("10.0.0.5"),
         destination: "x.a.test:443/tcp".into(),
         edition: "2026-08".into(),
@@ -295,10 +311,17 @@ fn explain() {
             pattern: "*.a.test".into(),
             sources: vec!["this site".into()],
         }],
+        query: Some(allowed.clone()),
         addresses: vec![allowed.clone(), Verdict { matched: Some(unvalued), ..allowed }],
     };
     let sparse = Explained {
         overall: Some(denied.clone()),
+        judged: Judged::File,
+        name: None,
+        nearest: None,
+        remedy: None,
+        notes: Vec::new(),
+        query: None,
         sources: Vec::new(),
         judged_by: "policy",
         resolved: false,
