@@ -8,7 +8,7 @@ use super::{advertisements, changed_links, deaf_peers, flow_tables::past_the_fil
 use crate::{
     boot_guard,
     config::{self, Boot, Config, Environment, Mode, OnLink, Zone},
-    daemon::interfaces::{devices::device_of, on_link, other_vlans},
+    daemon::interfaces::{devices::device_of, on_link, other_vlans, zone_devices},
     kernel::{self, PinDirectory, keep_names},
     system::{
         LinkLayer,
@@ -30,7 +30,7 @@ pub(super) struct Facts {
 /// Returns the on-link prefixes of the zones: those of their addresses, and of routes without a router.
 pub(super) fn on_link_now(config: &Config, snapshot: &Snapshot) -> Vec<OnLink> {
     let mut all = snapshot.clone();
-    match route::on_link_networks() {
+    match route::on_link_networks(&zone_devices(config, snapshot)) {
         Ok(networks) => all.networks.extend(networks),
         Err(error) => log::warn!("what is on-link by routes is not known: {error:#}"),
     }

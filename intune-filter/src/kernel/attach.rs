@@ -16,11 +16,13 @@ use super::{
     Kernel,
     attached::{Pinned, open_pin, pinned},
     directory::{Hook, PinDirectory},
-    filter,
-    renamed::present_name,
+    filter, leftovers,
     syscall::{self, LinkState},
 };
-use crate::system::{Interface, LinkLayer, Mode, clsact::TCX};
+use crate::system::{
+    Interface, LinkLayer, Mode,
+    clsact::{HANDLE, PRIORITY, TCX},
+};
 
 /// Mode that the configuration asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +171,7 @@ impl Kernel {
     }
 
     fn attach_tc(&mut self, interface: &Interface, hook: Hook) -> Result<()> {
-        let (name, present) = (&interface.name, interface.present_name());
+        let name = &interface.name;
         let pin = self.directory.link(name, hook);
         let program = self.tc(hook.program())?;
         let fd = program.fd()?.as_fd().try_clone_to_owned()?;
@@ -182,13 +184,11 @@ impl Kernel {
                 }
                 detach_hook(&self.directory, interface, hook)?;
             }
-            Some(Pinned::Filter) => {
-                let replaced = filter::replace(self.tc(hook.program())?, present, hook).is_ok();
+            Some(Pinned::Filter(_)) => {
+                self.put_filter(interface, hook, true)?;
                 fs::remove_file(&pin)
                     .with_context(|| format!("cannot remove {}", pin.display()))?;
-                if replaced {
-                    return pin_object(fd.as_fd(), &pin);
-                }
+                return pin_object(fd.as_fd(), &pin);
             }
             None => {}
         }
@@ -204,8 +204,31 @@ impl Kernel {
             // Without the pin, dropping the link would end the attachment.
             return pin_object(link.as_fd(), &pin);
         }
-        filter::create(self.tc(hook.program())?, present, hook)?;
+        self.put_filter(interface, hook, false)?;
         pin_object(fd.as_fd(), &pin)
+    }
+
+    /// Attaches a filter, or puts it in place of one of ours: an interface may have come from another
+    /// name with it, or a daemon have died before it pinned it.
+    fn put_filter(&mut self, interface: &Interface, hook: Hook, is_pinned: bool) -> Result<()> {
+        let there = interface.filters.and_then(|filters| filters.of(hook.clsact()));
+        if let Some(program) = there
+            && !leftovers::is_ours(&self.directory, program)?
+        {
+            let (name, direction) = (interface.present_name(), hook.direction());
+            bail!(
+                "another filter, with program id {program}, is at TC {direction} of {name}, priority \
+                 {PRIORITY}, handle {HANDLE}: two cannot have one place (`bpftool prog show id \
+                 {program}` tells whose it is, `tc filter delete dev {name} {direction} preference \
+                 {PRIORITY}` removes it)"
+            );
+        }
+        let name = interface.present_name();
+        let program = self.tc(hook.program())?;
+        if (is_pinned || there.is_some()) && filter::replace(program, name, hook).is_ok() {
+            return Ok(());
+        }
+        filter::create(program, name, hook)
     }
 }
 
@@ -214,12 +237,13 @@ impl Kernel {
 /// # Errors
 /// A link cannot be removed.
 pub fn detach(directory: &PinDirectory, interface: &str) -> Result<()> {
-    let present = present_name(directory, interface);
+    let mut had_filter = false;
     // The reverse of the order of attaching: egress without ingress denies.
     for hook in Hook::ALL.into_iter().rev() {
-        remove_attachment(&directory.link(interface, hook), &present, Some(hook))?;
+        let removed = remove_attachment(&directory.link(interface, hook))?;
+        had_filter |= matches!(removed, Some(Pinned::Filter(_)));
     }
-    Ok(())
+    if had_filter { leftovers::take_off_now(directory) } else { Ok(()) }
 }
 
 fn detach_hook(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<()> {
@@ -234,21 +258,26 @@ fn detach_hook(directory: &PinDirectory, interface: &Interface, hook: Hook) -> R
             state.ifindex
         );
     }
-    remove_attachment(&pin, interface.present_name(), Some(hook))
+    if let Some(Pinned::Filter(_)) = remove_attachment(&pin)? {
+        let there = interface.filters.and_then(|filters| filters.of(hook.clsact()));
+        if there.map_or(Ok(true), |program| leftovers::is_ours(directory, program))? {
+            filter::remove(interface.present_name(), hook.clsact());
+        }
+    }
+    Ok(())
 }
 
-/// Detaches the program pinned at `path` from the interface that has this name now, and removes the pin.
-/// A missing pin is no error.
-pub(super) fn remove_attachment(path: &Path, interface: &str, hook: Option<Hook>) -> Result<()> {
-    let Some(pin) = open_pin(path)? else { return Ok(()) };
-    if syscall::link_state(pin.as_fd()).is_ok() {
+/// Removes the pin at `path`, and ends the attachment of a link; a filter stays. Returns what was pinned:
+/// a missing pin is no error.
+pub(super) fn remove_attachment(path: &Path) -> Result<Option<Pinned>> {
+    let Some(found) = pinned(path)? else { return Ok(None) };
+    if let (Pinned::Link(_), Some(pin)) = (found, open_pin(path)?) {
         // Ends the attachment even if others hold the link; fails harmlessly if the interface is
         // gone.
         let _ = syscall::detach_link(pin.as_fd());
-    } else if let Some(hook) = hook {
-        filter::remove(interface, hook);
     }
-    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    Ok(Some(found))
 }
 
 fn foreign(id: u32, interface: &Interface) -> anyhow::Error {

@@ -19,15 +19,15 @@ use crate::system::Interface;
 pub(super) enum Pinned {
     /// XDP or TCX link.
     Link(LinkState),
-    /// Filter of clsact, which has no link: the pin is that of its program.
-    Filter,
+    /// Filter of clsact, which has no link: the pin is that of its program, which has this id.
+    Filter(u32),
 }
 
 /// Whether a hook's program is attached to an interface of this name and index.
 pub(super) fn is_on(directory: &PinDirectory, interface: &Interface, hook: Hook) -> Result<bool> {
     Ok(match pinned(&directory.link(&interface.name, hook))? {
         Some(Pinned::Link(link)) => link.ifindex == interface.index,
-        Some(Pinned::Filter) => has_filter(interface, hook),
+        Some(Pinned::Filter(program)) => has_filter(interface, hook, program),
         None => false,
     })
 }
@@ -42,21 +42,21 @@ pub(super) fn is_linked(
     Ok(matches!(pinned, Some(Pinned::Link(link)) if link.ifindex == interface.index))
 }
 
-/// Whether an interface has the filter of a hook, as far as the kernel tells.
-pub(super) fn has_filter(interface: &Interface, hook: Hook) -> bool {
-    interface.filters.is_none_or(|filters| match hook {
-        Hook::Egress | Hook::EgressL3 => filters.egress,
-        Hook::Ingress | Hook::TcIngress | Hook::TcIngressL3 => filters.ingress,
-    })
+/// Whether an interface has the filter of a hook, with this program, as far as the kernel tells.
+pub(super) fn has_filter(interface: &Interface, hook: Hook, program: u32) -> bool {
+    interface.filters.is_none_or(|filters| filters.of(hook.clsact()) == Some(program))
 }
 
 /// Returns the attachment pinned at a link's path; `None` if there is no pin.
 pub(super) fn pinned(path: &Path) -> Result<Option<Pinned>> {
-    let of = |pin: OwnedFd| match syscall::link_state(pin.as_fd()) {
+    let Some(pin) = open_pin(path)? else { return Ok(None) };
+    Ok(Some(match syscall::link_state(pin.as_fd()) {
         Ok(state) => Pinned::Link(state),
-        Err(_) => Pinned::Filter,
-    };
-    Ok(open_pin(path)?.map(of))
+        Err(_) => {
+            let program = syscall::program_id(pin.as_fd());
+            Pinned::Filter(program.with_context(|| format!("{} is no program", path.display()))?)
+        }
+    }))
 }
 
 /// Opens a pin; `None` if there is none.

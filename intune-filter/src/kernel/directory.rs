@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use intune_filter_ebpf::abi::LAYOUT_VERSION;
 
-use crate::system::LinkLayer;
+use crate::system::{LinkLayer, clsact::Direction};
 
 /// Program that judges a test packet; pinned and never attached.
 pub(super) const EXPLAIN: &str = "explain";
@@ -49,9 +49,17 @@ impl Hook {
     /// Returns the direction of the hook's packets, as seen from the interface.
     #[must_use]
     pub const fn direction(self) -> &'static str {
+        match self.clsact() {
+            Direction::Ingress => "ingress",
+            Direction::Egress => "egress",
+        }
+    }
+
+    /// Returns the direction of the hook's packets, as clsact has it.
+    pub(super) const fn clsact(self) -> Direction {
         match self {
-            Self::Ingress | Self::TcIngress | Self::TcIngressL3 => "ingress",
-            Self::Egress | Self::EgressL3 => "egress",
+            Self::Ingress | Self::TcIngress | Self::TcIngressL3 => Direction::Ingress,
+            Self::Egress | Self::EgressL3 => Direction::Egress,
         }
     }
 

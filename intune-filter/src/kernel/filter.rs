@@ -1,5 +1,5 @@
 //! Attaches filters of clsact on kernels without TCX. Such a filter has no link, and is found again
-//! by its priority and handle.
+//! by its priority and handle, and told from others by its program.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use aya::programs::{
 };
 
 use super::directory::Hook;
-use crate::system::clsact::{self, PRIORITY};
+use crate::system::clsact::{self, Direction, PRIORITY};
 
 const HANDLE: TcHandle = TcHandle::new(0, clsact::HANDLE);
 
@@ -20,7 +20,7 @@ pub(super) fn create(program: &mut SchedClassifier, interface: &str, hook: Hook)
     let _ = qdisc_add_clsact(interface);
     let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
     let id = program
-        .attach_with_options(interface, direction(hook), TcAttachOptions::Netlink(options))
+        .attach_with_options(interface, of(hook.clsact()), TcAttachOptions::Netlink(options))
         .with_context(|| {
             let direction = hook.direction();
             format!(
@@ -35,25 +35,25 @@ pub(super) fn create(program: &mut SchedClassifier, interface: &str, hook: Hook)
 
 /// Replaces the attached program.
 pub(super) fn replace(program: &mut SchedClassifier, interface: &str, hook: Hook) -> Result<()> {
-    let link = existing(interface, hook)?;
+    let link = existing(interface, hook.clsact())?;
     let id = program.attach_to_link(link)?;
     std::mem::forget(program.take_link(id)?);
     Ok(())
 }
 
-/// Removes the filter. An interface that is gone is no error.
-pub(super) fn remove(interface: &str, hook: Hook) {
+/// Removes the filter at the place of ours. An interface that is gone is no error.
+pub(super) fn remove(interface: &str, direction: Direction) {
     // Dropping the link detaches the program.
-    drop(existing(interface, hook));
+    drop(existing(interface, direction));
 }
 
-fn existing(interface: &str, hook: Hook) -> io::Result<SchedClassifierLink> {
-    SchedClassifierLink::attached(interface, direction(hook), PRIORITY, HANDLE, None)
+fn existing(interface: &str, direction: Direction) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(interface, of(direction), PRIORITY, HANDLE, None)
 }
 
-const fn direction(hook: Hook) -> TcAttachType {
-    match hook {
-        Hook::Egress | Hook::EgressL3 => TcAttachType::Egress,
-        Hook::Ingress | Hook::TcIngress | Hook::TcIngressL3 => TcAttachType::Ingress,
+const fn of(direction: Direction) -> TcAttachType {
+    match direction {
+        Direction::Ingress => TcAttachType::Ingress,
+        Direction::Egress => TcAttachType::Egress,
     }
 }

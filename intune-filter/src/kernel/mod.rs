@@ -30,6 +30,7 @@ mod flows;
 mod host_counts;
 mod host_tables;
 mod hosts;
+mod leftovers;
 mod load;
 mod lock;
 #[expect(unsafe_code, reason = "an ioctl")]
@@ -54,6 +55,7 @@ pub use definition::Sizes;
 pub use directory::{Hook, PinDirectory};
 pub use flows::{FlowEntry, Swept};
 pub use hosts::{HostTables, Refreshed};
+pub(crate) use leftovers::take_off_leftovers;
 pub use load::{check_kernel, load, load_explain};
 pub use lock::{Lock, acquire, try_acquire};
 pub use offloads::keep_tags;

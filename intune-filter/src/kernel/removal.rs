@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::{
     attach, bpffs,
-    directory::{Hook, PinDirectory, entries, interface_of},
-    renamed::present_name,
+    directory::{PinDirectory, entries},
+    leftovers,
 };
 
 /// Removes all pins. Returns whether there were any. The first error is told after everything
@@ -27,16 +27,12 @@ pub fn remove_all(directory: &PinDirectory) -> Result<bool> {
         let layout = directory.root().join(layout);
         // The links' directory and names are the same in every layout.
         let links = layout.join("links");
-        let names = entries(&links)?;
-        // Before the first link is gone, which tells what a renamed interface is called.
-        let interfaces: Vec<String> = names
-            .iter()
-            .map(|name| present_name(directory, &interface_of(name).unwrap_or_default()))
-            .collect();
-        for (name, interface) in names.iter().zip(&interfaces) {
+        for name in entries(&links)? {
             removed = true;
-            note(attach::remove_attachment(&links.join(name), interface, Hook::of_pin(name)));
+            note(attach::remove_attachment(&links.join(name)).map(drop));
         }
+        // Before the maps are gone, which tell whose a filter is.
+        note(leftovers::take_off_now(directory));
         for part in ["programs", "stages", "maps"] {
             for name in entries(&layout.join(part))? {
                 removed = true;

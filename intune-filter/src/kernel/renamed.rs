@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use anyhow::{Context as _, Result};
 
 use super::{
-    attached::{Pinned, pinned},
+    attached::{Pinned, has_filter, pinned},
     directory::{Hook, PinDirectory},
 };
 use crate::system::{
@@ -80,15 +80,6 @@ pub(crate) fn named_snapshot(directory: &PinDirectory, wanted: &[&str]) -> Resul
     Ok(snapshot)
 }
 
-/// Returns the present name of an interface that is pinned under a name: the same, unless it was
-/// renamed.
-pub(super) fn present_name(directory: &PinDirectory, name: &str) -> String {
-    let links = Hook::ALL.into_iter().filter_map(|hook| link(directory, name, hook).ok().flatten());
-    let mut indices = links.map(|(index, _)| index);
-    let present = indices.find_map(|index| nix::net::if_::if_indextoname(index).ok());
-    present.and_then(|name| name.into_string().ok()).unwrap_or_else(|| name.to_owned())
-}
-
 /// Hooks of packets to clients, one of which every judged interface has.
 const TO_CLIENTS: [Hook; 2] = [Hook::Egress, Hook::EgressL3];
 
@@ -111,27 +102,45 @@ fn on<'s>(
     by_filter(directory, name, snapshot)
 }
 
-/// Returns the interface with the filters pinned under a name: that of this name or, where there is none,
-/// the only one that has filters there and no pins of its own.
+/// Returns the interface with the filter pinned under a name: that of this name or, if it has not, the
+/// only one that has and is not pinned by its own name.
 fn by_filter<'s>(
     directory: &PinDirectory,
     name: &str,
     snapshot: &'s Snapshot,
 ) -> Result<Option<&'s Interface>> {
-    let mut is_filter = false;
-    for hook in TO_CLIENTS {
-        is_filter |= matches!(pinned(&directory.link(name, hook))?, Some(Pinned::Filter));
-    }
-    if !is_filter || snapshot.interface(name).is_some() {
-        return Ok(snapshot.interface(name).filter(|_| is_filter));
+    let Some((hook, program)) = filter(directory, name)? else { return Ok(None) };
+    let on_its_own = |name: &str, hook, program| {
+        snapshot.interface(name).filter(|interface| has_filter(interface, hook, program))
+    };
+    if let Some(interface) = on_its_own(name, hook, program) {
+        return Ok(Some(interface));
     }
     let pinned = directory.linked_interfaces()?;
+    for other in pinned.iter().filter(|other| *other != name) {
+        // Which of them is which nothing tells.
+        if filter(directory, other)?
+            .is_some_and(|(hook, of)| of == program && on_its_own(other, hook, of).is_none())
+        {
+            return Ok(None);
+        }
+    }
     let mut candidates = snapshot.interfaces.iter().filter(|interface| {
-        interface.filters.is_some_and(|filters| filters.egress) && !pinned.contains(&interface.name)
+        let filters = interface.filters.and_then(|filters| filters.of(hook.clsact()));
+        filters == Some(program) && !pinned.contains(&interface.name)
     });
-    let missing = pinned.iter().filter(|name| snapshot.interface(name).is_none()).count();
     let first = candidates.next();
-    Ok(first.filter(|_| missing == 1 && candidates.next().is_none()))
+    Ok(first.filter(|_| candidates.next().is_none()))
+}
+
+/// Returns the hook and the program of the filter of packets to clients that is pinned under a name.
+fn filter(directory: &PinDirectory, name: &str) -> Result<Option<(Hook, u32)>> {
+    for hook in TO_CLIENTS {
+        if let Some(Pinned::Filter(program)) = pinned(&directory.link(name, hook))? {
+            return Ok(Some((hook, program)));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the index of a link's interface and the id of its program, if the link is on one.

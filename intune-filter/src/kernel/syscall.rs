@@ -13,7 +13,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::Pod;
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_prog_info,
+};
 use nix::libc;
 
 use super::pod;
@@ -72,6 +74,19 @@ pub(super) fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
         }
     };
     Ok(LinkState { program: info.prog_id, ifindex })
+}
+
+/// Returns the id of a program.
+pub(super) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: the structure consists of integers, for which zero is valid.
+    let mut info: bpf_prog_info = unsafe { zeroed() };
+    // SAFETY: the union consists of integers, for which zero is valid.
+    let mut attr: bpf_attr = unsafe { zeroed() };
+    attr.info.bpf_fd = program.as_raw_fd() as u32;
+    attr.info.info_len = size_of::<bpf_prog_info>() as u32;
+    attr.info.info = &raw mut info as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info.id)
 }
 
 /// Attaches a program to an interface: XDP in the mode of `flags`, or TCX at the head.

@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Context as _, Result};
 use futures_util::TryStreamExt as _;
 use ipnet::IpNet;
+use netlink_sys::AsyncSocket as _;
 use rtnetlink::{
     RouteMessageBuilder, new_connection,
     packet_route::{
         AddressFamily,
         neighbour::{NeighbourAddress, NeighbourAttribute},
-        route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia},
+        route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType, RouteVia},
     },
 };
 
@@ -26,32 +27,42 @@ pub(crate) fn interfaces_towards(addresses: &[IpAddr]) -> Result<Vec<Option<u32>
     Ok(routes(addresses)?.into_iter().map(|route| route.as_ref().and_then(out_of)).collect())
 }
 
-/// Returns the networks that routes lead to without a router, with the index of the interface: those of
-/// addresses, and those that somebody has entered by hand.
+/// Returns the networks that routes lead to without a router by these interfaces, with the index of the
+/// interface: those of addresses, and those that somebody has entered by hand.
 ///
 /// # Errors
 /// The kernel gives no socket, or does not tell its routes.
-pub(crate) fn on_link_networks() -> Result<Vec<(u32, IpNet)>> {
-    Ok(every_route()?.iter().filter_map(on_link_network).collect())
+pub(crate) fn on_link_networks(interfaces: &[u32]) -> Result<Vec<(u32, IpNet)>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start a runtime")?.block_on(read_on_link_networks(interfaces))
 }
 
-fn every_route() -> Result<Vec<RouteMessage>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start a runtime")?.block_on(async {
-        let (connection, handle, _) = new_connection().context("cannot open a netlink socket")?;
-        tokio::spawn(connection);
-        let mut every = Vec::new();
-        for all in [
-            RouteMessageBuilder::<Ipv4Addr>::new().build(),
-            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+/// Does so within a runtime.
+///
+/// # Errors
+/// As above.
+pub(crate) async fn read_on_link_networks(interfaces: &[u32]) -> Result<Vec<(u32, IpNet)>> {
+    let (mut connection, handle, _) = new_connection().context("cannot open a netlink socket")?;
+    // Of a whole table of the internet, the kernel then tells those that were asked for.
+    let strict = connection.socket_mut().socket_ref().set_netlink_get_strict_chk(true);
+    strict.context("the kernel selects no routes")?;
+    tokio::spawn(connection);
+    let mut networks = Vec::new();
+    for interface in interfaces {
+        for mut question in [
+            RouteMessageBuilder::<Ipv4Addr>::new().output_interface(*interface).build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().output_interface(*interface).build(),
         ] {
-            let mut routes = handle.route().get(all).execute();
+            // Of whatever table, whoever has entered it.
+            question.header.table = 0;
+            question.header.protocol = RouteProtocol::Unspec;
+            let mut routes = handle.route().get(question).execute();
             while let Some(route) = routes.try_next().await.context("cannot read the routes")? {
-                every.push(route);
+                networks.extend(on_link_network(&route));
             }
         }
-        Ok(every)
-    })
+    }
+    Ok(networks)
 }
 
 /// Returns the network of a route without a router, of any table but the local one.

@@ -22,9 +22,16 @@ fn config(mode: &str) -> String {
 
 fn testbed(mode: &str) -> Result<Testbed> {
     let mut testbed = Testbed::create(&Setup { config: config(mode), ..site::setup() })?;
+    without_native(&mut testbed);
     testbed.filter.start()?;
     expect_judged(&testbed)?;
     Ok(testbed)
+}
+
+/// Has `auto` judge in generic mode: a veth device that goes down takes its native program off before
+/// it empties its queue, and what is there passes without it.
+fn without_native(testbed: &mut Testbed) {
+    testbed.leave_client_bare();
 }
 
 /// Renames the gateway's interface, which loses its IPv6 address on kernels that rename what is down
@@ -86,7 +93,11 @@ fn a_renamed_interface_goes_on_being_judged_and_its_pins_follow_the_configuratio
         let now = pins::ids(&testbed.filter.pins(), "links")?;
         ensure!(now.values().eq(links.values()), "{now:?} in place of {links:?}");
         ensure!(now.keys().all(|path| path.to_string_lossy().contains("lan9")), "{now:?}");
-        ensure!(status(&testbed)?["warnings"].is_null(), "{}", status(&testbed)?);
+        let status = status(&testbed)?;
+        let mut warnings = status["warnings"].as_array().into_iter().flatten();
+        let is_of_mode =
+            |one: &Value| one.as_str().is_some_and(|one| one.contains("judged in generic mode"));
+        ensure!(warnings.all(is_of_mode), "{status}");
         testbed.filter.succeed(&["detach"])?;
     }
     Ok(())
@@ -94,17 +105,30 @@ fn a_renamed_interface_goes_on_being_judged_and_its_pins_follow_the_configuratio
 
 #[test]
 fn a_renamed_interface_is_let_go_by_detach() -> Result<()> {
-    let mut testbed = testbed("auto")?;
-    rename(&testbed.network.gateway, LAN, "lan9")?;
-    testbed.filter.kill()?;
-    testbed.filter.succeed(&["detach"])?;
-    testbed.expect_reached(tcp("192.0.2.80".parse()?, 443))
+    for mode in ["auto", "tc"] {
+        let mut testbed = testbed(mode)?;
+        let gateway = Arc::clone(&testbed.network.gateway);
+        gateway.ip(&["link add eth8 type veth peer eth9"])?;
+        rename(&gateway, LAN, "lan9")?;
+        testbed.filter.kill()?;
+        // Another has its name.
+        gateway.ip(&[format!("link set eth8 name {LAN}")])?;
+        testbed.filter.succeed(&["detach"])?;
+        testbed.expect_reached(tcp("192.0.2.80".parse()?, 443))?;
+        // Nothing is in the way of the next start.
+        let named = config(mode).replace("name: eth1", "name: lan9").replace("[eth1", "[lan9");
+        testbed.filter.configure(&named)?;
+        testbed.filter.start()?;
+        expect_judged(&testbed)?;
+    }
+    Ok(())
 }
 
 #[test]
 fn two_interfaces_that_change_names_are_judged_by_their_names() -> Result<()> {
     let both = config("auto").replace("  - name: eth1\n", "  - name: eth1\n  - name: eth2\n");
     let mut testbed = Testbed::create(&Setup { config: both, ..site::setup() })?;
+    without_native(&mut testbed);
     let gateway = Arc::clone(&testbed.network.gateway);
     gateway.ip(&["link add eth2 type veth peer eth3", "link set eth2 up", "link set eth3 up"])?;
     testbed.filter.start()?;
@@ -141,11 +165,13 @@ fn an_interface_that_leaves_its_namespace_and_returns_is_judged_again() -> Resul
         for dead in [false, true].into_iter().filter(|dead| !dead || stays) {
             if dead {
                 // While the mode of XDP changes, TC judges: where a filter does that, it would be lost.
-                eventually("the daemon has settled", || {
-                    let interface = &status(&testbed)?["interfaces"][0];
-                    Ok(interface["attached"] == true
-                        && (interface["mode"] == "tc") == (mode == "tc"))
-                })?;
+                // Once the daemon has seen the interface back, nothing changes any more.
+                testbed.filter.succeed(&["reload"])?;
+                let interface = &status(&testbed)?["interfaces"][0];
+                ensure!(
+                    interface["attached"] == true && (interface["mode"] == "tc") == (mode == "tc"),
+                    "{interface}"
+                );
                 testbed.filter.kill()?;
             }
             nothing_passes_unjudged(&mut testbed, |_| {

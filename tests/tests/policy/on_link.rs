@@ -365,3 +365,49 @@ fn a_clients_advertisement_adds_nothing_unless_the_gateway_takes_it_and_takes_fr
     ensure!(group("2001:db8:77::9")?.as_deref() == Some("printers"));
     Ok(())
 }
+
+/// A route by hand makes a prefix on-link as an address does, of whatever table; a route by a router, out
+/// of another device, or to nowhere does not.
+#[test]
+fn a_prefix_that_a_route_makes_on_link_is_told_of() -> Result<()> {
+    let testbed = start(site::CONFIG.to_owned())?;
+    let before = status(&testbed)?["on_link"].as_array().map_or(0, Vec::len);
+    testbed.network.gateway.ip(&[
+        "route add 10.77.0.0/24 dev eth1",
+        "route add fd00:77::/64 dev eth1",
+        "route add 10.78.0.0/24 dev eth1 table 78 proto bird",
+        "route add 10.79.0.0/24 via 10.20.0.10 dev eth1",
+        "route add fd00:79::/64 via fd00:20::10 dev eth1",
+        "route add 10.80.0.0/24 dev lo",
+        "route add blackhole 10.81.0.0/24",
+        "route add 10.20.0.128/25 dev eth1",
+    ])?;
+    let told = status(&testbed)?;
+    for (network, groups) in [
+        ("10.77.0.0/24", vec![]),
+        ("fd00:77::/64", vec![]),
+        ("10.78.0.0/24", vec![]),
+        ("10.20.0.128/25", vec!["devices".to_owned()]),
+    ] {
+        ensure!(groups_of(&told, network).as_ref() == Some(&groups), "{network}: {told}");
+    }
+    let count = told["on_link"].as_array().map_or(0, Vec::len);
+    ensure!(count == before + 4, "{before} before: {told}");
+    // The daemon reads routes once a minute, and soon after a change that it hears of.
+    testbed.network.gateway.ip(&["address add 10.20.0.99/24 dev eth1"])?;
+    for network in ["10.77.0.0/24", "fd00:77::/64", "10.78.0.0/24"] {
+        let line = format!("{network} is on-link behind eth1, and in no group");
+        eventually("the log warns", || Ok(testbed.filter.output().contains(&line)))?;
+    }
+    testbed
+        .network
+        .gateway
+        .ip(&["route del 10.77.0.0/24", "address del 10.20.0.99/24 dev eth1"])?;
+    let line = "10.77.0.0/24 is no longer on-link behind eth1";
+    eventually("the log tells of its end", || Ok(testbed.filter.output().contains(line)))?;
+    let output = testbed.filter.output();
+    for other in ["10.79.0.0", "fd00:79::", "10.80.0.0", "10.81.0.0"] {
+        ensure!(!output.contains(other), "{other}: {output}");
+    }
+    Ok(())
+}

@@ -9,8 +9,8 @@ mod reconciler;
 mod wanted;
 
 pub(crate) use devices::resolver_devices;
-pub(crate) use on_link::{OnLinkWatch, Told, on_link};
+pub(crate) use on_link::{OnLinkWatch, Told, on_link, zone_devices};
 pub(crate) use other_vlans::{cut_off, other_vlans};
-pub(crate) use pace::LookPace;
+pub(crate) use pace::{LookPace, RoutePace};
 pub(crate) use reconciler::{Command, InterfaceReconciler};
 pub(crate) use wanted::{EnforcedInterface, zones_of};

@@ -1,8 +1,8 @@
-//! Finds the prefixes that are on-link behind the zones, by the addresses of their devices, and tells
-//! when they change.
+//! Finds the prefixes that are on-link behind the zones, by the addresses of their devices and the routes by
+//! these, and tells when they change.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -36,6 +36,15 @@ pub(crate) fn on_link(config: &Config, snapshot: &Snapshot) -> Vec<OnLink> {
     all.sort_unstable();
     all.dedup();
     all
+}
+
+/// Returns the indices of the zones' devices, each once.
+pub(crate) fn zone_devices(config: &Config, snapshot: &Snapshot) -> Vec<u32> {
+    let zones = config.zones().into_iter();
+    let devices = zones.filter_map(|zone| {
+        device_of(snapshot, snapshot.interface(&zone.interface)?.index, zone.vlan)
+    });
+    devices.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn is_of_clients(network: &IpNet) -> bool {

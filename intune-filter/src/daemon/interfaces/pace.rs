@@ -1,5 +1,5 @@
 //! Paces the readings of the machine's state: the first change is acted on at once, those that follow
-//! together.
+//! together; one may be due without any.
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,12 @@ impl LookPace {
         self.due.get_or_insert(next);
     }
 
+    /// Sets a time by which the state is to be read, changed or not; not at once after a reading.
+    pub(crate) fn by(&mut self, time: Instant) {
+        let next = self.last.map_or(time, |last| time.max(last + PACE));
+        self.due = Some(self.due.map_or(next, |due| due.min(next)));
+    }
+
     /// Returns when the machine's state is to be read.
     #[must_use]
     pub(crate) const fn due(&self) -> Option<Instant> {
@@ -32,9 +38,63 @@ impl LookPace {
     }
 }
 
+/// Time between two readings of the routes after changes of interfaces or addresses.
+const ROUTES: Duration = Duration::from_secs(2);
+
+/// Time between two readings without any: the changes of routes are not heard of, since a router may have
+/// thousands in a second.
+const ROUTES_UNCHANGED: Duration = Duration::from_secs(60);
+
+/// Times at which routes are read along with the machine's state.
+#[derive(Debug, Default)]
+pub(crate) struct RoutePace {
+    read: Option<Instant>,
+    changed: bool,
+}
+
+impl RoutePace {
+    /// Records a change of interfaces or addresses.
+    pub(crate) const fn heard(&mut self) {
+        self.changed = true;
+    }
+
+    /// Whether the routes are to be read now; if so, they are taken for read.
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
+        let wait = if self.changed { ROUTES } else { ROUTES_UNCHANGED };
+        if self.read.is_some_and(|read| now.saturating_duration_since(read) < wait) {
+            return false;
+        }
+        *self = Self { read: Some(now), changed: false };
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn routes_are_read_soon_after_changes_and_seldom_without() {
+        let (mut pace, start) = (RoutePace::default(), Instant::now());
+        assert!(pace.is_due(start) && !pace.is_due(start + ROUTES));
+        pace.heard();
+        assert!(!pace.is_due(start + ROUTES / 2));
+        assert!(pace.is_due(start + ROUTES) && !pace.is_due(start + ROUTES * 2));
+        assert!(pace.is_due(start + ROUTES + ROUTES_UNCHANGED));
+    }
+
+    #[test]
+    fn a_reading_by_a_time_is_not_put_off_by_changes_and_comes_not_at_once() {
+        let (mut pace, start) = (LookPace::default(), Instant::now());
+        pace.looked(start);
+        pace.by(start);
+        assert_eq!(pace.due(), Some(start + PACE));
+        pace.looked(start);
+        pace.by(start + PACE * 9);
+        pace.by(start + PACE * 5);
+        pace.heard(start + PACE * 7);
+        assert_eq!(pace.due(), Some(start + PACE * 5));
+    }
 
     #[test]
     fn a_hundred_changes_a_second_are_five_readings() {

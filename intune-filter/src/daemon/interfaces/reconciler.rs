@@ -15,7 +15,11 @@ use crate::{
     system::{Interface, Mode, netlink::Snapshot},
 };
 
-/// Delay after a failed attachment before the next attempt.
+/// Delay after a first failed attachment before the next attempt: the interface may have been away for a
+/// moment, and be back under its index.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+
+/// Longest delay, after further failures, each of which doubles it.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Command to the daemon; commands are carried out in their order.
@@ -45,7 +49,7 @@ enum State {
     /// The programs of both directions are attached.
     Attached { index: u32, mode: Mode },
     /// The programs could not be attached.
-    Failed { index: u32, since: Instant, error: String },
+    Failed { index: u32, retry: Instant, wait: Duration, error: String },
 }
 
 /// State of an interface as commands show it.
@@ -146,9 +150,8 @@ impl InterfaceReconciler {
                         && (*mode == Mode::Tc || interface.xdp.is_some())
                         && (*mode, asked) != (Mode::Native, WantedMode::Generic)
                 }
-                Some(State::Failed { index, since, .. }) => {
-                    *index == interface.index
-                        && now.saturating_duration_since(*since) < RETRY_INTERVAL
+                Some(State::Failed { index, retry, .. }) => {
+                    *index == interface.index && now < *retry
                 }
                 Some(State::Missing) | None => false,
             };
@@ -198,9 +201,28 @@ impl InterfaceReconciler {
 
     /// Records a failed attachment. Returns whether the error is new.
     pub(crate) fn failed(&mut self, interface: &Interface, error: String, now: Instant) -> bool {
-        let state = State::Failed { index: interface.index, since: now, error: error.clone() };
-        let before = self.states.insert(interface.name.clone(), state);
-        !matches!(before, Some(State::Failed { error: before, .. }) if before == error)
+        let before = self.states.remove(&interface.name);
+        let index = interface.index;
+        let (wait, is_news) = match &before {
+            Some(State::Failed { index: same, wait, error: told, .. }) if *same == index => {
+                ((*wait * 2).min(RETRY_INTERVAL), *told != error)
+            }
+            Some(State::Failed { error: told, .. }) => (FIRST_RETRY, *told != error),
+            _ => (FIRST_RETRY, true),
+        };
+        let state = State::Failed { index, retry: now + wait, wait, error };
+        self.states.insert(interface.name.clone(), state);
+        is_news
+    }
+
+    /// Returns when the next failed attachment is to be tried again.
+    #[must_use]
+    pub(crate) fn retry_due(&self) -> Option<Instant> {
+        let retries = self.states.values().filter_map(|state| match state {
+            State::Failed { retry, .. } => Some(*retry),
+            _ => None,
+        });
+        retries.min()
     }
 
     /// Whether every existing wanted interface is enforced, and at least one exists.

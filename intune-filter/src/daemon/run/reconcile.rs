@@ -7,9 +7,9 @@ use sd_notify::NotifyState;
 use super::state::Daemon;
 use crate::{
     config::Config,
-    daemon::interfaces::{Command, Told},
+    daemon::interfaces::{Command, Told, zone_devices},
     kernel,
-    system::{Interface, LinkLayer, netlink::Snapshot},
+    system::{Interface, LinkLayer, netlink::Snapshot, route},
 };
 
 impl Daemon<'_> {
@@ -18,10 +18,31 @@ impl Daemon<'_> {
         self.look_pace.looked(Instant::now());
         log::debug!("reading interfaces and addresses");
         match self.netlink.snapshot().await {
-            Ok(snapshot) => self.look_at(snapshot),
+            Ok(snapshot) => {
+                self.read_routes(&snapshot).await;
+                self.look_at(snapshot);
+            }
             Err(error) => log::error!("{error:#}"),
         }
         self.announce();
+    }
+
+    /// Records that interfaces or addresses may have changed.
+    pub(super) fn heard_of_change(&mut self) {
+        self.look_pace.heard(Instant::now());
+        self.route_pace.heard();
+    }
+
+    /// Reads what is on-link by routes, if it is time.
+    async fn read_routes(&mut self, snapshot: &Snapshot) {
+        if !self.route_pace.is_due(Instant::now()) {
+            return;
+        }
+        let devices = zone_devices(&self.in_force.config, snapshot);
+        match route::read_on_link_networks(&devices).await {
+            Ok(networks) => self.routed = networks,
+            Err(error) => log::warn!("what is on-link by routes is not known: {error:#}"),
+        }
     }
 
     /// Acts on the machine's state: attaches programs again that others have detached, then carries
@@ -48,8 +69,13 @@ impl Daemon<'_> {
         for command in commands {
             self.execute(command);
         }
+        if let Err(error) = kernel::take_off_leftovers(self.kernel.directory(), &snapshot) {
+            log::error!("{error:#}");
+        }
         self.keep_gate(&snapshot);
-        for told in self.on_link.observe(&self.in_force.config, &snapshot, Instant::now()) {
+        let mut all = snapshot.clone();
+        all.networks.extend(&self.routed);
+        for told in self.on_link.observe(&self.in_force.config, &all, Instant::now()) {
             match told {
                 Told::Info(text) => log::info!("{text}"),
                 Told::Warning(text) => log::warn!("{text}"),
@@ -57,6 +83,9 @@ impl Daemon<'_> {
         }
         self.intake.recorder.set_interfaces(&snapshot.interfaces);
         self.seen = snapshot;
+        if let Some(retry) = self.reconciler.retry_due() {
+            self.look_pace.by(retry);
+        }
         self.tell_resolution();
     }
 

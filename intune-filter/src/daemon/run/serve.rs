@@ -55,7 +55,7 @@ impl Daemon<'_> {
                 () = wait_until(self.resolution.due()) => self.resolve(),
                 () = Watched::changed(&mut self.watched) => self.read_ahead(Errand::Mended, None),
                 (question, answer) = self.dns_client.next() => self.resolved(&question, answer),
-                () = self.netlink.changed() => self.look_pace.heard(Instant::now()),
+                () = self.netlink.changed() => self.heard_of_change(),
                 () = wait_until(self.look_pace.due()) => self.look().await,
                 () = next_of(self.nftables.as_mut()) => self.guard.heard(Instant::now()),
                 _ = look.tick() => self.look().await,

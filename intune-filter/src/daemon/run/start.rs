@@ -18,7 +18,7 @@ use crate::{
     daemon::{
         config_source::{Chosen, ConfigSource, ahead::Reader, confirmation::Confirmation},
         intake::Intake,
-        interfaces::{InterfaceReconciler, LookPace, OnLinkWatch},
+        interfaces::{InterfaceReconciler, LookPace, OnLinkWatch, RoutePace},
         problems::Problems,
         reload,
         ring_buffer::Ring,
@@ -124,6 +124,8 @@ impl<'a> Daemon<'a> {
             netlink,
             look_pace: LookPace::default(),
             on_link: OnLinkWatch::default(),
+            route_pace: RoutePace::default(),
+            routed: Vec::new(),
             seen: Snapshot::default(),
             nftables: gate::listen(),
             calls,

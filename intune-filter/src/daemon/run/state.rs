@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use aya::maps::{MapData, RingBuf};
+use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
             confirmation::Confirmation,
         },
         intake::Intake,
-        interfaces::{InterfaceReconciler, LookPace, OnLinkWatch},
+        interfaces::{InterfaceReconciler, LookPace, OnLinkWatch, RoutePace},
         problems::Problems,
         ring_buffer::Ring,
         warm_up::WarmUp,
@@ -69,6 +70,10 @@ pub(super) struct Daemon<'a> {
     pub(super) look_pace: LookPace,
     /// What is on-link, as it was last told of.
     pub(super) on_link: OnLinkWatch,
+    /// When the routes are read.
+    pub(super) route_pace: RoutePace,
+    /// Networks that are on-link by routes, with the index of the interface.
+    pub(super) routed: Vec<(u32, IpNet)>,
     /// Last snapshot of the machine.
     pub(super) seen: Snapshot,
     pub(super) nftables: Option<Changes>,

@@ -151,12 +151,24 @@ fn a_failed_attachment_is_tried_again_after_a_while_and_is_news_once() {
     reconciler.observe(&seen, now);
     assert!(reconciler.failed(&interface("lan", 5), "busy".into(), now));
     assert!(!reconciler.is_enforcing());
-    assert_eq!(reconciler.observe(&seen, now + RETRY_INTERVAL / 2), []);
-    let retry = reconciler.observe(&seen, now + RETRY_INTERVAL);
+    assert_eq!(reconciler.observe(&seen, now + FIRST_RETRY / 2), []);
+    assert_eq!(reconciler.retry_due(), Some(now + FIRST_RETRY));
+    let retry = reconciler.observe(&seen, now + FIRST_RETRY);
     assert_eq!(retry, [Command::Attach(interface("lan", 5), WantedMode::Auto)]);
-    assert!(!reconciler.failed(&interface("lan", 5), "busy".into(), now + RETRY_INTERVAL));
-    assert!(reconciler.failed(&interface("lan", 5), "other".into(), now + RETRY_INTERVAL * 2));
+    let mut at = now + FIRST_RETRY;
+    assert!(!reconciler.failed(&interface("lan", 5), "busy".into(), at));
+    assert_eq!(reconciler.retry_due(), Some(at + FIRST_RETRY * 2));
+    for _ in 0..9 {
+        at += RETRY_INTERVAL;
+        assert!(!reconciler.failed(&interface("lan", 5), "busy".into(), at));
+    }
+    assert_eq!(reconciler.retry_due(), Some(at + RETRY_INTERVAL));
+    // Another interface of the name begins anew.
+    assert!(reconciler.failed(&interface("lan", 7), "other".into(), at));
+    assert_eq!(reconciler.retry_due(), Some(at + FIRST_RETRY));
     assert_eq!(reconciler.status()[0].error.as_deref(), Some("other"));
+    reconciler.attached(&interface("lan", 7), Mode::Native);
+    assert_eq!(reconciler.retry_due(), None);
 }
 
 #[test]
