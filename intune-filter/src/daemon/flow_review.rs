@@ -7,8 +7,8 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use intune_filter_ebpf::abi::{
-    Client, Flow, FlowKey, MODE_ENFORCE, RuleMask, TransportProtocol, V6, client_flags, flow_flags,
-    inbound_zone,
+    Client, Flow, FlowKey, MODE_ENFORCE, NO_RULE, RuleMask, TransportProtocol, V6, client_flags,
+    flow_flags, inbound_zone,
 };
 
 use crate::{kernel::FlowFate, names::Names, policy::Policy};
@@ -73,7 +73,18 @@ impl<'a> FlowReview<'a> {
     /// Decides about a flow that the remote has opened. One from another zone ends with its sender's.
     fn decide_inbound(&mut self, key: &FlowKey<V6>, flow: &Flow) -> FlowFate {
         let Some(client) = self.client(key) else { return FlowFate::Goes };
-        if flow.origin() != 0 || client.flags & client_flags::INBOUND_RULES == 0 {
+        if flow.origin() != 0 {
+            return FlowFate::Goes;
+        }
+        if client.flags & client_flags::INBOUND != 0 {
+            // Its rule may be gone, and its end would be the flow's.
+            return if flow.rule == NO_RULE {
+                FlowFate::Goes
+            } else {
+                FlowFate::BelongsTo(NO_RULE)
+            };
+        }
+        if client.flags & client_flags::INBOUND_RULES == 0 {
             return FlowFate::Goes;
         }
         let zone = u32::from(inbound_zone(key.zone));

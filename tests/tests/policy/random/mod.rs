@@ -26,7 +26,10 @@ use intune_filter::{
     policy::compile,
     system::clock,
 };
-use intune_filter_ebpf::abi::{Address, Flow, FlowKey, MODE_AUDIT, Reason, V4, V6, flow_flags};
+use intune_filter_ebpf::abi::{
+    Address, Flow, FlowKey, MODE_AUDIT, MODE_ENFORCE, Reason, RuleMask, TransportProtocol, V4, V6,
+    client_flags, flow_flags,
+};
 use intune_filter_tests::{
     directory::Directory,
     prog_test_run::{Datagram, Flags},
@@ -48,6 +51,8 @@ const BEGIN: u64 = u64::MAX / 4;
 /// A flow, as a client knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Connection {
+    /// Whether the remote has opened it, by the group's `inbound`.
+    inward: bool,
     group: usize,
     client: IpAddr,
     client_port: u16,
@@ -166,16 +171,66 @@ impl World {
         let remote: IpAddr = self.random.pick(&DESTINATIONS).parse()?;
         self.next_port = self.next_port.checked_add(1).unwrap_or(1024);
         let connection = Connection {
+            inward: false,
             group,
             client: CLIENTS[group][usize::from(remote.is_ipv6())].parse()?,
             client_port: self.next_port,
             remote,
             port: *self.random.pick(&PORTS),
         };
-        if self.live.len() < LIVE && self.judge(&connection, Flags::SYN)? {
+        if self.live.len() >= LIVE {
+            return Ok(());
+        }
+        // Who is let in has some port, and the client one of a service's.
+        let (client_port, port) = (connection.port, connection.client_port);
+        let inward = Connection { inward: true, client_port, port, ..connection };
+        if self.random.once_in(3) {
+            if self.let_in(&inward)? {
+                self.live.insert(inward);
+            }
+        } else if self.judge(&connection, Flags::SYN)? {
             self.live.insert(connection);
         }
         Ok(())
+    }
+
+    /// Opens a flow that the remote begins, if a rule of the group's in force lets it in.
+    fn let_in(&mut self, connection: &Connection) -> Result<bool> {
+        let policy = self.learner.policy().clone();
+        let client = policy.client(1, connection.client).context("a client of a group")?;
+        if client.mode != MODE_ENFORCE {
+            return Ok(false);
+        }
+        let learned = self.kernel.pins().host(connection.remote)?;
+        let of_sender = policy.rules_of_address(connection.remote)
+            | learned.map_or(RuleMask::EMPTY, |host| host.rules);
+        let of_port = policy.rules_of_port(TransportProtocol::Tcp, connection.client_port);
+        let group = policy.groups.get(connection.group).context("a group")?;
+        let rules = group.inbound & of_sender & of_port;
+        let by_all = client.flags & client_flags::INBOUND != 0;
+        if rules.is_empty() && !by_all {
+            return Ok(false);
+        }
+        let names = self.names_of(connection.remote);
+        ensure!(
+            self.policy.lets_in(
+                connection.group,
+                connection.remote,
+                connection.client_port,
+                &names
+            ),
+            "{connection:?} is let in; names {names:?}\n{}",
+            self.policy.config()
+        );
+        let rule = if by_all { u8::MAX } else { rules.lowest() };
+        self.open(connection, client.group as u8, flow_flags::INBOUND, rule)?;
+        Ok(true)
+    }
+
+    /// Names that have led to an address.
+    fn names_of(&self, remote: IpAddr) -> BTreeSet<&'static str> {
+        let addresses = [Some(remote), self.policy.stands_for(remote)].into_iter().flatten();
+        addresses.filter_map(|address| self.names.get(&address)).flatten().copied().collect()
     }
 
     /// Whether a packet of a connection passes. If it belongs to no flow and passes, it opens one.
@@ -185,24 +240,33 @@ impl World {
         let client = policy.client(1, connection.client).context("a client of a group")?;
         let flags = match told.reason {
             Reason::Flow => return Ok(true),
+            // The flow has ended, and what passes now opens another.
+            reason if connection.inward => {
+                return Ok(reason == Reason::Exempt || client.mode == MODE_AUDIT);
+            }
             Reason::Policy => 0,
             Reason::Exempt => flow_flags::UNRULED,
             _ if client.mode == MODE_AUDIT => flow_flags::AUDITED,
             _ => return Ok(false),
         };
+        let rule = if flags == 0 { told.rule.context("a rule")? } else { u8::MAX };
+        self.open(connection, client.group as u8, flags, rule)?;
+        Ok(true)
+    }
+
+    fn open(&mut self, connection: &Connection, group: u8, flags: u16, rule: u8) -> Result<()> {
         let now = clock::boot_time();
         let answered = self.random.once_in(2);
         let flow = Flow {
             opened: now,
             last_seen: now,
             generation: self.kernel.pins().active()?.generation,
-            group: client.group as u8,
+            group,
             flags: flags | if answered { flow_flags::ANSWERED } else { 0 },
-            rule: if flags == 0 { told.rule.context("a rule")? } else { u8::MAX },
+            rule,
             ..Flow::default()
         };
-        self.with_table(connection, answered, flow)?;
-        Ok(true)
+        self.with_table(connection, answered, flow)
     }
 
     fn with_table(&self, connection: &Connection, answered: bool, flow: Flow) -> Result<()> {
@@ -227,20 +291,28 @@ impl World {
             names.retain(|name| policy.knows(name));
         }
         for connection in self.live.clone() {
-            let Connection { group, remote, port, .. } = connection;
-            let addresses = [Some(remote), policy.stands_for(remote)].into_iter().flatten();
-            let names = addresses.filter_map(|address| self.names.get(&address)).flatten();
-            let names: BTreeSet<&str> = names.copied().collect();
-            let permitted = policy.permits(group, remote, port, &names);
+            let Connection { inward, group, client_port, remote, port, .. } = connection;
+            let names = self.names_of(remote);
+            let permitted = if inward {
+                policy.lets_in(group, remote, client_port, &names)
+            } else {
+                policy.permits(group, remote, port, &names)
+            };
             let passes = self.judge(&connection, Flags::ACK)?;
             ensure!(
                 passes == permitted,
-                "{connection:?}: permitted {permitted}, passes {passes}; names {names:?}\n{}",
+                "{connection:?}: permitted {permitted}, passes {passes}, {:?}; names {names:?}\n{}",
+                self.kernel.pins().explain(&connection.frame(Flags::ACK), DEVICE)?,
                 policy.config()
             );
-            *if passes { &mut tally.kept } else { &mut tally.ended } += 1;
-            // Some are not heard of again.
-            if !passes || self.random.once_in(16) {
+            *match (inward, passes) {
+                (false, true) => &mut tally.kept,
+                (false, false) => &mut tally.ended,
+                (true, true) => &mut tally.kept_inward,
+                (true, false) => &mut tally.ended_inward,
+            } += 1;
+            // Some are not heard of again. What the group's mode lets pass is another flow.
+            if !passes || inward && !policy.enforces(group) || self.random.once_in(16) {
                 self.live.remove(&connection);
             }
         }
@@ -252,6 +324,8 @@ impl World {
 struct Tally {
     kept: u64,
     ended: u64,
+    kept_inward: u64,
+    ended_inward: u64,
 }
 
 fn insert<A: Address>(kernel: &Kernel, name: &str, key: FlowKey<A>, flow: Flow) -> Result<()>
@@ -294,12 +368,9 @@ fn no_flow_outlives_its_permission_and_no_permitted_flow_is_cut() -> Result<()> 
         }
         world.change(&mut tally).with_context(|| format!("pair {pair} of seed {SEED}"))?;
     }
-    println!(
-        "{pairs} pairs of policies: {} flows kept, {} ended, {:?}",
-        tally.kept,
-        tally.ended,
-        begun.elapsed()
-    );
-    ensure!(tally.kept > pairs && tally.ended > pairs / 2, "too little has happened: {tally:?}");
+    println!("{pairs} pairs of policies: {tally:?}, {:?}", begun.elapsed());
+    let Tally { kept, ended, kept_inward, ended_inward } = tally;
+    ensure!(kept > pairs && ended > pairs / 2, "too little has happened: {tally:?}");
+    ensure!(kept_inward > pairs / 2 && ended_inward > pairs / 4, "too little came in: {tally:?}");
     Ok(())
 }

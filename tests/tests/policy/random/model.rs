@@ -54,12 +54,52 @@ struct Service {
     ports: BTreeSet<u16>,
 }
 
+/// Who reaches a group's clients.
+#[derive(Clone, Debug, Default)]
+enum Inbound {
+    #[default]
+    Nobody,
+    Everybody,
+    By(BTreeSet<InboundRule>),
+}
+
+/// Rule of `inbound`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum InboundRule {
+    /// The destinations of services, at the services' ports.
+    Services(BTreeSet<u32>),
+    /// Networks, at ports.
+    From(BTreeSet<&'static str>, BTreeSet<u16>),
+}
+
+impl InboundRule {
+    fn random(random: &mut Random) -> Self {
+        if random.once_in(2) {
+            let mut services = some(random, &[0, 1, 2, 3], 3);
+            services.insert(random.within(0..4));
+            return Self::Services(services);
+        }
+        let mut from = some(random, &NETWORKS, 4);
+        from.insert(*random.pick(&NETWORKS));
+        let mut ports = some(random, &PORTS, 3);
+        ports.insert(*random.pick(&PORTS));
+        Self::From(from, ports)
+    }
+}
+
+/// A group of clients.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    mode: &'static str,
+    services: BTreeSet<u32>,
+    inbound: Inbound,
+}
+
 /// A policy.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Policy {
     services: BTreeMap<u32, Service>,
-    /// Mode and services of each group.
-    groups: [(&'static str, BTreeSet<u32>); 2],
+    groups: [Group; 2],
     /// Whether clients reach IPv4 by the well-known prefix.
     nat64: bool,
 }
@@ -87,7 +127,15 @@ impl Policy {
             let mode = if random.once_in(6) { *random.pick(&MODES) } else { "enforce" };
             let mut of_group = some(random, &[0, 1, 2, 3], 2);
             of_group.insert(random.within(0..4));
-            (mode, of_group)
+            let inbound = match random.within(0..6) {
+                0 => Inbound::Nobody,
+                1 => Inbound::Everybody,
+                more => {
+                    let rules = 0..more.min(3);
+                    Inbound::By(rules.map(|_| InboundRule::random(random)).collect())
+                }
+            };
+            Group { mode, services: of_group, inbound }
         });
         Self { services, groups, nat64: !random.once_in(4) }
     }
@@ -122,8 +170,12 @@ impl Policy {
                 }
             }
         }
-        if random.once_in(3) {
+        if random.once_in(4) {
             next.groups = other.groups;
+        } else if random.once_in(3) {
+            let [one, two] = other.groups.map(|group| group.inbound);
+            next.groups[0].inbound = one;
+            next.groups[1].inbound = two;
         }
         if random.once_in(4) {
             next.nat64 = other.nat64;
@@ -135,12 +187,33 @@ impl Policy {
         let list = |words: &mut dyn Iterator<Item = String>| words.collect::<Vec<_>>().join(", ");
         let mut text =
             "interfaces: [{name: lan}]\ndns: {resolvers: [192.0.2.53]}\nclients:\n".to_owned();
-        for (number, (mode, services)) in self.groups.iter().enumerate() {
-            let services = list(&mut services.iter().map(|id| format!("s{id}")));
+        let names = |services: &BTreeSet<u32>| {
+            services.iter().map(|id| format!("s{id}")).collect::<Vec<_>>().join(", ")
+        };
+        for (number, group) in self.groups.iter().enumerate() {
+            let (mode, services) = (group.mode, names(&group.services));
+            let inbound = match &group.inbound {
+                Inbound::Nobody => "deny".to_owned(),
+                Inbound::Everybody => "allow".to_owned(),
+                Inbound::By(rules) => {
+                    let rules = rules.iter().map(|rule| match rule {
+                        InboundRule::Services(services) => {
+                            format!("{{services: [{}]}}", names(services))
+                        }
+                        InboundRule::From(from, ports) => {
+                            let from = list(&mut from.iter().map(|one| format!("'{one}'")));
+                            let ports = list(&mut ports.iter().map(ToString::to_string));
+                            format!("{{from: [{from}], tcp: [{ports}]}}")
+                        }
+                    });
+                    format!("[{}]", list(&mut rules.into_iter()))
+                }
+            };
             let networks = format!("10.0.{number}.0/24, 'fd00:{}::/64'", number + 1);
             let _ = writeln!(
                 text,
-                "- {{name: g{number}, networks: [{networks}], mode: {mode}, services: [{services}]}}"
+                "- {{name: g{number}, networks: [{networks}], mode: {mode}, services: [{services}], \
+                 inbound: {inbound}}}"
             );
         }
         if self.nat64 {
@@ -161,7 +234,7 @@ impl Policy {
 
     /// Whether the clients of a group are judged at all.
     pub(super) fn enforces(&self, group: usize) -> bool {
-        self.groups.get(group).is_some_and(|(mode, _)| *mode == "enforce")
+        self.groups.get(group).is_some_and(|group| group.mode == "enforce")
     }
 
     /// The IPv4 address that a destination stands for.
@@ -182,22 +255,62 @@ impl Policy {
         if !self.enforces(group) {
             return true;
         }
-        self.of_group(group).any(|service| {
-            service.ports.contains(&port)
-                && (service.networks.iter().any(|network| {
-                    lies_in(destination, network)
-                        || self.stands_for(destination).is_some_and(|v4| lies_in(v4, network))
-                }) || names.iter().any(|name| service.has(name)))
+        self.of_group(group).any(|service| self.serves(service, destination, port, names))
+    }
+
+    /// Whether a host that names have led to may reach a port of a group's clients.
+    pub(super) fn lets_in(
+        &self,
+        group: usize,
+        sender: IpAddr,
+        port: u16,
+        names: &BTreeSet<&str>,
+    ) -> bool {
+        if !self.enforces(group) {
+            return true;
+        }
+        match self.groups.get(group).map(|group| &group.inbound) {
+            None | Some(Inbound::Nobody) => false,
+            Some(Inbound::Everybody) => true,
+            Some(Inbound::By(rules)) => rules.iter().any(|rule| match rule {
+                InboundRule::Services(services) => {
+                    let mut services = services.iter().filter_map(|id| self.services.get(id));
+                    services.any(|service| self.serves(service, sender, port, names))
+                }
+                InboundRule::From(from, ports) => ports.contains(&port) && self.is_in(sender, from),
+            }),
+        }
+    }
+
+    /// Whether a service has a port, and an address by its networks or by names that led there.
+    fn serves(&self, service: &Service, host: IpAddr, port: u16, names: &BTreeSet<&str>) -> bool {
+        service.ports.contains(&port)
+            && (self.is_in(host, &service.networks) || names.iter().any(|name| service.has(name)))
+    }
+
+    fn is_in(&self, host: IpAddr, networks: &BTreeSet<&str>) -> bool {
+        networks.iter().any(|network| {
+            lies_in(host, network) || self.stands_for(host).is_some_and(|v4| lies_in(v4, network))
         })
     }
 
-    /// Whether a group has a service that has a name.
+    /// Whether a group has a service that has a name, in one direction or the other.
     pub(super) fn knows(&self, name: &str) -> bool {
+        let rules = self.groups.iter().filter_map(|group| match &group.inbound {
+            Inbound::By(rules) => Some(rules),
+            _ => None,
+        });
+        let services = rules.flatten().filter_map(|rule| match rule {
+            InboundRule::Services(services) => Some(services),
+            InboundRule::From(..) => None,
+        });
+        let mut inward = services.flatten().filter_map(|id| self.services.get(id));
         (0..self.groups.len()).any(|group| self.of_group(group).any(|service| service.has(name)))
+            || inward.any(|service| service.has(name))
     }
 
     fn of_group(&self, group: usize) -> impl Iterator<Item = &Service> {
-        let ids = self.groups.get(group).map(|(_, ids)| ids.iter()).unwrap_or_default();
+        let ids = self.groups.get(group).map(|group| group.services.iter()).unwrap_or_default();
         ids.filter_map(|id| self.services.get(id))
     }
 }
