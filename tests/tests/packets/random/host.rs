@@ -8,13 +8,13 @@ use intune_filter::{
     policy::{Policy, compile},
 };
 use intune_filter_ebpf::{
-    abi::{Active, Matched},
+    abi::{Active, Matched, Reason},
     verdict::Action,
 };
 use intune_filter_tests::prog_test_run::{
     filter::HookPoint,
     host::{clear, place, tables},
-    site::{catalogue, changed_config, config, rule_bits},
+    site::{catalogue, changed_config, rule_bits},
 };
 
 use super::{
@@ -23,10 +23,31 @@ use super::{
     oracle::{Moment, Oracle},
 };
 
-/// The site with another policy, which takes rules from one group and audits no group.
+/// The site, where rules let in who reaches two of its groups: see `model::INBOUND`.
+pub fn first_config() -> Config {
+    changed_config("", "", |text| ruled(&text))
+}
+
+fn ruled(text: &str) -> String {
+    let to = |text: &str, group: &str, rules: &str| {
+        let name = format!("name: {group}\n");
+        text.replacen(&name, &format!("{name}    inbound: {rules}\n"), 1)
+    };
+    let own = "{from: [20.0.0.0/24, '2a01:111::/64'], tcp: [22], udp: ['7000-7009']}";
+    let text = to(text, "rejected", &format!("[{{services: [other]}}, {own}]"));
+    to(&text, "tagged", "[{services: [core]}]")
+}
+
+/// The site with another policy, which takes rules from one group and audits no group, and lets in less
+/// here and more there.
 pub fn other_config() -> Config {
     changed_config("", "other_vlans: deny", |text| {
-        text.replacen("[core, time]", "[time, other]", 1).replacen("    mode: audit\n", "", 1)
+        ruled(&text)
+            .replacen("[core, time]", "[time, other]", 1)
+            .replacen("    mode: audit\n", "", 1)
+            .replacen("{services: [other]}", "{services: [core, other]}", 1)
+            .replacen(", udp: ['7000-7009']", "", 1)
+            .replacen("    inbound: [{services: [core]}]\n", "", 1)
     })
 }
 
@@ -74,6 +95,7 @@ fn apart(frame: &[u8]) -> Option<(u16, Vec<u8>)> {
 struct Judged {
     reasons: BTreeMap<&'static str, u64>,
     by_name: u64,
+    let_in_by_rules: u64,
 }
 
 /// Has frames judged by these policies in turn; fails at the first that passes without a cause, or
@@ -109,6 +131,8 @@ fn judge(cases: u64, policies: [&Policy; 2]) -> Result<Judged, String> {
             };
             *judged.reasons.entry(verdict.reason.as_str()).or_default() += 1;
             judged.by_name += u64::from(verdict.matched == Matched::Name);
+            let by_rule = verdict.reason == Reason::Inbound && verdict.matched != Matched::Builtin;
+            judged.let_in_by_rules += u64::from(by_rule);
             let passed = verdict.action == Action::Pass;
             let passes = !verdict.reason.denies() || verdict.audited != 0;
             if passed != passes || !oracle.agrees(moment, at, &frame, &verdict) {
@@ -125,32 +149,59 @@ fn judge(cases: u64, policies: [&Policy; 2]) -> Result<Judged, String> {
 #[test]
 fn whatever_comes_the_host_passes_only_what_has_a_cause() {
     let cases = cases(200_000);
-    let first = compile(&config("", ""), &catalogue(), &rule_bits()).expect("a policy");
+    let first = compile(&first_config(), &catalogue(), &rule_bits()).expect("a policy");
     let second = compile(&other_config(), &catalogue(), &first.rule_bits()).expect("a policy");
     let judged = judge(cases, [&first, &second]).unwrap_or_else(|frame| panic!("{frame}"));
-    let Judged { reasons, by_name } = judged;
-    println!("{cases} frames, {by_name} by a learned name: {reasons:?}");
+    let Judged { reasons, by_name, let_in_by_rules } = judged;
+    println!(
+        "{cases} frames, {by_name} by a learned name, {let_in_by_rules} let in by rules: {reasons:?}"
+    );
     for reason in DEEP.into_iter().chain(["port", "malformed", "exempt", "inbound"]) {
         assert!(reasons.get(reason) > Some(&(cases / 2_000)), "{reason} is among them");
     }
     assert!(by_name > cases / 2_000, "names are learned");
+    assert!(let_in_by_rules > cases / 2_000, "rules let in");
+}
+
+/// Shows that what a rule lets in and does not arrive is noticed: the site lets in a little less.
+#[test]
+fn a_policy_that_lets_in_less_is_noticed() {
+    let first = compile(&first_config(), &catalogue(), &rule_bits()).expect("a policy");
+    let second = compile(&other_config(), &catalogue(), &first.rule_bits()).expect("a policy");
+    for (old, new) in [
+        ("tcp: [22]", "tcp: [21]"),
+        ("from: [20.0.0.0/24", "from: [20.0.1.0/24"),
+        ("{services: [other]}", "{services: [time]}"),
+        ("    inbound: [{services: [core]}]\n", ""),
+    ] {
+        let less = changed_config("", "", |text| ruled(&text).replacen(old, new, 1));
+        let less = compile(&less, &catalogue(), &first.rule_bits()).expect("a policy");
+        let noticed = judge(200_000, [&less, &second]).expect_err(new);
+        assert!(noticed.contains("action: Drop"), "{new}: {noticed}");
+    }
 }
 
 /// Shows that what passes without a cause does not go unnoticed: the site allows a little more.
 #[test]
 fn a_policy_that_lets_more_pass_is_noticed() {
-    let first = compile(&config("", ""), &catalogue(), &rule_bits()).expect("a policy");
+    let first = compile(&first_config(), &catalogue(), &rule_bits()).expect("a policy");
+    let second = compile(&other_config(), &catalogue(), &first.rule_bits()).expect("a policy");
     for (old, new) in [
         // Another service, more clients, one that is let alone, audited, or reached from outside.
         ("[core, time]", "[core, time, other]"),
-        ("10.22.0.0/24", "10.0.0.0/8"),
+        ("10.20.4.0/24", "10.20.0.0/16"),
         ("name: servers\n", "name: servers\n    mode: exempt\n"),
         ("name: tagged\n", "name: tagged\n    mode: audit\n"),
         ("name: lan\n", "name: lan\n    inbound: allow\n"),
+        // A port of the clients, a sender, a service, a group that others have rules for.
+        ("tcp: [22]", "tcp: [22, 23]"),
+        ("from: [20.0.0.0/24", "from: [203.0.113.0/24, 20.0.0.0/24"),
+        ("{services: [other]}", "{services: [core, other]}"),
+        ("name: lan\n", "name: lan\n    inbound: [{services: [core]}]\n"),
     ] {
-        let wider = changed_config("", "", |text| text.replacen(old, new, 1));
+        let wider = changed_config("", "", |text| ruled(&text).replacen(old, new, 1));
         let wider = compile(&wider, &catalogue(), &first.rule_bits()).expect("a policy");
-        let noticed = judge(200_000, [&wider, &wider]).expect_err(new);
+        let noticed = judge(200_000, [&wider, &second]).expect_err(new);
         assert!(noticed.contains("action: Pass"), "{new}: {noticed}");
     }
 }

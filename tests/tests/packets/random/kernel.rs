@@ -16,7 +16,7 @@ use intune_filter_tests::prog_test_run::{
     fate::Fate,
     filter::HookPoint,
     host as bed, run,
-    site::{catalogue, changed_config, config},
+    site::{catalogue, changed_config},
     state,
 };
 use nix::net::if_::if_nametoindex;
@@ -72,7 +72,7 @@ impl BothPolicies {
         warm_up_until: u64,
         index: impl Fn(&str) -> u32,
     ) -> Result<Self> {
-        filter.install_warming(&config("", ""), warm_up_until)?;
+        filter.install_warming(&host::first_config(), warm_up_until)?;
         let first = filter.policy().clone();
         filter.install_warming(&host::other_config(), warm_up_until)?;
         let active = filter.pins().active()?;

@@ -59,6 +59,58 @@ const RULES: [Rule; 4] = [
     Rule { letter: 'o', networks: ["203.0.113.0/24", "2001:db8:200::/48"], tcp: &[443], udp: &[] },
 ];
 
+/// Rule by which hosts reach the clients of a group.
+struct InboundRule {
+    /// Interface and VLAN of the group.
+    zone: (&'static str, u16),
+    clients: [&'static str; 2],
+    /// Policies that have it.
+    policies: Policies,
+    rule: Rule,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Policies {
+    Both,
+    First,
+    Second,
+}
+
+const REJECTED: [&str; 2] = ["10.20.4.0/24", "fd00:20:0:4::/64"];
+const TAGGED: [&str; 2] = ["10.21.0.0/24", "fd00:21::/64"];
+const NEAR: [&str; 2] = ["20.0.0.0/24", "2a01:111::/64"];
+const RANGE: [u16; 10] = [7000, 7001, 7002, 7003, 7004, 7005, 7006, 7007, 7008, 7009];
+
+/// Those of services, and those with networks and ports of their own.
+const INBOUND: [InboundRule; 7] = [
+    inbound("eth1", 0, REJECTED, Policies::Both, of_service(3)),
+    inbound("eth1", 0, REJECTED, Policies::Second, of_service(0)),
+    inbound("eth1", 0, REJECTED, Policies::Second, of_service(1)),
+    inbound("eth1", 0, REJECTED, Policies::Both, own(&[22], &[])),
+    inbound("eth1", 0, REJECTED, Policies::First, own(&[], &RANGE)),
+    inbound("eth1", 20, TAGGED, Policies::First, of_service(0)),
+    inbound("eth1", 20, TAGGED, Policies::First, of_service(1)),
+];
+
+const fn inbound(
+    interface: &'static str,
+    vlan: u16,
+    clients: [&'static str; 2],
+    policies: Policies,
+    rule: Rule,
+) -> InboundRule {
+    InboundRule { zone: (interface, vlan), clients, policies, rule }
+}
+
+const fn of_service(number: usize) -> Rule {
+    let Rule { letter, networks, tcp, udp } = RULES[number];
+    Rule { letter, networks, tcp, udp }
+}
+
+const fn own(tcp: &'static [u16], udp: &'static [u16]) -> Rule {
+    Rule { letter: 'i', networks: NEAR, tcp, udp }
+}
+
 const AUDITED: [&str; 2] = ["10.20.1.0/24", "fd00:20:0:1::/64"];
 const EXEMPT: [&str; 2] = ["10.20.2.0/24", "fd00:20:0:2::/64"];
 const SERVERS: [&str; 2] = ["10.20.3.0/24", "fd00:20:0:3::/64"];
@@ -120,6 +172,39 @@ fn letters(second: bool, interface: &str, vlan: u16, client: IpAddr) -> &'static
         Some(group) => GROUPS[group].rules,
         None => "",
     }
+}
+
+/// Whether a rule lets a host reach a port of a client, if `sends` says that the host is one that may send
+/// by networks.
+pub fn is_let_in(
+    second: bool,
+    zone: (&str, u16),
+    client: IpAddr,
+    (protocol, port): (u8, u16),
+    sends: impl Fn(&[&str; 2]) -> bool,
+) -> bool {
+    let other = if second { Policies::First } else { Policies::Second };
+    INBOUND.iter().any(|inbound| {
+        let ports = match protocol {
+            TCP => inbound.rule.tcp,
+            UDP => inbound.rule.udp,
+            _ => &[],
+        };
+        inbound.zone == zone
+            && within(&inbound.clients, client)
+            && inbound.policies != other
+            && ports.contains(&port)
+            && sends(&inbound.rule.networks)
+    })
+}
+
+/// Whether the policy lets a flow go on that its remote has opened under another one.
+pub fn is_let_in_still(second: bool, interface: &str, flow: &Flow) -> bool {
+    let zone = (interface, flow.vlan);
+    is_exempt(interface, flow.vlan, flow.client)
+        || is_server(interface, flow.vlan, flow.client)
+        // The rule is asked, and not its networks: the address may have been a name's.
+        || is_let_in(second, zone, flow.client, (flow.protocol, flow.client_port), |_| true)
 }
 
 /// Whether the policy lets a flow go on that another one has opened.

@@ -44,6 +44,8 @@ struct Known {
     begun: bool,
     /// The other interface whose client has opened it.
     from: Option<&'static str>,
+    /// Whether it was let in by the group's choice.
+    let_in: bool,
 }
 
 /// Time and policy of a judgement.
@@ -88,7 +90,7 @@ impl Oracle {
         let is_gateways_own = is_gateways_own(place);
         let seen = Seen { at, interface, ingress, from, is_gateways_own, reading: &reading };
         if !passes {
-            return true;
+            return verdict.reason != Reason::Unsolicited || !seen.is_let_in_by_network();
         }
         self.has_cause(&seen, verdict) && {
             self.note(&seen, verdict);
@@ -135,7 +137,13 @@ impl Oracle {
             (true, Reason::DnsQuery) => seen.may_query(),
             (false, Reason::DnsAnswer) => self.is_awaited(seen),
             (false, Reason::FromZone) => self.is_sent(seen),
-            (false, Reason::Inbound) => model::is_server(interface, vlan, client),
+            (false, Reason::Inbound) if verdict.matched == Matched::Builtin => {
+                model::is_server(interface, vlan, client)
+            }
+            (false, Reason::Inbound) => seen.is_let_in(|networks| match verdict.matched {
+                Matched::Name => self.answers.iter().any(|one| has_address(one, reading.source)),
+                _ => within(networks, reading.source),
+            }),
             _ => false,
         }
     }
@@ -157,6 +165,9 @@ impl Oracle {
             && (*generation == seen.at.generation
                 || match known.from {
                     Some(from) => self.is_begun(seen, from, &turned(flow)),
+                    None if known.let_in => {
+                        model::is_let_in_still(seen.at.second, seen.interface, flow)
+                    }
                     None => model::may_go_on(seen.at.second, seen.interface, flow),
                 })
     }
@@ -224,6 +235,7 @@ impl Oracle {
                 generation: at.generation,
                 begun: ingress && !verdict.reason.denies(),
                 from: seen.from.filter(|_| verdict.reason == Reason::FromZone),
+                let_in: verdict.reason == Reason::Inbound,
             };
             self.flows.insert((interface, flow), known);
         }
@@ -277,6 +289,27 @@ impl Seen<'_> {
 
     fn client(&self) -> Address {
         if self.ingress { self.reading.source } else { self.reading.destination }
+    }
+
+    /// Whether a rule of the receiver's group lets it in: `sends` says whether its sender is one of networks'.
+    fn is_let_in(&self, sends: impl Fn(&[&str; 2]) -> bool) -> bool {
+        let reading = self.reading;
+        let Some(port) = reading.port().filter(|_| !self.ingress && !reading.is_later()) else {
+            return false;
+        };
+        let port = (reading.protocol, port);
+        model::is_let_in(self.at.second, self.zone(), reading.destination, port, sends)
+    }
+
+    /// Whether it has to arrive by such a rule, whose networks have the sender.
+    fn is_let_in_by_network(&self) -> bool {
+        let reading = self.reading;
+        // A whole header, and no resolver's answer.
+        let header = if reading.protocol == TCP { 20 } else { 8 };
+        reading.payload.len() >= header
+            && reading.fragment.is_none()
+            && reading.be16(0) != DNS
+            && self.is_let_in(|networks| within(networks, reading.source))
     }
 
     /// The datagram that a fragment belongs to: a first one, or another.

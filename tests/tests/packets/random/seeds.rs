@@ -155,6 +155,8 @@ fn flows_of(who: &Addresses) -> Vec<Vec<Seed>> {
     let answer = back(who.web).tcp(443, 40000, Flags::SYN_ACK);
     let (client_port, server_port) = if who.client.is_ipv4() { (68, 67) } else { (546, 547) };
     let asked = Datagram::new(who.public, who.server).udp(999, 7, b"asks");
+    let let_in = |source| Datagram::new(source, who.rejected);
+    let to_tagged = |source| Datagram::new(source, who.tagged).tag(TAG, VLAN);
     vec![
         tcp(who.client, who.web, &[], 443),
         tcp(who.client, who.web, &[0xe000], 80),
@@ -181,6 +183,28 @@ fn flows_of(who: &Addresses) -> Vec<Vec<Seed>> {
             came(&asked),
             sent(&Datagram::new(who.server, who.public).udp(7, 999, b"answers")),
             sent(&Datagram::new(who.server, who.public).unreachable(&asked)),
+        ],
+        // What rules let in, by a prefix and a service, and what they do not.
+        vec![
+            came(&let_in(who.public).tcp(999, 22, Flags::SYN)),
+            sent(&Datagram::new(who.rejected, who.public).tcp(22, 999, Flags::SYN_ACK)),
+            came(&let_in(who.public).tcp(999, 22, Flags::ACK)),
+            came(&let_in(who.public2).udp(999, 7009, b"asks")),
+            sent(&Datagram::new(who.rejected, who.public2).udp(7009, 999, b"answers")),
+            came(&let_in(who.public).tcp(999, 23, Flags::SYN)),
+        ],
+        vec![
+            came(&let_in(who.foreign).tcp(999, 443, Flags::SYN)),
+            sent(&Datagram::new(who.rejected, who.foreign).tcp(443, 999, Flags::SYN_ACK)),
+            came(&let_in(who.web).tcp(999, 443, Flags::SYN)),
+            came(&let_in(who.foreign).tcp(999, 22, Flags::SYN)),
+            came(&Datagram::new(who.web, who.client).tcp(999, 443, Flags::SYN)),
+        ],
+        vec![
+            came(&to_tagged(who.web).tcp(999, 80, Flags::SYN)),
+            sent(&Datagram::new(who.tagged, who.web).tag(TAG, VLAN).tcp(80, 999, Flags::SYN_ACK)),
+            came(&to_tagged(who.push).udp(999, 5223, b"asks")),
+            came(&to_tagged(who.push).udp(999, 80, b"asks")),
         ],
         // Errors about a flow, in both directions.
         vec![
