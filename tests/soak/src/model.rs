@@ -46,8 +46,35 @@ struct Group {
     services: BTreeSet<String>,
     #[serde(default)]
     mode: Mode,
-    #[serde(default = "deny")]
-    inbound: String,
+    #[serde(default)]
+    inbound: Inbound,
+}
+
+/// Who reaches a group's clients: a word, or rules.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Inbound {
+    Word(String),
+    Rules(Vec<InboundRule>),
+}
+
+impl Default for Inbound {
+    fn default() -> Self {
+        Self::Word(deny())
+    }
+}
+
+/// Services whose destinations may send to their ports, or networks that may send to these.
+#[derive(Clone, Debug, Deserialize)]
+struct InboundRule {
+    #[serde(default)]
+    services: BTreeSet<String>,
+    #[serde(default)]
+    from: Vec<IpNet>,
+    #[serde(default)]
+    tcp: Vec<Port>,
+    #[serde(default)]
+    udp: Vec<Port>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -105,7 +132,9 @@ impl ModelPolicy {
     /// Reads a configuration's text.
     pub fn read(text: &str) -> Result<Self> {
         let file: File = serde_yaml::from_str(text).context("the model cannot read it")?;
-        let used: BTreeSet<&String> = file.clients.iter().flat_map(|one| &one.services).collect();
+        let rules = file.clients.iter().flat_map(|one| one.inbound.rules());
+        let used = file.clients.iter().flat_map(|one| &one.services);
+        let used: BTreeSet<&String> = used.chain(rules.flat_map(|rule| &rule.services)).collect();
         let time = |key: &str| -> Result<Duration> {
             let text = file.dns.ttl.get(key).with_context(|| format!("no dns.ttl.{key}"))?;
             let Some(seconds) = text.strip_suffix('s') else { bail!("{text} is not in seconds") };
@@ -155,7 +184,7 @@ impl ModelPolicy {
     /// Whether a client receives unsolicited packets, by its group's choice.
     #[must_use]
     pub fn wants(&self, client: IpAddr) -> bool {
-        self.group(client).is_some_and(|group| group.inbound == "allow")
+        self.group(client).is_some_and(|group| group.inbound.is_allow())
     }
 
     /// The services in force that have a name.
@@ -205,7 +234,7 @@ impl ModelPolicy {
     #[must_use]
     pub fn judge(&self, packet: &Packet, learned: impl Fn(&str, IpAddr) -> Verdict) -> Judgement {
         if packet.to_client {
-            return self.judge_unsolicited(packet);
+            return self.judge_unsolicited(packet, learned);
         }
         if packet.what.is_broken() {
             return (Verdict::Denied, "no client may send such a packet");
@@ -246,7 +275,11 @@ impl ModelPolicy {
         }
     }
 
-    fn judge_unsolicited(&self, packet: &Packet) -> Judgement {
+    fn judge_unsolicited(
+        &self,
+        packet: &Packet,
+        learned: impl Fn(&str, IpAddr) -> Verdict,
+    ) -> Judgement {
         if packet.what.is_broken() {
             return (Verdict::Denied, "no client is sent such a packet");
         }
@@ -262,8 +295,37 @@ impl ModelPolicy {
                 Mode::Enforce if self.wants(packet.destination) => {
                     (Verdict::Passes, "inbound: allow")
                 }
-                Mode::Enforce => (Verdict::Denied, "answers nothing"),
+                Mode::Enforce => self.let_in(group, packet, learned),
             },
+        }
+    }
+
+    /// Judges by the rules of the receiver's group who may send to the client's port.
+    fn let_in(
+        &self,
+        group: &Group,
+        packet: &Packet,
+        learned: impl Fn(&str, IpAddr) -> Verdict,
+    ) -> Judgement {
+        let is_from = |networks: &[IpNet]| networks.iter().any(|net| net.contains(&packet.source));
+        let mut maybe = false;
+        for rule in group.inbound.rules() {
+            if has_local(&rule.tcp, &rule.udp, packet) && is_from(&rule.from) {
+                return (Verdict::Passes, "a network and a port of an inbound rule");
+            }
+            let services = rule.services.iter().filter_map(|id| self.services.get(id));
+            for service in services.filter(|one| has_local(&one.tcp, &one.udp, packet)) {
+                let by_name = learned(&service.id, packet.source);
+                if is_from(&service.cidrs) || by_name == Verdict::Passes {
+                    return (Verdict::Passes, "a destination and a port of an inbound service");
+                }
+                maybe |= by_name == Verdict::Either;
+            }
+        }
+        if maybe {
+            (Verdict::Either, "a name of an inbound service may lead there")
+        } else {
+            (Verdict::Denied, "answers nothing")
         }
     }
 
@@ -282,16 +344,42 @@ impl Service {
             What::Tcp { remote, .. } => (&self.tcp, remote),
             _ => return false,
         };
-        ports.iter().any(|one| match one {
-            Port::One(one) => *one == port,
-            Port::Range(text) => {
-                let bounds = text.split_once('-').and_then(|(first, last)| {
-                    Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?))
-                });
-                bounds.is_some_and(|(first, last)| (first..=last).contains(&port))
-            }
-        })
+        has(ports, port)
     }
+}
+
+impl Inbound {
+    fn is_allow(&self) -> bool {
+        matches!(self, Self::Word(word) if word == "allow")
+    }
+
+    fn rules(&self) -> &[InboundRule] {
+        match self {
+            Self::Word(_) => &[],
+            Self::Rules(rules) => rules,
+        }
+    }
+}
+
+/// Whether the client's port of a packet is among ports.
+fn has_local(tcp: &[Port], udp: &[Port], packet: &Packet) -> bool {
+    match packet.what {
+        What::Udp { local, .. } => has(udp, local),
+        What::Tcp { local, .. } => has(tcp, local),
+        _ => false,
+    }
+}
+
+fn has(ports: &[Port], port: u16) -> bool {
+    ports.iter().any(|one| match one {
+        Port::One(one) => *one == port,
+        Port::Range(text) => {
+            let bounds = text.split_once('-').and_then(|(first, last)| {
+                Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?))
+            });
+            bounds.is_some_and(|(first, last)| (first..=last).contains(&port))
+        }
+    })
 }
 
 /// Whether no host can have this address, so that a packet from it is forged.

@@ -218,12 +218,21 @@ pub fn configuration(random: &mut Random, sizes: Sizes) -> String {
         services.extend(optional.into_iter().filter(|_| !random.once_in(3)));
         services.join(", ")
     };
+    let (staff, kiosk, lab, admin, servers) =
+        (some("core"), some("core"), some("core"), some("core"), some("core"));
+    let staff_inbound = *random.pick(&[
+        "on_deny: drop",
+        "on_deny: drop, inbound: [{services: [core]}]",
+        "on_deny: drop, inbound: [{services: [printer]}, {from: [192.0.2.0/30, \
+         \"2001:db8:9100::/126\"], tcp: [22], udp: [\"600-639\"]}]",
+        "on_deny: drop, inbound: [{services: [core, mail]}, {from: [192.0.2.0/28], udp: [80]}]",
+    ]);
     let groups = [
-        (Group::Staff, some("core"), "on_deny: drop"),
-        (Group::Kiosk, some("core"), "on_deny: reject"),
-        (Group::Lab, some("core"), "mode: audit"),
-        (Group::Admin, some("core"), "mode: exempt"),
-        (Group::Servers, some("core"), "inbound: allow"),
+        (Group::Staff, staff, staff_inbound),
+        (Group::Kiosk, kiosk, "on_deny: reject"),
+        (Group::Lab, lab, "mode: audit"),
+        (Group::Admin, admin, "mode: exempt"),
+        (Group::Servers, servers, "inbound: allow"),
         (Group::Bulk, "core, bulk".to_owned(), "devices_per_address: 1000"),
         (Group::Storm, "core, bulk".to_owned(), "on_deny: reject"),
     ];

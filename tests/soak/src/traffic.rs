@@ -41,6 +41,9 @@ const FOLLOWED: Duration = Duration::from_secs(60);
 /// Conversations that are followed.
 const FLOWS: usize = 200;
 
+/// Ports of clients that rules let in to, and others.
+const INWARD: [u16; 6] = [7, 22, 80, 443, 631, 993];
+
 /// Ports of each sender's clients: no other sender's, and none that the system gives to sockets.
 const LOCAL: u32 = 15_000;
 
@@ -308,7 +311,23 @@ impl<'a> Sender<'a> {
         let group = *self.random.pick(&Group::SENDERS);
         let (client, local) = self.conversation(group);
         let remote = *self.random.pick(&PORTS);
-        let (kind, source, what) = match self.random.within(0..6) {
+        let (kind, source, what) = match self.random.within(0..8) {
+            // To a port that a rule may have: none that the client sends from.
+            6 | 7 => {
+                let (host, remote) = (self.random.within(0..6), local);
+                let local = *self.random.pick(&INWARD);
+                let source = match self.random.within(0..3) {
+                    0 => self.random.pick(&self.names).addresses,
+                    1 => site::printer(host),
+                    _ => site::core(host),
+                };
+                let what = if self.random.once_in(2) {
+                    What::Udp { local, remote }
+                } else {
+                    What::Tcp { local, remote, flags: Flags::SYN }
+                };
+                ("by rules, to client", source, what)
+            }
             0 => {
                 ("scans, to client", site::core(0), What::Tcp { local, remote, flags: Flags::SYN })
             }

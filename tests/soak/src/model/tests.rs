@@ -23,6 +23,8 @@ fn example() -> ModelPolicy {
          - {networks: [10.0.0.9/32], services: [web], mode: exempt}~\
          - {networks: [10.0.1.0/24], services: [print], inbound: allow}~\
          - {networks: [10.0.2.0/24], services: [print], mode: audit}~\
+         - {networks: [10.0.3.0/24], services: [print], inbound: [{services: [web]}, \
+         {from: [198.51.100.0/24], tcp: [22], udp: ['600-639']}]}~\
          services:~\
          - {id: web, fqdns: ['*.web.test', exact.test], tcp: [443], udp: ['100-200']}~\
          - {id: print, cidrs: [192.0.2.0/28], tcp: [631]}~\
@@ -81,6 +83,30 @@ fn what_comes_unasked_passes_to_those_alone_who_want_it() {
     ] {
         let packet = Packet { to_client: true, ..sent("192.0.2.1", client, udp.clone()) };
         assert_eq!(verdict(&packet, Verdict::Passes), expected, "{packet}");
+    }
+}
+
+#[test]
+fn rules_let_in_their_senders_to_their_ports_of_the_clients() {
+    let flags = intune_filter_tests::prog_test_run::Flags::SYN;
+    let tcp = |local| What::Tcp { local, remote: 9999, flags };
+    let udp = |local| What::Udp { local, remote: 9999 };
+    for (source, client, what, learned, expected) in [
+        ("198.51.100.1", "10.0.3.1", tcp(22), Verdict::Denied, Verdict::Passes),
+        ("198.51.100.1", "10.0.3.1", udp(639), Verdict::Denied, Verdict::Passes),
+        ("198.51.100.1", "10.0.3.1", udp(640), Verdict::Denied, Verdict::Denied),
+        ("198.51.100.1", "10.0.3.1", udp(22), Verdict::Denied, Verdict::Denied),
+        ("198.51.101.1", "10.0.3.1", tcp(22), Verdict::Passes, Verdict::Denied),
+        ("198.51.101.1", "10.0.3.1", tcp(443), Verdict::Passes, Verdict::Passes),
+        ("198.51.101.1", "10.0.3.1", tcp(443), Verdict::Either, Verdict::Either),
+        ("198.51.101.1", "10.0.3.1", tcp(443), Verdict::Denied, Verdict::Denied),
+        // A service that the clients may use themselves lets nobody in.
+        ("192.0.2.1", "10.0.3.1", tcp(631), Verdict::Passes, Verdict::Denied),
+        ("198.51.100.1", "10.0.0.1", tcp(22), Verdict::Passes, Verdict::Denied),
+        ("198.51.100.1", "10.0.3.1", What::Echo { id: 1 }, Verdict::Passes, Verdict::Denied),
+    ] {
+        let packet = Packet { to_client: true, ..sent(source, client, what) };
+        assert_eq!(verdict(&packet, learned), expected, "{packet}");
     }
 }
 
