@@ -18,7 +18,7 @@ pub(crate) struct Tool {
 pub(crate) const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Programs that tests run, or that the demo tells its reader to run.
-pub(crate) const TOOLS: [Tool; 22] = [
+pub(crate) const TOOLS: [Tool; 23] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
     tool("ipset", "ipset"),
@@ -40,6 +40,7 @@ pub(crate) const TOOLS: [Tool; 22] = [
     tool("pppd", "ppp"),
     tool("pppoe-server", "pppoe"),
     tool("teamd", "libteam-utils"),
+    Tool { program: "prometheus", package: "prometheus", services: &["prometheus.service"] },
     tool("systemd-analyze", "systemd"),
     tool("ethtool", "ethtool"),
     tool("setpriv", "util-linux"),

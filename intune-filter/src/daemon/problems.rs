@@ -28,6 +28,17 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    const ALL: [Self; 8] = [
+        Self::ConfigurationRefused,
+        Self::ReloadRefused,
+        Self::StateNotSaved,
+        Self::StateSetAside,
+        Self::FileWritable,
+        Self::PolicyInDoubt,
+        Self::MetricsNotServed,
+        Self::InterfaceStray,
+    ];
+
     /// Returns the word in JSON and commands.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
@@ -67,6 +78,11 @@ impl Problems {
     #[must_use]
     pub(crate) fn has(&self, code: Code) -> bool {
         self.0.contains_key(&code)
+    }
+
+    /// Returns the words of all kinds, and whether a problem of the kind is current.
+    pub(crate) fn kinds(&self) -> Vec<(&'static str, bool)> {
+        Code::ALL.map(|code| (code.as_str(), self.has(code))).into()
     }
 
     /// Returns all current problems.

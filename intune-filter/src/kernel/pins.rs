@@ -355,24 +355,20 @@ impl Pins {
         Ok(classes.get(&port_class_at(slot, class), 0)?)
     }
 
-    /// How full the maps are that can fill up, by name; of an array of maps, the map in force.
+    /// How full the maps are that can fill up, by name. Those of a policy cannot: each policy brings
+    /// maps of its own size.
     ///
     /// # Errors
     /// A map cannot be read.
     pub fn usage(&self) -> Result<Vec<(String, Usage)>> {
-        let slot = self.active()?.generation & 1;
         let mut names = entries(&self.directory.maps())?;
         names.sort();
         let mut usages = Vec::with_capacity(names.len());
         for name in names {
             let map = self.data(&name)?;
-            let usage = match map.info()?.map_type()? {
-                MapType::ArrayOfMaps => {
-                    self.inner_data(&name, slot)?.map(|inner| usage_of(&inner)).transpose()?
-                }
-                _ => Some(usage_of(&map)?),
-            };
-            usages.extend(usage.flatten().map(|usage| (name, usage)));
+            if map.info()?.map_type()? != MapType::ArrayOfMaps {
+                usages.extend(usage_of(&map)?.map(|usage| (name, usage)));
+            }
         }
         Ok(usages)
     }

@@ -7,9 +7,15 @@ use std::sync::{
 
 use jiff::Timestamp;
 use prometheus_client::{
-    metrics::{gauge::Gauge, info::Info},
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Problem {
+    code: &'static str,
+}
 
 static RUNS_LAST_GOOD: AtomicBool = AtomicBool::new(false);
 
@@ -18,6 +24,12 @@ static RELOADED_AT: AtomicI64 = AtomicI64::new(0);
 
 /// Edition of the catalogue in force, and its date.
 static EDITION: Mutex<Option<(String, Option<u64>)>> = Mutex::new(None);
+
+/// Whether the configuration in force waits for its confirmation.
+static AWAITS_CONFIRMATION: AtomicBool = AtomicBool::new(false);
+
+/// Words of problems, and which of them are current.
+static PROBLEMS: Mutex<Vec<(&'static str, bool)>> = Mutex::new(Vec::new());
 
 static RELOAD_SUCCEEDED: AtomicBool = AtomicBool::new(false);
 
@@ -42,6 +54,13 @@ pub(crate) fn edition(name: &str, date: Option<u64>) -> bool {
     is_other
 }
 
+/// Records whether the configuration in force waits for its confirmation, and which problems are current
+/// of all that there may be.
+pub(crate) fn state(awaits_confirmation: bool, problems: Vec<(&'static str, bool)>) {
+    AWAITS_CONFIRMATION.store(awaits_confirmation, Ordering::Relaxed);
+    *PROBLEMS.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+}
+
 /// Adds the metrics about the configuration to a registry.
 pub(crate) fn register(registry: &mut Registry) {
     let mut add = |name, help, value: i64| {
@@ -51,6 +70,9 @@ pub(crate) fn register(registry: &mut Registry) {
     };
     let help = "1 while the configuration file cannot be used and the last good one is in force";
     add("configuration_last_good", help, RUNS_LAST_GOOD.load(Ordering::Relaxed).into());
+    let help = "1 while the configuration in force waits for its confirmation";
+    let awaits = AWAITS_CONFIRMATION.load(Ordering::Relaxed);
+    add("confirmation_pending", help, awaits.into());
     let at = RELOADED_AT.load(Ordering::Relaxed);
     let edition = EDITION.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some((_, Some(date))) = edition {
@@ -67,4 +89,9 @@ pub(crate) fn register(registry: &mut Registry) {
         let info = Info::new(vec![("edition", name)]);
         registry.register("catalogue", "Edition of the catalogue in force", info);
     }
+    let problems = Family::<Problem, Gauge>::default();
+    for (code, is_current) in PROBLEMS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        problems.get_or_create(&Problem { code }).set((*is_current).into());
+    }
+    registry.register("problem", "1 while a problem is current, as `status` tells it", problems);
 }

@@ -6,14 +6,15 @@ use std::sync::{
 };
 
 use anyhow::{Context as _, Result};
+use intune_filter_ebpf::abi::{Counted, LAYOUT_VERSION};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
 use tokio::sync::watch;
 
-use super::configuration;
+use super::{configuration, process};
 use crate::{
     kernel::{Pins, named_snapshot},
     names::resolution::Counts,
@@ -24,6 +25,11 @@ use crate::{
 struct Reason {
     reason: &'static str,
     verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Occurrence {
+    occurrence: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -71,16 +77,29 @@ impl Sources {
 
 /// Formats the metrics as they are now.
 fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> Result<String> {
-    let mut registry = Registry::with_prefix("intune_filter");
+    let mut whole = Registry::default();
+    process::register(&mut whole);
+    let registry = whole.sub_registry_with_prefix("intune_filter");
+    let (version, layout) = (env!("CARGO_PKG_VERSION"), LAYOUT_VERSION.to_string());
+    let build = Info::new(vec![("version", version.to_owned()), ("layout", layout)]);
+    registry.register("build", "Version of the daemon, and of the layout of its pins", build);
     let (packets, bytes) = (Family::default(), Family::default());
+    let occurrences = Family::default();
     for (counted, counter) in pins.counters()? {
+        if let Counted::Occurrences(_) = counted {
+            let labels = Occurrence { occurrence: counted.as_str() };
+            add(&occurrences, &labels, counter.packets);
+            continue;
+        }
         let verdict = if counted.denies() { "deny" } else { "allow" };
         let labels = Reason { reason: counted.as_str(), verdict };
         add(&packets, &labels, counter.packets);
         add(&bytes, &labels, counter.bytes);
     }
-    registry.register("packets", "Packets, or occurrences, by reason", packets);
-    registry.register("bytes", "Octets of the packets' frames, by reason", bytes);
+    registry.register("packets", "Packets by reason of the verdict", packets);
+    registry.register("bytes", "Octets of the packets' frames by reason of the verdict", bytes);
+    let help = "What happened beside verdicts: answers that taught, tables that were full";
+    registry.register("occurrences", help, occurrences);
 
     let rules: [Family<Rule, Counter>; 4] = Default::default();
     for (rule, counter) in pins.rules()?.into_iter().zip(pins.rule_counters()?) {
@@ -95,7 +114,8 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> 
     registry.register("rule_packets", "Packets of a rule's flows", packets);
     registry.register("rule_bytes", "Octets of a rule's flows", bytes);
     registry.register("rule_flows", "Flows that a rule has opened", flows);
-    registry.register("rule_denied", "Denied packets to a rule's destinations", denied);
+    let help = "Denied packets to a rule's destinations";
+    registry.register("rule_denied_packets", help, denied);
 
     let (entries, capacity) = (Family::<Map, Gauge>::default(), Family::<Map, Gauge>::default());
     for (map, usage) in pins.usage()? {
@@ -119,8 +139,8 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> 
     flows_evicted.inc_by(evicted);
     let help = "Answered flows that had to make room before their time, since the daemon's start";
     registry.register("flows_evicted", help, flows_evicted);
-    add_resolution(&mut registry, resolution);
-    configuration::register(&mut registry);
+    add_resolution(registry, resolution);
+    configuration::register(registry);
     let warm_up = Gauge::<i64>::default();
     let left = pins.warm_up_left(clock::boot_time())?.map_or(0, |left| left.as_secs());
     warm_up.set(i64::try_from(left)?);
@@ -131,7 +151,7 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> 
     registry.register("policy_generation", "Policies put into force so far", generation);
 
     let mut text = String::new();
-    encode(&mut text, &registry).context("cannot encode the metrics")?;
+    encode(&mut text, &whole).context("cannot encode the metrics")?;
     Ok(text)
 }
 

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode, Version,
     body::{Bytes, Incoming},
-    header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HOST, HeaderValue, VARY},
     http::uri::Authority,
     server::conn::http1,
     service::service_fn,
@@ -27,7 +27,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::exposition::Sources;
+use super::{classic::classic, exposition::Sources};
 
 /// Connections at once; further ones wait.
 const CONNECTIONS: usize = 16;
@@ -49,6 +49,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Content type of OpenMetrics.
 const OPENMETRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// Content type of Prometheus' older format.
+const CLASSIC: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// Server of the metrics, which can move to another address.
 pub(crate) struct MetricsServer {
@@ -183,12 +186,31 @@ async fn answer(request: &Request<Incoming>, cache: &Cache) -> Response<Full<Byt
     }
     match cache.text().await {
         Some(text) => {
+            let (text, kind) = if wants_openmetrics(request) {
+                (text, OPENMETRICS)
+            } else {
+                (Bytes::from(classic(&String::from_utf8_lossy(&text))), CLASSIC)
+            };
             let mut response = response(StatusCode::OK, text);
-            response.headers_mut().insert(CONTENT_TYPE, OPENMETRICS);
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            response.headers_mut().insert(VARY, HeaderValue::from_name(ACCEPT));
             response
         }
         None => response(StatusCode::INTERNAL_SERVER_ERROR, ""),
     }
+}
+
+/// Whether the client asks for OpenMetrics, and not with the weight of what it does not want.
+fn wants_openmetrics<B>(request: &Request<B>) -> bool {
+    let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|one| one.to_str().ok());
+    accepted.flat_map(|one| one.split(',')).any(|kind| {
+        let mut parts = kind.split(';').map(str::trim);
+        let is_it = parts
+            .next()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("application/openmetrics-text"));
+        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+        is_it && weight != Some(0.0)
+    })
 }
 
 fn response(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -267,6 +289,23 @@ mod tests {
             request.headers_mut().append(HOST, host.parse().unwrap());
         }
         request
+    }
+
+    #[test]
+    fn the_format_is_the_one_that_is_asked_for() {
+        for (accept, openmetrics) in [
+            ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5", true),
+            ("text/plain, Application/OpenMetrics-Text; q=0.3", true),
+            ("application/openmetrics-text;q=0, text/plain", false),
+            ("text/plain;version=0.0.4", false),
+            ("*/*", false),
+            ("application/openmetrics-textual", false),
+        ] {
+            let mut request = request(Version::HTTP_11, "/metrics", &["[::1]"]);
+            assert!(!wants_openmetrics(&request));
+            request.headers_mut().insert(ACCEPT, accept.parse().unwrap());
+            assert_eq!(wants_openmetrics(&request), openmetrics, "{accept}");
+        }
     }
 
     #[test]

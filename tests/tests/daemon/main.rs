@@ -9,6 +9,7 @@ mod flows;
 mod gate;
 mod lifecycle;
 mod metrics;
+mod prometheus;
 mod scale;
 mod survival;
 mod tampering;

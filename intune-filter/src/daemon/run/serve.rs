@@ -17,6 +17,7 @@ use super::{
     watched::Watched,
 };
 use crate::daemon::ring_buffer::flush;
+use crate::metrics::configuration;
 
 /// Interval at which the machine's state is read even without a report of a change.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(5);
@@ -39,6 +40,7 @@ impl Daemon<'_> {
         let mut watchdog = Watchdog::new();
         self.announce();
         loop {
+            configuration::state(self.confirmation.is_awaited(), self.problems.kinds());
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
