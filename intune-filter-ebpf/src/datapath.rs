@@ -2,16 +2,19 @@
 //! implementation and the host another, so that the logic exists once.
 
 use crate::abi::{
-    Active, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob, Matched, NO_RULE,
-    NameNode, Occurrence, Reason, RuleMask, Settings, Standing, Stream, Taking, V4, V6,
+    Active, EdgeKey, Ending, Flow, FlowKey, Glob, Matched, NO_RULE, NameNode, Occurrence, Reason,
+    RuleMask, Settings, Standing, Stream, Taking, V4, V6,
 };
-pub use crate::routes::{Route, Routes};
 use crate::{
     maps::{KeyedAccess, keyed},
     memory::RuleCell,
     packet::Direction,
     result_word::{register_word, result_word},
     scratch::{Family, Scratch},
+};
+pub use crate::{
+    reports::Reports,
+    routes::{Route, Routes},
 };
 
 register_word!(Location, RateDecision, FarEnd);
@@ -168,6 +171,9 @@ pub enum RuleEvent {
     Opened,
     /// Denied packet to one of the rule's destinations.
     Denied,
+    /// Packet to one of the rule's destinations that passed only since its group is audited or the
+    /// warm-up lasts.
+    Audited,
 }
 
 /// Nanoseconds per second.
@@ -286,20 +292,11 @@ pub trait Counters: Copy {
         self.count_at(occurrence.counter(), 1, bytes);
     }
 
+    /// Adds to the counters of a group's denials, in the slot of the policy in force.
+    fn count_group(self, set: u32, group: u8, reason: Reason, audited: bool, packets: u64);
+
     /// Adds to the counters of a rule.
     fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32);
-}
-
-/// Records for userspace.
-pub trait Reports: Copy {
-    /// Reports a denied packet, unless the rate of reports is exceeded.
-    fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent);
-    /// Reports the beginning or end of a flow, unless the rate of reports is exceeded.
-    fn report_flow(self, time: u64, event: impl FnOnce() -> FlowEvent);
-    /// Reports the answer in the working memory.
-    fn report_answer(self, scratch: &Scratch);
-    /// Reports the part of a segment that is in the working memory; false if there was no room.
-    fn report_segment(self, scratch: &Scratch) -> bool;
 }
 
 /// Steps that are global functions in the kernel, each of which the verifier checks once (Linux
@@ -319,6 +316,10 @@ pub trait GlobalFns: Copy {
     fn compare_octets(self, scratch: &Scratch);
     /// Runs [`crate::verdict::has_token`].
     fn has_token(self, scratch: &Scratch, kind: u64, who: u64) -> bool;
+    /// Runs [`crate::verdict::tell_denial`].
+    fn tell_denial(self, scratch: &Scratch, ends: u64, from_client: bool);
+    /// Runs [`crate::verdict::tell_untaught`].
+    fn tell_untaught(self, scratch: &Scratch);
     /// Runs [`crate::verdict::is_believed`].
     fn is_believed(self, scratch: &Scratch, who: u64) -> bool;
     /// Runs [`crate::verdict::is_on_link`].

@@ -47,6 +47,7 @@ pub mod maps;
 pub mod memory;
 pub mod packet;
 pub mod reply;
+pub mod reports;
 mod result_word;
 pub mod routes;
 #[expect(unsafe_code, reason = "one run at a time has it")]

@@ -59,12 +59,15 @@ macro_rules! table {
             PORT_CLASSES: Array Pinned, u32 => RuleMask, 2 * crate::abi::PORT_CLASSES;
             SOURCE_CHECKS: Array Pinned, u32 => u32, crate::abi::SOURCE_CHECK_ELEMENTS;
             GATEWAY_PORTS: Array Pinned, u32 => u64, crate::abi::GATEWAY_WORDS;
+            DNS_EVENTS: RingBuf Pinned, () => u8, 1 << 18, set by "events";
             COUNTERS: PerCpuArray Pinned, u32 => Counter, crate::abi::COUNTER_ELEMENTS as u32;
             RULE_COUNTERS: PerCpuArray Pinned, u32 => RuleCounter, crate::abi::RULES as u32;
+            GROUP_COUNTERS: PerCpuHash Pinned, u32 => GroupCounter, crate::abi::GROUP_COUNTERS;
             STAGES_XDP: ProgramArray Stages, u32 => u32, crate::maps::STAGE_SLOTS;
             STAGES_TC: ProgramArray Stages, u32 => u32, crate::maps::STAGE_SLOTS;
             SCRATCH_TICK: Array Scratch, u32 => Tick, 1;
-            SCRATCH_ALLOWANCE: PerCpuArray Scratch, u32 => Allowance, 3;
+            SCRATCH_ALLOWANCE: PerCpuArray Scratch, u32 => Allowance, crate::scratch::ALLOWANCES;
+            SCRATCH_TOLD: Array Scratch, u32 => u64, crate::scratch::TOLD;
             SCRATCH_REPLY_MARK: PerCpuArray Scratch, u32 => u32, 1;
             SCRATCH_XDP: PerCpuArray Scratch, u32 => Scratch, 1;
             SCRATCH_TC: PerCpuArray Scratch, u32 => Scratch, 1;
@@ -148,9 +151,9 @@ mod rows {
     use crate::{
         abi::{
             Active, Client, ClientKey, Counter, DeviceZone, EdgeKey, Flow, FlowKey, FragmentKey,
-            FragmentVerdict, Glob, Host, KeptOctets, LimitSet, Limits, MacKey, NameNode, OwnKey,
-            Pending, PendingKey, ResolverDevice, RuleCounter, RuleMask, Settings, Stream,
-            StreamRead, Title, V4, V6, ZoneKey,
+            FragmentVerdict, Glob, GroupCounter, Host, KeptOctets, LimitSet, Limits, MacKey,
+            NameNode, OwnKey, Pending, PendingKey, ResolverDevice, RuleCounter, RuleMask, Settings,
+            Stream, StreamRead, Title, V4, V6, ZoneKey,
         },
         scratch::{Allowance, Scratch, Tick},
     };
@@ -168,6 +171,8 @@ mod rows {
         LpmTrie,
         /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
         PerCpuArray,
+        /// `BPF_MAP_TYPE_PERCPU_HASH` whose elements are made one by one.
+        PerCpuHash,
         /// `BPF_MAP_TYPE_PROG_ARRAY`.
         ProgramArray,
         /// `BPF_MAP_TYPE_QUEUE`.

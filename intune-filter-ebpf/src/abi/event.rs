@@ -16,6 +16,8 @@ pub enum EventKind {
     Closed = 4,
     /// Segment of an answer over TCP: [`SegmentEvent`], followed by the segment's data.
     Segment = 5,
+    /// Denied DNS query whose question was read: [`QueryEvent`].
+    Query = 6,
 }
 
 /// Record of a denied packet.
@@ -55,6 +57,49 @@ pub struct DeniedEvent {
 }
 layout!(DeniedEvent, 88, u32, u32, u64, RuleMask, V6, V6, u16, u16, u16, u16, u8, u8, u8, u8, u32);
 
+/// Octets of the longest question: a name, type and class, and what fills up the last word.
+pub const QUESTION_CAPACITY: usize = 264;
+
+/// Head of a [`QueryEvent`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryHead {
+    /// [`EventKind::Query`].
+    pub kind: u32,
+    /// Zone of the client.
+    pub zone: u16,
+    /// Group of the client; 255 if the client is in none.
+    pub group: u16,
+    /// CLOCK_BOOTTIME, nanoseconds.
+    pub time: u64,
+    /// Client that asked; IPv4 mapped.
+    pub client: V6,
+    /// Resolver that was asked; IPv4 mapped.
+    pub resolver: V6,
+    /// Port of the client, network byte order.
+    pub client_port: u16,
+    /// IP protocol: 17, or 6 for TCP.
+    pub protocol: u8,
+    /// Reason of the denial, [`super::Reason`].
+    pub reason: u8,
+    /// 1 if the query passed nevertheless, since its group is in audit mode or the warm-up lasts.
+    pub audited: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+layout!(QueryHead, 56, u32, u16, u16, u64, V6, V6, u16, u8, u8, u8, [u8; 3]);
+
+/// Record of a denied DNS query, with what it asked for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryEvent {
+    /// Everything but the question.
+    pub head: QueryHead,
+    /// The question as it was on the wire: name, type, class. Octets behind it mean nothing.
+    pub question: [u8; QUESTION_CAPACITY],
+}
+layout!(QueryEvent, 320, QueryHead, [u8; QUESTION_CAPACITY]);
+
 /// Longest DNS message that the kernel reads, in octets.
 pub const ANSWER_CAPACITY: usize = 4096;
 
@@ -70,13 +115,16 @@ pub mod answer_flags {
     /// The message differs from earlier answers, of which there were as many as questions: userspace
     /// takes back what those have taught.
     pub const CONFLICT: u32 = 8;
+    /// The message taught nothing, and is told of for the name that it gives its addresses: it is in
+    /// `DNS_EVENTS`.
+    pub const UNTAUGHT: u32 = 16;
 }
 
 /// Record of a DNS answer to a recorded query for a name of a rule; `length` octets of message
 /// follow.
 ///
-/// Made if addresses were learned, would have been learned had there been room, are left to userspace,
-/// or are to be taken back.
+/// In `EVENTS` if addresses were learned, would have been learned had there been room, are left to
+/// userspace, or are to be taken back; in `DNS_EVENTS` if the message taught nothing.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerEvent {

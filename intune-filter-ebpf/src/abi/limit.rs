@@ -20,6 +20,14 @@ pub const LIMIT_INBOUND_FRAGMENTS: usize = 5;
 pub const LIMIT_PROVEN: usize = 6;
 /// As [`LIMIT_PROVEN`], of a sender behind a router.
 pub const LIMIT_ROUTED: usize = 7;
+/// Index in [`Limits::due`] of any other bucket than an address's: denied queries that are told of with
+/// their names.
+pub const LIMIT_TOLD_QUERIES: usize = LIMIT_PROVEN;
+/// As [`LIMIT_TOLD_QUERIES`], other denials.
+pub const LIMIT_TOLD_DENIALS: usize = LIMIT_ROUTED;
+/// Kinds of denials of one client that are told of in a second, and at once, however many others are
+/// denied.
+pub const LIMIT_TOLD: Limit = Limit { interval: 1_000_000_000 / 20, window: 1_000_000_000 };
 /// Nanoseconds for which a lookup counts: a quarter of a second. A bucket stays its owner's as long.
 pub const PROVEN_FOR: u64 = 1 << 28;
 /// Elements of [`Limits::due`].

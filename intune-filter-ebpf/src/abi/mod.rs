@@ -24,8 +24,8 @@ mod target;
 pub use address::{Address, V4, V6};
 pub use answer::{ANSWER_ACCEPTED, answer_in_nat64, nat64_length};
 pub use event::{
-    ANSWER_CAPACITY, AnswerEvent, DeniedEvent, ENDINGS, Ending, EventKind, FlowEvent, SegmentEvent,
-    answer_flags,
+    ANSWER_CAPACITY, AnswerEvent, DeniedEvent, ENDINGS, Ending, EventKind, FlowEvent,
+    QUESTION_CAPACITY, QueryEvent, QueryHead, SegmentEvent, answer_flags,
 };
 pub use explain::{Explanation, Matched};
 pub use host::{Host, HostUpdate, Operation, UpdateStatus};
@@ -36,8 +36,8 @@ pub use host_count::{
 pub use limit::{
     LIMIT_ADDRESS, LIMIT_FLOWS, LIMIT_FRAGMENTS, LIMIT_INBOUND, LIMIT_INBOUND_FRAGMENTS,
     LIMIT_KINDS, LIMIT_MAC, LIMIT_PROVEN, LIMIT_QUERIES, LIMIT_ROUTED, LIMIT_SHARES, LIMIT_STREAMS,
-    LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_WAYS, LIMIT_ZONE, Limit, LimitKey, LimitSet, Limits,
-    PROVEN_FOR, Taking, limit_sets,
+    LIMIT_SUBNET, LIMIT_SUBNET_CLIENTS, LIMIT_TOLD, LIMIT_TOLD_DENIALS, LIMIT_TOLD_QUERIES,
+    LIMIT_WAYS, LIMIT_ZONE, Limit, LimitKey, LimitSet, Limits, PROVEN_FOR, Taking, limit_sets,
 };
 pub use names::{
     CHUNK, EdgeKey, Glob, LABEL_MAX, MATCH_STEPS, NameNode, ROOT, chunks_of, lower, name_marks,
@@ -52,13 +52,14 @@ pub use policy::{
 };
 pub use protocol::{TransportProtocol, has_ports};
 pub use reason::{
-    COUNTER_ELEMENTS, Counted, OCCURRENCE_COUNTERS, OCCURRENCES, Occurrence, REASONS, Reason,
+    COUNTER_ELEMENTS, Counted, DENIALS, FIRST_DENIAL, OCCURRENCE_COUNTERS, OCCURRENCES, Occurrence,
+    REASONS, Reason,
 };
 pub(crate) use rule_mask::trailing_zeros;
 pub use rule_mask::{NO_RULE, RULE_WORDS, RuleMask};
 pub use state::{
-    Active, Asked, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, Pending, PendingKey,
-    RuleCounter, Standing, flow_flags,
+    Active, Asked, Counter, Flow, FlowKey, FragmentKey, FragmentVerdict, GroupCounter, Pending,
+    PendingKey, RuleCounter, Standing, flow_flags, group_base, group_counter,
 };
 pub use stream::{
     JudgedPrefix, KEPT_CAPACITY, KEPT_SLOTS, KeptOctets, Stream, StreamRead, client_state,
@@ -76,6 +77,9 @@ pub const RULES: usize = 192;
 
 /// Maximum number of groups in force.
 pub const GROUPS: usize = 255;
+
+/// Number of elements of `GROUP_COUNTERS` at most: as many for each slot, and for what was before.
+pub const GROUP_COUNTERS: u32 = 4 * (GROUPS as u32 + 1);
 
 /// Asserts the size of a layout, and that it has no padding: the sizes of its fields add up.
 macro_rules! layout {

@@ -191,6 +191,14 @@ vocabulary! {
         /// a DNS answer with more records or addresses than are read: passed on, and learned from as far
         /// as it was read
         AnswerCut = "answer_cut";
+        /// a denial like one of the same client that was told of within the last second: not told of
+        /// again
+        EventRepeated = "event_repeated";
+        /// a refused name, or an answer that taught nothing, not told of, since there were too many at
+        /// the time
+        NameSuppressed = "name_suppressed";
+        /// a refused name, or an answer that taught nothing, that found no room in the ring buffer
+        NameLost = "name_lost";
     }
 }
 
@@ -201,6 +209,20 @@ pub const COUNTER_ELEMENTS: usize = 96;
 
 const _: () = assert!(REASONS.len() <= OCCURRENCE_COUNTERS);
 const _: () = assert!(OCCURRENCES.len() <= COUNTER_ELEMENTS - OCCURRENCE_COUNTERS);
+
+/// The denying reason with the lowest number.
+pub const FIRST_DENIAL: u8 = Reason::Malformed as u8;
+/// Room for the denying reasons, by their number less [`FIRST_DENIAL`]: a power of two.
+pub const DENIALS: usize = 32;
+
+const _: () = assert!(has_room_for_denials(REASONS, 0));
+
+const fn has_room_for_denials(reasons: &[Reason], number: usize) -> bool {
+    let [reason, more @ ..] = reasons else { return true };
+    let first = FIRST_DENIAL as usize;
+    (!reason.denies() || number >= first && number < first + DENIALS)
+        && has_room_for_denials(more, number + 1)
+}
 
 impl Reason {
     /// Returns the reason with this number; `None` if there is none.

@@ -1,6 +1,6 @@
 //! Layouts of maps that the kernel fills: flows, pending queries, fragments, counters.
 
-use super::{V4, V6, layout};
+use super::{DENIALS, V4, V6, layout};
 use crate::{
     bytes::{ne16, ne32},
     result_word::{register_word, result_word},
@@ -379,5 +379,32 @@ pub struct RuleCounter {
     pub flows: u64,
     /// Denied packets whose destination is one of the rule's.
     pub denied: u64,
+    /// Packets to one of the rule's destinations that passed only since their group is audited or the
+    /// warm-up lasts.
+    pub audited: u64,
 }
-layout!(RuleCounter, 32, u64, u64, u64, u64);
+layout!(RuleCounter, 40, u64, u64, u64, u64, u64);
+
+/// Element of `GROUP_COUNTERS`: denials of a group's clients, by reason.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupCounter {
+    /// Denied packets, by the number of the reason less [`super::FIRST_DENIAL`].
+    pub denied: [u64; DENIALS],
+    /// Packets that passed only since the group is audited or the warm-up lasts, likewise.
+    pub audited: [u64; DENIALS],
+}
+layout!(GroupCounter, 512, [u64; DENIALS], [u64; DENIALS]);
+
+/// Returns the key in `GROUP_COUNTERS` of a group, by its number, in the slot of a policy.
+#[inline(always)]
+#[must_use]
+pub const fn group_counter(set: u32, group: u8) -> u32 {
+    set << 8 | group as u32
+}
+
+/// Returns the key in `GROUP_COUNTERS` of what a group had under the policies before that in a slot.
+#[must_use]
+pub const fn group_base(set: u32, group: u8) -> u32 {
+    group_counter(set + 2, group)
+}

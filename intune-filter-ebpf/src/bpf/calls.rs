@@ -57,6 +57,23 @@ impl<const HOOK: u8> GlobalFns for BpfDatapath<HOOK> {
     }
 
     #[inline(always)]
+    fn tell_denial(self, _: &Scratch, ends: u64, _: bool) {
+        match HOOK {
+            XDP => route::tell_denial_at_ingress(self.context.cast(), ends),
+            TC_INGRESS => route::tell_denial_at_tc_ingress(self.context.cast(), ends),
+            TC_EGRESS => global_fns::tell_denial_at_egress(ends),
+            // To explain a packet tells of nothing.
+            _ => 0,
+        };
+    }
+
+    #[inline(always)]
+    fn tell_untaught(self, _: &Scratch) {
+        const { assert!(HOOK == TC_EGRESS) };
+        global_fns::tell_untaught();
+    }
+
+    #[inline(always)]
     fn is_believed(self, _: &Scratch, who: u64) -> bool {
         let believed = match HOOK {
             XDP => route::is_believed_at_ingress(self.context.cast(), who),

@@ -1,28 +1,28 @@
 //! Implementation of [`crate::datapath`] over the kernel's maps, clock and helpers.
 
+use core::arch::asm;
+
 use aya_ebpf::{bindings::BPF_ANY, helpers::generated};
 
 use super::{
     family::visit_value,
     global_fns, kept,
     kernel::{BpfDatapath, EXPLAIN, TC_EGRESS, TC_INGRESS},
-    maps,
-    report::{self, SILENT, WAKES},
-    route,
+    maps, report, route,
 };
 use crate::{
     abi::{
-        Active, AnswerEvent, DEVICE_LAYER3, DeniedEvent, EdgeKey, FlowEvent, FlowKey, Glob, MacKey,
-        NameNode, OwnKey, SegmentEvent, Settings, Stream, Taking, V6, ZoneKey, answer_flags,
-        gateway_port, port_class, port_class_at, source_check,
+        Active, DENIALS, DEVICE_LAYER3, EdgeKey, FIRST_DENIAL, FlowKey, Glob, GroupCounter, MacKey,
+        NameNode, OwnKey, Reason, Settings, Stream, Taking, V6, ZoneKey, gateway_port,
+        group_counter, port_class, port_class_at, source_check,
     },
     datapath::{
-        Clock, Counters, GatewayMaps, PolicyMaps, RateDecision, RateLimits, Reports, Route, Routes,
+        Clock, Counters, GatewayMaps, PolicyMaps, RateDecision, RateLimits, Route, Routes,
         RuleEvent, StreamMaps, WorkingMemory,
     },
     maps::{KeyedAccess, keyed},
     memory::RuleCell,
-    scratch::Scratch,
+    scratch::{AllowanceKind, Scratch},
 };
 
 impl<const HOOK: u8> Clock for BpfDatapath<HOOK> {
@@ -277,7 +277,7 @@ impl<const HOOK: u8> RateLimits for BpfDatapath<HOOK> {
 
     #[inline(always)]
     fn may_reply(self, now: u64) -> bool {
-        Self::READ_ONLY || report::take(maps::REPLIES, now)
+        Self::READ_ONLY || report::take(AllowanceKind::Replies, now)
     }
 }
 
@@ -297,6 +297,24 @@ impl<const HOOK: u8> Counters for BpfDatapath<HOOK> {
     }
 
     #[inline(always)]
+    fn count_group(self, set: u32, group: u8, reason: Reason, audited: bool, packets: u64) {
+        // Userspace has made an element for each group.
+        let Some(counter) = maps::GROUP_COUNTERS.get_ptr_mut(&group_counter(set, group)) else {
+            return;
+        };
+        let index = (reason as u64).wrapping_sub(u64::from(FIRST_DENIAL));
+        let index = (index & (DENIALS as u64 - 1)) + u64::from(audited) * DENIALS as u64;
+        const _: () = assert!(size_of::<GroupCounter>() == 2 * DENIALS * 8);
+        // SAFETY: the element is this CPU's. The mask is right before the access for the verifier.
+        unsafe {
+            asm!("{at} &= 63", "{at} <<= 3", "{at} += {base}", "{word} = *(u64 *)({at} + 0)",
+                "{word} += {packets}", "*(u64 *)({at} + 0) = {word}",
+                at = inout(reg) index => _, base = in(reg) counter, packets = in(reg) packets,
+                word = out(reg) _, options(nostack));
+        }
+    }
+
+    #[inline(always)]
     fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32) {
         if Self::READ_ONLY {
             return;
@@ -308,6 +326,10 @@ impl<const HOOK: u8> Counters for BpfDatapath<HOOK> {
                     (*counter).denied += u64::from(packets);
                     return;
                 }
+                if event == RuleEvent::Audited {
+                    (*counter).audited += u64::from(packets);
+                    return;
+                }
                 (*counter).packets += u64::from(packets);
                 (*counter).bytes += u64::from(bytes);
                 if event == RuleEvent::Opened {
@@ -315,39 +337,6 @@ impl<const HOOK: u8> Counters for BpfDatapath<HOOK> {
                 }
             }
         }
-    }
-}
-
-impl<const HOOK: u8> Reports for BpfDatapath<HOOK> {
-    #[inline(always)]
-    fn report_denied(self, time: u64, event: impl FnOnce() -> DeniedEvent) {
-        self.report(maps::REPORTS, time, event);
-    }
-
-    #[inline(always)]
-    fn report_flow(self, time: u64, event: impl FnOnce() -> FlowEvent) {
-        self.report(maps::FLOW_REPORTS, time, event);
-    }
-
-    #[inline(always)]
-    fn report_answer(self, scratch: &Scratch) {
-        if Self::READ_ONLY {
-            return;
-        }
-        let head = size_of::<AnswerEvent>() as u64;
-        let event = scratch.answer_event();
-        // The client may want one of the addresses that are left to userspace, or use one that is to be
-        // taken back.
-        // SAFETY: the record's head was written in this run.
-        let urgent = answer_flags::DEFERRED | answer_flags::CONFLICT;
-        let waited_for = unsafe { (*event).flags } & urgent != 0;
-        self.output(event.cast(), head, scratch, if waited_for { WAKES } else { SILENT });
-    }
-
-    #[inline(always)]
-    fn report_segment(self, scratch: &Scratch) -> bool {
-        let head = size_of::<SegmentEvent>() as u64;
-        !Self::READ_ONLY && self.output(scratch.segment_event().cast(), head, scratch, WAKES)
     }
 }
 

@@ -131,6 +131,27 @@ pub extern "C" fn note_answer(question: u64) -> u64 {
     BpfDatapath::<TC_EGRESS>::scratch().map_or(Standing::UNASKED, standing).word()
 }
 
+/// Tells of the denied packet to a client in the working memory.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn tell_denial_at_egress(ends: u64) -> u64 {
+    if let Some(scratch) = BpfDatapath::<TC_EGRESS>::scratch() {
+        let kernel = BpfDatapath::<TC_EGRESS>::without_context();
+        verdict::tell_denial(scratch, kernel, ends, false);
+    }
+    0
+}
+
+/// Tells of the answer in the working memory, which taught nothing.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn tell_untaught() -> u64 {
+    if let Some(scratch) = BpfDatapath::<TC_EGRESS>::scratch() {
+        verdict::tell_untaught(scratch, BpfDatapath::<TC_EGRESS>::without_context());
+    }
+    0
+}
+
 /// Takes a token from a client's bucket.
 #[inline(always)]
 pub fn take_token(request: &Taking) -> RateDecision {

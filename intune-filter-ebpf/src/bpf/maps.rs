@@ -1,8 +1,12 @@
 //! Statics of the maps, made from the table in [`crate::maps`]. Sizes are defaults that userspace
 //! overrides.
 
-use aya_ebpf::btf_maps::{
-    Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf,
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{
+        Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray,
+        Queue, RingBuf,
+    },
 };
 
 use crate::{abi::*, scratch::*};
@@ -44,6 +48,9 @@ macro_rules! map_type {
     (PerCpuArray $scope:ident $key:ty, $value:ident, $entries:expr) => {
         PerCpuArray<$value, { $entries as usize }>
     };
+    (PerCpuHash $scope:ident $key:ty, $value:ident, $entries:expr) => {
+        PerCpuHashMap<$key, $value, { $entries as usize }, { BPF_F_NO_PREALLOC as usize }>
+    };
     (ProgramArray $scope:ident $key:ty, $value:ident, $entries:expr) => {
         ProgramArray<{ $entries as usize }>
     };
@@ -71,11 +78,3 @@ macro_rules! inner {
 }
 
 crate::maps::table!(statics);
-
-/// Index in `SCRATCH_ALLOWANCE` of the allowance for reports of denials.
-pub const REPORTS: u32 = 0;
-/// Index in `SCRATCH_ALLOWANCE` of the allowance for answers to denied packets.
-pub const REPLIES: u32 = 1;
-/// Index in `SCRATCH_ALLOWANCE` of the allowance for reports of flows, apart from the reports of
-/// denials, which many flows would use up.
-pub const FLOW_REPORTS: u32 = 2;

@@ -50,6 +50,24 @@ macro_rules! is_on_link {
     };
 }
 
+macro_rules! tell_denial {
+    ($context:ty, $hook:ident, $tell_denial:ident) => {
+        /// Runs [`verdict::tell_denial`] over a packet from a client on this hook.
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $tell_denial(context: *mut $context, ends: u64) -> u64 {
+            let kernel = BpfDatapath::<$hook> { context: context.cast() };
+            if let Some(scratch) = BpfDatapath::<$hook>::scratch() {
+                verdict::tell_denial(scratch, kernel, ends, true);
+            }
+            0
+        }
+    };
+}
+
+tell_denial!(xdp_md, XDP, tell_denial_at_ingress);
+tell_denial!(__sk_buff, TC_INGRESS, tell_denial_at_tc_ingress);
+
 macro_rules! routes {
     (
         $context:ty, $hook:ident, $ask:ident, $own:ident, $routed:ident, $is_forged:ident,

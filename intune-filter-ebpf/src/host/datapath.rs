@@ -5,18 +5,20 @@ use std::vec::Vec;
 use super::Tables;
 use crate::{
     abi::{
-        Active, DEVICE_LAYER3, DeniedEvent, EdgeKey, Ending, Flow, FlowEvent, FlowKey, Glob,
-        KEPT_CAPACITY, KeptOctets, LIMIT_PROVEN, LIMIT_ROUTED, Limit, Limits, MacKey, NameNode,
-        OwnKey, PROVEN_FOR, Settings, Standing, Stream, Taking, V6, ZoneKey,
+        Active, AnswerEvent, DEVICE_LAYER3, DeniedEvent, EdgeKey, Ending, FIRST_DENIAL, Flow,
+        FlowEvent, FlowKey, Glob, KEPT_CAPACITY, KeptOctets, LIMIT_PROVEN, LIMIT_ROUTED, Limit,
+        Limits, MacKey, NameNode, OwnKey, PROVEN_FOR, QueryEvent, QueryHead, Reason, Settings,
+        Standing, Stream, Taking, V6, ZoneKey, group_counter,
     },
     datapath::{
-        Clock, Counters, FarEnd, GatewayMaps, GlobalFns, Location, PolicyMaps, RateDecision,
-        RateLimits, Reports, Route, Routes, RuleEvent, RuleMatch, StreamMaps, WorkingMemory,
+        Clock, Counters, FarEnd, GatewayMaps, GlobalFns, Location, NANOS_PER_SEC, PolicyMaps,
+        RateDecision, RateLimits, Reports, Route, Routes, RuleEvent, RuleMatch, StreamMaps,
+        WorkingMemory,
     },
     dns,
     memory::RuleCell,
     packet::Direction,
-    scratch::Scratch,
+    scratch::{AllowanceKind, Scratch},
     verdict,
 };
 
@@ -225,11 +227,22 @@ impl Counters for &Tables {
         counter.bytes += u64::from(bytes);
     }
 
+    fn count_group(self, set: u32, group: u8, reason: Reason, audited: bool, packets: u64) {
+        let mut counters = self.group_counters.borrow_mut();
+        let counter = counters.entry(group_counter(set, group)).or_default();
+        let of = if audited { &mut counter.audited } else { &mut counter.denied };
+        of[usize::from(reason as u8 - FIRST_DENIAL)] += packets;
+    }
+
     fn count_rule(self, rule: u8, event: RuleEvent, packets: u32, bytes: u32) {
         let mut counters = self.rule_counters.borrow_mut();
         let counter = counters.entry(rule).or_default();
         if event == RuleEvent::Denied {
             counter.denied += u64::from(packets);
+            return;
+        }
+        if event == RuleEvent::Audited {
+            counter.audited += u64::from(packets);
             return;
         }
         counter.packets += u64::from(packets);
@@ -241,8 +254,40 @@ impl Counters for &Tables {
 }
 
 impl Reports for &Tables {
-    fn report_denied(self, _: u64, event: impl FnOnce() -> DeniedEvent) {
+    fn allowance(self, kind: AllowanceKind, _: u64) -> u64 {
+        self.allowances.borrow().get(&(kind as u32)).copied().unwrap_or(u64::MAX)
+    }
+
+    fn is_crowded(self) -> bool {
+        false
+    }
+
+    fn spend(self, kind: AllowanceKind) {
+        if let Some(left) = self.allowances.borrow_mut().get_mut(&(kind as u32)) {
+            *left -= 1;
+        }
+    }
+
+    fn was_told(self, what: u64, now: u64) -> bool {
+        let told = self.told.borrow().get(&what).copied();
+        told.is_some_and(|told| now - told < NANOS_PER_SEC)
+    }
+
+    fn note_told(self, what: u64, now: u64) {
+        self.told.borrow_mut().insert(what, now);
+    }
+
+    fn report_denied(self, event: impl FnOnce() -> DeniedEvent) {
         self.denied.borrow_mut().push(event());
+    }
+
+    fn report_query(self, scratch: &Scratch, at: u64, head: impl FnOnce() -> QueryHead) {
+        let question = core::array::from_fn(|octet| scratch.message.octet(at + octet as u64) as u8);
+        self.queries.borrow_mut().push(QueryEvent { head: head(), question });
+    }
+
+    fn report_untaught(self, scratch: &Scratch) {
+        self.untaught.borrow_mut().push(answer(scratch));
     }
 
     fn report_flow(self, _: u64, event: impl FnOnce() -> FlowEvent) {
@@ -250,20 +295,24 @@ impl Reports for &Tables {
     }
 
     fn report_answer(self, scratch: &Scratch) {
-        // SAFETY: the logic has written the record, and the scratch memory is this run's alone.
-        let event = unsafe { *scratch.answer_event() };
-        let message =
-            (0..u64::from(event.length)).map(|at| scratch.message.octet(at) as u8).collect();
-        self.answers.borrow_mut().push((event, message));
+        self.answers.borrow_mut().push(answer(scratch));
     }
 
     fn report_segment(self, scratch: &Scratch) -> bool {
-        // SAFETY: as in `report_answer`.
+        // SAFETY: as in `answer`.
         let event = unsafe { *scratch.segment_event() };
         let data = (0..u64::from(event.length)).map(|at| scratch.message.octet(at) as u8).collect();
         self.segments.borrow_mut().push((event, data));
         true
     }
+}
+
+/// Returns the record of an answer, and its message.
+fn answer(scratch: &Scratch) -> (AnswerEvent, Vec<u8>) {
+    // SAFETY: the logic has written the record, and the scratch memory is this run's alone.
+    let event = unsafe { *scratch.answer_event() };
+    let octets = 0..u64::from(event.length);
+    (event, octets.map(|at| scratch.message.octet(at) as u8).collect())
 }
 
 impl GlobalFns for &Tables {
@@ -287,6 +336,14 @@ impl GlobalFns for &Tables {
 
     fn has_token(self, scratch: &Scratch, kind: u64, who: u64) -> bool {
         verdict::has_token(scratch, self, kind, who)
+    }
+
+    fn tell_denial(self, scratch: &Scratch, ends: u64, from_client: bool) {
+        verdict::tell_denial(scratch, self, ends, from_client);
+    }
+
+    fn tell_untaught(self, scratch: &Scratch) {
+        verdict::tell_untaught(scratch, self);
     }
 
     fn is_believed(self, scratch: &Scratch, who: u64) -> bool {

@@ -10,9 +10,10 @@ use super::Trie;
 use crate::{
     abi::{
         Active, AnswerEvent, Client, Counted, Counter, DeniedEvent, DeviceZone, EdgeKey, Flow,
-        FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob, Host, KeptOctets, LimitKey, Limits,
-        MacKey, NameNode, OwnKey, Pending, PendingKey, ResolverDevice, RuleCounter, RuleMask,
-        SegmentEvent, Settings, Stream, StreamRead, V4, V6, ZoneKey,
+        FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob, GroupCounter, Host, KeptOctets,
+        LimitKey, Limits, MacKey, NameNode, OwnKey, Pending, PendingKey, QueryEvent,
+        ResolverDevice, RuleCounter, RuleMask, SegmentEvent, Settings, Stream, StreamRead, V4, V6,
+        ZoneKey,
     },
     datapath::WorkingMemory as _,
     dns,
@@ -121,10 +122,20 @@ pub struct Tables {
     pub counters: RefCell<HashMap<u32, Counter>>,
     /// Content of `RULE_COUNTERS`.
     pub rule_counters: RefCell<HashMap<u8, RuleCounter>>,
+    /// Content of `GROUP_COUNTERS`, with an element for every key.
+    pub group_counters: RefCell<HashMap<u32, GroupCounter>>,
+    /// What is left of allowances, by [`crate::scratch::AllowanceKind`]; of others, always enough.
+    pub allowances: RefCell<HashMap<u32, u64>>,
+    /// Times of denials that were told of within clients' shares, by their hashes.
+    pub told: RefCell<HashMap<u64, u64>>,
+    /// Records of `DNS_EVENTS` about denied queries.
+    pub queries: RefCell<Vec<QueryEvent>>,
     /// Records of `EVENTS` about denied packets.
     pub denied: RefCell<Vec<DeniedEvent>>,
     /// Records of `EVENTS` about flows.
     pub flow_events: RefCell<Vec<FlowEvent>>,
+    /// Records of `DNS_EVENTS` about answers that taught nothing, each with its message.
+    pub untaught: RefCell<Vec<(AnswerEvent, Vec<u8>)>>,
     /// Records of `EVENTS` about answers, each with its message.
     pub answers: RefCell<Vec<(AnswerEvent, Vec<u8>)>>,
     /// Records of `EVENTS` about segments, each with its data.

@@ -10,7 +10,7 @@ mod stream;
 use core::cell::UnsafeCell;
 
 pub use matcher::Matcher;
-pub use pace::{Allowance, Tick};
+pub use pace::{ALLOWANCES, Allowance, AllowanceKind, TOLD, Tick};
 pub use packet::{COPY_WORDS, PacketCtx};
 pub use parser::{Parser, Recent};
 pub use reply::Reply;

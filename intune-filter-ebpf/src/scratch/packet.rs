@@ -80,6 +80,11 @@ pub struct PacketCtx {
     pub far_end: UnsafeCell<V6>,
     /// 1 if a resolver's packet came in by a device that no route to the resolver leads out of.
     pub astray: VolatileU64,
+    /// Offset in the message of the question of the query at hand, behind which nothing of another
+    /// message was read; 0 if none was read.
+    pub question_at: VolatileU64,
+    /// Keyed hash of that question.
+    pub question: VolatileU64,
     /// Packets that the frame stands for.
     pub packets: VolatileU64,
     /// Offset of the IP header in the frame.

@@ -2,10 +2,10 @@
 //! denied.
 
 use super::{
-    Arrival, NO_GROUP, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment,
-    known_flow, limit,
+    Arrival, NO_GROUP, NO_RULE, Run, Verdict, denied_frame_event, flow, fragment, known_flow,
+    limit,
     links::Links,
-    membership, opening, other_vlan,
+    membership, opening, other_vlan, reporting,
     resolver::{self, DNS_PORT, Response},
     resolver_route,
     stage::Stage,
@@ -21,6 +21,7 @@ use crate::{
         Datagram, Direction, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, Frame, HeaderError, Packet,
         UDP,
     },
+    scratch::Family,
 };
 
 /// Judges a frame that is about to leave on a LAN interface.
@@ -109,7 +110,8 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
         }
         let verdict = Verdict::deny(Reason::VlanTag);
         let now = self.datapath.now();
-        self.datapath.report_denied(now, || denied_frame_event(&verdict, self.scratch, now, true));
+        let event = || denied_frame_event(&verdict, self.scratch, now, true);
+        reporting::tell_frame(self.datapath, now, event);
         verdict
     }
 }
@@ -142,10 +144,9 @@ fn parse<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
         Ok(()) if run.read_policy() => return Stage::NEXT,
         Ok(()) | Err(_) if from_gateway => Verdict::pass_builtin(Reason::GatewaySent),
         Ok(()) => {
-            let verdict = Verdict::deny(Reason::NoPolicy);
-            let event = || denied_event(&verdict, run.scratch, run.datagram::<A>(), true);
-            run.datapath.report_denied(run.now(), event);
-            verdict
+            Verdict::deny(Reason::NoPolicy).store(run.scratch);
+            tell(run, run.datagram::<A>());
+            return Stage::done();
         }
         Err(HeaderError::Malformed) => Verdict::deny(Reason::Malformed),
         Err(HeaderError::SourceRoute) => Verdict::deny(Reason::SourceRoute),
@@ -230,12 +231,18 @@ fn record<A: Links, W: DatapathOf<A>, P: Packet>(run: &Run<'_, W, P>) -> Stage {
     let verdict =
         fragment::remember::<LIMIT_INBOUND_FRAGMENTS, A, W, P>(run, datagram, verdict, client);
     verdict.store(run.scratch);
-    // A segment that is held back for userspace has a report of its own.
-    if verdict.reason.denies() && verdict.reason != Reason::DnsPunted {
-        run.datapath
-            .report_denied(run.now(), || denied_event(&verdict, run.scratch, datagram, true));
+    if verdict.reason.denies() {
+        tell(run, datagram);
     }
     Stage::done()
+}
+
+/// Tells of a denied packet, whose verdict is stored.
+#[inline(always)]
+fn tell<A: Family, W: Datapath, P: Packet>(run: &Run<'_, W, P>, datagram: &Datagram<A>) {
+    let transport = &datagram.transport;
+    let (from, to) = (transport.source_port, transport.destination_port);
+    run.datapath.tell_denial(run.scratch, reporting::ends(from, to, datagram.protocol), false);
 }
 
 #[inline(always)]

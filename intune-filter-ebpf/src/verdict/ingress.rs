@@ -4,12 +4,11 @@
 //! programs have 512 octets of stack in all, those of callers included.
 
 use super::{
-    Action, Arrival, NO_RULE, Run, Verdict, denied_event, denied_frame_event, flow, fragment,
-    known_flow,
+    Action, Arrival, NO_RULE, Run, Verdict, denied_frame_event, flow, fragment, known_flow,
     links::Links,
     membership, moved, other_vlan,
     policy::{is_any_dns, is_dns},
-    reply,
+    reply, reporting,
     resolver::{self, DNS_PORT},
     stage::Stage,
     stream,
@@ -38,6 +37,7 @@ pub fn ingress<W: DualStack>(
     if verdict.rule != NO_RULE {
         let event = match verdict.reason {
             Reason::Policy if verdict.opened != 0 => RuleEvent::Opened,
+            reason if reason.denies() && verdict.audited != 0 => RuleEvent::Audited,
             reason if reason.denies() => RuleEvent::Denied,
             _ => RuleEvent::Packet,
         };
@@ -206,7 +206,8 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
     fn deny_frame(&self, reason: Reason) -> Verdict {
         let verdict = Verdict::deny(reason);
         let now = self.datapath.now();
-        self.datapath.report_denied(now, || denied_frame_event(&verdict, self.scratch, now, false));
+        let event = || denied_frame_event(&verdict, self.scratch, now, false);
+        reporting::tell_frame(self.datapath, now, event);
         verdict
     }
 
@@ -234,8 +235,10 @@ impl<W: Datapath, P: Packet> Run<'_, W, P> {
             }
             return Verdict::pass_builtin(Reason::Gateway);
         }
-        let event = || denied_event(&verdict, self.scratch, datagram, false);
-        self.datapath.report_denied(self.now(), event);
+        let transport = &datagram.transport;
+        let (from, to) = (transport.source_port, transport.destination_port);
+        let ends = reporting::ends(from, to, datagram.protocol);
+        self.datapath.tell_denial(self.scratch, ends, true);
         if verdict.reject != 0
             && verdict.action == Action::Drop
             && reply::describe(self, datagram)

@@ -163,21 +163,32 @@ pub fn has_token<W: Datapath>(scratch: &Scratch, datapath: W, kind: u64, who: u6
             return true;
         }
         const SHARES: u64 = LIMIT_SHARES as u64;
-        let seed = datapath.active().map_or(0, |active| active.seed);
-        let mac = ctx.client_mac.get();
-        // Without hardware addresses (layer 3), one network's sources share what one sender would.
-        let who = if mac != 0 { mac } else { network(*client) };
-        // The highest bits depend on all others.
-        let share = mix(seed, who) >> (u64::BITS - LIMIT_SHARES.ilog2());
-        request.key.zone = (ctx.zone.get() * SHARES + share) as u32;
-        request.key.bits = LIMIT_ZONE;
-        request.key.address = V6::default();
-        request.key.mac = 0;
+        share_of_zone(scratch, datapath, *client);
         request.interval = zone.interval * SHARES;
         request.window = zone.window.max(request.interval);
         decision = datapath.conform(request);
     }
     decision == RateDecision::CONFORMING
+}
+
+/// Writes the key of the bucket that a sender shares with others of its zone into the request in the
+/// working memory.
+#[inline(always)]
+pub(super) fn share_of_zone<W: Datapath>(scratch: &Scratch, datapath: W, client: V6) {
+    const SHARES: u64 = LIMIT_SHARES as u64;
+    let ctx = &scratch.ctx;
+    let seed = datapath.active().map_or(0, |active| active.seed);
+    let mac = ctx.client_mac.get();
+    // Without hardware addresses (layer 3), one network's sources share what one sender would.
+    let who = if mac != 0 { mac } else { network(client) };
+    // The highest bits depend on all others.
+    let share = mix(seed, who) >> (u64::BITS - LIMIT_SHARES.ilog2());
+    // SAFETY: the scratch memory is this run's alone.
+    let key = unsafe { &mut (*ctx.rate_request.get()).key };
+    key.zone = (ctx.zone.get() * SHARES + share) as u32;
+    key.bits = LIMIT_ZONE;
+    key.address = V6::default();
+    key.mac = 0;
 }
 
 /// Returns a word for the network that a host takes its addresses from: its IPv4 address itself, or its

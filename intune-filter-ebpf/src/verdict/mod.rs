@@ -16,6 +16,7 @@ mod opening;
 mod other_vlan;
 mod policy;
 mod reply;
+mod reporting;
 mod resolver;
 mod resolver_route;
 mod revocation;
@@ -34,6 +35,7 @@ pub use judged::{compare_octets, keep_octets};
 pub use lifetime::{ending, lifetime};
 pub use limit::has_token;
 pub use membership::is_on_link;
+pub use reporting::{RESERVED, tell_denial, tell_untaught};
 pub use resolver::{note_answer, note_query};
 pub use resolver_route::is_astray;
 pub use rules::{allows_rule, match_rules, match_sender};
@@ -284,6 +286,7 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
         scratch.segment.known.set(0);
         ctx.sender.set(0);
         ctx.moved.set(0);
+        ctx.question_at.set(0);
         ctx.rules.clear();
         ctx.ifindex.set(u64::from(arrival.ifindex));
         ctx.came_by.set(u64::from(arrival.came_by));
@@ -381,33 +384,6 @@ impl<'p, W: Datapath, P: Packet> Run<'p, W, P> {
     fn destination(&self) -> &'p V6 {
         // SAFETY: any bit pattern is an address.
         unsafe { &*self.scratch.headers.destination.get() }
-    }
-}
-
-/// Returns the record of a denied datagram.
-#[inline(always)]
-fn denied_event<A: Family>(
-    verdict: &Verdict,
-    scratch: &Scratch,
-    datagram: &Datagram<A>,
-    egress: bool,
-) -> DeniedEvent {
-    DeniedEvent {
-        kind: crate::abi::EventKind::Denied as u32,
-        ifindex: scratch.ctx.ifindex.get() as u32,
-        time: scratch.ctx.now.get(),
-        rules: scratch.ctx.rules.get(),
-        source: datagram.source.wide(),
-        destination: datagram.destination.wide(),
-        source_port: datagram.transport.source_port,
-        destination_port: datagram.transport.destination_port,
-        zone: scratch.ctx.zone.get() as u16,
-        group: u16::from(verdict.group),
-        protocol: datagram.protocol,
-        reason: verdict.reason as u8,
-        audited: verdict.audited,
-        egress: u8::from(egress),
-        vlan: 0,
     }
 }
 

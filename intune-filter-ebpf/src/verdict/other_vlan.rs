@@ -1,6 +1,6 @@
 //! Verdicts over frames that are in no zone: `other_vlans` decides on those with a VLAN tag.
 
-use super::{Arrival, Run, Verdict, denied_frame_event};
+use super::{Arrival, Run, Verdict, denied_frame_event, reporting};
 use crate::{
     abi::Reason,
     datapath::Datapath,
@@ -48,7 +48,7 @@ fn denies<W: Datapath>(datapath: W) -> bool {
 #[inline(always)]
 fn report<W: Datapath, P: Packet>(run: &Run<'_, W, P>, verdict: &Verdict, vlan: u16, egress: bool) {
     let now = run.datapath.now();
-    run.datapath.report_denied(now, || {
+    reporting::tell_frame(run.datapath, now, || {
         let mut event = denied_frame_event(verdict, run.scratch, now, egress);
         event.vlan = u32::from(vlan);
         event

@@ -168,6 +168,8 @@ pub(super) fn query<A: Family, W: Datapath, P: Packet>(
     let Some(question) = dns::read_question(scratch, datapath) else {
         return deny(Reason::DnsMalformed);
     };
+    scratch.ctx.question_at.set(dns::HEADER_LENGTH);
+    scratch.ctx.question.set(question.hash);
     dns::match_name(scratch, datapath, settings);
     let exempt = who.mode == MODE_EXEMPT;
     let mut verdict =
@@ -285,6 +287,7 @@ pub(super) fn process_response<W: DualStack, P: Packet>(
     };
     dns::match_name(scratch, datapath, settings);
     if !dns::may_teach(scratch) {
+        datapath.tell_untaught(scratch);
         return if standing == Standing::COUNTS { Response::ACCEPTED } else { Response::REPEATED };
     }
     if standing == Standing::DISPUTES {
@@ -340,6 +343,7 @@ fn teach<W: DualStack, P: Packet>(run: &Run<'_, W, P>, settings: &Settings, answ
     } else {
         datapath.count_occurrence(Occurrence::NothingLearned, length);
         if full == 0 && lesson.left == 0 {
+            datapath.tell_untaught(scratch);
             return true;
         }
     }

@@ -5,10 +5,10 @@ use std::{any::type_name, fmt::Write as _};
 
 use intune_filter_ebpf::abi::{
     Active, AnswerEvent, Asked, Client, ClientKey, Counter, DeniedEvent, DeviceZone, EdgeKey, Flow,
-    FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob, Host, HostUpdate, JudgedPrefix,
-    KeptOctets, Limit, LimitKey, LimitSet, Limits, MacKey, NameNode, OwnKey, Pending, PendingKey,
-    ResolverDevice, RuleCounter, RuleMask, SegmentEvent, Settings, Stream, StreamRead, Taking,
-    Title, V4, V6, ZoneKey,
+    FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Glob, GroupCounter, Host, HostUpdate,
+    JudgedPrefix, KeptOctets, Limit, LimitKey, LimitSet, Limits, MacKey, NameNode, OwnKey, Pending,
+    PendingKey, QueryEvent, QueryHead, ResolverDevice, RuleCounter, RuleMask, SegmentEvent,
+    Settings, Stream, StreamRead, Taking, Title, V4, V6, ZoneKey,
 };
 
 /// Returns the name of a type without its modules.
@@ -54,6 +54,10 @@ layouts! {
         kind, ifindex, time, rules, source, destination, source_port, destination_port,
         zone, group, protocol, reason, audited, egress, vlan
     };
+    QueryHead {
+        kind, zone, group, time, client, resolver, client_port, protocol, reason, audited, reserved
+    };
+    QueryEvent { head, question };
     AnswerEvent { kind, length, time, rules, client, flags, zone, reserved };
     FlowEvent {
         kind, reserved, time, flow, client, remote, client_port, remote_port, zone,
@@ -100,7 +104,8 @@ layouts! {
     FragmentKey { zone, protocol, id, source, destination };
     FragmentVerdict { seen, headers, allowed, rule, group, audited, sender };
     Counter { packets, bytes };
-    RuleCounter { packets, bytes, flows, denied };
+    RuleCounter { packets, bytes, flows, denied, audited };
+    GroupCounter { denied, audited };
     JudgedPrefix {
         end, kept, acknowledged, server_begin, server_end, server_acknowledged,
         client_state, server_state

@@ -24,7 +24,7 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
     } else if traffic.is_empty() {
         format!("nothing is enforced: no policy is pinned in {}\n", paths.pin_dir.display())
     } else {
-        let rows: Vec<[String; 5]> = traffic
+        let rows: Vec<[String; 6]> = traffic
             .iter()
             .map(|service| {
                 [
@@ -33,10 +33,11 @@ pub(super) fn run(global: &Global) -> Result<(ExitStatus, String), Failure> {
                     output::octets(service.bytes),
                     service.flows.to_string(),
                     service.denied.to_string(),
+                    service.audited.to_string(),
                 ]
             })
             .collect();
-        output::table(["SERVICE", "PACKETS", "BYTES", "FLOWS", "DENIED"], &rows)
+        output::table(["SERVICE", "PACKETS", "BYTES", "FLOWS", "DENIED", "AUDITED"], &rows)
     };
     Ok((ExitStatus::Yes, text))
 }
@@ -52,6 +53,7 @@ fn sum(rules: Vec<Option<String>>, counters: &[RuleCounter]) -> Vec<ServiceTraff
         service.bytes += counter.bytes;
         service.flows += counter.flows;
         service.denied += counter.denied;
+        service.audited += counter.audited;
     }
     services.into_values().collect()
 }
@@ -68,12 +70,12 @@ mod tests {
 
     #[test]
     fn a_services_rules_are_summed_up() {
-        let counter = |packets| RuleCounter { packets, bytes: 10, flows: 1, denied: 2 };
+        let counter = |packets| RuleCounter { packets, bytes: 10, flows: 1, denied: 2, audited: 3 };
         let rules = vec![Some("apple/store".into()), None, Some("apple/push".into())];
         let traffic = sum(rules, &[counter(1), counter(100), counter(3)]);
         assert_eq!(traffic.len(), 1);
         let apple = &traffic[0];
         assert_eq!((apple.id.as_str(), apple.packets, apple.bytes), ("apple", 4, 20));
-        assert_eq!((apple.flows, apple.denied), (2, 4));
+        assert_eq!((apple.flows, apple.denied, apple.audited), (2, 4, 6));
     }
 }

@@ -344,7 +344,7 @@ impl Default for MapSizes {
         Self {
             hosts4: 1 << 17,
             hosts6: 1 << 16,
-            flows4: 3 << 15,
+            flows4: 92 << 10,
             flows6: 1 << 15,
             new_flows: 1 << 14,
             pending: 1 << 14,

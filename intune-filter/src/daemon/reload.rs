@@ -73,7 +73,6 @@ pub fn apply(
     };
     kernel.park_zones(zones)?;
     let rules = policy.rule_titles();
-    kernel.set_infos("GROUP_TITLES", &policy.group_titles(), |_| true)?;
     // A rule that is gone keeps its name until its bit is clean: if this process ends before, the
     // next one sees it and clears it.
     kernel.set_infos("RULE_TITLES", &rules, |number| !is_freed(number))?;

@@ -101,6 +101,7 @@ mod tests {
             client_port: Some(1),
             reason: reason.into(),
             name: None,
+            qtype: None,
             service: None,
             group: Some("devices".into()),
             audited: false,

@@ -63,8 +63,12 @@ pub struct Denied {
     pub client_port: Option<u16>,
     /// Reason of the verdict: [`intune_filter_ebpf::abi::Reason::as_str`].
     pub reason: String,
-    /// Most recent name that led to the destination.
+    /// Name that a denied DNS query asks for; of another packet, the name that led to the destination
+    /// last.
     pub name: Option<String>,
+    /// Type of record that a denied DNS query asks for, such as `AAAA`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qtype: Option<String>,
     /// Nearest service: that of the destination, although for another group or other ports.
     pub service: Option<String>,
     /// Group of the client.

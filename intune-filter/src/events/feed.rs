@@ -3,7 +3,10 @@
 //! No follower can delay the daemon: the kept events are bounded, and a follower that lags too far
 //! misses events and is told their number.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -11,6 +14,9 @@ use super::{Event, EventFilter, What};
 
 /// Events kept of each of three kinds, so that a flood of flows does not displace the denials.
 const RECENT: usize = 1000;
+
+/// Denials kept of a client before those of clients with fewer have to make room for it.
+const SHARE: usize = 50;
 
 /// Events by which a follower may lag.
 const BEHIND: usize = 4096;
@@ -46,7 +52,9 @@ impl Feed {
         // Sending fails without followers.
         let _ = self.followers.send(Arc::clone(&event));
         if recent.len() == RECENT {
-            recent.pop_front();
+            let excess =
+                matches!(event.what, What::Denied(_)).then(|| of_busiest(recent)).flatten();
+            recent.remove(excess.unwrap_or(0));
         }
         recent.push_back((self.count, event));
         self.count += 1;
@@ -75,6 +83,18 @@ impl Feed {
         let live = follow.then(|| self.followers.subscribe());
         Ok(Subscription { recent, live, filter })
     }
+}
+
+/// Returns the place of the oldest event of the client with the most, if that has more than its share:
+/// one client that is denied all the time does not displace what others were denied.
+fn of_busiest(recent: &VecDeque<(u64, Arc<Event>)>) -> Option<usize> {
+    let mut counts = HashMap::<_, usize>::new();
+    for (_, event) in recent {
+        *counts.entry(event.what.client()).or_default() += 1;
+    }
+    let (busiest, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    let is_of = |(_, event): &(u64, Arc<Event>)| event.what.client() == busiest;
+    if count > SHARE { recent.iter().position(is_of) } else { None }
 }
 
 /// Events that a subscriber has asked for.
@@ -181,6 +201,26 @@ mod tests {
         let filter = EventFilter { kinds: [Kind::Denied].into(), ..EventFilter::default() };
         let told = all(&mut feed.subscribe(filter, 1, false).unwrap());
         assert_eq!(told, ["service"]);
+    }
+
+    #[test]
+    fn a_client_that_is_denied_all_the_time_displaces_no_other_ones_denials() {
+        let mut feed = Feed::default();
+        let of = |client: u8, reason: &str| {
+            let client = Some([10, 0, 0, client].into());
+            let denied = Denied { client, reason: reason.into(), ..Denied::default() };
+            Event { time: jiff::Timestamp::UNIX_EPOCH, what: What::Denied(denied) }
+        };
+        for number in 0..20 {
+            feed.push(of(1, &number.to_string()));
+        }
+        for number in 0..5 * RECENT {
+            feed.push(of(2, &format!("flood {number}")));
+        }
+        let told = all(&mut feed.subscribe(EventFilter::default(), usize::MAX, false).unwrap());
+        assert_eq!(told.len(), RECENT);
+        assert!((0..20).all(|number| told[number] == number.to_string()), "{told:?}");
+        assert_eq!(told[RECENT - 1], format!("flood {}", 5 * RECENT - 1));
     }
 
     #[test]

@@ -6,12 +6,17 @@ use std::{
 };
 
 use anyhow::Result;
-use intune_filter_ebpf::abi::{DeniedEvent, FlowKey, RULES, Reason, V6, flow_flags, has_ports};
+use intune_filter_ebpf::abi::{
+    DeniedEvent, FlowKey, QueryHead, RULES, Reason, V6, flow_flags, has_ports,
+};
 
-use super::{Denied, Flow, ZoneName, text::protocol};
+use super::{
+    Denied, Flow, ZoneName,
+    text::{protocol, record_type},
+};
 use crate::{
     kernel::Pins,
-    names::Names,
+    names::{Names, answer::name_at, seen::SeenNames},
     policy::{Nat64, Policy},
     system::{Interface, netlink::Snapshot},
 };
@@ -100,9 +105,45 @@ impl Labels {
         last.map(|(name, _)| name.to_owned())
     }
 
+    /// Returns the name that led a client to an address last: one that taught nothing, which it has asked
+    /// for itself, or else the most recent one of the address.
+    fn name_for(
+        &self,
+        (zone, client): (u16, Option<IpAddr>),
+        address: IpAddr,
+        names: &Names,
+        seen: &SeenNames,
+    ) -> Option<String> {
+        let own = client.and_then(|client| {
+            self.nat64.learned_as(address).find_map(|one| seen.name(zone, client, one))
+        });
+        own.map(str::to_owned).or_else(|| self.name(names, address))
+    }
+
+    /// Translates the record of a denied DNS query.
+    #[must_use]
+    pub fn query(&self, head: &QueryHead, question: &[u8]) -> Denied {
+        let (name, qtype) = asked(question).unzip();
+        Denied {
+            client: address(head.client),
+            destination: address(head.resolver),
+            protocol: protocol(head.protocol),
+            port: Some(DNS_PORT),
+            client_port: Some(u16::from_be(head.client_port)),
+            reason: reason(head.reason),
+            name,
+            qtype: qtype.map(record_type),
+            service: None,
+            group: self.group(head.group),
+            audited: head.audited != 0,
+            inbound: false,
+            place: self.place(head.zone),
+        }
+    }
+
     /// Translates the record of a denied packet.
     #[must_use]
-    pub fn denied(&self, event: &DeniedEvent, names: &Names) -> Denied {
+    pub fn denied(&self, event: &DeniedEvent, names: &Names, seen: &SeenNames) -> Denied {
         let inbound = event.egress != 0;
         let from = (event.source, event.source_port);
         let to = (event.destination, event.destination_port);
@@ -115,8 +156,11 @@ impl Labels {
             protocol: protocol(event.protocol),
             port: port(remote.1),
             client_port: port(client.1),
-            reason: Reason::from_number(event.reason).map_or("unknown", Reason::as_str).to_owned(),
-            name: destination.and_then(|address| self.name(names, address)),
+            reason: reason(event.reason),
+            name: destination.and_then(|remote| {
+                self.name_for((event.zone, address(client.0)), remote, names, seen)
+            }),
+            qtype: None,
             service: self.service(event.rules.lowest()),
             group: self.group(event.group),
             audited: event.audited != 0,
@@ -157,6 +201,24 @@ impl Labels {
             place: self.place(key.zone),
         }
     }
+}
+
+/// Port of resolvers.
+const DNS_PORT: u16 = 53;
+
+fn reason(number: u8) -> String {
+    Reason::from_number(number).map_or("unknown", Reason::as_str).to_owned()
+}
+
+/// Returns the name and the type of a question on the wire; `None` if it is not whole.
+fn asked(question: &[u8]) -> Option<(String, u16)> {
+    let name = name_at(question)?;
+    let mut end = 0;
+    while let length @ 1.. = *question.get(end)? {
+        end += usize::from(length) + 1;
+    }
+    let qtype = question.get(end + 1..end + 3)?;
+    Some((name, u16::from_be_bytes(qtype.try_into().ok()?)))
 }
 
 /// Returns the address of a record; `None` for the unspecified one of a frame without a datagram.
@@ -201,7 +263,7 @@ mod tests {
             reason: Reason::Port as u8,
             ..DeniedEvent::default()
         };
-        let told = labels().denied(&out, &names);
+        let told = labels().denied(&out, &names, &SeenNames::default());
         let expected = Denied {
             client: Some("10.0.0.1".parse().unwrap()),
             destination: Some("192.0.2.1".parse().unwrap()),
@@ -210,6 +272,7 @@ mod tests {
             client_port: Some(40000),
             reason: "port".into(),
             name: Some("new.test".into()),
+            qtype: None,
             service: Some("web".into()),
             group: Some("devices".into()),
             audited: false,
@@ -218,7 +281,10 @@ mod tests {
         };
         assert_eq!(told, expected);
         let by_nat64 = DeniedEvent { destination: wide("64:ff9b::192.0.2.1"), ..out };
-        assert_eq!(labels().denied(&by_nat64, &names).name.as_deref(), Some("new.test"));
+        assert_eq!(
+            labels().denied(&by_nat64, &names, &SeenNames::default()).name.as_deref(),
+            Some("new.test")
+        );
         let back = DeniedEvent {
             source: out.destination,
             destination: out.source,
@@ -227,13 +293,43 @@ mod tests {
             egress: 1,
             ..out
         };
-        assert_eq!(labels().denied(&back, &names), Denied { inbound: true, ..expected });
+        assert_eq!(
+            labels().denied(&back, &names, &SeenNames::default()),
+            Denied { inbound: true, ..expected }
+        );
+    }
+
+    #[test]
+    fn a_query_is_told_with_what_it_asks_for() {
+        let head = QueryHead {
+            client: wide("10.0.0.1"),
+            resolver: wide("10.0.0.53"),
+            client_port: 40000_u16.to_be(),
+            zone: 2,
+            protocol: 17,
+            reason: Reason::DnsUnlisted as u8,
+            audited: 1,
+            ..QueryHead::default()
+        };
+        let question = b"\x03WWW\x04a\x1bb.\x00\x00\x41\x00\x01and what fills it up";
+        let told = labels().query(&head, question);
+        assert_eq!(told.name.as_deref(), Some("www.a\\x1bb."));
+        assert_eq!(told.qtype.as_deref(), Some("HTTPS"));
+        assert_eq!((told.port, told.client_port), (Some(53), Some(40000)));
+        assert_eq!(told.destination, Some("10.0.0.53".parse().unwrap()));
+        assert_eq!((told.reason.as_str(), told.audited), ("dns_unlisted", true));
+        assert_eq!((told.group.as_deref(), told.place.vlan), (Some("devices"), 20));
+        for length in 0..12 {
+            assert_eq!(labels().query(&head, &question[..length]).qtype, None, "{length}");
+        }
     }
 
     #[test]
     fn a_frame_of_no_zone_is_told_with_its_vlan() {
         let frame = DeniedEvent { ifindex: 7, vlan: 30, group: 255, ..DeniedEvent::default() };
-        let place = |event| labels().denied(&event, &Names::default()).place.to_string();
+        let place = |event| {
+            labels().denied(&event, &Names::default(), &SeenNames::default()).place.to_string()
+        };
         assert_eq!(place(frame), "lan.30");
         assert_eq!(place(DeniedEvent { ifindex: 8, ..frame }), "?.30");
     }
@@ -246,7 +342,7 @@ mod tests {
             zone: 9,
             ..DeniedEvent::default()
         };
-        let told = labels().denied(&frame, &Names::default());
+        let told = labels().denied(&frame, &Names::default(), &SeenNames::default());
         assert_eq!((told.client, told.destination, told.port), (None, None, None));
         assert_eq!((told.service, told.group, told.name), (None, None, None));
         assert_eq!((told.place, told.reason.as_str()), (ZoneName::default(), "ethertype"));

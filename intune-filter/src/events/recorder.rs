@@ -15,7 +15,7 @@ use intune_filter_ebpf::abi::{AnswerEvent, Ending, FlowEvent, FlowKey, V6, answe
 use jiff::Timestamp;
 
 use super::{
-    Closed, Event, EventFilter, Labels, Learned, Traffic, What,
+    Closed, Denied, Event, EventFilter, Labels, Learned, Traffic, What,
     denial_stats::{DenialStats, Denials},
     feed::{Feed, Subscription},
     flow_reaper::FlowReaper,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     kernel::Swept,
-    names::{Names, answer::Answer},
+    names::{Names, answer::Answer, seen::SeenNames},
     policy::Policy,
     system::{Interface, clock},
 };
@@ -38,6 +38,7 @@ pub(crate) struct EventRecorder {
     feed: Feed,
     reaper: FlowReaper,
     denials: DenialStats,
+    seen: SeenNames,
     evicted: Arc<AtomicU64>,
 }
 
@@ -64,9 +65,12 @@ impl EventRecorder {
     pub(crate) fn take(&mut self, record: &Record<'_>, names: &Names) {
         match record {
             Record::Denied(event) => {
-                let (denied, time) = (self.labels.denied(event, names), wall_time(event.time));
-                self.denials.add(&denied, time);
-                self.feed.push(Event { time, what: What::Denied(denied) });
+                let denied = self.labels.denied(event, names, &self.seen);
+                self.denied(denied, wall_time(event.time));
+            }
+            Record::Query(head, question) => {
+                let denied = self.labels.query(head, question);
+                self.denied(denied, wall_time(head.time));
             }
             Record::Opened(event) => {
                 let flow = self.labels.flow(&key_of(event), &event.flow, names);
@@ -78,6 +82,16 @@ impl EventRecorder {
             }
             Record::Answer(..) | Record::Segment(..) => {}
         }
+    }
+
+    fn denied(&mut self, denied: Denied, time: Timestamp) {
+        self.denials.add(&denied, time);
+        self.feed.push(Event { time, what: What::Denied(denied) });
+    }
+
+    /// Takes in an answer that taught nothing: its name explains what the client is denied later.
+    pub(crate) fn seen(&mut self, event: &AnswerEvent, message: &[u8]) {
+        self.seen.take(event, message);
     }
 
     /// Records an answer that the kernel or userspace has learned from, or for which there was no

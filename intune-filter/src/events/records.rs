@@ -1,7 +1,8 @@
 //! Decodes the records of the ring buffer.
 
 use intune_filter_ebpf::abi::{
-    AnswerEvent, DeniedEvent, EventKind, FlowEvent, FlowKey, SegmentEvent, V6,
+    AnswerEvent, DeniedEvent, EventKind, FlowEvent, FlowKey, QUESTION_CAPACITY, QueryHead,
+    SegmentEvent, V6,
 };
 
 use crate::kernel::pod;
@@ -11,12 +12,14 @@ use crate::kernel::pod;
 pub enum Record<'a> {
     /// Denied packet.
     Denied(DeniedEvent),
-    /// Answer to a query for a name of a rule that went to a client, with its DNS message.
+    /// Answer to a query that went to a client, with its DNS message.
     Answer(AnswerEvent, &'a [u8]),
     /// Opening of a flow.
     Opened(FlowEvent),
     /// End of a flow.
     Closed(FlowEvent),
+    /// Denied DNS query, with its question: name, type, class.
+    Query(QueryHead, &'a [u8]),
     /// Segment of a DNS answer over TCP that is held back until it is read, with its data.
     Segment(SegmentEvent, &'a [u8]),
 }
@@ -42,6 +45,10 @@ pub fn read(record: &[u8]) -> Option<Record<'_>> {
         kind if kind == EventKind::Segment as u32 => {
             let (event, data): (SegmentEvent, _) = pod::split_first(record)?;
             Some(Record::Segment(event, data.get(..usize::try_from(event.length).ok()?)?))
+        }
+        kind if kind == EventKind::Query as u32 => {
+            let (head, question): (QueryHead, _) = pod::split_first(record)?;
+            Some(Record::Query(head, question.get(..QUESTION_CAPACITY)?))
         }
         _ => None,
     }
@@ -88,6 +95,10 @@ mod tests {
         let mut record = octets(&segment);
         record.extend_from_slice(b"abc");
         assert_eq!(read(&record), Some(Record::Segment(segment, b"ab")));
+        let query = QueryHead { kind: 6, zone: 2, ..QueryHead::default() };
+        let record = [octets(&query), vec![7; QUESTION_CAPACITY]].concat();
+        assert_eq!(read(&record), Some(Record::Query(query, &[7; QUESTION_CAPACITY])));
+        assert_eq!(read(&record[..record.len() - 1]), None);
     }
 
     #[test]

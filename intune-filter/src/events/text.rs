@@ -23,6 +23,30 @@ pub fn protocol(number: u8) -> String {
     }
 }
 
+/// Returns the name of a type of DNS records, or `TYPE` and its number (RFC 3597 section 5).
+#[must_use]
+pub(super) fn record_type(number: u16) -> String {
+    let name = match number {
+        1 => "A",
+        2 => "NS",
+        5 => "CNAME",
+        6 => "SOA",
+        12 => "PTR",
+        15 => "MX",
+        16 => "TXT",
+        28 => "AAAA",
+        33 => "SRV",
+        35 => "NAPTR",
+        43 => "DS",
+        48 => "DNSKEY",
+        64 => "SVCB",
+        65 => "HTTPS",
+        255 => "ANY",
+        number => return format!("TYPE{number}"),
+    };
+    name.to_owned()
+}
+
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = self.time.to_zoned_datetime(TimeZone::system());
@@ -50,7 +74,10 @@ impl fmt::Display for Denied {
         if let (Some(client), Some(destination)) = (self.client, self.destination) {
             let arrow = if self.inbound { "<-" } else { "->" };
             write!(f, "{client} {arrow} {}", end(destination, self.port, &self.protocol))?;
-            named(f, self.name.as_deref())?;
+            match (&self.name, &self.qtype) {
+                (Some(name), Some(qtype)) => write!(f, " asks for {name} {qtype}")?,
+                (name, _) => named(f, name.as_deref())?,
+            }
         } else {
             f.write_str("a frame")?;
         }
@@ -151,6 +178,7 @@ mod tests {
             client_port: Some(40000),
             reason: "port".into(),
             name: Some("www.example".into()),
+            qtype: None,
             service: Some("sign-in".into()),
             group: Some("devices".into()),
             audited: false,
@@ -161,6 +189,20 @@ mod tests {
             denied.to_string(),
             "denied   10.20.0.10 -> [2001:db8::1]:8443/tcp (www.example)  reason port  nearest \
              sign-in  [eth1.20 devices]"
+        );
+        let query = Denied {
+            port: Some(53),
+            protocol: "udp".into(),
+            qtype: Some("AAAA".into()),
+            reason: "dns_unlisted".into(),
+            service: None,
+            audited: true,
+            ..denied.clone()
+        };
+        assert_eq!(
+            query.to_string(),
+            "audited  10.20.0.10 -> [2001:db8::1]:53/udp asks for www.example AAAA  reason \
+             dns_unlisted  [eth1.20 devices]"
         );
         let frame = Denied {
             client: None,

@@ -17,6 +17,7 @@ use super::{
     Kernel, Pins,
     array::set_elements,
     definition::{MapDefinitions, inner_definition},
+    group_counters::GroupCounters,
 };
 use crate::policy::{Policy, Prefix};
 
@@ -41,6 +42,10 @@ impl Kernel {
         // Generation 0 means that no policy has been in force.
         active.generation = active.generation.wrapping_add(1).max(1);
         let slot = active.generation & 1;
+        let groups = pins.groups()?;
+        let mut counters = GroupCounters::open(&pins)?;
+        let counted = counters.totals(slot ^ 1, &groups)?;
+        counters.prepare(slot, policy, &counted)?;
 
         let fresh = Fresh { pins: self.pins(), maps: &self.maps, slot };
         let keep = !without;
@@ -95,8 +100,11 @@ impl Kernel {
         pins.map::<Array<MapData, Settings>>("SETTINGS")?.set(slot, settings, 0)?;
 
         self.count_hosts()?;
+        self.set_infos("GROUP_TITLES", &policy.group_titles(), |_| true)?;
         active_map.set(0, active, 0).context("cannot put the policy into force")?;
         self.wait_for_programs()?;
+        // Programs have counted under the policy before until now.
+        counters.carry(slot, policy, &counters.totals(slot ^ 1, &groups)?)?;
         Ok(active.generation)
     }
 

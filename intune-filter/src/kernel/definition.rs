@@ -195,6 +195,7 @@ mod tests {
             MapKind::LruHash => bpf_map_type::BPF_MAP_TYPE_LRU_HASH,
             MapKind::LpmTrie => bpf_map_type::BPF_MAP_TYPE_LPM_TRIE,
             MapKind::PerCpuArray => bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY,
+            MapKind::PerCpuHash => bpf_map_type::BPF_MAP_TYPE_PERCPU_HASH,
             MapKind::ProgramArray => bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY,
             MapKind::Queue => bpf_map_type::BPF_MAP_TYPE_QUEUE,
             MapKind::RingBuf => bpf_map_type::BPF_MAP_TYPE_RINGBUF,
@@ -205,9 +206,10 @@ mod tests {
         let kind = kind_of(row.kind) as u32;
         let (key, value, flags) = match row.kind {
             MapKind::RingBuf => (0, 0, 0),
-            // A key begins with the prefix length, in four octets; a trie allocates elements on
-            // demand.
+            // A key begins with the prefix length, in four octets; a trie, and a
+            // hash of values per CPU, allocate elements on demand.
             MapKind::LpmTrie => (4 + row.key, row.value, 1),
+            MapKind::PerCpuHash => (row.key, row.value, 1),
             _ => (row.key, row.value, 0),
         };
         Definition { kind, key, value, room: row.entries, flags }

@@ -5,11 +5,11 @@ use std::{net::IpAddr, os::fd::AsFd as _, path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use aya::{
     Pod,
-    maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapType, PerCpuArray},
+    maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, MapType},
 };
 use intune_filter_ebpf::abi::{
-    Active, Client, ClientKey, Counted, Counter, DeviceZone, Host, RULES, RuleCounter, RuleMask,
-    Settings, Title, V4, V6, ZoneKey, nat64_length, port_class, port_class_at,
+    Active, Client, ClientKey, DeviceZone, Host, RuleMask, Settings, Title, V4, V6, ZoneKey,
+    nat64_length, port_class, port_class_at,
 };
 use ipnet::IpNet;
 
@@ -151,44 +151,6 @@ impl Pins {
     pub fn warm_up_left(&self, now: u64) -> Result<Option<Duration>> {
         let left = self.settings()?.warm_up_until.saturating_sub(now);
         Ok((left > 0).then(|| Duration::from_nanos(left)))
-    }
-
-    /// The sums over all CPUs, by what is counted.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub fn counters(&self) -> Result<Vec<(Counted, Counter)>> {
-        let map: PerCpuArray<_, Counter> = self.map("COUNTERS")?;
-        let mut counters = Vec::new();
-        for counted in Counted::all() {
-            let mut sum = Counter::default();
-            for one in map.get(&counted.counter(), 0)?.iter() {
-                sum.packets = sum.packets.wrapping_add(one.packets);
-                sum.bytes = sum.bytes.wrapping_add(one.bytes);
-            }
-            counters.push((counted, sum));
-        }
-        Ok(counters)
-    }
-
-    /// The sum over all CPUs, by rule.
-    ///
-    /// # Errors
-    /// A map cannot be read.
-    pub fn rule_counters(&self) -> Result<Vec<RuleCounter>> {
-        let map: PerCpuArray<_, RuleCounter> = self.map("RULE_COUNTERS")?;
-        (0..RULES as u32)
-            .map(|rule| {
-                let mut sum = RuleCounter::default();
-                for one in map.get(&rule, 0)?.iter() {
-                    sum.packets = sum.packets.wrapping_add(one.packets);
-                    sum.bytes = sum.bytes.wrapping_add(one.bytes);
-                    sum.flows = sum.flows.wrapping_add(one.flows);
-                    sum.denied = sum.denied.wrapping_add(one.denied);
-                }
-                Ok(sum)
-            })
-            .collect()
     }
 
     /// The names of the rules, `SERVICE/RULE`, by number.

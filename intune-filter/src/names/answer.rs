@@ -181,7 +181,7 @@ pub(crate) fn question_name(message: &[u8]) -> Option<String> {
 }
 
 /// Returns the name that octets begin with.
-fn name_at(octets: &[u8]) -> Option<String> {
+pub(crate) fn name_at(octets: &[u8]) -> Option<String> {
     let mut rest = octets;
     let mut labels = Vec::new();
     loop {

@@ -11,6 +11,7 @@ mod file;
 pub mod learning;
 pub mod refresh_tracker;
 pub(crate) mod resolution;
+pub mod seen;
 mod table;
 mod target;
 

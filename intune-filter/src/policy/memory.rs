@@ -54,12 +54,12 @@ pub fn map_memory(maps: &MapSizes, policy: &Policy, cpus: u32) -> Vec<MapMemory>
 /// Returns the maps whose capacity the configuration sets, each with its capacity.
 #[must_use]
 pub fn map_sizes(maps: &MapSizes) -> Vec<(&'static str, u32)> {
-    MAPS.iter().filter_map(|row| Some((row.name, set_by(maps, row.setting?)?))).collect()
+    MAPS.iter().filter_map(|row| Some((row.name, set_by(maps, row)?))).collect()
 }
 
 /// Returns the capacity that a key below `maps` of the configuration sets.
-fn set_by(maps: &MapSizes, setting: &str) -> Option<u32> {
-    Some(match setting {
+fn set_by(maps: &MapSizes, row: &MapRow) -> Option<u32> {
+    Some(match row.setting? {
         "hosts4" => maps.hosts4,
         "hosts6" => maps.hosts6,
         "flows4" => maps.flows4,
@@ -68,18 +68,20 @@ fn set_by(maps: &MapSizes, setting: &str) -> Option<u32> {
         "pending" => maps.pending,
         "clients" => limit_sets(maps.clients),
         "fragments" => maps.fragments,
+        // A ring of their own, so that neither denied queries nor anything else crowd the other out.
+        "events" if row.name == "DNS_EVENTS" => maps.events / 4,
         "events" => maps.events,
         _ => return None,
     })
 }
 
 fn entries(row: &MapRow, maps: &MapSizes, policy: &Policy) -> u64 {
-    if row.scope == Scope::Policy
+    if (row.scope == Scope::Policy || row.kind == MapKind::PerCpuHash)
         && let Some(entries) = of_policy(row.name, policy)
     {
         return entries as u64;
     }
-    row.setting.and_then(|setting| set_by(maps, setting)).unwrap_or(row.entries).into()
+    set_by(maps, row).unwrap_or(row.entries).into()
 }
 
 /// Returns the number of elements of a policy's map, if the number depends on the policy.
@@ -95,6 +97,8 @@ fn of_policy(name: &str, policy: &Policy) -> Option<usize> {
         "GLOBS" => policy.globs.len(),
         "SERVERS" => policy.servers.len(),
         "GROUP_MACS" => policy.group_macs.len(),
+        // One in each slot, and one for what was before.
+        "GROUP_COUNTERS" => 4 * policy.groups.len(),
         _ => return None,
     })
 }
@@ -115,6 +119,12 @@ fn memory_of(row: &MapRow, entries: u64, cpus: u64) -> MapMemory {
         MapKind::Queue => (entries, ARRAY_HEADER + entries * value),
         // An array element holds a pointer, which leads to a value per CPU.
         MapKind::PerCpuArray => (entries, ARRAY_HEADER + entries * (word * cpus + 8)),
+        // Made one by one: a policy has as many as it needs. The buckets are there at once.
+        MapKind::PerCpuHash => {
+            let element = HASH_ELEMENT + key.next_multiple_of(8) + 8 + word * cpus;
+            let buckets = u64::from(row.entries).next_power_of_two() * HASH_BUCKET;
+            (entries, HASH_HEADER + entries * element + buckets)
+        }
         MapKind::RingBuf => (entries, entries + RING_HEADER),
     };
     let slots = if row.scope == Scope::Policy { 2 } else { 1 };
@@ -137,7 +147,7 @@ mod tests {
         let policy = compile(&config, Catalogue::builtin(), &RuleBits::new()).expect("it compiles");
         for row in MAPS {
             if let Some(setting) = row.setting {
-                assert!(set_by(&config.maps, setting).is_some(), "{}: maps.{setting}", row.name);
+                assert!(set_by(&config.maps, row).is_some(), "{}: maps.{setting}", row.name);
             }
             // An array has the same number of elements under every policy.
             if row.scope == Scope::Policy && row.kind != MapKind::Array {

@@ -15,4 +15,6 @@ pub struct ServiceTraffic {
     pub flows: u64,
     /// Packets that were denied.
     pub denied: u64,
+    /// Packets that passed only since their group is audited or the warm-up lasts.
+    pub audited: u64,
 }

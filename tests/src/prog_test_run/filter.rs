@@ -76,6 +76,8 @@ pub struct LoadedFilter {
     live: Option<Live>,
     /// The events that were not read yet.
     pub events: RingBuf<MapData>,
+    /// Those about queries, and answers that taught nothing.
+    pub dns_events: RingBuf<MapData>,
     policy: Policy,
     /// Dropped last: the pins lie in it.
     directory: Directory,
@@ -105,9 +107,20 @@ impl LoadedFilter {
         };
         let egress = SchedClassifier::from_pin(pins.program(hook.to_clients().program()))?;
         let pins = kernel.pins();
-        let events = pins.map("EVENTS")?;
+        let (events, dns_events) = (pins.map("EVENTS")?, pins.map("DNS_EVENTS")?);
         let live = None;
-        Ok(Self { kernel, pins, ingress, egress, hook, live, events, policy, directory })
+        Ok(Self {
+            kernel,
+            pins,
+            ingress,
+            egress,
+            hook,
+            live,
+            events,
+            dns_events,
+            policy,
+            directory,
+        })
     }
 
     /// Puts the program where frames that are sent meet it, unless test runs do for all of them.

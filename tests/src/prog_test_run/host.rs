@@ -76,6 +76,8 @@ pub fn clear(tables: &Tables) {
     tables.streams.borrow_mut().clear();
     tables.streams_read.borrow_mut().clear();
     tables.denied.borrow_mut().clear();
+    tables.queries.borrow_mut().clear();
+    tables.untaught.borrow_mut().clear();
     tables.answers.borrow_mut().clear();
     tables.flow_events.borrow_mut().clear();
     tables.segments.borrow_mut().clear();
@@ -242,7 +244,7 @@ impl Bed for HostBed {
         let verdict = undone!(
             self.tables, self.verdict(HookPoint::Ingress(name), frame)?,
             hosts4 hosts6 flows4 flows6 new_flows4 new_flows6 pending streams streams_read kept
-            limits fragments counters rule_counters denied flow_events answers segments
+            limits fragments counters rule_counters group_counters denied queries untaught flow_events answers segments
         );
         Explanation::unpack(verdict.explanation()).context("an explanation of an unknown form")
     }
@@ -279,6 +281,8 @@ impl Bed for HostBed {
         let mut events = Vec::new();
         events.extend(tables.answers.take().iter().map(|_| Event::Answer));
         events.extend(tables.segments.take().iter().map(|_| Event::Segment));
+        events.extend(tables.untaught.take().iter().map(|_| Event::Untaught));
+        events.extend(tables.queries.take().into_iter().map(Event::Query));
         events.extend(tables.denied.take().into_iter().map(Event::Denied));
         events.extend(tables.flow_events.take().into_iter().map(Event::Flow));
         events

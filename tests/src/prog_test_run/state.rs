@@ -8,10 +8,10 @@ use aya::{
     maps::{Array, HashMap, MapData},
 };
 use intune_filter_ebpf::abi::{
-    COUNT_ALL, COUNTER_ELEMENTS, Counted, Counter, DeniedEvent, EventKind, Flow, FlowEvent,
-    FlowKey, FragmentKey, FragmentVerdict, Host, LIMIT_SHARES, LimitSet, Limits, Pending,
-    PendingKey, RULES, Reason, RuleCounter, RuleMask, Stream, StreamRead, V4, V6, count_of_client,
-    count_of_rule, host_count,
+    AnswerEvent, COUNT_ALL, COUNTER_ELEMENTS, Counted, Counter, DeniedEvent, EventKind, Flow,
+    FlowEvent, FlowKey, FragmentKey, FragmentVerdict, Host, LIMIT_SHARES, LimitSet, Limits,
+    Pending, PendingKey, QueryEvent, RULES, Reason, RuleCounter, RuleMask, Stream, StreamRead, V4,
+    V6, answer_flags, count_of_client, count_of_rule, host_count,
 };
 
 use super::{LoadedFilter, counts};
@@ -32,26 +32,33 @@ pub struct State {
 pub enum Event {
     /// A denied packet.
     Denied(DeniedEvent),
+    /// A denied DNS query.
+    Query(QueryEvent),
     /// A DNS answer.
     Answer,
+    /// A DNS answer that taught nothing.
+    Untaught,
     /// A flow that was opened or has ended.
     Flow(FlowEvent),
     /// A part of an answer over TCP.
     Segment,
 }
 
+fn denial(reason: u8, audited: u8) -> String {
+    let reason = Reason::from_number(reason).map_or("unknown", Reason::as_str);
+    let audited = if audited == 0 { "" } else { ", audited" };
+    format!("denied {reason}{audited}")
+}
+
 impl Event {
-    /// Text of a record in a table; flows have tables of their own.
+    /// Text of a record in a table; flows, and answers that taught nothing, have tables of their own.
     pub fn told(&self) -> Option<String> {
         match self {
             Self::Answer => Some("answer".to_owned()),
-            Self::Denied(denied) => {
-                let reason = Reason::from_number(denied.reason).map_or("unknown", Reason::as_str);
-                let audited = if denied.audited == 0 { "" } else { ", audited" };
-                Some(format!("denied {reason}{audited}"))
-            }
+            Self::Denied(denied) => Some(denial(denied.reason, denied.audited)),
+            Self::Query(query) => Some(denial(query.head.reason, query.head.audited)),
             Self::Segment => Some("segment".to_owned()),
-            Self::Flow(_) => None,
+            Self::Flow(_) | Self::Untaught => None,
         }
     }
 }
@@ -77,6 +84,7 @@ impl LoadedFilter {
                 bytes: sum.bytes.wrapping_add(one.bytes),
                 flows: sum.flows.wrapping_add(one.flows),
                 denied: sum.denied.wrapping_add(one.denied),
+                audited: sum.audited.wrapping_add(one.audited),
             })
         };
         let rule_counters = rules.into_iter().map(sum).collect();
@@ -236,22 +244,33 @@ impl LoadedFilter {
     /// Takes the events that wait.
     pub fn events(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        while let Some(record) = self.events.next() {
-            let kind = record.first_chunk().map(|kind| u32::from_ne_bytes(*kind));
-            let is = |wanted: EventKind| kind == Some(wanted as u32);
-            events.push(if is(EventKind::Denied) {
-                Event::Denied(value_of(&record))
-            } else if is(EventKind::Opened) || is(EventKind::Closed) {
-                Event::Flow(value_of(&record))
-            } else if is(EventKind::Segment) {
-                Event::Segment
-            } else {
-                assert!(is(EventKind::Answer), "a record of an unknown kind: {kind:?}");
-                Event::Answer
-            });
+        for ring in [&mut self.events, &mut self.dns_events] {
+            while let Some(record) = ring.next() {
+                events.push(event(&record));
+            }
         }
         events
     }
+}
+
+fn event(record: &[u8]) -> Event {
+    let kind = record.first_chunk().map(|kind| u32::from_ne_bytes(*kind));
+    let is = |wanted: EventKind| kind == Some(wanted as u32);
+    if is(EventKind::Denied) {
+        return Event::Denied(value_of(record));
+    }
+    if is(EventKind::Query) {
+        return Event::Query(value_of(record));
+    }
+    if is(EventKind::Opened) || is(EventKind::Closed) {
+        return Event::Flow(value_of(record));
+    }
+    if is(EventKind::Segment) {
+        return Event::Segment;
+    }
+    assert!(is(EventKind::Answer), "a record of an unknown kind: {kind:?}");
+    let head: AnswerEvent = value_of(&record[..size_of::<AnswerEvent>()]);
+    if head.flags & answer_flags::UNTAUGHT == 0 { Event::Answer } else { Event::Untaught }
 }
 
 impl State {
@@ -269,6 +288,7 @@ impl State {
                 bytes: now.bytes - then.bytes,
                 flows: now.flows - then.flows,
                 denied: now.denied - then.denied,
+                audited: now.audited - then.audited,
             };
             counted.extend(rule_text(&rules(rule), more));
         }
@@ -309,7 +329,8 @@ pub fn count_text(counted: Counted, more: Counter) -> Option<String> {
 
 /// Text of a change of a rule's counters.
 pub fn rule_text(rule: &str, more: RuleCounter) -> Option<String> {
-    let RuleCounter { packets, bytes, flows, denied } = more;
+    let RuleCounter { packets, bytes, flows, denied, audited } = more;
+    let audited = if audited == 0 { String::new() } else { format!(", audited {audited}") };
     (more != RuleCounter::default())
-        .then(|| format!("{rule} {packets}/{bytes}, flows {flows}, denied {denied}"))
+        .then(|| format!("{rule} {packets}/{bytes}, flows {flows}, denied {denied}{audited}"))
 }

@@ -168,6 +168,9 @@ impl Expected {
                 Reason::Policy | Reason::Inbound if !self.flowless => {
                     RuleCounter { flows: 1, ..of_packet }
                 }
+                reason if reason.denies() && self.audited => {
+                    RuleCounter { audited: 1, ..RuleCounter::default() }
+                }
                 reason if reason.denies() => RuleCounter { denied: 1, ..RuleCounter::default() },
                 _ => of_packet,
             };

@@ -4,6 +4,7 @@
 mod blocking;
 mod changed_links;
 mod commands;
+mod denied_names;
 mod events;
 mod flows;
 mod gate;

@@ -258,6 +258,10 @@ fn go_on<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool
     let segment = &run.scratch.segment;
     // The messages were read to the place where the segment's octets are to be now.
     let length = segment.length.get();
+    let question = &run.scratch.ctx.question_at;
+    if question.get() != 0 {
+        question.add(segment.done.get() - run.scratch.parser.length.get());
+    }
     let kept = if load(run, 0, length) { judged::keep(run) } else { None };
     let Some(had) = kept else {
         leave_claim(run, key);
@@ -285,6 +289,8 @@ fn go_on<W: Datapath, P: Packet>(run: &Run<'_, W, P>, key: &FlowKey<V6>) -> bool
 #[inline(never)]
 fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Found {
     let (datapath, scratch) = (run.datapath, run.scratch);
+    // The message of a question before this one is no longer there.
+    scratch.ctx.question_at.set(0);
     if !dns::is_query(scratch) {
         return Found::MALFORMED;
     }
@@ -299,6 +305,8 @@ fn ask<W: Datapath, P: Packet>(run: &Run<'_, W, P>, who: &Member) -> Found {
     let over_https = dns::is_over_https(scratch);
     if !listed && resolver::unlisted_choice(settings, over_https) != UNLISTED_FORWARD {
         scratch.reply.question_end.set(question.end);
+        scratch.ctx.question_at.set(dns::HEADER_LENGTH);
+        scratch.ctx.question.set(question.hash);
         return if over_https { Found::OVER_HTTPS } else { Found::UNLISTED };
     }
     let admitted = limit::admits::<LIMIT_QUERIES, W, P>(run, who);

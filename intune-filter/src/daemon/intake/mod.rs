@@ -55,6 +55,9 @@ impl Intake {
         now: u64,
     ) -> Result<()> {
         match record {
+            Record::Answer(event, message) if event.flags & answer_flags::UNTAUGHT != 0 => {
+                self.recorder.seen(event, message);
+            }
             Record::Answer(event, message) if event.flags & answer_flags::CONFLICT != 0 => {
                 if let Some((name, addresses)) = self.learner.take_back(event, message) {
                     let count = addresses.len();
@@ -76,7 +79,7 @@ impl Intake {
                     log::error!("cannot read an answer over TCP: {error:#}");
                 }
             }
-            Record::Denied(_) | Record::Opened(_) | Record::Closed(_) => {
+            Record::Denied(_) | Record::Query(..) | Record::Opened(_) | Record::Closed(_) => {
                 self.recorder.take(record, self.learner.names());
             }
         }

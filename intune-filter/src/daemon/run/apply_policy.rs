@@ -47,8 +47,7 @@ impl Daemon<'_> {
         let before = self.intake.learner.policy().clone();
         self.intake.learner.set_policy(policy.clone());
         self.intake.recorder.set_policy(&policy);
-        let (kernel, events, state) =
-            (&self.kernel, &mut self.events.buffer, &self.paths.state_dir);
+        let (kernel, events, state) = (&self.kernel, &mut self.events, &self.paths.state_dir);
         let mut reports = RingReports::during_change(events, &mut self.intake, kernel);
         let result = reload::apply(kernel, &policy, &zones, &mut reports, state);
         let ended = self.kernel.take_revoked();

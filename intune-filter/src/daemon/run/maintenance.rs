@@ -71,7 +71,7 @@ impl Daemon<'_> {
 
     /// Forgets expired names, and takes from addresses what these names alone gave.
     pub(super) fn forget(&mut self) {
-        let (kernel, events) = (&self.kernel, &mut self.events.buffer);
+        let (kernel, events) = (&self.kernel, &mut self.events);
         let mut reports = RingReports::new(events, &mut self.intake, kernel);
         if let Err(error) = forget_expired(kernel, &mut reports) {
             log::error!("{error:#}");

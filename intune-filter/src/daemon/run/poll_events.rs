@@ -43,7 +43,7 @@ impl Daemon<'_> {
         if disputed.is_empty() {
             return;
         }
-        let (kernel, events) = (&self.kernel, &mut self.events.buffer);
+        let (kernel, events) = (&self.kernel, &mut self.events);
         let mut reports = RingReports::new(events, &mut self.intake, kernel);
         if let Err(error) = forget_due(kernel, &mut reports) {
             log::error!("{error:#}");
@@ -77,6 +77,6 @@ impl Daemon<'_> {
 
     /// Reads `most` records at most, and returns their number.
     pub(super) fn read(&mut self, most: usize) -> Result<usize> {
-        RingReports::new(&mut self.events.buffer, &mut self.intake, &self.kernel).drain(most)
+        RingReports::new(&mut self.events, &mut self.intake, &self.kernel).drain(most)
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         interfaces::{InterfaceReconciler, LookPace, OnLinkWatch, RoutePace},
         problems::Problems,
         reload,
-        ring_buffer::Ring,
+        ring_buffer::{EventRings, Ring},
         setup::{hooks, prepare},
     },
     kernel::{self, PinDirectory},
@@ -92,7 +92,7 @@ impl<'a> Daemon<'a> {
         let seed = kernel.pins().active()?.seed;
         let names = saved_names(&config, seed);
         let warm_up = warming::begin(&config, &kernel.pins(), &names)?;
-        let events = Ring::new(kernel.pins().map("EVENTS")?)?;
+        let events = EventRings::open(&kernel.pins())?;
         let diagnostics = kernel.take_diagnostics().map(Ring::new).transpose()?;
         let intake = Intake::new(Learner::new(names, policy).with_seed(seed));
         let resolution_told = watch::Sender::<Counts>::default();

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use aya::maps::{MapData, RingBuf};
 use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 
@@ -21,7 +20,7 @@ use crate::{
         intake::Intake,
         interfaces::{InterfaceReconciler, LookPace, OnLinkWatch, RoutePace},
         problems::Problems,
-        ring_buffer::Ring,
+        ring_buffer::{EventRings, Ring},
         warm_up::WarmUp,
     },
     kernel::{Diagnostics, Kernel},
@@ -61,7 +60,7 @@ pub(super) struct Daemon<'a> {
     pub(super) resolution_told: watch::Sender<Counts>,
     pub(super) dns_client: DnsClient,
     pub(super) warm_up: WarmUp,
-    pub(super) events: Ring<RingBuf<MapData>>,
+    pub(super) events: EventRings,
     /// When the ring is read even if nobody wakes the daemon.
     pub(super) listens: Instant,
     pub(super) diagnostics: Option<Ring<Diagnostics>>,

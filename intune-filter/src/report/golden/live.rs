@@ -48,7 +48,10 @@ fn clients() {
 #[test]
 fn services() {
     let id = "web".to_owned();
-    compare("services", &[ServiceTraffic { id, packets: 4, bytes: 20, flows: 2, denied: 1 }]);
+    compare(
+        "services",
+        &[ServiceTraffic { id, packets: 4, bytes: 20, flows: 2, denied: 1, audited: 3 }],
+    );
 }
 
 #[test]

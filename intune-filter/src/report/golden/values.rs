@@ -132,6 +132,7 @@ pub fn full_denial() -> Denied {
         client_port: Some(50_001),
         reason: "port".into(),
         name: Some("a.example".into()),
+        qtype: Some("HTTPS".into()),
         service: Some("web".into()),
         group: Some("devices".into()),
         audited: true,

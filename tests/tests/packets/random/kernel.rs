@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use aya::maps::{Array, MapData};
+use aya::maps::{Array, MapData, PerCpuHashMap};
 use intune_filter::policy::compile;
 use intune_filter_ebpf::{
-    abi::{Active, Counted, Counter, Occurrence, RuleCounter, V4, V6},
+    abi::{Active, Counted, Counter, DENIALS, GroupCounter, Occurrence, RuleCounter, V4, V6},
     host::Tables,
     verdict::{Action, Verdict},
 };
@@ -96,6 +96,7 @@ impl BothPolicies {
         bed::clear(&self.tables);
         self.tables.counters.borrow_mut().clear();
         self.tables.rule_counters.borrow_mut().clear();
+        self.tables.group_counters.borrow_mut().clear();
         for who in Addresses::both() {
             if !numbers.once_in(4) {
                 continue;
@@ -231,19 +232,34 @@ fn is_fate_of(fate: &Fate, verdict: &Verdict) -> bool {
 }
 
 /// By index in `COUNTERS`, and by rule.
-type Counters = (BTreeMap<u32, Counter>, Vec<RuleCounter>);
+type Counters = (BTreeMap<u32, Counter>, Vec<RuleCounter>, Vec<GroupCounter>);
 
 fn counters(filter: &LoadedFilter) -> Counters {
     let counted = filter.pins().counters().expect("the counters can be read").into_iter();
     let rules = filter.pins().rule_counters().expect("the counters can be read");
-    (counted.map(|(what, counter)| (what.counter(), counter)).collect(), rules)
+    // Of both policies together.
+    let mut groups = vec![GroupCounter::default(); filter.policy().groups.len()];
+    let map: PerCpuHashMap<MapData, u32, GroupCounter> =
+        filter.pins().map("GROUP_COUNTERS").expect("it is pinned");
+    for element in map.iter() {
+        let (key, values) = element.expect("the counters can be read");
+        values.iter().for_each(|one| add(&mut groups[usize::from(key as u8)], one));
+    }
+    (counted.map(|(what, counter)| (what.counter(), counter)).collect(), rules, groups)
 }
 
 /// Compares the counters of kernel and host.
 fn compare_counters(tables: &Tables, before: &Counters, after: &Counters) -> Result<(), String> {
     for counted in Counted::all() {
         // What is reported depends on time.
-        let timed = [Occurrence::EventLost, Occurrence::EventSuppressed].map(Counted::from);
+        let timed = [
+            Occurrence::EventLost,
+            Occurrence::EventSuppressed,
+            Occurrence::EventRepeated,
+            Occurrence::NameLost,
+            Occurrence::NameSuppressed,
+        ]
+        .map(Counted::from);
         if timed.contains(&counted) {
             continue;
         }
@@ -260,11 +276,32 @@ fn compare_counters(tables: &Tables, before: &Counters, after: &Counters) -> Res
             bytes: now.bytes - then.bytes,
             flows: now.flows - then.flows,
             denied: now.denied - then.denied,
+            audited: now.audited - then.audited,
         };
         let host = tables.rule_counters.borrow().get(&rule).copied().unwrap_or_default();
         if kernel != host {
             return Err(format!("rule {rule}: kernel {kernel:?}, host {host:?}"));
         }
     }
+    let mut host = vec![GroupCounter::default(); after.2.len()];
+    for (key, counter) in tables.group_counters.borrow().iter() {
+        add(&mut host[usize::from(*key as u8)], counter);
+    }
+    for (group, ((then, now), host)) in before.2.iter().zip(&after.2).zip(host).enumerate() {
+        let kernel = GroupCounter {
+            denied: std::array::from_fn(|at| now.denied[at] - then.denied[at]),
+            audited: std::array::from_fn(|at| now.audited[at] - then.audited[at]),
+        };
+        if kernel != host {
+            return Err(format!("group {group}: kernel {kernel:?}, host {host:?}"));
+        }
+    }
     Ok(())
+}
+
+fn add(sum: &mut GroupCounter, more: &GroupCounter) {
+    for at in 0..DENIALS {
+        sum.denied[at] += more.denied[at];
+        sum.audited[at] += more.audited[at];
+    }
 }

@@ -24,7 +24,7 @@ fn records(filter: &mut dyn Bed, frames: &[(HookPoint, Vec<u8>)]) -> Vec<FlowEve
     }
     let flow = |event| match event {
         Event::Flow(flow) => Some(flow),
-        Event::Denied(_) | Event::Answer | Event::Segment => None,
+        _ => None,
     };
     filter.events().into_iter().filter_map(flow).collect()
 }

@@ -20,6 +20,7 @@ pub mod learning;
 pub mod lifetimes;
 pub mod limits;
 pub mod links;
+pub mod names;
 pub mod nat64;
 pub mod neighbours;
 pub mod nxdomain;

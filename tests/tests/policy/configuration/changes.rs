@@ -166,7 +166,7 @@ fn what_cannot_change_while_it_is_in_use_is_refused_by_name() -> Result<()> {
     site.configure(&text)?;
     for arguments in [&["apply", &other][..], &["apply", &other, "--dry-run"], &["reload"]] {
         let told = site.fail(1, arguments)?;
-        for words in ["sizes of maps", "maps.flows4: 2048, and 98304", "maps.events: 65536"] {
+        for words in ["sizes of maps", "maps.flows4: 2048, and 94208", "maps.events: 65536"] {
             ensure!(told.contains(words), "{arguments:?}: no {words} in {told}");
         }
         ensure!(!told.contains("maps.hosts4"), "{told}");
