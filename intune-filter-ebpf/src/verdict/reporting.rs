@@ -74,8 +74,7 @@ pub fn tell_denial<W: Datapath>(scratch: &Scratch, datapath: W, ends: u64, from_
     if verdict.reason == Reason::DnsPunted {
         return;
     }
-    let at = ctx.question_at.get();
-    let is_query = at != 0;
+    let is_query = ctx.question_at.get() != 0;
     let kind = if is_query { AllowanceKind::Queries } else { AllowanceKind::Denials };
     let suppressed =
         if is_query { Occurrence::NameSuppressed } else { Occurrence::EventSuppressed };
@@ -97,10 +96,25 @@ pub fn tell_denial<W: Datapath>(scratch: &Scratch, datapath: W, ends: u64, from_
     }
     datapath.spend(kind);
     if is_query {
-        datapath.report_query(scratch, at, || query_head(scratch, &verdict, ends));
+        report_query(scratch, datapath, ends);
     } else {
-        datapath.report_denied(|| denied_event(scratch, &verdict, ends, !from_client));
+        report_datagram(scratch, datapath, ends, !from_client);
     }
+}
+
+/// Reports the denied datagram in the working memory. A function of its own to save stack, as
+/// [`report_query`].
+#[inline(never)]
+fn report_datagram<W: Datapath>(scratch: &Scratch, datapath: W, ends: u64, egress: bool) {
+    let verdict = Verdict::load(scratch);
+    datapath.report_denied(|| denied_event(scratch, &verdict, ends, egress));
+}
+
+/// Reports the denied query in the working memory.
+#[inline(never)]
+fn report_query<W: Datapath>(scratch: &Scratch, datapath: W, ends: u64) {
+    let (verdict, at) = (Verdict::load(scratch), scratch.ctx.question_at.get());
+    datapath.report_query(scratch, at, || query_head(scratch, &verdict, ends));
 }
 
 /// Takes from the share of the sender of the packet in the working memory.

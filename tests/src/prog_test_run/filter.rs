@@ -233,6 +233,28 @@ impl LoadedFilter {
         &self.kernel
     }
 
+    /// The programs' allowances for records, which are pinned nowhere, and when they told of what.
+    pub(super) fn allowances(&self) -> Result<Vec<MapData>> {
+        let ingress = match &self.ingress {
+            Ingress::Xdp(program) => program.info()?,
+            Ingress::Tc(program) => program.info()?,
+        };
+        let mut maps = Vec::new();
+        for program in [ingress, self.egress.info()?] {
+            for id in program.map_ids()?.unwrap_or_default() {
+                let map = MapData::from_id(id)?;
+                let info = map.info()?;
+                // The kernel keeps fifteen octets of a name.
+                if ["SCRATCH_ALLOWAN", "SCRATCH_TOLD"]
+                    .contains(&info.name_as_str().unwrap_or_default())
+                {
+                    maps.push(map);
+                }
+            }
+        }
+        Ok(maps)
+    }
+
     /// The kernel side, and the ring of its events, to be read meanwhile.
     pub const fn kernel_and_events(&mut self) -> (&Kernel, &mut RingBuf<MapData>) {
         (&self.kernel, &mut self.events)

@@ -42,6 +42,10 @@ pub(super) fn keep(mut filter: LoadedFilter) -> Result<()> {
 pub fn renew(filter: &mut LoadedFilter) -> Result<()> {
     let seed = filter.pins().active()?.seed;
     while filter.events.next().is_some() {}
+    while filter.dns_events.next().is_some() {}
+    for map in filter.allowances()? {
+        raw::empty(&map)?;
+    }
     for name in lasting() {
         raw::empty(&filter.pins().data(name)?)?;
     }

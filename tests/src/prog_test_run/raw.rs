@@ -47,7 +47,7 @@ pub(super) fn contents(map: &MapData) -> Result<Contents> {
 fn value_of(info: &MapInfo) -> Result<Vec<u8>> {
     let size = info.value_size() as usize;
     Ok(match info.map_type()? {
-        MapType::PerCpuArray => {
+        MapType::PerCpuArray | MapType::PerCpuHash => {
             let cpus = nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
             vec![0; size.next_multiple_of(8) * cpus]
         }
@@ -60,7 +60,9 @@ pub(super) fn empty(map: &MapData) -> Result<()> {
     let info = map.info()?;
     let name = info.name_as_str().unwrap_or("a map").to_owned();
     let emptied = match info.map_type()? {
-        MapType::Hash | MapType::LruHash | MapType::LpmTrie => remove_all(map, &info),
+        MapType::Hash | MapType::LruHash | MapType::LpmTrie | MapType::PerCpuHash => {
+            remove_all(map, &info)
+        }
         MapType::Array | MapType::PerCpuArray => zero_all(map, &info, value_of(&info)?),
         MapType::ArrayOfMaps => (0..info.max_entries()).try_for_each(|index| {
             let removed = element(bpf_cmd::BPF_MAP_DELETE_ELEM, map, &index.to_ne_bytes(), &mut []);
