@@ -186,7 +186,12 @@ fn flood(clients: u8) -> Result<()> {
     let refused = counted.get("dns_unlisted");
     let lost: Vec<u64> =
         ["name_suppressed", "name_lost", "event_repeated"].map(|what| counted.get(what)).into();
-    let grown = memory(&mut testbed)?.saturating_sub(rss);
+    // The last program is verified after the start, which takes memory for a moment.
+    let mut grown = 0;
+    eventually("the daemon has grown by no more than 8 MiB", || {
+        grown = memory(&mut testbed)?.saturating_sub(rss);
+        Ok(grown < 8 << 10)
+    })?;
     println!(
         "{clients} clients: {sent} refused names in {:.1} s ({:.0} a second), {refused} counted; told \
          {}, suppressed {}, without room {}, repeated {}; the daemon grew by {grown} KiB",
@@ -200,7 +205,6 @@ fn flood(clients: u8) -> Result<()> {
     ensure!(refused == sent + 20, "{refused} of {}", sent + 20);
     ensure!(lost[0] > 0, "all were told of: {counted}");
     ensure!(counted.get("event_lost") == 0, "{counted}");
-    ensure!(grown < 8 << 10, "the daemon grew by {grown} KiB");
     Ok(())
 }
 

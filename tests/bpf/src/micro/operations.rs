@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::Array, macros::btf_map};
 use intune_filter_ebpf::{
-    abi::{self, DeniedEvent, FlowEvent, FlowKey, Reason, V4, V6, flow_flags, port_index},
+    abi::{self, FlowEvent, FlowKey, Reason, V4, V6, flow_flags, port_index},
     bpf::{
         self,
         frame::XdpFrame,
@@ -16,7 +16,7 @@ use intune_filter_ebpf::{
         HostMaps as _, NANOS_PER_SEC, PolicyMaps as _, Reports as _, RuleEvent,
     },
     packet::{Packet as _, TCP},
-    scratch::{self, Scratch},
+    scratch::{self, AllowanceKind, Scratch},
     verdict,
 };
 
@@ -220,8 +220,7 @@ operations! {
     };
     Allowance: at => {
         // A time at which nothing is due.
-        at.kernel.report_denied(1, DeniedEvent::default);
-        true
+        at.kernel.allowance(AllowanceKind::Denials, 1) != u64::MAX
     };
     Record: at => {
         let Some(number) = RECORDS.get_ptr_mut(0) else {
