@@ -12,6 +12,7 @@
 
 pub mod attacks;
 mod boot_guard;
+mod capture;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
@@ -29,7 +30,7 @@ pub mod pattern;
 pub mod policy;
 pub mod ports;
 pub mod report;
-pub(crate) mod simulation;
+pub mod simulation;
 pub mod system;
 mod yaml;
 

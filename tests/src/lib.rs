@@ -1,6 +1,7 @@
 //! Library of the integration tests, soak, benchmarks and demo: a testbed of network namespaces with
 //! a real resolver, listeners and clients, and the filter on its gateway.
 
+pub mod capture;
 pub mod cargo;
 pub mod counters;
 pub mod directory;

@@ -63,8 +63,8 @@ macro_rules! maps_of {
                 let room = self.hosts_capacity == 0 || hosts.len() < self.hosts_capacity;
                 if !hosts.contains_key(address) {
                     let room_of_all = self.hosts_capacity as u64;
-                    if !may_insert(owner, count(hosts.values().map(|host| host.owner), room_of_all))
-                    {
+                    let owners = || hosts.values().map(|host| host.owner);
+                    if room_of_all != 0 && !may_insert(owner, count(owners(), room_of_all)) {
                         return Insertion::OverShare;
                     }
                     if !room {

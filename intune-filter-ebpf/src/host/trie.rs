@@ -32,10 +32,11 @@ impl<V: Copy> Trie<V> {
 }
 
 fn begins_alike(a: &[u8], b: &[u8], bits: u32) -> bool {
-    (0..bits).all(|bit| {
-        let (octet, mask) = (bit as usize / 8, 0x80 >> (bit % 8));
-        matches!((a.get(octet), b.get(octet)), (Some(a), Some(b)) if (a ^ b) & mask == 0)
-    })
+    let (whole, rest) = (bits as usize / 8, bits % 8);
+    let mask = !(0xff_u8 >> rest);
+    let part = |octets: &[u8]| octets.get(whole).map(|octet| octet & mask);
+    a.get(..whole).is_some_and(|octets| Some(octets) == b.get(..whole))
+        && (rest == 0 || part(a).is_some_and(|octet| Some(octet) == part(b)))
 }
 
 #[cfg(test)]

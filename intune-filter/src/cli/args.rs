@@ -110,14 +110,19 @@ pub(super) enum Command {
     Clients,
     /// Show denials, learned names, and flows that were opened or have ended
     Events(EventSelection),
-    /// Tell whether a client may reach a destination, and why
+    /// Tell whether a client may reach a destination, why, and what would allow it: by the policy in force, or
+    /// under --config FILE
     Explain {
         /// The client's address
-        client: std::net::IpAddr,
+        #[arg(required_unless_present = "pcap", requires = "destination")]
+        client: Option<IpAddr>,
         /// An address or a name, then the port and the protocol if they are not 443 and TCP:
         /// 192.0.2.1, [2001:db8::1]:443/tcp, login.example:80, time.example:123/udp, 192.0.2.1/icmp
         #[arg(value_name = "DST[:PORT[/PROTO]]")]
-        destination: Destination,
+        destination: Option<Destination>,
+        /// Follow the packets of a capture instead (pcap or pcapng, 1 GiB at most; - is the standard input)
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["client", "destination", "no_dns"])]
+        pcap: Option<PathBuf>,
         /// The interface, or INTERFACE.VLAN, that the client is behind
         #[arg(long, value_name = "INTERFACE")]
         on: Option<String>,

@@ -114,10 +114,23 @@ fn dispatch(arguments: &Arguments) -> Result<(ExitStatus, String), Failure> {
         Command::Flows { client } => flows::run(global, client),
         Command::Clients => clients::run(global),
         Command::Events(wanted) => events::run(global, wanted),
-        Command::Explain { client, destination, on, strict, no_dns } => {
-            let (client, on) = (*client, on.as_deref());
+        Command::Explain { pcap: Some(file), on, strict, .. } => {
+            explain::run_capture(global, file, on.as_deref(), *strict)
+        }
+        Command::Explain {
+            client: Some(client),
+            destination: Some(to),
+            on,
+            strict,
+            no_dns,
+            ..
+        } => {
+            let (client, destination, on) = (*client, to, on.as_deref());
             let (strict, no_dns) = (*strict, *no_dns);
             explain::run(global, &explain::Question { client, destination, on, strict, no_dns })
+        }
+        Command::Explain { .. } => {
+            Err(Failure::Usage("no destination, expected CLIENT DST or --pcap FILE".to_owned()))
         }
         Command::Match { name } => match_name::run(global, name),
         Command::Endpoints { command: Endpoints::List(wanted) } => endpoints::list(global, wanted),

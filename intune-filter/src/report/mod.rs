@@ -2,6 +2,7 @@
 //!
 //! [`crate::control`] carries the daemon's part of it.
 
+mod capture;
 mod catalogue;
 mod change;
 mod clients;
@@ -18,6 +19,7 @@ mod on_link;
 mod services;
 mod status;
 
+pub use capture::{CaptureExplained, CapturedTotals, CapturedTraffic, CapturedVerdicts};
 pub use catalogue::{
     CatalogueRule, CatalogueService, CatalogueStatus, DatumReport, EditionsCompared, Endpoints,
     Match, Matches,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use intune_filter_ebpf::abi::{V6, client_flags};
+use intune_filter_ebpf::abi::{Client, V6, client_flags};
 
 use super::{
     simulate::Simulation,
@@ -49,21 +49,29 @@ impl Simulation {
         found.filter(|zone| zone.number != from.number).cloned()
     }
 
-    /// Whether a group has an address in a zone: by a prefix, or by being on-link behind the zone's device.
     fn has(&self, zone: &SimulatedZone, address: IpAddr) -> bool {
-        let Some(member) = self.member(zone.number.into(), address) else { return false };
-        member.flags & client_flags::ON_LINK == 0
-            || self.tables.devices.contains_key(&zone.number)
-                && self.leads_to(zone, address)
-                && !self.tables.next_hops.contains_key(&address.into())
+        self.member_at(zone, address).is_some()
     }
 
-    fn leads_to(&self, zone: &SimulatedZone, address: IpAddr) -> bool {
+    /// Returns the element of the group that has an address in a zone: by a prefix, or by being on-link
+    /// behind the zone's device.
+    pub(crate) fn member_at(&self, zone: &SimulatedZone, address: IpAddr) -> Option<Client> {
+        let member = self.member(zone.number.into(), address)?;
+        let is_on_link = || {
+            self.tables.devices.contains_key(&zone.number)
+                && self.leads_to(zone, address)
+                && !self.tables.next_hops.contains_key(&address.into())
+        };
+        (member.flags & client_flags::ON_LINK == 0 || is_on_link()).then_some(member)
+    }
+
+    /// Whether the known routes lead to an address by a zone's device.
+    pub(crate) fn leads_to(&self, zone: &SimulatedZone, address: IpAddr) -> bool {
         self.device_towards(address) == Some(zone.device)
     }
 
     /// Returns the device that the known routes lead out of towards an address.
-    fn device_towards(&self, address: IpAddr) -> Option<u32> {
+    pub(crate) fn device_towards(&self, address: IpAddr) -> Option<u32> {
         self.tables.routes.get(&V6::from(address).octets())
     }
 

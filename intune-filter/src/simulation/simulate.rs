@@ -158,6 +158,20 @@ impl Simulation {
             && !macs.contains(&MacKey { mac, group: client.group as u16 })
     }
 
+    /// Has the tables know the hardware address that a client was seen with, one of `most`, if none is known.
+    pub(crate) fn know_neighbour(&mut self, address: IpAddr, mac: [u8; 6], most: usize) {
+        let known = &self.tables.neighbours;
+        if known.len() < most && !known.contains_key(&address.into()) {
+            self.add_neighbour(address, mac);
+        }
+    }
+
+    /// Returns the name of the group that has a client in a zone, by its prefixes.
+    pub(crate) fn group_of_client(&self, address: IpAddr) -> Option<String> {
+        let member = self.zones.iter().find_map(|zone| self.member_at(zone, address))?;
+        self.groups.get(usize::try_from(member.group).ok()?)?.clone()
+    }
+
     /// Has the tables know a learned address.
     pub(crate) fn learn(&self, address: IpAddr, rules: RuleMask, expires: u64) {
         let host = Host::new(rules, expires, self.tables.now.get(), 0);
@@ -185,14 +199,24 @@ impl Simulation {
         told(verdict)
     }
 
-    /// Judges a frame, without its tag, that the gateway forwards from one zone to another.
+    /// Judges a frame, without its tag, from a client behind a zone.
+    pub(crate) fn send_untagged(&self, zone: &SimulatedZone, frame: &[u8]) -> Result<Explanation> {
+        let arrival = zone.arrival(zone.device);
+        let verdict = match self.bare(zone, frame) {
+            Some(bare) => self.tables.ingress_layer3(bare, arrival),
+            None => self.tables.ingress(frame, arrival),
+        };
+        told(verdict)
+    }
+
+    /// Judges a frame, without its tag, that the gateway forwards from a device to a zone.
     pub(crate) fn arrive(
         &self,
         zone: &SimulatedZone,
-        from: &SimulatedZone,
+        came_by: u32,
         frame: &[u8],
     ) -> Result<Explanation> {
-        let arrival = zone.arrival(from.device);
+        let arrival = zone.arrival(came_by);
         let verdict = match self.bare(zone, frame) {
             Some(bare) => self.tables.egress_layer3(bare, arrival),
             None => self.tables.egress(frame, arrival),

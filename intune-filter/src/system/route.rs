@@ -142,6 +142,32 @@ pub(crate) fn ways(addresses: &[IpAddr]) -> Result<Vec<Way>> {
     Ok(found.filter_map(|(address, route)| Way::of(&route?, (*address).into())).collect())
 }
 
+/// Returns the routes of all tables, so many at most of each address family.
+///
+/// # Errors
+/// The kernel gives no socket, or does not tell its routes.
+pub(crate) fn all_ways(most: usize) -> Result<Vec<Way>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start a runtime")?.block_on(async {
+        let (connection, handle, _) = new_connection().context("cannot open a netlink socket")?;
+        tokio::spawn(connection);
+        let mut ways = Vec::new();
+        for all in [
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        ] {
+            let mut routes = handle.route().get(all).execute();
+            let before = ways.len();
+            while ways.len() - before < most
+                && let Some(route) = routes.try_next().await.context("cannot read the routes")?
+            {
+                ways.extend(destination(&route).and_then(|to| Way::of(&route, to)));
+            }
+        }
+        Ok(ways)
+    })
+}
+
 /// Returns the hardware addresses of neighbours, by their addresses.
 ///
 /// # Errors

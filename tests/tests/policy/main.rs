@@ -1,6 +1,7 @@
 //! Policies: checked, loaded, changed, confirmed, restored and revoked.
 
 mod apply;
+mod captures;
 mod check;
 mod configuration;
 mod explain;

@@ -1,6 +1,7 @@
 //! Two filtered networks: what one is allowed to send to the other arrives there, and what answers it.
 
 use std::{
+    collections::BTreeMap,
     io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::Arc,
@@ -13,6 +14,7 @@ use intune_filter_tests::{
     network::{CLIENT, WAN},
     probe::{ProbeResult, Target, probe},
     prog_test_run::{Datagram, Flags, datagram::patched},
+    random::Random,
     site::{self, ANSWER, CONFIG, MODES, SILENCE, eventually, tcp, udp},
     testbed::{Setup, Testbed},
     wire::Wire,
@@ -294,5 +296,65 @@ fn nobody_reaches_a_network_in_anothers_name() -> Result<()> {
             held.goes_on().with_context(|| format!("{mode}: {to}"))?;
         }
     }
+    Ok(())
+}
+
+/// Policies of two networks, each with some packets, unless `INTUNE_POLICIES` asks for the long form: then
+/// so many that a thousand packets were sent.
+const POLICIES: (u32, u32) = (3, 125);
+
+/// A random configuration of both networks.
+fn random_config(random: &mut Random) -> String {
+    let mut config = config("auto");
+    for (name, from) in [("devices", PEER), ("others", ["10.20.0.10", "fd00:20::10"])] {
+        let mode = random.pick(&["enforce", "enforce", "audit", "exempt"]);
+        let services = random.pick(&["peers", "peers", "web", "clock"]);
+        let rules = format!("[{{from: [{}/32, '{}/128'], tcp: [{PRINTER}]}}]", from[0], from[1]);
+        let inbound = random.pick(&["deny", "deny", "allow", &rules]).to_owned();
+        let group = format!("  - name: {name}\n");
+        let begin = config.find(&group).unwrap_or_default() + group.len();
+        let (before, after) = config.split_at(begin);
+        let after = after.replacen("services: [peers]", &format!("services: [{services}]"), 1);
+        config = format!("{before}    mode: {mode}\n    inbound: {inbound}\n{after}");
+    }
+    config
+}
+
+#[test]
+fn what_is_explained_of_two_networks_is_what_happens() -> Result<()> {
+    let (short, long) = POLICIES;
+    let policies = if std::env::var_os("INTUNE_POLICIES").is_some() { long } else { short };
+    let mut peers = Peers::create("auto")?;
+    peers.testbed.filter.start()?;
+    let mut random = Random::new(18, "two networks");
+    let mut verdicts: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..policies {
+        let config = random_config(&mut random);
+        peers.testbed.filter.configure(&config)?;
+        peers.testbed.filter.succeed(&["reload"])?;
+        for (namespace, here, there) in
+            [(&*peers.testbed.network.client, CLIENT, peer()?), (&*peers.peer, peer()?, CLIENT)]
+        {
+            for (from, to) in here.into_iter().zip(there) {
+                for target in [tcp(to, PEERS), tcp(to, PRINTER)] {
+                    let told = peers.testbed.filter.json(&[
+                        "explain",
+                        &from.to_string(),
+                        &target.to_string(),
+                    ])?;
+                    let found = namespace.run(|| probe(target, SILENCE));
+                    let happens = if found == ProbeResult::Reached { "allow" } else { "deny" };
+                    ensure!(
+                        told["verdict"] == happens,
+                        "{from} {target}: {found:?}\n{config}\n{told:#}"
+                    );
+                    let (sent, arrives) = (&told["sent"]["reason"], &told["arrives"]["reason"]);
+                    *verdicts.entry(format!("{happens} {sent} {arrives}")).or_default() += 1;
+                }
+            }
+        }
+    }
+    println!("{} packets, no disagreement: {verdicts:#?}", policies * 8);
+    ensure!(verdicts.len() > 4, "too little has happened: {verdicts:?}");
     Ok(())
 }

@@ -185,7 +185,7 @@ impl<'a> Judge<'a> {
         let mut judgement = self.judgement(address, explanation);
         if let Some(zone) = self.simulation.zone_of_receiver(&self.zone, address) {
             let untagged = first_packet(&Path { vlan: 0, ..self.path(address) }, port, protocol)?;
-            let there = self.simulation.arrive(&zone, &self.zone, &untagged)?;
+            let there = self.simulation.arrive(&zone, self.zone.device, &untagged)?;
             judgement.arrival = Some(self.arrival(&zone, there));
         }
         self.simulation.forget_packets();

@@ -1,5 +1,6 @@
 //! Implements `explain CLIENT DST`: shows whether a client may reach a destination, and the reason.
 
+mod capture;
 mod fix;
 mod fragment;
 mod judge;
@@ -12,6 +13,7 @@ mod teaching;
 mod text;
 mod verdicts;
 
+pub(super) use capture::run as run_capture;
 pub(super) use verdicts::Question;
 
 use super::{

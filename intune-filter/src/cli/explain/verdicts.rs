@@ -16,6 +16,7 @@ use crate::{
         match_name, service_view,
         subject::Subject,
     },
+    kernel::Pins,
     names::{Names, resolution::Kind},
     report::{Judged, PatternOf},
     simulation::{Simulation, Site},
@@ -129,14 +130,13 @@ pub(super) fn explain(
     Ok(report)
 }
 
-/// Returns the judge of a client under the subject's policy.
-fn judge_of<'a>(
-    subject: &'a Subject,
-    names: &'a Names,
-    question: &Question<'_>,
-) -> Result<Judge<'a>, Failure> {
+/// Returns the subject's policy at its site, the pins if the loaded program judges, and the rules that
+/// learned addresses keep.
+pub(super) fn simulation_of(
+    subject: &Subject,
+) -> Result<(Simulation, Option<&Pins>, RuleMask), Failure> {
     let pins = subject.pins.as_ref();
-    let (simulation, kernel, kept) = match (subject.judged, pins, &subject.loaded) {
+    Ok(match (subject.judged, pins, &subject.loaded) {
         (Judged::InForce, Some(pins), _) => {
             (Simulation::in_force(pins)?, Some(pins), RuleMask::ALL)
         }
@@ -146,8 +146,17 @@ fn judge_of<'a>(
             (simulation, None, !(loaded.policy.freed | loaded.policy.reused))
         }
         _ => return Err(anyhow::anyhow!("there is no policy to judge by").into()),
-    };
-    let learned = pins.map(|pins| (pins, kept));
+    })
+}
+
+/// Returns the judge of a client under the subject's policy.
+fn judge_of<'a>(
+    subject: &'a Subject,
+    names: &'a Names,
+    question: &Question<'_>,
+) -> Result<Judge<'a>, Failure> {
+    let (simulation, kernel, kept) = simulation_of(subject)?;
+    let learned = subject.pins.as_ref().map(|pins| (pins, kept));
     Ok(Judge::new(simulation, kernel, learned, names, question.client, question.on)?)
 }
 

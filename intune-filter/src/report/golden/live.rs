@@ -1,4 +1,4 @@
-//! Tests the JSON of `clients`, `services`, `names`, `flows` and `events`.
+//! Tests the JSON of `clients`, `services`, `names`, `flows`, `events` and `explain --pcap`.
 
 use super::{
     compare, compare_both_ways,
@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     events::{Closed, Denied, Event, Learned, Traffic, What, ZoneName},
-    report::{Client, EventLine, LastDenied, LearnedAddress, LiveFlow, SCHEMA, ServiceTraffic},
+    report::{
+        CaptureExplained, CapturedTotals, CapturedTraffic, CapturedVerdicts, Client, EventLine,
+        Judged, LastDenied, LearnedAddress, LiveFlow, SCHEMA, ServiceTraffic,
+    },
 };
 
 #[test]
@@ -109,4 +112,54 @@ fn events() {
     let nothing = Learned { addresses, targets, services, ..learned };
     let sparse = [What::Denied(denied), What::Full(nothing), What::Opened(sparse_flow())].map(line);
     compare_both_ways("events-sparse", &sparse.to_vec());
+}
+
+#[test]
+fn capture() {
+    let row = CapturedTraffic {
+        client: address("10.0.0.5"),
+        group: Some("devices".into()),
+        name: Some("x.a.test".into()),
+        address: None,
+        protocol: "tcp".into(),
+        port: Some(443),
+        to_client: false,
+        verdict: "allow".into(),
+        policy_verdict: "deny".into(),
+        audited: true,
+        reason: "port".into(),
+        rule: Some("web/main".into()),
+        packets: 3,
+        octets: 180,
+        first_ms: 12,
+        last_ms: 4567,
+    };
+    let sparse = CapturedTraffic {
+        group: None,
+        name: None,
+        address: "192.0.2.1".parse().ok(),
+        port: None,
+        rule: None,
+        ..row.clone()
+    };
+    let explained = CaptureExplained {
+        schema: SCHEMA,
+        judged: Judged::File,
+        edition: "2026-08".into(),
+        notes: vec!["no daemon runs".into()],
+        verdicts: CapturedVerdicts {
+            packets: 9,
+            octets: 700,
+            duration_ms: 4567,
+            totals: CapturedTotals { allowed: 1, audited: 6, denied: 0 },
+            outside: 1,
+            other: 1,
+            cut: 1,
+            segments: 0,
+            forgotten: 0,
+            left_out: 0,
+            traffic: vec![row, sparse],
+        },
+    };
+    compare("explain-pcap", &explained);
 }

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 const VARIABLE: &str = "UPDATE_GOLDEN";
 
 /// Names of the files, without `.json`.
-const FILES: [&str; 34] = [
+const FILES: [&str; 35] = [
     "changed",
     "changed-sparse",
     "check",
@@ -36,6 +36,7 @@ const FILES: [&str; 34] = [
     "events",
     "events-sparse",
     "explain",
+    "explain-pcap",
     "explain-sparse",
     "flows",
     "flows-sparse",

@@ -1,6 +1,7 @@
 //! Random pairs of policies, and flows that the first has allowed: under the second none outlives its
 //! permission, and none that is permitted is cut. `INTUNE_POLICIES` says how many pairs.
 
+mod agreement;
 mod model;
 
 use std::{

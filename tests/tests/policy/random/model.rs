@@ -185,8 +185,9 @@ impl Policy {
 
     pub(super) fn config(&self) -> String {
         let list = |words: &mut dyn Iterator<Item = String>| words.collect::<Vec<_>>().join(", ");
-        let mut text =
-            "interfaces: [{name: lan}]\ndns: {resolvers: [192.0.2.53]}\nclients:\n".to_owned();
+        let mut text = "interfaces: [{name: lan}]\ndns: {resolvers: [192.0.2.53]}\n\
+             limits: {queries: off, flows: off}\nclients:\n"
+            .to_owned();
         let names = |services: &BTreeSet<u32>| {
             services.iter().map(|id| format!("s{id}")).collect::<Vec<_>>().join(", ")
         };
