@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use anyhow::{Context as _, Result};
-use intune_filter_ebpf::abi::{Counted, LAYOUT_VERSION};
+use intune_filter_ebpf::abi::{self, Counted, FIRST_DENIAL, LAYOUT_VERSION};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
@@ -35,6 +35,12 @@ struct Occurrence {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rule {
     rule: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Group {
+    group: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,21 +107,25 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> 
     let help = "What happened beside verdicts: answers that taught, tables that were full";
     registry.register("occurrences", help, occurrences);
 
-    let rules: [Family<Rule, Counter>; 4] = Default::default();
+    let rules: [Family<Rule, Counter>; 5] = Default::default();
     for (rule, counter) in pins.rules()?.into_iter().zip(pins.rule_counters()?) {
         let Some(rule) = rule else { continue };
         let labels = Rule { rule };
-        let values = [counter.packets, counter.bytes, counter.flows, counter.denied];
+        let values =
+            [counter.packets, counter.bytes, counter.flows, counter.denied, counter.audited];
         for (family, value) in rules.iter().zip(values) {
             add(family, &labels, value);
         }
     }
-    let [packets, bytes, flows, denied] = rules;
+    let [packets, bytes, flows, denied, audited] = rules;
     registry.register("rule_packets", "Packets of a rule's flows", packets);
     registry.register("rule_bytes", "Octets of a rule's flows", bytes);
     registry.register("rule_flows", "Flows that a rule has opened", flows);
     let help = "Denied packets to a rule's destinations";
     registry.register("rule_denied_packets", help, denied);
+    let help = "Packets to a rule's destinations that passed only by audit or warm-up";
+    registry.register("rule_audited_packets", help, audited);
+    add_groups(registry, pins)?;
 
     let (entries, capacity) = (Family::<Map, Gauge>::default(), Family::<Map, Gauge>::default());
     for (map, usage) in pins.usage()? {
@@ -153,6 +163,28 @@ fn text(pins: &Pins, snapshot: &Snapshot, evicted: u64, resolution: &Counts) -> 
     let mut text = String::new();
     encode(&mut text, &whole).context("cannot encode the metrics")?;
     Ok(text)
+}
+
+/// Adds what each group was denied, by reason; a reason that a group has not met has no series.
+fn add_groups(registry: &mut Registry, pins: &Pins) -> Result<()> {
+    let groups: [Family<Group, Counter>; 2] = Default::default();
+    for (group, counter) in pins.group_counters()? {
+        for (family, counts) in groups.iter().zip([counter.denied, counter.audited]) {
+            for (number, count) in (FIRST_DENIAL..).zip(counts) {
+                let Some(reason) = abi::Reason::from_number(number) else { continue };
+                if count != 0 {
+                    let labels = Group { group: group.clone(), reason: reason.as_str() };
+                    add(family, &labels, count);
+                }
+            }
+        }
+    }
+    let [denied, audited] = groups;
+    let help = "Denied packets of a group's clients, by reason";
+    registry.register("group_denied_packets", help, denied);
+    let help = "Packets of a group's clients that passed only by audit or warm-up, by reason";
+    registry.register("group_audited_packets", help, audited);
+    Ok(())
 }
 
 /// Adds the metrics about names that the daemon resolves.

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_tests::{
     dns::{self, RecordType, ResponseCode, lookup},
+    namespace::run,
     network::{CLIENT, GATEWAY, LAN, WAN},
     prog_test_run::{Datagram, datagram::patched},
     site::{self, ANSWER, CONFIG, UNLISTED, WEB, eventually, tcp},
@@ -111,6 +112,52 @@ fn what_led_to_a_denied_address_is_shown_whether_or_not_it_is_listed() -> Result
         ];
         expect_denial(&testbed, &told)?;
     }
+    Ok(())
+}
+
+/// Packets that a group was denied because of their destination, as the metrics tell.
+fn denied_to(testbed: &Testbed, group: &str, what: &str) -> Result<u64> {
+    let mut command = testbed.network.gateway.command("curl");
+    let text = run(command.args(["--silent", "127.0.0.1:9469/metrics"]))?;
+    let name = format!(
+        "intune_filter_group_{what}_packets_total{{group=\"{group}\",reason=\"destination\"}} "
+    );
+    let value = text.lines().find_map(|line| line.strip_prefix(&name));
+    Ok(value.map(str::parse).transpose()?.unwrap_or(0))
+}
+
+#[test]
+fn counts_of_a_group_are_exact_and_go_with_its_name() -> Result<()> {
+    let testbed = testbed(str::to_owned)?;
+    let target = tcp("192.0.2.80".parse()?, 443);
+    let reason = || Ok::<_, anyhow::Error>(testbed.filter.counters()?.get("destination"));
+    // The metrics may be a second old.
+    let expect_exact = || {
+        eventually("the group's count is the reason's", || {
+            Ok(denied_to(&testbed, "devices", "denied")? == reason()?)
+        })
+    };
+    testbed.expect_denied(target)?;
+    let before = reason()?;
+    ensure!(before > 0);
+    expect_exact()?;
+    // Its number is another one now.
+    let first = "clients:\n  - name: first\n    networks: [10.20.9.0/24]\n    services: [web]\n";
+    testbed.filter.configure(&CONFIG.replace("clients:\n", first))?;
+    testbed.filter.succeed(&["reload"])?;
+    testbed.expect_denied(target)?;
+    let after = reason()?;
+    ensure!(after > before);
+    expect_exact()?;
+    ensure!(denied_to(&testbed, "first", "denied")? == 0);
+    // Audited packets are told apart.
+    testbed.filter.configure(&audited(CONFIG))?;
+    testbed.filter.succeed(&["reload"])?;
+    testbed.expect_reached(target)?;
+    eventually("the audited packet is counted", || {
+        Ok(denied_to(&testbed, "devices", "audited")? > 0)
+    })?;
+    ensure!(denied_to(&testbed, "devices", "denied")? == after && reason()? == after);
     Ok(())
 }
 
