@@ -26,11 +26,12 @@ const fn of(module: &'static str, most: usize, reason: &'static str) -> KernelOn
 }
 
 /// All modules that only the kernel's runner has.
-pub const KERNEL_ONLY: [KernelOnly; 12] = [
+pub const KERNEL_ONLY: [KernelOnly; 13] = [
     of("buckets", 9, "the size of the map of buckets, which evicts"),
     of("busy", 4, "nested runs, which claim one working memory"),
     of("capacity", 6, "maps that are full, and evict"),
     of("hooks", 0, "three programs, which judge the rows of the tables alike"),
+    of("pool", 0, "maps of a filter that one test after another uses"),
     of("random", 0, "random frames, which the host's maps judge beside the kernel"),
     of("refusals", 1, "octets of answers, which the kernel's writer alone makes"),
     of("rejections", 0, "octets of answers, which the kernel's writer alone makes"),
