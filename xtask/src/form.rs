@@ -33,6 +33,7 @@ pub(crate) const LONG: Form = Form {
         ("INTUNE_FLOOD", 60),
         ("INTUNE_FILTER_RACES", 20_000),
         ("INTUNE_FILTER_ADDRESSES", 100_000),
+        ("INTUNE_PROBES", 1),
         ("INTUNE_RECIPES", 1),
     ],
     every_kernel: true,

@@ -1,6 +1,7 @@
-//! `explain` agrees with the kernel about every probe of the demo, and changes no map.
+//! `explain` agrees with the kernel about every probe of the demo, and changes no map. Of the denied ones,
+//! for each of which it looks for a remedy, one in eight is explained, unless `INTUNE_PROBES` asks for all.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, env, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use intune_filter_demo::{
@@ -16,6 +17,9 @@ use intune_filter_tests::{
 };
 use serde_json::Value;
 
+/// Of so many denied probes one is explained.
+const ONE_IN: usize = 8;
+
 #[test]
 fn explain_agrees_with_the_kernel_about_every_probe_and_changes_no_map() -> Result<()> {
     let Demo { services, plan, setup } = Demo::new(&config(), Kind::default())?;
@@ -23,7 +27,8 @@ fn explain_agrees_with_the_kernel_about_every_probe_and_changes_no_map() -> Resu
     testbed.filter.start()?;
 
     // Names that nobody has asked for yet lead nowhere.
-    explain_all(&testbed, &services, plan.unresolved.iter())?;
+    let one_in = if env::var_os("INTUNE_PROBES").is_some() { 1 } else { ONE_IN };
+    explain_all(&testbed, &services, plan.unresolved.iter().step_by(one_in))?;
     let surprises: Vec<String> = Runner::new(&testbed)
         .run(&plan)?
         .into_iter()
@@ -32,7 +37,7 @@ fn explain_agrees_with_the_kernel_about_every_probe_and_changes_no_map() -> Resu
     ensure!(surprises.is_empty(), "not what the demo expects: {surprises:#?}");
     // It removes flows that have ended, once a minute; the programs go on without it.
     testbed.filter.kill()?;
-    let denied = plan.other_ports.iter().chain(&plan.other_destinations);
+    let denied = plan.other_ports.iter().chain(&plan.other_destinations).step_by(one_in);
     explain_all(&testbed, &services, plan.allowed.iter().chain(denied))
 }
 
