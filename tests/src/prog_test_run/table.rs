@@ -338,8 +338,14 @@ impl Row {
     }
 }
 
+/// What was counted, but for records that were left out: how much is told depends on what was told of
+/// within the last second.
 fn counted(filter: &dyn Bed, before: &State, after: &State) -> Vec<String> {
-    after.counted_since(before, |rule| filter.rule_name(rule))
+    let mut counted = after.counted_since(before, |rule| filter.rule_name(rule));
+    use Occurrence::{EventRepeated, EventSuppressed, NameSuppressed};
+    let left_out = [EventRepeated, EventSuppressed, NameSuppressed].map(Occurrence::as_str);
+    counted.retain(|line| line.split(' ').next().is_none_or(|word| !left_out.contains(&word)));
+    counted
 }
 
 fn explanation_text(filter: &dyn Bed, explanation: &Explanation) -> String {

@@ -142,7 +142,8 @@ fn words(after: &State, before: &State, rule: &dyn Fn(u8) -> String) -> String {
         match word {
             "policy" | "flow" => Some("allowed".to_owned()),
             // How much is told depends on time.
-            "event_lost" | "event_suppressed" => None,
+            "event_lost" | "event_suppressed" | "event_repeated" | "name_lost"
+            | "name_suppressed" => None,
             _ => Some(word.to_owned()),
         }
     });
