@@ -94,12 +94,16 @@ pub fn load(
 /// verified, which takes as long as for all the others.
 ///
 /// # Errors
-/// The kernel refuses the program, or it cannot be pinned.
+/// A map is not pinned, the kernel refuses the program, or it cannot be pinned.
 pub fn load_explain(
     directory: &PinDirectory,
     sizes: &Sizes,
     level: log::LevelFilter,
 ) -> Result<()> {
+    // The loader would make it anew, and the program would judge by another one than the others.
+    if let Some(gone) = pinned_maps().find(|name| !directory.map(name).exists()) {
+        bail!("the map {gone} is not pinned any more");
+    }
     let mut ebpf = load_object(directory, sizes, level)?;
     let program = ebpf.program_mut(EXPLAIN);
     let program = program.with_context(|| format!("the BPF object has no program {EXPLAIN}"))?;

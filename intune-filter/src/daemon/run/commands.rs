@@ -65,10 +65,16 @@ impl Daemon<'_> {
                 Ok(Reply::Configuration(Box::new(self.shown_configuration())))
             }
             Request::Confirm {} => self.confirm().map(Reply::Confirmed).map_err(RunError::from),
-            Request::Detach {} => kernel::remove_all(self.kernel.directory())
-                .and_then(|_| self.guard.open())
-                .map(|()| Reply::Detached(NothingFiltered {}))
-                .map_err(RunError::from),
+            Request::Detach {} => {
+                // A program that is being loaded is pinned, and would be again.
+                if let Some(explain) = self.explain.take() {
+                    let _ = explain.await;
+                }
+                kernel::remove_all(self.kernel.directory())
+                    .and_then(|_| self.guard.open())
+                    .map(|()| Reply::Detached(NothingFiltered {}))
+                    .map_err(RunError::from)
+            }
         };
         let detached = matches!(result, Ok(Reply::Detached(_)));
         if detached {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use super::{
     RunError, active_config::ActiveConfig, gate, gate_at_start, metrics, state::Daemon, warming,
@@ -108,6 +111,7 @@ impl<'a> Daemon<'a> {
             last_reload: None,
             watched: None,
             kernel,
+            explain: None,
             reconciler: InterfaceReconciler::default(),
             guard: BootGuard::default(),
             strays: Strays::default(),
@@ -154,17 +158,22 @@ impl<'a> Daemon<'a> {
             }
         }
         daemon.settle();
-        load_explain(daemon.kernel.directory().clone(), &config, kernel_log);
+        let directory = daemon.kernel.directory().clone();
+        daemon.explain = Some(load_explain(directory, &config, kernel_log));
         Ok(daemon)
     }
 }
 
 /// Has the program of `explain` verified by a thread of its own: what enforces is in force already.
-fn load_explain(directory: PinDirectory, config: &Config, level: log::LevelFilter) {
+fn load_explain(
+    directory: PinDirectory,
+    config: &Config,
+    level: log::LevelFilter,
+) -> JoinHandle<()> {
     let sizes = map_sizes(&config.maps);
     tokio::task::spawn_blocking(move || {
         if let Err(error) = kernel::load_explain(&directory, &sizes, level) {
             log::error!("`explain` is not to be had, and nothing else is wrong: {error:#}");
         }
-    });
+    })
 }

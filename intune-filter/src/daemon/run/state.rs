@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use ipnet::IpNet;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use super::{
     active_config::ActiveConfig, errand::Errand, last_reload::LastReload, watched::Watched,
@@ -48,6 +51,8 @@ pub(super) struct Daemon<'a> {
     /// Watch on the configuration file, while the last good configuration runs in its place.
     pub(super) watched: Option<Watched>,
     pub(super) kernel: Kernel,
+    /// Loading of the program of `explain`, which a start leaves behind.
+    pub(super) explain: Option<JoinHandle<()>>,
     pub(super) reconciler: InterfaceReconciler,
     pub(super) guard: BootGuard,
     /// Interfaces that were judged.

@@ -169,6 +169,8 @@ fn what_does_not_reach_every_interface_is_told_as_a_failure_and_not_kept() -> Re
 fn without_map<T>(site: &Site, map: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     let pins = PinDirectory::new(site.testbed.filter.pins());
     let (pin, elsewhere) = (pins.map(map), pins.map(&format!("{map}_away")));
+    // Until then a start goes on, and would make the map anew.
+    eventually("`explain` is loaded", || Ok(pins.program("explain").exists()))?;
     fs::rename(&pin, &elsewhere)?;
     let result = f();
     fs::rename(&elsewhere, &pin)?;
