@@ -1,8 +1,6 @@
 //! Collects the services that commands show: the site's, or without a configuration the whole
 //! catalogue's of all regions.
 
-use std::collections::BTreeSet;
-
 use super::error::Failure;
 use crate::{
     catalogue::{Address, Catalogue, DEFAULT_SET, Selector},
@@ -60,14 +58,7 @@ fn of_site(config: &Config, catalogue: &Catalogue) -> Result<Vec<CatalogueServic
     if !errors.is_empty() {
         return Err(config.errors(errors).into());
     }
-    let enabled: BTreeSet<&str> = config
-        .clients
-        .iter()
-        .flat_map(|group| &group.services)
-        .filter_map(|name| services.resolve(name))
-        .flat_map(|(services, _)| services)
-        .map(|service| service.id.as_str())
-        .collect();
+    let enabled = services.enabled(&config.clients);
     let region = config
         .tenant
         .as_deref()

@@ -1,6 +1,8 @@
 //! Collects the services that a site's groups can name: the catalogue's, with the site's overrides
 //! and for its tenant, and the site's own.
 
+use std::collections::BTreeSet;
+
 use super::{
     overrides::override_services,
     selector::selector,
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     catalogue::{ALL_SET, Catalogue, Selector},
-    config::Config,
+    config::{ClientGroup, Config},
     yaml::FileError,
 };
 
@@ -66,6 +68,15 @@ impl<'a> Services<'a> {
         let ours = |id: &str| self.services.iter().find(|service| service.id == id);
         let services = named.iter().filter_map(|service| ours(&service.id)).collect();
         Some((services, !self.catalogue.named(name).is_empty()))
+    }
+
+    /// Returns the ids of the services that groups of clients have, by themselves or in a set.
+    #[must_use]
+    pub fn enabled<'g>(&self, groups: impl IntoIterator<Item = &'g ClientGroup>) -> BTreeSet<&str> {
+        let names = groups.into_iter().flat_map(|group| &group.services);
+        let services =
+            names.filter_map(|name| self.resolve(name)).flat_map(|(services, _)| services);
+        services.map(|service| service.id.as_str()).collect()
     }
 
     /// Returns every name that [`Self::resolve`] accepts, except aliases.

@@ -96,17 +96,10 @@ impl Wanted<'_> {
 /// Returns the services near to a destination, the nearest first.
 pub(super) fn near(config: &Config, catalogue: &Catalogue, wanted: &Wanted<'_>) -> Vec<Near> {
     let (services, _) = Services::of(config, catalogue);
-    let group = config.clients.iter().find(|group| group.name == wanted.group);
-    let enabled: Vec<&str> = group
-        .iter()
-        .flat_map(|group| &group.services)
-        .filter_map(|name| services.resolve(name))
-        .flat_map(|(services, _)| services)
-        .map(|service| service.id.as_str())
-        .collect();
+    let enabled = services.enabled(config.clients.iter().find(|group| group.name == wanted.group));
     let mut found = Vec::new();
     for service in services.all() {
-        let is_enabled = enabled.contains(&service.id.as_str());
+        let is_enabled = enabled.contains(service.id.as_str());
         found.extend(of_service(service, is_enabled, wanted));
         if service.origin != Origin::Site {
             found.extend(of_catalogue(catalogue, &services, service, is_enabled, wanted));
