@@ -1,10 +1,11 @@
 //! Records of denials: which of them are made, fairly among clients.
 //!
 //! Each CPU has an allowance for records of a kind. While more than a part of it is left, and the ring
-//! buffer of denied queries is not half full, every denial is told of. That part is the clients': of each, as many kinds of denials are told of in a second as
-//! [`LIMIT_TOLD`] says, whatever others send. Who the client is, [`super::sender`] tells: one that is
-//! proven has a share of its own, whatever addresses it uses, and the others have those of their zone. A
-//! denial like one that was told of within the last second takes nothing of a share.
+//! buffer of denied queries is not half full, every denial is told of. That part is the clients': of
+//! each, as many kinds of denials are told of in a second as [`LIMIT_TOLD`] says, whatever others send.
+//! Who the client is, [`super::sender`] tells: one that is proven has a share of its own, whatever
+//! addresses it uses, and the others have those of their zone. A denial like one that was told of within
+//! the last second takes nothing of a share.
 //!
 //! What is denied is counted all the same, by group and reason.
 

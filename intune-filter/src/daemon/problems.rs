@@ -81,8 +81,8 @@ impl Problems {
     }
 
     /// Returns the words of all kinds, and whether a problem of the kind is current.
-    pub(crate) fn kinds(&self) -> Vec<(&'static str, bool)> {
-        Code::ALL.map(|code| (code.as_str(), self.has(code))).into()
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        Code::ALL.into_iter().map(|code| (code.as_str(), self.has(code)))
     }
 
     /// Returns all current problems.

@@ -56,9 +56,15 @@ pub(crate) fn edition(name: &str, date: Option<u64>) -> bool {
 
 /// Records whether the configuration in force waits for its confirmation, and which problems are current
 /// of all that there may be.
-pub(crate) fn state(awaits_confirmation: bool, problems: Vec<(&'static str, bool)>) {
+pub(crate) fn state(
+    awaits_confirmation: bool,
+    problems: impl Iterator<Item = (&'static str, bool)>,
+) {
     AWAITS_CONFIRMATION.store(awaits_confirmation, Ordering::Relaxed);
-    *PROBLEMS.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    let mut told = PROBLEMS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Each turn of the daemon's loop comes here: the room is used again.
+    told.clear();
+    told.extend(problems);
 }
 
 /// Adds the metrics about the configuration to a registry.
