@@ -56,7 +56,7 @@ impl Runner {
 }
 
 /// Runs the program at XDP over a frame that comes in on the interface with this index.
-pub(super) fn judge_at_xdp(program: &Xdp, interface: u32, frame: &[u8]) -> Result<Fate> {
+pub fn judge_at_xdp(program: &Xdp, interface: u32, frame: &[u8]) -> Result<Fate> {
     const DROP: u32 = 1;
     const PASS: u32 = 2;
     const SEND_BACK: u32 = 3;

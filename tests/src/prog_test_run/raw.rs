@@ -92,18 +92,7 @@ fn take_all(map: &MapData, info: &MapInfo) -> io::Result<()> {
 }
 
 fn zero_all(map: &MapData, info: &MapInfo, mut value: Vec<u8>) -> io::Result<()> {
-    let elements = info.max_entries();
-    let (mut keys, mut position) = (vec![0_u32; elements as usize], 0_u32);
-    let mut values = vec![0_u8; value.len() * elements as usize];
-    // SAFETY: the union consists of integers, for which zero is valid.
-    let mut attr: bpf_attr = unsafe { zeroed() };
-    attr.batch.out_batch = (&raw mut position) as u64;
-    attr.batch.keys = keys.as_mut_ptr() as u64;
-    attr.batch.values = values.as_mut_ptr() as u64;
-    attr.batch.count = elements;
-    attr.batch.map_fd = map.fd().as_fd().as_raw_fd() as u32;
-    // There are no more than these.
-    unless(bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr), libc::ENOENT)?;
+    let (keys, values) = first_elements(map, info.max_entries() as usize, value.len())?;
     for (key, octets) in keys.iter().zip(values.chunks_exact(value.len())) {
         if octets.iter().any(|octet| *octet != 0) {
             value.fill(0);
@@ -111,6 +100,31 @@ fn zero_all(map: &MapData, info: &MapInfo, mut value: Vec<u8>) -> io::Result<()>
         }
     }
     Ok(())
+}
+
+/// The first elements of an array, so many at most, whose values have so many octets, those of all CPUs
+/// together; by one system call. Aya needs one for each element.
+pub(super) fn first_elements(
+    map: &MapData,
+    elements: usize,
+    value: usize,
+) -> io::Result<(Vec<u32>, Vec<u8>)> {
+    let (mut keys, mut position) = (vec![0_u32; elements], 0_u32);
+    let mut values = vec![0_u8; value * elements];
+    // SAFETY: the union consists of integers, for which zero is valid.
+    let mut attr: bpf_attr = unsafe { zeroed() };
+    attr.batch.out_batch = (&raw mut position) as u64;
+    attr.batch.keys = keys.as_mut_ptr() as u64;
+    attr.batch.values = values.as_mut_ptr() as u64;
+    attr.batch.count = u32::try_from(elements).unwrap_or(u32::MAX);
+    attr.batch.map_fd = map.fd().as_fd().as_raw_fd() as u32;
+    // There are no more than these.
+    unless(bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr), libc::ENOENT)?;
+    // SAFETY: an integer, which the kernel has written back.
+    let count = unsafe { attr.batch.count } as usize;
+    keys.truncate(count);
+    values.truncate(count * value);
+    Ok((keys, values))
 }
 
 /// Whether it succeeded, where this error is none.

@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Context as _, Result, ensure};
-use aya::{TestRun as _, TestRunOptions, programs::Xdp};
+use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 use intune_filter::{kernel::Hook, simulation::explain_on_host};
 use intune_filter_ebpf::abi::Explanation;
 use intune_filter_tests::{
-    prog_test_run::{Datagram, Flags, Message},
+    prog_test_run::{Datagram, Fate, Flags, Message, program::judge_at_xdp},
     random::Random,
 };
 
@@ -58,22 +58,6 @@ fn packet(random: &mut Random, port: u16) -> Result<Vec<u8>> {
     Ok(datagram.frame())
 }
 
-/// Whether the attached program passes a frame.
-fn passes(program: &Xdp, frame: &[u8]) -> Result<bool> {
-    const PASS: u32 = 2;
-    let mut context = [0; 24];
-    context[4..8].copy_from_slice(&u32::try_from(frame.len())?.to_ne_bytes());
-    context[12..16].copy_from_slice(&DEVICE.to_ne_bytes());
-    let mut after = vec![0; frame.len() + 256];
-    let result = program.test_run(TestRunOptions {
-        data_in: Some(frame),
-        data_out: Some(&mut after),
-        ctx_in: Some(&context),
-        ..TestRunOptions::default()
-    })?;
-    Ok(result.return_value == PASS)
-}
-
 #[test]
 fn the_attached_program_and_what_explains_it_are_of_one_mind() -> Result<()> {
     const SEED: u64 = 18;
@@ -102,7 +86,7 @@ fn the_attached_program_and_what_explains_it_are_of_one_mind() -> Result<()> {
             let what = || format!("packet {number} of policy {policy}: {}", world.policy.config());
             let told: Explanation = pins.explain(frame, DEVICE).with_context(what)?;
             ensure!(told == here, "explain {told:?}, on the host {here:?}; {}", what());
-            let attached = passes(&program, frame)?;
+            let attached = judge_at_xdp(&program, DEVICE, frame)? == Fate::Passed;
             ensure!(attached != told.denies(), "{told:?}, passes {attached}; {}", what());
             *reasons.entry(told.reason.as_str()).or_default() += 1;
         }
